@@ -1,2 +1,4 @@
-//! Placeholder while the crate is being laid out.
+//! The update protocol of fwcast as two state machines without I/O.
 #![no_std]
+
+pub mod platform;
