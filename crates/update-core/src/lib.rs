@@ -17,6 +17,7 @@ pub mod digest;
 pub mod es256;
 pub mod key_set;
 pub mod limits;
+pub mod platform;
 pub mod refusal;
 pub mod suit;
 #[cfg(feature = "alloc")]

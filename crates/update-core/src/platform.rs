@@ -1,0 +1,187 @@
+//! What a device offers to `Reception`: records, two storage areas and a boot switch.
+//!
+//! `Reception` never touches storage itself. It hands out one [`Task`] at a time; [`carry_out`] runs it on the
+//! device's [`Platform`] and gives back what `Reception` wants to hear ([`Done`]).
+
+use core::fmt::Debug;
+
+/// A small record that must survive a power cut whole: the new one or the old one, never a mixture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Record {
+    /// The two counters' bounds: Sender Sequence Numbers reserved and the floor of the replay window, with
+    /// their Gid.
+    Counters,
+    /// The update being received or tried: its signed envelope, attempt number and outcome.
+    Update,
+    /// What runs and is confirmed: manifest sequence number and digest.
+    Installed,
+}
+
+/// Where bytes of an update are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Area {
+    /// The slot that does not run. Offsets count from the first byte of the image.
+    Image,
+    /// The verified pages of the hash tree, one after another, each one block size long.
+    Pages,
+}
+
+/// What `Reception` wants done. One at a time; the next one comes only after [`Done`] has been handed in.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Task<'a> {
+    /// Replace a record by these bytes, durably before it is done (at most
+    /// [`RECORD_BYTES_MAX`](crate::limits::RECORD_BYTES_MAX)).
+    Save {
+        /// Which one.
+        record: Record,
+        /// Its new content.
+        bytes: &'a [u8],
+    },
+    /// A new update begins: make room in both areas. What they held before is worth nothing from now on.
+    /// Done durably.
+    Prepare {
+        /// Bytes that the image area must hold.
+        image_bytes: u32,
+        /// Bytes that the pages area must hold.
+        page_bytes: u32,
+    },
+    /// Write at this offset. Each byte is written once between two `Prepare`s, unless a power cut came between.
+    /// Need not be durable before the next [`Task::Sync`].
+    Write {
+        /// Which area.
+        area: Area,
+        /// Byte offset in it.
+        offset: u32,
+        /// What to write: a whole block or page.
+        data: &'a [u8],
+    },
+    /// Read `len` bytes (at most 1,024) into the buffer that `poll` was given.
+    Read {
+        /// Which area.
+        area: Area,
+        /// Byte offset in it.
+        offset: u32,
+        /// How many bytes.
+        len: usize,
+    },
+    /// Make everything written so far durable.
+    Sync,
+    /// Boot the image in the image area next, on trial: without a confirmation the old one comes back.
+    Activate {
+        /// Length of the image in bytes.
+        image_bytes: u32,
+        /// SHA-256 of the signed manifest: the update that goes on trial.
+        digest: &'a [u8; 32],
+    },
+    /// The trial has ended well and the [`Record::Installed`] is saved: forget the old image's right to return.
+    Settle,
+}
+
+/// The medium failed: writing, reading or making durable. The platform logs the cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StorageFailed;
+
+/// How a [`Task`] ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// It was carried out.
+    Carried,
+    /// A [`Task::Read`] was carried out: so many bytes are in the buffer.
+    Read(usize),
+    /// It was not.
+    Failed(StorageFailed),
+}
+
+/// The storage and the boot switch of one device.
+///
+/// One async trait for all: a file store just does not await.
+#[allow(
+    async_fn_in_trait,
+    reason = "each program drives it from one task; no Send bound is wanted"
+)]
+pub trait Platform {
+    /// What can go wrong; logged by the platform's own program.
+    type Error: Debug;
+
+    /// See [`Task::Save`].
+    async fn save(&mut self, record: Record, bytes: &[u8]) -> Result<(), Self::Error>;
+    /// See [`Task::Prepare`].
+    async fn prepare(&mut self, image_bytes: u32, page_bytes: u32) -> Result<(), Self::Error>;
+    /// See [`Task::Write`].
+    async fn write(&mut self, area: Area, offset: u32, data: &[u8]) -> Result<(), Self::Error>;
+    /// See [`Task::Read`]. Bytes never written may read as anything.
+    async fn read(&mut self, area: Area, offset: u32, buffer: &mut [u8])
+    -> Result<(), Self::Error>;
+    /// See [`Task::Sync`].
+    async fn sync(&mut self) -> Result<(), Self::Error>;
+    /// See [`Task::Activate`]. On return the switch is durable; the trial may end in a reset at any moment.
+    async fn activate(&mut self, image_bytes: u32, digest: &[u8; 32]) -> Result<(), Self::Error>;
+    /// See [`Task::Settle`].
+    async fn settle(&mut self) -> Result<(), Self::Error>;
+}
+
+/// Carries out one task on a platform; `buffer` is where a [`Task::Read`] leaves its bytes.
+///
+/// Errors become [`Done::Failed`]; `on_error` sees each one first, to log or to count it.
+pub async fn carry_out<P: Platform>(
+    task: Task<'_>,
+    platform: &mut P,
+    buffer: &mut [u8],
+    on_error: impl FnOnce(P::Error),
+) -> Done {
+    let result = match task {
+        Task::Save { record, bytes } => platform.save(record, bytes).await,
+        Task::Prepare {
+            image_bytes,
+            page_bytes,
+        } => platform.prepare(image_bytes, page_bytes).await,
+        Task::Write { area, offset, data } => platform.write(area, offset, data).await,
+        Task::Read { area, offset, len } => {
+            let Some(target) = buffer.get_mut(..len) else {
+                return Done::Failed(StorageFailed);
+            };
+            match platform.read(area, offset, target).await {
+                Ok(()) => return Done::Read(len),
+                Err(error) => Err(error),
+            }
+        }
+        Task::Sync => platform.sync().await,
+        Task::Activate {
+            image_bytes,
+            digest,
+        } => platform.activate(image_bytes, digest).await,
+        Task::Settle => platform.settle().await,
+    };
+    match result {
+        Ok(()) => Done::Carried,
+        Err(error) => {
+            on_error(error);
+            Done::Failed(StorageFailed)
+        }
+    }
+}
+
+/// How the trial of an activated image stands, as the platform knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trial {
+    /// No trial since the last settled image.
+    None,
+    /// The new image runs on trial; whoever judges it has not spoken yet.
+    Running,
+    /// The new image has proved healthy: `Reception` saves it as installed and settles.
+    Healthy,
+    /// The old image runs again.
+    RolledBack(RollBackCause),
+}
+
+/// Why an image on trial was rolled back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RollBackCause {
+    /// The health check said no, or not yes before its deadline.
+    Unhealthy = 1,
+    /// The activation itself failed.
+    ActivationFailed = 2,
+    /// The device was reset before the image had been confirmed.
+    Reset = 3,
+}
