@@ -418,7 +418,7 @@ fn decode_window(decoder: &mut Decoder<'_>, length: u64) -> Result<Window, Malfo
         _ => return Err(Malformed),
     };
     let window = Window { area, first: decoder.u32()?, count: decoder.u32()? };
-    let fits = (1..=WINDOW_BLOCKS_MAX).contains(&window.count)
-        && window.first.checked_add(window.count).is_some();
+    let fits =
+        (1..=WINDOW_BLOCKS_MAX).contains(&window.count) && window.first.checked_add(window.count).is_some();
     fits.then_some(window).ok_or(Malformed)
 }

@@ -193,12 +193,20 @@ pub enum Ending {
 #[derive(Debug)]
 enum Phase {
     /// Sends the offer so many times more, then asks.
-    Offering { left: u8 },
+    Offering {
+        left: u8,
+    },
     Asking(Ask),
+    /// Asks silent agents one by one.
+    Polling(Vec<usize>),
     Sending(sending::Round),
     /// Sends the activation so many times more, then asks.
-    Activating { left: u8 },
-    Cancelling { left: u8 },
+    Activating {
+        left: u8,
+    },
+    Cancelling {
+        left: u8,
+    },
     Finished,
 }
 
@@ -466,6 +474,7 @@ impl Distribution {
         match &self.phase {
             Phase::Offering { .. } => self.step_offering(now, buffer),
             Phase::Asking(_) => self.step_asking(now, buffer),
+            Phase::Polling(_) => self.step_polling(now, buffer),
             Phase::Sending(_) => self.step_sending(now, buffer),
             Phase::Activating { .. } => self.step_activating(now, buffer),
             Phase::Cancelling { .. } => self.step_cancelling(now, buffer),
@@ -564,7 +573,8 @@ impl Distribution {
     fn on_block(&mut self, bytes: Option<&[u8]>) {
         let Some(reading) = self.reading.take() else { return };
         let target = bytes.and_then(|bytes| self.block.bytes.get_mut(..bytes.len()).map(|to| (bytes, to)));
-        match target.filter(|(bytes, _)| self.job.as_ref().is_some_and(|s| s.is_right(reading.number, bytes))) {
+        match target.filter(|(bytes, _)| self.job.as_ref().is_some_and(|s| s.is_right(reading.number, bytes)))
+        {
             Some((bytes, to)) => {
                 to.copy_from_slice(bytes);
                 (self.block.number, self.block.len) = (Some(reading.number), bytes.len());

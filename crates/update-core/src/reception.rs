@@ -358,9 +358,8 @@ impl<'m> Reception<'m> {
         now: Instant,
     ) -> Option<Self> {
         let mut random = Random::new(seed);
-        let announcement = saved
-            .booted_before
-            .then(|| fetch::Announcement::new(now + random.up_to(config.announce_spread)));
+        let announcement =
+            saved.booted_before.then(|| fetch::Announcement::new(now + random.up_to(config.announce_spread)));
         let mut reception = Self {
             bounds: counters::Bounds::new(config.floor),
             message_id: (random.next_u64() & 0xffff) as u16,
@@ -525,23 +524,15 @@ impl<'m> Reception<'m> {
     fn sync_due(&self, now: Instant) -> bool {
         let answering = self.answers.iter().any(|answer| answer.due <= now);
         let checking = matches!(self.phase, Phase::Checking(_));
-        self.unsynced_since.is_some_and(|since| {
-            answering || checking || now.since(since) >= crate::limits::SYNC_WITHIN
-        })
+        self.unsynced_since
+            .is_some_and(|since| answering || checking || now.since(since) >= crate::limits::SYNC_WITHIN)
     }
 
     /// Turns the next work into the task for it.
     fn give_out(&mut self, doing: Doing) -> Output<'_> {
         self.doing = Some(doing);
-        match self.task(doing) {
-            Some(_) => {}
-            None => {
-                self.doing = None;
-                return Output::Wait(None);
-            }
-        }
-        // Built twice because a borrow cannot leave a branch (the first only says whether there is one).
-        self.task(doing).map_or(Output::Wait(None), Output::Task)
+        // There is a task for every work that `next_work` names; syncing once more would do no harm.
+        Output::Task(self.task(doing).unwrap_or(Task::Sync))
     }
 
     fn deadline(&self, now: Instant) -> Option<Instant> {
@@ -555,7 +546,7 @@ impl<'m> Reception<'m> {
             _ => None,
         };
         let announce = self.announcement.as_ref().map(fetch::Announcement::due);
-        let mut deadline = self.fetch_deadline();
+        let mut deadline = self.fetch_deadline(now);
         for other in [answers, sync, scheduled, announce] {
             deadline = earliest(deadline, other);
         }

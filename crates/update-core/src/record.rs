@@ -3,6 +3,7 @@
 //! Each is a CBOR map whose key 0 is the record's version. A platform keeps the bytes and never looks into them.
 
 use crate::codec::{Malformed, write_into};
+use crate::device::Installed;
 use crate::digest::Digest;
 use crate::limits::ENVELOPE_BYTES_MAX;
 use group_oscore::Gid;
@@ -44,15 +45,6 @@ pub enum Outcome {
     RolledBack(u8),
     /// It was given up, with the [`Failure`](crate::reception::Failure) as a number.
     Failed(u8),
-}
-
-/// [`Record::Installed`](crate::platform::Record::Installed): what runs and is confirmed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InstalledRecord {
-    /// Its manifest sequence number.
-    pub sequence_number: u64,
-    /// SHA-256 of its signed manifest; all zero for an image that came with the device.
-    pub digest: Digest,
 }
 
 impl CounterBounds {
@@ -117,27 +109,25 @@ impl<'a> UpdateRecord<'a> {
     }
 }
 
-impl InstalledRecord {
-    /// Writes the record; `None` when the buffer is too small.
-    #[must_use]
-    pub fn encode(&self, buffer: &mut [u8]) -> Option<usize> {
-        write_into(buffer, |out| {
-            out.map(3)?.u8(0)?.u8(VERSION)?.u8(1)?.u64(self.sequence_number)?;
-            out.u8(2)?.bytes(&self.digest.0)?;
-            Ok(())
-        })
-    }
+/// Writes [`Record::Installed`](crate::platform::Record::Installed); `None` when the buffer is too small.
+#[must_use]
+pub fn encode_installed(installed: &Installed, buffer: &mut [u8]) -> Option<usize> {
+    write_into(buffer, |out| {
+        out.map(3)?.u8(0)?.u8(VERSION)?.u8(1)?.u64(installed.sequence_number)?;
+        out.u8(2)?.bytes(&installed.digest.0)?;
+        Ok(())
+    })
+}
 
-    /// Reads the record.
-    ///
-    /// # Errors
-    /// [`Malformed`]: torn, of another version, or not this record.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut decoder = open(bytes, 3)?;
-        let sequence_number = keyed(&mut decoder, 1)?.u64()?;
-        let digest: [u8; 32] = keyed(&mut decoder, 2)?.bytes()?.try_into().map_err(|_| Malformed)?;
-        Ok(Self { sequence_number, digest: Digest(digest) })
-    }
+/// Reads [`Record::Installed`](crate::platform::Record::Installed).
+///
+/// # Errors
+/// [`Malformed`]: torn, of another version, or not this record.
+pub fn decode_installed(bytes: &[u8]) -> Result<Installed, Malformed> {
+    let mut decoder = open(bytes, 3)?;
+    let sequence_number = keyed(&mut decoder, 1)?.u64()?;
+    let digest: [u8; 32] = keyed(&mut decoder, 2)?.bytes()?.try_into().map_err(|_| Malformed)?;
+    Ok(Installed { sequence_number, digest: Digest(digest) })
 }
 
 fn open(bytes: &[u8], fields: u64) -> Result<Decoder<'_>, Malformed> {

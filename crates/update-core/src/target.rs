@@ -80,9 +80,11 @@ impl<'a> Target<'a> {
                 }
             }),
             Self::Ranges(ranges) => number.is_some_and(|number| ranges.contains(number)),
-            Self::Bitmap { first, bits } => number.and_then(|number| number.checked_sub(*first)).is_some_and(|bit| {
-                bits.get(bit as usize / 8).is_some_and(|byte| byte & (0x80 >> (bit % 8)) != 0)
-            }),
+            Self::Bitmap { first, bits } => {
+                number.and_then(|number| number.checked_sub(*first)).is_some_and(|bit| {
+                    bits.get(bit as usize / 8).is_some_and(|byte| byte & (0x80 >> (bit % 8)) != 0)
+                })
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Time as an argument: the machines never read a clock.
 
-pub use core::time::Duration;
 use core::ops::{Add, Sub};
+pub use core::time::Duration;
 
 /// A moment on the caller's monotonic clock, in microseconds since any fixed start (RFC 10020 needs none but
 /// differences). It never goes back; a device that slept may jump ahead.

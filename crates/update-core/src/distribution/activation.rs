@@ -33,7 +33,11 @@ impl Distribution {
         self.send_command(Resource::Activate, buffer)
     }
 
-    pub(super) fn step_cancelling(&mut self, _now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+    pub(super) fn step_cancelling(
+        &mut self,
+        _now: Instant,
+        buffer: &mut [u8],
+    ) -> Option<(SocketAddr, usize)> {
         let Phase::Cancelling { left } = &mut self.phase else { return None };
         if *left == 0 {
             self.finish(Ending::Cancelled);
@@ -50,8 +54,7 @@ impl Distribution {
         let ranges = self.ranges(&waiting);
         let named = resource == Resource::Activate && !ranges.is_empty();
         let target = if named { Target::Ranges(Ranges::Given(&ranges)) } else { Target::All };
-        let command =
-            Command { digest, attempt: self.turns.attempt, target, delay_ms: self.config.delay_ms };
+        let command = Command { digest, attempt: self.turns.attempt, target, delay_ms: self.config.delay_ms };
         let mut payload = [0; DATAGRAM_BYTES_MAX];
         let len = command.encode(&mut payload)?;
         let token = self.next_token();

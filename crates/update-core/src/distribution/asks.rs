@@ -3,8 +3,8 @@
 use super::{Distribution, Ending, Event, Phase};
 use crate::census::{Query, Report, Window};
 use crate::limits::{
-    ASK_REPEATS_MAX, DATAGRAM_BYTES_MAX, EVERYONE_ANSWERS_MAX, LEISURE_MAX, LEISURE_MIN, QUERIES_OPEN_MAX,
-    STRAGGLE_MAX, STRAGGLE_MIN, TARGET_RANGES_MAX, WINDOW_BLOCKS_MAX,
+    ASK_REPEATS_MAX, DATAGRAM_BYTES_MAX, EVERYONE_ANSWERS_MAX, LEISURE_MAX, LEISURE_MIN, POLL_WAIT,
+    POLLS_MAX, QUERIES_OPEN_MAX, STRAGGLE_MAX, STRAGGLE_MIN, TARGET_RANGES_MAX, WINDOW_BLOCKS_MAX,
 };
 use crate::outgoing::Outgoing;
 use crate::platform::Area;
@@ -159,7 +159,8 @@ impl Distribution {
             self.unheard(ask.number).len()
         };
         let leisure = self.leisure(asked, ask.window);
-        let ranges = if asked == self.agents.len() { Vec::new() } else { self.ranges(&self.unheard(ask.number)) };
+        let ranges =
+            if asked == self.agents.len() { Vec::new() } else { self.ranges(&self.unheard(ask.number)) };
         let target = if ranges.is_empty() { Target::All } else { Target::Ranges(Ranges::Given(&ranges)) };
         let query = Query {
             target,
@@ -170,31 +171,74 @@ impl Distribution {
             unicast_max: if let Purpose::Repair(blocks) = ask.purpose { blocks } else { 0 },
             detail: matches!(ask.purpose, Purpose::Status | Purpose::Close | Purpose::Confirm),
         };
-        let len = self.query(now, &query, ask.number, leisure, buffer)?;
+        let len = self.query(now, &query, ask.number, leisure, Mode::Group, buffer)?;
         let waits = leisure + self.straggle * u32::from(1 + ask.tries);
         let airtime = Duration::from_micros(len as u64 * 8_000_000 / self.pace.bits_per_second());
-        self.phase = Phase::Asking(Ask {
-            tries: ask.tries + 1,
-            until: Some(now + airtime + waits),
-            ..ask.clone()
-        });
+        self.phase =
+            Phase::Asking(Ask { tries: ask.tries + 1, until: Some(now + airtime + waits), ..ask.clone() });
         Some((self.config.coap_group, len))
     }
 
-    /// Builds, protects and remembers a multicast query.
+    /// Only who stays silent through the multicast asks is polled by unicast, a few at a time (DESIGN [census]).
+    /// `false` when there is nobody whose address is known.
+    pub(super) fn poll_silent(&mut self) -> bool {
+        self.asks += 1;
+        let silent = self.agents.iter().enumerate().filter(|(_, agent)| {
+            !agent.ended() && (agent.silent > 0 || agent.status.is_none()) && agent.address.is_some()
+        });
+        let indices: Vec<usize> = silent.map(|(index, _)| index).take(POLLS_MAX).collect();
+        let any = !indices.is_empty();
+        if any {
+            self.phase = Phase::Polling(indices);
+        }
+        any
+    }
+
+    pub(super) fn step_polling(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+        let Phase::Polling(indices) = &mut self.phase else { return None };
+        let Some(agent) = indices.pop().and_then(|index| self.agents.get(index)) else {
+            let (purpose, until) = (Purpose::Close, Some(now + POLL_WAIT));
+            let number = self.asks;
+            self.phase = Phase::Asking(Ask {
+                purpose,
+                window: None,
+                tries: 1,
+                repeats_max: 0,
+                from: now,
+                until,
+                number,
+            });
+            return None;
+        };
+        let (to, mode) = (agent.address?, Mode::Pairwise(agent.id));
+        let query = Query {
+            target: Target::All,
+            update: self.job.as_ref().map(|subject| subject.update.offer.id),
+            leisure_ms: 0,
+            window: None,
+            only_missing: false,
+            unicast_max: 0,
+            detail: true,
+        };
+        let len = self.query(now, &query, self.asks, Duration::ZERO, mode, buffer)?;
+        Some((to, len))
+    }
+
+    /// Builds, protects and remembers a query.
     pub(super) fn query(
         &mut self,
         now: Instant,
         query: &Query<'_>,
         number: u32,
         leisure: Duration,
+        mode: Mode,
         buffer: &mut [u8],
     ) -> Option<usize> {
         let mut payload = [0; DATAGRAM_BYTES_MAX];
         let payload_len = query.encode(&mut payload)?;
         let token = self.next_token();
         let (len, binding) =
-            self.protect(Code::FETCH, Resource::Status, token, &payload[..payload_len], Mode::Group, buffer)?;
+            self.protect(Code::FETCH, Resource::Status, token, &payload[..payload_len], mode, buffer)?;
         if self.sent.len() >= QUERIES_OPEN_MAX {
             self.sent.pop_front();
         }

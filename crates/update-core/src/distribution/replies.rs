@@ -70,7 +70,8 @@ impl Distribution {
             Ok(Received::Unproven(unproven)) => {
                 let Some(index) = self.context.recipients().index(unproven.kid()) else { return };
                 let Some(agent) = self.agents.get_mut(index) else { return };
-                let returned = unproven.echo().is_some_and(|echo| agent.echo.is_some_and(|sent| sent == echo));
+                let returned =
+                    unproven.echo().is_some_and(|echo| agent.echo.is_some_and(|sent| sent == echo));
                 if !returned {
                     let (token, binding) = (unproven.token(), unproven.binding());
                     let acknowledge = (unproven.ty() == Type::Confirmable).then(|| unproven.message_id());
@@ -180,7 +181,13 @@ impl Distribution {
         Some((reply.to, len))
     }
 
-    fn write_reply<'b>(&self, reply: &Reply, ty: Type, message_id: u16, plain: &'b mut [u8]) -> Option<&'b [u8]> {
+    fn write_reply<'b>(
+        &self,
+        reply: &Reply,
+        ty: Type,
+        message_id: u16,
+        plain: &'b mut [u8],
+    ) -> Option<&'b [u8]> {
         let code = match reply.content {
             Content::Block(..) => Code::CONTENT,
             Content::Echo(_) => Code::UNAUTHORIZED,

@@ -191,7 +191,7 @@ impl Distribution {
             detail: false,
         };
         // Number 0 answers no ask: what is heard here is news, not a reason to stop waiting.
-        let len = self.query(now, &query, 0, leisure, buffer)?;
+        let len = self.query(now, &query, 0, leisure, Mode::Group, buffer)?;
         Some((self.config.coap_group, len))
     }
 

@@ -4,7 +4,8 @@ use super::asks::Purpose;
 use super::{Distribution, Ending, Event, Phase, Stage};
 use crate::census::State;
 use crate::limits::{
-    ASK_AGAIN_FIRST, ASK_AGAIN_MAX, CLOSE_ASKS_MAX, NOBODY_ASKS_MAX, OFFER_COPIES, OFFER_ROUNDS_MAX, REPAIR_ASKS_MAX,
+    ASK_AGAIN_FIRST, ASK_AGAIN_MAX, CLOSE_ASKS_MAX, NOBODY_ASKS_MAX, OFFER_COPIES, OFFER_ROUNDS_MAX,
+    REPAIR_ASKS_MAX,
 };
 use crate::platform::Area;
 use crate::time::{Duration, Instant};
@@ -242,10 +243,11 @@ impl Distribution {
             self.turns.closing = 0;
             return self.ask(Purpose::Pages, now);
         }
-        let silent = self.agents.iter().any(|agent| !agent.ended() && (agent.silent > 0 || agent.status.is_none()));
+        let silent =
+            self.agents.iter().any(|agent| !agent.ended() && (agent.silent > 0 || agent.status.is_none()));
         if silent && self.turns.closing < CLOSE_ASKS_MAX {
             self.turns.closing += 1;
-            if self.turns.closing == CLOSE_ASKS_MAX && self.poll_silent(now) {
+            if self.turns.closing == CLOSE_ASKS_MAX && self.poll_silent() {
                 return;
             }
             let wait = if self.turns.closing == 1 { Duration::ZERO } else { self.turns.wait() };
@@ -294,11 +296,6 @@ impl Distribution {
         self.count_lost();
         let nobody = self.agents.iter().all(|agent| agent.status.is_none());
         self.finish(if nobody { Ending::NobodyAnswered } else { Ending::Done });
-    }
-
-    /// Whether the phase is a census of the whole group and nothing else.
-    pub(super) fn census_only(&self) -> bool {
-        self.job.is_none()
     }
 
     pub(super) fn cancel(&mut self) {

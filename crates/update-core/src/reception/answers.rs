@@ -33,7 +33,13 @@ enum Content {
 
 impl Reception<'_> {
     /// A FETCH of `/fw/status`.
-    pub(super) fn on_query(&mut self, now: Instant, from: SocketAddr, request: &Verified<'_>, multicast: bool) {
+    pub(super) fn on_query(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        request: &Verified<'_>,
+        multicast: bool,
+    ) {
         let Ok(query) = Query::decode(request.body().payload()) else {
             return self.counters.malformed += 1;
         };
@@ -47,10 +53,10 @@ impl Reception<'_> {
         if query.only_missing && !self.misses_something(&query) {
             return;
         }
-        let leisure = if multicast { Duration::from_millis(u64::from(query.leisure_ms)) } else { Duration::ZERO };
+        let leisure =
+            if multicast { Duration::from_millis(u64::from(query.leisure_ms)) } else { Duration::ZERO };
         let due = now + self.random.up_to(leisure.min(crate::limits::LEISURE_MAX));
-        let content =
-            Content::Report { update: query.update, window: query.window, detail: query.detail };
+        let content = Content::Report { update: query.update, window: query.window, detail: query.detail };
         self.answer(from, request, due, content, multicast);
     }
 

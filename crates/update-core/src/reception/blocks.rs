@@ -1,13 +1,13 @@
 //! From a block's bytes to storage: nothing is written before its hash is right (DESIGN [tree]).
 
 use super::{Doing, Failure, Phase, Reception, Saves};
+use crate::block::BlockNumber;
+use crate::codec::write_into;
 use crate::limits::BLOCK_BYTES_MAX;
 use crate::platform::{Area, Done, Record, Task};
 use crate::record::UpdateRecord;
 use crate::time::Instant;
 use crate::tree::{check_block, check_page, check_root};
-use crate::block::BlockNumber;
-use crate::codec::write_into;
 use coap_wire::Block;
 
 /// A block or page in the one buffer, on its way to storage.
@@ -119,11 +119,9 @@ impl Reception<'_> {
         let update = self.update.as_ref()?;
         let block_bytes = update.offer.layout.block_size.bytes();
         Some(match doing {
-            Doing::LoadPage(page) => Task::Read {
-                area: Area::Pages,
-                offset: page * block_bytes,
-                len: block_bytes as usize,
-            },
+            Doing::LoadPage(page) => {
+                Task::Read { area: Area::Pages, offset: page * block_bytes, len: block_bytes as usize }
+            }
             Doing::WriteHeld => {
                 let held = self.held.as_ref()?;
                 Task::Write {
@@ -138,7 +136,11 @@ impl Reception<'_> {
                 digest: &update.offer.digest.0,
             },
             Doing::Examine => self.examination()?,
-            Doing::SaveCounters | Doing::SaveUpdate | Doing::SaveInstalled | Doing::Prepare | Doing::Settle => {
+            Doing::SaveCounters
+            | Doing::SaveUpdate
+            | Doing::SaveInstalled
+            | Doing::Prepare
+            | Doing::Settle => {
                 return None;
             }
         })
@@ -155,7 +157,8 @@ impl Reception<'_> {
         let task = if core::mem::take(&mut self.saves.installed) {
             self.doing = Some(Doing::SaveInstalled);
             let installed = self.config.device.installed;
-            let len = installed.and_then(|i| crate::record::encode_installed(&i, &mut self.record)).unwrap_or(0);
+            let len =
+                installed.and_then(|i| crate::record::encode_installed(&i, &mut self.record)).unwrap_or(0);
             Task::Save { record: Record::Installed, bytes: &self.record[..len] }
         } else if core::mem::take(&mut self.saves.update) {
             self.doing = Some(Doing::SaveUpdate);
@@ -199,7 +202,9 @@ impl Reception<'_> {
             Doing::LoadPage(page) if failed => self.forget_page(page),
             Doing::LoadPage(page) => self.cache_page(page, bytes),
             Doing::WriteHeld => self.held_written(now, failed),
-            Doing::Sync if failed => self.storage_failed(),
+            // What was written since the last sync may be lost: only the walk can tell.
+            Doing::Sync if failed && self.retry_storage() => self.start_walk(),
+            Doing::Sync if failed => self.storage_failed_for_good(),
             Doing::Sync => self.unsynced_since = None,
             Doing::Examine => self.examined(if failed { None } else { Some(bytes) }),
             Doing::Activate => self.switched(failed),

@@ -60,14 +60,12 @@ impl Reception<'_> {
             self.bounds.saving = None;
             reserved_end = self.context.next_sequence_number();
             // Not below what a reboot before this one has proved.
-            let highest = self.context.recipients().first().and_then(|recipient| recipient.window().highest());
+            let highest =
+                self.context.recipients().first().and_then(|recipient| recipient.window().highest());
             self.bounds.saving_floor = highest.map_or(self.bounds.floor, |highest| highest + 1);
         }
-        let bounds = CounterBounds {
-            gid: self.context.common().gid(),
-            reserved_end,
-            floor: self.bounds.saving_floor,
-        };
+        let bounds =
+            CounterBounds { gid: self.context.common().gid(), reserved_end, floor: self.bounds.saving_floor };
         let len = bounds.encode(&mut self.record).unwrap_or(0);
         self.doing = Some(Doing::SaveCounters);
         Output::Task(Task::Save { record: Record::Counters, bytes: &self.record[..len] })

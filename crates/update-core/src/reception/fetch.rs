@@ -6,13 +6,13 @@ use super::{Phase, Reception};
 use crate::census::Query;
 use crate::digest::UpdateId;
 use crate::limits::{
-    ANNOUNCE_AGAIN, ANNOUNCE_TRIES_MAX, DATAGRAM_BYTES_MAX, ECHO_BYTES_MAX, FETCH_FIRST_WITHIN, FETCH_RETRY_FIRST,
-    FETCH_RETRY_MAX, PAGES_FETCHED_MAX, REPORT_BYTES_MAX,
+    ANNOUNCE_AGAIN, ANNOUNCE_TRIES_MAX, DATAGRAM_BYTES_MAX, ECHO_BYTES_MAX, FETCH_FIRST_WITHIN,
+    FETCH_RETRY_FIRST, FETCH_RETRY_MAX, PAGES_FETCHED_MAX, REPORT_BYTES_MAX,
 };
 use crate::outgoing::Outgoing;
 use crate::platform::Area;
 use crate::resource::Resource;
-use crate::time::{Duration, Instant, earliest};
+use crate::time::{Duration, Instant};
 use coap_wire::{Block, Code, Message, Token, Type, option};
 use group_oscore::{Mode, RequestBinding};
 
@@ -170,7 +170,8 @@ impl Reception<'_> {
         }
         let mut payload = [0; REPORT_BYTES_MAX];
         let len = self.report(None, None, false, &mut payload)?;
-        let (len, token, binding) = self.request(Code::POST, Resource::Boot, None, &payload[..len], buffer)?;
+        let (len, token, binding) =
+            self.request(Code::POST, Resource::Boot, None, &payload[..len], buffer)?;
         self.announcement.as_mut()?.request = Some((token, binding));
         Some(len)
     }
@@ -188,19 +189,20 @@ impl Reception<'_> {
         let message_id = self.next_message_id();
         let echo = core::mem::take(&mut self.fetch.echo);
         let mut plain = [0; DATAGRAM_BYTES_MAX];
-        let plain = Outgoing { ty: Type::NonConfirmable, code, message_id, token }.build(&mut plain, |writer| {
-            resource.write_path(writer)?;
-            if let Some(block) = &block {
-                writer.option(option::BLOCK2, block.encode().as_bytes())?;
-            }
-            if !echo.is_empty() {
-                writer.option(option::ECHO, &echo)?;
-            }
-            if !payload.is_empty() {
-                writer.payload(payload)?;
-            }
-            Ok(())
-        })?;
+        let plain =
+            Outgoing { ty: Type::NonConfirmable, code, message_id, token }.build(&mut plain, |writer| {
+                resource.write_path(writer)?;
+                if let Some(block) = &block {
+                    writer.option(option::BLOCK2, block.encode().as_bytes())?;
+                }
+                if !echo.is_empty() {
+                    writer.option(option::ECHO, &echo)?;
+                }
+                if !payload.is_empty() {
+                    writer.payload(payload)?;
+                }
+                Ok(())
+            })?;
         let message = Message::parse(plain).ok()?;
         let mode = Mode::Pairwise(self.config.distributor);
         let (len, binding) = self.context.protect_request(&message, mode, buffer).ok()?;
@@ -265,15 +267,14 @@ impl Reception<'_> {
     }
 
     /// When the fetching side wants to be polled again.
-    pub(super) fn fetch_deadline(&self) -> Option<Instant> {
-        let expires = self.fetch.request.as_ref().map(|request| request.expires);
-        if expires.is_some() {
-            return expires;
+    pub(super) fn fetch_deadline(&self, now: Instant) -> Option<Instant> {
+        if let Some(request) = &self.fetch.request {
+            return Some(request.expires);
+        }
+        if self.wanted(now).is_some() {
+            return Some(self.fetch.not_before.unwrap_or(now));
         }
         let unfinished = matches!(self.phase, Phase::Receiving);
-        let quiet = unfinished.then(|| self.heard_at + self.config.quiet);
-        let wanting = self.fetch.offer_wanted.is_some()
-            || (unfinished && (self.fetch.page_wanted || self.fetch.allowance > 0));
-        earliest(quiet.filter(|_| self.fetch.not_before.is_none()), self.fetch.not_before.filter(|_| wanting))
+        unfinished.then(|| self.heard_at + self.config.quiet).filter(|moment| *moment > now)
     }
 }

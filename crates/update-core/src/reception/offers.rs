@@ -61,7 +61,8 @@ impl Assembly {
 impl Reception<'_> {
     /// Whether an offer with this identifier would tell anything new.
     pub(super) fn knows(&self, id: UpdateId) -> bool {
-        self.update.as_ref().is_some_and(|update| update.offer.id == id)
+        let dropped = Outcome::Failed(Failure::Cancelled as u8);
+        self.update.as_ref().is_some_and(|update| update.offer.id == id && update.outcome != dropped)
             || self.refused.is_some_and(|(refused, ..)| refused == id)
     }
 
@@ -85,7 +86,8 @@ impl Reception<'_> {
 
     /// Signature, manifest sequence number, vendor and class, size: in this order.
     fn consider(&mut self, now: Instant, id: UpdateId, envelope: &[u8]) -> Result<(), Reason> {
-        let offer = suit::verify(envelope, &self.config.keys).map_err(|error| Reason::Refusal(error.into()))?;
+        let offer =
+            suit::verify(envelope, &self.config.keys).map_err(|error| Reason::Refusal(error.into()))?;
         if offer.id != id {
             return Err(Reason::Refusal(Refusal::Malformed));
         }

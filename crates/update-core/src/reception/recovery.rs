@@ -49,6 +49,7 @@ impl Reception<'_> {
         self.blocks.clear();
         self.pages.clear();
         self.page.index = None;
+        self.unsynced_since = None;
         self.phase = Phase::Recovering(Walk::new());
     }
 

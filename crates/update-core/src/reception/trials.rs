@@ -1,7 +1,6 @@
 //! Activation on trial, and how it ends (DESIGN [attempt], [whole]).
 
 use super::{Event, Failure, Phase, Reception};
-use crate::census::State;
 use crate::device::Installed;
 use crate::platform::{RollBackCause, Trial};
 use crate::record::Outcome;
@@ -76,7 +75,6 @@ impl Reception<'_> {
         self.held = None;
         self.saves.update = true;
         self.saves.prepare = false;
-        self.refused = Some((id, State::Failed, failure as u8));
         self.event(Event::Failed { id, failure });
     }
 }
