@@ -99,8 +99,9 @@ pub enum MessageError {
     TokenTruncated,
     /// An Empty message (0.00) has something behind its Message ID (RFC 7252 section 4.1).
     EmptyWithContent,
-    /// A Reset that is not Empty, or an Empty Non-confirmable message (RFC 7252 section 4.3, table 1).
-    TypeOfEmpty,
+    /// The type does not go with the code: a Reset that is not Empty, an Empty Non-confirmable message, an
+    /// Acknowledgement with a request (RFC 7252 section 4.3, table 1).
+    TypeForCode,
     /// A delta or length is reserved, an option number exceeds 65535, or an option ends behind the datagram.
     Option,
     /// A payload marker without a payload.
@@ -135,10 +136,14 @@ impl<'a> Message<'a> {
         if code == Code::EMPTY && (token_length != 0 || !rest.is_empty()) {
             return Err(MessageError::EmptyWithContent);
         }
-        // Section 4.2: a Reset "MUST be Empty"; section 4.3: a Non-confirmable message "MUST NOT be Empty".
-        let is_empty = code == Code::EMPTY;
-        if (ty == Type::Reset && !is_empty) || (ty == Type::NonConfirmable && is_empty) {
-            return Err(MessageError::TypeOfEmpty);
+        let fits = match ty {
+            Type::Confirmable => true,
+            Type::NonConfirmable => code != Code::EMPTY,
+            Type::Acknowledgement => !code.is_request(),
+            Type::Reset => code == Code::EMPTY,
+        };
+        if !fits {
+            return Err(MessageError::TypeForCode);
         }
         let (token, rest) = rest
             .split_at_checked(token_length)
@@ -234,8 +239,9 @@ mod tests {
             (b"\x44\x01\x00\x00123", MessageError::TokenTruncated),
             (b"\x60\x00\x00\x00x", MessageError::EmptyWithContent),
             (b"\x61\x00\x00\x00x", MessageError::EmptyWithContent),
-            (b"\x70\x45\x00\x00", MessageError::TypeOfEmpty),
-            (b"\x50\x00\x00\x00", MessageError::TypeOfEmpty),
+            (b"\x70\x45\x00\x00", MessageError::TypeForCode),
+            (b"\x50\x00\x00\x00", MessageError::TypeForCode),
+            (b"\x60\x01\x00\x00", MessageError::TypeForCode),
             (b"\x40\x01\x00\x00\xb9x", MessageError::Option),
             (b"\x40\x01\x00\x00\xff", MessageError::PayloadMarker),
         ] {
