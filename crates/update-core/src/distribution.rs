@@ -47,9 +47,9 @@ pub struct DistributionConfig {
     pub overhead_bytes: u32,
     /// After the transfer, activate at once.
     pub activate: bool,
-    /// The attempt to activate as (DESIGN [attempt]), at least 1.
+    /// The attempt to activate as (DESIGN \[attempt\]), at least 1.
     pub attempt: u32,
-    /// How long agents wait before they activate, in milliseconds (DESIGN [moment]).
+    /// How long agents wait before they activate, in milliseconds (DESIGN \[moment\]).
     pub delay_ms: u32,
     /// A transfer that is not complete by then ends with who is not ready counted as lost.
     pub transfer_within: Duration,
@@ -174,7 +174,7 @@ pub enum Ending {
     /// Nobody answered at all.
     NobodyAnswered,
     /// An agent has seen a higher Partial IV than ours: this machine's counter is an old one, and a nonce might
-    /// be used twice. Nothing more is sent (DESIGN [reserve]).
+    /// be used twice. Nothing more is sent (DESIGN \[reserve\]).
     CounterBehind {
         /// Who said so.
         agent: MemberId,
@@ -229,7 +229,7 @@ pub struct Distribution {
     replies: VecDeque<Reply>,
     reading: Option<Reading>,
     block: LoadedBlock,
-    floors_saving: Option<Vec<u64>>,
+    floors_saving: Option<Vec<Option<u64>>>,
     skip_pending: bool,
     skipped_at: Option<Instant>,
     /// When the offer, and a question how far everyone is, were last sent.
@@ -350,7 +350,7 @@ impl Distribution {
         self.tallies
     }
 
-    /// The rate at present, in bits a second (DESIGN [pace]).
+    /// The rate at present, in bits a second (DESIGN \[pace\]).
     #[must_use]
     pub fn rate(&self) -> u64 {
         self.pace.bits_per_second()
@@ -375,21 +375,21 @@ impl Distribution {
     }
 
     /// The floor to store for each agent's requests: ahead of what has been accepted while the distribution
-    /// runs (DESIGN [bound]), exact after its end.
+    /// runs (DESIGN \[bound\]), exact after its end; `None` where a window is invalid, so that the first request
+    /// after the next start is met with Echo.
     #[must_use]
-    pub fn floors(&self) -> Vec<(MemberId, u64)> {
+    pub fn floors(&self) -> Vec<(MemberId, Option<u64>)> {
         let finished = matches!(self.phase, Phase::Finished);
         let recipients = self.context.recipients().as_slice();
-        self.agents
-            .iter()
-            .zip(recipients)
-            .map(|(agent, recipient)| {
-                let window = recipient.window();
-                let exact = window.highest().map_or(agent.floor, |highest| highest + 1);
-                let ahead = window.floor_due(agent.floor, FLOOR_AHEAD).unwrap_or(agent.floor);
-                (agent.id, if finished { exact } else { ahead })
-            })
-            .collect()
+        let floors = self.agents.iter().zip(recipients).map(|(agent, recipient)| {
+            let window = recipient.window();
+            let floor = match window.highest() {
+                Some(highest) if finished => Some(highest + 1),
+                _ => window.floor_due(agent.floor.unwrap_or(0), FLOOR_AHEAD).or(agent.floor),
+            };
+            (agent.id, floor)
+        });
+        floors.collect()
     }
 
     /// Ends at once, without another datagram: for a clean stop. The same job goes on later where it was.
@@ -520,11 +520,9 @@ impl Distribution {
             return false;
         }
         let recipients = self.context.recipients().as_slice();
-        let due = self
-            .agents
-            .iter()
-            .zip(recipients)
-            .any(|(agent, recipient)| recipient.window().floor_due(agent.floor, FLOOR_AHEAD).is_some());
+        let due = self.agents.iter().zip(recipients).any(|(agent, recipient)| {
+            recipient.window().floor_due(agent.floor.unwrap_or(0), FLOOR_AHEAD).is_some()
+        });
         if due {
             self.floors_saving = Some(self.floors().into_iter().map(|(_, floor)| floor).collect());
         }

@@ -135,6 +135,6 @@ const _: () = {
     assert!(DATAGRAM_BYTES_MAX >= 1160);
     assert!(REPORT_BYTES_MAX >= WINDOW_BLOCKS_MAX as usize / 8 + 150);
     assert!(DISTRIBUTOR_RESERVE_LOW > FLOOR_AHEAD, "a skip never leaves the reservation");
-    assert!(FLOOR_AHEAD < group_oscore::limits::WINDOW, "a skip never leaves the replay window");
+    assert!(FLOOR_AHEAD < group_oscore::limits::REPLAY_WINDOW, "a skip never leaves the replay window");
     assert!(ENVELOPE_BYTES_MAX <= 32 * BLOCK_BYTES_MIN as usize, "an offer's blocks fit one word of bits");
 };

@@ -43,9 +43,9 @@ pub struct ReceptionConfig {
     pub keys: KeySet,
     /// SHA-256 of the agent's name, for targets.
     pub name: Digest,
-    /// Whose messages count: the distributor's Sender ID (DESIGN [role]).
+    /// Whose messages count: the distributor's Sender ID (DESIGN \[role\]).
     pub distributor: MemberId,
-    /// Where answers and repair requests go (DESIGN [answers]).
+    /// Where answers and repair requests go (DESIGN \[answers\]).
     pub distributor_address: SocketAddr,
     /// Hearing nothing of an unfinished update for so long, the agent starts to fetch by itself.
     pub quiet: Duration,
@@ -189,7 +189,7 @@ pub enum Failure {
     Storage = 65,
     /// The distributor dropped it.
     Cancelled = 66,
-    /// An update with a higher manifest sequence number took its place (DESIGN [one update]).
+    /// An update with a higher manifest sequence number took its place (DESIGN \[one update\]).
     Superseded = 67,
 }
 
@@ -261,7 +261,7 @@ pub struct Reception<'m> {
     assembly: offers::Assembly,
     /// The last offer refused or update dropped, and its reason code.
     refused: Option<(UpdateId, State, u8)>,
-    /// When an unfinished update was last replaced by another (DESIGN [one update]).
+    /// When an unfinished update was last replaced by another (DESIGN \[one update\]).
     replaced_at: Option<Instant>,
     /// A block or page between its datagram and its storage.
     held: Option<blocks::Held>,
@@ -520,7 +520,7 @@ impl<'m> Reception<'m> {
         None
     }
 
-    /// Whether everything written has to become durable now (DESIGN [synced]).
+    /// Whether everything written has to become durable now (DESIGN \[synced\]).
     fn sync_due(&self, now: Instant) -> bool {
         let answering = self.answers.iter().any(|answer| answer.due <= now);
         let checking = matches!(self.phase, Phase::Checking(_));

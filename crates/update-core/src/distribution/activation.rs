@@ -1,4 +1,4 @@
-//! Activation, and the wait for confirmations (DESIGN [attempt], [moment], [bound]).
+//! Activation, and the wait for confirmations (DESIGN \[attempt\], [moment], [bound]).
 
 use super::asks::Purpose;
 use super::{Distribution, Ending, Event, Phase, Stage};

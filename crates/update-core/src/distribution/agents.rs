@@ -39,7 +39,7 @@ impl Recipients for Members {
 pub struct Agent {
     /// Its Sender ID.
     pub id: MemberId,
-    /// Where it last authenticated from (DESIGN [sockets]).
+    /// Where it last authenticated from (DESIGN \[sockets\]).
     pub address: Option<SocketAddr>,
     /// The latest report; `None` before the first.
     pub status: Option<Status>,
@@ -51,8 +51,8 @@ pub struct Agent {
     pub(super) heard_in: u32,
     /// The Echo value that it was sent and has not returned.
     pub(super) echo: Option<[u8; 8]>,
-    /// The floor stored for its requests.
-    pub(super) floor: u64,
+    /// The floor stored for its requests; `None` while its window is invalid and nothing is stored.
+    pub(super) floor: Option<u64>,
 }
 
 /// The latest report of an agent.
@@ -75,7 +75,7 @@ pub struct Status {
 }
 
 impl Agent {
-    pub(super) const fn new(id: MemberId, floor: u64) -> Self {
+    pub(super) const fn new(id: MemberId, floor: Option<u64>) -> Self {
         Self { id, address: None, status: None, lost: false, silent: 0, heard_in: 0, echo: None, floor }
     }
 

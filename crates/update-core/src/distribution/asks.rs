@@ -1,4 +1,4 @@
-//! Asking: the census from the distributor's side (DESIGN [census]).
+//! Asking: the census from the distributor's side (DESIGN \[census\]).
 
 use super::{Distribution, Ending, Event, Phase};
 use crate::census::{Query, Report, Window};
@@ -179,7 +179,7 @@ impl Distribution {
         Some((self.config.coap_group, len))
     }
 
-    /// Only who stays silent through the multicast asks is polled by unicast, a few at a time (DESIGN [census]).
+    /// Only who stays silent through the multicast asks is polled by unicast, a few at a time (DESIGN \[census\]).
     /// `false` when there is nobody whose address is known.
     pub(super) fn poll_silent(&mut self) -> bool {
         self.asks += 1;

@@ -1,4 +1,4 @@
-//! What agents ask of the distributor: repair by Block2, and the announcement of a boot (DESIGN [repair],
+//! What agents ask of the distributor: repair by Block2, and the announcement of a boot (DESIGN \[repair\],
 //! [bound], [requests]).
 
 use super::{Distribution, Phase};
@@ -9,7 +9,7 @@ use crate::resource::Resource;
 use crate::time::Instant;
 use coap_wire::{Block, Code, Message, Token, Type, option};
 use core::net::SocketAddr;
-use group_oscore::{Mode, Received, RequestBinding, ResponseMode, ResponsePiv};
+use group_oscore::{MessageMode, Received, RequestBinding, ResponseMode, ResponsePiv};
 
 /// The critical options that requests to the distributor may carry.
 const KNOWN_OPTIONS: [u16; 2] = [option::URI_PATH, option::BLOCK2];
@@ -65,7 +65,7 @@ impl Distribution {
             let token = message.token();
             return self.on_response(now, from, token, bytes);
         }
-        let (request, body) = match self.context.unprotect_request(bytes) {
+        let (request, piv) = match self.context.unprotect_request(bytes) {
             Ok(Received::Fresh(request)) => (request, ResponsePiv::OfRequest),
             Ok(Received::Unproven(unproven)) => {
                 let Some(index) = self.context.recipients().index(unproven.kid()) else { return };
@@ -80,11 +80,12 @@ impl Distribution {
                 }
                 agent.echo = None;
                 // The window is valid again; this one answer still shows its own Partial IV.
-                (self.context.accept_echo(unproven), ResponsePiv::Own)
+                let Ok(request) = self.context.accept_echo(unproven) else { return };
+                (request, ResponsePiv::Own)
             }
             Err(_) => return,
         };
-        if !matches!(request.mode(), Mode::Pairwise(_)) {
+        if !matches!(request.mode(), MessageMode::Pairwise) {
             return;
         }
         let Some(index) = self.context.recipients().index(request.kid()) else { return };
@@ -93,7 +94,7 @@ impl Distribution {
         }
         let acknowledge = (request.ty() == Type::Confirmable).then(|| request.message_id());
         let (token, binding) = (request.token(), request.binding());
-        let meta = Request { from, index, token, binding, acknowledge, piv: body };
+        let meta = Request { from, index, token, binding, acknowledge, piv };
         let body = request.body();
         if body.unknown_critical(&KNOWN_OPTIONS).is_some() {
             return self.reply(meta, Content::Code(Code::BAD_OPTION));

@@ -1,4 +1,4 @@
-//! What the distributor asks and orders, and what the agent answers (DESIGN [census], [answers], [attempt]).
+//! What the distributor asks and orders, and what the agent answers (DESIGN \[census\], [answers], [attempt]).
 
 use super::{Event, Failure, Phase, Reception};
 use crate::census::{Query, Report, State, Window};

@@ -1,8 +1,7 @@
-//! From a block's bytes to storage: nothing is written before its hash is right (DESIGN [tree]).
+//! From a block's bytes to storage: nothing is written before its hash is right (DESIGN \[tree\]).
 
 use super::{Doing, Failure, Phase, Reception, Saves};
 use crate::block::BlockNumber;
-use crate::codec::write_into;
 use crate::limits::BLOCK_BYTES_MAX;
 use crate::platform::{Area, Done, Record, Task};
 use crate::record::UpdateRecord;
@@ -162,14 +161,11 @@ impl Reception<'_> {
             Task::Save { record: Record::Installed, bytes: &self.record[..len] }
         } else if core::mem::take(&mut self.saves.update) {
             self.doing = Some(Doing::SaveUpdate);
-            let len = self.update.as_ref().map_or_else(
-                || write_into(&mut self.record, |out| out.map(0).map(|_| ())),
-                |update| {
-                    let envelope = &self.envelope[..self.envelope_len];
-                    UpdateRecord { envelope, attempt: update.attempt, outcome: update.outcome }
-                        .encode(&mut self.record)
-                },
-            );
+            let envelope = &self.envelope[..self.envelope_len];
+            let len = self.update.as_ref().and_then(|update| {
+                UpdateRecord { envelope, attempt: update.attempt, outcome: update.outcome }
+                    .encode(&mut self.record)
+            });
             Task::Save { record: Record::Update, bytes: &self.record[..len.unwrap_or(0)] }
         } else if core::mem::take(&mut self.saves.prepare) {
             self.doing = Some(Doing::Prepare);

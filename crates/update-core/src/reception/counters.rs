@@ -1,4 +1,4 @@
-//! The two counters' bounds, stored before anything relies on them (DESIGN [reserve], [bound]).
+//! The two counters' bounds, stored before anything relies on them (DESIGN \[reserve\], [bound]).
 
 use super::{Doing, Output, Reception};
 use crate::limits::{AGENT_RESERVE_LOW, AGENT_RESERVE_STEP, FLOOR_AHEAD};

@@ -6,7 +6,7 @@ use crate::resource::Resource;
 use crate::time::Instant;
 use coap_wire::{Block, Body, Code, Message, Type, option};
 use core::net::SocketAddr;
-use group_oscore::{Mode, Received, UnprotectError, Verified};
+use group_oscore::{MessageMode, Received, UnprotectError, Verified};
 
 /// The critical options that requests to an agent may carry (RFC 7252 section 5.4.1).
 const KNOWN_OPTIONS: [u16; 3] = [option::URI_PATH, option::BLOCK1, option::URI_QUERY];
@@ -25,7 +25,7 @@ impl Reception<'_> {
         }
         match self.context.unprotect_request(bytes) {
             Ok(Received::Fresh(request)) => self.on_request(now, from, via, &request),
-            // At or below the stored bound: perhaps a replay (DESIGN [bound]).
+            // At or below the stored bound: perhaps a replay (DESIGN \[bound\]).
             Ok(Received::Unproven(_)) => self.discard(UnprotectError::Replayed),
             Err(error) => self.discard(error),
         }
@@ -50,8 +50,8 @@ impl Reception<'_> {
         // agent (RFC 10021 section 14.9), nor a Confirmable sent to all (RFC 7252 section 8.1).
         let multicast = via == Via::Group;
         let right_way = match via {
-            Via::Group => matches!(request.mode(), Mode::Group) && request.ty() == Type::NonConfirmable,
-            Via::Own => matches!(request.mode(), Mode::Pairwise(_)),
+            Via::Group => request.mode() == MessageMode::Group && request.ty() == Type::NonConfirmable,
+            Via::Own => request.mode() == MessageMode::Pairwise,
         };
         if request.kid() != self.config.distributor || !right_way {
             return self.counters.not_for_us += 1;

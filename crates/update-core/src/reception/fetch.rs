@@ -1,5 +1,5 @@
-//! Unicast repair: what the agent fetches by itself, one request at a time (DESIGN [repair]), and the
-//! announcement of a boot (DESIGN [bound]).
+//! Unicast repair: what the agent fetches by itself, one request at a time (DESIGN \[repair\]), and the
+//! announcement of a boot (DESIGN \[bound\]).
 
 use super::datagrams::block_option;
 use super::{Phase, Reception};
@@ -127,7 +127,7 @@ impl Reception<'_> {
             if now < request.expires {
                 return None;
             }
-            // No answer: wait longer each time. The retry is a new request (DESIGN [requests]).
+            // No answer: wait longer each time. The retry is a new request (DESIGN \[requests\]).
             self.fetch.request = None;
             self.fetch.retry = (self.fetch.retry * 2).min(FETCH_RETRY_MAX);
         }

@@ -1,5 +1,5 @@
-//! Reading back: the walk that finds after a restart what is whole (DESIGN [journal]), and the hash over the
-//! whole image (DESIGN [whole]).
+//! Reading back: the walk that finds after a restart what is whole (DESIGN \[journal\]), and the hash over the
+//! whole image (DESIGN \[whole\]).
 
 use super::{Doing, Event, Failure, Phase, Reception};
 use crate::block::BlockNumber;

@@ -1,4 +1,4 @@
-//! Activation on trial, and how it ends (DESIGN [attempt], [whole]).
+//! Activation on trial, and how it ends (DESIGN \[attempt\], [whole]).
 
 use super::{Event, Failure, Phase, Reception};
 use crate::device::Installed;
