@@ -1,5 +1,13 @@
 //! What fwcast is tested with: the rules of the house, harnesses for real networks and real programs, the
 //! scenarios, and the commands of `cargo xtask`.
 
+pub mod commands;
+pub mod fleet;
 pub mod netns;
+pub mod outcome;
+pub mod process;
+pub mod programs;
+pub mod push_report;
+pub mod scenarios;
+pub mod size;
 pub mod tidy;
