@@ -195,7 +195,7 @@ mod tests {
                 );
             }
             assert_eq!(
-                algorithm.open(&key, &nonce, b"other", &mut buffer.clone()[..length]),
+                algorithm.open(&key, &nonce, b"other", &mut { buffer }[..length]),
                 Err(TagError)
             );
             assert_eq!(

@@ -207,12 +207,12 @@ impl<const N: usize> Structures<N> {
     }
 
     /// What is signed, without the ciphertext, whose [`bstr_head`] and bytes follow.
-    pub(crate) fn to_be_signed_start(&mut self) -> Option<&[u8]> {
+    pub(crate) fn countersign_start(&mut self) -> Option<&[u8]> {
         self.starting_with(COUNTERSIGN_STRUCTURE_START)
     }
 
     /// What is signed. `None` if the buffer has no room for the ciphertext.
-    pub(crate) fn to_be_signed(&mut self, ciphertext: &[u8]) -> Option<&[u8]> {
+    pub(crate) fn countersign_structure(&mut self, ciphertext: &[u8]) -> Option<&[u8]> {
         let start = self
             .aad_start
             .checked_sub(COUNTERSIGN_STRUCTURE_START.len())?;
@@ -291,7 +291,11 @@ mod tests {
         let option = [4; OPTION_BYTES_MAX];
         let mut structures =
             ReceiverStructures::group(&head, &identity, &option, &credential, &credential).unwrap();
-        assert!(structures.to_be_signed(&[5; DATAGRAM_BYTES_MAX]).is_some());
+        assert!(
+            structures
+                .countersign_structure(&[5; DATAGRAM_BYTES_MAX])
+                .is_some()
+        );
         assert!(
             SenderStructures::group(&head, &identity, &option, &credential, &credential).is_some()
         );

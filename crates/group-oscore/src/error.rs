@@ -7,6 +7,8 @@ use coap_wire::Code;
 pub enum DeriveError {
     /// The Sender or Recipient ID is longer than the shortest nonce less 6 bytes (RFC 10021 section 2.2).
     MemberIdTooLong,
+    /// Sender ID and Recipient ID are the same (RFC 8613 section 3.3).
+    EqualIds,
     /// There is no Master Secret.
     EmptyMasterSecret,
     /// The credential's public key is no point of the curve or one of small order.

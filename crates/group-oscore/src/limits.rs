@@ -51,9 +51,8 @@ pub(crate) const INFO_BYTES_MAX: usize =
     1 + (1 + MEMBER_ID_BYTES_MAX) + (2 + ID_CONTEXT_BYTES_MAX) + 3 + 6 + 2;
 
 /// The external_aad's array of plain OSCORE fits where that of Group OSCORE does.
-const _: () = assert!(
-    2 + 4 + (1 + MEMBER_ID_BYTES_MAX) + (1 + PARTIAL_IV_BYTES_MAX) + 1 <= AAD_ARRAY_BYTES_MAX
-);
+const _: () =
+    assert!(2 + 4 + (1 + MEMBER_ID_BYTES_MAX) + (1 + PARTIAL_IV_BYTES_MAX) < AAD_ARRAY_BYTES_MAX);
 const _: () = assert!(
     MEMBER_ID_BYTES_MAX < 24 && GID_BYTES_MAX < 24,
     "their CBOR heads are counted as one byte"
@@ -64,6 +63,6 @@ const _: () = assert!(
 );
 const _: () = assert!(SEQUENCE_NUMBER_MAX < 1 << (8 * PARTIAL_IV_BYTES_MAX));
 const _: () = assert!(
-    REPLAY_WINDOW.is_power_of_two() && REPLAY_WINDOW % 64 == 0,
+    REPLAY_WINDOW.is_power_of_two() && REPLAY_WINDOW.is_multiple_of(64),
     "the window is a ring of words"
 );

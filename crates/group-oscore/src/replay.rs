@@ -135,7 +135,7 @@ impl ReplayWindow {
                 self.floor = Some(Floor {
                     at: number,
                     below_is_unknown: false,
-                })
+                });
             }
         }
         self.mark(number);
@@ -144,18 +144,16 @@ impl ReplayWindow {
 
     fn mark(&mut self, number: u64) {
         match self.highest {
-            Some(highest) if number <= highest => {
-                if highest - number >= REPLAY_WINDOW {
-                    return;
-                }
-            }
+            // Too old to be remembered, which an Echo may prove new all the same.
+            Some(highest) if number <= highest && highest - number >= REPLAY_WINDOW => return,
+            Some(highest) if number <= highest => {}
             // Forget what leaves the window. Without a highest number there is nothing to forget.
             Some(highest) if number - highest >= REPLAY_WINDOW => self.seen = [0; WORDS],
             Some(highest) => (highest + 1..=number).for_each(|passed| self.set(passed, false)),
             None => {}
         }
         self.set(number, true);
-        self.highest = Some(self.highest.map_or(number, |highest| highest.max(number)));
+        self.highest = self.highest.max(Some(number));
     }
 
     fn set(&mut self, number: u64, to: bool) {

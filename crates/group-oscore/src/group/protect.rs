@@ -200,11 +200,7 @@ impl<R: Recipients> GroupContext<R> {
         ciphertext: &[u8],
     ) -> Option<[u8; SIGNATURE_BYTES]> {
         let head = cose::bstr_head(ciphertext.len())?;
-        let parts = [
-            structures.to_be_signed_start()?,
-            head.as_bytes(),
-            ciphertext,
-        ];
+        let parts = [structures.countersign_start()?, head.as_bytes(), ciphertext];
         let mut signature = self.sender.sign(parts)?;
         let (generator, piv) = outgoing.nonce_of;
         let keystream = key::signature_keystream(

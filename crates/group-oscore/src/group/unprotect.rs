@@ -205,7 +205,7 @@ impl Opening<'_> {
             .iter_mut()
             .zip(keystream.iter())
             .for_each(|(byte, mask)| *byte ^= mask);
-        let to_be_signed = structures.to_be_signed(ciphertext)?;
+        let to_be_signed = structures.countersign_structure(ciphertext)?;
         self.recipient
             .verifying_key
             .verify_strict(to_be_signed, &Signature::from_bytes(&signature))
