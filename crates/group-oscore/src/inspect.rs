@@ -59,6 +59,14 @@ pub fn shared_secret(seed: &[u8; 32], public_key: &[u8; 32]) -> Option<[u8; 32]>
     sender::shared_secret(&own, &peer).map(|secret| secret.to_bytes())
 }
 
+/// The X25519 private key that belongs to an Ed25519 one, clamped (RFC 7748 section 5).
+pub fn x25519_private_key(seed: &[u8; 32]) -> [u8; 32] {
+    let mut key = sender::agreement_key(&SigningKey::from_bytes(seed)).to_bytes();
+    key[0] &= 0xf8;
+    key[31] = key[31] & 0x7f | 0x40;
+    key
+}
+
 /// The X25519 public key that belongs to an Ed25519 one.
 pub fn x25519_public_key(public_key: &[u8; 32]) -> Option<[u8; 32]> {
     let key = Credential::with_key(&[], *public_key)
