@@ -1,4 +1,5 @@
 //! Eight messages of Group OSCORE with every value on the way (see `vectors/README.md`).
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
