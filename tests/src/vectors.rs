@@ -1,8 +1,9 @@
 //! Reproduces suites of Group OSCORE vectors, value by value and byte for byte.
 //!
 //! A file holds suites: a group with its members, every derived key, messages to be protected again from the
-//! unprotected CoAP at the given Partial IV and then unprotected by their receiver, and messages to be refused for a
-//! stated reason. Values that a suite leaves out are not looked at; what is there has to be right.
+//! unprotected CoAP at the given Partial IV and then unprotected by their receiver, and messages to be
+//! refused for a stated reason. Values that a suite leaves out are not looked at; what is there has to be
+//! right.
 
 mod json;
 mod members;

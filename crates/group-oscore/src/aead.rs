@@ -80,8 +80,8 @@ impl AeadAlgorithm {
         }
     }
 
-    /// Encrypts the first `length` bytes of `buffer` in place and puts the tag behind them. Returns the length of
-    /// both, or `None` if the tag does not fit.
+    /// Encrypts the first `length` bytes of `buffer` in place and puts the tag behind them. Returns the
+    /// length of both, or `None` if the tag does not fit.
     pub(crate) fn seal(
         self,
         key: &Key,

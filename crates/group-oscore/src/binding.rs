@@ -11,8 +11,8 @@ pub enum MessageMode {
     Pairwise,
 }
 
-/// The request that a response answers: kid, Partial IV, Gid and mode, and whether its nonce may still serve for an
-/// answer. It outlives the context it came from: a request may be answered after a rekey.
+/// The request that a response answers: kid, Partial IV, Gid and mode, and whether its nonce may still serve
+/// for an answer. It outlives the context it came from: a request may be answered after a rekey.
 ///
 /// At most one answer may use the request's nonce. So a clone may not, whatever the original may.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
-//! The values on the way to a protected message, from plain inputs, for tests and for those who look for the first
-//! difference between two implementations. Nothing here gets at the secrets of a context.
+//! The values on the way to a protected message, from plain inputs, for tests and for those who look for the
+//! first difference between two implementations. Nothing here gets at the secrets of a context.
 //!
-//! The functions that write return how many bytes of `out` they took, or `None` if these do not fit or an input is
-//! too long.
+//! The functions that write return how many bytes of `out` they took, or `None` if these do not fit or an
+//! input is too long.
 
 use crate::{
     AeadAlgorithm, Credential, Gid, MemberId, PartialIv,
@@ -76,8 +76,8 @@ pub fn x25519_public_key(public_key: &[u8; 32]) -> Option<[u8; 32]> {
     Some(key.to_montgomery().to_bytes())
 }
 
-/// The key of pairwise mode from one member to another. `credentials` are those of the sending side and of the
-/// receiving side, `sender_id` and `sender_key` those of the sending side.
+/// The key of pairwise mode from one member to another. `credentials` are those of the sending side and of
+/// the receiving side, `sender_id` and `sender_key` those of the sending side.
 pub fn pairwise_key(
     algorithm: AeadAlgorithm,
     gid: Gid,

@@ -41,7 +41,8 @@ impl<'a> OscoreOption<'a> {
         Self::parse(value).ok_or(UnprotectError::MalformedOption)
     }
 
-    /// Decodes a value. Only the shortest coding is taken, so that the value can be written again byte for byte.
+    /// Decodes a value. Only the shortest coding is taken, so that the value can be written again byte for
+    /// byte.
     pub fn parse(value: &'a [u8]) -> Option<Self> {
         let Some((&flags, rest)) = value.split_first() else {
             return Some(Self {
@@ -51,8 +52,8 @@ impl<'a> OscoreOption<'a> {
                 kid: None,
             });
         };
-        // RFC 8613 section 6.1: "If the OSCORE flag bits are all zero (0x00), the option value SHALL be empty"; a
-        // reserved bit or length makes the message malformed.
+        // RFC 8613 section 6.1: "If the OSCORE flag bits are all zero (0x00), the option value SHALL be
+        // empty"; a reserved bit or length makes the message malformed.
         let piv_length = usize::from(flags & PARTIAL_IV_LENGTH);
         if flags == 0 || flags & RESERVED != 0 || piv_length > PARTIAL_IV_BYTES_MAX {
             return None;

@@ -1,8 +1,8 @@
 //! Plain OSCORE (RFC 8613) between two endpoints, with the same four operations as a group.
 //!
-//! The [`MessageMode`] of its messages is [`Pairwise`](MessageMode::Pairwise), and the [`MemberId`] that they come
-//! from is the Recipient ID. Which of several contexts a datagram is for is told by its
-//! [`OscoreOption`](crate::OscoreOption): kid, and kid context if there is one.
+//! The [`MessageMode`] of its messages is [`Pairwise`](MessageMode::Pairwise), and the [`MemberId`] that they
+//! come from is the Recipient ID. Which of several contexts a datagram is for is told by its
+//! [`OscoreOption`]: kid, and kid context if there is one.
 
 use crate::{
     AeadAlgorithm, DeriveError, Gid, IdContext, MemberId, MessageMode, OscoreOption, PartialIv,

@@ -50,8 +50,8 @@ impl World {
     }
 }
 
-/// Where a change of a bit is no change of the message: type, Message ID and Token are no part of what is protected
-/// (RFC 8613 section 4.2). The outer code only has to be a request's or a response's.
+/// Where a change of a bit is no change of the message: type, Message ID and Token are no part of what is
+/// protected (RFC 8613 section 4.2). The outer code only has to be a request's or a response's.
 fn is_unprotected(datagram: &[u8], byte: usize) -> bool {
     byte < 4 + usize::from(datagram[0] & 0xf)
 }
@@ -289,7 +289,7 @@ fn responses_of_others_are_refused() {
     assert_eq!(refused, Some(UnprotectError::UnexpectedSender));
     let wrong = world
         .server
-        .unprotect_response(&mut out.clone()[..length], &own)
+        .unprotect_response(&mut { out }[..length], &own)
         .err();
     assert_eq!(wrong, Some(UnprotectError::WrongBinding));
     assert!(
@@ -380,7 +380,10 @@ proptest! {
     }
 
     #[test]
-    fn mangled_datagrams_never_panic_and_leave_no_trace(changes in mangled(), cut in any::<prop::sample::Index>()) {
+    fn mangled_datagrams_never_panic_and_leave_no_trace(
+        changes in mangled(),
+        cut in any::<prop::sample::Index>(),
+    ) {
         let mut world = world(AeadAlgorithm::A128Gcm);
         let (genuine, _) = world.request(Mode::Group);
         let before = world.windows();

@@ -1,5 +1,5 @@
-//! The messages of a suite: every value on the way, the same bytes from the sender, and the plaintext again at the
-//! receiver.
+//! The messages of a suite: every value on the way, the same bytes from the sender, and the plaintext again
+//! at the receiver.
 
 use super::{
     json::{Comparison, Object, written},
@@ -79,8 +79,8 @@ impl<'v> Vector<'v> {
             .map_or(Ok(self), |label| find(messages, label))
     }
 
-    /// Who is to receive it: the sender of the request that it answers, or as stated, or whoever shares the key, or
-    /// the other one of the suite's client and server.
+    /// Who is to receive it: the sender of the request that it answers, or as stated, or whoever shares the
+    /// key, or the other one of the suite's client and server.
     fn receiver(&self, suite: &Suite<'v>, messages: &[Self]) -> Result<String, String> {
         if self.in_reply_to.is_some() {
             return Ok(self.request(messages)?.sender.to_owned());
