@@ -5,8 +5,14 @@ use serde_json::Value;
 use std::{fs, path::PathBuf};
 use tests::vectors;
 
+fn file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("vectors")
+        .join(name)
+}
+
 fn suite() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors/group-oscore-suite-ccm.json")
+    file("group-oscore-suite-ccm.json")
 }
 
 #[test]
@@ -14,6 +20,15 @@ fn the_ccm_suite_is_reproduced() {
     let report = vectors::run(&suite()).unwrap();
     assert_eq!((report.suites, report.messages, report.refused), (1, 13, 8));
     assert!(report.values > 300, "{report:?}");
+}
+
+#[test]
+fn suites_of_other_algorithms_and_lengths_are_reproduced() {
+    let report = vectors::run(&file("group-oscore-suites-aiocoap.json")).unwrap();
+    assert_eq!(
+        (report.suites, report.messages, report.refused),
+        (10, 90, 50)
+    );
 }
 
 /// Changes one value of the suite and runs it.

@@ -106,13 +106,10 @@ impl RequestBinding {
         Ok(())
     }
 
-    /// Hands the right to use the nonce over.
-    pub(crate) fn split(&mut self) -> Self {
-        let nonce_is_free = core::mem::take(&mut self.nonce_is_free);
-        Self {
-            nonce_is_free,
-            ..self.clone()
-        }
+    /// This binding with the right to use the request's nonce, or without.
+    pub(crate) const fn with_nonce(mut self, nonce_is_free: bool) -> Self {
+        self.nonce_is_free = nonce_is_free;
+        self
     }
 }
 

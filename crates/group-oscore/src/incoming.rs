@@ -6,7 +6,7 @@ use crate::{
     received::{Inner, Verified},
 };
 use coap_wire::{Body, Message, option};
-use core::cell::RefCell;
+use core::cell::Cell;
 
 /// A protected datagram taken apart: its head as it is, and the part that is decrypted in place.
 pub(crate) struct Incoming<'b> {
@@ -96,7 +96,8 @@ impl<'b> Incoming<'b> {
             mode: head.mode,
             piv: head.piv,
             body,
-            binding: RefCell::new(binding),
+            nonce_is_free: Cell::new(binding.nonce_is_free()),
+            binding,
         };
         Ok(Verified { inner })
     }

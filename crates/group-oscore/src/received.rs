@@ -3,7 +3,7 @@
 
 use crate::{MemberId, MessageMode, PartialIv, RequestBinding};
 use coap_wire::{Body, Token, Type, option};
-use core::cell::RefCell;
+use core::cell::Cell;
 
 /// A request that has been verified.
 #[derive(Debug)]
@@ -37,14 +37,14 @@ pub(crate) struct Inner<'b> {
     pub(crate) mode: MessageMode,
     pub(crate) piv: Option<PartialIv>,
     pub(crate) body: Body<'b>,
-    /// Handed out once with the right to use the request's nonce.
-    pub(crate) binding: RefCell<RequestBinding>,
+    pub(crate) binding: RequestBinding,
+    /// The right to use the request's nonce, which is handed out once.
+    pub(crate) nonce_is_free: Cell<bool>,
 }
 
 impl Inner<'_> {
     fn binding(&self) -> RequestBinding {
-        // The cell is borrowed nowhere else, and only for this call.
-        self.binding.borrow_mut().split()
+        self.binding.clone().with_nonce(self.nonce_is_free.take())
     }
 }
 
