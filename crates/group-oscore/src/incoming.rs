@@ -34,11 +34,12 @@ impl<'b> Incoming<'b> {
         }
         let message = Message::parse(datagram).map_err(|_| UnprotectError::Malformed)?;
         let code = message.code();
-        if if is_request {
-            !code.is_request()
+        let is_expected = if is_request {
+            code.is_request()
         } else {
-            !code.is_response()
-        } {
+            code.is_response()
+        };
+        if !is_expected {
             return Err(UnprotectError::UnexpectedCode);
         }
         OscoreOption::of(&message)?;
