@@ -1,4 +1,5 @@
-//! How fast 1024-byte blocks are protected and unprotected in group mode, against bare Ed25519 over as many bytes.
+//! How fast 1024-byte blocks are protected and unprotected in group mode, against bare Ed25519 over as many
+//! bytes.
 //!
 //! `cargo run --release -p group-oscore --example speed`
 
@@ -110,7 +111,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         let rate = |seconds: f64| BLOCKS as f64 / seconds;
         println!(
-            "{algorithm:?}: protect {:.0}/s ({:.3} of bare sign), unprotect {:.0}/s ({:.3} of bare verify_strict)",
+            "{algorithm:?}: protect {:.0}/s ({:.3} of sign), unprotect {:.0}/s ({:.3} of verify_strict)",
             rate(protect),
             sign / protect,
             rate(unprotect),

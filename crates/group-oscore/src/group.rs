@@ -114,8 +114,8 @@ impl<R: Recipients> GroupContext<R> {
     /// an own Partial IV.
     ///
     /// # Errors
-    /// [`UnprotectError::Replayed`] if it has been accepted meanwhile, and [`UnprotectError::UnknownSender`] if
-    /// the Recipient Context is gone.
+    /// [`UnprotectError::Replayed`] if it has been accepted meanwhile, and
+    /// [`UnprotectError::UnknownSender`] if the Recipient Context is gone.
     pub fn accept_echo<'b>(
         &mut self,
         request: Unproven<'b>,

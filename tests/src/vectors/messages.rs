@@ -292,17 +292,21 @@ impl<'v> Vector<'v> {
             )?;
             self.check_countersignature(&values, suite, (generator, piv))?;
         }
-        // The three of `check_protected` and the plaintext, which are compared at every exchange.
-        let of_the_exchange = [
+        Ok(values.count() + self.values_of_the_exchange())
+    }
+
+    /// How many values are compared by `check_protected` and `check_verified` at every exchange.
+    fn values_of_the_exchange(&self) -> usize {
+        let names = [
             "oscore_option",
             "oscore_payload",
             "protected_coap",
             "plaintext",
         ];
-        let of_the_exchange = of_the_exchange
+        names
             .iter()
-            .filter(|name| self.object.member(name).is_some());
-        Ok(values.count() + of_the_exchange.count())
+            .filter(|name| self.object.member(name).is_some())
+            .count()
     }
 
     /// The payload's parts: ciphertext with tag, and the encrypted countersignature. Returns the former.

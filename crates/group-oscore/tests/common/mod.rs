@@ -3,8 +3,9 @@
 
 use coap_wire::{Body, Code, Message, Token, Type, Writer, option};
 use group_oscore::{
-    AeadAlgorithm, CommonContext, Credential, Gid, GroupContext, GroupParameters, MemberId,
-    RecipientContext, ReplayWindow, SenderContext, SequenceNumbers, encode_ccs, limits,
+    AeadAlgorithm, CommonContext, Credential, Gid, GroupContext, GroupParameters, MemberId, Mode,
+    RecipientContext, ReplayWindow, RequestBinding, SenderContext, SequenceNumbers, encode_ccs,
+    limits,
 };
 
 pub(crate) fn hex(text: &str) -> Vec<u8> {
@@ -175,5 +176,41 @@ impl Group {
             sender,
             others.map(|other| self.recipient(other, ReplayWindow::fresh())),
         )
+    }
+}
+
+/// A client about to use number 5, and a server, in a group with a third member.
+pub(crate) struct World {
+    pub(crate) client: GroupContext<[RecipientContext; 1]>,
+    pub(crate) server: GroupContext<[RecipientContext; 2]>,
+}
+
+pub(crate) fn world(algorithm: AeadAlgorithm) -> World {
+    let group = Group::new(&[0xdd, 0x11], algorithm, algorithm);
+    let (client, server) = (Member::new(&[0xd0], 1), Member::new(&[0xa1], 2));
+    let other = Member::new(&[0xa2], 3);
+    World {
+        client: group.context(&client, 5, [&server]),
+        server: group.context(&server, 0, [&client, &other]),
+    }
+}
+
+impl World {
+    pub(crate) fn request(&mut self, mode: Mode) -> (Vec<u8>, RequestBinding) {
+        let request = put(b"block");
+        let mut datagram = [0; 1500];
+        let (length, own) = self
+            .client
+            .protect_request(&message(&request), mode, &mut datagram)
+            .unwrap();
+        (datagram[..length].to_vec(), own)
+    }
+
+    pub(crate) fn windows(&mut self) -> Vec<ReplayWindow> {
+        self.server
+            .recipients()
+            .iter()
+            .map(|recipient| recipient.window().clone())
+            .collect()
     }
 }
