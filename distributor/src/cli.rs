@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{agent, group, image, key};
+use crate::commands::{agent, doctor, group, image, key, push, status};
 use crate::exit::{Exit, Failure};
 use crate::output::Format;
 use crate::state::StateDir;
@@ -63,6 +63,9 @@ enum Command {
     /// Sign and check images
     #[command(subcommand)]
     Image(image::Image),
+    Push(push::Push),
+    Status(status::Status),
+    Doctor(doctor::Doctor),
 }
 
 impl Cli {
@@ -74,6 +77,9 @@ impl Cli {
             Command::Group(group) => group.run(global),
             Command::Agent(agent) => agent.run(global),
             Command::Image(image) => image.run(global),
+            Command::Push(push) => push.run(global),
+            Command::Status(status) => status.run(global),
+            Command::Doctor(doctor) => doctor.run(global),
         }
     }
 }

@@ -4,9 +4,14 @@
 
 pub mod cli;
 pub mod commands;
+pub mod drive;
 pub mod exit;
 pub mod files;
 pub mod keys;
+pub mod outcome;
 pub mod output;
+pub mod progress;
+pub mod session;
+pub mod socket;
 pub mod state;
 pub mod yaml;
