@@ -2,16 +2,16 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Args;
 use provisioning::Name;
 use update_core::census::State;
 use update_core::distribution::{Distribution, DistributionConfig, Ending, Job, Update};
 use update_core::key_set::KeySet;
-use update_core::limits::ENVELOPE_BYTES_MAX;
 use update_core::suit::{self, Offer};
 use update_core::suit_inspect::inspect_unverified;
+use update_core::time::Duration;
 
 use crate::cli::Global;
 use crate::commands::arguments::{Rate, seconds};
@@ -144,29 +144,20 @@ impl Push {
     /// The update, verified as the agents will verify it, with the hash tree built from the image file.
     fn update(&self, group: &GroupState) -> Result<(Update, File), Failure> {
         let path = self.envelope.clone().unwrap_or_else(|| default_envelope(&self.image));
-        let envelope = files::read(&path, ENVELOPE_BYTES_MAX as u64)?;
+        let envelope = image::read_envelope(&path)?;
         let offer = self.offer(group, &path, &envelope)?;
         let block_bytes = offer.layout.block_size.bytes();
-        if block_bytes != u32::from(group.profile.block_size) {
+        let carried = group.profile.block_size;
+        if block_bytes != u32::from(carried) {
             return Err(Failure::usage(format!(
-                "{} is for blocks of {block_bytes} bytes, but group '{}' carries blocks of {}: sign the image with \
-                 --block-size {}",
+                "{} is for blocks of {block_bytes} bytes, but group '{}' carries blocks of {carried}: sign the image \
+                 with --block-size {carried}",
                 shown(&path),
                 self.group,
-                group.profile.block_size,
-                group.profile.block_size
             )));
         }
-        let (file, tree) = image::tree_of(&self.image, offer.layout.block_size)?;
-        if tree.root_digest != offer.tree_root || tree.image_digest != offer.image_digest {
-            return Err(Failure::bad_signature(format!(
-                "{} is not the image that {} was signed for: its SHA-256 differs; nothing was sent, so take the \
-                 right file or sign this one",
-                shown(&self.image),
-                shown(&path)
-            )));
-        }
-        Ok((Update { envelope, offer, pages: tree.pages }, file))
+        let tree = image::check(&self.image, &offer)?;
+        Ok((Update { envelope, offer, pages: tree.pages }, files::open(&self.image)?))
     }
 
     fn offer(&self, group: &GroupState, path: &Path, envelope: &[u8]) -> Result<Offer, Failure> {
