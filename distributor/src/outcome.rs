@@ -84,7 +84,7 @@ fn line(group: &GroupState, agent: &Agent) -> AgentLine {
     let counters = status.and_then(|status| status.counters);
     AgentLine {
         name: group
-            .agent_by_sender_id(agent.id.as_bytes())
+            .agent_by_sender_id(agent.id)
             .map_or_else(String::new, |enrolled| enrolled.name.to_string()),
         sender_id: hex::encode(agent.id.as_bytes()),
         state: match agent.state() {

@@ -1,10 +1,10 @@
 //! The right to send for one group: its lock, its counters and its Security Context.
 
 use group_oscore::{
-    AeadAlgorithm, CommonContext, Credential, GroupContext, GroupParameters, MemberId, RecipientContext,
-    ReplayWindow, Reservation, SenderContext, SequenceNumbers,
+    CommonContext, GroupContext, RecipientContext, ReplayWindow, Reservation, SenderContext,
+    SequenceNumbers,
 };
-use provisioning::{Hex, Name};
+use provisioning::Name;
 use update_core::digest::Digest;
 use update_core::distribution::{Distribution, DistributionConfig, Members};
 use update_core::limits::{DISTRIBUTOR_RESERVE_STEP, FLOOR_AHEAD};
@@ -58,41 +58,27 @@ impl Session {
         let start = self.sequence.numbers().next;
         let end = start + DISTRIBUTOR_RESERVE_STEP;
         self.sequence.reserve(end)?;
-        let damaged = |what: &str| {
+        let unusable = |what: &str| {
             Failure::error(format!("group '{}' has {what} that cannot be used: restore it from a backup", self.group.name))
         };
-        let security = &self.group.security;
-        let algorithm = AeadAlgorithm::from_cose(security.aead.into()).ok_or_else(|| damaged("an algorithm"))?;
-        let credential = |cred: &Hex| Credential::from_ccs(cred.as_bytes()).map_err(|_| damaged("a credential"));
-        let common = CommonContext::derive(&GroupParameters {
-            gid: self.group.gid(),
-            master_secret: security.master_secret.expose(),
-            master_salt: security.master_salt.expose(),
-            aead: algorithm,
-            group_encryption: algorithm,
-            gm_credential: credential(&self.group.gm_cred)?,
-        })
-        .map_err(|_| damaged("key material"))?;
-        let own = &self.group.distributor;
-        let seed: &[u8; 32] = own.private_key.expose().try_into().map_err(|_| damaged("a private key"))?;
-        let sender = SenderContext::derive(
-            &common,
-            MemberId::new(own.sender_id.as_bytes()).ok_or_else(|| damaged("a Sender ID"))?,
-            credential(&own.cred)?,
-            seed,
-            SequenceNumbers::new(start, end),
-        )
-        .map_err(|_| damaged("an own key"))?;
+        let common =
+            CommonContext::derive(&self.group.parameters()?).map_err(|_| unusable("key material"))?;
+        let (id, seed, credential) = self.group.distributor()?;
+        let numbers = SequenceNumbers::new(start, end);
+        let sender = SenderContext::derive(&common, id, credential, seed, numbers)
+            .map_err(|_| unusable("an own key"))?;
         let mut recipients = Vec::with_capacity(self.group.agents.len());
         for agent in &self.group.agents {
-            let window = match self.floors.get(&agent.sender_id) {
+            let window = match self.floors.get(&agent.member_id()) {
                 Some(Floor::At(0)) => ReplayWindow::fresh(),
                 Some(Floor::At(floor)) => ReplayWindow::from_floor(*floor),
                 Some(Floor::Invalid) | None => ReplayWindow::invalid(),
             };
-            let id = MemberId::new(agent.sender_id.as_bytes()).ok_or_else(|| damaged("a Sender ID"))?;
-            let recipient = RecipientContext::derive(&common, id, credential(&agent.cred)?, window);
-            recipients.push(recipient.map_err(|_| damaged("an agent's credential"))?);
+            let recipient = agent
+                .credential()
+                .ok()
+                .and_then(|cred| RecipientContext::derive(&common, agent.member_id(), cred, window).ok());
+            recipients.push(recipient.ok_or_else(|| unusable("an agent's credential"))?);
         }
         Ok(GroupContext::new(common, sender, Members::new(recipients)))
     }
@@ -139,7 +125,7 @@ impl Session {
     pub fn save_floors(&mut self, distribution: &Distribution) -> Result<(), StateError> {
         for (id, floor) in distribution.floors() {
             let floor = floor.map_or(Floor::Invalid, Floor::At);
-            self.floors.insert(Hex::from(id.as_bytes().to_vec()), floor);
+            self.floors.insert(id, floor);
         }
         self.floor_store.save(&self.floors)
     }

@@ -181,7 +181,7 @@ fn loss(group: &GroupState, distribution: &Distribution) -> Vec<Finding> {
     agents
         .map(|agent| {
             let name = group
-                .agent_by_sender_id(agent.id.as_bytes())
+                .agent_by_sender_id(agent.id)
                 .map_or_else(String::new, |enrolled| enrolled.name.to_string());
             let (asked, answered) = (agent.asked(), agent.answered());
             let percent = (asked - answered.min(asked)) * 100 / asked.max(1);

@@ -8,7 +8,6 @@ use clap::Args;
 use provisioning::Name;
 use update_core::census::State;
 use update_core::distribution::{Distribution, DistributionConfig, Ending, Job, Update};
-use update_core::key_set::KeySet;
 use update_core::suit::{self, Offer};
 use update_core::suit_inspect::inspect_unverified;
 use update_core::time::Duration;
@@ -161,9 +160,7 @@ impl Push {
     }
 
     fn offer(&self, group: &GroupState, path: &Path, envelope: &[u8]) -> Result<Offer, Failure> {
-        let root: [u8; 32] = group.root_key.as_bytes().try_into().unwrap_or_default();
-        let keys = KeySet::verify(group.key_set.as_bytes(), &root)
-            .map_err(|_| Failure::error("the group's key set is damaged: restore it from a backup"))?;
+        let keys = group.key_set()?;
         let refused = |why: &str| {
             Failure::bad_signature(format!(
                 "{} is no update that group '{}' would take: {why}; sign the image with a key of the group's key set",
