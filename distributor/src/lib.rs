@@ -4,9 +4,12 @@
 
 pub mod cli;
 pub mod commands;
+pub mod enroll;
 pub mod exit;
 pub mod files;
+pub mod image;
 pub mod keys;
+pub mod new_group;
 pub mod output;
 pub mod state;
 pub mod yaml;

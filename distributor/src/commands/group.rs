@@ -125,17 +125,20 @@ impl Group {
                         group.name
                     );
                 }
-                output::print(global.output, &Shown::new(group, waiting))?;
+                output::print(global.output, &Shown::new(group, waiting)?)?;
             }
             Self::Show { name } => {
                 let waiting = new_group::waiting(&dir, name)?;
-                output::print(global.output, &Shown::new(GroupState::open(&dir, name)?, waiting))?;
+                output::print(
+                    global.output,
+                    &Shown::new(GroupState::open(&dir, name)?, waiting)?,
+                )?;
             }
             Self::List => {
                 let mut all = Vec::new();
                 for name in dir.groups()? {
                     let waiting = new_group::waiting(&dir, &name)?;
-                    all.push(Shown::new(GroupState::open(&dir, &name)?, waiting));
+                    all.push(Shown::new(GroupState::open(&dir, &name)?, waiting)?);
                 }
                 output::print(global.output, &Listed(all))?;
             }
@@ -197,9 +200,9 @@ impl Aead {
 }
 
 impl Shown {
-    fn new(group: GroupState, enroll_again: Vec<Name>) -> Self {
-        let key_set = group.key_set();
-        Self {
+    fn new(group: GroupState, enroll_again: Vec<Name>) -> Result<Self, Failure> {
+        let key_set = group.key_set()?;
+        Ok(Self {
             gid: group.security.gid.clone(),
             coap_group: group.profile.coap_group,
             interface: group.profile.interface.clone(),
@@ -209,19 +212,21 @@ impl Shown {
             distributor: group.profile.distributor,
             manager: group.profile.manager,
             aead: group.security.aead,
-            root_key: keys::fingerprint(&group.root_key()),
+            root_key: keys::fingerprint(&group.root_key()?),
             key_set_version: key_set.version(),
             image_keys: key_set.keys().iter().map(keys::fingerprint).collect(),
             agents: group.agents.len(),
             enroll_again,
             name: group.name,
-        }
+        })
     }
 }
 
 impl Report for Shown {
     fn table(&self) -> Table {
-        let manager = self.manager.map_or_else(|| "-".to_owned(), |address| address.to_string());
+        let manager = self
+            .manager
+            .map_or_else(|| "-".to_owned(), |address| address.to_string());
         fields([
             ("group", self.name.to_string()),
             ("gid", self.gid.to_string()),
@@ -244,7 +249,15 @@ impl Report for Shown {
 
 impl Report for Listed {
     fn table(&self) -> Table {
-        let mut table = columns(["GROUP", "GID", "COAP GROUP", "INTERFACE", "RATE", "AGENTS", "ENROLL AGAIN"]);
+        let mut table = columns([
+            "GROUP",
+            "GID",
+            "COAP GROUP",
+            "INTERFACE",
+            "RATE",
+            "AGENTS",
+            "ENROLL AGAIN",
+        ]);
         for group in &self.0 {
             table.add_row([
                 group.name.to_string(),

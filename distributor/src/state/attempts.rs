@@ -70,6 +70,9 @@ mod tests {
         assert_eq!(attempts.next(&one, 7).unwrap(), 8);
         assert_eq!(attempts.next(&other, 0).unwrap(), 1);
         std::fs::write(&attempts.path, "{").unwrap();
-        assert!(matches!(Attempts::load(&dir, &group), Err(StateError::AttemptsDamaged { .. })));
+        assert!(matches!(
+            Attempts::load(&dir, &group),
+            Err(StateError::AttemptsDamaged { .. })
+        ));
     }
 }

@@ -45,8 +45,10 @@ pub enum StateError {
         folder: PathBuf,
     },
     /// A group of this name is there.
-    #[error("group '{0}' exists already: choose another name, or make it anew with --replace, after which all its \
-             agents must be enrolled again")]
+    #[error(
+        "group '{0}' exists already: choose another name, or make it anew with --replace, after which all its \
+             agents must be enrolled again"
+    )]
     GroupExists(Name),
     /// Another process has the group.
     #[error("another fwcast process {doing} group '{name}' right now: wait until it has ended")]
@@ -80,9 +82,11 @@ pub enum StateError {
              FWCAST_MACHINE_ID_FILE", shown(.0))]
     NoMachineId(PathBuf),
     /// Sender Sequence Numbers are in doubt: nothing is sent.
-    #[error("nothing is sent for group '{group}', because {doubt}, and a Sender Sequence Number used twice would \
+    #[error(
+        "nothing is sent for group '{group}', because {doubt}, and a Sender Sequence Number used twice would \
              give its keys away: make fresh keys with `fwcast group create {group} --replace` and enroll its agents \
-             again")]
+             again"
+    )]
     SequenceInDoubt {
         /// Which group.
         group: Name,
@@ -90,8 +94,10 @@ pub enum StateError {
         doubt: SequenceDoubt,
     },
     /// An agent of this name is enrolled.
-    #[error("agent '{name}' is enrolled in group '{group}' already: choose another name, or enroll it again with \
-             --again, after which its old file is worthless")]
+    #[error(
+        "agent '{name}' is enrolled in group '{group}' already: choose another name, or enroll it again with \
+             --again, after which its old file is worthless"
+    )]
     AgentExists {
         /// The agent.
         name: Name,
@@ -99,8 +105,10 @@ pub enum StateError {
         group: Name,
     },
     /// No agent of this name.
-    #[error("there is no agent '{name}' in group '{group}' to enroll again: leave --again out, or see \
-             `fwcast agent list --group {group}`")]
+    #[error(
+        "there is no agent '{name}' in group '{group}' to enroll again: leave --again out, or see \
+             `fwcast agent list --group {group}`"
+    )]
     NoAgent {
         /// The agent.
         name: Name,

@@ -22,13 +22,19 @@ mod dir;
 mod error;
 mod floor;
 mod group;
+#[cfg(test)]
+mod group_tests;
 mod lock;
 mod machine;
 mod manager;
 mod sealed;
 mod sequence;
+#[cfg(test)]
+mod sequence_tests;
+#[cfg(test)]
+mod testing;
 
-pub use agents::{Agents, Enrolled, Label, LabelError, Waiting};
+pub use agents::{Agents, DISTRIBUTOR_SENDER_ID, Enrolled, Label, LabelError, Waiting};
 pub use attempts::Attempts;
 pub use dir::StateDir;
 pub use error::StateError;

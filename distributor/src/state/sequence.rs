@@ -141,7 +141,10 @@ impl SequenceStore {
                 (main, one_step)
             }
         };
-        if record.gid != group.security.gid || record.group != group.name || lock.group() != &group.name {
+        if record.gid != group.security.gid
+            || record.group != group.name
+            || lock.group() != &group.name
+        {
             return Err(in_doubt(SequenceDoubt::OtherGroup));
         }
         if record.machine != machine.as_str() {
@@ -195,9 +198,8 @@ impl SequenceStore {
 
     /// A clean end: `next` is the first number that was not used. What was reserved beyond it is free again.
     pub fn close(mut self, next: u64) -> Result<(), StateError> {
-        let nothing_used = next <= self.start;
-        let nothing_to_give_back = next >= self.record.reserved_end;
-        if nothing_used && self.record.reserved_end <= self.start || nothing_to_give_back {
+        let reserved_nothing = self.record.reserved_end <= self.start;
+        if reserved_nothing || next >= self.record.reserved_end {
             return Ok(());
         }
         let end = next.max(self.start);
