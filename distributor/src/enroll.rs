@@ -37,8 +37,8 @@ pub struct Done {
     pub text: Zeroizing<String>,
 }
 
-/// Enters an agent in its group, with a new key pair and a Sender ID that nobody had. What the group knows is durable
-/// before the text is given away.
+/// Enters an agent in its group, with a new key pair and a Sender ID that nobody had. What the group knows
+/// is durable before the text is given away.
 pub fn enroll(
     dir: &StateDir,
     lock: &GroupLock,
@@ -150,6 +150,7 @@ fn checked_text(file: &AgentFile) -> Result<Zeroizing<String>, Failure> {
 
 fn unusable(why: &dyn std::fmt::Display) -> Failure {
     Failure::error(format!(
-        "the agent's file would be unusable, so nothing was enrolled: {why}; check the group with `fwcast group show`"
+        "the agent's file would be unusable, so nothing was enrolled: {why}; check the group with \
+         `fwcast group show`"
     ))
 }

@@ -28,12 +28,13 @@ pub enum FileError {
     #[error("{} exists already and is not overwritten: move it away or choose another name", shown(.0))]
     Exists(PathBuf),
     /// The folder that it should be in is not there.
-    #[error("{} cannot be written, as its folder is not there: make the folder, or choose another path", shown(.0))]
+    #[error("{} cannot be written, as its folder is not there: make the folder, or choose another \
+    path", shown(.0))]
     NoFolder(PathBuf),
     /// Others can read this secret.
     #[error(
-        "{} holds a secret, but its mode {mode:03o} lets others in: run `chmod 600` on it, and if others use \
-         this machine, make the secret anew", shown(.path)
+        "{} holds a secret, but its mode {mode:03o} lets others in: run `chmod 600` on it, and if \
+         others use this machine, make the secret anew", shown(.path)
     )]
     Exposed {
         /// Which file.

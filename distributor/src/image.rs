@@ -27,7 +27,8 @@ pub enum ImageError {
     #[error("the image {} has 0 bytes: check that it was built", shown(.0))]
     Empty(PathBuf),
     /// More than 64 MiB.
-    #[error("the image {} has {bytes} bytes, more than the {IMAGE_BYTES_MAX} that can be distributed: make it smaller",
+    #[error("the image {} has {bytes} bytes, more than the {IMAGE_BYTES_MAX} that can be \
+    distributed: make it smaller",
             shown(.path))]
     TooLarge {
         /// Which file.
@@ -39,7 +40,8 @@ pub enum ImageError {
     #[error("the image {} changed while it was read: wait until it is built, then try again", shown(.0))]
     Changed(PathBuf),
     /// It is not what was signed.
-    #[error("the image {} is not the one that was signed: {what} differs; get the right file, or sign this one",
+    #[error("the image {} is not the one that was signed: {what} differs; get the right file, or \
+    sign this one",
             shown(.path))]
     NotSigned {
         /// Which file.

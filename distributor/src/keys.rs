@@ -1,6 +1,7 @@
 //! Key files: Ed25519 private keys as PKCS#8 PEM, public keys as SubjectPublicKeyInfo PEM.
 //!
-//! What a key is for stands in a line before the PEM text (RFC 7468 section 2 allows it, and other tools skip it):
+//! What a key is for stands in a line before the PEM text (RFC 7468 section 2 allows it, and other tools
+//! skip it):
 //! `fwcast image key` or `fwcast root key`. A key with the wrong line is refused; one without any, made by
 //! another tool, is taken for what it is used as.
 
@@ -88,8 +89,8 @@ pub enum KeyError {
     },
     /// Everyone knows this private key, or everyone can sign for it.
     #[error(
-        "{} is a key that everyone can sign with (a published test key, or a weak one): make your own \
-         with `fwcast key generate`", shown(.0)
+        "{} is a key that everyone can sign with (a published test key, or a weak one): make your \
+         own with `fwcast key generate`", shown(.0)
     )]
     Worthless(PathBuf),
     /// No randomness.
@@ -106,8 +107,8 @@ impl From<KeyError> for Failure {
     }
 }
 
-/// Makes a key pair: the private key in `path` (0600), the public one beside it in `path` + `.pub`. Neither may
-/// exist.
+/// Makes a key pair: the private key in `path` (0600), the public one beside it in `path` + `.pub`. Neither
+/// may exist.
 pub fn generate(kind: KeyKind, path: &Path) -> Result<PrivateKey, KeyError> {
     let public_path = public_path(path);
     files::check_target(path)?;
@@ -163,7 +164,8 @@ impl PrivateKey {
         let unreadable = || KeyError::Unreadable {
             path: path.into(),
             wanted: "Ed25519 private key (PKCS#8 PEM)",
-            hint: "give the file that `fwcast key generate` wrote, not its .pub, and not a key of another algorithm",
+            hint: "give the file that `fwcast key generate` wrote, not its .pub, and not a key of \
+            another algorithm",
         };
         // Others may read a public key, which must not be called a secret.
         let bytes = Zeroizing::new(files::read(path, KEY_FILE_BYTES_MAX)?);

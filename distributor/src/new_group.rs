@@ -1,4 +1,5 @@
-//! Making a security group: its key material, the distributor's and the Group Manager's keys, the first key set.
+//! Making a security group: its key material, the distributor's and the Group Manager's keys, the first key
+//! set.
 
 use ed25519_dalek::{Signer, SigningKey};
 use group_oscore::{AeadAlgorithm, encode_ccs};

@@ -1,4 +1,5 @@
-//! Everything an operator can get wrong: one sentence with what, where, why and what to do, and the exit code.
+//! Everything an operator can get wrong: one sentence with what, where, why and what to do, and the exit
+//! code.
 #![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
 mod common;
@@ -209,8 +210,8 @@ fn signatures_and_hashes_that_are_wrong() {
         );
     }
     desk.write("signature", &[1; 63]);
-    let attach = "image sign firmware --vendor acme.example --class lamp-2 --sequence 7 --attach signature \
-                  --key image.pem.pub --out attached.suit";
+    let attach = "image sign firmware --vendor acme.example --class lamp-2 --sequence 7 --attach \
+                  signature --key image.pem.pub --out attached.suit";
     desk.fails(attach, 1, &["'signature'", "64 bytes"]);
     desk.write("signature", &[1; 64]);
     desk.fails(attach, 9, &["nothing was written"]);

@@ -83,8 +83,8 @@ fn a_key_that_never_touches_this_machine_signs_as_well() {
     assert_eq!(desk.read("hex.suit"), desk.read("firmware.suit"));
     // Other arguments make other bytes, which this signature is not for.
     desk.fails(
-        "image sign firmware --vendor acme.example --class lamp-2 --sequence 8 --attach raw --key image.pem.pub \
-         --out other.suit",
+        "image sign firmware --vendor acme.example --class lamp-2 --sequence 8 --attach raw --key \
+         image.pem.pub --out other.suit",
         9,
         &["nothing was written", "prepare them again"],
     );
@@ -97,9 +97,10 @@ fn each_agent_has_its_own_keys_and_the_whole_command_line_reaches_its_file() {
     desk.ok(ENROLL_LAMP);
     desk.ok(
         "agent enroll lamp-2 --group hall --vendor fa6b4a53-d5ad-5fdf-be9d-e663e4d41ffe --class \
-         1492af14-2569-5e48-bf42-9b2d51f2ab45 --out lamp-2.yaml --interface eth0 --listen-port 61616 --agent-state /data \
-         --activate-command systemctl restart --activate-command=--no-block --health-command /bin/true \
-         --health-deadline 5min --health-interval 10s",
+         1492af14-2569-5e48-bf42-9b2d51f2ab45 --out lamp-2.yaml --interface eth0 --listen-port \
+         61616 --agent-state /data --activate-command systemctl restart \
+         --activate-command=--no-block --health-command /bin/true --health-deadline 5min \
+         --health-interval 10s",
     );
     let (one, two) = (
         agent_file(&desk, "lamp-1.yaml"),
@@ -142,9 +143,10 @@ fn groups_of_every_algorithm_and_both_families() {
         ("gcm", "a128gcm", 3, 1),
     ] {
         desk.ok(&format!(
-            "group create {name} --coap-group [ff15::f00d]:61616 --interface lo --distributor [2001:db8::1]:61617 \
-             --manager [2001:db8::2]:61618 --root-key root.pem --image-key image.pem.pub --block-size 256 --rate 250kbit/s \
-             --hops 3 --aead {aead} --gid-bytes {gid_bytes}"
+            "group create {name} --coap-group [ff15::f00d]:61616 --interface lo --distributor \
+             [2001:db8::1]:61617 --manager [2001:db8::2]:61618 --root-key root.pem --image-key \
+             image.pem.pub --block-size 256 --rate 250kbit/s --hops 3 --aead {aead} --gid-bytes \
+             {gid_bytes}"
         ));
         desk.ok(&format!(
             "agent enroll a --group {name} --vendor acme.example --class m --out {name}.yaml"
@@ -214,12 +216,13 @@ fn es256_envelopes_of_other_tools_are_verified() {
     // draft-ietf-suit-manifest-37 appendix B: the public key, and example 1.
     let desk = Desk::new();
     let envelope = hex::decode(concat!(
-        "d86ba2025873825824822f58201f2e7acca0dc2786f2fe4eb947f50873a6a3cfaa98866c5b02e621f42074daf2584ad28443",
-        "a10126a0f6584027a3d7986eddcc1bee04e1436746408c308ed3c15ac590a1ca0cf96f85671ccac216cb9a1497fc59e21c15",
-        "f33c95cf75203e25c287b31a57d6cd2ef950b27a7a035894a50101020103585fa202818141000458568614a40150fa6b4a53",
-        "d5ad5fdfbe9de663e4d41ffe02501492af1425695e48bf429b2d51f2ab45035824822f582000112233445566778899aabbcc",
-        "ddeeff0123456789abcdeffedcba98765432100e1987d0010f020f074382030f1458258614a115781b687474703a2f2f6578",
-        "616d706c652e636f6d2f66696c652e62696e1502030f",
+        "d86ba2025873825824822f58201f2e7acca0dc2786f2fe4eb947f50873a6a3cfaa98866c5b02e621f42074da",
+        "f2584ad28443a10126a0f6584027a3d7986eddcc1bee04e1436746408c308ed3c15ac590a1ca0cf96f85671c",
+        "cac216cb9a1497fc59e21c15f33c95cf75203e25c287b31a57d6cd2ef950b27a7a035894a50101020103585f",
+        "a202818141000458568614a40150fa6b4a53d5ad5fdfbe9de663e4d41ffe02501492af1425695e48bf429b2d",
+        "51f2ab45035824822f582000112233445566778899aabbccddeeff0123456789abcdeffedcba98765432100e",
+        "1987d0010f020f074382030f1458258614a115781b687474703a2f2f6578616d706c652e636f6d2f66696c65",
+        "2e62696e1502030f",
     ));
     desk.write("example.suit", &envelope.unwrap());
     desk.write(

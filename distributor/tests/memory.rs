@@ -1,4 +1,5 @@
-//! The largest image is signed and verified in a stream. A file of its own: it measures all its child processes.
+//! The largest image is signed and verified in a stream. A file of its own: it measures all its child
+//! processes.
 #![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
 mod common;

@@ -6,8 +6,8 @@ use update_core::key_set::KeySetError;
 
 use crate::address::AddressError;
 
-/// Why [`Provisioning::check`](crate::Provisioning::check) refuses a document. It names the key in the file, and never
-/// its value.
+/// Why [`Provisioning::check`](crate::Provisioning::check) refuses a document. It names the key in the
+/// file, and never its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProvisioningError {
     /// The document has another version than [`VERSION`](crate::VERSION).

@@ -7,8 +7,8 @@ use core::fmt;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The name of a group or an agent: 1 to [`Name::LENGTH_MAX`] of `a` to `z`, `0` to `9`, `-` and `_`, and not `-`
-/// in front.
+/// The name of a group or an agent: 1 to [`Name::LENGTH_MAX`] of `a` to `z`, `0` to `9`, `-` and `_`, and
+/// not `-` in front.
 ///
 /// It is used as a file name and on command lines, so nothing else is let in.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,6 +3,7 @@
 
 use ed25519_dalek::{Signer, SigningKey};
 use group_oscore::encode_ccs;
+use proptest::prelude::*;
 use provisioning::address::AddressError;
 use provisioning::{
     AgentFile, Distributor, Hex, KeyMap, LinuxSettings, Manager, Name, Provisioning,
@@ -306,5 +307,29 @@ fn no_secret_is_shown_by_debug_or_by_errors() {
             "{shown}"
         );
         assert!(error.line > 0, "{shown}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    /// Whatever the text is: an answer, and a place inside the text where one is named.
+    #[test]
+    fn any_text_is_read_or_refused(text in "[a-z0-9:&*!?<>{}\\[\\],'\"|%@`#~ \\n\\t-]{0,200}") {
+        if let Err(error) = yaml::from_str::<AgentFile>(&text) {
+            prop_assert!(error.line <= text.lines().count() + 1);
+        }
+    }
+
+    /// One spoiled character of a good file: read or refused, and what is read is checked or refused.
+    #[test]
+    fn any_spoiled_file_is_read_or_refused(at in 0usize..4000, with in any::<char>()) {
+        let text = yaml::to_string(&file()).unwrap();
+        let at = at % text.len();
+        let spoiled: String =
+            text.char_indices().map(|(place, c)| if place == at { with } else { c }).collect();
+        if let Ok(read) = yaml::from_str::<AgentFile>(&spoiled) {
+            let _ = read.provisioning.check();
+        }
     }
 }

@@ -45,7 +45,8 @@ pub struct Enroll {
     #[arg(long)]
     group: Name,
     /// Who makes the device: a domain, or a UUID
-    #[arg(long, value_name = "DOMAIN|UUID", value_parser = arguments::vendor, required_unless_present = "again")]
+    #[arg(long, value_name = "DOMAIN|UUID", value_parser = arguments::vendor,
+        required_unless_present = "again")]
     vendor: Option<Uuid>,
     /// What model it is: a name, or a UUID
     #[arg(long, value_name = "MODEL|UUID", required_unless_present = "again")]
@@ -56,7 +57,8 @@ pub struct Enroll {
     /// What the agent is called by; may be given several times
     #[arg(long = "label", value_name = "KEY=VALUE")]
     labels: Vec<Label>,
-    /// New keys for an agent of this name, after which its old file is worthless; vendor, class and labels stay
+    /// New keys for an agent of this name, after which its old file is worthless; vendor, class and labels
+    /// stay
     #[arg(long)]
     again: bool,
     /// Network interface of the device [default: as on this machine]
@@ -68,7 +70,8 @@ pub struct Enroll {
     /// Folder of the agent on the device
     #[arg(long, value_name = "DIR", default_value = "/var/lib/fwcast-agent")]
     agent_state: String,
-    /// Command that makes the new image run on trial; for an argument that begins with '-', repeat the option:
+    /// Command that makes the new image run on trial; for an argument that begins with '-', repeat the
+    /// option:
     /// --activate-command=--now
     #[arg(long, value_name = "CMD", num_args = 1..)]
     activate_command: Option<Vec<String>>,
@@ -152,7 +155,10 @@ impl Enroll {
         let request = self.request(&group, &agents)?;
         let done = enroll::enroll(dir, &lock, agents, request)?;
         files::create(&self.out, done.text.as_bytes(), Access::Secret).map_err(|error| {
-            let again = format!("the agent is enrolled, but has no file: run the command again with --again ({error})");
+            let again = format!(
+                "the agent is enrolled, but has no file: run the command again \
+            with --again ({error})"
+            );
             Failure::error(again)
         })?;
         Ok(Shown {

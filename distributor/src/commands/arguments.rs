@@ -101,7 +101,8 @@ pub(super) fn interface(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// The SUIT vendor identifier: a UUID, or UUIDv5 of the vendor's domain (draft-ietf-suit-manifest-37 section 8.4.8.2).
+/// The SUIT vendor identifier: a UUID, or UUIDv5 of the vendor's domain (draft-ietf-suit-manifest-37
+/// section 8.4.8.2).
 pub(super) fn vendor(text: &str) -> Result<Uuid, String> {
     if let Ok(uuid) = Uuid::try_parse(text) {
         return Ok(uuid);
@@ -117,7 +118,8 @@ pub(super) fn vendor(text: &str) -> Result<Uuid, String> {
     ))
 }
 
-/// A class of devices as the operator names it: a UUID, or the model, whose UUIDv5 is in the vendor's name space.
+/// A class of devices as the operator names it: a UUID, or the model, whose UUIDv5 is in the vendor's name
+/// space.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Class(String);
 

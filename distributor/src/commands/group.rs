@@ -119,8 +119,9 @@ impl Group {
                 let (group, waiting) = new_group::create(&dir, plan, &machine)?;
                 if let Some(first) = waiting.first() {
                     eprintln!(
-                        "note: {} agents have keys of the old group and must be enrolled again, beginning with \
-                         `fwcast agent enroll {first} --group {} --again --out {first}.yaml`",
+                        "note: {} agents have keys of the old group and must be enrolled again, \
+                         beginning with `fwcast agent enroll {first} --group {} --again --out \
+                         {first}.yaml`",
                         waiting.len(),
                         group.name
                     );
@@ -152,7 +153,8 @@ impl Create {
     fn plan(&self) -> Result<Plan, Failure> {
         if !provisioning::address::same_family(self.coap_group, self.distributor) {
             return Err(Failure::usage(format!(
-                "the CoAP group {} and the distributor {} are of two families: give two IPv4 or two IPv6 addresses",
+                "the CoAP group {} and the distributor {} are of two families: give two IPv4 or \
+                 two IPv6 addresses",
                 self.coap_group, self.distributor
             )));
         }
@@ -163,7 +165,8 @@ impl Create {
             let key = PublicKey::read_ed25519(path, KeyKind::Image)?;
             if key == root.verifying_key() {
                 return Err(Failure::error(format!(
-                    "{} is the root key itself: make an image key of its own with `fwcast key generate --kind image`",
+                    "{} is the root key itself: make an image key of its own with `fwcast key \
+                     generate --kind image`",
                     shown(path)
                 )));
             }

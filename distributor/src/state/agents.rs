@@ -113,7 +113,8 @@ impl Agents {
         write_json(&dir.group(lock.group()).join("agents.json"), self)
     }
 
-    /// A Sender ID that nobody has had: 1 to 3 bytes, the shortest that are left. Never given again, once saved.
+    /// A Sender ID that nobody has had: 1 to 3 bytes, the shortest that are left. Never given again, once
+    /// saved.
     pub fn new_sender_id(&mut self, group: &Name) -> Result<Hex, StateError> {
         if self.next_sender_number > SENDER_NUMBER_MAX {
             return Err(StateError::SenderIdsUsedUp(group.clone()));

@@ -1,4 +1,5 @@
-//! The replay windows of the agents, as far as they survive a restart (DESIGN [bound], RFC 10021 section 2.6).
+//! The replay windows of the agents, as far as they survive a restart (DESIGN [bound], RFC 10021 section
+//! 2.6).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,9 +15,11 @@ use super::{GroupState, StateDir, StateError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Floor {
-    /// Nothing below this number is accepted. It was stored before any number at or above it could be needed again.
+    /// Nothing below this number is accepted. It was stored before any number at or above it could be
+    /// needed again.
     At(u64),
-    /// Nothing is known: the window is invalid, and the agent's first request is met with Echo (RFC 10021 section 9).
+    /// Nothing is known: the window is invalid, and the agent's first request is met with Echo (RFC 10021
+    /// section 9).
     Invalid,
 }
 
@@ -48,8 +51,8 @@ impl FloorStore {
 
     /// One floor for each enrolled agent.
     ///
-    /// An agent that the file does not name has never been heard: floor 0. Where the file is missing, damaged or of other
-    /// keys, that is so only as long as the group has sent nothing (`has_sent`, from
+    /// An agent that the file does not name has never been heard: floor 0. Where the file is missing,
+    /// damaged or of other keys, that is so only as long as the group has sent nothing (`has_sent`, from
     /// [`SequenceStore::has_sent`](super::SequenceStore::has_sent)); afterwards every window is invalid.
     pub fn load(&self, group: &GroupState, has_sent: bool) -> Result<Floors, StateError> {
         let known = match sealed::read::<Record>(&self.path) {
@@ -70,8 +73,9 @@ impl FloorStore {
             .collect())
     }
 
-    /// Stores all floors, also those that are [`Floor::Invalid`]; durable when it returns. The caller stores a floor before
-    /// it accepts a number at or above it, so that no number is accepted twice whenever the power fails.
+    /// Stores all floors, also those that are [`Floor::Invalid`]; durable when it returns. The caller
+    /// stores a floor before it accepts a number at or above it, so that no number is accepted twice
+    /// whenever the power fails.
     pub fn save(&self, floors: &Floors) -> Result<(), StateError> {
         let record = Record {
             gid: self.gid.clone(),

@@ -18,7 +18,8 @@ use crate::files::{self, Access, FileError};
 /// Longest file of a group, in bytes: about 100,000 agents.
 const GROUP_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// One security group with its CoAP group, the distributor's own identity in it, and the agents that are enrolled.
+/// One security group with its CoAP group, the distributor's own identity in it, and the agents that are
+/// enrolled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupState {
@@ -118,11 +119,12 @@ impl GroupState {
         Ok(group)
     }
 
-    /// Writes a new group with all its files, so that it is there whole or not at all. With `replace`, a group of the
-    /// same name goes into the archive, and its agents wait to be enrolled again.
+    /// Writes a new group with all its files, so that it is there whole or not at all. With `replace`, a
+    /// group of the same name goes into the archive, and its agents wait to be enrolled again.
     ///
     /// # Errors
-    /// [`StateError::GroupExists`] without `replace`; [`StateError::Locked`] while another process uses the old group.
+    /// [`StateError::GroupExists`] without `replace`; [`StateError::Locked`] while another process uses the
+    /// old group.
     pub fn create(
         &self,
         dir: &StateDir,

@@ -25,14 +25,14 @@ pub struct GroupLock {
 }
 
 impl GroupLock {
-    /// The right to send for this group: two processes that count with the same Sender Sequence Numbers would give
-    /// its keys away.
+    /// The right to send for this group: two processes that count with the same Sender Sequence Numbers
+    /// would give its keys away.
     pub fn to_send(dir: &StateDir, name: &Name) -> Result<Self, StateError> {
         Self::take(dir, name, "send", "sends for")
     }
 
-    /// The right to change who is enrolled in this group. Sending goes on meanwhile. As this takes a moment only,
-    /// it is waited for.
+    /// The right to change who is enrolled in this group. Sending goes on meanwhile. As this takes a moment
+    /// only, it is waited for.
     pub fn to_edit(dir: &StateDir, name: &Name) -> Result<Self, StateError> {
         let deadline = Instant::now() + EDIT_WAIT_MAX;
         loop {

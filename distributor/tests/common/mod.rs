@@ -116,11 +116,12 @@ impl Desk {
     }
 }
 
-pub(crate) const CREATE_HALL: &str = "group create hall --coap-group 239.192.0.1:5683 --interface lo \
-    --distributor 127.0.0.1:5690 --root-key root.pem --image-key image.pem.pub";
+pub(crate) const CREATE_HALL: &str = "group create hall --coap-group 239.192.0.1:5683 --interface \
+    lo --distributor 127.0.0.1:5690 --root-key root.pem --image-key image.pem.pub";
 pub(crate) const ENROLL_LAMP: &str =
     "agent enroll lamp-1 --group hall --vendor acme.example --class lamp-2 --out lamp-1.yaml";
-pub(crate) const SIGN: &str = "image sign firmware --key image.pem --vendor acme.example --class lamp-2 --sequence 7 --previous 6 --out firmware.suit";
+pub(crate) const SIGN: &str = "image sign firmware --key image.pem --vendor acme.example --class \
+lamp-2 --sequence 7 --previous 6 --out firmware.suit";
 
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {

@@ -123,14 +123,15 @@ impl Sign {
         let (new, previous) = (self.sequence, self.previous);
         if new <= previous {
             return Err(Failure::usage(format!(
-                "manifest sequence number {new} is not higher than {previous}, that of the image before, so devices \
-                 would refuse it: give a higher one with --sequence"
+                "manifest sequence number {new} is not higher than {previous}, that of the image \
+                 before, so devices would refuse it: give a higher one with --sequence"
             )));
         }
         if new - previous > SEQUENCE_STEP_MAX && !self.force_jump {
             return Err(Failure::usage(format!(
-                "manifest sequence number {new} is more than {SEQUENCE_STEP_MAX} above {previous}, and devices never \
-                 go back: correct --sequence, say what came before with --previous, or insist with --force-jump"
+                "manifest sequence number {new} is more than {SEQUENCE_STEP_MAX} above {previous}, \
+                 and devices never go back: correct --sequence, say what came before with \
+                 --previous, or insist with --force-jump"
             )));
         }
         Ok(())
@@ -161,7 +162,8 @@ impl Sign {
         let refused = |refusal: Refusal| {
             let why = match (refusal, &self.attach) {
                 (Refusal::BadSignature, Some(_)) => {
-                    "the signature was not made by this key over these bytes; prepare them again with the same arguments"
+                    "the signature was not made by this key over these bytes; prepare them again \
+                     with the same arguments"
                 }
                 _ => refusal.text(),
             };

@@ -37,8 +37,8 @@ impl Verify {
             let offer = inspection.offer.map_err(|_| {
                 let file = shown(&self.file);
                 Failure::error(format!(
-                    "{file} is signed, but describes no image with its hash tree, so no image can be compared with it: \
-                     sign the image with `fwcast image sign`"
+                    "{file} is signed, but describes no image with its hash tree, so no image can \
+                     be compared with it: sign the image with `fwcast image sign`"
                 ))
             })?;
             image::check(path, &offer)?;
