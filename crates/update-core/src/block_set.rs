@@ -210,7 +210,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn behaves_like_a_set(count in 0_u32..100, steps in prop::collection::vec((0_u32..110, any::<bool>()), 0..200)) {
+        fn behaves_like_a_set(
+            count in 0_u32..100,
+            steps in prop::collection::vec((0_u32..110, any::<bool>()), 0..200),
+        ) {
             let mut memory = [0xff; 13];
             let mut set = BlockSet::new(&mut memory, count).unwrap();
             let mut model = BTreeSet::new();

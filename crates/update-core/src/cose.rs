@@ -6,10 +6,10 @@ use minicbor::encode::write::Cursor;
 
 use crate::cbor::Reader;
 
-/// EdDSA, which leaves the curve to the key (RFC 9053 section 2.2). Accepted.
-pub(crate) const EDDSA: i64 = -8;
-/// Ed25519 (RFC 9864 section 2.2). Accepted, and what fwcast writes.
+/// Ed25519 (RFC 9864 section 2.2): what fwcast writes.
 pub(crate) const ED25519: i64 = -19;
+/// What it accepts: also EdDSA (-8), which leaves the curve to the key (RFC 9053 section 2.2).
+pub(crate) const ED25519_ALGORITHMS: [i64; 2] = [ED25519, -8];
 
 /// The CBOR tag of a COSE_Sign1.
 pub(crate) const SIGN1_TAG: u64 = 18;
@@ -70,11 +70,6 @@ impl<'b> Sign1<'b> {
             payload: payload(reader)?,
             signature: reader.array_of()?,
         })
-    }
-
-    /// Whether the algorithm is Ed25519 under one of its two numbers.
-    pub(crate) const fn is_ed25519(&self) -> bool {
-        matches!(self.algorithm, EDDSA | ED25519)
     }
 
     /// Whether `key` made this Ed25519 signature over `payload`.

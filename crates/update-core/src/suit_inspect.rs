@@ -41,8 +41,8 @@ pub struct InspectedComponent {
     pub uri: Option<String>,
 }
 
-/// Reads any SUIT envelope of the subset of commands, signed or not, an offer or not. For `image inspect` only:
-/// **nothing is verified**.
+/// Reads any SUIT envelope of the subset of commands, signed or not, an offer or not. To show it to people
+/// only: **nothing is verified** but the digest.
 ///
 /// # Errors
 /// What keeps it from being read.

@@ -55,6 +55,7 @@ impl<'b> Envelope<'b> {
                 key,
             });
         }
+        reader.exactly(members, 2)?;
         reader.end()?;
         let (digest_content, sign1) = read_authentication(authentication)?;
         let digest = read_digest(digest_content, Part::Authentication)?;
@@ -91,17 +92,18 @@ impl<'b> Envelope<'b> {
         }
     }
 
-    /// The manifest, if its digest is right and `verify(signature, signed payload)` finds a key.
+    /// The manifest, if its digest is right, the signature is of one of these algorithms, and
+    /// `verify(signature, signed payload)` finds a key that made it.
     ///
     /// Draft section 6.1: before this, nothing in the manifest may be parsed.
     pub(crate) fn authenticate(
         &self,
-        accepts: impl FnOnce(&Sign1<'b>) -> bool,
+        algorithms: &[i64],
         verify: impl FnOnce(&Sign1<'b>, &[u8]) -> bool,
     ) -> Result<Authentic<'b>, SuitError> {
         let sign1 = self.sign1.ok_or(SuitError::NoSignature)?;
         let digest = self.checked_digest()?;
-        if !accepts(&sign1) {
+        if !algorithms.contains(&sign1.algorithm) {
             return Err(SuitError::UnknownAlgorithm {
                 algorithm: sign1.algorithm,
             });
