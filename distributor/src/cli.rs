@@ -19,9 +19,9 @@ pub struct Cli {
     command: Command,
 }
 
-const AFTER_HELP: &str = "Exit codes: 0 done, 1 error, 2 usage, 4 rollout failed, 5 finished but some devices failed, \
-6 timed out, 8 not allowed (a secret that others can read, counters in doubt), 9 bad signature or hash, \
-130 interrupted.";
+const AFTER_HELP: &str = "Exit codes: 0 done, 1 error, 2 usage, 4 rollout failed, 5 finished but \
+some devices failed, 6 timed out, 8 not allowed (a secret that others can read, counters in \
+doubt), 9 bad signature or hash, 130 interrupted.";
 
 /// What every command understands.
 #[derive(Debug, Args)]
@@ -42,13 +42,17 @@ pub struct Global {
 impl Global {
     /// The folders that the operator named, or their defaults.
     pub fn state_dir(&self) -> Result<StateDir, Failure> {
-        Ok(StateDir::locate(self.state.as_deref(), self.witness.as_deref())?)
+        Ok(StateDir::locate(
+            self.state.as_deref(),
+            self.witness.as_deref(),
+        )?)
     }
 }
 
-/// One variant for each noun or verb, with its arguments in `commands/`. A new command (`push`, `status`, `doctor`) adds
-/// its variant here, one line to [`Cli::run`], and a module `commands/<name>.rs` with a type that derives
-/// [`clap::Args`] or [`clap::Subcommand`] and has `run(&self, &Global) -> Result<Exit, Failure>`.
+/// One variant for each noun or verb, with its arguments in `commands/`. A new command (`push`, `status`,
+/// `doctor`) adds its variant here, one line to [`Cli::run`], and a module `commands/<name>.rs` with a type
+/// that derives [`clap::Args`] or [`clap::Subcommand`] and has `run(&self, &Global) -> Result<Exit,
+/// Failure>`.
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make and look at signing keys

@@ -27,10 +27,14 @@ pub enum FileError {
     /// It is there already, and is not overwritten.
     #[error("{} exists already and is not overwritten: move it away or choose another name", shown(.0))]
     Exists(PathBuf),
+    /// The folder that it should be in is not there.
+    #[error("{} cannot be written, as its folder is not there: make the folder, or choose another \
+    path", shown(.0))]
+    NoFolder(PathBuf),
     /// Others can read this secret.
     #[error(
-        "{} holds a secret, but its mode {mode:03o} lets others in: run `chmod 600` on it, and if others use \
-         this machine, make the secret anew", shown(.path)
+        "{} holds a secret, but its mode {mode:03o} lets others in: run `chmod 600` on it, and if \
+         others use this machine, make the secret anew", shown(.path)
     )]
     Exposed {
         /// Which file.
@@ -86,7 +90,9 @@ pub fn open(path: &Path) -> Result<File, FileError> {
             io::ErrorKind::NotFound => FileError::Missing(path.into()),
             _ => system("open", path, source),
         })?;
-    let metadata = file.metadata().map_err(|source| system("look at", path, source))?;
+    let metadata = file
+        .metadata()
+        .map_err(|source| system("look at", path, source))?;
     if !metadata.is_file() {
         return Err(FileError::NotRegular(path.into()));
     }
@@ -101,7 +107,9 @@ pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
 /// Reads a file of at most `max` bytes, unless anyone but its owner can read or write it.
 pub fn read_secret(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
     let file = open(path)?;
-    let metadata = file.metadata().map_err(|source| system("look at", path, source))?;
+    let metadata = file
+        .metadata()
+        .map_err(|source| system("look at", path, source))?;
     let mode = metadata.mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(FileError::Exposed {
@@ -135,8 +143,11 @@ pub fn replace(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileErro
     sync_folder(path)
 }
 
-/// Fails early where [`create`] would fail because the name is taken.
-pub fn must_not_exist(path: &Path) -> Result<(), FileError> {
+/// Fails early where [`create`] would fail, because the name is taken or there is no such folder.
+pub fn check_target(path: &Path) -> Result<(), FileError> {
+    if !folder_of(path).is_dir() {
+        return Err(FileError::NoFolder(path.into()));
+    }
     match fs::symlink_metadata(path) {
         Ok(_) => Err(FileError::Exists(path.into())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -243,7 +254,10 @@ mod tests {
         for mode in [0o640, 0o604, 0o620, 0o601] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let error = read_secret(&path, 1).unwrap_err();
-            assert!(matches!(error, FileError::Exposed { .. }), "{mode:o}: {error}");
+            assert!(
+                matches!(error, FileError::Exposed { .. }),
+                "{mode:o}: {error}"
+            );
         }
     }
 
@@ -252,28 +266,51 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         create(&path, b"one", Access::Public).unwrap();
-        assert!(matches!(create(&path, b"two", Access::Public), Err(FileError::Exists(_))));
-        assert!(matches!(must_not_exist(&path), Err(FileError::Exists(_))));
+        assert!(matches!(
+            create(&path, b"two", Access::Public),
+            Err(FileError::Exists(_))
+        ));
+        assert!(matches!(check_target(&path), Err(FileError::Exists(_))));
+        let nowhere = folder.path().join("no/file");
+        assert!(matches!(
+            check_target(&nowhere),
+            Err(FileError::NoFolder(_))
+        ));
         assert_eq!(read(&path, 100).unwrap(), b"one");
         replace(&path, b"two", Access::Public).unwrap();
         assert_eq!(read(&path, 100).unwrap(), b"two");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        assert!(matches!(read(&path, 2), Err(FileError::TooLong { max: 2, .. })));
+        assert!(matches!(
+            read(&path, 2),
+            Err(FileError::TooLong { max: 2, .. })
+        ));
     }
 
     #[test]
     fn only_regular_files_are_read() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(read(folder.path(), 9), Err(FileError::NotRegular(_))));
-        assert!(matches!(read(Path::new("/dev/zero"), 9), Err(FileError::NotRegular(_))));
+        assert!(matches!(
+            read(folder.path(), 9),
+            Err(FileError::NotRegular(_))
+        ));
+        assert!(matches!(
+            read(Path::new("/dev/zero"), 9),
+            Err(FileError::NotRegular(_))
+        ));
         let pipe = folder.path().join("pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR).unwrap();
         assert!(matches!(read(&pipe, 9), Err(FileError::NotRegular(_))));
-        assert!(matches!(read(&folder.path().join("no"), 9), Err(FileError::Missing(_))));
+        assert!(matches!(
+            read(&folder.path().join("no"), 9),
+            Err(FileError::Missing(_))
+        ));
     }
 
     #[test]
     fn a_path_is_shown_without_control_characters() {
-        assert_eq!(shown(Path::new("a\u{1b}[2J\n\u{202e}b")), "'a\\u{1b}[2J\\n\\u{202e}b'");
+        assert_eq!(
+            shown(Path::new("a\u{1b}[2J\n\u{202e}b")),
+            "'a\\u{1b}[2J\\n\\u{202e}b'"
+        );
     }
 }

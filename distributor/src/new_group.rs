@@ -1,4 +1,5 @@
-//! Making a security group: its key material, the distributor's and the Group Manager's keys, the first key set.
+//! Making a security group: its key material, the distributor's and the Group Manager's keys, the first key
+//! set.
 
 use ed25519_dalek::{Signer, SigningKey};
 use group_oscore::{AeadAlgorithm, encode_ccs};
@@ -9,8 +10,8 @@ use update_core::limits::IMAGE_KEYS_MAX;
 use crate::exit::Failure;
 use crate::keys;
 use crate::state::{
-    Agents, DISTRIBUTOR_SENDER_ID, GroupState, Identity, MachineId, ManagerState, Profile, Security,
-    StateDir, StateError,
+    Agents, DISTRIBUTOR_SENDER_ID, GroupState, Identity, MachineId, ManagerState, Profile,
+    Security, StateDir, StateError,
 };
 
 /// Version of a group's first key set.
@@ -106,7 +107,11 @@ pub fn cose(algorithm: AeadAlgorithm) -> i32 {
 }
 
 fn names_waiting(agents: &Agents) -> Vec<Name> {
-    agents.waiting.iter().map(|agent| agent.name.clone()).collect()
+    agents
+        .waiting
+        .iter()
+        .map(|agent| agent.name.clone())
+        .collect()
 }
 
 fn random(length: usize) -> Result<Vec<u8>, StateError> {
@@ -118,11 +123,15 @@ fn random(length: usize) -> Result<Vec<u8>, StateError> {
 fn sign_key_set(plan: &Plan) -> Result<Vec<u8>, Failure> {
     let refused = |error| {
         let why = match error {
-            KeySetError::TooManyKeys => format!("a key set holds at most {IMAGE_KEYS_MAX} image keys"),
+            KeySetError::TooManyKeys => {
+                format!("a key set holds at most {IMAGE_KEYS_MAX} image keys")
+            }
             other => format!("an image key cannot be used ({other:?})"),
         };
-        Failure::error(format!("the key set of group '{}' cannot be made, because {why}: give others with --image-key",
-                               plan.name))
+        Failure::error(format!(
+            "the key set of group '{}' cannot be made, because {why}: give others with --image-key",
+            plan.name
+        ))
     };
     let key_set = KeySet::new(KEY_SET_VERSION_FIRST, &plan.image_keys).map_err(refused)?;
     let signed = key_set.attach(plan.root.sign(&key_set.to_be_signed()).to_bytes());

@@ -57,6 +57,6 @@ pub fn fields<const N: usize>(rows: [(&str, String); N]) -> Table {
 
 fn plain() -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table
 }

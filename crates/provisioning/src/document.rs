@@ -15,9 +15,9 @@ pub const VERSION: u32 = 1;
 
 /// What an agent is given when it is enrolled.
 ///
-/// Names of key material are those of the ACE key map and of the join response (RFC 9594 section 8 and the OSCORE
-/// profile of ACE group communication); binary values are hexadecimal text. Nothing of it is trusted before
-/// [`Provisioning::check`].
+/// Names of key material are those of the ACE key map and of the join response (RFC 9594 section 8 and the
+/// OSCORE profile of ACE group communication); binary values are hexadecimal text. Nothing of it is trusted
+/// before [`Provisioning::check`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provisioning {
@@ -55,6 +55,19 @@ pub struct Provisioning {
     /// How to reach the Group Manager, and the individual OSCORE context with it.
     pub manager: Manager,
 }
+
+/// HKDF Algorithm: HMAC 256/256 (RFC 9053 section 3.1), the hash of HKDF SHA-256.
+pub const HKDF_SHA_256: i32 = 5;
+/// Format of authentication credentials: CCS (`kccs`, RFC 9528 section 3.5.3).
+pub const CRED_FMT_CCS: i32 = 14;
+/// Signature Algorithm: EdDSA (RFC 9053 section 2.2).
+pub const SIGN_EDDSA: i32 = -8;
+/// Pairwise Key Agreement Algorithm: ECDH-SS + HKDF-256 (RFC 9053 section 6.3.1).
+pub const ECDH_SS_HKDF_256: i32 = -27;
+/// COSE capabilities of EdDSA with Ed25519: key type OKP, and OKP with the curve.
+pub const ED25519_PARAMETERS: [&[i32]; 2] = [&[1], &[1, 6]];
+/// COSE capabilities of ECDH with X25519.
+pub const X25519_PARAMETERS: [&[i32]; 2] = [&[1], &[1, 4]];
 
 /// `Group_OSCORE_Input_Material`: the ACE key map of a security group. In brackets the map's integer labels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +109,8 @@ pub struct Distributor {
     pub sender_id: Hex,
     /// Its authentication credential, a CCS.
     pub cred: Hex,
-    /// Its unicast address: the only one that multicast requests are answered to without Echo (DESIGN [answers]).
+    /// Its unicast address: the only one that multicast requests are answered to without Echo (DESIGN
+    /// [answers]).
     pub address: SocketAddr,
 }
 

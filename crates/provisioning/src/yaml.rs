@@ -1,8 +1,9 @@
 //! The one place that reads YAML: a pure function over text, for operators' files on every host program.
 //!
-//! `serde_yaml` alone is not enough for files that people write by hand: it resolves aliases and merge keys in
-//! silence, takes the last of two equal keys in a map, and descends as deep as the text goes. So the text is
-//! first walked once as a stream of events, which refuses all that with its position, and only then read.
+//! `serde_yaml` alone is not enough for files that people write by hand: it resolves aliases and merge keys
+//! in silence, takes the last of two equal keys in a map, and descends as deep as the text goes. So the
+//! text is first walked once as a stream of events, which refuses all that with its position, and only then
+//! read.
 
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeSet;
@@ -248,7 +249,8 @@ fn printable(text: &str) -> String {
         .chars()
         .take(CHARACTERS_MAX)
         .flat_map(|c| {
-            let bidirectional = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            let bidirectional = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}');
             let plain = !c.is_control() && !bidirectional;
             let escaped: Vec<char> = if plain {
                 [c].into()

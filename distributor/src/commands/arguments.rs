@@ -91,7 +91,9 @@ pub(super) fn seconds(text: &str) -> Result<u32, String> {
 
 /// The name of a network interface, which may be one of another machine.
 pub(super) fn interface(text: &str) -> Result<String, String> {
-    let harmless = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':');
+    let harmless = text
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':');
     // Linux: IFNAMSIZ is 16 with the closing zero.
     if text.is_empty() || text.len() > 15 || !harmless || matches!(text, "." | "..") {
         return Err("an interface is named like eth0, with at most 15 characters".to_owned());
@@ -99,7 +101,8 @@ pub(super) fn interface(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// The SUIT vendor identifier: a UUID, or UUIDv5 of the vendor's domain (draft-ietf-suit-manifest-37 section 8.4.8.2).
+/// The SUIT vendor identifier: a UUID, or UUIDv5 of the vendor's domain (draft-ietf-suit-manifest-37
+/// section 8.4.8.2).
 pub(super) fn vendor(text: &str) -> Result<Uuid, String> {
     if let Ok(uuid) = Uuid::try_parse(text) {
         return Ok(uuid);
@@ -109,12 +112,16 @@ pub(super) fn vendor(text: &str) -> Result<Uuid, String> {
     if !plausible {
         return Err("a vendor is a domain such as example.com, or a UUID".to_owned());
     }
-    Ok(Uuid::new_v5(&Uuid::NAMESPACE_DNS, text.to_ascii_lowercase().as_bytes()))
+    Ok(Uuid::new_v5(
+        &Uuid::NAMESPACE_DNS,
+        text.to_ascii_lowercase().as_bytes(),
+    ))
 }
 
-/// A class of devices as the operator names it: a UUID, or the model, whose UUIDv5 is in the vendor's name space.
+/// A class of devices as the operator names it: a UUID, or the model, whose UUIDv5 is in the vendor's name
+/// space.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Class(String);
+pub(super) struct Class(String);
 
 impl Class {
     /// The SUIT class identifier with this vendor.
@@ -179,8 +186,20 @@ mod tests {
             let rate: Rate = text.parse().unwrap();
             assert_eq!((rate.0, rate.to_string().as_str()), (bits, shown));
         }
-        for text in ["", "1", "1MB/s", "0Mbit/s", "-1Mbit/s", "999bit/s", "11Gbit/s", "1.234Mbit/s", "1e3kbit/s",
-                     "+1Mbit/s+", ".Mbit/s", "99999999999999999999Gbit/s"] {
+        for text in [
+            "",
+            "1",
+            "1MB/s",
+            "0Mbit/s",
+            "-1Mbit/s",
+            "999bit/s",
+            "11Gbit/s",
+            "1.234Mbit/s",
+            "1e3kbit/s",
+            "+1Mbit/s+",
+            ".Mbit/s",
+            "99999999999999999999Gbit/s",
+        ] {
             assert!(text.parse::<Rate>().is_err(), "{text}");
         }
     }
@@ -196,7 +215,13 @@ mod tests {
         assert_eq!(class, Uuid::new_v5(&vendor, b"Acme AC100"));
         let text = "fa6b4a53-d5ad-5fdf-be9d-e663e4d41ffe";
         assert_eq!(super::vendor(text).unwrap().to_string(), text);
-        assert_eq!(text.parse::<Class>().unwrap().of_vendor(&vendor).to_string(), text);
+        assert_eq!(
+            text.parse::<Class>()
+                .unwrap()
+                .of_vendor(&vendor)
+                .to_string(),
+            text
+        );
         assert!(super::vendor("acme").is_err() && super::vendor("a b.c").is_err());
         assert!("".parse::<Class>().is_err() && "a\u{1b}".parse::<Class>().is_err());
     }

@@ -48,22 +48,29 @@ struct Shown {
     #[serde(skip_serializing_if = "Option::is_none")]
     fingerprint: Option<String>,
     file: PathBuf,
+    /// Where the public half was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_file: Option<PathBuf>,
 }
 
 impl Key {
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
-        let (key, kind, file) = match self {
+        let shown = match self {
             Self::Generate(Generate { kind, out }) => {
                 let made = keys::generate(*kind, out)?;
-                (PublicKey::Ed25519(made.key.verifying_key()), made.kind, out)
+                let public = PublicKey::Ed25519(made.key.verifying_key());
+                Shown {
+                    public_file: Some(keys::public_path(out)),
+                    ..Shown::new(public, made.kind, out.clone())
+                }
             }
             Self::Show(Show { file }) => {
                 let (key, kind) = PublicKey::read_any(file)?;
-                (key, kind, file)
+                Shown::new(key, kind, file.clone())
             }
         };
-        output::print(global.output, &Shown::new(key, kind, file.clone()))?;
+        output::print(global.output, &shown)?;
         Ok(Exit::Done)
     }
 }
@@ -80,6 +87,7 @@ impl Shown {
             public_key: bytes.map(hex::encode),
             fingerprint: bytes.map(|bytes| keys::fingerprint(&bytes)),
             file,
+            public_file: None,
         }
     }
 }
@@ -89,7 +97,11 @@ impl Report for Shown {
         let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
         fields([
             ("file", crate::files::shown(&self.file)),
-            ("kind", self.kind.map_or_else(|| "-".to_owned(), |kind| kind.to_string())),
+            (
+                "kind",
+                self.kind
+                    .map_or_else(|| "-".to_owned(), |kind| kind.to_string()),
+            ),
             ("algorithm", self.algorithm.to_owned()),
             ("public key", or_dash(&self.public_key)),
             ("fingerprint", or_dash(&self.fingerprint)),

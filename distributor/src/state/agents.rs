@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use group_oscore::{Credential, MemberId};
+use group_oscore::{Credential, CredentialError, MemberId};
 use provisioning::{Hex, Name};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -16,7 +16,7 @@ use super::{GroupLock, StateDir, StateError};
 /// Sender IDs have at most 3 bytes.
 const SENDER_NUMBER_MAX: u32 = 0xff_ffff;
 /// The Sender ID of the distributor.
-pub(crate) const DISTRIBUTOR_SENDER_ID: [u8; 1] = [0];
+pub const DISTRIBUTOR_SENDER_ID: [u8; 1] = [0];
 
 /// An agent that is enrolled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,22 @@ pub struct Enrolled {
     pub class: Uuid,
     /// What the operator calls it by.
     pub labels: BTreeMap<String, String>,
+}
+
+impl Enrolled {
+    /// Its Sender ID.
+    pub fn member_id(&self) -> MemberId {
+        // Its length was checked when the agents were read.
+        MemberId::new(self.sender_id.as_bytes()).unwrap_or(MemberId::EMPTY)
+    }
+
+    /// Its authentication credential.
+    ///
+    /// # Errors
+    /// Not for an agent of a group that was opened.
+    pub fn credential(&self) -> Result<Credential, CredentialError> {
+        Credential::from_ccs(self.credential.as_bytes())
+    }
 }
 
 /// An agent of a group that was replaced: it must be enrolled again.
@@ -84,7 +100,7 @@ impl Agents {
         let agents: Self = read_json(&path)?;
         for agent in &agents.enrolled {
             let id_fits = MemberId::new(agent.sender_id.as_bytes()).is_some();
-            if !id_fits || Credential::from_ccs(agent.credential.as_bytes()).is_err() {
+            if !id_fits || agent.credential().is_err() {
                 let why = format!("agent '{}' has a wrong Sender ID or credential", agent.name);
                 return Err(StateError::Damaged { path, why });
             }
@@ -97,7 +113,8 @@ impl Agents {
         write_json(&dir.group(lock.group()).join("agents.json"), self)
     }
 
-    /// A Sender ID that nobody has had: 1 to 3 bytes, the shortest that are left. Never given again, once saved.
+    /// A Sender ID that nobody has had: 1 to 3 bytes, the shortest that are left. Never given again, once
+    /// saved.
     pub fn new_sender_id(&mut self, group: &Name) -> Result<Hex, StateError> {
         if self.next_sender_number > SENDER_NUMBER_MAX {
             return Err(StateError::SenderIdsUsedUp(group.clone()));
@@ -110,8 +127,17 @@ impl Agents {
 
     /// What is known of an agent by this name, enrolled or waiting.
     pub fn find(&self, name: &Name) -> Option<Waiting> {
-        let enrolled = self.enrolled.iter().find(|agent| &agent.name == name).map(Waiting::from);
-        enrolled.or_else(|| self.waiting.iter().find(|agent| &agent.name == name).cloned())
+        let enrolled = self
+            .enrolled
+            .iter()
+            .find(|agent| &agent.name == name)
+            .map(Waiting::from);
+        enrolled.or_else(|| {
+            self.waiting
+                .iter()
+                .find(|agent| &agent.name == name)
+                .cloned()
+        })
     }
 
     /// Enters an agent, in place of the one that had its name.
@@ -214,13 +240,19 @@ mod tests {
         }
         agents.next_sender_number = SENDER_NUMBER_MAX;
         assert_eq!(agents.new_sender_id(&group).unwrap().as_bytes(), [0xff; 3]);
-        assert!(matches!(agents.new_sender_id(&group), Err(StateError::SenderIdsUsedUp(_))));
+        assert!(matches!(
+            agents.new_sender_id(&group),
+            Err(StateError::SenderIdsUsedUp(_))
+        ));
     }
 
     #[test]
     fn labels_are_harmless() {
         let label: Label = "ring=canary-1.0".parse().unwrap();
-        assert_eq!((label.key.as_str(), label.value.as_str()), ("ring", "canary-1.0"));
+        assert_eq!(
+            (label.key.as_str(), label.value.as_str()),
+            ("ring", "canary-1.0")
+        );
         for (text, reason) in [
             ("ring", LabelError::NoValue),
             ("=x", LabelError::Key),

@@ -9,8 +9,8 @@ use update_core::digest::Digest;
 use super::sealed::{self, SealedError};
 use super::{StateDir, StateError};
 
-/// The last attempt number used for each update of a group. An agent acts only upon a higher one than the last it
-/// acted upon.
+/// The last attempt number used for each update of a group. An agent acts only upon a higher one than the
+/// last it acted upon.
 #[derive(Debug)]
 pub struct Attempts {
     path: PathBuf,
@@ -40,8 +40,8 @@ impl Attempts {
         self.last.get(&Hex::from(digest.0)).copied()
     }
 
-    /// The next attempt number for this update, higher than the last one and than `seen`, the highest that agents
-    /// report (0 if none). Durable before it is returned.
+    /// The next attempt number for this update, higher than the last one and than `seen`, the highest that
+    /// agents report (0 if none). Durable before it is returned.
     pub fn next(&mut self, digest: &Digest, seen: u32) -> Result<u32, StateError> {
         let number = self.last(digest).unwrap_or(0).max(seen).saturating_add(1);
         self.last.insert(Hex::from(digest.0), number);
@@ -70,6 +70,9 @@ mod tests {
         assert_eq!(attempts.next(&one, 7).unwrap(), 8);
         assert_eq!(attempts.next(&other, 0).unwrap(), 1);
         std::fs::write(&attempts.path, "{").unwrap();
-        assert!(matches!(Attempts::load(&dir, &group), Err(StateError::AttemptsDamaged { .. })));
+        assert!(matches!(
+            Attempts::load(&dir, &group),
+            Err(StateError::AttemptsDamaged { .. })
+        ));
     }
 }

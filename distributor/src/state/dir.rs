@@ -27,9 +27,12 @@ impl StateDir {
         let state = match (state, systemd_folder()) {
             (Some(path), _) => path.to_owned(),
             (None, Some(path)) => path,
-            (None, None) => {
-                home("XDG_STATE_HOME", ".local/state", "fwcast", "--state (or FWCAST_STATE)")?
-            }
+            (None, None) => home(
+                "XDG_STATE_HOME",
+                ".local/state",
+                "fwcast",
+                "--state (or FWCAST_STATE)",
+            )?,
         };
         let witness = match witness {
             Some(path) => path.to_owned(),
@@ -68,7 +71,11 @@ impl StateDir {
         for entry in fs::read_dir(&folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             // Anything else is not ours: a group half made has a name that begins with a dot.
-            if let Some(name) = entry.file_name().to_str().and_then(|text| Name::new(text).ok()) {
+            if let Some(name) = entry
+                .file_name()
+                .to_str()
+                .and_then(|text| Name::new(text).ok())
+            {
                 names.push(name);
             }
         }
@@ -119,7 +126,11 @@ fn home(
     folder: &str,
     option: &'static str,
 ) -> Result<PathBuf, StateError> {
-    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name| {
+        env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     let base = set(variable)
         .or_else(|| set("HOME").map(|home| home.join(below_home)))
         .ok_or(StateError::NoHome { variable, option })?;
@@ -155,7 +166,10 @@ mod tests {
             ("state", "witness/../state/deeper"),
         ] {
             let error = StateDir::open(&path(state), &path(witness)).unwrap_err();
-            assert!(matches!(error, StateError::WitnessNotApart { .. }), "{state} {witness}");
+            assert!(
+                matches!(error, StateError::WitnessNotApart { .. }),
+                "{state} {witness}"
+            );
         }
         assert!(StateDir::open(&path("state"), &path("state-witness")).is_ok());
     }

@@ -2,12 +2,18 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 use provisioning::Name;
 
 use super::{StateDir, StateError};
 use crate::files::{self, FileError};
+
+/// How long another process may take to change a group.
+const EDIT_WAIT_MAX: Duration = Duration::from_secs(10);
+const EDIT_WAIT_STEP: Duration = Duration::from_millis(20);
 
 /// The right to do one thing to a group, until it is dropped or the process ends.
 ///
@@ -19,15 +25,24 @@ pub struct GroupLock {
 }
 
 impl GroupLock {
-    /// The right to send for this group: two processes that count with the same Sender Sequence Numbers would give
-    /// its keys away.
+    /// The right to send for this group: two processes that count with the same Sender Sequence Numbers
+    /// would give its keys away.
     pub fn to_send(dir: &StateDir, name: &Name) -> Result<Self, StateError> {
         Self::take(dir, name, "send", "sends for")
     }
 
-    /// The right to change who is enrolled in this group. Sending goes on meanwhile.
+    /// The right to change who is enrolled in this group. Sending goes on meanwhile. As this takes a moment
+    /// only, it is waited for.
     pub fn to_edit(dir: &StateDir, name: &Name) -> Result<Self, StateError> {
-        Self::take(dir, name, "edit", "changes")
+        let deadline = Instant::now() + EDIT_WAIT_MAX;
+        loop {
+            match Self::take(dir, name, "edit", "changes") {
+                Err(StateError::Locked { .. }) if Instant::now() < deadline => {
+                    thread::sleep(EDIT_WAIT_STEP);
+                }
+                other => return other,
+            }
+        }
     }
 
     /// Which group it is for.
@@ -82,7 +97,10 @@ mod tests {
         let dir = StateDir::open(&folder.path().join("s"), &folder.path().join("w")).unwrap();
         let (hall, yard) = (Name::new("hall").unwrap(), Name::new("yard").unwrap());
         let sending = GroupLock::to_send(&dir, &hall).unwrap();
-        assert!(matches!(GroupLock::to_send(&dir, &hall), Err(StateError::Locked { .. })));
+        assert!(matches!(
+            GroupLock::to_send(&dir, &hall),
+            Err(StateError::Locked { .. })
+        ));
         let _editing = GroupLock::to_edit(&dir, &hall).unwrap();
         let _other = GroupLock::to_send(&dir, &yard).unwrap();
         drop(sending);
