@@ -4,6 +4,7 @@
 mod demo;
 mod net;
 mod test;
+mod vectors;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -24,6 +25,8 @@ enum Command {
     Test(test::Test),
     /// Keys, group, agents, a signed image and its way to all of them, on this machine
     Demo(demo::Demo),
+    /// Reproduce suites of Group OSCORE vectors
+    Vectors(vectors::Vectors),
     /// The scenarios between network namespaces; needs root
     Net(net::NetScenarios),
 }
@@ -37,6 +40,7 @@ impl Arguments {
         match &self.command {
             Command::Test(test) => test.run(),
             Command::Demo(demo) => demo.run(),
+            Command::Vectors(vectors) => vectors.run(),
             Command::Net(net) => net.run(),
         }
     }

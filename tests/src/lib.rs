@@ -11,3 +11,4 @@ pub mod push_report;
 pub mod scenarios;
 pub mod size;
 pub mod tidy;
+pub mod vectors;

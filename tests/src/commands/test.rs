@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::demo::Demo;
 use super::net::NetScenarios;
+use super::vectors::Vectors;
 use crate::netns;
 use crate::outcome::{Outcome, rounded};
 use crate::programs::{cargo, root};
@@ -35,10 +36,11 @@ enum End {
 
 type Step = (&'static str, fn() -> Result<End>);
 
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     ("tidy", tidy),
     ("cargo test", cargo_test),
     ("core without std", core_without_std),
+    ("vectors", vectors),
     ("demo", demo),
     ("net", net),
 ];
@@ -109,6 +111,10 @@ fn core_without_std() -> Result<End> {
     }
     let packages = CORE.iter().flat_map(|package| ["--package", package]);
     succeed(cargo().args(["check", "--quiet", "--target", BARE_TARGET]).args(packages))
+}
+
+fn vectors() -> Result<End> {
+    hold(&Vectors::shipped().run()?)
 }
 
 fn demo() -> Result<End> {

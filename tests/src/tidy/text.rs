@@ -24,16 +24,13 @@ const BANNED: [&str; 12] = [
     concat!("artif", "actory"),
 ];
 
-/// Lines of more than [`COLUMNS_MAX`] columns. A row of a Markdown table and a line with a link cannot be
-/// broken.
+/// Lines of more than [`COLUMNS_MAX`] columns.
 #[must_use]
 pub fn too_wide(file: &File) -> Vec<Violation> {
-    let is_markdown = file.path.ends_with(".md");
     lines(file)
-        .filter(|(_, line)| line.chars().count() > COLUMNS_MAX)
-        .filter(|(_, line)| !(is_markdown && (line.starts_with('|') || line.contains("](http"))))
-        .map(|(number, line)| {
-            let columns = line.chars().count();
+        .map(|(number, line)| (number, line.chars().count()))
+        .filter(|(_, columns)| *columns > COLUMNS_MAX)
+        .map(|(number, columns)| {
             Violation::new(&file.path, number, format!("{columns} columns, at most {COLUMNS_MAX}"))
         })
         .collect()
@@ -79,15 +76,6 @@ mod tests {
         let found = too_wide(&file("a.rs", &format!("\n{right}x\n")));
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].line, 2);
-    }
-
-    #[test]
-    fn only_in_markdown_may_tables_and_links_be_wide() {
-        let row = format!("| {} |", "x".repeat(COLUMNS_MAX));
-        let link = format!("[a]({}) {}", "https://example.com", "x".repeat(COLUMNS_MAX));
-        assert!(too_wide(&file("a.md", &format!("{row}\n{link}\n"))).is_empty());
-        assert_eq!(too_wide(&file("a.rs", &format!("{row}\n{link}\n"))).len(), 2);
-        assert_eq!(too_wide(&file("a.md", &"x".repeat(COLUMNS_MAX + 1))).len(), 1);
     }
 
     #[test]

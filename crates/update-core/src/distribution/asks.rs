@@ -158,6 +158,11 @@ impl Distribution {
         } else {
             self.unheard(ask.number).len()
         };
+        for index in self.unheard(ask.number) {
+            if let Some(agent) = self.agents.get_mut(index) {
+                agent.asked += 1;
+            }
+        }
         let leisure = self.leisure(asked, ask.window);
         let ranges =
             if asked == self.agents.len() { Vec::new() } else { self.ranges(&self.unheard(ask.number)) };
@@ -300,6 +305,9 @@ impl Distribution {
         // Twice the time that the latest answers take beyond their leisure is waited for stragglers.
         let straggle = (self.straggle * 7 + late * 2) / 8;
         self.straggle = straggle.clamp(STRAGGLE_MIN, STRAGGLE_MAX);
+        if let Some(agent) = self.agents.get_mut(index).filter(|_| number > 0) {
+            agent.answered += 1;
+        }
         self.take_report(index, from, number, &report);
     }
 
