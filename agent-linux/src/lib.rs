@@ -1,1 +1,5 @@
-//! Placeholder while the crate is being laid out.
+//! The agent of fwcast for Linux devices and gateways: what the binary `fwcast-agent` and the tests share.
+pub mod boot_record;
+pub mod disk;
+pub mod file_store;
+pub mod slots;
