@@ -160,13 +160,25 @@ impl Slots {
         self.record.trial.map(|trial| trial.phase)
     }
 
-    /// Notes what the areas are prepared for, or that they are not.
+    /// Notes what the areas are prepared for.
     ///
     /// # Errors
     /// The system's own.
-    pub fn set_prepared(&mut self, prepared: Option<Prepared>) -> io::Result<()> {
+    pub fn set_prepared(&mut self, sizes: Prepared) -> io::Result<()> {
         self.save(BootRecord {
-            prepared,
+            prepared: Some(sizes),
+            ..self.record
+        })
+    }
+
+    /// Another update begins: what the areas were prepared for and how the last trial failed is over.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn forget_update(&mut self) -> io::Result<()> {
+        self.save(BootRecord {
+            prepared: None,
+            rolled_back: None,
             ..self.record
         })
     }
