@@ -1,0 +1,168 @@
+//! The SUIT manifest that offers an update: parsed and verified without a heap.
+//!
+//! The subset of draft-ietf-suit-manifest-37 that fwcast speaks is written down at [`verify`].
+
+pub(crate) mod envelope;
+pub(crate) mod manifest;
+pub(crate) mod offer;
+pub(crate) mod sequence;
+
+use crate::block::Layout;
+use crate::cose::Sign1;
+use crate::digest::{Digest, UpdateId};
+use crate::key_set::KeySet;
+use envelope::{Authentic, Envelope};
+use manifest::Manifest;
+
+/// An update that an image key has signed: what to receive, for whom, and how to check it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    /// The digest of the signed SUIT manifest: the name of the update in full.
+    pub digest: Digest,
+    /// The beginning of `digest`: the `<id>` in paths.
+    pub id: UpdateId,
+    /// The manifest sequence number.
+    pub sequence_number: u64,
+    /// Vendor identifier (UUID) of the devices it is for.
+    pub vendor: [u8; 16],
+    /// Class identifier (UUID) of the devices it is for.
+    pub class: [u8; 16],
+    /// The size of the image and of its blocks.
+    pub layout: Layout,
+    /// SHA-256 of the whole image.
+    pub image_digest: Digest,
+    /// SHA-256(01 || root page) of the hash tree.
+    pub tree_root: Digest,
+}
+
+/// The part of a SUIT envelope that an error is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The envelope itself: tag, members, what follows it.
+    Envelope,
+    /// The authentication wrapper with its COSE_Sign1.
+    Authentication,
+    /// The manifest map.
+    Manifest,
+    /// The common section with the components.
+    Common,
+    /// The shared sequence.
+    SharedSequence,
+    /// The validate sequence.
+    Validate,
+    /// The install sequence.
+    Install,
+    /// The invoke sequence.
+    Invoke,
+}
+
+/// Why a SUIT envelope is not an offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SuitError {
+    /// The envelope is longer than [`crate::limits::ENVELOPE_BYTES_MAX`].
+    TooLong,
+    /// Not the CBOR structure that the standard gives this part.
+    Malformed {
+        /// Where.
+        part: Part,
+    },
+    /// Well-formed, but not deterministically encoded (RFC 8949 section 4.2.1).
+    NotDeterministic {
+        /// Where.
+        part: Part,
+    },
+    /// There is no signature.
+    NoSignature,
+    /// The signature is of another COSE algorithm than those accepted.
+    UnknownAlgorithm {
+        /// The COSE algorithm.
+        algorithm: i64,
+    },
+    /// The SUIT_Digest that was signed is not that of the manifest.
+    DigestMismatch,
+    /// No image key made this signature.
+    BadSignature,
+    /// The manifest version is not 1.
+    UnsupportedVersion {
+        /// The version it claims.
+        version: u64,
+    },
+    /// A map has a member outside the subset.
+    UnsupportedMember {
+        /// In which map.
+        part: Part,
+        /// Its key.
+        key: i64,
+    },
+    /// A condition or directive outside the subset, or in a sequence where it has no place.
+    UnsupportedCommand {
+        /// Its number.
+        command: i64,
+    },
+    /// A parameter outside the subset, or set where it has no place.
+    UnsupportedParameter {
+        /// Its number.
+        parameter: i64,
+    },
+    /// The image is to come from somewhere else than the `image` resource beside the manifest.
+    UnsupportedUri,
+    /// The components are not an image and its hash tree.
+    NotAnOffer,
+    /// A command comes before the component it is for is selected.
+    NoComponentSelected,
+    /// A parameter that an offer needs is not set.
+    ParameterMissing {
+        /// Its number.
+        parameter: i64,
+    },
+    /// A command that an offer needs is not there.
+    StepMissing {
+        /// Its number.
+        command: i64,
+    },
+    /// The image is empty or larger than [`crate::limits::IMAGE_BYTES_MAX`].
+    ImageSize {
+        /// The size in bytes.
+        bytes: u64,
+    },
+    /// The block size is none of those accepted, or not the size of the root page.
+    BlockSize {
+        /// The size in bytes.
+        bytes: u64,
+    },
+}
+
+/// Verifies a SUIT envelope against the image keys and reads the offer in it.
+///
+/// The signature comes before any look into the manifest (draft section 6.1); it is Ed25519 (COSE algorithm -19,
+/// or -8), checked strictly. The subset of draft-ietf-suit-manifest-37:
+///
+/// * Tag 107 around the authentication wrapper and the manifest, in this order, with no other member; one
+///   signature with nothing unprotected. All of it deterministically encoded.
+/// * Component 0 is `[h'00']`, the image. Component 1 is `[h'74726565', h'<block size, 2 bytes>']`, its hash tree:
+///   the image-digest is SHA-256(01 || root page), the image-size the bytes of a page, which is the block size.
+/// * The shared sequence sets vendor-id, class-id, image-digest and image-size of the image, checks vendor and
+///   class, and sets image-digest and image-size of the tree. Each is set once.
+/// * Validate matches the image. Install fetches it from the URI `image`, relative to the manifest, and matches
+///   it. There is no other sequence and no severed member.
+///
+/// # Errors
+/// What is wrong: first with envelope, digest, algorithm and signature, then with the manifest.
+pub fn verify(envelope: &[u8], keys: &KeySet) -> Result<Offer, SuitError> {
+    verify_with(
+        envelope,
+        |sign1| sign1.is_ed25519(),
+        |sign1, payload| keys.keys().iter().any(|key| sign1.verify(payload, key)),
+    )
+}
+
+/// Verifies with any kind of key, then reads the offer.
+pub(crate) fn verify_with(
+    envelope: &[u8],
+    accepts: impl FnOnce(&Sign1<'_>) -> bool,
+    verify: impl FnOnce(&Sign1<'_>, &[u8]) -> bool,
+) -> Result<Offer, SuitError> {
+    let Authentic { digest, manifest } =
+        Envelope::parse(envelope)?.authenticate(accepts, verify)?;
+    Offer::from_manifest(&Manifest::parse(manifest)?, digest)
+}
