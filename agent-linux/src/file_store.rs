@@ -3,7 +3,6 @@
 //! A record is replaced whole. An area is written in place, and what was written counts only after
 //! [`FileStore::sync`] (DESIGN [synced]); an area that nobody has prepared cannot be written.
 
-use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -16,9 +15,10 @@ use crate::disk::Disk;
 const PAGES: &str = "pages.bin";
 
 /// Why storage did not do what was asked.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The system refused.
+    #[error("{doing}: {error}")]
     Io {
         /// What was being done.
         doing: &'static str,
@@ -26,6 +26,7 @@ pub enum StoreError {
         error: io::Error,
     },
     /// The bytes do not lie inside of the area.
+    #[error("{len} bytes at {offset} do not lie inside of the area {area:?}")]
     OutOfRange {
         /// Which area.
         area: Area,
@@ -35,33 +36,15 @@ pub enum StoreError {
         len: usize,
     },
     /// The area has not been prepared.
+    #[error("the area has not been prepared")]
     NotPrepared,
     /// Both slots are needed until the image on trial is confirmed or rolled back.
+    #[error("an image is on trial: both slots are in use")]
     OnTrial,
     /// The image to be activated has not the length that was prepared.
+    #[error("the image has not the length that was prepared")]
     OtherLength,
 }
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io { doing, error } => write!(formatter, "{doing}: {error}"),
-            Self::OutOfRange { area, offset, len } => {
-                write!(
-                    formatter,
-                    "{len} bytes at {offset} do not lie inside of the area {area:?}"
-                )
-            }
-            Self::NotPrepared => formatter.write_str("the area has not been prepared"),
-            Self::OnTrial => formatter.write_str("an image is on trial: both slots are in use"),
-            Self::OtherLength => {
-                formatter.write_str("the image has not the length that was prepared")
-            }
-        }
-    }
-}
-
-impl std::error::Error for StoreError {}
 
 /// Makes a [`StoreError`] of an [`io::Error`] by saying what was being done.
 pub trait While<T> {

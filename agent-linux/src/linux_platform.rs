@@ -1,7 +1,5 @@
 //! What a Linux device offers to `Reception`: [`Platform`] over files, slots and the trial of an image.
 
-use std::fmt;
-
 use update_core::platform::{Area, Platform, Record, Trial};
 
 use crate::boot_record::{Cause, Phase, Prepared};
@@ -20,24 +18,15 @@ pub struct LinuxPlatform {
 }
 
 /// Why the platform did not open.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum PlatformError {
     /// The boot record.
+    #[error(transparent)]
     Slots(OpenError),
     /// The records or areas.
+    #[error(transparent)]
     Files(StoreError),
 }
-
-impl fmt::Display for PlatformError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Slots(error) => write!(formatter, "{error}"),
-            Self::Files(error) => write!(formatter, "{error}"),
-        }
-    }
-}
-
-impl std::error::Error for PlatformError {}
 
 impl LinuxPlatform {
     /// Opens the state folder and, if an image is on trial, counts this start.

@@ -20,7 +20,6 @@
 //! Until line 5 or 7 neither slot can be written. With a switch command, the command stands for `current`; it may
 //! be called twice for one switch and has to make the second call harmless.
 
-use std::fmt;
 use std::io;
 
 use minicbor::bytes::ByteArray;
@@ -56,46 +55,29 @@ pub enum Switch {
 }
 
 /// Why the state folder cannot be used.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The system refused.
-    Io(io::Error),
+    #[error(transparent)]
+    Io(#[from] io::Error),
     /// The boot record is damaged.
+    #[error(
+        "{BOOT} is damaged, so that nobody can say which image is confirmed: empty the folder and run \
+         fwcast-agent --install"
+    )]
     Torn,
     /// There are files of an agent, and no boot record.
+    #[error(
+        "{BOOT} is missing though {0} is there, so that nobody can say which image is confirmed: empty the \
+         folder and run fwcast-agent --install"
+    )]
     Missing(&'static str),
     /// The built-in switch needs an image to return to.
+    #[error(
+        "no image is installed that a failed update could return to: run fwcast-agent --install IMAGE \
+         --sequence N first, or configure an activate_command"
+    )]
     NotInstalled,
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(error) => write!(formatter, "{error}"),
-            Self::Torn => write!(
-                formatter,
-                "{BOOT} is damaged, so that nobody can say which image is confirmed: empty the folder and run \
-                 fwcast-agent --install"
-            ),
-            Self::Missing(other) => write!(
-                formatter,
-                "{BOOT} is missing though {other} is there, so that nobody can say which image is confirmed: \
-                 empty the folder and run fwcast-agent --install"
-            ),
-            Self::NotInstalled => formatter.write_str(
-                "no image is installed that a failed update could return to: run \
-                 fwcast-agent --install IMAGE --sequence N first, or configure an activate_command",
-            ),
-        }
-    }
-}
-
-impl std::error::Error for OpenError {}
-
-impl From<io::Error> for OpenError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
 }
 
 /// The boot record in memory and on disk. Every change is durable when its function returns `Ok`; after an error
