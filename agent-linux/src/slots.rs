@@ -33,13 +33,12 @@ pub const CURRENT: &str = "current";
 /// The boot record's file.
 pub const BOOT: &str = "boot.cbor";
 /// What an agent leaves in its folder beside the boot record.
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 5] = [
     "slot-a.img",
     "slot-b.img",
     "pages.bin",
     "installed.cbor",
     "update.cbor",
-    "counters.cbor",
 ];
 
 /// An image on trial may see so many restarts of the agent; the next one rolls it back.
@@ -62,14 +61,14 @@ pub enum OpenError {
     Io(#[from] io::Error),
     /// The boot record is damaged.
     #[error(
-        "{BOOT} is damaged, so that nobody can say which image is confirmed: empty the folder and run \
-         fwcast-agent --install"
+        "{BOOT} is damaged, so that nobody can say which image is confirmed: move \
+         everything but counters.cbor out of the folder and run fwcast-agent --install"
     )]
     Torn,
     /// There are files of an agent, and no boot record.
     #[error(
-        "{BOOT} is missing though {0} is there, so that nobody can say which image is confirmed: empty the \
-         folder and run fwcast-agent --install"
+        "{BOOT} is missing though {0} is there, so that nobody can say which image is confirmed: move everything but \
+         counters.cbor out of the folder and run fwcast-agent --install"
     )]
     Missing(&'static str),
     /// The built-in switch needs an image to return to.
