@@ -5,11 +5,13 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -17,6 +19,9 @@ use nix::fcntl::{FallocateFlags, fallocate};
 /// The most that a replaced file may have, in bytes. Far above any record; it bounds what a damaged folder can
 /// make the agent read.
 pub const SMALL_FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// How long a folder that another process holds is waited for.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Ending of a file that is being written and has not taken its name yet.
 const UNFINISHED: &str = "new";
@@ -79,13 +84,7 @@ impl Disk {
             .create(true)
             .truncate(false)
             .open(path.join("lock"))?;
-        lock.try_lock().map_err(|error| match error {
-            fs::TryLockError::WouldBlock => io::Error::new(
-                io::ErrorKind::WouldBlock,
-                "another fwcast-agent uses this folder",
-            ),
-            fs::TryLockError::Error(error) => error,
-        })?;
+        hold(&lock)?;
         let disk = Self(Rc::new(Inner {
             path: path.to_owned(),
             folder,
@@ -311,6 +310,27 @@ impl Disk {
 impl fmt::Debug for Disk {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_tuple("Disk").field(&self.0.path).finish()
+    }
+}
+
+/// Locks the folder. A process that another one is just starting holds a copy of the lock for a moment, so not the
+/// first refusal counts.
+fn hold(lock: &File) -> io::Result<()> {
+    let mut patience = LOCK_PATIENCE;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if patience.is_zero() => {
+                let kind = io::ErrorKind::WouldBlock;
+                return Err(io::Error::new(kind, "another fwcast-agent uses it"));
+            }
+            Err(TryLockError::WouldBlock) => {
+                let pause = patience.min(Duration::from_millis(10));
+                patience -= pause;
+                thread::sleep(pause);
+            }
+        }
     }
 }
 

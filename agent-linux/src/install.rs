@@ -11,17 +11,23 @@ use crate::config::shown;
 use crate::disk::Disk;
 use crate::failure::Failure;
 use crate::file_store::record_name;
-use crate::slots::{BOOT, CURRENT};
+use crate::slots::{BOOT, CURRENT, Switch};
 
 /// Signs of an agent that has already lived in the folder.
 const LIVED: [&str; 4] = [BOOT, "update.cbor", "pages.bin", "slot-b.img"];
 
 /// Copies the image into slot a, saves `installed` as the record of what is installed, and at last the boot
-/// record, without which the rest does not count. Done again after a power cut, it starts over.
+/// record, without which the rest does not count. The built-in switch gets its link as well. Done again after a
+/// power cut, it starts over.
 ///
 /// # Errors
 /// [`Failure`]: the image cannot be read or is too large, the folder is in use, or an agent has lived there.
-pub fn install(folder: &Path, image: &Path, installed: &[u8]) -> Result<u64, Failure> {
+pub fn install(
+    folder: &Path,
+    image: &Path,
+    installed: &[u8],
+    switch: Switch,
+) -> Result<u64, Failure> {
     check_image(image)?;
     let doing = |error: std::io::Error| {
         Failure::error(format!("cannot install into {}: {error}", shown(folder)))
@@ -39,7 +45,9 @@ pub fn install(folder: &Path, image: &Path, installed: &[u8]) -> Result<u64, Fai
     let length = disk.copy_in(image, Slot::A.file_name()).map_err(doing)?;
     disk.replace(record_name(Record::Installed), installed)
         .map_err(doing)?;
-    disk.point(CURRENT, Slot::A.file_name()).map_err(doing)?;
+    if switch == Switch::BuiltIn {
+        disk.point(CURRENT, Slot::A.file_name()).map_err(doing)?;
+    }
     disk.replace(BOOT, &boot).map_err(doing)?;
     Ok(length)
 }
@@ -86,7 +94,7 @@ fn check_image(image: &Path) -> Result<(), Failure> {
 mod tests {
     use super::*;
     use crate::disk::Cut;
-    use crate::slots::{Slots, Switch};
+    use crate::slots::Slots;
     use std::fs;
 
     #[test]
@@ -96,7 +104,7 @@ mod tests {
         fs::write(&image, b"first image").unwrap();
         let state = folder.path().join("state");
         let record = first_installed_record(7).unwrap();
-        assert_eq!(install(&state, &image, &record), Ok(11));
+        assert_eq!(install(&state, &image, &record, Switch::BuiltIn), Ok(11));
         assert_eq!(fs::read(state.join("current")).unwrap(), b"first image");
         assert_eq!(fs::read(state.join("installed.cbor")).unwrap(), record);
         let slots = Slots::open(Disk::open(&state).unwrap(), Switch::BuiltIn).unwrap();
@@ -110,7 +118,7 @@ mod tests {
             let image = folder.path().join("image");
             fs::write(&image, b"first image").unwrap();
             fs::write(folder.path().join(sign), b"precious").unwrap();
-            let failure = install(folder.path(), &image, b"record").unwrap_err();
+            let failure = install(folder.path(), &image, b"record", Switch::BuiltIn).unwrap_err();
             assert!(failure.sentence.contains(sign));
             assert_eq!(fs::read(folder.path().join(sign)).unwrap(), b"precious");
             assert!(!folder.path().join("slot-a.img").exists());
@@ -135,7 +143,7 @@ mod tests {
                 .copy_in(&image, "slot-a.img")
                 .and_then(|_| disk.point(CURRENT, "slot-a.img"));
             drop(disk);
-            install(&state, &image, b"record").unwrap();
+            install(&state, &image, b"record", Switch::BuiltIn).unwrap();
         }
     }
 
@@ -146,7 +154,13 @@ mod tests {
         let file = fs::File::create(&image).unwrap();
         for length in [0, u64::from(IMAGE_BYTES_MAX) + 1] {
             file.set_len(length).unwrap();
-            let failure = install(&folder.path().join("state"), &image, b"record").unwrap_err();
+            let failure = install(
+                &folder.path().join("state"),
+                &image,
+                b"record",
+                Switch::BuiltIn,
+            )
+            .unwrap_err();
             assert!(failure.sentence.contains("bytes"), "{failure}");
         }
         assert!(!folder.path().join("state").exists());

@@ -35,7 +35,7 @@ fn act(arguments: &Arguments) -> Result<(), Failure> {
     let loss = arguments.loss()?;
     let config = Config::load(&arguments.config, &arguments.overrides())?;
     if let (Some(image), Some(sequence)) = (&arguments.install, arguments.sequence) {
-        return install_first(&config.state_directory, image, sequence);
+        return install_first(&config, image, sequence);
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -50,8 +50,13 @@ fn act(arguments: &Arguments) -> Result<(), Failure> {
     })
 }
 
-fn install_first(folder: &Path, image: &Path, sequence_number: u64) -> Result<(), Failure> {
-    let length = install(folder, image, &first_installed_record(sequence_number)?)?;
+fn install_first(config: &Config, image: &Path, sequence_number: u64) -> Result<(), Failure> {
+    let length = install(
+        &config.state_directory,
+        image,
+        &first_installed_record(sequence_number)?,
+        config.trial.switch(),
+    )?;
     println!(
         "installed {} ({length} bytes) as manifest sequence number {sequence_number}",
         shown(image)
