@@ -17,9 +17,7 @@ impl BlockSize {
         if !bytes.is_power_of_two() || bytes < BLOCK_BYTES_MIN || bytes > BLOCK_BYTES_MAX {
             return None;
         }
-        Some(Self {
-            exponent: bytes.trailing_zeros() as u8 - 4,
-        })
+        Some(Self { exponent: bytes.trailing_zeros() as u8 - 4 })
     }
 
     /// From the SZX of a Block option; `None` for a size that fwcast refuses.
@@ -50,11 +48,7 @@ impl ImageSize {
     /// `None` if `bytes` is zero or above [`IMAGE_BYTES_MAX`].
     #[must_use]
     pub const fn new(bytes: u32) -> Option<Self> {
-        if bytes == 0 || bytes > IMAGE_BYTES_MAX {
-            None
-        } else {
-            Some(Self(bytes))
-        }
+        if bytes == 0 || bytes > IMAGE_BYTES_MAX { None } else { Some(Self(bytes)) }
     }
 
     /// The size in bytes.
@@ -94,11 +88,7 @@ impl Layout {
         }
         let offset = number.0 * self.block_size.bytes();
         let rest = self.image_size.0 - offset;
-        let len = if rest < self.block_size.bytes() {
-            rest
-        } else {
-            self.block_size.bytes()
-        };
+        let len = if rest < self.block_size.bytes() { rest } else { self.block_size.bytes() };
         Some((offset, len as usize))
     }
 
@@ -118,10 +108,7 @@ mod tests {
         let accepted: [u32; 5] = [64, 128, 256, 512, 1024];
         for bytes in 0..=4096 {
             let size = BlockSize::new(bytes);
-            assert_eq!(
-                size.map(BlockSize::bytes),
-                accepted.contains(&bytes).then_some(bytes)
-            );
+            assert_eq!(size.map(BlockSize::bytes), accepted.contains(&bytes).then_some(bytes));
         }
         assert_eq!(BlockSize::new(u32::MAX), None);
         assert_eq!(BlockSize::new(1 << 31), None);
@@ -131,10 +118,7 @@ mod tests {
     fn exponent_is_the_szx_of_the_block_option() {
         for szx in 0..=u8::MAX {
             let expected = (2..=6).contains(&szx).then(|| 1 << (szx + 4));
-            assert_eq!(
-                BlockSize::from_exponent(szx).map(BlockSize::bytes),
-                expected
-            );
+            assert_eq!(BlockSize::from_exponent(szx).map(BlockSize::bytes), expected);
             if let Some(size) = BlockSize::from_exponent(szx) {
                 assert_eq!(size.exponent(), szx);
             }
@@ -145,10 +129,7 @@ mod tests {
     fn image_size_has_both_bounds() {
         assert_eq!(ImageSize::new(0), None);
         assert_eq!(ImageSize::new(1).map(ImageSize::bytes), Some(1));
-        assert_eq!(
-            ImageSize::new(IMAGE_BYTES_MAX).map(ImageSize::bytes),
-            Some(IMAGE_BYTES_MAX)
-        );
+        assert_eq!(ImageSize::new(IMAGE_BYTES_MAX).map(ImageSize::bytes), Some(IMAGE_BYTES_MAX));
         assert_eq!(ImageSize::new(IMAGE_BYTES_MAX + 1), None);
     }
 

@@ -21,13 +21,19 @@ impl<'m> BlockSet<'m> {
     /// An empty set of numbers below `count`; `None` if `memory` is shorter than [`Self::bytes_for`] says.
     #[must_use]
     pub fn new(memory: &'m mut [u8], count: u32) -> Option<Self> {
-        let bits = memory.get_mut(..Self::bytes_for(count))?;
-        bits.fill(0);
-        Some(Self {
-            bits,
-            count,
-            len: 0,
-        })
+        let mut set = Self { bits: memory, count: 0, len: 0 };
+        set.reset(count).then_some(set)
+    }
+
+    /// Makes it an empty set of numbers below `count`, in the same memory; `false`, and empty, if that is too
+    /// small.
+    #[must_use]
+    pub fn reset(&mut self, count: u32) -> bool {
+        let fits = self.bits.len() >= Self::bytes_for(count);
+        self.count = if fits { count } else { 0 };
+        self.len = 0;
+        self.bits.fill(0);
+        fits
     }
 
     /// How many numbers are in the set.
@@ -210,7 +216,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn behaves_like_a_set(count in 0_u32..100, steps in prop::collection::vec((0_u32..110, any::<bool>()), 0..200)) {
+        fn behaves_like_a_set(
+            count in 0_u32..100,
+            steps in prop::collection::vec((0_u32..110, any::<bool>()), 0..200),
+        ) {
             let mut memory = [0xff; 13];
             let mut set = BlockSet::new(&mut memory, count).unwrap();
             let mut model = BTreeSet::new();

@@ -18,11 +18,7 @@ pub(crate) struct Reader<'b, E> {
 
 impl<'b, E: Copy> Reader<'b, E> {
     pub(crate) fn new(bytes: &'b [u8], malformed: E, not_deterministic: E) -> Self {
-        Self {
-            decoder: Decoder::new(bytes),
-            malformed,
-            not_deterministic,
-        }
+        Self { decoder: Decoder::new(bytes), malformed, not_deterministic }
     }
 
     /// The error for a value that is not what the structure demands.
@@ -36,19 +32,12 @@ impl<'b, E: Copy> Reader<'b, E> {
 
     pub(crate) fn int(&mut self) -> Result<i64, E> {
         // The argument of a negative integer is -1 - value: the bitwise complement.
-        self.head(
-            Decoder::i64,
-            |value| if *value < 0 { !*value } else { *value } as u64,
-        )
+        self.head(Decoder::i64, |value| if *value < 0 { !*value } else { *value } as u64)
     }
 
     pub(crate) fn tag(&mut self, expected: u64) -> Result<(), E> {
         let tag = self.head(|decoder| Ok(decoder.tag()?.as_u64()), |tag| *tag)?;
-        if tag == expected {
-            Ok(())
-        } else {
-            Err(self.malformed)
-        }
+        if tag == expected { Ok(()) } else { Err(self.malformed) }
     }
 
     /// The number of elements that follow.
@@ -65,11 +54,7 @@ impl<'b, E: Copy> Reader<'b, E> {
 
     /// Array or map of exactly this many elements or pairs.
     pub(crate) fn exactly(&self, len: u64, expected: u64) -> Result<(), E> {
-        if len == expected {
-            Ok(())
-        } else {
-            Err(self.malformed)
-        }
+        if len == expected { Ok(()) } else { Err(self.malformed) }
     }
 
     /// An integer key of a map. `previous` starts empty and keeps the encoding of the key before.
@@ -132,10 +117,7 @@ impl<'b, E: Copy> Reader<'b, E> {
 
     /// The bytes read since `start`.
     pub(crate) fn since(&self, start: usize) -> &'b [u8] {
-        self.decoder
-            .input()
-            .get(start..self.decoder.position())
-            .unwrap_or_default()
+        self.decoder.input().get(start..self.decoder.position()).unwrap_or_default()
     }
 
     /// Nothing may follow.
@@ -158,11 +140,7 @@ impl<'b, E: Copy> Reader<'b, E> {
 
     fn minimal(&self, head_len: usize, argument: u64) -> Result<(), E> {
         let shortest = minicbor::len(argument);
-        if head_len == shortest {
-            Ok(())
-        } else {
-            Err(self.not_deterministic)
-        }
+        if head_len == shortest { Ok(()) } else { Err(self.not_deterministic) }
     }
 }
 
@@ -182,10 +160,7 @@ mod tests {
         assert_eq!(reader(&[0x19, 0x00, 0xff]).uint(), Err("not deterministic"));
         assert_eq!(reader(&[0x32]).int(), Ok(-19));
         assert_eq!(reader(&[0x38, 0x12]).int(), Err("not deterministic"));
-        assert_eq!(
-            reader(&[0x3b, 0x7f, 255, 255, 255, 255, 255, 255, 255]).int(),
-            Ok(i64::MIN)
-        );
+        assert_eq!(reader(&[0x3b, 0x7f, 255, 255, 255, 255, 255, 255, 255]).int(), Ok(i64::MIN));
         assert_eq!(reader(&[0x41, 7]).bytes(), Ok(&[7][..]));
         assert_eq!(reader(&[0x58, 1, 7]).bytes(), Err("not deterministic"));
         assert_eq!(reader(&[0x61, b'a']).text(), Ok("a"));

@@ -6,10 +6,10 @@ use minicbor::encode::write::Cursor;
 
 use crate::cbor::Reader;
 
-/// EdDSA, which leaves the curve to the key (RFC 9053 section 2.2). Accepted.
-pub(crate) const EDDSA: i64 = -8;
-/// Ed25519 (RFC 9864 section 2.2). Accepted, and what fwcast writes.
+/// Ed25519 (RFC 9864 section 2.2): what fwcast writes.
 pub(crate) const ED25519: i64 = -19;
+/// What it accepts: also EdDSA (-8), which leaves the curve to the key (RFC 9053 section 2.2).
+pub(crate) const ED25519_ALGORITHMS: [i64; 2] = [ED25519, -8];
 
 /// The CBOR tag of a COSE_Sign1.
 pub(crate) const SIGN1_TAG: u64 = 18;
@@ -55,26 +55,12 @@ impl<'b> Sign1<'b> {
             let len = header.map()?;
             header.exactly(len, 1)?;
             let is_alg = header.int()? == 1;
-            if is_alg {
-                header.int()
-            } else {
-                Err(header.malformed())
-            }
+            if is_alg { header.int() } else { Err(header.malformed()) }
         })?;
         // Nothing unprotected: it could be changed without breaking the signature.
         let len = reader.map()?;
         reader.exactly(len, 0)?;
-        Ok(Self {
-            protected,
-            algorithm,
-            payload: payload(reader)?,
-            signature: reader.array_of()?,
-        })
-    }
-
-    /// Whether the algorithm is Ed25519 under one of its two numbers.
-    pub(crate) const fn is_ed25519(&self) -> bool {
-        matches!(self.algorithm, EDDSA | ED25519)
+        Ok(Self { protected, algorithm, payload: payload(reader)?, signature: reader.array_of()? })
     }
 
     /// Whether `key` made this Ed25519 signature over `payload`.
@@ -108,19 +94,10 @@ impl SigStructure {
     pub(crate) fn new(protected: &[u8], payload: &[u8]) -> Option<Self> {
         let mut encoder = Encoder::new(Cursor::new([0; SIG_STRUCTURE_BYTES_MAX]));
         encoder.array(4).ok()?.str("Signature1").ok()?;
-        encoder
-            .bytes(protected)
-            .ok()?
-            .bytes(&[])
-            .ok()?
-            .bytes(payload)
-            .ok()?;
+        encoder.bytes(protected).ok()?.bytes(&[]).ok()?.bytes(payload).ok()?;
         let cursor = encoder.into_writer();
         let len = cursor.position();
-        Some(Self {
-            buffer: cursor.into_inner(),
-            len,
-        })
+        Some(Self { buffer: cursor.into_inner(), len })
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

@@ -38,11 +38,7 @@ impl Device {
             }
             if offer.sequence_number == installed.sequence_number {
                 let same = offer.digest == installed.digest;
-                return Err(if same {
-                    Refusal::AlreadyInstalled
-                } else {
-                    Refusal::SequenceNumberReused
-                });
+                return Err(if same { Refusal::AlreadyInstalled } else { Refusal::SequenceNumberReused });
             }
         }
         if offer.vendor != self.vendor {
@@ -64,16 +60,9 @@ mod tests {
     use crate::block::{BlockSize, ImageSize, Layout};
     use crate::digest::UpdateId;
 
-    const INSTALLED: Installed = Installed {
-        sequence_number: 7,
-        digest: Digest([7; 32]),
-    };
-    const DEVICE: Device = Device {
-        vendor: [1; 16],
-        class: [2; 16],
-        slot_bytes: 1000,
-        installed: Some(INSTALLED),
-    };
+    const INSTALLED: Installed = Installed { sequence_number: 7, digest: Digest([7; 32]) };
+    const DEVICE: Device =
+        Device { vendor: [1; 16], class: [2; 16], slot_bytes: 1000, installed: Some(INSTALLED) };
 
     /// An offer that has everything against it; the tests mend it step by step.
     fn worst_offer() -> Offer {
@@ -113,10 +102,7 @@ mod tests {
 
     #[test]
     fn a_fresh_device_takes_any_sequence_number() {
-        let device = Device {
-            installed: None,
-            ..DEVICE
-        };
+        let device = Device { installed: None, ..DEVICE };
         let mut offer = worst_offer();
         offer.sequence_number = 0;
         assert_eq!(device.admit(&offer), Err(Refusal::WrongVendor));
@@ -126,11 +112,7 @@ mod tests {
     fn only_one_class_in_a_matrix_takes_an_image() {
         for device_class in 0..100 {
             for image_class in 0..100 {
-                let device = Device {
-                    class: [device_class; 16],
-                    installed: None,
-                    ..DEVICE
-                };
+                let device = Device { class: [device_class; 16], installed: None, ..DEVICE };
                 let mut offer = worst_offer();
                 offer.vendor = DEVICE.vendor;
                 offer.class = [image_class; 16];

@@ -53,30 +53,31 @@ impl fmt::Debug for Hasher {
     }
 }
 
-/// The short name of an update: the first 8 bytes of the digest of its signed SUIT manifest.
+/// The short name of an update: the first 4 bytes of the digest of its signed SUIT manifest.
 ///
-/// In hexadecimal it is the `<id>` segment of `/fw/<id>/image`. It names an update; it proves nothing.
+/// In hexadecimal it is the `<id>` segment of `/fw/<id>/image`. It names an update; it proves nothing: what is
+/// stored under it is checked against the full digest's own hashes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UpdateId(pub [u8; 8]);
+pub struct UpdateId(pub [u8; 4]);
 
 impl UpdateId {
     /// The name of the update whose signed SUIT manifest has this digest.
     #[must_use]
     pub const fn of(digest: &Digest) -> Self {
-        let [a, b, c, d, e, f, g, h, ..] = digest.0;
-        Self([a, b, c, d, e, f, g, h])
+        let [a, b, c, d, ..] = digest.0;
+        Self([a, b, c, d])
     }
 
-    /// The 16 lower-case hexadecimal characters of the path segment.
+    /// The 8 lower-case hexadecimal characters of the path segment.
     #[must_use]
-    pub fn to_hex(self) -> [u8; 16] {
-        let mut text = [b'0'; 16];
+    pub fn to_hex(self) -> [u8; 8] {
+        let mut text = [b'0'; 8];
         // Cannot fail: the buffer has exactly twice the length.
         let _ = hex::encode_to_slice(self.0, &mut text);
         text
     }
 
-    /// From a path segment; `None` unless it is 16 lower-case hexadecimal characters.
+    /// From a path segment; `None` unless it is 8 lower-case hexadecimal characters.
     ///
     /// Upper case is refused, so that one update has one path.
     #[must_use]
@@ -84,9 +85,15 @@ impl UpdateId {
         if segment.iter().any(u8::is_ascii_uppercase) {
             return None;
         }
-        let mut id = [0; 8];
+        let mut id = [0; 4];
         hex::decode_to_slice(segment, &mut id).ok()?;
         Some(Self(id))
+    }
+
+    /// From its 4 bytes, as reports and queries carry it.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
     }
 }
 
@@ -129,22 +136,15 @@ mod tests {
     #[test]
     fn id_is_the_beginning_of_the_digest_in_lower_case() {
         let id = UpdateId::of(&Digest::of(b"abc"));
-        assert_eq!(&id.to_hex(), b"ba7816bf8f01cfea");
+        assert_eq!(&id.to_hex(), b"ba7816bf");
         assert_eq!(UpdateId::parse(&id.to_hex()), Some(id));
-        assert_eq!(format!("{id}"), "ba7816bf8f01cfea");
+        assert_eq!(format!("{id}"), "ba7816bf");
     }
 
     #[test]
     fn other_segments_are_no_id() {
-        for segment in [
-            &b""[..],
-            b"ba7816bf8f01cfe",
-            b"ba7816bf8f01cfea0",
-            b"BA7816BF8F01CFEA",
-            b"ba7816bf8f01cfeg",
-            b"ba7816bf8f01cf a",
-            b"status",
-        ] {
+        for segment in [&b""[..], b"ba7816b", b"ba7816bf0", b"BA7816BF", b"ba7816bg", b"ba7816 b", b"status"]
+        {
             assert_eq!(UpdateId::parse(segment), None);
         }
     }

@@ -9,10 +9,8 @@ use crate::digest::Digest;
 use crate::suit::envelope::Envelope;
 use crate::suit::{self, Offer, SuitError};
 
-/// ECDSA with SHA-256, which leaves the curve to the key (RFC 9053 section 2.1).
-const ES256: i64 = -7;
-/// ECDSA with P-256 and SHA-256 (RFC 9864 section 2.1).
-const ESP256: i64 = -9;
+/// ES256, which leaves the curve to the key (RFC 9053 section 2.1), and ESP256 (RFC 9864 section 2.1).
+const ALGORITHMS: [i64; 2] = [-7, -9];
 
 /// A P-256 public key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,9 +36,7 @@ impl Es256Key {
     /// What is wrong with envelope, digest, algorithm or signature.
     pub fn authenticate(&self, envelope: &[u8]) -> Result<Digest, SuitError> {
         let envelope = Envelope::parse(envelope)?;
-        Ok(envelope
-            .authenticate(is_es256, |sign1, payload| self.made(sign1, payload))?
-            .digest)
+        Ok(envelope.authenticate(&ALGORITHMS, |sign1, payload| self.made(sign1, payload))?.digest)
     }
 
     /// Verifies a SUIT envelope and reads the offer in it, like [`suit::verify`].
@@ -48,21 +44,13 @@ impl Es256Key {
     /// # Errors
     /// As [`suit::verify`]; a SUIT manifest that others wrote is rarely an offer.
     pub fn verify(&self, envelope: &[u8]) -> Result<Offer, SuitError> {
-        suit::verify_with(envelope, is_es256, |sign1, payload| {
-            self.made(sign1, payload)
-        })
+        suit::verify_with(envelope, &ALGORITHMS, |sign1, payload| self.made(sign1, payload))
     }
 
     fn made(&self, sign1: &Sign1<'_>, payload: &[u8]) -> bool {
         let Ok(signature) = Signature::from_slice(sign1.signature) else {
             return false;
         };
-        sign1
-            .sig_structure(payload)
-            .is_some_and(|signed| self.0.verify(signed.bytes(), &signature).is_ok())
+        sign1.sig_structure(payload).is_some_and(|signed| self.0.verify(signed.bytes(), &signature).is_ok())
     }
-}
-
-const fn is_es256(sign1: &Sign1<'_>) -> bool {
-    matches!(sign1.algorithm, ES256 | ESP256)
 }

@@ -3,7 +3,7 @@
 use ed25519_dalek::VerifyingKey;
 
 use crate::cbor::Reader;
-use crate::cose::Sign1;
+use crate::cose::{ED25519_ALGORITHMS, Sign1};
 use crate::limits::{IMAGE_KEYS_MAX, KEY_SET_BYTES_MAX};
 
 /// The member of the map with the version.
@@ -20,8 +20,8 @@ pub(crate) const KEYS: i64 = 2;
 ///             2: [1*4 bstr .size 32] }  ; Ed25519 public keys, any of which may sign images
 /// ```
 ///
-/// A device keeps two signed copies; agent and boot stage both verify what they read. A verified key set replaces
-/// the stored one only if it [supersedes](Self::supersedes) it. What a replaced set had signed stays installed.
+/// A device keeps two signed copies; agent and boot stage both verify what they read. A verified key set
+/// replaces the stored one only if it [supersedes](Self::supersedes) it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeySet {
     version: u64,
@@ -60,15 +60,8 @@ impl KeySet {
         if keys.is_empty() {
             return Err(KeySetError::NoKeys);
         }
-        let mut set = Self {
-            version,
-            keys: [[0; 32]; IMAGE_KEYS_MAX],
-            len: keys.len(),
-        };
-        let places = set
-            .keys
-            .get_mut(..keys.len())
-            .ok_or(KeySetError::TooManyKeys)?;
+        let mut set = Self { version, keys: [[0; 32]; IMAGE_KEYS_MAX], len: keys.len() };
+        let places = set.keys.get_mut(..keys.len()).ok_or(KeySetError::TooManyKeys)?;
         for (place, key) in places.iter_mut().zip(keys) {
             let usable = VerifyingKey::from_bytes(key).is_ok_and(|key| !key.is_weak());
             if !usable {
@@ -91,7 +84,7 @@ impl KeySet {
         let sign1 = Sign1::read_attached(&mut reader)?;
         reader.end()?;
         let payload = sign1.payload.ok_or(KeySetError::Malformed)?;
-        if !sign1.is_ed25519() {
+        if !ED25519_ALGORITHMS.contains(&sign1.algorithm) {
             return Err(KeySetError::UnknownAlgorithm);
         }
         if !sign1.verify(payload, root) {
@@ -114,7 +107,7 @@ impl KeySet {
 
     /// Whether this key set replaces `other` on a device: only a higher version does.
     ///
-    /// The same version never does, even with other keys, so that no root key slip can swap sets back and forth.
+    /// The same version never does, even with other keys: sets cannot be swapped back and forth.
     #[must_use]
     pub const fn supersedes(&self, other: &Self) -> bool {
         self.version > other.version

@@ -1,10 +1,43 @@
 //! The update protocol of fwcast, without I/O: no socket, file, flash, clock, thread or log.
 //!
-//! The passive half (blocks, hash tree, SUIT manifest, key set) decides what an agent may trust and store.
-//! No heap, unless feature `alloc` asks for what a host needs to build images and manifests.
+//! Two machines of one shape: [`reception::Reception`] is one agent's side, `distribution::Distribution`
+//! (feature `alloc`) the distributor's side for one group. Time is an argument, randomness a seed; datagrams and
+//! storage results go in by `handle` and come out of `poll`. A device's program is one loop around them:
+//!
+//! ```text
+//! loop {
+//!     match reception.poll(now(), &mut buffer) {
+//!         Output::Transmit { to, len } => send(to, &buffer[..len]),
+//!         Output::Task(task) => { let done = carry_out(task, &mut platform, &mut bytes);
+//!                                 reception.handle(now(), Input::Done { done, bytes }) }
+//!         Output::Event(event) => log(event),
+//!         Output::Wait(until) => match receive_until(until, &mut buffer) {
+//!             Some((from, via, bytes)) => reception.handle(now(), Input::Datagram { from, via, bytes }),
+//!             None => reception.handle(now(), Input::Timeout),
+//!         },
+//!     }
+//! }
+//! ```
+//!
+//! Below them stands the passive half (blocks, hash tree, SUIT manifest, key set), which decides what an agent
+//! may trust and store. No heap, unless feature `alloc` asks for what a host needs.
 #![no_std]
 #[cfg(feature = "alloc")]
 extern crate alloc;
+
+// The two machines and what they say to each other.
+pub mod census;
+mod codec;
+pub mod command;
+#[cfg(feature = "alloc")]
+pub mod distribution;
+mod outgoing;
+pub mod random;
+pub mod reception;
+pub mod record;
+pub mod resource;
+pub mod target;
+pub mod time;
 
 // What an agent trusts and stores.
 pub mod block;

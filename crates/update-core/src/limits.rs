@@ -1,5 +1,7 @@
 //! Every bound of the crate, in one place.
 
+use crate::time::Duration;
+
 /// Largest image in bytes: 64 MiB.
 pub const IMAGE_BYTES_MAX: u32 = 64 * 1024 * 1024;
 
@@ -20,3 +22,119 @@ pub const IMAGE_KEYS_MAX: usize = 4;
 
 /// Longest signed key set in bytes.
 pub const KEY_SET_BYTES_MAX: usize = 256;
+
+/// Longest datagram: the payload of UDP in IPv6 at its minimum MTU of 1280 bytes.
+pub const DATAGRAM_BYTES_MAX: usize = 1232;
+
+/// Blocks or pages that one census may ask about: a bitmap of 512 bytes.
+pub const WINDOW_BLOCKS_MAX: u32 = 4096;
+
+/// Longest report, bitmap included.
+pub const REPORT_BYTES_MAX: usize = 672;
+
+/// Most ranges of member numbers in a target.
+pub const TARGET_RANGES_MAX: usize = 64;
+
+/// Longest record that an agent stores.
+pub const RECORD_BYTES_MAX: usize = ENVELOPE_BYTES_MAX + 32;
+
+/// How far ahead of the highest Partial IV accepted a bound is stored, and how many numbers the distributor
+/// skips for agents that have booted (DESIGN \[bound\]).
+pub const FLOOR_AHEAD: u64 = 256;
+
+/// An agent reserves Sender Sequence Numbers when fewer than this are left ...
+pub const AGENT_RESERVE_LOW: u64 = 8;
+/// ... so many at a time.
+pub const AGENT_RESERVE_STEP: u64 = 128;
+/// The distributor reserves Sender Sequence Numbers when fewer than this are left ...
+pub const DISTRIBUTOR_RESERVE_LOW: u64 = 2 * FLOOR_AHEAD;
+/// ... so many at a time.
+pub const DISTRIBUTOR_RESERVE_STEP: u64 = 4096;
+
+/// Written bytes are durable within this time (DESIGN \[synced\]).
+pub const SYNC_WITHIN: Duration = Duration::from_millis(100);
+/// An unfinished update is replaced by another at most once in this time (DESIGN \[one update\]).
+pub const REPLACE_AFTER: Duration = Duration::from_secs(600);
+/// Reads of the walk or the check between two looks at the network.
+pub const READS_IN_A_ROW_MAX: u8 = 64;
+/// Storage failures after which an update is given up.
+pub const STORAGE_FAILURES_MAX: u8 = 3;
+/// Answers that an agent has waiting for their moment.
+pub const ANSWERS_MAX: usize = 4;
+/// Events that an agent has waiting to be told.
+pub const EVENTS_MAX: usize = 8;
+/// Longest Echo value that an agent returns (RFC 9175 section 2.2.1: up to 40 bytes).
+pub const ECHO_BYTES_MAX: usize = 40;
+
+/// A first fetch by unicast comes within this time, evenly spread.
+pub const FETCH_FIRST_WITHIN: Duration = Duration::from_millis(100);
+/// How long the first fetch waits for its answer; doubled with each that stays away ...
+pub const FETCH_RETRY_FIRST: Duration = Duration::from_millis(250);
+/// ... up to this.
+pub const FETCH_RETRY_MAX: Duration = Duration::from_secs(16);
+/// Missing pages of the hash tree that an agent fetches at once by itself.
+pub const PAGES_FETCHED_MAX: u32 = 16;
+/// An announcement is repeated after this time, doubled each time ...
+pub const ANNOUNCE_AGAIN: Duration = Duration::from_secs(1);
+/// ... and so often.
+pub const ANNOUNCE_TRIES_MAX: u8 = 5;
+
+/// Shortest and longest time over which answers are spread (RFC 10020 section 3.6.1).
+pub const LEISURE_MIN: Duration = Duration::from_millis(10);
+/// See [`LEISURE_MIN`].
+pub const LEISURE_MAX: Duration = Duration::from_secs(1200);
+/// How long stragglers are waited for at first, at least and at most.
+pub const STRAGGLE_FIRST: Duration = Duration::from_millis(100);
+/// See [`STRAGGLE_FIRST`].
+pub const STRAGGLE_MIN: Duration = Duration::from_millis(25);
+/// See [`STRAGGLE_FIRST`].
+pub const STRAGGLE_MAX: Duration = Duration::from_secs(2);
+/// In a group of up to so many agents everyone answers every ask; in a larger one only who misses something.
+pub const EVERYONE_ANSWERS_MAX: usize = 256;
+/// How often an ask is repeated to those who stay silent.
+pub const ASK_REPEATS_MAX: u8 = 2;
+/// Queries whose answers still count.
+pub const QUERIES_OPEN_MAX: usize = 32;
+/// Asks in a row without an answer after which an agent is no longer waited for.
+pub const SILENT_ASKS_MAX: u8 = 3;
+/// Asks of the closing census.
+pub const CLOSE_ASKS_MAX: u8 = 4;
+/// Silent agents polled by unicast at a time.
+pub const POLLS_MAX: usize = 16;
+/// How long the answers to polls are waited for.
+pub const POLL_WAIT: Duration = Duration::from_secs(1);
+/// Asks that nobody answers before the distribution gives up.
+pub const NOBODY_ASKS_MAX: u8 = 12;
+/// A waiting loop asks again after this time, half as long again each time ...
+pub const ASK_AGAIN_FIRST: Duration = Duration::from_millis(100);
+/// ... up to this.
+pub const ASK_AGAIN_MAX: Duration = Duration::from_secs(2);
+/// Asks without progress after which the last few blocks go by multicast after all.
+pub const REPAIR_ASKS_MAX: u8 = 12;
+/// Copies of the offer at a time.
+pub const OFFER_COPIES: u8 = 2;
+/// Rounds of offers for agents that do not take it up.
+pub const OFFER_ROUNDS_MAX: u8 = 8;
+/// During a long round the offer is repeated after this time.
+pub const OFFER_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// Copies of pages of the hash tree above the bottom level.
+pub const ROOT_PAGES_COPIES: u8 = 3;
+/// Copies of an activation.
+pub const ACTIVATION_COPIES: u8 = 3;
+/// How far the attempt may be raised for agents whose activation a reset has cut off.
+pub const ATTEMPTS_RAISED_MAX: u32 = 8;
+/// Answers to agents that wait for their turn at the pace.
+pub const REPLIES_MAX: usize = 64;
+/// Time within which a late wake-up may be caught up with.
+pub const PACE_BURST: Duration = Duration::from_millis(10);
+/// Numbers are skipped for booted agents at most once in this time.
+pub const SKIP_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+const _: () = {
+    assert!(BLOCK_BYTES_MAX as usize + 136 <= 1160, "a protected block is at most 1160 bytes");
+    assert!(DATAGRAM_BYTES_MAX >= 1160);
+    assert!(REPORT_BYTES_MAX >= WINDOW_BLOCKS_MAX as usize / 8 + 150);
+    assert!(DISTRIBUTOR_RESERVE_LOW > FLOOR_AHEAD, "a skip never leaves the reservation");
+    assert!(FLOOR_AHEAD < group_oscore::limits::REPLAY_WINDOW, "a skip never leaves the replay window");
+    assert!(ENVELOPE_BYTES_MAX <= 32 * BLOCK_BYTES_MIN as usize, "an offer's blocks fit one word of bits");
+};

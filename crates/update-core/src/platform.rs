@@ -95,10 +95,7 @@ pub enum Done {
 /// The storage and the boot switch of one device.
 ///
 /// One async trait for all: a file store just does not await.
-#[allow(
-    async_fn_in_trait,
-    reason = "each program drives it from one task; no Send bound is wanted"
-)]
+#[allow(async_fn_in_trait, reason = "each program drives it from one task; no Send bound is wanted")]
 pub trait Platform {
     /// What can go wrong; logged by the platform's own program.
     type Error: Debug;
@@ -110,8 +107,7 @@ pub trait Platform {
     /// See [`Task::Write`].
     async fn write(&mut self, area: Area, offset: u32, data: &[u8]) -> Result<(), Self::Error>;
     /// See [`Task::Read`]. Bytes never written may read as anything.
-    async fn read(&mut self, area: Area, offset: u32, buffer: &mut [u8])
-    -> Result<(), Self::Error>;
+    async fn read(&mut self, area: Area, offset: u32, buffer: &mut [u8]) -> Result<(), Self::Error>;
     /// See [`Task::Sync`].
     async fn sync(&mut self) -> Result<(), Self::Error>;
     /// See [`Task::Activate`]. On return the switch is durable; the trial may end in a reset at any moment.
@@ -131,10 +127,7 @@ pub async fn carry_out<P: Platform>(
 ) -> Done {
     let result = match task {
         Task::Save { record, bytes } => platform.save(record, bytes).await,
-        Task::Prepare {
-            image_bytes,
-            page_bytes,
-        } => platform.prepare(image_bytes, page_bytes).await,
+        Task::Prepare { image_bytes, page_bytes } => platform.prepare(image_bytes, page_bytes).await,
         Task::Write { area, offset, data } => platform.write(area, offset, data).await,
         Task::Read { area, offset, len } => {
             let Some(target) = buffer.get_mut(..len) else {
@@ -146,10 +139,7 @@ pub async fn carry_out<P: Platform>(
             }
         }
         Task::Sync => platform.sync().await,
-        Task::Activate {
-            image_bytes,
-            digest,
-        } => platform.activate(image_bytes, digest).await,
+        Task::Activate { image_bytes, digest } => platform.activate(image_bytes, digest).await,
         Task::Settle => platform.settle().await,
     };
     match result {

@@ -77,24 +77,16 @@ impl Refusal {
     pub const fn text(self) -> &'static str {
         match self {
             Self::EnvelopeTooLong => "the signed manifest is longer than devices accept",
-            Self::Malformed => {
-                "the signed manifest is damaged or not encoded as the standard demands"
-            }
+            Self::Malformed => "the signed manifest is damaged or not encoded as the standard demands",
             Self::NoSignature => "the manifest is not signed",
-            Self::UnknownAlgorithm => {
-                "the manifest is signed with an algorithm that devices do not accept"
-            }
+            Self::UnknownAlgorithm => "the manifest is signed with an algorithm that devices do not accept",
             Self::DigestMismatch => "the manifest was changed after it was signed",
             Self::BadSignature => "no image key that the device trusts made the signature",
             Self::UnsupportedManifest => "the manifest asks for something that devices cannot do",
             Self::NotAnOffer => "the manifest does not describe one image with its hash tree",
-            Self::UnsupportedSize => {
-                "the image size or block size is outside what can be distributed"
-            }
+            Self::UnsupportedSize => "the image size or block size is outside what can be distributed",
             Self::Downgrade => "the device has a newer version",
-            Self::SequenceNumberReused => {
-                "the device knows another image with the same sequence number"
-            }
+            Self::SequenceNumberReused => "the device knows another image with the same sequence number",
             Self::AlreadyInstalled => "the device already runs this image",
             Self::WrongVendor => "the image is for another vendor's devices",
             Self::WrongClass => "the image is for another class of devices",
@@ -138,10 +130,7 @@ mod tests {
         let known: [u8; 15] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 18, 19, 20, 21];
         assert_eq!(Refusal::ALL.map(Refusal::code), known);
         for code in 0..=u8::MAX {
-            assert_eq!(
-                Refusal::from_code(code).map(Refusal::code),
-                known.contains(&code).then_some(code)
-            );
+            assert_eq!(Refusal::from_code(code).map(Refusal::code), known.contains(&code).then_some(code));
         }
         let texts: BTreeSet<_> = Refusal::ALL.map(Refusal::text).into_iter().collect();
         assert_eq!(texts.len(), Refusal::ALL.len());

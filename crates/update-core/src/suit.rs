@@ -8,7 +8,7 @@ pub(crate) mod offer;
 pub(crate) mod sequence;
 
 use crate::block::Layout;
-use crate::cose::Sign1;
+use crate::cose::{ED25519_ALGORITHMS, Sign1};
 use crate::digest::{Digest, UpdateId};
 use crate::key_set::KeySet;
 use envelope::{Authentic, Envelope};
@@ -134,35 +134,33 @@ pub enum SuitError {
 
 /// Verifies a SUIT envelope against the image keys and reads the offer in it.
 ///
-/// The signature comes before any look into the manifest (draft section 6.1); it is Ed25519 (COSE algorithm -19,
-/// or -8), checked strictly. The subset of draft-ietf-suit-manifest-37:
+/// The signature comes before any look into the manifest (draft section 6.1); it is Ed25519 (COSE algorithm
+/// -19, or -8), checked strictly. The subset of draft-ietf-suit-manifest-37:
 ///
 /// * Tag 107 around the authentication wrapper and the manifest, in this order, with no other member; one
 ///   signature with nothing unprotected. All of it deterministically encoded.
-/// * Component 0 is `[h'00']`, the image. Component 1 is `[h'74726565', h'<block size, 2 bytes>']`, its hash tree:
-///   the image-digest is SHA-256(01 || root page), the image-size the bytes of a page, which is the block size.
-/// * The shared sequence sets vendor-id, class-id, image-digest and image-size of the image, checks vendor and
-///   class, and sets image-digest and image-size of the tree. Each is set once.
-/// * Validate matches the image. Install fetches it from the URI `image`, relative to the manifest, and matches
-///   it. There is no other sequence and no severed member.
+/// * Component 0 is `[h'00']`, the image. Component 1 is `[h'74726565', h'<block size>']` (`tree`, and 2
+///   bytes, big-endian), its hash tree: the image-digest is SHA-256(01 || root page), the image-size the bytes
+///   of a page, which is the block size.
+/// * The shared sequence sets vendor-id, class-id, image-digest and image-size of the image, checks vendor
+///   and class, and sets image-digest and image-size of the tree. Each is set once.
+/// * Validate matches the image. Install fetches it from the URI `image`, relative to the manifest, and
+///   matches it. There is no other sequence and no severed member.
 ///
 /// # Errors
 /// What is wrong: first with envelope, digest, algorithm and signature, then with the manifest.
 pub fn verify(envelope: &[u8], keys: &KeySet) -> Result<Offer, SuitError> {
-    verify_with(
-        envelope,
-        |sign1| sign1.is_ed25519(),
-        |sign1, payload| keys.keys().iter().any(|key| sign1.verify(payload, key)),
-    )
+    verify_with(envelope, &ED25519_ALGORITHMS, |sign1, payload| {
+        keys.keys().iter().any(|key| sign1.verify(payload, key))
+    })
 }
 
 /// Verifies with any kind of key, then reads the offer.
 pub(crate) fn verify_with(
     envelope: &[u8],
-    accepts: impl FnOnce(&Sign1<'_>) -> bool,
+    algorithms: &[i64],
     verify: impl FnOnce(&Sign1<'_>, &[u8]) -> bool,
 ) -> Result<Offer, SuitError> {
-    let Authentic { digest, manifest } =
-        Envelope::parse(envelope)?.authenticate(accepts, verify)?;
+    let Authentic { digest, manifest } = Envelope::parse(envelope)?.authenticate(algorithms, verify)?;
     Offer::from_manifest(&Manifest::parse(manifest)?, digest)
 }

@@ -60,12 +60,8 @@ impl Draft {
     #[must_use]
     pub fn attach(&self, signature: [u8; SIGNATURE_BYTES]) -> Vec<u8> {
         let sign1 = write_sign1(None, &signature);
-        let authentication = encode(|e| {
-            e.array(2)?
-                .bytes(&write_digest(&self.digest()))?
-                .bytes(&sign1)?
-                .ok()
-        });
+        let authentication =
+            encode(|e| e.array(2)?.bytes(&write_digest(&self.digest()))?.bytes(&sign1)?.ok());
         encode(|e| {
             e.tag(Tag::new(ENVELOPE_TAG))?.map(2)?;
             e.i64(AUTHENTICATION)?.bytes(&authentication)?;
@@ -91,9 +87,7 @@ impl Draft {
             e.map(2)?.i64(member::COMPONENTS)?.array(2)?;
             e.array(1)?.bytes(IMAGE_COMPONENT)?;
             e.array(2)?.bytes(TREE_COMPONENT)?.bytes(&block_bytes)?;
-            e.i64(member::SHARED_SEQUENCE)?
-                .bytes(&self.shared_sequence())?
-                .ok()
+            e.i64(member::SHARED_SEQUENCE)?.bytes(&self.shared_sequence())?.ok()
         })
     }
 
@@ -104,18 +98,14 @@ impl Draft {
             e.i64(command::OVERRIDE_PARAMETERS)?.map(4)?;
             e.i64(parameter::VENDOR_IDENTIFIER)?.bytes(&self.vendor)?;
             e.i64(parameter::CLASS_IDENTIFIER)?.bytes(&self.class)?;
-            e.i64(parameter::IMAGE_DIGEST)?
-                .bytes(&write_digest(&self.image_digest))?;
+            e.i64(parameter::IMAGE_DIGEST)?.bytes(&write_digest(&self.image_digest))?;
             e.i64(parameter::IMAGE_SIZE)?.u32(self.image_size.bytes())?;
             e.i64(command::VENDOR_IDENTIFIER)?.u8(REPORT_ALL)?;
             e.i64(command::CLASS_IDENTIFIER)?.u8(REPORT_ALL)?;
             e.i64(command::SET_COMPONENT_INDEX)?.u8(1)?;
             e.i64(command::OVERRIDE_PARAMETERS)?.map(2)?;
-            e.i64(parameter::IMAGE_DIGEST)?
-                .bytes(&write_digest(&self.tree_root))?;
-            e.i64(parameter::IMAGE_SIZE)?
-                .u32(self.block_size.bytes())?
-                .ok()
+            e.i64(parameter::IMAGE_DIGEST)?.bytes(&write_digest(&self.tree_root))?;
+            e.i64(parameter::IMAGE_SIZE)?.u32(self.block_size.bytes())?.ok()
         })
     }
 }
@@ -152,10 +142,7 @@ fn validate() -> Vec<u8> {
 fn install() -> Vec<u8> {
     encode(|e| {
         e.array(8)?.i64(command::SET_COMPONENT_INDEX)?.u8(0)?;
-        e.i64(command::OVERRIDE_PARAMETERS)?
-            .map(1)?
-            .i64(parameter::URI)?
-            .str(IMAGE_URI)?;
+        e.i64(command::OVERRIDE_PARAMETERS)?.map(1)?.i64(parameter::URI)?.str(IMAGE_URI)?;
         e.i64(command::FETCH)?.u8(REPORT_FAILURE)?;
         e.i64(command::IMAGE_MATCH)?.u8(REPORT_ALL)?.ok()
     })
@@ -171,22 +158,12 @@ fn protected() -> Vec<u8> {
 }
 
 fn to_be_signed(payload: &[u8]) -> Vec<u8> {
-    encode(|e| {
-        e.array(4)?
-            .str("Signature1")?
-            .bytes(&protected())?
-            .bytes(&[])?
-            .bytes(payload)?
-            .ok()
-    })
+    encode(|e| e.array(4)?.str("Signature1")?.bytes(&protected())?.bytes(&[])?.bytes(payload)?.ok())
 }
 
 fn write_sign1(payload: Option<&[u8]>, signature: &[u8]) -> Vec<u8> {
     encode(|e| {
-        e.tag(Tag::new(SIGN1_TAG))?
-            .array(4)?
-            .bytes(&protected())?
-            .map(0)?;
+        e.tag(Tag::new(SIGN1_TAG))?.array(4)?.bytes(&protected())?.map(0)?;
         match payload {
             Some(payload) => e.bytes(payload)?,
             None => e.null()?,

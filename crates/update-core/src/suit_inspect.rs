@@ -41,8 +41,8 @@ pub struct InspectedComponent {
     pub uri: Option<String>,
 }
 
-/// Reads any SUIT envelope of the subset of commands, signed or not, an offer or not. For `image inspect` only:
-/// **nothing is verified**.
+/// Reads any SUIT envelope of the subset of commands, signed or not, an offer or not. To show it to people
+/// only: **nothing is verified** but the digest.
 ///
 /// # Errors
 /// What keeps it from being read.
@@ -52,10 +52,7 @@ pub fn inspect_unverified(envelope: &[u8]) -> Result<Inspection, SuitError> {
     let manifest = Manifest::parse(envelope.unverified_manifest())?;
     let mut components = read_components(&manifest)?;
     walk(manifest.shared(), &mut components)?;
-    for sequence in [manifest.install(), manifest.validate(), manifest.invoke()]
-        .into_iter()
-        .flatten()
-    {
+    for sequence in [manifest.install(), manifest.validate(), manifest.invoke()].into_iter().flatten() {
         walk(sequence, &mut components)?;
     }
     Ok(Inspection {

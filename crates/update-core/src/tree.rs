@@ -46,11 +46,7 @@ impl TreeShape {
         for start in starts.iter_mut().skip(levels) {
             *start = next;
         }
-        Self {
-            layout,
-            levels,
-            starts,
-        }
+        Self { layout, levels, starts }
     }
 
     /// How the image is cut.
@@ -89,9 +85,7 @@ impl TreeShape {
         if page >= self.page_count() {
             return None;
         }
-        (0..self.levels)
-            .rev()
-            .find(|level| self.start(*level) <= page)
+        (0..self.levels).rev().find(|level| self.start(*level) <= page)
     }
 
     /// Page index and entry of the leaf of block `number`; `None` behind the last block.

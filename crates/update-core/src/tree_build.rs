@@ -46,12 +46,7 @@ impl TreeBuilder {
     pub fn new(layout: Layout) -> Self {
         let shape = TreeShape::new(layout);
         let bytes = shape.page_count() as usize * layout.block_size.bytes() as usize;
-        Self {
-            shape,
-            pages: vec![0; bytes],
-            image: Hasher::new(),
-            next: 0,
-        }
+        Self { shape, pages: vec![0; bytes], image: Hasher::new(), next: 0 }
     }
 
     /// Takes the next block.
@@ -60,18 +55,11 @@ impl TreeBuilder {
     /// If the layout has no such block.
     pub fn push(&mut self, block: &[u8]) -> Result<(), TreeBuildError> {
         let number = BlockNumber(self.next);
-        let (_, len) = self
-            .shape
-            .layout()
-            .block_range(number)
-            .ok_or(TreeBuildError::TooManyBlocks)?;
+        let (_, len) = self.shape.layout().block_range(number).ok_or(TreeBuildError::TooManyBlocks)?;
         if block.len() != len {
             return Err(TreeBuildError::WrongLength);
         }
-        let place = self
-            .shape
-            .entry_of_leaf(number)
-            .ok_or(TreeBuildError::TooManyBlocks)?;
+        let place = self.shape.entry_of_leaf(number).ok_or(TreeBuildError::TooManyBlocks)?;
         self.write_entry(place, leaf_hash(block));
         self.image.update(block);
         self.next += 1;
@@ -94,12 +82,7 @@ impl TreeBuilder {
             }
         }
         let root_digest = page_digest(self.page(0));
-        Ok(Tree {
-            shape: self.shape,
-            pages: self.pages,
-            root_digest,
-            image_digest: self.image.finish(),
-        })
+        Ok(Tree { shape: self.shape, pages: self.pages, root_digest, image_digest: self.image.finish() })
     }
 
     fn page(&self, page: u32) -> &[u8] {
@@ -107,8 +90,7 @@ impl TreeBuilder {
     }
 
     fn write_entry(&mut self, (page, entry): (u32, usize), hash: [u8; ENTRY_BYTES]) {
-        let start =
-            page as usize * self.shape.layout().block_size.bytes() as usize + entry * ENTRY_BYTES;
+        let start = page as usize * self.shape.layout().block_size.bytes() as usize + entry * ENTRY_BYTES;
         if let Some(bytes) = self.pages.get_mut(start..start + ENTRY_BYTES) {
             bytes.copy_from_slice(&hash);
         }
@@ -125,8 +107,5 @@ impl Tree {
 
 fn page_of(pages: &[u8], layout: Layout, page: u32) -> &[u8] {
     let size = layout.block_size.bytes() as usize;
-    pages
-        .chunks_exact(size)
-        .nth(page as usize)
-        .unwrap_or_default()
+    pages.chunks_exact(size).nth(page as usize).unwrap_or_default()
 }

@@ -50,21 +50,13 @@ impl<'b> Envelope<'b> {
         let (manifest, wrapped_manifest) = reader.bytes_and_encoding()?;
         if members > 2 {
             let key = reader.key(&mut previous)?;
-            return Err(SuitError::UnsupportedMember {
-                part: Part::Envelope,
-                key,
-            });
+            return Err(SuitError::UnsupportedMember { part: Part::Envelope, key });
         }
+        reader.exactly(members, 2)?;
         reader.end()?;
         let (digest_content, sign1) = read_authentication(authentication)?;
         let digest = read_digest(digest_content, Part::Authentication)?;
-        Ok(Self {
-            digest_content,
-            digest,
-            sign1,
-            wrapped_manifest,
-            manifest,
-        })
+        Ok(Self { digest_content, digest, sign1, wrapped_manifest, manifest })
     }
 
     /// The COSE algorithm of the signature, if there is one.
@@ -84,46 +76,34 @@ impl<'b> Envelope<'b> {
     /// Draft section 8.3: it is computed over the byte string with its head.
     pub(crate) fn checked_digest(&self) -> Result<Digest, SuitError> {
         let same = Digest::of(self.wrapped_manifest) == self.digest;
-        if same {
-            Ok(self.digest)
-        } else {
-            Err(SuitError::DigestMismatch)
-        }
+        if same { Ok(self.digest) } else { Err(SuitError::DigestMismatch) }
     }
 
-    /// The manifest, if its digest is right and `verify(signature, signed payload)` finds a key.
+    /// The manifest, if its digest is right, the signature is of one of these algorithms, and
+    /// `verify(signature, signed payload)` finds a key that made it.
     ///
     /// Draft section 6.1: before this, nothing in the manifest may be parsed.
     pub(crate) fn authenticate(
         &self,
-        accepts: impl FnOnce(&Sign1<'b>) -> bool,
+        algorithms: &[i64],
         verify: impl FnOnce(&Sign1<'b>, &[u8]) -> bool,
     ) -> Result<Authentic<'b>, SuitError> {
         let sign1 = self.sign1.ok_or(SuitError::NoSignature)?;
         let digest = self.checked_digest()?;
-        if !accepts(&sign1) {
-            return Err(SuitError::UnknownAlgorithm {
-                algorithm: sign1.algorithm,
-            });
+        if !algorithms.contains(&sign1.algorithm) {
+            return Err(SuitError::UnknownAlgorithm { algorithm: sign1.algorithm });
         }
         // The payload is the SUIT_Digest without the head of its byte string.
         if !verify(&sign1, self.digest_content) {
             return Err(SuitError::BadSignature);
         }
-        Ok(Authentic {
-            digest,
-            manifest: self.manifest,
-        })
+        Ok(Authentic { digest, manifest: self.manifest })
     }
 }
 
 /// A reader for one part of the envelope.
 pub(super) fn reader(bytes: &[u8], part: Part) -> Reader<'_, SuitError> {
-    Reader::new(
-        bytes,
-        SuitError::Malformed { part },
-        SuitError::NotDeterministic { part },
-    )
+    Reader::new(bytes, SuitError::Malformed { part }, SuitError::NotDeterministic { part })
 }
 
 /// A SUIT_Digest (draft section 8.3): only SHA-256 is known.
@@ -161,9 +141,5 @@ fn expect_key<'b>(
     previous: &mut &'b [u8],
     expected: i64,
 ) -> Result<(), SuitError> {
-    if reader.key(previous)? == expected {
-        Ok(())
-    } else {
-        Err(reader.malformed())
-    }
+    if reader.key(previous)? == expected { Ok(()) } else { Err(reader.malformed()) }
 }

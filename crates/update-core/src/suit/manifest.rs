@@ -50,23 +50,15 @@ impl<'b> Manifest<'b> {
                 member::INVOKE => invoke = Some(reader.bytes()?),
                 member::INSTALL => install = Some(reader.bytes()?),
                 key => {
-                    return Err(SuitError::UnsupportedMember {
-                        part: Part::Manifest,
-                        key,
-                    });
+                    return Err(SuitError::UnsupportedMember { part: Part::Manifest, key });
                 }
             }
         }
         reader.end()?;
         match (version, sequence_number, common) {
-            (Some(()), Some(sequence_number), Some((components, shared))) => Ok(Self {
-                sequence_number,
-                components,
-                shared,
-                validate,
-                invoke,
-                install,
-            }),
+            (Some(()), Some(sequence_number), Some((components, shared))) => {
+                Ok(Self { sequence_number, components, shared, validate, invoke, install })
+            }
             _ => Err(reader.malformed()),
         }
     }
@@ -81,28 +73,21 @@ impl<'b> Manifest<'b> {
     }
 
     pub(crate) fn validate(&self) -> Option<Commands<'b>> {
-        self.validate
-            .map(|sequence| Commands::new(sequence, Part::Validate))
+        self.validate.map(|sequence| Commands::new(sequence, Part::Validate))
     }
 
     pub(crate) fn install(&self) -> Option<Commands<'b>> {
-        self.install
-            .map(|sequence| Commands::new(sequence, Part::Install))
+        self.install.map(|sequence| Commands::new(sequence, Part::Install))
     }
 
     pub(crate) fn invoke(&self) -> Option<Commands<'b>> {
-        self.invoke
-            .map(|sequence| Commands::new(sequence, Part::Invoke))
+        self.invoke.map(|sequence| Commands::new(sequence, Part::Invoke))
     }
 }
 
 fn read_version(reader: &mut Reader<'_, SuitError>) -> Result<(), SuitError> {
     let version = reader.uint()?;
-    if version == VERSION {
-        Ok(())
-    } else {
-        Err(SuitError::UnsupportedVersion { version })
-    }
+    if version == VERSION { Ok(()) } else { Err(SuitError::UnsupportedVersion { version }) }
 }
 
 /// The common section: the array of components and the content of the shared sequence, both needed.
@@ -115,10 +100,7 @@ fn read_common(common: &[u8]) -> Result<(&[u8], &[u8]), SuitError> {
             member::COMPONENTS => components = Some(read_components(&mut reader)?),
             member::SHARED_SEQUENCE => shared = Some(reader.bytes()?),
             key => {
-                return Err(SuitError::UnsupportedMember {
-                    part: Part::Common,
-                    key,
-                });
+                return Err(SuitError::UnsupportedMember { part: Part::Common, key });
             }
         }
     }

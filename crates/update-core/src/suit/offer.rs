@@ -22,23 +22,16 @@ enum Component {
 
 impl Offer {
     /// Reads a verified manifest, whose digest this is.
-    pub(crate) fn from_manifest(
-        manifest: &Manifest<'_>,
-        digest: Digest,
-    ) -> Result<Self, SuitError> {
+    pub(crate) fn from_manifest(manifest: &Manifest<'_>, digest: Digest) -> Result<Self, SuitError> {
         let block_bytes = read_block_size(manifest)?;
         let (image, tree) = walk_shared(manifest.shared())?;
-        let validate = manifest
-            .validate()
-            .ok_or(step_missing(command::IMAGE_MATCH))?;
+        let validate = manifest.validate().ok_or(step_missing(command::IMAGE_MATCH))?;
         walk_validate(validate)?;
         let install = manifest.install().ok_or(step_missing(command::FETCH))?;
         walk_install(install)?;
         // Booting is for the boot stage, which knows how; no manifest tells it.
         if manifest.invoke().is_some() {
-            return Err(SuitError::UnsupportedCommand {
-                command: command::INVOKE,
-            });
+            return Err(SuitError::UnsupportedCommand { command: command::INVOKE });
         }
         let image_size = needed(image.image_size, parameter::IMAGE_SIZE)?;
         let page_size = needed(tree.image_size, parameter::IMAGE_SIZE)?;
@@ -66,10 +59,7 @@ fn read_block_size(manifest: &Manifest<'_>) -> Result<u16, SuitError> {
     if !is_offer {
         return Err(SuitError::NotAnOffer);
     }
-    let bytes = reader
-        .bytes()?
-        .try_into()
-        .map_err(|_| SuitError::NotAnOffer)?;
+    let bytes = reader.bytes()?.try_into().map_err(|_| SuitError::NotAnOffer)?;
     Ok(u16::from_be_bytes(bytes))
 }
 
@@ -81,10 +71,7 @@ fn read_layout(image_size: u64, page_size: u64, block_bytes: u16) -> Result<Layo
         return Err(wrong);
     }
     let block_size = BlockSize::new(u32::from(block_bytes)).ok_or(wrong)?;
-    Ok(Layout {
-        image_size,
-        block_size,
-    })
+    Ok(Layout { image_size, block_size })
 }
 
 /// The shared sequence: the parameters of image and tree, and the checks of vendor and class.
@@ -165,36 +152,16 @@ fn check_uri(new: &Parameters<'_>) -> Result<(), SuitError> {
     refuse(new.image_digest, parameter::IMAGE_DIGEST)?;
     refuse(new.image_size, parameter::IMAGE_SIZE)?;
     let uri = needed(new.uri, parameter::URI)?;
-    if uri == IMAGE_URI {
-        Ok(())
-    } else {
-        Err(SuitError::UnsupportedUri)
-    }
+    if uri == IMAGE_URI { Ok(()) } else { Err(SuitError::UnsupportedUri) }
 }
 
 /// Sets parameters of the shared sequence, each at most once.
 fn set<'b>(parameters: &mut Parameters<'b>, new: &Parameters<'b>) -> Result<(), SuitError> {
     refuse(new.uri, parameter::URI)?;
-    once(
-        &mut parameters.vendor,
-        new.vendor,
-        parameter::VENDOR_IDENTIFIER,
-    )?;
-    once(
-        &mut parameters.class,
-        new.class,
-        parameter::CLASS_IDENTIFIER,
-    )?;
-    once(
-        &mut parameters.image_digest,
-        new.image_digest,
-        parameter::IMAGE_DIGEST,
-    )?;
-    once(
-        &mut parameters.image_size,
-        new.image_size,
-        parameter::IMAGE_SIZE,
-    )
+    once(&mut parameters.vendor, new.vendor, parameter::VENDOR_IDENTIFIER)?;
+    once(&mut parameters.class, new.class, parameter::CLASS_IDENTIFIER)?;
+    once(&mut parameters.image_digest, new.image_digest, parameter::IMAGE_DIGEST)?;
+    once(&mut parameters.image_size, new.image_size, parameter::IMAGE_SIZE)
 }
 
 fn once<T>(place: &mut Option<T>, new: Option<T>, parameter: i64) -> Result<(), SuitError> {
@@ -214,11 +181,7 @@ fn component(index: u64) -> Result<Component, SuitError> {
 }
 
 fn refuse<T>(value: Option<T>, parameter: i64) -> Result<(), SuitError> {
-    if value.is_none() {
-        Ok(())
-    } else {
-        Err(SuitError::UnsupportedParameter { parameter })
-    }
+    if value.is_none() { Ok(()) } else { Err(SuitError::UnsupportedParameter { parameter }) }
 }
 
 fn needed<T>(value: Option<T>, parameter: i64) -> Result<T, SuitError> {
@@ -226,11 +189,7 @@ fn needed<T>(value: Option<T>, parameter: i64) -> Result<T, SuitError> {
 }
 
 fn taken(step: bool, command: i64) -> Result<(), SuitError> {
-    if step {
-        Ok(())
-    } else {
-        Err(step_missing(command))
-    }
+    if step { Ok(()) } else { Err(step_missing(command)) }
 }
 
 const fn step_missing(command: i64) -> SuitError {
@@ -238,7 +197,5 @@ const fn step_missing(command: i64) -> SuitError {
 }
 
 const fn out_of_place(command: &Command<'_>) -> SuitError {
-    SuitError::UnsupportedCommand {
-        command: command.number(),
-    }
+    SuitError::UnsupportedCommand { command: command.number() }
 }

@@ -91,11 +91,7 @@ enum State {
 impl<'b> Commands<'b> {
     /// The commands in the content of a wrapped sequence.
     pub(crate) fn new(sequence: &'b [u8], part: Part) -> Self {
-        Self {
-            reader: reader(sequence, part),
-            part,
-            state: State::Start,
-        }
+        Self { reader: reader(sequence, part), part, state: State::Start }
     }
 
     fn read_next(&mut self) -> Result<Option<Command<'b>>, SuitError> {
@@ -116,11 +112,7 @@ impl<'b> Commands<'b> {
     /// A sequence is an array of commands, each followed by its argument.
     fn read_pair_count(&mut self) -> Result<u64, SuitError> {
         let len = self.reader.array()?;
-        if len % 2 == 0 {
-            Ok(len / 2)
-        } else {
-            Err(self.reader.malformed())
-        }
+        if len % 2 == 0 { Ok(len / 2) } else { Err(self.reader.malformed()) }
     }
 
     fn read_command(&mut self) -> Result<Command<'b>, SuitError> {

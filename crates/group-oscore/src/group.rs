@@ -1,0 +1,132 @@
+//! A member's context of a security group.
+
+mod protect;
+mod unprotect;
+
+use crate::{
+    CommonContext, MemberId, Recipients, Reservation, SenderContext, UnprotectError, Verified,
+    received::Unproven,
+};
+use core::fmt;
+
+/// How a request is to be protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Group mode, for requests to the whole group.
+    Group,
+    /// Pairwise mode, for a unicast request to this member.
+    Pairwise(MemberId),
+}
+
+/// How a response is to be protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ResponseMode {
+    /// Group mode.
+    Group,
+    /// Pairwise mode. The kid is there only if the request was in group mode (RFC 10021 section 4.1).
+    Pairwise,
+    /// Pairwise mode, with a kid also where it may be left out, as aiocoap does.
+    PairwiseWithKid,
+}
+
+/// Whose Partial IV makes the nonce of a response (RFC 10021 section 5.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ResponsePiv {
+    /// An own one, which goes into the message.
+    Own,
+    /// That of the request, once.
+    OfRequest,
+}
+
+/// Everything of one member in one group. `R` holds the other members.
+pub struct GroupContext<R> {
+    common: CommonContext,
+    sender: SenderContext,
+    recipients: R,
+}
+
+impl<R> GroupContext<R> {
+    /// Puts the three parts together, which have to be derived from the same Common Context.
+    pub const fn new(common: CommonContext, sender: SenderContext, recipients: R) -> Self {
+        Self { common, sender, recipients }
+    }
+
+    /// The Common Context.
+    pub const fn common(&self) -> &CommonContext {
+        &self.common
+    }
+
+    /// Own Sender ID.
+    pub const fn sender_id(&self) -> MemberId {
+        self.sender.id
+    }
+
+    /// The Sender Context.
+    pub const fn sender(&self) -> &SenderContext {
+        &self.sender
+    }
+
+    /// The other members.
+    pub const fn recipients(&self) -> &R {
+        &self.recipients
+    }
+
+    /// The other members, to be added or removed.
+    pub const fn recipients_mut(&mut self) -> &mut R {
+        &mut self.recipients
+    }
+
+    /// What to store before going on: due when at most `low_water` reserved numbers are left, and then `step`
+    /// beyond the present reservation (RFC 8613 appendix B.1.1).
+    pub fn reservation_due(&self, low_water: u64, step: u64) -> Option<Reservation> {
+        self.sender.numbers.reservation_due(low_water, step)
+    }
+
+    /// Lets the numbers of a reservation be used, which has been stored.
+    pub fn reserve(&mut self, reservation: Reservation) {
+        self.sender.numbers.reserve(reservation);
+    }
+
+    /// Passes over `count` numbers. Beyond the reservation nothing is protected until there is another one.
+    pub fn skip(&mut self, count: u64) {
+        self.sender.numbers.skip(count);
+    }
+
+    /// The Sender Sequence Number of the next message.
+    pub const fn next_sequence_number(&self) -> u64 {
+        self.sender.numbers.next()
+    }
+
+    /// How many reserved numbers are left.
+    pub const fn remaining(&self) -> u64 {
+        self.sender.numbers.remaining()
+    }
+}
+
+impl<R: Recipients> GroupContext<R> {
+    /// Takes a request as new after its Echo value has been found to be the one that was sent to this member not
+    /// long ago (RFC 10021 section 9), which is the caller's to compare and forget. If the replay window could not
+    /// tell, it is valid from now on, with this Partial IV as its lower limit. An answer has to use an own Partial
+    /// IV.
+    ///
+    /// # Errors
+    /// [`UnprotectError::Replayed`] if it has been accepted meanwhile, [`UnprotectError::UnknownSender`] if the
+    /// Recipient Context is gone.
+    pub fn accept_echo<'b>(&mut self, request: Unproven<'b>) -> Result<Verified<'b>, UnprotectError> {
+        let recipient = self.recipients.get_mut(request.kid()).ok_or(UnprotectError::UnknownSender)?;
+        let piv = request.inner.piv.ok_or(UnprotectError::MalformedOption)?;
+        if !recipient.window.accept_proven(piv) {
+            return Err(UnprotectError::Replayed);
+        }
+        Ok(Verified { inner: request.inner })
+    }
+}
+
+impl<R> fmt::Debug for GroupContext<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupContext")
+            .field("gid", &self.common.gid)
+            .field("sender", &self.sender)
+            .finish_non_exhaustive()
+    }
+}

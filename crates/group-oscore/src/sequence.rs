@@ -1,0 +1,100 @@
+//! Sender Sequence Numbers and their reservation (RFC 8613 section 7.2.1 and appendix B.1.1).
+
+use crate::{PartialIv, ProtectError, limits::SEQUENCE_NUMBER_MAX};
+
+/// Sender Sequence Numbers that may be used: `next..end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SequenceNumbers {
+    next: u64,
+    end: u64,
+}
+
+/// Numbers below `end` are to be used from now on. It must be stored durably before it is handed to `reserve`, so
+/// that after a restart the first number used is `end`.
+#[must_use = "store it, then hand it to `reserve`"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reservation {
+    /// The first number that is not reserved.
+    pub end: u64,
+}
+
+impl SequenceNumbers {
+    /// Numbers `next..end` may be used. After a restart `next` is the stored end.
+    pub fn new(next: u64, end: u64) -> Self {
+        let limit = SEQUENCE_NUMBER_MAX + 1;
+        Self { next: next.min(limit), end: end.min(limit) }
+    }
+
+    pub(crate) fn take(&mut self) -> Result<PartialIv, ProtectError> {
+        let piv = PartialIv::new(self.next).ok_or(ProtectError::SequenceNumbersExhausted)?;
+        if self.next >= self.end {
+            return Err(ProtectError::ReservationExhausted);
+        }
+        self.next += 1;
+        Ok(piv)
+    }
+
+    pub(crate) fn reservation_due(&self, low_water: u64, step: u64) -> Option<Reservation> {
+        let limit = SEQUENCE_NUMBER_MAX + 1;
+        let end = self.end.max(self.next).saturating_add(step).min(limit);
+        (self.remaining() <= low_water && end > self.end).then_some(Reservation { end })
+    }
+
+    pub(crate) fn reserve(&mut self, reservation: Reservation) {
+        self.end = self.end.max(reservation.end).min(SEQUENCE_NUMBER_MAX + 1);
+    }
+
+    pub(crate) fn skip(&mut self, count: u64) {
+        self.next = self.next.saturating_add(count).min(SEQUENCE_NUMBER_MAX + 1);
+    }
+
+    /// The number that is used next.
+    pub const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// How many numbers are left of those reserved.
+    pub const fn remaining(&self) -> u64 {
+        self.end.saturating_sub(self.next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_end_where_the_reservation_ends() {
+        let mut numbers = SequenceNumbers::new(5, 7);
+        assert_eq!(numbers.take().unwrap().value(), 5);
+        assert_eq!(numbers.reservation_due(0, 10), None);
+        assert_eq!(numbers.take().unwrap().value(), 6);
+        assert_eq!(numbers.take(), Err(ProtectError::ReservationExhausted));
+        let due = numbers.reservation_due(0, 10).unwrap();
+        assert_eq!(due.end, 17);
+        numbers.reserve(due);
+        assert_eq!(numbers.take().unwrap().value(), 7);
+        assert_eq!(numbers.remaining(), 9);
+    }
+
+    #[test]
+    fn skipping_beyond_the_reservation_needs_a_new_one() {
+        let mut numbers = SequenceNumbers::new(0, 10);
+        numbers.skip(256);
+        assert_eq!(numbers.take(), Err(ProtectError::ReservationExhausted));
+        let due = numbers.reservation_due(16, 100).unwrap();
+        assert_eq!(due.end, 356);
+        numbers.reserve(due);
+        assert_eq!(numbers.take().unwrap().value(), 256);
+    }
+
+    #[test]
+    fn nothing_lies_beyond_forty_bits() {
+        let mut numbers = SequenceNumbers::new(SEQUENCE_NUMBER_MAX, u64::MAX);
+        assert_eq!(numbers.take().unwrap().value(), SEQUENCE_NUMBER_MAX);
+        assert_eq!(numbers.take(), Err(ProtectError::SequenceNumbersExhausted));
+        numbers.skip(u64::MAX);
+        assert_eq!(numbers.take(), Err(ProtectError::SequenceNumbersExhausted));
+        assert_eq!(numbers.reservation_due(u64::MAX, u64::MAX), None);
+    }
+}

@@ -1,0 +1,424 @@
+//! The census: what the distributor asks and what an agent answers (docs/protocol.md, Census).
+
+use crate::codec::{EncodeError, Malformed, write_into};
+use crate::digest::UpdateId;
+use crate::limits::WINDOW_BLOCKS_MAX;
+use crate::platform::Area;
+use crate::target::Target;
+use minicbor::Decoder;
+
+/// Blocks `first..first + count` of one area, about which a census asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Image blocks or pages of the hash tree.
+    pub area: Area,
+    /// Number of the first one.
+    pub first: u32,
+    /// How many, 1 to [`WINDOW_BLOCKS_MAX`].
+    pub count: u32,
+}
+
+/// The payload of a FETCH of `/fw/status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Query<'a> {
+    /// Who is asked.
+    pub target: Target<'a>,
+    /// The update in question; without it, whatever the agent holds.
+    pub update: Option<UpdateId>,
+    /// Answers are spread evenly over this time (RFC 10020 section 3.6.1), in milliseconds.
+    pub leisure_ms: u32,
+    /// Which blocks of it are missing.
+    pub window: Option<Window>,
+    /// Only agents that miss something of the window, or do not hold the update, are to answer.
+    pub only_missing: bool,
+    /// An agent that misses at most so many blocks and pages may now fetch them by unicast.
+    pub unicast_max: u32,
+    /// Answer with the counters as well.
+    pub detail: bool,
+}
+
+/// What an agent is doing with an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum State {
+    /// It holds no update.
+    Idle = 0,
+    /// After a restart it reads back what it has; nothing is known yet.
+    Recovering = 1,
+    /// It has accepted the offer and misses pages of the hash tree.
+    Pages = 2,
+    /// It misses blocks.
+    Blocks = 3,
+    /// It hashes the whole image from storage.
+    Checking = 4,
+    /// The whole image is stored and verified.
+    Ready = 5,
+    /// It will activate after a delay.
+    Scheduled = 6,
+    /// The new image runs on trial.
+    Trial = 7,
+    /// The new image is confirmed.
+    Confirmed = 8,
+    /// The old image runs again; see the roll back cause.
+    RolledBack = 9,
+    /// The update failed here; see the reason.
+    Failed = 10,
+    /// The offer was refused; see the reason.
+    Refused = 11,
+    /// The update asked about is not known here.
+    Unknown = 12,
+}
+
+impl State {
+    const ALL: [Self; 13] = [
+        Self::Idle,
+        Self::Recovering,
+        Self::Pages,
+        Self::Blocks,
+        Self::Checking,
+        Self::Ready,
+        Self::Scheduled,
+        Self::Trial,
+        Self::Confirmed,
+        Self::RolledBack,
+        Self::Failed,
+        Self::Refused,
+        Self::Unknown,
+    ];
+
+    /// The state with this code.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+
+    /// Its name for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Recovering => "recovering",
+            Self::Pages => "pages",
+            Self::Blocks => "blocks",
+            Self::Checking => "checking",
+            Self::Ready => "ready",
+            Self::Scheduled => "scheduled",
+            Self::Trial => "trial",
+            Self::Confirmed => "confirmed",
+            Self::RolledBack => "rolled back",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What an agent has counted since it started. The answer to a census that asks for detail carries them in
+/// this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Image blocks and pages stored that came by multicast.
+    pub stored_multicast: u32,
+    /// Image blocks and pages stored that came by unicast.
+    pub stored_unicast: u32,
+    /// Blocks and pages that were stored already.
+    pub duplicates: u32,
+    /// Blocks and pages whose hash was wrong.
+    pub hash_mismatches: u32,
+    /// Image blocks that came before the page of the hash tree that they need.
+    pub without_page: u32,
+    /// Datagrams that are not well-formed CoAP with an OSCORE option, or whose content is not ours.
+    pub malformed: u32,
+    /// Datagrams of another security group, of an unknown sender, or in a mode that their way rules out.
+    pub not_for_us: u32,
+    /// Datagrams seen before, or at or below the stored bound.
+    pub replayed: u32,
+    /// Datagrams whose tag was wrong.
+    pub bad_tag: u32,
+    /// Datagrams whose countersignature was wrong: somebody else signed them.
+    pub bad_countersignature: u32,
+    /// Writes, reads or syncs that failed.
+    pub storage_failures: u32,
+    /// Datagrams that the program dropped on purpose (for trying things out), both ways.
+    pub injected_losses: u32,
+}
+
+impl Counters {
+    /// How many there are.
+    pub const COUNT: usize = 12;
+
+    /// The counters in the order of the wire.
+    #[must_use]
+    pub const fn to_array(&self) -> [u32; Self::COUNT] {
+        [
+            self.stored_multicast,
+            self.stored_unicast,
+            self.duplicates,
+            self.hash_mismatches,
+            self.without_page,
+            self.malformed,
+            self.not_for_us,
+            self.replayed,
+            self.bad_tag,
+            self.bad_countersignature,
+            self.storage_failures,
+            self.injected_losses,
+        ]
+    }
+
+    fn from_array(c: [u32; Self::COUNT]) -> Self {
+        Self {
+            stored_multicast: c[0],
+            stored_unicast: c[1],
+            duplicates: c[2],
+            hash_mismatches: c[3],
+            without_page: c[4],
+            malformed: c[5],
+            not_for_us: c[6],
+            replayed: c[7],
+            bad_tag: c[8],
+            bad_countersignature: c[9],
+            storage_failures: c[10],
+            injected_losses: c[11],
+        }
+    }
+}
+
+/// An agent's answer to a census, and what it says when it has booted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report<'a> {
+    /// The update that the rest is about: the one asked about, or the one held.
+    pub update: Option<UpdateId>,
+    /// What the agent is doing with it.
+    pub state: State,
+    /// The [`Refusal`](crate::suit::Refusal) code or [`Failure`](crate::reception::Failure) code; 0 for none.
+    pub reason: u8,
+    /// Pages of the hash tree not yet stored durably.
+    pub missing_pages: u32,
+    /// Image blocks not yet stored durably.
+    pub missing_blocks: u32,
+    /// Which blocks of the window asked about are missing: a bitmap, most significant bit first.
+    pub window: Option<(Window, &'a [u8])>,
+    /// The highest Partial IV accepted from the distributor, plus one; 0 for none (DESIGN \[reserve\]).
+    pub distributor_next: u64,
+    /// Manifest sequence number of the confirmed image; 0 for none.
+    pub installed: u64,
+    /// The last attempt acted upon (DESIGN \[attempt\]).
+    pub attempt: u32,
+    /// Only where detail was asked for.
+    pub counters: Option<Counters>,
+}
+
+const QUERY_TARGET: u8 = 1;
+const QUERY_UPDATE: u8 = 2;
+const QUERY_LEISURE: u8 = 3;
+const QUERY_WINDOW: u8 = 4;
+const QUERY_ONLY_MISSING: u8 = 5;
+const QUERY_UNICAST_MAX: u8 = 6;
+const QUERY_DETAIL: u8 = 7;
+
+impl<'a> Query<'a> {
+    /// Writes the payload; `None` when the buffer is too small.
+    #[must_use]
+    pub fn encode(&self, buffer: &mut [u8]) -> Option<usize> {
+        write_into(buffer, |out| {
+            let fields = 2
+                + u64::from(self.update.is_some())
+                + u64::from(self.window.is_some())
+                + u64::from(self.only_missing)
+                + u64::from(self.unicast_max > 0)
+                + u64::from(self.detail);
+            out.map(fields)?.u8(QUERY_TARGET)?;
+            self.target.encode(out)?;
+            if let Some(update) = &self.update {
+                out.u8(QUERY_UPDATE)?.bytes(&update.0)?;
+            }
+            out.u8(QUERY_LEISURE)?.u32(self.leisure_ms)?;
+            if let Some(window) = &self.window {
+                out.u8(QUERY_WINDOW)?.array(3)?.u8(area_code(window.area))?;
+                out.u32(window.first)?.u32(window.count)?;
+            }
+            if self.only_missing {
+                out.u8(QUERY_ONLY_MISSING)?.bool(true)?;
+            }
+            if self.unicast_max > 0 {
+                out.u8(QUERY_UNICAST_MAX)?.u32(self.unicast_max)?;
+            }
+            if self.detail {
+                out.u8(QUERY_DETAIL)?.bool(true)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Reads the payload. Keys that a later version may add are passed over.
+    ///
+    /// # Errors
+    /// [`Malformed`] for anything else, a window that is empty or too large included.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut decoder = Decoder::new(bytes);
+        let mut query = Query {
+            target: Target::All,
+            update: None,
+            leisure_ms: 0,
+            window: None,
+            only_missing: false,
+            unicast_max: 0,
+            detail: false,
+        };
+        for _ in 0..decoder.map()?.ok_or(Malformed)? {
+            match decoder.u8()? {
+                QUERY_TARGET => query.target = Target::decode(&mut decoder)?,
+                QUERY_UPDATE => query.update = Some(decode_id(&mut decoder)?),
+                QUERY_LEISURE => query.leisure_ms = decoder.u32()?,
+                QUERY_WINDOW => query.window = Some(decode_window(&mut decoder, 3)?),
+                QUERY_ONLY_MISSING => query.only_missing = decoder.bool()?,
+                QUERY_UNICAST_MAX => query.unicast_max = decoder.u32()?,
+                QUERY_DETAIL => query.detail = decoder.bool()?,
+                _ => decoder.skip()?,
+            }
+        }
+        Ok(query)
+    }
+}
+
+const REPORT_UPDATE: u8 = 1;
+const REPORT_STATE: u8 = 2;
+const REPORT_REASON: u8 = 3;
+const REPORT_MISSING_PAGES: u8 = 4;
+const REPORT_MISSING_BLOCKS: u8 = 5;
+const REPORT_WINDOW: u8 = 6;
+const REPORT_DISTRIBUTOR_NEXT: u8 = 7;
+const REPORT_INSTALLED: u8 = 8;
+const REPORT_ATTEMPT: u8 = 9;
+const REPORT_COUNTERS: u8 = 10;
+
+impl<'a> Report<'a> {
+    /// A report in which nothing but the state is said.
+    #[must_use]
+    pub const fn new(state: State) -> Self {
+        Self {
+            update: None,
+            state,
+            reason: 0,
+            missing_pages: 0,
+            missing_blocks: 0,
+            window: None,
+            distributor_next: 0,
+            installed: 0,
+            attempt: 0,
+            counters: None,
+        }
+    }
+
+    /// Writes the payload, leaving zeros out; `None` when the buffer is too small.
+    #[must_use]
+    pub fn encode(&self, buffer: &mut [u8]) -> Option<usize> {
+        write_into(buffer, |out| {
+            let numbers = [
+                (REPORT_REASON, u64::from(self.reason)),
+                (REPORT_MISSING_PAGES, u64::from(self.missing_pages)),
+                (REPORT_MISSING_BLOCKS, u64::from(self.missing_blocks)),
+                (REPORT_DISTRIBUTOR_NEXT, self.distributor_next),
+                (REPORT_INSTALLED, self.installed),
+                (REPORT_ATTEMPT, u64::from(self.attempt)),
+            ];
+            let fields = 1
+                + u64::from(self.update.is_some())
+                + numbers.iter().filter(|(_, value)| *value > 0).count() as u64
+                + u64::from(self.window.is_some())
+                + u64::from(self.counters.is_some());
+            out.map(fields)?;
+            if let Some(update) = &self.update {
+                out.u8(REPORT_UPDATE)?.bytes(&update.0)?;
+            }
+            out.u8(REPORT_STATE)?.u8(self.state as u8)?;
+            for (key, value) in numbers.into_iter().filter(|(_, value)| *value > 0) {
+                out.u8(key)?.u64(value)?;
+            }
+            if let Some((window, bitmap)) = &self.window {
+                out.u8(REPORT_WINDOW)?.array(4)?.u8(area_code(window.area))?;
+                out.u32(window.first)?.u32(window.count)?.bytes(bitmap)?;
+            }
+            if let Some(counters) = &self.counters {
+                out.u8(REPORT_COUNTERS)?.array(Counters::COUNT as u64)?;
+                for value in counters.to_array() {
+                    out.u32(value)?;
+                }
+            }
+            Ok::<(), EncodeError>(())
+        })
+    }
+
+    /// Reads the payload. Keys that a later version may add are passed over.
+    ///
+    /// # Errors
+    /// [`Malformed`] for anything else, a bitmap of the wrong length included.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut decoder = Decoder::new(bytes);
+        let mut report = Report::new(State::Unknown);
+        let mut state = None;
+        for _ in 0..decoder.map()?.ok_or(Malformed)? {
+            match decoder.u8()? {
+                REPORT_UPDATE => report.update = Some(decode_id(&mut decoder)?),
+                REPORT_STATE => state = Some(State::from_code(decoder.u8()?).ok_or(Malformed)?),
+                REPORT_REASON => report.reason = decoder.u8()?,
+                REPORT_MISSING_PAGES => report.missing_pages = decoder.u32()?,
+                REPORT_MISSING_BLOCKS => report.missing_blocks = decoder.u32()?,
+                REPORT_WINDOW => {
+                    let window = decode_window(&mut decoder, 4)?;
+                    let bitmap = decoder.bytes()?;
+                    if bitmap.len() != (window.count as usize).div_ceil(8) {
+                        return Err(Malformed);
+                    }
+                    report.window = Some((window, bitmap));
+                }
+                REPORT_DISTRIBUTOR_NEXT => report.distributor_next = decoder.u64()?,
+                REPORT_INSTALLED => report.installed = decoder.u64()?,
+                REPORT_ATTEMPT => report.attempt = decoder.u32()?,
+                REPORT_COUNTERS => report.counters = Some(decode_counters(&mut decoder)?),
+                _ => decoder.skip()?,
+            }
+        }
+        report.state = state.ok_or(Malformed)?;
+        Ok(report)
+    }
+}
+
+/// Counters that a later version may add are passed over; those that an earlier one lacks are zero.
+fn decode_counters(decoder: &mut Decoder<'_>) -> Result<Counters, Malformed> {
+    let mut counters = [0; Counters::COUNT];
+    for index in 0..decoder.array()?.ok_or(Malformed)? {
+        let value = decoder.u32()?;
+        if let Some(slot) = usize::try_from(index).ok().and_then(|index| counters.get_mut(index)) {
+            *slot = value;
+        }
+    }
+    Ok(Counters::from_array(counters))
+}
+
+pub(crate) fn decode_id(decoder: &mut Decoder<'_>) -> Result<UpdateId, Malformed> {
+    UpdateId::from_bytes(decoder.bytes()?).ok_or(Malformed)
+}
+
+const fn area_code(area: Area) -> u8 {
+    match area {
+        Area::Image => 0,
+        Area::Pages => 1,
+    }
+}
+
+fn decode_window(decoder: &mut Decoder<'_>, length: u64) -> Result<Window, Malformed> {
+    if decoder.array()? != Some(length) {
+        return Err(Malformed);
+    }
+    let area = match decoder.u8()? {
+        0 => Area::Image,
+        1 => Area::Pages,
+        _ => return Err(Malformed),
+    };
+    let window = Window { area, first: decoder.u32()?, count: decoder.u32()? };
+    let fits =
+        (1..=WINDOW_BLOCKS_MAX).contains(&window.count) && window.first.checked_add(window.count).is_some();
+    fits.then_some(window).ok_or(Malformed)
+}

@@ -1,0 +1,55 @@
+//! The payload of a POST to `/fw/activate` and `/fw/cancel` (DESIGN \[attempt\], [target], [moment]).
+
+use crate::codec::{Malformed, write_into};
+use crate::digest::Digest;
+use crate::target::Target;
+use minicbor::Decoder;
+
+/// Activate an update, or drop it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Command<'a> {
+    /// SHA-256 of the signed manifest that is meant.
+    pub digest: Digest,
+    /// Rises with every try for this digest; an agent acts only on one higher than the last it acted upon.
+    pub attempt: u32,
+    /// Who is to act.
+    pub target: Target<'a>,
+    /// How long after hearing it, in milliseconds; a reboot in between cancels it. Ignored by cancel.
+    pub delay_ms: u32,
+}
+
+impl<'a> Command<'a> {
+    /// Writes the payload; `None` when the buffer is too small.
+    #[must_use]
+    pub fn encode(&self, buffer: &mut [u8]) -> Option<usize> {
+        write_into(buffer, |out| {
+            out.map(4)?.u8(1)?.bytes(&self.digest.0)?;
+            out.u8(2)?.u32(self.attempt)?.u8(3)?;
+            self.target.encode(out)?;
+            out.u8(4)?.u32(self.delay_ms)?;
+            Ok(())
+        })
+    }
+
+    /// Reads the payload.
+    ///
+    /// # Errors
+    /// [`Malformed`], a missing digest or attempt included.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut decoder = Decoder::new(bytes);
+        let (mut digest, mut attempt, mut target, mut delay_ms) = (None, None, Target::All, 0);
+        for _ in 0..decoder.map()?.ok_or(Malformed)? {
+            match decoder.u8()? {
+                1 => {
+                    let bytes: [u8; 32] = decoder.bytes()?.try_into().map_err(|_| Malformed)?;
+                    digest = Some(Digest(bytes));
+                }
+                2 => attempt = Some(decoder.u32()?),
+                3 => target = Target::decode(&mut decoder)?,
+                4 => delay_ms = decoder.u32()?,
+                _ => decoder.skip()?,
+            }
+        }
+        Ok(Self { digest: digest.ok_or(Malformed)?, attempt: attempt.ok_or(Malformed)?, target, delay_ms })
+    }
+}

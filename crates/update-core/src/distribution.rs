@@ -1,0 +1,613 @@
+//! The distributor's side of the update protocol: one update to one group, or one census of it.
+//!
+//! The same shape as [`Reception`](crate::reception::Reception): call [`Distribution::poll`] until it says
+//! [`Output::Wait`], and hand in with [`Distribution::handle`] what it asked for, or the next datagram.
+//!
+//! A distribution goes in turns of asking and sending: offer, ask who misses which pages of the hash tree, send
+//! those, ask again; then the same with the image blocks, until what is missing is so little that the agents
+//! fetch it by unicast; then a last ask of everyone not yet heard; then activation, and asking until the image
+//! is confirmed everywhere or the deadline is over. The first ask comes before anything is sent, so that a
+//! distribution that was stopped goes on where it was.
+
+mod activation;
+mod agents;
+mod asks;
+mod needed;
+mod pace;
+mod replies;
+mod sending;
+mod turns;
+
+pub use agents::{Agent, Members, Status};
+
+use crate::block::BlockNumber;
+use crate::digest::Digest;
+use crate::limits::{BLOCK_BYTES_MAX, DISTRIBUTOR_RESERVE_LOW, DISTRIBUTOR_RESERVE_STEP, FLOOR_AHEAD};
+use crate::random::Random;
+use crate::suit::Offer;
+use crate::time::{Duration, Instant, earliest};
+use crate::tree::TreeShape;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use asks::{Ask, Sent};
+use core::net::SocketAddr;
+use group_oscore::{GroupContext, MemberId, Reservation};
+use needed::Needed;
+use pace::Pace;
+use replies::Reply;
+
+/// How a group is reached and what is done with it.
+#[derive(Debug, Clone)]
+pub struct DistributionConfig {
+    /// The CoAP group: multicast address and port.
+    pub coap_group: SocketAddr,
+    /// The group's rate, in bits a second on the link.
+    pub rate: u64,
+    /// What one datagram costs on the link besides its UDP payload: 42 bytes with IPv4 on Ethernet, 62 with IPv6.
+    pub overhead_bytes: u32,
+    /// After the transfer, activate at once.
+    pub activate: bool,
+    /// The attempt to activate as (DESIGN \[attempt\]), at least 1.
+    pub attempt: u32,
+    /// How long agents wait before they activate, in milliseconds (DESIGN \[moment\]).
+    pub delay_ms: u32,
+    /// A transfer that is not complete by then ends with who is not ready counted as lost.
+    pub transfer_within: Duration,
+    /// Who has not confirmed so long after the activation counts as lost.
+    pub confirm_within: Duration,
+}
+
+/// What a distribution is about.
+#[derive(Debug)]
+pub enum Job {
+    /// Bring this update to the group.
+    Update(Update),
+    /// Only ask everyone what it is doing.
+    Census,
+}
+
+/// A signed update, ready to be sent.
+#[derive(Debug)]
+pub struct Update {
+    /// The signed SUIT envelope.
+    pub envelope: Vec<u8>,
+    /// What it says, verified.
+    pub offer: Offer,
+    /// All pages of the hash tree, in order; their root is the signed one.
+    pub pages: Vec<u8>,
+}
+
+/// What goes into the machine.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A datagram that came to the distributor's socket. It is decrypted in place.
+    Datagram {
+        /// Its source.
+        from: SocketAddr,
+        /// Its bytes.
+        bytes: &'a mut [u8],
+    },
+    /// The bytes that [`Output::Read`] asked for; `None` when they cannot be read.
+    Block(Option<&'a [u8]>),
+    /// The reservation that [`Output::Reserve`] asked for is durable.
+    Reserved(Reservation),
+    /// The floors that [`Output::SaveFloors`] asked for are durable.
+    FloorsSaved,
+    /// Stop, and tell the agents to drop the update.
+    Cancel,
+    /// The moment of [`Output::Wait`] has come.
+    Timeout,
+}
+
+/// What comes out of the machine.
+#[derive(Debug)]
+#[must_use]
+pub enum Output {
+    /// Send the first `len` bytes of the buffer.
+    Transmit {
+        /// Where to: the CoAP group or one agent.
+        to: SocketAddr,
+        /// How many bytes.
+        len: usize,
+    },
+    /// Reserve Sender Sequence Numbers durably, then hand in [`Input::Reserved`].
+    Reserve(Reservation),
+    /// Store [`Distribution::floors`] durably, then hand in [`Input::FloorsSaved`].
+    SaveFloors,
+    /// Read these bytes of the image, then hand in [`Input::Block`].
+    Read {
+        /// Byte offset in the image.
+        offset: u32,
+        /// How many bytes.
+        len: usize,
+    },
+    /// A fact.
+    Event(Event),
+    /// Nothing more until then, or until something comes in. `None` after the end.
+    Wait(Option<Instant>),
+}
+
+/// Facts about a distribution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A new stage begins.
+    Stage(Stage),
+    /// An agent has reported something new: see [`Distribution::agents`].
+    Report(MemberId),
+    /// An agent stayed silent to the end.
+    Lost(MemberId),
+    /// The distribution has ended; nothing more comes.
+    Finished(Ending),
+}
+
+/// What the distributor is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Sends the offer.
+    Offer,
+    /// Sends so many pages of the hash tree.
+    Pages(u32),
+    /// Sends so many image blocks: round 0 is the first pass.
+    Blocks {
+        /// Which pass.
+        round: u32,
+        /// Blocks in it.
+        blocks: u32,
+    },
+    /// Asks who misses what.
+    Census,
+    /// The last few blocks are fetched by unicast.
+    Repair,
+    /// The image is complete with everyone who answers; the silent are asked once more.
+    Closing,
+    /// Agents boot the new image on trial.
+    Activation,
+    /// Agents are told to drop the update.
+    Cancellation,
+}
+
+/// How a distribution ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything that could be done is done: each agent's status says how.
+    Done,
+    /// Nobody answered at all.
+    NobodyAnswered,
+    /// An agent has seen a higher Partial IV than ours: this machine's counter is an old one, and a nonce might
+    /// be used twice. Nothing more is sent (DESIGN \[reserve\]).
+    CounterBehind {
+        /// Who said so.
+        agent: MemberId,
+        /// The number that it expects next.
+        expects: u64,
+    },
+    /// The image file cannot be read, or no longer is what was signed.
+    ImageUnreadable,
+    /// The counters are exhausted: the group needs new keys.
+    NumbersExhausted,
+    /// Cancelled.
+    Cancelled,
+}
+
+/// What the distributor does at the moment.
+#[derive(Debug)]
+enum Phase {
+    /// Sends the offer so many times more, then asks.
+    Offering {
+        left: u8,
+    },
+    Asking(Ask),
+    /// Asks silent agents one by one.
+    Polling(Vec<usize>),
+    Sending(sending::Round),
+    /// Sends the activation so many times more, then asks.
+    Activating {
+        left: u8,
+    },
+    Cancelling {
+        left: u8,
+    },
+    Finished,
+}
+
+/// The distributor's machine. See the module.
+pub struct Distribution {
+    config: DistributionConfig,
+    context: GroupContext<Members>,
+    job: Option<Subject>,
+    agents: Vec<Agent>,
+    random: Random,
+    pace: Pace,
+    phase: Phase,
+    /// Turns of asking and sending: see `turns`.
+    turns: turns::Turns,
+    /// Queries whose answers still count.
+    sent: VecDeque<Sent>,
+    asks: u32,
+    /// How late answers come after their leisure: the wait for stragglers.
+    straggle: Duration,
+    replies: VecDeque<Reply>,
+    reading: Option<Reading>,
+    block: LoadedBlock,
+    floors_saving: Option<Vec<Option<u64>>>,
+    skip_pending: bool,
+    skipped_at: Option<Instant>,
+    /// When the offer, and a question how far everyone is, were last sent.
+    offered_at: Instant,
+    events: VecDeque<Event>,
+    message_id: u16,
+    token: u32,
+    started_at: Instant,
+    tallies: Tallies,
+}
+
+/// What has been sent so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tallies {
+    /// Datagrams to the CoAP group.
+    pub datagrams_multicast: u64,
+    /// Datagrams to single agents.
+    pub datagrams_unicast: u64,
+    /// UDP payload bytes to the CoAP group.
+    pub bytes_multicast: u64,
+    /// UDP payload bytes to single agents.
+    pub bytes_unicast: u64,
+    /// Image blocks sent to the CoAP group, repetitions included.
+    pub blocks_multicast: u64,
+    /// Image blocks and pages sent in answer to requests.
+    pub blocks_unicast: u64,
+}
+
+/// The update with everything derived from it.
+#[derive(Debug)]
+struct Subject {
+    update: Update,
+    shape: TreeShape,
+    needed_pages: Needed,
+    needed_blocks: Needed,
+}
+
+/// What a read of the image is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Reading {
+    number: u32,
+}
+
+/// The image block that was read last.
+#[derive(Debug)]
+struct LoadedBlock {
+    number: Option<u32>,
+    len: usize,
+    bytes: [u8; BLOCK_BYTES_MAX as usize],
+}
+
+impl Distribution {
+    /// A machine for one job with one group. `context` has the distributor's Sender Context and every agent as
+    /// a recipient, with a window from its stored floor; `seed` makes jitter and Echo values, and must differ
+    /// with every start.
+    #[must_use]
+    pub fn new(
+        config: DistributionConfig,
+        context: GroupContext<Members>,
+        job: Job,
+        seed: u64,
+        now: Instant,
+    ) -> Self {
+        let agents = context
+            .recipients()
+            .as_slice()
+            .iter()
+            .map(|recipient| Agent::new(recipient.id(), recipient.window().floor()))
+            .collect();
+        let mut random = Random::new(seed);
+        let job = match job {
+            Job::Census => None,
+            Job::Update(update) => {
+                let shape = TreeShape::new(update.offer.layout);
+                let needed_pages = Needed::none_of(shape.page_count());
+                let needed_blocks = Needed::none_of(update.offer.layout.block_count());
+                Some(Subject { update, shape, needed_pages, needed_blocks })
+            }
+        };
+        let mut distribution = Self {
+            pace: Pace::new(config.rate, config.overhead_bytes, now),
+            config,
+            context,
+            job,
+            agents,
+            message_id: (random.next_u64() & 0xffff) as u16,
+            token: (random.next_u64() & 0xffff_ffff) as u32,
+            random,
+            phase: Phase::Finished,
+            turns: turns::Turns::default(),
+            sent: VecDeque::new(),
+            asks: 0,
+            straggle: crate::limits::STRAGGLE_FIRST,
+            replies: VecDeque::new(),
+            reading: None,
+            block: LoadedBlock { number: None, len: 0, bytes: [0; BLOCK_BYTES_MAX as usize] },
+            floors_saving: None,
+            skip_pending: false,
+            skipped_at: None,
+            offered_at: now,
+            events: VecDeque::new(),
+            started_at: now,
+            tallies: Tallies::default(),
+        };
+        distribution.begin();
+        distribution
+    }
+
+    /// What is known of each agent, by Sender ID.
+    #[must_use]
+    pub fn agents(&self) -> &[Agent] {
+        &self.agents
+    }
+
+    /// What has been sent so far.
+    #[must_use]
+    pub fn tallies(&self) -> Tallies {
+        self.tallies
+    }
+
+    /// The rate at present, in bits a second (DESIGN \[pace\]).
+    #[must_use]
+    pub fn rate(&self) -> u64 {
+        self.pace.bits_per_second()
+    }
+
+    /// Blocks of the round under way that are still to be sent; 0 outside a round.
+    #[must_use]
+    pub fn blocks_to_send(&self) -> u32 {
+        self.job.as_ref().map_or(0, |subject| subject.needed_blocks.len())
+    }
+
+    /// The last attempt used, for the state file.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.turns.attempt.max(self.config.attempt)
+    }
+
+    /// The Sender Sequence Number that is used next. At a clean end this is what the state file keeps.
+    #[must_use]
+    pub fn next_sequence_number(&self) -> u64 {
+        self.context.next_sequence_number()
+    }
+
+    /// The floor to store for each agent's requests: ahead of what has been accepted while the distribution
+    /// runs (DESIGN \[bound\]), exact after its end; `None` where a window is invalid, so that the first request
+    /// after the next start is met with Echo.
+    #[must_use]
+    pub fn floors(&self) -> Vec<(MemberId, Option<u64>)> {
+        let finished = matches!(self.phase, Phase::Finished);
+        let recipients = self.context.recipients().as_slice();
+        let floors = self.agents.iter().zip(recipients).map(|(agent, recipient)| {
+            let window = recipient.window();
+            let floor = match window.highest() {
+                Some(highest) if finished => Some(highest + 1),
+                _ => window.floor_due(agent.floor.unwrap_or(0), FLOOR_AHEAD).or(agent.floor),
+            };
+            (agent.id, floor)
+        });
+        floors.collect()
+    }
+
+    /// Ends at once, without another datagram: for a clean stop. The same job goes on later where it was.
+    pub fn stop(&mut self) {
+        self.phase = Phase::Finished;
+        self.replies.clear();
+    }
+
+    /// Takes something in.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) {
+        match input {
+            Input::Datagram { from, bytes } => self.on_datagram(now, from, bytes),
+            Input::Block(bytes) => self.on_block(bytes),
+            Input::Reserved(reservation) => self.context.reserve(reservation),
+            Input::FloorsSaved => self.floors_saved(),
+            Input::Cancel => self.cancel(),
+            Input::Timeout => {}
+        }
+    }
+
+    /// What to do next. `buffer` takes the datagram to send: at least
+    /// [`DATAGRAM_BYTES_MAX`](crate::limits::DATAGRAM_BYTES_MAX) bytes.
+    pub fn poll(&mut self, now: Instant, buffer: &mut [u8]) -> Output {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Output::Event(event);
+            }
+            if matches!(self.phase, Phase::Finished) || self.reading.is_some() {
+                return Output::Wait(None);
+            }
+            if let Some(reservation) =
+                self.context.reservation_due(DISTRIBUTOR_RESERVE_LOW, DISTRIBUTOR_RESERVE_STEP)
+            {
+                return Output::Reserve(reservation);
+            }
+            if self.context.remaining() == 0 {
+                self.finish(Ending::NumbersExhausted);
+                continue;
+            }
+            if self.floors_due() {
+                return Output::SaveFloors;
+            }
+            self.skip_when_due(now);
+            if let Some(number) = self.block_wanted() {
+                return self.read(number);
+            }
+            if self.pace.free_at() <= now {
+                if let Some((to, len)) = self.next_datagram(now, buffer) {
+                    self.count(to, len);
+                    self.pace.sent(now, len);
+                    return Output::Transmit { to, len };
+                }
+            }
+            if !self.events.is_empty() || self.block_wanted().is_some() {
+                continue;
+            }
+            return Output::Wait(self.deadline(now));
+        }
+    }
+
+    fn next_datagram(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+        if let Some(sent) = self.next_reply(buffer) {
+            return Some(sent);
+        }
+        // A phase that has nothing to send any more hands over to the next one; each such step makes progress,
+        // and the bound is for safety alone.
+        for _ in 0..8 {
+            let before = core::mem::discriminant(&self.phase);
+            if let Some(sent) = self.step(now, buffer) {
+                return Some(sent);
+            }
+            let moved = core::mem::discriminant(&self.phase) != before;
+            if !moved || self.block_wanted().is_some() {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// One step of the phase: a datagram, or a move to another phase, or neither while it waits.
+    fn step(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+        match &self.phase {
+            Phase::Offering { .. } => self.step_offering(now, buffer),
+            Phase::Asking(_) => self.step_asking(now, buffer),
+            Phase::Polling(_) => self.step_polling(now, buffer),
+            Phase::Sending(_) => self.step_sending(now, buffer),
+            Phase::Activating { .. } => self.step_activating(now, buffer),
+            Phase::Cancelling { .. } => self.step_cancelling(now, buffer),
+            Phase::Finished => None,
+        }
+    }
+
+    fn deadline(&self, now: Instant) -> Option<Instant> {
+        let phase = match &self.phase {
+            Phase::Asking(ask) => Some(ask.wakes_at(now)),
+            Phase::Finished => return None,
+            _ => Some(now),
+        };
+        let reply = (!self.replies.is_empty()).then_some(now);
+        let wanted = earliest(phase, reply).map(|moment| moment.max(now));
+        // Waiting for answers costs nothing; anything to send waits for the pace.
+        match &self.phase {
+            Phase::Asking(ask) if !ask.wants_to_send(now) && self.replies.is_empty() => wanted,
+            _ => wanted.map(|moment| moment.max(self.pace.free_at())),
+        }
+    }
+
+    fn finish(&mut self, ending: Ending) {
+        if !matches!(self.phase, Phase::Finished) {
+            self.phase = Phase::Finished;
+            self.replies.clear();
+            self.events.push_back(Event::Finished(ending));
+        }
+    }
+
+    fn count(&mut self, to: SocketAddr, len: usize) {
+        if to == self.config.coap_group {
+            self.tallies.datagrams_multicast += 1;
+            self.tallies.bytes_multicast += len as u64;
+        } else {
+            self.tallies.datagrams_unicast += 1;
+            self.tallies.bytes_unicast += len as u64;
+        }
+    }
+
+    fn floors_due(&mut self) -> bool {
+        if self.floors_saving.is_some() {
+            return false;
+        }
+        let recipients = self.context.recipients().as_slice();
+        let due = self.agents.iter().zip(recipients).any(|(agent, recipient)| {
+            recipient.window().floor_due(agent.floor.unwrap_or(0), FLOOR_AHEAD).is_some()
+        });
+        if due {
+            self.floors_saving = Some(self.floors().into_iter().map(|(_, floor)| floor).collect());
+        }
+        due
+    }
+
+    fn floors_saved(&mut self) {
+        for (agent, floor) in self.agents.iter_mut().zip(self.floors_saving.take().unwrap_or_default()) {
+            agent.floor = floor;
+        }
+    }
+
+    /// [bound]: agents that have just booted accept nothing below their stored bound. At most once a second.
+    fn skip_when_due(&mut self, now: Instant) {
+        let long_ago = self.skipped_at.is_none_or(|at| now.since(at) >= crate::limits::SKIP_AGAIN_AFTER);
+        if self.skip_pending && long_ago {
+            self.context.skip(FLOOR_AHEAD);
+            self.skip_pending = false;
+            self.skipped_at = Some(now);
+        }
+    }
+
+    fn block_wanted(&self) -> Option<u32> {
+        let number = match (self.replies.front(), &self.phase) {
+            (Some(reply), _) => reply.image_block(),
+            (None, Phase::Sending(round)) => round.image_block(),
+            _ => None,
+        }?;
+        (self.block.number != Some(number)).then_some(number)
+    }
+
+    fn read(&mut self, number: u32) -> Output {
+        let range = self
+            .job
+            .as_ref()
+            .and_then(|subject| subject.update.offer.layout.block_range(BlockNumber(number)));
+        match range {
+            Some((offset, len)) => {
+                self.reading = Some(Reading { number });
+                Output::Read { offset, len }
+            }
+            None => Output::Wait(None),
+        }
+    }
+
+    fn on_block(&mut self, bytes: Option<&[u8]>) {
+        let Some(reading) = self.reading.take() else { return };
+        let target = bytes.and_then(|bytes| self.block.bytes.get_mut(..bytes.len()).map(|to| (bytes, to)));
+        match target.filter(|(bytes, _)| self.job.as_ref().is_some_and(|s| s.is_right(reading.number, bytes)))
+        {
+            Some((bytes, to)) => {
+                to.copy_from_slice(bytes);
+                (self.block.number, self.block.len) = (Some(reading.number), bytes.len());
+            }
+            None => self.finish(Ending::ImageUnreadable),
+        }
+    }
+
+    fn next_message_id(&mut self) -> u16 {
+        self.message_id = self.message_id.wrapping_add(1);
+        self.message_id
+    }
+
+    /// A token that has not been used for a long time (RFC 10020 section 3.1.5): a counter of 32 bits.
+    fn next_token(&mut self) -> coap_wire::Token {
+        self.token = self.token.wrapping_add(1);
+        coap_wire::Token::new(&self.token.to_be_bytes()).unwrap_or_default()
+    }
+}
+
+impl Subject {
+    fn digest(&self) -> Digest {
+        self.update.offer.digest
+    }
+
+    fn page(&self, index: u32) -> Option<&[u8]> {
+        let bytes = self.update.offer.layout.block_size.bytes() as usize;
+        self.update.pages.get(index as usize * bytes..(index as usize + 1) * bytes)
+    }
+
+    /// Whether a block read from the image file is the one that was signed: the file may change under us.
+    fn is_right(&self, number: u32, block: &[u8]) -> bool {
+        self.shape
+            .entry_of_leaf(BlockNumber(number))
+            .and_then(|(page, entry)| Some(crate::tree::check_block(self.page(page)?, entry, block)))
+            .unwrap_or(false)
+    }
+}

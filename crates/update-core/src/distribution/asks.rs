@@ -1,0 +1,337 @@
+//! Asking: the census from the distributor's side (DESIGN \[census\]).
+
+use super::{Distribution, Ending, Event, Phase};
+use crate::census::{Query, Report, Window};
+use crate::limits::{
+    ASK_REPEATS_MAX, DATAGRAM_BYTES_MAX, EVERYONE_ANSWERS_MAX, LEISURE_MAX, LEISURE_MIN, POLL_WAIT,
+    POLLS_MAX, QUERIES_OPEN_MAX, STRAGGLE_MAX, STRAGGLE_MIN, TARGET_RANGES_MAX, WINDOW_BLOCKS_MAX,
+};
+use crate::outgoing::Outgoing;
+use crate::platform::Area;
+use crate::resource::Resource;
+use crate::target::{Ranges, Target, member_number};
+use crate::time::{Duration, Instant};
+use alloc::vec::Vec;
+use coap_wire::{Code, Message, Token, Type};
+use core::net::SocketAddr;
+use group_oscore::{Mode, RequestBinding};
+
+/// What an ask is to find out, which decides what follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Which pages of the hash tree are missing, and whether the offer arrived.
+    Pages,
+    /// Which image blocks are missing.
+    Blocks,
+    /// How far the unicast repair is, which this ask allows up to so many blocks.
+    Repair(u32),
+    /// Who of those not yet heard is there at all.
+    Close,
+    /// How the trial goes.
+    Confirm,
+    /// Only what everyone is doing.
+    Status,
+}
+
+/// One ask: a query, repeated to those who stay silent, for each window in turn.
+#[derive(Debug, Clone)]
+pub(super) struct Ask {
+    pub(super) purpose: Purpose,
+    window: Option<Window>,
+    /// Queries sent for this window so far.
+    tries: u8,
+    repeats_max: u8,
+    /// The query goes out from this moment.
+    from: Instant,
+    /// Answers are awaited until then; `None` before the query is sent.
+    until: Option<Instant>,
+    /// This ask's number; agents that have answered it carry it.
+    number: u32,
+}
+
+impl Ask {
+    /// When something is to be done for this ask.
+    pub(super) fn wakes_at(&self, _now: Instant) -> Instant {
+        self.until.unwrap_or(self.from)
+    }
+
+    /// Whether its query is due.
+    pub(super) fn wants_to_send(&self, now: Instant) -> bool {
+        self.until.is_none() && self.from <= now
+    }
+}
+
+/// A query on its way, by whose token and binding an answer is known.
+#[derive(Debug)]
+pub(super) struct Sent {
+    token: Token,
+    binding: RequestBinding,
+    number: u32,
+    /// Answers are spread until then; what comes later straggles.
+    leisure_ends: Instant,
+}
+
+impl Distribution {
+    /// Begins to ask, at once or later.
+    pub(super) fn ask(&mut self, purpose: Purpose, from: Instant) {
+        let window = match purpose {
+            Purpose::Pages => self.window_from(Area::Pages, 0),
+            Purpose::Blocks => self.window_from(Area::Image, 0),
+            _ => None,
+        };
+        self.asks += 1;
+        let repeats_max = if self.agents.len() > EVERYONE_ANSWERS_MAX { 0 } else { ASK_REPEATS_MAX };
+        let repeats_max = if purpose == Purpose::Close { ASK_REPEATS_MAX } else { repeats_max };
+        let number = self.asks;
+        self.phase = Phase::Asking(Ask { purpose, window, tries: 0, repeats_max, from, until: None, number });
+    }
+
+    fn window_from(&self, area: Area, first: u32) -> Option<Window> {
+        let subject = self.job.as_ref()?;
+        let count = match area {
+            Area::Image => subject.needed_blocks.count(),
+            Area::Pages => subject.needed_pages.count(),
+        };
+        let left = count.checked_sub(first).filter(|left| *left > 0)?;
+        Some(Window { area, first, count: left.min(WINDOW_BLOCKS_MAX) })
+    }
+
+    /// Sends the query, waits for the answers, repeats it to the silent, goes on with the next window, and at
+    /// the end decides what comes next.
+    pub(super) fn step_asking(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+        let Phase::Asking(ask) = &self.phase else { return None };
+        let ask = ask.clone();
+        match ask.until {
+            None if ask.from > now => None,
+            None => self.send_query(now, &ask, buffer),
+            Some(until) => {
+                let unheard = self.unheard(ask.number);
+                if !unheard.is_empty() && now < until {
+                    return None;
+                }
+                self.answers_are_in(now, ask, &unheard);
+                None
+            }
+        }
+    }
+
+    /// The agents that this ask waits for and has not heard, by index.
+    fn unheard(&self, number: u32) -> Vec<usize> {
+        let closing = matches!(&self.phase, Phase::Asking(ask) if ask.purpose == Purpose::Close);
+        let agents = self.agents.iter().enumerate();
+        agents
+            .filter(|(_, agent)| agent.heard_in < number && (agent.awaited() || (closing && !agent.ended())))
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    fn answers_are_in(&mut self, now: Instant, ask: Ask, unheard: &[usize]) {
+        if !unheard.is_empty() && ask.tries <= ask.repeats_max {
+            self.phase = Phase::Asking(Ask { from: now, until: None, ..ask });
+            return;
+        }
+        let only_missing = self.only_missing(&ask);
+        for index in unheard {
+            if let Some(agent) = self.agents.get_mut(*index).filter(|_| !only_missing) {
+                agent.silent = agent.silent.saturating_add(1);
+            }
+        }
+        let next = ask.window.and_then(|window| self.window_from(window.area, window.first + window.count));
+        if let Some(window) = next {
+            self.asks += 1;
+            let number = self.asks;
+            self.phase =
+                Phase::Asking(Ask { window: Some(window), tries: 0, from: now, until: None, number, ..ask });
+            return;
+        }
+        self.decide(now, ask.purpose);
+    }
+
+    /// In a large group only those who miss something answer a question about a window.
+    fn only_missing(&self, ask: &Ask) -> bool {
+        ask.window.is_some() && self.agents.len() > EVERYONE_ANSWERS_MAX
+    }
+
+    fn send_query(&mut self, now: Instant, ask: &Ask, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+        let asked = if ask.tries == 0 && ask.purpose != Purpose::Close {
+            self.agents.len()
+        } else {
+            self.unheard(ask.number).len()
+        };
+        let leisure = self.leisure(asked, ask.window);
+        let ranges =
+            if asked == self.agents.len() { Vec::new() } else { self.ranges(&self.unheard(ask.number)) };
+        let target = if ranges.is_empty() { Target::All } else { Target::Ranges(Ranges::Given(&ranges)) };
+        let query = Query {
+            target,
+            update: self.job.as_ref().map(|subject| subject.update.offer.id),
+            leisure_ms: leisure.as_millis() as u32,
+            window: ask.window,
+            only_missing: self.only_missing(ask),
+            unicast_max: if let Purpose::Repair(blocks) = ask.purpose { blocks } else { 0 },
+            detail: matches!(ask.purpose, Purpose::Status | Purpose::Close | Purpose::Confirm),
+        };
+        let len = self.query(now, &query, ask.number, leisure, Mode::Group, buffer)?;
+        let waits = leisure + self.straggle * u32::from(1 + ask.tries);
+        let airtime = Duration::from_micros(len as u64 * 8_000_000 / self.pace.bits_per_second());
+        self.phase =
+            Phase::Asking(Ask { tries: ask.tries + 1, until: Some(now + airtime + waits), ..ask.clone() });
+        Some((self.config.coap_group, len))
+    }
+
+    /// Only who stays silent through the multicast asks is polled by unicast, a few at a time (DESIGN \[census\]).
+    /// `false` when there is nobody whose address is known.
+    pub(super) fn poll_silent(&mut self) -> bool {
+        self.asks += 1;
+        let silent = self.agents.iter().enumerate().filter(|(_, agent)| {
+            !agent.ended() && (agent.silent > 0 || agent.status.is_none()) && agent.address.is_some()
+        });
+        let indices: Vec<usize> = silent.map(|(index, _)| index).take(POLLS_MAX).collect();
+        let any = !indices.is_empty();
+        if any {
+            self.phase = Phase::Polling(indices);
+        }
+        any
+    }
+
+    pub(super) fn step_polling(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+        let Phase::Polling(indices) = &mut self.phase else { return None };
+        let Some(agent) = indices.pop().and_then(|index| self.agents.get(index)) else {
+            let (purpose, until) = (Purpose::Close, Some(now + POLL_WAIT));
+            let number = self.asks;
+            self.phase = Phase::Asking(Ask {
+                purpose,
+                window: None,
+                tries: 1,
+                repeats_max: 0,
+                from: now,
+                until,
+                number,
+            });
+            return None;
+        };
+        let (to, mode) = (agent.address?, Mode::Pairwise(agent.id));
+        let query = Query {
+            target: Target::All,
+            update: self.job.as_ref().map(|subject| subject.update.offer.id),
+            leisure_ms: 0,
+            window: None,
+            only_missing: false,
+            unicast_max: 0,
+            detail: true,
+        };
+        let len = self.query(now, &query, self.asks, Duration::ZERO, mode, buffer)?;
+        Some((to, len))
+    }
+
+    /// Builds, protects and remembers a query.
+    pub(super) fn query(
+        &mut self,
+        now: Instant,
+        query: &Query<'_>,
+        number: u32,
+        leisure: Duration,
+        mode: Mode,
+        buffer: &mut [u8],
+    ) -> Option<usize> {
+        let mut payload = [0; DATAGRAM_BYTES_MAX];
+        let payload_len = query.encode(&mut payload)?;
+        let token = self.next_token();
+        let (len, binding) =
+            self.protect(Code::FETCH, Resource::Status, token, &payload[..payload_len], mode, buffer)?;
+        if self.sent.len() >= QUERIES_OPEN_MAX {
+            self.sent.pop_front();
+        }
+        self.sent.push_back(Sent { token, binding, number, leisure_ends: now + leisure });
+        Some(len)
+    }
+
+    /// Protects a request that carries a payload and no further option.
+    pub(super) fn protect(
+        &mut self,
+        code: Code,
+        resource: Resource,
+        token: Token,
+        payload: &[u8],
+        mode: Mode,
+        buffer: &mut [u8],
+    ) -> Option<(usize, RequestBinding)> {
+        let message_id = self.next_message_id();
+        let mut plain = [0; DATAGRAM_BYTES_MAX];
+        let header = Outgoing { ty: Type::NonConfirmable, code, message_id, token };
+        let plain = header.build(&mut plain, |writer| {
+            resource.write_path(writer)?;
+            writer.payload(payload).map(|_| ())
+        })?;
+        let message = Message::parse(plain).ok()?;
+        self.context.protect_request(&message, mode, buffer).ok()
+    }
+
+    /// Leisure = S * G / R (RFC 10020 section 3.6.1), with the real sizes.
+    pub(super) fn leisure(&self, asked: usize, window: Option<Window>) -> Duration {
+        let bitmap = window.map_or(0, |window| u64::from(window.count).div_ceil(8));
+        let answer_bits = (bitmap + 80 + u64::from(self.config.overhead_bytes)) * 8;
+        let micros = answer_bits * asked as u64 * 1_000_000 / self.pace.bits_per_second();
+        Duration::from_micros(micros).clamp(LEISURE_MIN, LEISURE_MAX)
+    }
+
+    /// Member numbers of these agents as ranges; empty when they do not fit, which stands for everyone.
+    pub(super) fn ranges(&self, indices: &[usize]) -> Vec<(u32, u32)> {
+        let mut ranges: Vec<(u32, u32)> = Vec::new();
+        let mut numbers: Vec<u32> =
+            indices.iter().filter_map(|index| member_number(self.agents.get(*index)?.id)).collect();
+        numbers.sort_unstable();
+        for number in numbers {
+            match ranges.last_mut() {
+                Some((_, last)) if *last + 1 == number => *last = number,
+                _ => ranges.push((number, number)),
+            }
+        }
+        if ranges.len() > TARGET_RANGES_MAX { Vec::new() } else { ranges }
+    }
+
+    /// A response: an answer to one of the last queries, or nothing of ours.
+    pub(super) fn on_response(&mut self, now: Instant, from: SocketAddr, token: Token, bytes: &mut [u8]) {
+        let Some(sent) = self.sent.iter().find(|sent| sent.token == token) else { return };
+        let Ok(response) = self.context.unprotect_response(bytes, &sent.binding) else { return };
+        let Some(index) = self.context.recipients().index(response.kid()) else { return };
+        let (number, late) = (sent.number, now.since(sent.leisure_ends));
+        let Ok(report) = Report::decode(response.body().payload()) else { return };
+        // Twice the time that the latest answers take beyond their leisure is waited for stragglers.
+        let straggle = (self.straggle * 7 + late * 2) / 8;
+        self.straggle = straggle.clamp(STRAGGLE_MIN, STRAGGLE_MAX);
+        self.take_report(index, from, number, &report);
+    }
+
+    /// What an agent says of itself, in an answer or an announcement.
+    pub(super) fn take_report(&mut self, index: usize, from: SocketAddr, number: u32, report: &Report<'_>) {
+        let next = self.context.next_sequence_number();
+        let Some(agent) = self.agents.get_mut(index) else { return };
+        agent.address = Some(from);
+        if report.distributor_next > next {
+            let (agent, expects) = (agent.id, report.distributor_next);
+            return self.finish(Ending::CounterBehind { agent, expects });
+        }
+        let about_this = self.job.as_ref().is_none_or(|s| report.update == Some(s.update.offer.id));
+        if !about_this {
+            return;
+        }
+        let first_time = agent.heard_in < number;
+        agent.heard_in = agent.heard_in.max(number);
+        agent.take(report);
+        let id = agent.id;
+        self.events.push_back(Event::Report(id));
+        if let (Some((window, bitmap)), Some(subject)) = (report.window, &mut self.job) {
+            let needed = match window.area {
+                Area::Image => &mut subject.needed_blocks,
+                Area::Pages => &mut subject.needed_pages,
+            };
+            // A late answer to an earlier ask may name blocks that have been sent since: only the ask under way
+            // adds to what is sent next.
+            if first_time && matches!(self.phase, Phase::Asking(_)) {
+                needed.insert_bitmap(window.first, bitmap);
+                self.turns.note_missing(bitmap);
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The pace of one group (RFC 10020 section 3.6; DESIGN \[pace\]).
+
+use crate::limits::PACE_BURST;
+use crate::time::{Duration, Instant};
+
+/// When the next datagram may leave. Counts what a datagram costs on the link, its headers included.
+#[derive(Debug, Clone)]
+pub(super) struct Pace {
+    bits_per_second_max: u64,
+    bits_per_second: u64,
+    overhead_bytes: u32,
+    free_at: Instant,
+}
+
+impl Pace {
+    pub(super) fn new(bits_per_second: u64, overhead_bytes: u32, now: Instant) -> Self {
+        let rate = bits_per_second.max(1);
+        Self { bits_per_second_max: rate, bits_per_second: rate, overhead_bytes, free_at: now }
+    }
+
+    /// The moment from which the next datagram may leave.
+    pub(super) const fn free_at(&self) -> Instant {
+        self.free_at
+    }
+
+    /// A datagram of so many bytes of UDP payload leaves now.
+    pub(super) fn sent(&mut self, now: Instant, payload_bytes: usize) {
+        let bits = (payload_bytes as u64 + u64::from(self.overhead_bytes)) * 8;
+        let micros = bits.saturating_mul(1_000_000).div_ceil(self.bits_per_second);
+        // A late wake-up may be caught up with, but only a little: routers on the way have small queues.
+        let earliest = Instant::from_micros(now.as_micros().saturating_sub(PACE_BURST.as_micros() as u64));
+        self.free_at = self.free_at.max(earliest) + Duration::from_micros(micros);
+    }
+
+    /// Goes on after a pause: nothing that was not sent is made up for.
+    pub(super) const fn bits_per_second(&self) -> u64 {
+        self.bits_per_second
+    }
+
+    /// What a round over `sent` blocks has shown: the least that any agent missed of it, in blocks. What even
+    /// the best agent misses is lost at this pace and not on somebody's link: go slower. When nobody's loss is
+    /// common to all, go faster again, up to the configured rate.
+    pub(super) fn adapt(&mut self, sent: u32, missed_by_the_best: u32) {
+        if sent < 100 {
+            return;
+        }
+        if missed_by_the_best > sent / 5 {
+            self.bits_per_second = (self.bits_per_second * 7 / 10).max(self.bits_per_second_max / 8);
+        } else if missed_by_the_best < sent / 10 {
+            self.bits_per_second = (self.bits_per_second * 12 / 10).min(self.bits_per_second_max);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_at_one_megabit_takes_a_second() {
+        let start = Instant::from_micros(0);
+        let mut pace = Pace::new(1_000_000, 42, start);
+        let mut now = start;
+        for _ in 0..100 {
+            now = now.max(pace.free_at());
+            pace.sent(now, 1208);
+        }
+        assert_eq!(pace.free_at().as_micros(), 1_000_000);
+    }
+
+    #[test]
+    fn a_pause_is_not_made_up_for_beyond_the_burst() {
+        let mut pace = Pace::new(1_000_000, 0, Instant::from_micros(0));
+        let now = Instant::from_micros(10_000_000);
+        let mut sent = 0;
+        while pace.free_at() <= now {
+            pace.sent(now, 1250);
+            sent += 1;
+        }
+        assert_eq!(sent, 1 + PACE_BURST.as_millis() as usize / 10);
+    }
+
+    #[test]
+    fn pace_falls_when_everyone_loses_and_rises_again() {
+        let mut pace = Pace::new(1_000_000, 0, Instant::from_micros(0));
+        pace.adapt(1000, 300);
+        assert_eq!(pace.bits_per_second(), 700_000);
+        pace.adapt(1000, 150);
+        assert_eq!(pace.bits_per_second(), 700_000);
+        for _ in 0..3 {
+            pace.adapt(1000, 10);
+        }
+        assert_eq!(pace.bits_per_second(), 1_000_000);
+        for _ in 0..100 {
+            pace.adapt(1000, 1000);
+        }
+        assert_eq!(pace.bits_per_second(), 125_000);
+    }
+}

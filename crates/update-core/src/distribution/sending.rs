@@ -1,0 +1,222 @@
+//! Sending: the offer, and rounds over pages or blocks that somebody misses.
+
+use super::asks::Purpose;
+use super::{Distribution, Event, Phase, Stage};
+use crate::census::Query;
+use crate::limits::{DATAGRAM_BYTES_MAX, OFFER_AGAIN_AFTER, ROOT_PAGES_COPIES};
+use crate::outgoing::Outgoing;
+use crate::platform::Area;
+use crate::resource::Resource;
+use crate::target::Target;
+use crate::time::Instant;
+use coap_wire::{Block, Code, Message, NoResponse, Type, option};
+use core::net::SocketAddr;
+use group_oscore::Mode;
+
+/// One pass over what is needed of one area.
+#[derive(Debug, Clone)]
+pub(super) struct Round {
+    pub(super) area: Area,
+    /// Taken out of what is needed, and not yet sent.
+    current: Option<u32>,
+    /// How often the current one is still to be sent.
+    copies: u8,
+    /// Something is repeated for those who came late, or asked for news, before the round goes on.
+    interlude: Interlude,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Interlude {
+    None,
+    Offer,
+    Question,
+}
+
+impl Round {
+    pub(super) fn image_block(&self) -> Option<u32> {
+        self.current.filter(|_| self.area == Area::Image)
+    }
+}
+
+impl Distribution {
+    /// Begins a round over everything that is needed of an area.
+    pub(super) fn send_round(&mut self, area: Area) {
+        let Some(subject) = &mut self.job else { return };
+        let stage = match area {
+            Area::Pages => Stage::Pages(subject.needed_pages.len()),
+            Area::Image => {
+                let round = self.turns.round;
+                self.turns.round += 1;
+                self.turns.sent_in_round = subject.needed_blocks.len();
+                Stage::Blocks { round, blocks: subject.needed_blocks.len() }
+            }
+        };
+        self.events.push_back(Event::Stage(stage));
+        let mut round = Round { area, current: None, copies: 0, interlude: Interlude::None };
+        Self::take_next(subject, &mut round);
+        self.phase = Phase::Sending(round);
+    }
+
+    fn take_next(subject: &mut super::Subject, round: &mut Round) {
+        let needed = match round.area {
+            Area::Image => &mut subject.needed_blocks,
+            Area::Pages => &mut subject.needed_pages,
+        };
+        round.current = needed.take_next(0);
+        // [pages first]: a page that is missing makes all pages below it useless, so those above the bottom
+        // level, which are few, go out with a stated redundancy.
+        let upper = round.area == Area::Pages
+            && round.current.is_some_and(|page| page < subject.shape.bottom_level_first());
+        let only_root = subject.shape.page_count() == 1;
+        round.copies = if upper || (only_root && round.area == Area::Pages) { ROOT_PAGES_COPIES } else { 1 };
+    }
+
+    pub(super) fn step_offering(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+        let Phase::Offering { left } = &mut self.phase else { return None };
+        if *left == 0 {
+            self.ask(Purpose::Pages, now);
+            return None;
+        }
+        *left -= 1;
+        self.send_offer(now, buffer)
+    }
+
+    pub(super) fn step_sending(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+        let Phase::Sending(round) = &mut self.phase else { return None };
+        let Some(number) = round.current else {
+            let purpose = if round.area == Area::Pages { Purpose::Pages } else { Purpose::Blocks };
+            self.ask(purpose, now);
+            return None;
+        };
+        if now.since(self.offered_at) >= OFFER_AGAIN_AFTER && round.interlude == Interlude::None {
+            round.interlude = Interlude::Offer;
+        }
+        match round.interlude {
+            Interlude::Offer => {
+                round.interlude = Interlude::Question;
+                self.send_offer(now, buffer)
+            }
+            Interlude::Question => {
+                round.interlude = Interlude::None;
+                self.send_question(now, buffer)
+            }
+            Interlude::None => self.send_block(number, buffer),
+        }
+    }
+
+    fn send_block(&mut self, number: u32, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+        let Phase::Sending(round) = &mut self.phase else { return None };
+        let area = round.area;
+        let (len, last_copy) = {
+            let subject = self.job.as_ref()?;
+            let (resource, count) = match area {
+                Area::Image => (Resource::Image(subject.update.offer.id), subject.needed_blocks.count()),
+                Area::Pages => (Resource::Hashes(subject.update.offer.id), subject.needed_pages.count()),
+            };
+            let block = Block {
+                number,
+                more: number + 1 < count,
+                size_exponent: subject.update.offer.layout.block_size.exponent(),
+            };
+            let mut plain = [0; DATAGRAM_BYTES_MAX];
+            let payload: &[u8] = match area {
+                Area::Image => self.block.bytes.get(..self.block.len)?,
+                Area::Pages => subject.page(number)?,
+            };
+            let token = self.token.wrapping_add(1).to_be_bytes();
+            let message_id = self.message_id.wrapping_add(1);
+            let plain = put_block(resource, block, payload, &token, message_id, &mut plain)?;
+            let message = Message::parse(plain).ok()?;
+            let (len, _) = self.context.protect_request(&message, Mode::Group, buffer).ok()?;
+            round.copies -= 1;
+            (len, round.copies == 0)
+        };
+        self.token = self.token.wrapping_add(1);
+        self.message_id = self.message_id.wrapping_add(1);
+        if area == Area::Image {
+            self.tallies.blocks_multicast += 1;
+        }
+        if let (true, Phase::Sending(round), Some(subject)) = (last_copy, &mut self.phase, &mut self.job) {
+            Self::take_next(subject, round);
+        }
+        Some((self.config.coap_group, len))
+    }
+
+    /// Sends one block of the offer: all of it where it fits one.
+    fn send_offer(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+        let subject = self.job.as_ref()?;
+        let block_size = subject.update.offer.layout.block_size;
+        let bytes = block_size.bytes() as usize;
+        let count = subject.update.envelope.len().div_ceil(bytes) as u32;
+        let number = self.turns.next_offer_block % count.max(1);
+        let start = number as usize * bytes;
+        let end = (start + bytes).min(subject.update.envelope.len());
+        let block = Block { number, more: number + 1 < count, size_exponent: block_size.exponent() };
+        let resource = Resource::Manifest(subject.update.offer.id);
+        let mut payload = [0; crate::limits::ENVELOPE_BYTES_MAX];
+        let payload = {
+            let part = subject.update.envelope.get(start..end)?;
+            payload.get_mut(..part.len())?.copy_from_slice(part);
+            &payload[..part.len()]
+        };
+        let (token, message_id) = (self.next_token(), self.next_message_id());
+        let mut plain = [0; DATAGRAM_BYTES_MAX];
+        let plain = put_block(resource, block, payload, token.as_bytes(), message_id, &mut plain)?;
+        let message = Message::parse(plain).ok()?;
+        let (len, _) = self.context.protect_request(&message, Mode::Group, buffer).ok()?;
+        self.turns.next_offer_block = number + 1;
+        if number + 1 == count {
+            self.turns.next_offer_block = 0;
+            self.offered_at = now;
+        } else if let Phase::Offering { left } = &mut self.phase {
+            // The copies count whole offers.
+            *left += 1;
+        } else if let Phase::Sending(round) = &mut self.phase {
+            round.interlude = Interlude::Offer;
+        }
+        Some((self.config.coap_group, len))
+    }
+
+    /// In the middle of a long round: how far is everyone? Without it a distributor would send for hours to
+    /// agents that may not be there (RFC 10020 section 3.6, PROBING_RATE).
+    fn send_question(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+        let leisure = self.leisure(self.agents.len(), None);
+        let query = Query {
+            target: Target::All,
+            update: self.job.as_ref().map(|subject| subject.update.offer.id),
+            leisure_ms: leisure.as_millis() as u32,
+            window: None,
+            only_missing: self.agents.len() > crate::limits::EVERYONE_ANSWERS_MAX,
+            unicast_max: 0,
+            detail: false,
+        };
+        // Number 0 answers no ask: what is heard here is news, not a reason to stop waiting.
+        let len = self.query(now, &query, 0, leisure, Mode::Group, buffer)?;
+        Some((self.config.coap_group, len))
+    }
+
+    /// How many datagrams the whole offer takes.
+    pub(super) fn offering(&mut self, copies: u8) {
+        self.turns.next_offer_block = 0;
+        self.events.push_back(Event::Stage(Stage::Offer));
+        self.phase = Phase::Offering { left: copies };
+    }
+}
+
+/// [plain]: Non-confirmable, Block1 inside, no answer wanted. RFC 7252 orders options by number.
+fn put_block<'b>(
+    resource: Resource,
+    block: Block,
+    payload: &[u8],
+    token: &[u8],
+    message_id: u16,
+    plain: &'b mut [u8],
+) -> Option<&'b [u8]> {
+    let token = coap_wire::Token::new(token)?;
+    Outgoing { ty: Type::NonConfirmable, code: Code::PUT, message_id, token }.build(plain, |writer| {
+        resource.write_path(writer)?;
+        writer.option(option::BLOCK1, block.encode().as_bytes())?;
+        writer.option(option::NO_RESPONSE, &[NoResponse::ALL_SUPPRESSED.value()])?;
+        writer.payload(payload).map(|_| ())
+    })
+}

@@ -1,0 +1,308 @@
+//! Turns: what an ask's answers lead to. All of a distribution's decisions stand here.
+
+use super::asks::Purpose;
+use super::{Distribution, Ending, Event, Phase, Stage};
+use crate::census::State;
+use crate::limits::{
+    ASK_AGAIN_FIRST, ASK_AGAIN_MAX, CLOSE_ASKS_MAX, NOBODY_ASKS_MAX, OFFER_COPIES, OFFER_ROUNDS_MAX,
+    REPAIR_ASKS_MAX,
+};
+use crate::platform::Area;
+use crate::time::{Duration, Instant};
+
+/// How far the turns have come.
+#[derive(Debug)]
+pub(super) struct Turns {
+    /// The next pass over image blocks.
+    pub(super) round: u32,
+    pub(super) sent_in_round: u32,
+    /// The least that any agent reported missing in this ask's windows.
+    least_missing: Option<u32>,
+    pub(super) next_offer_block: u32,
+    /// Rounds of offers since somebody last took one up.
+    offers: u8,
+    /// Asks of the same purpose in a row without progress.
+    stalled: u8,
+    missing_before: u64,
+    /// How long until the next ask of a waiting loop.
+    pub(super) again: Duration,
+    closing: u8,
+    /// Attempt in use; 0 before the activation.
+    pub(super) attempt: u32,
+    pub(super) activated_at: Option<Instant>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            round: 0,
+            sent_in_round: 0,
+            least_missing: None,
+            next_offer_block: 0,
+            offers: 0,
+            stalled: 0,
+            missing_before: u64::MAX,
+            again: ASK_AGAIN_FIRST,
+            closing: 0,
+            attempt: 0,
+            activated_at: None,
+        }
+    }
+}
+
+impl Turns {
+    /// One agent's bitmap of what it misses.
+    pub(super) fn note_missing(&mut self, bitmap: &[u8]) {
+        let missing = bitmap.iter().map(|byte| byte.count_ones()).sum();
+        self.least_missing = Some(self.least_missing.map_or(missing, |least| least.min(missing)));
+    }
+
+    /// Waits longer from ask to ask while nothing moves.
+    pub(super) fn wait(&mut self) -> Duration {
+        let wait = self.again;
+        self.again = (self.again * 3 / 2).min(ASK_AGAIN_MAX);
+        wait
+    }
+
+    fn moved(&mut self) {
+        self.again = ASK_AGAIN_FIRST;
+        self.stalled = 0;
+    }
+}
+
+/// What the agents that still take part have reported, in sum.
+#[derive(Debug, Default)]
+struct Tally {
+    heard: usize,
+    unknown: usize,
+    missing_pages: u64,
+    missing_blocks: u64,
+    /// The most image blocks and pages that one agent misses.
+    worst: u32,
+    /// Agents that miss every block.
+    empty: usize,
+    /// Agents that miss some block.
+    short: usize,
+    /// Agents busy by themselves: recovering or checking.
+    busy: usize,
+}
+
+impl Distribution {
+    pub(super) fn begin(&mut self) {
+        if self.job.is_some() {
+            self.offering(OFFER_COPIES);
+        } else {
+            self.events.push_back(Event::Stage(Stage::Census));
+            self.ask(Purpose::Status, self.started_at);
+        }
+    }
+
+    /// All answers that can be expected are in.
+    pub(super) fn decide(&mut self, now: Instant, purpose: Purpose) {
+        match purpose {
+            Purpose::Status => self.decide_status(now),
+            Purpose::Confirm => self.decide_trials(now),
+            Purpose::Close => self.decide_closing(now),
+            _ if now.since(self.started_at) >= self.config.transfer_within => self.time_is_up(),
+            _ => self.decide_transfer(now, purpose),
+        }
+    }
+
+    fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        let blocks = self.job.as_ref().map_or(0, |subject| subject.needed_blocks.count());
+        for agent in self.agents.iter().filter(|agent| !agent.ended() && agent.awaited()) {
+            let Some(status) = agent.status else { continue };
+            tally.heard += 1;
+            match status.state {
+                State::Unknown | State::Idle => tally.unknown += 1,
+                State::Recovering | State::Checking => tally.busy += 1,
+                State::Pages | State::Blocks => {
+                    tally.missing_pages += u64::from(status.missing_pages);
+                    tally.missing_blocks += u64::from(status.missing_blocks);
+                    tally.worst = tally.worst.max(status.missing_blocks + status.missing_pages);
+                    tally.empty += usize::from(status.missing_blocks == blocks);
+                    tally.short += usize::from(status.missing_blocks > 0);
+                }
+                _ => {}
+            }
+        }
+        tally
+    }
+
+    fn decide_transfer(&mut self, now: Instant, purpose: Purpose) {
+        let tally = self.tally();
+        let ever_heard = self.agents.iter().any(|agent| agent.status.is_some());
+        if !ever_heard {
+            return self.nobody_answered(now);
+        }
+        if purpose == Purpose::Blocks {
+            self.adapt_pace();
+        }
+        if tally.unknown > 0 && self.turns.offers < OFFER_ROUNDS_MAX {
+            self.turns.offers += 1;
+            return self.offering(OFFER_COPIES);
+        }
+        let missing = tally.missing_pages + tally.missing_blocks;
+        if missing < self.turns.missing_before {
+            self.turns.moved();
+        }
+        self.turns.missing_before = missing;
+        if tally.missing_pages > 0 {
+            return self.decide_pages(now, purpose);
+        }
+        self.turns.offers = 0;
+        if tally.missing_blocks > 0 {
+            return self.decide_blocks(now, purpose, &tally);
+        }
+        if tally.busy > 0 {
+            let wait = self.turns.wait();
+            return self.ask(Purpose::Repair(u32::MAX), now + wait);
+        }
+        self.events.push_back(Event::Stage(Stage::Closing));
+        self.decide_closing(now);
+    }
+
+    fn decide_pages(&mut self, now: Instant, purpose: Purpose) {
+        let needed = self.job.as_ref().map_or(0, |subject| subject.needed_pages.len());
+        if purpose == Purpose::Pages && needed > 0 {
+            self.send_round(Area::Pages);
+        } else {
+            self.ask(Purpose::Pages, now);
+        }
+    }
+
+    /// [repair]: multicast for what many miss, unicast for the last few.
+    fn decide_blocks(&mut self, now: Instant, purpose: Purpose, tally: &Tally) {
+        let Some(subject) = &mut self.job else { return };
+        let count = subject.needed_blocks.count();
+        if purpose != Purpose::Blocks && tally.empty == tally.short {
+            // Whoever misses anything misses everything: no need to ask which.
+            subject.needed_blocks.insert_all();
+            return self.send_round(Area::Image);
+        }
+        let few = (count / 256).clamp(8, 64);
+        match purpose {
+            Purpose::Blocks if subject.needed_blocks.len() == 0 => {
+                let wait = self.turns.wait();
+                self.ask(Purpose::Blocks, now + wait);
+            }
+            Purpose::Blocks if subject.needed_blocks.len() <= few && self.turns.stalled < REPAIR_ASKS_MAX => {
+                while subject.needed_blocks.take_next(0).is_some() {}
+                self.events.push_back(Event::Stage(Stage::Repair));
+                self.turns.moved();
+                self.ask(Purpose::Repair(tally.worst), now);
+            }
+            Purpose::Blocks => self.send_round(Area::Image),
+            Purpose::Repair(_) => {
+                self.turns.stalled += 1;
+                if self.turns.stalled >= REPAIR_ASKS_MAX || tally.worst > few {
+                    return self.ask(Purpose::Blocks, now);
+                }
+                let wait = self.turns.wait();
+                self.ask(Purpose::Repair(tally.worst), now + wait);
+            }
+            _ => self.ask(Purpose::Blocks, now),
+        }
+    }
+
+    /// After a round over blocks: does everyone lose alike?
+    fn adapt_pace(&mut self) {
+        let sent = core::mem::take(&mut self.turns.sent_in_round);
+        if let Some(best) = self.turns.least_missing.take() {
+            self.pace.adapt(sent, best);
+        }
+    }
+
+    fn nobody_answered(&mut self, now: Instant) {
+        self.turns.closing += 1;
+        if self.turns.closing >= NOBODY_ASKS_MAX {
+            return self.finish(Ending::NobodyAnswered);
+        }
+        for agent in &mut self.agents {
+            agent.silent = 0;
+        }
+        self.turns.offers += 1;
+        let wait = self.turns.wait();
+        self.turns.next_offer_block = 0;
+        self.ask(Purpose::Pages, now + wait);
+        if self.turns.closing.is_multiple_of(2) {
+            self.offering(OFFER_COPIES);
+        }
+    }
+
+    /// [census]: the transfer closes on evidence. Only who stays silent through the last asks is lost.
+    fn decide_closing(&mut self, now: Instant) {
+        let unfinished = self.agents.iter().any(|agent| {
+            !agent.ended()
+                && agent.awaited()
+                && !matches!(agent.state(), None | Some(State::Ready | State::Scheduled | State::Trial))
+        });
+        if unfinished {
+            // Somebody who was silent before has turned up and misses something.
+            self.turns.closing = 0;
+            return self.ask(Purpose::Pages, now);
+        }
+        let silent =
+            self.agents.iter().any(|agent| !agent.ended() && (agent.silent > 0 || agent.status.is_none()));
+        if silent && self.turns.closing < CLOSE_ASKS_MAX {
+            self.turns.closing += 1;
+            if self.turns.closing == CLOSE_ASKS_MAX && self.poll_silent() {
+                return;
+            }
+            let wait = if self.turns.closing == 1 { Duration::ZERO } else { self.turns.wait() };
+            return self.ask(Purpose::Close, now + wait);
+        }
+        self.count_lost();
+        self.transfer_complete(now);
+    }
+
+    fn count_lost(&mut self) {
+        for agent in &mut self.agents {
+            let silent = agent.silent > 0 || agent.status.is_none();
+            if !agent.ended() && silent {
+                agent.lost = true;
+                self.events.push_back(Event::Lost(agent.id));
+            }
+        }
+    }
+
+    fn time_is_up(&mut self) {
+        for agent in self.agents.iter_mut().filter(|agent| !agent.ended()) {
+            if !matches!(agent.state(), Some(State::Ready | State::Scheduled | State::Trial)) {
+                agent.lost = true;
+                self.events.push_back(Event::Lost(agent.id));
+            }
+        }
+        let now = self.started_at + self.config.transfer_within;
+        self.transfer_complete(now);
+    }
+
+    fn transfer_complete(&mut self, now: Instant) {
+        let someone = self.agents.iter().any(|agent| !agent.ended());
+        if self.config.activate && someone {
+            self.begin_activation(now);
+        } else {
+            self.finish(Ending::Done);
+        }
+    }
+
+    fn decide_status(&mut self, now: Instant) {
+        let silent = self.agents.iter().any(|agent| agent.status.is_none());
+        if silent && self.turns.closing < 2 {
+            self.turns.closing += 1;
+            return self.ask(Purpose::Close, now);
+        }
+        self.count_lost();
+        let nobody = self.agents.iter().all(|agent| agent.status.is_none());
+        self.finish(if nobody { Ending::NobodyAnswered } else { Ending::Done });
+    }
+
+    pub(super) fn cancel(&mut self) {
+        if self.job.is_none() || matches!(self.phase, Phase::Finished) {
+            return self.finish(Ending::Cancelled);
+        }
+        self.events.push_back(Event::Stage(Stage::Cancellation));
+        self.phase = Phase::Cancelling { left: OFFER_COPIES };
+    }
+}

@@ -1,0 +1,583 @@
+//! One agent's side of the update protocol.
+//!
+//! `Reception` takes datagrams, finished tasks and the outcome of trials by [`Reception::handle`], and gives out
+//! datagrams, tasks and facts by [`Reception::poll`]. Call `poll` until it says [`Output::Wait`]; only then hand
+//! in the next datagram. Calling early is harmless; calling late costs time and nothing else.
+//!
+//! One block is in flight at a time: while storage is busy, datagrams are lost and repaired later.
+
+mod answers;
+mod blocks;
+mod counters;
+mod datagrams;
+mod fetch;
+mod offers;
+mod recovery;
+mod trials;
+
+use crate::block_set::BlockSet;
+use crate::census::{Counters, State};
+use crate::device::Device;
+use crate::digest::{Digest, UpdateId};
+use crate::key_set::KeySet;
+use crate::limits::{BLOCK_BYTES_MAX, ENVELOPE_BYTES_MAX, RECORD_BYTES_MAX};
+use crate::platform::{Done, RollBackCause, Task, Trial};
+use crate::random::Random;
+use crate::record::{Outcome, UpdateRecord};
+use crate::refusal::Refusal;
+use crate::suit::{self, Offer};
+use crate::time::{Duration, Instant, earliest};
+use crate::tree::TreeShape;
+use core::net::SocketAddr;
+use group_oscore::{GroupContext, MemberId, RecipientContext, UnprotectError};
+
+/// The Group OSCORE context of an agent: it listens to the distributor alone.
+pub type AgentContext = GroupContext<[RecipientContext; 1]>;
+
+/// What an agent is and whom it trusts.
+#[derive(Debug, Clone)]
+pub struct ReceptionConfig {
+    /// What the device is and runs.
+    pub device: Device,
+    /// The image keys, from a key set that the root key signed.
+    pub keys: KeySet,
+    /// SHA-256 of the agent's name, for targets.
+    pub name: Digest,
+    /// Whose messages count: the distributor's Sender ID (DESIGN \[role\]).
+    pub distributor: MemberId,
+    /// Where answers and repair requests go (DESIGN \[answers\]).
+    pub distributor_address: SocketAddr,
+    /// Hearing nothing of an unfinished update for so long, the agent starts to fetch by itself.
+    pub quiet: Duration,
+    /// The announcement of a boot comes within so long.
+    pub announce_spread: Duration,
+    /// Partial IVs of the distributor below this one may have been accepted already (the stored bound).
+    pub floor: u64,
+}
+
+/// What lies in storage when the agent starts.
+#[derive(Debug, Clone, Copy)]
+pub struct Saved<'a> {
+    /// Content of [`Record::Update`](crate::platform::Record::Update), if there is one.
+    pub update: Option<&'a [u8]>,
+    /// How the trial stands.
+    pub trial: Trial,
+    /// Whether this agent has run before: then it announces its boot.
+    pub booted_before: bool,
+}
+
+/// How a datagram came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// By the socket bound to the CoAP group.
+    Group,
+    /// By the agent's own socket.
+    Own,
+}
+
+/// What goes into the machine.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A datagram. It is decrypted in place.
+    Datagram {
+        /// Its source.
+        from: SocketAddr,
+        /// Which socket it came by.
+        via: Via,
+        /// Its bytes.
+        bytes: &'a mut [u8],
+    },
+    /// The task that `poll` gave out has ended; for a read, `bytes` is what was read.
+    Done {
+        /// How it ended.
+        done: Done,
+        /// What was read, or nothing.
+        bytes: &'a [u8],
+    },
+    /// News of the trial.
+    Trial(Trial),
+    /// The moment of [`Output::Wait`] has come.
+    Timeout,
+}
+
+/// What comes out of the machine.
+#[derive(Debug)]
+#[must_use]
+pub enum Output<'a> {
+    /// Send the first `len` bytes of the buffer from the agent's own socket.
+    Transmit {
+        /// Where to.
+        to: SocketAddr,
+        /// How many bytes.
+        len: usize,
+    },
+    /// Carry this out, then hand in [`Input::Done`].
+    Task(Task<'a>),
+    /// A fact, to log or to count.
+    Event(Event),
+    /// Nothing more until then, or until something comes in.
+    Wait(Option<Instant>),
+}
+
+/// Facts about an update, for the agent's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A new update was accepted.
+    Accepted {
+        /// Its identifier.
+        id: UpdateId,
+        /// Its manifest sequence number.
+        sequence_number: u64,
+        /// Its image's length in bytes.
+        image_bytes: u32,
+    },
+    /// An offer was refused.
+    Refused {
+        /// Its identifier, as the path named it.
+        id: UpdateId,
+        /// Why.
+        reason: Reason,
+    },
+    /// After a restart, so many blocks of the update were found whole in storage.
+    Recovered {
+        /// Which update.
+        id: UpdateId,
+        /// Blocks found.
+        blocks: u32,
+        /// Blocks of the image.
+        of: u32,
+    },
+    /// The whole image is stored and its SHA-256 is right.
+    Verified(UpdateId),
+    /// The image is being activated.
+    Activating {
+        /// Which update.
+        id: UpdateId,
+        /// The attempt.
+        attempt: u32,
+    },
+    /// The image on trial is confirmed.
+    Confirmed(UpdateId),
+    /// The image on trial was rolled back.
+    RolledBack {
+        /// Which update.
+        id: UpdateId,
+        /// Why.
+        cause: RollBackCause,
+    },
+    /// The update was given up.
+    Failed {
+        /// Which update.
+        id: UpdateId,
+        /// Why.
+        failure: Failure,
+    },
+    /// An update was dropped because the distributor said so.
+    Cancelled(UpdateId),
+    /// A datagram was refused before it could do anything.
+    Discarded(UnprotectError),
+}
+
+/// Why an update that had been accepted was given up. The numbers travel in reports, above those of
+/// [`Refusal`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Failure {
+    /// Every block is right, but the whole image's SHA-256 is not the signed one: the image was signed wrongly.
+    ImageDigest = 64,
+    /// Storage failed again and again.
+    Storage = 65,
+    /// The distributor dropped it.
+    Cancelled = 66,
+    /// An update with a higher manifest sequence number took its place (DESIGN \[one update\]).
+    Superseded = 67,
+}
+
+/// Why an offer was not taken. The codes travel in reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The offer itself.
+    Refusal(Refusal),
+    /// Another update took this one's place less than ten minutes ago, or is on trial (code 80).
+    Busy,
+}
+
+impl Reason {
+    const BUSY: u8 = 80;
+
+    /// The number that stands for it in reports.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Refusal(refusal) => refusal.code(),
+            Self::Busy => Self::BUSY,
+        }
+    }
+}
+
+/// What a reason code of a report means, in plain words, given the state that it came with.
+#[must_use]
+pub fn reason_text(state: State, code: u8) -> &'static str {
+    match (state, code) {
+        (_, 0) => "",
+        (State::RolledBack, 1) => "the health check did not pass in time",
+        (State::RolledBack, 2) => "the activation failed",
+        (State::RolledBack, 3) => "the device was reset before the image was confirmed",
+        (_, 64) => "the whole image's SHA-256 is not the signed one",
+        (_, 65) => "storage failed",
+        (_, 66) => "cancelled",
+        (_, 67) => "superseded by a newer update",
+        (_, Reason::BUSY) => "busy with another update",
+        (_, code) => Refusal::from_code(code).map_or("unknown reason", Refusal::text),
+    }
+}
+
+/// The memory for one update's two sets, which sizes the largest image an agent can take: see
+/// [`BlockSet::bytes_for`].
+#[derive(Debug)]
+pub struct Memory<'m> {
+    /// One bit for each image block.
+    pub blocks: &'m mut [u8],
+    /// One bit for each page of the hash tree.
+    pub pages: &'m mut [u8],
+}
+
+/// The agent's machine. See the module.
+pub struct Reception<'m> {
+    config: ReceptionConfig,
+    context: AgentContext,
+    random: Random,
+    counters: Counters,
+    bounds: counters::Bounds,
+    /// Image blocks present; for no update, of none.
+    blocks: BlockSet<'m>,
+    /// Pages of the hash tree present.
+    pages: BlockSet<'m>,
+    update: Option<Update>,
+    envelope: [u8; ENVELOPE_BYTES_MAX],
+    envelope_len: usize,
+    phase: Phase,
+    /// An offer that comes in pieces.
+    assembly: offers::Assembly,
+    /// The last offer refused or update dropped, and its reason code.
+    refused: Option<(UpdateId, State, u8)>,
+    /// When an unfinished update was last replaced by another (DESIGN \[one update\]).
+    replaced_at: Option<Instant>,
+    /// A block or page between its datagram and its storage.
+    held: Option<blocks::Held>,
+    held_bytes: [u8; BLOCK_BYTES_MAX as usize],
+    page: blocks::CachedPage,
+    /// What the platform is doing.
+    doing: Option<Doing>,
+    saves: Saves,
+    /// When the first byte that is not yet durable was written.
+    unsynced_since: Option<Instant>,
+    storage_failures: u8,
+    answers: heapless::Vec<answers::Answer, { crate::limits::ANSWERS_MAX }>,
+    fetch: fetch::Fetch,
+    announcement: Option<fetch::Announcement>,
+    /// When something of this update was last heard by multicast.
+    heard_at: Instant,
+    events: heapless::Deque<Event, { crate::limits::EVENTS_MAX }>,
+    message_id: u16,
+    record: [u8; RECORD_BYTES_MAX],
+    /// Reads in a row without looking at the network.
+    reads: u8,
+}
+
+/// The update that the agent is busy with.
+#[derive(Debug, Clone)]
+struct Update {
+    offer: Offer,
+    shape: TreeShape,
+    attempt: u32,
+    outcome: Outcome,
+}
+
+/// Where the update stands.
+#[derive(Debug, Clone)]
+enum Phase {
+    Idle,
+    /// Reads back what storage holds.
+    Recovering(recovery::Walk),
+    /// Takes pages and blocks.
+    Receiving,
+    /// Hashes the whole image from storage.
+    Checking(recovery::Check),
+    Ready,
+    /// Activates when the moment comes.
+    Scheduled {
+        due: Instant,
+        attempt: u32,
+    },
+    /// The attempt is saved, then the platform switches.
+    Activating,
+    Trial,
+    /// See the update's outcome.
+    Ended,
+}
+
+/// The task that the platform is carrying out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    SaveCounters,
+    SaveUpdate,
+    SaveInstalled,
+    Prepare,
+    Settle,
+    Sync,
+    Activate,
+    /// Reads a page into the cache.
+    LoadPage(u32),
+    WriteHeld,
+    /// Reads for the walk or the check.
+    Examine,
+}
+
+/// Records and area changes that are due, in the order in which they are carried out.
+#[derive(Debug, Clone, Copy, Default)]
+struct Saves {
+    update: bool,
+    prepare: bool,
+    installed: bool,
+    settle: bool,
+}
+
+impl<'m> Reception<'m> {
+    /// A machine for one agent. `context` has this agent's Sender Context and the distributor as its only
+    /// recipient; `seed` makes jitter and tokens, and should differ with every start.
+    ///
+    /// `None` when `memory` is empty.
+    #[must_use]
+    pub fn new(
+        config: ReceptionConfig,
+        context: AgentContext,
+        memory: Memory<'m>,
+        saved: Saved<'_>,
+        seed: u64,
+        now: Instant,
+    ) -> Option<Self> {
+        let mut random = Random::new(seed);
+        let announcement =
+            saved.booted_before.then(|| fetch::Announcement::new(now + random.up_to(config.announce_spread)));
+        let mut reception = Self {
+            bounds: counters::Bounds::new(config.floor),
+            message_id: (random.next_u64() & 0xffff) as u16,
+            config,
+            context,
+            random,
+            counters: Counters::default(),
+            blocks: BlockSet::new(memory.blocks, 0)?,
+            pages: BlockSet::new(memory.pages, 0)?,
+            update: None,
+            envelope: [0; ENVELOPE_BYTES_MAX],
+            envelope_len: 0,
+            phase: Phase::Idle,
+            assembly: offers::Assembly::default(),
+            refused: None,
+            replaced_at: None,
+            held: None,
+            held_bytes: [0; BLOCK_BYTES_MAX as usize],
+            page: blocks::CachedPage::default(),
+            doing: None,
+            saves: Saves::default(),
+            unsynced_since: None,
+            storage_failures: 0,
+            answers: heapless::Vec::new(),
+            fetch: fetch::Fetch::default(),
+            announcement,
+            heard_at: now,
+            events: heapless::Deque::new(),
+            record: [0; RECORD_BYTES_MAX],
+            reads: 0,
+        };
+        if let Some(bytes) = saved.update {
+            reception.restore(bytes, saved.trial);
+        }
+        Some(reception)
+    }
+
+    /// What has been counted since the start.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Tells how many datagrams the program has dropped on purpose so far.
+    pub fn set_injected_losses(&mut self, count: u32) {
+        self.counters.injected_losses = count;
+    }
+
+    /// What the agent is doing with its update.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match (&self.phase, &self.update) {
+            (Phase::Idle, _) | (_, None) => State::Idle,
+            (Phase::Recovering(_), _) => State::Recovering,
+            (Phase::Receiving, _) if !self.pages.is_full() => State::Pages,
+            (Phase::Receiving, _) => State::Blocks,
+            (Phase::Checking(_), _) => State::Checking,
+            (Phase::Ready, _) => State::Ready,
+            (Phase::Scheduled { .. } | Phase::Activating, _) => State::Scheduled,
+            (Phase::Trial, _) => State::Trial,
+            (Phase::Ended, Some(update)) => match update.outcome {
+                Outcome::Confirmed => State::Confirmed,
+                Outcome::RolledBack(_) => State::RolledBack,
+                Outcome::Failed(_) => State::Failed,
+                Outcome::Open => State::Idle,
+            },
+        }
+    }
+
+    /// The digest of the update that the agent is busy with.
+    #[must_use]
+    pub fn digest(&self) -> Option<Digest> {
+        self.update.as_ref().map(|update| update.offer.digest)
+    }
+
+    /// Image blocks present, and how many the image has.
+    #[must_use]
+    pub fn progress(&self) -> (u32, u32) {
+        (self.blocks.len(), self.blocks.count())
+    }
+
+    /// Takes something in. A datagram while a task is under way is lost, as on a busy device.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) {
+        match input {
+            Input::Datagram { from, via, bytes } => {
+                self.reads = 0;
+                if self.doing.is_none() && self.held.is_none() {
+                    self.on_datagram(now, from, via, bytes);
+                }
+            }
+            Input::Done { done, bytes } => self.on_done(now, done, bytes),
+            Input::Trial(trial) => self.on_trial(trial),
+            Input::Timeout => self.reads = 0,
+        }
+    }
+
+    /// What to do next. `buffer` holds the datagram to send or takes what a task reads: at least
+    /// [`DATAGRAM_BYTES_MAX`](crate::limits::DATAGRAM_BYTES_MAX) bytes.
+    pub fn poll<'a>(&'a mut self, now: Instant, buffer: &mut [u8]) -> Output<'a> {
+        if let Some(event) = self.events.pop_front() {
+            return Output::Event(event);
+        }
+        if self.doing.is_some() {
+            return Output::Wait(None);
+        }
+        if self.counters_due() {
+            return self.save_counters();
+        }
+        self.compare_held();
+        self.advance(now);
+        if self.records_due() {
+            return self.save_records();
+        }
+        if let Some(doing) = self.next_work(now) {
+            return self.give_out(doing);
+        }
+        if let Some((to, len)) = self.next_datagram(now, buffer) {
+            return Output::Transmit { to, len };
+        }
+        if let Some(event) = self.events.pop_front() {
+            return Output::Event(event);
+        }
+        Output::Wait(self.deadline(now))
+    }
+
+    /// Moves the update on where nothing has to be waited for.
+    fn advance(&mut self, now: Instant) {
+        match &self.phase {
+            Phase::Receiving if self.pages.is_full() && self.blocks.is_full() && self.held.is_none() => {
+                self.phase = Phase::Checking(recovery::Check::new(recovery::Then::Report));
+            }
+            Phase::Scheduled { due, attempt } if *due <= now => {
+                self.phase = Phase::Checking(recovery::Check::new(recovery::Then::Activate(*attempt)));
+            }
+            _ => {}
+        }
+    }
+
+    /// The storage work that comes next, if any.
+    fn next_work(&mut self, now: Instant) -> Option<Doing> {
+        if let Some(held) = &self.held {
+            return Some(match held.parent_to_load(&self.page) {
+                Some(page) => Doing::LoadPage(page),
+                None => Doing::WriteHeld,
+            });
+        }
+        if self.sync_due(now) {
+            return Some(Doing::Sync);
+        }
+        if matches!(self.phase, Phase::Activating) {
+            return Some(Doing::Activate);
+        }
+        let examining = matches!(self.phase, Phase::Recovering(_) | Phase::Checking(_));
+        if examining && self.reads < crate::limits::READS_IN_A_ROW_MAX {
+            self.reads += 1;
+            return self.next_examination();
+        }
+        None
+    }
+
+    /// Whether everything written has to become durable now (DESIGN \[synced\]).
+    fn sync_due(&self, now: Instant) -> bool {
+        let answering = self.answers.iter().any(|answer| answer.due <= now);
+        let checking = matches!(self.phase, Phase::Checking(_));
+        self.unsynced_since
+            .is_some_and(|since| answering || checking || now.since(since) >= crate::limits::SYNC_WITHIN)
+    }
+
+    /// Turns the next work into the task for it.
+    fn give_out(&mut self, doing: Doing) -> Output<'_> {
+        self.doing = Some(doing);
+        // There is a task for every work that `next_work` names; syncing once more would do no harm.
+        Output::Task(self.task(doing).unwrap_or(Task::Sync))
+    }
+
+    fn deadline(&self, now: Instant) -> Option<Instant> {
+        if matches!(self.phase, Phase::Recovering(_) | Phase::Checking(_)) {
+            return Some(now);
+        }
+        let answers = self.answers.iter().map(|answer| answer.due).min();
+        let sync = self.unsynced_since.map(|since| since + crate::limits::SYNC_WITHIN);
+        let scheduled = match self.phase {
+            Phase::Scheduled { due, .. } => Some(due),
+            _ => None,
+        };
+        let announce = self.announcement.as_ref().map(fetch::Announcement::due);
+        let mut deadline = self.fetch_deadline(now);
+        for other in [answers, sync, scheduled, announce] {
+            deadline = earliest(deadline, other);
+        }
+        deadline
+    }
+
+    fn event(&mut self, event: Event) {
+        if self.events.is_full() {
+            // The oldest is the least interesting; the counters have it anyway.
+            let _ = self.events.pop_front();
+        }
+        let _ = self.events.push_back(event);
+    }
+
+    /// Takes up what the record of the update says.
+    fn restore(&mut self, bytes: &[u8], trial: Trial) {
+        let Ok(record) = UpdateRecord::decode(bytes) else { return };
+        // The envelope is verified again: storage may rot, and the key set may have changed.
+        let Ok(offer) = suit::verify(record.envelope, &self.config.keys) else { return };
+        if !self.adopt(offer, record.envelope) {
+            return;
+        }
+        let Some(update) = &mut self.update else { return };
+        (update.attempt, update.outcome) = (record.attempt, record.outcome);
+        self.phase = match record.outcome {
+            Outcome::Open if trial == Trial::Running => Phase::Trial,
+            Outcome::Open => Phase::Recovering(recovery::Walk::new()),
+            Outcome::RolledBack(_) | Outcome::Confirmed | Outcome::Failed(_) => Phase::Ended,
+        };
+        if matches!(trial, Trial::Healthy | Trial::RolledBack(_)) {
+            self.on_trial(trial);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! What the distributor asks and orders, and what the agent answers (DESIGN \[census\], [answers], [attempt]).
+
+use super::{Event, Failure, Phase, Reception};
+use crate::census::{Query, Report, State, Window};
+use crate::command::Command;
+use crate::digest::UpdateId;
+use crate::limits::{DATAGRAM_BYTES_MAX, REPORT_BYTES_MAX, WINDOW_BLOCKS_MAX};
+use crate::outgoing::Outgoing;
+use crate::platform::Area;
+use crate::record::Outcome;
+use crate::time::{Duration, Instant};
+use coap_wire::{Code, Message, Token, Type};
+use core::net::SocketAddr;
+use group_oscore::{RequestBinding, ResponseMode, ResponsePiv, Verified};
+
+/// An answer that waits for its moment.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    pub(super) due: Instant,
+    to: SocketAddr,
+    token: Token,
+    binding: RequestBinding,
+    /// The Message ID to acknowledge, for a Confirmable request.
+    acknowledge: Option<u16>,
+    content: Content,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Content {
+    Report { update: Option<UpdateId>, window: Option<Window>, detail: bool },
+    Changed,
+}
+
+impl Reception<'_> {
+    /// A FETCH of `/fw/status`.
+    pub(super) fn on_query(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        request: &Verified<'_>,
+        multicast: bool,
+    ) {
+        let Ok(query) = Query::decode(request.body().payload()) else {
+            return self.counters.malformed += 1;
+        };
+        if !query.target.matches(self.context.sender_id(), &self.config.name) {
+            return;
+        }
+        if let Some(id) = query.update.filter(|id| !self.knows(*id) && multicast) {
+            self.fetch.offer_wanted = Some(id);
+        }
+        self.grant(now, &query);
+        if query.only_missing && !self.misses_something(&query) {
+            return;
+        }
+        let leisure =
+            if multicast { Duration::from_millis(u64::from(query.leisure_ms)) } else { Duration::ZERO };
+        let due = now + self.random.up_to(leisure.min(crate::limits::LEISURE_MAX));
+        let content = Content::Report { update: query.update, window: query.window, detail: query.detail };
+        self.answer(from, request, due, content, multicast);
+    }
+
+    /// A POST to `/fw/activate` or `/fw/cancel`.
+    pub(super) fn on_command(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        request: &Verified<'_>,
+        multicast: bool,
+        cancel: bool,
+    ) {
+        let Ok(command) = Command::decode(request.body().payload()) else {
+            return self.counters.malformed += 1;
+        };
+        let meant = command.target.matches(self.context.sender_id(), &self.config.name)
+            && self.digest() == Some(command.digest);
+        if meant && cancel {
+            self.cancel();
+        } else if meant {
+            self.schedule(now, &command);
+        }
+        if !multicast {
+            self.answer(from, request, now, Content::Changed, false);
+        }
+    }
+
+    /// Acts only on an attempt higher than the last one acted upon, and only with a whole image.
+    fn schedule(&mut self, now: Instant, command: &Command<'_>) {
+        let Some(update) = &self.update else { return };
+        let whole = match self.phase {
+            Phase::Ready => true,
+            Phase::Ended => matches!(update.outcome, Outcome::RolledBack(_)),
+            _ => false,
+        };
+        if whole && command.attempt > update.attempt {
+            let due = now + Duration::from_millis(u64::from(command.delay_ms));
+            if matches!(self.phase, Phase::Ended) {
+                // After a roll back the slot is read back before it is trusted again.
+                self.start_walk();
+            } else {
+                self.phase = Phase::Scheduled { due, attempt: command.attempt };
+            }
+        }
+    }
+
+    /// Drops an update that is not yet on trial. One that is, or that has ended, stays as it is.
+    fn cancel(&mut self) {
+        let Some(update) = &self.update else { return };
+        let open = !matches!(self.phase, Phase::Trial | Phase::Activating | Phase::Ended | Phase::Idle);
+        if open {
+            let id = update.offer.id;
+            self.give_up(Failure::Cancelled);
+            self.event(Event::Cancelled(id));
+        }
+    }
+
+    fn answer(
+        &mut self,
+        from: SocketAddr,
+        request: &Verified<'_>,
+        due: Instant,
+        content: Content,
+        multicast: bool,
+    ) {
+        // [answers]: only to where the distributor is known to be.
+        if multicast && from != self.config.distributor_address {
+            return self.counters.not_for_us += 1;
+        }
+        if self.answers.is_full() {
+            self.answers.remove(0);
+        }
+        let confirmable = request.ty() == Type::Confirmable;
+        let _ = self.answers.push(Answer {
+            due,
+            to: from,
+            token: request.token(),
+            binding: request.binding(),
+            acknowledge: confirmable.then(|| request.message_id()),
+            content,
+        });
+    }
+
+    fn misses_something(&self, query: &Query<'_>) -> bool {
+        if query.update.is_some() && query.update != self.update.as_ref().map(|update| update.offer.id) {
+            return !query.update.is_some_and(|id| self.knows(id));
+        }
+        match (&self.phase, query.window) {
+            (Phase::Recovering(_), _) => true,
+            (Phase::Receiving, None) => true,
+            (Phase::Receiving, Some(window)) => self
+                .set(window.area)
+                .next_missing(window.first)
+                .is_some_and(|missing| missing < window.first + window.count),
+            _ => false,
+        }
+    }
+
+    /// Sends the first answer whose moment has come. Everything it reports is durable: see `sync_due`.
+    pub(super) fn next_answer(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+        let index = self.answers.iter().position(|answer| answer.due <= now)?;
+        let mut answer = self.answers.remove(index);
+        let mut payload = [0; REPORT_BYTES_MAX];
+        let (code, len) = match answer.content {
+            Content::Changed => (Code::CHANGED, 0),
+            Content::Report { update, window, detail } => {
+                (Code::CONTENT, self.report(update, window, detail, &mut payload)?)
+            }
+        };
+        let (ty, message_id) = match answer.acknowledge {
+            Some(message_id) => (Type::Acknowledgement, message_id),
+            None => (Type::NonConfirmable, self.next_message_id()),
+        };
+        let mut plain = [0; DATAGRAM_BYTES_MAX];
+        let plain = Outgoing { ty, code, message_id, token: answer.token }
+            .build(&mut plain, |writer| writer.payload(&payload[..len]).map(|_| ()))?;
+        let message = Message::parse(plain).ok()?;
+        let len = self
+            .context
+            .protect_response(&message, &mut answer.binding, ResponseMode::Pairwise, ResponsePiv::Own, buffer)
+            .ok()?;
+        Some((answer.to, len))
+    }
+
+    /// Writes what there is to say about an update.
+    pub(super) fn report(
+        &self,
+        asked: Option<UpdateId>,
+        window: Option<Window>,
+        detail: bool,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let held = self.update.as_ref().map(|update| update.offer.id);
+        let mut bitmap = [0; WINDOW_BLOCKS_MAX as usize / 8];
+        let mut report = Report::new(self.state());
+        report.update = asked.or(held);
+        report.distributor_next = self.distributor_next();
+        report.installed = self.config.device.installed.map_or(0, |installed| installed.sequence_number);
+        report.counters = detail.then_some(self.counters);
+        match (asked, self.refused) {
+            (Some(id), Some((refused, state, reason))) if refused == id => {
+                (report.state, report.reason) = (state, reason);
+            }
+            (Some(id), _) if held != Some(id) => report.state = State::Unknown,
+            _ => self.describe(&mut report),
+        }
+        if let Some(window) = window.filter(|_| matches!(report.state, State::Pages | State::Blocks)) {
+            let len = (window.count as usize).div_ceil(8);
+            self.set(window.area).write_missing_bitmap(window.first, window.count, &mut bitmap[..len]);
+            report.window = Some((window, &bitmap[..len]));
+        }
+        report.encode(out)
+    }
+
+    /// The part of a report that is about the update held.
+    fn describe(&self, report: &mut Report<'_>) {
+        let Some(update) = &self.update else { return };
+        report.attempt = update.attempt;
+        report.reason = match update.outcome {
+            Outcome::RolledBack(reason) | Outcome::Failed(reason) => reason,
+            Outcome::Open | Outcome::Confirmed => 0,
+        };
+        if matches!(self.phase, Phase::Receiving) {
+            report.missing_pages = self.pages.count() - self.pages.len();
+            report.missing_blocks = self.blocks.count() - self.blocks.len();
+        }
+    }
+
+    /// Whether the window's area may be asked about: kept beside `report` for the two callers.
+    pub(super) fn area_missing(&self, area: Area) -> u32 {
+        let set = self.set(area);
+        set.count() - set.len()
+    }
+}

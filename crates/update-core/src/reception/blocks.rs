@@ -1,0 +1,261 @@
+//! From a block's bytes to storage: nothing is written before its hash is right (DESIGN \[tree\]).
+
+use super::{Doing, Failure, Phase, Reception, Saves};
+use crate::block::BlockNumber;
+use crate::limits::BLOCK_BYTES_MAX;
+use crate::platform::{Area, Done, Record, Task};
+use crate::record::UpdateRecord;
+use crate::time::Instant;
+use crate::tree::{check_block, check_page, check_root};
+use coap_wire::Block;
+
+/// A block or page in the one buffer, on its way to storage.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    pub(super) area: Area,
+    pub(super) number: u32,
+    pub(super) len: usize,
+    /// The page that has its hash, and where in it; `None` for the root page.
+    pub(super) parent: Option<(u32, usize)>,
+    pub(super) multicast: bool,
+    /// Its hash has been compared and is right.
+    pub(super) proved: bool,
+}
+
+impl Held {
+    /// The page to read before the hash can be compared.
+    pub(super) fn parent_to_load(&self, cache: &CachedPage) -> Option<u32> {
+        let (page, _) = self.parent?;
+        (!self.proved && cache.index != Some(page)).then_some(page)
+    }
+}
+
+/// The page of the hash tree that was needed last.
+#[derive(Debug)]
+pub(super) struct CachedPage {
+    pub(super) index: Option<u32>,
+    pub(super) bytes: [u8; BLOCK_BYTES_MAX as usize],
+}
+
+impl Default for CachedPage {
+    fn default() -> Self {
+        Self { index: None, bytes: [0; BLOCK_BYTES_MAX as usize] }
+    }
+}
+
+impl Reception<'_> {
+    /// Takes a block or page into the one buffer if it is still missing and its hash can be compared.
+    pub(super) fn take_block(&mut self, area: Area, block: Block, payload: &[u8], multicast: bool) {
+        let Some(update) = self.update.as_ref().filter(|_| matches!(self.phase, Phase::Receiving)) else {
+            return;
+        };
+        let layout = update.offer.layout;
+        let (len, last) = match area {
+            Area::Image => match layout.block_range(BlockNumber(block.number)) {
+                Some((_, len)) => (len, layout.is_last(BlockNumber(block.number))),
+                None => return self.counters.malformed += 1,
+            },
+            Area::Pages => {
+                (layout.block_size.bytes() as usize, block.number + 1 == update.shape.page_count())
+            }
+        };
+        let right_shape = block.size_exponent == layout.block_size.exponent()
+            && payload.len() == len
+            && block.more != last
+            && (area == Area::Image || block.number < update.shape.page_count());
+        if !right_shape {
+            self.counters.malformed += 1;
+            return;
+        }
+        let parent = match area {
+            Area::Image => update.shape.entry_of_leaf(BlockNumber(block.number)),
+            Area::Pages => update.shape.parent(block.number),
+        };
+        if self.set(area).contains(block.number) {
+            self.counters.duplicates += 1;
+            return;
+        }
+        if parent.is_some_and(|(page, _)| !self.pages.contains(page)) {
+            self.counters.without_page += 1;
+            self.fetch.page_wanted = true;
+            return;
+        }
+        let Some(target) = self.held_bytes.get_mut(..len) else { return };
+        target.copy_from_slice(payload);
+        self.held = Some(Held { area, number: block.number, len, parent, multicast, proved: false });
+    }
+
+    /// Compares the hash of what is held as soon as the page that has it is at hand; drops it if it is wrong.
+    pub(super) fn compare_held(&mut self) {
+        let (Some(held), Some(update)) = (&mut self.held, &self.update) else { return };
+        if held.proved || held.parent_to_load(&self.page).is_some() {
+            return;
+        }
+        let bytes = &self.held_bytes[..held.len];
+        let page = &self.page.bytes[..update.offer.layout.block_size.bytes() as usize];
+        let right = match (held.parent, held.area) {
+            (None, _) => check_root(&update.offer.tree_root, bytes),
+            (Some((_, entry)), Area::Pages) => check_page(page, entry, bytes),
+            (Some((_, entry)), Area::Image) => check_block(page, entry, bytes),
+        };
+        if right {
+            held.proved = true;
+        } else {
+            self.held = None;
+            self.counters.hash_mismatches += 1;
+        }
+    }
+
+    pub(super) fn set(&self, area: Area) -> &crate::block_set::BlockSet<'_> {
+        match area {
+            Area::Image => &self.blocks,
+            Area::Pages => &self.pages,
+        }
+    }
+
+    /// The task that stands for this work; `None` when there is none after all.
+    pub(super) fn task(&self, doing: Doing) -> Option<Task<'_>> {
+        let update = self.update.as_ref()?;
+        let block_bytes = update.offer.layout.block_size.bytes();
+        Some(match doing {
+            Doing::LoadPage(page) => {
+                Task::Read { area: Area::Pages, offset: page * block_bytes, len: block_bytes as usize }
+            }
+            Doing::WriteHeld => {
+                let held = self.held.as_ref()?;
+                Task::Write {
+                    area: held.area,
+                    offset: held.number * block_bytes,
+                    data: &self.held_bytes[..held.len],
+                }
+            }
+            Doing::Sync => Task::Sync,
+            Doing::Activate => Task::Activate {
+                image_bytes: update.offer.layout.image_size.bytes(),
+                digest: &update.offer.digest.0,
+            },
+            Doing::Examine => self.examination()?,
+            Doing::SaveCounters
+            | Doing::SaveUpdate
+            | Doing::SaveInstalled
+            | Doing::Prepare
+            | Doing::Settle => {
+                return None;
+            }
+        })
+    }
+
+    pub(super) fn records_due(&self) -> bool {
+        let Saves { update, prepare, installed, settle } = self.saves;
+        update || prepare || installed || settle
+    }
+
+    /// The next record or area change that is due, in the order that survives a power cut between any two:
+    /// what is installed before the outcome that rests on it, the update before its areas.
+    pub(super) fn save_records(&mut self) -> super::Output<'_> {
+        let task = if core::mem::take(&mut self.saves.installed) {
+            self.doing = Some(Doing::SaveInstalled);
+            let installed = self.config.device.installed;
+            let len =
+                installed.and_then(|i| crate::record::encode_installed(&i, &mut self.record)).unwrap_or(0);
+            Task::Save { record: Record::Installed, bytes: &self.record[..len] }
+        } else if core::mem::take(&mut self.saves.update) {
+            self.doing = Some(Doing::SaveUpdate);
+            let envelope = &self.envelope[..self.envelope_len];
+            let len = self.update.as_ref().and_then(|update| {
+                UpdateRecord { envelope, attempt: update.attempt, outcome: update.outcome }
+                    .encode(&mut self.record)
+            });
+            Task::Save { record: Record::Update, bytes: &self.record[..len.unwrap_or(0)] }
+        } else if core::mem::take(&mut self.saves.prepare) {
+            self.doing = Some(Doing::Prepare);
+            let (image_bytes, page_bytes) = self.update.as_ref().map_or((0, 0), |update| {
+                let layout = update.offer.layout;
+                (layout.image_size.bytes(), update.shape.page_count() * layout.block_size.bytes())
+            });
+            Task::Prepare { image_bytes, page_bytes }
+        } else {
+            self.saves.settle = false;
+            self.doing = Some(Doing::Settle);
+            Task::Settle
+        };
+        super::Output::Task(task)
+    }
+
+    /// A task has ended.
+    pub(super) fn on_done(&mut self, now: Instant, done: Done, bytes: &[u8]) {
+        let Some(doing) = self.doing.take() else {
+            debug_assert!(false, "a task ended that was not under way");
+            return;
+        };
+        let failed = matches!(done, Done::Failed(_));
+        if failed {
+            self.counters.storage_failures += 1;
+        }
+        match doing {
+            Doing::SaveCounters if failed => {}
+            Doing::SaveCounters => self.counters_saved(),
+            Doing::LoadPage(page) if failed => self.forget_page(page),
+            Doing::LoadPage(page) => self.cache_page(page, bytes),
+            Doing::WriteHeld => self.held_written(now, failed),
+            // What was written since the last sync may be lost: only the walk can tell.
+            Doing::Sync if failed && self.retry_storage() => self.start_walk(),
+            Doing::Sync if failed => self.storage_failed_for_good(),
+            Doing::Sync => self.unsynced_since = None,
+            Doing::Examine => self.examined(if failed { None } else { Some(bytes) }),
+            Doing::Activate => self.switched(failed),
+            Doing::SaveUpdate if failed => self.saves.update = self.retry_storage(),
+            Doing::SaveInstalled if failed => self.saves.installed = self.retry_storage(),
+            Doing::Settle if failed => self.saves.settle = self.retry_storage(),
+            Doing::Prepare if failed => self.storage_failed_for_good(),
+            Doing::Prepare | Doing::SaveUpdate | Doing::SaveInstalled | Doing::Settle => {}
+        }
+    }
+
+    pub(super) fn cache_page(&mut self, page: u32, bytes: &[u8]) {
+        if let Some(target) = self.page.bytes.get_mut(..bytes.len()) {
+            target.copy_from_slice(bytes);
+            self.page.index = Some(page);
+        }
+    }
+
+    /// A page cannot be read back: it is missing again, and what is held cannot be compared.
+    fn forget_page(&mut self, page: u32) {
+        self.pages.remove(page);
+        self.held = None;
+    }
+
+    fn held_written(&mut self, now: Instant, failed: bool) {
+        let Some(held) = self.held.take() else { return };
+        if failed {
+            return self.storage_failed();
+        }
+        self.unsynced_since.get_or_insert(now);
+        match held.area {
+            Area::Image => self.blocks.insert(held.number),
+            Area::Pages => self.pages.insert(held.number),
+        };
+        if held.multicast {
+            self.counters.stored_multicast += 1;
+        } else {
+            self.counters.stored_unicast += 1;
+        }
+    }
+
+    /// One more failure of the medium; after a few the update is given up.
+    fn storage_failed(&mut self) {
+        if !self.retry_storage() {
+            self.storage_failed_for_good();
+        }
+    }
+
+    fn retry_storage(&mut self) -> bool {
+        self.storage_failures = self.storage_failures.saturating_add(1);
+        self.storage_failures < crate::limits::STORAGE_FAILURES_MAX
+    }
+
+    fn storage_failed_for_good(&mut self) {
+        self.unsynced_since = None;
+        self.give_up(Failure::Storage);
+    }
+}

@@ -1,0 +1,81 @@
+//! The two counters' bounds, stored before anything relies on them (DESIGN \[reserve\], [bound]).
+
+use super::{Doing, Output, Reception};
+use crate::limits::{AGENT_RESERVE_LOW, AGENT_RESERVE_STEP, FLOOR_AHEAD};
+use crate::platform::{Record, Task};
+use crate::record::CounterBounds;
+use group_oscore::Reservation;
+
+/// What is stored of the two counters, and what is being stored.
+#[derive(Debug)]
+pub(super) struct Bounds {
+    /// The stored floor: Partial IVs below it may have been accepted.
+    pub(super) floor: u64,
+    saving_floor: u64,
+    saving: Option<Reservation>,
+    /// A planned end: the exact numbers are stored once more.
+    exact: bool,
+}
+
+impl Bounds {
+    pub(super) const fn new(floor: u64) -> Self {
+        Self { floor, saving_floor: floor, saving: None, exact: false }
+    }
+}
+
+impl Reception<'_> {
+    pub(super) fn counters_due(&self) -> bool {
+        self.bounds.exact
+            || self.context.reservation_due(AGENT_RESERVE_LOW, AGENT_RESERVE_STEP).is_some()
+            || self.floor_due().is_some()
+    }
+
+    fn floor_due(&self) -> Option<u64> {
+        self.context.recipients().first()?.window().floor_due(self.bounds.floor, FLOOR_AHEAD)
+    }
+
+    /// The number above the highest Partial IV accepted from the distributor; after a reboot, what the stored
+    /// floor proves of it.
+    pub(super) fn distributor_next(&self) -> u64 {
+        let highest = self.context.recipients().first().and_then(|recipient| recipient.window().highest());
+        highest.map_or(self.config.floor.saturating_sub(FLOOR_AHEAD), |highest| highest + 1)
+    }
+
+    /// Before a planned end of the program: stores the exact numbers, so that nothing is skipped at the next
+    /// start. Nothing may be sent or accepted afterwards.
+    pub fn close(&mut self) {
+        self.bounds.exact = true;
+        self.answers.clear();
+    }
+
+    pub(super) fn save_counters(&mut self) -> Output<'_> {
+        let exact = core::mem::take(&mut self.bounds.exact);
+        self.bounds.saving = self.context.reservation_due(AGENT_RESERVE_LOW, AGENT_RESERVE_STEP);
+        self.bounds.saving_floor = self.floor_due().unwrap_or(self.bounds.floor);
+        let mut reserved_end = self.context.next_sequence_number() + self.context.remaining();
+        if let Some(reservation) = &self.bounds.saving {
+            reserved_end = reservation.end;
+        }
+        if exact {
+            self.bounds.saving = None;
+            reserved_end = self.context.next_sequence_number();
+            // Not below what a reboot before this one has proved.
+            let highest =
+                self.context.recipients().first().and_then(|recipient| recipient.window().highest());
+            self.bounds.saving_floor = highest.map_or(self.bounds.floor, |highest| highest + 1);
+        }
+        let bounds =
+            CounterBounds { gid: self.context.common().gid(), reserved_end, floor: self.bounds.saving_floor };
+        let len = bounds.encode(&mut self.record).unwrap_or(0);
+        self.doing = Some(Doing::SaveCounters);
+        Output::Task(Task::Save { record: Record::Counters, bytes: &self.record[..len] })
+    }
+
+    /// They are durable: now they may be used.
+    pub(super) fn counters_saved(&mut self) {
+        self.bounds.floor = self.bounds.saving_floor;
+        if let Some(reservation) = self.bounds.saving.take() {
+            self.context.reserve(reservation);
+        }
+    }
+}

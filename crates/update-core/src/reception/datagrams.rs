@@ -1,0 +1,114 @@
+//! Datagrams in and out: whose they are, and what they are about.
+
+use super::{Event, Reception, Via};
+use crate::platform::Area;
+use crate::resource::Resource;
+use crate::time::Instant;
+use coap_wire::{Block, Body, Code, Message, Type, option};
+use core::net::SocketAddr;
+use group_oscore::{MessageMode, Received, UnprotectError, Verified};
+
+/// The critical options that requests to an agent may carry (RFC 7252 section 5.4.1).
+const KNOWN_OPTIONS: [u16; 3] = [option::URI_PATH, option::BLOCK1, option::URI_QUERY];
+
+impl Reception<'_> {
+    pub(super) fn on_datagram(&mut self, now: Instant, from: SocketAddr, via: Via, bytes: &mut [u8]) {
+        let Ok(message) = Message::parse(bytes) else {
+            return self.counters.malformed += 1;
+        };
+        if message.code().is_response() {
+            if via == Via::Own {
+                let token = message.token();
+                self.on_response(now, token, bytes);
+            }
+            return;
+        }
+        match self.context.unprotect_request(bytes) {
+            Ok(Received::Fresh(request)) => self.on_request(now, from, via, &request),
+            // At or below the stored bound: perhaps a replay (DESIGN \[bound\]).
+            Ok(Received::Unproven(_)) => self.discard(UnprotectError::Replayed),
+            Err(error) => self.discard(error),
+        }
+    }
+
+    fn discard(&mut self, error: UnprotectError) {
+        match error {
+            UnprotectError::Replayed => self.counters.replayed += 1,
+            UnprotectError::BadTag => self.counters.bad_tag += 1,
+            UnprotectError::BadCountersignature => self.counters.bad_countersignature += 1,
+            UnprotectError::UnknownGroup | UnprotectError::UnknownSender | UnprotectError::OwnMessage => {
+                self.counters.not_for_us += 1;
+            }
+            _ => self.counters.malformed += 1,
+        }
+        self.event(Event::Discarded(error));
+    }
+
+    /// A request that the distributor has signed (group mode) or that only it can have made (pairwise mode).
+    fn on_request(&mut self, now: Instant, from: SocketAddr, via: Via, request: &Verified<'_>) {
+        // [role], and the two ways kept apart: nothing that was meant for the group may be redirected to one
+        // agent (RFC 10021 section 14.9), nor a Confirmable sent to all (RFC 7252 section 8.1).
+        let multicast = via == Via::Group;
+        let right_way = match via {
+            Via::Group => request.mode() == MessageMode::Group && request.ty() == Type::NonConfirmable,
+            Via::Own => request.mode() == MessageMode::Pairwise,
+        };
+        if request.kid() != self.config.distributor || !right_way {
+            return self.counters.not_for_us += 1;
+        }
+        let body = request.body();
+        if body.unknown_critical(&KNOWN_OPTIONS).is_some() {
+            return self.counters.malformed += 1;
+        }
+        let Some(resource) = Resource::of(&body) else {
+            return self.counters.malformed += 1;
+        };
+        match (body.code(), resource) {
+            (Code::PUT, Resource::Image(id)) => self.on_block(now, id, Area::Image, &body),
+            (Code::PUT, Resource::Hashes(id)) => self.on_block(now, id, Area::Pages, &body),
+            (Code::PUT, Resource::Manifest(id)) => match block_option(&body, option::BLOCK1) {
+                Some(block) => self.take_offer(now, id, block, body.payload()),
+                None => self.counters.malformed += 1,
+            },
+            (Code::FETCH, Resource::Status) => self.on_query(now, from, request, multicast),
+            (Code::POST, Resource::Activate) => self.on_command(now, from, request, multicast, false),
+            (Code::POST, Resource::Cancel) => self.on_command(now, from, request, multicast, true),
+            // Parity is optional to understand; replacing a key set comes later.
+            (Code::PUT, Resource::Parity(_) | Resource::Keys) => {}
+            _ => self.counters.malformed += 1,
+        }
+    }
+
+    fn on_block(&mut self, now: Instant, id: crate::digest::UpdateId, area: Area, body: &Body<'_>) {
+        if self.update.as_ref().is_none_or(|update| update.offer.id != id) {
+            return;
+        }
+        self.heard_at = now;
+        match block_option(body, option::BLOCK1) {
+            Some(block) => self.take_block(area, block, body.payload(), true),
+            None => self.counters.malformed += 1,
+        }
+    }
+
+    /// The datagram to send now, if there is one.
+    pub(super) fn next_datagram(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+        if let Some(sent) = self.next_answer(now, buffer) {
+            return Some(sent);
+        }
+        if let Some(len) = self.next_announcement(now, buffer) {
+            return Some((self.config.distributor_address, len));
+        }
+        let len = self.next_fetch(now, buffer)?;
+        Some((self.config.distributor_address, len))
+    }
+
+    pub(super) fn next_message_id(&mut self) -> u16 {
+        self.message_id = self.message_id.wrapping_add(1);
+        self.message_id
+    }
+}
+
+/// The Block option of this number, if it is there and well-formed.
+pub(super) fn block_option(body: &Body<'_>, number: u16) -> Option<Block> {
+    Block::parse(body.option(number)?).ok()
+}

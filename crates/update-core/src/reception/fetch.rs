@@ -1,0 +1,280 @@
+//! Unicast repair: what the agent fetches by itself, one request at a time (DESIGN \[repair\]), and the
+//! announcement of a boot (DESIGN \[bound\]).
+
+use super::datagrams::block_option;
+use super::{Phase, Reception};
+use crate::census::Query;
+use crate::digest::UpdateId;
+use crate::limits::{
+    ANNOUNCE_AGAIN, ANNOUNCE_TRIES_MAX, DATAGRAM_BYTES_MAX, ECHO_BYTES_MAX, FETCH_FIRST_WITHIN,
+    FETCH_RETRY_FIRST, FETCH_RETRY_MAX, PAGES_FETCHED_MAX, REPORT_BYTES_MAX,
+};
+use crate::outgoing::Outgoing;
+use crate::platform::Area;
+use crate::resource::Resource;
+use crate::time::{Duration, Instant};
+use coap_wire::{Block, Code, Message, Token, Type, option};
+use group_oscore::{Mode, RequestBinding};
+
+/// What is known of the repair by unicast.
+#[derive(Debug)]
+pub(super) struct Fetch {
+    /// A census allows agents that miss at most so many to fetch.
+    allowance: u32,
+    /// An image block needed a page that is missing.
+    pub(super) page_wanted: bool,
+    /// A census asked about an update whose offer was missed.
+    pub(super) offer_wanted: Option<UpdateId>,
+    /// The request under way.
+    request: Option<Request>,
+    /// Not before this moment: jitter, and waiting after a failure.
+    not_before: Option<Instant>,
+    retry: Duration,
+    echo: heapless::Vec<u8, ECHO_BYTES_MAX>,
+}
+
+#[derive(Debug, Clone)]
+struct Request {
+    token: Token,
+    binding: RequestBinding,
+    wanted: Wanted,
+    expires: Instant,
+}
+
+/// A block of a resource of the distributor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Offer(UpdateId, u32),
+    Block(Area, u32),
+}
+
+impl Default for Fetch {
+    fn default() -> Self {
+        Self {
+            allowance: 0,
+            page_wanted: false,
+            offer_wanted: None,
+            request: None,
+            not_before: None,
+            retry: FETCH_RETRY_FIRST,
+            echo: heapless::Vec::new(),
+        }
+    }
+}
+
+impl Fetch {
+    /// A new update: nothing of the old one is wanted any more.
+    pub(super) fn restart(&mut self) {
+        let echo = core::mem::take(&mut self.echo);
+        *self = Self { echo, ..Self::default() };
+    }
+}
+
+/// The announcement of a boot: repeated a few times until it is answered.
+#[derive(Debug)]
+pub(super) struct Announcement {
+    due: Instant,
+    tries: u8,
+    request: Option<(Token, RequestBinding)>,
+}
+
+impl Announcement {
+    pub(super) const fn new(due: Instant) -> Self {
+        Self { due, tries: 0, request: None }
+    }
+
+    pub(super) const fn due(&self) -> Instant {
+        self.due
+    }
+}
+
+impl Reception<'_> {
+    /// A census says how much may be fetched now.
+    pub(super) fn grant(&mut self, now: Instant, query: &Query<'_>) {
+        if query.update.is_none() || query.update == self.update.as_ref().map(|update| update.offer.id) {
+            self.fetch.allowance = query.unicast_max;
+            if query.unicast_max > 0 && self.fetch.request.is_none() {
+                let spread = Duration::from_millis(u64::from(query.leisure_ms)).min(FETCH_FIRST_WITHIN);
+                self.fetch.not_before = Some(now + self.random.up_to(spread));
+            }
+        }
+    }
+
+    /// What to fetch next, if anything may be fetched.
+    fn wanted(&self, now: Instant) -> Option<Wanted> {
+        if let Some(id) = self.fetch.offer_wanted {
+            return Some(Wanted::Offer(id, self.assembly.next_missing(id)));
+        }
+        if !matches!(self.phase, Phase::Receiving) || self.records_due() {
+            return None;
+        }
+        let (pages, blocks) = (self.area_missing(Area::Pages), self.area_missing(Area::Image));
+        let quiet = now.since(self.heard_at) >= self.config.quiet;
+        let granted = pages + blocks <= self.fetch.allowance;
+        let few_pages = pages <= PAGES_FETCHED_MAX && self.fetch.page_wanted;
+        if pages > 0 && (quiet || granted || few_pages) {
+            return self.pages.next_missing(0).map(|page| Wanted::Block(Area::Pages, page));
+        }
+        if blocks > 0 && (quiet || granted) {
+            return self.blocks.next_missing(0).map(|block| Wanted::Block(Area::Image, block));
+        }
+        None
+    }
+
+    /// The request to send now.
+    pub(super) fn next_fetch(&mut self, now: Instant, buffer: &mut [u8]) -> Option<usize> {
+        if let Some(request) = &self.fetch.request {
+            if now < request.expires {
+                return None;
+            }
+            // No answer: wait longer each time. The retry is a new request (DESIGN \[requests\]).
+            self.fetch.request = None;
+            self.fetch.retry = (self.fetch.retry * 2).min(FETCH_RETRY_MAX);
+        }
+        let wanted = self.wanted(now)?;
+        match self.fetch.not_before {
+            Some(moment) if now < moment => return None,
+            Some(_) => {}
+            None => {
+                self.fetch.not_before = Some(now + self.random.up_to(FETCH_FIRST_WITHIN));
+                return None;
+            }
+        }
+        let (resource, number) = match wanted {
+            Wanted::Offer(id, number) => (Resource::Manifest(id), number),
+            Wanted::Block(area, number) => {
+                let id = self.update.as_ref()?.offer.id;
+                (if area == Area::Image { Resource::Image(id) } else { Resource::Hashes(id) }, number)
+            }
+        };
+        let size_exponent = self.update.as_ref().filter(|_| matches!(wanted, Wanted::Block(..))).map_or(
+            // The offer's own block size is not known yet; the distributor answers in its own.
+            Block::exponent_of(crate::limits::BLOCK_BYTES_MAX as usize)?,
+            |update| update.offer.layout.block_size.exponent(),
+        );
+        let block = Block { number, more: false, size_exponent };
+        let (len, token, binding) = self.request(Code::GET, resource, Some(block), &[], buffer)?;
+        let expires = now + self.fetch.retry + self.random.up_to(self.fetch.retry / 4);
+        self.fetch.request = Some(Request { token, binding, wanted, expires });
+        Some(len)
+    }
+
+    /// The announcement to send now. After the last try the agent waits to be asked.
+    pub(super) fn next_announcement(&mut self, now: Instant, buffer: &mut [u8]) -> Option<usize> {
+        let announcement = self.announcement.as_mut().filter(|announcement| announcement.due <= now)?;
+        announcement.tries += 1;
+        announcement.due = now + ANNOUNCE_AGAIN * (1 << announcement.tries.min(6));
+        if announcement.tries > ANNOUNCE_TRIES_MAX {
+            self.announcement = None;
+            return None;
+        }
+        let mut payload = [0; REPORT_BYTES_MAX];
+        let len = self.report(None, None, false, &mut payload)?;
+        let (len, token, binding) =
+            self.request(Code::POST, Resource::Boot, None, &payload[..len], buffer)?;
+        self.announcement.as_mut()?.request = Some((token, binding));
+        Some(len)
+    }
+
+    /// Builds and protects one pairwise request to the distributor.
+    fn request(
+        &mut self,
+        code: Code,
+        resource: Resource,
+        block: Option<Block>,
+        payload: &[u8],
+        buffer: &mut [u8],
+    ) -> Option<(usize, Token, RequestBinding)> {
+        let token = Token::new(&self.random.next_u64().to_be_bytes()[..4])?;
+        let message_id = self.next_message_id();
+        let echo = core::mem::take(&mut self.fetch.echo);
+        let mut plain = [0; DATAGRAM_BYTES_MAX];
+        let plain =
+            Outgoing { ty: Type::NonConfirmable, code, message_id, token }.build(&mut plain, |writer| {
+                resource.write_path(writer)?;
+                if let Some(block) = &block {
+                    writer.option(option::BLOCK2, block.encode().as_bytes())?;
+                }
+                if !echo.is_empty() {
+                    writer.option(option::ECHO, &echo)?;
+                }
+                if !payload.is_empty() {
+                    writer.payload(payload)?;
+                }
+                Ok(())
+            })?;
+        let message = Message::parse(plain).ok()?;
+        let mode = Mode::Pairwise(self.config.distributor);
+        let (len, binding) = self.context.protect_request(&message, mode, buffer).ok()?;
+        Some((len, token, binding))
+    }
+
+    /// A datagram that may answer the request under way or the announcement.
+    pub(super) fn on_response(&mut self, now: Instant, token: Token, bytes: &mut [u8]) {
+        if let Some(request) = self.fetch.request.take_if(|request| request.token == token) {
+            self.on_block_response(now, request, bytes);
+        } else if let Some((_, binding)) =
+            self.announcement.as_ref().and_then(|a| a.request.as_ref()).filter(|(sent, _)| *sent == token)
+        {
+            let Ok(response) = self.context.unprotect_response(bytes, binding) else { return };
+            if let Some(echo) = response.body().option(option::ECHO) {
+                self.fetch.echo = heapless::Vec::from_slice(echo).unwrap_or_default();
+                if let Some(announcement) = &mut self.announcement {
+                    announcement.due = now;
+                }
+            } else {
+                self.announcement = None;
+            }
+        }
+    }
+
+    fn on_block_response(&mut self, now: Instant, request: Request, bytes: &mut [u8]) {
+        let response = match self.context.unprotect_response(bytes, &request.binding) {
+            Ok(response) => response,
+            Err(_) => {
+                // Not the distributor's: the request is still under way.
+                self.fetch.request = Some(request);
+                return;
+            }
+        };
+        let body = response.body();
+        if let Some(echo) = body.option(option::ECHO) {
+            // The distributor wants to know that this is no replay: the next request carries its value.
+            self.fetch.echo = heapless::Vec::from_slice(echo).unwrap_or_default();
+            return;
+        }
+        let Some(block) = block_option(&body, option::BLOCK2).filter(|_| body.code() == Code::CONTENT) else {
+            self.fetch.not_before = Some(now + self.fetch.retry);
+            self.fetch.retry = (self.fetch.retry * 2).min(FETCH_RETRY_MAX);
+            if let Wanted::Offer(..) = request.wanted {
+                self.fetch.offer_wanted = None;
+            }
+            return;
+        };
+        self.fetch.retry = FETCH_RETRY_FIRST;
+        match request.wanted {
+            Wanted::Offer(id, number) if number == block.number => {
+                self.take_offer(now, id, block, body.payload());
+            }
+            Wanted::Block(area, number) if number == block.number => {
+                self.take_block(area, block, body.payload(), false);
+                if self.area_missing(Area::Pages) == 0 {
+                    self.fetch.page_wanted = false;
+                }
+            }
+            _ => self.counters.malformed += 1,
+        }
+    }
+
+    /// When the fetching side wants to be polled again.
+    pub(super) fn fetch_deadline(&self, now: Instant) -> Option<Instant> {
+        if let Some(request) = &self.fetch.request {
+            return Some(request.expires);
+        }
+        if self.wanted(now).is_some() {
+            return Some(self.fetch.not_before.unwrap_or(now));
+        }
+        let unfinished = matches!(self.phase, Phase::Receiving);
+        unfinished.then(|| self.heard_at + self.config.quiet).filter(|moment| *moment > now)
+    }
+}

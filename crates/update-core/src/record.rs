@@ -1,0 +1,141 @@
+//! The three small records that an agent keeps (DESIGN \[journal\]): everything else is derived from storage.
+//!
+//! Each is a CBOR map whose key 0 is the record's version. A platform keeps the bytes and never looks into them.
+
+use crate::codec::{Malformed, write_into};
+use crate::device::Installed;
+use crate::digest::Digest;
+use crate::limits::ENVELOPE_BYTES_MAX;
+use group_oscore::Gid;
+use minicbor::Decoder;
+
+const VERSION: u8 = 1;
+
+/// [`Record::Counters`](crate::platform::Record::Counters): the bounds of the two counters of one security
+/// group (DESIGN \[reserve\], [bound]). They name their Gid, so that counters never meet another group's keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CounterBounds {
+    /// The group that they count for.
+    pub gid: Gid,
+    /// Own Sender Sequence Numbers below this one may have been used.
+    pub reserved_end: u64,
+    /// Partial IVs of the distributor below this one may have been accepted.
+    pub floor: u64,
+}
+
+/// [`Record::Update`](crate::platform::Record::Update): the update being received, tried or last tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpdateRecord<'a> {
+    /// The signed SUIT envelope, as it was accepted.
+    pub envelope: &'a [u8],
+    /// The last attempt acted upon; 0 for none.
+    pub attempt: u32,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// How an update ended on this agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has not.
+    Open,
+    /// It runs and is confirmed.
+    Confirmed,
+    /// It was tried and rolled back, with the [`RollBackCause`](crate::platform::RollBackCause) as a number.
+    RolledBack(u8),
+    /// It was given up, with the [`Failure`](crate::reception::Failure) as a number.
+    Failed(u8),
+}
+
+impl CounterBounds {
+    /// Writes the record; `None` when the buffer is too small.
+    #[must_use]
+    pub fn encode(&self, buffer: &mut [u8]) -> Option<usize> {
+        write_into(buffer, |out| {
+            out.map(4)?.u8(0)?.u8(VERSION)?.u8(1)?.bytes(self.gid.as_bytes())?;
+            out.u8(2)?.u64(self.reserved_end)?.u8(3)?.u64(self.floor)?;
+            Ok(())
+        })
+    }
+
+    /// Reads the record.
+    ///
+    /// # Errors
+    /// [`Malformed`]: torn, of another version, or not this record.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut decoder = open(bytes, 4)?;
+        let gid = Gid::new(keyed(&mut decoder, 1)?.bytes()?).ok_or(Malformed)?;
+        let reserved_end = keyed(&mut decoder, 2)?.u64()?;
+        let floor = keyed(&mut decoder, 3)?.u64()?;
+        Ok(Self { gid, reserved_end, floor })
+    }
+}
+
+impl<'a> UpdateRecord<'a> {
+    /// Writes the record; `None` when the buffer is too small.
+    #[must_use]
+    pub fn encode(&self, buffer: &mut [u8]) -> Option<usize> {
+        write_into(buffer, |out| {
+            let (code, detail) = match self.outcome {
+                Outcome::Open => (0, 0),
+                Outcome::Confirmed => (1, 0),
+                Outcome::RolledBack(cause) => (2, cause),
+                Outcome::Failed(reason) => (3, reason),
+            };
+            out.map(5)?.u8(0)?.u8(VERSION)?.u8(1)?.bytes(self.envelope)?;
+            out.u8(2)?.u32(self.attempt)?.u8(3)?.u8(code)?.u8(4)?.u8(detail)?;
+            Ok(())
+        })
+    }
+
+    /// Reads the record.
+    ///
+    /// # Errors
+    /// [`Malformed`]: torn, of another version, or not this record.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut decoder = open(bytes, 5)?;
+        let envelope = keyed(&mut decoder, 1)?.bytes()?;
+        let attempt = keyed(&mut decoder, 2)?.u32()?;
+        let code = keyed(&mut decoder, 3)?.u8()?;
+        let detail = keyed(&mut decoder, 4)?.u8()?;
+        let outcome = match code {
+            0 => Outcome::Open,
+            1 => Outcome::Confirmed,
+            2 => Outcome::RolledBack(detail),
+            3 => Outcome::Failed(detail),
+            _ => return Err(Malformed),
+        };
+        (envelope.len() <= ENVELOPE_BYTES_MAX).then_some(Self { envelope, attempt, outcome }).ok_or(Malformed)
+    }
+}
+
+/// Writes [`Record::Installed`](crate::platform::Record::Installed); `None` when the buffer is too small.
+#[must_use]
+pub fn encode_installed(installed: &Installed, buffer: &mut [u8]) -> Option<usize> {
+    write_into(buffer, |out| {
+        out.map(3)?.u8(0)?.u8(VERSION)?.u8(1)?.u64(installed.sequence_number)?;
+        out.u8(2)?.bytes(&installed.digest.0)?;
+        Ok(())
+    })
+}
+
+/// Reads [`Record::Installed`](crate::platform::Record::Installed).
+///
+/// # Errors
+/// [`Malformed`]: torn, of another version, or not this record.
+pub fn decode_installed(bytes: &[u8]) -> Result<Installed, Malformed> {
+    let mut decoder = open(bytes, 3)?;
+    let sequence_number = keyed(&mut decoder, 1)?.u64()?;
+    let digest: [u8; 32] = keyed(&mut decoder, 2)?.bytes()?.try_into().map_err(|_| Malformed)?;
+    Ok(Installed { sequence_number, digest: Digest(digest) })
+}
+
+fn open(bytes: &[u8], fields: u64) -> Result<Decoder<'_>, Malformed> {
+    let mut decoder = Decoder::new(bytes);
+    let right = decoder.map()? == Some(fields) && keyed(&mut decoder, 0)?.u8()? == VERSION;
+    right.then_some(decoder).ok_or(Malformed)
+}
+
+fn keyed<'d, 'b>(decoder: &'d mut Decoder<'b>, key: u8) -> Result<&'d mut Decoder<'b>, Malformed> {
+    if decoder.u8()? == key { Ok(decoder) } else { Err(Malformed) }
+}
