@@ -44,12 +44,7 @@ pub struct Arguments {
     pub interface: Option<String>,
 
     /// Drop so many percent of all datagrams, in both directions, for trying things out
-    #[arg(
-        long,
-        value_name = "PERCENT",
-        default_value_t = 0.0,
-        allow_negative_numbers = true
-    )]
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, allow_negative_numbers = true)]
     pub inject_loss: f64,
 
     /// Which datagrams are dropped: the same seed drops the same ones
@@ -65,10 +60,7 @@ impl Arguments {
     /// What goes over the configuration file.
     #[must_use]
     pub fn overrides(&self) -> Overrides {
-        Overrides {
-            state_directory: self.state_directory.clone(),
-            interface: self.interface.clone(),
-        }
+        Overrides { state_directory: self.state_directory.clone(), interface: self.interface.clone() }
     }
 
     /// The loss on purpose.
@@ -77,10 +69,7 @@ impl Arguments {
     /// No percentage.
     pub fn loss(&self) -> Result<Loss, Failure> {
         Loss::new(self.inject_loss, self.seed).ok_or_else(|| {
-            Failure::usage(format!(
-                "--inject-loss {}: give 0 to 100 percent",
-                self.inject_loss
-            ))
+            Failure::usage(format!("--inject-loss {}: give 0 to 100 percent", self.inject_loss))
         })
     }
 
@@ -107,27 +96,19 @@ mod tests {
 
     #[test]
     fn loss_is_a_percentage() {
-        for (text, right) in [
-            ("0", true),
-            ("12.5", true),
-            ("100", true),
-            ("101", false),
-            ("-1", false),
-            ("nan", false),
-        ] {
-            let arguments =
-                Arguments::try_parse_from(["fwcast-agent", "--inject-loss", text]).unwrap();
+        for (text, right) in
+            [("0", true), ("12.5", true), ("100", true), ("101", false), ("-1", false), ("nan", false)]
+        {
+            let arguments = Arguments::try_parse_from(["fwcast-agent", "--inject-loss", text]).unwrap();
             assert_eq!(arguments.loss().is_ok(), right, "{text}");
         }
     }
 
     #[test]
     fn an_installation_needs_its_sequence_number() {
-        for wrong in [
-            &["--install", "x"][..],
-            &["--sequence", "1"],
-            &["--check", "--install", "x", "--sequence", "1"],
-        ] {
+        for wrong in
+            [&["--install", "x"][..], &["--sequence", "1"], &["--check", "--install", "x", "--sequence", "1"]]
+        {
             let line = std::iter::once("fwcast-agent").chain(wrong.iter().copied());
             assert!(Arguments::try_parse_from(line).is_err(), "{wrong:?}");
         }

@@ -127,10 +127,7 @@ impl<C> Encode<C> for Cause {
 }
 
 impl<'b, C> Decode<'b, C> for Cause {
-    fn decode(
-        decoder: &mut minicbor::Decoder<'b>,
-        _: &mut C,
-    ) -> Result<Self, minicbor::decode::Error> {
+    fn decode(decoder: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
         match decoder.u8()? {
             1 => Ok(Self(RollBackCause::Unhealthy)),
             2 => Ok(Self(RollBackCause::ActivationFailed)),
@@ -165,12 +162,7 @@ impl BootRecord {
     /// The record of a device whose image in this slot is confirmed and that never tried another.
     #[must_use]
     pub const fn confirmed(slot: Slot) -> Self {
-        Self {
-            confirmed: slot,
-            prepared: None,
-            trial: None,
-            rolled_back: None,
-        }
+        Self { confirmed: slot, prepared: None, trial: None, rolled_back: None }
     }
 
     /// The file's content.
@@ -212,38 +204,19 @@ mod tests {
 
     fn records() -> [BootRecord; 3] {
         let plain = BootRecord::confirmed(Slot::A);
-        let prepared = Some(Prepared {
-            image_bytes: 1 << 26,
-            page_bytes: 70_000,
-        });
+        let prepared = Some(Prepared { image_bytes: 1 << 26, page_bytes: 70_000 });
         let digest = ByteArray::from([7; 32]);
         let phase = Phase::RollingBack(Cause(RollBackCause::Unhealthy));
-        let trial = Some(TrialRecord {
-            digest,
-            image_bytes: 1 << 26,
-            restarts: 3,
-            phase,
-        });
-        let rolled_back = Some(RolledBack {
-            digest,
-            cause: Cause(RollBackCause::Reset),
-        });
-        let full = BootRecord {
-            confirmed: Slot::B,
-            prepared,
-            trial,
-            rolled_back,
-        };
+        let trial = Some(TrialRecord { digest, image_bytes: 1 << 26, restarts: 3, phase });
+        let rolled_back = Some(RolledBack { digest, cause: Cause(RollBackCause::Reset) });
+        let full = BootRecord { confirmed: Slot::B, prepared, trial, rolled_back };
         [plain, BootRecord { prepared, ..plain }, full]
     }
 
     #[test]
     fn what_is_written_is_read_back() {
         for record in records() {
-            assert_eq!(
-                BootRecord::from_bytes(&record.to_bytes().unwrap()),
-                Ok(record)
-            );
+            assert_eq!(BootRecord::from_bytes(&record.to_bytes().unwrap()), Ok(record));
         }
     }
 

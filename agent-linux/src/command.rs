@@ -110,9 +110,7 @@ impl Default for Launcher {
 impl Launcher {
     /// Supervised by this binary, which must be a `fwcast-agent`.
     pub fn new(supervisor: impl Into<PathBuf>) -> Self {
-        Self {
-            supervisor: supervisor.into(),
-        }
+        Self { supervisor: supervisor.into() }
     }
 
     /// Starts a command.
@@ -120,18 +118,12 @@ impl Launcher {
     /// # Errors
     /// The supervisor could not be started.
     pub fn start(&self, call: &Call<'_>) -> io::Result<Running> {
-        let digest: String = call
-            .digest
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digest: String = call.digest.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut command = tokio::process::Command::new(&self.supervisor);
         command.arg(SUPERVISE).args(call.command);
         command.env("FWCAST_ACTION", call.action.to_string());
         command.env("FWCAST_SLOT", call.slot.to_string());
-        command
-            .env("FWCAST_IMAGE", call.image)
-            .env("FWCAST_DIGEST", digest);
+        command.env("FWCAST_IMAGE", call.image).env("FWCAST_DIGEST", digest);
         // These are between systemd and the agent.
         for name in ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"] {
             command.env_remove(name);
@@ -140,12 +132,7 @@ impl Launcher {
         command.process_group(0).stdin(Stdio::piped());
         let mut child = command.spawn()?;
         let pipe = child.stdin.take();
-        Ok(Running {
-            child,
-            pipe,
-            deadline: call.deadline,
-            give_up: None,
-        })
+        Ok(Running { child, pipe, deadline: call.deadline, give_up: None })
     }
 }
 
@@ -208,10 +195,7 @@ pub fn supervise(command: &[OsString]) -> u8 {
     let mut child = match ready.spawn() {
         Ok(child) => child,
         Err(error) => {
-            eprintln!(
-                "fwcast-agent: {} could not be started: {error}",
-                program.display()
-            );
+            eprintln!("fwcast-agent: {} could not be started: {error}", program.display());
             return NOT_STARTED;
         }
     };
@@ -247,8 +231,6 @@ fn kill_group(leader: Pid) {
 }
 
 fn exit_code(status: ExitStatus) -> u8 {
-    let code = status
-        .code()
-        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     u8::try_from(code).unwrap_or(NOT_STARTED)
 }

@@ -53,20 +53,16 @@ impl Config {
     /// [`Failure`]: what is wrong, where, and what to do.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, Failure> {
         let text = read_secret(path)?;
-        let file: AgentFile = yaml::from_str(&text)
-            .map_err(|error| Failure::usage(format!("{}: {error}", shown(path))))?;
-        check_addresses(&file)
-            .map_err(|problem| Failure::usage(format!("{}: {problem}", shown(path))))?;
+        let file: AgentFile =
+            yaml::from_str(&text).map_err(|error| Failure::usage(format!("{}: {error}", shown(path))))?;
+        check_addresses(&file).map_err(|problem| Failure::usage(format!("{}: {problem}", shown(path))))?;
         check_settings(&file.linux)
             .map_err(|problem| Failure::usage(format!("{}: linux.{problem}", shown(path))))?;
         let linux = file.linux;
         let name = overrides.interface.as_ref().unwrap_or(&linux.interface);
-        let interface =
-            Interface::by_name(name).map_err(|error| Failure::usage(error.to_string()))?;
-        let state_directory = overrides
-            .state_directory
-            .clone()
-            .unwrap_or_else(|| PathBuf::from(&linux.state_directory));
+        let interface = Interface::by_name(name).map_err(|error| Failure::usage(error.to_string()))?;
+        let state_directory =
+            overrides.state_directory.clone().unwrap_or_else(|| PathBuf::from(&linux.state_directory));
         Ok(Self {
             provisioning: file.provisioning,
             interface,
@@ -96,24 +92,16 @@ fn trial_settings(linux: LinuxSettings) -> TrialSettings {
 /// The file holds the agent's keys, so it is read only when nobody else could have.
 fn read_secret(path: &Path) -> Result<String, Failure> {
     let cannot = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Failure::usage(format!(
-            "there is no configuration file {}: give --config FILE",
-            shown(path)
-        )),
+        io::ErrorKind::NotFound => {
+            Failure::usage(format!("there is no configuration file {}: give --config FILE", shown(path)))
+        }
         _ => Failure::error(format!("cannot read {}: {error}", shown(path))),
     };
     // Without it, opening a pipe would wait for its other end.
     let flags = OFlag::O_NONBLOCK.bits();
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path)
-        .map_err(cannot)?;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(cannot)?;
     if !file.metadata().map_err(cannot)?.is_file() {
-        return Err(Failure::usage(format!(
-            "{} is not a file: check --config",
-            shown(path)
-        )));
+        return Err(Failure::usage(format!("{} is not a file: check --config", shown(path))));
     }
     if !is_private(&file).map_err(cannot)? {
         return Err(Failure::not_allowed(format!(
@@ -128,17 +116,14 @@ fn read_secret(path: &Path) -> Result<String, Failure> {
 fn read_text(file: &File) -> io::Result<String> {
     let mut text = String::new();
     // One more than is taken, so that the reader of YAML sees that it is too long.
-    file.take(TEXT_BYTES_MAX as u64 + 1)
-        .read_to_string(&mut text)?;
+    file.take(TEXT_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
     Ok(text)
 }
 
 fn check_addresses(file: &AgentFile) -> Result<(), String> {
     let group = file.provisioning.coap_group;
     if !group.ip().is_multicast() {
-        return Err(format!(
-            "provisioning.coap_group {group} is no multicast address"
-        ));
+        return Err(format!("provisioning.coap_group {group} is no multicast address"));
     }
     if group.port() == 0 || group.port() == COAPS_PORT {
         return Err(format!(
@@ -148,9 +133,7 @@ fn check_addresses(file: &AgentFile) -> Result<(), String> {
     }
     let distributor = file.provisioning.distributor.address;
     if !is_unicast(distributor.ip()) {
-        return Err(format!(
-            "provisioning.distributor.address {distributor} is no unicast address"
-        ));
+        return Err(format!("provisioning.distributor.address {distributor} is no unicast address"));
     }
     if distributor.is_ipv4() != group.is_ipv4() {
         return Err(format!(
@@ -168,24 +151,16 @@ fn is_unicast(address: IpAddr) -> bool {
 
 fn check_settings(linux: &LinuxSettings) -> Result<(), String> {
     if let Some(port @ (0 | COAPS_PORT)) = linux.listen_port {
-        return Err(format!(
-            "listen_port: {port} cannot be used; leave it out for any free port"
-        ));
+        return Err(format!("listen_port: {port} cannot be used; leave it out for any free port"));
     }
     if !Path::new(&linux.state_directory).is_absolute() {
         return Err("state_directory: give the whole path, beginning with /".to_owned());
     }
-    for (key, command) in [
-        ("activate_command", &linux.activate_command),
-        ("health_command", &linux.health_command),
-    ] {
-        if command
-            .as_ref()
-            .is_some_and(|command| command.first().is_none_or(String::is_empty))
-        {
-            return Err(format!(
-                "{key}: it needs a program, as in [\"/usr/bin/program\", \"argument\"]"
-            ));
+    for (key, command) in
+        [("activate_command", &linux.activate_command), ("health_command", &linux.health_command)]
+    {
+        if command.as_ref().is_some_and(|command| command.first().is_none_or(String::is_empty)) {
+            return Err(format!("{key}: it needs a program, as in [\"/usr/bin/program\", \"argument\"]"));
         }
     }
     if linux.health_deadline_seconds == 0 || linux.health_interval_seconds == 0 {

@@ -80,17 +80,10 @@ impl Disk {
     pub fn open(path: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let folder = File::open(path)?;
-        let lock = private()
-            .create(true)
-            .truncate(false)
-            .open(path.join("lock"))?;
+        let lock = private().create(true).truncate(false).open(path.join("lock"))?;
         hold(&lock)?;
-        let disk = Self(Rc::new(Inner {
-            path: path.to_owned(),
-            folder,
-            _lock: lock,
-            gate: RefCell::new(None),
-        }));
+        let disk =
+            Self(Rc::new(Inner { path: path.to_owned(), folder, _lock: lock, gate: RefCell::new(None) }));
         disk.remove_unfinished()?;
         Ok(disk)
     }
@@ -124,13 +117,9 @@ impl Disk {
             Err(error) => return Err(error),
         };
         let mut bytes = Vec::new();
-        file.take(SMALL_FILE_BYTES_MAX + 1)
-            .read_to_end(&mut bytes)?;
+        file.take(SMALL_FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > SMALL_FILE_BYTES_MAX {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "larger than anything that belongs here",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "larger than anything that belongs here"));
         }
         Ok(Some(bytes))
     }
@@ -185,11 +174,7 @@ impl Disk {
     /// The system's own; [`io::ErrorKind::StorageFull`] among them.
     pub fn set_aside(&self, name: &str, length: u32) -> io::Result<File> {
         self.pass(Step::Resize)?;
-        let file = private()
-            .read(true)
-            .create(true)
-            .truncate(true)
-            .open(self.path(name))?;
+        let file = private().read(true).create(true).truncate(true).open(self.path(name))?;
         if length > 0 {
             match fallocate(&file, FallocateFlags::empty(), 0, length.into()) {
                 Ok(()) => {}
@@ -245,18 +230,10 @@ impl Disk {
     }
 
     fn ask(&self, step: Step) -> Cut {
-        self.0
-            .gate
-            .borrow_mut()
-            .as_mut()
-            .map_or(Cut::No, |gate| gate(step))
+        self.0.gate.borrow_mut().as_mut().map_or(Cut::No, |gate| gate(step))
     }
 
-    fn write_through(
-        &self,
-        bytes: &[u8],
-        write: impl FnOnce(&[u8]) -> io::Result<()>,
-    ) -> io::Result<()> {
+    fn write_through(&self, bytes: &[u8], write: impl FnOnce(&[u8]) -> io::Result<()>) -> io::Result<()> {
         match self.ask(Step::Write) {
             Cut::No => write(bytes),
             Cut::Before => Err(cut()),
@@ -296,10 +273,7 @@ impl Disk {
     fn remove_unfinished(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.0.path)? {
             let path = entry?.path();
-            if path
-                .extension()
-                .is_some_and(|extension| extension == UNFINISHED)
-            {
+            if path.extension().is_some_and(|extension| extension == UNFINISHED) {
                 fs::remove_file(path)?;
             }
         }
@@ -383,11 +357,7 @@ mod tests {
                 let disk = Disk::open(folder.path()).unwrap();
                 let content = disk.read("record").unwrap().unwrap();
                 assert!(content == b"the old one" || content == b"the new and longer one");
-                assert_eq!(
-                    fs::read_dir(folder.path()).unwrap().count(),
-                    2,
-                    "record and lock"
-                );
+                assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "record and lock");
                 if done {
                     break;
                 }
@@ -406,10 +376,7 @@ mod tests {
             disk.cut_by(cut_at(cuts, Cut::Before));
             disk.point("current", "b").unwrap_err();
             drop(disk);
-            let target = Disk::open(folder.path())
-                .unwrap()
-                .target("current")
-                .unwrap();
+            let target = Disk::open(folder.path()).unwrap().target("current").unwrap();
             assert_eq!(target, Path::new(if cuts < 2 { "a" } else { "b" }));
         }
     }
@@ -421,10 +388,7 @@ mod tests {
         disk.replace("record", b"x").unwrap();
         assert!(is_private(&File::open(disk.path("record")).unwrap()).unwrap());
         assert!(is_private(&disk.set_aside("area", 10).unwrap()).unwrap());
-        let mode = fs::metadata(folder.path().join("made"))
-            .unwrap()
-            .permissions()
-            .mode();
+        let mode = fs::metadata(folder.path().join("made")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
     }
 
@@ -432,10 +396,7 @@ mod tests {
     fn a_folder_serves_one_agent_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
         let first = Disk::open(folder.path()).unwrap();
-        assert_eq!(
-            Disk::open(folder.path()).unwrap_err().kind(),
-            io::ErrorKind::WouldBlock
-        );
+        assert_eq!(Disk::open(folder.path()).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(first);
         Disk::open(folder.path()).unwrap();
     }
@@ -458,9 +419,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let disk = Disk::open(folder.path()).unwrap();
         fs::write(disk.path("record"), vec![0; 65 * 1024]).unwrap();
-        assert_eq!(
-            disk.read("record").unwrap_err().kind(),
-            io::ErrorKind::InvalidData
-        );
+        assert_eq!(disk.read("record").unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 }

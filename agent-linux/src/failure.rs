@@ -40,26 +40,17 @@ pub struct Failure {
 impl Failure {
     /// A failure with [`Exit::Error`].
     pub fn error(sentence: impl Into<String>) -> Self {
-        Self {
-            exit: Exit::Error,
-            sentence: sentence.into(),
-        }
+        Self { exit: Exit::Error, sentence: sentence.into() }
     }
 
     /// A failure with [`Exit::Usage`].
     pub fn usage(sentence: impl Into<String>) -> Self {
-        Self {
-            exit: Exit::Usage,
-            sentence: sentence.into(),
-        }
+        Self { exit: Exit::Usage, sentence: sentence.into() }
     }
 
     /// A failure with [`Exit::NotAllowed`].
     pub fn not_allowed(sentence: impl Into<String>) -> Self {
-        Self {
-            exit: Exit::NotAllowed,
-            sentence: sentence.into(),
-        }
+        Self { exit: Exit::NotAllowed, sentence: sentence.into() }
     }
 }
 

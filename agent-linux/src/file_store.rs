@@ -94,16 +94,8 @@ impl FileStore {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn open(disk: Disk, slot: Slot, prepared: Option<Prepared>) -> Result<Self, StoreError> {
-        let mut store = Self {
-            disk,
-            image: AreaFile::default(),
-            pages: AreaFile::default(),
-        };
-        if let Some(Prepared {
-            image_bytes,
-            page_bytes,
-        }) = prepared
-        {
+        let mut store = Self { disk, image: AreaFile::default(), pages: AreaFile::default() };
+        if let Some(Prepared { image_bytes, page_bytes }) = prepared {
             store.image = store.reopen(slot.file_name(), image_bytes)?;
             store.pages = store.reopen(PAGES, page_bytes)?;
         }
@@ -115,9 +107,7 @@ impl FileStore {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn load(&self, record: Record) -> Result<Option<Vec<u8>>, StoreError> {
-        self.disk
-            .read(record_name(record))
-            .while_doing("reading a record")
+        self.disk.read(record_name(record)).while_doing("reading a record")
     }
 
     /// Replaces a record durably.
@@ -125,9 +115,7 @@ impl FileStore {
     /// # Errors
     /// [`StoreError::Io`]; the record then has its old content or the new one.
     pub fn save(&self, record: Record, bytes: &[u8]) -> Result<(), StoreError> {
-        self.disk
-            .replace(record_name(record), bytes)
-            .while_doing("saving a record")
+        self.disk.replace(record_name(record), bytes).while_doing("saving a record")
     }
 
     /// Empties both areas and sets their space aside, durably. `slot` is the one that does not run.
@@ -136,24 +124,13 @@ impl FileStore {
     /// [`StoreError::Io`]; nothing can be written then.
     pub fn prepare(&mut self, slot: Slot, sizes: Prepared) -> Result<(), StoreError> {
         self.close();
-        let Prepared {
-            image_bytes,
-            page_bytes,
-        } = sizes;
+        let Prepared { image_bytes, page_bytes } = sizes;
         let image = self.disk.set_aside(slot.file_name(), image_bytes);
         let image = image.while_doing("making room for an image")?;
         let pages = self.disk.set_aside(PAGES, page_bytes);
         let pages = pages.while_doing("making room for hash pages")?;
-        self.image = AreaFile {
-            file: Some(image),
-            length: image_bytes,
-            unsynced: false,
-        };
-        self.pages = AreaFile {
-            file: Some(pages),
-            length: page_bytes,
-            unsynced: false,
-        };
+        self.image = AreaFile { file: Some(image), length: image_bytes, unsynced: false };
+        self.pages = AreaFile { file: Some(pages), length: page_bytes, unsynced: false };
         Ok(())
     }
 
@@ -174,15 +151,10 @@ impl FileStore {
             return Err(StoreError::NotPrepared);
         };
         if !target.holds(offset, data.len()) {
-            return Err(StoreError::OutOfRange {
-                area,
-                offset,
-                len: data.len(),
-            });
+            return Err(StoreError::OutOfRange { area, offset, len: data.len() });
         }
         target.unsynced = true;
-        disk.write_at(file, offset, data)
-            .while_doing("writing into an area")
+        disk.write_at(file, offset, data).while_doing("writing into an area")
     }
 
     /// Reads from an area. What lies outside of what was prepared reads as zeros: it was never written.
@@ -195,9 +167,9 @@ impl FileStore {
         let inside = source.length.saturating_sub(offset) as usize;
         let length = buffer.len().min(inside);
         match &source.file {
-            Some(file) => file
-                .read_exact_at(&mut buffer[..length], offset.into())
-                .while_doing("reading from an area"),
+            Some(file) => {
+                file.read_exact_at(&mut buffer[..length], offset.into()).while_doing("reading from an area")
+            }
             None => Ok(()),
         }
     }
@@ -218,22 +190,12 @@ impl FileStore {
     }
 
     fn reopen(&self, name: &str, length: u32) -> Result<AreaFile, StoreError> {
-        let file = self
-            .disk
-            .reopen(name, length)
-            .while_doing("opening an area")?;
+        let file = self.disk.reopen(name, length).while_doing("opening an area")?;
         if file.is_none() {
-            tracing::warn!(
-                file = name,
-                "missing or of another length: it must be prepared again"
-            );
+            tracing::warn!(file = name, "missing or of another length: it must be prepared again");
             return Ok(AreaFile::default());
         }
-        Ok(AreaFile {
-            file,
-            length,
-            unsynced: false,
-        })
+        Ok(AreaFile { file, length, unsynced: false })
     }
 
     const fn area(&mut self, area: Area) -> &mut AreaFile {
@@ -246,10 +208,7 @@ impl FileStore {
 
 impl AreaFile {
     fn holds(&self, offset: u32, len: usize) -> bool {
-        u32::try_from(len)
-            .ok()
-            .and_then(|len| offset.checked_add(len))
-            .is_some_and(|end| end <= self.length)
+        u32::try_from(len).ok().and_then(|len| offset.checked_add(len)).is_some_and(|end| end <= self.length)
     }
 }
 
@@ -261,10 +220,7 @@ mod tests {
     use std::fs;
     use std::rc::Rc;
 
-    const SIZES: Prepared = Prepared {
-        image_bytes: 3000,
-        page_bytes: 64,
-    };
+    const SIZES: Prepared = Prepared { image_bytes: 3000, page_bytes: 64 };
 
     fn store(folder: &tempfile::TempDir, prepared: Option<Prepared>) -> FileStore {
         FileStore::open(Disk::open(folder.path()).unwrap(), Slot::B, prepared).unwrap()
@@ -279,10 +235,7 @@ mod tests {
             let error = store.write(area, 0, b"x").unwrap_err();
             assert!(matches!(error, StoreError::NotPrepared));
         }
-        assert_eq!(
-            fs::read(folder.path().join("slot-b.img")).unwrap(),
-            b"an older image"
-        );
+        assert_eq!(fs::read(folder.path().join("slot-b.img")).unwrap(), b"an older image");
         assert!(!folder.path().join("pages.bin").exists());
     }
 
@@ -309,20 +262,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut store = store(&folder, None);
         store.prepare(Slot::B, SIZES).unwrap();
-        for (offset, len) in [
-            (2999, 2),
-            (3000, 1),
-            (u32::MAX, 1),
-            (u32::MAX, 1024),
-            (0, 3001),
-        ] {
+        for (offset, len) in [(2999, 2), (3000, 1), (u32::MAX, 1), (u32::MAX, 1024), (0, 3001)] {
             let error = store.write(Area::Image, offset, &vec![1; len]).unwrap_err();
             assert!(matches!(error, StoreError::OutOfRange { .. }), "{error}");
         }
-        assert_eq!(
-            fs::read(folder.path().join("slot-b.img")).unwrap(),
-            vec![0; 3000]
-        );
+        assert_eq!(fs::read(folder.path().join("slot-b.img")).unwrap(), vec![0; 3000]);
         store.write(Area::Image, 2999, &[1]).unwrap();
     }
 
@@ -349,10 +293,7 @@ mod tests {
         drop(first);
         fs::write(folder.path().join("slot-b.img"), b"shorter").unwrap();
         let mut again = store(&folder, Some(SIZES));
-        assert!(matches!(
-            again.write(Area::Image, 0, b"x").unwrap_err(),
-            StoreError::NotPrepared
-        ));
+        assert!(matches!(again.write(Area::Image, 0, b"x").unwrap_err(), StoreError::NotPrepared));
         again.write(Area::Pages, 0, b"x").unwrap();
     }
 
@@ -382,9 +323,6 @@ mod tests {
         store.prepare(Slot::B, SIZES).unwrap();
         store.disk.cut_by(Box::new(|_| Cut::Before));
         store.prepare(Slot::B, SIZES).unwrap_err();
-        assert!(matches!(
-            store.write(Area::Image, 0, b"x").unwrap_err(),
-            StoreError::NotPrepared
-        ));
+        assert!(matches!(store.write(Area::Image, 0, b"x").unwrap_err(), StoreError::NotPrepared));
     }
 }

@@ -22,16 +22,10 @@ const LIVED: [&str; 4] = [BOOT, "update.cbor", "pages.bin", "slot-b.img"];
 ///
 /// # Errors
 /// [`Failure`]: the image cannot be read or is too large, the folder is in use, or an agent has lived there.
-pub fn install(
-    folder: &Path,
-    image: &Path,
-    installed: &[u8],
-    switch: Switch,
-) -> Result<u64, Failure> {
+pub fn install(folder: &Path, image: &Path, installed: &[u8], switch: Switch) -> Result<u64, Failure> {
     check_image(image)?;
-    let doing = |error: std::io::Error| {
-        Failure::error(format!("cannot install into {}: {error}", shown(folder)))
-    };
+    let doing =
+        |error: std::io::Error| Failure::error(format!("cannot install into {}: {error}", shown(folder)));
     let disk = Disk::open(folder).map_err(doing)?;
     if let Some(sign) = LIVED.into_iter().find(|name| disk.has(name)) {
         return Err(Failure::not_allowed(format!(
@@ -39,12 +33,10 @@ pub fn install(
             shown(folder)
         )));
     }
-    let boot = BootRecord::confirmed(Slot::A)
-        .to_bytes()
-        .map_err(|error| doing(std::io::Error::other(error)))?;
+    let boot =
+        BootRecord::confirmed(Slot::A).to_bytes().map_err(|error| doing(std::io::Error::other(error)))?;
     let length = disk.copy_in(image, Slot::A.file_name()).map_err(doing)?;
-    disk.replace(record_name(Record::Installed), installed)
-        .map_err(doing)?;
+    disk.replace(record_name(Record::Installed), installed).map_err(doing)?;
     if switch == Switch::BuiltIn {
         disk.point(CURRENT, Slot::A.file_name()).map_err(doing)?;
     }
@@ -71,14 +63,10 @@ pub fn first_installed_record(sequence_number: u64) -> Result<Vec<u8>, Failure> 
 }
 
 fn check_image(image: &Path) -> Result<(), Failure> {
-    let metadata = std::fs::metadata(image).map_err(|error| {
-        Failure::error(format!("cannot read the image {}: {error}", shown(image)))
-    })?;
+    let metadata = std::fs::metadata(image)
+        .map_err(|error| Failure::error(format!("cannot read the image {}: {error}", shown(image))))?;
     if !metadata.is_file() {
-        return Err(Failure::usage(format!(
-            "the image {} is not a file",
-            shown(image)
-        )));
+        return Err(Failure::usage(format!("the image {} is not a file", shown(image))));
     }
     if metadata.len() == 0 || metadata.len() > u64::from(IMAGE_BYTES_MAX) {
         return Err(Failure::usage(format!(
@@ -139,9 +127,7 @@ mod tests {
                 left = u32::saturating_sub(left, 1);
                 cut
             }));
-            let _ = disk
-                .copy_in(&image, "slot-a.img")
-                .and_then(|_| disk.point(CURRENT, "slot-a.img"));
+            let _ = disk.copy_in(&image, "slot-a.img").and_then(|_| disk.point(CURRENT, "slot-a.img"));
             drop(disk);
             install(&state, &image, b"record", Switch::BuiltIn).unwrap();
         }
@@ -154,13 +140,8 @@ mod tests {
         let file = fs::File::create(&image).unwrap();
         for length in [0, u64::from(IMAGE_BYTES_MAX) + 1] {
             file.set_len(length).unwrap();
-            let failure = install(
-                &folder.path().join("state"),
-                &image,
-                b"record",
-                Switch::BuiltIn,
-            )
-            .unwrap_err();
+            let failure =
+                install(&folder.path().join("state"), &image, b"record", Switch::BuiltIn).unwrap_err();
             assert!(failure.sentence.contains("bytes"), "{failure}");
         }
         assert!(!folder.path().join("state").exists());

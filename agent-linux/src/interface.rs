@@ -26,14 +26,8 @@ impl Interface {
     /// [`NoInterface`], which names those that exist.
     pub fn by_name(name: &str) -> Result<Self, NoInterface> {
         match if_nametoindex(name) {
-            Ok(index) => Ok(Self {
-                name: name.to_owned(),
-                index,
-            }),
-            Err(_) => Err(NoInterface {
-                name: name.to_owned(),
-                existing: existing(),
-            }),
+            Ok(index) => Ok(Self { name: name.to_owned(), index }),
+            Err(_) => Err(NoInterface { name: name.to_owned(), existing: existing() }),
         }
     }
 }
@@ -41,17 +35,9 @@ impl Interface {
 fn existing() -> String {
     let names: Vec<String> = if_nameindex().map_or_else(
         |_| Vec::new(),
-        |list| {
-            list.iter()
-                .map(|one| one.name().to_string_lossy().into_owned())
-                .collect()
-        },
+        |list| list.iter().map(|one| one.name().to_string_lossy().into_owned()).collect(),
     );
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
-    }
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 #[cfg(test)]
@@ -66,17 +52,9 @@ mod tests {
 
     #[test]
     fn the_error_names_what_exists() {
-        for name in [
-            "nothing0",
-            "",
-            "a name that is much too long for an interface",
-            "a\0b",
-        ] {
+        for name in ["nothing0", "", "a name that is much too long for an interface", "a\0b"] {
             let sentence = Interface::by_name(name).unwrap_err().to_string();
-            assert!(
-                sentence.contains("lo") && !sentence.contains('\0'),
-                "{sentence}"
-            );
+            assert!(sentence.contains("lo") && !sentence.contains('\0'), "{sentence}");
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod boot_record;
 pub mod command;
 pub mod config;
 pub mod disk;
+pub mod event_log;
 pub mod failure;
 pub mod file_store;
 pub mod install;

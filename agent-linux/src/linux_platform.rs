@@ -33,24 +33,13 @@ impl LinuxPlatform {
     ///
     /// # Errors
     /// [`PlatformError`]: nothing may be received or booted then.
-    pub fn open(
-        disk: Disk,
-        settings: TrialSettings,
-        launcher: Launcher,
-    ) -> Result<Self, PlatformError> {
-        let mut slots =
-            Slots::open(disk.clone(), settings.switch()).map_err(PlatformError::Slots)?;
+    pub fn open(disk: Disk, settings: TrialSettings, launcher: Launcher) -> Result<Self, PlatformError> {
+        let mut slots = Slots::open(disk.clone(), settings.switch()).map_err(PlatformError::Slots)?;
         let runner = Runner::new(settings, launcher);
-        runner
-            .resume(&mut slots)
-            .map_err(|error| PlatformError::Slots(error.into()))?;
+        runner.resume(&mut slots).map_err(|error| PlatformError::Slots(error.into()))?;
         let files = FileStore::open(disk, slots.image_slot(), slots.record().prepared)
             .map_err(PlatformError::Files)?;
-        Ok(Self {
-            files,
-            slots,
-            runner,
-        })
+        Ok(Self { files, slots, runner })
     }
 
     /// A record's content; `None` when it was never saved.
@@ -61,8 +50,8 @@ impl LinuxPlatform {
         self.files.load(record)
     }
 
-    /// How the last trial stands, for the start of `Reception`. A roll back is told until the next trial or
-    /// [`prepare`](Platform::prepare).
+    /// How the last trial stands, for the start of `Reception`. A roll back is told until it is settled
+    /// or another update begins.
     #[must_use]
     pub fn trial(&self) -> Trial {
         let record = self.slots.record();
@@ -108,17 +97,10 @@ impl Platform for LinuxPlatform {
     async fn prepare(&mut self, image_bytes: u32, page_bytes: u32) -> Result<(), StoreError> {
         self.not_on_trial()?;
         self.files.close();
-        let sizes = Prepared {
-            image_bytes,
-            page_bytes,
-        };
-        self.slots
-            .forget_update()
-            .while_doing("saving the boot record")?;
+        let sizes = Prepared { image_bytes, page_bytes };
+        self.slots.forget_update().while_doing("saving the boot record")?;
         self.files.prepare(self.slots.image_slot(), sizes)?;
-        self.slots
-            .set_prepared(sizes)
-            .while_doing("saving the boot record")
+        self.slots.set_prepared(sizes).while_doing("saving the boot record")
     }
 
     async fn write(&mut self, area: Area, offset: u32, data: &[u8]) -> Result<(), StoreError> {
@@ -138,31 +120,22 @@ impl Platform for LinuxPlatform {
     async fn activate(&mut self, image_bytes: u32, digest: &[u8; 32]) -> Result<(), StoreError> {
         if let Some(trial) = self.slots.record().trial {
             let same = *trial.digest == *digest && trial.image_bytes == image_bytes;
-            return if same {
-                Ok(())
-            } else {
-                Err(StoreError::OnTrial)
-            };
+            return if same { Ok(()) } else { Err(StoreError::OnTrial) };
         }
-        let prepared = self
-            .slots
-            .record()
-            .prepared
-            .ok_or(StoreError::NotPrepared)?;
+        let prepared = self.slots.record().prepared.ok_or(StoreError::NotPrepared)?;
         if prepared.image_bytes != image_bytes {
             return Err(StoreError::OtherLength);
         }
         self.files.sync()?;
-        self.slots
-            .begin_trial(digest, image_bytes)
-            .while_doing("saving the boot record")?;
+        self.slots.begin_trial(digest, image_bytes).while_doing("saving the boot record")?;
         tracing::info!(slot = %self.slots.image_slot(), image_bytes, "activating on trial");
         Ok(())
     }
 
+    /// Also for a roll back that has been taken note of.
     async fn settle(&mut self) -> Result<(), StoreError> {
         match self.slots.phase() {
-            None => Ok(()),
+            None => self.slots.forget_roll_back().while_doing("saving the boot record"),
             Some(Phase::Healthy) => {
                 self.slots.settle().while_doing("saving the boot record")?;
                 self.files.close();
@@ -176,10 +149,6 @@ impl Platform for LinuxPlatform {
 
 impl LinuxPlatform {
     fn not_on_trial(&self) -> Result<(), StoreError> {
-        if self.slots.record().trial.is_some() {
-            Err(StoreError::OnTrial)
-        } else {
-            Ok(())
-        }
+        if self.slots.record().trial.is_some() { Err(StoreError::OnTrial) } else { Ok(()) }
     }
 }

@@ -19,18 +19,8 @@ impl Loss {
     /// No loss.
     #[must_use]
     pub const fn none() -> Self {
-        let idle = Direction {
-            state: 0,
-            dropped: 0,
-        };
-        Self {
-            threshold: 0,
-            inward: idle,
-            outward: Direction {
-                state: 0,
-                dropped: 0,
-            },
-        }
+        let idle = Direction { state: 0, dropped: 0 };
+        Self { threshold: 0, inward: idle, outward: Direction { state: 0, dropped: 0 } }
     }
 
     /// Drops `percent` (0 to 100) of the datagrams; `None` for anything else.
@@ -39,26 +29,12 @@ impl Loss {
         if !(0.0..=100.0).contains(&percent) {
             return None;
         }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "between 0 and 2^32"
-        )]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 2^32")]
         let threshold = (percent / 100.0 * 4_294_967_296.0) as u64;
-        let inward = Direction {
-            state: seed,
-            dropped: 0,
-        };
+        let inward = Direction { state: seed, dropped: 0 };
         // Any other start gives another sequence.
-        let outward = Direction {
-            state: !seed,
-            dropped: 0,
-        };
-        Some(Self {
-            threshold,
-            inward,
-            outward,
-        })
+        let outward = Direction { state: !seed, dropped: 0 };
+        Some(Self { threshold, inward, outward })
     }
 
     /// Whether to drop the next datagram that has come in; counts it.
@@ -112,26 +88,16 @@ mod tests {
 
     #[test]
     fn the_generator_is_splitmix64() {
-        let mut direction = Direction {
-            state: 1_234_567,
-            dropped: 0,
-        };
+        let mut direction = Direction { state: 1_234_567, dropped: 0 };
         let first: Vec<u64> = (0..3).map(|_| direction.next()).collect();
-        let published = [
-            6_457_827_717_110_365_317,
-            3_203_168_211_198_807_973,
-            9_817_491_932_198_370_423,
-        ];
+        let published = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
         assert_eq!(first, published);
     }
 
     #[test]
     fn so_many_percent_are_dropped() {
         for (percent, low, high) in [(0.0, 0, 0), (10.0, 900, 1100), (100.0, 10_000, 10_000)] {
-            let dropped = decisions(percent, 7)
-                .into_iter()
-                .filter(|dropped| *dropped)
-                .count();
+            let dropped = decisions(percent, 7).into_iter().filter(|dropped| *dropped).count();
             assert!((low..=high).contains(&dropped), "{percent} %: {dropped}");
         }
     }

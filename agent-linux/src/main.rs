@@ -57,20 +57,14 @@ fn install_first(config: &Config, image: &Path, sequence_number: u64) -> Result<
         &first_installed_record(sequence_number)?,
         config.trial.switch(),
     )?;
-    println!(
-        "installed {} ({length} bytes) as manifest sequence number {sequence_number}",
-        shown(image)
-    );
+    println!("installed {} ({length} bytes) as manifest sequence number {sequence_number}", shown(image));
     Ok(())
 }
 
 fn check(config: &Config) -> Result<(), Failure> {
     let unchecked = startup::check(config)?;
     let group = config.provisioning.coap_group;
-    println!(
-        "{}: {group} on {} is right",
-        config.provisioning.name, config.interface.name
-    );
+    println!("{}: {group} on {} is right", config.provisioning.name, config.interface.name);
     if let Some(unchecked) = unchecked {
         println!("{unchecked}");
     }

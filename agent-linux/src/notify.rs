@@ -20,11 +20,7 @@ impl Notifier {
     pub fn from_environment() -> Self {
         // Twice as often as asked for, as systemd advises.
         let interval = sd_notify::watchdog_enabled().map(|limit| limit / 2);
-        Self {
-            interval,
-            next: interval.map(|interval| Instant::now() + interval),
-            status: String::new(),
-        }
+        Self { interval, next: interval.map(|interval| Instant::now() + interval), status: String::new() }
     }
 
     /// The agent listens.

@@ -6,69 +6,62 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
-use update_core::platform::{Done, Platform, Task, Trial, carry_out};
+use tokio::time::{Instant as Moment, sleep, sleep_until};
+use update_core::limits::DATAGRAM_BYTES_MAX;
+use update_core::platform::{Done, Platform, Record, Task, Trial, carry_out};
+use update_core::reception::{Input, Output, Reception};
+use update_core::time::Instant;
 
+use crate::event_log;
 use crate::linux_platform::LinuxPlatform;
 use crate::notify::Notifier;
-use crate::sockets::{Received, Sockets, Via};
+use crate::sockets::{Received, Sockets};
 
-/// The buffer for datagrams in bytes: above what any path of the protocol needs.
-const BUFFER_BYTES: usize = 2048;
+/// The buffer for datagrams in bytes. One more than any that counts, so that a longer one is noticed.
+const BUFFER_BYTES: usize = DATAGRAM_BYTES_MAX + 1;
 
 /// Pause after a socket failed, so that a lasting error does not fill the log.
 const SOCKET_PAUSE: Duration = Duration::from_millis(200);
 
-/// What the machine is told.
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// A datagram came in.
-    Datagram {
-        /// Who sent it.
-        from: SocketAddr,
-        /// By which socket.
-        via: Via,
-        /// Its bytes, which may be worked on in place.
-        bytes: &'a mut [u8],
-    },
-    /// A task has ended; with the bytes that a [`Task::Read`] read, else none.
-    Done(Done, &'a [u8]),
-    /// How the trial of an image stands.
-    Trial(Trial),
-    /// The moment that was waited for has come.
-    Timeout,
-    /// The agent is about to end: what must be durable is to be handed out as tasks, then a wait.
-    Stop,
-}
-
-/// What the machine wants.
-#[derive(Debug)]
-pub enum Output<'a, E> {
-    /// Send what is in the buffer.
-    Transmit {
-        /// To whom.
-        to: SocketAddr,
-        /// How many bytes.
-        len: usize,
-    },
-    /// Carry this out, then say so.
-    Task(Task<'a>),
-    /// A fact to be logged.
-    Event(E),
-    /// Nothing before this moment, or before something happens.
-    Wait(Option<Duration>),
-}
-
-/// A state machine that this loop can drive. Moments are durations since the loop's start.
+/// A state machine that this loop can drive: [`Reception`], and in tests a smaller one.
 pub trait Machine {
-    /// Facts that it tells.
-    type Event;
-
     /// Takes an input in.
-    fn handle(&mut self, now: Duration, input: Input<'_>);
+    fn handle(&mut self, now: Instant, input: Input<'_>);
 
     /// Gives the next thing to do.
-    fn poll(&mut self, now: Duration, buffer: &mut [u8]) -> Output<'_, Self::Event>;
+    fn poll(&mut self, now: Instant, buffer: &mut [u8]) -> Output<'_>;
+
+    /// Is told that the program ends: the next task is to save the exact counters, and nothing is sent any more.
+    fn close(&mut self);
+
+    /// Is told how many datagrams have been dropped on purpose so far.
+    fn set_injected_losses(&mut self, count: u32);
+
+    /// One line on what it does, for the service manager.
+    fn status(&self) -> String;
+}
+
+impl Machine for Reception<'_> {
+    fn handle(&mut self, now: Instant, input: Input<'_>) {
+        Reception::handle(self, now, input);
+    }
+
+    fn poll(&mut self, now: Instant, buffer: &mut [u8]) -> Output<'_> {
+        Reception::poll(self, now, buffer)
+    }
+
+    fn close(&mut self) {
+        Reception::close(self);
+    }
+
+    fn set_injected_losses(&mut self, count: u32) {
+        Reception::set_injected_losses(self, count);
+    }
+
+    fn status(&self) -> String {
+        let (present, of) = self.progress();
+        format!("{:?}, {present} of {of} blocks", self.state())
+    }
 }
 
 /// What the loop drives the machine with.
@@ -80,6 +73,8 @@ pub struct Device {
     pub platform: LinuxPlatform,
     /// The service manager.
     pub notifier: Notifier,
+    /// When the machine's clock began.
+    pub start: Moment,
 }
 
 /// Something the machine waited for, or did not.
@@ -91,65 +86,41 @@ enum Happening {
     Stop,
 }
 
-/// Drives the machine until `stop` is ready, then lets it make durable what it has to.
-pub async fn run<M: Machine>(
-    machine: &mut M,
-    device: &mut Device,
-    mut log: impl FnMut(&mut Device, M::Event),
-    stop: impl Future<Output = ()>,
-) {
-    let start = Instant::now();
+/// Drives the machine until `stop` is ready, then lets it save its exact counters.
+pub async fn run(machine: &mut impl Machine, device: &mut Device, stop: impl Future<Output = ()>) {
     let mut stop = std::pin::pin!(stop);
-    let mut stopping = false;
     let mut buffer = [0; BUFFER_BYTES];
-    machine.handle(Duration::ZERO, Input::Trial(device.platform.trial()));
     device.notifier.ready();
     loop {
         device.notifier.still_here();
-        match machine.poll(start.elapsed(), &mut buffer) {
-            Output::Transmit { to, len } => device.send(to, &buffer[..len.min(BUFFER_BYTES)]).await,
+        machine.set_injected_losses(device.sockets.traffic().dropped());
+        match machine.poll(device.now(), &mut buffer) {
+            Output::Transmit { to, len } => device.send(to, &buffer[..len]).await,
             Output::Task(task) => {
-                let done = carry_out(task, &mut device.platform, &mut buffer, |error| {
-                    tracing::error!(%error, "storage failed");
-                })
-                .await;
-                let len = if let Done::Read(len) = done { len } else { 0 };
-                machine.handle(start.elapsed(), Input::Done(done, &buffer[..len]));
+                let done = device.carry_out(task, &mut buffer).await;
+                let bytes = read(done, &buffer);
+                machine.handle(device.now(), Input::Done { done, bytes });
             }
-            Output::Event(event) => log(device, event),
-            Output::Wait(_) if stopping => break,
-            Output::Wait(until) => {
-                let until = until.map(|until| start + until);
-                let happening = device.wait(until, &mut buffer, stop.as_mut()).await;
-                let now = start.elapsed();
-                match happening {
-                    Happening::Received(Ok(Received { len, from, via })) => {
-                        machine.handle(
-                            now,
-                            Input::Datagram {
-                                from,
-                                via,
-                                bytes: &mut buffer[..len],
-                            },
-                        );
-                    }
-                    Happening::Received(Err(error)) => {
-                        tracing::warn!(%error, "receiving failed");
-                        sleep(SOCKET_PAUSE).await;
-                    }
-                    Happening::Verdict(trial) => machine.handle(now, Input::Trial(trial)),
-                    Happening::Due => machine.handle(now, Input::Timeout),
-                    Happening::Watchdog => {}
-                    Happening::Stop => {
-                        stopping = true;
-                        device.notifier.stopping();
-                        machine.handle(now, Input::Stop);
-                    }
+            Output::Event(event) => {
+                event_log::write(&event);
+                device.notifier.status(&machine.status());
+            }
+            Output::Wait(until) => match device.wait(until, &mut buffer, stop.as_mut()).await {
+                Happening::Received(Ok(Received { len, from, via })) => {
+                    machine.handle(device.now(), Input::Datagram { from, via, bytes: &mut buffer[..len] });
                 }
-            }
+                Happening::Received(Err(error)) => {
+                    tracing::warn!(%error, "receiving failed");
+                    sleep(SOCKET_PAUSE).await;
+                }
+                Happening::Verdict(trial) => machine.handle(device.now(), Input::Trial(trial)),
+                Happening::Due => machine.handle(device.now(), Input::Timeout),
+                Happening::Watchdog => device.notifier.status(&machine.status()),
+                Happening::Stop => break,
+            },
         }
     }
-    device.end().await;
+    end(machine, device, &mut buffer).await;
 }
 
 /// Ready when the process is asked to end.
@@ -168,46 +139,70 @@ pub fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
+/// The last batch is made durable and the exact counters are saved; whatever else the machine wants has to wait
+/// for the next start, since nothing may be sent or accepted any more.
+async fn end(machine: &mut impl Machine, device: &mut Device, buffer: &mut [u8]) {
+    device.notifier.stopping();
+    if let Err(error) = device.platform.sync().await {
+        tracing::error!(%error, "the last blocks could not be made durable");
+    }
+    machine.close();
+    loop {
+        match machine.poll(device.now(), buffer) {
+            Output::Event(event) => event_log::write(&event),
+            Output::Task(task @ Task::Save { record: Record::Counters, .. }) => {
+                device.carry_out(task, buffer).await;
+                break;
+            }
+            Output::Task(_) | Output::Transmit { .. } | Output::Wait(_) => break,
+        }
+    }
+    event_log::write_traffic(&device.sockets.traffic());
+}
+
 impl Device {
+    fn now(&self) -> Instant {
+        let micros = self.start.elapsed().as_micros();
+        Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+
     async fn send(&mut self, to: SocketAddr, bytes: &[u8]) {
         if let Err(error) = self.sockets.send(to, bytes).await {
             tracing::warn!(%to, %error, "sending failed");
         }
     }
 
+    async fn carry_out(&mut self, task: Task<'_>, buffer: &mut [u8]) -> Done {
+        carry_out(task, &mut self.platform, buffer, |error| tracing::error!(%error, "storage failed")).await
+    }
+
+    /// Datagrams come before the deadline: while the machine reads back a whole image, its deadline is always now.
     async fn wait(
         &mut self,
         until: Option<Instant>,
         buffer: &mut [u8],
         stop: Pin<&mut impl Future<Output = ()>>,
     ) -> Happening {
+        let due = until.map(|until| self.start + until.since(Instant::default()));
         tokio::select! {
             biased;
             () = stop => Happening::Stop,
             () = moment(self.notifier.due()) => Happening::Watchdog,
-            () = moment(until) => Happening::Due,
             trial = self.platform.verdict() => Happening::Verdict(trial),
             received = self.sockets.receive(buffer) => Happening::Received(received),
+            () = moment(due) => Happening::Due,
         }
-    }
-
-    async fn end(&mut self) {
-        if let Err(error) = self.platform.sync().await {
-            tracing::error!(%error, "the last blocks could not be made durable");
-        }
-        let traffic = self.sockets.traffic();
-        tracing::info!(
-            group_received = traffic.group_received,
-            own_received = traffic.own_received,
-            sent = traffic.sent,
-            received_dropped = traffic.received_dropped,
-            sent_dropped = traffic.sent_dropped,
-            "stopped"
-        );
     }
 }
 
-async fn moment(when: Option<Instant>) {
+fn read(done: Done, buffer: &[u8]) -> &[u8] {
+    match done {
+        Done::Read(len) => buffer.get(..len).unwrap_or_default(),
+        Done::Carried | Done::Failed(_) => &[],
+    }
+}
+
+async fn moment(when: Option<Moment>) {
     match when {
         Some(when) => sleep_until(when).await,
         None => pending().await,

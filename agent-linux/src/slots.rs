@@ -33,13 +33,7 @@ pub const CURRENT: &str = "current";
 /// The boot record's file.
 pub const BOOT: &str = "boot.cbor";
 /// What an agent leaves in its folder beside the boot record.
-const OTHERS: [&str; 5] = [
-    "slot-a.img",
-    "slot-b.img",
-    "pages.bin",
-    "installed.cbor",
-    "update.cbor",
-];
+const OTHERS: [&str; 5] = ["slot-a.img", "slot-b.img", "pages.bin", "installed.cbor", "update.cbor"];
 
 /// An image on trial may see so many restarts of the agent; the next one rolls it back.
 pub const RESTARTS_MAX: u8 = 3;
@@ -108,11 +102,7 @@ impl Slots {
                 first
             }
         };
-        let slots = Self {
-            disk,
-            switch,
-            record,
-        };
+        let slots = Self { disk, switch, record };
         slots.repair_link()?;
         Ok(slots)
     }
@@ -146,10 +136,7 @@ impl Slots {
     /// # Errors
     /// The system's own.
     pub fn set_prepared(&mut self, sizes: Prepared) -> io::Result<()> {
-        self.save(BootRecord {
-            prepared: Some(sizes),
-            ..self.record
-        })
+        self.save(BootRecord { prepared: Some(sizes), ..self.record })
     }
 
     /// Another update begins: what the areas were prepared for and how the last trial failed is over.
@@ -157,11 +144,7 @@ impl Slots {
     /// # Errors
     /// The system's own.
     pub fn forget_update(&mut self) -> io::Result<()> {
-        self.save(BootRecord {
-            prepared: None,
-            rolled_back: None,
-            ..self.record
-        })
+        self.save(BootRecord { prepared: None, rolled_back: None, ..self.record })
     }
 
     /// Lines 1 to 2: decides to try the image in [`image_slot`](Self::image_slot).
@@ -171,17 +154,8 @@ impl Slots {
     pub fn begin_trial(&mut self, digest: &[u8; 32], image_bytes: u32) -> io::Result<()> {
         let digest = ByteArray::from(*digest);
         let phase = Phase::Switching;
-        let trial = Some(TrialRecord {
-            digest,
-            image_bytes,
-            restarts: 0,
-            phase,
-        });
-        self.save(BootRecord {
-            trial,
-            rolled_back: None,
-            ..self.record
-        })
+        let trial = Some(TrialRecord { digest, image_bytes, restarts: 0, phase });
+        self.save(BootRecord { trial, rolled_back: None, ..self.record })
     }
 
     /// Counts a start of the agent while an image is being tried; gives the number of them.
@@ -193,10 +167,7 @@ impl Slots {
             return Ok(0);
         };
         let restarts = trial.restarts.saturating_add(1);
-        self.save(BootRecord {
-            trial: Some(TrialRecord { restarts, ..trial }),
-            ..self.record
-        })?;
+        self.save(BootRecord { trial: Some(TrialRecord { restarts, ..trial }), ..self.record })?;
         Ok(restarts)
     }
 
@@ -206,10 +177,9 @@ impl Slots {
     /// The system's own.
     pub fn enter(&mut self, phase: Phase) -> io::Result<()> {
         match self.record.trial {
-            Some(trial) => self.save(BootRecord {
-                trial: Some(TrialRecord { phase, ..trial }),
-                ..self.record
-            }),
+            Some(trial) => {
+                self.save(BootRecord { trial: Some(TrialRecord { phase, ..trial }), ..self.record })
+            }
             None => Ok(()),
         }
     }
@@ -220,15 +190,8 @@ impl Slots {
     /// The system's own.
     pub fn end_roll_back(&mut self, cause: RollBackCause) -> io::Result<()> {
         let cause = Cause(cause);
-        let rolled_back = self.record.trial.map(|trial| RolledBack {
-            digest: trial.digest,
-            cause,
-        });
-        self.save(BootRecord {
-            trial: None,
-            rolled_back,
-            ..self.record
-        })
+        let rolled_back = self.record.trial.map(|trial| RolledBack { digest: trial.digest, cause });
+        self.save(BootRecord { trial: None, rolled_back, ..self.record })
     }
 
     /// Lines 4 to 5: the tried image is the confirmed one. The old one's slot is free from now on.
@@ -237,6 +200,14 @@ impl Slots {
     /// The system's own.
     pub fn settle(&mut self) -> io::Result<()> {
         self.save(BootRecord::confirmed(self.image_slot()))
+    }
+
+    /// Lines 7 to 1: the roll back has been taken note of.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn forget_roll_back(&mut self) -> io::Result<()> {
+        self.save(BootRecord { rolled_back: None, ..self.record })
     }
 
     /// The built-in switch: lets the link point to a slot's image.
@@ -269,9 +240,7 @@ impl Slots {
             Some(Phase::Switching | Phase::RollingBack(_)) => return Ok(()),
         };
         let target = self.disk.target(CURRENT);
-        let right = target
-            .as_deref()
-            .is_some_and(|target| target.as_os_str() == slot.file_name());
+        let right = target.as_deref().is_some_and(|target| target.as_os_str() == slot.file_name());
         if self.switch == Switch::Command || right {
             return Ok(());
         }
@@ -281,8 +250,7 @@ impl Slots {
 
     fn save(&mut self, record: BootRecord) -> io::Result<()> {
         if record != self.record {
-            self.disk
-                .replace(BOOT, &record.to_bytes().map_err(io::Error::other)?)?;
+            self.disk.replace(BOOT, &record.to_bytes().map_err(io::Error::other)?)?;
             self.record = record;
         }
         Ok(())

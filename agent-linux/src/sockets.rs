@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockAddr, Socket, Type};
 use tokio::net::UdpSocket;
+use update_core::reception::Via;
 
 use crate::interface::Interface;
 use crate::loss::Loss;
@@ -20,15 +21,6 @@ pub const RECEIVE_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 pub struct SocketError {
     doing: String,
     error: io::Error,
-}
-
-/// By which socket a datagram came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Via {
-    /// The CoAP group's.
-    Group,
-    /// The agent's own.
-    Own,
 }
 
 /// A datagram that has come in; its bytes are in the buffer that was given.
@@ -57,6 +49,14 @@ pub struct Traffic {
     pub sent_dropped: u64,
 }
 
+impl Traffic {
+    /// How many datagrams were dropped on purpose, both ways.
+    #[must_use]
+    pub fn dropped(&self) -> u32 {
+        u32::try_from(self.received_dropped.saturating_add(self.sent_dropped)).unwrap_or(u32::MAX)
+    }
+}
+
 /// Both sockets of an agent.
 #[derive(Debug)]
 pub struct Sockets {
@@ -82,23 +82,14 @@ impl Sockets {
     ) -> Result<Self, SocketError> {
         let group = group_socket(coap_group, &interface)
             .and_then(UdpSocket::from_std)
-            .map_err(|error| {
-                failed(format!("joining {coap_group} on {}", interface.name), error)
-            })?;
+            .map_err(|error| failed(format!("joining {coap_group} on {}", interface.name), error))?;
         warn_of_small_buffer(&group);
         let port = listen_port.unwrap_or(0);
         let own = own_socket(coap_group.ip(), port)
             .and_then(UdpSocket::from_std)
             .map_err(|error| failed(format!("opening UDP port {port}"), error))?;
         let traffic = Traffic::default();
-        Ok(Self {
-            group,
-            own,
-            interface,
-            loss,
-            traffic,
-            own_first: true,
-        })
+        Ok(Self { group, own, interface, loss, traffic, own_first: true })
     }
 
     /// Waits for a datagram. Can be dropped and called again without losing one, as in `select!`. What is longer
@@ -109,11 +100,7 @@ impl Sockets {
     pub async fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
         loop {
             self.own_first = !self.own_first;
-            let order = if self.own_first {
-                [Via::Own, Via::Group]
-            } else {
-                [Via::Group, Via::Own]
-            };
+            let order = if self.own_first { [Via::Own, Via::Group] } else { [Via::Group, Via::Own] };
             let mut found = None;
             for via in order {
                 match self.socket(via).try_recv_from(buffer) {
@@ -156,11 +143,7 @@ impl Sockets {
     #[must_use]
     pub const fn traffic(&self) -> Traffic {
         let received_dropped = self.loss.received_dropped();
-        Traffic {
-            received_dropped,
-            sent_dropped: self.loss.sent_dropped(),
-            ..self.traffic
-        }
+        Traffic { received_dropped, sent_dropped: self.loss.sent_dropped(), ..self.traffic }
     }
 
     /// The address of the agent's own socket: any address of the machine, and its port.
@@ -235,11 +218,7 @@ fn own_socket(family: IpAddr, port: u16) -> io::Result<std::net::UdpSocket> {
 }
 
 fn new_socket(family: IpAddr) -> io::Result<Socket> {
-    let domain = if family.is_ipv4() {
-        Domain::IPV4
-    } else {
-        Domain::IPV6
-    };
+    let domain = if family.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     if family.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -259,9 +238,7 @@ fn widen(socket: &Socket) -> io::Result<()> {
 
 fn warn_of_small_buffer(socket: &UdpSocket) {
     // Linux reports the double of what it grants, for its own bookkeeping.
-    let granted = socket2::SockRef::from(socket)
-        .recv_buffer_size()
-        .map_or(0, |bytes| bytes / 2);
+    let granted = socket2::SockRef::from(socket).recv_buffer_size().map_or(0, |bytes| bytes / 2);
     if granted < RECEIVE_BUFFER_BYTES {
         tracing::warn!(
             granted_bytes = granted,

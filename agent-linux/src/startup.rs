@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use tokio::time::Instant;
+
 use crate::command::Launcher;
 use crate::config::{Config, shown};
 use crate::disk::Disk;
@@ -22,11 +24,7 @@ pub fn open_device(config: &Config, loss: Loss) -> Result<Device, Failure> {
     let platform = LinuxPlatform::open(disk, config.trial.clone(), Launcher::default())
         .map_err(|error| refused(&config.state_directory, error))?;
     let sockets = open_sockets(config, loss)?;
-    Ok(Device {
-        sockets,
-        platform,
-        notifier: Notifier::from_environment(),
-    })
+    Ok(Device { sockets, platform, notifier: Notifier::from_environment(), start: Instant::now() })
 }
 
 /// Opens what an agent would open and changes nothing that counts. A state folder in use is not looked into: the
@@ -38,10 +36,7 @@ pub fn check(config: &Config) -> Result<Option<&'static str>, Failure> {
     let folder = &config.state_directory;
     if !folder.exists() {
         if config.trial.switch() == Switch::BuiltIn {
-            return Err(refused(
-                folder,
-                PlatformError::Slots(OpenError::NotInstalled),
-            ));
+            return Err(refused(folder, PlatformError::Slots(OpenError::NotInstalled)));
         }
         open_sockets(config, Loss::none())?;
         return Ok(None);
@@ -55,16 +50,8 @@ pub fn check(config: &Config) -> Result<Option<&'static str>, Failure> {
         }
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
             // Its own port is taken as well, by the agent that runs.
-            open_sockets(
-                &Config {
-                    listen_port: None,
-                    ..config.clone()
-                },
-                Loss::none(),
-            )?;
-            Ok(Some(
-                "an agent is running, so its state folder and port were not checked",
-            ))
+            open_sockets(&Config { listen_port: None, ..config.clone() }, Loss::none())?;
+            Ok(Some("an agent is running, so its state folder and port were not checked"))
         }
         Err(error) => Err(cannot_open(folder, &error)),
     }
@@ -81,18 +68,13 @@ fn open_sockets(config: &Config, loss: Loss) -> Result<Sockets, Failure> {
 }
 
 fn cannot_open(folder: &Path, error: &std::io::Error) -> Failure {
-    Failure::error(format!(
-        "cannot use the state folder {}: {error}",
-        shown(folder)
-    ))
+    Failure::error(format!("cannot use the state folder {}: {error}", shown(folder)))
 }
 
 fn refused(folder: &Path, error: PlatformError) -> Failure {
     let sentence = format!("cannot use the state folder {}: {error}", shown(folder));
     match error {
-        PlatformError::Slots(OpenError::Torn | OpenError::Missing(_)) => {
-            Failure::not_allowed(sentence)
-        }
+        PlatformError::Slots(OpenError::Torn | OpenError::Missing(_)) => Failure::not_allowed(sentence),
         _ => Failure::error(sentence),
     }
 }

@@ -55,13 +55,7 @@ impl Runner {
     /// With nothing running yet.
     #[must_use]
     pub const fn new(settings: TrialSettings, launcher: Launcher) -> Self {
-        Self {
-            settings,
-            launcher,
-            running: None,
-            pause: None,
-            health_until: None,
-        }
+        Self { settings, launcher, running: None, pause: None, health_until: None }
     }
 
     /// To be called once at each start of the agent, before [`verdict`](Self::verdict): a start in the middle of
@@ -122,9 +116,7 @@ impl Runner {
     }
 
     async fn judge(&mut self, slots: &mut Slots) -> std::io::Result<Option<Trial>> {
-        let until = *self
-            .health_until
-            .get_or_insert(Instant::now() + self.settings.health_deadline);
+        let until = *self.health_until.get_or_insert(Instant::now() + self.settings.health_deadline);
         let healthy = match &self.settings.health_command {
             None => true,
             Some(_) => {
@@ -149,11 +141,7 @@ impl Runner {
         Ok(None)
     }
 
-    async fn roll_back(
-        &mut self,
-        slots: &mut Slots,
-        cause: RollBackCause,
-    ) -> std::io::Result<Option<Trial>> {
+    async fn roll_back(&mut self, slots: &mut Slots, cause: RollBackCause) -> std::io::Result<Option<Trial>> {
         let slot = slots.record().confirmed;
         match self.switch_to(slots, slot, Action::Rollback).await {
             Ok(()) => {
@@ -209,14 +197,7 @@ impl Runner {
         let digest = slots.record().trial.map_or([0; 32], |trial| *trial.digest);
         let command = command.as_deref().unwrap_or_default();
         let image = slots.image_path(slot);
-        self.launcher.start(&Call {
-            command,
-            action,
-            slot,
-            image: &image,
-            digest: &digest,
-            deadline,
-        })
+        self.launcher.start(&Call { command, action, slot, image: &image, digest: &digest, deadline })
     }
 
     fn rest(&mut self) {

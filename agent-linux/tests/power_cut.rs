@@ -32,12 +32,7 @@ struct Life {
 
 impl Life {
     /// Power on; the plug is pulled at the `nth` step from now, never for `None`.
-    fn begin(
-        device: &Device,
-        settings: &TrialSettings,
-        nth: Option<u32>,
-        how: Cut,
-    ) -> Result<Self, Off> {
+    fn begin(device: &Device, settings: &TrialSettings, nth: Option<u32>, how: Cut) -> Result<Self, Off> {
         let disk = Disk::open(&device.state).unwrap();
         let off = Rc::new(Cell::new(false));
         if let Some(nth) = nth {
@@ -66,11 +61,7 @@ impl Life {
     }
 
     fn done<T, E: std::fmt::Debug>(&self, result: Result<T, E>) -> Result<T, Off> {
-        assert!(
-            result.is_ok() || self.off.get(),
-            "failed without a cut: {:?}",
-            result.err()
-        );
+        assert!(result.is_ok() || self.off.get(), "failed without a cut: {:?}", result.err());
         result.map_err(|_| Off)
     }
 
@@ -103,11 +94,7 @@ impl Life {
         let mut image = vec![0; NEW.len()];
         let result = self.platform.read(Area::Image, 0, &mut image).await;
         self.done(result)?;
-        Ok(image
-            .iter()
-            .zip(NEW)
-            .take_while(|(is, wanted)| is == wanted)
-            .count())
+        Ok(image.iter().zip(NEW).take_while(|(is, wanted)| is == wanted).count())
     }
 
     async fn receive(&mut self) -> Result<(), Off> {
@@ -118,10 +105,7 @@ impl Life {
         let result = self.platform.write(Area::Pages, 0, &[9; 32]).await;
         self.done(result)?;
         for (number, block) in NEW.chunks(BLOCK).enumerate() {
-            let result = self
-                .platform
-                .write(Area::Image, (number * BLOCK) as u32, block)
-                .await;
+            let result = self.platform.write(Area::Image, (number * BLOCK) as u32, block).await;
             self.done(result)?;
         }
         let result = self.platform.sync().await;
@@ -147,21 +131,13 @@ fn cut_everywhere(make: impl Fn(&Device) -> TrialSettings, how: Cut, end: Trial)
     loop {
         let device = Device::installed_for(make(&Device::empty()).switch());
         let settings = make(&device);
-        let first = block_on(async {
-            Life::begin(&device, &settings, Some(nth), how)?
-                .update()
-                .await
-        });
+        let first = block_on(async { Life::begin(&device, &settings, Some(nth), how)?.update().await });
         check(&device, &settings);
         if first.is_ok() {
             return nth;
         }
         // The next life is cut as well, at another place; the third one is spared.
-        let _ = block_on(async {
-            Life::begin(&device, &settings, Some(nth % 7), how)?
-                .update()
-                .await
-        });
+        let _ = block_on(async { Life::begin(&device, &settings, Some(nth % 7), how)?.update().await });
         check(&device, &settings);
         let last = block_on(async { Life::begin(&device, &settings, None, how)?.update().await });
         let platform = device.open(&settings).unwrap();
@@ -207,19 +183,12 @@ fn by_link(_: &Device) -> TrialSettings {
 
 fn by_command(device: &Device) -> TrialSettings {
     let activate_command = device.shell("printf %s $FWCAST_SLOT > new && mv new running");
-    TrialSettings {
-        activate_command,
-        ..settings()
-    }
+    TrialSettings { activate_command, ..settings() }
 }
 
 fn unhealthy(settings: TrialSettings) -> TrialSettings {
     let health_command = Some(vec!["/bin/false".to_owned()]);
-    TrialSettings {
-        health_command,
-        health_deadline: Duration::from_millis(1),
-        ..settings
-    }
+    TrialSettings { health_command, health_deadline: Duration::from_millis(1), ..settings }
 }
 
 #[test]

@@ -43,26 +43,14 @@ fn without_a_health_command_an_image_is_healthy() {
         platform.settle().await.unwrap();
     });
     let platform = device.open(&settings()).unwrap();
-    assert_eq!(
-        (platform.trial(), platform.trial_digest()),
-        (Trial::None, None)
-    );
+    assert_eq!((platform.trial(), platform.trial_digest()), (Trial::None, None));
 }
 
 #[test]
 fn the_health_command_is_asked_until_it_says_yes() {
     let device = Device::installed();
     let health_command = device.shell("echo x >> asked; [ $(wc -l < asked) -ge 4 ]");
-    assert_eq!(
-        tried(
-            &device,
-            &TrialSettings {
-                health_command,
-                ..settings()
-            }
-        ),
-        Trial::Healthy
-    );
+    assert_eq!(tried(&device, &TrialSettings { health_command, ..settings() }), Trial::Healthy);
     assert_eq!(device.left("asked").unwrap().lines().count(), 4);
 }
 
@@ -71,22 +59,12 @@ fn an_image_that_is_not_healthy_in_time_is_rolled_back() {
     let device = Device::installed();
     let health_command = device.shell("echo x >> asked; false");
     let health_deadline = Duration::from_millis(300);
-    let settings = TrialSettings {
-        health_command,
-        health_deadline,
-        ..settings()
-    };
-    assert_eq!(
-        tried(&device, &settings),
-        Trial::RolledBack(RollBackCause::Unhealthy)
-    );
+    let settings = TrialSettings { health_command, health_deadline, ..settings() };
+    assert_eq!(tried(&device, &settings), Trial::RolledBack(RollBackCause::Unhealthy));
     assert_eq!(device.current(), OLD);
     assert!(device.left("asked").unwrap().lines().count() > 1);
     let platform = device.open(&settings).unwrap();
-    assert_eq!(
-        platform.trial(),
-        Trial::RolledBack(RollBackCause::Unhealthy)
-    );
+    assert_eq!(platform.trial(), Trial::RolledBack(RollBackCause::Unhealthy));
     assert_eq!(platform.trial_digest(), Some(DIGEST));
 }
 
@@ -96,15 +74,8 @@ fn a_health_command_that_hangs_is_killed_with_its_children() {
     let health_command = device.shell("sleep 1000 & echo $! > child; echo $$ > parent; wait");
     let health_deadline = Duration::from_millis(500);
     let start = Instant::now();
-    let settings = TrialSettings {
-        health_command,
-        health_deadline,
-        ..settings()
-    };
-    assert_eq!(
-        tried(&device, &settings),
-        Trial::RolledBack(RollBackCause::Unhealthy)
-    );
+    let settings = TrialSettings { health_command, health_deadline, ..settings() };
+    assert_eq!(tried(&device, &settings), Trial::RolledBack(RollBackCause::Unhealthy));
     assert!(start.elapsed() < Duration::from_secs(5));
     for name in ["child", "parent"] {
         let pid = device.left(name).unwrap();
@@ -119,16 +90,8 @@ fn a_command_is_told_what_it_is_about() {
     let activate_command = device.shell(tell);
     let health_command = device.shell(&format!("{tell}; false"));
     let health_deadline = Duration::from_millis(1);
-    let settings = TrialSettings {
-        activate_command,
-        health_command,
-        health_deadline,
-        ..settings()
-    };
-    assert_eq!(
-        tried(&device, &settings),
-        Trial::RolledBack(RollBackCause::Unhealthy)
-    );
+    let settings = TrialSettings { activate_command, health_command, health_deadline, ..settings() };
+    assert_eq!(tried(&device, &settings), Trial::RolledBack(RollBackCause::Unhealthy));
     let (state, digest) = (device.state.display(), "d1".repeat(32));
     let expected = [
         format!("activate b {state}/slot-b.img {digest}"),
@@ -138,43 +101,25 @@ fn a_command_is_told_what_it_is_about() {
     // The health command may be killed at its deadline before it has told anything.
     let told = device.left("told").unwrap();
     let told: Vec<&str> = told.lines().collect();
-    assert!(
-        told == expected || told == [&*expected[0], &*expected[2]],
-        "{told:?}"
-    );
+    assert!(told == expected || told == [&*expected[0], &*expected[2]], "{told:?}");
 }
 
 #[test]
 fn a_failing_activation_is_rolled_back() {
     let device = Device::installed_for(Switch::Command);
-    let activate_command =
-        device.shell("echo $FWCAST_ACTION >> told; [ $FWCAST_ACTION = rollback ]");
-    let settings = TrialSettings {
-        activate_command,
-        ..settings()
-    };
-    assert_eq!(
-        tried(&device, &settings),
-        Trial::RolledBack(RollBackCause::ActivationFailed)
-    );
+    let activate_command = device.shell("echo $FWCAST_ACTION >> told; [ $FWCAST_ACTION = rollback ]");
+    let settings = TrialSettings { activate_command, ..settings() };
+    assert_eq!(tried(&device, &settings), Trial::RolledBack(RollBackCause::ActivationFailed));
     assert_eq!(device.left("told").unwrap(), "activate\nrollback\n");
 }
 
 #[test]
 fn an_activation_that_hangs_is_killed_and_rolled_back() {
     let device = Device::installed_for(Switch::Command);
-    let activate_command =
-        device.shell("[ $FWCAST_ACTION = rollback ] || { echo $$ > pid; sleep 1000; }");
+    let activate_command = device.shell("[ $FWCAST_ACTION = rollback ] || { echo $$ > pid; sleep 1000; }");
     let activate_deadline = Duration::from_millis(500);
-    let settings = TrialSettings {
-        activate_command,
-        activate_deadline,
-        ..settings()
-    };
-    assert_eq!(
-        tried(&device, &settings),
-        Trial::RolledBack(RollBackCause::ActivationFailed)
-    );
+    let settings = TrialSettings { activate_command, activate_deadline, ..settings() };
+    assert_eq!(tried(&device, &settings), Trial::RolledBack(RollBackCause::ActivationFailed));
     let pid = device.left("pid").unwrap();
     assert!(eventually(|| !lives(&pid)));
 }
@@ -183,14 +128,8 @@ fn an_activation_that_hangs_is_killed_and_rolled_back() {
 fn a_switch_back_that_fails_is_tried_again() {
     let device = Device::installed_for(Switch::Command);
     let activate_command = device.shell("echo x >> told; [ $(wc -l < told) -ge 5 ]");
-    let settings = TrialSettings {
-        activate_command,
-        ..settings()
-    };
-    assert_eq!(
-        tried(&device, &settings),
-        Trial::RolledBack(RollBackCause::ActivationFailed)
-    );
+    let settings = TrialSettings { activate_command, ..settings() };
+    assert_eq!(tried(&device, &settings), Trial::RolledBack(RollBackCause::ActivationFailed));
     assert_eq!(device.left("told").unwrap().lines().count(), 5);
 }
 
@@ -198,10 +137,7 @@ fn a_switch_back_that_fails_is_tried_again() {
 fn a_fourth_restart_on_trial_rolls_back() {
     let device = Device::installed();
     let health_command = device.shell("sleep 1000");
-    let settings = TrialSettings {
-        health_command,
-        ..settings()
-    };
+    let settings = TrialSettings { health_command, ..settings() };
     block_on(async { activate(&mut device.open(&settings).unwrap()).await });
     for _ in 0..3 {
         block_on(async {
@@ -231,10 +167,7 @@ fn a_healthy_image_is_never_rolled_back_by_restarts() {
 fn waiting_for_the_verdict_can_be_interrupted_at_any_time() {
     let device = Device::installed();
     let health_command = device.shell("echo x >> asked; sleep 0.2; [ $(wc -l < asked) -ge 3 ]");
-    let settings = TrialSettings {
-        health_command,
-        ..settings()
-    };
+    let settings = TrialSettings { health_command, ..settings() };
     let verdict = block_on(async {
         let mut platform = device.open(&settings).unwrap();
         activate(&mut platform).await;
@@ -253,20 +186,14 @@ fn waiting_for_the_verdict_can_be_interrupted_at_any_time() {
 fn both_slots_are_kept_while_an_image_is_on_trial() {
     let device = Device::installed();
     let health_command = device.shell("sleep 1000");
-    let settings = TrialSettings {
-        health_command,
-        ..settings()
-    };
+    let settings = TrialSettings { health_command, ..settings() };
     block_on(async {
         let mut platform = device.open(&settings).unwrap();
         activate(&mut platform).await;
         platform.prepare(5, 5).await.unwrap_err();
         platform.write(Area::Image, 0, b"x").await.unwrap_err();
         platform.settle().await.unwrap_err();
-        platform
-            .activate(NEW.len() as u32, &[0; 32])
-            .await
-            .unwrap_err();
+        platform.activate(NEW.len() as u32, &[0; 32]).await.unwrap_err();
         platform.activate(NEW.len() as u32, &DIGEST).await.unwrap();
         let mut image = [0; NEW.len()];
         platform.read(Area::Image, 0, &mut image).await.unwrap();
@@ -275,40 +202,40 @@ fn both_slots_are_kept_while_an_image_is_on_trial() {
 }
 
 #[test]
-fn a_rolled_back_image_can_be_tried_again_and_another_one_forgets_it() {
+fn a_rolled_back_image_can_be_tried_again() {
     let device = Device::installed();
     let health_command = device.shell("[ -e well ]");
     let health_deadline = Duration::from_millis(1);
-    let bad = TrialSettings {
-        health_command,
-        health_deadline,
-        ..settings()
-    };
-    assert_eq!(
-        tried(&device, &bad),
-        Trial::RolledBack(RollBackCause::Unhealthy)
-    );
+    let bad = TrialSettings { health_command, health_deadline, ..settings() };
+    assert_eq!(tried(&device, &bad), Trial::RolledBack(RollBackCause::Unhealthy));
     block_on(async {
         let mut platform = device.open(&settings()).unwrap();
+        platform.settle().await.unwrap();
         platform.activate(NEW.len() as u32, &DIGEST).await.unwrap();
         assert_eq!(platform.verdict().await, Trial::Healthy);
     });
-    let other = Device::installed();
-    assert_eq!(
-        tried(
-            &other,
-            &TrialSettings {
-                health_command: other.shell("false"),
-                ..bad
-            }
-        ),
-        Trial::RolledBack(RollBackCause::Unhealthy)
-    );
-    block_on(async {
-        let mut platform = other.open(&settings()).unwrap();
-        platform.prepare(5, 5).await.unwrap();
-        assert_eq!(platform.trial(), Trial::None);
-    });
+}
+
+#[test]
+fn a_roll_back_is_told_until_it_is_settled_or_another_update_begins() {
+    for settled in [true, false] {
+        let device = Device::installed();
+        let health_command = device.shell("false");
+        let settings =
+            TrialSettings { health_command, health_deadline: Duration::from_millis(1), ..settings() };
+        let expected = Trial::RolledBack(RollBackCause::Unhealthy);
+        assert_eq!(tried(&device, &settings), expected);
+        let mut platform = device.open(&settings).unwrap();
+        assert_eq!(platform.trial(), expected);
+        if settled {
+            block_on(platform.settle()).unwrap();
+        } else {
+            block_on(platform.prepare(5, 5)).unwrap();
+        }
+        assert_eq!((platform.trial(), platform.trial_digest()), (Trial::None, None));
+        drop(platform);
+        assert_eq!(device.open(&settings).unwrap().trial(), Trial::None);
+    }
 }
 
 #[test]
@@ -334,22 +261,11 @@ fn the_slot_that_runs_is_never_written() {
 #[test]
 fn a_command_does_not_outlive_whoever_holds_its_supervisor() {
     let device = Device::empty();
-    let script = device
-        .shell("echo $$ > parent; sleep 1000 & echo $! > child; wait")
-        .unwrap();
-    let mut supervisor = Command::new(AGENT)
-        .arg("--supervise")
-        .args(script)
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
-    assert!(eventually(|| device
-        .left("child")
-        .is_some_and(|pid| pid.ends_with('\n'))));
-    let (parent, child) = (
-        device.left("parent").unwrap(),
-        device.left("child").unwrap(),
-    );
+    let script = device.shell("echo $$ > parent; sleep 1000 & echo $! > child; wait").unwrap();
+    let mut supervisor =
+        Command::new(AGENT).arg("--supervise").args(script).stdin(Stdio::piped()).spawn().unwrap();
+    assert!(eventually(|| device.left("child").is_some_and(|pid| pid.ends_with('\n'))));
+    let (parent, child) = (device.left("parent").unwrap(), device.left("child").unwrap());
     assert!(lives(&parent) && lives(&child));
     // What the kernel does to an agent that is killed.
     drop(supervisor.stdin.take());
@@ -361,16 +277,7 @@ fn a_command_does_not_outlive_whoever_holds_its_supervisor() {
 fn what_a_command_leaves_behind_is_killed() {
     let device = Device::installed();
     let health_command = device.shell("sleep 1000 & echo $! > child");
-    assert_eq!(
-        tried(
-            &device,
-            &TrialSettings {
-                health_command,
-                ..settings()
-            }
-        ),
-        Trial::Healthy
-    );
+    assert_eq!(tried(&device, &TrialSettings { health_command, ..settings() }), Trial::Healthy);
     let child = device.left("child").unwrap();
     assert!(eventually(|| !lives(&child)));
 }

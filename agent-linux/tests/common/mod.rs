@@ -31,11 +31,7 @@ impl Device {
         let folder = tempfile::tempdir().unwrap();
         let (state, machine) = (folder.path().join("state"), folder.path().join("machine"));
         fs::create_dir(&machine).unwrap();
-        Self {
-            folder,
-            state,
-            machine,
-        }
+        Self { folder, state, machine }
     }
 
     /// With [`OLD`] in slot a.
@@ -48,13 +44,7 @@ impl Device {
         let device = Self::empty();
         let image = device.folder.path().join("first.img");
         fs::write(&image, OLD).unwrap();
-        install(
-            &device.state,
-            &image,
-            &first_installed_record(1).unwrap(),
-            switch,
-        )
-        .unwrap();
+        install(&device.state, &image, &first_installed_record(1).unwrap(), switch).unwrap();
         device
     }
 
@@ -62,11 +52,7 @@ impl Device {
         self.open_on(Disk::open(&self.state).unwrap(), settings)
     }
 
-    pub fn open_on(
-        &self,
-        disk: Disk,
-        settings: &TrialSettings,
-    ) -> Result<LinuxPlatform, PlatformError> {
+    pub fn open_on(&self, disk: Disk, settings: &TrialSettings) -> Result<LinuxPlatform, PlatformError> {
         LinuxPlatform::open(disk, settings.clone(), Launcher::new(AGENT))
     }
 
@@ -100,14 +86,9 @@ pub fn settings() -> TrialSettings {
 
 /// Runs a future to its end on this thread; a test that hangs fails after half a minute.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        tokio::time::timeout(Duration::from_secs(30), future)
-            .await
-            .expect("the test hangs")
+        tokio::time::timeout(Duration::from_secs(30), future).await.expect("the test hangs")
     })
 }
 
