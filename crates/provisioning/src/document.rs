@@ -56,6 +56,19 @@ pub struct Provisioning {
     pub manager: Manager,
 }
 
+/// HKDF Algorithm: HMAC 256/256 (RFC 9053 section 3.1), the hash of HKDF SHA-256.
+pub const HKDF_SHA_256: i32 = 5;
+/// Format of authentication credentials: CCS (`kccs`, RFC 9528 section 3.5.3).
+pub const CRED_FMT_CCS: i32 = 14;
+/// Signature Algorithm: EdDSA (RFC 9053 section 2.2).
+pub const SIGN_EDDSA: i32 = -8;
+/// Pairwise Key Agreement Algorithm: ECDH-SS + HKDF-256 (RFC 9053 section 6.3.1).
+pub const ECDH_SS_HKDF_256: i32 = -27;
+/// COSE capabilities of EdDSA with Ed25519: key type OKP, and OKP with the curve.
+pub const ED25519_PARAMETERS: [&[i32]; 2] = [&[1], &[1, 6]];
+/// COSE capabilities of ECDH with X25519.
+pub const X25519_PARAMETERS: [&[i32]; 2] = [&[1], &[1, 4]];
+
 /// `Group_OSCORE_Input_Material`: the ACE key map of a security group. In brackets the map's integer labels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

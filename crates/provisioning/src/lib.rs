@@ -11,11 +11,18 @@ extern crate alloc;
 
 pub mod address;
 mod bytes;
+mod checked;
 mod document;
+mod error;
 mod name;
 #[cfg(feature = "yaml")]
 pub mod yaml;
 
 pub use bytes::{Hex, Secret};
-pub use document::{AgentFile, Distributor, KeyMap, LinuxSettings, Manager, Provisioning, VERSION};
+pub use checked::{Checked, CheckedDistributor, CheckedManager};
+pub use document::{
+    AgentFile, CRED_FMT_CCS, Distributor, ECDH_SS_HKDF_256, ED25519_PARAMETERS, HKDF_SHA_256,
+    KeyMap, LinuxSettings, Manager, Provisioning, SIGN_EDDSA, VERSION, X25519_PARAMETERS,
+};
+pub use error::ProvisioningError;
 pub use name::{Name, NameError};
