@@ -1,6 +1,7 @@
 //! The commands of `cargo xtask`. Each prints one JSON object as its last line on standard output, and ends
 //! with 1 when what it checks does not hold.
 
+mod bench;
 mod demo;
 mod net;
 mod test;
@@ -27,6 +28,9 @@ enum Command {
     Demo(demo::Demo),
     /// Reproduce suites of Group OSCORE vectors
     Vectors(vectors::Vectors),
+    /// Figures beside their limits
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// The scenarios between network namespaces; needs root
     Net(net::NetScenarios),
 }
@@ -41,6 +45,7 @@ impl Arguments {
             Command::Test(test) => test.run(),
             Command::Demo(demo) => demo.run(),
             Command::Vectors(vectors) => vectors.run(),
+            Command::Bench(bench) => bench.run(),
             Command::Net(net) => net.run(),
         }
     }

@@ -1,6 +1,7 @@
 //! What fwcast is tested with: the rules of the house, harnesses for real networks and real programs, the
 //! scenarios, and the commands of `cargo xtask`.
 
+pub mod bench;
 pub mod commands;
 pub mod fleet;
 pub mod netns;
