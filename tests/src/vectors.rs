@@ -34,21 +34,13 @@ pub fn run(path: &Path) -> Result<Report, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{file}: {error}"))?;
     let root: Value = serde_json::from_str(&text).map_err(|error| format!("{file}: {error}"))?;
     let suites = match root.get("suites") {
-        Some(suites) => suites
-            .as_array()
-            .ok_or_else(|| format!("{file}: suites is no array"))?
-            .as_slice(),
+        Some(suites) => suites.as_array().ok_or_else(|| format!("{file}: suites is no array"))?.as_slice(),
         None => std::slice::from_ref(&root),
     };
     let mut report = Report::default();
     for suite in suites {
-        let name = suite
-            .get("suite")
-            .and_then(Value::as_str)
-            .unwrap_or("suite")
-            .to_owned();
-        run_suite(Object::new(suite), &mut report)
-            .map_err(|error| format!("{file}: {name}: {error}"))?;
+        let name = suite.get("suite").and_then(Value::as_str).unwrap_or("suite").to_owned();
+        run_suite(Object::new(suite), &mut report).map_err(|error| format!("{file}: {name}: {error}"))?;
         report.suites += 1;
     }
     if report.suites == 0 {

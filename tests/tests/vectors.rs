@@ -6,9 +6,7 @@ use std::{fs, path::PathBuf};
 use tests::vectors;
 
 fn file(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("vectors")
-        .join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors").join(name)
 }
 
 fn suite() -> PathBuf {
@@ -25,10 +23,7 @@ fn the_ccm_suite_is_reproduced() {
 #[test]
 fn suites_of_other_algorithms_and_lengths_are_reproduced() {
     let report = vectors::run(&file("group-oscore-suites-aiocoap.json")).unwrap();
-    assert_eq!(
-        (report.suites, report.messages, report.refused),
-        (10, 90, 50)
-    );
+    assert_eq!((report.suites, report.messages, report.refused), (10, 90, 50));
 }
 
 /// Changes one value of the suite and runs it.
@@ -56,31 +51,14 @@ fn every_changed_value_is_noticed() {
         for (name, value) in root["suites"][0]["messages"][message].as_object().unwrap() {
             if value.is_string() && !passed_over.contains(&name.as_str()) {
                 let changed = |suite: &mut Value| flip(&mut suite["messages"][message][name]);
-                assert!(
-                    run_changed(changed, "changed-value.json").is_err(),
-                    "{message} {name}"
-                );
+                assert!(run_changed(changed, "changed-value.json").is_err(), "{message} {name}");
             }
         }
     }
-    for name in [
-        "common_iv",
-        "signature_encryption_key",
-        "common_iv_info",
-        "signature_encryption_key_info",
-    ] {
-        assert!(
-            run_changed(|suite| flip(&mut suite["keys"][name]), "changed-key.json").is_err(),
-            "{name}"
-        );
+    for name in ["common_iv", "signature_encryption_key", "common_iv_info", "signature_encryption_key_info"] {
+        assert!(run_changed(|suite| flip(&mut suite["keys"][name]), "changed-key.json").is_err(), "{name}");
     }
-    for name in [
-        "shared_secret",
-        "salt_sender_key",
-        "ikm",
-        "info",
-        "pairwise_key",
-    ] {
+    for name in ["shared_secret", "salt_sender_key", "ikm", "info", "pairwise_key"] {
         let changed = |suite: &mut Value| flip(&mut suite["keys"]["pairwise"][3][name]);
         assert!(run_changed(changed, "changed-pair.json").is_err(), "{name}");
     }
@@ -97,9 +75,5 @@ fn a_message_refused_for_another_reason_is_noticed() {
     let genuine = |suite: &mut Value| {
         suite["negative"][0]["protected_coap"] = suite["messages"][0]["protected_coap"].clone();
     };
-    assert!(
-        run_changed(genuine, "genuine.json")
-            .unwrap_err()
-            .contains("accepted")
-    );
+    assert!(run_changed(genuine, "genuine.json").unwrap_err().contains("accepted"));
 }

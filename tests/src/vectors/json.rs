@@ -18,33 +18,21 @@ impl<'v> Object<'v> {
     }
 
     pub(super) fn object(self, name: &str) -> Result<Self, String> {
-        self.member(name)
-            .map(Self)
-            .ok_or_else(|| format!("{name} is missing"))
+        self.member(name).map(Self).ok_or_else(|| format!("{name} is missing"))
     }
 
     /// The elements of an array; none if it is missing.
     pub(super) fn array(self, name: &str) -> impl Iterator<Item = Self> {
-        self.member(name)
-            .and_then(Value::as_array)
-            .map_or(&[][..], Vec::as_slice)
-            .iter()
-            .map(Self)
+        self.member(name).and_then(Value::as_array).map_or(&[][..], Vec::as_slice).iter().map(Self)
     }
 
     /// The members of this object.
     pub(super) fn entries(self) -> impl Iterator<Item = (&'v str, Self)> {
-        self.0
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(name, value)| (name.as_str(), Self(value)))
+        self.0.as_object().into_iter().flatten().map(|(name, value)| (name.as_str(), Self(value)))
     }
 
     pub(super) fn integer(self, name: &str) -> Result<i64, String> {
-        self.member(name)
-            .and_then(Value::as_i64)
-            .ok_or_else(|| format!("{name} is no integer"))
+        self.member(name).and_then(Value::as_i64).ok_or_else(|| format!("{name} is no integer"))
     }
 
     pub(super) fn text(self, name: &str) -> Option<&'v str> {
@@ -62,14 +50,11 @@ impl<'v> Object<'v> {
     }
 
     pub(super) fn required_bytes(self, name: &str) -> Result<Vec<u8>, String> {
-        self.bytes(name)?
-            .ok_or_else(|| format!("{name} is missing"))
+        self.bytes(name)?.ok_or_else(|| format!("{name} is missing"))
     }
 
     pub(super) fn fixed_bytes<const N: usize>(self, name: &str) -> Result<[u8; N], String> {
-        self.required_bytes(name)?
-            .try_into()
-            .map_err(|_| format!("{name} has not {N} bytes"))
+        self.required_bytes(name)?.try_into().map_err(|_| format!("{name} has not {N} bytes"))
     }
 }
 
@@ -81,20 +66,15 @@ pub(super) struct Comparison<'v> {
 
 impl<'v> Comparison<'v> {
     pub(super) const fn with(object: Object<'v>) -> Self {
-        Self {
-            object,
-            count: Cell::new(0),
-        }
+        Self { object, count: Cell::new(0) }
     }
 
     /// That `actual` is the value of this name, if there is one.
     pub(super) fn equal(&self, name: &str, actual: &[u8]) -> Result<(), String> {
         match self.object.bytes(name)? {
-            Some(expected) if expected != actual => Err(format!(
-                "{name} is {}, expected {}",
-                hex::encode(actual),
-                hex::encode(expected)
-            )),
+            Some(expected) if expected != actual => {
+                Err(format!("{name} is {}, expected {}", hex::encode(actual), hex::encode(expected)))
+            }
             Some(_) => {
                 self.count.set(self.count.get() + 1);
                 Ok(())

@@ -2,8 +2,8 @@
 
 use super::json::{Comparison, Object, written};
 use group_oscore::{
-    AeadAlgorithm, CommonContext, Credential, Gid, GroupContext, GroupParameters, MemberId,
-    RecipientContext, ReplayWindow, SenderContext, SequenceNumbers,
+    AeadAlgorithm, CommonContext, Credential, Gid, GroupContext, GroupParameters, MemberId, RecipientContext,
+    ReplayWindow, SenderContext, SequenceNumbers,
     inspect::{self, Output},
     limits,
 };
@@ -47,31 +47,19 @@ impl group_oscore::Recipients for OtherMembers {
 impl<'v> Suite<'v> {
     pub(super) fn read(object: Object<'v>) -> Result<Self, String> {
         let group = object.object("group")?;
-        for (name, only) in [
-            ("hkdf", 5),
-            ("alg_signature", -8),
-            ("alg_pairwise_key_agreement", -27),
-        ] {
-            let number = group
-                .member(name)
-                .map_or(Ok(only), |_| group.integer(name))?;
+        for (name, only) in [("hkdf", 5), ("alg_signature", -8), ("alg_pairwise_key_agreement", -27)] {
+            let number = group.member(name).map_or(Ok(only), |_| group.integer(name))?;
             if number != only {
-                return Err(format!(
-                    "{name} is {number}, and only {only} is implemented"
-                ));
+                return Err(format!("{name} is {number}, and only {only} is implemented"));
             }
         }
         let algorithm = |name| {
             let number = group.integer(name)?;
-            AeadAlgorithm::from_cose(number)
-                .ok_or_else(|| format!("{name} {number} is not implemented"))
+            AeadAlgorithm::from_cose(number).ok_or_else(|| format!("{name} {number} is not implemented"))
         };
         let mut members = BTreeMap::new();
         for (name, member) in object.object("keys")?.object("members")?.entries() {
-            members.insert(
-                name,
-                Member::read(member).map_err(|error| format!("member {name}: {error}"))?,
-            );
+            members.insert(name, Member::read(member).map_err(|error| format!("member {name}: {error}"))?);
         }
         Ok(Self {
             object,
@@ -87,9 +75,7 @@ impl<'v> Suite<'v> {
     }
 
     pub(super) fn member(&self, name: &str) -> Result<&Member<'v>, String> {
-        self.members
-            .get(name)
-            .ok_or_else(|| format!("no member {name}"))
+        self.members.get(name).ok_or_else(|| format!("no member {name}"))
     }
 
     /// The context of a member who uses `next` as its next number, and who has received nothing yet.
@@ -105,14 +91,12 @@ impl<'v> Suite<'v> {
         let common = CommonContext::derive(&parameters).map_err(|error| format!("{error:?}"))?;
         let own = self.member(name)?;
         let numbers = SequenceNumbers::new(next, limits::SEQUENCE_NUMBER_MAX + 1);
-        let sender =
-            SenderContext::derive(&common, own.id, own.credential.clone(), &own.seed, numbers)
-                .map_err(|error| format!("{name}: {error:?}"))?;
+        let sender = SenderContext::derive(&common, own.id, own.credential.clone(), &own.seed, numbers)
+            .map_err(|error| format!("{name}: {error:?}"))?;
         let mut others = Vec::new();
         for (other, member) in self.members.iter().filter(|(other, _)| **other != name) {
             let credential = member.credential.clone();
-            let recipient =
-                RecipientContext::derive(&common, member.id, credential, ReplayWindow::fresh());
+            let recipient = RecipientContext::derive(&common, member.id, credential, ReplayWindow::fresh());
             others.push(recipient.map_err(|error| format!("{other}: {error:?}"))?);
         }
         Ok(GroupContext::new(common, sender, OtherMembers(others)))
@@ -120,18 +104,12 @@ impl<'v> Suite<'v> {
 
     /// The key of a member, the Sender Key.
     pub(super) fn sender_key(&self, id: MemberId) -> Result<Vec<u8>, String> {
-        self.key(
-            Output::Key,
-            id.as_bytes(),
-            self.group_encryption.key_length(),
-        )
+        self.key(Output::Key, id.as_bytes(), self.group_encryption.key_length())
     }
 
     /// The length of the longest nonce, which is that of the Common IV.
     fn iv_length(&self) -> usize {
-        self.aead
-            .nonce_length()
-            .max(self.group_encryption.nonce_length())
+        self.aead.nonce_length().max(self.group_encryption.nonce_length())
     }
 
     pub(super) fn common_iv(&self) -> Result<Vec<u8>, String> {
@@ -139,32 +117,16 @@ impl<'v> Suite<'v> {
     }
 
     pub(super) fn signature_encryption_key(&self) -> Result<Vec<u8>, String> {
-        self.key(
-            Output::SignatureEncryptionKey,
-            &[],
-            self.group_encryption.key_length(),
-        )
+        self.key(Output::SignatureEncryptionKey, &[], self.group_encryption.key_length())
     }
 
     /// The key of pairwise mode from one member to another.
-    pub(super) fn pairwise_key(
-        &self,
-        from: &Member<'_>,
-        to: &Member<'_>,
-    ) -> Result<Vec<u8>, String> {
+    pub(super) fn pairwise_key(&self, from: &Member<'_>, to: &Member<'_>) -> Result<Vec<u8>, String> {
         let secret = shared_secret(from, to)?;
         let sender_key = self.sender_key(from.id)?;
         let credentials = [from.credential.as_bytes(), to.credential.as_bytes()];
         written(|out| {
-            inspect::pairwise_key(
-                self.aead,
-                self.gid,
-                from.id,
-                &sender_key,
-                credentials,
-                &secret,
-                out,
-            )
+            inspect::pairwise_key(self.aead, self.gid, from.id, &sender_key, credentials, &secret, out)
         })
     }
 
@@ -175,8 +137,7 @@ impl<'v> Suite<'v> {
     fn key(&self, output: Output, id: &[u8], length: usize) -> Result<Vec<u8>, String> {
         let info = self.info(id, self.group_encryption, output)?;
         let mut key = vec![0; length];
-        inspect::derive(&self.master_secret, &self.master_salt, &info, &mut key)
-            .ok_or("too long a key")?;
+        inspect::derive(&self.master_secret, &self.master_salt, &info, &mut key).ok_or("too long a key")?;
         Ok(key)
     }
 
@@ -185,28 +146,18 @@ impl<'v> Suite<'v> {
         let keys = self.object.object("keys")?;
         let common = Comparison::with(keys);
         common.equal("common_iv", &self.common_iv()?)?;
-        common.equal(
-            "signature_encryption_key",
-            &self.signature_encryption_key()?,
-        )?;
+        common.equal("signature_encryption_key", &self.signature_encryption_key()?)?;
         let iv = Output::Iv(self.iv_length());
-        common.equal(
-            "common_iv_info",
-            &self.info(&[], self.group_encryption, iv)?,
-        )?;
+        common.equal("common_iv_info", &self.info(&[], self.group_encryption, iv)?)?;
         let info = self.info(&[], self.group_encryption, Output::SignatureEncryptionKey)?;
         common.equal("signature_encryption_key_info", &info)?;
         let mut count = common.count();
         for (name, member) in &self.members {
-            count += self
-                .check_member(member)
-                .map_err(|error| format!("member {name}: {error}"))?;
+            count += self.check_member(member).map_err(|error| format!("member {name}: {error}"))?;
         }
         for pair in keys.array("pairwise") {
             let (from, to) = (pair.required_text("from")?, pair.required_text("to")?);
-            count += self
-                .check_pair(pair, from, to)
-                .map_err(|error| format!("{from} to {to}: {error}"))?;
+            count += self.check_pair(pair, from, to).map_err(|error| format!("{from} to {to}: {error}"))?;
         }
         Ok(count)
     }
@@ -218,10 +169,7 @@ impl<'v> Suite<'v> {
         let info = self.info(member.id.as_bytes(), self.group_encryption, Output::Key)?;
         values.equal("sender_key_info", &info)?;
         values.equal("ed25519_public", public_key)?;
-        values.equal(
-            "x25519_private_clamped",
-            &inspect::x25519_private_key(&member.seed),
-        )?;
+        values.equal("x25519_private_clamped", &inspect::x25519_private_key(&member.seed))?;
         let x25519_public = inspect::x25519_public_key(public_key).ok_or("a bad public key")?;
         values.equal("x25519_public", &x25519_public)?;
         Ok(values.count())
@@ -233,19 +181,8 @@ impl<'v> Suite<'v> {
         let secret = shared_secret(from, to)?;
         values.equal("shared_secret", &secret)?;
         values.equal("salt_sender_key", &self.sender_key(from.id)?)?;
-        values.equal(
-            "ikm",
-            &[
-                from.credential.as_bytes(),
-                to.credential.as_bytes(),
-                &secret,
-            ]
-            .concat(),
-        )?;
-        values.equal(
-            "info",
-            &self.info(from.id.as_bytes(), self.aead, Output::Key)?,
-        )?;
+        values.equal("ikm", &[from.credential.as_bytes(), to.credential.as_bytes(), &secret].concat())?;
+        values.equal("info", &self.info(from.id.as_bytes(), self.aead, Output::Key)?)?;
         values.equal("pairwise_key", &self.pairwise_key(from, to)?)?;
         Ok(values.count())
     }
@@ -255,13 +192,9 @@ impl<'v> Member<'v> {
     fn read(object: Object<'v>) -> Result<Self, String> {
         Ok(Self {
             object,
-            id: MemberId::new(&object.required_bytes("sender_id")?)
-                .ok_or("sender_id is too long")?,
+            id: MemberId::new(&object.required_bytes("sender_id")?).ok_or("sender_id is too long")?,
             seed: object.fixed_bytes("ed25519_seed")?,
-            credential: credential(
-                &object.required_bytes("cred")?,
-                object.fixed_bytes("ed25519_public")?,
-            )?,
+            credential: credential(&object.required_bytes("cred")?, object.fixed_bytes("ed25519_public")?)?,
         })
     }
 }

@@ -7,8 +7,8 @@ use super::{
 };
 use coap_wire::{Body, Message, Writer, option};
 use group_oscore::{
-    MessageMode, Mode, OscoreOption, PartialIv, Received, RequestBinding, ResponseMode,
-    ResponsePiv, Verified, inspect,
+    MessageMode, Mode, OscoreOption, PartialIv, Received, RequestBinding, ResponseMode, ResponsePiv,
+    Verified, inspect,
 };
 
 /// One message of a suite.
@@ -31,14 +31,8 @@ pub(super) fn read<'v>(suite: &Suite<'v>) -> Result<Vec<Vector<'v>>, String> {
 }
 
 /// The message with this label.
-pub(super) fn find<'m, 'v>(
-    messages: &'m [Vector<'v>],
-    label: &str,
-) -> Result<&'m Vector<'v>, String> {
-    messages
-        .iter()
-        .find(|message| message.label == label)
-        .ok_or_else(|| format!("no message {label:?}"))
+pub(super) fn find<'m, 'v>(messages: &'m [Vector<'v>], label: &str) -> Result<&'m Vector<'v>, String> {
+    messages.iter().find(|message| message.label == label).ok_or_else(|| format!("no message {label:?}"))
 }
 
 impl<'v> Vector<'v> {
@@ -49,10 +43,7 @@ impl<'v> Vector<'v> {
 
     fn with_label(object: Object<'v>, label: &'v str) -> Result<Self, String> {
         let protected = object.required_bytes("protected_coap")?;
-        let option_value = parse(&protected)?
-            .option(option::OSCORE)
-            .ok_or("no OSCORE option")?
-            .to_vec();
+        let option_value = parse(&protected)?.option(option::OSCORE).ok_or("no OSCORE option")?.to_vec();
         let option = OscoreOption::parse(&option_value).ok_or("a malformed OSCORE option")?;
         let (piv, has_kid) = (option.partial_iv, option.kid.is_some());
         Ok(Self {
@@ -75,8 +66,7 @@ impl<'v> Vector<'v> {
 
     /// The request that this is or answers.
     fn request<'m>(&'m self, messages: &'m [Self]) -> Result<&'m Self, String> {
-        self.in_reply_to
-            .map_or(Ok(self), |label| find(messages, label))
+        self.in_reply_to.map_or(Ok(self), |label| find(messages, label))
     }
 
     /// Who is to receive it: the sender of the request that it answers, or as stated, or whoever shares the
@@ -89,25 +79,13 @@ impl<'v> Vector<'v> {
             return Ok(receiver.to_owned());
         }
         let (key, own) = (self.object.bytes("enc_key")?, suite.member(self.sender)?);
-        for (name, other) in suite
-            .members
-            .iter()
-            .filter(|(name, _)| **name != self.sender)
-        {
+        for (name, other) in suite.members.iter().filter(|(name, _)| **name != self.sender) {
             if self.mode == MessageMode::Pairwise && key == Some(suite.pairwise_key(own, other)?) {
                 return Ok((*name).to_owned());
             }
         }
-        let (client, server) = (
-            suite.object.required_text("client")?,
-            suite.object.required_text("server")?,
-        );
-        Ok(if self.sender == client {
-            server
-        } else {
-            client
-        }
-        .to_owned())
+        let (client, server) = (suite.object.required_text("client")?, suite.object.required_text("server")?);
+        Ok(if self.sender == client { server } else { client }.to_owned())
     }
 
     /// Compares every value, and returns how many there were.
@@ -116,14 +94,8 @@ impl<'v> Vector<'v> {
         let request = self.request(messages)?;
         let count = self.check_values(suite, &receiver, request)?;
         if self.in_reply_to.is_none() {
-            let (mut sender, mut receiver) =
-                (self.sender_context(suite)?, suite.context(&receiver, 0)?);
-            self.exchange_request(
-                suite,
-                &mut sender,
-                &mut receiver,
-                &self.receiver(suite, messages)?,
-            )?;
+            let (mut sender, mut receiver) = (self.sender_context(suite)?, suite.context(&receiver, 0)?);
+            self.exchange_request(suite, &mut sender, &mut receiver, &self.receiver(suite, messages)?)?;
             return Ok(count);
         }
         self.exchange_response(suite, messages, request)?;
@@ -162,14 +134,8 @@ impl<'v> Vector<'v> {
     }
 
     /// Exchanges the request, then protects this response and finds the same bytes, then unprotects them.
-    fn exchange_response(
-        &self,
-        suite: &Suite<'v>,
-        messages: &[Self],
-        request: &Self,
-    ) -> Result<(), String> {
-        let (mut server, mut client) =
-            (self.sender_context(suite)?, request.sender_context(suite)?);
+    fn exchange_response(&self, suite: &Suite<'v>, messages: &[Self], request: &Self) -> Result<(), String> {
+        let (mut server, mut client) = (self.sender_context(suite)?, request.sender_context(suite)?);
         let (own, mut received) = request
             .exchange_request(suite, &mut client, &mut server, self.sender)
             .map_err(|error| format!("its request: {error}"))?;
@@ -178,27 +144,16 @@ impl<'v> Vector<'v> {
             MessageMode::Pairwise if self.has_kid => ResponseMode::PairwiseWithKid,
             MessageMode::Pairwise => ResponseMode::Pairwise,
         };
-        let piv = if self.piv.is_some() {
-            ResponsePiv::Own
-        } else {
-            ResponsePiv::OfRequest
-        };
+        let piv = if self.piv.is_some() { ResponsePiv::Own } else { ResponsePiv::OfRequest };
         let mut datagram = vec![0; 2048];
         let length = server
-            .protect_response(
-                &parse(&self.unprotected)?,
-                &mut received,
-                mode,
-                piv,
-                &mut datagram,
-            )
+            .protect_response(&parse(&self.unprotected)?, &mut received, mode, piv, &mut datagram)
             .map_err(|error| format!("not protected: {error:?}"))?;
         datagram.truncate(length);
         self.check_protected(&datagram)?;
         let verified = client.unprotect_response(&mut datagram, &own);
         let receiver = self.receiver(suite, messages)?;
-        let verified =
-            verified.map_err(|error| format!("not accepted by {receiver}: {error:?}"))?;
+        let verified = verified.map_err(|error| format!("not accepted by {receiver}: {error:?}"))?;
         self.check_verified(suite, &verified)
     }
 
@@ -210,18 +165,13 @@ impl<'v> Vector<'v> {
     ) -> Result<RequestBinding, String> {
         let receiver = self.receiver(suite, messages)?;
         let (mut sender, mut other) = (self.sender_context(suite)?, suite.context(&receiver, 0)?);
-        Ok(self
-            .exchange_request(suite, &mut sender, &mut other, &receiver)?
-            .0)
+        Ok(self.exchange_request(suite, &mut sender, &mut other, &receiver)?.0)
     }
 
     fn check_protected(&self, datagram: &[u8]) -> Result<(), String> {
         let values = Comparison::with(self.object);
         let message = parse(datagram)?;
-        values.equal(
-            "oscore_option",
-            message.option(option::OSCORE).unwrap_or_default(),
-        )?;
+        values.equal("oscore_option", message.option(option::OSCORE).unwrap_or_default())?;
         values.equal("oscore_payload", message.payload())?;
         values.equal("protected_coap", datagram)
     }
@@ -238,19 +188,12 @@ impl<'v> Vector<'v> {
         Comparison::with(self.object).equal("plaintext", &plaintext(&verified.body())?)
     }
 
-    fn check_values(
-        &self,
-        suite: &Suite<'v>,
-        receiver: &str,
-        request: &Self,
-    ) -> Result<usize, String> {
+    fn check_values(&self, suite: &Suite<'v>, receiver: &str, request: &Self) -> Result<usize, String> {
         let values = Comparison::with(self.object);
         let (sender, receiver) = (suite.member(self.sender)?, suite.member(receiver)?);
         let request_kid = suite.member(request.sender)?.id;
         let request_piv = request.piv.ok_or("its request has no Partial IV")?;
-        let (generator, piv) = self
-            .piv
-            .map_or((request_kid, request_piv), |piv| (sender.id, piv));
+        let (generator, piv) = self.piv.map_or((request_kid, request_piv), |piv| (sender.id, piv));
         values.equal("request_kid", request_kid.as_bytes())?;
         values.equal("request_piv", request_piv.to_wire().as_bytes())?;
         values.equal("nonce_piv", piv.to_wire().as_bytes())?;
@@ -260,9 +203,7 @@ impl<'v> Vector<'v> {
             MessageMode::Group => (suite.group_encryption, suite.sender_key(sender.id)?),
             MessageMode::Pairwise => (suite.aead, suite.pairwise_key(sender, receiver)?),
         };
-        if self.object.member("enc_alg").is_some()
-            && self.object.integer("enc_alg")? != algorithm.cose()
-        {
+        if self.object.member("enc_alg").is_some() && self.object.integer("enc_alg")? != algorithm.cose() {
             return Err(format!("enc_alg is {}", algorithm.cose()));
         }
         values.equal("enc_key", &key)?;
@@ -286,10 +227,7 @@ impl<'v> Vector<'v> {
         values.equal("enc_structure", &written(|out| aad.enc_structure(out))?)?;
         let sealed = self.check_parts(&values)?;
         if self.mode == MessageMode::Group {
-            values.equal(
-                "countersign_structure",
-                &written(|out| aad.to_be_signed(&sealed, out))?,
-            )?;
+            values.equal("countersign_structure", &written(|out| aad.to_be_signed(&sealed, out))?)?;
             self.check_countersignature(&values, suite, (generator, piv))?;
         }
         Ok(values.count() + self.values_of_the_exchange())
@@ -297,16 +235,8 @@ impl<'v> Vector<'v> {
 
     /// How many values are compared by `check_protected` and `check_verified` at every exchange.
     fn values_of_the_exchange(&self) -> usize {
-        let names = [
-            "oscore_option",
-            "oscore_payload",
-            "protected_coap",
-            "plaintext",
-        ];
-        names
-            .iter()
-            .filter(|name| self.object.member(name).is_some())
-            .count()
+        let names = ["oscore_option", "oscore_payload", "protected_coap", "plaintext"];
+        names.iter().filter(|name| self.object.member(name).is_some()).count()
     }
 
     /// The payload's parts: ciphertext with tag, and the encrypted countersignature. Returns the former.
@@ -341,15 +271,8 @@ impl<'v> Vector<'v> {
         let keystream = keystream.ok_or("no keystream")?;
         values.equal("keystream", &keystream)?;
         let payload = parse(&self.protected)?.payload().to_vec();
-        let encrypted = payload
-            .split_last_chunk::<64>()
-            .ok_or("too short a payload")?
-            .1;
-        let signature: Vec<u8> = encrypted
-            .iter()
-            .zip(keystream)
-            .map(|(byte, mask)| byte ^ mask)
-            .collect();
+        let encrypted = payload.split_last_chunk::<64>().ok_or("too short a payload")?.1;
+        let signature: Vec<u8> = encrypted.iter().zip(keystream).map(|(byte, mask)| byte ^ mask).collect();
         values.equal("signature", &signature)
     }
 }
@@ -362,11 +285,7 @@ pub(super) fn parse(datagram: &[u8]) -> Result<Message<'_>, String> {
 fn plaintext(body: &Body<'_>) -> Result<Vec<u8>, String> {
     written(|out| {
         let mut writer = Writer::body(out, body.code()).ok()?;
-        writer
-            .options(body.options())
-            .ok()?
-            .payload(body.payload())
-            .ok()?;
+        writer.options(body.options()).ok()?.payload(body.payload()).ok()?;
         Some(writer.finish())
     })
 }

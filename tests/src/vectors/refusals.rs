@@ -12,8 +12,7 @@ pub(super) fn check(suite: &Suite<'_>, messages: &[Vector<'_>]) -> Result<usize,
     let mut count = 0;
     for negative in suite.object.array("negative") {
         let label = negative.required_text("label")?;
-        refuse(suite, messages, negative)
-            .map_err(|error| format!("negative {label:?}: {error}"))?;
+        refuse(suite, messages, negative).map_err(|error| format!("negative {label:?}: {error}"))?;
         count += 1;
     }
     Ok(count)
@@ -35,9 +34,7 @@ fn refuse(suite: &Suite<'_>, messages: &[Vector<'_>], negative: Object<'_>) -> R
         }
         let request = find(messages, negative.required_text("in_reply_to")?)?;
         let binding = request.client_binding(suite, messages)?;
-        Ok(receiver
-            .unprotect_response(&mut datagram, &binding)
-            .map(|_| ()))
+        Ok(receiver.unprotect_response(&mut datagram, &binding).map(|_| ()))
     };
     if expected.starts_with("replay") {
         deliver()?.map_err(|error| format!("the first delivery is refused: {error:?}"))?;
@@ -47,15 +44,9 @@ fn refuse(suite: &Suite<'_>, messages: &[Vector<'_>], negative: Object<'_>) -> R
         UnprotectError::BadCountersignature => expected.starts_with("signature"),
         UnprotectError::BadTag => expected.starts_with("decryption"),
         // No room for a signature or a tag: whichever of the two was looked for.
-        UnprotectError::Truncated => {
-            expected.starts_with("signature") || expected.starts_with("decryption")
-        }
+        UnprotectError::Truncated => expected.starts_with("signature") || expected.starts_with("decryption"),
         UnprotectError::Replayed => expected.starts_with("replay"),
         _ => false,
     };
-    if reason_is_right {
-        Ok(())
-    } else {
-        Err(format!("refused as {refusal:?}, expected {expected:?}"))
-    }
+    if reason_is_right { Ok(()) } else { Err(format!("refused as {refusal:?}, expected {expected:?}")) }
 }
