@@ -208,6 +208,7 @@ impl Checked {
             SenderContext::derive(&common, self.sender_id, credential, &self.seed, numbers);
         derived.map(drop).map_err(|error| match error {
             DeriveError::MemberIdTooLong => ProvisioningError::SenderId,
+            DeriveError::EqualIds => ProvisioningError::DistributorSenderId,
             DeriveError::EmptyMasterSecret => ProvisioningError::MasterSecret,
             DeriveError::InvalidPublicKey => ProvisioningError::Credential,
             DeriveError::PrivateKeyMismatch => ProvisioningError::PrivateKeyMismatch,
