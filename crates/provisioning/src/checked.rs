@@ -197,7 +197,8 @@ impl Checked {
         let credential = self.credential.clone();
         let derived = SenderContext::derive(&common, self.sender_id, credential, &self.seed, numbers);
         derived.map(drop).map_err(|error| match error {
-            DeriveError::MemberIdTooLong | DeriveError::EqualIds => ProvisioningError::SenderId,
+            DeriveError::MemberIdTooLong => ProvisioningError::SenderId,
+            DeriveError::EqualIds => ProvisioningError::DistributorSenderId,
             DeriveError::EmptyMasterSecret => ProvisioningError::MasterSecret,
             DeriveError::InvalidPublicKey => ProvisioningError::Credential,
             DeriveError::PrivateKeyMismatch => ProvisioningError::PrivateKeyMismatch,
