@@ -42,10 +42,7 @@ pub struct Global {
 impl Global {
     /// The folders that the operator named, or their defaults.
     pub fn state_dir(&self) -> Result<StateDir, Failure> {
-        Ok(StateDir::locate(
-            self.state.as_deref(),
-            self.witness.as_deref(),
-        )?)
+        Ok(StateDir::locate(self.state.as_deref(), self.witness.as_deref())?)
     }
 }
 

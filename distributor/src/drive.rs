@@ -139,7 +139,12 @@ async fn send(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) -> Result<(), Fa
             if to.ip().is_multicast()
                 && matches!(
                     error.kind(),
-                    AddrNotAvailable | HostUnreachable | InvalidInput | NetworkDown | NetworkUnreachable | PermissionDenied
+                    AddrNotAvailable
+                        | HostUnreachable
+                        | InvalidInput
+                        | NetworkDown
+                        | NetworkUnreachable
+                        | PermissionDenied
                 ) =>
         {
             Err(Failure::error(format!(

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use provisioning::{
-    AgentFile, CRED_FMT_CCS, Distributor, ECDH_SS_HKDF_256, ED25519_PARAMETERS, HKDF_SHA_256, Hex,
-    KeyMap, LinuxSettings, Manager, Name, Provisioning, SIGN_EDDSA, Secret, VERSION,
-    X25519_PARAMETERS, yaml,
+    AgentFile, CRED_FMT_CCS, Distributor, ECDH_SS_HKDF_256, ED25519_PARAMETERS, HKDF_SHA_256, Hex, KeyMap,
+    LinuxSettings, Manager, Name, Provisioning, SIGN_EDDSA, Secret, VERSION, X25519_PARAMETERS, yaml,
 };
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -71,10 +70,7 @@ pub fn enroll(
     Ok(Done { enrolled, text })
 }
 
-fn individual_context(
-    group: &GroupState,
-    manager: &ManagerState,
-) -> Result<IndividualContext, StateError> {
+fn individual_context(group: &GroupState, manager: &ManagerState) -> Result<IndividualContext, StateError> {
     Ok(IndividualContext {
         master_secret: random_master_secret()?,
         master_salt: random_master_salt()?,
@@ -139,9 +135,7 @@ fn provisioning(
 fn checked_text(file: &AgentFile) -> Result<Zeroizing<String>, Failure> {
     let text = Zeroizing::new(yaml::to_string(file).map_err(|error| unusable(&error))?);
     let read: AgentFile = yaml::from_str(&text).map_err(|error| unusable(&error))?;
-    read.provisioning
-        .check()
-        .map_err(|error| unusable(&error))?;
+    read.provisioning.check().map_err(|error| unusable(&error))?;
     if read != *file {
         return Err(unusable(&"it does not read back as it was written"));
     }

@@ -82,17 +82,14 @@ pub fn shown(path: &Path) -> String {
 
 /// Opens a regular file for reading. A pipe or device that would block is refused, not waited for.
 pub fn open(path: &Path) -> Result<File, FileError> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
-        .open(path)
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => FileError::Missing(path.into()),
-            _ => system("open", path, source),
-        })?;
-    let metadata = file
-        .metadata()
-        .map_err(|source| system("look at", path, source))?;
+    let file =
+        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path).map_err(
+            |source| match source.kind() {
+                io::ErrorKind::NotFound => FileError::Missing(path.into()),
+                _ => system("open", path, source),
+            },
+        )?;
+    let metadata = file.metadata().map_err(|source| system("look at", path, source))?;
     if !metadata.is_file() {
         return Err(FileError::NotRegular(path.into()));
     }
@@ -107,15 +104,10 @@ pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
 /// Reads a file of at most `max` bytes, unless anyone but its owner can read or write it.
 pub fn read_secret(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
     let file = open(path)?;
-    let metadata = file
-        .metadata()
-        .map_err(|source| system("look at", path, source))?;
+    let metadata = file.metadata().map_err(|source| system("look at", path, source))?;
     let mode = metadata.mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(FileError::Exposed {
-            path: path.into(),
-            mode,
-        });
+        return Err(FileError::Exposed { path: path.into(), mode });
     }
     read_open(&file, path, max)
 }
@@ -181,14 +173,9 @@ pub fn sync_folder(path: &Path) -> Result<(), FileError> {
 
 fn read_open(file: &File, path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
-    file.take(max + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|source| system("read", path, source))?;
+    file.take(max + 1).read_to_end(&mut bytes).map_err(|source| system("read", path, source))?;
     if bytes.len() as u64 > max {
-        return Err(FileError::TooLong {
-            path: path.into(),
-            max,
-        });
+        return Err(FileError::TooLong { path: path.into(), max });
     }
     Ok(bytes)
 }
@@ -208,12 +195,8 @@ fn write_temporary(path: &Path, bytes: &[u8], access: Access) -> Result<PathBuf,
         Access::Secret => 0o600,
         Access::Public => 0o644,
     };
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&temporary)
-        .and_then(|mut file| {
+    let written =
+        OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary).and_then(|mut file| {
             file.write_all(bytes)?;
             file.sync_all()
         });
@@ -232,11 +215,7 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 fn system(verb: &'static str, path: &Path, source: io::Error) -> FileError {
-    FileError::System {
-        verb,
-        path: path.into(),
-        source,
-    }
+    FileError::System { verb, path: path.into(), source }
 }
 
 #[cfg(test)]
@@ -254,10 +233,7 @@ mod tests {
         for mode in [0o640, 0o604, 0o620, 0o601] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let error = read_secret(&path, 1).unwrap_err();
-            assert!(
-                matches!(error, FileError::Exposed { .. }),
-                "{mode:o}: {error}"
-            );
+            assert!(matches!(error, FileError::Exposed { .. }), "{mode:o}: {error}");
         }
     }
 
@@ -266,51 +242,30 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         create(&path, b"one", Access::Public).unwrap();
-        assert!(matches!(
-            create(&path, b"two", Access::Public),
-            Err(FileError::Exists(_))
-        ));
+        assert!(matches!(create(&path, b"two", Access::Public), Err(FileError::Exists(_))));
         assert!(matches!(check_target(&path), Err(FileError::Exists(_))));
         let nowhere = folder.path().join("no/file");
-        assert!(matches!(
-            check_target(&nowhere),
-            Err(FileError::NoFolder(_))
-        ));
+        assert!(matches!(check_target(&nowhere), Err(FileError::NoFolder(_))));
         assert_eq!(read(&path, 100).unwrap(), b"one");
         replace(&path, b"two", Access::Public).unwrap();
         assert_eq!(read(&path, 100).unwrap(), b"two");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        assert!(matches!(
-            read(&path, 2),
-            Err(FileError::TooLong { max: 2, .. })
-        ));
+        assert!(matches!(read(&path, 2), Err(FileError::TooLong { max: 2, .. })));
     }
 
     #[test]
     fn only_regular_files_are_read() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(
-            read(folder.path(), 9),
-            Err(FileError::NotRegular(_))
-        ));
-        assert!(matches!(
-            read(Path::new("/dev/zero"), 9),
-            Err(FileError::NotRegular(_))
-        ));
+        assert!(matches!(read(folder.path(), 9), Err(FileError::NotRegular(_))));
+        assert!(matches!(read(Path::new("/dev/zero"), 9), Err(FileError::NotRegular(_))));
         let pipe = folder.path().join("pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR).unwrap();
         assert!(matches!(read(&pipe, 9), Err(FileError::NotRegular(_))));
-        assert!(matches!(
-            read(&folder.path().join("no"), 9),
-            Err(FileError::Missing(_))
-        ));
+        assert!(matches!(read(&folder.path().join("no"), 9), Err(FileError::Missing(_))));
     }
 
     #[test]
     fn a_path_is_shown_without_control_characters() {
-        assert_eq!(
-            shown(Path::new("a\u{1b}[2J\n\u{202e}b")),
-            "'a\\u{1b}[2J\\n\\u{202e}b'"
-        );
+        assert_eq!(shown(Path::new("a\u{1b}[2J\n\u{202e}b")), "'a\\u{1b}[2J\\n\\u{202e}b'");
     }
 }

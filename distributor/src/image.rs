@@ -65,19 +65,13 @@ impl From<ImageError> for Failure {
 /// Reads an image once and builds its hash tree.
 pub fn hash(path: &Path, block_size: BlockSize) -> Result<Tree, ImageError> {
     let file = files::open(path)?;
-    let layout = Layout {
-        image_size: size_of(&file, path)?,
-        block_size,
-    };
+    let layout = Layout { image_size: size_of(&file, path)?, block_size };
     hash_open(file, path, layout)
 }
 
 /// Checks that a file is the image that was offered, byte for byte.
 pub fn check(path: &Path, offer: &Offer) -> Result<Tree, ImageError> {
-    let differs = |what| ImageError::NotSigned {
-        path: path.into(),
-        what,
-    };
+    let differs = |what| ImageError::NotSigned { path: path.into(), what };
     let file = files::open(path)?;
     if size_of(&file, path)? != offer.layout.image_size {
         return Err(differs("its length"));
@@ -112,20 +106,14 @@ pub fn draft(tree: &Tree, sequence_number: u64, vendor: [u8; 16], class: [u8; 16
 }
 
 fn size_of(file: &File, path: &Path) -> Result<ImageSize, ImageError> {
-    let metadata = file.metadata().map_err(|source| FileError::System {
-        verb: "look at",
-        path: path.into(),
-        source,
-    })?;
+    let metadata =
+        file.metadata().map_err(|source| FileError::System { verb: "look at", path: path.into(), source })?;
     let bytes = metadata.len();
     if bytes == 0 {
         return Err(ImageError::Empty(path.into()));
     }
     let size = u32::try_from(bytes).ok().and_then(ImageSize::new);
-    size.ok_or_else(|| ImageError::TooLarge {
-        path: path.into(),
-        bytes,
-    })
+    size.ok_or_else(|| ImageError::TooLarge { path: path.into(), bytes })
 }
 
 fn hash_open(file: File, path: &Path, layout: Layout) -> Result<Tree, ImageError> {
@@ -134,21 +122,12 @@ fn hash_open(file: File, path: &Path, layout: Layout) -> Result<Tree, ImageError
     let mut block = vec![0; layout.block_size.bytes() as usize];
     let mut builder = TreeBuilder::new(layout);
     for number in 0..layout.block_count() {
-        let (_, length) = layout
-            .block_range(BlockNumber(number))
-            .ok_or_else(changed)?;
+        let (_, length) = layout.block_range(BlockNumber(number)).ok_or_else(changed)?;
         let block = block.get_mut(..length).ok_or_else(changed)?;
-        reader
-            .read_exact(block)
-            .map_err(|source| match source.kind() {
-                std::io::ErrorKind::UnexpectedEof => changed(),
-                _ => FileError::System {
-                    verb: "read",
-                    path: path.into(),
-                    source,
-                }
-                .into(),
-            })?;
+        reader.read_exact(block).map_err(|source| match source.kind() {
+            std::io::ErrorKind::UnexpectedEof => changed(),
+            _ => FileError::System { verb: "read", path: path.into(), source }.into(),
+        })?;
         builder.push(block).map_err(|_| changed())?;
     }
     if reader.read(&mut [0]).unwrap_or(1) != 0 {
@@ -173,10 +152,7 @@ mod tests {
         for length in [1, 1023, 1024, 1025, 200_000] {
             let bytes: Vec<u8> = (0..length).map(|at| at as u8).collect();
             std::fs::write(&path, &bytes).unwrap();
-            assert_eq!(
-                hash(&path, block_size()).unwrap().image_digest,
-                Digest::of(&bytes)
-            );
+            assert_eq!(hash(&path, block_size()).unwrap().image_digest, Digest::of(&bytes));
         }
     }
 
@@ -185,16 +161,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("image");
         let file = File::create(&path).unwrap();
-        assert!(matches!(
-            hash(&path, block_size()),
-            Err(ImageError::Empty(_))
-        ));
+        assert!(matches!(hash(&path, block_size()), Err(ImageError::Empty(_))));
         for bytes in [u64::from(IMAGE_BYTES_MAX) + 1, 1 << 33] {
             file.set_len(bytes).unwrap();
-            assert!(matches!(
-                hash(&path, block_size()),
-                Err(ImageError::TooLarge { .. })
-            ));
+            assert!(matches!(hash(&path, block_size()), Err(ImageError::TooLarge { .. })));
         }
     }
 }

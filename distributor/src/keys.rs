@@ -120,21 +120,11 @@ pub fn generate(kind: KeyKind, path: &Path) -> Result<PrivateKey, KeyError> {
         hint: "run the command again",
     };
     let private = key.to_pkcs8_pem(LineEnding::LF).map_err(|_| unwritable())?;
-    let public = key
-        .verifying_key()
-        .to_public_key_pem(LineEnding::LF)
-        .map_err(|_| unwritable())?;
+    let public = key.verifying_key().to_public_key_pem(LineEnding::LF).map_err(|_| unwritable())?;
     let private = Zeroizing::new(format!("fwcast {kind} key\n{}", private.as_str()));
     files::create(path, private.as_bytes(), Access::Secret)?;
-    files::create(
-        &public_path,
-        format!("fwcast {kind} key\n{public}").as_bytes(),
-        Access::Public,
-    )?;
-    Ok(PrivateKey {
-        kind: Some(kind),
-        key,
-    })
+    files::create(&public_path, format!("fwcast {kind} key\n{public}").as_bytes(), Access::Public)?;
+    Ok(PrivateKey { kind: Some(kind), key })
 }
 
 /// A fresh Ed25519 key from the system's randomness.
@@ -177,10 +167,7 @@ impl PrivateKey {
         let text = std::str::from_utf8(&bytes).unwrap_or_default();
         let key = SigningKey::from_pkcs8_pem(text).map_err(|_| unreadable())?;
         refuse_worthless(path, &key.verifying_key())?;
-        Ok(Self {
-            kind: kind_line(text),
-            key,
-        })
+        Ok(Self { kind: kind_line(text), key })
     }
 }
 
@@ -250,18 +237,12 @@ impl fmt::Display for KeyKind {
 
 fn kind_line(text: &str) -> Option<KeyKind> {
     let first = text.lines().next()?;
-    [KeyKind::Image, KeyKind::Root]
-        .into_iter()
-        .find(|kind| first == format!("fwcast {kind} key"))
+    [KeyKind::Image, KeyKind::Root].into_iter().find(|kind| first == format!("fwcast {kind} key"))
 }
 
 fn check_kind(path: &Path, is: Option<KeyKind>, wanted: KeyKind) -> Result<(), KeyError> {
     match is {
-        Some(is) if is != wanted => Err(KeyError::WrongKind {
-            path: path.into(),
-            is,
-            wanted,
-        }),
+        Some(is) if is != wanted => Err(KeyError::WrongKind { path: path.into(), is, wanted }),
         _ => Ok(()),
     }
 }
@@ -295,15 +276,9 @@ mod tests {
         assert_eq!(made.key.to_bytes(), read.key.to_bytes());
         let public = PublicKey::read_ed25519(&public_path(&path), KeyKind::Image).unwrap();
         assert_eq!(public, made.key.verifying_key());
-        assert!(matches!(
-            generate(KeyKind::Image, &path),
-            Err(KeyError::File(_))
-        ));
+        assert!(matches!(generate(KeyKind::Image, &path), Err(KeyError::File(_))));
         std::fs::remove_file(&path).unwrap();
-        assert!(matches!(
-            generate(KeyKind::Image, &path),
-            Err(KeyError::File(_))
-        ));
+        assert!(matches!(generate(KeyKind::Image, &path), Err(KeyError::File(_))));
         assert!(!path.exists());
     }
 
@@ -328,23 +303,14 @@ mod tests {
             let path = folder.path().join(number.to_string());
             let pem = key.to_pkcs8_pem(LineEnding::LF).unwrap();
             files::create(&path, pem.as_bytes(), Access::Secret).unwrap();
-            assert!(matches!(
-                PrivateKey::read_any(&path),
-                Err(KeyError::Worthless(_))
-            ));
+            assert!(matches!(PrivateKey::read_any(&path), Err(KeyError::Worthless(_))));
         }
     }
 
     #[test]
     fn debug_shows_no_private_key() {
         let key = random_key().unwrap();
-        let shown = format!(
-            "{:?}",
-            PrivateKey {
-                kind: None,
-                key: key.clone()
-            }
-        );
+        let shown = format!("{:?}", PrivateKey { kind: None, key: key.clone() });
         assert!(!shown.contains(&hex::encode(key.to_bytes())));
         assert!(shown.contains(&hex::encode(key.verifying_key().as_bytes())));
     }

@@ -10,8 +10,8 @@ use update_core::limits::IMAGE_KEYS_MAX;
 use crate::exit::Failure;
 use crate::keys;
 use crate::state::{
-    Agents, DISTRIBUTOR_SENDER_ID, GroupState, Identity, MachineId, ManagerState, Profile,
-    Security, StateDir, StateError,
+    Agents, DISTRIBUTOR_SENDER_ID, GroupState, Identity, MachineId, ManagerState, Profile, Security,
+    StateDir, StateError,
 };
 
 /// Version of a group's first key set.
@@ -40,11 +40,7 @@ pub struct Plan {
 }
 
 /// Makes the group. Returns it with the names of the agents that must be enrolled again.
-pub fn create(
-    dir: &StateDir,
-    plan: Plan,
-    machine: &MachineId,
-) -> Result<(GroupState, Vec<Name>), Failure> {
+pub fn create(dir: &StateDir, plan: Plan, machine: &MachineId) -> Result<(GroupState, Vec<Name>), Failure> {
     let key_set = sign_key_set(&plan)?;
     let distributor = keys::random_key()?;
     let manager = keys::random_key()?;
@@ -68,10 +64,8 @@ pub fn create(
         key_set: Hex(key_set),
         agents: Vec::new(),
     };
-    let manager = ManagerState {
-        private_key: Secret::new(manager.to_bytes().to_vec()),
-        contexts: Default::default(),
-    };
+    let manager =
+        ManagerState { private_key: Secret::new(manager.to_bytes().to_vec()), contexts: Default::default() };
     let agents = group.create(dir, &manager, machine, plan.replace)?;
     Ok((group, names_waiting(&agents)))
 }
@@ -107,11 +101,7 @@ pub fn cose(algorithm: AeadAlgorithm) -> i32 {
 }
 
 fn names_waiting(agents: &Agents) -> Vec<Name> {
-    agents
-        .waiting
-        .iter()
-        .map(|agent| agent.name.clone())
-        .collect()
+    agents.waiting.iter().map(|agent| agent.name.clone()).collect()
 }
 
 fn random(length: usize) -> Result<Vec<u8>, StateError> {

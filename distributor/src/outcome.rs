@@ -42,7 +42,10 @@ pub struct AgentLine {
 
 /// What an agent has counted, by name.
 #[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs, reason = "the names are those of `update_core::census::Counters`, which says what they count")]
+#[allow(
+    missing_docs,
+    reason = "the names are those of `update_core::census::Counters`, which says what they count"
+)]
 pub struct AgentCounters {
     pub duplicates: u32,
     pub hash_mismatches: u32,

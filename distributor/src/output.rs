@@ -32,9 +32,9 @@ pub fn print<R: Report>(format: Format, report: &R) -> Result<(), Failure> {
             .map_err(|error| Failure::error(format!("cannot write the result as JSON: {error}")))?,
     };
     match writeln!(io::stdout(), "{text}") {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::error(format!(
-            "cannot write to standard output: {error}"
-        ))),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::error(format!("cannot write to standard output: {error}")))
+        }
         _ => Ok(()),
     }
 }

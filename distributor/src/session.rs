@@ -1,8 +1,7 @@
 //! The right to send for one group: its lock, its counters and its Security Context.
 
 use group_oscore::{
-    CommonContext, GroupContext, RecipientContext, ReplayWindow, Reservation, SenderContext,
-    SequenceNumbers,
+    CommonContext, GroupContext, RecipientContext, ReplayWindow, Reservation, SenderContext, SequenceNumbers,
 };
 use provisioning::Name;
 use update_core::digest::Digest;
@@ -12,7 +11,8 @@ use update_core::time::Duration;
 
 use crate::exit::Failure;
 use crate::state::{
-    Attempts, Floor, FloorStore, Floors, GroupLock, GroupState, MachineId, SequenceStore, StateDir, StateError,
+    Attempts, Floor, FloorStore, Floors, GroupLock, GroupState, MachineId, SequenceStore, StateDir,
+    StateError,
 };
 
 /// What one datagram costs on Ethernet besides its UDP payload.
@@ -59,7 +59,10 @@ impl Session {
         let end = start + DISTRIBUTOR_RESERVE_STEP;
         self.sequence.reserve(end)?;
         let unusable = |what: &str| {
-            Failure::error(format!("group '{}' has {what} that cannot be used: restore it from a backup", self.group.name))
+            Failure::error(format!(
+                "group '{}' has {what} that cannot be used: restore it from a backup",
+                self.group.name
+            ))
         };
         let common =
             CommonContext::derive(&self.group.parameters()?).map_err(|_| unusable("key material"))?;

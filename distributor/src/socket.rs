@@ -28,7 +28,8 @@ pub fn open(profile: &Profile) -> Result<UdpSocket, Failure> {
         ))
     };
     let domain = Domain::for_address(profile.distributor);
-    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).map_err(|e| fail("open a socket", e))?;
+    let socket =
+        Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).map_err(|e| fail("open a socket", e))?;
     socket.set_nonblocking(true).map_err(|e| fail("set up the socket", e))?;
     // What the system grants is enough in most cases; less only means that repair has more to do.
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);

@@ -22,9 +22,7 @@ fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, Failure> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let place = error.valid_up_to();
         let file = shown(path);
-        Failure::error(format!(
-            "{file} is not UTF-8 text at byte {place}: save it as UTF-8"
-        ))
+        Failure::error(format!("{file} is not UTF-8 text at byte {place}: save it as UTF-8"))
     })?;
     yaml::from_str(text).map_err(|error| {
         let place = match error.line {
@@ -32,9 +30,6 @@ fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, Failure> {
             line => format!(":{line}:{}", error.column),
         };
         let file = shown(path);
-        Failure::error(format!(
-            "{file}{place}: {}; correct the file there",
-            error.problem
-        ))
+        Failure::error(format!("{file}{place}: {}; correct the file there", error.problem))
     })
 }

@@ -25,13 +25,8 @@ fn keys_group_agent_and_image() {
     assert_eq!(group["gid"].as_str().unwrap().len(), 8);
     assert_eq!(group["rate_bits_per_second"], 1_000_000);
 
-    let enrolled = desk.json(&format!(
-        "{ENROLL_LAMP} --label ring=canary --label floor=2"
-    ));
-    assert_eq!(
-        (&enrolled["sender_id"], &enrolled["labels"]["ring"]),
-        (&"01".into(), &"canary".into())
-    );
+    let enrolled = desk.json(&format!("{ENROLL_LAMP} --label ring=canary --label floor=2"));
+    assert_eq!((&enrolled["sender_id"], &enrolled["labels"]["ring"]), (&"01".into(), &"canary".into()));
     let file = agent_file(&desk, "lamp-1.yaml");
     let checked = file.provisioning.check().unwrap();
     assert_eq!(hex::encode(checked.gid.as_bytes()), group["gid"]);
@@ -43,20 +38,11 @@ fn keys_group_agent_and_image() {
 
     desk.write("firmware", &firmware());
     let signed = desk.json(SIGN);
-    assert_eq!(
-        (&signed["blocks"], &signed["sequence_number"]),
-        (&98.into(), &7.into())
-    );
+    assert_eq!((&signed["blocks"], &signed["sequence_number"]), (&98.into(), &7.into()));
     let inspected = desk.json("image inspect firmware.suit");
-    assert_eq!(
-        (&inspected["verified"], &inspected["digest"]),
-        (&false.into(), &signed["digest"])
-    );
+    assert_eq!((&inspected["verified"], &inspected["digest"]), (&false.into(), &signed["digest"]));
     let verified = desk.json("image verify firmware.suit firmware --key image.pem.pub");
-    assert_eq!(
-        (&verified["verified"], &verified["id"]),
-        (&true.into(), &signed["id"])
-    );
+    assert_eq!((&verified["verified"], &verified["id"]), (&true.into(), &signed["id"]));
     // The agent trusts this image key, and the image is for it.
     let offer = update_core::suit::verify(&desk.read("firmware.suit"), &checked.key_set).unwrap();
     assert_eq!((offer.vendor, offer.class), (checked.vendor, checked.class));
@@ -74,9 +60,7 @@ fn a_key_that_never_touches_this_machine_signs_as_well() {
     desk.write("raw", &signature);
     desk.write("hex", format!("{}\n", hex::encode(signature)).as_bytes());
     for form in ["raw", "hex"] {
-        desk.ok(&format!(
-            "{arguments} --attach {form} --key image.pem.pub --out {form}.suit"
-        ));
+        desk.ok(&format!("{arguments} --attach {form} --key image.pem.pub --out {form}.suit"));
     }
     desk.ok(SIGN);
     assert_eq!(desk.read("raw.suit"), desk.read("firmware.suit"));
@@ -95,42 +79,22 @@ fn a_key_that_never_touches_this_machine_signs_as_well() {
 fn each_agent_has_its_own_keys_and_the_whole_command_line_reaches_its_file() {
     let desk = Desk::with_group();
     desk.ok(ENROLL_LAMP);
-    desk.ok(
-        "agent enroll lamp-2 --group hall --vendor fa6b4a53-d5ad-5fdf-be9d-e663e4d41ffe --class \
+    desk.ok("agent enroll lamp-2 --group hall --vendor fa6b4a53-d5ad-5fdf-be9d-e663e4d41ffe --class \
          1492af14-2569-5e48-bf42-9b2d51f2ab45 --out lamp-2.yaml --interface eth0 --listen-port \
          61616 --agent-state /data --activate-command systemctl restart \
          --activate-command=--no-block --health-command /bin/true --health-deadline 5min \
-         --health-interval 10s",
-    );
-    let (one, two) = (
-        agent_file(&desk, "lamp-1.yaml"),
-        agent_file(&desk, "lamp-2.yaml"),
-    );
-    assert_ne!(
-        one.provisioning.key.group_sender_id,
-        two.provisioning.key.group_sender_id
-    );
+         --health-interval 10s");
+    let (one, two) = (agent_file(&desk, "lamp-1.yaml"), agent_file(&desk, "lamp-2.yaml"));
+    assert_ne!(one.provisioning.key.group_sender_id, two.provisioning.key.group_sender_id);
     assert_ne!(one.provisioning.private_key, two.provisioning.private_key);
     assert_ne!(one.provisioning.manager.ms, two.provisioning.manager.ms);
-    assert_ne!(
-        one.provisioning.manager.sender_id,
-        two.provisioning.manager.sender_id
-    );
-    assert_eq!(
-        two.provisioning.class.to_string(),
-        "1492af14-2569-5e48-bf42-9b2d51f2ab45"
-    );
+    assert_ne!(one.provisioning.manager.sender_id, two.provisioning.manager.sender_id);
+    assert_eq!(two.provisioning.class.to_string(), "1492af14-2569-5e48-bf42-9b2d51f2ab45");
     let linux = two.linux;
-    assert_eq!(
-        (linux.interface.as_str(), linux.listen_port),
-        ("eth0", Some(61616))
-    );
+    assert_eq!((linux.interface.as_str(), linux.listen_port), ("eth0", Some(61616)));
     let activate = linux.activate_command.unwrap();
     assert_eq!(activate, ["systemctl", "restart", "--no-block"]);
-    assert_eq!(
-        (linux.health_deadline_seconds, linux.health_interval_seconds),
-        (300, 10)
-    );
+    assert_eq!((linux.health_deadline_seconds, linux.health_interval_seconds), (300, 10));
     assert_eq!(linux.state_directory, "/data");
 }
 
@@ -148,29 +112,13 @@ fn groups_of_every_algorithm_and_both_families() {
              image.pem.pub --block-size 256 --rate 250kbit/s --hops 3 --aead {aead} --gid-bytes \
              {gid_bytes}"
         ));
-        desk.ok(&format!(
-            "agent enroll a --group {name} --vendor acme.example --class m --out {name}.yaml"
-        ));
-        let checked = agent_file(&desk, &format!("{name}.yaml"))
-            .provisioning
-            .check()
-            .unwrap();
-        assert_eq!(
-            (checked.aead.cose(), checked.gid.as_bytes().len()),
-            (cose, gid_bytes)
-        );
-        assert_eq!(
-            checked.manager.address.unwrap().to_string(),
-            "[2001:db8::2]:61618"
-        );
+        desk.ok(&format!("agent enroll a --group {name} --vendor acme.example --class m --out {name}.yaml"));
+        let checked = agent_file(&desk, &format!("{name}.yaml")).provisioning.check().unwrap();
+        assert_eq!((checked.aead.cose(), checked.gid.as_bytes().len()), (cose, gid_bytes));
+        assert_eq!(checked.manager.address.unwrap().to_string(), "[2001:db8::2]:61618");
     }
     let listed = desk.json("group list");
-    let names: Vec<_> = listed
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|group| &group["name"])
-        .collect();
+    let names: Vec<_> = listed.as_array().unwrap().iter().map(|group| &group["name"]).collect();
     assert_eq!(names, ["ccm", "chacha", "gcm", "hall"]);
 }
 
@@ -180,15 +128,8 @@ fn a_replaced_group_has_fresh_keys_and_its_agents_are_enrolled_again() {
     desk.ok(&format!("{ENROLL_LAMP} --label ring=canary"));
     let before = agent_file(&desk, "lamp-1.yaml").provisioning;
     let run = desk.ok(&format!("{CREATE_HALL} --replace"));
-    assert!(
-        run.err.contains("enrolled again") && run.err.contains("lamp-1"),
-        "{}",
-        run.err
-    );
-    assert_eq!(
-        desk.json("agent list --group hall")[0]["sender_id"],
-        Value::Null
-    );
+    assert!(run.err.contains("enrolled again") && run.err.contains("lamp-1"), "{}", run.err);
+    assert_eq!(desk.json("agent list --group hall")[0]["sender_id"], Value::Null);
     desk.fails(
         "agent enroll lamp-1 --group hall --vendor acme.example --class lamp-2 --out new.yaml",
         1,
@@ -205,10 +146,7 @@ fn a_replaced_group_has_fresh_keys_and_its_agents_are_enrolled_again() {
     assert!(desk.path(&archive).exists());
     // Under the same keys a Sender ID is never given again.
     let third = desk.json("agent enroll lamp-1 --group hall --again --out third.yaml");
-    assert_eq!(
-        (&again["sender_id"], &third["sender_id"]),
-        (&"01".into(), &"02".into())
-    );
+    assert_eq!((&again["sender_id"], &third["sender_id"]), (&"01".into(), &"02".into()));
 }
 
 #[test]
@@ -235,41 +173,19 @@ bz/m4rVlnIXbwK07HypLbAmBMcCjbazR14vTgdzfsJwFLbM5kdtzOLSolg==
     );
     assert_eq!(desk.json("key show es256.pub")["algorithm"], "ES256");
     let verified = desk.json("image verify example.suit --key es256.pub");
-    assert_eq!(
-        (&verified["verified"], &verified["algorithm"]),
-        (&true.into(), &(-7).into())
-    );
-    assert_eq!(
-        verified["components"][0]["uri"],
-        "http://example.com/file.bin"
-    );
+    assert_eq!((&verified["verified"], &verified["algorithm"]), (&true.into(), &(-7).into()));
+    assert_eq!(verified["components"][0]["uri"], "http://example.com/file.bin");
     assert_eq!(verified["offer"], Value::Null);
     desk.write("firmware", b"x");
-    desk.fails(
-        "image verify example.suit firmware --key es256.pub",
-        1,
-        &["no image with its hash tree"],
-    );
+    desk.fails("image verify example.suit firmware --key es256.pub", 1, &["no image with its hash tree"]);
     let mut spoiled = desk.read("example.suit");
     let last = spoiled.len() - 1;
     spoiled[last] ^= 1;
     desk.write("spoiled.suit", &spoiled);
-    desk.fails(
-        "image verify spoiled.suit --key es256.pub",
-        9,
-        &["changed after it was signed"],
-    );
+    desk.fails("image verify spoiled.suit --key es256.pub", 9, &["changed after it was signed"]);
     // Devices do not take it, and an Ed25519 key did not make it.
     desk.ok("key generate --kind image --out image.pem");
-    desk.fails(
-        "image verify example.suit --key image.pem.pub",
-        9,
-        &["algorithm"],
-    );
+    desk.fails("image verify example.suit --key image.pem.pub", 9, &["algorithm"]);
     desk.ok("key generate --kind root --out root.pem");
-    desk.fails(
-        &CREATE_HALL.replace("image.pem.pub", "es256.pub"),
-        1,
-        &["'es256.pub'", "Ed25519"],
-    );
+    desk.fails(&CREATE_HALL.replace("image.pem.pub", "es256.pub"), 1, &["'es256.pub'", "Ed25519"]);
 }

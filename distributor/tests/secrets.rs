@@ -38,11 +38,7 @@ fn a_secret_that_others_can_read_is_refused() {
         for mode in [0o640, 0o604, 0o644] {
             desk.chmod(file, mode);
             let name = file.rsplit('/').next().unwrap();
-            desk.fails(
-                command,
-                8,
-                &[name, &format!("mode {mode:03o}"), "chmod 600"],
-            );
+            desk.fails(command, 8, &[name, &format!("mode {mode:03o}"), "chmod 600"]);
         }
         desk.chmod(file, 0o600);
     }
@@ -55,8 +51,7 @@ fn nothing_printed_shows_a_secret() {
     let desk = Desk::with_group();
     desk.ok(ENROLL_LAMP);
     desk.write("firmware", b"new");
-    let file: AgentFile =
-        yaml::from_str(&String::from_utf8(desk.read("lamp-1.yaml")).unwrap()).unwrap();
+    let file: AgentFile = yaml::from_str(&String::from_utf8(desk.read("lamp-1.yaml")).unwrap()).unwrap();
     let agent = &file.provisioning;
     let group: serde_json::Value =
         serde_json::from_slice(&desk.read("state/groups/hall/group.json")).unwrap();
@@ -73,18 +68,8 @@ fn nothing_printed_shows_a_secret() {
         json(&manager["private_key"]),
     ];
     // Lines of the PEM files' base64 are secrets as well.
-    let pem = |name: &str| {
-        String::from_utf8(desk.read(name))
-            .unwrap()
-            .lines()
-            .nth(2)
-            .unwrap()
-            .to_owned()
-    };
-    let secrets: Vec<_> = secrets
-        .into_iter()
-        .chain([pem("root.pem"), pem("image.pem")])
-        .collect();
+    let pem = |name: &str| String::from_utf8(desk.read(name)).unwrap().lines().nth(2).unwrap().to_owned();
+    let secrets: Vec<_> = secrets.into_iter().chain([pem("root.pem"), pem("image.pem")]).collect();
     assert_eq!(group["security"]["master_secret"], secrets[1]);
     for command in [
         "key show image.pem",
@@ -101,10 +86,7 @@ fn nothing_printed_shows_a_secret() {
         for format in ["table", "json"] {
             let run = desk.run(&format!("{command} -o {format}"));
             for secret in &secrets {
-                assert!(
-                    !run.out.contains(secret) && !run.err.contains(secret),
-                    "{command}"
-                );
+                assert!(!run.out.contains(secret) && !run.err.contains(secret), "{command}");
             }
         }
     }

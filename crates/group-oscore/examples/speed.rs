@@ -6,8 +6,8 @@
 use coap_wire::{Block, Code, Message, NoResponse, Token, Type, WriteError, Writer, option};
 use ed25519_dalek::{Signer as _, SigningKey};
 use group_oscore::{
-    AeadAlgorithm, CommonContext, Credential, Gid, GroupContext, GroupParameters, MemberId, Mode,
-    Received, RecipientContext, ReplayWindow, SenderContext, SequenceNumbers, encode_ccs,
+    AeadAlgorithm, CommonContext, Credential, Gid, GroupContext, GroupParameters, MemberId, Mode, Received,
+    RecipientContext, ReplayWindow, SenderContext, SequenceNumbers, encode_ccs,
 };
 use std::{error::Error, hint::black_box, time::Instant};
 
@@ -51,16 +51,9 @@ fn block_put(out: &mut [u8]) -> Result<usize, WriteError> {
     for segment in [&b"fw"[..], b"\x01\x02\x03\x04\x05\x06\x07\x08", b"image"] {
         writer.option(option::URI_PATH, segment)?;
     }
-    let block = Block {
-        number: 700,
-        more: true,
-        size_exponent: 6,
-    };
+    let block = Block { number: 700, more: true, size_exponent: 6 };
     writer.option(option::BLOCK1, block.encode().as_bytes())?;
-    writer.option_uint(
-        option::NO_RESPONSE,
-        NoResponse::ALL_SUPPRESSED.value().into(),
-    )?;
+    writer.option_uint(option::NO_RESPONSE, NoResponse::ALL_SUPPRESSED.value().into())?;
     writer.payload(&[0x55; 1024])?;
     Ok(writer.finish())
 }
@@ -83,17 +76,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         for _ in 0..ROUNDS {
             let start = Instant::now();
             for (datagram, length) in &mut datagrams {
-                *length = sender
-                    .protect_request(&request, Mode::Group, datagram)
-                    .expect("protected")
-                    .0;
+                *length = sender.protect_request(&request, Mode::Group, datagram).expect("protected").0;
             }
             protect = protect.min(start.elapsed().as_secs_f64());
             let start = Instant::now();
             for (datagram, length) in &mut datagrams {
-                let received = receiver
-                    .unprotect_request(&mut datagram[..*length])
-                    .expect("genuine");
+                let received = receiver.unprotect_request(&mut datagram[..*length]).expect("genuine");
                 assert!(matches!(received, Received::Fresh(_)));
             }
             unprotect = unprotect.min(start.elapsed().as_secs_f64());
@@ -104,8 +92,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             sign = sign.min(start.elapsed().as_secs_f64());
             let start = Instant::now();
             for _ in 0..BLOCKS {
-                key.verifying_key()
-                    .verify_strict(black_box(&signed), &signature)?;
+                key.verifying_key().verify_strict(black_box(&signed), &signature)?;
             }
             verify = verify.min(start.elapsed().as_secs_f64());
         }

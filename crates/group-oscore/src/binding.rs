@@ -33,14 +33,7 @@ impl RequestBinding {
         peer: Option<MemberId>,
     ) -> Self {
         let RequestIdentity { kid, piv, gid } = *identity;
-        Self {
-            kid,
-            piv,
-            gid,
-            mode,
-            peer,
-            nonce_is_free: false,
-        }
+        Self { kid, piv, gid, mode, peer, nonce_is_free: false }
     }
 
     /// Of a received request.
@@ -50,14 +43,7 @@ impl RequestBinding {
         nonce_is_free: bool,
     ) -> Self {
         let RequestIdentity { kid, piv, gid } = *identity;
-        Self {
-            kid,
-            piv,
-            gid,
-            mode,
-            peer: None,
-            nonce_is_free,
-        }
+        Self { kid, piv, gid, mode, peer: None, nonce_is_free }
     }
 
     /// Who sent the request.
@@ -90,11 +76,7 @@ impl RequestBinding {
     }
 
     pub(crate) const fn identity(&self) -> RequestIdentity {
-        RequestIdentity {
-            kid: self.kid,
-            piv: self.piv,
-            gid: self.gid,
-        }
+        RequestIdentity { kid: self.kid, piv: self.piv, gid: self.gid }
     }
 
     /// Uses the request's nonce up.

@@ -140,20 +140,11 @@ mod tests {
 
     #[test]
     fn codes_are_those_of_the_rfc() {
-        assert_eq!(
-            UnprotectError::MalformedOption.code(),
-            Some(Code::BAD_OPTION)
-        );
-        assert_eq!(
-            UnprotectError::UnknownGroup.code(),
-            Some(Code::UNAUTHORIZED)
-        );
+        assert_eq!(UnprotectError::MalformedOption.code(), Some(Code::BAD_OPTION));
+        assert_eq!(UnprotectError::UnknownGroup.code(), Some(Code::UNAUTHORIZED));
         assert_eq!(UnprotectError::Replayed.code(), Some(Code::UNAUTHORIZED));
         assert_eq!(UnprotectError::BadTag.code(), Some(Code::BAD_REQUEST));
-        assert_eq!(
-            UnprotectError::BadCountersignature.code(),
-            Some(Code::BAD_REQUEST)
-        );
+        assert_eq!(UnprotectError::BadCountersignature.code(), Some(Code::BAD_REQUEST));
         assert_eq!(UnprotectError::Malformed.code(), None);
     }
 }

@@ -38,20 +38,14 @@ pub(crate) enum Verdict {
 impl ReplayWindow {
     /// For new keys: valid, and everything from 0 on is acceptable.
     pub const fn fresh() -> Self {
-        Self::with_floor(Some(Floor {
-            at: 0,
-            below_is_unknown: true,
-        }))
+        Self::with_floor(Some(Floor { at: 0, below_is_unknown: true }))
     }
 
     /// After a reboot, with the floor that was stored (see [`floor_due`](Self::floor_due)): numbers from
     /// `floor` on are acceptable, and of numbers below it one cannot tell whether they were accepted before
     /// the reboot.
     pub const fn from_floor(floor: u64) -> Self {
-        Self::with_floor(Some(Floor {
-            at: floor,
-            below_is_unknown: true,
-        }))
+        Self::with_floor(Some(Floor { at: floor, below_is_unknown: true }))
     }
 
     /// For a Recipient Context that was deleted and made again, or whose stored floor is lost: nothing can be
@@ -61,11 +55,7 @@ impl ReplayWindow {
     }
 
     const fn with_floor(floor: Option<Floor>) -> Self {
-        Self {
-            floor,
-            highest: None,
-            seen: [0; WORDS],
-        }
+        Self { floor, highest: None, seen: [0; WORDS] }
     }
 
     /// Whether the window can tell new numbers from seen ones.
@@ -135,10 +125,7 @@ impl ReplayWindow {
             Verdict::Seen => return false,
             Verdict::New => {}
             Verdict::Unknown => {
-                self.floor = Some(Floor {
-                    at: number,
-                    below_is_unknown: false,
-                });
+                self.floor = Some(Floor { at: number, below_is_unknown: false });
             }
         }
         self.mark(number);

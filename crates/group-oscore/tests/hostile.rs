@@ -5,8 +5,7 @@ mod common;
 
 use common::{changed, message, put, world};
 use group_oscore::{
-    AeadAlgorithm, Mode, Received, ReplayWindow, ResponseMode, ResponsePiv, SequenceNumbers,
-    UnprotectError,
+    AeadAlgorithm, Mode, Received, ReplayWindow, ResponseMode, ResponsePiv, SequenceNumbers, UnprotectError,
     oscore::{Context, Parameters},
 };
 use proptest::prelude::*;
@@ -35,26 +34,15 @@ fn every_flipped_bit_of_a_request_is_noticed() {
                     let mut broken = datagram.clone();
                     broken[byte] ^= 1 << bit;
                     let result = world.server.unprotect_request(&mut broken);
-                    assert!(
-                        result.is_err(),
-                        "{algorithm:?} {mode:?} byte {byte} bit {bit}"
-                    );
+                    assert!(result.is_err(), "{algorithm:?} {mode:?} byte {byte} bit {bit}");
                     assert_eq!(world.windows(), before);
                 }
             }
             for length in 0..datagram.len() {
-                assert!(
-                    world
-                        .server
-                        .unprotect_request(&mut datagram.clone()[..length])
-                        .is_err()
-                );
+                assert!(world.server.unprotect_request(&mut datagram.clone()[..length]).is_err());
             }
             assert_eq!(world.windows(), before);
-            assert!(matches!(
-                world.server.unprotect_request(&mut datagram.clone()),
-                Ok(Received::Fresh(_))
-            ));
+            assert!(matches!(world.server.unprotect_request(&mut datagram.clone()), Ok(Received::Fresh(_))));
             let replayed = world.server.unprotect_request(&mut datagram.clone()).err();
             assert_eq!(replayed, Some(UnprotectError::Replayed));
         }
@@ -68,8 +56,7 @@ fn every_flipped_bit_of_a_response_is_noticed() {
             for piv in [ResponsePiv::OfRequest, ResponsePiv::Own] {
                 let mut world = world(algorithm);
                 let (mut request, own) = world.request(Mode::Group);
-                let Ok(Received::Fresh(received)) = world.server.unprotect_request(&mut request)
-                else {
+                let Ok(Received::Fresh(received)) = world.server.unprotect_request(&mut request) else {
                     panic!("refused")
                 };
                 let (response, mut out) = (changed(b"ok"), [0; 1500]);
@@ -84,26 +71,13 @@ fn every_flipped_bit_of_a_response_is_noticed() {
                         let mut broken = datagram.to_vec();
                         broken[byte] ^= 1 << bit;
                         let result = world.client.unprotect_response(&mut broken, &own);
-                        assert!(
-                            result.is_err(),
-                            "{algorithm:?} {mode:?} byte {byte} bit {bit}"
-                        );
+                        assert!(result.is_err(), "{algorithm:?} {mode:?} byte {byte} bit {bit}");
                     }
                 }
-                assert!(
-                    world
-                        .client
-                        .unprotect_response(&mut datagram.to_vec(), &own)
-                        .is_ok()
-                );
+                assert!(world.client.unprotect_response(&mut datagram.to_vec(), &own).is_ok());
                 // Bound to its request and to no other.
                 let (_, other) = world.request(Mode::Group);
-                assert!(
-                    world
-                        .client
-                        .unprotect_response(&mut datagram.to_vec(), &other)
-                        .is_err()
-                );
+                assert!(world.client.unprotect_response(&mut datagram.to_vec(), &other).is_err());
             }
         }
     }
@@ -119,12 +93,7 @@ fn oscore_pair() -> (Context, Context) {
             recipient_id: group_oscore::MemberId::new(peer).unwrap(),
             aead: AeadAlgorithm::A128Gcm,
         };
-        Context::derive(
-            &parameters,
-            SequenceNumbers::new(0, 1000),
-            ReplayWindow::fresh(),
-        )
-        .unwrap()
+        Context::derive(&parameters, SequenceNumbers::new(0, 1000), ReplayWindow::fresh()).unwrap()
     };
     (context(&[0], &[1]), context(&[1], &[0]))
 }
@@ -133,18 +102,13 @@ fn oscore_pair() -> (Context, Context) {
 fn every_flipped_bit_of_plain_oscore_is_noticed() {
     let (mut client, mut server) = oscore_pair();
     let (request, mut datagram) = (put(b"x"), [0; 1500]);
-    let (length, _) = client
-        .protect_request(&message(&request), &mut datagram)
-        .unwrap();
+    let (length, _) = client.protect_request(&message(&request), &mut datagram).unwrap();
     let datagram = &datagram[..length];
     for byte in (0..length).filter(|byte| !is_unprotected(datagram, *byte)) {
         for bit in 0..8 {
             let mut broken = datagram.to_vec();
             broken[byte] ^= 1 << bit;
-            assert!(
-                server.unprotect_request(&mut broken).is_err(),
-                "byte {byte} bit {bit}"
-            );
+            assert!(server.unprotect_request(&mut broken).is_err(), "byte {byte} bit {bit}");
         }
     }
     assert_eq!(server.window(), &ReplayWindow::fresh());

@@ -22,8 +22,8 @@ pub mod yaml;
 pub use bytes::{Hex, Secret};
 pub use checked::{Checked, CheckedDistributor, CheckedManager};
 pub use document::{
-    AgentFile, CRED_FMT_CCS, Distributor, ECDH_SS_HKDF_256, ED25519_PARAMETERS, HKDF_SHA_256,
-    KeyMap, LinuxSettings, Manager, Provisioning, SIGN_EDDSA, VERSION, X25519_PARAMETERS,
+    AgentFile, CRED_FMT_CCS, Distributor, ECDH_SS_HKDF_256, ED25519_PARAMETERS, HKDF_SHA_256, KeyMap,
+    LinuxSettings, Manager, Provisioning, SIGN_EDDSA, VERSION, X25519_PARAMETERS,
 };
 pub use error::ProvisioningError;
 pub use name::{Name, NameError};

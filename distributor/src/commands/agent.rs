@@ -135,9 +135,7 @@ impl Agent {
                 let read: AgentFile = yaml::read_secret(file)?;
                 let inspected = Inspected::new(read).map_err(|error| {
                     let file = shown(file);
-                    Failure::error(format!(
-                        "{file} is no file for an agent: {error}; enroll the agent again"
-                    ))
+                    Failure::error(format!("{file} is no file for an agent: {error}; enroll the agent again"))
                 })?;
                 output::print(global.output, &inspected)?;
             }
@@ -176,26 +174,16 @@ impl Enroll {
         let known = agents.find(&self.name);
         match (&known, self.again) {
             (Some(_), false) => {
-                return Err(StateError::AgentExists {
-                    name: self.name.clone(),
-                    group: group.name.clone(),
-                }
-                .into());
+                return Err(
+                    StateError::AgentExists { name: self.name.clone(), group: group.name.clone() }.into()
+                );
             }
             (None, true) => {
-                return Err(StateError::NoAgent {
-                    name: self.name.clone(),
-                    group: group.name.clone(),
-                }
-                .into());
+                return Err(StateError::NoAgent { name: self.name.clone(), group: group.name.clone() }.into());
             }
             _ => {}
         }
-        let labels = self
-            .labels
-            .iter()
-            .map(|label| (label.key.to_string(), label.value.clone()))
-            .collect();
+        let labels = self.labels.iter().map(|label| (label.key.to_string(), label.value.clone())).collect();
         let labels = match &known {
             Some(known) if self.labels.is_empty() => known.labels.clone(),
             _ => labels,
@@ -205,10 +193,7 @@ impl Enroll {
             identifiers: self.identifiers(known.as_ref())?,
             labels,
             linux: LinuxSettings {
-                interface: self
-                    .interface
-                    .clone()
-                    .unwrap_or_else(|| group.profile.interface.clone()),
+                interface: self.interface.clone().unwrap_or_else(|| group.profile.interface.clone()),
                 listen_port: self.listen_port,
                 state_directory: self.agent_state.clone(),
                 activate_command: self.activate_command.clone(),
@@ -221,16 +206,9 @@ impl Enroll {
 
     /// Vendor and class as given, else as they were.
     fn identifiers(&self, known: Option<&Waiting>) -> Result<(Uuid, Uuid), Failure> {
-        let missing = |what| {
-            Failure::usage(format!(
-                "agent '{}' has no {what} yet: give --{what}",
-                self.name
-            ))
-        };
-        let vendor = self
-            .vendor
-            .or(known.map(|known| known.vendor))
-            .ok_or_else(|| missing("vendor"))?;
+        let missing =
+            |what| Failure::usage(format!("agent '{}' has no {what} yet: give --{what}", self.name));
+        let vendor = self.vendor.or(known.map(|known| known.vendor)).ok_or_else(|| missing("vendor"))?;
         let class = match (&self.class, known) {
             (Some(class), _) => class.of_vendor(&vendor),
             (None, Some(known)) => known.class,
@@ -267,17 +245,8 @@ impl Listed {
 impl Inspected {
     fn new(file: AgentFile) -> Result<Self, provisioning::ProvisioningError> {
         let checked = file.provisioning.check()?;
-        let Provisioning {
-            name,
-            group,
-            vendor,
-            class,
-            coap_group,
-            block_size,
-            key,
-            distributor,
-            ..
-        } = file.provisioning;
+        let Provisioning { name, group, vendor, class, coap_group, block_size, key, distributor, .. } =
+            file.provisioning;
         Ok(Self {
             name,
             group,
@@ -296,10 +265,7 @@ impl Inspected {
 
 impl Report for Shown {
     fn table(&self) -> Table {
-        let file = self
-            .file
-            .as_ref()
-            .map_or_else(|| "-".to_owned(), |file| shown(file));
+        let file = self.file.as_ref().map_or_else(|| "-".to_owned(), |file| shown(file));
         fields([
             ("agent", self.name.to_string()),
             ("group", self.group.to_string()),
@@ -342,10 +308,7 @@ impl Report for Inspected {
             ("block size", self.block_size.to_string()),
             ("key set version", self.key_set_version.to_string()),
             ("interface", self.linux.interface.clone()),
-            (
-                "state directory",
-                self.linux.state_directory.escape_debug().to_string(),
-            ),
+            ("state directory", self.linux.state_directory.escape_debug().to_string()),
         ])
     }
 }
@@ -355,13 +318,6 @@ fn sender_id(id: Option<&Hex>) -> String {
 }
 
 fn labels(labels: &BTreeMap<String, String>) -> String {
-    let all: Vec<_> = labels
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
-    if all.is_empty() {
-        "-".to_owned()
-    } else {
-        all.join(" ")
-    }
+    let all: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    if all.is_empty() { "-".to_owned() } else { all.join(" ") }
 }

@@ -16,12 +16,8 @@ pub struct Rate(pub u64);
 
 /// Slowest and fastest rate, in bits a second.
 const RATE_RANGE: std::ops::RangeInclusive<u64> = 1_000..=10_000_000_000;
-const RATE_UNITS: [(&str, u64); 4] = [
-    ("Gbit/s", 1_000_000_000),
-    ("Mbit/s", 1_000_000),
-    ("kbit/s", 1_000),
-    ("bit/s", 1),
-];
+const RATE_UNITS: [(&str, u64); 4] =
+    [("Gbit/s", 1_000_000_000), ("Mbit/s", 1_000_000), ("kbit/s", 1_000), ("bit/s", 1)];
 
 impl FromStr for Rate {
     type Err = String;
@@ -50,10 +46,8 @@ impl FromStr for Rate {
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, unit) = RATE_UNITS
-            .into_iter()
-            .find(|(_, unit)| self.0.is_multiple_of(*unit))
-            .unwrap_or(("bit/s", 1));
+        let (name, unit) =
+            RATE_UNITS.into_iter().find(|(_, unit)| self.0.is_multiple_of(*unit)).unwrap_or(("bit/s", 1));
         write!(f, "{}{name}", self.0 / unit)
     }
 }
@@ -91,9 +85,7 @@ pub(super) fn seconds(text: &str) -> Result<u32, String> {
 
 /// The name of a network interface, which may be one of another machine.
 pub(super) fn interface(text: &str) -> Result<String, String> {
-    let harmless = text
-        .bytes()
-        .all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':');
+    let harmless = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':');
     // Linux: IFNAMSIZ is 16 with the closing zero.
     if text.is_empty() || text.len() > 15 || !harmless || matches!(text, "." | "..") {
         return Err("an interface is named like eth0, with at most 15 characters".to_owned());
@@ -112,10 +104,7 @@ pub(super) fn vendor(text: &str) -> Result<Uuid, String> {
     if !plausible {
         return Err("a vendor is a domain such as example.com, or a UUID".to_owned());
     }
-    Ok(Uuid::new_v5(
-        &Uuid::NAMESPACE_DNS,
-        text.to_ascii_lowercase().as_bytes(),
-    ))
+    Ok(Uuid::new_v5(&Uuid::NAMESPACE_DNS, text.to_ascii_lowercase().as_bytes()))
 }
 
 /// A class of devices as the operator names it: a UUID, or the model, whose UUIDv5 is in the vendor's name
@@ -215,13 +204,7 @@ mod tests {
         assert_eq!(class, Uuid::new_v5(&vendor, b"Acme AC100"));
         let text = "fa6b4a53-d5ad-5fdf-be9d-e663e4d41ffe";
         assert_eq!(super::vendor(text).unwrap().to_string(), text);
-        assert_eq!(
-            text.parse::<Class>()
-                .unwrap()
-                .of_vendor(&vendor)
-                .to_string(),
-            text
-        );
+        assert_eq!(text.parse::<Class>().unwrap().of_vendor(&vendor).to_string(), text);
         assert!(super::vendor("acme").is_err() && super::vendor("a b.c").is_err());
         assert!("".parse::<Class>().is_err() && "a\u{1b}".parse::<Class>().is_err());
     }

@@ -87,7 +87,8 @@ fn finding(check: &'static str, says: Result<String, String>) -> Finding {
 
 fn interface(profile: &Profile) -> Finding {
     let name = &profile.interface;
-    let flags = getifaddrs().ok().and_then(|mut all| all.find(|i| &i.interface_name == name)).map(|i| i.flags);
+    let flags =
+        getifaddrs().ok().and_then(|mut all| all.find(|i| &i.interface_name == name)).map(|i| i.flags);
     finding(
         "interface",
         match (interface_index(name), flags) {
@@ -131,11 +132,8 @@ fn address(profile: &Profile) -> Finding {
 /// Connecting a datagram socket sends nothing: it only looks the route up.
 fn route(profile: &Profile) -> Finding {
     let group = profile.coap_group;
-    let any: SocketAddr = if group.is_ipv4() {
-        SocketAddr::from(([0, 0, 0, 0], 0))
-    } else {
-        SocketAddr::from(([0; 16], 0))
-    };
+    let any: SocketAddr =
+        if group.is_ipv4() { SocketAddr::from(([0, 0, 0, 0], 0)) } else { SocketAddr::from(([0; 16], 0)) };
     let found = UdpSocket::bind(any).and_then(|socket| {
         let index = interface_index(&profile.interface).unwrap_or(0);
         socket.connect(crate::socket::with_scope(group, index))?;

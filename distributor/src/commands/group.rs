@@ -130,10 +130,7 @@ impl Group {
             }
             Self::Show { name } => {
                 let waiting = new_group::waiting(&dir, name)?;
-                output::print(
-                    global.output,
-                    &Shown::new(GroupState::open(&dir, name)?, waiting)?,
-                )?;
+                output::print(global.output, &Shown::new(GroupState::open(&dir, name)?, waiting)?)?;
             }
             Self::List => {
                 let mut all = Vec::new();
@@ -227,9 +224,7 @@ impl Shown {
 
 impl Report for Shown {
     fn table(&self) -> Table {
-        let manager = self
-            .manager
-            .map_or_else(|| "-".to_owned(), |address| address.to_string());
+        let manager = self.manager.map_or_else(|| "-".to_owned(), |address| address.to_string());
         fields([
             ("group", self.name.to_string()),
             ("gid", self.gid.to_string()),
@@ -252,15 +247,8 @@ impl Report for Shown {
 
 impl Report for Listed {
     fn table(&self) -> Table {
-        let mut table = columns([
-            "GROUP",
-            "GID",
-            "COAP GROUP",
-            "INTERFACE",
-            "RATE",
-            "AGENTS",
-            "ENROLL AGAIN",
-        ]);
+        let mut table =
+            columns(["GROUP", "GID", "COAP GROUP", "INTERFACE", "RATE", "AGENTS", "ENROLL AGAIN"]);
         for group in &self.0 {
             table.add_row([
                 group.name.to_string(),

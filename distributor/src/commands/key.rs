@@ -97,11 +97,7 @@ impl Report for Shown {
         let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
         fields([
             ("file", crate::files::shown(&self.file)),
-            (
-                "kind",
-                self.kind
-                    .map_or_else(|| "-".to_owned(), |kind| kind.to_string()),
-            ),
+            ("kind", self.kind.map_or_else(|| "-".to_owned(), |kind| kind.to_string())),
             ("algorithm", self.algorithm.to_owned()),
             ("public key", or_dash(&self.public_key)),
             ("fingerprint", or_dash(&self.fingerprint)),

@@ -80,11 +80,7 @@ pub struct Agents {
 
 impl Default for Agents {
     fn default() -> Self {
-        Self {
-            next_sender_number: 1,
-            enrolled: Vec::new(),
-            waiting: Vec::new(),
-        }
+        Self { next_sender_number: 1, enrolled: Vec::new(), waiting: Vec::new() }
     }
 }
 
@@ -127,17 +123,8 @@ impl Agents {
 
     /// What is known of an agent by this name, enrolled or waiting.
     pub fn find(&self, name: &Name) -> Option<Waiting> {
-        let enrolled = self
-            .enrolled
-            .iter()
-            .find(|agent| &agent.name == name)
-            .map(Waiting::from);
-        enrolled.or_else(|| {
-            self.waiting
-                .iter()
-                .find(|agent| &agent.name == name)
-                .cloned()
-        })
+        let enrolled = self.enrolled.iter().find(|agent| &agent.name == name).map(Waiting::from);
+        enrolled.or_else(|| self.waiting.iter().find(|agent| &agent.name == name).cloned())
     }
 
     /// Enters an agent, in place of the one that had its name.
@@ -152,10 +139,7 @@ impl Agents {
         let mut waiting = self.waiting;
         waiting.extend(self.enrolled.iter().map(Waiting::from));
         waiting.sort_by(|one, other| one.name.cmp(&other.name));
-        Self {
-            waiting,
-            ..Self::default()
-        }
+        Self { waiting, ..Self::default() }
     }
 }
 
@@ -200,10 +184,7 @@ impl FromStr for Label {
         if !(1..=64).contains(&value.len()) || !value.bytes().all(allowed) {
             return Err(LabelError::Value);
         }
-        Ok(Self {
-            key,
-            value: value.to_owned(),
-        })
+        Ok(Self { key, value: value.to_owned() })
     }
 }
 
@@ -240,19 +221,13 @@ mod tests {
         }
         agents.next_sender_number = SENDER_NUMBER_MAX;
         assert_eq!(agents.new_sender_id(&group).unwrap().as_bytes(), [0xff; 3]);
-        assert!(matches!(
-            agents.new_sender_id(&group),
-            Err(StateError::SenderIdsUsedUp(_))
-        ));
+        assert!(matches!(agents.new_sender_id(&group), Err(StateError::SenderIdsUsedUp(_))));
     }
 
     #[test]
     fn labels_are_harmless() {
         let label: Label = "ring=canary-1.0".parse().unwrap();
-        assert_eq!(
-            (label.key.as_str(), label.value.as_str()),
-            ("ring", "canary-1.0")
-        );
+        assert_eq!((label.key.as_str(), label.value.as_str()), ("ring", "canary-1.0"));
         for (text, reason) in [
             ("ring", LabelError::NoValue),
             ("=x", LabelError::Key),

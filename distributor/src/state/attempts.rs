@@ -23,14 +23,8 @@ impl Attempts {
         let path = dir.group(group).join("attempts");
         match sealed::read(&path) {
             Ok(last) => Ok(Self { path, last }),
-            Err(SealedError::Missing) => Ok(Self {
-                path,
-                last: BTreeMap::new(),
-            }),
-            Err(SealedError::Torn(why)) => Err(StateError::AttemptsDamaged {
-                path,
-                why: why.to_owned(),
-            }),
+            Err(SealedError::Missing) => Ok(Self { path, last: BTreeMap::new() }),
+            Err(SealedError::Torn(why)) => Err(StateError::AttemptsDamaged { path, why: why.to_owned() }),
             Err(SealedError::File(error)) => Err(error.into()),
         }
     }
@@ -70,9 +64,6 @@ mod tests {
         assert_eq!(attempts.next(&one, 7).unwrap(), 8);
         assert_eq!(attempts.next(&other, 0).unwrap(), 1);
         std::fs::write(&attempts.path, "{").unwrap();
-        assert!(matches!(
-            Attempts::load(&dir, &group),
-            Err(StateError::AttemptsDamaged { .. })
-        ));
+        assert!(matches!(Attempts::load(&dir, &group), Err(StateError::AttemptsDamaged { .. })));
     }
 }

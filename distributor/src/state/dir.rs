@@ -27,21 +27,11 @@ impl StateDir {
         let state = match (state, systemd_folder()) {
             (Some(path), _) => path.to_owned(),
             (None, Some(path)) => path,
-            (None, None) => home(
-                "XDG_STATE_HOME",
-                ".local/state",
-                "fwcast",
-                "--state (or FWCAST_STATE)",
-            )?,
+            (None, None) => home("XDG_STATE_HOME", ".local/state", "fwcast", "--state (or FWCAST_STATE)")?,
         };
         let witness = match witness {
             Some(path) => path.to_owned(),
-            None => home(
-                "XDG_DATA_HOME",
-                ".local/share",
-                "fwcast-witness",
-                "--witness (or FWCAST_WITNESS)",
-            )?,
+            None => home("XDG_DATA_HOME", ".local/share", "fwcast-witness", "--witness (or FWCAST_WITNESS)")?,
         };
         Self::open(&state, &witness)
     }
@@ -62,20 +52,12 @@ impl StateDir {
     pub fn groups(&self) -> Result<Vec<Name>, StateError> {
         let folder = self.state.join("groups");
         files::make_folder(&folder)?;
-        let failed = |source| FileError::System {
-            verb: "list",
-            path: folder.clone(),
-            source,
-        };
+        let failed = |source| FileError::System { verb: "list", path: folder.clone(), source };
         let mut names = Vec::new();
         for entry in fs::read_dir(&folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             // Anything else is not ours: a group half made has a name that begins with a dot.
-            if let Some(name) = entry
-                .file_name()
-                .to_str()
-                .and_then(|text| Name::new(text).ok())
-            {
+            if let Some(name) = entry.file_name().to_str().and_then(|text| Name::new(text).ok()) {
                 names.push(name);
             }
         }
@@ -126,11 +108,7 @@ fn home(
     folder: &str,
     option: &'static str,
 ) -> Result<PathBuf, StateError> {
-    let set = |name| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = set(variable)
         .or_else(|| set("HOME").map(|home| home.join(below_home)))
         .ok_or(StateError::NoHome { variable, option })?;
@@ -138,14 +116,8 @@ fn home(
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, StateError> {
-    fs::canonicalize(path).map_err(|source| {
-        FileError::System {
-            verb: "find",
-            path: path.into(),
-            source,
-        }
-        .into()
-    })
+    fs::canonicalize(path)
+        .map_err(|source| FileError::System { verb: "find", path: path.into(), source }.into())
 }
 
 #[cfg(test)]
@@ -166,10 +138,7 @@ mod tests {
             ("state", "witness/../state/deeper"),
         ] {
             let error = StateDir::open(&path(state), &path(witness)).unwrap_err();
-            assert!(
-                matches!(error, StateError::WitnessNotApart { .. }),
-                "{state} {witness}"
-            );
+            assert!(matches!(error, StateError::WitnessNotApart { .. }), "{state} {witness}");
         }
         assert!(StateDir::open(&path("state"), &path("state-witness")).is_ok());
     }

@@ -43,10 +43,7 @@ struct Record {
 impl FloorStore {
     /// The store of a group.
     pub fn new(dir: &StateDir, group: &GroupState) -> Self {
-        Self {
-            path: dir.group(&group.name).join("floors"),
-            gid: group.security.gid.clone(),
-        }
+        Self { path: dir.group(&group.name).join("floors"), gid: group.security.gid.clone() }
     }
 
     /// One floor for each enrolled agent.
@@ -66,11 +63,7 @@ impl FloorStore {
         };
         let known = known.unwrap_or_default();
         let floor_of = |sender_id: &Hex| known.get(sender_id).copied().unwrap_or(unheard);
-        Ok(group
-            .agents
-            .iter()
-            .map(|agent| (agent.member_id(), floor_of(&agent.sender_id)))
-            .collect())
+        Ok(group.agents.iter().map(|agent| (agent.member_id(), floor_of(&agent.sender_id))).collect())
     }
 
     /// Stores all floors, also those that are [`Floor::Invalid`]; durable when it returns. The caller
@@ -79,10 +72,7 @@ impl FloorStore {
     pub fn save(&self, floors: &Floors) -> Result<(), StateError> {
         let record = Record {
             gid: self.gid.clone(),
-            floors: floors
-                .iter()
-                .map(|(id, floor)| (Hex::from(id.as_bytes()), *floor))
-                .collect(),
+            floors: floors.iter().map(|(id, floor)| (Hex::from(id.as_bytes()), *floor)).collect(),
         };
         Ok(sealed::write(&self.path, &record)?)
     }
@@ -121,10 +111,7 @@ mod tests {
         let group = group_of(&world, &[1, 2]);
         let store = FloorStore::new(&world.dir, &group);
         let mut floors = store.load(&group, false).unwrap();
-        assert_eq!(
-            floors,
-            Floors::from([(id(1), Floor::At(0)), (id(2), Floor::At(0))])
-        );
+        assert_eq!(floors, Floors::from([(id(1), Floor::At(0)), (id(2), Floor::At(0))]));
         floors.insert(id(1), Floor::At(512));
         store.save(&floors).unwrap();
         let group = group_of(&world, &[1, 2, 3]);
@@ -146,25 +133,16 @@ mod tests {
                 _ => {
                     let mut other = group.clone();
                     other.security.gid = Hex::from([9; 4]);
-                    FloorStore::new(&world.dir, &other)
-                        .save(&Floors::new())
-                        .unwrap();
+                    FloorStore::new(&world.dir, &other).save(&Floors::new()).unwrap();
                 }
             }
             let mut floors = store.load(&group, true).unwrap();
-            assert!(
-                floors.values().all(|floor| *floor == Floor::Invalid),
-                "{spoil}"
-            );
+            assert!(floors.values().all(|floor| *floor == Floor::Invalid), "{spoil}");
             // One agent is heard again: the other's window stays invalid over the next restart.
             floors.insert(id(1), Floor::At(7));
             store.save(&floors).unwrap();
             let floors = store.load(&group, true).unwrap();
-            assert_eq!(
-                (floors[&id(1)], floors[&id(2)]),
-                (Floor::At(7), Floor::Invalid),
-                "{spoil}"
-            );
+            assert_eq!((floors[&id(1)], floors[&id(2)]), (Floor::At(7), Floor::Invalid), "{spoil}");
         }
     }
 }

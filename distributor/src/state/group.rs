@@ -10,9 +10,7 @@ use serde::{Deserialize, Serialize};
 use update_core::block::BlockSize;
 use update_core::key_set::KeySet;
 
-use super::{
-    Agents, Enrolled, GroupLock, MachineId, ManagerState, SequenceStore, StateDir, StateError,
-};
+use super::{Agents, Enrolled, GroupLock, MachineId, ManagerState, SequenceStore, StateDir, StateError};
 use crate::files::{self, Access, FileError};
 
 /// Longest file of a group, in bytes: about 100,000 agents.
@@ -104,17 +102,11 @@ impl GroupState {
         let path = folder.join("group.json");
         let mut group: Self = match read_json(&path) {
             Err(StateError::File(FileError::Missing(_))) => {
-                return Err(StateError::NoGroup {
-                    name: name.clone(),
-                    folder: dir.state().into(),
-                });
+                return Err(StateError::NoGroup { name: name.clone(), folder: dir.state().into() });
             }
             other => other?,
         };
-        group.check(name).map_err(|why| StateError::Damaged {
-            path,
-            why: why.to_owned(),
-        })?;
+        group.check(name).map_err(|why| StateError::Damaged { path, why: why.to_owned() })?;
         group.agents = Agents::load(dir, name)?.enrolled;
         Ok(group)
     }
@@ -190,8 +182,7 @@ impl GroupState {
             master_salt: self.security.master_salt.expose(),
             aead: algorithm,
             group_encryption: algorithm,
-            gm_credential: Credential::from_ccs(self.gm_cred.as_bytes())
-                .map_err(|_| self.spoiled())?,
+            gm_credential: Credential::from_ccs(self.gm_cred.as_bytes()).map_err(|_| self.spoiled())?,
         })
     }
 
@@ -202,11 +193,7 @@ impl GroupState {
     pub fn distributor(&self) -> Result<(MemberId, &[u8; 32], Credential), StateError> {
         let own = &self.distributor;
         let id = MemberId::new(own.sender_id.as_bytes()).ok_or_else(|| self.spoiled())?;
-        let seed = own
-            .private_key
-            .expose()
-            .try_into()
-            .map_err(|_| self.spoiled())?;
+        let seed = own.private_key.expose().try_into().map_err(|_| self.spoiled())?;
         let credential = Credential::from_ccs(own.cred.as_bytes()).map_err(|_| self.spoiled())?;
         Ok((id, seed, credential))
     }
@@ -216,10 +203,7 @@ impl GroupState {
     /// # Errors
     /// As [`Self::parameters`].
     pub fn root_key(&self) -> Result<[u8; 32], StateError> {
-        self.root_key
-            .as_bytes()
-            .try_into()
-            .map_err(|_| self.spoiled())
+        self.root_key.as_bytes().try_into().map_err(|_| self.spoiled())
     }
 
     /// The image keys that this group's agents trust.
@@ -240,9 +224,7 @@ impl GroupState {
 
     /// The enrolled agent with this Sender ID.
     pub fn agent_by_sender_id(&self, id: MemberId) -> Option<&Enrolled> {
-        self.agents
-            .iter()
-            .find(|agent| agent.sender_id.as_bytes() == id.as_bytes())
+        self.agents.iter().find(|agent| agent.sender_id.as_bytes() == id.as_bytes())
     }
 
     /// Only someone who fills the public fields by hand can come here.
@@ -258,47 +240,23 @@ impl GroupState {
         let is = |condition: bool, why| if condition { Ok(()) } else { Err(why) };
         let profile = &self.profile;
         is(&self.name == name, "it belongs to a group of another name")?;
-        is(
-            address::coap_group(profile.coap_group).is_ok(),
-            "its CoAP group is no multicast address",
-        )?;
-        is(
-            address::peer(profile.distributor).is_ok(),
-            "its distributor's address is no unicast address",
-        )?;
+        is(address::coap_group(profile.coap_group).is_ok(), "its CoAP group is no multicast address")?;
+        is(address::peer(profile.distributor).is_ok(), "its distributor's address is no unicast address")?;
         is(
             address::same_family(profile.coap_group, profile.distributor),
             "its addresses are of two families",
         )?;
         is(profile.hops > 0, "its hops are 0")?;
         is(profile.rate_bits_per_second > 0, "its rate is 0")?;
-        is(
-            BlockSize::new(profile.block_size.into()).is_some(),
-            "its block size is none",
-        )?;
+        is(BlockSize::new(profile.block_size.into()).is_some(), "its block size is none")?;
         let gid = self.security.gid.as_bytes();
         is((2..=8).contains(&gid.len()), "its Gid has not 2 to 8 bytes")?;
-        is(
-            AeadAlgorithm::from_cose(self.security.aead.into()).is_some(),
-            "its algorithm is unknown",
-        )?;
+        is(AeadAlgorithm::from_cose(self.security.aead.into()).is_some(), "its algorithm is unknown")?;
         let member = &self.distributor;
-        is(
-            MemberId::new(member.sender_id.as_bytes()).is_some(),
-            "the distributor's Sender ID is too long",
-        )?;
-        is(
-            member.private_key.expose().len() == 32,
-            "the distributor's key has not 32 bytes",
-        )?;
-        is(
-            Credential::from_ccs(member.cred.as_bytes()).is_ok(),
-            "the distributor's credential is none",
-        )?;
-        is(
-            Credential::from_ccs(self.gm_cred.as_bytes()).is_ok(),
-            "the Group Manager's credential is none",
-        )?;
+        is(MemberId::new(member.sender_id.as_bytes()).is_some(), "the distributor's Sender ID is too long")?;
+        is(member.private_key.expose().len() == 32, "the distributor's key has not 32 bytes")?;
+        is(Credential::from_ccs(member.cred.as_bytes()).is_ok(), "the distributor's credential is none")?;
+        is(Credential::from_ccs(self.gm_cred.as_bytes()).is_ok(), "the Group Manager's credential is none")?;
         let root: Option<[u8; 32]> = self.root_key.as_bytes().try_into().ok();
         let root = root.ok_or("its root key has not 32 bytes")?;
         is(

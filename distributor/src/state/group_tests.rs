@@ -30,15 +30,10 @@ fn a_group_gives_what_sending_needs() {
     assert_eq!(parameters.gid, group.gid());
     assert_eq!(parameters.master_secret.len(), 16);
     let (id, _, credential) = group.distributor().unwrap();
-    assert_eq!(
-        (id.as_bytes(), credential.as_bytes()),
-        (&[0][..], group.distributor.cred.as_bytes())
-    );
+    assert_eq!((id.as_bytes(), credential.as_bytes()), (&[0][..], group.distributor.cred.as_bytes()));
     assert_eq!(group.key_set().unwrap().version(), 1);
     assert_eq!(group.block_size().unwrap().bytes(), 1024);
-    let agent = group
-        .agent_by_sender_id(group.agents[0].member_id())
-        .unwrap();
+    let agent = group.agent_by_sender_id(group.agents[0].member_id()).unwrap();
     assert_eq!(agent.name.as_str(), "lamp-1");
 }
 
@@ -49,12 +44,7 @@ fn a_group_in_use_is_not_replaced() {
     let sending = GroupLock::to_send(&world.dir, &name()).unwrap();
     let failure = world.create(true).unwrap_err();
     assert_eq!(failure.exit, Exit::Error);
-    assert!(
-        failure
-            .sentence
-            .contains("another fwcast process sends for group 'hall'"),
-        "{failure}"
-    );
+    assert!(failure.sentence.contains("another fwcast process sends for group 'hall'"), "{failure}");
     assert_eq!(world.group(), before);
     drop(sending);
     assert_eq!(world.create(false).unwrap_err().exit, Exit::Error);
@@ -107,15 +97,9 @@ fn a_group_file_with_a_wrong_value_is_damaged() {
 fn debug_shows_no_secret() {
     let world = World::new();
     let group = world.group();
-    let shown = format!(
-        "{group:?} {:?}",
-        super::ManagerState::load(&world.dir, &name()).unwrap()
-    );
-    for secret in [
-        &group.security.master_secret,
-        &group.security.master_salt,
-        &group.distributor.private_key,
-    ] {
+    let shown = format!("{group:?} {:?}", super::ManagerState::load(&world.dir, &name()).unwrap());
+    for secret in [&group.security.master_secret, &group.security.master_salt, &group.distributor.private_key]
+    {
         assert!(!shown.contains(&hex::encode(secret.expose())));
         assert!(!shown.contains(&format!("{:?}", secret.expose())));
     }

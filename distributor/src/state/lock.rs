@@ -50,21 +50,12 @@ impl GroupLock {
         &self.name
     }
 
-    fn take(
-        dir: &StateDir,
-        name: &Name,
-        purpose: &str,
-        doing: &'static str,
-    ) -> Result<Self, StateError> {
+    fn take(dir: &StateDir, name: &Name, purpose: &str, doing: &'static str) -> Result<Self, StateError> {
         let path = dir.lock(name, purpose);
         if let Some(folder) = path.parent() {
             files::make_folder(folder)?;
         }
-        let system = |verb, source| FileError::System {
-            verb,
-            path: path.clone(),
-            source,
-        };
+        let system = |verb, source| FileError::System { verb, path: path.clone(), source };
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -74,14 +65,8 @@ impl GroupLock {
             .open(&path)
             .map_err(|source| system("open", source))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(file) => Ok(Self {
-                name: name.clone(),
-                _file: file,
-            }),
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(StateError::Locked {
-                name: name.clone(),
-                doing,
-            }),
+            Ok(file) => Ok(Self { name: name.clone(), _file: file }),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(StateError::Locked { name: name.clone(), doing }),
             Err((_, error)) => Err(system("lock", error.into()).into()),
         }
     }
@@ -97,10 +82,7 @@ mod tests {
         let dir = StateDir::open(&folder.path().join("s"), &folder.path().join("w")).unwrap();
         let (hall, yard) = (Name::new("hall").unwrap(), Name::new("yard").unwrap());
         let sending = GroupLock::to_send(&dir, &hall).unwrap();
-        assert!(matches!(
-            GroupLock::to_send(&dir, &hall),
-            Err(StateError::Locked { .. })
-        ));
+        assert!(matches!(GroupLock::to_send(&dir, &hall), Err(StateError::Locked { .. })));
         let _editing = GroupLock::to_edit(&dir, &hall).unwrap();
         let _other = GroupLock::to_send(&dir, &yard).unwrap();
         drop(sending);

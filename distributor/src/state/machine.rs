@@ -51,18 +51,9 @@ mod tests {
     fn only_a_real_identity_is_taken_and_it_is_not_shown() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("machine-id");
-        for text in [
-            "",
-            "uninitialized\n",
-            "0123",
-            &"0".repeat(32),
-            &"g".repeat(32),
-        ] {
+        for text in ["", "uninitialized\n", "0123", &"0".repeat(32), &"g".repeat(32)] {
             std::fs::write(&path, text).unwrap();
-            assert!(
-                matches!(MachineId::from_file(&path), Err(StateError::NoMachineId(_))),
-                "{text}"
-            );
+            assert!(matches!(MachineId::from_file(&path), Err(StateError::NoMachineId(_))), "{text}");
         }
         let original = "0123456789abcdef0123456789abcdef";
         std::fs::write(&path, format!("{original}\n")).unwrap();

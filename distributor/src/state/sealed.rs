@@ -29,9 +29,7 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, SealedError> {
         other => SealedError::File(other),
     })?;
     let text = std::str::from_utf8(&bytes).map_err(|_| SealedError::Torn("it is no text"))?;
-    let (line, rest) = text
-        .split_once('\n')
-        .ok_or(SealedError::Torn("it ends too early"))?;
+    let (line, rest) = text.split_once('\n').ok_or(SealedError::Torn("it ends too early"))?;
     if rest != seal(line) {
         return Err(SealedError::Torn("its checksum is wrong"));
     }
@@ -73,19 +71,13 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         for length in 0..whole.len() {
             fs::write(&path, &whole[..length]).unwrap();
-            assert!(
-                matches!(read::<Vec<u32>>(&path), Err(SealedError::Torn(_))),
-                "{length}"
-            );
+            assert!(matches!(read::<Vec<u32>>(&path), Err(SealedError::Torn(_))), "{length}");
         }
         for bit in 0..whole.len() * 8 {
             let mut bytes = whole.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
             fs::write(&path, &bytes).unwrap();
-            assert!(
-                matches!(read::<Vec<u32>>(&path), Err(SealedError::Torn(_))),
-                "{bit}"
-            );
+            assert!(matches!(read::<Vec<u32>>(&path), Err(SealedError::Torn(_))), "{bit}");
         }
     }
 }

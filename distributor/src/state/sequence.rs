@@ -127,10 +127,7 @@ impl SequenceStore {
     ) -> Result<Self, StateError> {
         let main = dir.group(&group.name).join("sequence");
         let witness = dir.witness_of(&group.name, &group.security.gid);
-        let in_doubt = |doubt| StateError::SequenceInDoubt {
-            group: group.name.clone(),
-            doubt,
-        };
+        let in_doubt = |doubt| StateError::SequenceInDoubt { group: group.name.clone(), doubt };
         let (record, repair_witness) = match (read(&main)?, read(&witness)?) {
             (Found::Missing, Found::Missing) => return Err(in_doubt(SequenceDoubt::BothMissing)),
             (Found::Missing, _) => return Err(in_doubt(SequenceDoubt::MainMissing)),
@@ -142,10 +139,7 @@ impl SequenceStore {
                 (main, one_step)
             }
         };
-        if record.gid != group.security.gid
-            || record.group != group.name
-            || lock.group() != &group.name
-        {
+        if record.gid != group.security.gid || record.group != group.name || lock.group() != &group.name {
             return Err(in_doubt(SequenceDoubt::OtherGroup));
         }
         if record.machine != machine.as_str() {
@@ -161,21 +155,12 @@ impl SequenceStore {
             0 => 0,
             end => end.saturating_add(SKIPPED),
         };
-        Ok(Self {
-            main,
-            witness,
-            record,
-            start,
-            write_failed: false,
-        })
+        Ok(Self { main, witness, record, start, write_failed: false })
     }
 
     /// The numbers to begin with: behind all that were ever reserved, and none of them reserved yet.
     pub fn numbers(&self) -> Numbers {
-        Numbers {
-            next: self.start,
-            end: self.start,
-        }
+        Numbers { next: self.start, end: self.start }
     }
 
     /// Whether anything may ever have been sent with this group's keys.
@@ -243,10 +228,7 @@ impl SequenceStore {
     }
 
     fn in_doubt(&self, doubt: SequenceDoubt) -> StateError {
-        StateError::SequenceInDoubt {
-            group: self.record.group.clone(),
-            doubt,
-        }
+        StateError::SequenceInDoubt { group: self.record.group.clone(), doubt }
     }
 }
 
@@ -308,13 +290,9 @@ impl fmt::Display for SequenceDoubt {
                 "its counters in the state folder and their copy in the witness folder \
             contradict one another"
             }
-            Self::OtherMachine => {
-                "its counters were written on another machine, which may still send"
-            }
+            Self::OtherMachine => "its counters were written on another machine, which may still send",
             Self::OtherGroup => "its counters belong to other keys than the group has",
-            Self::ChangedMeanwhile => {
-                "its counters on disk were changed while this process counted"
-            }
+            Self::ChangedMeanwhile => "its counters on disk were changed while this process counted",
             Self::WriteFailed => "writing its counters failed before",
             Self::SeenAhead => {
                 "an agent has seen a higher number from this distributor than it \

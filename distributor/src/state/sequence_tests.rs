@@ -86,10 +86,7 @@ fn a_crash_between_the_two_writes_is_told_from_a_restore_and_the_higher_is_taken
     let store = world.open().unwrap();
     assert_eq!(store.numbers().next, 1000 + SKIPPED);
     // And the witness has followed.
-    assert_eq!(
-        fs::read(world.main()).unwrap(),
-        fs::read(world.witness()).unwrap()
-    );
+    assert_eq!(fs::read(world.main()).unwrap(), fs::read(world.witness()).unwrap());
 }
 
 #[test]
@@ -119,10 +116,7 @@ fn two_histories_of_the_same_length_send_nothing() {
     let world = World::new();
     let fresh = fs::read(world.main()).unwrap();
     reserve(&world, &[100]);
-    let (one_main, one_witness) = (
-        fs::read(world.main()).unwrap(),
-        fs::read(world.witness()).unwrap(),
-    );
+    let (one_main, one_witness) = (fs::read(world.main()).unwrap(), fs::read(world.witness()).unwrap());
     fs::write(world.main(), &fresh).unwrap();
     fs::write(world.witness(), &fresh).unwrap();
     reserve(&world, &[200]);
@@ -157,10 +151,9 @@ fn a_missing_copy_sends_nothing() {
 fn a_torn_copy_sends_nothing() {
     let world = World::new();
     reserve(&world, &[100]);
-    for (path, doubt) in [
-        (world.main(), SequenceDoubt::MainTorn),
-        (world.witness(), SequenceDoubt::WitnessTorn),
-    ] {
+    for (path, doubt) in
+        [(world.main(), SequenceDoubt::MainTorn), (world.witness(), SequenceDoubt::WitnessTorn)]
+    {
         let whole = fs::read(&path).unwrap();
         for length in [0, 1, whole.len() / 2, whole.len() - 1] {
             fs::write(&path, &whole[..length]).unwrap();
@@ -175,10 +168,7 @@ fn a_torn_copy_sends_nothing() {
 fn another_machine_sends_nothing() {
     let world = World::new();
     reserve(&world, &[100]);
-    assert_nothing_is_sent(
-        world.open_on(&world.other_machine()),
-        SequenceDoubt::OtherMachine,
-    );
+    assert_nothing_is_sent(world.open_on(&world.other_machine()), SequenceDoubt::OtherMachine);
     world.open().unwrap();
 }
 
@@ -186,10 +176,7 @@ fn another_machine_sends_nothing() {
 fn counters_of_other_keys_send_nothing() {
     let world = World::new();
     reserve(&world, &[100]);
-    let (main, witness) = (
-        fs::read(world.main()).unwrap(),
-        fs::read(world.witness()).unwrap(),
-    );
+    let (main, witness) = (fs::read(world.main()).unwrap(), fs::read(world.witness()).unwrap());
     world.create(true).unwrap();
     assert_eq!(world.open().unwrap().numbers().next, 0);
     fs::write(world.main(), &main).unwrap();
@@ -209,10 +196,7 @@ fn a_change_behind_our_back_stops_the_next_reservation() {
     fs::write(world.witness(), &fresh).unwrap();
     let error = store.reserve(200).unwrap_err();
     let changed = SequenceDoubt::ChangedMeanwhile;
-    assert!(
-        matches!(error, StateError::SequenceInDoubt { doubt, .. } if doubt == changed),
-        "{error}"
-    );
+    assert!(matches!(error, StateError::SequenceInDoubt { doubt, .. } if doubt == changed), "{error}");
 }
 
 #[test]
@@ -239,22 +223,11 @@ fn an_agent_that_has_seen_more_stops_the_group_for_good() {
     let mut store = world.open().unwrap();
     store.reserve(100).unwrap();
     let error = store.condemn();
-    assert!(matches!(
-        error,
-        StateError::SequenceInDoubt {
-            doubt: SequenceDoubt::SeenAhead,
-            ..
-        }
-    ));
+    assert!(matches!(error, StateError::SequenceInDoubt { doubt: SequenceDoubt::SeenAhead, .. }));
     assert_nothing_is_sent(world.open(), SequenceDoubt::SeenAhead);
     let failure = Failure::from(error);
     assert_eq!(failure.exit, Exit::NotAllowed);
-    assert!(
-        failure
-            .sentence
-            .contains("fwcast group create hall --replace"),
-        "{failure}"
-    );
+    assert!(failure.sentence.contains("fwcast group create hall --replace"), "{failure}");
     world.create(true).unwrap();
     assert_eq!(world.open().unwrap().numbers().next, 0);
 }

@@ -21,11 +21,7 @@ impl World {
     pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let dir = StateDir::open(&folder.path().join("s"), &folder.path().join("w")).unwrap();
-        let world = Self {
-            dir,
-            machine: machine(folder.path().join("id"), '1'),
-            folder,
-        };
+        let world = Self { dir, machine: machine(folder.path().join("id"), '1'), folder };
         world.create(false).unwrap();
         world
     }
@@ -45,11 +41,7 @@ impl World {
             aead: AeadAlgorithm::A128Gcm,
             gid_bytes: 4,
             root: SigningKey::from_bytes(&[0xa2; 32]),
-            image_keys: vec![
-                SigningKey::from_bytes(&[0xa3; 32])
-                    .verifying_key()
-                    .to_bytes(),
-            ],
+            image_keys: vec![SigningKey::from_bytes(&[0xa3; 32]).verifying_key().to_bytes()],
             replace,
         };
         Ok(new_group::create(&self.dir, plan, &self.machine)?.1)

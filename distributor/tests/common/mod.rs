@@ -22,9 +22,7 @@ pub(crate) struct Run {
 
 impl Desk {
     pub(crate) fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-        }
+        Self { folder: tempfile::tempdir().unwrap() }
     }
 
     /// A desk with keys `root.pem` and `image.pem` and group `hall`.
@@ -97,11 +95,7 @@ impl Desk {
     }
 
     pub(crate) fn mode(&self, name: &str) -> u32 {
-        std::fs::metadata(self.path(name))
-            .unwrap()
-            .permissions()
-            .mode()
-            & 0o777
+        std::fs::metadata(self.path(name)).unwrap().permissions().mode() & 0o777
     }
 
     pub(crate) fn chmod(&self, name: &str, mode: u32) {

@@ -80,7 +80,18 @@ pub struct Status {
 
 impl Agent {
     pub(super) const fn new(id: MemberId, floor: Option<u64>) -> Self {
-        Self { id, address: None, status: None, lost: false, asked: 0, answered: 0, silent: 0, heard_in: 0, echo: None, floor }
+        Self {
+            id,
+            address: None,
+            status: None,
+            lost: false,
+            asked: 0,
+            answered: 0,
+            silent: 0,
+            heard_in: 0,
+            echo: None,
+            floor,
+        }
     }
 
     /// Queries that it was meant to answer: with [`Self::answered`], a measure of the loss there and back.

@@ -93,11 +93,7 @@ impl Described {
             id: update_core::digest::UpdateId::of(&inspection.digest).to_string(),
             algorithm: inspection.algorithm,
             sequence_number: inspection.sequence_number,
-            components: inspection
-                .components
-                .into_iter()
-                .map(Component::new)
-                .collect(),
+            components: inspection.components.into_iter().map(Component::new).collect(),
             offer,
             no_offer,
         }
@@ -133,20 +129,12 @@ impl Offer {
 
 impl Report for Described {
     fn table(&self) -> Table {
-        let verified = if self.verified {
-            "yes"
-        } else {
-            "no: this is only what the file claims"
-        };
+        let verified = if self.verified { "yes" } else { "no: this is only what the file claims" };
         let mut table = fields([
             ("verified", verified.to_owned()),
             ("digest", self.digest.clone()),
             ("id", self.id.clone()),
-            (
-                "COSE algorithm",
-                self.algorithm
-                    .map_or_else(|| "none".to_owned(), |number| number.to_string()),
-            ),
+            ("COSE algorithm", self.algorithm.map_or_else(|| "none".to_owned(), |number| number.to_string())),
             ("sequence number", self.sequence_number.to_string()),
         ]);
         if let Some(why) = &self.no_offer {

@@ -88,9 +88,7 @@ impl Sign {
         let (to_write, needed) = match (&self.prepare, &self.out) {
             (Some(path), _) | (None, Some(path)) => (path, self.key.as_deref()),
             (None, None) => {
-                return Err(Failure::usage(
-                    "there is nowhere to write to: give --out FILE.suit",
-                ));
+                return Err(Failure::usage("there is nowhere to write to: give --out FILE.suit"));
             }
         };
         files::check_target(to_write)?;
@@ -98,12 +96,7 @@ impl Sign {
             .ok_or_else(|| Failure::usage("give --block-size 256, 512 or 1024"))?;
         let tree = image::hash(&self.image, block_size)?;
         let class = self.class.of_vendor(&self.vendor);
-        let draft = image::draft(
-            &tree,
-            self.sequence,
-            self.vendor.into_bytes(),
-            class.into_bytes(),
-        );
+        let draft = image::draft(&tree, self.sequence, self.vendor.into_bytes(), class.into_bytes());
         let key = match needed {
             Some(key) => {
                 let (envelope, public) = self.envelope(&draft, key)?;
@@ -153,12 +146,7 @@ impl Sign {
     }
 
     /// Runs the device's own code over what is about to be written (THREATS T24).
-    fn check_as_device(
-        &self,
-        draft: &Draft,
-        envelope: &[u8],
-        key: &VerifyingKey,
-    ) -> Result<(), Failure> {
+    fn check_as_device(&self, draft: &Draft, envelope: &[u8], key: &VerifyingKey) -> Result<(), Failure> {
         let refused = |refusal: Refusal| {
             let why = match (refusal, &self.attach) {
                 (Refusal::BadSignature, Some(_)) => {
@@ -172,8 +160,7 @@ impl Sign {
                 shown(&self.image)
             ))
         };
-        let key_set =
-            KeySet::new(1, &[key.to_bytes()]).map_err(|_| refused(Refusal::BadSignature))?;
+        let key_set = KeySet::new(1, &[key.to_bytes()]).map_err(|_| refused(Refusal::BadSignature))?;
         let offer = suit::verify(envelope, &key_set).map_err(|error| refused(error.into()))?;
         let device = Device {
             vendor: self.vendor.into_bytes(),
@@ -182,9 +169,7 @@ impl Sign {
             installed: None,
         };
         device.admit(&offer).map_err(refused)?;
-        same(draft, &offer)
-            .then_some(())
-            .ok_or_else(|| refused(Refusal::Malformed))?;
+        same(draft, &offer).then_some(()).ok_or_else(|| refused(Refusal::Malformed))?;
         image::check(&self.image, &offer)?;
         Ok(())
     }
@@ -248,10 +233,7 @@ impl Report for Signed {
             ("class", self.class.to_string()),
             ("digest", self.digest.clone()),
             ("id", self.id.clone()),
-            (
-                "signed by",
-                self.key.clone().unwrap_or_else(|| "nobody yet".to_owned()),
-            ),
+            ("signed by", self.key.clone().unwrap_or_else(|| "nobody yet".to_owned())),
             ("written", shown(&self.file)),
         ])
     }

@@ -31,8 +31,7 @@ impl Verify {
     pub fn run(&self, format: Format) -> Result<(), Failure> {
         let key = PublicKey::read(&self.key, KeyKind::Image)?;
         let envelope = image::read_envelope(&self.file)?;
-        let inspection =
-            authenticate(&envelope, key).map_err(|error| unreadable(&self.file, error))?;
+        let inspection = authenticate(&envelope, key).map_err(|error| unreadable(&self.file, error))?;
         if let Some(path) = &self.image {
             let offer = inspection.offer.map_err(|_| {
                 let file = shown(&self.file);
