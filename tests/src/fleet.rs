@@ -19,7 +19,7 @@ use crate::netns::{INTERFACE, Net};
 use crate::programs::Programs;
 use crate::push_report::{AgentReport, last};
 
-pub use push::{Push, Pushed};
+pub use push::{Push, Pushed, Update};
 
 /// Name of the group.
 pub const GROUP: &str = "lamps";
@@ -142,30 +142,28 @@ impl<'n> Fleet<'n> {
         self.coap_group
     }
 
-    /// Writes an image of so many bytes that do not compress, and gives its name in the folder.
+    /// Writes an image of so many bytes that do not compress.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn make_image(&self, name: &str, bytes: u64) -> Result<String> {
+    pub fn make_image(&self, name: &str, bytes: u64) -> Result<()> {
         let mut image = vec![0; usize::try_from(bytes)?];
         Pcg64Mcg::new(0xf00d ^ u128::from(bytes)).fill_bytes(&mut image);
-        fs::write(self.path(name), image)?;
-        Ok(name.to_owned())
+        Ok(fs::write(self.path(name), image)?)
     }
 
-    /// Signs an image of the folder with `fwcast image sign`, and gives the name of its SUIT envelope.
+    /// Signs an image of the folder with `fwcast image sign`, into an envelope of this name.
     ///
     /// # Errors
     /// The command fails.
-    pub fn sign(&self, image: &str, signing: Signing<'_>) -> Result<String> {
+    pub fn sign(&self, image: &str, envelope: &str, signing: Signing<'_>) -> Result<()> {
         let Signing { sequence, class, key } = signing;
-        let envelope = format!("{image}-{sequence}-{class}-{}.suit", key.trim_end_matches(".pem"));
         let sequence = sequence.to_string();
         self.fwcast(&[
             &["image", "sign", image, "--key", key, "--vendor", VENDOR, "--class", class][..],
-            &["--sequence", &sequence, "--out", &envelope],
+            &["--sequence", &sequence, "--out", envelope],
         ])?;
-        Ok(envelope)
+        Ok(())
     }
 
     /// Makes a key of this kind, as a file of the folder.

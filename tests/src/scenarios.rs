@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use crate::fleet::{FIRST_SEQUENCE, Fleet, Place, Plan, Signing};
+use crate::fleet::{Fleet, Place, Plan};
 use crate::netns::{Family, Net};
 use crate::programs::Programs;
 
@@ -89,18 +89,3 @@ impl<'s> Stage<'s> {
     }
 }
 
-/// An image with its envelope, as files of the fleet's folder.
-#[derive(Debug)]
-struct Update {
-    image: String,
-    envelope: String,
-}
-
-impl Update {
-    /// An image of so many bytes, signed as the next one.
-    fn make(fleet: &Fleet<'_>, bytes: u64) -> Result<Self> {
-        let image = fleet.make_image("new.img", bytes)?;
-        let envelope = fleet.sign(&image, Signing::of_sequence(FIRST_SEQUENCE + 1))?;
-        Ok(Self { image, envelope })
-    }
-}

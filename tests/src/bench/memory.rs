@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::fleet::{FIRST_SEQUENCE, Fleet, Place, Plan, Signing};
+use crate::fleet::{Fleet, Place, Plan, Update};
 use crate::outcome::Outcome;
 use crate::programs::Programs;
 
@@ -25,10 +25,9 @@ pub fn run() -> Result<Outcome> {
     let folder = tempfile::tempdir()?;
     let plan = Plan::new(AGENTS, RATE);
     let mut fleet = Fleet::create(&programs, Place::Loopback, folder.path(), plan)?;
-    let image = fleet.make_image("new.img", IMAGE_BYTES)?;
-    let envelope = fleet.sign(&image, Signing::of_sequence(FIRST_SEQUENCE + 1))?;
+    let update = Update::make(&fleet, IMAGE_BYTES)?;
     fleet.start_all()?;
-    let pushed = fleet.push(&image, &envelope, &[])?.wait(WITHIN)?;
+    let pushed = update.push(&mut fleet, &[])?.wait(WITHIN)?;
     let distributor = pushed.peak_bytes as f64 / MIB;
     let report = pushed.report?;
     let mut agent: f64 = 0.0;

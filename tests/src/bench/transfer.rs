@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::fleet::{FIRST_SEQUENCE, Fleet, Place, Plan, Signing};
+use crate::fleet::{Fleet, Place, Plan, Update};
 use crate::netns::{self, Family, Net};
 use crate::outcome::Outcome;
 use crate::programs::Programs;
@@ -30,14 +30,13 @@ pub fn run() -> Result<Outcome> {
     let folder = tempfile::tempdir()?;
     let plan = Plan::new(AGENTS.into(), RATE);
     let mut fleet = Fleet::create(&programs, Place::Net(&net), folder.path(), plan)?;
-    let image = fleet.make_image("new.img", IMAGE_BYTES)?;
-    let envelope = fleet.sign(&image, Signing::of_sequence(FIRST_SEQUENCE + 1))?;
+    let update = Update::make(&fleet, IMAGE_BYTES)?;
     for host in 1..=AGENTS.into() {
         net.drop_randomly(host, LOSS_PERCENT)?;
     }
     fleet.start_all()?;
     let before = net.link_bytes(0)?;
-    let pushed = fleet.push(&image, &envelope, &[])?.wait(WITHIN)?;
+    let pushed = update.push(&mut fleet, &[])?.wait(WITHIN)?;
     let bytes = (net.link_bytes(0)? - before) as f64;
     let report = pushed.report?;
     ensure!(!report.agents.is_empty(), "the report is about no agent");

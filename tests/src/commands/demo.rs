@@ -19,6 +19,7 @@ const RATE: &str = "4Mbit/s";
 /// How long the push may take.
 const WITHIN: Duration = Duration::from_secs(600);
 const IMAGE: &str = "new.img";
+const ENVELOPE: &str = "new.img.suit";
 
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
@@ -71,36 +72,31 @@ impl Demo {
         let agents = usize::from(self.agents);
         let plan = Plan { loss_percent: self.loss, show: true, ..Plan::new(agents, RATE) };
         let mut fleet = Fleet::create(programs, Place::Loopback, folder, plan)?;
-        let image = self.image_in(&fleet)?;
-        let image_bytes = fs::metadata(fleet.path(&image))?.len();
-        let envelope = fleet.sign(&image, Signing::of_sequence(FIRST_SEQUENCE + 1))?;
+        self.make_image(&fleet)?;
+        let image = fs::read(fleet.path(IMAGE))?;
+        fleet.sign(IMAGE, ENVELOPE, Signing::of_sequence(FIRST_SEQUENCE + 1))?;
         fleet.start_all()?;
-        let pushed = fleet.push_and_wait(&image, &envelope, &[], WITHIN)?;
+        let pushed = fleet.push(IMAGE, ENVELOPE, &[])?.wait(WITHIN)?;
         let push = pushed.report.with_context(|| format!("fwcast push ended with {}", pushed.status))?;
-        let rows = rows(&fleet, &push, &fs::read(fleet.path(&image))?);
+        let rows = rows(&fleet, &push, &image);
         println!("\n{}", table(&rows));
         let confirmed = rows.iter().filter(|row| row.has_it_all()).count();
         Ok(Outcome::new(push.ok && pushed.status.success() && confirmed == agents)
             .figure("agents", agents)
             .figure("agents_confirmed", confirmed)
-            .figure("image_bytes", image_bytes)
+            .figure("image_bytes", image.len())
             .figure("loss_percent", self.loss)
             .figure("seconds", rounded(start.elapsed().as_secs_f64()))
             .figure("datagrams_multicast", push.datagrams_multicast)
             .figure("datagrams_unicast", push.datagrams_unicast)
-            .figure("blocks_repaired", push.blocks_repaired(image_bytes, 1024)))
+            .figure("blocks_repaired", push.blocks_repaired(image.len() as u64, 1024)))
     }
 
-    /// The image as a file of the fleet's folder.
-    fn image_in(&self, fleet: &Fleet<'_>) -> Result<String> {
-        match &self.image {
-            Some(file) => {
-                fs::copy(file, fleet.path(IMAGE))
-                    .with_context(|| format!("cannot read {}", file.display()))?;
-                Ok(IMAGE.to_owned())
-            }
-            None => fleet.make_image(IMAGE, self.size.0),
-        }
+    /// Makes the image, as a file of the fleet's folder.
+    fn make_image(&self, fleet: &Fleet<'_>) -> Result<()> {
+        let Some(file) = &self.image else { return fleet.make_image(IMAGE, self.size.0) };
+        fs::copy(file, fleet.path(IMAGE)).with_context(|| format!("cannot read {}", file.display()))?;
+        Ok(())
     }
 }
 

@@ -114,7 +114,7 @@ fn core_without_std() -> Result<End> {
 }
 
 fn vectors() -> Result<End> {
-    hold(&Vectors::shipped().run()?)
+    hold(&Vectors::shipped()?.run()?)
 }
 
 fn demo() -> Result<End> {

@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Error, Result};
+use anyhow::{Error, Result, ensure};
 use clap::Args;
 
 use crate::outcome::Outcome;
 use crate::programs::root;
 use crate::vectors;
 
-/// The suite that comes with this repository.
-const SHIPPED: &str = "tests/vectors/group-oscore-suite-ccm.json";
+/// Where the suites are that come with this repository.
+const SHIPPED: &str = "tests/vectors";
 
 /// Arguments of `vectors`.
 #[derive(Debug, Args)]
@@ -21,9 +21,18 @@ pub(super) struct Vectors {
 }
 
 impl Vectors {
-    /// The suite that comes with this repository.
-    pub(super) fn shipped() -> Self {
-        Self { files: vec![root().join(SHIPPED)] }
+    /// The suites that come with this repository.
+    pub(super) fn shipped() -> Result<Self> {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(root().join(SHIPPED))? {
+            let file = entry?.path();
+            if file.extension().is_some_and(|extension| extension == "json") {
+                files.push(file);
+            }
+        }
+        files.sort();
+        ensure!(!files.is_empty(), "there are no suites in {SHIPPED}");
+        Ok(Self { files })
     }
 
     /// Runs them all, also after one has failed.

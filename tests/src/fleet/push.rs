@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
-use super::{Fleet, GROUP};
+use super::{FIRST_SEQUENCE, Fleet, GROUP, Signing};
 use crate::process::Watched;
 use crate::push_report::{PushReport, last};
 
@@ -50,19 +50,43 @@ impl Fleet<'_> {
         command.stderr(if self.plan.show { Stdio::inherit() } else { File::create(&log)?.into() });
         Ok(Push { process: Watched::new(self.spawn(0, command)?), output, log })
     }
+}
 
-    /// Pushes and waits for the end.
+/// An image with its SUIT envelope, as files of a fleet's folder.
+#[derive(Debug, Clone)]
+pub struct Update {
+    /// The image file.
+    pub image: String,
+    /// The envelope's file.
+    pub envelope: String,
+}
+
+impl Update {
+    /// An image of so many bytes, signed as the next one after the first.
     ///
     /// # Errors
-    /// It cannot be started, or does not end in time.
-    pub fn push_and_wait(
-        &mut self,
-        image: &str,
-        envelope: &str,
-        more: &[&str],
-        within: Duration,
-    ) -> Result<Pushed> {
-        self.push(image, envelope, more)?.wait(within)
+    /// As [`Fleet::sign`].
+    pub fn make(fleet: &Fleet<'_>, bytes: u64) -> Result<Self> {
+        Self::make_signed(fleet, "new.img", bytes, Signing::of_sequence(FIRST_SEQUENCE + 1))
+    }
+
+    /// An image of so many bytes in a file of this name, signed like this.
+    ///
+    /// # Errors
+    /// As [`Fleet::sign`].
+    pub fn make_signed(fleet: &Fleet<'_>, image: &str, bytes: u64, signing: Signing<'_>) -> Result<Self> {
+        fleet.make_image(image, bytes)?;
+        let update = Self { image: image.to_owned(), envelope: format!("{image}.suit") };
+        fleet.sign(image, &update.envelope, signing)?;
+        Ok(update)
+    }
+
+    /// Starts to push it.
+    ///
+    /// # Errors
+    /// As [`Fleet::push`].
+    pub fn push(&self, fleet: &mut Fleet<'_>, more: &[&str]) -> Result<Push> {
+        fleet.push(&self.image, &self.envelope, more)
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Scenario, Stage, Update};
-use crate::fleet::{Fleet, Push};
+use super::{Scenario, Stage};
+use crate::fleet::{Fleet, Push, Update};
 use crate::netns::Family::{V4, V6};
 use crate::push_report::PushReport;
 
@@ -36,7 +36,7 @@ fn eight_agents_with_loss(stage: &Stage<'_>) -> Result<()> {
         stage.net.drop_randomly(host, LOSS_PERCENT)?;
     }
     fleet.start_all()?;
-    let report = fleet.push(&update.image, &update.envelope, &[])?.wait(WITHIN)?.succeeded()?;
+    let report = update.push(&mut fleet, &[])?.wait(WITHIN)?.succeeded()?;
     everyone_runs(&fleet, &update, &report)?;
     ensure!(report.rounds > 1, "with {LOSS_PERCENT} % loss one round cannot have been enough");
     Ok(())
@@ -49,7 +49,7 @@ fn late_joiner(stage: &Stage<'_>) -> Result<()> {
     let update = Update::make(&fleet, IMAGE_BYTES)?;
     fleet.start(1)?;
     fleet.start(2)?;
-    let mut push = fleet.push(&update.image, &update.envelope, &[])?;
+    let mut push = update.push(&mut fleet, &[])?;
     wait_for_bytes(stage, &mut push, IMAGE_BYTES / 2)?;
     fleet.start(3)?;
     let report = push.wait(WITHIN)?.succeeded()?;
@@ -61,7 +61,7 @@ fn agent_killed(stage: &Stage<'_>) -> Result<()> {
     let mut fleet = stage.fleet(RATE)?;
     let update = Update::make(&fleet, IMAGE_BYTES)?;
     fleet.start_all()?;
-    let mut push = fleet.push(&update.image, &update.envelope, &[])?;
+    let mut push = update.push(&mut fleet, &[])?;
     wait_for_bytes(stage, &mut push, IMAGE_BYTES / 2)?;
     fleet.kill(2)?;
     std::thread::sleep(Duration::from_millis(300));
@@ -81,7 +81,7 @@ fn distributor_killed(stage: &Stage<'_>) -> Result<()> {
     let mut fleet = stage.fleet(RATE)?;
     let update = Update::make(&fleet, IMAGE_BYTES)?;
     fleet.start_all()?;
-    let mut push = fleet.push(&update.image, &update.envelope, &[])?;
+    let mut push = update.push(&mut fleet, &[])?;
     wait_for_bytes(stage, &mut push, IMAGE_BYTES / 2)?;
     push.kill()?;
     resumed(&mut fleet, &update)
@@ -91,7 +91,7 @@ fn push_interrupted(stage: &Stage<'_>) -> Result<()> {
     let mut fleet = stage.fleet(RATE)?;
     let update = Update::make(&fleet, IMAGE_BYTES)?;
     fleet.start_all()?;
-    let mut push = fleet.push(&update.image, &update.envelope, &[])?;
+    let mut push = update.push(&mut fleet, &[])?;
     wait_for_bytes(stage, &mut push, IMAGE_BYTES / 2)?;
     push.interrupt()?;
     let pushed = push.wait(Duration::from_secs(10))?;
@@ -105,7 +105,7 @@ fn push_interrupted(stage: &Stage<'_>) -> Result<()> {
 }
 
 fn resumed(fleet: &mut Fleet<'_>, update: &Update) -> Result<()> {
-    let report = fleet.push(&update.image, &update.envelope, &[])?.wait(WITHIN)?.succeeded()?;
+    let report = update.push(fleet, &[])?.wait(WITHIN)?.succeeded()?;
     everyone_runs(fleet, update, &report)?;
     let sent = report.blocks_multicast + report.blocks_unicast;
     ensure!(sent > 0 && sent < BLOCKS * 3 / 4, "the second push sent {sent} of {BLOCKS} blocks");
