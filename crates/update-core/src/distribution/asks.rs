@@ -118,9 +118,12 @@ impl Distribution {
     /// The agents that this ask waits for and has not heard, by index.
     fn unheard(&self, number: u32) -> Vec<usize> {
         let closing = matches!(&self.phase, Phase::Asking(ask) if ask.purpose == Purpose::Close);
+        // A census wants to hear everyone, whatever has become of an update there.
+        let census = self.job.is_none();
         let agents = self.agents.iter().enumerate();
         agents
-            .filter(|(_, agent)| agent.heard_in < number && (agent.awaited() || (closing && !agent.ended())))
+            .filter(|(_, agent)| agent.heard_in < number)
+            .filter(|(_, agent)| agent.awaited() || (closing && !agent.ended()) || (census && !agent.lost))
             .map(|(index, _)| index)
             .collect()
     }
