@@ -2,8 +2,9 @@
 //!
 //! [`run`] drives the update protocol's state machine. It hangs on [`sockets`] (the network), [`linux_platform`]
 //! (storage and boot switch: [`file_store`], [`slots`], [`trial`]) and [`notify`] (systemd). [`startup`] builds
-//! these from the [`config`]. Whatever changes the disk goes through [`disk`].
+//! these from the [`config`], [`agent`] the state machine. Whatever changes the disk goes through [`disk`].
 
+pub mod agent;
 pub mod arguments;
 pub mod boot_record;
 pub mod command;

@@ -199,7 +199,8 @@ impl Slots {
     /// # Errors
     /// The system's own.
     pub fn settle(&mut self) -> io::Result<()> {
-        self.save(BootRecord::confirmed(self.image_slot()))
+        let confirmed = self.image_slot();
+        self.save(BootRecord { confirmed, prepared: None, trial: None, rolled_back: None, ..self.record })
     }
 
     /// Lines 7 to 1: the roll back has been taken note of.
@@ -208,6 +209,14 @@ impl Slots {
     /// The system's own.
     pub fn forget_roll_back(&mut self) -> io::Result<()> {
         self.save(BootRecord { rolled_back: None, ..self.record })
+    }
+
+    /// Counters have been saved.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn set_counted(&mut self) -> io::Result<()> {
+        self.save(BootRecord { counted: true, ..self.record })
     }
 
     /// The built-in switch: lets the link point to a slot's image.

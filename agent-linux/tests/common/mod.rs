@@ -1,6 +1,8 @@
 //! What the integration tests share: a device in a temporary folder with its first image installed.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses some of it")]
 
+pub mod enrolled;
+
 use std::fs;
 use std::future::Future;
 use std::path::PathBuf;
