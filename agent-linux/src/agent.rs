@@ -113,8 +113,8 @@ fn counters(config: &Config, platform: &LinuxPlatform) -> Result<Option<CounterB
             .map(Some)
             .map_err(|_| damaged(config, Record::Counters, "evict this agent and enroll it anew")),
         None if platform.slots().record().counted => Err(Failure::not_allowed(format!(
-            "{} is lost, and with it the numbers that must never be used again: evict this agent and enroll it anew, \
-             with an empty state folder",
+            "{} is lost, and with it the numbers that must never be used again: evict this agent and \
+             enroll it anew, with an empty state folder",
             shown(&config.state_directory.join(record_name(Record::Counters)))
         ))),
         None => Ok(None),

@@ -1,7 +1,7 @@
 //! The boot record: which slot is confirmed, what is on trial, and what became of the last trial.
 //!
-//! The file is a CBOR array of version, content and the first 16 bytes of the content's SHA-256. A record that
-//! does not match its check is refused: guessing here could boot an image that nobody verified.
+//! The file is a CBOR array of version, content and the first 16 bytes of the content's SHA-256. A record
+//! that does not match its check is refused: guessing here could boot an image that nobody verified.
 
 use std::convert::Infallible;
 use std::fmt;

@@ -106,8 +106,8 @@ fn read_secret(path: &Path) -> Result<String, Failure> {
     }
     if !is_private(&file).map_err(cannot)? {
         return Err(Failure::not_allowed(format!(
-            "{} holds secret keys and others can read or write it: run `chmod 600` on it, and if others use this \
-             machine, enroll the agent anew",
+            "{} holds secret keys and others can read or write it: run `chmod 600` on it, and if others use \
+             this machine, enroll the agent anew",
             shown(path)
         )));
     }

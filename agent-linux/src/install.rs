@@ -19,8 +19,8 @@ use crate::slots::{BOOT, CURRENT, Switch};
 const LIVED: [&str; 4] = [BOOT, "update.cbor", "pages.bin", "slot-b.img"];
 
 /// Copies the image into slot a, saves `installed` as the record of what is installed, and at last the boot
-/// record, without which the rest does not count. The built-in switch gets its link as well. Done again after a
-/// power cut, it starts over.
+/// record, without which the rest does not count. The built-in switch gets its link as well. Done again after
+/// a power cut, it starts over.
 ///
 /// # Errors
 /// [`Failure`]: the image cannot be read or is too large, the folder is in use, or an agent has lived there.
@@ -46,8 +46,8 @@ pub fn install(folder: &Path, image: &Path, installed: &[u8], switch: Switch) ->
     Ok(length)
 }
 
-/// The record of an image that came with the device: its manifest sequence number, and an all-zero digest since
-/// no manifest brought it.
+/// The record of an image that came with the device: its manifest sequence number, and an all-zero digest
+/// since no manifest brought it.
 ///
 /// # Errors
 /// None that can occur.

@@ -74,8 +74,8 @@ impl LinuxPlatform {
         record.trial.map(|trial| *trial.digest).or(rolled_back)
     }
 
-    /// Carries a trial on and gives its verdict; waits for ever when there is none to be given. Can be dropped
-    /// and called again without losing anything, as in `select!`.
+    /// Carries a trial on and gives its verdict; waits for ever when there is none to be given. Can be
+    /// dropped and called again without losing anything, as in `select!`.
     pub async fn verdict(&mut self) -> Trial {
         self.runner.verdict(&mut self.slots).await
     }

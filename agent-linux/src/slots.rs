@@ -17,8 +17,8 @@
 //! | 6 | trial, [`Phase::RollingBack`] | new or old | carries out the switch back (again) |
 //! | 7 | confirmed old, no trial, rolled back | old | reports the roll back |
 //!
-//! Until line 5 or 7 neither slot can be written. With a switch command, the command stands for `current`; it may
-//! be called twice for one switch and has to make the second call harmless.
+//! Until line 5 or 7 neither slot can be written. With a switch command, the command stands for `current`; it
+//! may be called twice for one switch and has to make the second call harmless.
 
 use std::io;
 
@@ -61,8 +61,8 @@ pub enum OpenError {
     Torn,
     /// There are files of an agent, and no boot record.
     #[error(
-        "{BOOT} is missing though {0} is there, so that nobody can say which image is confirmed: move everything but \
-         counters.cbor out of the folder and run fwcast-agent --install"
+        "{BOOT} is missing though {0} is there, so that nobody can say which image is confirmed: move \
+         everything but counters.cbor out of the folder and run fwcast-agent --install"
     )]
     Missing(&'static str),
     /// The built-in switch needs an image to return to.
@@ -73,8 +73,8 @@ pub enum OpenError {
     NotInstalled,
 }
 
-/// The boot record in memory and on disk. Every change is durable when its function returns `Ok`; after an error
-/// the record in memory is the old one, and on disk it is the old or the new one.
+/// The boot record in memory and on disk. Every change is durable when its function returns `Ok`; after an
+/// error the record in memory is the old one, and on disk it is the old or the new one.
 #[derive(Debug)]
 pub struct Slots {
     disk: Disk,
