@@ -88,4 +88,3 @@ impl<'s> Stage<'s> {
         Fleet::create(self.programs, Place::Net(self.net), self.folder, plan)
     }
 }
-
