@@ -103,7 +103,7 @@ impl Distribution {
     /// All answers that can be expected are in.
     pub(super) fn decide(&mut self, now: Instant, purpose: Purpose) {
         match purpose {
-            Purpose::Status => self.decide_status(now),
+            _ if self.job.is_none() => self.decide_status(now),
             Purpose::Confirm => self.decide_trials(now),
             Purpose::Close => self.decide_closing(now),
             _ if now.since(self.started_at) >= self.config.transfer_within => self.time_is_up(),
