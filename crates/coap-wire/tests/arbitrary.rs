@@ -31,9 +31,18 @@ fn look_everywhere(datagram: &[u8]) {
 
 /// A message with options of every coding of delta and length.
 fn messages() -> impl Strategy<Value = Vec<u8>> {
-    let options = prop::collection::vec((0_u16..700, prop::collection::vec(any::<u8>(), 0..300)), 0..5);
-    (0_u8..9, 1_u8.., any::<u16>(), options, prop::collection::vec(any::<u8>(), 0..40)).prop_map(
-        |(token_length, code, message_id, mut options, payload)| {
+    let options = prop::collection::vec(
+        (0_u16..700, prop::collection::vec(any::<u8>(), 0..300)),
+        0..5,
+    );
+    (
+        0_u8..9,
+        1_u8..,
+        any::<u16>(),
+        options,
+        prop::collection::vec(any::<u8>(), 0..40),
+    )
+        .prop_map(|(token_length, code, message_id, mut options, payload)| {
             options.sort_by_key(|(number, _)| *number);
             let mut datagram = vec![0x50 | token_length, code];
             datagram.extend(message_id.to_be_bytes());
@@ -42,13 +51,19 @@ fn messages() -> impl Strategy<Value = Vec<u8>> {
             let (header, _) = datagram.split_at(datagram.len());
             let header = Message::parse(header).expect("a header alone is a message");
             let mut writer = Writer::copy_of(&mut buffer, &header).expect("room enough");
-            let options = options.iter().map(|(number, value)| Opt { number: *number, value });
-            writer.options(options).expect("in order").payload(&payload).expect("room enough");
+            let options = options.iter().map(|(number, value)| Opt {
+                number: *number,
+                value,
+            });
+            writer
+                .options(options)
+                .expect("in order")
+                .payload(&payload)
+                .expect("room enough");
             let length = writer.finish();
             buffer.truncate(length);
             buffer
-        },
-    )
+        })
 }
 
 proptest! {

@@ -112,12 +112,19 @@ impl AeadAlgorithm {
         associated_data: &[u8],
         sealed: &'b mut [u8],
     ) -> Result<&'b [u8], TagError> {
-        let length = sealed.len().checked_sub(self.tag_length()).ok_or(TagError)?;
+        let length = sealed
+            .len()
+            .checked_sub(self.tag_length())
+            .ok_or(TagError)?;
         let (text, tag) = sealed.split_at_mut_checked(length).ok_or(TagError)?;
         match self {
             Self::A128Gcm => open_with::<Aes128Gcm>(key, nonce, associated_data, text, tag),
-            Self::AesCcm16_64_128 => open_with::<AesCcm16_64_128>(key, nonce, associated_data, text, tag),
-            Self::ChaCha20Poly1305 => open_with::<ChaCha20Poly1305>(key, nonce, associated_data, text, tag),
+            Self::AesCcm16_64_128 => {
+                open_with::<AesCcm16_64_128>(key, nonce, associated_data, text, tag)
+            }
+            Self::ChaCha20Poly1305 => {
+                open_with::<ChaCha20Poly1305>(key, nonce, associated_data, text, tag)
+            }
         }
         .ok_or(TagError)?;
         Ok(text)
@@ -133,7 +140,9 @@ fn seal_with<A: AeadInOut + KeyInit>(
 ) -> Option<()> {
     let cipher = A::new_from_slice(key.as_bytes()).ok()?;
     let nonce = nonce.as_bytes().try_into().ok()?;
-    let tag = cipher.encrypt_inout_detached(nonce, associated_data, plaintext.into()).ok()?;
+    let tag = cipher
+        .encrypt_inout_detached(nonce, associated_data, plaintext.into())
+        .ok()?;
     tag_place.copy_from_slice(tag.get(..tag_place.len())?);
     Some(())
 }
@@ -148,7 +157,9 @@ fn open_with<A: AeadInOut + KeyInit>(
     let cipher = A::new_from_slice(key.as_bytes()).ok()?;
     let nonce = nonce.as_bytes().try_into().ok()?;
     let tag = tag.try_into().ok()?;
-    cipher.decrypt_inout_detached(nonce, associated_data, ciphertext.into(), tag).ok()
+    cipher
+        .decrypt_inout_detached(nonce, associated_data, ciphertext.into(), tag)
+        .ok()
 }
 
 #[cfg(test)]
@@ -171,16 +182,30 @@ mod tests {
             let piv = PartialIv::new(9).unwrap();
             let nonce = Nonce::new(algorithm, &[3; NONCE_BYTES_MAX], MemberId::EMPTY, piv);
             let mut buffer = [0x55; 64];
-            let length = algorithm.seal(&key, &nonce, b"aad", &mut buffer, 10).unwrap();
+            let length = algorithm
+                .seal(&key, &nonce, b"aad", &mut buffer, 10)
+                .unwrap();
             assert_eq!(length, 10 + algorithm.tag_length());
             for broken in 0..length {
                 let mut copy = buffer;
                 copy[broken] ^= 1;
-                assert_eq!(algorithm.open(&key, &nonce, b"aad", &mut copy[..length]), Err(TagError));
+                assert_eq!(
+                    algorithm.open(&key, &nonce, b"aad", &mut copy[..length]),
+                    Err(TagError)
+                );
             }
-            assert_eq!(algorithm.open(&key, &nonce, b"other", &mut buffer.clone()[..length]), Err(TagError));
-            assert_eq!(algorithm.open(&key, &nonce, b"aad", &mut buffer[..length]), Ok(&[0x55; 10][..]));
-            assert_eq!(algorithm.open(&key, &nonce, b"aad", &mut [0; 7]), Err(TagError));
+            assert_eq!(
+                algorithm.open(&key, &nonce, b"other", &mut { buffer }[..length]),
+                Err(TagError)
+            );
+            assert_eq!(
+                algorithm.open(&key, &nonce, b"aad", &mut buffer[..length]),
+                Ok(&[0x55; 10][..])
+            );
+            assert_eq!(
+                algorithm.open(&key, &nonce, b"aad", &mut [0; 7]),
+                Err(TagError)
+            );
             assert_eq!(algorithm.seal(&key, &nonce, b"aad", &mut [0; 16], 10), None);
         }
     }

@@ -33,7 +33,14 @@ impl RequestBinding {
         peer: Option<MemberId>,
     ) -> Self {
         let RequestIdentity { kid, piv, gid } = *identity;
-        Self { kid, piv, gid, mode, peer, nonce_is_free: false }
+        Self {
+            kid,
+            piv,
+            gid,
+            mode,
+            peer,
+            nonce_is_free: false,
+        }
     }
 
     /// Of a received request.
@@ -43,7 +50,14 @@ impl RequestBinding {
         nonce_is_free: bool,
     ) -> Self {
         let RequestIdentity { kid, piv, gid } = *identity;
-        Self { kid, piv, gid, mode, peer: None, nonce_is_free }
+        Self {
+            kid,
+            piv,
+            gid,
+            mode,
+            peer: None,
+            nonce_is_free,
+        }
     }
 
     /// Who sent the request.
@@ -76,7 +90,11 @@ impl RequestBinding {
     }
 
     pub(crate) const fn identity(&self) -> RequestIdentity {
-        RequestIdentity { kid: self.kid, piv: self.piv, gid: self.gid }
+        RequestIdentity {
+            kid: self.kid,
+            piv: self.piv,
+            gid: self.gid,
+        }
     }
 
     /// Uses the request's nonce up.
@@ -91,7 +109,10 @@ impl RequestBinding {
     /// Hands the right to use the nonce over.
     pub(crate) fn split(&mut self) -> Self {
         let nonce_is_free = core::mem::take(&mut self.nonce_is_free);
-        Self { nonce_is_free, ..self.clone() }
+        Self {
+            nonce_is_free,
+            ..self.clone()
+        }
     }
 }
 

@@ -99,7 +99,10 @@ impl CommonContext {
 
     /// The longest Sender ID of this group: the shorter nonce less 6 bytes (RFC 10021 section 2.2).
     pub fn member_id_bytes_max(&self) -> usize {
-        self.aead.nonce_length().min(self.group_encryption.nonce_length()) - 6
+        self.aead
+            .nonce_length()
+            .min(self.group_encryption.nonce_length())
+            - 6
     }
 
     /// A member's Sender Key, the Recipient Key of everyone else. It is one of the Group Encryption Algorithm.
@@ -107,23 +110,36 @@ impl CommonContext {
         if id.as_bytes().len() > self.member_id_bytes_max() {
             return Err(DeriveError::MemberIdTooLong);
         }
-        let key = self.master.member_key(id.as_bytes(), Some(self.gid.as_bytes()), self.group_encryption);
+        let key = self.master.member_key(
+            id.as_bytes(),
+            Some(self.gid.as_bytes()),
+            self.group_encryption,
+        );
         key.ok_or(DeriveError::MemberIdTooLong)
     }
 
-    pub(crate) fn nonce(&self, algorithm: AeadAlgorithm, generator: MemberId, piv: PartialIv) -> Nonce {
+    pub(crate) fn nonce(
+        &self,
+        algorithm: AeadAlgorithm,
+        generator: MemberId,
+        piv: PartialIv,
+    ) -> Nonce {
         Nonce::new(algorithm, &self.common_iv, generator, piv)
     }
 }
 
 impl fmt::Debug for CommonContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CommonContext").field("gid", &self.gid).finish_non_exhaustive()
+        f.debug_struct("CommonContext")
+            .field("gid", &self.gid)
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for GroupParameters<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GroupParameters").field("gid", &self.gid).finish_non_exhaustive()
+        f.debug_struct("GroupParameters")
+            .field("gid", &self.gid)
+            .finish_non_exhaustive()
     }
 }

@@ -3,8 +3,8 @@
 use crate::{
     AeadAlgorithm, Gid, MemberId, PartialIv,
     limits::{
-        AAD_ARRAY_BYTES_MAX, AAD_HEAD_BYTES_MAX, BSTR_HEAD_BYTES_MAX, DATAGRAM_BYTES_MAX, INFO_BYTES_MAX,
-        SIGNATURE_BYTES,
+        AAD_ARRAY_BYTES_MAX, AAD_HEAD_BYTES_MAX, BSTR_HEAD_BYTES_MAX, DATAGRAM_BYTES_MAX,
+        INFO_BYTES_MAX, SIGNATURE_BYTES,
     },
 };
 use minicbor::encode::{
@@ -40,7 +40,10 @@ impl<const N: usize> Encoded<N> {
         let mut encoder = Encoder::new(Cursor::new([0; N]));
         write(&mut encoder).ok()?;
         let cursor = encoder.into_writer();
-        Some(Self { length: cursor.position(), bytes: cursor.into_inner() })
+        Some(Self {
+            length: cursor.position(),
+            bytes: cursor.into_inner(),
+        })
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -62,7 +65,11 @@ pub(crate) fn key_info(
             Some(context) => encoder.bytes(context)?,
             None => encoder.null()?,
         };
-        encoder.i64(algorithm.cose())?.str(ty)?.u64(length as u64)?.ok()
+        encoder
+            .i64(algorithm.cose())?
+            .str(ty)?
+            .u64(length as u64)?
+            .ok()
     })
 }
 
@@ -73,7 +80,13 @@ pub(crate) fn keystream_info(
     is_request: bool,
 ) -> Option<Encoded<INFO_BYTES_MAX>> {
     Encoded::new(|encoder| {
-        encoder.array(4)?.bytes(generator)?.bytes(gid)?.bool(is_request)?.u64(SIGNATURE_BYTES as u64)?.ok()
+        encoder
+            .array(4)?
+            .bytes(generator)?
+            .bytes(gid)?
+            .bool(is_request)?
+            .u64(SIGNATURE_BYTES as u64)?
+            .ok()
     })
 }
 
@@ -81,10 +94,18 @@ pub(crate) fn keystream_info(
 /// alg_pairwise_key_agreement], ...` without the rest of the nine elements.
 pub(crate) type AadHead = Encoded<AAD_HEAD_BYTES_MAX>;
 
-pub(crate) fn group_aad_head(aead: AeadAlgorithm, group_encryption: AeadAlgorithm) -> Option<AadHead> {
+pub(crate) fn group_aad_head(
+    aead: AeadAlgorithm,
+    group_encryption: AeadAlgorithm,
+) -> Option<AadHead> {
     Encoded::new(|encoder| {
         encoder.array(9)?.u8(OSCORE_VERSION)?.array(4)?;
-        encoder.i64(aead.cose())?.i64(group_encryption.cose())?.i64(EDDSA)?.i64(ECDH_SS_HKDF_256)?.ok()
+        encoder
+            .i64(aead.cose())?
+            .i64(group_encryption.cose())?
+            .i64(EDDSA)?
+            .i64(ECDH_SS_HKDF_256)?
+            .ok()
     })
 }
 
@@ -108,8 +129,9 @@ pub(crate) struct Structures<const N: usize> {
 /// Enough for a sender, who signs the ciphertext where it is.
 pub(crate) type SenderStructures = Structures<{ AAD_ARRAY_START + AAD_ARRAY_BYTES_MAX }>;
 /// Enough for a receiver, who has to verify over one slice.
-pub(crate) type ReceiverStructures =
-    Structures<{ AAD_ARRAY_START + AAD_ARRAY_BYTES_MAX + BSTR_HEAD_BYTES_MAX + DATAGRAM_BYTES_MAX }>;
+pub(crate) type ReceiverStructures = Structures<
+    { AAD_ARRAY_START + AAD_ARRAY_BYTES_MAX + BSTR_HEAD_BYTES_MAX + DATAGRAM_BYTES_MAX },
+>;
 
 const AAD_ARRAY_START: usize = COUNTERSIGN_STRUCTURE_START.len() + BSTR_HEAD_BYTES_MAX;
 
@@ -124,8 +146,14 @@ impl<const N: usize> Structures<N> {
         gm_credential: &[u8],
     ) -> Option<Self> {
         Self::new(|encoder| {
-            encoder.writer_mut().write_all(head.as_bytes()).map_err(Error::write)?;
-            encoder.bytes(request.kid.as_bytes())?.bytes(request.piv.to_wire().as_bytes())?.bytes(&[])?;
+            encoder
+                .writer_mut()
+                .write_all(head.as_bytes())
+                .map_err(Error::write)?;
+            encoder
+                .bytes(request.kid.as_bytes())?
+                .bytes(request.piv.to_wire().as_bytes())?
+                .bytes(&[])?;
             encoder.bytes(request.gid.as_bytes())?.bytes(option)?;
             encoder.bytes(sender_credential)?.bytes(gm_credential)?.ok()
         })
@@ -134,8 +162,16 @@ impl<const N: usize> Structures<N> {
     /// The external_aad of plain OSCORE (RFC 8613 section 5.4).
     pub(crate) fn plain(algorithm: AeadAlgorithm, request: &RequestIdentity) -> Option<Self> {
         Self::new(|encoder| {
-            encoder.array(5)?.u8(OSCORE_VERSION)?.array(1)?.i64(algorithm.cose())?;
-            encoder.bytes(request.kid.as_bytes())?.bytes(request.piv.to_wire().as_bytes())?.bytes(&[])?.ok()
+            encoder
+                .array(5)?
+                .u8(OSCORE_VERSION)?
+                .array(1)?
+                .i64(algorithm.cose())?;
+            encoder
+                .bytes(request.kid.as_bytes())?
+                .bytes(request.piv.to_wire().as_bytes())?
+                .bytes(&[])?
+                .ok()
         })
     }
 
@@ -148,13 +184,21 @@ impl<const N: usize> Structures<N> {
         let length = encoder.into_writer().position();
         let head = bstr_head(length)?;
         let aad_start = AAD_ARRAY_START - head.length;
-        bytes.get_mut(aad_start..AAD_ARRAY_START)?.copy_from_slice(head.as_bytes());
-        Some(Self { bytes, aad_start, aad_end: AAD_ARRAY_START + length })
+        bytes
+            .get_mut(aad_start..AAD_ARRAY_START)?
+            .copy_from_slice(head.as_bytes());
+        Some(Self {
+            bytes,
+            aad_start,
+            aad_end: AAD_ARRAY_START + length,
+        })
     }
 
     /// The array inside the byte string.
     pub(crate) fn external_aad(&self) -> &[u8] {
-        self.bytes.get(AAD_ARRAY_START..self.aad_end).unwrap_or_default()
+        self.bytes
+            .get(AAD_ARRAY_START..self.aad_end)
+            .unwrap_or_default()
     }
 
     /// The associated data of the AEAD: `["Encrypt0", h'', external_aad]`.
@@ -163,25 +207,33 @@ impl<const N: usize> Structures<N> {
     }
 
     /// What is signed, without the ciphertext, whose [`bstr_head`] and bytes follow.
-    pub(crate) fn to_be_signed_start(&mut self) -> Option<&[u8]> {
+    pub(crate) fn countersign_start(&mut self) -> Option<&[u8]> {
         self.starting_with(COUNTERSIGN_STRUCTURE_START)
     }
 
     /// What is signed. `None` if the buffer has no room for the ciphertext.
-    pub(crate) fn to_be_signed(&mut self, ciphertext: &[u8]) -> Option<&[u8]> {
-        let start = self.aad_start.checked_sub(COUNTERSIGN_STRUCTURE_START.len())?;
+    pub(crate) fn countersign_structure(&mut self, ciphertext: &[u8]) -> Option<&[u8]> {
+        let start = self
+            .aad_start
+            .checked_sub(COUNTERSIGN_STRUCTURE_START.len())?;
         self.starting_with(COUNTERSIGN_STRUCTURE_START)?;
         let head = bstr_head(ciphertext.len())?;
         let text_start = self.aad_end + head.length;
         let end = text_start + ciphertext.len();
-        self.bytes.get_mut(self.aad_end..text_start)?.copy_from_slice(head.as_bytes());
-        self.bytes.get_mut(text_start..end)?.copy_from_slice(ciphertext);
+        self.bytes
+            .get_mut(self.aad_end..text_start)?
+            .copy_from_slice(head.as_bytes());
+        self.bytes
+            .get_mut(text_start..end)?
+            .copy_from_slice(ciphertext);
         self.bytes.get(start..end)
     }
 
     fn starting_with(&mut self, start: &[u8]) -> Option<&[u8]> {
         let at = self.aad_start.checked_sub(start.len())?;
-        self.bytes.get_mut(at..self.aad_start)?.copy_from_slice(start);
+        self.bytes
+            .get_mut(at..self.aad_start)?
+            .copy_from_slice(start);
         self.bytes.get(at..self.aad_end)
     }
 }
@@ -199,16 +251,35 @@ mod tests {
     fn the_starts_are_cbor() {
         let mut buffer = [0; 32];
         let mut encoder = Encoder::new(Cursor::new(&mut buffer[..]));
-        encoder.array(3).unwrap().str("Encrypt0").unwrap().bytes(&[]).unwrap();
+        encoder
+            .array(3)
+            .unwrap()
+            .str("Encrypt0")
+            .unwrap()
+            .bytes(&[])
+            .unwrap();
         assert_eq!(&buffer[..ENC_STRUCTURE_START.len()], ENC_STRUCTURE_START);
         let mut encoder = Encoder::new(Cursor::new(&mut buffer[..]));
-        encoder.array(5).unwrap().str("CounterSignature0").unwrap().bytes(&[]).unwrap().bytes(&[]).unwrap();
-        assert_eq!(&buffer[..COUNTERSIGN_STRUCTURE_START.len()], COUNTERSIGN_STRUCTURE_START);
+        encoder
+            .array(5)
+            .unwrap()
+            .str("CounterSignature0")
+            .unwrap()
+            .bytes(&[])
+            .unwrap()
+            .bytes(&[])
+            .unwrap();
+        assert_eq!(
+            &buffer[..COUNTERSIGN_STRUCTURE_START.len()],
+            COUNTERSIGN_STRUCTURE_START
+        );
     }
 
     #[test]
     fn the_longest_of_everything_fits() {
-        use crate::limits::{CREDENTIAL_BYTES_MAX, GID_BYTES_MAX, MEMBER_ID_BYTES_MAX, OPTION_BYTES_MAX};
+        use crate::limits::{
+            CREDENTIAL_BYTES_MAX, GID_BYTES_MAX, MEMBER_ID_BYTES_MAX, OPTION_BYTES_MAX,
+        };
         let algorithm = AeadAlgorithm::ChaCha20Poly1305;
         let head = group_aad_head(algorithm, algorithm).unwrap();
         let identity = RequestIdentity {
@@ -220,10 +291,25 @@ mod tests {
         let option = [4; OPTION_BYTES_MAX];
         let mut structures =
             ReceiverStructures::group(&head, &identity, &option, &credential, &credential).unwrap();
-        assert!(structures.to_be_signed(&[5; DATAGRAM_BYTES_MAX]).is_some());
-        assert!(SenderStructures::group(&head, &identity, &option, &credential, &credential).is_some());
+        assert!(
+            structures
+                .countersign_structure(&[5; DATAGRAM_BYTES_MAX])
+                .is_some()
+        );
+        assert!(
+            SenderStructures::group(&head, &identity, &option, &credential, &credential).is_some()
+        );
         let context = [6; crate::limits::ID_CONTEXT_BYTES_MAX];
-        assert!(key_info(&[1; MEMBER_ID_BYTES_MAX], Some(&context), algorithm, "SEKey", 32).is_some());
+        assert!(
+            key_info(
+                &[1; MEMBER_ID_BYTES_MAX],
+                Some(&context),
+                algorithm,
+                "SEKey",
+                32
+            )
+            .is_some()
+        );
         assert!(keystream_info(&[1; MEMBER_ID_BYTES_MAX], &context, true).is_some());
     }
 }

@@ -7,6 +7,8 @@ use coap_wire::Code;
 pub enum DeriveError {
     /// The Sender or Recipient ID is longer than the shortest nonce less 6 bytes (RFC 10021 section 2.2).
     MemberIdTooLong,
+    /// Sender ID and Recipient ID are the same (RFC 8613 section 3.3).
+    EqualIds,
     /// There is no Master Secret.
     EmptyMasterSecret,
     /// The credential's public key is no point of the curve or one of small order.
@@ -135,11 +137,20 @@ mod tests {
 
     #[test]
     fn codes_are_those_of_the_rfc() {
-        assert_eq!(UnprotectError::MalformedOption.code(), Some(Code::BAD_OPTION));
-        assert_eq!(UnprotectError::UnknownGroup.code(), Some(Code::UNAUTHORIZED));
+        assert_eq!(
+            UnprotectError::MalformedOption.code(),
+            Some(Code::BAD_OPTION)
+        );
+        assert_eq!(
+            UnprotectError::UnknownGroup.code(),
+            Some(Code::UNAUTHORIZED)
+        );
         assert_eq!(UnprotectError::Replayed.code(), Some(Code::UNAUTHORIZED));
         assert_eq!(UnprotectError::BadTag.code(), Some(Code::BAD_REQUEST));
-        assert_eq!(UnprotectError::BadCountersignature.code(), Some(Code::BAD_REQUEST));
+        assert_eq!(
+            UnprotectError::BadCountersignature.code(),
+            Some(Code::BAD_REQUEST)
+        );
         assert_eq!(UnprotectError::Malformed.code(), None);
     }
 }

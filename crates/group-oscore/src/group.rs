@@ -48,7 +48,11 @@ pub struct GroupContext<R> {
 impl<R> GroupContext<R> {
     /// Puts the three parts together, which have to be derived from the same Common Context.
     pub const fn new(common: CommonContext, sender: SenderContext, recipients: R) -> Self {
-        Self { common, sender, recipients }
+        Self {
+            common,
+            sender,
+            recipients,
+        }
     }
 
     /// The Common Context.
@@ -112,13 +116,21 @@ impl<R: Recipients> GroupContext<R> {
     /// # Errors
     /// [`UnprotectError::Replayed`] if it has been accepted meanwhile, [`UnprotectError::UnknownSender`] if the
     /// Recipient Context is gone.
-    pub fn accept_echo<'b>(&mut self, request: Unproven<'b>) -> Result<Verified<'b>, UnprotectError> {
-        let recipient = self.recipients.get_mut(request.kid()).ok_or(UnprotectError::UnknownSender)?;
+    pub fn accept_echo<'b>(
+        &mut self,
+        request: Unproven<'b>,
+    ) -> Result<Verified<'b>, UnprotectError> {
+        let recipient = self
+            .recipients
+            .get_mut(request.kid())
+            .ok_or(UnprotectError::UnknownSender)?;
         let piv = request.inner.piv.ok_or(UnprotectError::MalformedOption)?;
         if !recipient.window.accept_proven(piv) {
             return Err(UnprotectError::Replayed);
         }
-        Ok(Verified { inner: request.inner })
+        Ok(Verified {
+            inner: request.inner,
+        })
     }
 }
 

@@ -34,7 +34,11 @@ impl<'b> Incoming<'b> {
         }
         let message = Message::parse(datagram).map_err(|_| UnprotectError::Malformed)?;
         let code = message.code();
-        if if is_request { !code.is_request() } else { !code.is_response() } {
+        if if is_request {
+            !code.is_request()
+        } else {
+            !code.is_response()
+        } {
             return Err(UnprotectError::UnexpectedCode);
         }
         OscoreOption::of(&message)?;
@@ -49,11 +53,20 @@ impl<'b> Incoming<'b> {
         let outer = Message::parse(head).map_err(|_| UnprotectError::Malformed)?;
         let option_value = check_options(&outer)?;
         let option = OscoreOption::parse(option_value).ok_or(UnprotectError::MalformedOption)?;
-        Ok(Self { outer, option_value, option, payload })
+        Ok(Self {
+            outer,
+            option_value,
+            option,
+            payload,
+        })
     }
 
     pub(crate) const fn mode(&self) -> MessageMode {
-        if self.option.group_flag { MessageMode::Group } else { MessageMode::Pairwise }
+        if self.option.group_flag {
+            MessageMode::Group
+        } else {
+            MessageMode::Pairwise
+        }
     }
 
     /// Puts the verified message together. The inner code has to be of the same kind as the outer one.
@@ -63,9 +76,13 @@ impl<'b> Incoming<'b> {
         plaintext: &'b [u8],
         binding: RequestBinding,
     ) -> Result<Verified<'b>, UnprotectError> {
-        let body = Body::parse_plaintext(plaintext).map_err(|_| UnprotectError::MalformedPlaintext)?;
-        let same_kind =
-            if head.outer.code().is_request() { body.code().is_request() } else { body.code().is_response() };
+        let body =
+            Body::parse_plaintext(plaintext).map_err(|_| UnprotectError::MalformedPlaintext)?;
+        let same_kind = if head.outer.code().is_request() {
+            body.code().is_request()
+        } else {
+            body.code().is_response()
+        };
         if !same_kind {
             return Err(UnprotectError::MalformedPlaintext);
         }
@@ -85,7 +102,11 @@ impl<'b> Incoming<'b> {
 
     /// Splits off what is decrypted.
     pub(crate) fn into_parts(self) -> (Head<'b>, &'b mut [u8]) {
-        let head = Head { outer: self.outer, mode: self.mode(), piv: self.option.partial_iv };
+        let head = Head {
+            outer: self.outer,
+            mode: self.mode(),
+            piv: self.option.partial_iv,
+        };
         (head, self.payload)
     }
 }

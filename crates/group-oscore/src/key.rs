@@ -19,7 +19,10 @@ impl Key {
     pub(crate) fn new(key: &[u8]) -> Option<Self> {
         let mut bytes = Zeroizing::new([0; KEY_BYTES_MAX]);
         bytes.get_mut(..key.len())?.copy_from_slice(key);
-        Some(Self { bytes, length: key.len() })
+        Some(Self {
+            bytes,
+            length: key.len(),
+        })
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -41,12 +44,18 @@ impl Master {
 
     /// HKDF-Expand into all of `output`.
     pub(crate) fn expand(&self, info: &[u8], output: &mut [u8]) -> Option<()> {
-        Hkdf::<Sha256>::from_prk(&*self.0).ok()?.expand(info, output).ok()
+        Hkdf::<Sha256>::from_prk(&*self.0)
+            .ok()?
+            .expand(info, output)
+            .ok()
     }
 
     /// A key of this algorithm's length.
     pub(crate) fn key(&self, info: &[u8], algorithm: AeadAlgorithm) -> Option<Key> {
-        let mut key = Key { bytes: Zeroizing::new([0; KEY_BYTES_MAX]), length: algorithm.key_length() };
+        let mut key = Key {
+            bytes: Zeroizing::new([0; KEY_BYTES_MAX]),
+            length: algorithm.key_length(),
+        };
         self.expand(info, key.bytes.get_mut(..algorithm.key_length())?)?;
         Some(key)
     }
@@ -63,7 +72,11 @@ impl Master {
     }
 
     /// The Signature Encryption Key (RFC 10021 section 2.1.9).
-    pub(crate) fn signature_encryption_key(&self, gid: &[u8], algorithm: AeadAlgorithm) -> Option<Key> {
+    pub(crate) fn signature_encryption_key(
+        &self,
+        gid: &[u8],
+        algorithm: AeadAlgorithm,
+    ) -> Option<Key> {
         let info = cose::key_info(&[], Some(gid), algorithm, "SEKey", algorithm.key_length())?;
         self.key(info.as_bytes(), algorithm)
     }
@@ -94,7 +107,9 @@ pub(crate) fn pairwise_key(
     shared_secret: &[u8],
 ) -> Option<Key> {
     let mut extract = HkdfExtract::<Sha256>::new(Some(sender_key.as_bytes()));
-    credentials.iter().for_each(|credential| extract.input_ikm(credential));
+    credentials
+        .iter()
+        .for_each(|credential| extract.input_ikm(credential));
     extract.input_ikm(shared_secret);
     let (mut prk, _) = extract.finalize();
     let master = Master(Zeroizing::new(prk.into()));

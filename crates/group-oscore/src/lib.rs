@@ -1,7 +1,9 @@
 //! Group OSCORE (RFC 10021) and OSCORE (RFC 8613).
 #![no_std]
 
+pub mod inspect;
 pub mod limits;
+pub mod oscore;
 
 mod aead;
 mod binding;

@@ -27,10 +27,12 @@ pub const NONCE_BYTES_MAX: usize = 13;
 /// Authentication tags.
 pub const TAG_BYTES_MAX: usize = 16;
 /// The OSCORE option: flags, Partial IV, length and kid context, kid (RFC 8613 section 6.1).
-pub const OPTION_BYTES_MAX: usize = 1 + PARTIAL_IV_BYTES_MAX + 1 + ID_CONTEXT_BYTES_MAX + MEMBER_ID_BYTES_MAX;
+pub const OPTION_BYTES_MAX: usize =
+    1 + PARTIAL_IV_BYTES_MAX + 1 + ID_CONTEXT_BYTES_MAX + MEMBER_ID_BYTES_MAX;
 /// By how much a protected message can be longer than the message: inner code, OSCORE option with its header,
 /// payload marker, tag and countersignature. Room for this much more always suffices.
-pub const OVERHEAD_BYTES_MAX: usize = 1 + 3 + OPTION_BYTES_MAX + 1 + TAG_BYTES_MAX + SIGNATURE_BYTES;
+pub const OVERHEAD_BYTES_MAX: usize =
+    1 + 3 + OPTION_BYTES_MAX + 1 + TAG_BYTES_MAX + SIGNATURE_BYTES;
 
 /// Initial bytes of a CBOR byte string that is shorter than 64 KiB.
 pub(crate) const BSTR_HEAD_BYTES_MAX: usize = 3;
@@ -50,11 +52,17 @@ pub(crate) const INFO_BYTES_MAX: usize =
 
 /// The external_aad's array of plain OSCORE fits where that of Group OSCORE does.
 const _: () =
-    assert!(2 + 4 + (1 + MEMBER_ID_BYTES_MAX) + (1 + PARTIAL_IV_BYTES_MAX) + 1 <= AAD_ARRAY_BYTES_MAX);
-const _: () =
-    assert!(MEMBER_ID_BYTES_MAX < 24 && GID_BYTES_MAX < 24, "their CBOR heads are counted as one byte");
-const _: () =
-    assert!(CREDENTIAL_BYTES_MAX < 1 << 16 && DATAGRAM_BYTES_MAX < 1 << 16, "three bytes of CBOR head");
+    assert!(2 + 4 + (1 + MEMBER_ID_BYTES_MAX) + (1 + PARTIAL_IV_BYTES_MAX) < AAD_ARRAY_BYTES_MAX);
+const _: () = assert!(
+    MEMBER_ID_BYTES_MAX < 24 && GID_BYTES_MAX < 24,
+    "their CBOR heads are counted as one byte"
+);
+const _: () = assert!(
+    CREDENTIAL_BYTES_MAX < 1 << 16 && DATAGRAM_BYTES_MAX < 1 << 16,
+    "three bytes of CBOR head"
+);
 const _: () = assert!(SEQUENCE_NUMBER_MAX < 1 << (8 * PARTIAL_IV_BYTES_MAX));
-const _: () =
-    assert!(REPLAY_WINDOW.is_power_of_two() && REPLAY_WINDOW % 64 == 0, "the window is a ring of words");
+const _: () = assert!(
+    REPLAY_WINDOW.is_power_of_two() && REPLAY_WINDOW.is_multiple_of(64),
+    "the window is a ring of words"
+);

@@ -35,14 +35,21 @@ impl<'a> OscoreOption<'a> {
     /// # Errors
     /// [`UnprotectError::NotProtected`] and [`UnprotectError::MalformedOption`].
     pub fn of(message: &Message<'a>) -> Result<Self, UnprotectError> {
-        let value = message.option(option::OSCORE).ok_or(UnprotectError::NotProtected)?;
+        let value = message
+            .option(option::OSCORE)
+            .ok_or(UnprotectError::NotProtected)?;
         Self::parse(value).ok_or(UnprotectError::MalformedOption)
     }
 
     /// Decodes a value. Only the shortest coding is taken, so that the value can be written again byte for byte.
     pub fn parse(value: &'a [u8]) -> Option<Self> {
         let Some((&flags, rest)) = value.split_first() else {
-            return Some(Self { group_flag: false, partial_iv: None, kid_context: None, kid: None });
+            return Some(Self {
+                group_flag: false,
+                partial_iv: None,
+                kid_context: None,
+                kid: None,
+            });
         };
         // RFC 8613 section 6.1: "If the OSCORE flag bits are all zero (0x00), the option value SHALL be empty"; a
         // reserved bit or length makes the message malformed.
@@ -51,7 +58,11 @@ impl<'a> OscoreOption<'a> {
             return None;
         }
         let (piv, rest) = rest.split_at_checked(piv_length)?;
-        let partial_iv = if piv.is_empty() { None } else { Some(PartialIv::from_wire(piv)?) };
+        let partial_iv = if piv.is_empty() {
+            None
+        } else {
+            Some(PartialIv::from_wire(piv)?)
+        };
         let (kid_context, rest) = if flags & KID_CONTEXT_FLAG != 0 {
             let (&length, rest) = rest.split_first()?;
             let (context, rest) = rest.split_at_checked(length.into())?;
@@ -63,7 +74,12 @@ impl<'a> OscoreOption<'a> {
         if kid.is_none() && !rest.is_empty() {
             return None;
         }
-        Some(Self { group_flag: flags & GROUP_FLAG != 0, partial_iv, kid_context, kid })
+        Some(Self {
+            group_flag: flags & GROUP_FLAG != 0,
+            partial_iv,
+            kid_context,
+            kid,
+        })
     }
 
     /// Encodes the value. `None` if a part is too long.
@@ -71,7 +87,11 @@ impl<'a> OscoreOption<'a> {
         let piv = self.partial_iv.map(PartialIv::to_wire);
         let piv = piv.as_ref().map_or(&[][..], |piv| piv.as_bytes());
         let flags = if self.group_flag { GROUP_FLAG } else { 0 }
-            | if self.kid_context.is_some() { KID_CONTEXT_FLAG } else { 0 }
+            | if self.kid_context.is_some() {
+                KID_CONTEXT_FLAG
+            } else {
+                0
+            }
             | if self.kid.is_some() { KID_FLAG } else { 0 }
             | piv.len() as u8;
         let mut value = OptionValue::EMPTY;
@@ -80,7 +100,8 @@ impl<'a> OscoreOption<'a> {
         }
         let mut whole = value.push(&[flags]) && value.push(piv);
         if let Some(context) = self.kid_context {
-            whole = whole && value.push(&[u8::try_from(context.len()).ok()?]) && value.push(context);
+            whole =
+                whole && value.push(&[u8::try_from(context.len()).ok()?]) && value.push(context);
         }
         whole = whole && value.push(self.kid.unwrap_or_default());
         whole.then_some(value)
@@ -110,20 +131,48 @@ mod tests {
             ),
             (
                 b"\x28\x52",
-                OscoreOption { group_flag: true, partial_iv: None, kid_context: None, kid: Some(b"\x52") },
+                OscoreOption {
+                    group_flag: true,
+                    partial_iv: None,
+                    kid_context: None,
+                    kid: Some(b"\x52"),
+                },
             ),
             (
                 b"\x09\x05\x25",
-                OscoreOption { group_flag: false, partial_iv: piv(5), kid_context: None, kid: Some(b"\x25") },
+                OscoreOption {
+                    group_flag: false,
+                    partial_iv: piv(5),
+                    kid_context: None,
+                    kid: Some(b"\x25"),
+                },
             ),
             (
                 b"\x09\x00",
-                OscoreOption { group_flag: false, partial_iv: piv(0), kid_context: None, kid: Some(b"") },
+                OscoreOption {
+                    group_flag: false,
+                    partial_iv: piv(0),
+                    kid_context: None,
+                    kid: Some(b""),
+                },
             ),
-            (b"", OscoreOption { group_flag: false, partial_iv: None, kid_context: None, kid: None }),
+            (
+                b"",
+                OscoreOption {
+                    group_flag: false,
+                    partial_iv: None,
+                    kid_context: None,
+                    kid: None,
+                },
+            ),
             (
                 b"\x01\x07",
-                OscoreOption { group_flag: false, partial_iv: piv(7), kid_context: None, kid: None },
+                OscoreOption {
+                    group_flag: false,
+                    partial_iv: piv(7),
+                    kid_context: None,
+                    kid: None,
+                },
             ),
         ];
         for (value, parsed) in cases {

@@ -35,19 +35,36 @@ pub(crate) fn write(
     let room = out.len().min(DATAGRAM_BYTES_MAX);
     let out = out.get_mut(..room).unwrap_or_default();
     // RFC 8613 section 4.2: without Observe, requests are POST outside and responses 2.04.
-    let code = if message.code().is_request() { Code::POST } else { Code::CHANGED };
-    let begun = Writer::message(out, message.ty(), code, message.message_id(), message.token());
+    let code = if message.code().is_request() {
+        Code::POST
+    } else {
+        Code::CHANGED
+    };
+    let begun = Writer::message(
+        out,
+        message.ty(),
+        code,
+        message.message_id(),
+        message.token(),
+    );
     let mut writer = begun.map_err(|_| ProtectError::BufferTooSmall)?;
-    let oscore = Opt { number: option::OSCORE, value: option_value.as_bytes() };
+    let oscore = Opt {
+        number: option::OSCORE,
+        value: option_value.as_bytes(),
+    };
     let outer = |numbers: fn(u16) -> bool| {
-        message.options().filter(move |opt| is_outer(opt.number) && numbers(opt.number))
+        message
+            .options()
+            .filter(move |opt| is_outer(opt.number) && numbers(opt.number))
     };
     writer
         .options(outer(|number| number < option::OSCORE))
         .and_then(|writer| writer.options([oscore]))
         .and_then(|writer| writer.options(outer(|number| number > option::OSCORE)))
         .map_err(|_| ProtectError::BufferTooSmall)?;
-    let space = writer.payload_space().map_err(|_| ProtectError::BufferTooSmall)?;
+    let space = writer
+        .payload_space()
+        .map_err(|_| ProtectError::BufferTooSmall)?;
     let length = write_plaintext(&message.body(), space).ok_or(ProtectError::BufferTooSmall)?;
     let length = seal(space, length)?;
     writer.payload_written(length);
@@ -70,7 +87,9 @@ const fn is_outer(number: u16) -> bool {
 /// Code, inner options and payload (RFC 8613 section 5.3).
 fn write_plaintext(body: &Body<'_>, space: &mut [u8]) -> Option<usize> {
     let mut writer = Writer::body(space, body.code()).ok()?;
-    writer.options(body.options().filter(|opt| !is_outer(opt.number))).ok()?;
+    writer
+        .options(body.options().filter(|opt| !is_outer(opt.number)))
+        .ok()?;
     writer.payload(body.payload()).ok()?;
     Some(writer.finish())
 }

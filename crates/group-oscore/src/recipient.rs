@@ -40,7 +40,14 @@ impl RecipientContext {
         window: ReplayWindow,
     ) -> Result<Self, DeriveError> {
         let verifying_key = credential.verifying_key()?;
-        Ok(Self { id, key: common.member_key(id)?, credential, verifying_key, window, pairwise: None })
+        Ok(Self {
+            id,
+            key: common.member_key(id)?,
+            credential,
+            verifying_key,
+            window,
+            pairwise: None,
+        })
     }
 
     /// The Recipient ID.
@@ -73,7 +80,14 @@ impl RecipientContext {
             let secret = sender.shared_secret(&self.verifying_key)?;
             let key = |id: MemberId, sender_key, credentials| {
                 let gid = common.gid.as_bytes();
-                key::pairwise_key(common.aead, gid, id.as_bytes(), sender_key, credentials, secret.as_bytes())
+                key::pairwise_key(
+                    common.aead,
+                    gid,
+                    id.as_bytes(),
+                    sender_key,
+                    credentials,
+                    secret.as_bytes(),
+                )
             };
             let (own, peer) = (sender.credential.as_bytes(), self.credential.as_bytes());
             self.pairwise = Some(PairwiseKeys {
@@ -87,7 +101,9 @@ impl RecipientContext {
 
 impl fmt::Debug for RecipientContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RecipientContext").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("RecipientContext")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 

@@ -37,13 +37,19 @@ pub(crate) enum Verdict {
 impl ReplayWindow {
     /// For new keys: valid, and everything from 0 on is acceptable.
     pub const fn fresh() -> Self {
-        Self::with_floor(Some(Floor { at: 0, below_is_unknown: true }))
+        Self::with_floor(Some(Floor {
+            at: 0,
+            below_is_unknown: true,
+        }))
     }
 
     /// After a reboot, with the floor that was stored (see [`floor_due`](Self::floor_due)): numbers from `floor` on
     /// are acceptable, and of numbers below it one cannot tell whether they were accepted before the reboot.
     pub const fn from_floor(floor: u64) -> Self {
-        Self::with_floor(Some(Floor { at: floor, below_is_unknown: true }))
+        Self::with_floor(Some(Floor {
+            at: floor,
+            below_is_unknown: true,
+        }))
     }
 
     /// For a Recipient Context that was deleted and made again, or whose stored floor is lost: nothing can be told
@@ -53,7 +59,11 @@ impl ReplayWindow {
     }
 
     const fn with_floor(floor: Option<Floor>) -> Self {
-        Self { floor, highest: None, seen: [0; WORDS] }
+        Self {
+            floor,
+            highest: None,
+            seen: [0; WORDS],
+        }
     }
 
     /// Whether the window can tell new numbers from seen ones.
@@ -121,7 +131,12 @@ impl ReplayWindow {
         match self.check(piv) {
             Verdict::Seen => return false,
             Verdict::New => {}
-            Verdict::Unknown => self.floor = Some(Floor { at: number, below_is_unknown: false }),
+            Verdict::Unknown => {
+                self.floor = Some(Floor {
+                    at: number,
+                    below_is_unknown: false,
+                });
+            }
         }
         self.mark(number);
         true
@@ -129,18 +144,16 @@ impl ReplayWindow {
 
     fn mark(&mut self, number: u64) {
         match self.highest {
-            Some(highest) if number <= highest => {
-                if highest - number >= REPLAY_WINDOW {
-                    return;
-                }
-            }
+            // Too old to be remembered, which an Echo may prove new all the same.
+            Some(highest) if number <= highest && highest - number >= REPLAY_WINDOW => return,
+            Some(highest) if number <= highest => {}
             // Forget what leaves the window. Without a highest number there is nothing to forget.
             Some(highest) if number - highest >= REPLAY_WINDOW => self.seen = [0; WORDS],
             Some(highest) => (highest + 1..=number).for_each(|passed| self.set(passed, false)),
             None => {}
         }
         self.set(number, true);
-        self.highest = Some(self.highest.map_or(number, |highest| highest.max(number)));
+        self.highest = self.highest.max(Some(number));
     }
 
     fn set(&mut self, number: u64, to: bool) {

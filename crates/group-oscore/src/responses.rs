@@ -13,7 +13,10 @@ pub struct ResponseNumber {
 impl ResponseNumber {
     /// Before any response.
     pub const fn new() -> Self {
-        Self { highest: None, without_piv_seen: false }
+        Self {
+            highest: None,
+            without_piv_seen: false,
+        }
     }
 
     /// Whether this response is new: the first one without Partial IV, or one whose Partial IV is higher than that

@@ -1,7 +1,8 @@
 //! The Sender Context: this endpoint as a member (RFC 10021 section 2.2).
 
 use crate::{
-    CommonContext, Credential, DeriveError, MemberId, SequenceNumbers, key::Key, limits::SIGNATURE_BYTES,
+    CommonContext, Credential, DeriveError, MemberId, SequenceNumbers, key::Key,
+    limits::SIGNATURE_BYTES,
 };
 use core::fmt;
 use ed25519_dalek::{
@@ -68,7 +69,8 @@ impl SenderContext {
             parts.iter().for_each(|part| hash.update(part));
             Ok(())
         };
-        let signature = raw_sign_byupdate::<Sha512, _>(&self.signing_key, update, &self.verifying_key);
+        let signature =
+            raw_sign_byupdate::<Sha512, _>(&self.signing_key, update, &self.verifying_key);
         signature.ok().map(|signature| signature.to_bytes())
     }
 

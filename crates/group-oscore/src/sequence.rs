@@ -22,7 +22,10 @@ impl SequenceNumbers {
     /// Numbers `next..end` may be used. After a restart `next` is the stored end.
     pub fn new(next: u64, end: u64) -> Self {
         let limit = SEQUENCE_NUMBER_MAX + 1;
-        Self { next: next.min(limit), end: end.min(limit) }
+        Self {
+            next: next.min(limit),
+            end: end.min(limit),
+        }
     }
 
     pub(crate) fn take(&mut self) -> Result<PartialIv, ProtectError> {

@@ -2,7 +2,8 @@
 
 use super::{GroupContext, Mode, ResponseMode, ResponsePiv};
 use crate::{
-    AeadAlgorithm, MemberId, MessageMode, OscoreOption, PartialIv, ProtectError, Recipients, RequestBinding,
+    AeadAlgorithm, MemberId, MessageMode, OscoreOption, PartialIv, ProtectError, Recipients,
+    RequestBinding,
     cose::{self, RequestIdentity, SenderStructures},
     key::{self, Key},
     limits::SIGNATURE_BYTES,
@@ -53,9 +54,11 @@ impl<R: Recipients> GroupContext<R> {
         };
         let (length, mode, peer) = match mode {
             Mode::Group => (self.write_group(&outgoing, out)?, MessageMode::Group, None),
-            Mode::Pairwise(peer) => {
-                (self.write_pairwise(&outgoing, peer, out)?, MessageMode::Pairwise, Some(peer))
-            }
+            Mode::Pairwise(peer) => (
+                self.write_pairwise(&outgoing, peer, out)?,
+                MessageMode::Pairwise,
+                Some(peer),
+            ),
         };
         Ok((length, RequestBinding::of_own(&identity, mode, peer)))
     }
@@ -112,10 +115,20 @@ impl<R: Recipients> GroupContext<R> {
         let algorithm = self.common.group_encryption;
         outgoing::write(outgoing.message, &outgoing.option, out, |space, length| {
             let mut structures = self.structures(outgoing)?;
-            let length = self.seal(outgoing, algorithm, &self.sender.key, &mut structures, space, length)?;
-            let (ciphertext, rest) =
-                space.split_at_mut_checked(length).ok_or(ProtectError::BufferTooSmall)?;
-            let place = rest.get_mut(..SIGNATURE_BYTES).ok_or(ProtectError::BufferTooSmall)?;
+            let length = self.seal(
+                outgoing,
+                algorithm,
+                &self.sender.key,
+                &mut structures,
+                space,
+                length,
+            )?;
+            let (ciphertext, rest) = space
+                .split_at_mut_checked(length)
+                .ok_or(ProtectError::BufferTooSmall)?;
+            let place = rest
+                .get_mut(..SIGNATURE_BYTES)
+                .ok_or(ProtectError::BufferTooSmall)?;
             let signature = self.countersign(outgoing, &mut structures, ciphertext);
             place.copy_from_slice(&signature.ok_or(ProtectError::BufferTooSmall)?);
             Ok(length + SIGNATURE_BYTES)
@@ -128,12 +141,24 @@ impl<R: Recipients> GroupContext<R> {
         peer: MemberId,
         out: &mut [u8],
     ) -> Result<usize, ProtectError> {
-        let recipient = self.recipients.get_mut(peer).ok_or(ProtectError::UnknownRecipient)?;
-        let keys = recipient.pairwise_keys(&self.common, &self.sender).ok_or(ProtectError::KeyAgreement)?;
+        let recipient = self
+            .recipients
+            .get_mut(peer)
+            .ok_or(ProtectError::UnknownRecipient)?;
+        let keys = recipient
+            .pairwise_keys(&self.common, &self.sender)
+            .ok_or(ProtectError::KeyAgreement)?;
         let key = keys.sender.clone();
         outgoing::write(outgoing.message, &outgoing.option, out, |space, length| {
             let mut structures = self.structures(outgoing)?;
-            self.seal(outgoing, self.common.aead, &key, &mut structures, space, length)
+            self.seal(
+                outgoing,
+                self.common.aead,
+                &key,
+                &mut structures,
+                space,
+                length,
+            )
         })
     }
 
@@ -159,8 +184,12 @@ impl<R: Recipients> GroupContext<R> {
     ) -> Result<usize, ProtectError> {
         let (generator, piv) = outgoing.nonce_of;
         let nonce = self.common.nonce(algorithm, generator, piv);
-        let associated_data = structures.enc_structure().ok_or(ProtectError::BufferTooSmall)?;
-        algorithm.seal(key, &nonce, associated_data, space, length).ok_or(ProtectError::BufferTooSmall)
+        let associated_data = structures
+            .enc_structure()
+            .ok_or(ProtectError::BufferTooSmall)?;
+        algorithm
+            .seal(key, &nonce, associated_data, space, length)
+            .ok_or(ProtectError::BufferTooSmall)
     }
 
     /// The encrypted countersignature (RFC 10021 sections 3.1 and 4.2). `None` only if a limit were too small.
@@ -171,7 +200,7 @@ impl<R: Recipients> GroupContext<R> {
         ciphertext: &[u8],
     ) -> Option<[u8; SIGNATURE_BYTES]> {
         let head = cose::bstr_head(ciphertext.len())?;
-        let parts = [structures.to_be_signed_start()?, head.as_bytes(), ciphertext];
+        let parts = [structures.countersign_start()?, head.as_bytes(), ciphertext];
         let mut signature = self.sender.sign(parts)?;
         let (generator, piv) = outgoing.nonce_of;
         let keystream = key::signature_keystream(
@@ -181,7 +210,10 @@ impl<R: Recipients> GroupContext<R> {
             self.common.gid.as_bytes(),
             outgoing.message.code().is_request(),
         )?;
-        signature.iter_mut().zip(keystream.iter()).for_each(|(byte, mask)| *byte ^= mask);
+        signature
+            .iter_mut()
+            .zip(keystream.iter())
+            .for_each(|(byte, mask)| *byte ^= mask);
         Some(signature)
     }
 }

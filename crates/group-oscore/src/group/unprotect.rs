@@ -2,8 +2,8 @@
 
 use super::GroupContext;
 use crate::{
-    CommonContext, MemberId, MessageMode, PartialIv, Received, RecipientContext, Recipients, RequestBinding,
-    SenderContext, UnprotectError, Verified,
+    CommonContext, MemberId, MessageMode, PartialIv, Received, RecipientContext, Recipients,
+    RequestBinding, SenderContext, UnprotectError, Verified,
     cose::{ReceiverStructures, RequestIdentity, SenderStructures},
     incoming::{Head, Incoming},
     key,
@@ -31,7 +31,10 @@ impl<R: Recipients> GroupContext<R> {
     /// for [`Received::Fresh`].
     ///
     /// After [`UnprotectError::UnknownGroup`] the datagram is unchanged and may be tried with another context.
-    pub fn unprotect_request<'b>(&mut self, datagram: &'b mut [u8]) -> Result<Received<'b>, UnprotectError> {
+    pub fn unprotect_request<'b>(
+        &mut self,
+        datagram: &'b mut [u8],
+    ) -> Result<Received<'b>, UnprotectError> {
         let incoming = Incoming::request(datagram)?;
         let option = incoming.option;
         let parts = (option.partial_iv, option.kid_context, option.kid);
@@ -42,12 +45,19 @@ impl<R: Recipients> GroupContext<R> {
             return Err(UnprotectError::UnknownGroup);
         }
         let kid = self.other_member(kid)?;
-        let recipient = self.recipients.get_mut(kid).ok_or(UnprotectError::UnknownSender)?;
+        let recipient = self
+            .recipients
+            .get_mut(kid)
+            .ok_or(UnprotectError::UnknownSender)?;
         let verdict = recipient.window.check(piv);
         if verdict == Verdict::Seen {
             return Err(UnprotectError::Replayed);
         }
-        let request = RequestIdentity { kid, piv, gid: self.common.gid };
+        let request = RequestIdentity {
+            kid,
+            piv,
+            gid: self.common.gid,
+        };
         let mut opening = Opening {
             common: &self.common,
             sender: &self.sender,
@@ -61,7 +71,9 @@ impl<R: Recipients> GroupContext<R> {
         let binding = RequestBinding::of_received(&request, head.mode, is_new);
         let verified = Incoming::verified(&head, kid, plaintext, binding)?;
         if !is_new {
-            return Ok(Received::Unproven(Unproven { inner: verified.inner }));
+            return Ok(Received::Unproven(Unproven {
+                inner: verified.inner,
+            }));
         }
         if !opening.recipient.window.accept(piv) {
             return Err(UnprotectError::Replayed);
@@ -102,7 +114,10 @@ impl<R: Recipients> GroupContext<R> {
             None if to.gid() != self.common.gid => return Err(UnprotectError::MalformedOption),
             None => (to.kid(), to.partial_iv()),
         };
-        let recipient = self.recipients.get_mut(kid).ok_or(UnprotectError::UnknownSender)?;
+        let recipient = self
+            .recipients
+            .get_mut(kid)
+            .ok_or(UnprotectError::UnknownSender)?;
         let mut opening = Opening {
             common: &self.common,
             sender: &self.sender,
@@ -118,7 +133,11 @@ impl<R: Recipients> GroupContext<R> {
     /// The kid of a member that is not this one (RFC 10021 section 7.2: a server does not process its own kid).
     fn other_member(&self, kid: &[u8]) -> Result<MemberId, UnprotectError> {
         let kid = MemberId::new(kid).ok_or(UnprotectError::UnknownSender)?;
-        if kid == self.sender.id { Err(UnprotectError::OwnMessage) } else { Ok(kid) }
+        if kid == self.sender.id {
+            Err(UnprotectError::OwnMessage)
+        } else {
+            Ok(kid)
+        }
     }
 }
 
@@ -134,10 +153,15 @@ impl Opening<'_> {
     }
 
     /// Verifies the countersignature, then decrypts.
-    fn open_group<'b>(&self, option_value: &[u8], payload: &'b mut [u8]) -> Result<&'b [u8], UnprotectError> {
+    fn open_group<'b>(
+        &self,
+        option_value: &[u8],
+        payload: &'b mut [u8],
+    ) -> Result<&'b [u8], UnprotectError> {
         let algorithm = self.common.group_encryption;
-        let (sealed, signature) =
-            payload.split_last_chunk_mut::<SIGNATURE_BYTES>().ok_or(UnprotectError::Truncated)?;
+        let (sealed, signature) = payload
+            .split_last_chunk_mut::<SIGNATURE_BYTES>()
+            .ok_or(UnprotectError::Truncated)?;
         if sealed.len() <= algorithm.tag_length() {
             return Err(UnprotectError::Truncated);
         }
@@ -149,10 +173,13 @@ impl Opening<'_> {
             self.common.gm_credential.as_bytes(),
         );
         let mut structures = structures.ok_or(UnprotectError::MalformedOption)?;
-        self.verify(&mut structures, sealed, signature).ok_or(UnprotectError::BadCountersignature)?;
+        self.verify(&mut structures, sealed, signature)
+            .ok_or(UnprotectError::BadCountersignature)?;
         let (generator, piv) = self.nonce_of;
         let nonce = self.common.nonce(algorithm, generator, piv);
-        let associated_data = structures.enc_structure().ok_or(UnprotectError::MalformedOption)?;
+        let associated_data = structures
+            .enc_structure()
+            .ok_or(UnprotectError::MalformedOption)?;
         let plaintext = algorithm.open(&self.recipient.key, &nonce, associated_data, sealed);
         plaintext.map_err(|_| UnprotectError::BadTag)
     }
@@ -174,9 +201,15 @@ impl Opening<'_> {
             self.is_request,
         )?;
         let mut signature = *encrypted;
-        signature.iter_mut().zip(keystream.iter()).for_each(|(byte, mask)| *byte ^= mask);
-        let to_be_signed = structures.to_be_signed(ciphertext)?;
-        self.recipient.verifying_key.verify_strict(to_be_signed, &Signature::from_bytes(&signature)).ok()
+        signature
+            .iter_mut()
+            .zip(keystream.iter())
+            .for_each(|(byte, mask)| *byte ^= mask);
+        let to_be_signed = structures.countersign_structure(ciphertext)?;
+        self.recipient
+            .verifying_key
+            .verify_strict(to_be_signed, &Signature::from_bytes(&signature))
+            .ok()
     }
 
     fn open_pairwise<'b>(
@@ -196,11 +229,15 @@ impl Opening<'_> {
             self.common.gm_credential.as_bytes(),
         );
         let mut structures = structures.ok_or(UnprotectError::MalformedOption)?;
-        let keys =
-            self.recipient.pairwise_keys(self.common, self.sender).ok_or(UnprotectError::KeyAgreement)?;
+        let keys = self
+            .recipient
+            .pairwise_keys(self.common, self.sender)
+            .ok_or(UnprotectError::KeyAgreement)?;
         let (generator, piv) = self.nonce_of;
         let nonce = self.common.nonce(algorithm, generator, piv);
-        let associated_data = structures.enc_structure().ok_or(UnprotectError::MalformedOption)?;
+        let associated_data = structures
+            .enc_structure()
+            .ok_or(UnprotectError::MalformedOption)?;
         let plaintext = algorithm.open(&keys.recipient, &nonce, associated_data, payload);
         plaintext.map_err(|_| UnprotectError::BadTag)
     }
