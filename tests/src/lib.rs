@@ -1,1 +1,3 @@
-//! Placeholder while the crate is being laid out.
+//! What fwcast is tested with.
+
+pub mod world;
