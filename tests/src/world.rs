@@ -105,7 +105,8 @@ impl Options {
         let blocks = dice.pick(&[1, 2, 17, 64, 65, 150, 300]);
         let last = 1 + dice.below(u64::from(block_bytes)) as u32;
         let micros = Duration::from_micros;
-        let mut options = Self::perfect(2 + dice.below(7) as usize, (blocks - 1) * block_bytes + last, block_bytes);
+        let mut options =
+            Self::perfect(2 + dice.below(7) as usize, (blocks - 1) * block_bytes + last, block_bytes);
         options.rate = dice.pick(&[250_000, 1_000_000, 10_000_000]);
         options.algorithms = [dice.pick(&AeadAlgorithm::ALL), dice.pick(&AeadAlgorithm::ALL)];
         options.speed = Speed {
@@ -119,7 +120,8 @@ impl Options {
         };
         options.faults = Faults::of(&mut dice);
         options.absent = options.agents > 2 && dice.chance(0.1);
-        options.late = dice.pick(&[None, None, Some(Duration::from_millis(700)), Some(Duration::from_secs(8))]);
+        options.late =
+            dice.pick(&[None, None, Some(Duration::from_millis(700)), Some(Duration::from_secs(8))]);
         options.deadline = options.faults.until + Duration::from_secs(900);
         options
     }
@@ -204,7 +206,8 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
             unicast_share: link.unicast as f64 / sent as f64,
             time_ratio: seconds / (sent as f64 * 8.0 / options.rate as f64),
             seconds,
-            blocks_ratio: ended.blocks.0 as f64 / f64::from(options.image_bytes.div_ceil(options.block_bytes)),
+            blocks_ratio: ended.blocks.0 as f64
+                / f64::from(options.image_bytes.div_ceil(options.block_bytes)),
             blocks_unicast: ended.blocks.1,
         },
     }

@@ -37,7 +37,7 @@ pub struct Speed {
 
 /// A task with its bytes, while the device works on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Work {
+pub(super) enum Work {
     /// [`Task::Save`]
     Save(Record, Vec<u8>),
     /// [`Task::Prepare`]
@@ -57,7 +57,7 @@ pub enum Work {
 impl Work {
     /// Takes over a task.
     #[must_use]
-    pub fn of(task: &Task<'_>) -> Self {
+    pub(super) fn of(task: &Task<'_>) -> Self {
         match *task {
             Task::Save { record, bytes } => Self::Save(record, bytes.to_vec()),
             Task::Prepare { image_bytes, page_bytes } => Self::Prepare(image_bytes, page_bytes),
@@ -85,7 +85,7 @@ impl Work {
 }
 
 /// One agent with its device.
-pub struct Agent {
+pub(super) struct Agent {
     /// Its place among the agents.
     pub index: usize,
     /// Its storage.
@@ -113,7 +113,13 @@ pub struct Agent {
 impl Agent {
     /// A new device that starts at `starts_at`.
     #[must_use]
-    pub fn new(index: usize, speed: Speed, starts_at: Option<Instant>, dice: Dice, disk: Disk) -> Self {
+    pub(super) fn new(
+        index: usize,
+        speed: Speed,
+        starts_at: Option<Instant>,
+        dice: Dice,
+        disk: Disk,
+    ) -> Self {
         let buffer = vec![0; update_core::limits::DATAGRAM_BYTES_MAX];
         Self {
             index,
@@ -134,14 +140,16 @@ impl Agent {
 
     /// How long the device takes for what.
     #[must_use]
-    pub fn speed(&self) -> Speed {
+    pub(super) fn speed(&self) -> Speed {
         self.speed
     }
 
     /// Starts the program from what the disk holds.
-    pub fn start(&mut self, keys: &Keys, distributor: SocketAddr, largest: &Release, now: Instant) {
-        let counters =
-            self.disk.record(Record::Counters).map(|bytes| CounterBounds::decode(bytes).expect("saved whole"));
+    pub(super) fn start(&mut self, keys: &Keys, distributor: SocketAddr, largest: &Release, now: Instant) {
+        let counters = self
+            .disk
+            .record(Record::Counters)
+            .map(|bytes| CounterBounds::decode(bytes).expect("saved whole"));
         let bounds = counters.unwrap_or(CounterBounds { gid: keys.gid(), reserved_end: 0, floor: 0 });
         let numbers = SequenceNumbers::new(bounds.reserved_end, bounds.reserved_end);
         let context = keys.agent_context(self.index, numbers, ReplayWindow::from_floor(bounds.floor));
@@ -181,7 +189,7 @@ impl Agent {
 
     /// Stops the program, or the whole device, and starts it again after a while. A task under way is done, or
     /// not, or half.
-    pub fn cut(&mut self, now: Instant, cut: Cut) {
+    pub(super) fn cut(&mut self, now: Instant, cut: Cut) {
         if let Some((_, work)) = self.work.take() {
             if self.dice.chance(0.5) {
                 let failures = std::mem::replace(&mut self.disk.failures, 0.0);
@@ -198,15 +206,16 @@ impl Agent {
     }
 
     /// A datagram comes to one of its sockets.
-    pub fn arrive(&mut self, from: SocketAddr, via: Via, bytes: Vec<u8>) {
+    pub(super) fn arrive(&mut self, from: SocketAddr, via: Via, bytes: Vec<u8>) {
         if self.machine.is_some() && self.inbox.len() < INBOX_MAX {
             self.inbox.push_back((from, via, bytes));
         }
     }
 
     /// Hands the next datagram in; `false` when there is none.
-    pub fn take_datagram(&mut self, now: Instant) -> bool {
-        let (Some(machine), Some((from, via, mut bytes))) = (&mut self.machine, self.inbox.pop_front()) else {
+    pub(super) fn take_datagram(&mut self, now: Instant) -> bool {
+        let (Some(machine), Some((from, via, mut bytes))) = (&mut self.machine, self.inbox.pop_front())
+        else {
             return false;
         };
         machine.handle(now, Input::Datagram { from, via, bytes: &mut bytes });
@@ -214,7 +223,7 @@ impl Agent {
     }
 
     /// What the machine wants, and the buffer that goes with it.
-    pub fn poll(&mut self, now: Instant) -> Option<(Step, &[u8])> {
+    pub(super) fn poll(&mut self, now: Instant) -> Option<(Step, &[u8])> {
         self.steps += 1;
         let output = self.machine.as_mut()?.poll(now, &mut self.buffer);
         let (step, len) = match output {
@@ -228,7 +237,7 @@ impl Agent {
 
     /// How long some work takes.
     #[must_use]
-    pub fn duration(&self, work: &Work) -> Duration {
+    pub(super) fn duration(&self, work: &Work) -> Duration {
         match work {
             Work::Write(..) => self.speed.write,
             Work::Sync => self.speed.sync,
@@ -238,7 +247,7 @@ impl Agent {
     }
 
     /// The work is at its end: does it, and tells the machine.
-    pub fn finish_work(&mut self, now: Instant) -> Option<(Work, Done)> {
+    pub(super) fn finish_work(&mut self, now: Instant) -> Option<(Work, Done)> {
         let (_, work) = self.work.take()?;
         let done = block_on(carry_out(work.task(), &mut self.disk, &mut self.buffer, |_| {}));
         let len = if let Done::Read(len) = done { len } else { 0 };
@@ -250,7 +259,7 @@ impl Agent {
 
 /// What an agent's machine wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub(super) enum Step {
     /// To send what is in the buffer.
     Transmit(SocketAddr),
     /// Something done by the device.

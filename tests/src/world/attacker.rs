@@ -9,19 +9,26 @@ use update_core::resource::Resource;
 use update_core::time::Instant;
 
 /// The attacker.
-pub struct Attacker {
+pub(super) struct Attacker {
     dice: Dice,
 }
 
 impl Attacker {
     /// An attacker with its own dice.
     #[must_use]
-    pub fn new(dice: Dice) -> Self {
+    pub(super) fn new(dice: Dice) -> Self {
         Self { dice }
     }
 
     /// Does one bad thing. `next` is about the number that the distributor uses next.
-    pub fn strike(&mut self, now: Instant, network: &mut Network, keys: &Keys, release: &Release, next: u64) {
+    pub(super) fn strike(
+        &mut self,
+        now: Instant,
+        network: &mut Network,
+        keys: &Keys,
+        release: &Release,
+        next: u64,
+    ) {
         let hosts = keys.agents.len() as u64 + 1;
         let victim = match self.dice.below(hosts) {
             0 => Host::Distributor,

@@ -26,7 +26,7 @@ struct Truth {
 }
 
 /// Watches a world.
-pub struct Checker {
+pub(super) struct Checker {
     /// Everything that was found wrong.
     pub violations: Vec<String>,
     /// Nonces used twice.
@@ -41,7 +41,7 @@ pub struct Checker {
 impl Checker {
     /// A checker for so many agents; in a world without faults it is stricter.
     #[must_use]
-    pub fn new(agents: usize, faultless: bool) -> Self {
+    pub(super) fn new(agents: usize, faultless: bool) -> Self {
         Self {
             violations: Vec::new(),
             nonce_reuse: 0,
@@ -53,14 +53,14 @@ impl Checker {
     }
 
     /// Notes what is wrong.
-    pub fn violation(&mut self, what: String) {
+    pub(super) fn violation(&mut self, what: String) {
         if self.violations.len() < TOLD_MAX {
             self.violations.push(what);
         }
     }
 
     /// A host sends a datagram.
-    pub fn sent(&mut self, kid: &[u8], from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+    pub(super) fn sent(&mut self, kid: &[u8], from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         if bytes.len() > update_core::limits::DATAGRAM_BYTES_MAX {
             self.violation(format!("a datagram of {} bytes", bytes.len()));
         }
@@ -75,7 +75,7 @@ impl Checker {
     }
 
     /// An agent's machine has handed out work.
-    pub fn work_begins(&mut self, agent: &Agent, work: &Work, releases: &[&Release]) {
+    pub(super) fn work_begins(&mut self, agent: &Agent, work: &Work, releases: &[&Release]) {
         let index = agent.index;
         let saved = agent.disk.record(Record::Update).and_then(|bytes| UpdateRecord::decode(bytes).ok());
         let release = saved.and_then(|saved| releases.iter().find(|r| r.envelope == saved.envelope).copied());
@@ -86,7 +86,8 @@ impl Checker {
             }
             Work::Prepare(image_bytes, page_bytes) => {
                 let right = release.is_some_and(|release| {
-                    release.image.len() == *image_bytes as usize && release.pages.len() == *page_bytes as usize
+                    release.image.len() == *image_bytes as usize
+                        && release.pages.len() == *page_bytes as usize
                 });
                 if !right {
                     self.violation(format!("agent {index} prepares without a verified manifest on record"));
@@ -94,7 +95,8 @@ impl Checker {
             }
             Work::Write(area, offset, data) => {
                 let Some(release) = release else {
-                    return self.violation(format!("agent {index} writes without a verified manifest on record"));
+                    return self
+                        .violation(format!("agent {index} writes without a verified manifest on record"));
                 };
                 let block_bytes = release.offer.layout.block_size.bytes();
                 let number = offset / block_bytes;
@@ -131,7 +133,7 @@ impl Checker {
     }
 
     /// Work has been done: what of it is durable and right?
-    pub fn work_done(&mut self, agent: &mut Agent, work: &Work, done: Done, release: &Release) {
+    pub(super) fn work_done(&mut self, agent: &mut Agent, work: &Work, done: Done, release: &Release) {
         if matches!(done, Done::Carried) && matches!(work, Work::Sync | Work::Prepare(..) | Work::Settle) {
             self.look(agent, release);
         }
@@ -141,7 +143,7 @@ impl Checker {
     }
 
     /// A device was restarted.
-    pub fn restarted(&mut self, agent: &mut Agent, release: &Release) {
+    pub(super) fn restarted(&mut self, agent: &mut Agent, release: &Release) {
         self.truths[agent.index].written.clear();
         self.look(agent, release);
     }
@@ -179,7 +181,7 @@ impl Checker {
     }
 
     /// An agent answers. Whatever it says of its blocks is true, even if its power fails now.
-    pub fn agent_answers(&mut self, agent: &Agent) {
+    pub(super) fn agent_answers(&mut self, agent: &Agent) {
         let Some(machine) = &agent.machine else { return };
         let (present, _) = machine.progress();
         let durable = self.truths[agent.index].blocks.len();
@@ -190,7 +192,7 @@ impl Checker {
     }
 
     /// An agent tells a fact.
-    pub fn agent_event(&mut self, agent: &Agent, event: &Event, release: &Release) {
+    pub(super) fn agent_event(&mut self, agent: &Agent, event: &Event, release: &Release) {
         let truth = &self.truths[agent.index];
         match event {
             Event::Discarded(error) if self.faultless => {
@@ -211,7 +213,13 @@ impl Checker {
     }
 
     /// The distributor has a new report of an agent: it says no more than what is true.
-    pub fn report(&mut self, machine: &Distribution, keys: &Keys, agents: &[Agent], release: &Release) {
+    pub(super) fn report(
+        &mut self,
+        machine: &Distribution,
+        keys: &Keys,
+        agents: &[Agent],
+        release: &Release,
+    ) {
         for agent in machine.agents() {
             let Some(status) = agent.status else { continue };
             let Some(index) = keys.agents.iter().position(|member| member.id == agent.id) else { continue };
@@ -236,9 +244,15 @@ impl Checker {
     }
 
     /// The end: what runs everywhere is an image that was signed, or the one before.
-    pub fn end(&mut self, agent: &Agent, factory: update_core::digest::Digest, releases: &[&Release]) -> bool {
+    pub(super) fn end(
+        &mut self,
+        agent: &Agent,
+        factory: update_core::digest::Digest,
+        releases: &[&Release],
+    ) -> bool {
         let running = agent.disk.running();
-        let whole = running == factory || releases.iter().any(|release| release.offer.image_digest == running);
+        let whole =
+            running == factory || releases.iter().any(|release| release.offer.image_digest == running);
         if !whole {
             self.violation(format!("agent {} runs nothing that is whole", agent.index));
         }

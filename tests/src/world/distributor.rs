@@ -4,14 +4,12 @@ use super::{Dice, Keys, Network, OVERHEAD_BYTES, Release};
 use core::net::SocketAddr;
 use group_oscore::{MemberId, ReplayWindow, SequenceNumbers};
 use std::collections::BTreeMap;
-use update_core::distribution::{
-    Distribution, DistributionConfig, Ending, Event, Input, Job, Output,
-};
+use update_core::distribution::{Distribution, DistributionConfig, Ending, Event, Input, Job, Output};
 use update_core::time::{Duration, Instant};
 
 /// The files of the distributor, as they are after `fsync`.
 #[derive(Debug, Clone)]
-pub struct Files {
+pub(super) struct Files {
     /// The first Sender Sequence Number that is not reserved.
     pub reserved_end: u64,
     /// The floor for each agent's requests; `None` where the window is invalid.
@@ -21,7 +19,7 @@ pub struct Files {
 }
 
 /// The distributor on its machine.
-pub struct Distributor {
+pub(super) struct Distributor {
     /// What survives a crash.
     pub files: Files,
     /// The program, while it runs.
@@ -41,7 +39,7 @@ pub struct Distributor {
 
 /// What the distributor's machine wants and its program does not do alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub(super) enum Step {
     /// To send what is in the buffer.
     Transmit(SocketAddr),
     /// To tell a fact.
@@ -55,7 +53,7 @@ pub enum Step {
 impl Distributor {
     /// A distributor for a new group.
     #[must_use]
-    pub fn new(keys: &Keys, rate: u64, starts_at: Instant, dice: Dice) -> Self {
+    pub(super) fn new(keys: &Keys, rate: u64, starts_at: Instant, dice: Dice) -> Self {
         let floors = keys.agents.iter().map(|agent| (agent.id, Some(0))).collect();
         Self {
             files: Files { reserved_end: 0, floors, attempt: 1 },
@@ -71,7 +69,7 @@ impl Distributor {
     }
 
     /// Starts the program from its files.
-    pub fn start(&mut self, keys: &Keys, release: &Release, now: Instant) {
+    pub(super) fn start(&mut self, keys: &Keys, release: &Release, now: Instant) {
         let Files { reserved_end, floors, attempt } = &self.files;
         let floors = keys.agents.iter().map(|agent| floors.get(&agent.id).copied().flatten());
         let windows = floors.map(|floor| floor.map_or_else(ReplayWindow::invalid, ReplayWindow::from_floor));
@@ -96,14 +94,14 @@ impl Distributor {
     }
 
     /// The program dies and is started again after a while.
-    pub fn cut(&mut self, now: Instant, after: Duration) {
+    pub(super) fn cut(&mut self, now: Instant, after: Duration) {
         self.machine = None;
         self.wake = None;
         self.starts_at = Some(now + after);
     }
 
     /// The operator tries again, as the next attempt where an image was rolled back.
-    pub fn again(&mut self, now: Instant, retry: bool) {
+    pub(super) fn again(&mut self, now: Instant, retry: bool) {
         self.files.attempt += u32::from(retry);
         self.machine = None;
         self.wake = None;
@@ -111,7 +109,7 @@ impl Distributor {
     }
 
     /// Hands a datagram in.
-    pub fn arrive(&mut self, now: Instant, from: SocketAddr, mut bytes: Vec<u8>) {
+    pub(super) fn arrive(&mut self, now: Instant, from: SocketAddr, mut bytes: Vec<u8>) {
         if let Some(machine) = &mut self.machine {
             machine.handle(now, Input::Datagram { from, bytes: &mut bytes });
         }
@@ -119,7 +117,12 @@ impl Distributor {
 
     /// What the machine wants; its program has carried out what concerns files. `dies_filing` makes it die while
     /// it writes: then the file may be written, but the machine is never told.
-    pub fn poll(&mut self, now: Instant, release: &Release, dies_filing: bool) -> Option<(Step, &[u8])> {
+    pub(super) fn poll(
+        &mut self,
+        now: Instant,
+        release: &Release,
+        dies_filing: bool,
+    ) -> Option<(Step, &[u8])> {
         let machine = self.machine.as_mut()?;
         let (step, len) = match machine.poll(now, &mut self.buffer) {
             Output::Transmit { to, len } => (Step::Transmit(to), len),

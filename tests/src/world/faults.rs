@@ -77,7 +77,11 @@ impl Faults {
             distributor_kills: dice.pick(&[0.0, 0.0, 0.000_5, 0.002]),
             storage_failures: dice.pick(&[0.0, 0.0, 0.0, 0.002]),
             unhealthy: dice.pick(&[0.0, 0.0, 0.0, 0.3]),
-            attack_every: dice.pick(&[None, Some(Duration::from_millis(10)), Some(Duration::from_millis(200))]),
+            attack_every: dice.pick(&[
+                None,
+                Some(Duration::from_millis(10)),
+                Some(Duration::from_millis(200)),
+            ]),
             until: Duration::from_secs(dice.pick(&[15, 60])),
         }
     }

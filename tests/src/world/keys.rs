@@ -75,7 +75,12 @@ impl Keys {
 
     /// What an agent starts with.
     #[must_use]
-    pub fn agent_context(&self, index: usize, numbers: SequenceNumbers, window: ReplayWindow) -> AgentContext {
+    pub fn agent_context(
+        &self,
+        index: usize,
+        numbers: SequenceNumbers,
+        window: ReplayWindow,
+    ) -> AgentContext {
         let sender = self.sender(&self.agents[index], numbers);
         GroupContext::new(self.common.clone(), sender, [self.recipient(&self.distributor, window)])
     }
@@ -106,7 +111,8 @@ impl Keys {
         }
         let numbers = SequenceNumbers::new(next, u64::MAX);
         let sender = SenderContext::derive(&self.common, id, credential, &self.insider.seed, numbers);
-        let recipients = self.agents.iter().map(|agent| self.recipient(agent, ReplayWindow::fresh())).collect();
+        let recipients =
+            self.agents.iter().map(|agent| self.recipient(agent, ReplayWindow::fresh())).collect();
         let sender = sender.expect("the key belongs to it");
         GroupContext::new(self.common.clone(), sender, Members::new(recipients))
     }

@@ -21,7 +21,7 @@ enum Nonce {
 
 /// The record of all nonces.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub(super) struct Ledger {
     used: BTreeMap<Nonce, Digest>,
     /// The last request from an address with a token: whose, and its number.
     requests: BTreeMap<(SocketAddr, Vec<u8>), (Kid, u64)>,
@@ -29,7 +29,7 @@ pub struct Ledger {
 
 /// A datagram that must not have been sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Misuse {
+pub(super) enum Misuse {
     /// The nonce was used before for something else.
     Reuse(String),
     /// It is not protected as fwcast protects everything.
@@ -41,7 +41,7 @@ impl Ledger {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn enter(
+    pub(super) fn enter(
         &mut self,
         kid: &[u8],
         from: SocketAddr,
@@ -75,5 +75,4 @@ impl Ledger {
             }
         }
     }
-
 }

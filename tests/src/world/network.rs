@@ -194,7 +194,7 @@ impl Network {
 }
 
 /// Flips 1 to 8 bits.
-pub fn flip_bits(bytes: &mut [u8], dice: &mut Dice) {
+pub(super) fn flip_bits(bytes: &mut [u8], dice: &mut Dice) {
     for _ in 0..=dice.below(8) {
         let bit = dice.below(bytes.len() as u64 * 8) as usize;
         if let Some(byte) = bytes.get_mut(bit / 8) {

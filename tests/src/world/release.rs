@@ -10,9 +10,9 @@ use update_core::suit_build::Draft;
 use update_core::tree_build::TreeBuilder;
 
 /// Whom the images of the world are for.
-pub const VENDOR: [u8; 16] = *b"vendor-of-worlds";
+pub(super) const VENDOR: [u8; 16] = *b"vendor-of-worlds";
 /// See [`VENDOR`].
-pub const CLASS: [u8; 16] = *b"class-of-agents!";
+pub(super) const CLASS: [u8; 16] = *b"class-of-agents!";
 
 /// An image with everything that is signed with it.
 pub struct Release {
@@ -29,7 +29,13 @@ pub struct Release {
 impl Release {
     /// A random image of so many bytes.
     #[must_use]
-    pub fn new(keys: &Keys, sequence_number: u64, image_bytes: u32, block_bytes: u32, dice: &mut Dice) -> Self {
+    pub fn new(
+        keys: &Keys,
+        sequence_number: u64,
+        image_bytes: u32,
+        block_bytes: u32,
+        dice: &mut Dice,
+    ) -> Self {
         let image = dice.bytes(image_bytes as usize);
         let layout = Layout {
             image_size: ImageSize::new(image_bytes).expect("an image that can be sent"),

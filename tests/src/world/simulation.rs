@@ -17,7 +17,7 @@ use update_core::time::{Duration, Instant, earliest};
 const SPINS_MAX: u32 = 100_000;
 
 /// A world and where it stands.
-pub struct Simulation<'o> {
+pub(super) struct Simulation<'o> {
     options: &'o Options,
     keys: Keys,
     release: Release,
@@ -38,7 +38,7 @@ pub struct Simulation<'o> {
 }
 
 /// What is to be told of a world at its end.
-pub struct Ended {
+pub(super) struct Ended {
     /// SHA-256 over everything that happened, in order.
     pub trace_hash: [u8; 32],
     /// When each agent had confirmed the image.
@@ -62,7 +62,7 @@ pub struct Ended {
 impl<'o> Simulation<'o> {
     /// A world at its beginning.
     #[must_use]
-    pub fn new(seed: u64, options: &'o Options) -> Self {
+    pub(super) fn new(seed: u64, options: &'o Options) -> Self {
         let mut dice = Dice::new(seed, 1);
         let keys = Keys::new(options.agents, options.algorithms, &mut dice);
         let release = Release::new(&keys, 7, options.image_bytes, options.block_bytes, &mut dice);
@@ -98,7 +98,7 @@ impl<'o> Simulation<'o> {
 
     /// Lets it go on to its end.
     #[must_use]
-    pub fn run(mut self) -> Ended {
+    pub(super) fn run(mut self) -> Ended {
         let deadline = Instant::default() + self.options.deadline;
         while !self.is_done() && self.checker.violations.is_empty() {
             match self.next_moment() {
@@ -143,8 +143,8 @@ impl<'o> Simulation<'o> {
 
     /// Everyone who is there runs the new image and has said so, and the distributor has ended.
     fn is_done(&self) -> bool {
-        let everyone =
-            (0..self.agents.len()).all(|index| self.options.is_absent(index) || self.confirmed[index].is_some());
+        let everyone = (0..self.agents.len())
+            .all(|index| self.options.is_absent(index) || self.confirmed[index].is_some());
         everyone && self.distributor.ending.is_some() && self.distributor.machine.is_none()
     }
 
@@ -414,13 +414,16 @@ impl<'o> Simulation<'o> {
             Event::Finished(_) => {
                 self.count_blocks();
                 let everyone = self.confirmed.iter().enumerate();
-                let open = everyone.filter(|(index, at)| at.is_none() && !self.options.is_absent(*index)).count();
+                let open =
+                    everyone.filter(|(index, at)| at.is_none() && !self.options.is_absent(*index)).count();
                 if open == 0 {
                     self.distributor.machine = None;
                     self.distributor.wake = None;
                 } else {
-                    let rolled_back =
-                        self.agents.iter().any(|agent| self.confirmed[agent.index].is_none() && was_tried(agent));
+                    let rolled_back = self
+                        .agents
+                        .iter()
+                        .any(|agent| self.confirmed[agent.index].is_none() && was_tried(agent));
                     self.distributor.again(self.now + Duration::from_secs(1), rolled_back);
                 }
             }
@@ -459,5 +462,6 @@ impl<'o> Simulation<'o> {
 
 fn was_tried(agent: &Agent) -> bool {
     let state = agent.machine.as_ref().map(update_core::reception::Reception::state);
-    state == Some(update_core::census::State::RolledBack) || matches!(agent.disk.trial(), Trial::RolledBack(_))
+    state == Some(update_core::census::State::RolledBack)
+        || matches!(agent.disk.trial(), Trial::RolledBack(_))
 }
