@@ -515,14 +515,15 @@ impl<'m> Reception<'m> {
         let examining = matches!(self.phase, Phase::Recovering(_) | Phase::Checking(_));
         if examining && self.reads < crate::limits::READS_IN_A_ROW_MAX {
             self.reads += 1;
-            return self.next_examination();
+            return self.next_examination(now);
         }
         None
     }
 
-    /// Whether everything written has to become durable now (DESIGN \[synced\]).
+    /// Whether everything written has to become durable now (DESIGN \[synced\]): an announcement is a report too.
     fn sync_due(&self, now: Instant) -> bool {
-        let answering = self.answers.iter().any(|answer| answer.due <= now);
+        let announcing = self.announcement.as_ref().is_some_and(|announcement| announcement.due() <= now);
+        let answering = announcing || self.answers.iter().any(|answer| answer.due <= now);
         let checking = matches!(self.phase, Phase::Checking(_));
         self.unsynced_since
             .is_some_and(|since| answering || checking || now.since(since) >= crate::limits::SYNC_WITHIN)
