@@ -484,17 +484,14 @@ impl Distribution {
 
     fn deadline(&self, now: Instant) -> Option<Instant> {
         let phase = match &self.phase {
-            Phase::Asking(ask) => Some(ask.wakes_at(now)),
+            Phase::Asking(ask) => Some(ask.wakes_at()),
             Phase::Finished => return None,
             _ => Some(now),
         };
         let reply = (!self.replies.is_empty()).then_some(now);
         let wanted = earliest(phase, reply).map(|moment| moment.max(now));
-        // Waiting for answers costs nothing; anything to send waits for the pace.
-        match &self.phase {
-            Phase::Asking(ask) if !ask.wants_to_send(now) && self.replies.is_empty() => wanted,
-            _ => wanted.map(|moment| moment.max(self.pace.free_at())),
-        }
+        // Waiting for answers costs nothing; anything that may be sent now waits for the pace.
+        wanted.map(|moment| if moment > now { moment } else { moment.max(self.pace.free_at()) })
     }
 
     fn finish(&mut self, ending: Ending) {

@@ -51,13 +51,8 @@ pub(super) struct Ask {
 
 impl Ask {
     /// When something is to be done for this ask.
-    pub(super) fn wakes_at(&self, _now: Instant) -> Instant {
+    pub(super) fn wakes_at(&self) -> Instant {
         self.until.unwrap_or(self.from)
-    }
-
-    /// Whether its query is due.
-    pub(super) fn wants_to_send(&self, now: Instant) -> bool {
-        self.until.is_none() && self.from <= now
     }
 }
 
