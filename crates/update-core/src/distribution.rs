@@ -47,7 +47,8 @@ pub struct DistributionConfig {
     pub overhead_bytes: u32,
     /// After the transfer, activate at once.
     pub activate: bool,
-    /// The attempt to activate as (DESIGN \[attempt\]), at least 1.
+    /// The attempt to activate as (DESIGN \[attempt\]), at least 1. Agents that rolled back at a lower one try
+    /// again. Where a reset has cut an attempt off, a higher one follows by itself.
     pub attempt: u32,
     /// How long agents wait before they activate, in milliseconds (DESIGN \[moment\]).
     pub delay_ms: u32,
@@ -297,7 +298,7 @@ impl Distribution {
             .recipients()
             .as_slice()
             .iter()
-            .map(|recipient| Agent::new(recipient.id(), recipient.window().floor()))
+            .map(|recipient| Agent::new(recipient.id(), recipient.window().floor(), config.attempt))
             .collect();
         let mut random = Random::new(seed);
         let job = match job {
@@ -362,7 +363,8 @@ impl Distribution {
         self.job.as_ref().map_or(0, |subject| subject.needed_blocks.len())
     }
 
-    /// The last attempt used, for the state file.
+    /// The last attempt used: the next `retry` takes a higher one. A job that merely goes on keeps the attempt
+    /// that it was given before, for a higher one would try again where an image was rolled back.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.turns.attempt.max(self.config.attempt)

@@ -14,8 +14,10 @@ pub(super) struct Files {
     pub reserved_end: u64,
     /// The floor for each agent's requests; `None` where the window is invalid.
     pub floors: BTreeMap<MemberId, Option<u64>>,
-    /// The last attempt to activate.
+    /// The attempt that the operator has begun.
     pub attempt: u32,
+    /// The last attempt that was used.
+    pub attempt_used: u32,
 }
 
 /// The distributor on its machine.
@@ -56,7 +58,7 @@ impl Distributor {
     pub(super) fn new(keys: &Keys, rate: u64, starts_at: Instant, dice: Dice) -> Self {
         let floors = keys.agents.iter().map(|agent| (agent.id, Some(0))).collect();
         Self {
-            files: Files { reserved_end: 0, floors, attempt: 1 },
+            files: Files { reserved_end: 0, floors, attempt: 1, attempt_used: 1 },
             machine: None,
             wake: None,
             starts_at: Some(starts_at),
@@ -70,7 +72,7 @@ impl Distributor {
 
     /// Starts the program from its files.
     pub(super) fn start(&mut self, keys: &Keys, release: &Release, now: Instant) {
-        let Files { reserved_end, floors, attempt } = &self.files;
+        let Files { reserved_end, floors, attempt, .. } = &self.files;
         let floors = keys.agents.iter().map(|agent| floors.get(&agent.id).copied().flatten());
         let windows = floors.map(|floor| floor.map_or_else(ReplayWindow::invalid, ReplayWindow::from_floor));
         let numbers = SequenceNumbers::new(*reserved_end, *reserved_end);
@@ -102,7 +104,10 @@ impl Distributor {
 
     /// The operator tries again, as the next attempt where an image was rolled back.
     pub(super) fn again(&mut self, now: Instant, retry: bool) {
-        self.files.attempt += u32::from(retry);
+        if retry {
+            self.files.attempt_used += 1;
+            self.files.attempt = self.files.attempt_used;
+        }
         self.machine = None;
         self.wake = None;
         self.starts_at = Some(now);
@@ -162,6 +167,6 @@ impl Distributor {
         let Some(machine) = &self.machine else { return };
         self.files.reserved_end = machine.next_sequence_number();
         self.files.floors = machine.floors().into_iter().collect();
-        self.files.attempt = machine.attempt();
+        self.files.attempt_used = self.files.attempt_used.max(machine.attempt());
     }
 }

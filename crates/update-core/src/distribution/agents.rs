@@ -53,6 +53,8 @@ pub struct Agent {
     pub(super) echo: Option<[u8; 8]>,
     /// The floor stored for its requests; `None` while its window is invalid and nothing is stored.
     pub(super) floor: Option<u64>,
+    /// Rolled back at a lower attempt than this one, it is to try again (DESIGN \[attempt\]).
+    attempt: u32,
 }
 
 /// The latest report of an agent.
@@ -75,8 +77,8 @@ pub struct Status {
 }
 
 impl Agent {
-    pub(super) const fn new(id: MemberId, floor: Option<u64>) -> Self {
-        Self { id, address: None, status: None, lost: false, silent: 0, heard_in: 0, echo: None, floor }
+    pub(super) const fn new(id: MemberId, floor: Option<u64>, attempt: u32) -> Self {
+        Self { id, address: None, status: None, lost: false, silent: 0, heard_in: 0, echo: None, floor, attempt }
     }
 
     /// What it is doing, where that is known.
@@ -88,11 +90,22 @@ impl Agent {
     /// Nothing more can be expected of this update: it has ended here, well or not.
     #[must_use]
     pub fn ended(&self) -> bool {
-        self.lost
-            || matches!(
-                self.state(),
-                Some(State::Confirmed | State::RolledBack | State::Failed | State::Refused)
-            )
+        let ended = match self.status {
+            Some(Status { state: State::RolledBack, attempt, .. }) => attempt >= self.attempt,
+            Some(status) => matches!(status.state, State::Confirmed | State::Failed | State::Refused),
+            None => false,
+        };
+        self.lost || ended
+    }
+
+    /// The image is there, and the agent waits to be told to activate it.
+    pub(super) fn waits(&self) -> bool {
+        !self.ended() && matches!(self.state(), Some(State::Ready | State::RolledBack))
+    }
+
+    /// The image is there.
+    pub(super) fn has_all(&self) -> bool {
+        self.waits() || matches!(self.state(), Some(State::Scheduled | State::Trial))
     }
 
     /// Whether an ask waits for it: one that stays silent again and again is not waited for until the end.

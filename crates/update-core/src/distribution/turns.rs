@@ -29,6 +29,8 @@ pub(super) struct Turns {
     closing: u8,
     /// Attempt in use; 0 before the activation.
     pub(super) attempt: u32,
+    /// How often it was raised for agents whose activation a reset has cut off.
+    pub(super) raised: u32,
     pub(super) activated_at: Option<Instant>,
 }
 
@@ -45,6 +47,7 @@ impl Default for Turns {
             again: ASK_AGAIN_FIRST,
             closing: 0,
             attempt: 0,
+            raised: 0,
             activated_at: None,
         }
     }
@@ -234,9 +237,7 @@ impl Distribution {
     /// [census]: the transfer closes on evidence. Only who stays silent through the last asks is lost.
     fn decide_closing(&mut self, now: Instant) {
         let unfinished = self.agents.iter().any(|agent| {
-            !agent.ended()
-                && agent.awaited()
-                && !matches!(agent.state(), None | Some(State::Ready | State::Scheduled | State::Trial))
+            agent.awaited() && agent.status.is_some() && !agent.has_all()
         });
         if unfinished {
             // Somebody who was silent before has turned up and misses something.
@@ -269,7 +270,7 @@ impl Distribution {
 
     fn time_is_up(&mut self) {
         for agent in self.agents.iter_mut().filter(|agent| !agent.ended()) {
-            if !matches!(agent.state(), Some(State::Ready | State::Scheduled | State::Trial)) {
+            if !agent.has_all() {
                 agent.lost = true;
                 self.events.push_back(Event::Lost(agent.id));
             }
