@@ -57,8 +57,10 @@ pub const SYNC_WITHIN: Duration = Duration::from_millis(100);
 pub const REPLACE_AFTER: Duration = Duration::from_secs(600);
 /// Reads of the walk or the check between two looks at the network.
 pub const READS_IN_A_ROW_MAX: u8 = 64;
-/// Storage failures after which an update is given up.
+/// Storage failures in a row after which an update is given up.
 pub const STORAGE_FAILURES_MAX: u8 = 3;
+/// How long a medium is left alone after a failure; doubled with each that follows at once.
+pub const STORAGE_PAUSE: Duration = Duration::from_millis(100);
 /// Answers that an agent has waiting for their moment.
 pub const ANSWERS_MAX: usize = 4;
 /// Events that an agent has waiting to be told.

@@ -272,7 +272,11 @@ pub struct Reception<'m> {
     saves: Saves,
     /// When the first byte that is not yet durable was written.
     unsynced_since: Option<Instant>,
+    /// Failures of the medium in a row, and until when it is left alone after the last one.
     storage_failures: u8,
+    rests_until: Option<Instant>,
+    /// When the medium failed for good, since the start of the program.
+    failed_at: Option<Instant>,
     answers: heapless::Vec<answers::Answer, { crate::limits::ANSWERS_MAX }>,
     fetch: fetch::Fetch,
     announcement: Option<fetch::Announcement>,
@@ -383,6 +387,8 @@ impl<'m> Reception<'m> {
             saves: Saves::default(),
             unsynced_since: None,
             storage_failures: 0,
+            rests_until: None,
+            failed_at: None,
             answers: heapless::Vec::new(),
             fetch: fetch::Fetch::default(),
             announcement,
@@ -446,7 +452,7 @@ impl<'m> Reception<'m> {
         match input {
             Input::Datagram { from, via, bytes } => {
                 self.reads = 0;
-                if self.doing.is_none() && self.held.is_none() {
+                if !self.is_busy(now) {
                     self.on_datagram(now, from, via, bytes);
                 }
             }
@@ -465,6 +471,9 @@ impl<'m> Reception<'m> {
         if self.doing.is_some() {
             return Output::Wait(None);
         }
+        if let Some(until) = self.rests_until.filter(|until| *until > now) {
+            return Output::Wait(Some(until));
+        }
         if self.counters_due() {
             return self.save_counters();
         }
@@ -476,6 +485,10 @@ impl<'m> Reception<'m> {
         if let Some(doing) = self.next_work(now) {
             return self.give_out(doing);
         }
+        if self.records_due() {
+            // The walk has just ended.
+            return self.save_records();
+        }
         if let Some((to, len)) = self.next_datagram(now, buffer) {
             return Output::Transmit { to, len };
         }
@@ -483,6 +496,16 @@ impl<'m> Reception<'m> {
             return Output::Event(event);
         }
         Output::Wait(self.deadline(now))
+    }
+
+    /// Something is under way or due that nothing else may overtake: a task, a block on its way, a counter or a
+    /// record to be saved, a pause after a failure of the medium.
+    fn is_busy(&self, now: Instant) -> bool {
+        self.doing.is_some()
+            || self.held.is_some()
+            || self.counters_due()
+            || self.records_due()
+            || self.rests_until.is_some_and(|until| until > now)
     }
 
     /// Moves the update on where nothing has to be waited for.
@@ -515,7 +538,8 @@ impl<'m> Reception<'m> {
         let examining = matches!(self.phase, Phase::Recovering(_) | Phase::Checking(_));
         if examining && self.reads < crate::limits::READS_IN_A_ROW_MAX {
             self.reads += 1;
-            return self.next_examination(now);
+            // When the walk has ended, what it found is made durable first.
+            return self.next_examination(now).or_else(|| self.sync_due(now).then_some(Doing::Sync));
         }
         None
     }

@@ -46,11 +46,11 @@ impl Reception<'_> {
         if !query.target.matches(self.context.sender_id(), &self.config.name) {
             return;
         }
-        if let Some(id) = query.update.filter(|id| !self.knows(*id) && multicast) {
+        if let Some(id) = query.update.filter(|id| !self.knows(now, *id) && multicast) {
             self.fetch.offer_wanted = Some(id);
         }
         self.grant(now, &query);
-        if query.only_missing && !self.misses_something(&query) {
+        if query.only_missing && !self.misses_something(now, &query) {
             return;
         }
         let leisure =
@@ -140,9 +140,9 @@ impl Reception<'_> {
         });
     }
 
-    fn misses_something(&self, query: &Query<'_>) -> bool {
+    fn misses_something(&self, now: Instant, query: &Query<'_>) -> bool {
         if query.update.is_some() && query.update != self.update.as_ref().map(|update| update.offer.id) {
-            return !query.update.is_some_and(|id| self.knows(id));
+            return !query.update.is_some_and(|id| self.knows(now, id));
         }
         match (&self.phase, query.window) {
             (Phase::Recovering(_), _) => true,

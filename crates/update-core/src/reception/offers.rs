@@ -59,17 +59,26 @@ impl Assembly {
 }
 
 impl Reception<'_> {
-    /// Whether an offer with this identifier would tell anything new.
-    pub(super) fn knows(&self, id: UpdateId) -> bool {
-        let dropped = Outcome::Failed(Failure::Cancelled as u8);
-        self.update.as_ref().is_some_and(|update| update.offer.id == id && update.outcome != dropped)
-            || self.refused.is_some_and(|(refused, ..)| refused == id)
+    /// Whether an offer with this identifier would tell anything new. What was cancelled may come again, and
+    /// what failed for the medium's sake too, after a while.
+    pub(super) fn knows(&self, now: Instant, id: UpdateId) -> bool {
+        const CANCELLED: Outcome = Outcome::Failed(Failure::Cancelled as u8);
+        const STORAGE: Outcome = Outcome::Failed(Failure::Storage as u8);
+        let held = self.update.as_ref().is_some_and(|update| {
+            update.offer.id == id
+                && match update.outcome {
+                    CANCELLED => false,
+                    STORAGE => self.failed_at.is_some_and(|at| now.since(at) < REPLACE_AFTER),
+                    _ => true,
+                }
+        });
+        held || self.refused.is_some_and(|(refused, ..)| refused == id)
     }
 
     /// One block of an envelope.
     pub(super) fn take_offer(&mut self, now: Instant, id: UpdateId, block: Block, payload: &[u8]) {
         let known_size = BlockSize::from_exponent(block.size_exponent).is_some();
-        if !self.knows(id) && known_size && self.assembly.add(id, block, payload) {
+        if !self.knows(now, id) && known_size && self.assembly.add(id, block, payload) {
             let assembly = core::mem::take(&mut self.assembly);
             if let Err(reason) = self.consider(now, id, &assembly.bytes[..assembly.len]) {
                 let already = reason == Reason::Refusal(Refusal::AlreadyInstalled);
