@@ -103,10 +103,11 @@ impl Distribution {
     /// All answers that can be expected are in.
     pub(super) fn decide(&mut self, now: Instant, purpose: Purpose) {
         match purpose {
+            _ if self.job.is_none() => self.decide_status(now),
             Purpose::Status => self.decide_status(now),
             Purpose::Confirm => self.decide_trials(now),
             Purpose::Close => self.decide_closing(now),
-            _ if now.since(self.started_at) >= self.config.transfer_within => self.time_is_up(),
+            _ if now.since(self.started_at) >= self.config.transfer_within => self.time_is_up(now),
             _ => self.decide_transfer(now, purpose),
         }
     }
@@ -163,6 +164,7 @@ impl Distribution {
             return self.ask(Purpose::Repair(u32::MAX), now + wait);
         }
         self.events.push_back(Event::Stage(Stage::Closing));
+        self.turns.closing = 0;
         self.decide_closing(now);
     }
 
@@ -241,7 +243,6 @@ impl Distribution {
         });
         if unfinished {
             // Somebody who was silent before has turned up and misses something.
-            self.turns.closing = 0;
             return self.ask(Purpose::Pages, now);
         }
         let silent =
@@ -268,14 +269,13 @@ impl Distribution {
         }
     }
 
-    fn time_is_up(&mut self) {
+    fn time_is_up(&mut self, now: Instant) {
         for agent in self.agents.iter_mut().filter(|agent| !agent.ended()) {
             if !agent.has_all() {
                 agent.lost = true;
                 self.events.push_back(Event::Lost(agent.id));
             }
         }
-        let now = self.started_at + self.config.transfer_within;
         self.transfer_complete(now);
     }
 
