@@ -328,7 +328,8 @@ impl Distribution {
             reading: None,
             block: LoadedBlock { number: None, len: 0, bytes: [0; BLOCK_BYTES_MAX as usize] },
             floors_saving: None,
-            skip_pending: false,
+            // Agents may have booted while nobody was there to hear them say so.
+            skip_pending: true,
             skipped_at: None,
             offered_at: now,
             events: VecDeque::new(),
@@ -419,7 +420,7 @@ impl Distribution {
             if let Some(event) = self.events.pop_front() {
                 return Output::Event(event);
             }
-            if matches!(self.phase, Phase::Finished) || self.reading.is_some() {
+            if matches!(self.phase, Phase::Finished) || self.reading.is_some() || self.floors_saving.is_some() {
                 return Output::Wait(None);
             }
             if let Some(reservation) =
@@ -515,9 +516,6 @@ impl Distribution {
     }
 
     fn floors_due(&mut self) -> bool {
-        if self.floors_saving.is_some() {
-            return false;
-        }
         let recipients = self.context.recipients().as_slice();
         let due = self.agents.iter().zip(recipients).any(|(agent, recipient)| {
             recipient.window().floor_due(agent.floor.unwrap_or(0), FLOOR_AHEAD).is_some()
@@ -534,7 +532,8 @@ impl Distribution {
         }
     }
 
-    /// [bound]: agents that have just booted accept nothing below their stored bound. At most once a second.
+    /// [bound]: agents that have just booted accept nothing below their stored bound. That is so too before the
+    /// first datagram, and after an activation. At most once a second.
     fn skip_when_due(&mut self, now: Instant) {
         let long_ago = self.skipped_at.is_none_or(|at| now.since(at) >= crate::limits::SKIP_AGAIN_AFTER);
         if self.skip_pending && long_ago {

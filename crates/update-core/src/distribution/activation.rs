@@ -25,6 +25,7 @@ impl Distribution {
     pub(super) fn step_activating(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
         let Phase::Activating { left } = &mut self.phase else { return None };
         if *left == 0 {
+            self.skip_pending = true;
             let wait = self.turns.wait();
             self.ask(Purpose::Confirm, now + wait);
             return None;
