@@ -59,12 +59,17 @@ impl Checker {
         }
     }
 
+    /// A datagram arrives.
+    pub(super) fn arrived(&mut self, from: SocketAddr, bytes: &[u8]) {
+        self.ledger.arrived(from, bytes);
+    }
+
     /// A host sends a datagram.
     pub(super) fn sent(&mut self, kid: &[u8], from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         if bytes.len() > update_core::limits::DATAGRAM_BYTES_MAX {
             self.violation(format!("a datagram of {} bytes", bytes.len()));
         }
-        match self.ledger.enter(kid, from, to, bytes) {
+        match self.ledger.enter(kid, to, bytes) {
             Ok(()) => {}
             Err(Misuse::Reuse(nonce)) => {
                 self.nonce_reuse += 1;

@@ -23,7 +23,7 @@ enum Nonce {
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     used: BTreeMap<Nonce, Digest>,
-    /// The last request from an address with a token: whose, and its number.
+    /// The last request that came from an address with a token: whose, and its number.
     requests: BTreeMap<(SocketAddr, Vec<u8>), (Kid, u64)>,
 }
 
@@ -37,17 +37,22 @@ pub(super) enum Misuse {
 }
 
 impl Ledger {
-    /// Enters a datagram that `kid` sent from `from` to `to`.
+    /// A datagram has come from `from`: should it be answered, this is the request that the answer is about. The
+    /// token is not protected, and may have changed on the way.
+    pub(super) fn arrived(&mut self, from: SocketAddr, bytes: &[u8]) {
+        let Ok(message) = Message::parse(bytes) else { return };
+        let Ok(option) = OscoreOption::of(&message) else { return };
+        if let (true, Some(kid), Some(piv)) = (message.code().is_request(), option.kid, option.partial_iv) {
+            let token = message.token().as_bytes().to_vec();
+            self.requests.insert((from, token), (kid.to_vec(), piv.value()));
+        }
+    }
+
+    /// Enters a datagram that `kid` sent to `to`.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn enter(
-        &mut self,
-        kid: &[u8],
-        from: SocketAddr,
-        to: SocketAddr,
-        bytes: &[u8],
-    ) -> Result<(), Misuse> {
+    pub(super) fn enter(&mut self, kid: &[u8], to: SocketAddr, bytes: &[u8]) -> Result<(), Misuse> {
         let message = Message::parse(bytes).map_err(|_| Misuse::NotProtected)?;
         let option = OscoreOption::of(&message).map_err(|_| Misuse::NotProtected)?;
         if option.kid.is_some_and(|claimed| claimed != kid) {
@@ -55,12 +60,7 @@ impl Ledger {
         }
         let token = message.token().as_bytes().to_vec();
         let nonce = match option.partial_iv {
-            Some(piv) => {
-                if message.code().is_request() {
-                    self.requests.insert((from, token), (kid.to_vec(), piv.value()));
-                }
-                Nonce::Own(kid.to_vec(), piv.value())
-            }
+            Some(piv) => Nonce::Own(kid.to_vec(), piv.value()),
             None => {
                 let (asker, number) = self.requests.get(&(to, token)).ok_or(Misuse::NotProtected)?;
                 Nonce::OfRequest(kid.to_vec(), asker.clone(), *number)

@@ -199,6 +199,7 @@ impl<'o> Simulation<'o> {
         self.note("deliver", &(arrival.to, arrival.from, arrival.by_group), &arrival.bytes);
         match arrival.to {
             Host::Distributor => {
+                self.checker.arrived(arrival.from, &arrival.bytes);
                 self.distributor.arrive(self.now, arrival.from, arrival.bytes);
                 self.distributor.wake = self.distributor.machine.as_ref().map(|_| self.now);
             }
