@@ -420,7 +420,8 @@ impl Distribution {
             if let Some(event) = self.events.pop_front() {
                 return Output::Event(event);
             }
-            if matches!(self.phase, Phase::Finished) || self.reading.is_some() || self.floors_saving.is_some() {
+            if matches!(self.phase, Phase::Finished) || self.reading.is_some() || self.floors_saving.is_some()
+            {
                 return Output::Wait(None);
             }
             if let Some(reservation) =

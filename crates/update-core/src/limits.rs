@@ -65,6 +65,8 @@ pub const STORAGE_PAUSE: Duration = Duration::from_millis(100);
 pub const ANSWERS_MAX: usize = 4;
 /// Events that an agent has waiting to be told.
 pub const EVENTS_MAX: usize = 8;
+/// How long an Echo value counts (RFC 10021 section 9: sent to this member not long ago).
+pub const ECHO_WITHIN: Duration = Duration::from_secs(30);
 /// Longest Echo value that an agent returns (RFC 9175 section 2.2.1: up to 40 bytes).
 pub const ECHO_BYTES_MAX: usize = 40;
 

@@ -47,6 +47,8 @@ pub(super) struct Ask {
     until: Option<Instant>,
     /// This ask's number; agents that have answered it carry it.
     number: u32,
+    /// The number of the ask for the first window: since then nothing has been sent.
+    first_number: u32,
 }
 
 impl Ask {
@@ -78,7 +80,26 @@ impl Distribution {
         let repeats_max = if self.agents.len() > EVERYONE_ANSWERS_MAX { 0 } else { ASK_REPEATS_MAX };
         let repeats_max = if purpose == Purpose::Close { ASK_REPEATS_MAX } else { repeats_max };
         let number = self.asks;
-        self.phase = Phase::Asking(Ask { purpose, window, tries: 0, repeats_max, from, until: None, number });
+        self.forget_needed(window);
+        self.phase = Phase::Asking(Ask {
+            purpose,
+            window,
+            tries: 0,
+            repeats_max,
+            from,
+            until: None,
+            number,
+            first_number: number,
+        });
+    }
+
+    /// What somebody needed when it was last asked is told anew.
+    fn forget_needed(&mut self, window: Option<Window>) {
+        match (&mut self.job, window.map(|window| window.area)) {
+            (Some(subject), Some(Area::Image)) => subject.needed_blocks.clear(),
+            (Some(subject), Some(Area::Pages)) => subject.needed_pages.clear(),
+            _ => {}
+        }
     }
 
     fn window_from(&self, area: Area, first: u32) -> Option<Window> {
@@ -202,6 +223,7 @@ impl Distribution {
                 from: now,
                 until,
                 number,
+                first_number: number,
             });
             return None;
         };
@@ -311,7 +333,6 @@ impl Distribution {
         if !about_this {
             return;
         }
-        let first_time = agent.heard_in < number;
         agent.heard_in = agent.heard_in.max(number);
         agent.take(report);
         let id = agent.id;
@@ -323,9 +344,8 @@ impl Distribution {
             };
             // A late answer to an earlier ask may name blocks that have been sent since: only the ask under way
             // adds to what is sent next.
-            if first_time && matches!(self.phase, Phase::Asking(_)) {
+            if matches!(&self.phase, Phase::Asking(ask) if number >= ask.first_number) {
                 needed.insert_bitmap(window.first, bitmap);
-                self.turns.note_missing(bitmap);
             }
         }
     }

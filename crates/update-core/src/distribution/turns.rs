@@ -15,9 +15,6 @@ use crate::time::{Duration, Instant};
 pub(super) struct Turns {
     /// The next pass over image blocks.
     pub(super) round: u32,
-    pub(super) sent_in_round: u32,
-    /// The least that any agent reported missing in this ask's windows.
-    least_missing: Option<u32>,
     pub(super) next_offer_block: u32,
     /// Rounds of offers since somebody last took one up.
     offers: u8,
@@ -38,8 +35,6 @@ impl Default for Turns {
     fn default() -> Self {
         Self {
             round: 0,
-            sent_in_round: 0,
-            least_missing: None,
             next_offer_block: 0,
             offers: 0,
             stalled: 0,
@@ -54,12 +49,6 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// One agent's bitmap of what it misses.
-    pub(super) fn note_missing(&mut self, bitmap: &[u8]) {
-        let missing = bitmap.iter().map(|byte| byte.count_ones()).sum();
-        self.least_missing = Some(self.least_missing.map_or(missing, |least| least.min(missing)));
-    }
-
     /// Waits longer from ask to ask while nothing moves.
     pub(super) fn wait(&mut self) -> Duration {
         let wait = self.again;
@@ -193,7 +182,7 @@ impl Distribution {
                 self.ask(Purpose::Blocks, now + wait);
             }
             Purpose::Blocks if subject.needed_blocks.len() <= few && self.turns.stalled < REPAIR_ASKS_MAX => {
-                while subject.needed_blocks.take_next(0).is_some() {}
+                subject.needed_blocks.clear();
                 self.events.push_back(Event::Stage(Stage::Repair));
                 self.turns.moved();
                 self.ask(Purpose::Repair(tally.worst), now);
@@ -211,11 +200,15 @@ impl Distribution {
         }
     }
 
-    /// After a round over blocks: does everyone lose alike?
+    /// After a round over blocks: what does the agent miss that has the least part left of what it missed before?
     fn adapt_pace(&mut self) {
-        let sent = core::mem::take(&mut self.turns.sent_in_round);
-        if let Some(best) = self.turns.least_missing.take() {
-            self.pace.adapt(sent, best);
+        let agents = self.agents.iter_mut().filter(|agent| agent.awaited() && agent.silent == 0);
+        let left = agents.filter_map(|agent| Some((agent.missed_before.take()?, agent.misses()?)));
+        let best = left.filter(|(before, _)| *before > 0).min_by(|(before_a, a), (before_b, b)| {
+            (u64::from(*a) * u64::from(*before_b)).cmp(&(u64::from(*b) * u64::from(*before_a)))
+        });
+        if let Some((before, left)) = best {
+            self.pace.adapt(before, left);
         }
     }
 
@@ -238,9 +231,8 @@ impl Distribution {
 
     /// [census]: the transfer closes on evidence. Only who stays silent through the last asks is lost.
     fn decide_closing(&mut self, now: Instant) {
-        let unfinished = self.agents.iter().any(|agent| {
-            agent.awaited() && agent.status.is_some() && !agent.has_all()
-        });
+        let unfinished =
+            self.agents.iter().any(|agent| agent.awaited() && agent.status.is_some() && !agent.has_all());
         if unfinished {
             // Somebody who was silent before has turned up and misses something.
             return self.ask(Purpose::Pages, now);
