@@ -55,6 +55,8 @@ pub const DISTRIBUTOR_RESERVE_STEP: u64 = 4096;
 pub const SYNC_WITHIN: Duration = Duration::from_millis(100);
 /// An unfinished update is replaced by another at most once in this time (DESIGN \[one update\]).
 pub const REPLACE_AFTER: Duration = Duration::from_secs(600);
+/// An offer that was refused is looked at again after this time.
+pub const RECONSIDER_AFTER: Duration = Duration::from_secs(60);
 /// Reads of the walk or the check between two looks at the network.
 pub const READS_IN_A_ROW_MAX: u8 = 64;
 /// Storage failures in a row after which an update is given up.
@@ -76,6 +78,8 @@ pub const FETCH_FIRST_WITHIN: Duration = Duration::from_millis(100);
 pub const FETCH_RETRY_FIRST: Duration = Duration::from_millis(250);
 /// ... up to this.
 pub const FETCH_RETRY_MAX: Duration = Duration::from_secs(16);
+/// Fetched blocks in a row with a wrong hash after which an agent reads back what it has.
+pub const FETCHES_IN_VAIN_MAX: u8 = 8;
 /// Missing pages of the hash tree that an agent fetches at once by itself.
 pub const PAGES_FETCHED_MAX: u32 = 16;
 /// An announcement is repeated after this time, doubled each time ...

@@ -259,8 +259,8 @@ pub struct Reception<'m> {
     phase: Phase,
     /// An offer that comes in pieces.
     assembly: offers::Assembly,
-    /// The last offer refused or update dropped, and its reason code.
-    refused: Option<(UpdateId, State, u8)>,
+    /// The last offer refused or update replaced.
+    refused: Option<offers::Refused>,
     /// When an unfinished update was last replaced by another (DESIGN \[one update\]).
     replaced_at: Option<Instant>,
     /// A block or page between its datagram and its storage.
@@ -274,6 +274,8 @@ pub struct Reception<'m> {
     unsynced_since: Option<Instant>,
     /// Failures of the medium in a row, and until when it is left alone after the last one.
     storage_failures: u8,
+    /// All blocks were right and the whole image was not: read back once more before it is believed.
+    digest_doubted: bool,
     rests_until: Option<Instant>,
     /// When the medium failed for good, since the start of the program.
     failed_at: Option<Instant>,
@@ -387,6 +389,7 @@ impl<'m> Reception<'m> {
             saves: Saves::default(),
             unsynced_since: None,
             storage_failures: 0,
+            digest_doubted: false,
             rests_until: None,
             failed_at: None,
             answers: heapless::Vec::new(),
@@ -477,7 +480,14 @@ impl<'m> Reception<'m> {
         if self.counters_due() {
             return self.save_counters();
         }
-        self.compare_held();
+        if self.bounds.closed {
+            return if self.unsynced_since.is_some() {
+                self.give_out(Doing::Sync)
+            } else {
+                Output::Wait(None)
+            };
+        }
+        self.compare_held(now);
         self.advance(now);
         if self.records_due() {
             return self.save_records();
@@ -501,7 +511,8 @@ impl<'m> Reception<'m> {
     /// Something is under way or due that nothing else may overtake: a task, a block on its way, a counter or a
     /// record to be saved, a pause after a failure of the medium.
     fn is_busy(&self, now: Instant) -> bool {
-        self.doing.is_some()
+        self.bounds.closed
+            || self.doing.is_some()
             || self.held.is_some()
             || self.counters_due()
             || self.records_due()

@@ -295,6 +295,9 @@ impl Distribution {
         if self.job.is_none() || matches!(self.phase, Phase::Finished) {
             return self.finish(Ending::Cancelled);
         }
+        let acted_upon = self.agents.iter().filter_map(|agent| Some(agent.status?.attempt)).max();
+        let highest = acted_upon.unwrap_or(0).max(self.attempt());
+        self.turns.attempt = highest.saturating_add(1);
         self.events.push_back(Event::Stage(Stage::Cancellation));
         self.phase = Phase::Cancelling { left: OFFER_COPIES };
     }

@@ -86,7 +86,7 @@ impl Reception<'_> {
     }
 
     /// Compares the hash of what is held as soon as the page that has it is at hand; drops it if it is wrong.
-    pub(super) fn compare_held(&mut self) {
+    pub(super) fn compare_held(&mut self, now: Instant) {
         let (Some(held), Some(update)) = (&mut self.held, &self.update) else { return };
         if held.proved || held.parent_to_load(&self.page).is_some() {
             return;
@@ -101,8 +101,13 @@ impl Reception<'_> {
         if right {
             held.proved = true;
         } else {
+            let multicast = held.multicast;
             self.held = None;
             self.counters.hash_mismatches += 1;
+            if !multicast && self.fetched_in_vain(now) {
+                // The distributor compares what it sends, so it may be a page here that has changed.
+                self.start_walk();
+            }
         }
     }
 
@@ -262,6 +267,7 @@ impl Reception<'_> {
             self.counters.stored_multicast += 1;
         } else {
             self.counters.stored_unicast += 1;
+            self.fetch.in_vain = 0;
         }
     }
 

@@ -83,6 +83,7 @@ impl Reception<'_> {
         let (id, of) = (update.offer.id, self.blocks.count());
         // Without a root page nothing in the areas can be relied upon, their size included.
         self.saves.prepare = self.pages.is_empty();
+        self.digest_doubted &= self.blocks.is_full();
         // After the end of a program alone, what was read may still wait to be written to the medium.
         self.unsynced_since = Some(now);
         self.phase = Phase::Receiving;
@@ -157,10 +158,14 @@ impl Reception<'_> {
                 self.event(Event::Verified(id));
             }
             (true, Then::Activate(attempt)) => self.activate(attempt),
-            // Storage changed since it was found right: the walk finds where, and the rest is repaired.
-            (false, Then::Activate(_)) => self.start_walk(),
-            // Every block matched the signed tree, so the signed digest itself does not fit the image.
-            (false, Then::Report) => self.give_up(Failure::ImageDigest),
+            // Every block was read back and matched the signed tree, and yet: the signed digest itself does not
+            // fit the image.
+            (false, _) if self.digest_doubted => self.give_up(Failure::ImageDigest),
+            // Storage may have changed since it was found right: the walk finds where, and the rest is repaired.
+            (false, _) => {
+                self.digest_doubted = true;
+                self.start_walk();
+            }
         }
     }
 }
