@@ -12,6 +12,7 @@
 mod activation;
 mod agents;
 mod asks;
+mod named;
 mod needed;
 mod pace;
 mod replies;

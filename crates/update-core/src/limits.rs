@@ -35,6 +35,9 @@ pub const REPORT_BYTES_MAX: usize = 672;
 /// Most ranges of member numbers in a target.
 pub const TARGET_RANGES_MAX: usize = 64;
 
+/// Longest bitmap of member numbers in a target that the distributor sends.
+pub const TARGET_BITMAP_BYTES_MAX: usize = 896;
+
 /// Longest record that an agent stores.
 pub const RECORD_BYTES_MAX: usize = ENVELOPE_BYTES_MAX + 32;
 

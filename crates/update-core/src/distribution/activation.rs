@@ -5,7 +5,7 @@ use super::{Distribution, Ending, Event, Phase, Stage};
 use crate::command::Command;
 use crate::limits::{ACTIVATION_COPIES, ATTEMPTS_RAISED_MAX, DATAGRAM_BYTES_MAX};
 use crate::resource::Resource;
-use crate::target::{Ranges, Target};
+use crate::target::Target;
 use crate::time::Instant;
 use alloc::vec::Vec;
 use coap_wire::Code;
@@ -50,10 +50,9 @@ impl Distribution {
 
     fn send_command(&mut self, resource: Resource, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
         let digest = self.job.as_ref()?.digest();
-        // Named one by one where they fit, so that a late repetition reaches nobody else.
-        let ranges = self.ranges(&self.waiting());
-        let named = resource == Resource::Activate && !ranges.is_empty();
-        let target = if named { Target::Ranges(Ranges::Given(&ranges)) } else { Target::All };
+        // Named one by one, so that a repetition with a higher attempt reaches nobody who has rolled back.
+        let named = self.named(&self.waiting());
+        let target = if resource == Resource::Activate { named.target() } else { Target::All };
         let command = Command { digest, attempt: self.turns.attempt, target, delay_ms: self.config.delay_ms };
         let mut payload = [0; DATAGRAM_BYTES_MAX];
         let len = command.encode(&mut payload)?;

@@ -135,6 +135,11 @@ impl Agent {
         self.waits() || matches!(self.state(), Some(State::Scheduled | State::Trial))
     }
 
+    /// Nothing final is known of it, and it has not answered since: the last asks are for these.
+    pub(super) fn unsure(&self) -> bool {
+        !self.ended() && (self.silent > 0 || self.status.is_none())
+    }
+
     /// Whether an ask waits for it: one that stays silent again and again is not waited for until the end.
     pub(super) fn awaited(&self) -> bool {
         !self.ended() && self.silent < SILENT_ASKS_MAX

@@ -4,12 +4,12 @@ use super::{Distribution, Ending, Event, Phase};
 use crate::census::{Query, Report, Window};
 use crate::limits::{
     ASK_REPEATS_MAX, DATAGRAM_BYTES_MAX, EVERYONE_ANSWERS_MAX, LEISURE_MAX, LEISURE_MIN, POLL_WAIT,
-    POLLS_MAX, QUERIES_OPEN_MAX, STRAGGLE_MAX, STRAGGLE_MIN, TARGET_RANGES_MAX, WINDOW_BLOCKS_MAX,
+    POLLS_MAX, QUERIES_OPEN_MAX, STRAGGLE_MAX, STRAGGLE_MIN, WINDOW_BLOCKS_MAX,
 };
 use crate::outgoing::Outgoing;
 use crate::platform::Area;
 use crate::resource::Resource;
-use crate::target::{Ranges, Target, member_number};
+use crate::target::Target;
 use crate::time::{Duration, Instant};
 use alloc::vec::Vec;
 use coap_wire::{Code, Message, Token, Type};
@@ -77,7 +77,7 @@ impl Distribution {
             _ => None,
         };
         self.asks += 1;
-        let repeats_max = if self.agents.len() > EVERYONE_ANSWERS_MAX { 0 } else { ASK_REPEATS_MAX };
+        let repeats_max = if self.is_large() { 0 } else { ASK_REPEATS_MAX };
         let repeats_max = if purpose == Purpose::Close { ASK_REPEATS_MAX } else { repeats_max };
         let number = self.asks;
         self.forget_needed(window);
@@ -121,7 +121,7 @@ impl Distribution {
             None if ask.from > now => None,
             None => self.send_query(now, &ask, buffer),
             Some(until) => {
-                let unheard = self.unheard(ask.number);
+                let unheard = self.unheard(&ask);
                 if !unheard.is_empty() && now < until {
                     return None;
                 }
@@ -132,13 +132,22 @@ impl Distribution {
     }
 
     /// The agents that this ask waits for and has not heard, by index.
-    fn unheard(&self, number: u32) -> Vec<usize> {
-        let closing = matches!(&self.phase, Phase::Asking(ask) if ask.purpose == Purpose::Close);
+    fn unheard(&self, ask: &Ask) -> Vec<usize> {
         let agents = self.agents.iter().enumerate();
         agents
-            .filter(|(_, agent)| agent.heard_in < number && (agent.awaited() || (closing && !agent.ended())))
+            .filter(|(_, agent)| agent.heard_in < ask.number)
+            .filter(|(_, agent)| if ask.purpose == Purpose::Close { agent.unsure() } else { agent.awaited() })
             .map(|(index, _)| index)
             .collect()
+    }
+
+    /// The agents that are asked: at first also those that nobody waits for any more.
+    fn asked(&self, ask: &Ask) -> Vec<usize> {
+        if ask.tries > 0 || ask.purpose == Purpose::Close {
+            return self.unheard(ask);
+        }
+        let agents = self.agents.iter().enumerate();
+        agents.filter(|(_, agent)| agent.lost || !agent.ended()).map(|(index, _)| index).collect()
     }
 
     fn answers_are_in(&mut self, now: Instant, ask: Ask, unheard: &[usize]) {
@@ -148,8 +157,9 @@ impl Distribution {
         }
         let only_missing = self.only_missing(&ask);
         for index in unheard {
-            if let Some(agent) = self.agents.get_mut(*index).filter(|_| !only_missing) {
-                agent.silent = agent.silent.saturating_add(1);
+            if let Some(agent) = self.agents.get_mut(*index) {
+                // Who misses nothing may be silent, and who is silent may be lost: the last asks find out.
+                agent.silent = if only_missing { 1 } else { agent.silent.saturating_add(1) };
             }
         }
         let next = ask.window.and_then(|window| self.window_from(window.area, window.first + window.count));
@@ -165,19 +175,19 @@ impl Distribution {
 
     /// In a large group only those who miss something answer a question about a window.
     fn only_missing(&self, ask: &Ask) -> bool {
-        ask.window.is_some() && self.agents.len() > EVERYONE_ANSWERS_MAX
+        ask.window.is_some() && self.is_large()
+    }
+
+    pub(super) fn is_large(&self) -> bool {
+        self.agents.len() > EVERYONE_ANSWERS_MAX
     }
 
     fn send_query(&mut self, now: Instant, ask: &Ask, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
-        let asked = if ask.tries == 0 && ask.purpose != Purpose::Close {
-            self.agents.len()
-        } else {
-            self.unheard(ask.number).len()
-        };
-        let leisure = self.leisure(asked, ask.window);
-        let ranges =
-            if asked == self.agents.len() { Vec::new() } else { self.ranges(&self.unheard(ask.number)) };
-        let target = if ranges.is_empty() { Target::All } else { Target::Ranges(Ranges::Given(&ranges)) };
+        let asked = self.asked(ask);
+        let leisure = self.leisure(asked.len(), ask.window);
+        let named = self.named(&asked);
+        let everyone = asked.len() == self.agents.len() || !named.is_everyone;
+        let target = if everyone { Target::All } else { named.target() };
         let query = Query {
             target,
             update: self.job.as_ref().map(|subject| subject.update.offer.id),
@@ -199,9 +209,8 @@ impl Distribution {
     /// `false` when there is nobody whose address is known.
     pub(super) fn poll_silent(&mut self) -> bool {
         self.asks += 1;
-        let silent = self.agents.iter().enumerate().filter(|(_, agent)| {
-            !agent.ended() && (agent.silent > 0 || agent.status.is_none()) && agent.address.is_some()
-        });
+        let silent =
+            self.agents.iter().enumerate().filter(|(_, agent)| agent.unsure() && agent.address.is_some());
         let indices: Vec<usize> = silent.map(|(index, _)| index).take(POLLS_MAX).collect();
         let any = !indices.is_empty();
         if any {
@@ -290,21 +299,6 @@ impl Distribution {
         let answer_bits = (bitmap + 80 + u64::from(self.config.overhead_bytes)) * 8;
         let micros = answer_bits * asked as u64 * 1_000_000 / self.pace.bits_per_second();
         Duration::from_micros(micros).clamp(LEISURE_MIN, LEISURE_MAX)
-    }
-
-    /// Member numbers of these agents as ranges; empty when they do not fit, which stands for everyone.
-    pub(super) fn ranges(&self, indices: &[usize]) -> Vec<(u32, u32)> {
-        let mut ranges: Vec<(u32, u32)> = Vec::new();
-        let mut numbers: Vec<u32> =
-            indices.iter().filter_map(|index| member_number(self.agents.get(*index)?.id)).collect();
-        numbers.sort_unstable();
-        for number in numbers {
-            match ranges.last_mut() {
-                Some((_, last)) if *last + 1 == number => *last = number,
-                _ => ranges.push((number, number)),
-            }
-        }
-        if ranges.len() > TARGET_RANGES_MAX { Vec::new() } else { ranges }
     }
 
     /// A response: an answer to one of the last queries, or nothing of ours.

@@ -104,7 +104,8 @@ impl Distribution {
     fn tally(&self) -> Tally {
         let mut tally = Tally::default();
         let blocks = self.job.as_ref().map_or(0, |subject| subject.needed_blocks.count());
-        for agent in self.agents.iter().filter(|agent| !agent.ended() && agent.awaited()) {
+        let large = self.is_large();
+        for agent in self.agents.iter().filter(|agent| agent.awaited() && !(large && agent.unsure())) {
             let Some(status) = agent.status else { continue };
             tally.heard += 1;
             match status.state {
@@ -232,13 +233,12 @@ impl Distribution {
     /// [census]: the transfer closes on evidence. Only who stays silent through the last asks is lost.
     fn decide_closing(&mut self, now: Instant) {
         let unfinished =
-            self.agents.iter().any(|agent| agent.awaited() && agent.status.is_some() && !agent.has_all());
+            self.agents.iter().any(|agent| agent.awaited() && !agent.unsure() && !agent.has_all());
         if unfinished {
             // Somebody who was silent before has turned up and misses something.
             return self.ask(Purpose::Pages, now);
         }
-        let silent =
-            self.agents.iter().any(|agent| !agent.ended() && (agent.silent > 0 || agent.status.is_none()));
+        let silent = self.agents.iter().any(super::Agent::unsure);
         if silent && self.turns.closing < CLOSE_ASKS_MAX {
             self.turns.closing += 1;
             if self.turns.closing == CLOSE_ASKS_MAX && self.poll_silent() {
@@ -252,12 +252,9 @@ impl Distribution {
     }
 
     fn count_lost(&mut self) {
-        for agent in &mut self.agents {
-            let silent = agent.silent > 0 || agent.status.is_none();
-            if !agent.ended() && silent {
-                agent.lost = true;
-                self.events.push_back(Event::Lost(agent.id));
-            }
+        for agent in self.agents.iter_mut().filter(|agent| agent.unsure()) {
+            agent.lost = true;
+            self.events.push_back(Event::Lost(agent.id));
         }
     }
 
