@@ -1,3 +1,4 @@
-//! Placeholder while the crate is being laid out.
+//! What fwcast is tested with.
 
 pub mod vectors;
+pub mod world;
