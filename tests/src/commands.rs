@@ -4,6 +4,7 @@
 mod bench;
 mod demo;
 mod net;
+mod sim;
 mod test;
 mod vectors;
 
@@ -26,6 +27,8 @@ enum Command {
     Test(test::Test),
     /// Keys, group, agents, a signed image and its way to all of them, on this machine
     Demo(demo::Demo),
+    /// The simulated world: worlds of many seeds, or one of them again
+    Sim(sim::Sim),
     /// Reproduce suites of Group OSCORE vectors
     Vectors(vectors::Vectors),
     /// Figures beside their limits
@@ -44,6 +47,7 @@ impl Arguments {
         match &self.command {
             Command::Test(test) => test.run(),
             Command::Demo(demo) => demo.run(),
+            Command::Sim(sim) => Ok(sim.run()),
             Command::Vectors(vectors) => vectors.run(),
             Command::Bench(bench) => bench.run(),
             Command::Net(net) => net.run(),

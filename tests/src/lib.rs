@@ -1,5 +1,5 @@
-//! What fwcast is tested with: the rules of the house, harnesses for real networks and real programs, the
-//! scenarios, and the commands of `cargo xtask`.
+//! What fwcast is tested with: the rules of the house, the simulated world, harnesses for real networks
+//! and real programs, the scenarios, the benchmarks, and the commands of `cargo xtask`.
 
 pub mod bench;
 pub mod commands;
@@ -13,3 +13,4 @@ pub mod scenarios;
 pub mod size;
 pub mod tidy;
 pub mod vectors;
+pub mod world;

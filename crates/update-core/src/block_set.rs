@@ -60,6 +60,13 @@ impl<'m> BlockSet<'m> {
         self.len == self.count
     }
 
+    /// How many numbers the memory has room for.
+    #[must_use]
+    pub const fn capacity(&self) -> u32 {
+        let bits = self.bits.len().saturating_mul(8);
+        if bits > u32::MAX as usize { u32::MAX } else { bits as u32 }
+    }
+
     /// Whether `number` is in the set; false out of range.
     #[must_use]
     pub fn contains(&self, number: u32) -> bool {

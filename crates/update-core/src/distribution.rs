@@ -12,6 +12,7 @@
 mod activation;
 mod agents;
 mod asks;
+mod named;
 mod needed;
 mod pace;
 mod replies;
@@ -47,7 +48,8 @@ pub struct DistributionConfig {
     pub overhead_bytes: u32,
     /// After the transfer, activate at once.
     pub activate: bool,
-    /// The attempt to activate as (DESIGN \[attempt\]), at least 1.
+    /// The attempt to activate as (DESIGN \[attempt\]), at least 1. Agents that rolled back at a lower one try
+    /// again. Where a reset has cut an attempt off, a higher one follows by itself.
     pub attempt: u32,
     /// How long agents wait before they activate, in milliseconds (DESIGN \[moment\]).
     pub delay_ms: u32,
@@ -300,7 +302,7 @@ impl Distribution {
             .recipients()
             .as_slice()
             .iter()
-            .map(|recipient| Agent::new(recipient.id(), recipient.window().floor()))
+            .map(|recipient| Agent::new(recipient.id(), recipient.window().floor(), config.attempt))
             .collect();
         let mut random = Random::new(seed);
         let mut turns = turns::Turns::default();
@@ -334,7 +336,8 @@ impl Distribution {
             reading: None,
             block: LoadedBlock { number: None, len: 0, bytes: [0; BLOCK_BYTES_MAX as usize] },
             floors_saving: None,
-            skip_pending: false,
+            // Agents may have booted while nobody was there to hear them say so.
+            skip_pending: true,
             skipped_at: None,
             offered_at: now,
             events: VecDeque::new(),
@@ -369,7 +372,8 @@ impl Distribution {
         self.job.as_ref().map_or(0, |subject| subject.needed_blocks.len())
     }
 
-    /// The last attempt used, for the state file.
+    /// The last attempt used: the next `retry` takes a higher one. A job that merely goes on keeps the attempt
+    /// that it was given before, for a higher one would try again where an image was rolled back.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.turns.attempt.max(self.config.attempt)
@@ -424,7 +428,8 @@ impl Distribution {
             if let Some(event) = self.events.pop_front() {
                 return Output::Event(event);
             }
-            if matches!(self.phase, Phase::Finished) || self.reading.is_some() {
+            if matches!(self.phase, Phase::Finished) || self.reading.is_some() || self.floors_saving.is_some()
+            {
                 return Output::Wait(None);
             }
             if let Some(reservation) =
@@ -491,17 +496,14 @@ impl Distribution {
 
     fn deadline(&self, now: Instant) -> Option<Instant> {
         let phase = match &self.phase {
-            Phase::Asking(ask) => Some(ask.wakes_at(now)),
+            Phase::Asking(ask) => Some(ask.wakes_at()),
             Phase::Finished => return None,
             _ => Some(now),
         };
         let reply = (!self.replies.is_empty()).then_some(now);
         let wanted = earliest(phase, reply).map(|moment| moment.max(now));
-        // Waiting for answers costs nothing; anything to send waits for the pace.
-        match &self.phase {
-            Phase::Asking(ask) if !ask.wants_to_send(now) && self.replies.is_empty() => wanted,
-            _ => wanted.map(|moment| moment.max(self.pace.free_at())),
-        }
+        // Waiting for answers costs nothing; anything that may be sent now waits for the pace.
+        wanted.map(|moment| if moment > now { moment } else { moment.max(self.pace.free_at()) })
     }
 
     fn finish(&mut self, ending: Ending) {
@@ -523,9 +525,6 @@ impl Distribution {
     }
 
     fn floors_due(&mut self) -> bool {
-        if self.floors_saving.is_some() {
-            return false;
-        }
         let recipients = self.context.recipients().as_slice();
         let due = self.agents.iter().zip(recipients).any(|(agent, recipient)| {
             recipient.window().floor_due(agent.floor.unwrap_or(0), FLOOR_AHEAD).is_some()
@@ -542,7 +541,8 @@ impl Distribution {
         }
     }
 
-    /// [bound]: agents that have just booted accept nothing below their stored bound. At most once a second.
+    /// [bound]: agents that have just booted accept nothing below their stored bound. That is so too before the
+    /// first datagram, and after an activation. At most once a second.
     fn skip_when_due(&mut self, now: Instant) {
         let long_ago = self.skipped_at.is_none_or(|at| now.since(at) >= crate::limits::SKIP_AGAIN_AFTER);
         if self.skip_pending && long_ago {

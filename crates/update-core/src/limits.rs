@@ -38,6 +38,9 @@ pub const TARGET_RANGES_MAX: usize = 64;
 /// Longest target in a Uri-Query option, in bytes of CBOR: a Uri-Query has at most 255 bytes.
 pub const TARGET_QUERY_BYTES_MAX: usize = 126;
 
+/// Longest bitmap of member numbers in a target that the distributor sends.
+pub const TARGET_BITMAP_BYTES_MAX: usize = 896;
+
 /// Longest record that an agent stores.
 pub const RECORD_BYTES_MAX: usize = ENVELOPE_BYTES_MAX + 32;
 
@@ -58,14 +61,20 @@ pub const DISTRIBUTOR_RESERVE_STEP: u64 = 4096;
 pub const SYNC_WITHIN: Duration = Duration::from_millis(100);
 /// An unfinished update is replaced by another at most once in this time (DESIGN \[one update\]).
 pub const REPLACE_AFTER: Duration = Duration::from_secs(600);
+/// An offer that was refused is looked at again after this time.
+pub const RECONSIDER_AFTER: Duration = Duration::from_secs(60);
 /// Reads of the walk or the check between two looks at the network.
 pub const READS_IN_A_ROW_MAX: u8 = 64;
-/// Storage failures after which an update is given up.
+/// Storage failures in a row after which an update is given up.
 pub const STORAGE_FAILURES_MAX: u8 = 3;
+/// How long a medium is left alone after a failure; doubled with each that follows at once.
+pub const STORAGE_PAUSE: Duration = Duration::from_millis(100);
 /// Answers that an agent has waiting for their moment.
 pub const ANSWERS_MAX: usize = 4;
 /// Events that an agent has waiting to be told.
 pub const EVENTS_MAX: usize = 8;
+/// How long an Echo value counts (RFC 10021 section 9: sent to this member not long ago).
+pub const ECHO_WITHIN: Duration = Duration::from_secs(30);
 /// Longest Echo value that an agent returns (RFC 9175 section 2.2.1: up to 40 bytes).
 pub const ECHO_BYTES_MAX: usize = 40;
 
@@ -75,6 +84,8 @@ pub const FETCH_FIRST_WITHIN: Duration = Duration::from_millis(100);
 pub const FETCH_RETRY_FIRST: Duration = Duration::from_millis(250);
 /// ... up to this.
 pub const FETCH_RETRY_MAX: Duration = Duration::from_secs(16);
+/// Fetched blocks in a row with a wrong hash after which an agent reads back what it has.
+pub const FETCHES_IN_VAIN_MAX: u8 = 8;
 /// Missing pages of the hash tree that an agent fetches at once by itself.
 pub const PAGES_FETCHED_MAX: u32 = 16;
 /// An announcement is repeated after this time, doubled each time ...

@@ -259,8 +259,8 @@ pub struct Reception<'m> {
     phase: Phase,
     /// An offer that comes in pieces.
     assembly: offers::Assembly,
-    /// The last offer refused or update dropped, and its reason code.
-    refused: Option<(UpdateId, State, u8)>,
+    /// The last offer refused or update replaced.
+    refused: Option<offers::Refused>,
     /// When an unfinished update was last replaced by another (DESIGN \[one update\]).
     replaced_at: Option<Instant>,
     /// A block or page between its datagram and its storage.
@@ -272,7 +272,13 @@ pub struct Reception<'m> {
     saves: Saves,
     /// When the first byte that is not yet durable was written.
     unsynced_since: Option<Instant>,
+    /// Failures of the medium in a row, and until when it is left alone after the last one.
     storage_failures: u8,
+    /// All blocks were right and the whole image was not: read back once more before it is believed.
+    digest_doubted: bool,
+    rests_until: Option<Instant>,
+    /// When the medium failed for good, since the start of the program.
+    failed_at: Option<Instant>,
     answers: heapless::Vec<answers::Answer, { crate::limits::ANSWERS_MAX }>,
     fetch: fetch::Fetch,
     announcement: Option<fetch::Announcement>,
@@ -383,6 +389,9 @@ impl<'m> Reception<'m> {
             saves: Saves::default(),
             unsynced_since: None,
             storage_failures: 0,
+            digest_doubted: false,
+            rests_until: None,
+            failed_at: None,
             answers: heapless::Vec::new(),
             fetch: fetch::Fetch::default(),
             announcement,
@@ -446,7 +455,7 @@ impl<'m> Reception<'m> {
         match input {
             Input::Datagram { from, via, bytes } => {
                 self.reads = 0;
-                if self.doing.is_none() && self.held.is_none() {
+                if !self.is_busy(now) {
                     self.on_datagram(now, from, via, bytes);
                 }
             }
@@ -465,16 +474,30 @@ impl<'m> Reception<'m> {
         if self.doing.is_some() {
             return Output::Wait(None);
         }
+        if let Some(until) = self.rests_until.filter(|until| *until > now) {
+            return Output::Wait(Some(until));
+        }
         if self.counters_due() {
             return self.save_counters();
         }
-        self.compare_held();
+        if self.bounds.closed {
+            return if self.unsynced_since.is_some() {
+                self.give_out(Doing::Sync)
+            } else {
+                Output::Wait(None)
+            };
+        }
+        self.compare_held(now);
         self.advance(now);
         if self.records_due() {
             return self.save_records();
         }
         if let Some(doing) = self.next_work(now) {
             return self.give_out(doing);
+        }
+        if self.records_due() {
+            // The walk has just ended.
+            return self.save_records();
         }
         if let Some((to, len)) = self.next_datagram(now, buffer) {
             return Output::Transmit { to, len };
@@ -483,6 +506,17 @@ impl<'m> Reception<'m> {
             return Output::Event(event);
         }
         Output::Wait(self.deadline(now))
+    }
+
+    /// Something is under way or due that nothing else may overtake: a task, a block on its way, a counter or a
+    /// record to be saved, a pause after a failure of the medium.
+    fn is_busy(&self, now: Instant) -> bool {
+        self.bounds.closed
+            || self.doing.is_some()
+            || self.held.is_some()
+            || self.counters_due()
+            || self.records_due()
+            || self.rests_until.is_some_and(|until| until > now)
     }
 
     /// Moves the update on where nothing has to be waited for.
@@ -515,14 +549,16 @@ impl<'m> Reception<'m> {
         let examining = matches!(self.phase, Phase::Recovering(_) | Phase::Checking(_));
         if examining && self.reads < crate::limits::READS_IN_A_ROW_MAX {
             self.reads += 1;
-            return self.next_examination();
+            // When the walk has ended, what it found is made durable first.
+            return self.next_examination(now).or_else(|| self.sync_due(now).then_some(Doing::Sync));
         }
         None
     }
 
-    /// Whether everything written has to become durable now (DESIGN \[synced\]).
+    /// Whether everything written has to become durable now (DESIGN \[synced\]): an announcement is a report too.
     fn sync_due(&self, now: Instant) -> bool {
-        let answering = self.answers.iter().any(|answer| answer.due <= now);
+        let announcing = self.announcement.as_ref().is_some_and(|announcement| announcement.due() <= now);
+        let answering = announcing || self.answers.iter().any(|answer| answer.due <= now);
         let checking = matches!(self.phase, Phase::Checking(_));
         self.unsynced_since
             .is_some_and(|since| answering || checking || now.since(since) >= crate::limits::SYNC_WITHIN)

@@ -142,6 +142,8 @@ impl Push {
 
     /// The update, verified as the agents will verify it, with the hash tree built from the image file.
     fn update(&self, group: &GroupState) -> Result<(Update, File), Failure> {
+        // The image first: an envelope's name is made from its own.
+        files::open(&self.image)?;
         let path = self.envelope.clone().unwrap_or_else(|| default_envelope(&self.image));
         let envelope = image::read_envelope(&path)?;
         let offer = self.offer(group, &path, &envelope)?;

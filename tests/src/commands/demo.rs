@@ -11,7 +11,7 @@ use comfy_table::{Table, presets};
 use crate::fleet::{FIRST_SEQUENCE, Fleet, Place, Plan, Signing};
 use crate::outcome::{Outcome, rounded};
 use crate::programs::Programs;
-use crate::push_report::{AgentReport, PushReport};
+use crate::push_report::AgentReport;
 use crate::size::Size;
 
 /// Fast enough that nobody waits long, slow enough that the loss is only what is injected.
@@ -78,7 +78,7 @@ impl Demo {
         fleet.start_all()?;
         let pushed = fleet.push(IMAGE, ENVELOPE, &[])?.wait(WITHIN)?;
         let push = pushed.report.with_context(|| format!("fwcast push ended with {}", pushed.status))?;
-        let rows = rows(&fleet, &push, &image);
+        let rows = rows(&fleet, &fleet.status()?, &image);
         println!("\n{}", table(&rows));
         let confirmed = rows.iter().filter(|row| row.has_it_all()).count();
         Ok(Outcome::new(push.ok && pushed.status.success() && confirmed == agents)
@@ -100,13 +100,13 @@ impl Demo {
     }
 }
 
-fn rows(fleet: &Fleet<'_>, push: &PushReport, image: &[u8]) -> Vec<Row> {
+fn rows(fleet: &Fleet<'_>, agents: &[AgentReport], image: &[u8]) -> Vec<Row> {
     fleet
         .agent_names()
         .iter()
         .enumerate()
         .filter_map(|(index, name)| {
-            let report = push.agents.iter().find(|agent| agent.name == *name)?.clone();
+            let report = agents.iter().find(|agent| agent.name == *name)?.clone();
             let runs_image = fleet.running_image(index + 1).is_ok_and(|running| running == image);
             Some(Row { report, runs_image })
         })

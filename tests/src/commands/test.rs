@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::demo::Demo;
 use super::net::NetScenarios;
+use super::sim::Sim;
 use super::vectors::Vectors;
 use crate::netns;
 use crate::outcome::{Outcome, rounded};
@@ -19,6 +20,9 @@ use crate::tidy;
 const BARE_TARGET: &str = "thumbv7em-none-eabihf";
 /// The packages of the core.
 const CORE: [&str; 4] = ["coap-wire", "group-oscore", "update-core", "provisioning"];
+
+/// Simulated worlds that are looked at.
+const SEEDS: u64 = 200;
 
 /// Arguments of `test`.
 #[derive(Debug, Args)]
@@ -36,11 +40,12 @@ enum End {
 
 type Step = (&'static str, fn() -> Result<End>);
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     ("tidy", tidy),
     ("cargo test", cargo_test),
     ("core without std", core_without_std),
     ("vectors", vectors),
+    ("sim", sim),
     ("demo", demo),
     ("net", net),
 ];
@@ -115,6 +120,10 @@ fn core_without_std() -> Result<End> {
 
 fn vectors() -> Result<End> {
     hold(&Vectors::shipped()?.run()?)
+}
+
+fn sim() -> Result<End> {
+    hold(&Sim::of_seeds(SEEDS).run())
 }
 
 fn demo() -> Result<End> {

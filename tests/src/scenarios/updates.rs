@@ -69,8 +69,9 @@ fn agent_killed(stage: &Stage<'_>) -> Result<()> {
     let report = push.wait(WITHIN)?.succeeded()?;
     everyone_runs(&fleet, &update, &report)?;
     // Its counters began anew with it, so they show what it needed after the crash.
-    let restarted = report.agents.iter().find(|agent| agent.name == fleet.agent_names()[1]);
-    let restarted = restarted.context("the agent that was killed is not in the report")?;
+    let agents = fleet.status()?;
+    let restarted = agents.iter().find(|agent| agent.name == fleet.agent_names()[1]);
+    let restarted = restarted.context("the agent that was killed does not answer")?;
     let heard = restarted.heard_multicast + restarted.heard_unicast;
     ensure!(heard > 0 && heard < BLOCKS * 3 / 4, "after the crash it needed {heard} of {BLOCKS} blocks");
     Ok(())

@@ -2,11 +2,10 @@
 
 use super::asks::Purpose;
 use super::{Distribution, Ending, Event, Phase, Stage};
-use crate::census::State;
 use crate::command::Command;
 use crate::limits::{ACTIVATION_COPIES, ATTEMPTS_RAISED_MAX, DATAGRAM_BYTES_MAX};
 use crate::resource::Resource;
-use crate::target::{Ranges, Target};
+use crate::target::Target;
 use crate::time::Instant;
 use alloc::vec::Vec;
 use coap_wire::Code;
@@ -15,7 +14,8 @@ use group_oscore::Mode;
 
 impl Distribution {
     pub(super) fn begin_activation(&mut self, now: Instant) {
-        self.turns.attempt = self.turns.attempt.max(self.config.attempt).max(1);
+        self.turns.attempt = self.config.attempt.max(1);
+        self.rise_above_cut_off();
         self.turns.activated_at = Some(now);
         self.turns.again = crate::limits::ASK_AGAIN_FIRST;
         self.events.push_back(Event::Stage(Stage::Activation));
@@ -25,6 +25,7 @@ impl Distribution {
     pub(super) fn step_activating(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
         let Phase::Activating { left } = &mut self.phase else { return None };
         if *left == 0 {
+            self.skip_pending = true;
             let wait = self.turns.wait();
             self.ask(Purpose::Confirm, now + wait);
             return None;
@@ -49,11 +50,9 @@ impl Distribution {
 
     fn send_command(&mut self, resource: Resource, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
         let digest = self.job.as_ref()?.digest();
-        // Named one by one where they fit, so that a late repetition reaches nobody else.
-        let waiting: Vec<usize> = (0..self.agents.len()).filter(|index| self.is_waiting(*index)).collect();
-        let ranges = self.ranges(&waiting);
-        let named = resource == Resource::Activate && !ranges.is_empty();
-        let target = if named { Target::Ranges(Ranges::Given(&ranges)) } else { Target::All };
+        // Named one by one, so that a repetition with a higher attempt reaches nobody who has rolled back.
+        let named = self.named(&self.waiting());
+        let target = if resource == Resource::Activate { named.target() } else { Target::All };
         let command = Command { digest, attempt: self.turns.attempt, target, delay_ms: self.config.delay_ms };
         let mut payload = [0; DATAGRAM_BYTES_MAX];
         let len = command.encode(&mut payload)?;
@@ -62,8 +61,20 @@ impl Distribution {
         Some((self.config.coap_group, len))
     }
 
-    fn is_waiting(&self, index: usize) -> bool {
-        self.agents.get(index).is_some_and(|agent| agent.state() == Some(State::Ready) && !agent.lost)
+    /// An attempt that was acted upon and yet left the image waiting was cut off by a reset. It needs a higher
+    /// one, which only those agents are told.
+    fn rise_above_cut_off(&mut self) {
+        let waiting = self.agents.iter().filter(|agent| agent.waits());
+        let acted_upon = waiting.filter_map(|agent| Some(agent.status?.attempt)).max().unwrap_or(0);
+        if acted_upon >= self.turns.attempt && self.turns.raised < ATTEMPTS_RAISED_MAX {
+            self.turns.attempt = acted_upon.saturating_add(1);
+            self.turns.raised += 1;
+        }
+    }
+
+    fn waiting(&self) -> Vec<usize> {
+        let agents = self.agents.iter().enumerate();
+        agents.filter(|(_, agent)| agent.waits()).map(|(index, _)| index).collect()
     }
 
     /// The trials go on until each has ended, or until the deadline.
@@ -84,20 +95,11 @@ impl Distribution {
         for agent in &mut self.agents {
             agent.silent = 0;
         }
-        let waiting: Vec<usize> = (0..self.agents.len()).filter(|index| self.is_waiting(*index)).collect();
-        if waiting.is_empty() {
+        if self.waiting().is_empty() {
             let wait = self.turns.wait();
             return self.ask(Purpose::Confirm, now + wait);
         }
-        // An attempt that was acted upon and yet left the image waiting was cut off by a reset: it needs a
-        // higher one, which only those agents are told.
-        let cut_off = waiting
-            .iter()
-            .filter_map(|index| self.agents.get(*index)?.status)
-            .any(|status| status.attempt >= self.turns.attempt);
-        if cut_off && self.turns.attempt < self.config.attempt + ATTEMPTS_RAISED_MAX {
-            self.turns.attempt += 1;
-        }
+        self.rise_above_cut_off();
         self.phase = Phase::Activating { left: 1 };
     }
 

@@ -1,7 +1,8 @@
 //! What the distributor knows of each agent.
 
 use crate::census::{Counters, Report, State};
-use crate::limits::SILENT_ASKS_MAX;
+use crate::limits::{ECHO_WITHIN, SILENT_ASKS_MAX};
+use crate::time::Instant;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use group_oscore::{MemberId, RecipientContext, Recipients};
@@ -53,10 +54,14 @@ pub struct Agent {
     pub(super) silent: u8,
     /// The ask that it answered last.
     pub(super) heard_in: u32,
-    /// The Echo value that it was sent and has not returned.
-    pub(super) echo: Option<[u8; 8]>,
+    /// The Echo value that it was sent and has not returned, and when that was first.
+    pub(super) echo: Option<([u8; 8], Instant)>,
     /// The floor stored for its requests; `None` while its window is invalid and nothing is stored.
     pub(super) floor: Option<u64>,
+    /// Image blocks that it missed when the round began; `None` before the first one.
+    pub(super) missed_before: Option<u32>,
+    /// Rolled back at a lower attempt than this one, it is to try again (DESIGN \[attempt\]).
+    attempt: u32,
 }
 
 /// The latest report of an agent.
@@ -79,7 +84,7 @@ pub struct Status {
 }
 
 impl Agent {
-    pub(super) const fn new(id: MemberId, floor: Option<u64>) -> Self {
+    pub(super) const fn new(id: MemberId, floor: Option<u64>, attempt: u32) -> Self {
         Self {
             id,
             address: None,
@@ -91,6 +96,8 @@ impl Agent {
             heard_in: 0,
             echo: None,
             floor,
+            missed_before: None,
+            attempt,
         }
     }
 
@@ -112,14 +119,43 @@ impl Agent {
         self.status.map(|status| status.state)
     }
 
+    /// The Echo value that proves a request to be new, while it may still come.
+    pub(super) fn echo(&self, now: Instant) -> Option<[u8; 8]> {
+        self.echo.filter(|(_, sent)| now.since(*sent) < ECHO_WITHIN).map(|(value, _)| value)
+    }
+
     /// Nothing more can be expected of this update: it has ended here, well or not.
     #[must_use]
     pub fn ended(&self) -> bool {
-        self.lost
-            || matches!(
-                self.state(),
-                Some(State::Confirmed | State::RolledBack | State::Failed | State::Refused)
-            )
+        let ended = match self.status {
+            Some(Status { state: State::RolledBack, attempt, .. }) => attempt >= self.attempt,
+            Some(status) => matches!(status.state, State::Confirmed | State::Failed | State::Refused),
+            None => false,
+        };
+        self.lost || ended
+    }
+
+    /// The image is there, and the agent waits to be told to activate it.
+    pub(super) fn waits(&self) -> bool {
+        !self.ended() && matches!(self.state(), Some(State::Ready | State::RolledBack))
+    }
+
+    /// Image blocks that it misses, where that is known.
+    pub(super) fn misses(&self) -> Option<u32> {
+        match self.status {
+            Some(Status { state: State::Blocks | State::Pages, missing_blocks, .. }) => Some(missing_blocks),
+            _ => self.has_all().then_some(0),
+        }
+    }
+
+    /// The image is there.
+    pub(super) fn has_all(&self) -> bool {
+        self.waits() || matches!(self.state(), Some(State::Scheduled | State::Trial))
+    }
+
+    /// Nothing final is known of it, and it has not answered since: the last asks are for these.
+    pub(super) fn unsure(&self) -> bool {
+        !self.ended() && (self.silent > 0 || self.status.is_none())
     }
 
     /// Whether an ask waits for it: one that stays silent again and again is not waited for until the end.

@@ -4,12 +4,12 @@ use super::{Distribution, Ending, Event, Phase};
 use crate::census::{Query, Report, Window};
 use crate::limits::{
     ASK_REPEATS_MAX, DATAGRAM_BYTES_MAX, EVERYONE_ANSWERS_MAX, LEISURE_MAX, LEISURE_MIN, POLL_WAIT,
-    POLLS_MAX, QUERIES_OPEN_MAX, STRAGGLE_MAX, STRAGGLE_MIN, TARGET_RANGES_MAX, WINDOW_BLOCKS_MAX,
+    POLLS_MAX, QUERIES_OPEN_MAX, STRAGGLE_MAX, STRAGGLE_MIN, WINDOW_BLOCKS_MAX,
 };
 use crate::outgoing::Outgoing;
 use crate::platform::Area;
 use crate::resource::Resource;
-use crate::target::{Ranges, Target, member_number};
+use crate::target::Target;
 use crate::time::{Duration, Instant};
 use alloc::vec::Vec;
 use coap_wire::{Code, Message, Token, Type};
@@ -47,17 +47,14 @@ pub(super) struct Ask {
     until: Option<Instant>,
     /// This ask's number; agents that have answered it carry it.
     number: u32,
+    /// The number of the ask for the first window: since then nothing has been sent.
+    first_number: u32,
 }
 
 impl Ask {
     /// When something is to be done for this ask.
-    pub(super) fn wakes_at(&self, _now: Instant) -> Instant {
+    pub(super) fn wakes_at(&self) -> Instant {
         self.until.unwrap_or(self.from)
-    }
-
-    /// Whether its query is due.
-    pub(super) fn wants_to_send(&self, now: Instant) -> bool {
-        self.until.is_none() && self.from <= now
     }
 }
 
@@ -80,10 +77,29 @@ impl Distribution {
             _ => None,
         };
         self.asks += 1;
-        let repeats_max = if self.agents.len() > EVERYONE_ANSWERS_MAX { 0 } else { ASK_REPEATS_MAX };
+        let repeats_max = if self.is_large() { 0 } else { ASK_REPEATS_MAX };
         let repeats_max = if purpose == Purpose::Close { ASK_REPEATS_MAX } else { repeats_max };
         let number = self.asks;
-        self.phase = Phase::Asking(Ask { purpose, window, tries: 0, repeats_max, from, until: None, number });
+        self.forget_needed(window);
+        self.phase = Phase::Asking(Ask {
+            purpose,
+            window,
+            tries: 0,
+            repeats_max,
+            from,
+            until: None,
+            number,
+            first_number: number,
+        });
+    }
+
+    /// What somebody needed when it was last asked is told anew.
+    fn forget_needed(&mut self, window: Option<Window>) {
+        match (&mut self.job, window.map(|window| window.area)) {
+            (Some(subject), Some(Area::Image)) => subject.needed_blocks.clear(),
+            (Some(subject), Some(Area::Pages)) => subject.needed_pages.clear(),
+            _ => {}
+        }
     }
 
     fn window_from(&self, area: Area, first: u32) -> Option<Window> {
@@ -105,7 +121,7 @@ impl Distribution {
             None if ask.from > now => None,
             None => self.send_query(now, &ask, buffer),
             Some(until) => {
-                let unheard = self.unheard(ask.number);
+                let unheard = self.unheard(&ask);
                 if !unheard.is_empty() && now < until {
                     return None;
                 }
@@ -116,16 +132,28 @@ impl Distribution {
     }
 
     /// The agents that this ask waits for and has not heard, by index.
-    fn unheard(&self, number: u32) -> Vec<usize> {
-        let closing = matches!(&self.phase, Phase::Asking(ask) if ask.purpose == Purpose::Close);
-        // A census wants to hear everyone, whatever has become of an update there.
-        let census = self.job.is_none();
+    fn unheard(&self, ask: &Ask) -> Vec<usize> {
         let agents = self.agents.iter().enumerate();
         agents
-            .filter(|(_, agent)| agent.heard_in < number)
-            .filter(|(_, agent)| agent.awaited() || (closing && !agent.ended()) || (census && !agent.lost))
+            .filter(|(_, agent)| agent.heard_in < ask.number)
+            .filter(|(_, agent)| match ask.purpose {
+                Purpose::Close => agent.unsure(),
+                // A census wants to hear everyone, whatever has become of an update there.
+                Purpose::Status => !agent.lost,
+                _ => agent.awaited(),
+            })
             .map(|(index, _)| index)
             .collect()
+    }
+
+    /// The agents that are asked: at first also those that nobody waits for any more.
+    fn asked(&self, ask: &Ask) -> Vec<usize> {
+        if ask.tries > 0 || ask.purpose == Purpose::Close {
+            return self.unheard(ask);
+        }
+        let agents = self.agents.iter().enumerate();
+        let everyone = ask.purpose == Purpose::Status;
+        agents.filter(|(_, agent)| everyone || agent.lost || !agent.ended()).map(|(index, _)| index).collect()
     }
 
     fn answers_are_in(&mut self, now: Instant, ask: Ask, unheard: &[usize]) {
@@ -135,8 +163,9 @@ impl Distribution {
         }
         let only_missing = self.only_missing(&ask);
         for index in unheard {
-            if let Some(agent) = self.agents.get_mut(*index).filter(|_| !only_missing) {
-                agent.silent = agent.silent.saturating_add(1);
+            if let Some(agent) = self.agents.get_mut(*index) {
+                // Who misses nothing may be silent, and who is silent may be lost: the last asks find out.
+                agent.silent = if only_missing { 1 } else { agent.silent.saturating_add(1) };
             }
         }
         let next = ask.window.and_then(|window| self.window_from(window.area, window.first + window.count));
@@ -152,24 +181,24 @@ impl Distribution {
 
     /// In a large group only those who miss something answer a question about a window.
     fn only_missing(&self, ask: &Ask) -> bool {
-        ask.window.is_some() && self.agents.len() > EVERYONE_ANSWERS_MAX
+        ask.window.is_some() && self.is_large()
+    }
+
+    pub(super) fn is_large(&self) -> bool {
+        self.agents.len() > EVERYONE_ANSWERS_MAX
     }
 
     fn send_query(&mut self, now: Instant, ask: &Ask, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
-        let asked = if ask.tries == 0 && ask.purpose != Purpose::Close {
-            self.agents.len()
-        } else {
-            self.unheard(ask.number).len()
-        };
-        for index in self.unheard(ask.number) {
-            if let Some(agent) = self.agents.get_mut(index) {
+        let asked = self.asked(ask);
+        for index in &asked {
+            if let Some(agent) = self.agents.get_mut(*index) {
                 agent.asked += 1;
             }
         }
-        let leisure = self.leisure(asked, ask.window);
-        let ranges =
-            if asked == self.agents.len() { Vec::new() } else { self.ranges(&self.unheard(ask.number)) };
-        let target = if ranges.is_empty() { Target::All } else { Target::Ranges(Ranges::Given(&ranges)) };
+        let leisure = self.leisure(asked.len(), ask.window);
+        let named = self.named(&asked);
+        let everyone = asked.len() == self.agents.len() || !named.names_all;
+        let target = if everyone { Target::All } else { named.target() };
         let query = Query {
             target,
             update: self.job.as_ref().map(|subject| subject.update.offer.id),
@@ -191,9 +220,8 @@ impl Distribution {
     /// `false` when there is nobody whose address is known.
     pub(super) fn poll_silent(&mut self) -> bool {
         self.asks += 1;
-        let silent = self.agents.iter().enumerate().filter(|(_, agent)| {
-            !agent.ended() && (agent.silent > 0 || agent.status.is_none()) && agent.address.is_some()
-        });
+        let silent =
+            self.agents.iter().enumerate().filter(|(_, agent)| agent.unsure() && agent.address.is_some());
         let indices: Vec<usize> = silent.map(|(index, _)| index).take(POLLS_MAX).collect();
         let any = !indices.is_empty();
         if any {
@@ -215,6 +243,7 @@ impl Distribution {
                 from: now,
                 until,
                 number,
+                first_number: number,
             });
             return None;
         };
@@ -283,21 +312,6 @@ impl Distribution {
         Duration::from_micros(micros).clamp(LEISURE_MIN, LEISURE_MAX)
     }
 
-    /// Member numbers of these agents as ranges; empty when they do not fit, which stands for everyone.
-    pub(super) fn ranges(&self, indices: &[usize]) -> Vec<(u32, u32)> {
-        let mut ranges: Vec<(u32, u32)> = Vec::new();
-        let mut numbers: Vec<u32> =
-            indices.iter().filter_map(|index| member_number(self.agents.get(*index)?.id)).collect();
-        numbers.sort_unstable();
-        for number in numbers {
-            match ranges.last_mut() {
-                Some((_, last)) if *last + 1 == number => *last = number,
-                _ => ranges.push((number, number)),
-            }
-        }
-        if ranges.len() > TARGET_RANGES_MAX { Vec::new() } else { ranges }
-    }
-
     /// A response: an answer to one of the last queries, or nothing of ours.
     pub(super) fn on_response(&mut self, now: Instant, from: SocketAddr, token: Token, bytes: &mut [u8]) {
         let Some(sent) = self.sent.iter().find(|sent| sent.token == token) else { return };
@@ -327,7 +341,6 @@ impl Distribution {
         if !about_this {
             return;
         }
-        let first_time = agent.heard_in < number;
         agent.heard_in = agent.heard_in.max(number);
         agent.take(report);
         let id = agent.id;
@@ -339,9 +352,8 @@ impl Distribution {
             };
             // A late answer to an earlier ask may name blocks that have been sent since: only the ask under way
             // adds to what is sent next.
-            if first_time && matches!(self.phase, Phase::Asking(_)) {
+            if matches!(&self.phase, Phase::Asking(ask) if number >= ask.first_number) {
                 needed.insert_bitmap(window.first, bitmap);
-                self.turns.note_missing(bitmap);
             }
         }
     }

@@ -41,6 +41,11 @@ impl Needed {
         }
     }
 
+    pub(super) fn clear(&mut self) {
+        self.words.fill(0);
+        self.len = 0;
+    }
+
     /// Adds what a report's bitmap says: most significant bit first, beginning with block `first`.
     pub(super) fn insert_bitmap(&mut self, first: u32, bitmap: &[u8]) {
         for (index, byte) in bitmap.iter().enumerate().filter(|(_, byte)| **byte != 0) {

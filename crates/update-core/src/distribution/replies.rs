@@ -71,12 +71,12 @@ impl Distribution {
                 let Some(index) = self.context.recipients().index(unproven.kid()) else { return };
                 let Some(agent) = self.agents.get_mut(index) else { return };
                 let returned =
-                    unproven.echo().is_some_and(|echo| agent.echo.is_some_and(|sent| sent == echo));
+                    unproven.echo().is_some_and(|echo| agent.echo(now).is_some_and(|sent| sent == echo));
                 if !returned {
                     let (token, binding) = (unproven.token(), unproven.binding());
                     let acknowledge = (unproven.ty() == Type::Confirmable).then(|| unproven.message_id());
                     let piv = ResponsePiv::Own;
-                    return self.challenge(Request { from, index, token, binding, acknowledge, piv });
+                    return self.challenge(now, Request { from, index, token, binding, acknowledge, piv });
                 }
                 agent.echo = None;
                 // The window is valid again; this one answer still shows its own Partial IV.
@@ -109,11 +109,13 @@ impl Distribution {
         }
     }
 
-    /// [requests]: a window that cannot tell a replay asks for proof, under its own Partial IV.
-    fn challenge(&mut self, request: Request) {
-        let echo = self.random.next_u64().to_be_bytes();
-        if let Some(agent) = self.agents.get_mut(request.index) {
-            agent.echo = Some(echo);
+    /// [requests]: a window that cannot tell a replay asks for proof, under its own Partial IV. The value stays the
+    /// same for a while, or replayed requests would make every answer to it too late.
+    fn challenge(&mut self, now: Instant, request: Request) {
+        let Some(agent) = self.agents.get_mut(request.index) else { return };
+        let echo = agent.echo(now).unwrap_or_else(|| self.random.next_u64().to_be_bytes());
+        if agent.echo(now).is_none() {
+            agent.echo = Some((echo, now));
         }
         self.reply(request, Content::Echo(echo));
     }

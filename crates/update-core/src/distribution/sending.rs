@@ -47,7 +47,9 @@ impl Distribution {
             Area::Image => {
                 let round = self.turns.round;
                 self.turns.round += 1;
-                self.turns.sent_in_round = subject.needed_blocks.len();
+                for agent in &mut self.agents {
+                    agent.missed_before = agent.misses();
+                }
                 Stage::Blocks { round, blocks: subject.needed_blocks.len() }
             }
         };

@@ -15,9 +15,6 @@ use crate::time::{Duration, Instant};
 pub(super) struct Turns {
     /// The next pass over image blocks.
     pub(super) round: u32,
-    pub(super) sent_in_round: u32,
-    /// The least that any agent reported missing in this ask's windows.
-    least_missing: Option<u32>,
     pub(super) next_offer_block: u32,
     /// Rounds of offers since somebody last took one up.
     offers: u8,
@@ -31,6 +28,8 @@ pub(super) struct Turns {
     pub(super) censuses: u32,
     /// Attempt in use; 0 before the activation.
     pub(super) attempt: u32,
+    /// How often it was raised for agents whose activation a reset has cut off.
+    pub(super) raised: u32,
     pub(super) activated_at: Option<Instant>,
 }
 
@@ -38,8 +37,6 @@ impl Default for Turns {
     fn default() -> Self {
         Self {
             round: 0,
-            sent_in_round: 0,
-            least_missing: None,
             next_offer_block: 0,
             offers: 0,
             stalled: 0,
@@ -48,18 +45,13 @@ impl Default for Turns {
             closing: 0,
             censuses: 1,
             attempt: 0,
+            raised: 0,
             activated_at: None,
         }
     }
 }
 
 impl Turns {
-    /// One agent's bitmap of what it misses.
-    pub(super) fn note_missing(&mut self, bitmap: &[u8]) {
-        let missing = bitmap.iter().map(|byte| byte.count_ones()).sum();
-        self.least_missing = Some(self.least_missing.map_or(missing, |least| least.min(missing)));
-    }
-
     /// Waits longer from ask to ask while nothing moves.
     pub(super) fn wait(&mut self) -> Duration {
         let wait = self.again;
@@ -103,10 +95,10 @@ impl Distribution {
     /// All answers that can be expected are in.
     pub(super) fn decide(&mut self, now: Instant, purpose: Purpose) {
         match purpose {
-            Purpose::Status => self.decide_status(now),
+            _ if self.job.is_none() => self.decide_status(now),
             Purpose::Confirm => self.decide_trials(now),
             Purpose::Close => self.decide_closing(now),
-            _ if now.since(self.started_at) >= self.config.transfer_within => self.time_is_up(),
+            _ if now.since(self.started_at) >= self.config.transfer_within => self.time_is_up(now),
             _ => self.decide_transfer(now, purpose),
         }
     }
@@ -114,7 +106,8 @@ impl Distribution {
     fn tally(&self) -> Tally {
         let mut tally = Tally::default();
         let blocks = self.job.as_ref().map_or(0, |subject| subject.needed_blocks.count());
-        for agent in self.agents.iter().filter(|agent| !agent.ended() && agent.awaited()) {
+        let large = self.is_large();
+        for agent in self.agents.iter().filter(|agent| agent.awaited() && !(large && agent.unsure())) {
             let Some(status) = agent.status else { continue };
             tally.heard += 1;
             match status.state {
@@ -163,6 +156,7 @@ impl Distribution {
             return self.ask(Purpose::Repair(u32::MAX), now + wait);
         }
         self.events.push_back(Event::Stage(Stage::Closing));
+        self.turns.closing = 0;
         self.decide_closing(now);
     }
 
@@ -191,7 +185,7 @@ impl Distribution {
                 self.ask(Purpose::Blocks, now + wait);
             }
             Purpose::Blocks if subject.needed_blocks.len() <= few && self.turns.stalled < REPAIR_ASKS_MAX => {
-                while subject.needed_blocks.take_next(0).is_some() {}
+                subject.needed_blocks.clear();
                 self.events.push_back(Event::Stage(Stage::Repair));
                 self.turns.moved();
                 self.ask(Purpose::Repair(tally.worst), now);
@@ -209,11 +203,15 @@ impl Distribution {
         }
     }
 
-    /// After a round over blocks: does everyone lose alike?
+    /// After a round over blocks: what does the agent miss that has the least part left of what it missed before?
     fn adapt_pace(&mut self) {
-        let sent = core::mem::take(&mut self.turns.sent_in_round);
-        if let Some(best) = self.turns.least_missing.take() {
-            self.pace.adapt(sent, best);
+        let agents = self.agents.iter_mut().filter(|agent| agent.awaited() && agent.silent == 0);
+        let left = agents.filter_map(|agent| Some((agent.missed_before.take()?, agent.misses()?)));
+        let best = left.filter(|(before, _)| *before > 0).min_by(|(before_a, a), (before_b, b)| {
+            (u64::from(*a) * u64::from(*before_b)).cmp(&(u64::from(*b) * u64::from(*before_a)))
+        });
+        if let Some((before, left)) = best {
+            self.pace.adapt(before, left);
         }
     }
 
@@ -236,18 +234,13 @@ impl Distribution {
 
     /// [census]: the transfer closes on evidence. Only who stays silent through the last asks is lost.
     fn decide_closing(&mut self, now: Instant) {
-        let unfinished = self.agents.iter().any(|agent| {
-            !agent.ended()
-                && agent.awaited()
-                && !matches!(agent.state(), None | Some(State::Ready | State::Scheduled | State::Trial))
-        });
+        let unfinished =
+            self.agents.iter().any(|agent| agent.awaited() && !agent.unsure() && !agent.has_all());
         if unfinished {
             // Somebody who was silent before has turned up and misses something.
-            self.turns.closing = 0;
             return self.ask(Purpose::Pages, now);
         }
-        let silent =
-            self.agents.iter().any(|agent| !agent.ended() && (agent.silent > 0 || agent.status.is_none()));
+        let silent = self.agents.iter().any(super::Agent::unsure);
         if silent && self.turns.closing < CLOSE_ASKS_MAX {
             self.turns.closing += 1;
             if self.turns.closing == CLOSE_ASKS_MAX && self.poll_silent() {
@@ -261,23 +254,19 @@ impl Distribution {
     }
 
     fn count_lost(&mut self) {
-        for agent in &mut self.agents {
-            let silent = agent.silent > 0 || agent.status.is_none();
-            if !agent.ended() && silent {
-                agent.lost = true;
-                self.events.push_back(Event::Lost(agent.id));
-            }
+        for agent in self.agents.iter_mut().filter(|agent| agent.unsure()) {
+            agent.lost = true;
+            self.events.push_back(Event::Lost(agent.id));
         }
     }
 
-    fn time_is_up(&mut self) {
+    fn time_is_up(&mut self, now: Instant) {
         for agent in self.agents.iter_mut().filter(|agent| !agent.ended()) {
-            if !matches!(agent.state(), Some(State::Ready | State::Scheduled | State::Trial)) {
+            if !agent.has_all() {
                 agent.lost = true;
                 self.events.push_back(Event::Lost(agent.id));
             }
         }
-        let now = self.started_at + self.config.transfer_within;
         self.transfer_complete(now);
     }
 
@@ -309,6 +298,9 @@ impl Distribution {
         if self.job.is_none() || matches!(self.phase, Phase::Finished) {
             return self.finish(Ending::Cancelled);
         }
+        let acted_upon = self.agents.iter().filter_map(|agent| Some(agent.status?.attempt)).max();
+        let highest = acted_upon.unwrap_or(0).max(self.attempt());
+        self.turns.attempt = highest.saturating_add(1);
         self.events.push_back(Event::Stage(Stage::Cancellation));
         self.phase = Phase::Cancelling { left: OFFER_COPIES };
     }

@@ -46,11 +46,11 @@ impl Reception<'_> {
         if !query.target.matches(self.context.sender_id(), &self.config.name) {
             return;
         }
-        if let Some(id) = query.update.filter(|id| !self.knows(*id) && multicast) {
+        if let Some(id) = query.update.filter(|id| !self.knows(now, *id) && multicast) {
             self.fetch.offer_wanted = Some(id);
         }
         self.grant(now, &query);
-        if query.only_missing && !self.misses_something(&query) {
+        if query.only_missing && !self.misses_something(now, &query) {
             return;
         }
         let leisure =
@@ -75,7 +75,7 @@ impl Reception<'_> {
         let meant = command.target.matches(self.context.sender_id(), &self.config.name)
             && self.digest() == Some(command.digest);
         if meant && cancel {
-            self.cancel();
+            self.cancel(command.attempt);
         } else if meant {
             self.schedule(now, &command);
         }
@@ -103,11 +103,13 @@ impl Reception<'_> {
         }
     }
 
-    /// Drops an update that is not yet on trial. One that is, or that has ended, stays as it is.
-    fn cancel(&mut self) {
-        let Some(update) = &self.update else { return };
+    /// Drops an update that is not yet on trial, if the attempt is higher than the last one acted upon. An update
+    /// that is on trial, or that has ended, stays as it is.
+    fn cancel(&mut self, attempt: u32) {
+        let Some(update) = &mut self.update else { return };
         let open = !matches!(self.phase, Phase::Trial | Phase::Activating | Phase::Ended | Phase::Idle);
-        if open {
+        if open && attempt > update.attempt {
+            update.attempt = attempt;
             let id = update.offer.id;
             self.give_up(Failure::Cancelled);
             self.event(Event::Cancelled(id));
@@ -141,9 +143,9 @@ impl Reception<'_> {
         });
     }
 
-    fn misses_something(&self, query: &Query<'_>) -> bool {
+    fn misses_something(&self, now: Instant, query: &Query<'_>) -> bool {
         if query.update.is_some() && query.update != self.update.as_ref().map(|update| update.offer.id) {
-            return !query.update.is_some_and(|id| self.knows(id));
+            return !query.update.is_some_and(|id| self.knows(now, id));
         }
         match (&self.phase, query.window) {
             (Phase::Recovering(_), _) => true,
@@ -197,11 +199,12 @@ impl Reception<'_> {
         report.distributor_next = self.distributor_next();
         report.installed = self.config.device.installed.map_or(0, |installed| installed.sequence_number);
         report.counters = detail.then_some(self.counters);
-        match (asked, self.refused) {
-            (Some(id), Some((refused, state, reason))) if refused == id => {
+        let refused = asked.and_then(|id| self.refused?.report(id));
+        match (asked, refused) {
+            (Some(id), Some((state, reason))) if held != Some(id) => {
                 (report.state, report.reason) = (state, reason);
             }
-            (Some(id), _) if held != Some(id) => report.state = State::Unknown,
+            (Some(id), None) if held != Some(id) => report.state = State::Unknown,
             _ => self.describe(&mut report),
         }
         if let Some(window) = window.filter(|_| matches!(report.state, State::Pages | State::Blocks)) {
@@ -216,9 +219,9 @@ impl Reception<'_> {
     fn describe(&self, report: &mut Report<'_>) {
         let Some(update) = &self.update else { return };
         report.attempt = update.attempt;
-        report.reason = match update.outcome {
-            Outcome::RolledBack(reason) | Outcome::Failed(reason) => reason,
-            Outcome::Open | Outcome::Confirmed => 0,
+        report.reason = match (&self.phase, update.outcome) {
+            (Phase::Ended, Outcome::RolledBack(reason) | Outcome::Failed(reason)) => reason,
+            _ => 0,
         };
         if matches!(self.phase, Phase::Receiving) {
             report.missing_pages = self.pages.count() - self.pages.len();

@@ -2,9 +2,9 @@
 
 use super::{Doing, Failure, Phase, Reception, Saves};
 use crate::block::BlockNumber;
-use crate::limits::BLOCK_BYTES_MAX;
+use crate::limits::{BLOCK_BYTES_MAX, STORAGE_FAILURES_MAX, STORAGE_PAUSE};
 use crate::platform::{Area, Done, Record, Task};
-use crate::record::UpdateRecord;
+use crate::record::{Outcome, UpdateRecord};
 use crate::time::Instant;
 use crate::tree::{check_block, check_page, check_root};
 use coap_wire::Block;
@@ -86,7 +86,7 @@ impl Reception<'_> {
     }
 
     /// Compares the hash of what is held as soon as the page that has it is at hand; drops it if it is wrong.
-    pub(super) fn compare_held(&mut self) {
+    pub(super) fn compare_held(&mut self, now: Instant) {
         let (Some(held), Some(update)) = (&mut self.held, &self.update) else { return };
         if held.proved || held.parent_to_load(&self.page).is_some() {
             return;
@@ -101,8 +101,13 @@ impl Reception<'_> {
         if right {
             held.proved = true;
         } else {
+            let multicast = held.multicast;
             self.held = None;
             self.counters.hash_mismatches += 1;
+            if !multicast && self.fetched_in_vain(now) {
+                // The distributor compares what it sends, so it may be a page here that has changed.
+                self.start_walk();
+            }
         }
     }
 
@@ -188,27 +193,53 @@ impl Reception<'_> {
             debug_assert!(false, "a task ended that was not under way");
             return;
         };
-        let failed = matches!(done, Done::Failed(_));
-        if failed {
-            self.counters.storage_failures += 1;
+        if matches!(done, Done::Failed(_)) {
+            return self.on_failure(now, doing);
         }
+        self.storage_failures = 0;
         match doing {
-            Doing::SaveCounters if failed => {}
             Doing::SaveCounters => self.counters_saved(),
-            Doing::LoadPage(page) if failed => self.forget_page(page),
             Doing::LoadPage(page) => self.cache_page(page, bytes),
-            Doing::WriteHeld => self.held_written(now, failed),
-            // What was written since the last sync may be lost: only the walk can tell.
-            Doing::Sync if failed && self.retry_storage() => self.start_walk(),
-            Doing::Sync if failed => self.storage_failed_for_good(),
+            Doing::WriteHeld => self.held_written(now),
             Doing::Sync => self.unsynced_since = None,
-            Doing::Examine => self.examined(if failed { None } else { Some(bytes) }),
-            Doing::Activate => self.switched(failed),
-            Doing::SaveUpdate if failed => self.saves.update = self.retry_storage(),
-            Doing::SaveInstalled if failed => self.saves.installed = self.retry_storage(),
-            Doing::Settle if failed => self.saves.settle = self.retry_storage(),
-            Doing::Prepare if failed => self.storage_failed_for_good(),
+            Doing::Examine => self.examined(Some(bytes)),
+            Doing::Activate => self.switched(false),
             Doing::Prepare | Doing::SaveUpdate | Doing::SaveInstalled | Doing::Settle => {}
+        }
+    }
+
+    /// The medium has failed: after a pause the same is tried again, and given up after a few times in a row
+    /// where the device can do without it.
+    fn on_failure(&mut self, now: Instant, doing: Doing) {
+        self.counters.storage_failures += 1;
+        self.storage_failures = self.storage_failures.saturating_add(1);
+        self.rests_until = Some(now + STORAGE_PAUSE * (1 << (self.storage_failures - 1).min(7)));
+        let hopeless = self.storage_failures >= STORAGE_FAILURES_MAX;
+        match doing {
+            Doing::LoadPage(page) if hopeless => self.forget_page(page),
+            Doing::Examine if hopeless => self.examined(None),
+            Doing::WriteHeld | Doing::Prepare if hopeless => self.storage_failed_for_good(now),
+            Doing::Sync if hopeless => self.storage_failed_for_good(now),
+            // Nobody can tell which of the bytes written since the last sync are lost.
+            Doing::Sync => self.start_over(),
+            Doing::Activate => self.switched(true),
+            Doing::SaveUpdate => self.update_not_saved(now, hopeless),
+            // The old image's right to return rests on these two.
+            Doing::SaveInstalled => self.saves.installed = true,
+            Doing::Settle => self.saves.settle = true,
+            Doing::Prepare => self.saves.prepare = true,
+            Doing::SaveCounters | Doing::LoadPage(_) | Doing::WriteHeld | Doing::Examine => {}
+        }
+    }
+
+    fn update_not_saved(&mut self, now: Instant, hopeless: bool) {
+        let outcome = self.update.as_ref().map(|update| update.outcome);
+        match outcome {
+            // It may be forgotten: the next start finds the update open and fails again, or does not.
+            Some(Outcome::Failed(_)) if hopeless => {}
+            Some(Outcome::Open) if hopeless && matches!(self.phase, Phase::Activating) => self.switched(true),
+            Some(Outcome::Open) if hopeless => self.storage_failed_for_good(now),
+            _ => self.saves.update = true,
         }
     }
 
@@ -225,11 +256,8 @@ impl Reception<'_> {
         self.held = None;
     }
 
-    fn held_written(&mut self, now: Instant, failed: bool) {
+    fn held_written(&mut self, now: Instant) {
         let Some(held) = self.held.take() else { return };
-        if failed {
-            return self.storage_failed();
-        }
         self.unsynced_since.get_or_insert(now);
         match held.area {
             Area::Image => self.blocks.insert(held.number),
@@ -239,23 +267,26 @@ impl Reception<'_> {
             self.counters.stored_multicast += 1;
         } else {
             self.counters.stored_unicast += 1;
+            self.fetch.in_vain = 0;
         }
     }
 
-    /// One more failure of the medium; after a few the update is given up.
-    fn storage_failed(&mut self) {
-        if !self.retry_storage() {
-            self.storage_failed_for_good();
-        }
-    }
-
-    fn retry_storage(&mut self) -> bool {
-        self.storage_failures = self.storage_failures.saturating_add(1);
-        self.storage_failures < crate::limits::STORAGE_FAILURES_MAX
-    }
-
-    fn storage_failed_for_good(&mut self) {
+    /// Begins anew with empty areas.
+    fn start_over(&mut self) {
         self.unsynced_since = None;
+        if matches!(self.phase, Phase::Receiving | Phase::Recovering(_) | Phase::Checking(_)) {
+            self.blocks.clear();
+            self.pages.clear();
+            self.page.index = None;
+            self.held = None;
+            self.saves.prepare = true;
+            self.phase = Phase::Receiving;
+        }
+    }
+
+    fn storage_failed_for_good(&mut self, now: Instant) {
+        self.unsynced_since = None;
+        self.failed_at = Some(now);
         self.give_up(Failure::Storage);
     }
 }

@@ -13,21 +13,23 @@ pub(super) struct Bounds {
     pub(super) floor: u64,
     saving_floor: u64,
     saving: Option<Reservation>,
-    /// A planned end: the exact numbers are stored once more.
+    /// A planned end: the exact numbers are stored once more ...
     exact: bool,
+    /// ... and then nothing is sent or accepted any more.
+    pub(super) closed: bool,
 }
 
 impl Bounds {
     pub(super) const fn new(floor: u64) -> Self {
-        Self { floor, saving_floor: floor, saving: None, exact: false }
+        Self { floor, saving_floor: floor, saving: None, exact: false, closed: false }
     }
 }
 
 impl Reception<'_> {
     pub(super) fn counters_due(&self) -> bool {
-        self.bounds.exact
-            || self.context.reservation_due(AGENT_RESERVE_LOW, AGENT_RESERVE_STEP).is_some()
-            || self.floor_due().is_some()
+        let due = self.context.reservation_due(AGENT_RESERVE_LOW, AGENT_RESERVE_STEP).is_some()
+            || self.floor_due().is_some();
+        self.bounds.exact || (due && !self.bounds.closed)
     }
 
     fn floor_due(&self) -> Option<u64> {
@@ -42,10 +44,11 @@ impl Reception<'_> {
     }
 
     /// Before a planned end of the program: stores the exact numbers, so that nothing is skipped at the next
-    /// start. Nothing may be sent or accepted afterwards.
+    /// start, and makes durable what was written. Poll until it waits for ever; nothing is sent or accepted any
+    /// more.
     pub fn close(&mut self) {
         self.bounds.exact = true;
-        self.answers.clear();
+        self.bounds.closed = true;
     }
 
     pub(super) fn save_counters(&mut self) -> Output<'_> {

@@ -7,7 +7,7 @@ use crate::census::Query;
 use crate::digest::UpdateId;
 use crate::limits::{
     ANNOUNCE_AGAIN, ANNOUNCE_TRIES_MAX, DATAGRAM_BYTES_MAX, ECHO_BYTES_MAX, FETCH_FIRST_WITHIN,
-    FETCH_RETRY_FIRST, FETCH_RETRY_MAX, PAGES_FETCHED_MAX, REPORT_BYTES_MAX,
+    FETCH_RETRY_FIRST, FETCH_RETRY_MAX, FETCHES_IN_VAIN_MAX, PAGES_FETCHED_MAX, REPORT_BYTES_MAX,
 };
 use crate::outgoing::Outgoing;
 use crate::platform::Area;
@@ -31,6 +31,8 @@ pub(super) struct Fetch {
     not_before: Option<Instant>,
     retry: Duration,
     echo: heapless::Vec<u8, ECHO_BYTES_MAX>,
+    /// Answers in a row whose hash was wrong.
+    pub(super) in_vain: u8,
 }
 
 #[derive(Debug, Clone)]
@@ -44,7 +46,8 @@ struct Request {
 /// A block of a resource of the distributor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
-    Offer(UpdateId, u32),
+    /// With the SZX of its blocks, once one has come.
+    Offer(UpdateId, u32, Option<u8>),
     Block(Area, u32),
 }
 
@@ -58,6 +61,7 @@ impl Default for Fetch {
             not_before: None,
             retry: FETCH_RETRY_FIRST,
             echo: heapless::Vec::new(),
+            in_vain: 0,
         }
     }
 }
@@ -103,7 +107,8 @@ impl Reception<'_> {
     /// What to fetch next, if anything may be fetched.
     fn wanted(&self, now: Instant) -> Option<Wanted> {
         if let Some(id) = self.fetch.offer_wanted {
-            return Some(Wanted::Offer(id, self.assembly.next_missing(id)));
+            let (number, size_exponent) = self.assembly.next_missing(id);
+            return Some(Wanted::Offer(id, number, size_exponent));
         }
         if !matches!(self.phase, Phase::Receiving) || self.records_due() {
             return None;
@@ -141,17 +146,18 @@ impl Reception<'_> {
             }
         }
         let (resource, number) = match wanted {
-            Wanted::Offer(id, number) => (Resource::Manifest(id), number),
+            Wanted::Offer(id, number, _) => (Resource::Manifest(id), number),
             Wanted::Block(area, number) => {
                 let id = self.update.as_ref()?.offer.id;
                 (if area == Area::Image { Resource::Image(id) } else { Resource::Hashes(id) }, number)
             }
         };
-        let size_exponent = self.update.as_ref().filter(|_| matches!(wanted, Wanted::Block(..))).map_or(
-            // The offer's own block size is not known yet; the distributor answers in its own.
-            Block::exponent_of(crate::limits::BLOCK_BYTES_MAX as usize)?,
-            |update| update.offer.layout.block_size.exponent(),
-        );
+        let size_exponent = match wanted {
+            Wanted::Offer(.., Some(size_exponent)) => size_exponent,
+            // The offer's block size is not known yet; the distributor answers in its own.
+            Wanted::Offer(..) => Block::exponent_of(crate::limits::BLOCK_BYTES_MAX as usize)?,
+            Wanted::Block(..) => self.update.as_ref()?.offer.layout.block_size.exponent(),
+        };
         let block = Block { number, more: false, size_exponent };
         let (len, token, binding) = self.request(Code::GET, resource, Some(block), &[], buffer)?;
         let expires = now + self.fetch.retry + self.random.up_to(self.fetch.retry / 4);
@@ -250,7 +256,7 @@ impl Reception<'_> {
         };
         self.fetch.retry = FETCH_RETRY_FIRST;
         match request.wanted {
-            Wanted::Offer(id, number) if number == block.number => {
+            Wanted::Offer(id, number, _) if number == block.number => {
                 self.take_offer(now, id, block, body.payload());
             }
             Wanted::Block(area, number) if number == block.number => {
@@ -261,6 +267,13 @@ impl Reception<'_> {
             }
             _ => self.counters.malformed += 1,
         }
+    }
+
+    /// What was fetched had the wrong hash: wait before the next try. `true` when that has happened again and again.
+    pub(super) fn fetched_in_vain(&mut self, now: Instant) -> bool {
+        self.fetch.not_before = Some(now + FETCH_RETRY_FIRST * (1 << self.fetch.in_vain.min(6)));
+        self.fetch.in_vain = self.fetch.in_vain.saturating_add(1);
+        self.fetch.in_vain.is_multiple_of(FETCHES_IN_VAIN_MAX)
     }
 
     /// When the fetching side wants to be polled again.

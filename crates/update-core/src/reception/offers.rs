@@ -4,7 +4,7 @@ use super::{Event, Failure, Phase, Reason, Reception, Update};
 use crate::block::BlockSize;
 use crate::census::State;
 use crate::digest::UpdateId;
-use crate::limits::{ENVELOPE_BYTES_MAX, REPLACE_AFTER};
+use crate::limits::{ENVELOPE_BYTES_MAX, RECONSIDER_AFTER, REPLACE_AFTER};
 use crate::record::Outcome;
 use crate::refusal::Refusal;
 use crate::suit::{self, Offer};
@@ -52,32 +52,64 @@ impl Assembly {
         self.count.is_some_and(|count| self.have.count_ones() == count)
     }
 
-    /// The lowest block of this envelope that is missing.
-    pub(super) fn next_missing(&self, id: UpdateId) -> u32 {
-        if self.id == Some(id) { self.have.trailing_ones() } else { 0 }
+    /// The lowest block of this envelope that is missing, and the SZX of its blocks as far as it is known.
+    pub(super) fn next_missing(&self, id: UpdateId) -> (u32, Option<u8>) {
+        if self.id == Some(id) && self.have != 0 {
+            (self.have.trailing_ones(), Some(self.size_exponent))
+        } else {
+            (0, None)
+        }
+    }
+}
+
+/// The last offer that was refused, or the last update that another one replaced.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refused {
+    id: UpdateId,
+    state: State,
+    code: u8,
+    at: Instant,
+}
+
+impl Refused {
+    /// What to report of this update.
+    pub(super) fn report(&self, id: UpdateId) -> Option<(State, u8)> {
+        (self.id == id).then_some((self.state, self.code))
+    }
+
+    /// Whether it would be refused again. After a while that may have changed, and busy is nobody for ever.
+    fn stands(&self, now: Instant, id: UpdateId) -> bool {
+        self.id == id && self.code != Reason::Busy.code() && now.since(self.at) < RECONSIDER_AFTER
     }
 }
 
 impl Reception<'_> {
-    /// Whether an offer with this identifier would tell anything new.
-    pub(super) fn knows(&self, id: UpdateId) -> bool {
-        let dropped = Outcome::Failed(Failure::Cancelled as u8);
-        self.update.as_ref().is_some_and(|update| update.offer.id == id && update.outcome != dropped)
-            || self.refused.is_some_and(|(refused, ..)| refused == id)
+    /// Whether an offer with this identifier would tell anything new. What was cancelled may come again, and
+    /// what failed for the medium's sake too, after a while.
+    pub(super) fn knows(&self, now: Instant, id: UpdateId) -> bool {
+        const CANCELLED: Outcome = Outcome::Failed(Failure::Cancelled as u8);
+        const STORAGE: Outcome = Outcome::Failed(Failure::Storage as u8);
+        let held = self.update.as_ref().is_some_and(|update| {
+            update.offer.id == id
+                && match update.outcome {
+                    CANCELLED => false,
+                    STORAGE => self.failed_at.is_some_and(|at| now.since(at) < REPLACE_AFTER),
+                    _ => true,
+                }
+        });
+        held || self.refused.is_some_and(|refused| refused.stands(now, id))
     }
 
     /// One block of an envelope.
     pub(super) fn take_offer(&mut self, now: Instant, id: UpdateId, block: Block, payload: &[u8]) {
         let known_size = BlockSize::from_exponent(block.size_exponent).is_some();
-        if !self.knows(id) && known_size && self.assembly.add(id, block, payload) {
+        if !self.knows(now, id) && known_size && self.assembly.add(id, block, payload) {
             let assembly = core::mem::take(&mut self.assembly);
             if let Err(reason) = self.consider(now, id, &assembly.bytes[..assembly.len]) {
                 let already = reason == Reason::Refusal(Refusal::AlreadyInstalled);
                 let state = if already { State::Confirmed } else { State::Refused };
                 let code = if already { 0 } else { reason.code() };
-                if reason != Reason::Busy {
-                    self.refused = Some((id, state, code));
-                }
+                self.refused = Some(Refused { id, state, code, at: now });
                 self.event(Event::Refused { id, reason });
             }
             self.fetch.offer_wanted = None;
@@ -92,6 +124,9 @@ impl Reception<'_> {
             return Err(Reason::Refusal(Refusal::Malformed));
         }
         self.config.device.admit(&offer).map_err(Reason::Refusal)?;
+        if !self.has_memory_for(&offer) {
+            return Err(Reason::Refusal(Refusal::ImageTooLarge));
+        }
         self.make_way(now, &offer)?;
         let (id, sequence_number) = (offer.id, offer.sequence_number);
         let image_bytes = offer.layout.image_size.bytes();
@@ -127,15 +162,23 @@ impl Reception<'_> {
         }
         let id = current.id;
         self.replaced_at = Some(now);
-        self.refused = Some((id, State::Failed, Failure::Superseded as u8));
+        self.refused = Some(Refused { id, state: State::Failed, code: Failure::Superseded as u8, at: now });
         self.event(Event::Failed { id, failure: Failure::Superseded });
         Ok(())
+    }
+
+    fn has_memory_for(&self, offer: &Offer) -> bool {
+        let pages = TreeShape::new(offer.layout).page_count();
+        self.blocks.capacity() >= offer.layout.block_count() && self.pages.capacity() >= pages
     }
 
     /// Makes a verified offer the agent's update, with nothing of it present; `false` when the memory for its
     /// two sets is too small.
     pub(super) fn adopt(&mut self, offer: Offer, envelope: &[u8]) -> bool {
         let shape = TreeShape::new(offer.layout);
+        // [attempt]: what was acted upon under this digest stays so, also after a cancellation.
+        let same = self.update.as_ref().filter(|update| update.offer.digest == offer.digest);
+        let attempt = same.map_or(0, |update| update.attempt);
         let fits = self.blocks.reset(offer.layout.block_count()) && self.pages.reset(shape.page_count());
         let Some(target) = self.envelope.get_mut(..envelope.len()).filter(|_| fits) else {
             self.update = None;
@@ -144,7 +187,8 @@ impl Reception<'_> {
         };
         target.copy_from_slice(envelope);
         self.envelope_len = envelope.len();
-        self.update = Some(Update { offer, shape, attempt: 0, outcome: Outcome::Open });
+        self.update = Some(Update { offer, shape, attempt, outcome: Outcome::Open });
+        self.digest_doubted = false;
         self.held = None;
         self.page.index = None;
         self.unsynced_since = None;

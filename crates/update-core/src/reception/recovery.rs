@@ -5,6 +5,7 @@ use super::{Doing, Event, Failure, Phase, Reception};
 use crate::block::BlockNumber;
 use crate::digest::Hasher;
 use crate::platform::{Area, Task};
+use crate::time::Instant;
 use crate::tree::{check_block, check_page, check_root};
 
 /// The walk: pages of the hash tree from the root downwards, then the image blocks that they prove.
@@ -54,7 +55,7 @@ impl Reception<'_> {
     }
 
     /// The next read of the walk or of the check; what cannot be there is passed over without a read.
-    pub(super) fn next_examination(&mut self) -> Option<Doing> {
+    pub(super) fn next_examination(&mut self, now: Instant) -> Option<Doing> {
         let Some(update) = &self.update else { return None };
         let Phase::Recovering(walk) = &mut self.phase else { return Some(Doing::Examine) };
         loop {
@@ -73,15 +74,18 @@ impl Reception<'_> {
                 _ => return Some(Doing::Examine),
             }
         }
-        self.walk_ended();
+        self.walk_ended(now);
         None
     }
 
-    fn walk_ended(&mut self) {
+    fn walk_ended(&mut self, now: Instant) {
         let Some(update) = &self.update else { return };
         let (id, of) = (update.offer.id, self.blocks.count());
         // Without a root page nothing in the areas can be relied upon, their size included.
         self.saves.prepare = self.pages.is_empty();
+        self.digest_doubted &= self.blocks.is_full();
+        // After the end of a program alone, what was read may still wait to be written to the medium.
+        self.unsynced_since = Some(now);
         self.phase = Phase::Receiving;
         self.event(Event::Recovered { id, blocks: self.blocks.len(), of });
     }
@@ -154,10 +158,14 @@ impl Reception<'_> {
                 self.event(Event::Verified(id));
             }
             (true, Then::Activate(attempt)) => self.activate(attempt),
-            // Storage changed since it was found right: the walk finds where, and the rest is repaired.
-            (false, Then::Activate(_)) => self.start_walk(),
-            // Every block matched the signed tree, so the signed digest itself does not fit the image.
-            (false, Then::Report) => self.give_up(Failure::ImageDigest),
+            // Every block was read back and matched the signed tree, and yet: the signed digest itself does not
+            // fit the image.
+            (false, _) if self.digest_doubted => self.give_up(Failure::ImageDigest),
+            // Storage may have changed since it was found right: the walk finds where, and the rest is repaired.
+            (false, _) => {
+                self.digest_doubted = true;
+                self.start_walk();
+            }
         }
     }
 }

@@ -1,0 +1,214 @@
+//! The simulated world: one seed, virtual time, no threads.
+//!
+//! The real [`Reception`](update_core::reception::Reception) and
+//! [`Distribution`](update_core::distribution::Distribution) with real cryptography run in it, on agents and a
+//! distributor that lose power at any step, over a network that loses, doubles, delays, reorders and damages
+//! datagrams, with an attacker in it. After every step it is checked that
+//!
+//! * nothing is written to an area that is not the right bytes of a signed image at their place, nor before its
+//!   manifest has been verified and is on record, nor over an image that may still be needed;
+//! * no nonce is used twice under one key, by anyone, over all restarts;
+//! * what an agent reports as stored is durable and right, and after a restart exactly that is found again;
+//! * an image that is activated is one that was signed, byte for byte;
+//! * nothing goes round in circles; and once the faults end, everyone ends confirmed on the new image.
+//!
+//! The same seed gives the same course of events, byte for byte: [`Outcome::trace_hash`] is over all of it.
+
+mod agent;
+mod attacker;
+mod checker;
+mod dice;
+mod disk;
+mod distributor;
+mod faults;
+mod keys;
+mod ledger;
+mod network;
+mod release;
+mod seeds;
+mod simulation;
+
+pub use agent::Speed;
+pub use dice::Dice;
+pub use disk::{Cut, Disk};
+pub use faults::Faults;
+pub use keys::Keys;
+pub use network::{Host, Network, OVERHEAD_BYTES};
+pub use release::Release;
+pub use seeds::{Summary, run_seeds};
+
+use group_oscore::AeadAlgorithm;
+use update_core::time::Duration;
+
+/// What a world is like.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How many agents there are.
+    pub agents: usize,
+    /// The image's length in bytes.
+    pub image_bytes: u32,
+    /// The size of its blocks in bytes.
+    pub block_bytes: u32,
+    /// The group's rate in bits a second.
+    pub rate: u64,
+    /// The AEAD Algorithm and the Group Encryption Algorithm.
+    pub algorithms: [AeadAlgorithm; 2],
+    /// How long devices take for what.
+    pub speed: Speed,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// The last agent is never there.
+    pub absent: bool,
+    /// The first agent comes so late.
+    pub late: Option<Duration>,
+    /// The power of this agent fails at this step of its machine.
+    pub cut_at: Option<(usize, u64)>,
+    /// By then everyone has to be confirmed.
+    pub deadline: Duration,
+    /// Tell everything on standard output.
+    pub tell: bool,
+}
+
+impl Options {
+    /// A world without faults.
+    #[must_use]
+    pub fn perfect(agents: usize, image_bytes: u32, block_bytes: u32) -> Self {
+        Self {
+            agents,
+            image_bytes,
+            block_bytes,
+            rate: 10_000_000,
+            algorithms: [AeadAlgorithm::A128Gcm; 2],
+            speed: Speed {
+                write: Duration::ZERO,
+                sync: Duration::from_millis(2),
+                save: Duration::from_millis(2),
+                restart: Duration::from_millis(500),
+                trial: Duration::from_millis(100),
+                restarts_for_trial: false,
+                quiet: Duration::from_secs(10),
+            },
+            faults: Faults::none(),
+            absent: false,
+            late: None,
+            cut_at: None,
+            deadline: Duration::from_secs(600),
+            tell: false,
+        }
+    }
+
+    /// The world of a seed.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        let mut dice = Dice::new(seed, 0);
+        let block_bytes = dice.pick(&[256, 512, 1024]);
+        let blocks = dice.pick(&[1, 2, 17, 64, 65, 150, 300]);
+        let last = 1 + dice.below(u64::from(block_bytes)) as u32;
+        let micros = Duration::from_micros;
+        let mut options =
+            Self::perfect(2 + dice.below(7) as usize, (blocks - 1) * block_bytes + last, block_bytes);
+        options.rate = dice.pick(&[250_000, 1_000_000, 10_000_000]);
+        options.algorithms = [dice.pick(&AeadAlgorithm::ALL), dice.pick(&AeadAlgorithm::ALL)];
+        options.speed = Speed {
+            write: micros(dice.pick(&[0, 50, 3_000])),
+            sync: micros(dice.pick(&[0, 500, 20_000])),
+            save: micros(dice.pick(&[0, 2_000, 50_000])),
+            restart: micros(dice.pick(&[1_000, 300_000, 3_000_000])),
+            trial: micros(dice.pick(&[50_000, 2_000_000])),
+            restarts_for_trial: dice.chance(0.5),
+            quiet: Duration::from_secs(dice.pick(&[5, 30])),
+        };
+        options.faults = Faults::of(&mut dice);
+        options.absent = options.agents > 2 && dice.chance(0.1);
+        options.late =
+            dice.pick(&[None, None, Some(Duration::from_millis(700)), Some(Duration::from_secs(8))]);
+        options.deadline = options.faults.until + Duration::from_secs(900);
+        options
+    }
+
+    /// When an agent's device is first started; `None` for never.
+    fn starts_at(&self, index: usize) -> Option<Duration> {
+        if self.is_absent(index) {
+            return None;
+        }
+        Some(self.late.filter(|_| index == 0).unwrap_or(Duration::ZERO))
+    }
+
+    fn is_absent(&self, index: usize) -> bool {
+        self.absent && index + 1 == self.agents
+    }
+}
+
+/// How a world ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// SHA-256 over everything that happened, in order.
+    pub trace_hash: [u8; 32],
+    /// Agents that ended confirmed on the new image.
+    pub updates: u32,
+    /// Agents that run neither the image from the factory nor one that was signed.
+    pub bricked: u32,
+    /// Images that were activated and are none that was signed.
+    pub wrong_image: u32,
+    /// Nonces used twice.
+    pub nonce_reuse: u32,
+    /// Everything that was found wrong, in words.
+    pub violations: Vec<String>,
+    /// Restarts of agents and of the distributor.
+    pub restarts: u32,
+    /// How often the operator had to start the distributor.
+    pub pushes: u32,
+    /// What it cost.
+    pub figures: Figures,
+}
+
+/// What a world has cost.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Figures {
+    /// Bytes on the distributor's link from it, headers included, over the image's bytes.
+    pub sent_ratio: f64,
+    /// The same of what it received.
+    pub received_ratio: f64,
+    /// The part of the bytes sent that went to single agents.
+    pub unicast_share: f64,
+    /// The time until all were confirmed, over the time that the bytes sent take at the group's rate.
+    pub time_ratio: f64,
+    /// Seconds until all were confirmed.
+    pub seconds: f64,
+    /// Blocks sent to the CoAP group, over the image's blocks.
+    pub blocks_ratio: f64,
+    /// Blocks and pages sent to single agents.
+    pub blocks_unicast: u64,
+}
+
+/// Lets one world run.
+#[must_use]
+pub fn run(seed: u64, options: &Options) -> Outcome {
+    let ended = simulation::Simulation::new(seed, options).run();
+    let link = ended.link;
+    let sent = link.multicast + link.unicast;
+    // The distributor begins after a tenth of a second.
+    let last = ended.confirmed.iter().flatten().max().copied().unwrap_or(ended.now);
+    let seconds = last.as_micros() as f64 / 1e6 - 0.1;
+    let image = f64::from(options.image_bytes);
+    Outcome {
+        trace_hash: ended.trace_hash,
+        updates: ended.confirmed.iter().flatten().count() as u32,
+        bricked: ended.bricked,
+        wrong_image: ended.checker.wrong_image,
+        nonce_reuse: ended.checker.nonce_reuse,
+        violations: ended.checker.violations,
+        restarts: ended.restarts,
+        pushes: ended.pushes,
+        figures: Figures {
+            sent_ratio: sent as f64 / image,
+            received_ratio: link.received as f64 / image,
+            unicast_share: link.unicast as f64 / sent as f64,
+            time_ratio: seconds / (sent as f64 * 8.0 / options.rate as f64),
+            seconds,
+            blocks_ratio: ended.blocks.0 as f64
+                / f64::from(options.image_bytes.div_ceil(options.block_bytes)),
+            blocks_unicast: ended.blocks.1,
+        },
+    }
+}

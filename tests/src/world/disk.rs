@@ -1,0 +1,269 @@
+//! An agent's storage: records that are replaced whole, two areas whose writes are durable only when synced, and
+//! a boot switch.
+
+use super::Dice;
+use update_core::digest::Digest;
+use update_core::platform::{Area, Platform, Record, RollBackCause, Trial};
+
+/// What the medium says when a task fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskFailed;
+
+/// How a restart comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// The power fails: what is not synced is kept, lost or torn.
+    Power,
+    /// The process is killed: everything written can be read, but what was not synced still is not.
+    Kill,
+}
+
+/// One area.
+#[derive(Debug, Default)]
+pub struct Region {
+    durable: Vec<u8>,
+    /// Written and not yet synced, in order.
+    pending: Vec<(usize, Vec<u8>)>,
+    /// Byte ranges of `durable` that have changed since somebody last asked; `None` stands for all.
+    changed: Option<Vec<(usize, usize)>>,
+}
+
+impl Region {
+    /// What would be there after a power cut, if none of what is pending were kept.
+    #[must_use]
+    pub fn durable(&self) -> &[u8] {
+        &self.durable
+    }
+
+    /// Whether everything written is durable.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// The byte ranges that have changed durably since the last call; `None` for all of them.
+    pub fn take_changes(&mut self) -> Option<Vec<(usize, usize)>> {
+        self.changed.replace(Vec::new())
+    }
+
+    /// The bytes as a program reads them.
+    pub fn read(&self, offset: usize, buffer: &mut [u8]) -> Result<(), DiskFailed> {
+        let end = offset + buffer.len();
+        buffer.copy_from_slice(self.durable.get(offset..end).ok_or(DiskFailed)?);
+        for (start, data) in &self.pending {
+            let (from, to) = ((*start).max(offset), (start + data.len()).min(end));
+            if from < to {
+                buffer[from - offset..to - offset].copy_from_slice(&data[from - start..to - start]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes room. What is there already stays: stale bytes are the worst that a new update can find.
+    fn prepare(&mut self, bytes: u32) {
+        self.durable.resize(bytes as usize, 0xa5);
+        self.pending.clear();
+        self.changed = None;
+    }
+
+    fn write(&mut self, offset: u32, data: &[u8]) -> Result<(), DiskFailed> {
+        let start = offset as usize;
+        if start + data.len() > self.durable.len() {
+            return Err(DiskFailed);
+        }
+        self.pending.push((start, data.to_vec()));
+        Ok(())
+    }
+
+    fn sync(&mut self) {
+        for (start, data) in std::mem::take(&mut self.pending) {
+            self.keep(start, &data);
+        }
+    }
+
+    fn keep(&mut self, start: usize, data: &[u8]) {
+        self.durable[start..start + data.len()].copy_from_slice(data);
+        if let Some(changed) = &mut self.changed {
+            changed.push((start, start + data.len()));
+        }
+    }
+
+    /// Each write that was not synced is kept, lost, cut off or scrambled.
+    fn power_cut(&mut self, dice: &mut Dice) {
+        for (start, data) in std::mem::take(&mut self.pending) {
+            let len = data.len();
+            match dice.below(4) {
+                0 => self.keep(start, &data),
+                1 => {}
+                2 => self.keep(start, &data[..dice.below(len as u64 + 1) as usize]),
+                _ => {
+                    let noise = dice.bytes(len);
+                    let mixed: Vec<u8> = data
+                        .chunks(16)
+                        .zip(noise.chunks(16))
+                        .flat_map(|(new, noise)| if dice.chance(0.5) { new } else { noise })
+                        .copied()
+                        .collect();
+                    self.keep(start, &mixed);
+                }
+            }
+        }
+    }
+}
+
+/// The storage of one agent, which outlives its restarts.
+#[derive(Debug)]
+pub struct Disk {
+    records: [Option<Vec<u8>>; 3],
+    image: Region,
+    pages: Region,
+    /// How the trial stands, as the boot stage knows it.
+    trial: Trial,
+    /// SHA-256 of the image that runs.
+    running: Digest,
+    /// SHA-256 of the image that comes back when the trial ends badly.
+    fallback: Digest,
+    /// Tasks are refused with this probability.
+    pub failures: f64,
+    dice: Dice,
+}
+
+impl Disk {
+    /// A disk from the factory, with an image that runs.
+    #[must_use]
+    pub fn new(dice: Dice) -> Self {
+        let factory = Digest::of(b"the image from the factory");
+        Self {
+            records: [None, None, None],
+            image: Region::default(),
+            pages: Region::default(),
+            trial: Trial::None,
+            running: factory,
+            fallback: factory,
+            failures: 0.0,
+            dice,
+        }
+    }
+
+    /// A record's content.
+    #[must_use]
+    pub fn record(&self, record: Record) -> Option<&[u8]> {
+        self.records[slot(record)].as_deref()
+    }
+
+    /// An area.
+    #[must_use]
+    pub fn region(&self, area: Area) -> &Region {
+        if area == Area::Image { &self.image } else { &self.pages }
+    }
+
+    /// An area, to ask what has changed.
+    pub fn region_mut(&mut self, area: Area) -> &mut Region {
+        if area == Area::Image { &mut self.image } else { &mut self.pages }
+    }
+
+    /// How the trial stands.
+    #[must_use]
+    pub fn trial(&self) -> Trial {
+        self.trial
+    }
+
+    /// SHA-256 of the image that runs.
+    #[must_use]
+    pub fn running(&self) -> Digest {
+        self.running
+    }
+
+    /// Somebody has judged the image on trial.
+    pub fn judge(&mut self, healthy: bool) {
+        if self.trial == Trial::Running {
+            if healthy {
+                self.trial = Trial::Healthy;
+            } else {
+                self.roll_back(RollBackCause::Unhealthy);
+            }
+        }
+    }
+
+    /// A restart: an image on trial that has not proved healthy goes.
+    pub fn restart(&mut self, cut: Cut) {
+        if cut == Cut::Power {
+            self.image.power_cut(&mut self.dice);
+            self.pages.power_cut(&mut self.dice);
+        }
+        if self.trial == Trial::Running {
+            self.roll_back(RollBackCause::Reset);
+        }
+    }
+
+    fn roll_back(&mut self, cause: RollBackCause) {
+        self.trial = Trial::RolledBack(cause);
+        self.running = self.fallback;
+    }
+
+    fn refuses(&mut self) -> Result<(), DiskFailed> {
+        if self.dice.chance(self.failures) { Err(DiskFailed) } else { Ok(()) }
+    }
+}
+
+impl Platform for Disk {
+    type Error = DiskFailed;
+
+    async fn save(&mut self, record: Record, bytes: &[u8]) -> Result<(), DiskFailed> {
+        self.refuses()?;
+        self.records[slot(record)] = Some(bytes.to_vec());
+        Ok(())
+    }
+
+    async fn prepare(&mut self, image_bytes: u32, page_bytes: u32) -> Result<(), DiskFailed> {
+        self.refuses()?;
+        self.image.prepare(image_bytes);
+        self.pages.prepare(page_bytes);
+        Ok(())
+    }
+
+    async fn write(&mut self, area: Area, offset: u32, data: &[u8]) -> Result<(), DiskFailed> {
+        self.refuses()?;
+        self.region_mut(area).write(offset, data)
+    }
+
+    async fn read(&mut self, area: Area, offset: u32, buffer: &mut [u8]) -> Result<(), DiskFailed> {
+        self.refuses()?;
+        self.region(area).read(offset as usize, buffer)
+    }
+
+    async fn sync(&mut self) -> Result<(), DiskFailed> {
+        self.refuses()?;
+        self.image.sync();
+        self.pages.sync();
+        Ok(())
+    }
+
+    async fn activate(&mut self, image_bytes: u32, _digest: &[u8; 32]) -> Result<(), DiskFailed> {
+        self.refuses()?;
+        let image = self.image.durable.get(..image_bytes as usize).ok_or(DiskFailed)?;
+        self.fallback = self.running;
+        self.running = Digest::of(image);
+        self.trial = Trial::Running;
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> Result<(), DiskFailed> {
+        self.refuses()?;
+        if self.trial == Trial::Healthy {
+            // The slots change places: the area is now the old image's.
+            self.image.durable.fill(0x5a);
+            self.image.changed = None;
+        }
+        self.trial = Trial::None;
+        Ok(())
+    }
+}
+
+const fn slot(record: Record) -> usize {
+    match record {
+        Record::Counters => 0,
+        Record::Update => 1,
+        Record::Installed => 2,
+    }
+}

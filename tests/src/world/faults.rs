@@ -1,0 +1,105 @@
+//! What goes wrong in the world, and how often.
+
+use super::Dice;
+use update_core::time::Duration;
+
+/// Probabilities and rates of what goes wrong until [`Faults::until`]; from then on nothing does.
+#[derive(Debug, Clone)]
+pub struct Faults {
+    /// A datagram is lost on its way, for each receiver by itself, both ways.
+    pub loss: f64,
+    /// A datagram comes twice.
+    pub duplication: f64,
+    /// A datagram is delayed by up to [`Faults::delay_max`] beyond the others, and so may be overtaken.
+    pub reordering: f64,
+    /// Shortest and longest time on the way.
+    pub delay: (Duration, Duration),
+    /// How long a reordered datagram may take.
+    pub delay_max: Duration,
+    /// A copy of a datagram with some bits flipped arrives instead of it.
+    pub bit_flips: f64,
+    /// An agent's power fails at one of its steps: what it wrote and did not sync is kept, lost or torn.
+    pub power_cuts: f64,
+    /// An agent's process is killed at one of its steps: what it wrote is there, but still not synced.
+    pub kills: f64,
+    /// The distributor is killed at one of its steps.
+    pub distributor_kills: f64,
+    /// An agent's storage refuses a task.
+    pub storage_failures: f64,
+    /// The new image does not prove healthy.
+    pub unhealthy: f64,
+    /// How often an attacker sends something; `None` for no attacker.
+    pub attack_every: Option<Duration>,
+    /// When all of this ends.
+    pub until: Duration,
+}
+
+impl Faults {
+    /// A perfect world.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            loss: 0.0,
+            duplication: 0.0,
+            reordering: 0.0,
+            delay: (Duration::from_micros(200), Duration::from_micros(400)),
+            delay_max: Duration::from_millis(1),
+            bit_flips: 0.0,
+            power_cuts: 0.0,
+            kills: 0.0,
+            distributor_kills: 0.0,
+            storage_failures: 0.0,
+            unhealthy: 0.0,
+            attack_every: None,
+            until: Duration::from_secs(3600),
+        }
+    }
+
+    /// Loss and nothing else.
+    #[must_use]
+    pub fn loss(loss: f64) -> Self {
+        Self { loss, ..Self::none() }
+    }
+
+    /// The faults of one seed: of each kind none, few or many.
+    pub fn of(dice: &mut Dice) -> Self {
+        let loss = dice.pick(&[0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4]);
+        let slow = dice.pick(&[1, 20, 200]);
+        Self {
+            loss,
+            duplication: dice.pick(&[0.0, 0.0, 0.05, 0.3]),
+            reordering: dice.pick(&[0.0, 0.0, 0.1, 0.5]),
+            delay: (Duration::from_micros(200), Duration::from_millis(slow)),
+            delay_max: Duration::from_millis(dice.pick(&[5, 50, 2_000])),
+            bit_flips: dice.pick(&[0.0, 0.0, 0.02]),
+            power_cuts: dice.pick(&[0.0, 0.0, 0.001, 0.01]),
+            kills: dice.pick(&[0.0, 0.0, 0.001]),
+            distributor_kills: dice.pick(&[0.0, 0.0, 0.000_5, 0.002]),
+            storage_failures: dice.pick(&[0.0, 0.0, 0.0, 0.002]),
+            unhealthy: dice.pick(&[0.0, 0.0, 0.0, 0.3]),
+            attack_every: dice.pick(&[
+                None,
+                Some(Duration::from_millis(10)),
+                Some(Duration::from_millis(200)),
+            ]),
+            until: Duration::from_secs(dice.pick(&[15, 60])),
+        }
+    }
+
+    /// Whether nothing at all goes wrong.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        let chances = [
+            self.loss,
+            self.duplication,
+            self.reordering,
+            self.bit_flips,
+            self.power_cuts,
+            self.kills,
+            self.distributor_kills,
+            self.storage_failures,
+            self.unhealthy,
+        ];
+        self.attack_every.is_none() && chances.iter().all(|chance| *chance == 0.0)
+    }
+}

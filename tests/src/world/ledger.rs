@@ -1,0 +1,78 @@
+//! Which nonces have been used under which key, by everyone, for ever (DESIGN \[reserve\], \[requests\]).
+
+use coap_wire::Message;
+use core::net::SocketAddr;
+use group_oscore::OscoreOption;
+use std::collections::BTreeMap;
+use update_core::digest::Digest;
+
+/// The bytes of a Sender ID.
+type Kid = Vec<u8>;
+
+/// A nonce under one Sender Key. Pairwise keys differ from it, but their nonces come from the same counter: one of
+/// a sender's own numbers never serves twice.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Nonce {
+    /// The sender's own Partial IV.
+    Own(Kid, u64),
+    /// The Partial IV of a request, used for the answer to it: who answers, who asked, which number.
+    OfRequest(Kid, Kid, u64),
+}
+
+/// The record of all nonces.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    used: BTreeMap<Nonce, Digest>,
+    /// The last request that came from an address with a token: whose, and its number.
+    requests: BTreeMap<(SocketAddr, Vec<u8>), (Kid, u64)>,
+}
+
+/// A datagram that must not have been sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Misuse {
+    /// The nonce was used before for something else.
+    Reuse(String),
+    /// It is not protected as fwcast protects everything.
+    NotProtected,
+}
+
+impl Ledger {
+    /// A datagram has come from `from`: should it be answered, this is the request that the answer is about. The
+    /// token is not protected, and may have changed on the way.
+    pub(super) fn arrived(&mut self, from: SocketAddr, bytes: &[u8]) {
+        let Ok(message) = Message::parse(bytes) else { return };
+        let Ok(option) = OscoreOption::of(&message) else { return };
+        if let (true, Some(kid), Some(piv)) = (message.code().is_request(), option.kid, option.partial_iv) {
+            let token = message.token().as_bytes().to_vec();
+            self.requests.insert((from, token), (kid.to_vec(), piv.value()));
+        }
+    }
+
+    /// Enters a datagram that `kid` sent to `to`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn enter(&mut self, kid: &[u8], to: SocketAddr, bytes: &[u8]) -> Result<(), Misuse> {
+        let message = Message::parse(bytes).map_err(|_| Misuse::NotProtected)?;
+        let option = OscoreOption::of(&message).map_err(|_| Misuse::NotProtected)?;
+        if option.kid.is_some_and(|claimed| claimed != kid) {
+            return Err(Misuse::NotProtected);
+        }
+        let token = message.token().as_bytes().to_vec();
+        let nonce = match option.partial_iv {
+            Some(piv) => Nonce::Own(kid.to_vec(), piv.value()),
+            None => {
+                let (asker, number) = self.requests.get(&(to, token)).ok_or(Misuse::NotProtected)?;
+                Nonce::OfRequest(kid.to_vec(), asker.clone(), *number)
+            }
+        };
+        let digest = Digest::of(bytes);
+        match self.used.get(&nonce) {
+            Some(before) if *before != digest => Err(Misuse::Reuse(format!("{nonce:?}"))),
+            _ => {
+                self.used.insert(nonce, digest);
+                Ok(())
+            }
+        }
+    }
+}

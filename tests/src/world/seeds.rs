@@ -1,0 +1,54 @@
+//! Many worlds, one after another.
+
+use super::{Options, Outcome, run};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+/// What many worlds came to: the last line of `cargo xtask sim`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Nothing was found wrong, and everyone was updated.
+    pub ok: bool,
+    /// How many worlds ran.
+    pub seeds: u64,
+    /// Agents that were updated.
+    pub updates: u64,
+    /// SHA-256 over the trace hashes of all of them in hexadecimal; of one world its own.
+    pub trace_hash: String,
+    /// Agents that ended without an image that is whole.
+    pub bricked: u64,
+    /// Images activated that nobody had signed.
+    pub wrong_image: u64,
+    /// Nonces used twice.
+    pub nonce_reuse: u64,
+}
+
+/// Lets the worlds of these seeds run; `told` hears how each ended.
+pub fn run_seeds(seeds: impl IntoIterator<Item = u64>, mut told: impl FnMut(u64, &Outcome)) -> Summary {
+    let mut summary = Summary {
+        ok: true,
+        seeds: 0,
+        updates: 0,
+        trace_hash: String::new(),
+        bricked: 0,
+        wrong_image: 0,
+        nonce_reuse: 0,
+    };
+    let mut all = Sha256::new();
+    let mut last = [0; 32];
+    for seed in seeds {
+        let outcome = run(seed, &Options::of(seed));
+        told(seed, &outcome);
+        summary.ok &= outcome.violations.is_empty();
+        summary.seeds += 1;
+        summary.updates += u64::from(outcome.updates);
+        summary.bricked += u64::from(outcome.bricked);
+        summary.wrong_image += u64::from(outcome.wrong_image);
+        summary.nonce_reuse += u64::from(outcome.nonce_reuse);
+        last = outcome.trace_hash;
+        all.update(last);
+    }
+    let hash: [u8; 32] = if summary.seeds == 1 { last } else { all.finalize().into() };
+    summary.trace_hash = hex::encode(hash);
+    summary
+}
