@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{agent, group, image, key};
+use crate::commands::{agent, doctor, group, image, key, push, status};
 use crate::exit::{Exit, Failure};
 use crate::output::Format;
 use crate::state::StateDir;
@@ -19,9 +19,9 @@ pub struct Cli {
     command: Command,
 }
 
-const AFTER_HELP: &str = "Exit codes: 0 done, 1 error, 2 usage, 4 rollout failed, 5 finished but some devices failed, \
-6 timed out, 8 not allowed (a secret that others can read, counters in doubt), 9 bad signature or hash, \
-130 interrupted.";
+const AFTER_HELP: &str = "Exit codes: 0 done, 1 error, 2 usage, 4 rollout failed, 5 finished but \
+some devices failed, 6 timed out, 8 not allowed (a secret that others can read, counters in \
+doubt), 9 bad signature or hash, 130 interrupted.";
 
 /// What every command understands.
 #[derive(Debug, Args)]
@@ -46,9 +46,10 @@ impl Global {
     }
 }
 
-/// One variant for each noun or verb, with its arguments in `commands/`. A new command (`push`, `status`, `doctor`) adds
-/// its variant here, one line to [`Cli::run`], and a module `commands/<name>.rs` with a type that derives
-/// [`clap::Args`] or [`clap::Subcommand`] and has `run(&self, &Global) -> Result<Exit, Failure>`.
+/// One variant for each noun or verb, with its arguments in `commands/`. A new command (`push`, `status`,
+/// `doctor`) adds its variant here, one line to [`Cli::run`], and a module `commands/<name>.rs` with a type
+/// that derives [`clap::Args`] or [`clap::Subcommand`] and has `run(&self, &Global) -> Result<Exit,
+/// Failure>`.
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make and look at signing keys
@@ -63,6 +64,9 @@ enum Command {
     /// Sign and check images
     #[command(subcommand)]
     Image(image::Image),
+    Push(push::Push),
+    Status(status::Status),
+    Doctor(doctor::Doctor),
 }
 
 impl Cli {
@@ -74,6 +78,9 @@ impl Cli {
             Command::Group(group) => group.run(global),
             Command::Agent(agent) => agent.run(global),
             Command::Image(image) => image.run(global),
+            Command::Push(push) => push.run(global),
+            Command::Status(status) => status.run(global),
+            Command::Doctor(doctor) => doctor.run(global),
         }
     }
 }

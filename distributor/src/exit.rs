@@ -57,10 +57,7 @@ pub struct Failure {
 impl Failure {
     /// A failure with this code and sentence.
     pub fn new(exit: Exit, sentence: impl Into<String>) -> Self {
-        Self {
-            exit,
-            sentence: sentence.into(),
-        }
+        Self { exit, sentence: sentence.into() }
     }
 
     /// A failure with [`Exit::Error`].

@@ -27,10 +27,14 @@ pub enum FileError {
     /// It is there already, and is not overwritten.
     #[error("{} exists already and is not overwritten: move it away or choose another name", shown(.0))]
     Exists(PathBuf),
+    /// The folder that it should be in is not there.
+    #[error("{} cannot be written, as its folder is not there: make the folder, or choose another \
+    path", shown(.0))]
+    NoFolder(PathBuf),
     /// Others can read this secret.
     #[error(
-        "{} holds a secret, but its mode {mode:03o} lets others in: run `chmod 600` on it, and if others use \
-         this machine, make the secret anew", shown(.path)
+        "{} holds a secret, but its mode {mode:03o} lets others in: run `chmod 600` on it, and if \
+         others use this machine, make the secret anew", shown(.path)
     )]
     Exposed {
         /// Which file.
@@ -78,14 +82,13 @@ pub fn shown(path: &Path) -> String {
 
 /// Opens a regular file for reading. A pipe or device that would block is refused, not waited for.
 pub fn open(path: &Path) -> Result<File, FileError> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
-        .open(path)
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => FileError::Missing(path.into()),
-            _ => system("open", path, source),
-        })?;
+    let file =
+        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path).map_err(
+            |source| match source.kind() {
+                io::ErrorKind::NotFound => FileError::Missing(path.into()),
+                _ => system("open", path, source),
+            },
+        )?;
     let metadata = file.metadata().map_err(|source| system("look at", path, source))?;
     if !metadata.is_file() {
         return Err(FileError::NotRegular(path.into()));
@@ -104,10 +107,7 @@ pub fn read_secret(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
     let metadata = file.metadata().map_err(|source| system("look at", path, source))?;
     let mode = metadata.mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(FileError::Exposed {
-            path: path.into(),
-            mode,
-        });
+        return Err(FileError::Exposed { path: path.into(), mode });
     }
     read_open(&file, path, max)
 }
@@ -135,8 +135,11 @@ pub fn replace(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileErro
     sync_folder(path)
 }
 
-/// Fails early where [`create`] would fail because the name is taken.
-pub fn must_not_exist(path: &Path) -> Result<(), FileError> {
+/// Fails early where [`create`] would fail, because the name is taken or there is no such folder.
+pub fn check_target(path: &Path) -> Result<(), FileError> {
+    if !folder_of(path).is_dir() {
+        return Err(FileError::NoFolder(path.into()));
+    }
     match fs::symlink_metadata(path) {
         Ok(_) => Err(FileError::Exists(path.into())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -170,14 +173,9 @@ pub fn sync_folder(path: &Path) -> Result<(), FileError> {
 
 fn read_open(file: &File, path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
-    file.take(max + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|source| system("read", path, source))?;
+    file.take(max + 1).read_to_end(&mut bytes).map_err(|source| system("read", path, source))?;
     if bytes.len() as u64 > max {
-        return Err(FileError::TooLong {
-            path: path.into(),
-            max,
-        });
+        return Err(FileError::TooLong { path: path.into(), max });
     }
     Ok(bytes)
 }
@@ -197,12 +195,8 @@ fn write_temporary(path: &Path, bytes: &[u8], access: Access) -> Result<PathBuf,
         Access::Secret => 0o600,
         Access::Public => 0o644,
     };
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&temporary)
-        .and_then(|mut file| {
+    let written =
+        OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary).and_then(|mut file| {
             file.write_all(bytes)?;
             file.sync_all()
         });
@@ -221,11 +215,7 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 fn system(verb: &'static str, path: &Path, source: io::Error) -> FileError {
-    FileError::System {
-        verb,
-        path: path.into(),
-        source,
-    }
+    FileError::System { verb, path: path.into(), source }
 }
 
 #[cfg(test)]
@@ -253,7 +243,9 @@ mod tests {
         let path = folder.path().join("file");
         create(&path, b"one", Access::Public).unwrap();
         assert!(matches!(create(&path, b"two", Access::Public), Err(FileError::Exists(_))));
-        assert!(matches!(must_not_exist(&path), Err(FileError::Exists(_))));
+        assert!(matches!(check_target(&path), Err(FileError::Exists(_))));
+        let nowhere = folder.path().join("no/file");
+        assert!(matches!(check_target(&nowhere), Err(FileError::NoFolder(_))));
         assert_eq!(read(&path, 100).unwrap(), b"one");
         replace(&path, b"two", Access::Public).unwrap();
         assert_eq!(read(&path, 100).unwrap(), b"two");

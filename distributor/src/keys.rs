@@ -1,6 +1,7 @@
 //! Key files: Ed25519 private keys as PKCS#8 PEM, public keys as SubjectPublicKeyInfo PEM.
 //!
-//! What a key is for stands in a line before the PEM text (RFC 7468 section 2 allows it, and other tools skip it):
+//! What a key is for stands in a line before the PEM text (RFC 7468 section 2 allows it, and other tools
+//! skip it):
 //! `fwcast image key` or `fwcast root key`. A key with the wrong line is refused; one without any, made by
 //! another tool, is taken for what it is used as.
 
@@ -29,6 +30,9 @@ const PUBLISHED: [&str; 4] = [
     "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
     "278117fc144c72340f67d0f2316e8386ceffbf2b2428c9c51fef7c597f1d426e",
 ];
+
+/// Ends the first line of a private key in PEM.
+const PRIVATE_MARK: &str = "PRIVATE KEY-----";
 
 /// What a signing key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -85,8 +89,8 @@ pub enum KeyError {
     },
     /// Everyone knows this private key, or everyone can sign for it.
     #[error(
-        "{} is a key that everyone can sign with (a published test key, or a weak one): make your own \
-         with `fwcast key generate`", shown(.0)
+        "{} is a key that everyone can sign with (a published test key, or a weak one): make your \
+         own with `fwcast key generate`", shown(.0)
     )]
     Worthless(PathBuf),
     /// No randomness.
@@ -103,12 +107,12 @@ impl From<KeyError> for Failure {
     }
 }
 
-/// Makes a key pair: the private key in `path` (0600), the public one beside it in `path` + `.pub`. Neither may
-/// exist.
+/// Makes a key pair: the private key in `path` (0600), the public one beside it in `path` + `.pub`. Neither
+/// may exist.
 pub fn generate(kind: KeyKind, path: &Path) -> Result<PrivateKey, KeyError> {
     let public_path = public_path(path);
-    files::must_not_exist(path)?;
-    files::must_not_exist(&public_path)?;
+    files::check_target(path)?;
+    files::check_target(&public_path)?;
     let key = random_key()?;
     let unwritable = || KeyError::Unreadable {
         path: path.into(),
@@ -120,10 +124,7 @@ pub fn generate(kind: KeyKind, path: &Path) -> Result<PrivateKey, KeyError> {
     let private = Zeroizing::new(format!("fwcast {kind} key\n{}", private.as_str()));
     files::create(path, private.as_bytes(), Access::Secret)?;
     files::create(&public_path, format!("fwcast {kind} key\n{public}").as_bytes(), Access::Public)?;
-    Ok(PrivateKey {
-        kind: Some(kind),
-        key,
-    })
+    Ok(PrivateKey { kind: Some(kind), key })
 }
 
 /// A fresh Ed25519 key from the system's randomness.
@@ -150,19 +151,23 @@ impl PrivateKey {
 
     /// Reads a private key of any kind.
     pub fn read_any(path: &Path) -> Result<Self, KeyError> {
-        let bytes = Zeroizing::new(files::read_secret(path, KEY_FILE_BYTES_MAX)?);
-        let text = std::str::from_utf8(&bytes).unwrap_or_default();
-        let key = SigningKey::from_pkcs8_pem(text).map_err(|_| KeyError::Unreadable {
+        let unreadable = || KeyError::Unreadable {
             path: path.into(),
             wanted: "Ed25519 private key (PKCS#8 PEM)",
-            hint: "give the file that `fwcast key generate` wrote, not its .pub, and not a key of another \
-                   algorithm",
-        })?;
+            hint: "give the file that `fwcast key generate` wrote, not its .pub, and not a key of \
+            another algorithm",
+        };
+        // Others may read a public key, which must not be called a secret.
+        let bytes = Zeroizing::new(files::read(path, KEY_FILE_BYTES_MAX)?);
+        let is_private = std::str::from_utf8(&bytes).is_ok_and(|text| text.contains(PRIVATE_MARK));
+        if !is_private {
+            return Err(unreadable());
+        }
+        let bytes = Zeroizing::new(files::read_secret(path, KEY_FILE_BYTES_MAX)?);
+        let text = std::str::from_utf8(&bytes).unwrap_or_default();
+        let key = SigningKey::from_pkcs8_pem(text).map_err(|_| unreadable())?;
         refuse_worthless(path, &key.verifying_key())?;
-        Ok(Self {
-            kind: kind_line(text),
-            key,
-        })
+        Ok(Self { kind: kind_line(text), key })
     }
 }
 
@@ -178,7 +183,7 @@ impl PublicKey {
     pub fn read_any(path: &Path) -> Result<(Self, Option<KeyKind>), KeyError> {
         let bytes = Zeroizing::new(files::read(path, KEY_FILE_BYTES_MAX)?);
         let text = std::str::from_utf8(&bytes).unwrap_or_default();
-        if text.contains("PRIVATE KEY-----") {
+        if text.contains(PRIVATE_MARK) {
             let private = PrivateKey::read_any(path)?;
             return Ok((Self::Ed25519(private.key.verifying_key()), private.kind));
         }
@@ -232,18 +237,12 @@ impl fmt::Display for KeyKind {
 
 fn kind_line(text: &str) -> Option<KeyKind> {
     let first = text.lines().next()?;
-    [KeyKind::Image, KeyKind::Root]
-        .into_iter()
-        .find(|kind| first == format!("fwcast {kind} key"))
+    [KeyKind::Image, KeyKind::Root].into_iter().find(|kind| first == format!("fwcast {kind} key"))
 }
 
 fn check_kind(path: &Path, is: Option<KeyKind>, wanted: KeyKind) -> Result<(), KeyError> {
     match is {
-        Some(is) if is != wanted => Err(KeyError::WrongKind {
-            path: path.into(),
-            is,
-            wanted,
-        }),
+        Some(is) if is != wanted => Err(KeyError::WrongKind { path: path.into(), is, wanted }),
         _ => Ok(()),
     }
 }

@@ -1,4 +1,5 @@
-//! Making a security group: its key material, the distributor's and the Group Manager's keys, the first key set.
+//! Making a security group: its key material, the distributor's and the Group Manager's keys, the first key
+//! set.
 
 use ed25519_dalek::{Signer, SigningKey};
 use group_oscore::{AeadAlgorithm, encode_ccs};
@@ -39,11 +40,7 @@ pub struct Plan {
 }
 
 /// Makes the group. Returns it with the names of the agents that must be enrolled again.
-pub fn create(
-    dir: &StateDir,
-    plan: Plan,
-    machine: &MachineId,
-) -> Result<(GroupState, Vec<Name>), Failure> {
+pub fn create(dir: &StateDir, plan: Plan, machine: &MachineId) -> Result<(GroupState, Vec<Name>), Failure> {
     let key_set = sign_key_set(&plan)?;
     let distributor = keys::random_key()?;
     let manager = keys::random_key()?;
@@ -67,10 +64,8 @@ pub fn create(
         key_set: Hex(key_set),
         agents: Vec::new(),
     };
-    let manager = ManagerState {
-        private_key: Secret::new(manager.to_bytes().to_vec()),
-        contexts: Default::default(),
-    };
+    let manager =
+        ManagerState { private_key: Secret::new(manager.to_bytes().to_vec()), contexts: Default::default() };
     let agents = group.create(dir, &manager, machine, plan.replace)?;
     Ok((group, names_waiting(&agents)))
 }
@@ -118,11 +113,15 @@ fn random(length: usize) -> Result<Vec<u8>, StateError> {
 fn sign_key_set(plan: &Plan) -> Result<Vec<u8>, Failure> {
     let refused = |error| {
         let why = match error {
-            KeySetError::TooManyKeys => format!("a key set holds at most {IMAGE_KEYS_MAX} image keys"),
+            KeySetError::TooManyKeys => {
+                format!("a key set holds at most {IMAGE_KEYS_MAX} image keys")
+            }
             other => format!("an image key cannot be used ({other:?})"),
         };
-        Failure::error(format!("the key set of group '{}' cannot be made, because {why}: give others with --image-key",
-                               plan.name))
+        Failure::error(format!(
+            "the key set of group '{}' cannot be made, because {why}: give others with --image-key",
+            plan.name
+        ))
     };
     let key_set = KeySet::new(KEY_SET_VERSION_FIRST, &plan.image_keys).map_err(refused)?;
     let signed = key_set.attach(plan.root.sign(&key_set.to_be_signed()).to_bytes());

@@ -32,9 +32,9 @@ pub fn print<R: Report>(format: Format, report: &R) -> Result<(), Failure> {
             .map_err(|error| Failure::error(format!("cannot write the result as JSON: {error}")))?,
     };
     match writeln!(io::stdout(), "{text}") {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::error(format!(
-            "cannot write to standard output: {error}"
-        ))),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::error(format!("cannot write to standard output: {error}")))
+        }
         _ => Ok(()),
     }
 }
@@ -57,6 +57,6 @@ pub fn fields<const N: usize>(rows: [(&str, String); N]) -> Table {
 
 fn plain() -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table
 }

@@ -1,3 +1,4 @@
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 //! What the integration tests share: a device in a temporary folder with its first image installed.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses some of it")]
 

@@ -61,7 +61,8 @@ impl Block {
         16 << (self.size_exponent & 7)
     }
 
-    /// The option's value in as few bytes as it needs. Numbers and exponents that do not fit lose their upper bits.
+    /// The option's value in as few bytes as it needs. Numbers and exponents that do not fit lose their upper
+    /// bits.
     pub fn encode(&self) -> BlockBytes {
         let value = (self.number & Self::NUMBER_MAX) << 4
             | u32::from(self.more) << 3

@@ -75,8 +75,8 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Why a datagram is no message. Such a datagram is dropped in silence, except that RFC 7252 section 4.2 lets a
-/// malformed unicast Confirmable be answered by a Reset.
+/// Why a datagram is no message. Such a datagram is dropped in silence, except that RFC 7252 section 4.2 lets
+/// a malformed unicast Confirmable be answered by a Reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageError {
     /// Fewer bytes than a header, or a plaintext without a code.
@@ -120,8 +120,8 @@ impl<'a> Message<'a> {
             return Err(MessageError::TokenLength);
         }
         let (ty, code) = (Type::from_bits(first >> 4), Code::from_byte(code));
-        // RFC 7252 section 4.1: "An Empty message has the Code field set to 0.00. The Token Length field MUST be
-        // set to 0 and bytes of data MUST NOT be present after the Message ID field."
+        // RFC 7252 section 4.1: "An Empty message has the Code field set to 0.00. The Token Length field MUST
+        // be set to 0 and bytes of data MUST NOT be present after the Message ID field."
         if code == Code::EMPTY && (token_length != 0 || !rest.is_empty()) {
             return Err(MessageError::EmptyWithContent);
         }

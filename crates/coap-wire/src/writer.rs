@@ -128,8 +128,8 @@ impl<'b> Writer<'b> {
         Ok(self)
     }
 
-    /// Begins the payload and lends all the room that is left, at least one byte, to be written in place. How much
-    /// was written is said by [`Writer::payload_written`]; until then the whole room counts as payload.
+    /// Begins the payload and lends all the room that is left, at least one byte, to be written in place. How
+    /// much was written is said by [`Writer::payload_written`]; until then the whole room counts as payload.
     pub fn payload_space(&mut self) -> Result<&mut [u8], WriteError> {
         if self.has_payload {
             return Err(WriteError::OptionOutOfOrder);
@@ -141,8 +141,8 @@ impl<'b> Writer<'b> {
         Ok(space)
     }
 
-    /// Says how much of [`Writer::payload_space`] is the payload. With zero bytes the payload marker goes as well.
-    /// More than was lent counts as all of it.
+    /// Says how much of [`Writer::payload_space`] is the payload. With zero bytes the payload marker goes as
+    /// well. More than was lent counts as all of it.
     pub fn payload_written(&mut self, length: usize) {
         // Fails only for a length beyond the space, which then stays as it is.
         let _ = self.message.truncate(length);

@@ -1,4 +1,5 @@
-//! Arbitrary bytes, and messages broken at one place: never a panic, and what parses is written again unchanged.
+//! Arbitrary bytes, and messages broken at one place: never a panic, and what parses is written again
+//! unchanged.
 
 use coap_wire::{Block, Body, Message, NoResponse, Opt, Writer};
 use proptest::prelude::*;
@@ -61,7 +62,7 @@ proptest! {
 
     #[test]
     fn arbitrary_options_never_panic(
-        rest in prop::collection::vec(prop_oneof![any::<u8>(), Just(0xff), Just(0xdd), Just(0xee), 0_u8..4], 0..40),
+        rest in prop::collection::vec(prop_oneof![any::<u8>(), Just(0xff), Just(0xdd), 0_u8..4], 0..40),
     ) {
         let mut datagram = vec![0x50, 0x01, 0, 0];
         datagram.extend(rest);

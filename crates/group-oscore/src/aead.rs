@@ -5,18 +5,20 @@ use crate::{
     limits::{NONCE_BYTES_MAX, TAG_BYTES_MAX},
     nonce::Nonce,
 };
-use aes::Aes128;
+use aes::Aes128Enc;
 use aes_gcm::{
-    Aes128Gcm,
+    AesGcm,
     aead::{
         AeadInOut, KeyInit,
-        consts::{U8, U13},
+        consts::{U8, U12, U13},
     },
 };
 use ccm::Ccm;
 use chacha20poly1305::ChaCha20Poly1305;
 
-type AesCcm16_64_128 = Ccm<Aes128, U8, U13>;
+// Neither mode decrypts with the block cipher, so the key schedule is only half as long.
+type Aes128Gcm = AesGcm<Aes128Enc, U12>;
+type AesCcm16_64_128 = Ccm<Aes128Enc, U8, U13>;
 
 /// An AEAD algorithm, for pairwise mode and plain OSCORE or as Group Encryption Algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,8 +82,8 @@ impl AeadAlgorithm {
         }
     }
 
-    /// Encrypts the first `length` bytes of `buffer` in place and puts the tag behind them. Returns the length of
-    /// both, or `None` if the tag does not fit.
+    /// Encrypts the first `length` bytes of `buffer` in place and puts the tag behind them. Returns the
+    /// length of both, or `None` if the tag does not fit.
     pub(crate) fn seal(
         self,
         key: &Key,
@@ -178,7 +180,7 @@ mod tests {
                 copy[broken] ^= 1;
                 assert_eq!(algorithm.open(&key, &nonce, b"aad", &mut copy[..length]), Err(TagError));
             }
-            assert_eq!(algorithm.open(&key, &nonce, b"other", &mut buffer.clone()[..length]), Err(TagError));
+            assert_eq!(algorithm.open(&key, &nonce, b"other", &mut { buffer }[..length]), Err(TagError));
             assert_eq!(algorithm.open(&key, &nonce, b"aad", &mut buffer[..length]), Ok(&[0x55; 10][..]));
             assert_eq!(algorithm.open(&key, &nonce, b"aad", &mut [0; 7]), Err(TagError));
             assert_eq!(algorithm.seal(&key, &nonce, b"aad", &mut [0; 16], 10), None);

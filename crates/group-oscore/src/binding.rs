@@ -11,8 +11,8 @@ pub enum MessageMode {
     Pairwise,
 }
 
-/// The request that a response answers: kid, Partial IV, Gid and mode, and whether its nonce may still serve for an
-/// answer. It outlives the context it came from: a request may be answered after a rekey.
+/// The request that a response answers: kid, Partial IV, Gid and mode, and whether its nonce may still serve
+/// for an answer. It outlives the context it came from: a request may be answered after a rekey.
 ///
 /// At most one answer may use the request's nonce. So a clone may not, whatever the original may.
 #[derive(Debug, PartialEq, Eq)]
@@ -88,10 +88,10 @@ impl RequestBinding {
         Ok(())
     }
 
-    /// Hands the right to use the nonce over.
-    pub(crate) fn split(&mut self) -> Self {
-        let nonce_is_free = core::mem::take(&mut self.nonce_is_free);
-        Self { nonce_is_free, ..self.clone() }
+    /// This binding with the right to use the request's nonce, or without.
+    pub(crate) const fn with_nonce(mut self, nonce_is_free: bool) -> Self {
+        self.nonce_is_free = nonce_is_free;
+        self
     }
 }
 

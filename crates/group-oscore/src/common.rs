@@ -9,8 +9,8 @@ use crate::{
 };
 use core::fmt;
 
-/// What the Group Manager gives to every member. HKDF is always HMAC-SHA-256, signatures are EdDSA on Ed25519, and
-/// the key agreement is ECDH-SS + HKDF-256 (COSE -27) on X25519.
+/// What the Group Manager gives to every member. HKDF is always HMAC-SHA-256, signatures are EdDSA on
+/// Ed25519, and the key agreement is ECDH-SS + HKDF-256 (COSE -27) on X25519.
 #[derive(Clone)]
 pub struct GroupParameters<'a> {
     /// The Gid, which is the group's ID Context.
@@ -102,7 +102,8 @@ impl CommonContext {
         self.aead.nonce_length().min(self.group_encryption.nonce_length()) - 6
     }
 
-    /// A member's Sender Key, the Recipient Key of everyone else. It is one of the Group Encryption Algorithm.
+    /// A member's Sender Key, the Recipient Key of everyone else. It is one of the Group Encryption
+    /// Algorithm.
     pub(crate) fn member_key(&self, id: MemberId) -> Result<Key, DeriveError> {
         if id.as_bytes().len() > self.member_id_bytes_max() {
             return Err(DeriveError::MemberIdTooLong);

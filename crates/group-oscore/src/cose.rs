@@ -21,8 +21,8 @@ const OSCORE_VERSION: u8 = 1;
 
 /// `["Encrypt0", h'', external_aad` up to the last element (RFC 9052 section 5.3).
 const ENC_STRUCTURE_START: &[u8] = b"\x83\x68Encrypt0\x40";
-/// `["CounterSignature0", h'', h'', external_aad, ciphertext` up to the last two (RFC 9338 section 3.3). The text
-/// there lets sign_protected out; RFC 10021 implementations agree on five elements with an empty one.
+/// `["CounterSignature0", h'', h'', external_aad, ciphertext` up to the last two (RFC 9338 section 3.3). The
+/// text there lets sign_protected out; RFC 10021 implementations agree on five elements with an empty one.
 const COUNTERSIGN_STRUCTURE_START: &[u8] = b"\x85\x71CounterSignature0\x40\x40";
 
 /// CBOR in a buffer of its largest size.
@@ -96,8 +96,8 @@ pub(crate) struct RequestIdentity {
     pub(crate) gid: Gid,
 }
 
-/// The external_aad, and around it the two structures that hold it. They lie in one buffer: the start of either is
-/// written in front of the external_aad when it is asked for.
+/// The external_aad, and around it the two structures that hold it. They lie in one buffer: the start of
+/// either is written in front of the external_aad when it is asked for.
 pub(crate) struct Structures<const N: usize> {
     bytes: [u8; N],
     /// Where the byte string external_aad begins.
@@ -114,8 +114,8 @@ pub(crate) type ReceiverStructures =
 const AAD_ARRAY_START: usize = COUNTERSIGN_STRUCTURE_START.len() + BSTR_HEAD_BYTES_MAX;
 
 impl<const N: usize> Structures<N> {
-    /// The external_aad of group and pairwise mode (RFC 10021 section 3.4). `option` is the OSCORE option's value
-    /// and `sender_credential` the credential of whoever sends this message.
+    /// The external_aad of group and pairwise mode (RFC 10021 section 3.4). `option` is the OSCORE option's
+    /// value and `sender_credential` the credential of whoever sends this message.
     pub(crate) fn group(
         head: &AadHead,
         request: &RequestIdentity,
@@ -163,12 +163,12 @@ impl<const N: usize> Structures<N> {
     }
 
     /// What is signed, without the ciphertext, whose [`bstr_head`] and bytes follow.
-    pub(crate) fn to_be_signed_start(&mut self) -> Option<&[u8]> {
+    pub(crate) fn countersign_start(&mut self) -> Option<&[u8]> {
         self.starting_with(COUNTERSIGN_STRUCTURE_START)
     }
 
     /// What is signed. `None` if the buffer has no room for the ciphertext.
-    pub(crate) fn to_be_signed(&mut self, ciphertext: &[u8]) -> Option<&[u8]> {
+    pub(crate) fn countersign_structure(&mut self, ciphertext: &[u8]) -> Option<&[u8]> {
         let start = self.aad_start.checked_sub(COUNTERSIGN_STRUCTURE_START.len())?;
         self.starting_with(COUNTERSIGN_STRUCTURE_START)?;
         let head = bstr_head(ciphertext.len())?;
@@ -220,7 +220,7 @@ mod tests {
         let option = [4; OPTION_BYTES_MAX];
         let mut structures =
             ReceiverStructures::group(&head, &identity, &option, &credential, &credential).unwrap();
-        assert!(structures.to_be_signed(&[5; DATAGRAM_BYTES_MAX]).is_some());
+        assert!(structures.countersign_structure(&[5; DATAGRAM_BYTES_MAX]).is_some());
         assert!(SenderStructures::group(&head, &identity, &option, &credential, &credential).is_some());
         let context = [6; crate::limits::ID_CONTEXT_BYTES_MAX];
         assert!(key_info(&[1; MEMBER_ID_BYTES_MAX], Some(&context), algorithm, "SEKey", 32).is_some());

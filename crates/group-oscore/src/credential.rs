@@ -26,8 +26,8 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// A CWT Claims Set (CCS, untagged): finds the key in `cnf` (8) / `COSE_Key` (1), which has to be an OKP key on
-    /// Ed25519.
+    /// A CWT Claims Set (CCS, untagged): finds the key in `cnf` (8) / `COSE_Key` (1), which has to be an OKP
+    /// key on Ed25519.
     pub fn from_ccs(ccs: &[u8]) -> Result<Self, CredentialError> {
         let mut decoder = Decoder::new(ccs);
         let key = find_key(&mut decoder).map_err(|_| CredentialError::Malformed)?;
@@ -73,8 +73,8 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// Writes the shortest CCS for a key, `{8: {1: {1: 1, 3: -8, -1: 6, -2: x}}}`, and says its length, which is 46.
-/// `None` if it does not fit.
+/// Writes the shortest CCS for a key, `{8: {1: {1: 1, 3: -8, -1: 6, -2: x}}}`, and says its length, which is
+/// 46. `None` if it does not fit.
 pub fn encode_ccs(public_key: &[u8; 32], out: &mut [u8]) -> Option<usize> {
     let mut encoder = Encoder::new(Cursor::new(out));
     let key = encoder.map(1).and_then(|e| e.i64(CLAIM_CNF)?.map(1)?.i64(CNF_COSE_KEY)?.map(4)).ok()?;

@@ -7,6 +7,8 @@ use coap_wire::Code;
 pub enum DeriveError {
     /// The Sender or Recipient ID is longer than the shortest nonce less 6 bytes (RFC 10021 section 2.2).
     MemberIdTooLong,
+    /// Sender ID and Recipient ID are the same (RFC 8613 section 3.3).
+    EqualIds,
     /// There is no Master Secret.
     EmptyMasterSecret,
     /// The credential's public key is no point of the curve or one of small order.
@@ -40,7 +42,8 @@ pub enum ProtectError {
     /// The output has no room, or the result would exceed
     /// [`DATAGRAM_BYTES_MAX`](crate::limits::DATAGRAM_BYTES_MAX).
     BufferTooSmall,
-    /// Every reserved Sender Sequence Number has been used: store a [`Reservation`](crate::Reservation) first.
+    /// Every reserved Sender Sequence Number has been used: store a [`Reservation`](crate::Reservation)
+    /// first.
     ReservationExhausted,
     /// All 2^40 Sender Sequence Numbers have been used: only new keys help (RFC 8613 section 7.2.1).
     SequenceNumbersExhausted,
@@ -67,8 +70,9 @@ macro_rules! unprotect_errors {
             /// All of them in order, for counters.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// The code of an unprotected answer to a unicast request, where RFC 8613 section 8.2 or RFC 10021
-            /// section 7.2 has one. A request to a group is never answered with an error (RFC 10021 section 6.2).
+            /// The code of an unprotected answer to a unicast request, where RFC 8613 section 8.2 or RFC
+            /// 10021 section 7.2 has one. A request to a group is never answered with an error (RFC 10021
+            /// section 6.2).
             pub const fn code(self) -> Option<Code> {
                 match self {
                     $(Self::$name => $code,)*
@@ -87,7 +91,8 @@ unprotect_errors! {
     NotProtected => Some(Code::UNAUTHORIZED),
     /// A request was expected and a response came, or the other way round.
     UnexpectedCode => None,
-    /// The OSCORE option is twice there, not coded as in RFC 8613 section 6.1, or lacks a part that it must have.
+    /// The OSCORE option is twice there, not coded as in RFC 8613 section 6.1, or lacks a part that it must
+    /// have.
     MalformedOption => Some(Code::BAD_OPTION),
     /// A Block option outside: such a message would have to be put together before it is unprotected.
     OuterBlock => Some(Code::BAD_OPTION),

@@ -93,7 +93,8 @@ identifier! {
     IdContext, ID_CONTEXT_BYTES_MAX
 }
 
-/// A Partial IV: a Sender Sequence Number of 40 bits, on the wire without leading zeros (RFC 8613 section 6.1).
+/// A Partial IV: a Sender Sequence Number of 40 bits, on the wire without leading zeros (RFC 8613 section
+/// 6.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartialIv(u64);
 

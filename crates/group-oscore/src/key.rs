@@ -82,9 +82,9 @@ impl Master {
     }
 }
 
-/// A key of pairwise mode (RFC 10021 section 2.5.1): HKDF with the sending side's Sender Key as salt and, as input
-/// keying material, its credential, that of the receiving side and the shared secret. `gid` and `sender_id` go into
-/// the info.
+/// A key of pairwise mode (RFC 10021 section 2.5.1): HKDF with the sending side's Sender Key as salt and, as
+/// input keying material, its credential, that of the receiving side and the shared secret. `gid` and
+/// `sender_id` go into the info.
 pub(crate) fn pairwise_key(
     algorithm: AeadAlgorithm,
     gid: &[u8],
@@ -102,8 +102,9 @@ pub(crate) fn pairwise_key(
     master.member_key(sender_id, Some(gid), algorithm)
 }
 
-/// The keystream of a countersignature (RFC 10021 section 4.2). `generator` and `piv` are those of the Partial IV of
-/// the message, or of the request if the message has none; `gid` is that of the context that protects the message.
+/// The keystream of a countersignature (RFC 10021 section 4.2). `generator` and `piv` are those of the
+/// Partial IV of the message, or of the request if the message has none; `gid` is that of the context that
+/// protects the message.
 pub(crate) fn signature_keystream(
     encryption_key: &Key,
     generator: &[u8],

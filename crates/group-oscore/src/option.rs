@@ -39,13 +39,14 @@ impl<'a> OscoreOption<'a> {
         Self::parse(value).ok_or(UnprotectError::MalformedOption)
     }
 
-    /// Decodes a value. Only the shortest coding is taken, so that the value can be written again byte for byte.
+    /// Decodes a value. Only the shortest coding is taken, so that the value can be written again byte for
+    /// byte.
     pub fn parse(value: &'a [u8]) -> Option<Self> {
         let Some((&flags, rest)) = value.split_first() else {
             return Some(Self { group_flag: false, partial_iv: None, kid_context: None, kid: None });
         };
-        // RFC 8613 section 6.1: "If the OSCORE flag bits are all zero (0x00), the option value SHALL be empty"; a
-        // reserved bit or length makes the message malformed.
+        // RFC 8613 section 6.1: "If the OSCORE flag bits are all zero (0x00), the option value SHALL be
+        // empty"; a reserved bit or length makes the message malformed.
         let piv_length = usize::from(flags & PARTIAL_IV_LENGTH);
         if flags == 0 || flags & RESERVED != 0 || piv_length > PARTIAL_IV_BYTES_MAX {
             return None;
@@ -89,42 +90,31 @@ impl<'a> OscoreOption<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{OscoreOption, PartialIv};
 
     fn piv(value: u64) -> Option<PartialIv> {
         PartialIv::new(value)
+    }
+
+    fn option<'a>(
+        group_flag: bool,
+        partial_iv: Option<PartialIv>,
+        kid_context: Option<&'a [u8]>,
+        kid: Option<&'a [u8]>,
+    ) -> OscoreOption<'a> {
+        OscoreOption { group_flag, partial_iv, kid_context, kid }
     }
 
     // RFC 10021 section 4.3 and RFC 8613 section 6.3.
     #[test]
     fn examples_of_the_standards() {
         let cases: [(&[u8], OscoreOption<'_>); 6] = [
-            (
-                b"\x39\x05\x03\x44\x61\x6c\x25",
-                OscoreOption {
-                    group_flag: true,
-                    partial_iv: piv(5),
-                    kid_context: Some(b"\x44\x61\x6c"),
-                    kid: Some(b"\x25"),
-                },
-            ),
-            (
-                b"\x28\x52",
-                OscoreOption { group_flag: true, partial_iv: None, kid_context: None, kid: Some(b"\x52") },
-            ),
-            (
-                b"\x09\x05\x25",
-                OscoreOption { group_flag: false, partial_iv: piv(5), kid_context: None, kid: Some(b"\x25") },
-            ),
-            (
-                b"\x09\x00",
-                OscoreOption { group_flag: false, partial_iv: piv(0), kid_context: None, kid: Some(b"") },
-            ),
-            (b"", OscoreOption { group_flag: false, partial_iv: None, kid_context: None, kid: None }),
-            (
-                b"\x01\x07",
-                OscoreOption { group_flag: false, partial_iv: piv(7), kid_context: None, kid: None },
-            ),
+            (b"\x39\x05\x03\x44\x61\x6c\x25", option(true, piv(5), Some(b"\x44\x61\x6c"), Some(b"\x25"))),
+            (b"\x28\x52", option(true, None, None, Some(b"\x52"))),
+            (b"\x09\x05\x25", option(false, piv(5), None, Some(b"\x25"))),
+            (b"\x09\x00", option(false, piv(0), None, Some(b""))),
+            (b"", option(false, None, None, None)),
+            (b"\x01\x07", option(false, piv(7), None, None)),
         ];
         for (value, parsed) in cases {
             assert_eq!(OscoreOption::parse(value), Some(parsed), "{value:02x?}");

@@ -8,8 +8,8 @@ use crate::{
 use core::fmt;
 use ed25519_dalek::VerifyingKey;
 
-/// One other member: Recipient Key, credential and replay window, and the keys of pairwise mode with it once they
-/// were needed. It belongs to the group whose Common Context it was derived from.
+/// One other member: Recipient Key, credential and replay window, and the keys of pairwise mode with it once
+/// they were needed. It belongs to the group whose Common Context it was derived from.
 pub struct RecipientContext {
     pub(crate) id: MemberId,
     pub(crate) credential: Credential,

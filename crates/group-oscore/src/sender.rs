@@ -11,8 +11,8 @@ use ed25519_dalek::{
 use sha2::{Digest as _, Sha512};
 use x25519_dalek::{PublicKey, SharedSecret, StaticSecret};
 
-/// Sender ID, Sender Key, own key pair and Sender Sequence Numbers. There must never be two of the same member: a
-/// number used twice is a nonce used twice.
+/// Sender ID, Sender Key, own key pair and Sender Sequence Numbers. There must never be two of the same
+/// member: a number used twice is a nonce used twice.
 pub struct SenderContext {
     pub(crate) id: MemberId,
     pub(crate) credential: Credential,
@@ -25,10 +25,12 @@ pub struct SenderContext {
 }
 
 impl SenderContext {
-    /// Derives the Sender Key and the two forms of the private key. `seed` is the Ed25519 private key of RFC 8032.
+    /// Derives the Sender Key and the two forms of the private key. `seed` is the Ed25519 private key of RFC
+    /// 8032.
     ///
     /// # Errors
-    /// [`DeriveError::MemberIdTooLong`], [`DeriveError::InvalidPublicKey`] and [`DeriveError::PrivateKeyMismatch`].
+    /// [`DeriveError::MemberIdTooLong`], [`DeriveError::InvalidPublicKey`] and
+    /// [`DeriveError::PrivateKeyMismatch`].
     pub fn derive(
         common: &CommonContext,
         id: MemberId,

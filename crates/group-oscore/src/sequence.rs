@@ -9,8 +9,8 @@ pub struct SequenceNumbers {
     end: u64,
 }
 
-/// Numbers below `end` are to be used from now on. It must be stored durably before it is handed to `reserve`, so
-/// that after a restart the first number used is `end`.
+/// Numbers below `end` are to be used from now on. It must be stored durably before it is handed to
+/// `reserve`, so that after a restart the first number used is `end`.
 #[must_use = "store it, then hand it to `reserve`"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reservation {

@@ -68,9 +68,7 @@ fn port_and_zone(address: SocketAddr) -> Result<(), AddressError> {
 impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NotMulticast => {
-                "a CoAP group needs a multicast address, such as 239.192.0.1 or ff15::f00d"
-            }
+            Self::NotMulticast => "a CoAP group needs a multicast address, such as 239.192.0.1 or ff15::f00d",
             Self::NotUnicast => "the address of one host is wanted, which others can send to",
             Self::PortOfDtls => {
                 "port 5684 belongs to CoAP over DTLS, which fwcast does not speak; take 5683 or another"

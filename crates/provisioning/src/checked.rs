@@ -5,8 +5,8 @@ use core::fmt;
 use core::net::SocketAddr;
 
 use group_oscore::{
-    AeadAlgorithm, CommonContext, Credential, DeriveError, Gid, GroupParameters, MemberId,
-    SenderContext, SequenceNumbers,
+    AeadAlgorithm, CommonContext, Credential, DeriveError, Gid, GroupParameters, MemberId, SenderContext,
+    SequenceNumbers,
 };
 use update_core::block::BlockSize;
 use update_core::key_set::KeySet;
@@ -141,34 +141,25 @@ impl Provisioning {
     /// The first thing that is wrong, in the order of the document's keys.
     pub fn check(&self) -> Result<Checked, ProvisioningError> {
         ensure(self.version == VERSION, ProvisioningError::Version)?;
-        let coap_group =
-            address::coap_group(self.coap_group).map_err(ProvisioningError::CoapGroup)?;
+        let coap_group = address::coap_group(self.coap_group).map_err(ProvisioningError::CoapGroup)?;
         let block_size = Some(self.block_size)
             .filter(|bytes| *bytes >= BLOCK_BYTES_MIN)
             .and_then(|bytes| BlockSize::new(bytes.into()))
             .ok_or(ProvisioningError::BlockSize)?;
         let (aead, group_encryption) = self.key.check_algorithms()?;
-        let gid = member_bytes(&self.key.context_id, 2..=8)
-            .and_then(Gid::new)
-            .ok_or(ProvisioningError::Gid)?;
-        let sender_id =
-            group_member_id(&self.key.group_sender_id).ok_or(ProvisioningError::SenderId)?;
-        let seed: [u8; 32] = self
-            .private_key
-            .expose()
-            .try_into()
-            .map_err(|_| ProvisioningError::PrivateKey)?;
+        let gid =
+            member_bytes(&self.key.context_id, 2..=8).and_then(Gid::new).ok_or(ProvisioningError::Gid)?;
+        let sender_id = group_member_id(&self.key.group_sender_id).ok_or(ProvisioningError::SenderId)?;
+        let seed: [u8; 32] =
+            self.private_key.expose().try_into().map_err(|_| ProvisioningError::PrivateKey)?;
         let seed = Zeroizing::new(seed);
         let credential = parse(&self.cred, ProvisioningError::Credential)?;
         let gm_credential = parse(&self.kdc_cred, ProvisioningError::ManagerCredential)?;
         let distributor = self.distributor.check(coap_group, sender_id, &credential)?;
-        let root_key: [u8; 32] = self
-            .root_key
-            .as_bytes()
-            .try_into()
-            .map_err(|_| ProvisioningError::RootKey)?;
-        let key_set = KeySet::verify(self.key_set.as_bytes(), &root_key)
-            .map_err(ProvisioningError::KeySet)?;
+        let root_key: [u8; 32] =
+            self.root_key.as_bytes().try_into().map_err(|_| ProvisioningError::RootKey)?;
+        let key_set =
+            KeySet::verify(self.key_set.as_bytes(), &root_key).map_err(ProvisioningError::KeySet)?;
         let checked = Checked {
             name: self.name.clone(),
             vendor: self.vendor.into_bytes(),
@@ -200,14 +191,14 @@ impl Provisioning {
 impl Checked {
     /// The group's context can be derived: the private key belongs to the credential, and no ID is too long.
     fn derives(&self) -> Result<(), ProvisioningError> {
-        let common = CommonContext::derive(&self.group_parameters())
-            .map_err(|_| ProvisioningError::MasterSecret)?;
+        let common =
+            CommonContext::derive(&self.group_parameters()).map_err(|_| ProvisioningError::MasterSecret)?;
         let numbers = SequenceNumbers::new(0, 0);
         let credential = self.credential.clone();
-        let derived =
-            SenderContext::derive(&common, self.sender_id, credential, &self.seed, numbers);
+        let derived = SenderContext::derive(&common, self.sender_id, credential, &self.seed, numbers);
         derived.map(drop).map_err(|error| match error {
             DeriveError::MemberIdTooLong => ProvisioningError::SenderId,
+            DeriveError::EqualIds => ProvisioningError::DistributorSenderId,
             DeriveError::EmptyMasterSecret => ProvisioningError::MasterSecret,
             DeriveError::InvalidPublicKey => ProvisioningError::Credential,
             DeriveError::PrivateKeyMismatch => ProvisioningError::PrivateKeyMismatch,
@@ -222,12 +213,9 @@ impl KeyMap {
         ensure(long_enough, ProvisioningError::MasterSecret)?;
         ensure(self.hkdf == HKDF_SHA_256, ProvisioningError::Hkdf)?;
         let aead = AeadAlgorithm::from_cose(self.alg.into()).ok_or(ProvisioningError::Aead)?;
-        ensure(
-            self.cred_fmt == CRED_FMT_CCS,
-            ProvisioningError::CredentialFormat,
-        )?;
-        let group_encryption = AeadAlgorithm::from_cose(self.gp_enc_alg.into())
-            .ok_or(ProvisioningError::GroupEncryption)?;
+        ensure(self.cred_fmt == CRED_FMT_CCS, ProvisioningError::CredentialFormat)?;
+        let group_encryption =
+            AeadAlgorithm::from_cose(self.gp_enc_alg.into()).ok_or(ProvisioningError::GroupEncryption)?;
         let is_eddsa = self.sign_alg == SIGN_EDDSA && self.sign_params == ED25519_PARAMETERS;
         ensure(is_eddsa, ProvisioningError::Signature)?;
         let is_ecdh_ss = self.ecdh_alg == ECDH_SS_HKDF_256 && self.ecdh_params == X25519_PARAMETERS;
@@ -250,15 +238,8 @@ impl Distributor {
         let differs = credential.public_key() != own_credential.public_key();
         ensure(differs, ProvisioningError::DistributorCredential)?;
         let address = address::peer(self.address).map_err(ProvisioningError::DistributorAddress)?;
-        ensure(
-            address::same_family(address, coap_group),
-            ProvisioningError::AddressFamilies,
-        )?;
-        Ok(CheckedDistributor {
-            sender_id,
-            credential,
-            address,
-        })
+        ensure(address::same_family(address, coap_group), ProvisioningError::AddressFamilies)?;
+        Ok(CheckedDistributor { sender_id, credential, address })
     }
 }
 
@@ -268,16 +249,14 @@ impl Manager {
         let address = address.map_err(ProvisioningError::ManagerAddress)?;
         let long_enough = self.ms.expose().len() >= MASTER_SECRET_BYTES_MIN;
         ensure(long_enough, ProvisioningError::ManagerMasterSecret)?;
-        let aead =
-            AeadAlgorithm::from_cose(self.alg.into()).ok_or(ProvisioningError::ManagerAead)?;
+        let aead = AeadAlgorithm::from_cose(self.alg.into()).ok_or(ProvisioningError::ManagerAead)?;
         let id = |bytes: &Hex| {
             // RFC 8613 section 3.3: the nonce less 6 bytes.
             member_bytes(bytes, 0..=aead.nonce_length() - 6).and_then(MemberId::new)
         };
         let ids = id(&self.sender_id).zip(id(&self.recipient_id));
-        let (sender_id, recipient_id) = ids
-            .filter(|(own, peer)| own != peer)
-            .ok_or(ProvisioningError::ManagerIds)?;
+        let (sender_id, recipient_id) =
+            ids.filter(|(own, peer)| own != peer).ok_or(ProvisioningError::ManagerIds)?;
         Ok(CheckedManager {
             address,
             master_secret: self.ms.clone(),

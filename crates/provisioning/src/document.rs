@@ -15,9 +15,9 @@ pub const VERSION: u32 = 1;
 
 /// What an agent is given when it is enrolled.
 ///
-/// Names of key material are those of the ACE key map and of the join response (RFC 9594 section 8 and the OSCORE
-/// profile of ACE group communication); binary values are hexadecimal text. Nothing of it is trusted before
-/// [`Provisioning::check`].
+/// Names of key material are those of the ACE key map and of the join response (RFC 9594 section 8 and the
+/// OSCORE profile of ACE group communication); binary values are hexadecimal text. Nothing of it is trusted
+/// before [`Provisioning::check`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provisioning {
@@ -109,7 +109,8 @@ pub struct Distributor {
     pub sender_id: Hex,
     /// Its authentication credential, a CCS.
     pub cred: Hex,
-    /// Its unicast address: the only one that multicast requests are answered to without Echo (DESIGN [answers]).
+    /// Its unicast address: the only one that multicast requests are answered to without Echo (DESIGN
+    /// [answers]).
     pub address: SocketAddr,
 }
 

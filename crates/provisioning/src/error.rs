@@ -6,8 +6,8 @@ use update_core::key_set::KeySetError;
 
 use crate::address::AddressError;
 
-/// Why [`Provisioning::check`](crate::Provisioning::check) refuses a document. It names the key in the file, and never
-/// its value.
+/// Why [`Provisioning::check`](crate::Provisioning::check) refuses a document. It names the key in the
+/// file, and never its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProvisioningError {
     /// The document has another version than [`VERSION`](crate::VERSION).
@@ -67,9 +67,7 @@ pub enum ProvisioningError {
 impl fmt::Display for ProvisioningError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
-            Self::Version => {
-                "version is not 1; this file was written for another version of fwcast"
-            }
+            Self::Version => "version is not 1; this file was written for another version of fwcast",
             Self::CoapGroup(error) => return write!(f, "coap_group: {error}"),
             Self::BlockSize => "block_size must be 256, 512 or 1024",
             Self::MasterSecret => "key.ms must have at least 16 bytes",
@@ -96,9 +94,7 @@ impl fmt::Display for ProvisioningError {
                 "distributor.cred must be a CCS with an Ed25519 key, which is not the agent's own"
             }
             Self::DistributorAddress(error) => return write!(f, "distributor.address: {error}"),
-            Self::AddressFamilies => {
-                "coap_group and distributor.address must both be IPv4 or both IPv6"
-            }
+            Self::AddressFamilies => "coap_group and distributor.address must both be IPv4 or both IPv6",
             Self::RootKey => "root_key must have 32 bytes",
             Self::KeySet(KeySetError::BadSignature) => "key_set was not signed by root_key",
             Self::KeySet(_) => "key_set is no signed set of image keys",

@@ -4,14 +4,14 @@ use alloc::borrow::ToOwned;
 use alloc::string::String;
 use core::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The name of a group or an agent: 1 to [`Name::LENGTH_MAX`] of `a` to `z`, `0` to `9`, `-` and `_`, and not `-`
-/// in front.
+/// The name of a group or an agent: 1 to [`Name::LENGTH_MAX`] of `a` to `z`, `0` to `9`, `-` and `_`, and
+/// not `-` in front.
 ///
 /// It is used as a file name and on command lines, so nothing else is let in.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
 
 /// Why a text is no [`Name`].
@@ -42,8 +42,7 @@ impl Name {
         if text.starts_with('-') {
             return Err(NameError::Dash);
         }
-        let allowed =
-            |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
         if !text.bytes().all(allowed) {
             return Err(NameError::Character);
         }
@@ -70,17 +69,30 @@ impl core::str::FromStr for Name {
     }
 }
 
-impl TryFrom<String> for Name {
-    type Error = NameError;
-
-    fn try_from(text: String) -> Result<Self, NameError> {
-        Self::new(&text)
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
-impl From<Name> for String {
-    fn from(name: Name) -> Self {
-        name.0
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
+/// A visitor of its own, so that a wrong name is reported at its own place in the file.
+struct NameVisitor;
+
+impl Visitor<'_> for NameVisitor {
+    type Value = Name;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Name, E> {
+        Name::new(text).map_err(E::custom)
     }
 }
 
@@ -106,19 +118,7 @@ mod tests {
         for good in ["a", "hall-3", "lamp_0001", "_", &"a".repeat(64)] {
             assert_eq!(Name::new(good).unwrap().as_str(), good);
         }
-        let bad = [
-            "..",
-            "a/b",
-            "/etc",
-            "A",
-            "a b",
-            "a.b",
-            "a\0",
-            "a\u{202e}",
-            "\u{1b}[2J",
-            "é",
-            "a\n",
-        ];
+        let bad = ["..", "a/b", "/etc", "A", "a b", "a.b", "a\0", "a\u{202e}", "\u{1b}[2J", "é", "a\n"];
         for text in bad {
             assert_eq!(Name::new(text), Err(NameError::Character), "{text:?}");
         }

@@ -1,8 +1,9 @@
 //! The one place that reads YAML: a pure function over text, for operators' files on every host program.
 //!
-//! `serde_yaml` alone is not enough for files that people write by hand: it resolves aliases and merge keys in
-//! silence, takes the last of two equal keys in a map, and descends as deep as the text goes. So the text is
-//! first walked once as a stream of events, which refuses all that with its position, and only then read.
+//! `serde_yaml` alone is not enough for files that people write by hand: it resolves aliases and merge keys
+//! in silence, takes the last of two equal keys in a map, and descends as deep as the text goes. So the
+//! text is first walked once as a stream of events, which refuses all that with its position, and only then
+//! read.
 
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeSet;
@@ -63,15 +64,9 @@ pub enum YamlProblem {
 pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
     walk(text)?;
     serde_yaml::from_str(text).map_err(|error| {
-        let (line, column) = error
-            .location()
-            .map_or((0, 0), |place| (place.line(), place.column()));
+        let (line, column) = error.location().map_or((0, 0), |place| (place.line(), place.column()));
         let problem = YamlProblem::Content(printable(&without_place(&error.to_string())));
-        YamlError {
-            line,
-            column,
-            problem,
-        }
+        YamlError { line, column, problem }
     })
 }
 
@@ -116,20 +111,13 @@ impl core::error::Error for YamlError {}
 /// A list or map that is open while walking.
 enum Open {
     List,
-    Map {
-        keys: BTreeSet<String>,
-        key_comes_next: bool,
-    },
+    Map { keys: BTreeSet<String>, key_comes_next: bool },
 }
 
 /// Walks over the events of `text` and refuses what this module refuses.
 fn walk(text: &str) -> Result<(), YamlError> {
     if text.len() > TEXT_BYTES_MAX {
-        return Err(YamlError {
-            line: 0,
-            column: 0,
-            problem: YamlProblem::TooLong,
-        });
+        return Err(YamlError { line: 0, column: 0, problem: YamlProblem::TooLong });
     }
     let mut documents = 0;
     let mut open: Vec<Open> = Vec::new();
@@ -142,11 +130,7 @@ fn walk(text: &str) -> Result<(), YamlError> {
             documents += 1;
         }
         let too_many = documents > 1;
-        let checked = if too_many {
-            Err(YamlProblem::NotOneDocument)
-        } else {
-            step(&event, &mut open)
-        };
+        let checked = if too_many { Err(YamlProblem::NotOneDocument) } else { step(&event, &mut open) };
         checked.map_err(|problem| at(span.start, problem))?;
     }
     if documents == 0 {
@@ -175,10 +159,7 @@ fn step(event: &Event<'_>, open: &mut Vec<Open>) -> Result<(), YamlProblem> {
                 return Err(YamlProblem::TooDeep);
             }
             open.push(match event {
-                Event::MappingStart(..) => Open::Map {
-                    keys: BTreeSet::new(),
-                    key_comes_next: true,
-                },
+                Event::MappingStart(..) => Open::Map { keys: BTreeSet::new(), key_comes_next: true },
                 _ => Open::List,
             });
             Ok(())
@@ -193,11 +174,7 @@ fn step(event: &Event<'_>, open: &mut Vec<Open>) -> Result<(), YamlProblem> {
 
 /// A scalar is a key, a value or an element of a list.
 fn scalar(text: &str, style: ScalarStyle, around: Option<&mut Open>) -> Result<(), YamlProblem> {
-    let Some(Open::Map {
-        keys,
-        key_comes_next,
-    }) = around
-    else {
+    let Some(Open::Map { keys, key_comes_next }) = around else {
         return Ok(());
     };
     let is_key = *key_comes_next;
@@ -225,11 +202,7 @@ fn refuse_extras(anchor: usize, tag: Option<&Tag>) -> Result<(), YamlProblem> {
 }
 
 fn at(place: Marker, problem: YamlProblem) -> YamlError {
-    YamlError {
-        line: place.line(),
-        column: place.col() + 1,
-        problem,
-    }
+    YamlError { line: place.line(), column: place.col() + 1, problem }
 }
 
 /// `serde_yaml` ends its message with the place, which [`YamlError`] says in front.
@@ -248,13 +221,10 @@ fn printable(text: &str) -> String {
         .chars()
         .take(CHARACTERS_MAX)
         .flat_map(|c| {
-            let bidirectional = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            let bidirectional = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}');
             let plain = !c.is_control() && !bidirectional;
-            let escaped: Vec<char> = if plain {
-                [c].into()
-            } else {
-                c.escape_unicode().collect()
-            };
+            let escaped: Vec<char> = if plain { [c].into() } else { c.escape_unicode().collect() };
             escaped
         })
         .collect();
@@ -288,18 +258,9 @@ mod tests {
 
     #[test]
     fn what_serde_yaml_would_resolve_in_silence_is_refused_with_its_place() {
-        assert_eq!(
-            refused("a: 1\nb:\n  a: 2\na: 3\n"),
-            (4, 1, YamlProblem::DoubledKey("a".into()))
-        );
-        assert_eq!(
-            refused("a: 1\n\"a\": 3\n"),
-            (2, 1, YamlProblem::DoubledKey("a".into()))
-        );
-        assert_eq!(
-            refused("- {x: 1, x: 2}\n"),
-            (1, 10, YamlProblem::DoubledKey("x".into()))
-        );
+        assert_eq!(refused("a: 1\nb:\n  a: 2\na: 3\n"), (4, 1, YamlProblem::DoubledKey("a".into())));
+        assert_eq!(refused("a: 1\n\"a\": 3\n"), (2, 1, YamlProblem::DoubledKey("a".into())));
+        assert_eq!(refused("- {x: 1, x: 2}\n"), (1, 10, YamlProblem::DoubledKey("x".into())));
         assert_eq!(refused("a: &one 1\nb: *one\n").2, YamlProblem::Anchor);
         assert_eq!(refused("a:\n  <<: {b: 1}\n").2, YamlProblem::MergeKey);
         assert_eq!(refused("a: !!binary aGk=\n").2, YamlProblem::Tag);
@@ -319,14 +280,9 @@ mod tests {
         assert_eq!(refused(&deep(DEPTH_MAX + 1)).2, YamlProblem::TooDeep);
         // Here the event parser's own limit speaks first.
         assert!(matches!(refused(&deep(100_000)).2, YamlProblem::Syntax(_)));
-        let blocks: String = (0..20)
-            .map(|level| format!("{}a:\n", " ".repeat(level)))
-            .collect();
+        let blocks: String = (0..20).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
         assert_eq!(refused(&blocks), (17, 17, YamlProblem::TooDeep));
-        assert_eq!(
-            refused(&" ".repeat(TEXT_BYTES_MAX + 1)).2,
-            YamlProblem::TooLong
-        );
+        assert_eq!(refused(&" ".repeat(TEXT_BYTES_MAX + 1)).2, YamlProblem::TooLong);
     }
 
     #[test]
@@ -339,10 +295,7 @@ mod tests {
         }
         let error = from_str::<Small>("port: 1\nprot: 2\n").unwrap_err();
         assert_eq!((error.line, error.column), (2, 1));
-        assert!(
-            error.to_string().contains("unknown field `prot`"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("unknown field `prot`"), "{error}");
         assert!(!error.to_string().contains("at line"), "{error}");
         let error = from_str::<Small>("port: http\n").unwrap_err();
         assert_eq!(error.line, 1);
@@ -350,13 +303,7 @@ mod tests {
 
     #[test]
     fn what_is_not_yaml_is_refused_with_its_place() {
-        for text in [
-            "a: [1, 2\n",
-            "a: \"b\n",
-            "a: b: c\n",
-            "\t- x\n",
-            "a: 1\n b: 2\n",
-        ] {
+        for text in ["a: [1, 2\n", "a: \"b\n", "a: b: c\n", "\t- x\n", "a: 1\n b: 2\n"] {
             let error = from_str::<serde_yaml::Value>(text).expect_err(text);
             assert!(error.line >= 1 && error.column >= 1, "{text}: {error:?}");
         }
@@ -366,24 +313,15 @@ mod tests {
     fn an_error_cannot_drive_the_terminal() {
         let text = "\"\\e[2J\\u202e\": 1\n\"\\e[2J\\u202e\": 2\n";
         let shown = from_str::<serde_yaml::Value>(text).unwrap_err().to_string();
-        assert!(
-            !shown.contains('\u{1b}') && !shown.contains('\u{202e}'),
-            "{shown}"
-        );
+        assert!(!shown.contains('\u{1b}') && !shown.contains('\u{202e}'), "{shown}");
         assert!(shown.contains("\\u{1b}"), "{shown}");
     }
 
     #[test]
     fn digits_only_text_survives_a_round_trip() {
-        for word in [
-            "0123", "12e34567", "0x10", "1_000", "null", "true", "~", "-", "1.5", "0o17", "yes",
-        ] {
+        for word in ["0123", "12e34567", "0x10", "1_000", "null", "true", "~", "-", "1.5", "0o17", "yes"] {
             let written = to_string(&vec![word]).unwrap();
-            assert_eq!(
-                from_str::<Vec<String>>(&written).unwrap(),
-                [word],
-                "{written}"
-            );
+            assert_eq!(from_str::<Vec<String>>(&written).unwrap(), [word], "{written}");
         }
     }
 }

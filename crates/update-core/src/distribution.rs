@@ -63,7 +63,10 @@ pub enum Job {
     /// Bring this update to the group.
     Update(Update),
     /// Only ask everyone what it is doing.
-    Census,
+    Census {
+        /// So many times.
+        rounds: u32,
+    },
 }
 
 /// A signed update, ready to be sent.
@@ -300,8 +303,12 @@ impl Distribution {
             .map(|recipient| Agent::new(recipient.id(), recipient.window().floor()))
             .collect();
         let mut random = Random::new(seed);
+        let mut turns = turns::Turns::default();
         let job = match job {
-            Job::Census => None,
+            Job::Census { rounds } => {
+                turns.censuses = rounds;
+                None
+            }
             Job::Update(update) => {
                 let shape = TreeShape::new(update.offer.layout);
                 let needed_pages = Needed::none_of(shape.page_count());
@@ -319,7 +326,7 @@ impl Distribution {
             token: (random.next_u64() & 0xffff_ffff) as u32,
             random,
             phase: Phase::Finished,
-            turns: turns::Turns::default(),
+            turns,
             sent: VecDeque::new(),
             asks: 0,
             straggle: crate::limits::STRAGGLE_FIRST,
@@ -436,12 +443,12 @@ impl Distribution {
             if let Some(number) = self.block_wanted() {
                 return self.read(number);
             }
-            if self.pace.free_at() <= now {
-                if let Some((to, len)) = self.next_datagram(now, buffer) {
-                    self.count(to, len);
-                    self.pace.sent(now, len);
-                    return Output::Transmit { to, len };
-                }
+            if self.pace.free_at() <= now
+                && let Some((to, len)) = self.next_datagram(now, buffer)
+            {
+                self.count(to, len);
+                self.pace.sent(now, len);
+                return Output::Transmit { to, len };
             }
             if !self.events.is_empty() || self.block_wanted().is_some() {
                 continue;

@@ -16,12 +16,8 @@ pub struct Rate(pub u64);
 
 /// Slowest and fastest rate, in bits a second.
 const RATE_RANGE: std::ops::RangeInclusive<u64> = 1_000..=10_000_000_000;
-const RATE_UNITS: [(&str, u64); 4] = [
-    ("Gbit/s", 1_000_000_000),
-    ("Mbit/s", 1_000_000),
-    ("kbit/s", 1_000),
-    ("bit/s", 1),
-];
+const RATE_UNITS: [(&str, u64); 4] =
+    [("Gbit/s", 1_000_000_000), ("Mbit/s", 1_000_000), ("kbit/s", 1_000), ("bit/s", 1)];
 
 impl FromStr for Rate {
     type Err = String;
@@ -50,10 +46,8 @@ impl FromStr for Rate {
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, unit) = RATE_UNITS
-            .into_iter()
-            .find(|(_, unit)| self.0.is_multiple_of(*unit))
-            .unwrap_or(("bit/s", 1));
+        let (name, unit) =
+            RATE_UNITS.into_iter().find(|(_, unit)| self.0.is_multiple_of(*unit)).unwrap_or(("bit/s", 1));
         write!(f, "{}{name}", self.0 / unit)
     }
 }
@@ -99,7 +93,8 @@ pub(super) fn interface(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// The SUIT vendor identifier: a UUID, or UUIDv5 of the vendor's domain (draft-ietf-suit-manifest-37 section 8.4.8.2).
+/// The SUIT vendor identifier: a UUID, or UUIDv5 of the vendor's domain (draft-ietf-suit-manifest-37
+/// section 8.4.8.2).
 pub(super) fn vendor(text: &str) -> Result<Uuid, String> {
     if let Ok(uuid) = Uuid::try_parse(text) {
         return Ok(uuid);
@@ -112,9 +107,10 @@ pub(super) fn vendor(text: &str) -> Result<Uuid, String> {
     Ok(Uuid::new_v5(&Uuid::NAMESPACE_DNS, text.to_ascii_lowercase().as_bytes()))
 }
 
-/// A class of devices as the operator names it: a UUID, or the model, whose UUIDv5 is in the vendor's name space.
+/// A class of devices as the operator names it: a UUID, or the model, whose UUIDv5 is in the vendor's name
+/// space.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Class(String);
+pub(super) struct Class(String);
 
 impl Class {
     /// The SUIT class identifier with this vendor.
@@ -179,8 +175,20 @@ mod tests {
             let rate: Rate = text.parse().unwrap();
             assert_eq!((rate.0, rate.to_string().as_str()), (bits, shown));
         }
-        for text in ["", "1", "1MB/s", "0Mbit/s", "-1Mbit/s", "999bit/s", "11Gbit/s", "1.234Mbit/s", "1e3kbit/s",
-                     "+1Mbit/s+", ".Mbit/s", "99999999999999999999Gbit/s"] {
+        for text in [
+            "",
+            "1",
+            "1MB/s",
+            "0Mbit/s",
+            "-1Mbit/s",
+            "999bit/s",
+            "11Gbit/s",
+            "1.234Mbit/s",
+            "1e3kbit/s",
+            "+1Mbit/s+",
+            ".Mbit/s",
+            "99999999999999999999Gbit/s",
+        ] {
             assert!(text.parse::<Rate>().is_err(), "{text}");
         }
     }

@@ -119,23 +119,24 @@ impl Group {
                 let (group, waiting) = new_group::create(&dir, plan, &machine)?;
                 if let Some(first) = waiting.first() {
                     eprintln!(
-                        "note: {} agents have keys of the old group and must be enrolled again, beginning with \
-                         `fwcast agent enroll {first} --group {} --again --out {first}.yaml`",
+                        "note: {} agents have keys of the old group and must be enrolled again, \
+                         beginning with `fwcast agent enroll {first} --group {} --again --out \
+                         {first}.yaml`",
                         waiting.len(),
                         group.name
                     );
                 }
-                output::print(global.output, &Shown::new(group, waiting))?;
+                output::print(global.output, &Shown::new(group, waiting)?)?;
             }
             Self::Show { name } => {
                 let waiting = new_group::waiting(&dir, name)?;
-                output::print(global.output, &Shown::new(GroupState::open(&dir, name)?, waiting))?;
+                output::print(global.output, &Shown::new(GroupState::open(&dir, name)?, waiting)?)?;
             }
             Self::List => {
                 let mut all = Vec::new();
                 for name in dir.groups()? {
                     let waiting = new_group::waiting(&dir, &name)?;
-                    all.push(Shown::new(GroupState::open(&dir, &name)?, waiting));
+                    all.push(Shown::new(GroupState::open(&dir, &name)?, waiting)?);
                 }
                 output::print(global.output, &Listed(all))?;
             }
@@ -149,7 +150,8 @@ impl Create {
     fn plan(&self) -> Result<Plan, Failure> {
         if !provisioning::address::same_family(self.coap_group, self.distributor) {
             return Err(Failure::usage(format!(
-                "the CoAP group {} and the distributor {} are of two families: give two IPv4 or two IPv6 addresses",
+                "the CoAP group {} and the distributor {} are of two families: give two IPv4 or \
+                 two IPv6 addresses",
                 self.coap_group, self.distributor
             )));
         }
@@ -160,7 +162,8 @@ impl Create {
             let key = PublicKey::read_ed25519(path, KeyKind::Image)?;
             if key == root.verifying_key() {
                 return Err(Failure::error(format!(
-                    "{} is the root key itself: make an image key of its own with `fwcast key generate --kind image`",
+                    "{} is the root key itself: make an image key of its own with `fwcast key \
+                     generate --kind image`",
                     shown(path)
                 )));
             }
@@ -197,9 +200,9 @@ impl Aead {
 }
 
 impl Shown {
-    fn new(group: GroupState, enroll_again: Vec<Name>) -> Self {
-        let key_set = group.key_set();
-        Self {
+    fn new(group: GroupState, enroll_again: Vec<Name>) -> Result<Self, Failure> {
+        let key_set = group.key_set()?;
+        Ok(Self {
             gid: group.security.gid.clone(),
             coap_group: group.profile.coap_group,
             interface: group.profile.interface.clone(),
@@ -209,13 +212,13 @@ impl Shown {
             distributor: group.profile.distributor,
             manager: group.profile.manager,
             aead: group.security.aead,
-            root_key: keys::fingerprint(&group.root_key()),
+            root_key: keys::fingerprint(&group.root_key()?),
             key_set_version: key_set.version(),
             image_keys: key_set.keys().iter().map(keys::fingerprint).collect(),
             agents: group.agents.len(),
             enroll_again,
             name: group.name,
-        }
+        })
     }
 }
 
@@ -244,7 +247,8 @@ impl Report for Shown {
 
 impl Report for Listed {
     fn table(&self) -> Table {
-        let mut table = columns(["GROUP", "GID", "COAP GROUP", "INTERFACE", "RATE", "AGENTS", "ENROLL AGAIN"]);
+        let mut table =
+            columns(["GROUP", "GID", "COAP GROUP", "INTERFACE", "RATE", "AGENTS", "ENROLL AGAIN"]);
         for group in &self.0 {
             table.add_row([
                 group.name.to_string(),

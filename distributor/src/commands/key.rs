@@ -48,22 +48,29 @@ struct Shown {
     #[serde(skip_serializing_if = "Option::is_none")]
     fingerprint: Option<String>,
     file: PathBuf,
+    /// Where the public half was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_file: Option<PathBuf>,
 }
 
 impl Key {
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
-        let (key, kind, file) = match self {
+        let shown = match self {
             Self::Generate(Generate { kind, out }) => {
                 let made = keys::generate(*kind, out)?;
-                (PublicKey::Ed25519(made.key.verifying_key()), made.kind, out)
+                let public = PublicKey::Ed25519(made.key.verifying_key());
+                Shown {
+                    public_file: Some(keys::public_path(out)),
+                    ..Shown::new(public, made.kind, out.clone())
+                }
             }
             Self::Show(Show { file }) => {
                 let (key, kind) = PublicKey::read_any(file)?;
-                (key, kind, file)
+                Shown::new(key, kind, file.clone())
             }
         };
-        output::print(global.output, &Shown::new(key, kind, file.clone()))?;
+        output::print(global.output, &shown)?;
         Ok(Exit::Done)
     }
 }
@@ -80,6 +87,7 @@ impl Shown {
             public_key: bytes.map(hex::encode),
             fingerprint: bytes.map(|bytes| keys::fingerprint(&bytes)),
             file,
+            public_file: None,
         }
     }
 }

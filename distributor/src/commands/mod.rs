@@ -7,3 +7,6 @@ pub mod image;
 pub mod key;
 
 pub use arguments::{Rate, check_interface};
+pub mod doctor;
+pub mod push;
+pub mod status;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use group_oscore::{Credential, MemberId};
+use group_oscore::{Credential, CredentialError, MemberId};
 use provisioning::{Hex, Name};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -16,7 +16,7 @@ use super::{GroupLock, StateDir, StateError};
 /// Sender IDs have at most 3 bytes.
 const SENDER_NUMBER_MAX: u32 = 0xff_ffff;
 /// The Sender ID of the distributor.
-pub(crate) const DISTRIBUTOR_SENDER_ID: [u8; 1] = [0];
+pub const DISTRIBUTOR_SENDER_ID: [u8; 1] = [0];
 
 /// An agent that is enrolled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,22 @@ pub struct Enrolled {
     pub class: Uuid,
     /// What the operator calls it by.
     pub labels: BTreeMap<String, String>,
+}
+
+impl Enrolled {
+    /// Its Sender ID.
+    pub fn member_id(&self) -> MemberId {
+        // Its length was checked when the agents were read.
+        MemberId::new(self.sender_id.as_bytes()).unwrap_or(MemberId::EMPTY)
+    }
+
+    /// Its authentication credential.
+    ///
+    /// # Errors
+    /// Not for an agent of a group that was opened.
+    pub fn credential(&self) -> Result<Credential, CredentialError> {
+        Credential::from_ccs(self.credential.as_bytes())
+    }
 }
 
 /// An agent of a group that was replaced: it must be enrolled again.
@@ -64,11 +80,7 @@ pub struct Agents {
 
 impl Default for Agents {
     fn default() -> Self {
-        Self {
-            next_sender_number: 1,
-            enrolled: Vec::new(),
-            waiting: Vec::new(),
-        }
+        Self { next_sender_number: 1, enrolled: Vec::new(), waiting: Vec::new() }
     }
 }
 
@@ -84,7 +96,7 @@ impl Agents {
         let agents: Self = read_json(&path)?;
         for agent in &agents.enrolled {
             let id_fits = MemberId::new(agent.sender_id.as_bytes()).is_some();
-            if !id_fits || Credential::from_ccs(agent.credential.as_bytes()).is_err() {
+            if !id_fits || agent.credential().is_err() {
                 let why = format!("agent '{}' has a wrong Sender ID or credential", agent.name);
                 return Err(StateError::Damaged { path, why });
             }
@@ -97,7 +109,8 @@ impl Agents {
         write_json(&dir.group(lock.group()).join("agents.json"), self)
     }
 
-    /// A Sender ID that nobody has had: 1 to 3 bytes, the shortest that are left. Never given again, once saved.
+    /// A Sender ID that nobody has had: 1 to 3 bytes, the shortest that are left. Never given again, once
+    /// saved.
     pub fn new_sender_id(&mut self, group: &Name) -> Result<Hex, StateError> {
         if self.next_sender_number > SENDER_NUMBER_MAX {
             return Err(StateError::SenderIdsUsedUp(group.clone()));
@@ -126,10 +139,7 @@ impl Agents {
         let mut waiting = self.waiting;
         waiting.extend(self.enrolled.iter().map(Waiting::from));
         waiting.sort_by(|one, other| one.name.cmp(&other.name));
-        Self {
-            waiting,
-            ..Self::default()
-        }
+        Self { waiting, ..Self::default() }
     }
 }
 
@@ -174,10 +184,7 @@ impl FromStr for Label {
         if !(1..=64).contains(&value.len()) || !value.bytes().all(allowed) {
             return Err(LabelError::Value);
         }
-        Ok(Self {
-            key,
-            value: value.to_owned(),
-        })
+        Ok(Self { key, value: value.to_owned() })
     }
 }
 

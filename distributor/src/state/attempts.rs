@@ -9,8 +9,8 @@ use update_core::digest::Digest;
 use super::sealed::{self, SealedError};
 use super::{StateDir, StateError};
 
-/// The last attempt number used for each update of a group. An agent acts only upon a higher one than the last it
-/// acted upon.
+/// The last attempt number used for each update of a group. An agent acts only upon a higher one than the
+/// last it acted upon.
 #[derive(Debug)]
 pub struct Attempts {
     path: PathBuf,
@@ -23,14 +23,8 @@ impl Attempts {
         let path = dir.group(group).join("attempts");
         match sealed::read(&path) {
             Ok(last) => Ok(Self { path, last }),
-            Err(SealedError::Missing) => Ok(Self {
-                path,
-                last: BTreeMap::new(),
-            }),
-            Err(SealedError::Torn(why)) => Err(StateError::AttemptsDamaged {
-                path,
-                why: why.to_owned(),
-            }),
+            Err(SealedError::Missing) => Ok(Self { path, last: BTreeMap::new() }),
+            Err(SealedError::Torn(why)) => Err(StateError::AttemptsDamaged { path, why: why.to_owned() }),
             Err(SealedError::File(error)) => Err(error.into()),
         }
     }
@@ -40,8 +34,8 @@ impl Attempts {
         self.last.get(&Hex::from(digest.0)).copied()
     }
 
-    /// The next attempt number for this update, higher than the last one and than `seen`, the highest that agents
-    /// report (0 if none). Durable before it is returned.
+    /// The next attempt number for this update, higher than the last one and than `seen`, the highest that
+    /// agents report (0 if none). Durable before it is returned.
     pub fn next(&mut self, digest: &Digest, seen: u32) -> Result<u32, StateError> {
         let number = self.last(digest).unwrap_or(0).max(seen).saturating_add(1);
         self.last.insert(Hex::from(digest.0), number);

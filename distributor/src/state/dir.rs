@@ -27,18 +27,11 @@ impl StateDir {
         let state = match (state, systemd_folder()) {
             (Some(path), _) => path.to_owned(),
             (None, Some(path)) => path,
-            (None, None) => {
-                home("XDG_STATE_HOME", ".local/state", "fwcast", "--state (or FWCAST_STATE)")?
-            }
+            (None, None) => home("XDG_STATE_HOME", ".local/state", "fwcast", "--state (or FWCAST_STATE)")?,
         };
         let witness = match witness {
             Some(path) => path.to_owned(),
-            None => home(
-                "XDG_DATA_HOME",
-                ".local/share",
-                "fwcast-witness",
-                "--witness (or FWCAST_WITNESS)",
-            )?,
+            None => home("XDG_DATA_HOME", ".local/share", "fwcast-witness", "--witness (or FWCAST_WITNESS)")?,
         };
         Self::open(&state, &witness)
     }
@@ -59,11 +52,7 @@ impl StateDir {
     pub fn groups(&self) -> Result<Vec<Name>, StateError> {
         let folder = self.state.join("groups");
         files::make_folder(&folder)?;
-        let failed = |source| FileError::System {
-            verb: "list",
-            path: folder.clone(),
-            source,
-        };
+        let failed = |source| FileError::System { verb: "list", path: folder.clone(), source };
         let mut names = Vec::new();
         for entry in fs::read_dir(&folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
@@ -127,14 +116,8 @@ fn home(
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, StateError> {
-    fs::canonicalize(path).map_err(|source| {
-        FileError::System {
-            verb: "find",
-            path: path.into(),
-            source,
-        }
-        .into()
-    })
+    fs::canonicalize(path)
+        .map_err(|source| FileError::System { verb: "find", path: path.into(), source }.into())
 }
 
 #[cfg(test)]

@@ -16,7 +16,8 @@ pub enum StateError {
     File(#[from] FileError),
     /// Nothing says where state belongs.
     #[error(
-        "cannot tell where state is kept, as neither {variable} nor HOME is set: give the folder with {option}"
+        "cannot tell where state is kept, as neither {variable} nor HOME is set: give the folder \
+         with {option}"
     )]
     NoHome {
         /// The environment variable of this folder.
@@ -26,8 +27,9 @@ pub enum StateError {
     },
     /// State and witness folder hold one another.
     #[error(
-        "the witness folder {} and the state folder {} lie in one another, so that one backup would restore both: \
-         choose another witness folder with --witness", shown(.witness), shown(.state)
+        "the witness folder {} and the state folder {} lie in one another, so that one backup \
+         would restore both: choose another witness folder with --witness",
+        shown(.witness), shown(.state)
     )]
     WitnessNotApart {
         /// The state folder.
@@ -35,9 +37,9 @@ pub enum StateError {
         /// The witness folder.
         witness: PathBuf,
     },
-    /// A name in the list of groups that is no name.
-    #[error("there is no group '{name}' in {}: `fwcast group list` shows those there are, `fwcast group create` \
-             makes one", shown(.folder))]
+    /// No group of this name.
+    #[error("there is no group '{name}' in {}: `fwcast group list` shows those there are, `fwcast \
+    group create` makes one", shown(.folder))]
     NoGroup {
         /// Its name.
         name: Name,
@@ -45,8 +47,10 @@ pub enum StateError {
         folder: PathBuf,
     },
     /// A group of this name is there.
-    #[error("group '{0}' exists already: choose another name, or make it anew with --replace, after which all its \
-             agents must be enrolled again")]
+    #[error(
+        "group '{0}' exists already: choose another name, or make it anew with --replace, after \
+         which all its agents must be enrolled again"
+    )]
     GroupExists(Name),
     /// Another process has the group.
     #[error("another fwcast process {doing} group '{name}' right now: wait until it has ended")]
@@ -57,8 +61,8 @@ pub enum StateError {
         doing: &'static str,
     },
     /// A file is damaged.
-    #[error("{} is damaged ({why}): restore this one file from a backup, or make the group anew with \
-             `fwcast group create NAME --replace`", shown(.path))]
+    #[error("{} is damaged ({why}): restore this one file from a backup, or make the group anew \
+             with `fwcast group create NAME --replace`", shown(.path))]
     Damaged {
         /// Which file.
         path: PathBuf,
@@ -75,14 +79,16 @@ pub enum StateError {
         why: String,
     },
     /// This machine has no identity.
-    #[error("this machine has no identity in {}, so that a copy of its counters on another machine would go \
-             unnoticed: run `systemd-machine-id-setup`, or name a file that holds 32 hexadecimal digits in \
-             FWCAST_MACHINE_ID_FILE", shown(.0))]
+    #[error("this machine has no identity in {}, so that a copy of its counters on another machine \
+             would go unnoticed: run `systemd-machine-id-setup`, or name a file that holds 32 \
+             hexadecimal digits in FWCAST_MACHINE_ID_FILE", shown(.0))]
     NoMachineId(PathBuf),
     /// Sender Sequence Numbers are in doubt: nothing is sent.
-    #[error("nothing is sent for group '{group}', because {doubt}, and a Sender Sequence Number used twice would \
-             give its keys away: make fresh keys with `fwcast group create {group} --replace` and enroll its agents \
-             again")]
+    #[error(
+        "nothing is sent for group '{group}', because {doubt}, and a Sender Sequence Number used \
+             twice would give its keys away: make fresh keys with `fwcast group create {group} \
+             --replace` and enroll its agents again"
+    )]
     SequenceInDoubt {
         /// Which group.
         group: Name,
@@ -90,8 +96,10 @@ pub enum StateError {
         doubt: SequenceDoubt,
     },
     /// An agent of this name is enrolled.
-    #[error("agent '{name}' is enrolled in group '{group}' already: choose another name, or enroll it again with \
-             --again, after which its old file is worthless")]
+    #[error(
+        "agent '{name}' is enrolled in group '{group}' already: choose another name, or enroll it \
+             again with --again, after which its old file is worthless"
+    )]
     AgentExists {
         /// The agent.
         name: Name,
@@ -99,8 +107,10 @@ pub enum StateError {
         group: Name,
     },
     /// No agent of this name.
-    #[error("there is no agent '{name}' in group '{group}' to enroll again: leave --again out, or see \
-             `fwcast agent list --group {group}`")]
+    #[error(
+        "there is no agent '{name}' in group '{group}' to enroll again: leave --again out, or see \
+             `fwcast agent list --group {group}`"
+    )]
     NoAgent {
         /// The agent.
         name: Name,

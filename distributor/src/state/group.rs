@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use group_oscore::{AeadAlgorithm, Credential, Gid, MemberId};
+use group_oscore::{AeadAlgorithm, Credential, Gid, GroupParameters, MemberId};
 use provisioning::{Hex, Name, Secret, address};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,8 @@ use crate::files::{self, Access, FileError};
 /// Longest file of a group, in bytes: about 100,000 agents.
 const GROUP_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// One security group with its CoAP group, the distributor's own identity in it, and the agents that are enrolled.
+/// One security group with its CoAP group, the distributor's own identity in it, and the agents that are
+/// enrolled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupState {
@@ -87,6 +88,13 @@ pub struct Identity {
     pub cred: Hex,
 }
 
+impl Security {
+    /// Group Encryption Algorithm and AEAD Algorithm.
+    pub fn algorithm(&self) -> Option<AeadAlgorithm> {
+        AeadAlgorithm::from_cose(self.aead.into())
+    }
+}
+
 impl GroupState {
     /// Reads a group and the agents enrolled in it, and checks every value once.
     pub fn open(dir: &StateDir, name: &Name) -> Result<Self, StateError> {
@@ -94,26 +102,21 @@ impl GroupState {
         let path = folder.join("group.json");
         let mut group: Self = match read_json(&path) {
             Err(StateError::File(FileError::Missing(_))) => {
-                return Err(StateError::NoGroup {
-                    name: name.clone(),
-                    folder: dir.state().into(),
-                });
+                return Err(StateError::NoGroup { name: name.clone(), folder: dir.state().into() });
             }
             other => other?,
         };
-        group.check(name).map_err(|why| StateError::Damaged {
-            path,
-            why: why.to_owned(),
-        })?;
+        group.check(name).map_err(|why| StateError::Damaged { path, why: why.to_owned() })?;
         group.agents = Agents::load(dir, name)?.enrolled;
         Ok(group)
     }
 
-    /// Writes a new group with all its files, so that it is there whole or not at all. With `replace`, a group of the
-    /// same name goes into the archive, and its agents wait to be enrolled again.
+    /// Writes a new group with all its files, so that it is there whole or not at all. With `replace`, a
+    /// group of the same name goes into the archive, and its agents wait to be enrolled again.
     ///
     /// # Errors
-    /// [`StateError::GroupExists`] without `replace`; [`StateError::Locked`] while another process uses the old group.
+    /// [`StateError::GroupExists`] without `replace`; [`StateError::Locked`] while another process uses the
+    /// old group.
     pub fn create(
         &self,
         dir: &StateDir,
@@ -167,9 +170,69 @@ impl GroupState {
         Gid::new(self.security.gid.as_bytes()).unwrap_or(Gid::EMPTY)
     }
 
+    /// What the group's Common Context is derived from (RFC 10021 section 2.1).
+    ///
+    /// # Errors
+    /// [`StateError::Damaged`]; not for a group that was opened or created.
+    pub fn parameters(&self) -> Result<GroupParameters<'_>, StateError> {
+        let algorithm = self.security.algorithm().ok_or_else(|| self.spoiled())?;
+        Ok(GroupParameters {
+            gid: self.gid(),
+            master_secret: self.security.master_secret.expose(),
+            master_salt: self.security.master_salt.expose(),
+            aead: algorithm,
+            group_encryption: algorithm,
+            gm_credential: Credential::from_ccs(self.gm_cred.as_bytes()).map_err(|_| self.spoiled())?,
+        })
+    }
+
+    /// The distributor's Sender ID, private key and credential. Whoever calls this keeps the key out of logs.
+    ///
+    /// # Errors
+    /// As [`Self::parameters`].
+    pub fn distributor(&self) -> Result<(MemberId, &[u8; 32], Credential), StateError> {
+        let own = &self.distributor;
+        let id = MemberId::new(own.sender_id.as_bytes()).ok_or_else(|| self.spoiled())?;
+        let seed = own.private_key.expose().try_into().map_err(|_| self.spoiled())?;
+        let credential = Credential::from_ccs(own.cred.as_bytes()).map_err(|_| self.spoiled())?;
+        Ok((id, seed, credential))
+    }
+
+    /// The Ed25519 public key that signs key sets.
+    ///
+    /// # Errors
+    /// As [`Self::parameters`].
+    pub fn root_key(&self) -> Result<[u8; 32], StateError> {
+        self.root_key.as_bytes().try_into().map_err(|_| self.spoiled())
+    }
+
+    /// The image keys that this group's agents trust.
+    ///
+    /// # Errors
+    /// As [`Self::parameters`].
+    pub fn key_set(&self) -> Result<KeySet, StateError> {
+        KeySet::verify(self.key_set.as_bytes(), &self.root_key()?).map_err(|_| self.spoiled())
+    }
+
+    /// The size of image blocks.
+    ///
+    /// # Errors
+    /// As [`Self::parameters`].
+    pub fn block_size(&self) -> Result<BlockSize, StateError> {
+        BlockSize::new(self.profile.block_size.into()).ok_or_else(|| self.spoiled())
+    }
+
     /// The enrolled agent with this Sender ID.
-    pub fn agent_by_sender_id(&self, sender_id: &[u8]) -> Option<&Enrolled> {
-        self.agents.iter().find(|agent| agent.sender_id.as_bytes() == sender_id)
+    pub fn agent_by_sender_id(&self, id: MemberId) -> Option<&Enrolled> {
+        self.agents.iter().find(|agent| agent.sender_id.as_bytes() == id.as_bytes())
+    }
+
+    /// Only someone who fills the public fields by hand can come here.
+    fn spoiled(&self) -> StateError {
+        StateError::Damaged {
+            path: format!("group '{}'", self.name).into(),
+            why: "a value in it was never checked".to_owned(),
+        }
     }
 
     /// The first thing that is wrong in a group file.
@@ -188,10 +251,7 @@ impl GroupState {
         is(BlockSize::new(profile.block_size.into()).is_some(), "its block size is none")?;
         let gid = self.security.gid.as_bytes();
         is((2..=8).contains(&gid.len()), "its Gid has not 2 to 8 bytes")?;
-        is(
-            AeadAlgorithm::from_cose(self.security.aead.into()).is_some(),
-            "its algorithm is unknown",
-        )?;
+        is(AeadAlgorithm::from_cose(self.security.aead.into()).is_some(), "its algorithm is unknown")?;
         let member = &self.distributor;
         is(MemberId::new(member.sender_id.as_bytes()).is_some(), "the distributor's Sender ID is too long")?;
         is(member.private_key.expose().len() == 32, "the distributor's key has not 32 bytes")?;

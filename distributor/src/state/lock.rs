@@ -2,12 +2,18 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 use provisioning::Name;
 
 use super::{StateDir, StateError};
 use crate::files::{self, FileError};
+
+/// How long another process may take to change a group.
+const EDIT_WAIT_MAX: Duration = Duration::from_secs(10);
+const EDIT_WAIT_STEP: Duration = Duration::from_millis(20);
 
 /// The right to do one thing to a group, until it is dropped or the process ends.
 ///
@@ -19,15 +25,24 @@ pub struct GroupLock {
 }
 
 impl GroupLock {
-    /// The right to send for this group: two processes that count with the same Sender Sequence Numbers would give
-    /// its keys away.
+    /// The right to send for this group: two processes that count with the same Sender Sequence Numbers
+    /// would give its keys away.
     pub fn to_send(dir: &StateDir, name: &Name) -> Result<Self, StateError> {
         Self::take(dir, name, "send", "sends for")
     }
 
-    /// The right to change who is enrolled in this group. Sending goes on meanwhile.
+    /// The right to change who is enrolled in this group. Sending goes on meanwhile. As this takes a moment
+    /// only, it is waited for.
     pub fn to_edit(dir: &StateDir, name: &Name) -> Result<Self, StateError> {
-        Self::take(dir, name, "edit", "changes")
+        let deadline = Instant::now() + EDIT_WAIT_MAX;
+        loop {
+            match Self::take(dir, name, "edit", "changes") {
+                Err(StateError::Locked { .. }) if Instant::now() < deadline => {
+                    thread::sleep(EDIT_WAIT_STEP);
+                }
+                other => return other,
+            }
+        }
     }
 
     /// Which group it is for.
@@ -35,21 +50,12 @@ impl GroupLock {
         &self.name
     }
 
-    fn take(
-        dir: &StateDir,
-        name: &Name,
-        purpose: &str,
-        doing: &'static str,
-    ) -> Result<Self, StateError> {
+    fn take(dir: &StateDir, name: &Name, purpose: &str, doing: &'static str) -> Result<Self, StateError> {
         let path = dir.lock(name, purpose);
         if let Some(folder) = path.parent() {
             files::make_folder(folder)?;
         }
-        let system = |verb, source| FileError::System {
-            verb,
-            path: path.clone(),
-            source,
-        };
+        let system = |verb, source| FileError::System { verb, path: path.clone(), source };
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -59,14 +65,8 @@ impl GroupLock {
             .open(&path)
             .map_err(|source| system("open", source))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(file) => Ok(Self {
-                name: name.clone(),
-                _file: file,
-            }),
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(StateError::Locked {
-                name: name.clone(),
-                doing,
-            }),
+            Ok(file) => Ok(Self { name: name.clone(), _file: file }),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(StateError::Locked { name: name.clone(), doing }),
             Err((_, error)) => Err(system("lock", error.into()).into()),
         }
     }

@@ -28,7 +28,8 @@ pub struct IndividualContext {
     pub master_salt: Secret,
     /// COSE number of the AEAD Algorithm.
     pub aead: i32,
-    /// The agent's Sender ID: 6 random bytes, so that one Group Manager can tell the agents of many groups apart.
+    /// The agent's Sender ID: 6 random bytes, so that one Group Manager can tell the agents of many groups
+    /// apart.
     pub agent_id: Hex,
     /// The Group Manager's Sender ID.
     pub manager_id: Hex,

@@ -2,7 +2,7 @@
 //!
 //! | In the state folder | What |
 //! |---|---|
-//! | `groups/NAME/group.json` | the group's profile, key material and the distributor's own key ([`GroupState`]) |
+//! | `groups/NAME/group.json` | profile, key material, the distributor's own key ([`GroupState`]) |
 //! | `groups/NAME/agents.json` | who is enrolled ([`Enrolled`]) |
 //! | `groups/NAME/manager.json` | the Group Manager's secrets ([`ManagerState`]) |
 //! | `groups/NAME/sequence` | Sender Sequence Numbers reserved ahead ([`SequenceStore`]) |
@@ -13,8 +13,8 @@
 //!
 //! The witness folder lies elsewhere and holds `NAME-GID.sequence`, the second copy of `sequence`.
 //!
-//! Who sends for a group opens it in this order: [`StateDir::locate`], [`GroupState::open`], [`GroupLock::to_send`],
-//! [`SequenceStore::open`], then [`FloorStore::load`] and [`Attempts::load`].
+//! Who sends for a group opens it in this order: [`StateDir::locate`], [`GroupState::open`],
+//! [`GroupLock::to_send`], [`SequenceStore::open`], then [`FloorStore::load`] and [`Attempts::load`].
 
 mod agents;
 mod attempts;
@@ -22,13 +22,19 @@ mod dir;
 mod error;
 mod floor;
 mod group;
+#[cfg(test)]
+mod group_tests;
 mod lock;
 mod machine;
 mod manager;
 mod sealed;
 mod sequence;
+#[cfg(test)]
+mod sequence_tests;
+#[cfg(test)]
+mod testing;
 
-pub use agents::{Agents, Enrolled, Label, LabelError, Waiting};
+pub use agents::{Agents, DISTRIBUTOR_SENDER_ID, Enrolled, Label, LabelError, Waiting};
 pub use attempts::Attempts;
 pub use dir::StateDir;
 pub use error::StateError;

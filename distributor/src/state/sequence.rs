@@ -1,9 +1,10 @@
 //! Sender Sequence Numbers, reserved ahead on disk (DESIGN [reserve], RFC 10021 section 2.6.1.1, THREATS T9).
 //!
-//! A number used twice with the same key gives the key away. So a range is durable on disk before the first of its
-//! numbers leaves, in two files that no one backup should hold, with the identity of the machine. Each write names the
-//! digest of the record before it. That tells the one harmless difference (a crash between the two files: the main
-//! file is exactly one step ahead of the witness) from all others, in which nothing is sent.
+//! A number used twice with the same key gives the key away. So a range is durable on disk before the first
+//! of its numbers leaves, in two files that no one backup should hold, with the identity of the machine.
+//! Each write names the digest of the record before it. That tells the one harmless difference (a crash
+//! between the two files: the main file is exactly one step ahead of the witness) from all others, in which
+//! nothing is sent.
 //!
 //! What cannot be noticed: a snapshot of the whole machine, with both files, that is started again.
 
@@ -18,8 +19,8 @@ use update_core::digest::Digest;
 use super::sealed::{self, SealedError};
 use super::{GroupLock, GroupState, MachineId, StateDir, StateError};
 
-/// Numbers that are left out whenever the store is opened again: an agent that was reset meanwhile takes nothing up to
-/// 256 above the last number it accepted (DESIGN [bound]).
+/// Numbers that are left out whenever the store is opened again: an agent that was reset meanwhile takes
+/// nothing up to 256 above the last number it accepted (DESIGN [bound]).
 pub const SKIPPED: u64 = 256;
 
 /// The Sender Sequence Numbers that may be used now: from `next` up to, but without, `end`.
@@ -126,10 +127,7 @@ impl SequenceStore {
     ) -> Result<Self, StateError> {
         let main = dir.group(&group.name).join("sequence");
         let witness = dir.witness_of(&group.name, &group.security.gid);
-        let in_doubt = |doubt| StateError::SequenceInDoubt {
-            group: group.name.clone(),
-            doubt,
-        };
+        let in_doubt = |doubt| StateError::SequenceInDoubt { group: group.name.clone(), doubt };
         let (record, repair_witness) = match (read(&main)?, read(&witness)?) {
             (Found::Missing, Found::Missing) => return Err(in_doubt(SequenceDoubt::BothMissing)),
             (Found::Missing, _) => return Err(in_doubt(SequenceDoubt::MainMissing)),
@@ -157,21 +155,12 @@ impl SequenceStore {
             0 => 0,
             end => end.saturating_add(SKIPPED),
         };
-        Ok(Self {
-            main,
-            witness,
-            record,
-            start,
-            write_failed: false,
-        })
+        Ok(Self { main, witness, record, start, write_failed: false })
     }
 
     /// The numbers to begin with: behind all that were ever reserved, and none of them reserved yet.
     pub fn numbers(&self) -> Numbers {
-        Numbers {
-            next: self.start,
-            end: self.start,
-        }
+        Numbers { next: self.start, end: self.start }
     }
 
     /// Whether anything may ever have been sent with this group's keys.
@@ -182,7 +171,8 @@ impl SequenceStore {
     /// Reserves all numbers below `end`, durably in both files when it returns.
     ///
     /// # Errors
-    /// [`StateError::SequenceInDoubt`]: send nothing any more. Numbers reserved before may not be used either.
+    /// [`StateError::SequenceInDoubt`]: send nothing any more. Numbers reserved before may not be used
+    /// either.
     pub fn reserve(&mut self, end: u64) -> Result<(), StateError> {
         if end > SEQUENCE_NUMBER_MAX + 1 {
             return Err(self.in_doubt(SequenceDoubt::UsedUp));
@@ -195,17 +185,16 @@ impl SequenceStore {
 
     /// A clean end: `next` is the first number that was not used. What was reserved beyond it is free again.
     pub fn close(mut self, next: u64) -> Result<(), StateError> {
-        let nothing_used = next <= self.start;
-        let nothing_to_give_back = next >= self.record.reserved_end;
-        if nothing_used && self.record.reserved_end <= self.start || nothing_to_give_back {
+        let reserved_nothing = self.record.reserved_end <= self.start;
+        if reserved_nothing || next >= self.record.reserved_end {
             return Ok(());
         }
         let end = next.max(self.start);
         self.write(|record| record.reserved_end = end)
     }
 
-    /// An agent reports a higher number from this distributor than it has ever used: someone else counts with these
-    /// keys. No process sends with them any more.
+    /// An agent reports a higher number from this distributor than it has ever used: someone else counts
+    /// with these keys. No process sends with them any more.
     pub fn condemn(mut self) -> StateError {
         match self.write(|record| record.seen_ahead = true) {
             Ok(()) => self.in_doubt(SequenceDoubt::SeenAhead),
@@ -239,10 +228,7 @@ impl SequenceStore {
     }
 
     fn in_doubt(&self, doubt: SequenceDoubt) -> StateError {
-        StateError::SequenceInDoubt {
-            group: self.record.group.clone(),
-            doubt,
-        }
+        StateError::SequenceInDoubt { group: self.record.group.clone(), doubt }
     }
 }
 
@@ -292,17 +278,26 @@ impl fmt::Display for SequenceDoubt {
             Self::BothMissing => "both copies of its counters are gone",
             Self::MainTorn => "the file of its counters in the state folder is damaged",
             Self::WitnessTorn => "the second copy of its counters in the witness folder is damaged",
-            Self::MainOlder => "its counters in the state folder are older than the copy in the witness folder, as after \
-                                restoring a backup",
-            Self::WitnessOlder => "the copy of its counters in the witness folder is older than those in the state \
-                                   folder, as after restoring a backup",
-            Self::Differ => "its counters in the state folder and their copy in the witness folder contradict one another",
+            Self::MainOlder => {
+                "its counters in the state folder are older than the copy in the \
+            witness folder, as after restoring a backup"
+            }
+            Self::WitnessOlder => {
+                "the copy of its counters in the witness folder is older than \
+            those in the state folder, as after restoring a backup"
+            }
+            Self::Differ => {
+                "its counters in the state folder and their copy in the witness folder \
+            contradict one another"
+            }
             Self::OtherMachine => "its counters were written on another machine, which may still send",
             Self::OtherGroup => "its counters belong to other keys than the group has",
             Self::ChangedMeanwhile => "its counters on disk were changed while this process counted",
             Self::WriteFailed => "writing its counters failed before",
-            Self::SeenAhead => "an agent has seen a higher number from this distributor than it has ever used, so someone \
-                                else counts with the same keys",
+            Self::SeenAhead => {
+                "an agent has seen a higher number from this distributor than it \
+            has ever used, so someone else counts with the same keys"
+            }
             Self::UsedUp => "all its 2^40 Sender Sequence Numbers are used",
         })
     }

@@ -22,9 +22,9 @@ struct Outgoing<'m> {
 }
 
 impl<R: Recipients> GroupContext<R> {
-    /// Protects a request, Non-confirmable or not, with the next Sender Sequence Number. Returns how many bytes of
-    /// `out` the datagram takes, and what its responses are to be unprotected with. Type, Message ID and Token stay
-    /// as they are. `out` needs at most
+    /// Protects a request, Non-confirmable or not, with the next Sender Sequence Number. Returns how many
+    /// bytes of `out` the datagram takes, and what its responses are to be unprotected with. Type, Message ID
+    /// and Token stay as they are. `out` needs at most
     /// [`OVERHEAD_BYTES_MAX`](crate::limits::OVERHEAD_BYTES_MAX) more than the message has.
     ///
     /// The same bytes may be sent again; a request protected again is another one.
@@ -60,8 +60,8 @@ impl<R: Recipients> GroupContext<R> {
         Ok((length, RequestBinding::of_own(&identity, mode, peer)))
     }
 
-    /// Protects the response to a request. With [`ResponsePiv::OfRequest`] the request's nonce is used up, and it
-    /// may be used for one response only. Returns how many bytes of `out` the datagram takes.
+    /// Protects the response to a request. With [`ResponsePiv::OfRequest`] the request's nonce is used up,
+    /// and it may be used for one response only. Returns how many bytes of `out` the datagram takes.
     pub fn protect_response(
         &mut self,
         response: &Message<'_>,
@@ -77,7 +77,8 @@ impl<R: Recipients> GroupContext<R> {
         let gid_changed = to.gid() != self.common.gid;
         let own_piv = match piv {
             ResponsePiv::Own => Some(self.sender.numbers.take()?),
-            // RFC 10021 section 5.3.1: under another Security Context than the request's an own Partial IV is due.
+            // RFC 10021 section 5.3.1: under another Security Context than the request's an own Partial IV is
+            // due.
             ResponsePiv::OfRequest if gid_changed => return Err(ProtectError::NonceAlreadyUsed),
             ResponsePiv::OfRequest => {
                 to.take_nonce()?;
@@ -163,7 +164,8 @@ impl<R: Recipients> GroupContext<R> {
         algorithm.seal(key, &nonce, associated_data, space, length).ok_or(ProtectError::BufferTooSmall)
     }
 
-    /// The encrypted countersignature (RFC 10021 sections 3.1 and 4.2). `None` only if a limit were too small.
+    /// The encrypted countersignature (RFC 10021 sections 3.1 and 4.2). `None` only if a limit were too
+    /// small.
     fn countersign(
         &self,
         outgoing: &Outgoing<'_>,
@@ -171,7 +173,7 @@ impl<R: Recipients> GroupContext<R> {
         ciphertext: &[u8],
     ) -> Option<[u8; SIGNATURE_BYTES]> {
         let head = cose::bstr_head(ciphertext.len())?;
-        let parts = [structures.to_be_signed_start()?, head.as_bytes(), ciphertext];
+        let parts = [structures.countersign_start()?, head.as_bytes(), ciphertext];
         let mut signature = self.sender.sign(parts)?;
         let (generator, piv) = outgoing.nonce_of;
         let keystream = key::signature_keystream(

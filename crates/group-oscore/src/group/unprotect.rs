@@ -26,11 +26,12 @@ struct Opening<'c> {
 }
 
 impl<R: Recipients> GroupContext<R> {
-    /// Unprotects a request in place. The cheap checks come first: a datagram of another group, from an unknown
-    /// sender or seen before costs no cryptography. The replay window changes only when all is verified, and only
-    /// for [`Received::Fresh`].
+    /// Unprotects a request in place. The cheap checks come first: a datagram of another group, from an
+    /// unknown sender or seen before costs no cryptography. The replay window changes only when all is
+    /// verified, and only for [`Received::Fresh`].
     ///
-    /// After [`UnprotectError::UnknownGroup`] the datagram is unchanged and may be tried with another context.
+    /// After [`UnprotectError::UnknownGroup`] the datagram is unchanged and may be tried with another
+    /// context.
     pub fn unprotect_request<'b>(&mut self, datagram: &'b mut [u8]) -> Result<Received<'b>, UnprotectError> {
         let incoming = Incoming::request(datagram)?;
         let option = incoming.option;
@@ -115,7 +116,8 @@ impl<R: Recipients> GroupContext<R> {
         Incoming::verified(&head, kid, plaintext, to.clone())
     }
 
-    /// The kid of a member that is not this one (RFC 10021 section 7.2: a server does not process its own kid).
+    /// The kid of a member that is not this one (RFC 10021 section 7.2: a server does not process its own
+    /// kid).
     fn other_member(&self, kid: &[u8]) -> Result<MemberId, UnprotectError> {
         let kid = MemberId::new(kid).ok_or(UnprotectError::UnknownSender)?;
         if kid == self.sender.id { Err(UnprotectError::OwnMessage) } else { Ok(kid) }
@@ -157,8 +159,8 @@ impl Opening<'_> {
         plaintext.map_err(|_| UnprotectError::BadTag)
     }
 
-    /// Decrypts the countersignature and verifies it. Under a wrong keystream its scalar is mostly not canonical,
-    /// which `verify_strict` finds before it touches a point.
+    /// Decrypts the countersignature and verifies it. Under a wrong keystream its scalar is mostly not
+    /// canonical, which `verify_strict` finds before it touches a point.
     fn verify(
         &self,
         structures: &mut ReceiverStructures,
@@ -175,7 +177,7 @@ impl Opening<'_> {
         )?;
         let mut signature = *encrypted;
         signature.iter_mut().zip(keystream.iter()).for_each(|(byte, mask)| *byte ^= mask);
-        let to_be_signed = structures.to_be_signed(ciphertext)?;
+        let to_be_signed = structures.countersign_structure(ciphertext)?;
         self.recipient.verifying_key.verify_strict(to_be_signed, &Signature::from_bytes(&signature)).ok()
     }
 

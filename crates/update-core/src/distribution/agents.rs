@@ -45,6 +45,10 @@ pub struct Agent {
     pub status: Option<Status>,
     /// It stayed silent to the end and counts as lost.
     pub lost: bool,
+    /// Queries that it was meant to answer.
+    pub(super) asked: u32,
+    /// Answers that came.
+    pub(super) answered: u32,
     /// Asks in a row that it did not answer.
     pub(super) silent: u8,
     /// The ask that it answered last.
@@ -76,7 +80,30 @@ pub struct Status {
 
 impl Agent {
     pub(super) const fn new(id: MemberId, floor: Option<u64>) -> Self {
-        Self { id, address: None, status: None, lost: false, silent: 0, heard_in: 0, echo: None, floor }
+        Self {
+            id,
+            address: None,
+            status: None,
+            lost: false,
+            asked: 0,
+            answered: 0,
+            silent: 0,
+            heard_in: 0,
+            echo: None,
+            floor,
+        }
+    }
+
+    /// Queries that it was meant to answer: with [`Self::answered`], a measure of the loss there and back.
+    #[must_use]
+    pub const fn asked(&self) -> u32 {
+        self.asked
+    }
+
+    /// Answers that came.
+    #[must_use]
+    pub const fn answered(&self) -> u32 {
+        self.answered
     }
 
     /// What it is doing, where that is known.

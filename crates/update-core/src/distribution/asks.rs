@@ -118,9 +118,12 @@ impl Distribution {
     /// The agents that this ask waits for and has not heard, by index.
     fn unheard(&self, number: u32) -> Vec<usize> {
         let closing = matches!(&self.phase, Phase::Asking(ask) if ask.purpose == Purpose::Close);
+        // A census wants to hear everyone, whatever has become of an update there.
+        let census = self.job.is_none();
         let agents = self.agents.iter().enumerate();
         agents
-            .filter(|(_, agent)| agent.heard_in < number && (agent.awaited() || (closing && !agent.ended())))
+            .filter(|(_, agent)| agent.heard_in < number)
+            .filter(|(_, agent)| agent.awaited() || (closing && !agent.ended()) || (census && !agent.lost))
             .map(|(index, _)| index)
             .collect()
     }
@@ -158,6 +161,11 @@ impl Distribution {
         } else {
             self.unheard(ask.number).len()
         };
+        for index in self.unheard(ask.number) {
+            if let Some(agent) = self.agents.get_mut(index) {
+                agent.asked += 1;
+            }
+        }
         let leisure = self.leisure(asked, ask.window);
         let ranges =
             if asked == self.agents.len() { Vec::new() } else { self.ranges(&self.unheard(ask.number)) };
@@ -300,6 +308,9 @@ impl Distribution {
         // Twice the time that the latest answers take beyond their leisure is waited for stragglers.
         let straggle = (self.straggle * 7 + late * 2) / 8;
         self.straggle = straggle.clamp(STRAGGLE_MIN, STRAGGLE_MAX);
+        if let Some(agent) = self.agents.get_mut(index).filter(|_| number > 0) {
+            agent.answered += 1;
+        }
         self.take_report(index, from, number, &report);
     }
 

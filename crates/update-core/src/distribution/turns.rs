@@ -27,6 +27,8 @@ pub(super) struct Turns {
     /// How long until the next ask of a waiting loop.
     pub(super) again: Duration,
     closing: u8,
+    /// Censuses still to be made, where that is all there is to do.
+    pub(super) censuses: u32,
     /// Attempt in use; 0 before the activation.
     pub(super) attempt: u32,
     pub(super) activated_at: Option<Instant>,
@@ -44,6 +46,7 @@ impl Default for Turns {
             missing_before: u64::MAX,
             again: ASK_AGAIN_FIRST,
             closing: 0,
+            censuses: 1,
             attempt: 0,
             activated_at: None,
         }
@@ -292,6 +295,10 @@ impl Distribution {
         if silent && self.turns.closing < 2 {
             self.turns.closing += 1;
             return self.ask(Purpose::Close, now);
+        }
+        self.turns.censuses = self.turns.censuses.saturating_sub(1);
+        if self.turns.censuses > 0 {
+            return self.ask(Purpose::Status, now);
         }
         self.count_lost();
         let nobody = self.agents.iter().all(|agent| agent.status.is_none());
