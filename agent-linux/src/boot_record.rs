@@ -1,7 +1,7 @@
 //! The boot record: which slot is confirmed, what is on trial, and what became of the last trial.
 //!
-//! The file is a CBOR array of version, content and the first 16 bytes of the content's SHA-256. A record that
-//! does not match its check is refused: guessing here could boot an image that nobody verified.
+//! The file is a CBOR array of version, content and the first 16 bytes of the content's SHA-256. A record
+//! that does not match its check is refused: guessing here could boot an image that nobody verified.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -152,6 +152,9 @@ pub struct BootRecord {
     /// How the last trial failed, until the next one.
     #[n(3)]
     pub rolled_back: Option<RolledBack>,
+    /// Whether counters have been saved. If their file is missing then, they are lost (DESIGN [bound]).
+    #[n(4)]
+    pub counted: bool,
 }
 
 /// The bytes are no boot record of this version, or not all of one.
@@ -162,7 +165,7 @@ impl BootRecord {
     /// The record of a device whose image in this slot is confirmed and that never tried another.
     #[must_use]
     pub const fn confirmed(slot: Slot) -> Self {
-        Self { confirmed: slot, prepared: None, trial: None, rolled_back: None }
+        Self { confirmed: slot, prepared: None, trial: None, rolled_back: None, counted: false }
     }
 
     /// The file's content.
@@ -209,7 +212,7 @@ mod tests {
         let phase = Phase::RollingBack(Cause(RollBackCause::Unhealthy));
         let trial = Some(TrialRecord { digest, image_bytes: 1 << 26, restarts: 3, phase });
         let rolled_back = Some(RolledBack { digest, cause: Cause(RollBackCause::Reset) });
-        let full = BootRecord { confirmed: Slot::B, prepared, trial, rolled_back };
+        let full = BootRecord { confirmed: Slot::B, prepared, trial, rolled_back, counted: true };
         [plain, BootRecord { prepared, ..plain }, full]
     }
 

@@ -1,9 +1,9 @@
 //! Running an operator's command so that it never outlives the agent or its deadline.
 //!
-//! Between the agent and the command stands a supervisor, this same binary called with [`SUPERVISE`]. It puts the
-//! command into a process group of its own and reads its own standard input, a pipe that only the agent holds.
-//! When the agent lets go of the pipe, on purpose or because it was killed, the supervisor kills the whole group.
-//! Whatever a command leaves behind in its group when it ends is killed too.
+//! Between the agent and the command stands a supervisor, this same binary called with [`SUPERVISE`]. It puts
+//! the command into a process group of its own and reads its own standard input, a pipe that only the agent
+//! holds. When the agent lets go of the pipe, on purpose or because it was killed, the supervisor kills the
+//! whole group. Whatever a command leaves behind in its group when it ends is killed too.
 
 use std::ffi::OsString;
 use std::fmt;

@@ -2,14 +2,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
+use provisioning::address::PORT_COAPS;
 use provisioning::yaml::{self, TEXT_BYTES_MAX};
-use provisioning::{AgentFile, LinuxSettings, Provisioning};
+use provisioning::{AgentFile, Checked, LinuxSettings};
 
 use crate::disk::is_private;
 use crate::failure::Failure;
@@ -18,9 +18,6 @@ use crate::trial::TrialSettings;
 
 /// How long an activate command may take. Copying 64 MiB to a slow medium has to fit.
 pub const ACTIVATE_DEADLINE: Duration = Duration::from_secs(300);
-
-/// The port of CoAP over DTLS, which this agent does not speak.
-const COAPS_PORT: u16 = 5684;
 
 /// What the command line puts over the file.
 #[derive(Debug, Clone, Default)]
@@ -35,7 +32,7 @@ pub struct Overrides {
 #[derive(Debug, Clone)]
 pub struct Config {
     /// What the agent was given when it was enrolled.
-    pub provisioning: Provisioning,
+    pub provisioning: Checked,
     /// Where the CoAP group is joined.
     pub interface: Interface,
     /// Port of the agent's own socket; `None` for any.
@@ -55,7 +52,7 @@ impl Config {
         let text = read_secret(path)?;
         let file: AgentFile =
             yaml::from_str(&text).map_err(|error| Failure::usage(format!("{}: {error}", shown(path))))?;
-        check_addresses(&file).map_err(|problem| Failure::usage(format!("{}: {problem}", shown(path))))?;
+        let provisioning = file.provisioning.check().map_err(|error| wrong(path, &error))?;
         check_settings(&file.linux)
             .map_err(|problem| Failure::usage(format!("{}: linux.{problem}", shown(path))))?;
         let linux = file.linux;
@@ -64,7 +61,7 @@ impl Config {
         let state_directory =
             overrides.state_directory.clone().unwrap_or_else(|| PathBuf::from(&linux.state_directory));
         Ok(Self {
-            provisioning: file.provisioning,
+            provisioning,
             interface,
             listen_port: linux.listen_port,
             state_directory,
@@ -77,6 +74,10 @@ impl Config {
 #[must_use]
 pub fn shown(path: &Path) -> String {
     format!("'{}'", path.to_string_lossy().escape_debug())
+}
+
+fn wrong(path: &Path, problem: &impl std::fmt::Display) -> Failure {
+    Failure::usage(format!("{}: {problem}", shown(path)))
 }
 
 fn trial_settings(linux: LinuxSettings) -> TrialSettings {
@@ -105,8 +106,8 @@ fn read_secret(path: &Path) -> Result<String, Failure> {
     }
     if !is_private(&file).map_err(cannot)? {
         return Err(Failure::not_allowed(format!(
-            "{} holds secret keys and others can read or write it: run `chmod 600` on it, and if others use this \
-             machine, enroll the agent anew",
+            "{} holds secret keys and others can read or write it: run `chmod 600` on it, and if others use \
+             this machine, enroll the agent anew",
             shown(path)
         )));
     }
@@ -120,37 +121,8 @@ fn read_text(file: &File) -> io::Result<String> {
     Ok(text)
 }
 
-fn check_addresses(file: &AgentFile) -> Result<(), String> {
-    let group = file.provisioning.coap_group;
-    if !group.ip().is_multicast() {
-        return Err(format!("provisioning.coap_group {group} is no multicast address"));
-    }
-    if group.port() == 0 || group.port() == COAPS_PORT {
-        return Err(format!(
-            "provisioning.coap_group: port {} cannot be used; CoAP groups mostly use 5683",
-            group.port()
-        ));
-    }
-    let distributor = file.provisioning.distributor.address;
-    if !is_unicast(distributor.ip()) {
-        return Err(format!("provisioning.distributor.address {distributor} is no unicast address"));
-    }
-    if distributor.is_ipv4() != group.is_ipv4() {
-        return Err(format!(
-            "provisioning: the distributor's address {distributor} and the CoAP group {group} must both be IPv4 or \
-             both IPv6"
-        ));
-    }
-    Ok(())
-}
-
-fn is_unicast(address: IpAddr) -> bool {
-    let broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
-    !(address.is_multicast() || address.is_unspecified() || broadcast)
-}
-
 fn check_settings(linux: &LinuxSettings) -> Result<(), String> {
-    if let Some(port @ (0 | COAPS_PORT)) = linux.listen_port {
+    if let Some(port @ (0 | PORT_COAPS)) = linux.listen_port {
         return Err(format!("listen_port: {port} cannot be used; leave it out for any free port"));
     }
     if !Path::new(&linux.state_directory).is_absolute() {

@@ -1,7 +1,9 @@
-//! The state folder: every way in which the agent changes a file so that a power cut leaves the old or the new.
+//! The state folder: every way in which the agent changes a file so that a power cut leaves the old or the
+//! new.
 //!
-//! A small file is replaced whole: written under another name, made durable, renamed over the old one, and the
-//! folder made durable. Each of these is a [`Step`], and each passes one gate, at which tests pull the plug.
+//! A small file is replaced whole: written under another name, made durable, renamed over the old one, and
+//! the folder made durable. Each of these is a [`Step`], and each passes one gate, at which tests pull the
+//! plug.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -16,8 +18,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 
-/// The most that a replaced file may have, in bytes. Far above any record; it bounds what a damaged folder can
-/// make the agent read.
+/// The most that a replaced file may have, in bytes. Far above any record; it bounds what a damaged folder
+/// can make the agent read.
 pub const SMALL_FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// How long a folder that another process holds is waited for.
@@ -71,8 +73,8 @@ struct Inner {
 }
 
 impl Disk {
-    /// Opens the folder, made with mode 0700 where it is missing, and locks it: two agents with one folder would
-    /// use one counter twice.
+    /// Opens the folder, made with mode 0700 where it is missing, and locks it: two agents with one folder
+    /// would use one counter twice.
     ///
     /// # Errors
     /// One that says so where another process holds the folder ([`io::ErrorKind::WouldBlock`]), else the
@@ -124,8 +126,8 @@ impl Disk {
         Ok(Some(bytes))
     }
 
-    /// Replaces a small file by these bytes, durably, with mode 0600. After an error it holds the old content or
-    /// the new one.
+    /// Replaces a small file by these bytes, durably, with mode 0600. After an error it holds the old content
+    /// or the new one.
     ///
     /// # Errors
     /// The system's own.
@@ -150,7 +152,8 @@ impl Disk {
         Ok(length)
     }
 
-    /// Makes the symbolic link `name` point to `target`, durably; a reader sees the old target or the new one.
+    /// Makes the symbolic link `name` point to `target`, durably; a reader sees the old target or the new
+    /// one.
     ///
     /// # Errors
     /// The system's own.
@@ -167,21 +170,18 @@ impl Disk {
         fs::read_link(self.path(name)).ok()
     }
 
-    /// Makes a file of exactly `length` bytes, empty of what it held, with its space set aside, so that a full
-    /// disk shows now and not in the middle of an update. Durable on return.
+    /// Makes a file of exactly `length` bytes, empty of what it held, with its space set aside, so that a
+    /// full disk shows now and not in the middle of an update. Durable on return.
     ///
     /// # Errors
     /// The system's own; [`io::ErrorKind::StorageFull`] among them.
     pub fn set_aside(&self, name: &str, length: u32) -> io::Result<File> {
         self.pass(Step::Resize)?;
         let file = private().read(true).create(true).truncate(true).open(self.path(name))?;
-        if length > 0 {
-            match fallocate(&file, FallocateFlags::empty(), 0, length.into()) {
-                Ok(()) => {}
-                // Some file systems cannot; the length alone has to do.
-                Err(Errno::EOPNOTSUPP) => file.set_len(length.into())?,
-                Err(errno) => return Err(errno.into()),
-            }
+        if let Err(error) = reserve(&file, length) {
+            // What was had of the space is given back: the records need it.
+            let _ = file.set_len(0);
+            return Err(error);
         }
         self.pass(Step::SyncFile)?;
         file.sync_all()?;
@@ -189,7 +189,20 @@ impl Disk {
         Ok(file)
     }
 
-    /// Opens a file that [`set_aside`](Self::set_aside) made; `None` when it is missing or has another length.
+    /// Whether there is room for so many bytes more.
+    ///
+    /// # Errors
+    /// The system's own; [`io::ErrorKind::StorageFull`] among them.
+    pub fn check_room(&self, bytes: u32) -> io::Result<()> {
+        let path = self.unfinished("room")?;
+        let file = private().create_new(true).open(&path)?;
+        let result = reserve(&file, bytes);
+        fs::remove_file(path)?;
+        result
+    }
+
+    /// Opens a file that [`set_aside`](Self::set_aside) made; `None` when it is missing or has another
+    /// length.
     ///
     /// # Errors
     /// The system's own.
@@ -212,7 +225,8 @@ impl Disk {
     /// Makes a file's bytes durable; its length already is.
     ///
     /// # Errors
-    /// The system's own. What was written since the last success may be lost then, even if a later call succeeds.
+    /// The system's own. What was written since the last success may be lost then, even if a later call
+    /// succeeds.
     pub fn sync_data(&self, file: &File) -> io::Result<()> {
         self.pass(Step::SyncFile)?;
         file.sync_data()
@@ -287,8 +301,8 @@ impl fmt::Debug for Disk {
     }
 }
 
-/// Locks the folder. A process that another one is just starting holds a copy of the lock for a moment, so not the
-/// first refusal counts.
+/// Locks the folder. A process that another one is just starting holds a copy of the lock for a moment, so
+/// not the first refusal counts.
 fn hold(lock: &File) -> io::Result<()> {
     let mut patience = LOCK_PATIENCE;
     loop {
@@ -305,6 +319,19 @@ fn hold(lock: &File) -> io::Result<()> {
                 thread::sleep(pause);
             }
         }
+    }
+}
+
+/// Gives a file its length, with the space behind it.
+fn reserve(file: &File, length: u32) -> io::Result<()> {
+    if length == 0 {
+        return Ok(());
+    }
+    match fallocate(file, FallocateFlags::empty(), 0, length.into()) {
+        Ok(()) => Ok(()),
+        // Some file systems cannot; the length alone has to do.
+        Err(Errno::EOPNOTSUPP) => file.set_len(length.into()),
+        Err(errno) => Err(errno.into()),
     }
 }
 

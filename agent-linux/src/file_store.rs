@@ -14,6 +14,9 @@ use crate::disk::Disk;
 
 const PAGES: &str = "pages.bin";
 
+/// What an update must leave free for the records to be replaced, in bytes.
+const RECORDS_ROOM_BYTES: u32 = 64 * 1024;
+
 /// Why storage did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -127,8 +130,12 @@ impl FileStore {
         let Prepared { image_bytes, page_bytes } = sizes;
         let image = self.disk.set_aside(slot.file_name(), image_bytes);
         let image = image.while_doing("making room for an image")?;
-        let pages = self.disk.set_aside(PAGES, page_bytes);
-        let pages = pages.while_doing("making room for hash pages")?;
+        let pages = self.disk.set_aside(PAGES, page_bytes).while_doing("making room for hash pages");
+        let room = self.disk.check_room(RECORDS_ROOM_BYTES).while_doing("keeping room for records");
+        let pages = pages.and_then(|pages| room.map(|()| pages)).inspect_err(|_| {
+            // The records need the space more.
+            let _ = image.set_len(0);
+        })?;
         self.image = AreaFile { file: Some(image), length: image_bytes, unsynced: false };
         self.pages = AreaFile { file: Some(pages), length: page_bytes, unsynced: false };
         Ok(())

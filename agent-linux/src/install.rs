@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use minicbor::Encoder;
-use update_core::limits::IMAGE_BYTES_MAX;
+use update_core::device::Installed;
+use update_core::digest::Digest;
+use update_core::limits::{IMAGE_BYTES_MAX, RECORD_BYTES_MAX};
 use update_core::platform::Record;
+use update_core::record::encode_installed;
 
 use crate::boot_record::{BootRecord, Slot};
 use crate::config::shown;
@@ -17,8 +19,8 @@ use crate::slots::{BOOT, CURRENT, Switch};
 const LIVED: [&str; 4] = [BOOT, "update.cbor", "pages.bin", "slot-b.img"];
 
 /// Copies the image into slot a, saves `installed` as the record of what is installed, and at last the boot
-/// record, without which the rest does not count. The built-in switch gets its link as well. Done again after a
-/// power cut, it starts over.
+/// record, without which the rest does not count. The built-in switch gets its link as well. Done again after
+/// a power cut, it starts over.
 ///
 /// # Errors
 /// [`Failure`]: the image cannot be read or is too large, the folder is in use, or an agent has lived there.
@@ -44,22 +46,18 @@ pub fn install(folder: &Path, image: &Path, installed: &[u8], switch: Switch) ->
     Ok(length)
 }
 
-/// The record of an image that came with the device: its manifest sequence number, and an all-zero digest since
-/// no manifest brought it.
+/// The record of an image that came with the device: its manifest sequence number, and an all-zero digest
+/// since no manifest brought it.
 ///
 /// # Errors
-/// The encoder's; none of these types has one.
+/// None that can occur.
 pub fn first_installed_record(sequence_number: u64) -> Result<Vec<u8>, Failure> {
-    let mut record = Encoder::new(Vec::new());
-    let written = (|| {
-        record.map(3)?.u8(0)?.u8(1)?;
-        record.u8(1)?.u64(sequence_number)?;
-        record.u8(2)?.bytes(&[0; 32])?.ok()
-    })();
-    written.map_err(|error: minicbor::encode::Error<std::convert::Infallible>| {
-        Failure::error(error.to_string())
-    })?;
-    Ok(record.into_writer())
+    let installed = Installed { sequence_number, digest: Digest([0; 32]) };
+    let mut bytes = vec![0; RECORD_BYTES_MAX];
+    let length =
+        encode_installed(&installed, &mut bytes).ok_or_else(|| Failure::error("no room for the record"))?;
+    bytes.truncate(length);
+    Ok(bytes)
 }
 
 fn check_image(image: &Path) -> Result<(), Failure> {

@@ -74,8 +74,8 @@ impl LinuxPlatform {
         record.trial.map(|trial| *trial.digest).or(rolled_back)
     }
 
-    /// Carries a trial on and gives its verdict; waits for ever when there is none to be given. Can be dropped
-    /// and called again without losing anything, as in `select!`.
+    /// Carries a trial on and gives its verdict; waits for ever when there is none to be given. Can be
+    /// dropped and called again without losing anything, as in `select!`.
     pub async fn verdict(&mut self) -> Trial {
         self.runner.verdict(&mut self.slots).await
     }
@@ -91,7 +91,12 @@ impl Platform for LinuxPlatform {
     type Error = StoreError;
 
     async fn save(&mut self, record: Record, bytes: &[u8]) -> Result<(), StoreError> {
-        self.files.save(record, bytes)
+        self.files.save(record, bytes)?;
+        if record == Record::Counters {
+            // Afterwards: a cut in between leaves counters that nobody misses, instead of the reverse.
+            self.slots.set_counted().while_doing("saving the boot record")?;
+        }
+        Ok(())
     }
 
     async fn prepare(&mut self, image_bytes: u32, page_bytes: u32) -> Result<(), StoreError> {

@@ -5,11 +5,14 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
+use agent_linux::agent::{self, Sets};
 use agent_linux::arguments::Arguments;
 use agent_linux::command::{SUPERVISE, supervise};
 use agent_linux::config::{Config, shown};
 use agent_linux::failure::Failure;
 use agent_linux::install::{first_installed_record, install};
+use agent_linux::loss::Loss;
+use agent_linux::run::{asked_to_stop, run};
 use agent_linux::startup;
 use clap::Parser;
 
@@ -45,9 +48,25 @@ fn act(arguments: &Arguments) -> Result<(), Failure> {
         if arguments.check {
             return check(&config);
         }
-        let _device = startup::open_device(&config, loss)?;
-        Err(Failure::error("nothing to drive"))
+        serve(&config, loss).await
     })
+}
+
+async fn serve(config: &Config, loss: Loss) -> Result<(), Failure> {
+    let stop = asked_to_stop().map_err(|error| Failure::error(format!("cannot catch signals: {error}")))?;
+    let mut device = startup::open_device(config, loss)?;
+    let mut sets = Sets::for_blocks_of(config.provisioning.block_size)
+        .ok_or_else(|| Failure::error("no memory for the sets of blocks"))?;
+    let seed = getrandom::u64().map_err(|error| Failure::error(format!("no randomness: {error}")))?;
+    let mut reception = agent::reception(config, &device.platform, &mut sets, seed)?;
+    tracing::info!(
+        name = %config.provisioning.name,
+        coap_group = %config.provisioning.coap_group,
+        interface = config.interface.name,
+        "started"
+    );
+    run(&mut reception, &mut device, stop).await;
+    Ok(())
 }
 
 fn install_first(config: &Config, image: &Path, sequence_number: u64) -> Result<(), Failure> {

@@ -31,7 +31,8 @@ pub trait Machine {
     /// Gives the next thing to do.
     fn poll(&mut self, now: Instant, buffer: &mut [u8]) -> Output<'_>;
 
-    /// Is told that the program ends: the next task is to save the exact counters, and nothing is sent any more.
+    /// Is told that the program ends: the next task is to save the exact counters, and nothing is sent any
+    /// more.
     fn close(&mut self);
 
     /// Is told how many datagrams have been dropped on purpose so far.
@@ -139,8 +140,8 @@ pub fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// The last batch is made durable and the exact counters are saved; whatever else the machine wants has to wait
-/// for the next start, since nothing may be sent or accepted any more.
+/// The last batch is made durable and the exact counters are saved; whatever else the machine wants has to
+/// wait for the next start, since nothing may be sent or accepted any more.
 async fn end(machine: &mut impl Machine, device: &mut Device, buffer: &mut [u8]) {
     device.notifier.stopping();
     if let Err(error) = device.platform.sync().await {
@@ -176,7 +177,8 @@ impl Device {
         carry_out(task, &mut self.platform, buffer, |error| tracing::error!(%error, "storage failed")).await
     }
 
-    /// Datagrams come before the deadline: while the machine reads back a whole image, its deadline is always now.
+    /// Datagrams come before the deadline: while the machine reads back a whole image, its deadline is always
+    /// now.
     async fn wait(
         &mut self,
         until: Option<Instant>,

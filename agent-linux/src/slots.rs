@@ -17,8 +17,8 @@
 //! | 6 | trial, [`Phase::RollingBack`] | new or old | carries out the switch back (again) |
 //! | 7 | confirmed old, no trial, rolled back | old | reports the roll back |
 //!
-//! Until line 5 or 7 neither slot can be written. With a switch command, the command stands for `current`; it may
-//! be called twice for one switch and has to make the second call harmless.
+//! Until line 5 or 7 neither slot can be written. With a switch command, the command stands for `current`; it
+//! may be called twice for one switch and has to make the second call harmless.
 
 use std::io;
 
@@ -61,8 +61,8 @@ pub enum OpenError {
     Torn,
     /// There are files of an agent, and no boot record.
     #[error(
-        "{BOOT} is missing though {0} is there, so that nobody can say which image is confirmed: move everything but \
-         counters.cbor out of the folder and run fwcast-agent --install"
+        "{BOOT} is missing though {0} is there, so that nobody can say which image is confirmed: move \
+         everything but counters.cbor out of the folder and run fwcast-agent --install"
     )]
     Missing(&'static str),
     /// The built-in switch needs an image to return to.
@@ -73,8 +73,8 @@ pub enum OpenError {
     NotInstalled,
 }
 
-/// The boot record in memory and on disk. Every change is durable when its function returns `Ok`; after an error
-/// the record in memory is the old one, and on disk it is the old or the new one.
+/// The boot record in memory and on disk. Every change is durable when its function returns `Ok`; after an
+/// error the record in memory is the old one, and on disk it is the old or the new one.
 #[derive(Debug)]
 pub struct Slots {
     disk: Disk,
@@ -199,7 +199,8 @@ impl Slots {
     /// # Errors
     /// The system's own.
     pub fn settle(&mut self) -> io::Result<()> {
-        self.save(BootRecord::confirmed(self.image_slot()))
+        let confirmed = self.image_slot();
+        self.save(BootRecord { confirmed, prepared: None, trial: None, rolled_back: None, ..self.record })
     }
 
     /// Lines 7 to 1: the roll back has been taken note of.
@@ -208,6 +209,14 @@ impl Slots {
     /// The system's own.
     pub fn forget_roll_back(&mut self) -> io::Result<()> {
         self.save(BootRecord { rolled_back: None, ..self.record })
+    }
+
+    /// Counters have been saved.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn set_counted(&mut self) -> io::Result<()> {
+        self.save(BootRecord { counted: true, ..self.record })
     }
 
     /// The built-in switch: lets the link point to a slot's image.

@@ -1,5 +1,5 @@
-//! The two sockets of an agent (DESIGN [sockets]): one bound to the CoAP group, for receiving only, and one of its
-//! own, from which everything is sent. Loss on purpose happens here too.
+//! The two sockets of an agent (DESIGN [sockets]): one bound to the CoAP group, for receiving only, and one
+//! of its own, from which everything is sent. Loss on purpose happens here too.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -92,8 +92,8 @@ impl Sockets {
         Ok(Self { group, own, interface, loss, traffic, own_first: true })
     }
 
-    /// Waits for a datagram. Can be dropped and called again without losing one, as in `select!`. What is longer
-    /// than the buffer is cut, and will fail its authentication.
+    /// Waits for a datagram. Can be dropped and called again without losing one, as in `select!`. What is
+    /// longer than the buffer is cut, and will fail its authentication.
     ///
     /// # Errors
     /// The system's own.
@@ -180,9 +180,9 @@ impl Sockets {
     }
 }
 
-/// Several agents on one host each get every datagram of the group: the kernel gives a multicast datagram to all
-/// sockets that are bound to its address and port. Bound to the group and with `IP_MULTICAST_ALL` off, a socket gets
-/// nothing that another program's membership, or another interface, brings in.
+/// Several agents on one host each get every datagram of the group: the kernel gives a multicast datagram to
+/// all sockets that are bound to its address and port. Bound to the group and with `IP_MULTICAST_ALL` off, a
+/// socket gets nothing that another program's membership, or another interface, brings in.
 fn group_socket(coap_group: SocketAddr, interface: &Interface) -> io::Result<std::net::UdpSocket> {
     let socket = new_socket(coap_group.ip())?;
     socket.set_reuse_address(true)?;
@@ -227,8 +227,8 @@ fn new_socket(family: IpAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Asks for a large receive buffer: beyond the system's limit where the agent may, else up to it. The kernel takes
-/// less without an error; `warn_of_small_buffer` tells.
+/// Asks for a large receive buffer: beyond the system's limit where the agent may, else up to it. The kernel
+/// takes less without an error; `warn_of_small_buffer` tells.
 fn widen(socket: &Socket) -> io::Result<()> {
     match setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES) {
         Ok(()) => Ok(()),

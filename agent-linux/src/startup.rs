@@ -27,8 +27,9 @@ pub fn open_device(config: &Config, loss: Loss) -> Result<Device, Failure> {
     Ok(Device { sockets, platform, notifier: Notifier::from_environment(), start: Instant::now() })
 }
 
-/// Opens what an agent would open and changes nothing that counts. A state folder in use is not looked into: the
-/// agent that uses it has done so. Must be called inside of a tokio runtime. Gives what could not be checked.
+/// Opens what an agent would open and changes nothing that counts. A state folder in use is not looked into:
+/// the agent that uses it has done so. Must be called inside of a tokio runtime. Gives what could not be
+/// checked.
 ///
 /// # Errors
 /// [`Failure`], as [`open_device`] would give it.

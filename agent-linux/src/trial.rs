@@ -1,7 +1,8 @@
-//! Trying a new image: switch to it, ask the health command, and keep it or go back, with no help from outside.
+//! Trying a new image: switch to it, ask the health command, and keep it or go back, with no help from
+//! outside.
 //!
-//! Nothing here is lost when the future is dropped at a datagram and asked for again: what runs and what is waited
-//! for is kept in [`Runner`], what is decided in the boot record.
+//! Nothing here is lost when the future is dropped at a datagram and asked for again: what runs and what is
+//! waited for is kept in [`Runner`], what is decided in the boot record.
 
 use std::future::pending;
 use std::time::Duration;
@@ -58,8 +59,8 @@ impl Runner {
         Self { settings, launcher, running: None, pause: None, health_until: None }
     }
 
-    /// To be called once at each start of the agent, before [`verdict`](Self::verdict): a start in the middle of
-    /// a trial is a reset, and one too many ends the trial.
+    /// To be called once at each start of the agent, before [`verdict`](Self::verdict): a start in the middle
+    /// of a trial is a reset, and one too many ends the trial.
     ///
     /// # Errors
     /// The boot record could not be written.
@@ -74,8 +75,8 @@ impl Runner {
         Ok(())
     }
 
-    /// Carries the trial on and gives its verdict; waits for ever when there is no trial or it has been judged.
-    /// Can be dropped and called again without losing anything.
+    /// Carries the trial on and gives its verdict; waits for ever when there is no trial or it has been
+    /// judged. Can be dropped and called again without losing anything.
     pub async fn verdict(&mut self, slots: &mut Slots) -> Trial {
         loop {
             if let Some(until) = self.pause {

@@ -1,4 +1,5 @@
 //! The plug is pulled at every step of an update, and the device must end on the old or the new image, whole.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
 
@@ -142,7 +143,8 @@ fn cut_everywhere(make: impl Fn(&Device) -> TrialSettings, how: Cut, end: Trial)
         let last = block_on(async { Life::begin(&device, &settings, None, how)?.update().await });
         let platform = device.open(&settings).unwrap();
         match (last.unwrap(), end) {
-            // Settled in an earlier life, after which this one found nothing on trial and did it all again; or now.
+            // Settled in an earlier life, after which this one found nothing on trial and did it all again;
+            // or now.
             (Trial::Healthy, Trial::Healthy) => assert_eq!(running(&device, &settings), NEW),
             (Trial::RolledBack(cause), Trial::RolledBack(expected)) => {
                 assert_eq!(cause, expected);

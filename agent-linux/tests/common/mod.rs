@@ -2,6 +2,8 @@
 //! What the integration tests share: a device in a temporary folder with its first image installed.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses some of it")]
 
+pub mod enrolled;
+
 use std::fs;
 use std::future::Future;
 use std::path::PathBuf;
@@ -29,7 +31,8 @@ pub struct Device {
 impl Device {
     /// Nothing installed.
     pub fn empty() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        // In memory where possible: syncing is fast there, and no test needs it to be more than a call.
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let (state, machine) = (folder.path().join("state"), folder.path().join("machine"));
         fs::create_dir(&machine).unwrap();
         Self { folder, state, machine }
