@@ -68,7 +68,7 @@ impl Push {
         let group = GroupState::open(&dir, &self.group)?;
         // Everything about the image is checked before the group is touched.
         let (update, file) = self.update(&group)?;
-        let offer = update.offer.clone();
+        let offer = update.offer;
         let mut session = Session::open(&dir, &self.group)?;
         let attempt = session.attempt(&offer.digest, self.retry)?;
         let config = self.config(&session, attempt);
