@@ -146,6 +146,10 @@ impl Distribution {
             return self.decide_pages(now, purpose);
         }
         self.turns.offers = 0;
+        if purpose == Purpose::Pages && self.is_large() && self.turns.round > 0 {
+            // Who misses only blocks was not asked.
+            return self.ask(Purpose::Blocks, now);
+        }
         if tally.missing_blocks > 0 {
             return self.decide_blocks(now, purpose, &tally);
         }
@@ -167,7 +171,8 @@ impl Distribution {
         }
     }
 
-    /// [repair]: multicast for what many miss, unicast for the last few.
+    /// [repair]: multicast for what many miss, unicast for the last few. What counts is how many blocks would have
+    /// to be sent: by multicast each once, by unicast to each agent that misses it.
     fn decide_blocks(&mut self, now: Instant, purpose: Purpose, tally: &Tally) {
         let Some(subject) = &mut self.job else { return };
         let count = subject.needed_blocks.count();
@@ -176,13 +181,13 @@ impl Distribution {
             subject.needed_blocks.insert_all();
             return self.send_round(Area::Image);
         }
-        let few = (count / 256).clamp(8, 64);
+        let few = u64::from((count / 256).clamp(8, 64));
         match purpose {
             Purpose::Blocks if subject.needed_blocks.len() == 0 => {
                 let wait = self.turns.wait();
                 self.ask(Purpose::Blocks, now + wait);
             }
-            Purpose::Blocks if subject.needed_blocks.len() <= few && self.turns.stalled < REPAIR_ASKS_MAX => {
+            Purpose::Blocks if tally.missing_blocks <= few && self.turns.stalled < REPAIR_ASKS_MAX => {
                 subject.needed_blocks.clear();
                 self.events.push_back(Event::Stage(Stage::Repair));
                 self.turns.moved();
@@ -191,7 +196,7 @@ impl Distribution {
             Purpose::Blocks => self.send_round(Area::Image),
             Purpose::Repair(_) => {
                 self.turns.stalled += 1;
-                if self.turns.stalled >= REPAIR_ASKS_MAX || tally.worst > few {
+                if self.turns.stalled >= REPAIR_ASKS_MAX || tally.missing_blocks > few {
                     return self.ask(Purpose::Blocks, now);
                 }
                 let wait = self.turns.wait();
@@ -236,7 +241,8 @@ impl Distribution {
             self.agents.iter().any(|agent| agent.awaited() && !agent.unsure() && !agent.has_all());
         if unfinished {
             // Somebody who was silent before has turned up and misses something.
-            return self.ask(Purpose::Pages, now);
+            let purpose = if self.turns.round == 0 { Purpose::Pages } else { Purpose::Blocks };
+            return self.ask(purpose, now);
         }
         let silent = self.agents.iter().any(super::Agent::unsure);
         if silent && self.turns.closing < CLOSE_ASKS_MAX {
