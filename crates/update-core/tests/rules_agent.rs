@@ -275,7 +275,8 @@ fn one_update_two_that_are_interleaved_never_mix() {
             agent.hear(Via::Group, datagram);
         }
         for (area, bytes) in [(Area::Image, &agent.store.image), (Area::Pages, &agent.store.pages)] {
-            let image = images.iter().find(|image| Some(image.offer.digest) == agent.machine.digest()).unwrap();
+            let image =
+                images.iter().find(|image| Some(image.offer.digest) == agent.machine.digest()).unwrap();
             for (number, block) in bytes.chunks(512).enumerate() {
                 let right = block == image.block(area, number as u32);
                 assert!(right || block.iter().all(|byte| *byte == 0xa5), "way {way:b}, block {number}");
@@ -744,7 +745,8 @@ fn census_only_who_misses_something_answers_where_that_is_asked() {
     // Block 6 is missing.
     for (first, count, answers) in [(0, 6, 0), (0, 7, 1), (6, 1, 1), (7, 2, 0)] {
         let window = Some(Window { area: Area::Image, first, count });
-        let (query, _) = speaker.query(Mode::Group, &Query { window, only_missing: true, ..question(&image) });
+        let (query, _) =
+            speaker.query(Mode::Group, &Query { window, only_missing: true, ..question(&image) });
         agent.sent.clear();
         agent.hear(Via::Group, &query);
         agent.pass(MILLIS(1));

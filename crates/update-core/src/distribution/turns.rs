@@ -207,12 +207,13 @@ impl Distribution {
     }
 
     /// After a round over blocks: what does the agent miss that has the least part left of what it missed before?
+    /// Where somebody missed nothing before, the others' loss is on their own links.
     fn adapt_pace(&mut self) {
         let agents = self.agents.iter_mut().filter(|agent| agent.awaited() && agent.silent == 0);
         let left = agents.filter_map(|agent| Some((agent.missed_before.take()?, agent.misses()?)));
-        let best = left.filter(|(before, _)| *before > 0).min_by(|(before_a, a), (before_b, b)| {
-            (u64::from(*a) * u64::from(*before_b)).cmp(&(u64::from(*b) * u64::from(*before_a)))
-        });
+        // By the part that is left, where nothing of nothing is the least.
+        let best =
+            left.min_by_key(|(before, left)| u64::from(*left) * 1_000_000 / u64::from((*before).max(1)));
         if let Some((before, left)) = best {
             self.pace.adapt(before, left);
         }

@@ -56,6 +56,8 @@ pub struct Agent {
     pub steps: usize,
     /// The power fails at this step.
     pub cut_at: Option<usize>,
+    /// The power fails before this is done.
+    pub cut_before: Option<Did>,
     seed: u64,
 }
 
@@ -90,6 +92,7 @@ impl Agent {
             installed,
             steps: 0,
             cut_at: None,
+            cut_before: None,
             seed: 1,
         };
         agent.run();
@@ -102,8 +105,7 @@ impl Agent {
             self.store = self.durable.clone();
         }
         self.seed += 1;
-        self.machine =
-            machine(self.index, &self.store, self.trial, self.installed, self.seed, self.now);
+        self.machine = machine(self.index, &self.store, self.trial, self.installed, self.seed, self.now);
         self.run();
     }
 
@@ -160,6 +162,10 @@ impl Agent {
                 Output::Transmit { to, len } => self.sent.push((to, buffer[..len].to_vec())),
                 Output::Event(event) => self.events.push(event),
                 Output::Task(task) => {
+                    if self.cut_before == Some(did(&task)) {
+                        self.cut_before = None;
+                        return self.restart(true);
+                    }
                     let done = carry_out(
                         &task,
                         &mut self.store,
@@ -238,15 +244,8 @@ fn machine(
     Reception::new(config, context, memory, saved, seed, now).unwrap()
 }
 
-fn carry_out(
-    task: &Task<'_>,
-    store: &mut Store,
-    durable: &mut Store,
-    trial: &mut Trial,
-    (did, refuse): (&mut Vec<Did>, fn(&Did) -> bool),
-    buffer: &mut [u8],
-) -> Done {
-    let what = match *task {
+fn did(task: &Task<'_>) -> Did {
+    match *task {
         Task::Save { record, .. } => Did::Save(record),
         Task::Prepare { image_bytes, page_bytes } => Did::Prepare(image_bytes, page_bytes),
         Task::Write { area, offset, data } => Did::Write(area, offset, data.len()),
@@ -254,9 +253,20 @@ fn carry_out(
         Task::Sync => Did::Sync,
         Task::Activate { digest, .. } => Did::Activate(*digest),
         Task::Settle => Did::Settle,
-    };
+    }
+}
+
+fn carry_out(
+    task: &Task<'_>,
+    store: &mut Store,
+    durable: &mut Store,
+    trial: &mut Trial,
+    (log, refuse): (&mut Vec<Did>, fn(&Did) -> bool),
+    buffer: &mut [u8],
+) -> Done {
+    let what = did(task);
     let refused = refuse(&what);
-    did.push(what);
+    log.push(what);
     if refused {
         return Done::Failed(StorageFailed);
     }

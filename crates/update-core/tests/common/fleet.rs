@@ -65,8 +65,7 @@ impl<'i> Fleet<'i> {
     }
 
     pub fn with(image: &'i Image, agents: usize, config: DistributionConfig, job: Option<Job>) -> Self {
-        let floors: BTreeMap<_, _> =
-            (0..agents).map(|index| (group::agent_id(index), Some(0))).collect();
+        let floors: BTreeMap<_, _> = (0..agents).map(|index| (group::agent_id(index), Some(0))).collect();
         let now = Instant::from_micros(0);
         let job = job.unwrap_or_else(|| Job::Update(image.update()));
         let context = context(0, &floors);
@@ -117,7 +116,8 @@ impl<'i> Fleet<'i> {
     pub fn step(&mut self, copies: &mut impl FnMut(&Passing<'_>) -> usize) {
         let on = |index: &usize| !self.off[*index];
         let agents = (0..self.agents.len()).filter(on).filter_map(|index| self.agents[index].waits);
-        let next = agents.chain(self.wake).min().expect("something has to happen");
+        let next = agents.chain(self.wake).min();
+        let next = next.unwrap_or_else(|| panic!("something has to happen: {:?}", self.events));
         self.now = self.now.max(next);
         for index in 0..self.agents.len() {
             if !self.off[index] && self.agents[index].waits.is_some_and(|due| due <= self.now) {

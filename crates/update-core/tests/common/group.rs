@@ -173,7 +173,8 @@ impl Speaker {
     pub fn insider(as_distributor: bool) -> Self {
         let numbers = SequenceNumbers::new(0, u64::MAX);
         let sender = if as_distributor {
-            let claimed = Credential::with_key(credential(DISTRIBUTOR).as_bytes(), super::public_key(INSIDER));
+            let claimed =
+                Credential::with_key(credential(DISTRIBUTOR).as_bytes(), super::public_key(INSIDER));
             sender(distributor_id(), claimed.unwrap(), INSIDER, numbers)
         } else {
             sender(MemberId::new(&[0xfe]).unwrap(), credential(INSIDER), INSIDER, numbers)
