@@ -441,12 +441,12 @@ impl Distribution {
             if let Some(number) = self.block_wanted() {
                 return self.read(number);
             }
-            if self.pace.free_at() <= now {
-                if let Some((to, len)) = self.next_datagram(now, buffer) {
-                    self.count(to, len);
-                    self.pace.sent(now, len);
-                    return Output::Transmit { to, len };
-                }
+            if self.pace.free_at() <= now
+                && let Some((to, len)) = self.next_datagram(now, buffer)
+            {
+                self.count(to, len);
+                self.pace.sent(now, len);
+                return Output::Transmit { to, len };
             }
             if !self.events.is_empty() || self.block_wanted().is_some() {
                 continue;

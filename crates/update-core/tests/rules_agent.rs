@@ -92,7 +92,8 @@ fn requests_are_never_repeated_with_the_same_number() {
 #[test]
 fn order_nothing_is_stored_before_the_manifest_is_verified() {
     let installed = Installed { sequence_number: 5, digest: Digest([9; 32]) };
-    let cases: [(Image, fn(&mut Vec<u8>), Refusal); 4] = [
+    type Damage = fn(&mut Vec<u8>);
+    let cases: [(Image, Damage, Refusal); 4] = [
         (Image::new(6, 3, 1024), |envelope| *envelope.last_mut().unwrap() ^= 1, Refusal::DigestMismatch),
         (Image::new(6, 3, 1024), |envelope| envelope[80] ^= 1, Refusal::BadSignature),
         (Image::new(4, 3, 1024), |_| {}, Refusal::Downgrade),

@@ -235,13 +235,10 @@ impl Reception<'_> {
     }
 
     fn on_block_response(&mut self, now: Instant, request: Request, bytes: &mut [u8]) {
-        let response = match self.context.unprotect_response(bytes, &request.binding) {
-            Ok(response) => response,
-            Err(_) => {
-                // Not the distributor's: the request is still under way.
-                self.fetch.request = Some(request);
-                return;
-            }
+        let Ok(response) = self.context.unprotect_response(bytes, &request.binding) else {
+            // Not the distributor's: the request is still under way.
+            self.fetch.request = Some(request);
+            return;
         };
         let body = response.body();
         if let Some(echo) = body.option(option::ECHO) {
