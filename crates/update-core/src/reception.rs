@@ -274,6 +274,8 @@ pub struct Reception<'m> {
     unsynced_since: Option<Instant>,
     /// Failures of the medium in a row, and until when it is left alone after the last one.
     storage_failures: u8,
+    /// Syncs of this update that failed, each of which begins it anew.
+    sync_failures: u8,
     /// All blocks were right and the whole image was not: read back once more before it is believed.
     digest_doubted: bool,
     rests_until: Option<Instant>,
@@ -389,6 +391,7 @@ impl<'m> Reception<'m> {
             saves: Saves::default(),
             unsynced_since: None,
             storage_failures: 0,
+            sync_failures: 0,
             digest_doubted: false,
             rests_until: None,
             failed_at: None,

@@ -179,9 +179,10 @@ impl Distribution {
         self.decide(now, ask.purpose);
     }
 
-    /// In a large group only those who miss something answer a question about a window.
+    /// In a large group only those who miss something answer a question about a window, once a first round has
+    /// been decided upon with everyone's answers.
     fn only_missing(&self, ask: &Ask) -> bool {
-        ask.window.is_some() && self.is_large()
+        ask.window.is_some() && self.is_large() && self.turns.round > 0
     }
 
     pub(super) fn is_large(&self) -> bool {

@@ -148,6 +148,10 @@ impl Distribution {
             return self.decide_pages(now, purpose);
         }
         self.turns.offers = 0;
+        if purpose == Purpose::Pages && self.is_large() && self.turns.round > 0 {
+            // Who misses only blocks was not asked.
+            return self.ask(Purpose::Blocks, now);
+        }
         if tally.missing_blocks > 0 {
             return self.decide_blocks(now, purpose, &tally);
         }
@@ -169,7 +173,8 @@ impl Distribution {
         }
     }
 
-    /// [repair]: multicast for what many miss, unicast for the last few.
+    /// [repair]: multicast for what many miss, unicast for the last few. What counts is how many blocks would have
+    /// to be sent: by multicast each once, by unicast to each agent that misses it.
     fn decide_blocks(&mut self, now: Instant, purpose: Purpose, tally: &Tally) {
         let Some(subject) = &mut self.job else { return };
         let count = subject.needed_blocks.count();
@@ -178,13 +183,13 @@ impl Distribution {
             subject.needed_blocks.insert_all();
             return self.send_round(Area::Image);
         }
-        let few = (count / 256).clamp(8, 64);
+        let few = u64::from((count / 256).clamp(8, 64));
         match purpose {
             Purpose::Blocks if subject.needed_blocks.len() == 0 => {
                 let wait = self.turns.wait();
                 self.ask(Purpose::Blocks, now + wait);
             }
-            Purpose::Blocks if subject.needed_blocks.len() <= few && self.turns.stalled < REPAIR_ASKS_MAX => {
+            Purpose::Blocks if tally.missing_blocks <= few && self.turns.stalled < REPAIR_ASKS_MAX => {
                 subject.needed_blocks.clear();
                 self.events.push_back(Event::Stage(Stage::Repair));
                 self.turns.moved();
@@ -193,7 +198,7 @@ impl Distribution {
             Purpose::Blocks => self.send_round(Area::Image),
             Purpose::Repair(_) => {
                 self.turns.stalled += 1;
-                if self.turns.stalled >= REPAIR_ASKS_MAX || tally.worst > few {
+                if self.turns.stalled >= REPAIR_ASKS_MAX || tally.missing_blocks > few {
                     return self.ask(Purpose::Blocks, now);
                 }
                 let wait = self.turns.wait();
@@ -204,12 +209,13 @@ impl Distribution {
     }
 
     /// After a round over blocks: what does the agent miss that has the least part left of what it missed before?
+    /// Where somebody missed nothing before, the others' loss is on their own links.
     fn adapt_pace(&mut self) {
         let agents = self.agents.iter_mut().filter(|agent| agent.awaited() && agent.silent == 0);
         let left = agents.filter_map(|agent| Some((agent.missed_before.take()?, agent.misses()?)));
-        let best = left.filter(|(before, _)| *before > 0).min_by(|(before_a, a), (before_b, b)| {
-            (u64::from(*a) * u64::from(*before_b)).cmp(&(u64::from(*b) * u64::from(*before_a)))
-        });
+        // By the part that is left, where nothing of nothing is the least.
+        let best =
+            left.min_by_key(|(before, left)| u64::from(*left) * 1_000_000 / u64::from((*before).max(1)));
         if let Some((before, left)) = best {
             self.pace.adapt(before, left);
         }
@@ -238,7 +244,8 @@ impl Distribution {
             self.agents.iter().any(|agent| agent.awaited() && !agent.unsure() && !agent.has_all());
         if unfinished {
             // Somebody who was silent before has turned up and misses something.
-            return self.ask(Purpose::Pages, now);
+            let purpose = if self.turns.round == 0 { Purpose::Pages } else { Purpose::Blocks };
+            return self.ask(purpose, now);
         }
         let silent = self.agents.iter().any(super::Agent::unsure);
         if silent && self.turns.closing < CLOSE_ASKS_MAX {

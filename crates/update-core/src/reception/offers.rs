@@ -193,6 +193,7 @@ impl Reception<'_> {
         self.page.index = None;
         self.unsynced_since = None;
         self.storage_failures = 0;
+        self.sync_failures = 0;
         self.fetch.restart();
         true
     }
