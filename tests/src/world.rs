@@ -1,12 +1,12 @@
 //! The simulated world: one seed, virtual time, no threads.
 //!
 //! The real [`Reception`](update_core::reception::Reception) and
-//! [`Distribution`](update_core::distribution::Distribution) with real cryptography run in it, on agents and a
-//! distributor that lose power at any step, over a network that loses, doubles, delays, reorders and damages
-//! datagrams, with an attacker in it. After every step it is checked that
+//! [`Distribution`](update_core::distribution::Distribution) with real cryptography run in it, on agents and
+//! a distributor that lose power at any step, over a network that loses, doubles, delays, reorders and
+//! damages datagrams, with an attacker in it. After every step it is checked that
 //!
-//! * nothing is written to an area that is not the right bytes of a signed image at their place, nor before its
-//!   manifest has been verified and is on record, nor over an image that may still be needed;
+//! * nothing is written to an area that is not the right bytes of a signed image at their place, nor before
+//!   its manifest has been verified and is on record, nor over an image that may still be needed;
 //! * no nonce is used twice under one key, by anyone, over all restarts;
 //! * what an agent reports as stored is durable and right, and after a restart exactly that is found again;
 //! * an image that is activated is one that was signed, byte for byte;

@@ -1,8 +1,8 @@
 //! One agent's side of the update protocol.
 //!
-//! `Reception` takes datagrams, finished tasks and the outcome of trials by [`Reception::handle`], and gives out
-//! datagrams, tasks and facts by [`Reception::poll`]. Call `poll` until it says [`Output::Wait`]; only then hand
-//! in the next datagram. Calling early is harmless; calling late costs time and nothing else.
+//! `Reception` takes datagrams, finished tasks and the outcome of trials by [`Reception::handle`], and gives
+//! out datagrams, tasks and facts by [`Reception::poll`]. Call `poll` until it says [`Output::Wait`]; only
+//! then hand in the next datagram. Calling early is harmless; calling late costs time and nothing else.
 //!
 //! One block is in flight at a time: while storage is busy, datagrams are lost and repaired later.
 
@@ -10,26 +10,28 @@ mod answers;
 mod blocks;
 mod counters;
 mod datagrams;
+mod facts;
 mod fetch;
 mod offers;
 mod recovery;
 mod trials;
 
+pub use facts::{Event, Failure, Reason, reason_text};
+
 use crate::block_set::BlockSet;
 use crate::census::{Counters, State};
 use crate::device::Device;
-use crate::digest::{Digest, UpdateId};
+use crate::digest::Digest;
 use crate::key_set::KeySet;
 use crate::limits::{BLOCK_BYTES_MAX, ENVELOPE_BYTES_MAX, RECORD_BYTES_MAX};
-use crate::platform::{Done, RollBackCause, Task, Trial};
+use crate::platform::{Done, Task, Trial};
 use crate::random::Random;
 use crate::record::{Outcome, UpdateRecord};
-use crate::refusal::Refusal;
 use crate::suit::{self, Offer};
 use crate::time::{Duration, Instant, earliest};
 use crate::tree::TreeShape;
 use core::net::SocketAddr;
-use group_oscore::{GroupContext, MemberId, RecipientContext, UnprotectError};
+use group_oscore::{GroupContext, MemberId, RecipientContext};
 
 /// The Group OSCORE context of an agent: it listens to the distributor alone.
 pub type AgentContext = GroupContext<[RecipientContext; 1]>;
@@ -117,119 +119,6 @@ pub enum Output<'a> {
     Event(Event),
     /// Nothing more until then, or until something comes in.
     Wait(Option<Instant>),
-}
-
-/// Facts about an update, for the agent's log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// A new update was accepted.
-    Accepted {
-        /// Its identifier.
-        id: UpdateId,
-        /// Its manifest sequence number.
-        sequence_number: u64,
-        /// Its image's length in bytes.
-        image_bytes: u32,
-    },
-    /// An offer was refused.
-    Refused {
-        /// Its identifier, as the path named it.
-        id: UpdateId,
-        /// Why.
-        reason: Reason,
-    },
-    /// After a restart, so many blocks of the update were found whole in storage.
-    Recovered {
-        /// Which update.
-        id: UpdateId,
-        /// Blocks found.
-        blocks: u32,
-        /// Blocks of the image.
-        of: u32,
-    },
-    /// The whole image is stored and its SHA-256 is right.
-    Verified(UpdateId),
-    /// The image is being activated.
-    Activating {
-        /// Which update.
-        id: UpdateId,
-        /// The attempt.
-        attempt: u32,
-    },
-    /// The image on trial is confirmed.
-    Confirmed(UpdateId),
-    /// The image on trial was rolled back.
-    RolledBack {
-        /// Which update.
-        id: UpdateId,
-        /// Why.
-        cause: RollBackCause,
-    },
-    /// The update was given up.
-    Failed {
-        /// Which update.
-        id: UpdateId,
-        /// Why.
-        failure: Failure,
-    },
-    /// An update was dropped because the distributor said so.
-    Cancelled(UpdateId),
-    /// A datagram was refused before it could do anything.
-    Discarded(UnprotectError),
-}
-
-/// Why an update that had been accepted was given up. The numbers travel in reports, above those of
-/// [`Refusal`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Failure {
-    /// Every block is right, but the whole image's SHA-256 is not the signed one: the image was signed wrongly.
-    ImageDigest = 64,
-    /// Storage failed again and again.
-    Storage = 65,
-    /// The distributor dropped it.
-    Cancelled = 66,
-    /// An update with a higher manifest sequence number took its place (DESIGN \[one update\]).
-    Superseded = 67,
-}
-
-/// Why an offer was not taken. The codes travel in reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// The offer itself.
-    Refusal(Refusal),
-    /// Another update took this one's place less than ten minutes ago, or is on trial (code 80).
-    Busy,
-}
-
-impl Reason {
-    const BUSY: u8 = 80;
-
-    /// The number that stands for it in reports.
-    #[must_use]
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::Refusal(refusal) => refusal.code(),
-            Self::Busy => Self::BUSY,
-        }
-    }
-}
-
-/// What a reason code of a report means, in plain words, given the state that it came with.
-#[must_use]
-pub fn reason_text(state: State, code: u8) -> &'static str {
-    match (state, code) {
-        (_, 0) => "",
-        (State::RolledBack, 1) => "the health check did not pass in time",
-        (State::RolledBack, 2) => "the activation failed",
-        (State::RolledBack, 3) => "the device was reset before the image was confirmed",
-        (_, 64) => "the whole image's SHA-256 is not the signed one",
-        (_, 65) => "storage failed",
-        (_, 66) => "cancelled",
-        (_, 67) => "superseded by a newer update",
-        (_, Reason::BUSY) => "busy with another update",
-        (_, code) => Refusal::from_code(code).map_or("unknown reason", Refusal::text),
-    }
 }
 
 /// The memory for one update's two sets, which sizes the largest image an agent can take: see
@@ -511,8 +400,8 @@ impl<'m> Reception<'m> {
         Output::Wait(self.deadline(now))
     }
 
-    /// Something is under way or due that nothing else may overtake: a task, a block on its way, a counter or a
-    /// record to be saved, a pause after a failure of the medium.
+    /// Something is under way or due that nothing else may overtake: a task, a block on its way, a counter or
+    /// a record to be saved, a pause after a failure of the medium.
     fn is_busy(&self, now: Instant) -> bool {
         self.bounds.closed
             || self.doing.is_some()
@@ -558,7 +447,8 @@ impl<'m> Reception<'m> {
         None
     }
 
-    /// Whether everything written has to become durable now (DESIGN \[synced\]): an announcement is a report too.
+    /// Whether everything written has to become durable now (DESIGN \[synced\]): an announcement is a report
+    /// too.
     fn sync_due(&self, now: Instant) -> bool {
         let announcing = self.announcement.as_ref().is_some_and(|announcement| announcement.due() <= now);
         let answering = announcing || self.answers.iter().any(|answer| answer.due <= now);

@@ -1,8 +1,8 @@
 //! Whom an offer, an activation or a census is for (DESIGN \[target\]).
 //!
 //! CBOR: `null` is everyone; `[0, bits, prefix]` the agents whose SHA-256 of the name begins with these bits;
-//! `[1, first, last, ...]` ranges of member numbers, both ends included; `[2, first, bitmap]` a bitmap of member
-//! numbers, most significant bit first. A member number is the Sender ID read as a big-endian integer.
+//! `[1, first, last, ...]` ranges of member numbers, both ends included; `[2, first, bitmap]` a bitmap of
+//! member numbers, most significant bit first. A member number is the Sender ID read as a big-endian integer.
 
 use crate::codec::{EncodeError, Malformed, Writer, write_into};
 use crate::digest::Digest;

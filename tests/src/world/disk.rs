@@ -1,5 +1,5 @@
-//! An agent's storage: records that are replaced whole, two areas whose writes are durable only when synced, and
-//! a boot switch.
+//! An agent's storage: records that are replaced whole, two areas whose writes are durable only when synced,
+//! and a boot switch.
 
 use super::Dice;
 use update_core::digest::Digest;

@@ -88,7 +88,7 @@ impl Distributor {
         };
         let context = keys.distributor_context(numbers, windows);
         let job = Job::Update(release.update());
-        self.machine = Some(Distribution::new(config, context, job, self.dice.next(), now));
+        self.machine = Some(Distribution::new(config, context, job, self.dice.number(), now));
         self.starts += 1;
         self.starts_at = None;
         self.wake = Some(now);
@@ -120,8 +120,8 @@ impl Distributor {
         }
     }
 
-    /// What the machine wants; its program has carried out what concerns files. `dies_filing` makes it die while
-    /// it writes: then the file may be written, but the machine is never told.
+    /// What the machine wants; its program has carried out what concerns files. `dies_filing` makes it die
+    /// while it writes: then the file may be written, but the machine is never told.
     pub(super) fn poll(
         &mut self,
         now: Instant,

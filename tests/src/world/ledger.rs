@@ -9,8 +9,8 @@ use update_core::digest::Digest;
 /// The bytes of a Sender ID.
 type Kid = Vec<u8>;
 
-/// A nonce under one Sender Key. Pairwise keys differ from it, but their nonces come from the same counter: one of
-/// a sender's own numbers never serves twice.
+/// A nonce under one Sender Key. Pairwise keys differ from it, but their nonces come from the same counter:
+/// one of a sender's own numbers never serves twice.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Nonce {
     /// The sender's own Partial IV.
@@ -37,8 +37,8 @@ pub(super) enum Misuse {
 }
 
 impl Ledger {
-    /// A datagram has come from `from`: should it be answered, this is the request that the answer is about. The
-    /// token is not protected, and may have changed on the way.
+    /// A datagram has come from `from`: should it be answered, this is the request that the answer is about.
+    /// The token is not protected, and may have changed on the way.
     pub(super) fn arrived(&mut self, from: SocketAddr, bytes: &[u8]) {
         let Ok(message) = Message::parse(bytes) else { return };
         let Ok(option) = OscoreOption::of(&message) else { return };

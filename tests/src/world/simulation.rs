@@ -9,7 +9,7 @@ use super::{Cut, Dice, Disk, Faults, Host, Keys, Network, Options, Release};
 use coap_wire::Message;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Debug;
-use update_core::distribution::Event;
+use update_core::distribution::{Distribution, Event};
 use update_core::platform::{Done, Trial};
 use update_core::time::{Duration, Instant, earliest};
 
@@ -215,7 +215,7 @@ impl<'o> Simulation<'o> {
     fn attack(&mut self) {
         let every = self.options.faults.attack_every;
         self.attacks_at = every.map(|every| self.now + every);
-        let next = self.distributor.machine.as_ref().map_or(0, |machine| machine.next_sequence_number());
+        let next = self.distributor.machine.as_ref().map_or(0, Distribution::next_sequence_number);
         self.attacker.strike(self.now, &mut self.network, &self.keys, &self.release, next);
     }
 
@@ -253,7 +253,8 @@ impl<'o> Simulation<'o> {
         let healthy = !self.dice.chance(self.faults().unhealthy);
         let agent = &mut self.agents[index];
         if agent.speed().restarts_for_trial {
-            // The device starts anew: for its storage like a power cut, but the image on trial is the one that runs.
+            // The device starts anew: for its storage like a power cut, but the image on trial is the one
+            // that runs.
             self.restart_for_trial(index, healthy);
         } else {
             agent.verdict = Some((self.now + agent.speed().trial, healthy));

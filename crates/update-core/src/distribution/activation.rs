@@ -61,8 +61,8 @@ impl Distribution {
         Some((self.config.coap_group, len))
     }
 
-    /// An attempt that was acted upon and yet left the image waiting was cut off by a reset. It needs a higher
-    /// one, which only those agents are told.
+    /// An attempt that was acted upon and yet left the image waiting was cut off by a reset. It needs a
+    /// higher one, which only those agents are told.
     fn rise_above_cut_off(&mut self) {
         let waiting = self.agents.iter().filter(|agent| agent.waits());
         let acted_upon = waiting.filter_map(|agent| Some(agent.status?.attempt)).max().unwrap_or(0);

@@ -37,9 +37,9 @@ impl Pace {
         self.bits_per_second
     }
 
-    /// What a round has shown: of so many blocks that were sent to it, the best agent still misses so many. What
-    /// even that one misses is lost at this pace and not on somebody's link: go slower. When nobody's loss is
-    /// common to all, go faster again, up to the configured rate.
+    /// What a round has shown: of so many blocks that were sent to it, the best agent still misses so many.
+    /// What even that one misses is lost at this pace and not on somebody's link: go slower. When nobody's
+    /// loss is common to all, go faster again, up to the configured rate.
     pub(super) fn adapt(&mut self, sent: u32, missed_by_the_best: u32) {
         if sent < 100 {
             return;

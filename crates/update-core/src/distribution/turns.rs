@@ -173,8 +173,8 @@ impl Distribution {
         }
     }
 
-    /// [repair]: multicast for what many miss, unicast for the last few. What counts is how many blocks would have
-    /// to be sent: by multicast each once, by unicast to each agent that misses it.
+    /// [repair]: multicast for what many miss, unicast for the last few. What counts is how many blocks would
+    /// have to be sent: by multicast each once, by unicast to each agent that misses it.
     fn decide_blocks(&mut self, now: Instant, purpose: Purpose, tally: &Tally) {
         let Some(subject) = &mut self.job else { return };
         let count = subject.needed_blocks.count();
@@ -208,8 +208,8 @@ impl Distribution {
         }
     }
 
-    /// After a round over blocks: what does the agent miss that has the least part left of what it missed before?
-    /// Where somebody missed nothing before, the others' loss is on their own links.
+    /// After a round over blocks: what does the agent miss that has the least part left of what it missed
+    /// before? Where somebody missed nothing before, the others' loss is on their own links.
     fn adapt_pace(&mut self) {
         let agents = self.agents.iter_mut().filter(|agent| agent.awaited() && agent.silent == 0);
         let left = agents.filter_map(|agent| Some((agent.missed_before.take()?, agent.misses()?)));

@@ -269,7 +269,8 @@ impl Reception<'_> {
         }
     }
 
-    /// What was fetched had the wrong hash: wait before the next try. `true` when that has happened again and again.
+    /// What was fetched had the wrong hash: wait before the next try. `true` when that has happened again and
+    /// again.
     pub(super) fn fetched_in_vain(&mut self, now: Instant) -> bool {
         self.fetch.not_before = Some(now + FETCH_RETRY_FIRST * (1 << self.fetch.in_vain.min(6)));
         self.fetch.in_vain = self.fetch.in_vain.saturating_add(1);

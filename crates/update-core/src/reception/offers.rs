@@ -1,4 +1,5 @@
-//! Offers: put together, verified, admitted, and only then anything is stored (DESIGN \[order\], [one update]).
+//! Offers: put together, verified, admitted, and only then anything is stored (DESIGN \[order\], [one
+//! update]).
 
 use super::{Event, Failure, Phase, Reason, Reception, Update};
 use crate::block::BlockSize;

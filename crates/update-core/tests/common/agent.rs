@@ -3,13 +3,15 @@
 use super::group::{self, CLASS, Image, Speaker, VENDOR};
 use coap_wire::Message;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
-use group_oscore::{Gid, Mode, ReplayWindow, SequenceNumbers};
+use group_oscore::{Gid, Mode, OscoreOption, ReplayWindow, SequenceNumbers};
 use update_core::census::{Query, State};
 use update_core::device::{Device, Installed};
 use update_core::platform::{Area, Done, Record, StorageFailed, Task, Trial};
 use update_core::reception::{Event, Input, Memory, Output, Reception, ReceptionConfig, Saved, Via};
 use update_core::record::{CounterBounds, decode_installed};
 use update_core::time::{Duration, Instant};
+
+pub const MILLIS: fn(u64) -> Duration = Duration::from_millis;
 
 /// Something that the device was told to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +69,20 @@ pub fn distributor_address() -> SocketAddr {
 
 pub fn agent_address(index: usize) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 1, index as u8 + 1)), 5683)
+}
+
+/// The Partial IV of a request.
+pub fn request_piv(datagram: &[u8]) -> u64 {
+    let message = Message::parse(datagram).unwrap();
+    OscoreOption::of(&message).unwrap().partial_iv.unwrap().value()
+}
+
+/// An agent that has all of an image and waits to be told to activate it.
+pub fn ready(speaker: &mut Speaker, image: &Image) -> Agent {
+    let mut agent = Agent::new(0);
+    agent.hear_all(&speaker.everything(image));
+    assert_eq!(agent.machine.state(), State::Ready);
+    agent
 }
 
 impl Agent {

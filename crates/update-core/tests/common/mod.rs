@@ -167,3 +167,4 @@ pub fn bit_flips(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
 pub mod agent;
 pub mod fleet;
 pub mod group;
+pub mod wire;
