@@ -121,7 +121,8 @@ fn agent_cut_off(stage: &Stage<'_>) -> Result<()> {
     everyone_runs(&fleet, &update, &report)
 }
 
-/// [attempt]: an image that does not prove healthy is rolled back, and tried again only when the operator says so.
+/// [attempt]: an image that does not prove healthy is rolled back, and tried again only when the operator
+/// says so.
 fn unhealthy_image(stage: &Stage<'_>) -> Result<()> {
     let mut plan = Plan::new(stage.agents.into(), RATE);
     // An agent is healthy when this file is there.
