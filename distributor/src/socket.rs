@@ -58,8 +58,8 @@ pub fn interface_index(name: &str) -> Result<u32, Failure> {
             .map(|list| list.iter().map(|i| i.name().to_string_lossy().into_owned()).collect::<Vec<_>>().join(", "))
             .unwrap_or_default();
         Failure::error(format!(
-            "there is no network interface '{name}' on this machine (there are: {known}): make the group with \
-             another --interface, or bring this one up"
+            "this machine has no network interface '{name}' (there are: {known}): make the group with one of them \
+             as --interface, or bring this one up"
         ))
     })
 }
@@ -72,5 +72,17 @@ pub fn with_scope(address: SocketAddr, interface: u32) -> SocketAddr {
             v6.into()
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_that_does_not_exist_is_named_with_those_that_do() {
+        interface_index("lo").unwrap();
+        let failure = interface_index("nosuch0").unwrap_err();
+        assert!(failure.sentence.contains("'nosuch0'") && failure.sentence.contains("lo"));
     }
 }
