@@ -1,1 +1,26 @@
-//! Placeholder while the crate is being laid out.
+//! The agent of fwcast for Linux devices and gateways: what the binary `fwcast-agent` and the tests share.
+//!
+//! [`run`] drives the update protocol's state machine. It hangs on [`sockets`] (the network),
+//! [`linux_platform`] (storage and boot switch: [`file_store`], [`slots`], [`trial`]) and [`notify`]
+//! (systemd). [`startup`] builds these from the [`config`], [`agent`] the state machine. Whatever changes the
+//! disk goes through [`disk`].
+
+pub mod agent;
+pub mod arguments;
+pub mod boot_record;
+pub mod command;
+pub mod config;
+pub mod disk;
+pub mod event_log;
+pub mod failure;
+pub mod file_store;
+pub mod install;
+pub mod interface;
+pub mod linux_platform;
+pub mod loss;
+pub mod notify;
+pub mod run;
+pub mod slots;
+pub mod sockets;
+pub mod startup;
+pub mod trial;

@@ -1,1 +1,21 @@
-//! Placeholder while the crate is being laid out.
+//! The distributor of fwcast: keys, groups, agents, images and pushes on the operator's machine.
+//!
+//! The binary `fwcast` is a thin `main` over [`cli`]. State on disk is in [`state`]; the loop around the machine that
+//! distributes an update is in [`drive`].
+
+pub mod cli;
+pub mod commands;
+pub mod drive;
+pub mod enroll;
+pub mod exit;
+pub mod files;
+pub mod image;
+pub mod keys;
+pub mod new_group;
+pub mod outcome;
+pub mod output;
+pub mod progress;
+pub mod session;
+pub mod socket;
+pub mod state;
+pub mod yaml;

@@ -1,3 +1,16 @@
-//! What fwcast is tested with.
+//! What fwcast is tested with: the rules of the house, the simulated world, harnesses for real networks
+//! and real programs, the scenarios, the benchmarks, and the commands of `cargo xtask`.
 
+pub mod bench;
+pub mod commands;
+pub mod fleet;
+pub mod netns;
+pub mod outcome;
+pub mod process;
+pub mod programs;
+pub mod push_report;
+pub mod scenarios;
+pub mod size;
+pub mod tidy;
+pub mod vectors;
 pub mod world;

@@ -39,11 +39,7 @@ impl Block {
         if size_exponent > Self::SIZE_EXPONENT_MAX {
             return Err(BlockError::ReservedSize);
         }
-        Ok(Self {
-            number: number >> 4,
-            more: number & 8 != 0,
-            size_exponent,
-        })
+        Ok(Self { number: number >> 4, more: number & 8 != 0, size_exponent })
     }
 
     /// The exponent for blocks of `size` bytes: a power of two from 16 to 1024, otherwise `None`.
@@ -65,16 +61,14 @@ impl Block {
         16 << (self.size_exponent & 7)
     }
 
-    /// The option's value in as few bytes as it needs. Numbers and exponents that do not fit lose their upper bits.
+    /// The option's value in as few bytes as it needs. Numbers and exponents that do not fit lose their upper
+    /// bits.
     pub fn encode(&self) -> BlockBytes {
         let value = (self.number & Self::NUMBER_MAX) << 4
             | u32::from(self.more) << 3
             | u32::from(self.size_exponent & 7);
         let [_, bytes @ ..] = value.to_be_bytes();
-        BlockBytes {
-            bytes,
-            leading_zeros: (value.leading_zeros() / 8 - 1) as usize,
-        }
+        BlockBytes { bytes, leading_zeros: (value.leading_zeros() / 8 - 1) as usize }
     }
 }
 
@@ -97,11 +91,7 @@ mod tests {
     use super::*;
 
     fn block(number: u32, more: bool, size_exponent: u8) -> Block {
-        Block {
-            number,
-            more,
-            size_exponent,
-        }
+        Block { number, more, size_exponent }
     }
 
     #[test]
@@ -136,10 +126,7 @@ mod tests {
     #[test]
     fn sizes_are_powers_of_two() {
         for exponent in 0..=Block::SIZE_EXPONENT_MAX {
-            assert_eq!(
-                Block::exponent_of(block(0, false, exponent).size()),
-                Some(exponent)
-            );
+            assert_eq!(Block::exponent_of(block(0, false, exponent).size()), Some(exponent));
         }
         assert_eq!(block(0, false, 6).size(), 1024);
         assert_eq!(Block::exponent_of(2048), None);

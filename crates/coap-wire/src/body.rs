@@ -43,19 +43,11 @@ impl<'a> Body<'a> {
                 OptItem::Payload(payload) => {
                     let options_end = options_and_payload.len() - payload.len() - 1;
                     let options = options_and_payload.get(..options_end).unwrap_or_default();
-                    return Ok(Self {
-                        code,
-                        options,
-                        payload,
-                    });
+                    return Ok(Self { code, options, payload });
                 }
             }
         }
-        Ok(Self {
-            code,
-            options: options_and_payload,
-            payload: &[],
-        })
+        Ok(Self { code, options: options_and_payload, payload: &[] })
     }
 
     /// Checks the plaintext of OSCORE: the code's byte, options and payload.
@@ -79,9 +71,7 @@ impl<'a> Body<'a> {
 
     /// The value of the first option with this number.
     pub fn option(&self, number: u16) -> Option<&'a [u8]> {
-        self.options()
-            .find(|opt| opt.number == number)
-            .map(|opt| opt.value)
+        self.options().find(|opt| opt.number == number).map(|opt| opt.value)
     }
 
     /// The payload; empty if there is none.
@@ -143,10 +133,7 @@ impl<'a> Iterator for Options<'a> {
 
     fn next(&mut self) -> Option<Opt<'a>> {
         match self.0.next()? {
-            OptItem::Option { number, data } => Some(Opt {
-                number,
-                value: data,
-            }),
+            OptItem::Option { number, data } => Some(Opt { number, value: data }),
             // The check of the body excludes both.
             OptItem::Payload(_) | OptItem::Error(_) => None,
         }
@@ -167,9 +154,7 @@ impl<'a> Iterator for UriPath<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        self.0
-            .find(|opt| opt.number == option::URI_PATH)
-            .map(|opt| opt.value)
+        self.0.find(|opt| opt.number == option::URI_PATH).map(|opt| opt.value)
     }
 }
 
@@ -196,42 +181,19 @@ mod tests {
     #[test]
     fn faults_are_named() {
         assert_eq!(Body::parse_plaintext(b""), Err(MessageError::TooShort));
-        assert_eq!(
-            Body::parse_plaintext(b"\x01\xb2f"),
-            Err(MessageError::Option)
-        );
-        assert_eq!(
-            Body::parse_plaintext(b"\x01\xf0"),
-            Err(MessageError::Option)
-        );
-        assert_eq!(
-            Body::parse_plaintext(b"\x01\xe0\xff\xff"),
-            Err(MessageError::Option)
-        );
-        assert_eq!(
-            Body::parse_plaintext(b"\x01\xb1a\xff"),
-            Err(MessageError::PayloadMarker)
-        );
+        assert_eq!(Body::parse_plaintext(b"\x01\xb2f"), Err(MessageError::Option));
+        assert_eq!(Body::parse_plaintext(b"\x01\xf0"), Err(MessageError::Option));
+        assert_eq!(Body::parse_plaintext(b"\x01\xe0\xff\xff"), Err(MessageError::Option));
+        assert_eq!(Body::parse_plaintext(b"\x01\xb1a\xff"), Err(MessageError::PayloadMarker));
     }
 
     #[test]
     fn unknown_critical_options_are_found() {
         let body = Body::parse_plaintext(PLAINTEXT).unwrap();
-        assert_eq!(
-            body.unknown_critical(&[option::URI_PATH]),
-            Some(option::ACCEPT)
-        );
-        assert_eq!(
-            body.unknown_critical(&[option::URI_PATH, option::ACCEPT]),
-            None
-        );
+        assert_eq!(body.unknown_critical(&[option::URI_PATH]), Some(option::ACCEPT));
+        assert_eq!(body.unknown_critical(&[option::URI_PATH, option::ACCEPT]), None);
         // Max-Age (14) is elective.
-        assert_eq!(
-            Body::parse_plaintext(b"\x45\xd1\x01\x3c")
-                .unwrap()
-                .unknown_critical(&[]),
-            None
-        );
+        assert_eq!(Body::parse_plaintext(b"\x45\xd1\x01\x3c").unwrap().unknown_critical(&[]), None);
     }
 
     #[test]

@@ -150,10 +150,7 @@ mod tests {
         for byte in 0..=u8::MAX {
             let code = Code::from_byte(byte);
             assert_eq!(code.is_request(), classify(byte) == Range::Request);
-            assert_eq!(
-                code.is_response(),
-                matches!(classify(byte), Range::Response(_))
-            );
+            assert_eq!(code.is_response(), matches!(classify(byte), Range::Response(_)));
         }
     }
 }

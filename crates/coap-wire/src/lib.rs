@@ -1,8 +1,9 @@
 //! A CoAP datagram (RFC 7252), checked once and then trusted. No state, no heap, no panic.
 //!
-//! [`Message::parse`] looks at every byte of a datagram. What it returns can no longer fail: options come in order
-//! with their values in place, the payload is not empty if there is one, and [`Writer`] writes the same bytes again.
-//! [`Body`] is the part behind the header and is at the same time the plaintext of OSCORE (RFC 8613 section 5.3).
+//! [`Message::parse`] looks at every byte of a datagram. What it returns can no longer fail: options come in
+//! order with their values in place, the payload is not empty if there is one, and [`Writer`] writes the same
+//! bytes again. [`Body`] is the part behind the header and is at the same time the plaintext of OSCORE (RFC
+//! 8613 section 5.3).
 //!
 //! ```
 //! use coap_wire::{Block, Code, Message, NoResponse, Token, Type, Writer, option};
@@ -31,16 +32,17 @@
 //!
 //! # What is ours and what is not
 //!
-//! Option coding is that of [`coap-message-implementations`](coap_message_implementations), numbers are those of
-//! [`coap-numbers`](coap_numbers). Written here is what these leave out:
+//! Option coding is that of [`coap-message-implementations`](coap_message_implementations), numbers are those
+//! of [`coap-numbers`](coap_numbers). Written here is what these leave out:
 //!
 //! - the header (version, type, Message ID, Token) and the rules of the Empty message;
-//! - the check itself. `inmemory::Message` accepts any bytes and shows a fault as option 65535, and it does not
-//!   mind a payload marker with nothing behind it; its values live only as long as the borrow of the message. So
-//!   reading uses its `OptPayloadReader` directly, once for the check and then for every look. That reader names
-//!   a fault only in words for people, hence the single [`MessageError::Option`];
-//! - guards around `inmemory::MessageMut`, which cuts a value's length to 16 bits, opens a gap when an option is
-//!   added behind the payload and panics when a payload is begun in a full buffer: [`Writer`] refuses these;
+//! - the check itself. `inmemory::Message` accepts any bytes and shows a fault as option 65535, and it does
+//!   not mind a payload marker with nothing behind it; its values live only as long as the borrow of the
+//!   message. So reading uses its `OptPayloadReader` directly, once for the check and then for every look.
+//!   That reader names a fault only in words for people, hence the single [`MessageError::Option`];
+//! - guards around `inmemory::MessageMut`, which cuts a value's length to 16 bits, opens a gap when an option
+//!   is added behind the payload and panics when a payload is begun in a full buffer: [`Writer`] refuses
+//!   these;
 //! - typed values: [`Block`], [`NoResponse`], [`Code`], [`Token`].
 //!
 //! Not here: retransmission, deduplication, observation, block-wise transfer and CoAP over TCP.

@@ -52,41 +52,31 @@ pub struct Token {
 
 impl Token {
     /// The Token of zero bytes.
-    pub const EMPTY: Self = Self {
-        length: 0,
-        bytes: [0; TOKEN_BYTES_MAX],
-    };
+    pub const EMPTY: Self = Self { length: 0, bytes: [0; TOKEN_BYTES_MAX] };
 
     /// A Token of these bytes; `None` if there are more than eight.
     pub fn new(token: &[u8]) -> Option<Self> {
         let mut bytes = [0; TOKEN_BYTES_MAX];
         bytes.get_mut(..token.len())?.copy_from_slice(token);
-        Some(Self {
-            length: token.len() as u8,
-            bytes,
-        })
+        Some(Self { length: token.len() as u8, bytes })
     }
 
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
-        self.bytes
-            .get(..usize::from(self.length))
-            .unwrap_or_default()
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
     }
 }
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(")?;
-        self.as_bytes()
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
         f.write_str(")")
     }
 }
 
-/// Why a datagram is no message. Such a datagram is dropped in silence, except that RFC 7252 section 4.2 lets a
-/// malformed unicast Confirmable be answered by a Reset.
+/// Why a datagram is no message. Such a datagram is dropped in silence, except that RFC 7252 section 4.2 lets
+/// a malformed unicast Confirmable be answered by a Reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageError {
     /// Fewer bytes than a header, or a plaintext without a code.
@@ -120,9 +110,8 @@ pub struct Message<'a> {
 impl<'a> Message<'a> {
     /// Checks a datagram.
     pub fn parse(datagram: &'a [u8]) -> Result<Self, MessageError> {
-        let (&[first, code, id_high, id_low], rest) = datagram
-            .split_first_chunk::<HEADER_BYTES>()
-            .ok_or(MessageError::TooShort)?;
+        let (&[first, code, id_high, id_low], rest) =
+            datagram.split_first_chunk::<HEADER_BYTES>().ok_or(MessageError::TooShort)?;
         if first >> 6 != VERSION {
             return Err(MessageError::Version);
         }
@@ -131,8 +120,8 @@ impl<'a> Message<'a> {
             return Err(MessageError::TokenLength);
         }
         let (ty, code) = (Type::from_bits(first >> 4), Code::from_byte(code));
-        // RFC 7252 section 4.1: "An Empty message has the Code field set to 0.00. The Token Length field MUST be
-        // set to 0 and bytes of data MUST NOT be present after the Message ID field."
+        // RFC 7252 section 4.1: "An Empty message has the Code field set to 0.00. The Token Length field MUST
+        // be set to 0 and bytes of data MUST NOT be present after the Message ID field."
         if code == Code::EMPTY && (token_length != 0 || !rest.is_empty()) {
             return Err(MessageError::EmptyWithContent);
         }
@@ -145,17 +134,10 @@ impl<'a> Message<'a> {
         if !fits {
             return Err(MessageError::TypeForCode);
         }
-        let (token, rest) = rest
-            .split_at_checked(token_length)
-            .ok_or(MessageError::TokenTruncated)?;
+        let (token, rest) = rest.split_at_checked(token_length).ok_or(MessageError::TokenTruncated)?;
         let token = Token::new(token).ok_or(MessageError::TokenLength)?;
         let body = Body::parse(code, rest)?;
-        Ok(Self {
-            ty,
-            message_id: u16::from_be_bytes([id_high, id_low]),
-            token,
-            body,
-        })
+        Ok(Self { ty, message_id: u16::from_be_bytes([id_high, id_low]), token, body })
     }
 
     /// The message type.
@@ -207,8 +189,7 @@ impl<'a> Message<'a> {
     pub fn payload_range(&self) -> Range<usize> {
         let payload = self.payload().len();
         let marker = usize::from(payload > 0);
-        let start =
-            HEADER_BYTES + self.token.as_bytes().len() + self.body.encoded_options().len() + marker;
+        let start = HEADER_BYTES + self.token.as_bytes().len() + self.body.encoded_options().len() + marker;
         start..start + payload
     }
 }

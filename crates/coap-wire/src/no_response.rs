@@ -51,10 +51,7 @@ mod tests {
             (26, [true; 3]),
         ] {
             let codes = [Code::CHANGED, Code::NOT_FOUND, Code::SERVICE_UNAVAILABLE];
-            assert_eq!(
-                codes.map(|code| NoResponse::from_value(value).suppresses(code)),
-                suppressed
-            );
+            assert_eq!(codes.map(|code| NoResponse::from_value(value).suppresses(code)), suppressed);
         }
         assert!(!NoResponse::from_value(0xff).suppresses(Code::GET));
         assert!(!NoResponse::from_value(0xff).suppresses(Code::EMPTY));

@@ -1,10 +1,9 @@
 //! Option numbers (RFC 7252 section 12.2 and its registry) and the properties that a number carries.
 
 pub use coap_numbers::option::{
-    ACCEPT, BLOCK1, BLOCK2, CONTENT_FORMAT, ECHO, ETAG, HOP_LIMIT, IF_MATCH, IF_NONE_MATCH,
-    LOCATION_PATH, LOCATION_QUERY, MAX_AGE, NO_RESPONSE, OBSERVE, OSCORE, PROXY_CRI, PROXY_SCHEME,
-    PROXY_SCHEME_NUMBER, PROXY_URI, Q_BLOCK1, Q_BLOCK2, REQUEST_TAG, SIZE1, SIZE2, URI_HOST,
-    URI_PATH, URI_PORT, URI_QUERY,
+    ACCEPT, BLOCK1, BLOCK2, CONTENT_FORMAT, ECHO, ETAG, HOP_LIMIT, IF_MATCH, IF_NONE_MATCH, LOCATION_PATH,
+    LOCATION_QUERY, MAX_AGE, NO_RESPONSE, OBSERVE, OSCORE, PROXY_CRI, PROXY_SCHEME, PROXY_SCHEME_NUMBER,
+    PROXY_URI, Q_BLOCK1, Q_BLOCK2, REQUEST_TAG, SIZE1, SIZE2, URI_HOST, URI_PATH, URI_PORT, URI_QUERY,
 };
 
 /// Whether a receiver that does not know the option has to refuse the message (RFC 7252 section 5.4.1).
@@ -20,10 +19,7 @@ mod tests {
     #[test]
     fn criticality_is_that_of_the_registry() {
         for number in 0..=u16::MAX {
-            assert_eq!(
-                is_critical(number),
-                get_criticality(number) == Criticality::Critical
-            );
+            assert_eq!(is_critical(number), get_criticality(number) == Criticality::Critical);
         }
     }
 }

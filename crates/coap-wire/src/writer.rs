@@ -40,12 +40,9 @@ impl<'b> Writer<'b> {
     ) -> Result<Self, WriteError> {
         let token = token.as_bytes();
         let head = HEADER_BYTES + token.len();
-        let (header, tail) = buffer
-            .split_at_mut_checked(head)
-            .ok_or(WriteError::BufferTooSmall)?;
-        let ([first, code_byte, id_high, id_low], token_space) = header
-            .split_first_chunk_mut::<HEADER_BYTES>()
-            .ok_or(WriteError::BufferTooSmall)?;
+        let (header, tail) = buffer.split_at_mut_checked(head).ok_or(WriteError::BufferTooSmall)?;
+        let ([first, code_byte, id_high, id_low], token_space) =
+            header.split_first_chunk_mut::<HEADER_BYTES>().ok_or(WriteError::BufferTooSmall)?;
         *first = 1 << 6 | ty.bits() << 4 | token.len() as u8;
         [*id_high, *id_low] = message_id.to_be_bytes();
         token_space.copy_from_slice(token);
@@ -66,13 +63,8 @@ impl<'b> Writer<'b> {
     /// # Errors
     /// [`WriteError::BufferTooSmall`].
     pub fn copy_of(buffer: &'b mut [u8], message: &Message<'_>) -> Result<Self, WriteError> {
-        let mut writer = Self::message(
-            buffer,
-            message.ty(),
-            message.code(),
-            message.message_id(),
-            message.token(),
-        )?;
+        let mut writer =
+            Self::message(buffer, message.ty(), message.code(), message.message_id(), message.token())?;
         writer.options(message.options())?;
         Ok(writer)
     }
@@ -81,14 +73,7 @@ impl<'b> Writer<'b> {
         *code_byte = code.byte();
         let room = tail.len();
         let message = MessageMut::new_in_slice(code_byte, tail);
-        Self {
-            message,
-            head,
-            room,
-            used: 0,
-            last_option: 0,
-            has_payload: false,
-        }
+        Self { message, head, room, used: 0, last_option: 0, has_payload: false }
     }
 
     /// Adds an option. Options with the same number stay in the order in which they are added.
@@ -97,16 +82,12 @@ impl<'b> Writer<'b> {
             return Err(WriteError::OptionOutOfOrder);
         }
         let length = u16::try_from(value.len()).map_err(|_| WriteError::BufferTooSmall)?;
-        let needed = 1
-            + extension_bytes(number - self.last_option)
-            + extension_bytes(length)
-            + usize::from(length);
+        let needed =
+            1 + extension_bytes(number - self.last_option) + extension_bytes(length) + usize::from(length);
         if needed > self.room - self.used {
             return Err(WriteError::BufferTooSmall);
         }
-        self.message
-            .add_option(number, value)
-            .map_err(|_| WriteError::BufferTooSmall)?;
+        self.message.add_option(number, value).map_err(|_| WriteError::BufferTooSmall)?;
         self.last_option = number;
         self.used += needed;
         Ok(self)
@@ -115,12 +96,7 @@ impl<'b> Writer<'b> {
     /// Adds an option whose value is an unsigned integer in as few bytes as it needs (RFC 7252 section 3.2).
     pub fn option_uint(&mut self, number: u16, value: u32) -> Result<&mut Self, WriteError> {
         let bytes = value.to_be_bytes();
-        self.option(
-            number,
-            bytes
-                .get(value.leading_zeros() as usize / 8..)
-                .unwrap_or_default(),
-        )
+        self.option(number, bytes.get(value.leading_zeros() as usize / 8..).unwrap_or_default())
     }
 
     /// Adds each of these options.
@@ -152,26 +128,21 @@ impl<'b> Writer<'b> {
         Ok(self)
     }
 
-    /// Begins the payload and lends all the room that is left, at least one byte, to be written in place. How much
-    /// was written is said by [`Writer::payload_written`]; until then the whole room counts as payload.
+    /// Begins the payload and lends all the room that is left, at least one byte, to be written in place. How
+    /// much was written is said by [`Writer::payload_written`]; until then the whole room counts as payload.
     pub fn payload_space(&mut self) -> Result<&mut [u8], WriteError> {
         if self.has_payload {
             return Err(WriteError::OptionOutOfOrder);
         }
-        let length = (self.room - self.used)
-            .checked_sub(1)
-            .filter(|length| *length > 0);
+        let length = (self.room - self.used).checked_sub(1).filter(|length| *length > 0);
         let length = length.ok_or(WriteError::BufferTooSmall)?;
-        let space = self
-            .message
-            .payload_mut_with_len(length)
-            .map_err(|_| WriteError::BufferTooSmall)?;
+        let space = self.message.payload_mut_with_len(length).map_err(|_| WriteError::BufferTooSmall)?;
         self.has_payload = true;
         Ok(space)
     }
 
-    /// Says how much of [`Writer::payload_space`] is the payload. With zero bytes the payload marker goes as well.
-    /// More than was lent counts as all of it.
+    /// Says how much of [`Writer::payload_space`] is the payload. With zero bytes the payload marker goes as
+    /// well. More than was lent counts as all of it.
     pub fn payload_written(&mut self, length: usize) {
         // Fails only for a length beyond the space, which then stays as it is.
         let _ = self.message.truncate(length);
@@ -185,10 +156,7 @@ impl<'b> Writer<'b> {
 
 impl core::fmt::Debug for Writer<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Writer")
-            .field("used", &self.used)
-            .field("room", &self.room)
-            .finish_non_exhaustive()
+        f.debug_struct("Writer").field("used", &self.used).field("room", &self.room).finish_non_exhaustive()
     }
 }
 
@@ -213,24 +181,11 @@ mod tests {
     #[test]
     fn a_message_has_the_expected_bytes() {
         let mut buffer = [0; 64];
-        let mut writer = Writer::message(
-            &mut buffer,
-            Type::NonConfirmable,
-            Code::GET,
-            0x1001,
-            token(),
-        )
-        .unwrap();
-        writer
-            .option(option::URI_PATH, b"status")
-            .unwrap()
-            .payload(b"hi")
-            .unwrap();
+        let mut writer =
+            Writer::message(&mut buffer, Type::NonConfirmable, Code::GET, 0x1001, token()).unwrap();
+        writer.option(option::URI_PATH, b"status").unwrap().payload(b"hi").unwrap();
         let length = writer.finish();
-        assert_eq!(
-            &buffer[..length],
-            b"\x52\x01\x10\x01\xca\xfe\xb6status\xffhi"
-        );
+        assert_eq!(&buffer[..length], b"\x52\x01\x10\x01\xca\xfe\xb6status\xffhi");
     }
 
     #[test]
@@ -240,18 +195,13 @@ mod tests {
             let mut buffer = [0; 64];
             let write = || {
                 let buffer = &mut buffer[..room];
-                let mut writer =
-                    Writer::message(buffer, Type::NonConfirmable, Code::GET, 0x1001, token())?;
+                let mut writer = Writer::message(buffer, Type::NonConfirmable, Code::GET, 0x1001, token())?;
                 writer.option(option::URI_PATH, b"status")?;
                 writer.option_uint(36, 60)?;
                 writer.payload(b"hi")?;
                 Ok(writer.finish())
             };
-            let expected = if room < whole.len() {
-                Err(WriteError::BufferTooSmall)
-            } else {
-                Ok(whole.len())
-            };
+            let expected = if room < whole.len() { Err(WriteError::BufferTooSmall) } else { Ok(whole.len()) };
             assert_eq!({ write }(), expected, "{room}");
             if expected.is_ok() {
                 assert_eq!(&buffer[..whole.len()], whole);
@@ -264,28 +214,13 @@ mod tests {
         let mut buffer = [0; 12];
         let mut writer = Writer::body(&mut buffer, Code::PUT).unwrap();
         writer.option(option::BLOCK1, &[]).unwrap();
-        assert_eq!(
-            writer.option(option::URI_PATH, b"fw").err(),
-            Some(WriteError::OptionOutOfOrder)
-        );
-        assert_eq!(
-            writer.option(option::BLOCK1, &[0; 9]).err(),
-            Some(WriteError::BufferTooSmall)
-        );
-        assert_eq!(
-            writer.payload(&[0; 30]).err(),
-            Some(WriteError::BufferTooSmall)
-        );
+        assert_eq!(writer.option(option::URI_PATH, b"fw").err(), Some(WriteError::OptionOutOfOrder));
+        assert_eq!(writer.option(option::BLOCK1, &[0; 9]).err(), Some(WriteError::BufferTooSmall));
+        assert_eq!(writer.payload(&[0; 30]).err(), Some(WriteError::BufferTooSmall));
         writer.option(option::SIZE1, &[1]).unwrap();
         writer.payload(b"x").unwrap();
-        assert_eq!(
-            writer.option(option::NO_RESPONSE, &[]).err(),
-            Some(WriteError::OptionOutOfOrder)
-        );
-        assert_eq!(
-            writer.payload(b"y").err(),
-            Some(WriteError::OptionOutOfOrder)
-        );
+        assert_eq!(writer.option(option::NO_RESPONSE, &[]).err(), Some(WriteError::OptionOutOfOrder));
+        assert_eq!(writer.payload(b"y").err(), Some(WriteError::OptionOutOfOrder));
         let length = writer.finish();
         assert_eq!(&buffer[..length], b"\x03\xd0\x0e\xd1\x14\x01\xffx");
     }
@@ -299,10 +234,7 @@ mod tests {
         space[..3].copy_from_slice(b"abc");
         writer.payload_written(3);
         let length = writer.finish();
-        assert_eq!(
-            Body::parse_plaintext(&buffer[..length]).unwrap().payload(),
-            b"abc"
-        );
+        assert_eq!(Body::parse_plaintext(&buffer[..length]).unwrap().payload(), b"abc");
 
         let mut writer = Writer::body(&mut buffer, Code::CONTENT).unwrap();
         writer.payload_space().unwrap();
@@ -311,10 +243,7 @@ mod tests {
 
         for room in [1, 2] {
             let mut writer = Writer::body(&mut buffer[..room], Code::CONTENT).unwrap();
-            assert_eq!(
-                writer.payload_space().err(),
-                Some(WriteError::BufferTooSmall)
-            );
+            assert_eq!(writer.payload_space().err(), Some(WriteError::BufferTooSmall));
         }
     }
 
@@ -327,10 +256,6 @@ mod tests {
         }
         let length = writer.finish();
         let body = Body::parse_plaintext(&buffer[..length]).unwrap();
-        assert!(
-            body.options()
-                .map(|opt| opt.value.len())
-                .eq([0, 1, 2, 3, 4])
-        );
+        assert!(body.options().map(|opt| opt.value.len()).eq([0, 1, 2, 3, 4]));
     }
 }

@@ -5,18 +5,20 @@ use crate::{
     limits::{NONCE_BYTES_MAX, TAG_BYTES_MAX},
     nonce::Nonce,
 };
-use aes::Aes128;
+use aes::Aes128Enc;
 use aes_gcm::{
-    Aes128Gcm,
+    AesGcm,
     aead::{
         AeadInOut, KeyInit,
-        consts::{U8, U13},
+        consts::{U8, U12, U13},
     },
 };
 use ccm::Ccm;
 use chacha20poly1305::ChaCha20Poly1305;
 
-type AesCcm16_64_128 = Ccm<Aes128, U8, U13>;
+// Neither mode decrypts with the block cipher, so the key schedule is only half as long.
+type Aes128Gcm = AesGcm<Aes128Enc, U12>;
+type AesCcm16_64_128 = Ccm<Aes128Enc, U8, U13>;
 
 /// An AEAD algorithm, for pairwise mode and plain OSCORE or as Group Encryption Algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,8 +82,8 @@ impl AeadAlgorithm {
         }
     }
 
-    /// Encrypts the first `length` bytes of `buffer` in place and puts the tag behind them. Returns the length of
-    /// both, or `None` if the tag does not fit.
+    /// Encrypts the first `length` bytes of `buffer` in place and puts the tag behind them. Returns the
+    /// length of both, or `None` if the tag does not fit.
     pub(crate) fn seal(
         self,
         key: &Key,
@@ -112,19 +114,12 @@ impl AeadAlgorithm {
         associated_data: &[u8],
         sealed: &'b mut [u8],
     ) -> Result<&'b [u8], TagError> {
-        let length = sealed
-            .len()
-            .checked_sub(self.tag_length())
-            .ok_or(TagError)?;
+        let length = sealed.len().checked_sub(self.tag_length()).ok_or(TagError)?;
         let (text, tag) = sealed.split_at_mut_checked(length).ok_or(TagError)?;
         match self {
             Self::A128Gcm => open_with::<Aes128Gcm>(key, nonce, associated_data, text, tag),
-            Self::AesCcm16_64_128 => {
-                open_with::<AesCcm16_64_128>(key, nonce, associated_data, text, tag)
-            }
-            Self::ChaCha20Poly1305 => {
-                open_with::<ChaCha20Poly1305>(key, nonce, associated_data, text, tag)
-            }
+            Self::AesCcm16_64_128 => open_with::<AesCcm16_64_128>(key, nonce, associated_data, text, tag),
+            Self::ChaCha20Poly1305 => open_with::<ChaCha20Poly1305>(key, nonce, associated_data, text, tag),
         }
         .ok_or(TagError)?;
         Ok(text)
@@ -140,9 +135,7 @@ fn seal_with<A: AeadInOut + KeyInit>(
 ) -> Option<()> {
     let cipher = A::new_from_slice(key.as_bytes()).ok()?;
     let nonce = nonce.as_bytes().try_into().ok()?;
-    let tag = cipher
-        .encrypt_inout_detached(nonce, associated_data, plaintext.into())
-        .ok()?;
+    let tag = cipher.encrypt_inout_detached(nonce, associated_data, plaintext.into()).ok()?;
     tag_place.copy_from_slice(tag.get(..tag_place.len())?);
     Some(())
 }
@@ -157,9 +150,7 @@ fn open_with<A: AeadInOut + KeyInit>(
     let cipher = A::new_from_slice(key.as_bytes()).ok()?;
     let nonce = nonce.as_bytes().try_into().ok()?;
     let tag = tag.try_into().ok()?;
-    cipher
-        .decrypt_inout_detached(nonce, associated_data, ciphertext.into(), tag)
-        .ok()
+    cipher.decrypt_inout_detached(nonce, associated_data, ciphertext.into(), tag).ok()
 }
 
 #[cfg(test)]
@@ -182,30 +173,16 @@ mod tests {
             let piv = PartialIv::new(9).unwrap();
             let nonce = Nonce::new(algorithm, &[3; NONCE_BYTES_MAX], MemberId::EMPTY, piv);
             let mut buffer = [0x55; 64];
-            let length = algorithm
-                .seal(&key, &nonce, b"aad", &mut buffer, 10)
-                .unwrap();
+            let length = algorithm.seal(&key, &nonce, b"aad", &mut buffer, 10).unwrap();
             assert_eq!(length, 10 + algorithm.tag_length());
             for broken in 0..length {
                 let mut copy = buffer;
                 copy[broken] ^= 1;
-                assert_eq!(
-                    algorithm.open(&key, &nonce, b"aad", &mut copy[..length]),
-                    Err(TagError)
-                );
+                assert_eq!(algorithm.open(&key, &nonce, b"aad", &mut copy[..length]), Err(TagError));
             }
-            assert_eq!(
-                algorithm.open(&key, &nonce, b"other", &mut { buffer }[..length]),
-                Err(TagError)
-            );
-            assert_eq!(
-                algorithm.open(&key, &nonce, b"aad", &mut buffer[..length]),
-                Ok(&[0x55; 10][..])
-            );
-            assert_eq!(
-                algorithm.open(&key, &nonce, b"aad", &mut [0; 7]),
-                Err(TagError)
-            );
+            assert_eq!(algorithm.open(&key, &nonce, b"other", &mut { buffer }[..length]), Err(TagError));
+            assert_eq!(algorithm.open(&key, &nonce, b"aad", &mut buffer[..length]), Ok(&[0x55; 10][..]));
+            assert_eq!(algorithm.open(&key, &nonce, b"aad", &mut [0; 7]), Err(TagError));
             assert_eq!(algorithm.seal(&key, &nonce, b"aad", &mut [0; 16], 10), None);
         }
     }

@@ -11,8 +11,8 @@ pub enum MessageMode {
     Pairwise,
 }
 
-/// The request that a response answers: kid, Partial IV, Gid and mode, and whether its nonce may still serve for an
-/// answer. It outlives the context it came from: a request may be answered after a rekey.
+/// The request that a response answers: kid, Partial IV, Gid and mode, and whether its nonce may still serve
+/// for an answer. It outlives the context it came from: a request may be answered after a rekey.
 ///
 /// At most one answer may use the request's nonce. So a clone may not, whatever the original may.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,14 +33,7 @@ impl RequestBinding {
         peer: Option<MemberId>,
     ) -> Self {
         let RequestIdentity { kid, piv, gid } = *identity;
-        Self {
-            kid,
-            piv,
-            gid,
-            mode,
-            peer,
-            nonce_is_free: false,
-        }
+        Self { kid, piv, gid, mode, peer, nonce_is_free: false }
     }
 
     /// Of a received request.
@@ -50,14 +43,7 @@ impl RequestBinding {
         nonce_is_free: bool,
     ) -> Self {
         let RequestIdentity { kid, piv, gid } = *identity;
-        Self {
-            kid,
-            piv,
-            gid,
-            mode,
-            peer: None,
-            nonce_is_free,
-        }
+        Self { kid, piv, gid, mode, peer: None, nonce_is_free }
     }
 
     /// Who sent the request.
@@ -90,11 +76,7 @@ impl RequestBinding {
     }
 
     pub(crate) const fn identity(&self) -> RequestIdentity {
-        RequestIdentity {
-            kid: self.kid,
-            piv: self.piv,
-            gid: self.gid,
-        }
+        RequestIdentity { kid: self.kid, piv: self.piv, gid: self.gid }
     }
 
     /// Uses the request's nonce up.
@@ -106,13 +88,10 @@ impl RequestBinding {
         Ok(())
     }
 
-    /// Hands the right to use the nonce over.
-    pub(crate) fn split(&mut self) -> Self {
-        let nonce_is_free = core::mem::take(&mut self.nonce_is_free);
-        Self {
-            nonce_is_free,
-            ..self.clone()
-        }
+    /// This binding with the right to use the request's nonce, or without.
+    pub(crate) const fn with_nonce(mut self, nonce_is_free: bool) -> Self {
+        self.nonce_is_free = nonce_is_free;
+        self
     }
 }
 

@@ -9,8 +9,8 @@ use crate::{
 };
 use core::fmt;
 
-/// What the Group Manager gives to every member. HKDF is always HMAC-SHA-256, signatures are EdDSA on Ed25519, and
-/// the key agreement is ECDH-SS + HKDF-256 (COSE -27) on X25519.
+/// What the Group Manager gives to every member. HKDF is always HMAC-SHA-256, signatures are EdDSA on
+/// Ed25519, and the key agreement is ECDH-SS + HKDF-256 (COSE -27) on X25519.
 #[derive(Clone)]
 pub struct GroupParameters<'a> {
     /// The Gid, which is the group's ID Context.
@@ -99,47 +99,32 @@ impl CommonContext {
 
     /// The longest Sender ID of this group: the shorter nonce less 6 bytes (RFC 10021 section 2.2).
     pub fn member_id_bytes_max(&self) -> usize {
-        self.aead
-            .nonce_length()
-            .min(self.group_encryption.nonce_length())
-            - 6
+        self.aead.nonce_length().min(self.group_encryption.nonce_length()) - 6
     }
 
-    /// A member's Sender Key, the Recipient Key of everyone else. It is one of the Group Encryption Algorithm.
+    /// A member's Sender Key, the Recipient Key of everyone else. It is one of the Group Encryption
+    /// Algorithm.
     pub(crate) fn member_key(&self, id: MemberId) -> Result<Key, DeriveError> {
         if id.as_bytes().len() > self.member_id_bytes_max() {
             return Err(DeriveError::MemberIdTooLong);
         }
-        let key = self.master.member_key(
-            id.as_bytes(),
-            Some(self.gid.as_bytes()),
-            self.group_encryption,
-        );
+        let key = self.master.member_key(id.as_bytes(), Some(self.gid.as_bytes()), self.group_encryption);
         key.ok_or(DeriveError::MemberIdTooLong)
     }
 
-    pub(crate) fn nonce(
-        &self,
-        algorithm: AeadAlgorithm,
-        generator: MemberId,
-        piv: PartialIv,
-    ) -> Nonce {
+    pub(crate) fn nonce(&self, algorithm: AeadAlgorithm, generator: MemberId, piv: PartialIv) -> Nonce {
         Nonce::new(algorithm, &self.common_iv, generator, piv)
     }
 }
 
 impl fmt::Debug for CommonContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CommonContext")
-            .field("gid", &self.gid)
-            .finish_non_exhaustive()
+        f.debug_struct("CommonContext").field("gid", &self.gid).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for GroupParameters<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GroupParameters")
-            .field("gid", &self.gid)
-            .finish_non_exhaustive()
+        f.debug_struct("GroupParameters").field("gid", &self.gid).finish_non_exhaustive()
     }
 }

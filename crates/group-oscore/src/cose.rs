@@ -3,8 +3,8 @@
 use crate::{
     AeadAlgorithm, Gid, MemberId, PartialIv,
     limits::{
-        AAD_ARRAY_BYTES_MAX, AAD_HEAD_BYTES_MAX, BSTR_HEAD_BYTES_MAX, DATAGRAM_BYTES_MAX,
-        INFO_BYTES_MAX, SIGNATURE_BYTES,
+        AAD_ARRAY_BYTES_MAX, AAD_HEAD_BYTES_MAX, BSTR_HEAD_BYTES_MAX, DATAGRAM_BYTES_MAX, INFO_BYTES_MAX,
+        SIGNATURE_BYTES,
     },
 };
 use minicbor::encode::{
@@ -21,8 +21,8 @@ const OSCORE_VERSION: u8 = 1;
 
 /// `["Encrypt0", h'', external_aad` up to the last element (RFC 9052 section 5.3).
 const ENC_STRUCTURE_START: &[u8] = b"\x83\x68Encrypt0\x40";
-/// `["CounterSignature0", h'', h'', external_aad, ciphertext` up to the last two (RFC 9338 section 3.3). The text
-/// there lets sign_protected out; RFC 10021 implementations agree on five elements with an empty one.
+/// `["CounterSignature0", h'', h'', external_aad, ciphertext` up to the last two (RFC 9338 section 3.3). The
+/// text there lets sign_protected out; RFC 10021 implementations agree on five elements with an empty one.
 const COUNTERSIGN_STRUCTURE_START: &[u8] = b"\x85\x71CounterSignature0\x40\x40";
 
 /// CBOR in a buffer of its largest size.
@@ -40,10 +40,7 @@ impl<const N: usize> Encoded<N> {
         let mut encoder = Encoder::new(Cursor::new([0; N]));
         write(&mut encoder).ok()?;
         let cursor = encoder.into_writer();
-        Some(Self {
-            length: cursor.position(),
-            bytes: cursor.into_inner(),
-        })
+        Some(Self { length: cursor.position(), bytes: cursor.into_inner() })
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -65,11 +62,7 @@ pub(crate) fn key_info(
             Some(context) => encoder.bytes(context)?,
             None => encoder.null()?,
         };
-        encoder
-            .i64(algorithm.cose())?
-            .str(ty)?
-            .u64(length as u64)?
-            .ok()
+        encoder.i64(algorithm.cose())?.str(ty)?.u64(length as u64)?.ok()
     })
 }
 
@@ -80,13 +73,7 @@ pub(crate) fn keystream_info(
     is_request: bool,
 ) -> Option<Encoded<INFO_BYTES_MAX>> {
     Encoded::new(|encoder| {
-        encoder
-            .array(4)?
-            .bytes(generator)?
-            .bytes(gid)?
-            .bool(is_request)?
-            .u64(SIGNATURE_BYTES as u64)?
-            .ok()
+        encoder.array(4)?.bytes(generator)?.bytes(gid)?.bool(is_request)?.u64(SIGNATURE_BYTES as u64)?.ok()
     })
 }
 
@@ -94,18 +81,10 @@ pub(crate) fn keystream_info(
 /// alg_pairwise_key_agreement], ...` without the rest of the nine elements.
 pub(crate) type AadHead = Encoded<AAD_HEAD_BYTES_MAX>;
 
-pub(crate) fn group_aad_head(
-    aead: AeadAlgorithm,
-    group_encryption: AeadAlgorithm,
-) -> Option<AadHead> {
+pub(crate) fn group_aad_head(aead: AeadAlgorithm, group_encryption: AeadAlgorithm) -> Option<AadHead> {
     Encoded::new(|encoder| {
         encoder.array(9)?.u8(OSCORE_VERSION)?.array(4)?;
-        encoder
-            .i64(aead.cose())?
-            .i64(group_encryption.cose())?
-            .i64(EDDSA)?
-            .i64(ECDH_SS_HKDF_256)?
-            .ok()
+        encoder.i64(aead.cose())?.i64(group_encryption.cose())?.i64(EDDSA)?.i64(ECDH_SS_HKDF_256)?.ok()
     })
 }
 
@@ -117,8 +96,8 @@ pub(crate) struct RequestIdentity {
     pub(crate) gid: Gid,
 }
 
-/// The external_aad, and around it the two structures that hold it. They lie in one buffer: the start of either is
-/// written in front of the external_aad when it is asked for.
+/// The external_aad, and around it the two structures that hold it. They lie in one buffer: the start of
+/// either is written in front of the external_aad when it is asked for.
 pub(crate) struct Structures<const N: usize> {
     bytes: [u8; N],
     /// Where the byte string external_aad begins.
@@ -129,15 +108,14 @@ pub(crate) struct Structures<const N: usize> {
 /// Enough for a sender, who signs the ciphertext where it is.
 pub(crate) type SenderStructures = Structures<{ AAD_ARRAY_START + AAD_ARRAY_BYTES_MAX }>;
 /// Enough for a receiver, who has to verify over one slice.
-pub(crate) type ReceiverStructures = Structures<
-    { AAD_ARRAY_START + AAD_ARRAY_BYTES_MAX + BSTR_HEAD_BYTES_MAX + DATAGRAM_BYTES_MAX },
->;
+pub(crate) type ReceiverStructures =
+    Structures<{ AAD_ARRAY_START + AAD_ARRAY_BYTES_MAX + BSTR_HEAD_BYTES_MAX + DATAGRAM_BYTES_MAX }>;
 
 const AAD_ARRAY_START: usize = COUNTERSIGN_STRUCTURE_START.len() + BSTR_HEAD_BYTES_MAX;
 
 impl<const N: usize> Structures<N> {
-    /// The external_aad of group and pairwise mode (RFC 10021 section 3.4). `option` is the OSCORE option's value
-    /// and `sender_credential` the credential of whoever sends this message.
+    /// The external_aad of group and pairwise mode (RFC 10021 section 3.4). `option` is the OSCORE option's
+    /// value and `sender_credential` the credential of whoever sends this message.
     pub(crate) fn group(
         head: &AadHead,
         request: &RequestIdentity,
@@ -146,14 +124,8 @@ impl<const N: usize> Structures<N> {
         gm_credential: &[u8],
     ) -> Option<Self> {
         Self::new(|encoder| {
-            encoder
-                .writer_mut()
-                .write_all(head.as_bytes())
-                .map_err(Error::write)?;
-            encoder
-                .bytes(request.kid.as_bytes())?
-                .bytes(request.piv.to_wire().as_bytes())?
-                .bytes(&[])?;
+            encoder.writer_mut().write_all(head.as_bytes()).map_err(Error::write)?;
+            encoder.bytes(request.kid.as_bytes())?.bytes(request.piv.to_wire().as_bytes())?.bytes(&[])?;
             encoder.bytes(request.gid.as_bytes())?.bytes(option)?;
             encoder.bytes(sender_credential)?.bytes(gm_credential)?.ok()
         })
@@ -162,16 +134,8 @@ impl<const N: usize> Structures<N> {
     /// The external_aad of plain OSCORE (RFC 8613 section 5.4).
     pub(crate) fn plain(algorithm: AeadAlgorithm, request: &RequestIdentity) -> Option<Self> {
         Self::new(|encoder| {
-            encoder
-                .array(5)?
-                .u8(OSCORE_VERSION)?
-                .array(1)?
-                .i64(algorithm.cose())?;
-            encoder
-                .bytes(request.kid.as_bytes())?
-                .bytes(request.piv.to_wire().as_bytes())?
-                .bytes(&[])?
-                .ok()
+            encoder.array(5)?.u8(OSCORE_VERSION)?.array(1)?.i64(algorithm.cose())?;
+            encoder.bytes(request.kid.as_bytes())?.bytes(request.piv.to_wire().as_bytes())?.bytes(&[])?.ok()
         })
     }
 
@@ -184,21 +148,13 @@ impl<const N: usize> Structures<N> {
         let length = encoder.into_writer().position();
         let head = bstr_head(length)?;
         let aad_start = AAD_ARRAY_START - head.length;
-        bytes
-            .get_mut(aad_start..AAD_ARRAY_START)?
-            .copy_from_slice(head.as_bytes());
-        Some(Self {
-            bytes,
-            aad_start,
-            aad_end: AAD_ARRAY_START + length,
-        })
+        bytes.get_mut(aad_start..AAD_ARRAY_START)?.copy_from_slice(head.as_bytes());
+        Some(Self { bytes, aad_start, aad_end: AAD_ARRAY_START + length })
     }
 
     /// The array inside the byte string.
     pub(crate) fn external_aad(&self) -> &[u8] {
-        self.bytes
-            .get(AAD_ARRAY_START..self.aad_end)
-            .unwrap_or_default()
+        self.bytes.get(AAD_ARRAY_START..self.aad_end).unwrap_or_default()
     }
 
     /// The associated data of the AEAD: `["Encrypt0", h'', external_aad]`.
@@ -213,27 +169,19 @@ impl<const N: usize> Structures<N> {
 
     /// What is signed. `None` if the buffer has no room for the ciphertext.
     pub(crate) fn countersign_structure(&mut self, ciphertext: &[u8]) -> Option<&[u8]> {
-        let start = self
-            .aad_start
-            .checked_sub(COUNTERSIGN_STRUCTURE_START.len())?;
+        let start = self.aad_start.checked_sub(COUNTERSIGN_STRUCTURE_START.len())?;
         self.starting_with(COUNTERSIGN_STRUCTURE_START)?;
         let head = bstr_head(ciphertext.len())?;
         let text_start = self.aad_end + head.length;
         let end = text_start + ciphertext.len();
-        self.bytes
-            .get_mut(self.aad_end..text_start)?
-            .copy_from_slice(head.as_bytes());
-        self.bytes
-            .get_mut(text_start..end)?
-            .copy_from_slice(ciphertext);
+        self.bytes.get_mut(self.aad_end..text_start)?.copy_from_slice(head.as_bytes());
+        self.bytes.get_mut(text_start..end)?.copy_from_slice(ciphertext);
         self.bytes.get(start..end)
     }
 
     fn starting_with(&mut self, start: &[u8]) -> Option<&[u8]> {
         let at = self.aad_start.checked_sub(start.len())?;
-        self.bytes
-            .get_mut(at..self.aad_start)?
-            .copy_from_slice(start);
+        self.bytes.get_mut(at..self.aad_start)?.copy_from_slice(start);
         self.bytes.get(at..self.aad_end)
     }
 }
@@ -251,35 +199,16 @@ mod tests {
     fn the_starts_are_cbor() {
         let mut buffer = [0; 32];
         let mut encoder = Encoder::new(Cursor::new(&mut buffer[..]));
-        encoder
-            .array(3)
-            .unwrap()
-            .str("Encrypt0")
-            .unwrap()
-            .bytes(&[])
-            .unwrap();
+        encoder.array(3).unwrap().str("Encrypt0").unwrap().bytes(&[]).unwrap();
         assert_eq!(&buffer[..ENC_STRUCTURE_START.len()], ENC_STRUCTURE_START);
         let mut encoder = Encoder::new(Cursor::new(&mut buffer[..]));
-        encoder
-            .array(5)
-            .unwrap()
-            .str("CounterSignature0")
-            .unwrap()
-            .bytes(&[])
-            .unwrap()
-            .bytes(&[])
-            .unwrap();
-        assert_eq!(
-            &buffer[..COUNTERSIGN_STRUCTURE_START.len()],
-            COUNTERSIGN_STRUCTURE_START
-        );
+        encoder.array(5).unwrap().str("CounterSignature0").unwrap().bytes(&[]).unwrap().bytes(&[]).unwrap();
+        assert_eq!(&buffer[..COUNTERSIGN_STRUCTURE_START.len()], COUNTERSIGN_STRUCTURE_START);
     }
 
     #[test]
     fn the_longest_of_everything_fits() {
-        use crate::limits::{
-            CREDENTIAL_BYTES_MAX, GID_BYTES_MAX, MEMBER_ID_BYTES_MAX, OPTION_BYTES_MAX,
-        };
+        use crate::limits::{CREDENTIAL_BYTES_MAX, GID_BYTES_MAX, MEMBER_ID_BYTES_MAX, OPTION_BYTES_MAX};
         let algorithm = AeadAlgorithm::ChaCha20Poly1305;
         let head = group_aad_head(algorithm, algorithm).unwrap();
         let identity = RequestIdentity {
@@ -291,25 +220,10 @@ mod tests {
         let option = [4; OPTION_BYTES_MAX];
         let mut structures =
             ReceiverStructures::group(&head, &identity, &option, &credential, &credential).unwrap();
-        assert!(
-            structures
-                .countersign_structure(&[5; DATAGRAM_BYTES_MAX])
-                .is_some()
-        );
-        assert!(
-            SenderStructures::group(&head, &identity, &option, &credential, &credential).is_some()
-        );
+        assert!(structures.countersign_structure(&[5; DATAGRAM_BYTES_MAX]).is_some());
+        assert!(SenderStructures::group(&head, &identity, &option, &credential, &credential).is_some());
         let context = [6; crate::limits::ID_CONTEXT_BYTES_MAX];
-        assert!(
-            key_info(
-                &[1; MEMBER_ID_BYTES_MAX],
-                Some(&context),
-                algorithm,
-                "SEKey",
-                32
-            )
-            .is_some()
-        );
+        assert!(key_info(&[1; MEMBER_ID_BYTES_MAX], Some(&context), algorithm, "SEKey", 32).is_some());
         assert!(keystream_info(&[1; MEMBER_ID_BYTES_MAX], &context, true).is_some());
     }
 }

@@ -26,8 +26,8 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// A CWT Claims Set (CCS, untagged): finds the key in `cnf` (8) / `COSE_Key` (1), which has to be an OKP key on
-    /// Ed25519.
+    /// A CWT Claims Set (CCS, untagged): finds the key in `cnf` (8) / `COSE_Key` (1), which has to be an OKP
+    /// key on Ed25519.
     pub fn from_ccs(ccs: &[u8]) -> Result<Self, CredentialError> {
         let mut decoder = Decoder::new(ccs);
         let key = find_key(&mut decoder).map_err(|_| CredentialError::Malformed)?;
@@ -41,15 +41,8 @@ impl Credential {
     /// A credential of any format whose public key the caller has found in it.
     pub fn with_key(credential: &[u8], public_key: [u8; 32]) -> Result<Self, CredentialError> {
         let mut bytes = [0; CREDENTIAL_BYTES_MAX];
-        bytes
-            .get_mut(..credential.len())
-            .ok_or(CredentialError::TooLong)?
-            .copy_from_slice(credential);
-        Ok(Self {
-            bytes,
-            length: credential.len(),
-            public_key,
-        })
+        bytes.get_mut(..credential.len()).ok_or(CredentialError::TooLong)?.copy_from_slice(credential);
+        Ok(Self { bytes, length: credential.len(), public_key })
     }
 
     /// The credential's bytes.
@@ -75,28 +68,18 @@ impl Credential {
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Credential(")?;
-        self.as_bytes()
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
         f.write_str(")")
     }
 }
 
-/// Writes the shortest CCS for a key, `{8: {1: {1: 1, 3: -8, -1: 6, -2: x}}}`, and says its length, which is 46.
-/// `None` if it does not fit.
+/// Writes the shortest CCS for a key, `{8: {1: {1: 1, 3: -8, -1: 6, -2: x}}}`, and says its length, which is
+/// 46. `None` if it does not fit.
 pub fn encode_ccs(public_key: &[u8; 32], out: &mut [u8]) -> Option<usize> {
     let mut encoder = Encoder::new(Cursor::new(out));
-    let key = encoder
-        .map(1)
-        .and_then(|e| e.i64(CLAIM_CNF)?.map(1)?.i64(CNF_COSE_KEY)?.map(4))
-        .ok()?;
-    let key = key
-        .i64(KEY_TYPE)
-        .and_then(|e| e.i64(OKP)?.i64(KEY_ALGORITHM)?.i64(EDDSA))
-        .ok()?;
-    key.i64(KEY_CURVE)
-        .and_then(|e| e.i64(CURVE_ED25519)?.i64(KEY_X)?.bytes(public_key))
-        .ok()?;
+    let key = encoder.map(1).and_then(|e| e.i64(CLAIM_CNF)?.map(1)?.i64(CNF_COSE_KEY)?.map(4)).ok()?;
+    let key = key.i64(KEY_TYPE).and_then(|e| e.i64(OKP)?.i64(KEY_ALGORITHM)?.i64(EDDSA)).ok()?;
+    key.i64(KEY_CURVE).and_then(|e| e.i64(CURVE_ED25519)?.i64(KEY_X)?.bytes(public_key)).ok()?;
     Some(encoder.writer().position())
 }
 
@@ -112,8 +95,7 @@ struct CoseKey<'a> {
 impl CoseKey<'_> {
     fn public_key(&self) -> Option<[u8; 32]> {
         let algorithm_fits = matches!(self.algorithm, None | Some(EDDSA | ED25519));
-        let is_ed25519 =
-            self.ty == Some(OKP) && self.curve == Some(CURVE_ED25519) && algorithm_fits;
+        let is_ed25519 = self.ty == Some(OKP) && self.curve == Some(CURVE_ED25519) && algorithm_fits;
         self.x.filter(|_| is_ed25519)?.try_into().ok()
     }
 }
@@ -153,9 +135,7 @@ fn for_each_member<'a>(
     decoder: &mut Decoder<'a>,
     mut member: impl FnMut(Option<i64>, &mut Decoder<'a>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let members = decoder
-        .map()?
-        .ok_or_else(|| Error::message("a map of indefinite length"))?;
+    let members = decoder.map()?.ok_or_else(|| Error::message("a map of indefinite length"))?;
     for _ in 0..members {
         let label = integer(decoder)?;
         member(label, decoder)?;
@@ -166,14 +146,9 @@ fn for_each_member<'a>(
 /// An integer, or `None` for a value of another type, which is skipped.
 fn integer(decoder: &mut Decoder<'_>) -> Result<Option<i64>, Error> {
     match decoder.datatype()? {
-        Type::U8
-        | Type::U16
-        | Type::U32
-        | Type::U64
-        | Type::I8
-        | Type::I16
-        | Type::I32
-        | Type::I64 => decoder.i64().map(Some),
+        Type::U8 | Type::U16 | Type::U32 | Type::U64 | Type::I8 | Type::I16 | Type::I32 | Type::I64 => {
+            decoder.i64().map(Some)
+        }
         _ => decoder.skip().map(|()| None),
     }
 }
@@ -198,10 +173,7 @@ mod tests {
         let credential = Credential::from_ccs(&ccs()).unwrap();
         assert_eq!(credential.public_key(), &KEY);
         assert_eq!(credential.as_bytes(), ccs());
-        assert_eq!(
-            ccs()[..14],
-            *b"\xa1\x08\xa1\x01\xa4\x01\x01\x03\x27\x20\x06\x21\x58\x20"
-        );
+        assert_eq!(ccs()[..14], *b"\xa1\x08\xa1\x01\xa4\x01\x01\x03\x27\x20\x06\x21\x58\x20");
     }
 
     #[test]
@@ -209,20 +181,14 @@ mod tests {
         let mut with_claims = std::vec![0xa4, 0x02, 0x61, b'x', 0x61, b'y', 0xa1, 0x01, 0x80];
         with_claims.extend(&ccs()[1..]);
         with_claims.extend([0x04, 0x1a, 0x70, 0, 0x4b, 0x4f]);
-        assert_eq!(
-            Credential::from_ccs(&with_claims).unwrap().public_key(),
-            &KEY
-        );
+        assert_eq!(Credential::from_ccs(&with_claims).unwrap().public_key(), &KEY);
     }
 
     #[test]
     fn faults_are_named() {
         let good = ccs();
         for length in 0..good.len() {
-            assert_eq!(
-                Credential::from_ccs(&good[..length]),
-                Err(CredentialError::Malformed)
-            );
+            assert_eq!(Credential::from_ccs(&good[..length]), Err(CredentialError::Malformed));
         }
         let with = |at: usize, byte: u8| {
             let mut changed = good.clone();
@@ -235,14 +201,8 @@ mod tests {
         assert_eq!(with(10, 0x04), Err(CredentialError::NotEd25519));
         let mut longer = good.clone();
         longer.push(0);
-        assert_eq!(
-            Credential::from_ccs(&longer),
-            Err(CredentialError::Malformed)
-        );
-        assert_eq!(
-            Credential::with_key(&[0; 257], KEY),
-            Err(CredentialError::TooLong)
-        );
+        assert_eq!(Credential::from_ccs(&longer), Err(CredentialError::Malformed));
+        assert_eq!(Credential::with_key(&[0; 257], KEY), Err(CredentialError::TooLong));
     }
 
     #[test]
@@ -253,11 +213,7 @@ mod tests {
         (minus_one[0], minus_one[31]) = (0xec, 0x7f);
         for key in [identity, minus_one, [0; 32], [2; 32]] {
             let credential = Credential::with_key(b"x", key).unwrap();
-            assert_eq!(
-                credential.verifying_key(),
-                Err(DeriveError::InvalidPublicKey),
-                "{key:?}"
-            );
+            assert_eq!(credential.verifying_key(), Err(DeriveError::InvalidPublicKey), "{key:?}");
         }
     }
 }

@@ -42,7 +42,8 @@ pub enum ProtectError {
     /// The output has no room, or the result would exceed
     /// [`DATAGRAM_BYTES_MAX`](crate::limits::DATAGRAM_BYTES_MAX).
     BufferTooSmall,
-    /// Every reserved Sender Sequence Number has been used: store a [`Reservation`](crate::Reservation) first.
+    /// Every reserved Sender Sequence Number has been used: store a [`Reservation`](crate::Reservation)
+    /// first.
     ReservationExhausted,
     /// All 2^40 Sender Sequence Numbers have been used: only new keys help (RFC 8613 section 7.2.1).
     SequenceNumbersExhausted,
@@ -69,8 +70,9 @@ macro_rules! unprotect_errors {
             /// All of them in order, for counters.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// The code of an unprotected answer to a unicast request, where RFC 8613 section 8.2 or RFC 10021
-            /// section 7.2 has one. A request to a group is never answered with an error (RFC 10021 section 6.2).
+            /// The code of an unprotected answer to a unicast request, where RFC 8613 section 8.2 or RFC
+            /// 10021 section 7.2 has one. A request to a group is never answered with an error (RFC 10021
+            /// section 6.2).
             pub const fn code(self) -> Option<Code> {
                 match self {
                     $(Self::$name => $code,)*
@@ -89,7 +91,8 @@ unprotect_errors! {
     NotProtected => Some(Code::UNAUTHORIZED),
     /// A request was expected and a response came, or the other way round.
     UnexpectedCode => None,
-    /// The OSCORE option is twice there, not coded as in RFC 8613 section 6.1, or lacks a part that it must have.
+    /// The OSCORE option is twice there, not coded as in RFC 8613 section 6.1, or lacks a part that it must
+    /// have.
     MalformedOption => Some(Code::BAD_OPTION),
     /// A Block option outside: such a message would have to be put together before it is unprotected.
     OuterBlock => Some(Code::BAD_OPTION),
@@ -137,20 +140,11 @@ mod tests {
 
     #[test]
     fn codes_are_those_of_the_rfc() {
-        assert_eq!(
-            UnprotectError::MalformedOption.code(),
-            Some(Code::BAD_OPTION)
-        );
-        assert_eq!(
-            UnprotectError::UnknownGroup.code(),
-            Some(Code::UNAUTHORIZED)
-        );
+        assert_eq!(UnprotectError::MalformedOption.code(), Some(Code::BAD_OPTION));
+        assert_eq!(UnprotectError::UnknownGroup.code(), Some(Code::UNAUTHORIZED));
         assert_eq!(UnprotectError::Replayed.code(), Some(Code::UNAUTHORIZED));
         assert_eq!(UnprotectError::BadTag.code(), Some(Code::BAD_REQUEST));
-        assert_eq!(
-            UnprotectError::BadCountersignature.code(),
-            Some(Code::BAD_REQUEST)
-        );
+        assert_eq!(UnprotectError::BadCountersignature.code(), Some(Code::BAD_REQUEST));
         assert_eq!(UnprotectError::Malformed.code(), None);
     }
 }

@@ -48,11 +48,7 @@ pub struct GroupContext<R> {
 impl<R> GroupContext<R> {
     /// Puts the three parts together, which have to be derived from the same Common Context.
     pub const fn new(common: CommonContext, sender: SenderContext, recipients: R) -> Self {
-        Self {
-            common,
-            sender,
-            recipients,
-        }
+        Self { common, sender, recipients }
     }
 
     /// The Common Context.
@@ -108,29 +104,21 @@ impl<R> GroupContext<R> {
 }
 
 impl<R: Recipients> GroupContext<R> {
-    /// Takes a request as new after its Echo value has been found to be the one that was sent to this member not
-    /// long ago (RFC 10021 section 9), which is the caller's to compare and forget. If the replay window could not
-    /// tell, it is valid from now on, with this Partial IV as its lower limit. An answer has to use an own Partial
-    /// IV.
+    /// Takes a request as new after its Echo value has been found to be the one that was sent to this member
+    /// not long ago (RFC 10021 section 9), which is the caller's to compare and forget. If the replay window
+    /// could not tell, it is valid from now on, with this Partial IV as its lower limit. An answer has to use
+    /// an own Partial IV.
     ///
     /// # Errors
-    /// [`UnprotectError::Replayed`] if it has been accepted meanwhile, [`UnprotectError::UnknownSender`] if the
-    /// Recipient Context is gone.
-    pub fn accept_echo<'b>(
-        &mut self,
-        request: Unproven<'b>,
-    ) -> Result<Verified<'b>, UnprotectError> {
-        let recipient = self
-            .recipients
-            .get_mut(request.kid())
-            .ok_or(UnprotectError::UnknownSender)?;
+    /// [`UnprotectError::Replayed`] if it has been accepted meanwhile, and
+    /// [`UnprotectError::UnknownSender`] if the Recipient Context is gone.
+    pub fn accept_echo<'b>(&mut self, request: Unproven<'b>) -> Result<Verified<'b>, UnprotectError> {
+        let recipient = self.recipients.get_mut(request.kid()).ok_or(UnprotectError::UnknownSender)?;
         let piv = request.inner.piv.ok_or(UnprotectError::MalformedOption)?;
         if !recipient.window.accept_proven(piv) {
             return Err(UnprotectError::Replayed);
         }
-        Ok(Verified {
-            inner: request.inner,
-        })
+        Ok(Verified { inner: request.inner })
     }
 }
 

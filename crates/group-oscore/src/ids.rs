@@ -1,8 +1,7 @@
 //! The short byte strings that name members, groups and messages.
 
 use crate::limits::{
-    GID_BYTES_MAX, ID_CONTEXT_BYTES_MAX, MEMBER_ID_BYTES_MAX, PARTIAL_IV_BYTES_MAX,
-    SEQUENCE_NUMBER_MAX,
+    GID_BYTES_MAX, ID_CONTEXT_BYTES_MAX, MEMBER_ID_BYTES_MAX, PARTIAL_IV_BYTES_MAX, SEQUENCE_NUMBER_MAX,
 };
 use core::fmt;
 
@@ -14,24 +13,16 @@ pub(crate) struct ShortBytes<const N: usize> {
 }
 
 impl<const N: usize> ShortBytes<N> {
-    pub(crate) const EMPTY: Self = Self {
-        bytes: [0; N],
-        length: 0,
-    };
+    pub(crate) const EMPTY: Self = Self { bytes: [0; N], length: 0 };
 
     pub(crate) fn new(slice: &[u8]) -> Option<Self> {
         let mut bytes = [0; N];
         bytes.get_mut(..slice.len())?.copy_from_slice(slice);
-        Some(Self {
-            bytes,
-            length: slice.len() as u8,
-        })
+        Some(Self { bytes, length: slice.len() as u8 })
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.bytes
-            .get(..usize::from(self.length))
-            .unwrap_or_default()
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
     }
 
     /// Appends as much of `slice` as there is room for, and says whether that was all.
@@ -102,31 +93,21 @@ identifier! {
     IdContext, ID_CONTEXT_BYTES_MAX
 }
 
-/// A Partial IV: a Sender Sequence Number of 40 bits, on the wire without leading zeros (RFC 8613 section 6.1).
+/// A Partial IV: a Sender Sequence Number of 40 bits, on the wire without leading zeros (RFC 8613 section
+/// 6.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartialIv(u64);
 
 impl PartialIv {
     /// The Partial IV with this value; `None` above 2^40 - 1.
     pub const fn new(value: u64) -> Option<Self> {
-        if value <= SEQUENCE_NUMBER_MAX {
-            Some(Self(value))
-        } else {
-            None
-        }
+        if value <= SEQUENCE_NUMBER_MAX { Some(Self(value)) } else { None }
     }
 
     /// From the wire: 1 to 5 bytes without leading zeros, zero being one byte.
     pub(crate) fn from_wire(bytes: &[u8]) -> Option<Self> {
-        let minimal =
-            matches!(bytes, [_] | [1..=u8::MAX, _, ..]) && bytes.len() <= PARTIAL_IV_BYTES_MAX;
-        minimal.then(|| {
-            Self(
-                bytes
-                    .iter()
-                    .fold(0, |value, byte| value << 8 | u64::from(*byte)),
-            )
-        })
+        let minimal = matches!(bytes, [_] | [1..=u8::MAX, _, ..]) && bytes.len() <= PARTIAL_IV_BYTES_MAX;
+        minimal.then(|| Self(bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))))
     }
 
     /// The Sender Sequence Number.
@@ -143,11 +124,7 @@ impl PartialIv {
     /// The bytes on the wire.
     pub fn to_wire(self) -> PartialIvBytes {
         let bytes = self.padded();
-        let zeros = bytes
-            .iter()
-            .take_while(|byte| **byte == 0)
-            .count()
-            .min(PARTIAL_IV_BYTES_MAX - 1);
+        let zeros = bytes.iter().take_while(|byte| **byte == 0).count().min(PARTIAL_IV_BYTES_MAX - 1);
         PartialIvBytes { bytes, zeros }
     }
 }
@@ -178,20 +155,14 @@ mod tests {
         assert_eq!(Gid::new(&[7; 9]), None);
         assert_eq!(MemberId::new(&[]), Some(MemberId::EMPTY));
         assert!(MemberId::new(&[0]) != MemberId::new(&[0, 0]));
-        assert_eq!(
-            std::format!("{:?}", Gid::new(&[0xdd, 0x11]).unwrap()),
-            "Gid(dd11)"
-        );
+        assert_eq!(std::format!("{:?}", Gid::new(&[0xdd, 0x11]).unwrap()), "Gid(dd11)");
     }
 
     #[test]
     fn partial_ivs_are_minimal() {
-        for (value, wire) in [
-            (0, &[0][..]),
-            (0x14, &[0x14]),
-            (0x0123, &[1, 0x23]),
-            (SEQUENCE_NUMBER_MAX, &[0xff; 5]),
-        ] {
+        for (value, wire) in
+            [(0, &[0][..]), (0x14, &[0x14]), (0x0123, &[1, 0x23]), (SEQUENCE_NUMBER_MAX, &[0xff; 5])]
+        {
             let piv = PartialIv::new(value).unwrap();
             assert_eq!(piv.to_wire().as_bytes(), wire);
             assert_eq!(PartialIv::from_wire(wire), Some(piv));

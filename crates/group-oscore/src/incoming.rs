@@ -6,7 +6,7 @@ use crate::{
     received::{Inner, Verified},
 };
 use coap_wire::{Body, Message, option};
-use core::cell::RefCell;
+use core::cell::Cell;
 
 /// A protected datagram taken apart: its head as it is, and the part that is decrypted in place.
 pub(crate) struct Incoming<'b> {
@@ -34,11 +34,8 @@ impl<'b> Incoming<'b> {
         }
         let message = Message::parse(datagram).map_err(|_| UnprotectError::Malformed)?;
         let code = message.code();
-        if if is_request {
-            !code.is_request()
-        } else {
-            !code.is_response()
-        } {
+        let is_expected = if is_request { code.is_request() } else { code.is_response() };
+        if !is_expected {
             return Err(UnprotectError::UnexpectedCode);
         }
         OscoreOption::of(&message)?;
@@ -47,26 +44,18 @@ impl<'b> Incoming<'b> {
             return Err(UnprotectError::Truncated);
         }
         let (head, payload) = datagram.split_at_mut(payload_start);
-        // Without the payload marker the head is a message of its own, which may be kept while the rest changes.
+        // Without the payload marker the head is a message of its own, which may be kept while the rest
+        // changes.
         let head: &'b [u8] = head;
         let (_marker, head) = head.split_last().ok_or(UnprotectError::Malformed)?;
         let outer = Message::parse(head).map_err(|_| UnprotectError::Malformed)?;
         let option_value = check_options(&outer)?;
         let option = OscoreOption::parse(option_value).ok_or(UnprotectError::MalformedOption)?;
-        Ok(Self {
-            outer,
-            option_value,
-            option,
-            payload,
-        })
+        Ok(Self { outer, option_value, option, payload })
     }
 
     pub(crate) const fn mode(&self) -> MessageMode {
-        if self.option.group_flag {
-            MessageMode::Group
-        } else {
-            MessageMode::Pairwise
-        }
+        if self.option.group_flag { MessageMode::Group } else { MessageMode::Pairwise }
     }
 
     /// Puts the verified message together. The inner code has to be of the same kind as the outer one.
@@ -76,13 +65,9 @@ impl<'b> Incoming<'b> {
         plaintext: &'b [u8],
         binding: RequestBinding,
     ) -> Result<Verified<'b>, UnprotectError> {
-        let body =
-            Body::parse_plaintext(plaintext).map_err(|_| UnprotectError::MalformedPlaintext)?;
-        let same_kind = if head.outer.code().is_request() {
-            body.code().is_request()
-        } else {
-            body.code().is_response()
-        };
+        let body = Body::parse_plaintext(plaintext).map_err(|_| UnprotectError::MalformedPlaintext)?;
+        let same_kind =
+            if head.outer.code().is_request() { body.code().is_request() } else { body.code().is_response() };
         if !same_kind {
             return Err(UnprotectError::MalformedPlaintext);
         }
@@ -95,18 +80,15 @@ impl<'b> Incoming<'b> {
             mode: head.mode,
             piv: head.piv,
             body,
-            binding: RefCell::new(binding),
+            nonce_is_free: Cell::new(binding.nonce_is_free()),
+            binding,
         };
         Ok(Verified { inner })
     }
 
     /// Splits off what is decrypted.
     pub(crate) fn into_parts(self) -> (Head<'b>, &'b mut [u8]) {
-        let head = Head {
-            outer: self.outer,
-            mode: self.mode(),
-            piv: self.option.partial_iv,
-        };
+        let head = Head { outer: self.outer, mode: self.mode(), piv: self.option.partial_iv };
         (head, self.payload)
     }
 }
@@ -118,13 +100,14 @@ pub(crate) struct Head<'b> {
     pub(crate) piv: Option<PartialIv>,
 }
 
-/// The value of the only OSCORE option. All other options outside are those of nobody (RFC 8613 section 8.2), but
-/// a Block option means that the datagram is a fragment of a protected message (section 4.1.3.4.2).
+/// The value of the only OSCORE option. All other options outside are those of nobody (RFC 8613 section 8.2),
+/// but a Block option means that the datagram is a fragment of a protected message (section 4.1.3.4.2).
 fn check_options<'b>(outer: &Message<'b>) -> Result<&'b [u8], UnprotectError> {
     let mut value = None;
     for opt in outer.options() {
         match opt.number {
-            // RFC 7252 section 5.4.5: a supernumerary option is treated like an unrecognised one, here critical.
+            // RFC 7252 section 5.4.5: a supernumerary option is treated like an unrecognised one, here
+            // critical.
             option::OSCORE if value.is_some() => return Err(UnprotectError::MalformedOption),
             option::OSCORE => value = Some(opt.value),
             option::BLOCK1 | option::BLOCK2 | option::Q_BLOCK1 | option::Q_BLOCK2 => {

@@ -1,8 +1,8 @@
-//! The values on the way to a protected message, from plain inputs, for tests and for those who look for the first
-//! difference between two implementations. Nothing here gets at the secrets of a context.
+//! The values on the way to a protected message, from plain inputs, for tests and for those who look for the
+//! first difference between two implementations. Nothing here gets at the secrets of a context.
 //!
-//! The functions that write return how many bytes of `out` they took, or `None` if these do not fit or an input is
-//! too long.
+//! The functions that write return how many bytes of `out` they took, or `None` if these do not fit or an
+//! input is too long.
 
 use crate::{
     AeadAlgorithm, Credential, Gid, MemberId, PartialIv,
@@ -38,10 +38,7 @@ pub fn key_info(
         Output::Iv(length) => ("IV", length),
         Output::SignatureEncryptionKey => ("SEKey", algorithm.key_length()),
     };
-    copy(
-        cose::key_info(id, context, algorithm, ty, length)?.as_bytes(),
-        out,
-    )
+    copy(cose::key_info(id, context, algorithm, ty, length)?.as_bytes(), out)
 }
 
 /// HKDF-SHA-256 of Master Secret and Salt with this info, into all of `out`.
@@ -52,10 +49,7 @@ pub fn derive(master_secret: &[u8], master_salt: &[u8], info: &[u8], out: &mut [
 /// The secret that the owner of `seed` shares with the owner of an Ed25519 public key.
 pub fn shared_secret(seed: &[u8; 32], public_key: &[u8; 32]) -> Option<[u8; 32]> {
     let own = sender::agreement_key(&SigningKey::from_bytes(seed));
-    let peer = Credential::with_key(&[], *public_key)
-        .ok()?
-        .verifying_key()
-        .ok()?;
+    let peer = Credential::with_key(&[], *public_key).ok()?.verifying_key().ok()?;
     sender::shared_secret(&own, &peer).map(|secret| secret.to_bytes())
 }
 
@@ -69,15 +63,12 @@ pub fn x25519_private_key(seed: &[u8; 32]) -> [u8; 32] {
 
 /// The X25519 public key that belongs to an Ed25519 one.
 pub fn x25519_public_key(public_key: &[u8; 32]) -> Option<[u8; 32]> {
-    let key = Credential::with_key(&[], *public_key)
-        .ok()?
-        .verifying_key()
-        .ok()?;
+    let key = Credential::with_key(&[], *public_key).ok()?.verifying_key().ok()?;
     Some(key.to_montgomery().to_bytes())
 }
 
-/// The key of pairwise mode from one member to another. `credentials` are those of the sending side and of the
-/// receiving side, `sender_id` and `sender_key` those of the sending side.
+/// The key of pairwise mode from one member to another. `credentials` are those of the sending side and of
+/// the receiving side, `sender_id` and `sender_key` those of the sending side.
 pub fn pairwise_key(
     algorithm: AeadAlgorithm,
     gid: Gid,
@@ -102,13 +93,8 @@ pub fn nonce(
     out: &mut [u8],
 ) -> Option<usize> {
     let mut padded = [0; NONCE_BYTES_MAX];
-    padded
-        .get_mut(..common_iv.len())?
-        .copy_from_slice(common_iv);
-    copy(
-        Nonce::new(algorithm, &padded, generator, piv).as_bytes(),
-        out,
-    )
+    padded.get_mut(..common_iv.len())?.copy_from_slice(common_iv);
+    copy(Nonce::new(algorithm, &padded, generator, piv).as_bytes(), out)
 }
 
 /// What the external_aad is made of.
@@ -142,21 +128,12 @@ pub struct GroupAad<'a> {
 impl Aad<'_> {
     fn structures(&self) -> Option<ReceiverStructures> {
         let gid = self.group.map_or(Gid::EMPTY, |group| group.request_gid);
-        let request = RequestIdentity {
-            kid: self.request_kid,
-            piv: self.request_piv,
-            gid,
-        };
+        let request = RequestIdentity { kid: self.request_kid, piv: self.request_piv, gid };
         let Some(group) = self.group else {
             return ReceiverStructures::plain(self.aead, &request);
         };
         let head = cose::group_aad_head(self.aead, group.group_encryption)?;
-        let GroupAad {
-            option,
-            sender_credential,
-            gm_credential,
-            ..
-        } = group;
+        let GroupAad { option, sender_credential, gm_credential, .. } = group;
         ReceiverStructures::group(&head, &request, option, sender_credential, gm_credential)
     }
 
@@ -177,16 +154,8 @@ impl Aad<'_> {
 }
 
 /// The info of a countersignature's keystream (RFC 10021 section 4.2).
-pub fn keystream_info(
-    generator: MemberId,
-    gid: Gid,
-    is_request: bool,
-    out: &mut [u8],
-) -> Option<usize> {
-    copy(
-        cose::keystream_info(generator.as_bytes(), gid.as_bytes(), is_request)?.as_bytes(),
-        out,
-    )
+pub fn keystream_info(generator: MemberId, gid: Gid, is_request: bool, out: &mut [u8]) -> Option<usize> {
+    copy(cose::keystream_info(generator.as_bytes(), gid.as_bytes(), is_request)?.as_bytes(), out)
 }
 
 /// The keystream that a countersignature is XORed with.
@@ -198,8 +167,7 @@ pub fn keystream(
     is_request: bool,
 ) -> Option<[u8; SIGNATURE_BYTES]> {
     let key = Key::new(signature_encryption_key)?;
-    let keystream =
-        key::signature_keystream(&key, generator.as_bytes(), piv, gid.as_bytes(), is_request)?;
+    let keystream = key::signature_keystream(&key, generator.as_bytes(), piv, gid.as_bytes(), is_request)?;
     Some(*keystream)
 }
 

@@ -19,10 +19,7 @@ impl Key {
     pub(crate) fn new(key: &[u8]) -> Option<Self> {
         let mut bytes = Zeroizing::new([0; KEY_BYTES_MAX]);
         bytes.get_mut(..key.len())?.copy_from_slice(key);
-        Some(Self {
-            bytes,
-            length: key.len(),
-        })
+        Some(Self { bytes, length: key.len() })
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -44,18 +41,12 @@ impl Master {
 
     /// HKDF-Expand into all of `output`.
     pub(crate) fn expand(&self, info: &[u8], output: &mut [u8]) -> Option<()> {
-        Hkdf::<Sha256>::from_prk(&*self.0)
-            .ok()?
-            .expand(info, output)
-            .ok()
+        Hkdf::<Sha256>::from_prk(&*self.0).ok()?.expand(info, output).ok()
     }
 
     /// A key of this algorithm's length.
     pub(crate) fn key(&self, info: &[u8], algorithm: AeadAlgorithm) -> Option<Key> {
-        let mut key = Key {
-            bytes: Zeroizing::new([0; KEY_BYTES_MAX]),
-            length: algorithm.key_length(),
-        };
+        let mut key = Key { bytes: Zeroizing::new([0; KEY_BYTES_MAX]), length: algorithm.key_length() };
         self.expand(info, key.bytes.get_mut(..algorithm.key_length())?)?;
         Some(key)
     }
@@ -72,11 +63,7 @@ impl Master {
     }
 
     /// The Signature Encryption Key (RFC 10021 section 2.1.9).
-    pub(crate) fn signature_encryption_key(
-        &self,
-        gid: &[u8],
-        algorithm: AeadAlgorithm,
-    ) -> Option<Key> {
+    pub(crate) fn signature_encryption_key(&self, gid: &[u8], algorithm: AeadAlgorithm) -> Option<Key> {
         let info = cose::key_info(&[], Some(gid), algorithm, "SEKey", algorithm.key_length())?;
         self.key(info.as_bytes(), algorithm)
     }
@@ -95,9 +82,9 @@ impl Master {
     }
 }
 
-/// A key of pairwise mode (RFC 10021 section 2.5.1): HKDF with the sending side's Sender Key as salt and, as input
-/// keying material, its credential, that of the receiving side and the shared secret. `gid` and `sender_id` go into
-/// the info.
+/// A key of pairwise mode (RFC 10021 section 2.5.1): HKDF with the sending side's Sender Key as salt and, as
+/// input keying material, its credential, that of the receiving side and the shared secret. `gid` and
+/// `sender_id` go into the info.
 pub(crate) fn pairwise_key(
     algorithm: AeadAlgorithm,
     gid: &[u8],
@@ -107,9 +94,7 @@ pub(crate) fn pairwise_key(
     shared_secret: &[u8],
 ) -> Option<Key> {
     let mut extract = HkdfExtract::<Sha256>::new(Some(sender_key.as_bytes()));
-    credentials
-        .iter()
-        .for_each(|credential| extract.input_ikm(credential));
+    credentials.iter().for_each(|credential| extract.input_ikm(credential));
     extract.input_ikm(shared_secret);
     let (mut prk, _) = extract.finalize();
     let master = Master(Zeroizing::new(prk.into()));
@@ -117,8 +102,9 @@ pub(crate) fn pairwise_key(
     master.member_key(sender_id, Some(gid), algorithm)
 }
 
-/// The keystream of a countersignature (RFC 10021 section 4.2). `generator` and `piv` are those of the Partial IV of
-/// the message, or of the request if the message has none; `gid` is that of the context that protects the message.
+/// The keystream of a countersignature (RFC 10021 section 4.2). `generator` and `piv` are those of the
+/// Partial IV of the message, or of the request if the message has none; `gid` is that of the context that
+/// protects the message.
 pub(crate) fn signature_keystream(
     encryption_key: &Key,
     generator: &[u8],

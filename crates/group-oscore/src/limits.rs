@@ -1,7 +1,7 @@
 //! Every limit of this crate, and what ties them together.
 
-/// Sender and Recipient IDs: the nonce of AES-CCM-16-64-128 less 6 bytes (RFC 10021 section 2.2). With an algorithm
-/// whose nonces have 12 bytes the limit is one less, which the derivation of a context checks.
+/// Sender and Recipient IDs: the nonce of AES-CCM-16-64-128 less 6 bytes (RFC 10021 section 2.2). With an
+/// algorithm whose nonces have 12 bytes the limit is one less, which the derivation of a context checks.
 pub const MEMBER_ID_BYTES_MAX: usize = NONCE_BYTES_MAX - 6;
 /// Group identifiers.
 pub const GID_BYTES_MAX: usize = 8;
@@ -15,8 +15,8 @@ pub const PARTIAL_IV_BYTES_MAX: usize = 5;
 pub const SEQUENCE_NUMBER_MAX: u64 = (1 << 40) - 1;
 /// How many Partial IVs a replay window remembers, counted down from the highest accepted one.
 pub const REPLAY_WINDOW: u64 = 1024;
-/// The longest datagram that is protected or unprotected: what an Ethernet frame carries. It bounds the stack that
-/// the check of a countersignature takes, 2.2 KiB.
+/// The longest datagram that is protected or unprotected: what an Ethernet frame carries. It bounds the stack
+/// that the check of a countersignature takes, 2.2 KiB.
 pub const DATAGRAM_BYTES_MAX: usize = 1500;
 /// Ed25519 signatures.
 pub const SIGNATURE_BYTES: usize = 64;
@@ -27,12 +27,10 @@ pub const NONCE_BYTES_MAX: usize = 13;
 /// Authentication tags.
 pub const TAG_BYTES_MAX: usize = 16;
 /// The OSCORE option: flags, Partial IV, length and kid context, kid (RFC 8613 section 6.1).
-pub const OPTION_BYTES_MAX: usize =
-    1 + PARTIAL_IV_BYTES_MAX + 1 + ID_CONTEXT_BYTES_MAX + MEMBER_ID_BYTES_MAX;
+pub const OPTION_BYTES_MAX: usize = 1 + PARTIAL_IV_BYTES_MAX + 1 + ID_CONTEXT_BYTES_MAX + MEMBER_ID_BYTES_MAX;
 /// By how much a protected message can be longer than the message: inner code, OSCORE option with its header,
 /// payload marker, tag and countersignature. Room for this much more always suffices.
-pub const OVERHEAD_BYTES_MAX: usize =
-    1 + 3 + OPTION_BYTES_MAX + 1 + TAG_BYTES_MAX + SIGNATURE_BYTES;
+pub const OVERHEAD_BYTES_MAX: usize = 1 + 3 + OPTION_BYTES_MAX + 1 + TAG_BYTES_MAX + SIGNATURE_BYTES;
 
 /// Initial bytes of a CBOR byte string that is shorter than 64 KiB.
 pub(crate) const BSTR_HEAD_BYTES_MAX: usize = 3;
@@ -51,16 +49,11 @@ pub(crate) const INFO_BYTES_MAX: usize =
     1 + (1 + MEMBER_ID_BYTES_MAX) + (2 + ID_CONTEXT_BYTES_MAX) + 3 + 6 + 2;
 
 /// The external_aad's array of plain OSCORE fits where that of Group OSCORE does.
+const _: () = assert!(2 + 4 + (1 + MEMBER_ID_BYTES_MAX) + (1 + PARTIAL_IV_BYTES_MAX) < AAD_ARRAY_BYTES_MAX);
 const _: () =
-    assert!(2 + 4 + (1 + MEMBER_ID_BYTES_MAX) + (1 + PARTIAL_IV_BYTES_MAX) < AAD_ARRAY_BYTES_MAX);
-const _: () = assert!(
-    MEMBER_ID_BYTES_MAX < 24 && GID_BYTES_MAX < 24,
-    "their CBOR heads are counted as one byte"
-);
-const _: () = assert!(
-    CREDENTIAL_BYTES_MAX < 1 << 16 && DATAGRAM_BYTES_MAX < 1 << 16,
-    "three bytes of CBOR head"
-);
+    assert!(MEMBER_ID_BYTES_MAX < 24 && GID_BYTES_MAX < 24, "their CBOR heads are counted as one byte");
+const _: () =
+    assert!(CREDENTIAL_BYTES_MAX < 1 << 16 && DATAGRAM_BYTES_MAX < 1 << 16, "three bytes of CBOR head");
 const _: () = assert!(SEQUENCE_NUMBER_MAX < 1 << (8 * PARTIAL_IV_BYTES_MAX));
 const _: () = assert!(
     REPLAY_WINDOW.is_power_of_two() && REPLAY_WINDOW.is_multiple_of(64),

@@ -13,9 +13,9 @@ pub(crate) struct Nonce {
 }
 
 impl Nonce {
-    /// Length of the ID, the ID padded to N - 6 bytes and the Partial IV padded to 5, XORed with the first N bytes
-    /// of the Common IV. `generator` is the Sender ID of whoever generated the Partial IV; that it fits is checked
-    /// where contexts are derived, and a longer one loses its first bytes here.
+    /// Length of the ID, the ID padded to N - 6 bytes and the Partial IV padded to 5, XORed with the first N
+    /// bytes of the Common IV. `generator` is the Sender ID of whoever generated the Partial IV; that it fits
+    /// is checked where contexts are derived, and a longer one loses its first bytes here.
     pub(crate) fn new(
         algorithm: AeadAlgorithm,
         common_iv: &[u8; NONCE_BYTES_MAX],
@@ -31,18 +31,11 @@ impl Nonce {
         let padded = piv.padded();
         let places = padded.iter().rev().zip(0..).chain(id_and_piv);
         for (byte, from_end) in places {
-            if let Some(place) = (length - 1)
-                .checked_sub(from_end + 1)
-                .and_then(|at| rest.get_mut(at))
-            {
+            if let Some(place) = (length - 1).checked_sub(from_end + 1).and_then(|at| rest.get_mut(at)) {
                 *place = *byte;
             }
         }
-        bytes
-            .iter_mut()
-            .zip(common_iv)
-            .take(length)
-            .for_each(|(byte, iv)| *byte ^= iv);
+        bytes.iter_mut().zip(common_iv).take(length).for_each(|(byte, iv)| *byte ^= iv);
         Self { bytes, length }
     }
 
@@ -62,27 +55,16 @@ mod tests {
         let piv = PartialIv::new(0x0123).unwrap();
         let nonce = |algorithm| Nonce::new(algorithm, &[0; NONCE_BYTES_MAX], id, piv);
         let ccm = nonce(AeadAlgorithm::AesCcm16_64_128);
-        assert_eq!(
-            ccm.as_bytes(),
-            [2, 0, 0, 0, 0, 0, 0xa1, 0xa2, 0, 0, 0, 1, 0x23]
-        );
+        assert_eq!(ccm.as_bytes(), [2, 0, 0, 0, 0, 0, 0xa1, 0xa2, 0, 0, 0, 1, 0x23]);
         let gcm = nonce(AeadAlgorithm::A128Gcm);
-        assert_eq!(
-            gcm.as_bytes(),
-            [2, 0, 0, 0, 0, 0xa1, 0xa2, 0, 0, 0, 1, 0x23]
-        );
+        assert_eq!(gcm.as_bytes(), [2, 0, 0, 0, 0, 0xa1, 0xa2, 0, 0, 0, 1, 0x23]);
     }
 
     // RFC 10021 section 3.3: the first N bytes of the Common IV.
     #[test]
     fn the_first_bytes_of_the_common_iv_count() {
         let iv = core::array::from_fn(|index| index as u8);
-        let nonce = Nonce::new(
-            AeadAlgorithm::A128Gcm,
-            &iv,
-            MemberId::EMPTY,
-            PartialIv::new(0).unwrap(),
-        );
+        let nonce = Nonce::new(AeadAlgorithm::A128Gcm, &iv, MemberId::EMPTY, PartialIv::new(0).unwrap());
         assert_eq!(nonce.as_bytes(), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
     }
 }

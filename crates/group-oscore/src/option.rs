@@ -35,34 +35,24 @@ impl<'a> OscoreOption<'a> {
     /// # Errors
     /// [`UnprotectError::NotProtected`] and [`UnprotectError::MalformedOption`].
     pub fn of(message: &Message<'a>) -> Result<Self, UnprotectError> {
-        let value = message
-            .option(option::OSCORE)
-            .ok_or(UnprotectError::NotProtected)?;
+        let value = message.option(option::OSCORE).ok_or(UnprotectError::NotProtected)?;
         Self::parse(value).ok_or(UnprotectError::MalformedOption)
     }
 
-    /// Decodes a value. Only the shortest coding is taken, so that the value can be written again byte for byte.
+    /// Decodes a value. Only the shortest coding is taken, so that the value can be written again byte for
+    /// byte.
     pub fn parse(value: &'a [u8]) -> Option<Self> {
         let Some((&flags, rest)) = value.split_first() else {
-            return Some(Self {
-                group_flag: false,
-                partial_iv: None,
-                kid_context: None,
-                kid: None,
-            });
+            return Some(Self { group_flag: false, partial_iv: None, kid_context: None, kid: None });
         };
-        // RFC 8613 section 6.1: "If the OSCORE flag bits are all zero (0x00), the option value SHALL be empty"; a
-        // reserved bit or length makes the message malformed.
+        // RFC 8613 section 6.1: "If the OSCORE flag bits are all zero (0x00), the option value SHALL be
+        // empty"; a reserved bit or length makes the message malformed.
         let piv_length = usize::from(flags & PARTIAL_IV_LENGTH);
         if flags == 0 || flags & RESERVED != 0 || piv_length > PARTIAL_IV_BYTES_MAX {
             return None;
         }
         let (piv, rest) = rest.split_at_checked(piv_length)?;
-        let partial_iv = if piv.is_empty() {
-            None
-        } else {
-            Some(PartialIv::from_wire(piv)?)
-        };
+        let partial_iv = if piv.is_empty() { None } else { Some(PartialIv::from_wire(piv)?) };
         let (kid_context, rest) = if flags & KID_CONTEXT_FLAG != 0 {
             let (&length, rest) = rest.split_first()?;
             let (context, rest) = rest.split_at_checked(length.into())?;
@@ -74,12 +64,7 @@ impl<'a> OscoreOption<'a> {
         if kid.is_none() && !rest.is_empty() {
             return None;
         }
-        Some(Self {
-            group_flag: flags & GROUP_FLAG != 0,
-            partial_iv,
-            kid_context,
-            kid,
-        })
+        Some(Self { group_flag: flags & GROUP_FLAG != 0, partial_iv, kid_context, kid })
     }
 
     /// Encodes the value. `None` if a part is too long.
@@ -87,11 +72,7 @@ impl<'a> OscoreOption<'a> {
         let piv = self.partial_iv.map(PartialIv::to_wire);
         let piv = piv.as_ref().map_or(&[][..], |piv| piv.as_bytes());
         let flags = if self.group_flag { GROUP_FLAG } else { 0 }
-            | if self.kid_context.is_some() {
-                KID_CONTEXT_FLAG
-            } else {
-                0
-            }
+            | if self.kid_context.is_some() { KID_CONTEXT_FLAG } else { 0 }
             | if self.kid.is_some() { KID_FLAG } else { 0 }
             | piv.len() as u8;
         let mut value = OptionValue::EMPTY;
@@ -100,8 +81,7 @@ impl<'a> OscoreOption<'a> {
         }
         let mut whole = value.push(&[flags]) && value.push(piv);
         if let Some(context) = self.kid_context {
-            whole =
-                whole && value.push(&[u8::try_from(context.len()).ok()?]) && value.push(context);
+            whole = whole && value.push(&[u8::try_from(context.len()).ok()?]) && value.push(context);
         }
         whole = whole && value.push(self.kid.unwrap_or_default());
         whole.then_some(value)
@@ -110,70 +90,31 @@ impl<'a> OscoreOption<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{OscoreOption, PartialIv};
 
     fn piv(value: u64) -> Option<PartialIv> {
         PartialIv::new(value)
+    }
+
+    fn option<'a>(
+        group_flag: bool,
+        partial_iv: Option<PartialIv>,
+        kid_context: Option<&'a [u8]>,
+        kid: Option<&'a [u8]>,
+    ) -> OscoreOption<'a> {
+        OscoreOption { group_flag, partial_iv, kid_context, kid }
     }
 
     // RFC 10021 section 4.3 and RFC 8613 section 6.3.
     #[test]
     fn examples_of_the_standards() {
         let cases: [(&[u8], OscoreOption<'_>); 6] = [
-            (
-                b"\x39\x05\x03\x44\x61\x6c\x25",
-                OscoreOption {
-                    group_flag: true,
-                    partial_iv: piv(5),
-                    kid_context: Some(b"\x44\x61\x6c"),
-                    kid: Some(b"\x25"),
-                },
-            ),
-            (
-                b"\x28\x52",
-                OscoreOption {
-                    group_flag: true,
-                    partial_iv: None,
-                    kid_context: None,
-                    kid: Some(b"\x52"),
-                },
-            ),
-            (
-                b"\x09\x05\x25",
-                OscoreOption {
-                    group_flag: false,
-                    partial_iv: piv(5),
-                    kid_context: None,
-                    kid: Some(b"\x25"),
-                },
-            ),
-            (
-                b"\x09\x00",
-                OscoreOption {
-                    group_flag: false,
-                    partial_iv: piv(0),
-                    kid_context: None,
-                    kid: Some(b""),
-                },
-            ),
-            (
-                b"",
-                OscoreOption {
-                    group_flag: false,
-                    partial_iv: None,
-                    kid_context: None,
-                    kid: None,
-                },
-            ),
-            (
-                b"\x01\x07",
-                OscoreOption {
-                    group_flag: false,
-                    partial_iv: piv(7),
-                    kid_context: None,
-                    kid: None,
-                },
-            ),
+            (b"\x39\x05\x03\x44\x61\x6c\x25", option(true, piv(5), Some(b"\x44\x61\x6c"), Some(b"\x25"))),
+            (b"\x28\x52", option(true, None, None, Some(b"\x52"))),
+            (b"\x09\x05\x25", option(false, piv(5), None, Some(b"\x25"))),
+            (b"\x09\x00", option(false, piv(0), None, Some(b""))),
+            (b"", option(false, None, None, None)),
+            (b"\x01\x07", option(false, piv(7), None, None)),
         ];
         for (value, parsed) in cases {
             assert_eq!(OscoreOption::parse(value), Some(parsed), "{value:02x?}");

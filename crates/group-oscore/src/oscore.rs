@@ -1,13 +1,13 @@
 //! Plain OSCORE (RFC 8613) between two endpoints, with the same four operations as a group.
 //!
-//! The [`MessageMode`] of its messages is [`Pairwise`](MessageMode::Pairwise), and the [`MemberId`] that they come
-//! from is the Recipient ID. Which of several contexts a datagram is for is told by its
-//! [`OscoreOption`](crate::OscoreOption): kid, and kid context if there is one.
+//! The [`MessageMode`] of its messages is [`Pairwise`](MessageMode::Pairwise), and the [`MemberId`] that they
+//! come from is the Recipient ID. Which of several contexts a datagram is for is told by its
+//! [`OscoreOption`]: kid, and kid context if there is one.
 
 use crate::{
-    AeadAlgorithm, DeriveError, Gid, IdContext, MemberId, MessageMode, OscoreOption, PartialIv,
-    ProtectError, Received, ReplayWindow, RequestBinding, Reservation, ResponsePiv,
-    SequenceNumbers, UnprotectError, Verified,
+    AeadAlgorithm, DeriveError, Gid, IdContext, MemberId, MessageMode, OscoreOption, PartialIv, ProtectError,
+    Received, ReplayWindow, RequestBinding, Reservation, ResponsePiv, SequenceNumbers, UnprotectError,
+    Verified,
     cose::{RequestIdentity, SenderStructures},
     incoming::{Head, Incoming},
     key::{Key, Master},
@@ -60,20 +60,11 @@ impl Context {
         numbers: SequenceNumbers,
         window: ReplayWindow,
     ) -> Result<Self, DeriveError> {
-        let Parameters {
-            sender_id,
-            recipient_id,
-            aead,
-            id_context,
-            ..
-        } = *parameters;
+        let Parameters { sender_id, recipient_id, aead, id_context, .. } = *parameters;
         if parameters.master_secret.is_empty() {
             return Err(DeriveError::EmptyMasterSecret);
         }
-        let longest = sender_id
-            .as_bytes()
-            .len()
-            .max(recipient_id.as_bytes().len());
+        let longest = sender_id.as_bytes().len().max(recipient_id.as_bytes().len());
         if longest > aead.nonce_length() - 6 {
             return Err(DeriveError::MemberIdTooLong);
         }
@@ -83,9 +74,7 @@ impl Context {
         let master = Master::extract(parameters.master_secret, parameters.master_salt);
         let context = id_context.as_ref().map(IdContext::as_bytes);
         let key = |id: MemberId| {
-            master
-                .member_key(id.as_bytes(), context, aead)
-                .ok_or(DeriveError::MemberIdTooLong)
+            master.member_key(id.as_bytes(), context, aead).ok_or(DeriveError::MemberIdTooLong)
         };
         let common_iv = master.common_iv(context, aead, aead.nonce_length());
         Ok(Self {
@@ -116,16 +105,9 @@ impl Context {
             kid_context: self.id_context.as_ref().map(IdContext::as_bytes),
             kid: Some(kid.as_bytes()),
         };
-        let identity = RequestIdentity {
-            kid,
-            piv,
-            gid: Gid::EMPTY,
-        };
+        let identity = RequestIdentity { kid, piv, gid: Gid::EMPTY };
         let length = self.write(request, &option, &identity, (kid, piv), out)?;
-        Ok((
-            length,
-            RequestBinding::of_own(&identity, MessageMode::Pairwise, Some(self.recipient_id)),
-        ))
+        Ok((length, RequestBinding::of_own(&identity, MessageMode::Pairwise, Some(self.recipient_id))))
     }
 
     /// Protects the response to a request; see
@@ -148,12 +130,7 @@ impl Context {
                 None
             }
         };
-        let option = OscoreOption {
-            group_flag: false,
-            partial_iv: own_piv,
-            kid_context: None,
-            kid: None,
-        };
+        let option = OscoreOption { group_flag: false, partial_iv: own_piv, kid_context: None, kid: None };
         let nonce_of = own_piv.map_or((to.kid(), to.partial_iv()), |piv| (self.sender_id, piv));
         self.write(response, &option, &to.identity(), nonce_of, out)
     }
@@ -171,22 +148,15 @@ impl Context {
             let mut structures =
                 SenderStructures::plain(self.aead, request).ok_or(ProtectError::BufferTooSmall)?;
             let nonce = Nonce::new(self.aead, &self.common_iv, generator, piv);
-            let associated_data = structures
-                .enc_structure()
-                .ok_or(ProtectError::BufferTooSmall)?;
-            let sealed = self
-                .aead
-                .seal(&self.sender_key, &nonce, associated_data, space, length);
+            let associated_data = structures.enc_structure().ok_or(ProtectError::BufferTooSmall)?;
+            let sealed = self.aead.seal(&self.sender_key, &nonce, associated_data, space, length);
             sealed.ok_or(ProtectError::BufferTooSmall)
         })
     }
 
     /// Unprotects a request in place; see
     /// [`GroupContext::unprotect_request`](crate::GroupContext::unprotect_request).
-    pub fn unprotect_request<'b>(
-        &mut self,
-        datagram: &'b mut [u8],
-    ) -> Result<Received<'b>, UnprotectError> {
+    pub fn unprotect_request<'b>(&mut self, datagram: &'b mut [u8]) -> Result<Received<'b>, UnprotectError> {
         let incoming = Incoming::request(datagram)?;
         let option = incoming.option;
         let (Some(piv), Some(kid)) = (option.partial_iv, option.kid) else {
@@ -197,19 +167,13 @@ impl Context {
         if verdict == Verdict::Seen {
             return Err(UnprotectError::Replayed);
         }
-        let request = RequestIdentity {
-            kid: self.recipient_id,
-            piv,
-            gid: Gid::EMPTY,
-        };
+        let request = RequestIdentity { kid: self.recipient_id, piv, gid: Gid::EMPTY };
         let (head, plaintext) = self.open(incoming, &request, (self.recipient_id, piv))?;
         let is_new = verdict == Verdict::New;
         let binding = RequestBinding::of_received(&request, MessageMode::Pairwise, is_new);
         let verified = Incoming::verified(&head, self.recipient_id, plaintext, binding)?;
         if !is_new {
-            return Ok(Received::Unproven(Unproven {
-                inner: verified.inner,
-            }));
+            return Ok(Received::Unproven(Unproven { inner: verified.inner }));
         }
         if !self.window.accept(piv) {
             return Err(UnprotectError::Replayed);
@@ -230,37 +194,25 @@ impl Context {
             return Err(UnprotectError::WrongBinding);
         }
         self.check_sender(&option, option.kid)?;
-        let nonce_of = option
-            .partial_iv
-            .map_or((to.kid(), to.partial_iv()), |piv| (self.recipient_id, piv));
+        let nonce_of = option.partial_iv.map_or((to.kid(), to.partial_iv()), |piv| (self.recipient_id, piv));
         let (head, plaintext) = self.open(incoming, &to.identity(), nonce_of)?;
         Incoming::verified(&head, self.recipient_id, plaintext, to.clone())
     }
 
     /// Takes a request as new after its Echo value has been compared (RFC 8613 appendix B.1.2, RFC 9175); see
     /// [`GroupContext::accept_echo`](crate::GroupContext::accept_echo).
-    pub fn accept_echo<'b>(
-        &mut self,
-        request: Unproven<'b>,
-    ) -> Result<Verified<'b>, UnprotectError> {
+    pub fn accept_echo<'b>(&mut self, request: Unproven<'b>) -> Result<Verified<'b>, UnprotectError> {
         let piv = request.inner.piv.ok_or(UnprotectError::MalformedOption)?;
         if !self.window.accept_proven(piv) {
             return Err(UnprotectError::Replayed);
         }
-        Ok(Verified {
-            inner: request.inner,
-        })
+        Ok(Verified { inner: request.inner })
     }
 
     /// Whether the message names this context. A kid context may be left out, but must not be another one.
-    fn check_sender(
-        &self,
-        option: &OscoreOption<'_>,
-        kid: Option<&[u8]>,
-    ) -> Result<(), UnprotectError> {
+    fn check_sender(&self, option: &OscoreOption<'_>, kid: Option<&[u8]>) -> Result<(), UnprotectError> {
         let own_context = self.id_context.as_ref().map(IdContext::as_bytes);
-        if option.group_flag || (option.kid_context.is_some() && option.kid_context != own_context)
-        {
+        if option.group_flag || (option.kid_context.is_some() && option.kid_context != own_context) {
             return Err(UnprotectError::UnknownGroup);
         }
         match kid {
@@ -282,12 +234,8 @@ impl Context {
         let structures = SenderStructures::plain(self.aead, request);
         let mut structures = structures.ok_or(UnprotectError::MalformedOption)?;
         let nonce = Nonce::new(self.aead, &self.common_iv, generator, piv);
-        let associated_data = structures
-            .enc_structure()
-            .ok_or(UnprotectError::MalformedOption)?;
-        let plaintext = self
-            .aead
-            .open(&self.recipient_key, &nonce, associated_data, payload);
+        let associated_data = structures.enc_structure().ok_or(UnprotectError::MalformedOption)?;
+        let plaintext = self.aead.open(&self.recipient_key, &nonce, associated_data, payload);
         Ok((head, plaintext.map_err(|_| UnprotectError::BadTag)?))
     }
 

@@ -13,8 +13,8 @@ pub(crate) fn check(message: &Message<'_>, is_request: bool) -> Result<(), Prote
     for opt in message.options() {
         match opt.number {
             option::OSCORE => return Err(ProtectError::AlreadyProtected),
-            // RFC 8613 section 4.1.3.3 wants Proxy-Uri taken apart: in one piece it shows the path. Observe needs a
-            // different option outside and inside, and Notification Numbers (section 4.1.3.5).
+            // RFC 8613 section 4.1.3.3 wants Proxy-Uri taken apart: in one piece it shows the path. Observe
+            // needs a different option outside and inside, and Notification Numbers (section 4.1.3.5).
             option::OBSERVE | option::PROXY_URI | option::PROXY_CRI => {
                 return Err(ProtectError::UnsupportedOption);
             }
@@ -24,8 +24,8 @@ pub(crate) fn check(message: &Message<'_>, is_request: bool) -> Result<(), Prote
     Ok(())
 }
 
-/// Writes header and outer options, then calls `seal` with room that begins with the plaintext, and the plaintext's
-/// length; `seal` says how many bytes the payload has.
+/// Writes header and outer options, then calls `seal` with room that begins with the plaintext, and the
+/// plaintext's length; `seal` says how many bytes the payload has.
 pub(crate) fn write(
     message: &Message<'_>,
     option_value: &OptionValue,
@@ -35,44 +35,27 @@ pub(crate) fn write(
     let room = out.len().min(DATAGRAM_BYTES_MAX);
     let out = out.get_mut(..room).unwrap_or_default();
     // RFC 8613 section 4.2: without Observe, requests are POST outside and responses 2.04.
-    let code = if message.code().is_request() {
-        Code::POST
-    } else {
-        Code::CHANGED
-    };
-    let begun = Writer::message(
-        out,
-        message.ty(),
-        code,
-        message.message_id(),
-        message.token(),
-    );
+    let code = if message.code().is_request() { Code::POST } else { Code::CHANGED };
+    let begun = Writer::message(out, message.ty(), code, message.message_id(), message.token());
     let mut writer = begun.map_err(|_| ProtectError::BufferTooSmall)?;
-    let oscore = Opt {
-        number: option::OSCORE,
-        value: option_value.as_bytes(),
-    };
+    let oscore = Opt { number: option::OSCORE, value: option_value.as_bytes() };
     let outer = |numbers: fn(u16) -> bool| {
-        message
-            .options()
-            .filter(move |opt| is_outer(opt.number) && numbers(opt.number))
+        message.options().filter(move |opt| is_outer(opt.number) && numbers(opt.number))
     };
     writer
         .options(outer(|number| number < option::OSCORE))
         .and_then(|writer| writer.options([oscore]))
         .and_then(|writer| writer.options(outer(|number| number > option::OSCORE)))
         .map_err(|_| ProtectError::BufferTooSmall)?;
-    let space = writer
-        .payload_space()
-        .map_err(|_| ProtectError::BufferTooSmall)?;
+    let space = writer.payload_space().map_err(|_| ProtectError::BufferTooSmall)?;
     let length = write_plaintext(&message.body(), space).ok_or(ProtectError::BufferTooSmall)?;
     let length = seal(space, length)?;
     writer.payload_written(length);
     Ok(writer.finish())
 }
 
-/// Whether an option travels outside: those of Class U (RFC 8613 section 4.1, figure 5; RFC 8768 section 5 for
-/// Hop-Limit). Every other one, known or not, is Class E.
+/// Whether an option travels outside: those of Class U (RFC 8613 section 4.1, figure 5; RFC 8768 section 5
+/// for Hop-Limit). Every other one, known or not, is Class E.
 const fn is_outer(number: u16) -> bool {
     matches!(
         number,
@@ -87,9 +70,7 @@ const fn is_outer(number: u16) -> bool {
 /// Code, inner options and payload (RFC 8613 section 5.3).
 fn write_plaintext(body: &Body<'_>, space: &mut [u8]) -> Option<usize> {
     let mut writer = Writer::body(space, body.code()).ok()?;
-    writer
-        .options(body.options().filter(|opt| !is_outer(opt.number)))
-        .ok()?;
+    writer.options(body.options().filter(|opt| !is_outer(opt.number))).ok()?;
     writer.payload(body.payload()).ok()?;
     Some(writer.finish())
 }

@@ -1,16 +1,17 @@
-//! Messages that have been unprotected. Only this crate makes them, so whoever holds one knows that it was verified.
+//! Messages that have been unprotected. Only this crate makes them, so whoever holds one knows that it was
+//! verified.
 
 use crate::{MemberId, MessageMode, PartialIv, RequestBinding};
 use coap_wire::{Body, Token, Type, option};
-use core::cell::RefCell;
+use core::cell::Cell;
 
 /// A request that has been verified.
 #[derive(Debug)]
 pub enum Received<'b> {
     /// It is new: the replay window has accepted it.
     Fresh(Verified<'b>),
-    /// It is genuine, but the replay window cannot tell whether it is new. It must not be acted upon: drop it, or
-    /// answer with an Echo (RFC 10021 section 9).
+    /// It is genuine, but the replay window cannot tell whether it is new. It must not be acted upon: drop
+    /// it, or answer with an Echo (RFC 10021 section 9).
     Unproven(Unproven<'b>),
 }
 
@@ -36,14 +37,14 @@ pub(crate) struct Inner<'b> {
     pub(crate) mode: MessageMode,
     pub(crate) piv: Option<PartialIv>,
     pub(crate) body: Body<'b>,
-    /// Handed out once with the right to use the request's nonce.
-    pub(crate) binding: RefCell<RequestBinding>,
+    pub(crate) binding: RequestBinding,
+    /// The right to use the request's nonce, which is handed out once.
+    pub(crate) nonce_is_free: Cell<bool>,
 }
 
 impl Inner<'_> {
     fn binding(&self) -> RequestBinding {
-        // The cell is borrowed nowhere else, and only for this call.
-        self.binding.borrow_mut().split()
+        self.binding.clone().with_nonce(self.nonce_is_free.take())
     }
 }
 
@@ -74,8 +75,8 @@ macro_rules! shared {
             self.inner.token
         }
 
-        /// What an answer to this request needs; of a response, the request that it answers. Only the first call
-        /// hands out the right to use the request's nonce.
+        /// What an answer to this request needs; of a response, the request that it answers. Only the first
+        /// call hands out the right to use the request's nonce.
         pub fn binding(&self) -> RequestBinding {
             self.inner.binding()
         }
@@ -85,19 +86,20 @@ macro_rules! shared {
 impl<'b> Verified<'b> {
     shared!();
 
-    /// The Partial IV in this message: always in a request. Of a response without one, the nonce is the request's.
+    /// The Partial IV in this message: always in a request. Of a response without one, the nonce is the
+    /// request's.
     pub const fn partial_iv(&self) -> Option<PartialIv> {
         self.inner.piv
     }
 
-    /// Code, options and payload as they were before they were protected. Options that travel unprotected are in
-    /// [`outer`](Self::outer). That critical ones are known is the application's to check.
+    /// Code, options and payload as they were before they were protected. Options that travel unprotected are
+    /// in [`outer`](Self::outer). That critical ones are known is the application's to check.
     pub const fn body(&self) -> Body<'b> {
         self.inner.body
     }
 
-    /// The options outside, which nobody has verified: only Uri-Host, Uri-Port, Proxy-Scheme and the like may be
-    /// looked at, and all others are to be ignored (RFC 8613 section 8.2).
+    /// The options outside, which nobody has verified: only Uri-Host, Uri-Port, Proxy-Scheme and the like may
+    /// be looked at, and all others are to be ignored (RFC 8613 section 8.2).
     pub const fn outer(&self) -> Body<'b> {
         self.inner.outer
     }

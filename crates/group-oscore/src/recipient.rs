@@ -8,8 +8,8 @@ use crate::{
 use core::fmt;
 use ed25519_dalek::VerifyingKey;
 
-/// One other member: Recipient Key, credential and replay window, and the keys of pairwise mode with it once they
-/// were needed. It belongs to the group whose Common Context it was derived from.
+/// One other member: Recipient Key, credential and replay window, and the keys of pairwise mode with it once
+/// they were needed. It belongs to the group whose Common Context it was derived from.
 pub struct RecipientContext {
     pub(crate) id: MemberId,
     pub(crate) credential: Credential,
@@ -40,14 +40,7 @@ impl RecipientContext {
         window: ReplayWindow,
     ) -> Result<Self, DeriveError> {
         let verifying_key = credential.verifying_key()?;
-        Ok(Self {
-            id,
-            key: common.member_key(id)?,
-            credential,
-            verifying_key,
-            window,
-            pairwise: None,
-        })
+        Ok(Self { id, key: common.member_key(id)?, credential, verifying_key, window, pairwise: None })
     }
 
     /// The Recipient ID.
@@ -80,14 +73,7 @@ impl RecipientContext {
             let secret = sender.shared_secret(&self.verifying_key)?;
             let key = |id: MemberId, sender_key, credentials| {
                 let gid = common.gid.as_bytes();
-                key::pairwise_key(
-                    common.aead,
-                    gid,
-                    id.as_bytes(),
-                    sender_key,
-                    credentials,
-                    secret.as_bytes(),
-                )
+                key::pairwise_key(common.aead, gid, id.as_bytes(), sender_key, credentials, secret.as_bytes())
             };
             let (own, peer) = (sender.credential.as_bytes(), self.credential.as_bytes());
             self.pairwise = Some(PairwiseKeys {
@@ -101,9 +87,7 @@ impl RecipientContext {
 
 impl fmt::Debug for RecipientContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RecipientContext")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("RecipientContext").field("id", &self.id).finish_non_exhaustive()
     }
 }
 

@@ -7,8 +7,9 @@ use crate::{
 
 const WORDS: usize = (REPLAY_WINDOW / 64) as usize;
 
-/// Which Partial IVs of a sender have been accepted: a floor, the highest one, and a bit for each of the 1,024 up
-/// to it. Older ones are refused, and gaps are no matter: the same counter serves all that the sender sends.
+/// Which Partial IVs of a sender have been accepted: a floor, the highest one, and a bit for each of the
+/// 1,024 up to it. Older ones are refused, and gaps are no matter: the same counter serves all that the
+/// sender sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplayWindow {
     floor: Option<Floor>,
@@ -37,33 +38,24 @@ pub(crate) enum Verdict {
 impl ReplayWindow {
     /// For new keys: valid, and everything from 0 on is acceptable.
     pub const fn fresh() -> Self {
-        Self::with_floor(Some(Floor {
-            at: 0,
-            below_is_unknown: true,
-        }))
+        Self::with_floor(Some(Floor { at: 0, below_is_unknown: true }))
     }
 
-    /// After a reboot, with the floor that was stored (see [`floor_due`](Self::floor_due)): numbers from `floor` on
-    /// are acceptable, and of numbers below it one cannot tell whether they were accepted before the reboot.
+    /// After a reboot, with the floor that was stored (see [`floor_due`](Self::floor_due)): numbers from
+    /// `floor` on are acceptable, and of numbers below it one cannot tell whether they were accepted before
+    /// the reboot.
     pub const fn from_floor(floor: u64) -> Self {
-        Self::with_floor(Some(Floor {
-            at: floor,
-            below_is_unknown: true,
-        }))
+        Self::with_floor(Some(Floor { at: floor, below_is_unknown: true }))
     }
 
-    /// For a Recipient Context that was deleted and made again, or whose stored floor is lost: nothing can be told
-    /// (RFC 10021 section 2.6.1.2). [`accept_echo`](crate::GroupContext::accept_echo) makes it valid.
+    /// For a Recipient Context that was deleted and made again, or whose stored floor is lost: nothing can be
+    /// told (RFC 10021 section 2.6.1.2). [`accept_echo`](crate::GroupContext::accept_echo) makes it valid.
     pub const fn invalid() -> Self {
         Self::with_floor(None)
     }
 
     const fn with_floor(floor: Option<Floor>) -> Self {
-        Self {
-            floor,
-            highest: None,
-            seen: [0; WORDS],
-        }
+        Self { floor, highest: None, seen: [0; WORDS] }
     }
 
     /// Whether the window can tell new numbers from seen ones.
@@ -81,16 +73,17 @@ impl ReplayWindow {
         self.highest
     }
 
-    /// The floor to store before a planned restart: one above the highest accepted number, or the floor itself if
-    /// none was accepted. `None` while the window is invalid: it then stays so over a restart.
+    /// The floor to store before a planned restart: one above the highest accepted number, or the floor
+    /// itself if none was accepted. `None` while the window is invalid: it then stays so over a restart.
     pub fn next_floor(&self) -> Option<u64> {
         let floor = self.floor?.at;
         Some(self.highest.map_or(floor, |highest| floor.max(highest + 1)))
     }
 
-    /// The floor to store, and until then the message just accepted must not be acted upon: due when the highest
-    /// accepted number has reached `stored_floor`, and then `ahead` above what is needed, so that it is due only
-    /// every `ahead` numbers. After a crash up to `ahead` numbers are lost to the sender's disadvantage.
+    /// The floor to store, and until then the message just accepted must not be acted upon: due when the
+    /// highest accepted number has reached `stored_floor`, and then `ahead` above what is needed, so that it
+    /// is due only every `ahead` numbers. After a crash up to `ahead` numbers are lost to the sender's
+    /// disadvantage.
     pub fn floor_due(&self, stored_floor: u64, ahead: u64) -> Option<u64> {
         let needed = self.next_floor()?;
         (needed > stored_floor).then(|| needed.saturating_add(ahead).min(SEQUENCE_NUMBER_MAX + 1))
@@ -122,9 +115,9 @@ impl ReplayWindow {
         is_new
     }
 
-    /// Marks a number whose message has proved by Echo that it is new. If the window could not have told that, the
-    /// number becomes its lower limit (RFC 10021 section 9): the sender counts upwards, so whatever is above was
-    /// sent after the challenge, and is new unless this window has seen it.
+    /// Marks a number whose message has proved by Echo that it is new. If the window could not have told
+    /// that, the number becomes its lower limit (RFC 10021 section 9): the sender counts upwards, so whatever
+    /// is above was sent after the challenge, and is new unless this window has seen it.
     #[must_use]
     pub(crate) fn accept_proven(&mut self, piv: PartialIv) -> bool {
         let number = piv.value();
@@ -132,10 +125,7 @@ impl ReplayWindow {
             Verdict::Seen => return false,
             Verdict::New => {}
             Verdict::Unknown => {
-                self.floor = Some(Floor {
-                    at: number,
-                    below_is_unknown: false,
-                });
+                self.floor = Some(Floor { at: number, below_is_unknown: false });
             }
         }
         self.mark(number);

@@ -18,28 +18,18 @@ struct Model {
 
 impl Model {
     fn new(floor: u64) -> Self {
-        Self {
-            accepted: BTreeSet::new(),
-            floor,
-        }
+        Self { accepted: BTreeSet::new(), floor }
     }
 
     fn accepts(&mut self, number: u64) -> bool {
-        let too_old = self
-            .accepted
-            .last()
-            .is_some_and(|highest| number + REPLAY_WINDOW <= *highest);
+        let too_old = self.accepted.last().is_some_and(|highest| number + REPLAY_WINDOW <= *highest);
         number >= self.floor && !too_old && self.accepted.insert(number)
     }
 }
 
 fn agree(window: &mut ReplayWindow, model: &mut Model, numbers: &[u64]) {
     for &number in numbers {
-        assert_eq!(
-            window.accept(piv(number)),
-            model.accepts(number),
-            "{number} of {numbers:?}"
-        );
+        assert_eq!(window.accept(piv(number)), model.accepts(number), "{number} of {numbers:?}");
         assert_eq!(window.highest(), model.accepted.last().copied());
     }
 }
@@ -48,9 +38,7 @@ fn agree(window: &mut ReplayWindow, model: &mut Model, numbers: &[u64]) {
 fn all_sequences(set: &[u64], floor: u64, window: &ReplayWindow) {
     let count = set.len().pow(6);
     for code in 0..count {
-        let numbers: Vec<u64> = (0..6)
-            .map(|place| set[code / set.len().pow(place) % set.len()])
-            .collect();
+        let numbers: Vec<u64> = (0..6).map(|place| set[code / set.len().pow(place) % set.len()]).collect();
         agree(&mut window.clone(), &mut Model::new(floor), &numbers);
     }
 }
@@ -59,16 +47,8 @@ fn all_sequences(set: &[u64], floor: u64, window: &ReplayWindow) {
 fn every_order_of_neighbours_and_edges() {
     all_sequences(&[0, 1, 2, 3, 4, 5, 6], 0, &ReplayWindow::fresh());
     let edge = REPLAY_WINDOW;
-    all_sequences(
-        &[0, 1, edge - 1, edge, edge + 1, 2 * edge, 2 * edge + 1],
-        0,
-        &ReplayWindow::fresh(),
-    );
-    all_sequences(
-        &[62, 63, 64, edge + 62, edge + 64, 2 * edge + 63],
-        0,
-        &ReplayWindow::fresh(),
-    );
+    all_sequences(&[0, 1, edge - 1, edge, edge + 1, 2 * edge, 2 * edge + 1], 0, &ReplayWindow::fresh());
+    all_sequences(&[62, 63, 64, edge + 62, edge + 64, 2 * edge + 63], 0, &ReplayWindow::fresh());
     all_sequences(
         &[99, 100, 101, edge + 98, edge + 100, SEQUENCE_NUMBER_MAX],
         100,
@@ -112,14 +92,7 @@ fn an_invalid_window_tells_nothing_until_an_echo() {
     let mut window = ReplayWindow::invalid();
     assert_eq!(window.check(piv(7)), Verdict::Unknown);
     assert!(!window.accept(piv(7)));
-    assert_eq!(
-        (
-            window.floor(),
-            window.next_floor(),
-            window.floor_due(0, 256)
-        ),
-        (None, None, None)
-    );
+    assert_eq!((window.floor(), window.next_floor(), window.floor_due(0, 256)), (None, None, None));
     assert!(window.accept_proven(piv(7)));
     assert!(!window.accept_proven(piv(7)));
     assert_eq!(window.check(piv(6)), Verdict::Seen);

@@ -2,8 +2,8 @@
 
 use crate::{PartialIv, Verified};
 
-/// Tells a client which of a server's responses to one request are new. Keep one for each (request, kid): several
-/// members may answer a group request, and each may answer more than once.
+/// Tells a client which of a server's responses to one request are new. Keep one for each (request, kid):
+/// several members may answer a group request, and each may answer more than once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ResponseNumber {
     highest: Option<PartialIv>,
@@ -13,14 +13,11 @@ pub struct ResponseNumber {
 impl ResponseNumber {
     /// Before any response.
     pub const fn new() -> Self {
-        Self {
-            highest: None,
-            without_piv_seen: false,
-        }
+        Self { highest: None, without_piv_seen: false }
     }
 
-    /// Whether this response is new: the first one without Partial IV, or one whose Partial IV is higher than that
-    /// of all before.
+    /// Whether this response is new: the first one without Partial IV, or one whose Partial IV is higher than
+    /// that of all before.
     #[must_use]
     pub fn accept(&mut self, response: &Verified<'_>) -> bool {
         match response.partial_iv() {

@@ -1,8 +1,7 @@
 //! The Sender Context: this endpoint as a member (RFC 10021 section 2.2).
 
 use crate::{
-    CommonContext, Credential, DeriveError, MemberId, SequenceNumbers, key::Key,
-    limits::SIGNATURE_BYTES,
+    CommonContext, Credential, DeriveError, MemberId, SequenceNumbers, key::Key, limits::SIGNATURE_BYTES,
 };
 use core::fmt;
 use ed25519_dalek::{
@@ -12,8 +11,8 @@ use ed25519_dalek::{
 use sha2::{Digest as _, Sha512};
 use x25519_dalek::{PublicKey, SharedSecret, StaticSecret};
 
-/// Sender ID, Sender Key, own key pair and Sender Sequence Numbers. There must never be two of the same member: a
-/// number used twice is a nonce used twice.
+/// Sender ID, Sender Key, own key pair and Sender Sequence Numbers. There must never be two of the same
+/// member: a number used twice is a nonce used twice.
 pub struct SenderContext {
     pub(crate) id: MemberId,
     pub(crate) credential: Credential,
@@ -26,10 +25,12 @@ pub struct SenderContext {
 }
 
 impl SenderContext {
-    /// Derives the Sender Key and the two forms of the private key. `seed` is the Ed25519 private key of RFC 8032.
+    /// Derives the Sender Key and the two forms of the private key. `seed` is the Ed25519 private key of RFC
+    /// 8032.
     ///
     /// # Errors
-    /// [`DeriveError::MemberIdTooLong`], [`DeriveError::InvalidPublicKey`] and [`DeriveError::PrivateKeyMismatch`].
+    /// [`DeriveError::MemberIdTooLong`], [`DeriveError::InvalidPublicKey`] and
+    /// [`DeriveError::PrivateKeyMismatch`].
     pub fn derive(
         common: &CommonContext,
         id: MemberId,
@@ -69,8 +70,7 @@ impl SenderContext {
             parts.iter().for_each(|part| hash.update(part));
             Ok(())
         };
-        let signature =
-            raw_sign_byupdate::<Sha512, _>(&self.signing_key, update, &self.verifying_key);
+        let signature = raw_sign_byupdate::<Sha512, _>(&self.signing_key, update, &self.verifying_key);
         signature.ok().map(|signature| signature.to_bytes())
     }
 

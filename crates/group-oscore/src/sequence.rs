@@ -9,8 +9,8 @@ pub struct SequenceNumbers {
     end: u64,
 }
 
-/// Numbers below `end` are to be used from now on. It must be stored durably before it is handed to `reserve`, so
-/// that after a restart the first number used is `end`.
+/// Numbers below `end` are to be used from now on. It must be stored durably before it is handed to
+/// `reserve`, so that after a restart the first number used is `end`.
 #[must_use = "store it, then hand it to `reserve`"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reservation {
@@ -22,10 +22,7 @@ impl SequenceNumbers {
     /// Numbers `next..end` may be used. After a restart `next` is the stored end.
     pub fn new(next: u64, end: u64) -> Self {
         let limit = SEQUENCE_NUMBER_MAX + 1;
-        Self {
-            next: next.min(limit),
-            end: end.min(limit),
-        }
+        Self { next: next.min(limit), end: end.min(limit) }
     }
 
     pub(crate) fn take(&mut self) -> Result<PartialIv, ProtectError> {

@@ -5,8 +5,8 @@ mod common;
 
 use common::{Group, Member, around, array, hex, message, plaintext, protected_payload, written};
 use group_oscore::{
-    AeadAlgorithm, Credential, Gid, GroupContext, MemberId, MessageMode, Mode, OscoreOption,
-    PartialIv, Received, RecipientContext, RequestBinding, ResponseMode, ResponsePiv, inspect,
+    AeadAlgorithm, Credential, Gid, GroupContext, MemberId, MessageMode, Mode, OscoreOption, PartialIv,
+    Received, RecipientContext, RequestBinding, ResponseMode, ResponsePiv, inspect,
 };
 use std::collections::BTreeMap;
 
@@ -65,12 +65,7 @@ const fn case(
     receiver: &'static str,
     request: &'static str,
 ) -> Case {
-    Case {
-        name,
-        sender,
-        receiver,
-        request,
-    }
+    Case { name, sender, receiver, request }
 }
 
 const CASES: [Case; 12] = [
@@ -84,12 +79,7 @@ const CASES: [Case; 12] = [
     case("T4_group_response_S2_with_piv", "S2", "C", T1),
     case("T5_pairwise_response_S2_with_piv", "S2", "C", T1),
     case(T6, "C", "S1", T6),
-    case(
-        "T7_pairwise_response_to_pairwise_request_no_kid",
-        "S1",
-        "C",
-        T6,
-    ),
+    case("T7_pairwise_response_to_pairwise_request_no_kid", "S1", "C", T6),
     case(
         "T8_group_PUT_block1_num5_more_szx2_noresponse26",
         "C",
@@ -135,28 +125,17 @@ fn keys_are_derived() {
     };
     for (name, output, key, length) in [
         ("info_iv", inspect::Output::Iv(13), "common_iv", 13),
-        (
-            "info_sekey",
-            inspect::Output::SignatureEncryptionKey,
-            "sekey",
-            16,
-        ),
+        ("info_sekey", inspect::Output::SignatureEncryptionKey, "sekey", 16),
     ] {
         assert_eq!(info(&[], output), vectors.value(name));
         assert_eq!(derived(&vectors.value(name), length), vectors.value(key));
     }
     for name in ["C", "S1", "S2"] {
         let member = vectors.member(name);
-        assert_eq!(
-            member.credential.public_key()[..],
-            vectors.value(&format!("{name}.ed25519_pub"))
-        );
+        assert_eq!(member.credential.public_key()[..], vectors.value(&format!("{name}.ed25519_pub")));
         let expected = vectors.value(&format!("{name}.info_key"));
         assert_eq!(info(member.id.as_bytes(), inspect::Output::Key), expected);
-        assert_eq!(
-            derived(&expected, 16),
-            vectors.value(&format!("{name}.sender_key"))
-        );
+        assert_eq!(derived(&expected, 16), vectors.value(&format!("{name}.sender_key")));
         let u = inspect::x25519_public_key(member.credential.public_key()).unwrap();
         assert_eq!(u[..], vectors.value(&format!("{name}.x25519_u")));
     }
@@ -173,8 +152,7 @@ fn values_on_the_way_are_reproduced() {
         let request_piv = request_piv(&vectors, case.request);
         let client = vectors.member("C");
         let (generator, piv) = own_piv.map_or((client.id, request_piv), |piv| (sender.id, piv));
-        let nonce =
-            written(|out| inspect::nonce(CCM, &vectors.value("common_iv"), generator, piv, out));
+        let nonce = written(|out| inspect::nonce(CCM, &vectors.value("common_iv"), generator, piv, out));
         assert_eq!(nonce, case.value(&vectors, "nonce"), "{}", case.name);
 
         let aad = inspect::Aad {
@@ -196,12 +174,7 @@ fn values_on_the_way_are_reproduced() {
             case.name
         );
         if let Some(expected) = case.optional(&vectors, "enc_structure") {
-            assert_eq!(
-                written(|out| aad.enc_structure(out)),
-                expected,
-                "{}",
-                case.name
-            );
+            assert_eq!(written(|out| aad.enc_structure(out)), expected, "{}", case.name);
         }
         if case.is_group_mode() && !case.name.contains("pairwise") {
             check_countersignature(&vectors, &case, &aad, (generator, piv));
@@ -219,58 +192,27 @@ fn check_countersignature(
 ) {
     let gid = vectors.group().gid;
     let to_be_signed = written(|out| aad.to_be_signed(&case.value(vectors, "ciphertext"), out));
-    assert_eq!(
-        to_be_signed,
-        case.value(vectors, "countersign_tbs"),
-        "{}",
-        case.name
-    );
+    assert_eq!(to_be_signed, case.value(vectors, "countersign_tbs"), "{}", case.name);
     let info = written(|out| inspect::keystream_info(generator, gid, case.is_request(), out));
     assert_eq!(info, case.value(vectors, "keystream_info"), "{}", case.name);
-    let keystream = inspect::keystream(
-        &vectors.value("sekey"),
-        generator,
-        piv,
-        gid,
-        case.is_request(),
-    )
-    .unwrap();
-    assert_eq!(
-        keystream[..],
-        case.value(vectors, "keystream"),
-        "{}",
-        case.name
-    );
-    let encrypted: Vec<u8> = case
-        .value(vectors, "signature")
-        .iter()
-        .zip(keystream)
-        .map(|(byte, mask)| byte ^ mask)
-        .collect();
-    assert_eq!(
-        encrypted,
-        case.value(vectors, "enc_signature"),
-        "{}",
-        case.name
-    );
+    let keystream =
+        inspect::keystream(&vectors.value("sekey"), generator, piv, gid, case.is_request()).unwrap();
+    assert_eq!(keystream[..], case.value(vectors, "keystream"), "{}", case.name);
+    let encrypted: Vec<u8> =
+        case.value(vectors, "signature").iter().zip(keystream).map(|(byte, mask)| byte ^ mask).collect();
+    assert_eq!(encrypted, case.value(vectors, "enc_signature"), "{}", case.name);
     let key = vectors.value(&format!("{}.sender_key", case.sender));
     assert_eq!(key, case.value(vectors, "key"));
 }
 
 fn check_pairwise_key(vectors: &Vectors, case: &Case, sender: &Member, receiver: &Member) {
     let secret = inspect::shared_secret(&sender.seed, receiver.credential.public_key()).unwrap();
-    assert_eq!(
-        secret[..],
-        case.value(vectors, "shared_secret"),
-        "{}",
-        case.name
-    );
+    assert_eq!(secret[..], case.value(vectors, "shared_secret"), "{}", case.name);
     let sender_key = vectors.value(&format!("{}.sender_key", case.sender));
     let credentials = [sender.credential.as_bytes(), receiver.credential.as_bytes()];
     let gid = vectors.group().gid;
-    let key = written(|out| {
-        inspect::pairwise_key(CCM, gid, sender.id, &sender_key, credentials, &secret, out)
-    });
+    let key =
+        written(|out| inspect::pairwise_key(CCM, gid, sender.id, &sender_key, credentials, &secret, out));
     assert_eq!(key, case.value(vectors, "pairwise_key"), "{}", case.name);
 }
 
@@ -299,16 +241,10 @@ fn bindings(
     server: &mut Context,
 ) -> (RequestBinding, RequestBinding) {
     let request = around(&vectors.value(&format!("{}.plaintext", case.request)), 1);
-    let mode = if case.request == T6 {
-        Mode::Pairwise(vectors.member("S1").id)
-    } else {
-        Mode::Group
-    };
+    let mode = if case.request == T6 { Mode::Pairwise(vectors.member("S1").id) } else { Mode::Group };
     let mut datagram = [0; 1500];
     client.skip(request_piv(vectors, case.request).value());
-    let (length, own) = client
-        .protect_request(&message(&request), mode, &mut datagram)
-        .unwrap();
+    let (length, own) = client.protect_request(&message(&request), mode, &mut datagram).unwrap();
     assert_eq!(
         protected_payload(&datagram[..length]),
         vectors.value(&format!("{}.payload", case.request)),
@@ -318,16 +254,9 @@ fn bindings(
     let Ok(Received::Fresh(received)) = server.unprotect_request(&mut datagram[..length]) else {
         panic!("{} was not accepted", case.request)
     };
-    assert_eq!(
-        plaintext(&received.body()),
-        vectors.value(&format!("{}.plaintext", case.request))
-    );
+    assert_eq!(plaintext(&received.body()), vectors.value(&format!("{}.plaintext", case.request)));
     assert_eq!(received.kid(), vectors.member("C").id);
-    let expected_mode = if case.request == T6 {
-        MessageMode::Pairwise
-    } else {
-        MessageMode::Group
-    };
+    let expected_mode = if case.request == T6 { MessageMode::Pairwise } else { MessageMode::Group };
     assert_eq!(received.mode(), expected_mode);
     (own, received.binding())
 }
@@ -348,87 +277,18 @@ fn responses_are_reproduced_and_accepted() {
         let (mut server, mut client) = contexts(&vectors, case, 0);
         let (own, mut received) = bindings(&vectors, case, &mut client, &mut server);
         let response = around(&case.value(&vectors, "plaintext"), 2);
-        let mode = if case.name.contains("_group_") {
-            ResponseMode::Group
-        } else {
-            ResponseMode::Pairwise
-        };
-        let mode = if case.name.contains("pairwise") {
-            ResponseMode::Pairwise
-        } else {
-            mode
-        };
-        let piv = if case.name.contains("with_piv") {
-            ResponsePiv::Own
-        } else {
-            ResponsePiv::OfRequest
-        };
+        let mode = if case.name.contains("_group_") { ResponseMode::Group } else { ResponseMode::Pairwise };
+        let mode = if case.name.contains("pairwise") { ResponseMode::Pairwise } else { mode };
+        let piv = if case.name.contains("with_piv") { ResponsePiv::Own } else { ResponsePiv::OfRequest };
         let mut datagram = [0; 1500];
         let length = server
             .protect_response(&message(&response), &mut received, mode, piv, &mut datagram)
             .unwrap_or_else(|error| panic!("{}: {error:?}", case.name));
-        let option = message(&datagram[..length])
-            .option(coap_wire::option::OSCORE)
-            .unwrap()
-            .to_vec();
-        assert_eq!(
-            option,
-            case.value(&vectors, "oscore_option"),
-            "{}",
-            case.name
-        );
-        assert_eq!(
-            protected_payload(&datagram[..length]),
-            case.value(&vectors, "payload"),
-            "{}",
-            case.name
-        );
-        let verified = client
-            .unprotect_response(&mut datagram[..length], &own)
-            .unwrap();
-        assert_eq!(
-            plaintext(&verified.body()),
-            case.value(&vectors, "plaintext")
-        );
+        let option = message(&datagram[..length]).option(coap_wire::option::OSCORE).unwrap().to_vec();
+        assert_eq!(option, case.value(&vectors, "oscore_option"), "{}", case.name);
+        assert_eq!(protected_payload(&datagram[..length]), case.value(&vectors, "payload"), "{}", case.name);
+        let verified = client.unprotect_response(&mut datagram[..length], &own).unwrap();
+        assert_eq!(plaintext(&verified.body()), case.value(&vectors, "plaintext"));
         assert_eq!(verified.kid(), vectors.member(case.sender).id);
-    }
-}
-
-/// Keys and shared secrets of Californium's own tests.
-#[test]
-fn keys_of_californium_are_derived() {
-    let json = include_str!("vectors/californium-key-derivation.json");
-    let cases: Vec<BTreeMap<String, serde_json::Value>> = serde_json::from_str(json).unwrap();
-    assert_eq!(cases.len(), 13);
-    for case in cases {
-        let value = |name: &str| hex(case.get(name).and_then(serde_json::Value::as_str).unwrap());
-        if case.contains_key("shared_secret") {
-            let (seed, public_key) = (
-                array(&value("ed25519_seed")),
-                array(&value("peer_ed25519_pub")),
-            );
-            let secret = inspect::shared_secret(&seed, &public_key).unwrap();
-            assert_eq!(secret[..], value("shared_secret"));
-            continue;
-        }
-        let algorithm = AeadAlgorithm::from_cose(case["alg"].as_i64().unwrap()).unwrap();
-        let info = written(|out| {
-            inspect::key_info(
-                &value("id"),
-                Some(&value("gid")),
-                algorithm,
-                inspect::Output::Key,
-                out,
-            )
-        });
-        let mut key = vec![0; algorithm.key_length()];
-        inspect::derive(
-            &value("master_secret"),
-            &value("master_salt"),
-            &info,
-            &mut key,
-        )
-        .unwrap();
-        assert_eq!(key, value("key"));
     }
 }

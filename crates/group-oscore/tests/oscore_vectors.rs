@@ -5,8 +5,8 @@ mod common;
 
 use common::{hex, message, plaintext, written};
 use group_oscore::{
-    AeadAlgorithm, Gid, IdContext, MemberId, PartialIv, Received, ReplayWindow, ResponseNumber,
-    ResponsePiv, SequenceNumbers, UnprotectError,
+    AeadAlgorithm, Gid, IdContext, MemberId, PartialIv, Received, ReplayWindow, ResponseNumber, ResponsePiv,
+    SequenceNumbers, UnprotectError,
     inspect::{self, Output},
     oscore::{Context, Parameters},
 };
@@ -105,16 +105,14 @@ impl Derivation {
             inspect::derive(&hex(SECRET), &hex(self.salt), info, &mut out).unwrap();
             out
         };
-        let info = |id: &[u8], output| {
-            written(|out| inspect::key_info(id, context.as_deref(), CCM, output, out))
-        };
+        let info =
+            |id: &[u8], output| written(|out| inspect::key_info(id, context.as_deref(), CCM, output, out));
         assert_eq!(info(&[], Output::Iv(13)), hex(self.info_iv));
         assert_eq!(derive(&hex(self.info_iv), 13), hex(self.common_iv));
         for side in [&self.client, &self.server] {
             assert_eq!(info(&hex(side.id), Output::Key), hex(side.info));
             assert_eq!(derive(&hex(side.info), 16), hex(side.key));
-            let nonce =
-                written(|out| inspect::nonce(CCM, &hex(self.common_iv), id(side.id), piv(0), out));
+            let nonce = written(|out| inspect::nonce(CCM, &hex(self.common_iv), id(side.id), piv(0), out));
             assert_eq!(nonce, hex(side.nonce));
         }
     }
@@ -123,19 +121,12 @@ impl Derivation {
         let parameters = Parameters {
             master_secret: &hex(SECRET),
             master_salt: &hex(self.salt),
-            id_context: self
-                .id_context
-                .map(|context| IdContext::new(&hex(context)).unwrap()),
+            id_context: self.id_context.map(|context| IdContext::new(&hex(context)).unwrap()),
             sender_id: id(own.id),
             recipient_id: id(peer.id),
             aead: CCM,
         };
-        Context::derive(
-            &parameters,
-            SequenceNumbers::new(next, 1000),
-            ReplayWindow::fresh(),
-        )
-        .unwrap()
+        Context::derive(&parameters, SequenceNumbers::new(next, 1000), ReplayWindow::fresh()).unwrap()
     }
 
     fn client(&self, next: u64) -> Context {
@@ -207,38 +198,23 @@ fn c4_to_c6_protect_requests() {
         assert_eq!(written(|out| aad.external_aad(out)), hex(vector.aad_array));
         assert_eq!(written(|out| aad.enc_structure(out)), hex(vector.aad));
         let nonce = written(|out| {
-            inspect::nonce(
-                CCM,
-                &hex(derivation.common_iv),
-                id(derivation.client.id),
-                piv(20),
-                out,
-            )
+            inspect::nonce(CCM, &hex(derivation.common_iv), id(derivation.client.id), piv(20), out)
         });
         assert_eq!(nonce, hex(vector.nonce));
 
         let request = hex(vector.unprotected);
         let mut datagram = [0; 128];
-        let (length, _) = derivation
-            .client(20)
-            .protect_request(&message(&request), &mut datagram)
-            .unwrap();
-        let option = message(&datagram[..length])
-            .option(coap_wire::option::OSCORE)
-            .unwrap();
+        let (length, _) = derivation.client(20).protect_request(&message(&request), &mut datagram).unwrap();
+        let option = message(&datagram[..length]).option(coap_wire::option::OSCORE).unwrap();
         assert_eq!(option, hex(vector.option));
         assert_eq!(datagram[..length], hex(vector.protected));
 
         let mut server = derivation.server(0);
-        let Ok(Received::Fresh(verified)) = server.unprotect_request(&mut datagram[..length])
-        else {
+        let Ok(Received::Fresh(verified)) = server.unprotect_request(&mut datagram[..length]) else {
             panic!("refused")
         };
         assert_eq!(plaintext(&verified.body()), hex("01b3747631"));
-        assert_eq!(
-            verified.outer().option(coap_wire::option::URI_HOST),
-            Some(&b"localhost"[..])
-        );
+        assert_eq!(verified.outer().option(coap_wire::option::URI_HOST), Some(&b"localhost"[..]));
         assert_eq!(verified.partial_iv(), Some(piv(20)));
         let replayed = server.unprotect_request(&mut hex(vector.protected)).err();
         assert_eq!(replayed, Some(UnprotectError::Replayed));
@@ -254,9 +230,7 @@ fn c7_and_c8_protect_responses() {
     let (mut client, mut server) = (C1.client(20), C1.server(0));
     let request = hex(C4.unprotected);
     let mut datagram = [0; 128];
-    let (length, own) = client
-        .protect_request(&message(&request), &mut datagram)
-        .unwrap();
+    let (length, own) = client.protect_request(&message(&request), &mut datagram).unwrap();
     let Ok(Received::Fresh(received)) = server.unprotect_request(&mut datagram[..length]) else {
         panic!("refused")
     };
@@ -265,17 +239,11 @@ fn c7_and_c8_protect_responses() {
     for (which, protected) in [(ResponsePiv::OfRequest, C7), (ResponsePiv::Own, C8)] {
         let response = hex(RESPONSE);
         let mut datagram = [0; 128];
-        let length = server
-            .protect_response(&message(&response), &mut binding, which, &mut datagram)
-            .unwrap();
+        let length =
+            server.protect_response(&message(&response), &mut binding, which, &mut datagram).unwrap();
         assert_eq!(datagram[..length], hex(protected));
-        let verified = client
-            .unprotect_response(&mut datagram[..length], &own)
-            .unwrap();
-        assert_eq!(
-            plaintext(&verified.body()),
-            hex("45ff48656c6c6f20576f726c6421")
-        );
+        let verified = client.unprotect_response(&mut datagram[..length], &own).unwrap();
+        assert_eq!(plaintext(&verified.body()), hex("45ff48656c6c6f20576f726c6421"));
         assert!(number.accept(&verified));
         assert!(!number.accept(&verified));
         assert_eq!(verified.kid(), id("01"));

@@ -68,7 +68,10 @@ pub enum Job {
     /// Bring this update to the group.
     Update(Update),
     /// Only ask everyone what it is doing.
-    Census,
+    Census {
+        /// So many times.
+        rounds: u32,
+    },
 }
 
 /// A signed update, ready to be sent.
@@ -226,8 +229,12 @@ impl Distribution {
             .map(|recipient| Agent::new(recipient.id(), recipient.window().floor(), config.attempt))
             .collect();
         let mut random = Random::new(seed);
+        let mut turns = turns::Turns::default();
         let job = match job {
-            Job::Census => None,
+            Job::Census { rounds } => {
+                turns.censuses = rounds;
+                None
+            }
             Job::Update(update) => {
                 let shape = TreeShape::new(update.offer.layout);
                 let needed_pages = Needed::none_of(shape.page_count());
@@ -245,7 +252,7 @@ impl Distribution {
             token: (random.next_u64() & 0xffff_ffff) as u32,
             random,
             phase: Phase::Finished,
-            turns: turns::Turns::default(),
+            turns,
             sent: VecDeque::new(),
             asks: 0,
             straggle: crate::limits::STRAGGLE_FIRST,

@@ -35,6 +35,9 @@ pub const REPORT_BYTES_MAX: usize = 672;
 /// Most ranges of member numbers in a target.
 pub const TARGET_RANGES_MAX: usize = 64;
 
+/// Longest target in a Uri-Query option, in bytes of CBOR: a Uri-Query has at most 255 bytes.
+pub const TARGET_QUERY_BYTES_MAX: usize = 126;
+
 /// Longest bitmap of member numbers in a target that the distributor sends.
 pub const TARGET_BITMAP_BYTES_MAX: usize = 896;
 

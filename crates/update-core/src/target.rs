@@ -4,11 +4,14 @@
 //! `[1, first, last, ...]` ranges of member numbers, both ends included; `[2, first, bitmap]` a bitmap of
 //! member numbers, most significant bit first. A member number is the Sender ID read as a big-endian integer.
 
-use crate::codec::{EncodeError, Malformed, Writer};
+use crate::codec::{EncodeError, Malformed, Writer, write_into};
 use crate::digest::Digest;
-use crate::limits::TARGET_RANGES_MAX;
+use crate::limits::{TARGET_QUERY_BYTES_MAX, TARGET_RANGES_MAX};
 use group_oscore::MemberId;
 use minicbor::Decoder;
+
+/// What the Uri-Query of a target begins with.
+const QUERY_PREFIX: &[u8] = b"t=";
 
 /// The number of a member: its Sender ID as a big-endian integer. `None` for IDs of more than 4 bytes, which
 /// fwcast never gives out.
@@ -88,6 +91,28 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// Writes the target as the value of a Uri-Query option, for an offer, whose payload is the envelope itself:
+    /// `t=` and the CBOR in hexadecimal. `None` when it does not fit.
+    #[must_use]
+    pub fn to_query(&self, out: &mut [u8]) -> Option<usize> {
+        let mut cbor = [0; TARGET_QUERY_BYTES_MAX];
+        let len = write_into(&mut cbor, |writer| self.encode(writer))?;
+        out.get_mut(..2)?.copy_from_slice(QUERY_PREFIX);
+        hex::encode_to_slice(&cbor[..len], out.get_mut(2..2 + 2 * len)?).ok()?;
+        Some(2 + 2 * len)
+    }
+
+    /// Reads what [`Self::to_query`] wrote; `cbor` takes the bytes that the target borrows.
+    ///
+    /// # Errors
+    /// [`Malformed`], another query included.
+    pub fn from_query(value: &[u8], cbor: &'a mut [u8; TARGET_QUERY_BYTES_MAX]) -> Result<Self, Malformed> {
+        let digits = value.strip_prefix(QUERY_PREFIX).ok_or(Malformed)?;
+        let target = cbor.get_mut(..digits.len() / 2).ok_or(Malformed)?;
+        hex::decode_to_slice(digits, target).map_err(|_| Malformed)?;
+        Self::decode(&mut Decoder::new(target))
+    }
+
     pub(crate) fn encode(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         match self {
             Self::All => out.null()?,
@@ -139,6 +164,65 @@ impl<'a> Target<'a> {
             }
             (2, 3) => Ok(Self::Bitmap { first: decoder.u32()?, bits: decoder.bytes()? }),
             _ => Err(Malformed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(bytes: &[u8]) -> MemberId {
+        MemberId::new(bytes).unwrap()
+    }
+
+    /// Sends a target through CBOR and asks whether an agent is meant.
+    fn meant(target: Target<'_>, sender_id: &[u8], name: &str) -> bool {
+        let mut buffer = [0; 600];
+        let len = write_into(&mut buffer, |out| target.encode(out)).unwrap();
+        let decoded = Target::decode(&mut Decoder::new(&buffer[..len])).unwrap();
+        let name = Digest::of(name.as_bytes());
+        let sent = target.matches(id(sender_id), &name);
+        assert_eq!(sent, decoded.matches(id(sender_id), &name));
+        sent
+    }
+
+    #[test]
+    fn target_reaches_whom_it_names_and_nobody_else() {
+        assert!(meant(Target::All, &[7], "lamp"));
+        let ranges = [(1, 3), (300, 400)];
+        let ranges = Target::Ranges(Ranges::Given(&ranges));
+        assert!(meant(ranges, &[3], "lamp") && meant(ranges, &[1, 44], "lamp"));
+        assert!(!meant(ranges, &[4], "lamp") && !meant(ranges, &[1, 145], "lamp"));
+        let bitmap = Target::Bitmap { first: 10, bits: &[0b1010_0000, 1] };
+        assert!(meant(bitmap, &[10], "lamp") && meant(bitmap, &[12], "lamp") && meant(bitmap, &[25], "lamp"));
+        assert!(
+            !meant(bitmap, &[9], "lamp") && !meant(bitmap, &[11], "lamp") && !meant(bitmap, &[26], "lamp")
+        );
+    }
+
+    #[test]
+    fn target_by_name_prefix_splits_a_fleet_in_two() {
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        for name in names {
+            let halves = [0x00, 0x80]
+                .map(|prefix| meant(Target::NamePrefix { bits: 1, prefix: &[prefix] }, &[1], name));
+            assert!(halves[0] != halves[1], "{name} is in exactly one half");
+        }
+    }
+
+    #[test]
+    fn target_of_an_offer_travels_as_a_query() {
+        let ranges = [(5, 9)];
+        let target = Target::Ranges(Ranges::Given(&ranges));
+        let (mut query, mut cbor) = ([0; 255], [0; TARGET_QUERY_BYTES_MAX]);
+        let len = target.to_query(&mut query).unwrap();
+        let decoded = Target::from_query(&query[..len], &mut cbor).unwrap();
+        assert!(
+            decoded.matches(id(&[5]), &Digest::of(b"x")) && !decoded.matches(id(&[4]), &Digest::of(b"x"))
+        );
+        for other in [&b""[..], b"t", b"x=00", b"t=zz", b"t=0", &[b't'; 255]] {
+            assert_eq!(Target::from_query(other, &mut [0; TARGET_QUERY_BYTES_MAX]), Err(Malformed));
         }
     }
 }

@@ -154,7 +154,7 @@ fn census_nobody_there_ends_it() {
 #[test]
 fn census_alone_tells_what_everyone_is_doing() {
     let image = Image::new(5, 3, 64);
-    let mut fleet = Fleet::with(&image, 3, fleet::config(), Some(Job::Census));
+    let mut fleet = Fleet::with(&image, 3, fleet::config(), Some(Job::Census { rounds: 1 }));
     fleet.off[2] = true;
     assert_eq!(fleet.run(), Ending::Done);
     let agents = fleet.distribution.agents();

@@ -2,8 +2,7 @@
 
 use super::{GroupContext, Mode, ResponseMode, ResponsePiv};
 use crate::{
-    AeadAlgorithm, MemberId, MessageMode, OscoreOption, PartialIv, ProtectError, Recipients,
-    RequestBinding,
+    AeadAlgorithm, MemberId, MessageMode, OscoreOption, PartialIv, ProtectError, Recipients, RequestBinding,
     cose::{self, RequestIdentity, SenderStructures},
     key::{self, Key},
     limits::SIGNATURE_BYTES,
@@ -23,9 +22,9 @@ struct Outgoing<'m> {
 }
 
 impl<R: Recipients> GroupContext<R> {
-    /// Protects a request, Non-confirmable or not, with the next Sender Sequence Number. Returns how many bytes of
-    /// `out` the datagram takes, and what its responses are to be unprotected with. Type, Message ID and Token stay
-    /// as they are. `out` needs at most
+    /// Protects a request, Non-confirmable or not, with the next Sender Sequence Number. Returns how many
+    /// bytes of `out` the datagram takes, and what its responses are to be unprotected with. Type, Message ID
+    /// and Token stay as they are. `out` needs at most
     /// [`OVERHEAD_BYTES_MAX`](crate::limits::OVERHEAD_BYTES_MAX) more than the message has.
     ///
     /// The same bytes may be sent again; a request protected again is another one.
@@ -54,17 +53,15 @@ impl<R: Recipients> GroupContext<R> {
         };
         let (length, mode, peer) = match mode {
             Mode::Group => (self.write_group(&outgoing, out)?, MessageMode::Group, None),
-            Mode::Pairwise(peer) => (
-                self.write_pairwise(&outgoing, peer, out)?,
-                MessageMode::Pairwise,
-                Some(peer),
-            ),
+            Mode::Pairwise(peer) => {
+                (self.write_pairwise(&outgoing, peer, out)?, MessageMode::Pairwise, Some(peer))
+            }
         };
         Ok((length, RequestBinding::of_own(&identity, mode, peer)))
     }
 
-    /// Protects the response to a request. With [`ResponsePiv::OfRequest`] the request's nonce is used up, and it
-    /// may be used for one response only. Returns how many bytes of `out` the datagram takes.
+    /// Protects the response to a request. With [`ResponsePiv::OfRequest`] the request's nonce is used up,
+    /// and it may be used for one response only. Returns how many bytes of `out` the datagram takes.
     pub fn protect_response(
         &mut self,
         response: &Message<'_>,
@@ -80,7 +77,8 @@ impl<R: Recipients> GroupContext<R> {
         let gid_changed = to.gid() != self.common.gid;
         let own_piv = match piv {
             ResponsePiv::Own => Some(self.sender.numbers.take()?),
-            // RFC 10021 section 5.3.1: under another Security Context than the request's an own Partial IV is due.
+            // RFC 10021 section 5.3.1: under another Security Context than the request's an own Partial IV is
+            // due.
             ResponsePiv::OfRequest if gid_changed => return Err(ProtectError::NonceAlreadyUsed),
             ResponsePiv::OfRequest => {
                 to.take_nonce()?;
@@ -115,20 +113,10 @@ impl<R: Recipients> GroupContext<R> {
         let algorithm = self.common.group_encryption;
         outgoing::write(outgoing.message, &outgoing.option, out, |space, length| {
             let mut structures = self.structures(outgoing)?;
-            let length = self.seal(
-                outgoing,
-                algorithm,
-                &self.sender.key,
-                &mut structures,
-                space,
-                length,
-            )?;
-            let (ciphertext, rest) = space
-                .split_at_mut_checked(length)
-                .ok_or(ProtectError::BufferTooSmall)?;
-            let place = rest
-                .get_mut(..SIGNATURE_BYTES)
-                .ok_or(ProtectError::BufferTooSmall)?;
+            let length = self.seal(outgoing, algorithm, &self.sender.key, &mut structures, space, length)?;
+            let (ciphertext, rest) =
+                space.split_at_mut_checked(length).ok_or(ProtectError::BufferTooSmall)?;
+            let place = rest.get_mut(..SIGNATURE_BYTES).ok_or(ProtectError::BufferTooSmall)?;
             let signature = self.countersign(outgoing, &mut structures, ciphertext);
             place.copy_from_slice(&signature.ok_or(ProtectError::BufferTooSmall)?);
             Ok(length + SIGNATURE_BYTES)
@@ -141,24 +129,12 @@ impl<R: Recipients> GroupContext<R> {
         peer: MemberId,
         out: &mut [u8],
     ) -> Result<usize, ProtectError> {
-        let recipient = self
-            .recipients
-            .get_mut(peer)
-            .ok_or(ProtectError::UnknownRecipient)?;
-        let keys = recipient
-            .pairwise_keys(&self.common, &self.sender)
-            .ok_or(ProtectError::KeyAgreement)?;
+        let recipient = self.recipients.get_mut(peer).ok_or(ProtectError::UnknownRecipient)?;
+        let keys = recipient.pairwise_keys(&self.common, &self.sender).ok_or(ProtectError::KeyAgreement)?;
         let key = keys.sender.clone();
         outgoing::write(outgoing.message, &outgoing.option, out, |space, length| {
             let mut structures = self.structures(outgoing)?;
-            self.seal(
-                outgoing,
-                self.common.aead,
-                &key,
-                &mut structures,
-                space,
-                length,
-            )
+            self.seal(outgoing, self.common.aead, &key, &mut structures, space, length)
         })
     }
 
@@ -184,15 +160,12 @@ impl<R: Recipients> GroupContext<R> {
     ) -> Result<usize, ProtectError> {
         let (generator, piv) = outgoing.nonce_of;
         let nonce = self.common.nonce(algorithm, generator, piv);
-        let associated_data = structures
-            .enc_structure()
-            .ok_or(ProtectError::BufferTooSmall)?;
-        algorithm
-            .seal(key, &nonce, associated_data, space, length)
-            .ok_or(ProtectError::BufferTooSmall)
+        let associated_data = structures.enc_structure().ok_or(ProtectError::BufferTooSmall)?;
+        algorithm.seal(key, &nonce, associated_data, space, length).ok_or(ProtectError::BufferTooSmall)
     }
 
-    /// The encrypted countersignature (RFC 10021 sections 3.1 and 4.2). `None` only if a limit were too small.
+    /// The encrypted countersignature (RFC 10021 sections 3.1 and 4.2). `None` only if a limit were too
+    /// small.
     fn countersign(
         &self,
         outgoing: &Outgoing<'_>,
@@ -210,10 +183,7 @@ impl<R: Recipients> GroupContext<R> {
             self.common.gid.as_bytes(),
             outgoing.message.code().is_request(),
         )?;
-        signature
-            .iter_mut()
-            .zip(keystream.iter())
-            .for_each(|(byte, mask)| *byte ^= mask);
+        signature.iter_mut().zip(keystream.iter()).for_each(|(byte, mask)| *byte ^= mask);
         Some(signature)
     }
 }

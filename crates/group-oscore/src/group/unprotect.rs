@@ -2,8 +2,8 @@
 
 use super::GroupContext;
 use crate::{
-    CommonContext, MemberId, MessageMode, PartialIv, Received, RecipientContext, Recipients,
-    RequestBinding, SenderContext, UnprotectError, Verified,
+    CommonContext, MemberId, MessageMode, PartialIv, Received, RecipientContext, Recipients, RequestBinding,
+    SenderContext, UnprotectError, Verified,
     cose::{ReceiverStructures, RequestIdentity, SenderStructures},
     incoming::{Head, Incoming},
     key,
@@ -26,15 +26,13 @@ struct Opening<'c> {
 }
 
 impl<R: Recipients> GroupContext<R> {
-    /// Unprotects a request in place. The cheap checks come first: a datagram of another group, from an unknown
-    /// sender or seen before costs no cryptography. The replay window changes only when all is verified, and only
-    /// for [`Received::Fresh`].
+    /// Unprotects a request in place. The cheap checks come first: a datagram of another group, from an
+    /// unknown sender or seen before costs no cryptography. The replay window changes only when all is
+    /// verified, and only for [`Received::Fresh`].
     ///
-    /// After [`UnprotectError::UnknownGroup`] the datagram is unchanged and may be tried with another context.
-    pub fn unprotect_request<'b>(
-        &mut self,
-        datagram: &'b mut [u8],
-    ) -> Result<Received<'b>, UnprotectError> {
+    /// After [`UnprotectError::UnknownGroup`] the datagram is unchanged and may be tried with another
+    /// context.
+    pub fn unprotect_request<'b>(&mut self, datagram: &'b mut [u8]) -> Result<Received<'b>, UnprotectError> {
         let incoming = Incoming::request(datagram)?;
         let option = incoming.option;
         let parts = (option.partial_iv, option.kid_context, option.kid);
@@ -45,19 +43,12 @@ impl<R: Recipients> GroupContext<R> {
             return Err(UnprotectError::UnknownGroup);
         }
         let kid = self.other_member(kid)?;
-        let recipient = self
-            .recipients
-            .get_mut(kid)
-            .ok_or(UnprotectError::UnknownSender)?;
+        let recipient = self.recipients.get_mut(kid).ok_or(UnprotectError::UnknownSender)?;
         let verdict = recipient.window.check(piv);
         if verdict == Verdict::Seen {
             return Err(UnprotectError::Replayed);
         }
-        let request = RequestIdentity {
-            kid,
-            piv,
-            gid: self.common.gid,
-        };
+        let request = RequestIdentity { kid, piv, gid: self.common.gid };
         let mut opening = Opening {
             common: &self.common,
             sender: &self.sender,
@@ -71,9 +62,7 @@ impl<R: Recipients> GroupContext<R> {
         let binding = RequestBinding::of_received(&request, head.mode, is_new);
         let verified = Incoming::verified(&head, kid, plaintext, binding)?;
         if !is_new {
-            return Ok(Received::Unproven(Unproven {
-                inner: verified.inner,
-            }));
+            return Ok(Received::Unproven(Unproven { inner: verified.inner }));
         }
         if !opening.recipient.window.accept(piv) {
             return Err(UnprotectError::Replayed);
@@ -114,10 +103,7 @@ impl<R: Recipients> GroupContext<R> {
             None if to.gid() != self.common.gid => return Err(UnprotectError::MalformedOption),
             None => (to.kid(), to.partial_iv()),
         };
-        let recipient = self
-            .recipients
-            .get_mut(kid)
-            .ok_or(UnprotectError::UnknownSender)?;
+        let recipient = self.recipients.get_mut(kid).ok_or(UnprotectError::UnknownSender)?;
         let mut opening = Opening {
             common: &self.common,
             sender: &self.sender,
@@ -130,14 +116,11 @@ impl<R: Recipients> GroupContext<R> {
         Incoming::verified(&head, kid, plaintext, to.clone())
     }
 
-    /// The kid of a member that is not this one (RFC 10021 section 7.2: a server does not process its own kid).
+    /// The kid of a member that is not this one (RFC 10021 section 7.2: a server does not process its own
+    /// kid).
     fn other_member(&self, kid: &[u8]) -> Result<MemberId, UnprotectError> {
         let kid = MemberId::new(kid).ok_or(UnprotectError::UnknownSender)?;
-        if kid == self.sender.id {
-            Err(UnprotectError::OwnMessage)
-        } else {
-            Ok(kid)
-        }
+        if kid == self.sender.id { Err(UnprotectError::OwnMessage) } else { Ok(kid) }
     }
 }
 
@@ -153,15 +136,10 @@ impl Opening<'_> {
     }
 
     /// Verifies the countersignature, then decrypts.
-    fn open_group<'b>(
-        &self,
-        option_value: &[u8],
-        payload: &'b mut [u8],
-    ) -> Result<&'b [u8], UnprotectError> {
+    fn open_group<'b>(&self, option_value: &[u8], payload: &'b mut [u8]) -> Result<&'b [u8], UnprotectError> {
         let algorithm = self.common.group_encryption;
-        let (sealed, signature) = payload
-            .split_last_chunk_mut::<SIGNATURE_BYTES>()
-            .ok_or(UnprotectError::Truncated)?;
+        let (sealed, signature) =
+            payload.split_last_chunk_mut::<SIGNATURE_BYTES>().ok_or(UnprotectError::Truncated)?;
         if sealed.len() <= algorithm.tag_length() {
             return Err(UnprotectError::Truncated);
         }
@@ -173,19 +151,16 @@ impl Opening<'_> {
             self.common.gm_credential.as_bytes(),
         );
         let mut structures = structures.ok_or(UnprotectError::MalformedOption)?;
-        self.verify(&mut structures, sealed, signature)
-            .ok_or(UnprotectError::BadCountersignature)?;
+        self.verify(&mut structures, sealed, signature).ok_or(UnprotectError::BadCountersignature)?;
         let (generator, piv) = self.nonce_of;
         let nonce = self.common.nonce(algorithm, generator, piv);
-        let associated_data = structures
-            .enc_structure()
-            .ok_or(UnprotectError::MalformedOption)?;
+        let associated_data = structures.enc_structure().ok_or(UnprotectError::MalformedOption)?;
         let plaintext = algorithm.open(&self.recipient.key, &nonce, associated_data, sealed);
         plaintext.map_err(|_| UnprotectError::BadTag)
     }
 
-    /// Decrypts the countersignature and verifies it. Under a wrong keystream its scalar is mostly not canonical,
-    /// which `verify_strict` finds before it touches a point.
+    /// Decrypts the countersignature and verifies it. Under a wrong keystream its scalar is mostly not
+    /// canonical, which `verify_strict` finds before it touches a point.
     fn verify(
         &self,
         structures: &mut ReceiverStructures,
@@ -201,15 +176,9 @@ impl Opening<'_> {
             self.is_request,
         )?;
         let mut signature = *encrypted;
-        signature
-            .iter_mut()
-            .zip(keystream.iter())
-            .for_each(|(byte, mask)| *byte ^= mask);
+        signature.iter_mut().zip(keystream.iter()).for_each(|(byte, mask)| *byte ^= mask);
         let to_be_signed = structures.countersign_structure(ciphertext)?;
-        self.recipient
-            .verifying_key
-            .verify_strict(to_be_signed, &Signature::from_bytes(&signature))
-            .ok()
+        self.recipient.verifying_key.verify_strict(to_be_signed, &Signature::from_bytes(&signature)).ok()
     }
 
     fn open_pairwise<'b>(
@@ -229,15 +198,11 @@ impl Opening<'_> {
             self.common.gm_credential.as_bytes(),
         );
         let mut structures = structures.ok_or(UnprotectError::MalformedOption)?;
-        let keys = self
-            .recipient
-            .pairwise_keys(self.common, self.sender)
-            .ok_or(UnprotectError::KeyAgreement)?;
+        let keys =
+            self.recipient.pairwise_keys(self.common, self.sender).ok_or(UnprotectError::KeyAgreement)?;
         let (generator, piv) = self.nonce_of;
         let nonce = self.common.nonce(algorithm, generator, piv);
-        let associated_data = structures
-            .enc_structure()
-            .ok_or(UnprotectError::MalformedOption)?;
+        let associated_data = structures.enc_structure().ok_or(UnprotectError::MalformedOption)?;
         let plaintext = algorithm.open(&keys.recipient, &nonce, associated_data, payload);
         plaintext.map_err(|_| UnprotectError::BadTag)
     }

@@ -3,8 +3,8 @@
 
 use coap_wire::{Body, Code, Message, Token, Type, Writer, option};
 use group_oscore::{
-    AeadAlgorithm, CommonContext, Credential, Gid, GroupContext, GroupParameters, MemberId,
-    RecipientContext, ReplayWindow, SenderContext, SequenceNumbers, encode_ccs, limits,
+    AeadAlgorithm, CommonContext, Credential, Gid, GroupContext, GroupParameters, MemberId, Mode,
+    RecipientContext, ReplayWindow, RequestBinding, SenderContext, SequenceNumbers, encode_ccs, limits,
 };
 
 pub(crate) fn hex(text: &str) -> Vec<u8> {
@@ -28,19 +28,9 @@ pub(crate) fn around(plaintext: &[u8], message_id: u16) -> Vec<u8> {
     let body = Body::parse_plaintext(plaintext).expect("a plaintext");
     let mut out = vec![0; 4096];
     let token = Token::new(&[0xca, 0xfe]).expect("short");
-    let mut writer = Writer::message(
-        &mut out,
-        Type::NonConfirmable,
-        body.code(),
-        message_id,
-        token,
-    )
-    .expect("room");
-    writer
-        .options(body.options())
-        .expect("in order")
-        .payload(body.payload())
-        .expect("room");
+    let mut writer =
+        Writer::message(&mut out, Type::NonConfirmable, body.code(), message_id, token).expect("room");
+    writer.options(body.options()).expect("in order").payload(body.payload()).expect("room");
     let length = writer.finish();
     out.truncate(length);
     out
@@ -50,11 +40,7 @@ pub(crate) fn around(plaintext: &[u8], message_id: u16) -> Vec<u8> {
 pub(crate) fn plaintext(body: &Body<'_>) -> Vec<u8> {
     let mut out = vec![0; 4096];
     let mut writer = Writer::body(&mut out, body.code()).expect("room");
-    writer
-        .options(body.options())
-        .expect("in order")
-        .payload(body.payload())
-        .expect("room");
+    writer.options(body.options()).expect("in order").payload(body.payload()).expect("room");
     let length = writer.finish();
     out.truncate(length);
     out
@@ -63,13 +49,8 @@ pub(crate) fn plaintext(body: &Body<'_>) -> Vec<u8> {
 pub(crate) fn put(payload: &[u8]) -> Vec<u8> {
     let mut out = vec![0; 4096];
     let token = Token::new(&[1, 2, 3, 4]).expect("short");
-    let mut writer =
-        Writer::message(&mut out, Type::NonConfirmable, Code::PUT, 7, token).expect("room");
-    writer
-        .option(option::URI_PATH, b"fw")
-        .expect("room")
-        .payload(payload)
-        .expect("room");
+    let mut writer = Writer::message(&mut out, Type::NonConfirmable, Code::PUT, 7, token).expect("room");
+    writer.option(option::URI_PATH, b"fw").expect("room").payload(payload).expect("room");
     let length = writer.finish();
     out.truncate(length);
     out
@@ -78,8 +59,7 @@ pub(crate) fn put(payload: &[u8]) -> Vec<u8> {
 pub(crate) fn changed(payload: &[u8]) -> Vec<u8> {
     let mut out = vec![0; 4096];
     let token = Token::new(&[1, 2, 3, 4]).expect("short");
-    let mut writer =
-        Writer::message(&mut out, Type::NonConfirmable, Code::CHANGED, 8, token).expect("room");
+    let mut writer = Writer::message(&mut out, Type::NonConfirmable, Code::CHANGED, 8, token).expect("room");
     writer.payload(payload).expect("room");
     let length = writer.finish();
     out.truncate(length);
@@ -106,9 +86,7 @@ impl Member {
     /// A member with a key pair made of one byte and the shortest CCS.
     pub(crate) fn new(id: &[u8], seed: u8) -> Self {
         let seed = [seed; 32];
-        let public_key = ed25519_dalek::SigningKey::from_bytes(&seed)
-            .verifying_key()
-            .to_bytes();
+        let public_key = ed25519_dalek::SigningKey::from_bytes(&seed).verifying_key().to_bytes();
         let ccs = written(|out| encode_ccs(&public_key, out));
         Self {
             id: MemberId::new(id).expect("short"),
@@ -154,8 +132,7 @@ impl Group {
     }
 
     pub(crate) fn recipient(&self, member: &Member, window: ReplayWindow) -> RecipientContext {
-        RecipientContext::derive(&self.common(), member.id, member.credential.clone(), window)
-            .expect("good")
+        RecipientContext::derive(&self.common(), member.id, member.credential.clone(), window).expect("good")
     }
 
     /// The context of `own`, who has used `next` numbers, with these other members.
@@ -168,12 +145,36 @@ impl Group {
         let common = self.common();
         let numbers = SequenceNumbers::new(next, limits::SEQUENCE_NUMBER_MAX);
         let sender =
-            SenderContext::derive(&common, own.id, own.credential.clone(), &own.seed, numbers)
-                .expect("good");
-        GroupContext::new(
-            common,
-            sender,
-            others.map(|other| self.recipient(other, ReplayWindow::fresh())),
-        )
+            SenderContext::derive(&common, own.id, own.credential.clone(), &own.seed, numbers).expect("good");
+        GroupContext::new(common, sender, others.map(|other| self.recipient(other, ReplayWindow::fresh())))
+    }
+}
+
+/// A client about to use number 5, and a server, in a group with a third member.
+pub(crate) struct World {
+    pub(crate) client: GroupContext<[RecipientContext; 1]>,
+    pub(crate) server: GroupContext<[RecipientContext; 2]>,
+}
+
+pub(crate) fn world(algorithm: AeadAlgorithm) -> World {
+    let group = Group::new(&[0xdd, 0x11], algorithm, algorithm);
+    let (client, server) = (Member::new(&[0xd0], 1), Member::new(&[0xa1], 2));
+    let other = Member::new(&[0xa2], 3);
+    World {
+        client: group.context(&client, 5, [&server]),
+        server: group.context(&server, 0, [&client, &other]),
+    }
+}
+
+impl World {
+    pub(crate) fn request(&mut self, mode: Mode) -> (Vec<u8>, RequestBinding) {
+        let request = put(b"block");
+        let mut datagram = [0; 1500];
+        let (length, own) = self.client.protect_request(&message(&request), mode, &mut datagram).unwrap();
+        (datagram[..length].to_vec(), own)
+    }
+
+    pub(crate) fn windows(&mut self) -> Vec<ReplayWindow> {
+        self.server.recipients().iter().map(|recipient| recipient.window().clone()).collect()
     }
 }

@@ -46,6 +46,10 @@ pub struct Agent {
     pub status: Option<Status>,
     /// It stayed silent to the end and counts as lost.
     pub lost: bool,
+    /// Queries that it was meant to answer.
+    pub(super) asked: u32,
+    /// Answers that came.
+    pub(super) answered: u32,
     /// Asks in a row that it did not answer.
     pub(super) silent: u8,
     /// The ask that it answered last.
@@ -86,6 +90,8 @@ impl Agent {
             address: None,
             status: None,
             lost: false,
+            asked: 0,
+            answered: 0,
             silent: 0,
             heard_in: 0,
             echo: None,
@@ -93,6 +99,18 @@ impl Agent {
             missed_before: None,
             attempt,
         }
+    }
+
+    /// Queries that it was meant to answer: with [`Self::answered`], a measure of the loss there and back.
+    #[must_use]
+    pub const fn asked(&self) -> u32 {
+        self.asked
+    }
+
+    /// Answers that came.
+    #[must_use]
+    pub const fn answered(&self) -> u32 {
+        self.answered
     }
 
     /// What it is doing, where that is known.

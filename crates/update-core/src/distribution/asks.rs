@@ -136,7 +136,12 @@ impl Distribution {
         let agents = self.agents.iter().enumerate();
         agents
             .filter(|(_, agent)| agent.heard_in < ask.number)
-            .filter(|(_, agent)| if ask.purpose == Purpose::Close { agent.unsure() } else { agent.awaited() })
+            .filter(|(_, agent)| match ask.purpose {
+                Purpose::Close => agent.unsure(),
+                // A census wants to hear everyone, whatever has become of an update there.
+                Purpose::Status => !agent.lost,
+                _ => agent.awaited(),
+            })
             .map(|(index, _)| index)
             .collect()
     }
@@ -147,7 +152,8 @@ impl Distribution {
             return self.unheard(ask);
         }
         let agents = self.agents.iter().enumerate();
-        agents.filter(|(_, agent)| agent.lost || !agent.ended()).map(|(index, _)| index).collect()
+        let everyone = ask.purpose == Purpose::Status;
+        agents.filter(|(_, agent)| everyone || agent.lost || !agent.ended()).map(|(index, _)| index).collect()
     }
 
     fn answers_are_in(&mut self, now: Instant, ask: Ask, unheard: &[usize]) {
@@ -185,9 +191,14 @@ impl Distribution {
 
     fn send_query(&mut self, now: Instant, ask: &Ask, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
         let asked = self.asked(ask);
+        for index in &asked {
+            if let Some(agent) = self.agents.get_mut(*index) {
+                agent.asked += 1;
+            }
+        }
         let leisure = self.leisure(asked.len(), ask.window);
         let named = self.named(&asked);
-        let everyone = asked.len() == self.agents.len() || !named.is_everyone;
+        let everyone = asked.len() == self.agents.len() || !named.names_all;
         let target = if everyone { Target::All } else { named.target() };
         let query = Query {
             target,
@@ -313,6 +324,9 @@ impl Distribution {
         // Twice the time that the latest answers take beyond their leisure is waited for stragglers.
         let straggle = (self.straggle * 7 + late * 2) / 8;
         self.straggle = straggle.clamp(STRAGGLE_MIN, STRAGGLE_MAX);
+        if let Some(agent) = self.agents.get_mut(index).filter(|_| number > 0) {
+            agent.answered += 1;
+        }
         self.take_report(index, from, number, &report);
     }
 

@@ -13,7 +13,7 @@ pub(super) struct Named {
     first: u32,
     bits: Vec<u8>,
     /// Whether everyone is named who should be; a bitmap has its limits.
-    pub(super) is_everyone: bool,
+    pub(super) names_all: bool,
 }
 
 impl Named {
@@ -28,21 +28,21 @@ impl Named {
             }
         }
         if ranges.len() <= TARGET_RANGES_MAX {
-            return Self { ranges, first: 0, bits: Vec::new(), is_everyone: true };
+            return Self { ranges, first: 0, bits: Vec::new(), names_all: true };
         }
         let first = numbers.first().copied().unwrap_or(0);
         let mut bits = vec![0; TARGET_BITMAP_BYTES_MAX];
-        let mut is_everyone = true;
+        let mut names_all = true;
         for number in numbers {
             let bit = (number - first) as usize;
             match bits.get_mut(bit / 8) {
                 Some(byte) => *byte |= 0x80 >> (bit % 8),
-                None => is_everyone = false,
+                None => names_all = false,
             }
         }
         let used = bits.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         bits.truncate(used);
-        Self { ranges: Vec::new(), first, bits, is_everyone }
+        Self { ranges: Vec::new(), first, bits, names_all }
     }
 
     pub(super) fn target(&self) -> Target<'_> {
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn many_become_a_bitmap() {
         let named = Named::new((100..1100).filter(|number| number % 3 == 0).collect());
-        assert!(named.ranges.is_empty() && named.is_everyone);
+        assert!(named.ranges.is_empty() && named.names_all);
         assert!(
             (0..1200).all(|number| {
                 names(&named, number) == ((100..1100).contains(&number) && number % 3 == 0)
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn a_bitmap_that_is_too_long_names_the_first_of_them() {
         let named = Named::new((0..60_000).filter(|number| number % 2 == 1).collect());
-        assert!(!named.is_everyone);
+        assert!(!named.names_all);
         assert!(names(&named, 1) && !names(&named, 2) && !names(&named, 59_999));
     }
 }

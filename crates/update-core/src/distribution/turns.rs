@@ -24,6 +24,8 @@ pub(super) struct Turns {
     /// How long until the next ask of a waiting loop.
     pub(super) again: Duration,
     closing: u8,
+    /// Censuses still to be made, where that is all there is to do.
+    pub(super) censuses: u32,
     /// Attempt in use; 0 before the activation.
     pub(super) attempt: u32,
     /// How often it was raised for agents whose activation a reset has cut off.
@@ -41,6 +43,7 @@ impl Default for Turns {
             missing_before: u64::MAX,
             again: ASK_AGAIN_FIRST,
             closing: 0,
+            censuses: 1,
             attempt: 0,
             raised: 0,
             activated_at: None,
@@ -93,7 +96,6 @@ impl Distribution {
     pub(super) fn decide(&mut self, now: Instant, purpose: Purpose) {
         match purpose {
             _ if self.job.is_none() => self.decide_status(now),
-            Purpose::Status => self.decide_status(now),
             Purpose::Confirm => self.decide_trials(now),
             Purpose::Close => self.decide_closing(now),
             _ if now.since(self.started_at) >= self.config.transfer_within => self.time_is_up(now),
@@ -289,6 +291,10 @@ impl Distribution {
         if silent && self.turns.closing < 2 {
             self.turns.closing += 1;
             return self.ask(Purpose::Close, now);
+        }
+        self.turns.censuses = self.turns.censuses.saturating_sub(1);
+        if self.turns.censuses > 0 {
+            return self.ask(Purpose::Status, now);
         }
         self.count_lost();
         let nobody = self.agents.iter().all(|agent| agent.status.is_none());

@@ -125,8 +125,9 @@ impl Reception<'_> {
         content: Content,
         multicast: bool,
     ) {
-        // [answers]: only to where the distributor is known to be.
-        if multicast && from != self.config.distributor_address {
+        // [answers]: only to where the distributor is known to be. A zone is this machine's own affair.
+        let provisioned = self.config.distributor_address;
+        if multicast && (from.ip(), from.port()) != (provisioned.ip(), provisioned.port()) {
             return self.counters.not_for_us += 1;
         }
         if self.answers.is_full() {

@@ -1,8 +1,10 @@
 //! Datagrams in and out: whose they are, and what they are about.
 
 use super::{Event, Reception, Via};
+use crate::limits::TARGET_QUERY_BYTES_MAX;
 use crate::platform::Area;
 use crate::resource::Resource;
+use crate::target::Target;
 use crate::time::Instant;
 use coap_wire::{Block, Body, Code, Message, Type, option};
 use core::net::SocketAddr;
@@ -67,7 +69,8 @@ impl Reception<'_> {
             (Code::PUT, Resource::Image(id)) => self.on_block(now, id, Area::Image, &body),
             (Code::PUT, Resource::Hashes(id)) => self.on_block(now, id, Area::Pages, &body),
             (Code::PUT, Resource::Manifest(id)) => match block_option(&body, option::BLOCK1) {
-                Some(block) => self.take_offer(now, id, block, body.payload()),
+                Some(block) if self.is_offered(&body) => self.take_offer(now, id, block, body.payload()),
+                Some(_) => {}
                 None => self.counters.malformed += 1,
             },
             (Code::FETCH, Resource::Status) => self.on_query(now, from, request, multicast),
@@ -77,6 +80,15 @@ impl Reception<'_> {
             (Code::PUT, Resource::Parity(_) | Resource::Keys) => {}
             _ => self.counters.malformed += 1,
         }
+    }
+
+    /// [target]: an offer without a query is for everyone.
+    fn is_offered(&self, body: &Body<'_>) -> bool {
+        let mut cbor = [0; TARGET_QUERY_BYTES_MAX];
+        body.option(option::URI_QUERY).is_none_or(|query| {
+            Target::from_query(query, &mut cbor)
+                .is_ok_and(|target| target.matches(self.context.sender_id(), &self.config.name))
+        })
     }
 
     fn on_block(&mut self, now: Instant, id: crate::digest::UpdateId, area: Area, body: &Body<'_>) {

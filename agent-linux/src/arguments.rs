@@ -1,0 +1,116 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::config::Overrides;
+use crate::failure::Failure;
+use crate::loss::Loss;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  stopped on request, installed, or checked and found right
+  1  something on this machine is not as it should be
+  2  an argument or the configuration is wrong by itself
+  8  secrets that others can read, or a state folder in doubt";
+
+/// Receives firmware over multicast, tries it, and keeps it or goes back.
+#[derive(Debug, Parser)]
+#[command(name = "fwcast-agent", version, after_help = EXIT_CODES)]
+pub struct Arguments {
+    /// The agent's configuration, written by `fwcast agent enroll`
+    #[arg(long, value_name = "FILE", default_value = "/etc/fwcast/agent.yaml")]
+    pub config: PathBuf,
+
+    /// Check everything that can be checked without running, and end
+    #[arg(long, conflicts_with = "install")]
+    pub check: bool,
+
+    /// Make this file the device's first image, and end
+    #[arg(long, value_name = "IMAGE", requires = "sequence")]
+    pub install: Option<PathBuf>,
+
+    /// Manifest sequence number of the first image; only higher ones are taken later
+    #[arg(long, value_name = "N", requires = "install")]
+    pub sequence: Option<u64>,
+
+    /// Folder for slots and records, instead of the configured one
+    #[arg(long, value_name = "FOLDER")]
+    pub state_directory: Option<PathBuf>,
+
+    /// Network interface on which the CoAP group is joined, instead of the configured one
+    #[arg(long, value_name = "NAME")]
+    pub interface: Option<String>,
+
+    /// Drop so many percent of all datagrams, in both directions, for trying things out
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub inject_loss: f64,
+
+    /// Which datagrams are dropped: the same seed drops the same ones
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+
+    /// Say more; twice: say everything
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+impl Arguments {
+    /// What goes over the configuration file.
+    #[must_use]
+    pub fn overrides(&self) -> Overrides {
+        Overrides { state_directory: self.state_directory.clone(), interface: self.interface.clone() }
+    }
+
+    /// The loss on purpose.
+    ///
+    /// # Errors
+    /// No percentage.
+    pub fn loss(&self) -> Result<Loss, Failure> {
+        Loss::new(self.inject_loss, self.seed).ok_or_else(|| {
+            Failure::usage(format!("--inject-loss {}: give 0 to 100 percent", self.inject_loss))
+        })
+    }
+
+    /// How much is logged.
+    #[must_use]
+    pub const fn level(&self) -> tracing::Level {
+        match self.verbose {
+            0 => tracing::Level::INFO,
+            1 => tracing::Level::DEBUG,
+            _ => tracing::Level::TRACE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn loss_is_a_percentage() {
+        for (text, right) in
+            [("0", true), ("12.5", true), ("100", true), ("101", false), ("-1", false), ("nan", false)]
+        {
+            let arguments = Arguments::try_parse_from(["fwcast-agent", "--inject-loss", text]).unwrap();
+            assert_eq!(arguments.loss().is_ok(), right, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_installation_needs_its_sequence_number() {
+        for wrong in
+            [&["--install", "x"][..], &["--sequence", "1"], &["--check", "--install", "x", "--sequence", "1"]]
+        {
+            let line = std::iter::once("fwcast-agent").chain(wrong.iter().copied());
+            assert!(Arguments::try_parse_from(line).is_err(), "{wrong:?}");
+        }
+    }
+}

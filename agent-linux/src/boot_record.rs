@@ -1,0 +1,242 @@
+//! The boot record: which slot is confirmed, what is on trial, and what became of the last trial.
+//!
+//! The file is a CBOR array of version, content and the first 16 bytes of the content's SHA-256. A record
+//! that does not match its check is refused: guessing here could boot an image that nobody verified.
+
+use std::convert::Infallible;
+use std::fmt;
+
+use minicbor::bytes::{ByteArray, ByteSlice};
+use minicbor::encode::Error;
+use minicbor::{Decode, Encode};
+use sha2::{Digest, Sha256};
+use update_core::platform::RollBackCause;
+
+const VERSION: u8 = 1;
+const CHECK_BYTES: usize = 16;
+
+/// One of the two places for an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Slot {
+    /// `slot-a.img`.
+    #[n(0)]
+    A,
+    /// `slot-b.img`.
+    #[n(1)]
+    B,
+}
+
+impl Slot {
+    /// The one beside it.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+
+    /// Name of its image's file in the state folder.
+    #[must_use]
+    pub const fn file_name(self) -> &'static str {
+        match self {
+            Self::A => "slot-a.img",
+            Self::B => "slot-b.img",
+        }
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::A => "a",
+            Self::B => "b",
+        })
+    }
+}
+
+/// What the two areas were last prepared for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Prepared {
+    /// Length of the image area in bytes.
+    #[n(0)]
+    pub image_bytes: u32,
+    /// Length of the pages area in bytes.
+    #[n(1)]
+    pub page_bytes: u32,
+}
+
+/// How far a trial has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Phase {
+    /// Decided; the switch to the new image may or may not have been carried out.
+    #[n(0)]
+    Switching,
+    /// The new image runs and is being judged.
+    #[n(1)]
+    Running,
+    /// It has proved healthy. From here it is never rolled back.
+    #[n(2)]
+    Healthy,
+    /// Given up; the switch back may or may not have been carried out.
+    #[n(3)]
+    RollingBack(#[n(0)] Cause),
+}
+
+/// An image on trial. It lies in the slot that is not the confirmed one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct TrialRecord {
+    /// SHA-256 of the signed manifest of the update on trial.
+    #[n(0)]
+    pub digest: ByteArray<32>,
+    /// Length of its image in bytes.
+    #[n(1)]
+    pub image_bytes: u32,
+    /// How often the agent has started since the activation.
+    #[n(2)]
+    pub restarts: u8,
+    /// How far it has come.
+    #[n(3)]
+    pub phase: Phase,
+}
+
+/// The last trial, if it ended with the old image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct RolledBack {
+    /// SHA-256 of the signed manifest of the update that was tried.
+    #[n(0)]
+    pub digest: ByteArray<32>,
+    /// Why it was given up.
+    #[n(1)]
+    pub cause: Cause,
+}
+
+/// [`RollBackCause`] with the number under which it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cause(pub RollBackCause);
+
+impl<C> Encode<C> for Cause {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        encoder: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), Error<W::Error>> {
+        encoder.u8(self.0 as u8)?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Cause {
+    fn decode(decoder: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        match decoder.u8()? {
+            1 => Ok(Self(RollBackCause::Unhealthy)),
+            2 => Ok(Self(RollBackCause::ActivationFailed)),
+            3 => Ok(Self(RollBackCause::Reset)),
+            _ => Err(minicbor::decode::Error::message("no cause of a roll back")),
+        }
+    }
+}
+
+/// All that must be known to boot the right image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct BootRecord {
+    /// The slot whose image has been confirmed: the one that runs, but during a trial.
+    #[n(0)]
+    pub confirmed: Slot,
+    /// What the other slot and the pages have been prepared for; `None`: they may not be written.
+    #[n(1)]
+    pub prepared: Option<Prepared>,
+    /// What is on trial.
+    #[n(2)]
+    pub trial: Option<TrialRecord>,
+    /// How the last trial failed, until the next one.
+    #[n(3)]
+    pub rolled_back: Option<RolledBack>,
+    /// Whether counters have been saved. If their file is missing then, they are lost (DESIGN [bound]).
+    #[n(4)]
+    pub counted: bool,
+}
+
+/// The bytes are no boot record of this version, or not all of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Torn;
+
+impl BootRecord {
+    /// The record of a device whose image in this slot is confirmed and that never tried another.
+    #[must_use]
+    pub const fn confirmed(slot: Slot) -> Self {
+        Self { confirmed: slot, prepared: None, trial: None, rolled_back: None, counted: false }
+    }
+
+    /// The file's content.
+    ///
+    /// # Errors
+    /// The encoder's; none of these types has one.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Error<Infallible>> {
+        let content = minicbor::to_vec(self)?;
+        let check = ByteArray::from(check(&content));
+        minicbor::to_vec((VERSION, <&ByteSlice>::from(content.as_slice()), check))
+    }
+
+    /// Reads the file's content.
+    ///
+    /// # Errors
+    /// [`Torn`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Torn> {
+        let mut decoder = minicbor::Decoder::new(bytes);
+        let (version, content, stored): (u8, &ByteSlice, ByteArray<CHECK_BYTES>) =
+            decoder.decode().map_err(|_| Torn)?;
+        let whole = decoder.position() == bytes.len();
+        if !whole || version != VERSION || *stored != check(content) {
+            return Err(Torn);
+        }
+        minicbor::decode(content).map_err(|_| Torn)
+    }
+}
+
+fn check(content: &[u8]) -> [u8; CHECK_BYTES] {
+    let digest: [u8; 32] = Sha256::digest(content).into();
+    let mut check = [0; CHECK_BYTES];
+    check.copy_from_slice(&digest[..CHECK_BYTES]);
+    check
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records() -> [BootRecord; 3] {
+        let plain = BootRecord::confirmed(Slot::A);
+        let prepared = Some(Prepared { image_bytes: 1 << 26, page_bytes: 70_000 });
+        let digest = ByteArray::from([7; 32]);
+        let phase = Phase::RollingBack(Cause(RollBackCause::Unhealthy));
+        let trial = Some(TrialRecord { digest, image_bytes: 1 << 26, restarts: 3, phase });
+        let rolled_back = Some(RolledBack { digest, cause: Cause(RollBackCause::Reset) });
+        let full = BootRecord { confirmed: Slot::B, prepared, trial, rolled_back, counted: true };
+        [plain, BootRecord { prepared, ..plain }, full]
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for record in records() {
+            assert_eq!(BootRecord::from_bytes(&record.to_bytes().unwrap()), Ok(record));
+        }
+    }
+
+    #[test]
+    fn any_cut_and_any_flipped_bit_is_noticed() {
+        for record in records() {
+            let bytes = record.to_bytes().unwrap();
+            for length in 0..bytes.len() {
+                assert_eq!(BootRecord::from_bytes(&bytes[..length]), Err(Torn));
+            }
+            for bit in 0..bytes.len() * 8 {
+                let mut damaged = bytes.clone();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(BootRecord::from_bytes(&damaged), Err(Torn), "bit {bit}");
+            }
+            let longer = [bytes.as_slice(), &[0]].concat();
+            assert_eq!(BootRecord::from_bytes(&longer), Err(Torn));
+        }
+    }
+}

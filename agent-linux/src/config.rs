@@ -1,0 +1,142 @@
+//! The agent's configuration: its one YAML file, what the command line puts over it, and every check of it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::fcntl::OFlag;
+use provisioning::address::PORT_COAPS;
+use provisioning::yaml::{self, TEXT_BYTES_MAX};
+use provisioning::{AgentFile, Checked, LinuxSettings};
+
+use crate::disk::is_private;
+use crate::failure::Failure;
+use crate::interface::Interface;
+use crate::trial::TrialSettings;
+
+/// How long an activate command may take. Copying 64 MiB to a slow medium has to fit.
+pub const ACTIVATE_DEADLINE: Duration = Duration::from_secs(300);
+
+/// What the command line puts over the file.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// Instead of `linux.state_directory`.
+    pub state_directory: Option<PathBuf>,
+    /// Instead of `linux.interface`.
+    pub interface: Option<String>,
+}
+
+/// All that an agent runs by, checked as far as this machine goes.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What the agent was given when it was enrolled.
+    pub provisioning: Checked,
+    /// Where the CoAP group is joined.
+    pub interface: Interface,
+    /// Port of the agent's own socket; `None` for any.
+    pub listen_port: Option<u16>,
+    /// Folder for slots, pages and records.
+    pub state_directory: PathBuf,
+    /// How images are tried.
+    pub trial: TrialSettings,
+}
+
+impl Config {
+    /// Reads the file, puts the command line over it and checks everything.
+    ///
+    /// # Errors
+    /// [`Failure`]: what is wrong, where, and what to do.
+    pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, Failure> {
+        let text = read_secret(path)?;
+        let file: AgentFile =
+            yaml::from_str(&text).map_err(|error| Failure::usage(format!("{}: {error}", shown(path))))?;
+        let provisioning = file.provisioning.check().map_err(|error| wrong(path, &error))?;
+        check_settings(&file.linux)
+            .map_err(|problem| Failure::usage(format!("{}: linux.{problem}", shown(path))))?;
+        let linux = file.linux;
+        let name = overrides.interface.as_ref().unwrap_or(&linux.interface);
+        let interface = Interface::by_name(name).map_err(|error| Failure::usage(error.to_string()))?;
+        let state_directory =
+            overrides.state_directory.clone().unwrap_or_else(|| PathBuf::from(&linux.state_directory));
+        Ok(Self {
+            provisioning,
+            interface,
+            listen_port: linux.listen_port,
+            state_directory,
+            trial: trial_settings(linux),
+        })
+    }
+}
+
+/// A path as it is shown: in quotes, with control characters escaped.
+#[must_use]
+pub fn shown(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().escape_debug())
+}
+
+fn wrong(path: &Path, problem: &impl std::fmt::Display) -> Failure {
+    Failure::usage(format!("{}: {problem}", shown(path)))
+}
+
+fn trial_settings(linux: LinuxSettings) -> TrialSettings {
+    TrialSettings {
+        activate_command: linux.activate_command,
+        activate_deadline: ACTIVATE_DEADLINE,
+        health_command: linux.health_command,
+        health_deadline: Duration::from_secs(linux.health_deadline_seconds.into()),
+        health_interval: Duration::from_secs(linux.health_interval_seconds.into()),
+    }
+}
+
+/// The file holds the agent's keys, so it is read only when nobody else could have.
+fn read_secret(path: &Path) -> Result<String, Failure> {
+    let cannot = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            Failure::usage(format!("there is no configuration file {}: give --config FILE", shown(path)))
+        }
+        _ => Failure::error(format!("cannot read {}: {error}", shown(path))),
+    };
+    // Without it, opening a pipe would wait for its other end.
+    let flags = OFlag::O_NONBLOCK.bits();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(cannot)?;
+    if !file.metadata().map_err(cannot)?.is_file() {
+        return Err(Failure::usage(format!("{} is not a file: check --config", shown(path))));
+    }
+    if !is_private(&file).map_err(cannot)? {
+        return Err(Failure::not_allowed(format!(
+            "{} holds secret keys and others can read or write it: run `chmod 600` on it, and if others use \
+             this machine, enroll the agent anew",
+            shown(path)
+        )));
+    }
+    read_text(&file).map_err(cannot)
+}
+
+fn read_text(file: &File) -> io::Result<String> {
+    let mut text = String::new();
+    // One more than is taken, so that the reader of YAML sees that it is too long.
+    file.take(TEXT_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn check_settings(linux: &LinuxSettings) -> Result<(), String> {
+    if let Some(port @ (0 | PORT_COAPS)) = linux.listen_port {
+        return Err(format!("listen_port: {port} cannot be used; leave it out for any free port"));
+    }
+    if !Path::new(&linux.state_directory).is_absolute() {
+        return Err("state_directory: give the whole path, beginning with /".to_owned());
+    }
+    for (key, command) in
+        [("activate_command", &linux.activate_command), ("health_command", &linux.health_command)]
+    {
+        if command.as_ref().is_some_and(|command| command.first().is_none_or(String::is_empty)) {
+            return Err(format!("{key}: it needs a program, as in [\"/usr/bin/program\", \"argument\"]"));
+        }
+    }
+    if linux.health_deadline_seconds == 0 || linux.health_interval_seconds == 0 {
+        return Err("health_deadline_seconds and health_interval_seconds: at least 1".to_owned());
+    }
+    Ok(())
+}

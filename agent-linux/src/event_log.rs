@@ -1,0 +1,46 @@
+//! One line for each fact. Nothing of a key, a datagram or an image ever gets here.
+
+use update_core::census::State;
+use update_core::reception::{Event, reason_text};
+
+use crate::sockets::Traffic;
+
+/// Writes one fact.
+pub fn write(event: &Event) {
+    match event {
+        Event::Accepted { id, sequence_number, image_bytes } => {
+            tracing::info!(%id, sequence_number, image_bytes, "update accepted");
+        }
+        Event::Refused { id, reason } => {
+            let code = reason.code();
+            tracing::warn!(%id, code, reason = reason_text(State::Failed, code), "offer refused");
+        }
+        Event::Recovered { id, blocks, of } => tracing::info!(%id, blocks, of, "blocks found in storage"),
+        Event::Verified(id) => tracing::info!(%id, "image complete and verified"),
+        Event::Activating { id, attempt } => tracing::info!(%id, attempt, "activating"),
+        Event::Confirmed(id) => tracing::info!(%id, "update confirmed"),
+        Event::RolledBack { id, cause } => {
+            let reason = reason_text(State::RolledBack, *cause as u8);
+            tracing::warn!(%id, reason, "update rolled back");
+        }
+        Event::Failed { id, failure } => {
+            let reason = reason_text(State::Failed, *failure as u8);
+            tracing::error!(%id, reason, "update failed");
+        }
+        Event::Cancelled(id) => tracing::warn!(%id, "update cancelled"),
+        // Anyone on the network can cause these, so they must not fill the log.
+        Event::Discarded(reason) => tracing::debug!(?reason, "datagram discarded"),
+    }
+}
+
+/// Writes what has passed the sockets, at the end.
+pub fn write_traffic(traffic: &Traffic) {
+    tracing::info!(
+        group_received = traffic.group_received,
+        own_received = traffic.own_received,
+        sent = traffic.sent,
+        received_dropped = traffic.received_dropped,
+        sent_dropped = traffic.sent_dropped,
+        "stopped"
+    );
+}

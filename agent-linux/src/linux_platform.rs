@@ -1,0 +1,159 @@
+//! What a Linux device offers to `Reception`: [`Platform`] over files, slots and the trial of an image.
+
+use update_core::platform::{Area, Platform, Record, Trial};
+
+use crate::boot_record::{Cause, Phase, Prepared};
+use crate::command::Launcher;
+use crate::disk::Disk;
+use crate::file_store::{FileStore, StoreError, While};
+use crate::slots::{OpenError, Slots};
+use crate::trial::{Runner, TrialSettings};
+
+/// The storage and the boot switch of one Linux device.
+#[derive(Debug)]
+pub struct LinuxPlatform {
+    files: FileStore,
+    slots: Slots,
+    runner: Runner,
+}
+
+/// Why the platform did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum PlatformError {
+    /// The boot record.
+    #[error(transparent)]
+    Slots(OpenError),
+    /// The records or areas.
+    #[error(transparent)]
+    Files(StoreError),
+}
+
+impl LinuxPlatform {
+    /// Opens the state folder and, if an image is on trial, counts this start.
+    ///
+    /// # Errors
+    /// [`PlatformError`]: nothing may be received or booted then.
+    pub fn open(disk: Disk, settings: TrialSettings, launcher: Launcher) -> Result<Self, PlatformError> {
+        let mut slots = Slots::open(disk.clone(), settings.switch()).map_err(PlatformError::Slots)?;
+        let runner = Runner::new(settings, launcher);
+        runner.resume(&mut slots).map_err(|error| PlatformError::Slots(error.into()))?;
+        let files = FileStore::open(disk, slots.image_slot(), slots.record().prepared)
+            .map_err(PlatformError::Files)?;
+        Ok(Self { files, slots, runner })
+    }
+
+    /// A record's content; `None` when it was never saved.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn load(&self, record: Record) -> Result<Option<Vec<u8>>, StoreError> {
+        self.files.load(record)
+    }
+
+    /// How the last trial stands, for the start of `Reception`. A roll back is told until it is settled
+    /// or another update begins.
+    #[must_use]
+    pub fn trial(&self) -> Trial {
+        let record = self.slots.record();
+        match (record.trial.map(|trial| trial.phase), record.rolled_back) {
+            (Some(Phase::Healthy), _) => Trial::Healthy,
+            (Some(_), _) => Trial::Running,
+            (None, Some(rolled_back)) => {
+                let Cause(cause) = rolled_back.cause;
+                Trial::RolledBack(cause)
+            }
+            (None, None) => Trial::None,
+        }
+    }
+
+    /// SHA-256 of the signed manifest that [`trial`](Self::trial) is about.
+    #[must_use]
+    pub fn trial_digest(&self) -> Option<[u8; 32]> {
+        let record = self.slots.record();
+        let rolled_back = record.rolled_back.map(|rolled_back| *rolled_back.digest);
+        record.trial.map(|trial| *trial.digest).or(rolled_back)
+    }
+
+    /// Carries a trial on and gives its verdict; waits for ever when there is none to be given. Can be
+    /// dropped and called again without losing anything, as in `select!`.
+    pub async fn verdict(&mut self) -> Trial {
+        self.runner.verdict(&mut self.slots).await
+    }
+
+    /// The boot record and its slots.
+    #[must_use]
+    pub const fn slots(&self) -> &Slots {
+        &self.slots
+    }
+}
+
+impl Platform for LinuxPlatform {
+    type Error = StoreError;
+
+    async fn save(&mut self, record: Record, bytes: &[u8]) -> Result<(), StoreError> {
+        self.files.save(record, bytes)?;
+        if record == Record::Counters {
+            // Afterwards: a cut in between leaves counters that nobody misses, instead of the reverse.
+            self.slots.set_counted().while_doing("saving the boot record")?;
+        }
+        Ok(())
+    }
+
+    async fn prepare(&mut self, image_bytes: u32, page_bytes: u32) -> Result<(), StoreError> {
+        self.not_on_trial()?;
+        self.files.close();
+        let sizes = Prepared { image_bytes, page_bytes };
+        self.slots.forget_update().while_doing("saving the boot record")?;
+        self.files.prepare(self.slots.image_slot(), sizes)?;
+        self.slots.set_prepared(sizes).while_doing("saving the boot record")
+    }
+
+    async fn write(&mut self, area: Area, offset: u32, data: &[u8]) -> Result<(), StoreError> {
+        self.not_on_trial()?;
+        self.files.write(area, offset, data)
+    }
+
+    async fn read(&mut self, area: Area, offset: u32, buffer: &mut [u8]) -> Result<(), StoreError> {
+        self.files.read(area, offset, buffer)
+    }
+
+    async fn sync(&mut self) -> Result<(), StoreError> {
+        self.files.sync()
+    }
+
+    /// The decision is durable on return; [`LinuxPlatform::verdict`] carries it out.
+    async fn activate(&mut self, image_bytes: u32, digest: &[u8; 32]) -> Result<(), StoreError> {
+        if let Some(trial) = self.slots.record().trial {
+            let same = *trial.digest == *digest && trial.image_bytes == image_bytes;
+            return if same { Ok(()) } else { Err(StoreError::OnTrial) };
+        }
+        let prepared = self.slots.record().prepared.ok_or(StoreError::NotPrepared)?;
+        if prepared.image_bytes != image_bytes {
+            return Err(StoreError::OtherLength);
+        }
+        self.files.sync()?;
+        self.slots.begin_trial(digest, image_bytes).while_doing("saving the boot record")?;
+        tracing::info!(slot = %self.slots.image_slot(), image_bytes, "activating on trial");
+        Ok(())
+    }
+
+    /// Also for a roll back that has been taken note of.
+    async fn settle(&mut self) -> Result<(), StoreError> {
+        match self.slots.phase() {
+            None => self.slots.forget_roll_back().while_doing("saving the boot record"),
+            Some(Phase::Healthy) => {
+                self.slots.settle().while_doing("saving the boot record")?;
+                self.files.close();
+                tracing::info!(slot = %self.slots.record().confirmed, "the new image is confirmed");
+                Ok(())
+            }
+            Some(_) => Err(StoreError::OnTrial),
+        }
+    }
+}
+
+impl LinuxPlatform {
+    fn not_on_trial(&self) -> Result<(), StoreError> {
+        if self.slots.record().trial.is_some() { Err(StoreError::OnTrial) } else { Ok(()) }
+    }
+}

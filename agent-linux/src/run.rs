@@ -1,0 +1,212 @@
+//! The driver loop: the state machine on one side, sockets, storage, trial and clock on the other.
+
+use std::future::{Future, pending};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::time::{Instant as Moment, sleep, sleep_until};
+use update_core::limits::DATAGRAM_BYTES_MAX;
+use update_core::platform::{Done, Platform, Record, Task, Trial, carry_out};
+use update_core::reception::{Input, Output, Reception};
+use update_core::time::Instant;
+
+use crate::event_log;
+use crate::linux_platform::LinuxPlatform;
+use crate::notify::Notifier;
+use crate::sockets::{Received, Sockets};
+
+/// The buffer for datagrams in bytes. One more than any that counts, so that a longer one is noticed.
+const BUFFER_BYTES: usize = DATAGRAM_BYTES_MAX + 1;
+
+/// Pause after a socket failed, so that a lasting error does not fill the log.
+const SOCKET_PAUSE: Duration = Duration::from_millis(200);
+
+/// A state machine that this loop can drive: [`Reception`], and in tests a smaller one.
+pub trait Machine {
+    /// Takes an input in.
+    fn handle(&mut self, now: Instant, input: Input<'_>);
+
+    /// Gives the next thing to do.
+    fn poll(&mut self, now: Instant, buffer: &mut [u8]) -> Output<'_>;
+
+    /// Is told that the program ends: the next task is to save the exact counters, and nothing is sent any
+    /// more.
+    fn close(&mut self);
+
+    /// Is told how many datagrams have been dropped on purpose so far.
+    fn set_injected_losses(&mut self, count: u32);
+
+    /// One line on what it does, for the service manager.
+    fn status(&self) -> String;
+}
+
+impl Machine for Reception<'_> {
+    fn handle(&mut self, now: Instant, input: Input<'_>) {
+        Reception::handle(self, now, input);
+    }
+
+    fn poll(&mut self, now: Instant, buffer: &mut [u8]) -> Output<'_> {
+        Reception::poll(self, now, buffer)
+    }
+
+    fn close(&mut self) {
+        Reception::close(self);
+    }
+
+    fn set_injected_losses(&mut self, count: u32) {
+        Reception::set_injected_losses(self, count);
+    }
+
+    fn status(&self) -> String {
+        let (present, of) = self.progress();
+        format!("{:?}, {present} of {of} blocks", self.state())
+    }
+}
+
+/// What the loop drives the machine with.
+#[derive(Debug)]
+pub struct Device {
+    /// Both sockets.
+    pub sockets: Sockets,
+    /// Storage and boot switch.
+    pub platform: LinuxPlatform,
+    /// The service manager.
+    pub notifier: Notifier,
+    /// When the machine's clock began.
+    pub start: Moment,
+}
+
+/// Something the machine waited for, or did not.
+enum Happening {
+    Received(io::Result<Received>),
+    Verdict(Trial),
+    Due,
+    Watchdog,
+    Stop,
+}
+
+/// Drives the machine until `stop` is ready, then lets it save its exact counters.
+pub async fn run(machine: &mut impl Machine, device: &mut Device, stop: impl Future<Output = ()>) {
+    let mut stop = std::pin::pin!(stop);
+    let mut buffer = [0; BUFFER_BYTES];
+    device.notifier.ready();
+    loop {
+        device.notifier.still_here();
+        machine.set_injected_losses(device.sockets.traffic().dropped());
+        match machine.poll(device.now(), &mut buffer) {
+            Output::Transmit { to, len } => device.send(to, &buffer[..len]).await,
+            Output::Task(task) => {
+                let done = device.carry_out(task, &mut buffer).await;
+                let bytes = read(done, &buffer);
+                machine.handle(device.now(), Input::Done { done, bytes });
+            }
+            Output::Event(event) => {
+                event_log::write(&event);
+                device.notifier.status(&machine.status());
+            }
+            Output::Wait(until) => match device.wait(until, &mut buffer, stop.as_mut()).await {
+                Happening::Received(Ok(Received { len, from, via })) => {
+                    machine.handle(device.now(), Input::Datagram { from, via, bytes: &mut buffer[..len] });
+                }
+                Happening::Received(Err(error)) => {
+                    tracing::warn!(%error, "receiving failed");
+                    sleep(SOCKET_PAUSE).await;
+                }
+                Happening::Verdict(trial) => machine.handle(device.now(), Input::Trial(trial)),
+                Happening::Due => machine.handle(device.now(), Input::Timeout),
+                Happening::Watchdog => device.notifier.status(&machine.status()),
+                Happening::Stop => break,
+            },
+        }
+    }
+    end(machine, device, &mut buffer).await;
+}
+
+/// Ready when the process is asked to end.
+///
+/// # Errors
+/// The system's own, when the signals cannot be caught.
+pub fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("asked to stop by SIGTERM"),
+            _ = interrupt.recv() => tracing::info!("asked to stop by SIGINT"),
+        }
+    })
+}
+
+/// The last batch is made durable and the exact counters are saved; whatever else the machine wants has to
+/// wait for the next start, since nothing may be sent or accepted any more.
+async fn end(machine: &mut impl Machine, device: &mut Device, buffer: &mut [u8]) {
+    device.notifier.stopping();
+    if let Err(error) = device.platform.sync().await {
+        tracing::error!(%error, "the last blocks could not be made durable");
+    }
+    machine.close();
+    loop {
+        match machine.poll(device.now(), buffer) {
+            Output::Event(event) => event_log::write(&event),
+            Output::Task(task @ Task::Save { record: Record::Counters, .. }) => {
+                device.carry_out(task, buffer).await;
+                break;
+            }
+            Output::Task(_) | Output::Transmit { .. } | Output::Wait(_) => break,
+        }
+    }
+    event_log::write_traffic(&device.sockets.traffic());
+}
+
+impl Device {
+    fn now(&self) -> Instant {
+        let micros = self.start.elapsed().as_micros();
+        Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+
+    async fn send(&mut self, to: SocketAddr, bytes: &[u8]) {
+        if let Err(error) = self.sockets.send(to, bytes).await {
+            tracing::warn!(%to, %error, "sending failed");
+        }
+    }
+
+    async fn carry_out(&mut self, task: Task<'_>, buffer: &mut [u8]) -> Done {
+        carry_out(task, &mut self.platform, buffer, |error| tracing::error!(%error, "storage failed")).await
+    }
+
+    /// Datagrams come before the deadline: while the machine reads back a whole image, its deadline is always
+    /// now.
+    async fn wait(
+        &mut self,
+        until: Option<Instant>,
+        buffer: &mut [u8],
+        stop: Pin<&mut impl Future<Output = ()>>,
+    ) -> Happening {
+        let due = until.map(|until| self.start + until.since(Instant::default()));
+        tokio::select! {
+            biased;
+            () = stop => Happening::Stop,
+            () = moment(self.notifier.due()) => Happening::Watchdog,
+            trial = self.platform.verdict() => Happening::Verdict(trial),
+            received = self.sockets.receive(buffer) => Happening::Received(received),
+            () = moment(due) => Happening::Due,
+        }
+    }
+}
+
+fn read(done: Done, buffer: &[u8]) -> &[u8] {
+    match done {
+        Done::Read(len) => buffer.get(..len).unwrap_or_default(),
+        Done::Carried | Done::Failed(_) => &[],
+    }
+}
+
+async fn moment(when: Option<Moment>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,323 @@
+//! Which slot runs: the boot record on disk, and the order in which it and the switch change.
+//!
+//! Each line below is durable before the next one begins, so a kill at any moment leaves one of these states:
+//!
+//! | | `boot.cbor` says | `current` points to | a restart |
+//! |---|---|---|---|
+//! | 1 | confirmed old, no trial | old | goes on receiving |
+//! | 2 | trial, [`Phase::Switching`] | old or new | carries out the switch (again) |
+//! | 3 | trial, [`Phase::Running`] | new | judges the new image again; too many restarts roll it back |
+//! | 4 | trial, [`Phase::Healthy`] | new | reports it healthy; it is never rolled back any more |
+//! | 5 | confirmed new, no trial | new | is done |
+//!
+//! and for a roll back, from 2 or 3:
+//!
+//! | | `boot.cbor` says | `current` points to | a restart |
+//! |---|---|---|---|
+//! | 6 | trial, [`Phase::RollingBack`] | new or old | carries out the switch back (again) |
+//! | 7 | confirmed old, no trial, rolled back | old | reports the roll back |
+//!
+//! Until line 5 or 7 neither slot can be written. With a switch command, the command stands for `current`; it
+//! may be called twice for one switch and has to make the second call harmless.
+
+use std::io;
+
+use minicbor::bytes::ByteArray;
+use update_core::platform::RollBackCause;
+
+use crate::boot_record::{BootRecord, Cause, Phase, Prepared, RolledBack, Slot, Torn, TrialRecord};
+use crate::disk::Disk;
+
+/// The link to the image that runs.
+pub const CURRENT: &str = "current";
+/// The boot record's file.
+pub const BOOT: &str = "boot.cbor";
+/// What an agent leaves in its folder beside the boot record.
+const OTHERS: [&str; 5] = ["slot-a.img", "slot-b.img", "pages.bin", "installed.cbor", "update.cbor"];
+
+/// An image on trial may see so many restarts of the agent; the next one rolls it back.
+pub const RESTARTS_MAX: u8 = 3;
+
+/// How the device changes to another image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Switch {
+    /// By the link `current` in the state folder.
+    BuiltIn,
+    /// By a command of the operator's.
+    Command,
+}
+
+/// Why the state folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The system refused.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The boot record is damaged.
+    #[error(
+        "{BOOT} is damaged, so that nobody can say which image is confirmed: move \
+         everything but counters.cbor out of the folder and run fwcast-agent --install"
+    )]
+    Torn,
+    /// There are files of an agent, and no boot record.
+    #[error(
+        "{BOOT} is missing though {0} is there, so that nobody can say which image is confirmed: move \
+         everything but counters.cbor out of the folder and run fwcast-agent --install"
+    )]
+    Missing(&'static str),
+    /// The built-in switch needs an image to return to.
+    #[error(
+        "no image is installed that a failed update could return to: run fwcast-agent --install IMAGE \
+         --sequence N first, or configure an activate_command"
+    )]
+    NotInstalled,
+}
+
+/// The boot record in memory and on disk. Every change is durable when its function returns `Ok`; after an
+/// error the record in memory is the old one, and on disk it is the old or the new one.
+#[derive(Debug)]
+pub struct Slots {
+    disk: Disk,
+    switch: Switch,
+    record: BootRecord,
+}
+
+impl Slots {
+    /// Reads the boot record; makes the first one in an empty folder if the switch is a command's.
+    ///
+    /// # Errors
+    /// [`OpenError`], all of them.
+    pub fn open(disk: Disk, switch: Switch) -> Result<Self, OpenError> {
+        let record = match disk.read(BOOT)? {
+            Some(bytes) => BootRecord::from_bytes(&bytes).map_err(|Torn| OpenError::Torn)?,
+            None => {
+                if let Some(other) = OTHERS.into_iter().find(|other| disk.has(other)) {
+                    return Err(OpenError::Missing(other));
+                }
+                if switch == Switch::BuiltIn {
+                    return Err(OpenError::NotInstalled);
+                }
+                let first = BootRecord::confirmed(Slot::A);
+                disk.replace(BOOT, &first.to_bytes().map_err(io::Error::other)?)?;
+                first
+            }
+        };
+        let slots = Self { disk, switch, record };
+        slots.repair_link()?;
+        Ok(slots)
+    }
+
+    /// The boot record as it stands.
+    #[must_use]
+    pub const fn record(&self) -> &BootRecord {
+        &self.record
+    }
+
+    /// How the device changes to another image.
+    #[must_use]
+    pub const fn switch(&self) -> Switch {
+        self.switch
+    }
+
+    /// The slot for the image of an update: the one that is not confirmed.
+    #[must_use]
+    pub const fn image_slot(&self) -> Slot {
+        self.record.confirmed.other()
+    }
+
+    /// How far the trial has come; `None` without one.
+    #[must_use]
+    pub fn phase(&self) -> Option<Phase> {
+        self.record.trial.map(|trial| trial.phase)
+    }
+
+    /// Notes what the areas are prepared for.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn set_prepared(&mut self, sizes: Prepared) -> io::Result<()> {
+        self.save(BootRecord { prepared: Some(sizes), ..self.record })
+    }
+
+    /// Another update begins: what the areas were prepared for and how the last trial failed is over.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn forget_update(&mut self) -> io::Result<()> {
+        self.save(BootRecord { prepared: None, rolled_back: None, ..self.record })
+    }
+
+    /// Lines 1 to 2: decides to try the image in [`image_slot`](Self::image_slot).
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn begin_trial(&mut self, digest: &[u8; 32], image_bytes: u32) -> io::Result<()> {
+        let digest = ByteArray::from(*digest);
+        let phase = Phase::Switching;
+        let trial = Some(TrialRecord { digest, image_bytes, restarts: 0, phase });
+        self.save(BootRecord { trial, rolled_back: None, ..self.record })
+    }
+
+    /// Counts a start of the agent while an image is being tried; gives the number of them.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn count_restart(&mut self) -> io::Result<u8> {
+        let Some(trial) = self.record.trial else {
+            return Ok(0);
+        };
+        let restarts = trial.restarts.saturating_add(1);
+        self.save(BootRecord { trial: Some(TrialRecord { restarts, ..trial }), ..self.record })?;
+        Ok(restarts)
+    }
+
+    /// Lines 2 to 3, 3 to 4, and 2 or 3 to 6. Nothing happens without a trial.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn enter(&mut self, phase: Phase) -> io::Result<()> {
+        match self.record.trial {
+            Some(trial) => {
+                self.save(BootRecord { trial: Some(TrialRecord { phase, ..trial }), ..self.record })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Lines 6 to 7: the old image runs again. The tried one stays in its slot, for another attempt.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn end_roll_back(&mut self, cause: RollBackCause) -> io::Result<()> {
+        let cause = Cause(cause);
+        let rolled_back = self.record.trial.map(|trial| RolledBack { digest: trial.digest, cause });
+        self.save(BootRecord { trial: None, rolled_back, ..self.record })
+    }
+
+    /// Lines 4 to 5: the tried image is the confirmed one. The old one's slot is free from now on.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn settle(&mut self) -> io::Result<()> {
+        let confirmed = self.image_slot();
+        self.save(BootRecord { confirmed, prepared: None, trial: None, rolled_back: None, ..self.record })
+    }
+
+    /// Lines 7 to 1: the roll back has been taken note of.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn forget_roll_back(&mut self) -> io::Result<()> {
+        self.save(BootRecord { rolled_back: None, ..self.record })
+    }
+
+    /// Counters have been saved.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn set_counted(&mut self) -> io::Result<()> {
+        self.save(BootRecord { counted: true, ..self.record })
+    }
+
+    /// The built-in switch: lets the link point to a slot's image.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn point_to(&self, slot: Slot) -> io::Result<()> {
+        self.disk.point(CURRENT, slot.file_name())
+    }
+
+    /// Where a slot's image lies.
+    #[must_use]
+    pub fn image_path(&self, slot: Slot) -> std::path::PathBuf {
+        self.disk.path(slot.file_name())
+    }
+
+    /// The gate of a switch by command.
+    ///
+    /// # Errors
+    /// The cut of a test.
+    pub fn pass_command(&self) -> io::Result<()> {
+        self.disk.pass(crate::disk::Step::Command)
+    }
+
+    /// The boot record decides; a link that somebody else moved is moved back.
+    fn repair_link(&self) -> io::Result<()> {
+        let slot = match self.phase() {
+            None => self.record.confirmed,
+            Some(Phase::Running | Phase::Healthy) => self.image_slot(),
+            Some(Phase::Switching | Phase::RollingBack(_)) => return Ok(()),
+        };
+        let target = self.disk.target(CURRENT);
+        let right = target.as_deref().is_some_and(|target| target.as_os_str() == slot.file_name());
+        if self.switch == Switch::Command || right {
+            return Ok(());
+        }
+        tracing::warn!(%slot, "the link to the running image was missing or pointed elsewhere: repaired");
+        self.point_to(slot)
+    }
+
+    fn save(&mut self, record: BootRecord) -> io::Result<()> {
+        if record != self.record {
+            self.disk.replace(BOOT, &record.to_bytes().map_err(io::Error::other)?)?;
+            self.record = record;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn refused(folder: &tempfile::TempDir, switch: Switch) -> String {
+        let disk = Disk::open(folder.path()).unwrap();
+        let sentence = Slots::open(disk, switch).unwrap_err().to_string();
+        assert!(!sentence.contains('\n'));
+        sentence
+    }
+
+    #[test]
+    fn a_torn_boot_record_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = BootRecord::confirmed(Slot::B).to_bytes().unwrap();
+        for length in 0..bytes.len() {
+            fs::write(folder.path().join(BOOT), &bytes[..length]).unwrap();
+            assert!(refused(&folder, Switch::BuiltIn).contains("boot.cbor is damaged"));
+        }
+    }
+
+    #[test]
+    fn a_lost_boot_record_is_not_made_anew() {
+        for other in OTHERS {
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join(other), b"x").unwrap();
+            assert!(refused(&folder, Switch::Command).contains("boot.cbor is missing"));
+            assert!(!folder.path().join(BOOT).exists());
+        }
+    }
+
+    #[test]
+    fn an_empty_folder_serves_a_switch_command_only() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(refused(&folder, Switch::BuiltIn).contains("--install"));
+        let slots = Slots::open(Disk::open(folder.path()).unwrap(), Switch::Command).unwrap();
+        assert_eq!(*slots.record(), BootRecord::confirmed(Slot::A));
+        assert!(folder.path().join(BOOT).exists());
+    }
+
+    #[test]
+    fn a_link_that_was_moved_is_moved_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = BootRecord::confirmed(Slot::B).to_bytes().unwrap();
+        fs::write(folder.path().join(BOOT), record).unwrap();
+        for wrong in ["slot-a.img", "/elsewhere"] {
+            let disk = Disk::open(folder.path()).unwrap();
+            disk.point(CURRENT, wrong).unwrap();
+            let slots = Slots::open(disk.clone(), Switch::BuiltIn).unwrap();
+            assert_eq!(disk.target(CURRENT).unwrap().as_os_str(), "slot-b.img");
+            drop(slots);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! From the configuration to a device that can be driven, and the check that stops short of it.
+
+use std::path::Path;
+
+use tokio::time::Instant;
+
+use crate::command::Launcher;
+use crate::config::{Config, shown};
+use crate::disk::Disk;
+use crate::failure::Failure;
+use crate::linux_platform::{LinuxPlatform, PlatformError};
+use crate::loss::Loss;
+use crate::notify::Notifier;
+use crate::run::Device;
+use crate::slots::{OpenError, Slots, Switch};
+use crate::sockets::Sockets;
+
+/// Opens storage, then sockets. Must be called inside of a tokio runtime.
+///
+/// # Errors
+/// [`Failure`]: what did not open, and what to do.
+pub fn open_device(config: &Config, loss: Loss) -> Result<Device, Failure> {
+    let disk = open_disk(&config.state_directory)?;
+    let platform = LinuxPlatform::open(disk, config.trial.clone(), Launcher::default())
+        .map_err(|error| refused(&config.state_directory, error))?;
+    let sockets = open_sockets(config, loss)?;
+    Ok(Device { sockets, platform, notifier: Notifier::from_environment(), start: Instant::now() })
+}
+
+/// Opens what an agent would open and changes nothing that counts. A state folder in use is not looked into:
+/// the agent that uses it has done so. Must be called inside of a tokio runtime. Gives what could not be
+/// checked.
+///
+/// # Errors
+/// [`Failure`], as [`open_device`] would give it.
+pub fn check(config: &Config) -> Result<Option<&'static str>, Failure> {
+    let folder = &config.state_directory;
+    if !folder.exists() {
+        if config.trial.switch() == Switch::BuiltIn {
+            return Err(refused(folder, PlatformError::Slots(OpenError::NotInstalled)));
+        }
+        open_sockets(config, Loss::none())?;
+        return Ok(None);
+    }
+    match Disk::open(folder) {
+        Ok(disk) => {
+            Slots::open(disk, config.trial.switch())
+                .map_err(|error| refused(folder, PlatformError::Slots(error)))?;
+            open_sockets(config, Loss::none())?;
+            Ok(None)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            // Its own port is taken as well, by the agent that runs.
+            open_sockets(&Config { listen_port: None, ..config.clone() }, Loss::none())?;
+            Ok(Some("an agent is running, so its state folder and port were not checked"))
+        }
+        Err(error) => Err(cannot_open(folder, &error)),
+    }
+}
+
+fn open_disk(folder: &Path) -> Result<Disk, Failure> {
+    Disk::open(folder).map_err(|error| cannot_open(folder, &error))
+}
+
+fn open_sockets(config: &Config, loss: Loss) -> Result<Sockets, Failure> {
+    let group = config.provisioning.coap_group;
+    Sockets::open(group, config.interface.clone(), config.listen_port, loss)
+        .map_err(|error| Failure::error(error.to_string()))
+}
+
+fn cannot_open(folder: &Path, error: &std::io::Error) -> Failure {
+    Failure::error(format!("cannot use the state folder {}: {error}", shown(folder)))
+}
+
+fn refused(folder: &Path, error: PlatformError) -> Failure {
+    let sentence = format!("cannot use the state folder {}: {error}", shown(folder));
+    match error {
+        PlatformError::Slots(OpenError::Torn | OpenError::Missing(_)) => Failure::not_allowed(sentence),
+        _ => Failure::error(sentence),
+    }
+}

@@ -1,0 +1,183 @@
+//! The document that an agent is given when it is enrolled, as it is written down.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::bytes::{Hex, Secret};
+use crate::name::Name;
+
+/// The version of this document that this crate reads and writes.
+pub const VERSION: u32 = 1;
+
+/// What an agent is given when it is enrolled.
+///
+/// Names of key material are those of the ACE key map and of the join response (RFC 9594 section 8 and the
+/// OSCORE profile of ACE group communication); binary values are hexadecimal text. Nothing of it is trusted
+/// before [`Provisioning::check`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provisioning {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The agent's name.
+    pub name: Name,
+    /// SUIT vendor identifier: UUIDv5 of the vendor's domain.
+    pub vendor: Uuid,
+    /// SUIT class identifier: UUIDv5 of the model in the vendor's name space.
+    pub class: Uuid,
+    /// Name of the security group, as in `/ace-group/<name>`.
+    pub group: Name,
+    /// Address and port of the CoAP group, on which offers and blocks arrive.
+    pub coap_group: SocketAddr,
+    /// Bytes in an image block: 256, 512 or 1024, the same for every update of this group.
+    pub block_size: u16,
+    /// The security group's key material, and the agent's place in it.
+    pub key: KeyMap,
+    /// Which generation of key material this is (`num` of RFC 9594): 0 when the group was created, one more
+    /// with every rekey.
+    pub num: u32,
+    /// The agent's own Ed25519 private key (RFC 8032 section 5.1.5), 32 bytes.
+    pub private_key: Secret,
+    /// The agent's own authentication credential, a CCS.
+    pub cred: Hex,
+    /// The Group Manager's authentication credential, a CCS (`kdc_cred` of RFC 9594).
+    pub kdc_cred: Hex,
+    /// Who may offer, send and activate.
+    pub distributor: Distributor,
+    /// The Ed25519 public key that signs key sets, 32 bytes.
+    pub root_key: Hex,
+    /// The key set signed by it: which image keys are trusted.
+    pub key_set: Hex,
+    /// How to reach the Group Manager, and the individual OSCORE context with it.
+    pub manager: Manager,
+}
+
+/// HKDF Algorithm: HMAC 256/256 (RFC 9053 section 3.1), the hash of HKDF SHA-256.
+pub const HKDF_SHA_256: i32 = 5;
+/// Format of authentication credentials: CCS (`kccs`, RFC 9528 section 3.5.3).
+pub const CRED_FMT_CCS: i32 = 14;
+/// Signature Algorithm: EdDSA (RFC 9053 section 2.2).
+pub const SIGN_EDDSA: i32 = -8;
+/// Pairwise Key Agreement Algorithm: ECDH-SS + HKDF-256 (RFC 9053 section 6.3.1).
+pub const ECDH_SS_HKDF_256: i32 = -27;
+/// COSE capabilities of EdDSA with Ed25519: key type OKP, and OKP with the curve.
+pub const ED25519_PARAMETERS: [&[i32]; 2] = [&[1], &[1, 6]];
+/// COSE capabilities of ECDH with X25519.
+pub const X25519_PARAMETERS: [&[i32]; 2] = [&[1], &[1, 4]];
+
+/// `Group_OSCORE_Input_Material`: the ACE key map of a security group. In brackets the map's integer labels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyMap {
+    /// OSCORE Master Secret (2).
+    pub ms: Secret,
+    /// HKDF Algorithm (3): 5, HMAC with SHA-256.
+    pub hkdf: i32,
+    /// AEAD Algorithm of the pairwise mode (4): 1, 10 or 24.
+    pub alg: i32,
+    /// OSCORE Master Salt (5), may be empty.
+    pub salt: Secret,
+    /// Group identifier, the OSCORE ID Context (6): 2 to 8 bytes.
+    #[serde(rename = "contextId")]
+    pub context_id: Hex,
+    /// The agent's Sender ID (7): 1 to 3 bytes.
+    #[serde(rename = "group_SenderId")]
+    pub group_sender_id: Hex,
+    /// Format of authentication credentials (8): 14, CCS.
+    pub cred_fmt: i32,
+    /// Group Encryption Algorithm (9): 1, 10 or 24.
+    pub gp_enc_alg: i32,
+    /// Signature Algorithm (10): -8, EdDSA.
+    pub sign_alg: i32,
+    /// Its parameters (11): `[[1], [1, 6]]`, OKP and Ed25519.
+    pub sign_params: Vec<Vec<i32>>,
+    /// Pairwise Key Agreement Algorithm (12): -27, ECDH-SS with HKDF-256.
+    pub ecdh_alg: i32,
+    /// Its parameters (13): `[[1], [1, 4]]`, OKP and X25519.
+    pub ecdh_params: Vec<Vec<i32>>,
+}
+
+/// The distributor of a group as its agents know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Distributor {
+    /// Its Sender ID in the security group.
+    pub sender_id: Hex,
+    /// Its authentication credential, a CCS.
+    pub cred: Hex,
+    /// Its unicast address: the only one that multicast requests are answered to without Echo (DESIGN
+    /// [answers]).
+    pub address: SocketAddr,
+}
+
+/// The individual OSCORE context (RFC 8613) of one agent with the Group Manager.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manager {
+    /// The Group Manager's unicast address, where there is one to reach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<SocketAddr>,
+    /// OSCORE Master Secret.
+    pub ms: Secret,
+    /// OSCORE Master Salt, may be empty.
+    pub salt: Secret,
+    /// AEAD Algorithm: 1, 10 or 24.
+    pub alg: i32,
+    /// The agent's Sender ID in this context.
+    pub sender_id: Hex,
+    /// The Group Manager's Sender ID in this context; may be empty.
+    pub recipient_id: Hex,
+}
+
+/// The whole configuration file of `fwcast-agent`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentFile {
+    /// What every agent is given.
+    pub provisioning: Provisioning,
+    /// What only a Linux agent needs.
+    pub linux: LinuxSettings,
+}
+
+/// What a Linux agent needs beyond its provisioning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinuxSettings {
+    /// Name of the network interface on which the CoAP group is joined.
+    pub interface: String,
+    /// UDP port of the agent's own socket; without it the system chooses one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen_port: Option<u16>,
+    /// Folder for slots, pages and records; the agent's alone.
+    pub state_directory: String,
+    /// Program and arguments that make the new image run on trial; without it the built-in switch of the
+    /// slot link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activate_command: Option<Vec<String>>,
+    /// Program and arguments that end with 0 when the new image is healthy; without it an activated image is
+    /// taken as healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_command: Option<Vec<String>>,
+    /// An image on trial that has not proved healthy after so many seconds is rolled back.
+    #[serde(default = "LinuxSettings::health_deadline_seconds_default")]
+    pub health_deadline_seconds: u32,
+    /// Seconds between two runs of the health command while it says no.
+    #[serde(default = "LinuxSettings::health_interval_seconds_default")]
+    pub health_interval_seconds: u32,
+}
+
+impl LinuxSettings {
+    /// Health deadline where none is given.
+    pub const fn health_deadline_seconds_default() -> u32 {
+        60
+    }
+
+    /// Health interval where none is given.
+    pub const fn health_interval_seconds_default() -> u32 {
+        2
+    }
+}

@@ -1,0 +1,129 @@
+//! Names of groups and agents.
+
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use core::fmt;
+
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The name of a group or an agent: 1 to [`Name::LENGTH_MAX`] of `a` to `z`, `0` to `9`, `-` and `_`, and
+/// not `-` in front.
+///
+/// It is used as a file name and on command lines, so nothing else is let in.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(String);
+
+/// Why a text is no [`Name`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameError {
+    /// It is empty.
+    Empty,
+    /// It is longer than [`Name::LENGTH_MAX`].
+    TooLong,
+    /// It has a character other than a-z, 0-9, '-' and '_'.
+    Character,
+    /// It begins with '-', which command lines take for an option.
+    Dash,
+}
+
+impl Name {
+    /// Longest name, in characters.
+    pub const LENGTH_MAX: usize = 64;
+
+    /// Checks a text.
+    pub fn new(text: &str) -> Result<Self, NameError> {
+        if text.is_empty() {
+            return Err(NameError::Empty);
+        }
+        if text.len() > Self::LENGTH_MAX {
+            return Err(NameError::TooLong);
+        }
+        if text.starts_with('-') {
+            return Err(NameError::Dash);
+        }
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+        if !text.bytes().all(allowed) {
+            return Err(NameError::Character);
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl core::str::FromStr for Name {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::new(text)
+    }
+}
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
+/// A visitor of its own, so that a wrong name is reported at its own place in the file.
+struct NameVisitor;
+
+impl Visitor<'_> for NameVisitor {
+    type Value = Name;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Name, E> {
+        Name::new(text).map_err(E::custom)
+    }
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("a name must not be empty"),
+            Self::TooLong => write!(f, "a name has at most {} characters", Name::LENGTH_MAX),
+            Self::Character => f.write_str("a name has only the characters a-z, 0-9, '-' and '_'"),
+            Self::Dash => f.write_str("a name does not begin with '-'"),
+        }
+    }
+}
+
+impl core::error::Error for NameError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_harmless_names_are_taken() {
+        for good in ["a", "hall-3", "lamp_0001", "_", &"a".repeat(64)] {
+            assert_eq!(Name::new(good).unwrap().as_str(), good);
+        }
+        let bad = ["..", "a/b", "/etc", "A", "a b", "a.b", "a\0", "a\u{202e}", "\u{1b}[2J", "é", "a\n"];
+        for text in bad {
+            assert_eq!(Name::new(text), Err(NameError::Character), "{text:?}");
+        }
+        assert_eq!(Name::new(""), Err(NameError::Empty));
+        assert_eq!(Name::new("-o"), Err(NameError::Dash));
+        assert_eq!(Name::new(&"a".repeat(65)), Err(NameError::TooLong));
+    }
+}

@@ -1,0 +1,327 @@
+//! The one place that reads YAML: a pure function over text, for operators' files on every host program.
+//!
+//! `serde_yaml` alone is not enough for files that people write by hand: it resolves aliases and merge keys
+//! in silence, takes the last of two equal keys in a map, and descends as deep as the text goes. So the
+//! text is first walked once as a stream of events, which refuses all that with its position, and only then
+//! read.
+
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeSet;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Longest text that is read, in bytes. Whoever reads a file stops there, before parsing.
+pub const TEXT_BYTES_MAX: usize = 1024 * 1024;
+/// How deep lists and maps may lie in one another.
+pub const DEPTH_MAX: usize = 16;
+
+/// Why a YAML text was refused, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct YamlError {
+    /// Line, counted from 1; 0 where the trouble has no place, as with a text that is too long.
+    pub line: usize,
+    /// Column in characters, counted from 1; 0 as for `line`.
+    pub column: usize,
+    /// What is wrong there.
+    pub problem: YamlProblem,
+}
+
+/// What can be wrong with a YAML text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum YamlProblem {
+    /// Longer than [`TEXT_BYTES_MAX`].
+    TooLong,
+    /// Lists and maps deeper than [`DEPTH_MAX`].
+    TooDeep,
+    /// An alias (`*name`).
+    Alias,
+    /// An anchor (`&name`).
+    Anchor,
+    /// A tag (`!name` or `!!name`).
+    Tag,
+    /// A merge key (`<<`).
+    MergeKey,
+    /// A key that is no plain word but a list or a map.
+    CompoundKey,
+    /// The same key twice in one map.
+    DoubledKey(String),
+    /// No document, or more than one.
+    NotOneDocument,
+    /// Not YAML.
+    Syntax(String),
+    /// YAML, but not what belongs in this file: an unknown or missing key, or a value of the wrong kind.
+    Content(String),
+}
+
+/// Reads one YAML document into `T`, strictly: see the head of this module for what is refused.
+///
+/// Unknown keys are refused where `T` says `deny_unknown_fields`, as every type of this crate does.
+pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
+    walk(text)?;
+    serde_yaml::from_str(text).map_err(|error| {
+        let (line, column) = error.location().map_or((0, 0), |place| (place.line(), place.column()));
+        let problem = YamlProblem::Content(printable(&without_place(&error.to_string())));
+        YamlError { line, column, problem }
+    })
+}
+
+/// Writes `value` as YAML that [`from_str`] reads back.
+pub fn to_string<T: Serialize>(value: &T) -> Result<String, YamlError> {
+    serde_yaml::to_string(value).map_err(|error| YamlError {
+        line: 0,
+        column: 0,
+        problem: YamlProblem::Content(error.to_string()),
+    })
+}
+
+impl fmt::Display for YamlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(f, "line {}, column {}: ", self.line, self.column)?;
+        }
+        self.problem.fmt(f)
+    }
+}
+
+impl fmt::Display for YamlProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong => write!(f, "the text is longer than {TEXT_BYTES_MAX} bytes"),
+            Self::TooDeep => write!(f, "lists and maps lie more than {DEPTH_MAX} deep"),
+            Self::Alias => f.write_str("aliases (*name) are not taken; write the value out"),
+            Self::Anchor => f.write_str("anchors (&name) are not taken; write the value out"),
+            Self::Tag => f.write_str("tags (!name) are not taken; leave it out"),
+            Self::MergeKey => f.write_str("merge keys (<<) are not taken; write the keys out"),
+            Self::CompoundKey => f.write_str("a key must be a plain word"),
+            Self::DoubledKey(key) => write!(f, "the key '{key}' is there twice; keep one"),
+            Self::NotOneDocument => f.write_str("exactly one document is wanted"),
+            Self::Syntax(text) => write!(f, "this is not YAML: {text}"),
+            Self::Content(text) => f.write_str(text),
+        }
+    }
+}
+
+impl core::error::Error for YamlError {}
+
+/// A list or map that is open while walking.
+enum Open {
+    List,
+    Map { keys: BTreeSet<String>, key_comes_next: bool },
+}
+
+/// Walks over the events of `text` and refuses what this module refuses.
+fn walk(text: &str) -> Result<(), YamlError> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(YamlError { line: 0, column: 0, problem: YamlProblem::TooLong });
+    }
+    let mut documents = 0;
+    let mut open: Vec<Open> = Vec::new();
+    for next in Parser::new_from_str(text) {
+        let (event, span) = next.map_err(|error| {
+            let problem = YamlProblem::Syntax(printable(error.info()));
+            at(*error.marker(), problem)
+        })?;
+        if matches!(event, Event::DocumentStart(_)) {
+            documents += 1;
+        }
+        let too_many = documents > 1;
+        let checked = if too_many { Err(YamlProblem::NotOneDocument) } else { step(&event, &mut open) };
+        checked.map_err(|problem| at(span.start, problem))?;
+    }
+    if documents == 0 {
+        return Err(at(Marker::new(0, 1, 0), YamlProblem::NotOneDocument));
+    }
+    Ok(())
+}
+
+/// Checks one event in the list or map that is open around it.
+fn step(event: &Event<'_>, open: &mut Vec<Open>) -> Result<(), YamlProblem> {
+    match event {
+        Event::Alias(_) => Err(YamlProblem::Alias),
+        Event::Scalar(text, style, anchor, tag) => {
+            refuse_extras(*anchor, tag.as_deref())?;
+            scalar(text, *style, open.last_mut())
+        }
+        Event::SequenceStart(anchor, tag) | Event::MappingStart(anchor, tag) => {
+            refuse_extras(*anchor, tag.as_deref())?;
+            if let Some(Open::Map { key_comes_next, .. }) = open.last_mut() {
+                if *key_comes_next {
+                    return Err(YamlProblem::CompoundKey);
+                }
+                *key_comes_next = true;
+            }
+            if open.len() >= DEPTH_MAX {
+                return Err(YamlProblem::TooDeep);
+            }
+            open.push(match event {
+                Event::MappingStart(..) => Open::Map { keys: BTreeSet::new(), key_comes_next: true },
+                _ => Open::List,
+            });
+            Ok(())
+        }
+        Event::SequenceEnd | Event::MappingEnd => {
+            open.pop();
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A scalar is a key, a value or an element of a list.
+fn scalar(text: &str, style: ScalarStyle, around: Option<&mut Open>) -> Result<(), YamlProblem> {
+    let Some(Open::Map { keys, key_comes_next }) = around else {
+        return Ok(());
+    };
+    let is_key = *key_comes_next;
+    *key_comes_next = !is_key;
+    if !is_key {
+        return Ok(());
+    }
+    if text == "<<" && style == ScalarStyle::Plain {
+        return Err(YamlProblem::MergeKey);
+    }
+    if !keys.insert(text.to_owned()) {
+        return Err(YamlProblem::DoubledKey(printable(text)));
+    }
+    Ok(())
+}
+
+fn refuse_extras(anchor: usize, tag: Option<&Tag>) -> Result<(), YamlProblem> {
+    if anchor != 0 {
+        return Err(YamlProblem::Anchor);
+    }
+    if tag.is_some() {
+        return Err(YamlProblem::Tag);
+    }
+    Ok(())
+}
+
+fn at(place: Marker, problem: YamlProblem) -> YamlError {
+    YamlError { line: place.line(), column: place.col() + 1, problem }
+}
+
+/// `serde_yaml` ends its message with the place, which [`YamlError`] says in front.
+fn without_place(message: &str) -> String {
+    match message.rfind(" at line ") {
+        Some(end) => message[..end].to_owned(),
+        None => message.to_owned(),
+    }
+}
+
+/// A quoted piece of a file may hold control characters that would drive the reader's terminal, or run on for
+/// pages (THREATS: operator's YAML).
+fn printable(text: &str) -> String {
+    const CHARACTERS_MAX: usize = 300;
+    let mut shown: String = text
+        .chars()
+        .take(CHARACTERS_MAX)
+        .flat_map(|c| {
+            let bidirectional = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}');
+            let plain = !c.is_control() && !bidirectional;
+            let escaped: Vec<char> = if plain { [c].into() } else { c.escape_unicode().collect() };
+            escaped
+        })
+        .collect();
+    if text.chars().nth(CHARACTERS_MAX).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeMap;
+    use alloc::format;
+    use alloc::vec;
+    use serde::Deserialize;
+
+    type Map = BTreeMap<String, String>;
+
+    fn refused(text: &str) -> (usize, usize, YamlProblem) {
+        let error = from_str::<serde_yaml::Value>(text).expect_err(text);
+        (error.line, error.column, error.problem)
+    }
+
+    #[test]
+    fn plain_yaml_is_read() {
+        let map: Map = from_str("# a comment\na: b\n'c': \"d\"\n").unwrap();
+        assert_eq!(map["a"], "b");
+        assert_eq!(map["c"], "d");
+    }
+
+    #[test]
+    fn what_serde_yaml_would_resolve_in_silence_is_refused_with_its_place() {
+        assert_eq!(refused("a: 1\nb:\n  a: 2\na: 3\n"), (4, 1, YamlProblem::DoubledKey("a".into())));
+        assert_eq!(refused("a: 1\n\"a\": 3\n"), (2, 1, YamlProblem::DoubledKey("a".into())));
+        assert_eq!(refused("- {x: 1, x: 2}\n"), (1, 10, YamlProblem::DoubledKey("x".into())));
+        assert_eq!(refused("a: &one 1\nb: *one\n").2, YamlProblem::Anchor);
+        assert_eq!(refused("a:\n  <<: {b: 1}\n").2, YamlProblem::MergeKey);
+        assert_eq!(refused("a: !!binary aGk=\n").2, YamlProblem::Tag);
+        assert_eq!(refused("? [a, b]\n: 1\n").2, YamlProblem::CompoundKey);
+    }
+
+    #[test]
+    fn one_document_is_wanted() {
+        assert_eq!(refused("").2, YamlProblem::NotOneDocument);
+        assert_eq!(refused("a: 1\n---\nb: 2\n").2, YamlProblem::NotOneDocument);
+    }
+
+    #[test]
+    fn depth_and_length_have_a_limit() {
+        let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(from_str::<serde_yaml::Value>(&deep(DEPTH_MAX)).is_ok());
+        assert_eq!(refused(&deep(DEPTH_MAX + 1)).2, YamlProblem::TooDeep);
+        // Here the event parser's own limit speaks first.
+        assert!(matches!(refused(&deep(100_000)).2, YamlProblem::Syntax(_)));
+        let blocks: String = (0..20).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
+        assert_eq!(refused(&blocks), (17, 17, YamlProblem::TooDeep));
+        assert_eq!(refused(&" ".repeat(TEXT_BYTES_MAX + 1)).2, YamlProblem::TooLong);
+    }
+
+    #[test]
+    fn an_unknown_key_and_a_wrong_kind_are_shown_with_line_and_column() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[allow(dead_code, reason = "only its fields' names and kinds matter")]
+        struct Small {
+            port: u16,
+        }
+        let error = from_str::<Small>("port: 1\nprot: 2\n").unwrap_err();
+        assert_eq!((error.line, error.column), (2, 1));
+        assert!(error.to_string().contains("unknown field `prot`"), "{error}");
+        assert!(!error.to_string().contains("at line"), "{error}");
+        let error = from_str::<Small>("port: http\n").unwrap_err();
+        assert_eq!(error.line, 1);
+    }
+
+    #[test]
+    fn what_is_not_yaml_is_refused_with_its_place() {
+        for text in ["a: [1, 2\n", "a: \"b\n", "a: b: c\n", "\t- x\n", "a: 1\n b: 2\n"] {
+            let error = from_str::<serde_yaml::Value>(text).expect_err(text);
+            assert!(error.line >= 1 && error.column >= 1, "{text}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_cannot_drive_the_terminal() {
+        let text = "\"\\e[2J\\u202e\": 1\n\"\\e[2J\\u202e\": 2\n";
+        let shown = from_str::<serde_yaml::Value>(text).unwrap_err().to_string();
+        assert!(!shown.contains('\u{1b}') && !shown.contains('\u{202e}'), "{shown}");
+        assert!(shown.contains("\\u{1b}"), "{shown}");
+    }
+
+    #[test]
+    fn digits_only_text_survives_a_round_trip() {
+        for word in ["0123", "12e34567", "0x10", "1_000", "null", "true", "~", "-", "1.5", "0o17", "yes"] {
+            let written = to_string(&vec![word]).unwrap();
+            assert_eq!(from_str::<Vec<String>>(&written).unwrap(), [word], "{written}");
+        }
+    }
+}

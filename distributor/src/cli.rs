@@ -1,0 +1,97 @@
+//! The command line: what there is to say to `fwcast`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{agent, doctor, group, image, key, push, status};
+use crate::exit::{Exit, Failure};
+use crate::output::Format;
+use crate::state::StateDir;
+
+/// Updates the firmware of many devices at once, over secured multicast.
+#[derive(Debug, Parser)]
+#[command(name = "fwcast", version, propagate_version = true, after_help = AFTER_HELP)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "Exit codes: 0 done, 1 error, 2 usage, 4 rollout failed, 5 finished but \
+some devices failed, 6 timed out, 8 not allowed (a secret that others can read, counters in \
+doubt), 9 bad signature or hash, 130 interrupted.";
+
+/// What every command understands.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Folder for groups, keys and counters [default: $STATE_DIRECTORY, else $XDG_STATE_HOME/fwcast, else
+    /// ~/.local/state/fwcast]
+    #[arg(long, global = true, value_name = "DIR", env = "FWCAST_STATE")]
+    state: Option<PathBuf>,
+    /// Folder for the second copy of the counters, not in the state folder nor in its backups [default:
+    /// $XDG_DATA_HOME/fwcast-witness, else ~/.local/share/fwcast-witness]
+    #[arg(long, global = true, value_name = "DIR", env = "FWCAST_WITNESS")]
+    witness: Option<PathBuf>,
+    /// Form of what is printed
+    #[arg(short, long, global = true, value_enum, default_value_t)]
+    pub output: Format,
+}
+
+impl Global {
+    /// The folders that the operator named, or their defaults.
+    pub fn state_dir(&self) -> Result<StateDir, Failure> {
+        Ok(StateDir::locate(self.state.as_deref(), self.witness.as_deref())?)
+    }
+}
+
+/// One variant for each noun or verb, with its arguments in `commands/`. A new command (`push`, `status`,
+/// `doctor`) adds its variant here, one line to [`Cli::run`], and a module `commands/<name>.rs` with a type
+/// that derives [`clap::Args`] or [`clap::Subcommand`] and has `run(&self, &Global) -> Result<Exit,
+/// Failure>`.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make and look at signing keys
+    #[command(subcommand)]
+    Key(key::Key),
+    /// Make and look at security groups
+    #[command(subcommand)]
+    Group(group::Group),
+    /// Enroll agents in a group
+    #[command(subcommand)]
+    Agent(agent::Agent),
+    /// Sign and check images
+    #[command(subcommand)]
+    Image(image::Image),
+    Push(push::Push),
+    Status(status::Status),
+    Doctor(doctor::Doctor),
+}
+
+impl Cli {
+    /// Does what the arguments say.
+    pub fn run(&self) -> Result<Exit, Failure> {
+        let global = &self.global;
+        match &self.command {
+            Command::Key(key) => key.run(global),
+            Command::Group(group) => group.run(global),
+            Command::Agent(agent) => agent.run(global),
+            Command::Image(image) => image.run(global),
+            Command::Push(push) => push.run(global),
+            Command::Status(status) => status.run(global),
+            Command::Doctor(doctor) => doctor.run(global),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,323 @@
+//! `fwcast agent`: the members of a group.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use comfy_table::Table;
+use provisioning::{AgentFile, Hex, LinuxSettings, Name, Provisioning};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::arguments::{self, Class};
+use crate::cli::Global;
+use crate::enroll::{self, Request};
+use crate::exit::{Exit, Failure};
+use crate::files::{self, Access, shown};
+use crate::output::{self, Report, columns, fields};
+use crate::state::{Agents, GroupLock, GroupState, Label, StateDir, StateError, Waiting};
+use crate::yaml;
+
+/// What there is to do with agents.
+#[derive(Debug, Subcommand)]
+pub enum Agent {
+    /// Enroll an agent in a group and write the one file that it needs
+    Enroll(Box<Enroll>),
+    /// List the agents of a group
+    List {
+        /// Which group
+        #[arg(long)]
+        group: Name,
+    },
+    /// Check the file of an agent and show what in it is no secret
+    Inspect {
+        /// The file that `agent enroll` wrote
+        file: PathBuf,
+    },
+}
+
+/// Arguments of `agent enroll`.
+#[derive(Debug, Args)]
+pub struct Enroll {
+    /// Its name
+    name: Name,
+    /// The group it joins
+    #[arg(long)]
+    group: Name,
+    /// Who makes the device: a domain, or a UUID
+    #[arg(long, value_name = "DOMAIN|UUID", value_parser = arguments::vendor,
+        required_unless_present = "again")]
+    vendor: Option<Uuid>,
+    /// What model it is: a name, or a UUID
+    #[arg(long, value_name = "MODEL|UUID", required_unless_present = "again")]
+    class: Option<Class>,
+    /// Where the agent's file is written, with its secrets; nothing is overwritten
+    #[arg(long, value_name = "FILE.yaml")]
+    out: PathBuf,
+    /// What the agent is called by; may be given several times
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    labels: Vec<Label>,
+    /// New keys for an agent of this name, after which its old file is worthless; vendor, class and labels
+    /// stay
+    #[arg(long)]
+    again: bool,
+    /// Network interface of the device [default: as on this machine]
+    #[arg(long, value_name = "IF", value_parser = arguments::interface)]
+    interface: Option<String>,
+    /// UDP port of the agent's own socket on the device [default: any]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    listen_port: Option<u16>,
+    /// Folder of the agent on the device
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/fwcast-agent")]
+    agent_state: String,
+    /// Command that makes the new image run on trial; for an argument that begins with '-', repeat the
+    /// option:
+    /// --activate-command=--now
+    #[arg(long, value_name = "CMD", num_args = 1..)]
+    activate_command: Option<Vec<String>>,
+    /// Command that ends with 0 when the new image is healthy; arguments as above
+    #[arg(long, value_name = "CMD", num_args = 1..)]
+    health_command: Option<Vec<String>>,
+    /// Roll back an image that has not proved healthy for so long
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = arguments::seconds)]
+    health_deadline: u32,
+    /// Time between two runs of the health command
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = arguments::seconds)]
+    health_interval: u32,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    name: Name,
+    group: Name,
+    /// None until the agent is enrolled again.
+    sender_id: Option<Hex>,
+    vendor: Uuid,
+    class: Uuid,
+    labels: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Listed(Vec<Shown>);
+
+#[derive(Serialize)]
+struct Inspected {
+    name: Name,
+    group: Name,
+    gid: Hex,
+    sender_id: Hex,
+    vendor: Uuid,
+    class: Uuid,
+    coap_group: String,
+    distributor: String,
+    block_size: u16,
+    key_set_version: u64,
+    linux: LinuxSettings,
+}
+
+impl Agent {
+    /// Runs the command.
+    pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
+        match self {
+            Self::Enroll(enroll) => {
+                let shown = enroll.run(&global.state_dir()?)?;
+                output::print(global.output, &shown)?;
+            }
+            Self::List { group } => {
+                let dir = global.state_dir()?;
+                let group = GroupState::open(&dir, group)?;
+                let agents = Agents::load(&dir, &group.name)?;
+                output::print(global.output, &Listed::new(&group.name, agents))?;
+            }
+            Self::Inspect { file } => {
+                let read: AgentFile = yaml::read_secret(file)?;
+                let inspected = Inspected::new(read).map_err(|error| {
+                    let file = shown(file);
+                    Failure::error(format!("{file} is no file for an agent: {error}; enroll the agent again"))
+                })?;
+                output::print(global.output, &inspected)?;
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+impl Enroll {
+    fn run(&self, dir: &StateDir) -> Result<Shown, Failure> {
+        files::check_target(&self.out)?;
+        let lock = GroupLock::to_edit(dir, &self.group)?;
+        let group = GroupState::open(dir, &self.group)?;
+        let agents = Agents::load(dir, &self.group)?;
+        let request = self.request(&group, &agents)?;
+        let done = enroll::enroll(dir, &lock, agents, request)?;
+        files::create(&self.out, done.text.as_bytes(), Access::Secret).map_err(|error| {
+            let again = format!(
+                "the agent is enrolled, but has no file: run the command again \
+            with --again ({error})"
+            );
+            Failure::error(again)
+        })?;
+        Ok(Shown {
+            name: done.enrolled.name,
+            group: group.name,
+            sender_id: Some(done.enrolled.sender_id),
+            vendor: done.enrolled.vendor,
+            class: done.enrolled.class,
+            labels: done.enrolled.labels,
+            file: Some(self.out.clone()),
+        })
+    }
+
+    fn request(&self, group: &GroupState, agents: &Agents) -> Result<Request, Failure> {
+        let known = agents.find(&self.name);
+        match (&known, self.again) {
+            (Some(_), false) => {
+                return Err(
+                    StateError::AgentExists { name: self.name.clone(), group: group.name.clone() }.into()
+                );
+            }
+            (None, true) => {
+                return Err(StateError::NoAgent { name: self.name.clone(), group: group.name.clone() }.into());
+            }
+            _ => {}
+        }
+        let labels = self.labels.iter().map(|label| (label.key.to_string(), label.value.clone())).collect();
+        let labels = match &known {
+            Some(known) if self.labels.is_empty() => known.labels.clone(),
+            _ => labels,
+        };
+        Ok(Request {
+            name: self.name.clone(),
+            identifiers: self.identifiers(known.as_ref())?,
+            labels,
+            linux: LinuxSettings {
+                interface: self.interface.clone().unwrap_or_else(|| group.profile.interface.clone()),
+                listen_port: self.listen_port,
+                state_directory: self.agent_state.clone(),
+                activate_command: self.activate_command.clone(),
+                health_command: self.health_command.clone(),
+                health_deadline_seconds: self.health_deadline,
+                health_interval_seconds: self.health_interval,
+            },
+        })
+    }
+
+    /// Vendor and class as given, else as they were.
+    fn identifiers(&self, known: Option<&Waiting>) -> Result<(Uuid, Uuid), Failure> {
+        let missing =
+            |what| Failure::usage(format!("agent '{}' has no {what} yet: give --{what}", self.name));
+        let vendor = self.vendor.or(known.map(|known| known.vendor)).ok_or_else(|| missing("vendor"))?;
+        let class = match (&self.class, known) {
+            (Some(class), _) => class.of_vendor(&vendor),
+            (None, Some(known)) => known.class,
+            (None, None) => return Err(missing("class")),
+        };
+        Ok((vendor, class))
+    }
+}
+
+impl Listed {
+    fn new(group: &Name, agents: Agents) -> Self {
+        let enrolled = agents.enrolled.into_iter().map(|agent| Shown {
+            name: agent.name,
+            group: group.clone(),
+            sender_id: Some(agent.sender_id),
+            vendor: agent.vendor,
+            class: agent.class,
+            labels: agent.labels,
+            file: None,
+        });
+        let waiting = agents.waiting.into_iter().map(|agent| Shown {
+            name: agent.name,
+            group: group.clone(),
+            sender_id: None,
+            vendor: agent.vendor,
+            class: agent.class,
+            labels: agent.labels,
+            file: None,
+        });
+        Self(enrolled.chain(waiting).collect())
+    }
+}
+
+impl Inspected {
+    fn new(file: AgentFile) -> Result<Self, provisioning::ProvisioningError> {
+        let checked = file.provisioning.check()?;
+        let Provisioning { name, group, vendor, class, coap_group, block_size, key, distributor, .. } =
+            file.provisioning;
+        Ok(Self {
+            name,
+            group,
+            gid: key.context_id,
+            sender_id: key.group_sender_id,
+            vendor,
+            class,
+            coap_group: coap_group.to_string(),
+            distributor: distributor.address.to_string(),
+            block_size,
+            key_set_version: checked.key_set.version(),
+            linux: file.linux,
+        })
+    }
+}
+
+impl Report for Shown {
+    fn table(&self) -> Table {
+        let file = self.file.as_ref().map_or_else(|| "-".to_owned(), |file| shown(file));
+        fields([
+            ("agent", self.name.to_string()),
+            ("group", self.group.to_string()),
+            ("Sender ID", sender_id(self.sender_id.as_ref())),
+            ("vendor", self.vendor.to_string()),
+            ("class", self.class.to_string()),
+            ("labels", labels(&self.labels)),
+            ("file", file),
+        ])
+    }
+}
+
+impl Report for Listed {
+    fn table(&self) -> Table {
+        let mut table = columns(["AGENT", "SENDER ID", "VENDOR", "CLASS", "LABELS"]);
+        for agent in &self.0 {
+            table.add_row([
+                agent.name.to_string(),
+                sender_id(agent.sender_id.as_ref()),
+                agent.vendor.to_string(),
+                agent.class.to_string(),
+                labels(&agent.labels),
+            ]);
+        }
+        table
+    }
+}
+
+impl Report for Inspected {
+    fn table(&self) -> Table {
+        fields([
+            ("agent", self.name.to_string()),
+            ("group", self.group.to_string()),
+            ("gid", self.gid.to_string()),
+            ("Sender ID", self.sender_id.to_string()),
+            ("vendor", self.vendor.to_string()),
+            ("class", self.class.to_string()),
+            ("CoAP group", self.coap_group.clone()),
+            ("distributor", self.distributor.clone()),
+            ("block size", self.block_size.to_string()),
+            ("key set version", self.key_set_version.to_string()),
+            ("interface", self.linux.interface.clone()),
+            ("state directory", self.linux.state_directory.escape_debug().to_string()),
+        ])
+    }
+}
+
+fn sender_id(id: Option<&Hex>) -> String {
+    id.map_or_else(|| "enroll again".to_owned(), ToString::to_string)
+}
+
+fn labels(labels: &BTreeMap<String, String>) -> String {
+    let all: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    if all.is_empty() { "-".to_owned() } else { all.join(" ") }
+}

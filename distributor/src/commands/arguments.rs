@@ -1,0 +1,231 @@
+//! Arguments that are more than a word: each is checked once, when it is read.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use provisioning::address;
+use uuid::Uuid;
+
+use crate::exit::Failure;
+
+/// How fast multicast is sent, in bits a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate(pub u64);
+
+/// Slowest and fastest rate, in bits a second.
+const RATE_RANGE: std::ops::RangeInclusive<u64> = 1_000..=10_000_000_000;
+const RATE_UNITS: [(&str, u64); 4] =
+    [("Gbit/s", 1_000_000_000), ("Mbit/s", 1_000_000), ("kbit/s", 1_000), ("bit/s", 1)];
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = "a rate is written like 500kbit/s or 2Mbit/s, from 1kbit/s to 10Gbit/s";
+        let (number, unit) = RATE_UNITS
+            .iter()
+            .find_map(|(name, unit)| Some((text.strip_suffix(name)?.trim_end(), *unit)))
+            .ok_or(wanted)?;
+        // Two decimals are enough, and the whole stays exact.
+        let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
+        if decimals.len() > 2 || !decimals.bytes().all(|digit| digit.is_ascii_digit()) {
+            return Err(wanted.to_owned());
+        }
+        let hundredths: u64 = format!("{decimals:0<2}").parse().map_err(|_| wanted)?;
+        let whole: u64 = whole.parse().map_err(|_| wanted)?;
+        whole
+            .checked_mul(unit)
+            .and_then(|bits| bits.checked_add(hundredths * unit / 100))
+            .filter(|bits| RATE_RANGE.contains(bits))
+            .map(Self)
+            .ok_or_else(|| wanted.to_owned())
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, unit) =
+            RATE_UNITS.into_iter().find(|(_, unit)| self.0.is_multiple_of(*unit)).unwrap_or(("bit/s", 1));
+        write!(f, "{}{name}", self.0 / unit)
+    }
+}
+
+/// Address and port of a CoAP group.
+pub(super) fn coap_group(text: &str) -> Result<SocketAddr, String> {
+    address::coap_group(socket_address(text)?).map_err(|error| error.to_string())
+}
+
+/// Address and port of one host.
+pub(super) fn peer(text: &str) -> Result<SocketAddr, String> {
+    address::peer(socket_address(text)?).map_err(|error| error.to_string())
+}
+
+/// Bytes in an image block.
+pub(super) fn block_size(text: &str) -> Result<u16, String> {
+    match text {
+        "256" => Ok(256),
+        "512" => Ok(512),
+        "1024" => Ok(1024),
+        _ => Err("a block has 256, 512 or 1024 bytes".to_owned()),
+    }
+}
+
+/// A time span such as `90s` or `5min`, in whole seconds.
+pub(super) fn seconds(text: &str) -> Result<u32, String> {
+    let wanted = "a time is written like 90s or 5min, from 1s to 7days";
+    let span = humantime::parse_duration(text).map_err(|_| wanted)?;
+    let allowed = Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 60 * 60);
+    if !allowed.contains(&span) || span.subsec_nanos() != 0 {
+        return Err(wanted.to_owned());
+    }
+    u32::try_from(span.as_secs()).map_err(|_| wanted.to_owned())
+}
+
+/// The name of a network interface, which may be one of another machine.
+pub(super) fn interface(text: &str) -> Result<String, String> {
+    let harmless = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':');
+    // Linux: IFNAMSIZ is 16 with the closing zero.
+    if text.is_empty() || text.len() > 15 || !harmless || matches!(text, "." | "..") {
+        return Err("an interface is named like eth0, with at most 15 characters".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// The SUIT vendor identifier: a UUID, or UUIDv5 of the vendor's domain (draft-ietf-suit-manifest-37
+/// section 8.4.8.2).
+pub(super) fn vendor(text: &str) -> Result<Uuid, String> {
+    if let Ok(uuid) = Uuid::try_parse(text) {
+        return Ok(uuid);
+    }
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    let plausible = text.contains('.') && text.len() <= 253 && text.bytes().all(allowed);
+    if !plausible {
+        return Err("a vendor is a domain such as example.com, or a UUID".to_owned());
+    }
+    Ok(Uuid::new_v5(&Uuid::NAMESPACE_DNS, text.to_ascii_lowercase().as_bytes()))
+}
+
+/// A class of devices as the operator names it: a UUID, or the model, whose UUIDv5 is in the vendor's name
+/// space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Class(String);
+
+impl Class {
+    /// The SUIT class identifier with this vendor.
+    pub(super) fn of_vendor(&self, vendor: &Uuid) -> Uuid {
+        Uuid::try_parse(&self.0).unwrap_or_else(|_| Uuid::new_v5(vendor, self.0.as_bytes()))
+    }
+}
+
+impl FromStr for Class {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let printable = text.chars().all(|c| !c.is_control());
+        if text.is_empty() || text.len() > 128 || !printable {
+            return Err("a class is a model such as lamp-2, or a UUID".to_owned());
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// Fails unless this machine has a network interface of this name.
+pub fn check_interface(name: &str) -> Result<(), Failure> {
+    if nix::net::if_::if_nametoindex(name).is_ok() {
+        return Ok(());
+    }
+    let known = nix::net::if_::if_nameindex().map_or_else(
+        |_| String::new(),
+        |all| {
+            let names: Vec<_> = all
+                .to_slice()
+                .iter()
+                .map(|interface| interface.name().to_string_lossy().into_owned())
+                .collect();
+            format!(" (there are: {})", names.join(", "))
+        },
+    );
+    Err(Failure::error(format!(
+        "this machine has no network interface '{name}'{known}: give one of them with --interface"
+    )))
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "an address is written with its port, like 239.192.0.1:5683 or [ff15::f00d]:5683".to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_exact() {
+        for (text, bits, shown) in [
+            ("1Mbit/s", 1_000_000, "1Mbit/s"),
+            ("1.5Mbit/s", 1_500_000, "1500kbit/s"),
+            ("500kbit/s", 500_000, "500kbit/s"),
+            ("20000bit/s", 20_000, "20kbit/s"),
+            ("10Gbit/s", 10_000_000_000, "10Gbit/s"),
+            ("1.05kbit/s", 1_050, "1050bit/s"),
+        ] {
+            let rate: Rate = text.parse().unwrap();
+            assert_eq!((rate.0, rate.to_string().as_str()), (bits, shown));
+        }
+        for text in [
+            "",
+            "1",
+            "1MB/s",
+            "0Mbit/s",
+            "-1Mbit/s",
+            "999bit/s",
+            "11Gbit/s",
+            "1.234Mbit/s",
+            "1e3kbit/s",
+            "+1Mbit/s+",
+            ".Mbit/s",
+            "99999999999999999999Gbit/s",
+        ] {
+            assert!(text.parse::<Rate>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn vendor_and_class_are_uuids_of_version_5() {
+        // draft-ietf-suit-manifest-37 section 8.4.8.2 names these identifiers of its examples.
+        let vendor = vendor("acme.example").unwrap();
+        assert_eq!(vendor.get_version_num(), 5);
+        assert_eq!(vendor, Uuid::new_v5(&Uuid::NAMESPACE_DNS, b"acme.example"));
+        assert_eq!(super::vendor("ACME.example"), Ok(vendor));
+        let class = "Acme AC100".parse::<Class>().unwrap().of_vendor(&vendor);
+        assert_eq!(class, Uuid::new_v5(&vendor, b"Acme AC100"));
+        let text = "fa6b4a53-d5ad-5fdf-be9d-e663e4d41ffe";
+        assert_eq!(super::vendor(text).unwrap().to_string(), text);
+        assert_eq!(text.parse::<Class>().unwrap().of_vendor(&vendor).to_string(), text);
+        assert!(super::vendor("acme").is_err() && super::vendor("a b.c").is_err());
+        assert!("".parse::<Class>().is_err() && "a\u{1b}".parse::<Class>().is_err());
+    }
+
+    #[test]
+    fn times_and_interfaces_have_limits() {
+        assert_eq!(seconds("60s"), Ok(60));
+        assert_eq!(seconds("5min"), Ok(300));
+        for text in ["", "60", "0s", "1500ms", "8days", "-1s"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+        assert!(interface("eth0.100").is_ok());
+        for text in ["", "..", "a/b", "a b", "0123456789abcdef"] {
+            assert!(interface(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_interface_that_does_not_exist_is_named_with_those_that_do() {
+        check_interface("lo").unwrap();
+        let failure = check_interface("nosuch0").unwrap_err();
+        assert!(failure.sentence.contains("'nosuch0'") && failure.sentence.contains("lo"));
+    }
+}

@@ -1,0 +1,106 @@
+//! `fwcast key`: signing keys.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use comfy_table::Table;
+use serde::Serialize;
+
+use crate::cli::Global;
+use crate::exit::{Exit, Failure};
+use crate::keys::{self, KeyKind, PublicKey};
+use crate::output::{self, Report, fields};
+
+/// What there is to do with keys.
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// Make an Ed25519 key pair: the private key in FILE (PKCS#8 PEM), the public one in FILE.pub
+    Generate(Generate),
+    /// Show the public half of a key file
+    Show(Show),
+}
+
+/// Arguments of `key generate`.
+#[derive(Debug, Args)]
+pub struct Generate {
+    /// What the key will sign: images, or which image keys devices trust
+    #[arg(long, value_enum)]
+    kind: KeyKind,
+    /// Where the private key is written; nothing is overwritten
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+/// Arguments of `key show`.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// A private or public key file
+    file: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    kind: Option<KeyKind>,
+    algorithm: &'static str,
+    /// Ed25519 only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fingerprint: Option<String>,
+    file: PathBuf,
+    /// Where the public half was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_file: Option<PathBuf>,
+}
+
+impl Key {
+    /// Runs the command.
+    pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
+        let shown = match self {
+            Self::Generate(Generate { kind, out }) => {
+                let made = keys::generate(*kind, out)?;
+                let public = PublicKey::Ed25519(made.key.verifying_key());
+                Shown {
+                    public_file: Some(keys::public_path(out)),
+                    ..Shown::new(public, made.kind, out.clone())
+                }
+            }
+            Self::Show(Show { file }) => {
+                let (key, kind) = PublicKey::read_any(file)?;
+                Shown::new(key, kind, file.clone())
+            }
+        };
+        output::print(global.output, &shown)?;
+        Ok(Exit::Done)
+    }
+}
+
+impl Shown {
+    fn new(key: PublicKey, kind: Option<KeyKind>, file: PathBuf) -> Self {
+        let (algorithm, bytes) = match key {
+            PublicKey::Ed25519(key) => ("Ed25519", Some(key.to_bytes())),
+            PublicKey::Es256(_) => ("ES256", None),
+        };
+        Self {
+            kind,
+            algorithm,
+            public_key: bytes.map(hex::encode),
+            fingerprint: bytes.map(|bytes| keys::fingerprint(&bytes)),
+            file,
+            public_file: None,
+        }
+    }
+}
+
+impl Report for Shown {
+    fn table(&self) -> Table {
+        let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        fields([
+            ("file", crate::files::shown(&self.file)),
+            ("kind", self.kind.map_or_else(|| "-".to_owned(), |kind| kind.to_string())),
+            ("algorithm", self.algorithm.to_owned()),
+            ("public key", or_dash(&self.public_key)),
+            ("fingerprint", or_dash(&self.fingerprint)),
+        ])
+    }
+}

@@ -1,0 +1,12 @@
+//! One module for each noun of the command line.
+
+pub mod agent;
+mod arguments;
+pub mod group;
+pub mod image;
+pub mod key;
+
+pub use arguments::{Rate, check_interface};
+pub mod doctor;
+pub mod push;
+pub mod status;

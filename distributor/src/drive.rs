@@ -1,0 +1,172 @@
+//! The loop around a distribution: socket, clock, files and signals meet the machine here and nowhere else.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::os::unix::fs::FileExt;
+use std::time::Instant as Clock;
+
+use tokio::net::UdpSocket;
+use tokio::signal::unix::{SignalKind, signal};
+use update_core::distribution::{Distribution, Ending, Event, Input, Output};
+use update_core::limits::{BLOCK_BYTES_MAX, DATAGRAM_BYTES_MAX};
+use update_core::time::{Duration, Instant};
+
+use crate::exit::Failure;
+use crate::session::Session;
+
+/// Who looks on while a distribution runs.
+pub trait Observer {
+    /// A fact; the machine can be asked for more.
+    fn event(&mut self, event: Event, distribution: &Distribution);
+    /// Some time has passed.
+    fn tick(&mut self, distribution: &Distribution);
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself.
+    By(Ending),
+    /// The operator stopped it.
+    Interrupted,
+}
+
+/// How often an observer is told that time has passed.
+const TICK: Duration = Duration::from_millis(100);
+/// Datagrams sent in a row before the socket is looked at for incoming ones.
+const SENT_IN_A_ROW_MAX: u32 = 8;
+/// Room for any datagram that might come, so that none is cut short and taken for another.
+const RECEIVE_BYTES: usize = 2048;
+
+/// Runs a distribution to its end, or until Ctrl-C or SIGTERM. Then the session is as it has to be kept; the caller
+/// closes it.
+///
+/// # Errors
+/// The system refuses to send at all, or a file that must be durable cannot be written.
+pub async fn run(
+    distribution: &mut Distribution,
+    session: &mut Session,
+    image: Option<&File>,
+    socket: &UdpSocket,
+    observer: &mut impl Observer,
+) -> Result<Ended, Failure> {
+    let clock = clock();
+    let mut buffer = [0; DATAGRAM_BYTES_MAX];
+    let mut incoming = [0; RECEIVE_BYTES];
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut sent = 0;
+    let mut ticked = clock();
+    loop {
+        match distribution.poll(clock(), &mut buffer) {
+            Output::Transmit { to, len } => {
+                send(socket, &buffer[..len], to).await?;
+                sent += 1;
+                if sent % SENT_IN_A_ROW_MAX == 0 {
+                    receive_ready(socket, distribution, clock(), &mut incoming);
+                }
+            }
+            Output::Reserve(reservation) => {
+                session.reserve(&reservation)?;
+                distribution.handle(clock(), Input::Reserved(reservation));
+            }
+            Output::SaveFloors => {
+                session.save_floors(distribution)?;
+                distribution.handle(clock(), Input::FloorsSaved);
+            }
+            Output::Read { offset, len } => {
+                let mut block = [0; BLOCK_BYTES_MAX as usize];
+                let bytes = image.and_then(|file| {
+                    let target = block.get_mut(..len)?;
+                    file.read_exact_at(target, offset.into()).ok()?;
+                    Some(&*target)
+                });
+                distribution.handle(clock(), Input::Block(bytes));
+            }
+            Output::Event(event) => {
+                observer.event(event, distribution);
+                if let Event::Finished(ending) = event {
+                    return Ok(Ended::By(ending));
+                }
+            }
+            Output::Wait(until) => {
+                let now = clock();
+                if now.since(ticked) >= TICK {
+                    ticked = now;
+                    observer.tick(distribution);
+                }
+                let pause = until.map_or(TICK, |until| until.since(now)).min(TICK);
+                tokio::select! {
+                    received = socket.recv_from(&mut incoming) => {
+                        if let Ok((len, from)) = received {
+                            take(distribution, clock(), from, &mut incoming[..len]);
+                            receive_ready(socket, distribution, clock(), &mut incoming);
+                        }
+                    }
+                    () = tokio::time::sleep(pause) => distribution.handle(clock(), Input::Timeout),
+                    _ = interrupt.recv() => return Ok(stop(distribution)),
+                    _ = terminate.recv() => return Ok(stop(distribution)),
+                }
+            }
+        }
+    }
+}
+
+fn stop(distribution: &mut Distribution) -> Ended {
+    distribution.stop();
+    Ended::Interrupted
+}
+
+fn listen(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Failure> {
+    signal(kind).map_err(|error| Failure::error(format!("cannot listen for signals: {error}")))
+}
+
+/// A clock that starts now, in the machine's units.
+pub fn clock() -> impl Fn() -> Instant + Copy {
+    let start = Clock::now();
+    move || Instant::from_micros(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX))
+}
+
+/// Sends one datagram. What only this datagram suffers from (a full queue, an agent that is not there) is loss like
+/// any other; that this machine cannot send at all is an error.
+async fn send(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) -> Result<(), Failure> {
+    use std::io::ErrorKind::{
+        AddrNotAvailable, HostUnreachable, InvalidInput, NetworkDown, NetworkUnreachable, PermissionDenied,
+    };
+    match socket.send_to(bytes, to).await {
+        Ok(_) => Ok(()),
+        Err(error)
+            if to.ip().is_multicast()
+                && matches!(
+                    error.kind(),
+                    AddrNotAvailable
+                        | HostUnreachable
+                        | InvalidInput
+                        | NetworkDown
+                        | NetworkUnreachable
+                        | PermissionDenied
+                ) =>
+        {
+            Err(Failure::error(format!(
+                "cannot send to the CoAP group {to}: {error}; there may be no route for multicast on the group's \
+                 interface: `fwcast doctor` tells"
+            )))
+        }
+        Err(_) => Ok(()),
+    }
+}
+
+/// Takes what has come without waiting for more.
+fn receive_ready(socket: &UdpSocket, distribution: &mut Distribution, now: Instant, incoming: &mut [u8]) {
+    // Bounded, so that a flood cannot keep the distributor from sending.
+    for _ in 0..64 {
+        match socket.try_recv_from(incoming) {
+            Ok((len, from)) => take(distribution, now, from, &mut incoming[..len]),
+            Err(_) => return,
+        }
+    }
+}
+
+fn take(distribution: &mut Distribution, now: Instant, from: SocketAddr, bytes: &mut [u8]) {
+    distribution.handle(now, Input::Datagram { from, bytes });
+}

@@ -1,0 +1,150 @@
+//! Enrolling an agent: its keys, its place in the group, and the file that it is given.
+
+use std::collections::BTreeMap;
+
+use provisioning::{
+    AgentFile, CRED_FMT_CCS, Distributor, ECDH_SS_HKDF_256, ED25519_PARAMETERS, HKDF_SHA_256, Hex, KeyMap,
+    LinuxSettings, Manager, Name, Provisioning, SIGN_EDDSA, Secret, VERSION, X25519_PARAMETERS, yaml,
+};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::exit::Failure;
+use crate::keys;
+use crate::new_group::{credential, random_master_salt, random_master_secret};
+use crate::state::{
+    Agents, Enrolled, GroupLock, GroupState, IndividualContext, ManagerState, StateDir, StateError,
+};
+
+/// What an operator decides about an agent.
+pub struct Request {
+    /// Its name.
+    pub name: Name,
+    /// SUIT vendor and class identifier.
+    pub identifiers: (Uuid, Uuid),
+    /// What the operator calls it by.
+    pub labels: BTreeMap<String, String>,
+    /// The part of its file that is not the same on a microcontroller.
+    pub linux: LinuxSettings,
+}
+
+/// An agent that was enrolled, with the text of its file.
+pub struct Done {
+    /// As the group knows it.
+    pub enrolled: Enrolled,
+    /// The YAML text, with its secrets.
+    pub text: Zeroizing<String>,
+}
+
+/// Enters an agent in its group, with a new key pair and a Sender ID that nobody had. What the group knows
+/// is durable before the text is given away.
+pub fn enroll(
+    dir: &StateDir,
+    lock: &GroupLock,
+    mut agents: Agents,
+    request: Request,
+) -> Result<Done, Failure> {
+    let group = GroupState::open(dir, lock.group())?;
+    let mut manager = ManagerState::load(dir, lock.group())?;
+    let key = keys::random_key()?;
+    let (vendor, class) = request.identifiers;
+    let enrolled = Enrolled {
+        name: request.name,
+        sender_id: agents.new_sender_id(lock.group())?,
+        credential: credential(&key),
+        vendor,
+        class,
+        labels: request.labels,
+    };
+    let context = individual_context(&group, &manager)?;
+    let private_key = Secret::new(key.to_bytes().to_vec());
+    let file = AgentFile {
+        provisioning: provisioning(&group, &enrolled, private_key, &context),
+        linux: request.linux,
+    };
+    let text = checked_text(&file)?;
+    manager.contexts.insert(enrolled.name.clone(), context);
+    agents.enroll(enrolled.clone());
+    manager.save(dir, lock)?;
+    agents.save(dir, lock)?;
+    Ok(Done { enrolled, text })
+}
+
+fn individual_context(group: &GroupState, manager: &ManagerState) -> Result<IndividualContext, StateError> {
+    Ok(IndividualContext {
+        master_secret: random_master_secret()?,
+        master_salt: random_master_salt()?,
+        aead: group.security.aead,
+        agent_id: manager.new_agent_id()?,
+        manager_id: Hex::default(),
+    })
+}
+
+fn provisioning(
+    group: &GroupState,
+    agent: &Enrolled,
+    private_key: Secret,
+    context: &IndividualContext,
+) -> Provisioning {
+    let parameters = |lists: [&[i32]; 2]| lists.iter().map(|list| list.to_vec()).collect();
+    Provisioning {
+        version: VERSION,
+        name: agent.name.clone(),
+        vendor: agent.vendor,
+        class: agent.class,
+        group: group.name.clone(),
+        coap_group: group.profile.coap_group,
+        block_size: group.profile.block_size,
+        key: KeyMap {
+            ms: group.security.master_secret.clone(),
+            hkdf: HKDF_SHA_256,
+            alg: group.security.aead,
+            salt: group.security.master_salt.clone(),
+            context_id: group.security.gid.clone(),
+            group_sender_id: agent.sender_id.clone(),
+            cred_fmt: CRED_FMT_CCS,
+            gp_enc_alg: group.security.aead,
+            sign_alg: SIGN_EDDSA,
+            sign_params: parameters(ED25519_PARAMETERS),
+            ecdh_alg: ECDH_SS_HKDF_256,
+            ecdh_params: parameters(X25519_PARAMETERS),
+        },
+        num: group.security.num,
+        private_key,
+        cred: agent.credential.clone(),
+        kdc_cred: group.gm_cred.clone(),
+        distributor: Distributor {
+            sender_id: group.distributor.sender_id.clone(),
+            cred: group.distributor.cred.clone(),
+            address: group.profile.distributor,
+        },
+        root_key: group.root_key.clone(),
+        key_set: group.key_set.clone(),
+        manager: Manager {
+            address: group.profile.manager,
+            ms: context.master_secret.clone(),
+            salt: context.master_salt.clone(),
+            alg: context.aead,
+            sender_id: context.agent_id.clone(),
+            recipient_id: context.manager_id.clone(),
+        },
+    }
+}
+
+/// The file as text, after the agent's own code has read and checked it.
+fn checked_text(file: &AgentFile) -> Result<Zeroizing<String>, Failure> {
+    let text = Zeroizing::new(yaml::to_string(file).map_err(|error| unusable(&error))?);
+    let read: AgentFile = yaml::from_str(&text).map_err(|error| unusable(&error))?;
+    read.provisioning.check().map_err(|error| unusable(&error))?;
+    if read != *file {
+        return Err(unusable(&"it does not read back as it was written"));
+    }
+    Ok(text)
+}
+
+fn unusable(why: &dyn std::fmt::Display) -> Failure {
+    Failure::error(format!(
+        "the agent's file would be unusable, so nothing was enrolled: {why}; check the group with \
+         `fwcast group show`"
+    ))
+}

@@ -1,0 +1,271 @@
+//! Reading and writing files durably, and keeping secrets from others.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::libc;
+
+use crate::exit::{Exit, Failure};
+
+/// Who may read a file that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Its owner only (0600).
+    Secret,
+    /// Everyone (0644, less the umask).
+    Public,
+}
+
+/// What went wrong with a file.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It is not there.
+    #[error("there is no file {}: check the path", shown(.0))]
+    Missing(PathBuf),
+    /// It is there already, and is not overwritten.
+    #[error("{} exists already and is not overwritten: move it away or choose another name", shown(.0))]
+    Exists(PathBuf),
+    /// The folder that it should be in is not there.
+    #[error("{} cannot be written, as its folder is not there: make the folder, or choose another \
+    path", shown(.0))]
+    NoFolder(PathBuf),
+    /// Others can read this secret.
+    #[error(
+        "{} holds a secret, but its mode {mode:03o} lets others in: run `chmod 600` on it, and if \
+         others use this machine, make the secret anew", shown(.path)
+    )]
+    Exposed {
+        /// Which file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It is longer than what is read.
+    #[error("{} is longer than {max} bytes, so it is not what is wanted here: check the path", shown(.path))]
+    TooLong {
+        /// Which file.
+        path: PathBuf,
+        /// The limit in bytes.
+        max: u64,
+    },
+    /// It is a folder, a device, a socket or a pipe.
+    #[error("{} is not a regular file: check the path", shown(.0))]
+    NotRegular(PathBuf),
+    /// The system said no.
+    #[error("cannot {verb} {}: {source}; check its folder, permissions and free space", shown(.path))]
+    System {
+        /// What was tried.
+        verb: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        let exit = match error {
+            FileError::Exposed { .. } => Exit::NotAllowed,
+            _ => Exit::Error,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+/// A path as it is shown: in quotes, with control characters escaped.
+pub fn shown(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().escape_debug())
+}
+
+/// Opens a regular file for reading. A pipe or device that would block is refused, not waited for.
+pub fn open(path: &Path) -> Result<File, FileError> {
+    let file =
+        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path).map_err(
+            |source| match source.kind() {
+                io::ErrorKind::NotFound => FileError::Missing(path.into()),
+                _ => system("open", path, source),
+            },
+        )?;
+    let metadata = file.metadata().map_err(|source| system("look at", path, source))?;
+    if !metadata.is_file() {
+        return Err(FileError::NotRegular(path.into()));
+    }
+    Ok(file)
+}
+
+/// Reads a file of at most `max` bytes.
+pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
+    read_open(&open(path)?, path, max)
+}
+
+/// Reads a file of at most `max` bytes, unless anyone but its owner can read or write it.
+pub fn read_secret(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
+    let file = open(path)?;
+    let metadata = file.metadata().map_err(|source| system("look at", path, source))?;
+    let mode = metadata.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(FileError::Exposed { path: path.into(), mode });
+    }
+    read_open(&file, path, max)
+}
+
+/// Writes a file that must not exist yet. After a power cut it is there whole or not at all.
+pub fn create(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError> {
+    let temporary = write_temporary(path, bytes, access)?;
+    // A hard link fails where the name is taken, unlike a rename.
+    let linked = fs::hard_link(&temporary, path);
+    let _ = fs::remove_file(&temporary);
+    linked.map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => FileError::Exists(path.into()),
+        _ => system("write", path, source),
+    })?;
+    sync_folder(path)
+}
+
+/// Writes a file or replaces it. After a power cut it is the old one or the new one, never a mixture.
+pub fn replace(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError> {
+    let temporary = write_temporary(path, bytes, access)?;
+    fs::rename(&temporary, path).map_err(|source| {
+        let _ = fs::remove_file(&temporary);
+        system("write", path, source)
+    })?;
+    sync_folder(path)
+}
+
+/// Fails early where [`create`] would fail, because the name is taken or there is no such folder.
+pub fn check_target(path: &Path) -> Result<(), FileError> {
+    if !folder_of(path).is_dir() {
+        return Err(FileError::NoFolder(path.into()));
+    }
+    match fs::symlink_metadata(path) {
+        Ok(_) => Err(FileError::Exists(path.into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(system("look at", path, source)),
+    }
+}
+
+/// Makes a folder and what leads to it, for its owner only (0700).
+pub fn make_folder(path: &Path) -> Result<(), FileError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| system("make the folder", path, source))
+}
+
+/// Renames a file or folder durably.
+pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
+    fs::rename(from, to).map_err(|source| system("rename", from, source))?;
+    sync_folder(from)?;
+    sync_folder(to)
+}
+
+/// Makes the entry of `path` in its folder durable.
+pub fn sync_folder(path: &Path) -> Result<(), FileError> {
+    let folder = folder_of(path);
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| system("sync the folder of", path, source))
+}
+
+fn read_open(file: &File, path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
+    let mut bytes = Vec::new();
+    file.take(max + 1).read_to_end(&mut bytes).map_err(|source| system("read", path, source))?;
+    if bytes.len() as u64 > max {
+        return Err(FileError::TooLong { path: path.into(), max });
+    }
+    Ok(bytes)
+}
+
+/// Writes and syncs a file beside `path`, whose name no one else uses.
+fn write_temporary(path: &Path, bytes: &[u8], access: Access) -> Result<PathBuf, FileError> {
+    let Some(name) = path.file_name() else {
+        return Err(FileError::NotRegular(path.into()));
+    };
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(|error| system("write", path, io::Error::other(error)))?;
+    let mut temporary_name = std::ffi::OsString::from(".");
+    temporary_name.push(name);
+    temporary_name.push(format!(".{}.tmp", hex::encode(random)));
+    let temporary = folder_of(path).join(temporary_name);
+    let mode = match access {
+        Access::Secret => 0o600,
+        Access::Public => 0o644,
+    };
+    let written =
+        OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        });
+    written.map_err(|source| {
+        let _ = fs::remove_file(&temporary);
+        system("write", path, source)
+    })?;
+    Ok(temporary)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn system(verb: &'static str, path: &Path, source: io::Error) -> FileError {
+    FileError::System { verb, path: path.into(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_secret_is_for_its_owner_only_and_refused_when_it_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        create(&path, b"x", Access::Secret).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(read_secret(&path, 1).unwrap(), b"x");
+        for mode in [0o640, 0o604, 0o620, 0o601] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let error = read_secret(&path, 1).unwrap_err();
+            assert!(matches!(error, FileError::Exposed { .. }), "{mode:o}: {error}");
+        }
+    }
+
+    #[test]
+    fn create_never_overwrites_and_replace_leaves_no_litter() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        create(&path, b"one", Access::Public).unwrap();
+        assert!(matches!(create(&path, b"two", Access::Public), Err(FileError::Exists(_))));
+        assert!(matches!(check_target(&path), Err(FileError::Exists(_))));
+        let nowhere = folder.path().join("no/file");
+        assert!(matches!(check_target(&nowhere), Err(FileError::NoFolder(_))));
+        assert_eq!(read(&path, 100).unwrap(), b"one");
+        replace(&path, b"two", Access::Public).unwrap();
+        assert_eq!(read(&path, 100).unwrap(), b"two");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(matches!(read(&path, 2), Err(FileError::TooLong { max: 2, .. })));
+    }
+
+    #[test]
+    fn only_regular_files_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(read(folder.path(), 9), Err(FileError::NotRegular(_))));
+        assert!(matches!(read(Path::new("/dev/zero"), 9), Err(FileError::NotRegular(_))));
+        let pipe = folder.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        assert!(matches!(read(&pipe, 9), Err(FileError::NotRegular(_))));
+        assert!(matches!(read(&folder.path().join("no"), 9), Err(FileError::Missing(_))));
+    }
+
+    #[test]
+    fn a_path_is_shown_without_control_characters() {
+        assert_eq!(shown(Path::new("a\u{1b}[2J\n\u{202e}b")), "'a\\u{1b}[2J\\n\\u{202e}b'");
+    }
+}

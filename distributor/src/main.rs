@@ -1,0 +1,16 @@
+//! The operator's command line of fwcast: arguments and exit codes only.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use distributor::cli::Cli;
+
+fn main() -> ExitCode {
+    match Cli::parse().run() {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            failure.exit.into()
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Making a security group: its key material, the distributor's and the Group Manager's keys, the first key
+//! set.
+
+use ed25519_dalek::{Signer, SigningKey};
+use group_oscore::{AeadAlgorithm, encode_ccs};
+use provisioning::{Hex, Name, Secret};
+use update_core::key_set::{KeySet, KeySetError};
+use update_core::limits::IMAGE_KEYS_MAX;
+
+use crate::exit::Failure;
+use crate::keys;
+use crate::state::{
+    Agents, DISTRIBUTOR_SENDER_ID, GroupState, Identity, MachineId, ManagerState, Profile, Security,
+    StateDir, StateError,
+};
+
+/// Version of a group's first key set.
+const KEY_SET_VERSION_FIRST: u64 = 1;
+/// Bytes of a fresh OSCORE Master Secret. RFC 10021 section 2.1.5 wants at least 128 bits of entropy.
+const MASTER_SECRET_BYTES: usize = 16;
+/// Bytes of a fresh OSCORE Master Salt.
+const MASTER_SALT_BYTES: usize = 8;
+
+/// What an operator decides about a new group.
+pub struct Plan {
+    /// Its name.
+    pub name: Name,
+    /// How its members are reached.
+    pub profile: Profile,
+    /// Group Encryption Algorithm and AEAD Algorithm.
+    pub aead: AeadAlgorithm,
+    /// Bytes of its Gid, 2 to 8.
+    pub gid_bytes: usize,
+    /// Signs the key set; not kept.
+    pub root: SigningKey,
+    /// The Ed25519 image keys that its agents will trust.
+    pub image_keys: Vec<[u8; 32]>,
+    /// Whether a group of the same name goes into the archive.
+    pub replace: bool,
+}
+
+/// Makes the group. Returns it with the names of the agents that must be enrolled again.
+pub fn create(dir: &StateDir, plan: Plan, machine: &MachineId) -> Result<(GroupState, Vec<Name>), Failure> {
+    let key_set = sign_key_set(&plan)?;
+    let distributor = keys::random_key()?;
+    let manager = keys::random_key()?;
+    let group = GroupState {
+        name: plan.name,
+        profile: plan.profile,
+        security: Security {
+            gid: Hex(random(plan.gid_bytes)?),
+            master_secret: random_master_secret()?,
+            master_salt: random_master_salt()?,
+            aead: cose(plan.aead),
+            num: 0,
+        },
+        distributor: Identity {
+            sender_id: Hex::from(DISTRIBUTOR_SENDER_ID),
+            private_key: Secret::new(distributor.to_bytes().to_vec()),
+            cred: credential(&distributor),
+        },
+        gm_cred: credential(&manager),
+        root_key: Hex::from(plan.root.verifying_key().to_bytes()),
+        key_set: Hex(key_set),
+        agents: Vec::new(),
+    };
+    let manager =
+        ManagerState { private_key: Secret::new(manager.to_bytes().to_vec()), contexts: Default::default() };
+    let agents = group.create(dir, &manager, machine, plan.replace)?;
+    Ok((group, names_waiting(&agents)))
+}
+
+/// The agents of a group that must be enrolled again.
+pub fn waiting(dir: &StateDir, group: &Name) -> Result<Vec<Name>, StateError> {
+    // Opened first, so that a group that is not there is said to be so.
+    GroupState::open(dir, group)?;
+    Ok(names_waiting(&Agents::load(dir, group)?))
+}
+
+/// The CCS of a key pair, as all members know it.
+pub fn credential(key: &SigningKey) -> Hex {
+    let mut bytes = [0; 64];
+    let length = encode_ccs(key.verifying_key().as_bytes(), &mut bytes).unwrap_or_default();
+    Hex::from(&bytes[..length])
+}
+
+/// A fresh OSCORE Master Secret.
+pub fn random_master_secret() -> Result<Secret, StateError> {
+    Ok(Secret::new(random(MASTER_SECRET_BYTES)?))
+}
+
+/// A fresh OSCORE Master Salt.
+pub fn random_master_salt() -> Result<Secret, StateError> {
+    Ok(Secret::new(random(MASTER_SALT_BYTES)?))
+}
+
+/// The COSE number of an algorithm as it is written down.
+pub fn cose(algorithm: AeadAlgorithm) -> i32 {
+    // 1, 10 or 24.
+    algorithm.cose() as i32
+}
+
+fn names_waiting(agents: &Agents) -> Vec<Name> {
+    agents.waiting.iter().map(|agent| agent.name.clone()).collect()
+}
+
+fn random(length: usize) -> Result<Vec<u8>, StateError> {
+    let mut bytes = vec![0; length];
+    getrandom::fill(&mut bytes).map_err(StateError::Random)?;
+    Ok(bytes)
+}
+
+fn sign_key_set(plan: &Plan) -> Result<Vec<u8>, Failure> {
+    let refused = |error| {
+        let why = match error {
+            KeySetError::TooManyKeys => {
+                format!("a key set holds at most {IMAGE_KEYS_MAX} image keys")
+            }
+            other => format!("an image key cannot be used ({other:?})"),
+        };
+        Failure::error(format!(
+            "the key set of group '{}' cannot be made, because {why}: give others with --image-key",
+            plan.name
+        ))
+    };
+    let key_set = KeySet::new(KEY_SET_VERSION_FIRST, &plan.image_keys).map_err(refused)?;
+    let signed = key_set.attach(plan.root.sign(&key_set.to_be_signed()).to_bytes());
+    // With the code that devices run.
+    KeySet::verify(&signed, plan.root.verifying_key().as_bytes()).map_err(refused)?;
+    Ok(signed)
+}

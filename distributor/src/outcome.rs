@@ -1,0 +1,249 @@
+//! What a distribution or a census has found, for people and for programs.
+
+use std::time::Duration;
+
+use comfy_table::Table;
+use serde::Serialize;
+use update_core::census::{Counters, State};
+use update_core::distribution::{Agent, Distribution, Ending};
+use update_core::reception::reason_text;
+
+use crate::drive::Ended;
+use crate::exit::Exit;
+use crate::output::{self, Report};
+use crate::state::GroupState;
+
+/// One agent's line.
+#[derive(Debug, Clone, Serialize)]
+pub struct AgentLine {
+    /// Its name.
+    pub name: String,
+    /// Its Sender ID in hexadecimal.
+    pub sender_id: String,
+    /// What it is doing, or `lost` or `silent`.
+    pub state: &'static str,
+    /// Why, where there is something to say.
+    pub reason: &'static str,
+    /// The reason's number in reports; 0 for none.
+    pub reason_code: u8,
+    /// Manifest sequence number of what it runs and has confirmed.
+    pub installed: u64,
+    /// The last attempt that it acted upon.
+    pub attempt: u32,
+    /// Pages of the hash tree and image blocks that it misses.
+    pub missing: u32,
+    /// Blocks and pages that it stored from multicast.
+    pub heard_multicast: u32,
+    /// Blocks and pages that it stored from unicast repair.
+    pub heard_unicast: u32,
+    /// What it has counted since it started.
+    pub counters: Option<AgentCounters>,
+}
+
+/// What an agent has counted, by name.
+#[derive(Debug, Clone, Serialize)]
+#[allow(
+    missing_docs,
+    reason = "the names are those of `update_core::census::Counters`, which says what they count"
+)]
+pub struct AgentCounters {
+    pub duplicates: u32,
+    pub hash_mismatches: u32,
+    pub without_page: u32,
+    pub malformed: u32,
+    pub not_for_us: u32,
+    pub replayed: u32,
+    pub bad_tag: u32,
+    pub bad_countersignature: u32,
+    pub storage_failures: u32,
+    pub injected_losses: u32,
+}
+
+impl From<Counters> for AgentCounters {
+    fn from(counters: Counters) -> Self {
+        Self {
+            duplicates: counters.duplicates,
+            hash_mismatches: counters.hash_mismatches,
+            without_page: counters.without_page,
+            malformed: counters.malformed,
+            not_for_us: counters.not_for_us,
+            replayed: counters.replayed,
+            bad_tag: counters.bad_tag,
+            bad_countersignature: counters.bad_countersignature,
+            storage_failures: counters.storage_failures,
+            injected_losses: counters.injected_losses,
+        }
+    }
+}
+
+/// One line for each agent of the group, by Sender ID.
+pub fn lines(group: &GroupState, distribution: &Distribution) -> Vec<AgentLine> {
+    distribution.agents().iter().map(|agent| line(group, agent)).collect()
+}
+
+fn line(group: &GroupState, agent: &Agent) -> AgentLine {
+    let status = agent.status;
+    let reason_code = status.map_or(0, |status| status.reason);
+    let counters = status.and_then(|status| status.counters);
+    AgentLine {
+        name: group
+            .agent_by_sender_id(agent.id)
+            .map_or_else(String::new, |enrolled| enrolled.name.to_string()),
+        sender_id: hex::encode(agent.id.as_bytes()),
+        state: match agent.state() {
+            _ if agent.lost => "lost",
+            Some(state) => state.name(),
+            None => "silent",
+        },
+        reason: status.map_or("", |status| reason_text(status.state, reason_code)),
+        reason_code,
+        installed: status.map_or(0, |status| status.installed),
+        attempt: status.map_or(0, |status| status.attempt),
+        missing: status.map_or(0, |status| status.missing_blocks + status.missing_pages),
+        heard_multicast: counters.map_or(0, |counters| counters.stored_multicast),
+        heard_unicast: counters.map_or(0, |counters| counters.stored_unicast),
+        counters: counters.map(AgentCounters::from),
+    }
+}
+
+/// What a `push` prints at its end.
+#[derive(Debug, Serialize)]
+pub struct PushReport {
+    /// Whether every agent is where it was to be.
+    pub ok: bool,
+    /// How it ended.
+    pub ending: &'static str,
+    /// From the first datagram to the last, in seconds.
+    pub seconds: f64,
+    /// The group's name.
+    pub group: String,
+    /// The update, by the first 4 bytes of its digest.
+    pub update: String,
+    /// Its manifest sequence number.
+    pub sequence_number: u64,
+    /// Bytes in the image.
+    pub image_bytes: u32,
+    /// Each agent.
+    pub agents: Vec<AgentLine>,
+    /// Passes over image blocks.
+    pub rounds: u32,
+    /// Datagrams to the CoAP group.
+    pub datagrams_multicast: u64,
+    /// Datagrams to single agents.
+    pub datagrams_unicast: u64,
+    /// UDP payload to the CoAP group.
+    pub bytes_multicast: u64,
+    /// UDP payload to single agents.
+    pub bytes_unicast: u64,
+    /// Image blocks to the CoAP group, repetitions included.
+    pub blocks_multicast: u64,
+    /// Blocks and pages sent on request.
+    pub blocks_unicast: u64,
+}
+
+impl PushReport {
+    /// Where every agent is to be, for the report to be `ok`.
+    pub fn counts(&self, wanted: State) -> (usize, usize) {
+        let there = self.agents.iter().filter(|agent| agent.state == wanted.name()).count();
+        (there, self.agents.len())
+    }
+
+    /// Fills in what the distribution knows.
+    pub fn new(
+        group: &GroupState,
+        distribution: &Distribution,
+        ended: Ended,
+        took: Duration,
+        rounds: u32,
+        update: &update_core::suit::Offer,
+        wanted: State,
+    ) -> Self {
+        let tallies = distribution.tallies();
+        let mut report = Self {
+            ok: false,
+            ending: ending_name(ended),
+            seconds: (took.as_secs_f64() * 1000.0).round() / 1000.0,
+            group: group.name.to_string(),
+            update: update.id.to_string(),
+            sequence_number: update.sequence_number,
+            image_bytes: update.layout.image_size.bytes(),
+            agents: lines(group, distribution),
+            rounds,
+            datagrams_multicast: tallies.datagrams_multicast,
+            datagrams_unicast: tallies.datagrams_unicast,
+            bytes_multicast: tallies.bytes_multicast,
+            bytes_unicast: tallies.bytes_unicast,
+            blocks_multicast: tallies.blocks_multicast,
+            blocks_unicast: tallies.blocks_unicast,
+        };
+        let (there, of) = report.counts(wanted);
+        report.ok = ended == Ended::By(Ending::Done) && there == of;
+        report
+    }
+
+    /// The exit code that goes with it.
+    pub fn exit(&self, ended: Ended, wanted: State) -> Exit {
+        match (ended, self.counts(wanted)) {
+            (Ended::Interrupted, _) => Exit::Interrupted,
+            (Ended::By(Ending::ImageUnreadable), _) => Exit::BadSignature,
+            (Ended::By(Ending::CounterBehind { .. } | Ending::NumbersExhausted), _) => Exit::NotAllowed,
+            (Ended::By(_), (there, of)) if there == of => Exit::Done,
+            (Ended::By(_), (0, _)) => Exit::RolloutFailed,
+            (Ended::By(_), _) => Exit::SomeDevicesFailed,
+        }
+    }
+}
+
+impl Report for PushReport {
+    fn table(&self) -> Table {
+        agent_table(&self.agents)
+    }
+}
+
+/// What `status` prints.
+#[derive(Debug, Serialize)]
+pub struct StatusReport {
+    /// Whether every agent answered.
+    pub ok: bool,
+    /// The group's name.
+    pub group: String,
+    /// Each agent.
+    pub agents: Vec<AgentLine>,
+}
+
+impl Report for StatusReport {
+    fn table(&self) -> Table {
+        agent_table(&self.agents)
+    }
+}
+
+fn agent_table(agents: &[AgentLine]) -> Table {
+    let heads = ["AGENT", "ID", "STATE", "INSTALLED", "MISSING", "MULTICAST", "UNICAST", "REASON"];
+    let mut table = output::columns(heads);
+    for agent in agents {
+        table.add_row([
+            agent.name.clone(),
+            agent.sender_id.clone(),
+            agent.state.to_owned(),
+            agent.installed.to_string(),
+            agent.missing.to_string(),
+            agent.heard_multicast.to_string(),
+            agent.heard_unicast.to_string(),
+            agent.reason.to_owned(),
+        ]);
+    }
+    table
+}
+
+/// How a run ended, in one word.
+pub fn ending_name(ended: Ended) -> &'static str {
+    match ended {
+        Ended::Interrupted => "interrupted",
+        Ended::By(Ending::Done) => "done",
+        Ended::By(Ending::NobodyAnswered) => "nobody-answered",
+        Ended::By(Ending::CounterBehind { .. }) => "counter-behind",
+        Ended::By(Ending::ImageUnreadable) => "image-unreadable",
+        Ended::By(Ending::NumbersExhausted) => "numbers-exhausted",
+        Ended::By(Ending::Cancelled) => "cancelled",
+    }
+}

@@ -1,0 +1,133 @@
+//! Progress of a push: a bar on a terminal, plain lines otherwise.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use update_core::census::State;
+use update_core::distribution::{Distribution, Event, Stage};
+
+use crate::drive::Observer;
+
+/// Without a terminal there is a line at each stage, and one after so long without any.
+const LINE_AFTER: Duration = Duration::from_secs(30);
+
+/// Shows how far a push is, on standard error.
+#[derive(Debug)]
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    quiet: bool,
+    stage: String,
+    round_blocks: u32,
+    rounds: u32,
+    spoke: Instant,
+}
+
+impl Progress {
+    /// A bar if standard error is a terminal; nothing at all if `quiet`.
+    pub fn new(quiet: bool) -> Self {
+        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::new(0);
+            let style = ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len} {elapsed_precise}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            bar.set_style(style);
+            bar
+        });
+        Self { bar, quiet, stage: String::new(), round_blocks: 0, rounds: 0, spoke: Instant::now() }
+    }
+
+    /// Passes over image blocks so far.
+    pub fn rounds(&self) -> u32 {
+        self.rounds
+    }
+
+    /// Clears the bar.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn enter(&mut self, stage: Stage, distribution: &Distribution) {
+        self.round_blocks = 0;
+        self.stage = match stage {
+            Stage::Offer => "offering the update".to_owned(),
+            Stage::Pages(pages) => format!("sending {pages} pages of the hash tree"),
+            Stage::Blocks { round, blocks } => {
+                (self.round_blocks, self.rounds) = (blocks, round + 1);
+                if round == 0 {
+                    format!("sending {blocks} blocks")
+                } else {
+                    format!("sending {blocks} blocks again (round {round})")
+                }
+            }
+            Stage::Census => "asking the group".to_owned(),
+            Stage::Repair => "agents fetch the last blocks by unicast".to_owned(),
+            Stage::Closing => "checking that everyone has it".to_owned(),
+            Stage::Activation => "activating".to_owned(),
+            Stage::Cancellation => "cancelling".to_owned(),
+        };
+        if let Some(bar) = &self.bar {
+            bar.set_message(self.stage.clone());
+        } else {
+            self.line(distribution);
+        }
+    }
+
+    fn line(&mut self, distribution: &Distribution) {
+        if !self.quiet && self.bar.is_none() {
+            eprintln!("{}; {}", self.stage, counts(distribution));
+            self.spoke = Instant::now();
+        }
+    }
+}
+
+impl Observer for Progress {
+    fn event(&mut self, event: Event, distribution: &Distribution) {
+        match event {
+            Event::Stage(stage) => self.enter(stage, distribution),
+            Event::Lost(_) | Event::Report(_) | Event::Finished(_) => {}
+        }
+    }
+
+    fn tick(&mut self, distribution: &Distribution) {
+        let Some(bar) = &self.bar else {
+            if self.spoke.elapsed() >= LINE_AFTER {
+                self.line(distribution);
+            }
+            return;
+        };
+        if self.round_blocks > 0 {
+            bar.set_length(self.round_blocks.into());
+            bar.set_position(self.round_blocks.saturating_sub(distribution.blocks_to_send()).into());
+            bar.set_message(self.stage.clone());
+        } else {
+            let agents = distribution.agents();
+            let done = agents.iter().filter(|agent| agent.ended()).count();
+            bar.set_length(agents.len() as u64);
+            bar.set_position(done as u64);
+            bar.set_message(format!("{}: {}", self.stage, counts(distribution)));
+        }
+    }
+}
+
+/// How many agents are in which state, as in `3 blocks, 2 ready`.
+fn counts(distribution: &Distribution) -> String {
+    let mut by_state: std::collections::BTreeMap<Option<State>, usize> = std::collections::BTreeMap::new();
+    let mut lost = 0;
+    for agent in distribution.agents() {
+        if agent.lost {
+            lost += 1;
+        } else {
+            *by_state.entry(agent.state()).or_default() += 1;
+        }
+    }
+    let mut parts: Vec<String> = by_state
+        .into_iter()
+        .map(|(state, count)| format!("{count} {}", state.map_or("not heard yet", State::name)))
+        .collect();
+    if lost > 0 {
+        parts.push(format!("{lost} lost"));
+    }
+    parts.join(", ")
+}

@@ -1,0 +1,76 @@
+//! The distributor's one socket: everything is sent from the address that its agents know, and comes back there
+//! (DESIGN [sockets]).
+
+use std::net::{IpAddr, SocketAddr};
+
+use nix::net::if_::if_nametoindex;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::UdpSocket;
+
+use crate::exit::Failure;
+use crate::state::Profile;
+
+/// What is asked of the system for datagrams that wait to be read, in bytes.
+const RECEIVE_BUFFER_BYTES: usize = 8 * 1024 * 1024;
+/// What is asked of the system for datagrams that wait to be sent, in bytes.
+const SEND_BUFFER_BYTES: usize = 1024 * 1024;
+
+/// Opens the socket that a group's profile describes.
+///
+/// # Errors
+/// One sentence: the interface is not there, the address is not this machine's, the port is taken.
+pub fn open(profile: &Profile) -> Result<UdpSocket, Failure> {
+    let interface = interface_index(&profile.interface)?;
+    let fail = |what: &str, error: std::io::Error| {
+        Failure::error(format!(
+            "cannot {what} for the distributor's address {} on interface {}: {error}; `fwcast doctor` looks at each part",
+            profile.distributor, profile.interface
+        ))
+    };
+    let domain = Domain::for_address(profile.distributor);
+    let socket =
+        Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).map_err(|e| fail("open a socket", e))?;
+    socket.set_nonblocking(true).map_err(|e| fail("set up the socket", e))?;
+    // What the system grants is enough in most cases; less only means that repair has more to do.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
+    let _ = socket.set_send_buffer_size(SEND_BUFFER_BYTES);
+    let multicast = match profile.distributor.ip() {
+        IpAddr::V4(address) => socket
+            .set_multicast_if_v4(&address)
+            .and_then(|()| socket.set_multicast_ttl_v4(profile.hops.into()))
+            .and_then(|()| socket.set_multicast_loop_v4(true)),
+        IpAddr::V6(_) => socket
+            .set_only_v6(true)
+            .and_then(|()| socket.set_multicast_if_v6(interface))
+            .and_then(|()| socket.set_multicast_hops_v6(profile.hops.into()))
+            .and_then(|()| socket.set_multicast_loop_v6(true)),
+    };
+    multicast.map_err(|e| fail("choose the interface for multicast", e))?;
+    let address = with_scope(profile.distributor, interface);
+    socket.bind(&address.into()).map_err(|e| fail("bind a socket", e))?;
+    UdpSocket::from_std(socket.into()).map_err(|e| fail("use the socket", e))
+}
+
+/// The index of an interface, or a sentence that names those that exist.
+pub fn interface_index(name: &str) -> Result<u32, Failure> {
+    if_nametoindex(name).map_err(|_| {
+        let known = nix::net::if_::if_nameindex()
+            .map(|list| list.iter().map(|i| i.name().to_string_lossy().into_owned()).collect::<Vec<_>>().join(", "))
+            .unwrap_or_default();
+        Failure::error(format!(
+            "there is no network interface '{name}' on this machine (there are: {known}): make the group with \
+             another --interface, or bring this one up"
+        ))
+    })
+}
+
+/// A link-local IPv6 address means nothing without its interface.
+pub fn with_scope(address: SocketAddr, interface: u32) -> SocketAddr {
+    match address {
+        SocketAddr::V6(mut v6) if v6.ip().is_unicast_link_local() || v6.ip().is_multicast() => {
+            v6.set_scope_id(interface);
+            v6.into()
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,242 @@
+//! Who is enrolled in a group.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use group_oscore::{Credential, CredentialError, MemberId};
+use provisioning::{Hex, Name};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::group::{read_json, write_json};
+use super::{GroupLock, StateDir, StateError};
+
+/// Sender IDs have at most 3 bytes.
+const SENDER_NUMBER_MAX: u32 = 0xff_ffff;
+/// The Sender ID of the distributor.
+pub const DISTRIBUTOR_SENDER_ID: [u8; 1] = [0];
+
+/// An agent that is enrolled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Enrolled {
+    /// Its name.
+    pub name: Name,
+    /// Its Sender ID: 1 to 3 bytes, never given to another.
+    pub sender_id: Hex,
+    /// Its authentication credential, a CCS.
+    pub credential: Hex,
+    /// SUIT vendor identifier.
+    pub vendor: Uuid,
+    /// SUIT class identifier.
+    pub class: Uuid,
+    /// What the operator calls it by.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Enrolled {
+    /// Its Sender ID.
+    pub fn member_id(&self) -> MemberId {
+        // Its length was checked when the agents were read.
+        MemberId::new(self.sender_id.as_bytes()).unwrap_or(MemberId::EMPTY)
+    }
+
+    /// Its authentication credential.
+    ///
+    /// # Errors
+    /// Not for an agent of a group that was opened.
+    pub fn credential(&self) -> Result<Credential, CredentialError> {
+        Credential::from_ccs(self.credential.as_bytes())
+    }
+}
+
+/// An agent of a group that was replaced: it must be enrolled again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Waiting {
+    /// Its name.
+    pub name: Name,
+    /// SUIT vendor identifier.
+    pub vendor: Uuid,
+    /// SUIT class identifier.
+    pub class: Uuid,
+    /// What the operator calls it by.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// All agents of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agents {
+    /// The number whose bytes are the next Sender ID. It only rises.
+    next_sender_number: u32,
+    /// Who is enrolled, by ascending Sender ID.
+    pub enrolled: Vec<Enrolled>,
+    /// Who must be enrolled again, by name.
+    pub waiting: Vec<Waiting>,
+}
+
+impl Default for Agents {
+    fn default() -> Self {
+        Self { next_sender_number: 1, enrolled: Vec::new(), waiting: Vec::new() }
+    }
+}
+
+impl Agents {
+    /// Reads the agents of a group.
+    pub fn load(dir: &StateDir, group: &Name) -> Result<Self, StateError> {
+        Self::read(&dir.group(group))
+    }
+
+    /// Reads the agents in a group's folder.
+    pub(super) fn read(folder: &Path) -> Result<Self, StateError> {
+        let path = folder.join("agents.json");
+        let agents: Self = read_json(&path)?;
+        for agent in &agents.enrolled {
+            let id_fits = MemberId::new(agent.sender_id.as_bytes()).is_some();
+            if !id_fits || agent.credential().is_err() {
+                let why = format!("agent '{}' has a wrong Sender ID or credential", agent.name);
+                return Err(StateError::Damaged { path, why });
+            }
+        }
+        Ok(agents)
+    }
+
+    /// Writes the agents of a group; durable when it returns.
+    pub fn save(&self, dir: &StateDir, lock: &GroupLock) -> Result<(), StateError> {
+        write_json(&dir.group(lock.group()).join("agents.json"), self)
+    }
+
+    /// A Sender ID that nobody has had: 1 to 3 bytes, the shortest that are left. Never given again, once
+    /// saved.
+    pub fn new_sender_id(&mut self, group: &Name) -> Result<Hex, StateError> {
+        if self.next_sender_number > SENDER_NUMBER_MAX {
+            return Err(StateError::SenderIdsUsedUp(group.clone()));
+        }
+        let bytes = self.next_sender_number.to_be_bytes();
+        self.next_sender_number += 1;
+        let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+        Ok(Hex::from(&bytes[zeros..]))
+    }
+
+    /// What is known of an agent by this name, enrolled or waiting.
+    pub fn find(&self, name: &Name) -> Option<Waiting> {
+        let enrolled = self.enrolled.iter().find(|agent| &agent.name == name).map(Waiting::from);
+        enrolled.or_else(|| self.waiting.iter().find(|agent| &agent.name == name).cloned())
+    }
+
+    /// Enters an agent, in place of the one that had its name.
+    pub fn enroll(&mut self, agent: Enrolled) {
+        self.enrolled.retain(|other| other.name != agent.name);
+        self.waiting.retain(|other| other.name != agent.name);
+        self.enrolled.push(agent);
+    }
+
+    /// All agents waiting, as after new keys.
+    pub(super) fn all_waiting(self) -> Self {
+        let mut waiting = self.waiting;
+        waiting.extend(self.enrolled.iter().map(Waiting::from));
+        waiting.sort_by(|one, other| one.name.cmp(&other.name));
+        Self { waiting, ..Self::default() }
+    }
+}
+
+impl From<&Enrolled> for Waiting {
+    fn from(agent: &Enrolled) -> Self {
+        Self {
+            name: agent.name.clone(),
+            vendor: agent.vendor,
+            class: agent.class,
+            labels: agent.labels.clone(),
+        }
+    }
+}
+
+/// A label: `key=value`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    /// A name.
+    pub key: Name,
+    /// 1 to 64 letters, digits, '.', '-' and '_'.
+    pub value: String,
+}
+
+/// Why a text is no [`Label`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LabelError {
+    /// There is no '=' in it.
+    NoValue,
+    /// The key is no name.
+    Key,
+    /// The value is empty, too long, or has other characters.
+    Value,
+}
+
+impl FromStr for Label {
+    type Err = LabelError;
+
+    fn from_str(text: &str) -> Result<Self, LabelError> {
+        let (key, value) = text.split_once('=').ok_or(LabelError::NoValue)?;
+        let key = Name::new(key).map_err(|_| LabelError::Key)?;
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+        if !(1..=64).contains(&value.len()) || !value.bytes().all(allowed) {
+            return Err(LabelError::Value);
+        }
+        Ok(Self { key, value: value.to_owned() })
+    }
+}
+
+impl fmt::Display for LabelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoValue => "a label is written key=value",
+            Self::Key => "a label's key has 1 to 64 of the characters a-z, 0-9, '-' and '_'",
+            Self::Value => "a label's value has 1 to 64 letters, digits, '.', '-' and '_'",
+        })
+    }
+}
+
+impl std::error::Error for LabelError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sender_ids_are_short_and_never_given_twice() {
+        let group = Name::new("hall").unwrap();
+        let mut agents = Agents::default();
+        let mut given = std::collections::BTreeSet::from([Hex::from(DISTRIBUTOR_SENDER_ID)]);
+        for number in 1..=70_000u32 {
+            let id = agents.new_sender_id(&group).unwrap();
+            let length = match number {
+                ..256 => 1,
+                256..65_536 => 2,
+                _ => 3,
+            };
+            assert_eq!(id.as_bytes().len(), length);
+            assert!(given.insert(id));
+        }
+        agents.next_sender_number = SENDER_NUMBER_MAX;
+        assert_eq!(agents.new_sender_id(&group).unwrap().as_bytes(), [0xff; 3]);
+        assert!(matches!(agents.new_sender_id(&group), Err(StateError::SenderIdsUsedUp(_))));
+    }
+
+    #[test]
+    fn labels_are_harmless() {
+        let label: Label = "ring=canary-1.0".parse().unwrap();
+        assert_eq!((label.key.as_str(), label.value.as_str()), ("ring", "canary-1.0"));
+        for (text, reason) in [
+            ("ring", LabelError::NoValue),
+            ("=x", LabelError::Key),
+            ("a/b=x", LabelError::Key),
+            ("ring=", LabelError::Value),
+            ("ring=a b", LabelError::Value),
+            ("ring=\u{1b}[2J", LabelError::Value),
+        ] {
+            assert_eq!(text.parse::<Label>(), Err(reason), "{text}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What can go wrong with the state on disk.
+
+use std::path::PathBuf;
+
+use provisioning::Name;
+
+use super::sequence::SequenceDoubt;
+use crate::exit::{Exit, Failure};
+use crate::files::{FileError, shown};
+
+/// What can go wrong with the state on disk.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// A file or folder itself.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Nothing says where state belongs.
+    #[error(
+        "cannot tell where state is kept, as neither {variable} nor HOME is set: give the folder \
+         with {option}"
+    )]
+    NoHome {
+        /// The environment variable of this folder.
+        variable: &'static str,
+        /// The option that names it.
+        option: &'static str,
+    },
+    /// State and witness folder hold one another.
+    #[error(
+        "the witness folder {} and the state folder {} lie in one another, so that one backup \
+         would restore both: choose another witness folder with --witness",
+        shown(.witness), shown(.state)
+    )]
+    WitnessNotApart {
+        /// The state folder.
+        state: PathBuf,
+        /// The witness folder.
+        witness: PathBuf,
+    },
+    /// No group of this name.
+    #[error("there is no group '{name}' in {}: `fwcast group list` shows those there are, `fwcast \
+    group create` makes one", shown(.folder))]
+    NoGroup {
+        /// Its name.
+        name: Name,
+        /// The state folder.
+        folder: PathBuf,
+    },
+    /// A group of this name is there.
+    #[error(
+        "group '{0}' exists already: choose another name, or make it anew with --replace, after \
+         which all its agents must be enrolled again"
+    )]
+    GroupExists(Name),
+    /// Another process has the group.
+    #[error("another fwcast process {doing} group '{name}' right now: wait until it has ended")]
+    Locked {
+        /// Which group.
+        name: Name,
+        /// What it does.
+        doing: &'static str,
+    },
+    /// A file is damaged.
+    #[error("{} is damaged ({why}): restore this one file from a backup, or make the group anew \
+             with `fwcast group create NAME --replace`", shown(.path))]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong in it.
+        why: String,
+    },
+    /// The attempt numbers are damaged.
+    #[error("{} is damaged ({why}): delete it; the next activation then starts above what agents report",
+            shown(.path))]
+    AttemptsDamaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong in it.
+        why: String,
+    },
+    /// This machine has no identity.
+    #[error("this machine has no identity in {}, so that a copy of its counters on another machine \
+             would go unnoticed: run `systemd-machine-id-setup`, or name a file that holds 32 \
+             hexadecimal digits in FWCAST_MACHINE_ID_FILE", shown(.0))]
+    NoMachineId(PathBuf),
+    /// Sender Sequence Numbers are in doubt: nothing is sent.
+    #[error(
+        "nothing is sent for group '{group}', because {doubt}, and a Sender Sequence Number used \
+             twice would give its keys away: make fresh keys with `fwcast group create {group} \
+             --replace` and enroll its agents again"
+    )]
+    SequenceInDoubt {
+        /// Which group.
+        group: Name,
+        /// Why.
+        doubt: SequenceDoubt,
+    },
+    /// An agent of this name is enrolled.
+    #[error(
+        "agent '{name}' is enrolled in group '{group}' already: choose another name, or enroll it \
+             again with --again, after which its old file is worthless"
+    )]
+    AgentExists {
+        /// The agent.
+        name: Name,
+        /// The group.
+        group: Name,
+    },
+    /// No agent of this name.
+    #[error(
+        "there is no agent '{name}' in group '{group}' to enroll again: leave --again out, or see \
+             `fwcast agent list --group {group}`"
+    )]
+    NoAgent {
+        /// The agent.
+        name: Name,
+        /// The group.
+        group: Name,
+    },
+    /// All Sender IDs of up to 3 bytes were given away.
+    #[error("group '{0}' has no Sender IDs left, as they are never used again: make a new group")]
+    SenderIdsUsedUp(Name),
+    /// No randomness.
+    #[error("the system gives no random bytes for keys: {0}; try again")]
+    Random(getrandom::Error),
+}
+
+impl From<StateError> for Failure {
+    fn from(error: StateError) -> Self {
+        let exit = match error {
+            StateError::File(file) => return file.into(),
+            StateError::SequenceInDoubt { .. } => Exit::NotAllowed,
+            _ => Exit::Error,
+        };
+        Self::new(exit, error.to_string())
+    }
+}

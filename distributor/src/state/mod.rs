@@ -1,0 +1,46 @@
+//! What the distributor keeps on disk.
+//!
+//! | In the state folder | What |
+//! |---|---|
+//! | `groups/NAME/group.json` | profile, key material, the distributor's own key ([`GroupState`]) |
+//! | `groups/NAME/agents.json` | who is enrolled ([`Enrolled`]) |
+//! | `groups/NAME/manager.json` | the Group Manager's secrets ([`ManagerState`]) |
+//! | `groups/NAME/sequence` | Sender Sequence Numbers reserved ahead ([`SequenceStore`]) |
+//! | `groups/NAME/floors` | replay floors, one for each agent ([`FloorStore`]) |
+//! | `groups/NAME/attempts` | attempt numbers, one for each update ([`Attempts`]) |
+//! | `locks/NAME.send`, `locks/NAME.edit` | one process sends, one process enrols ([`GroupLock`]) |
+//! | `archive/NAME-GID` | groups that were replaced |
+//!
+//! The witness folder lies elsewhere and holds `NAME-GID.sequence`, the second copy of `sequence`.
+//!
+//! Who sends for a group opens it in this order: [`StateDir::locate`], [`GroupState::open`],
+//! [`GroupLock::to_send`], [`SequenceStore::open`], then [`FloorStore::load`] and [`Attempts::load`].
+
+mod agents;
+mod attempts;
+mod dir;
+mod error;
+mod floor;
+mod group;
+#[cfg(test)]
+mod group_tests;
+mod lock;
+mod machine;
+mod manager;
+mod sealed;
+mod sequence;
+#[cfg(test)]
+mod sequence_tests;
+#[cfg(test)]
+mod testing;
+
+pub use agents::{Agents, DISTRIBUTOR_SENDER_ID, Enrolled, Label, LabelError, Waiting};
+pub use attempts::Attempts;
+pub use dir::StateDir;
+pub use error::StateError;
+pub use floor::{Floor, FloorStore, Floors};
+pub use group::{GroupState, Identity, Profile, Security};
+pub use lock::GroupLock;
+pub use machine::MachineId;
+pub use manager::{IndividualContext, ManagerState};
+pub use sequence::{Numbers, SKIPPED, SequenceDoubt, SequenceStore};

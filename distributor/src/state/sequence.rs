@@ -1,0 +1,304 @@
+//! Sender Sequence Numbers, reserved ahead on disk (DESIGN [reserve], RFC 10021 section 2.6.1.1, THREATS T9).
+//!
+//! A number used twice with the same key gives the key away. So a range is durable on disk before the first
+//! of its numbers leaves, in two files that no one backup should hold, with the identity of the machine.
+//! Each write names the digest of the record before it. That tells the one harmless difference (a crash
+//! between the two files: the main file is exactly one step ahead of the witness) from all others, in which
+//! nothing is sent.
+//!
+//! What cannot be noticed: a snapshot of the whole machine, with both files, that is started again.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use group_oscore::limits::SEQUENCE_NUMBER_MAX;
+use provisioning::{Hex, Name};
+use serde::{Deserialize, Serialize};
+use update_core::digest::Digest;
+
+use super::sealed::{self, SealedError};
+use super::{GroupLock, GroupState, MachineId, StateDir, StateError};
+
+/// Numbers that are left out whenever the store is opened again: an agent that was reset meanwhile takes
+/// nothing up to 256 above the last number it accepted (DESIGN [bound]).
+pub const SKIPPED: u64 = 256;
+
+/// The Sender Sequence Numbers that may be used now: from `next` up to, but without, `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numbers {
+    /// The next number to use.
+    pub next: u64,
+    /// The first number that is not reserved. Equal to `next`: reserve before sending.
+    pub end: u64,
+}
+
+/// Why a group's Sender Sequence Numbers are in doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SequenceDoubt {
+    /// The main file is gone.
+    MainMissing,
+    /// The witness is gone.
+    WitnessMissing,
+    /// Both are gone.
+    BothMissing,
+    /// The main file is torn or damaged.
+    MainTorn,
+    /// The witness is torn or damaged.
+    WitnessTorn,
+    /// The main file is older than the witness: it was restored from a backup.
+    MainOlder,
+    /// The witness is older than a crash explains: it was restored from a backup.
+    WitnessOlder,
+    /// The two are of the same age, or one step apart, but one does not follow from the other.
+    Differ,
+    /// They were written on another machine.
+    OtherMachine,
+    /// They belong to other keys.
+    OtherGroup,
+    /// Someone wrote to one of them while this process counted.
+    ChangedMeanwhile,
+    /// A write failed, so that it is not known what is on disk.
+    WriteFailed,
+    /// An agent has seen a higher number from this distributor than it has used.
+    SeenAhead,
+    /// All 2^40 numbers are used.
+    UsedUp,
+}
+
+/// What both files hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    group: Name,
+    gid: Hex,
+    machine: String,
+    /// Rises by one with every write.
+    generation: u64,
+    /// Digest of the record before this one; empty in the first.
+    previous: Hex,
+    /// The first number that is not reserved. 0 as long as nothing was sent.
+    reserved_end: u64,
+    /// An agent has seen a higher number: nothing is sent any more with these keys.
+    seen_ahead: bool,
+}
+
+/// The Sender Sequence Numbers of one group, reserved ahead.
+#[derive(Debug)]
+pub struct SequenceStore {
+    main: PathBuf,
+    witness: PathBuf,
+    record: Record,
+    start: u64,
+    write_failed: bool,
+}
+
+impl SequenceStore {
+    /// Writes both files for a new group. `main` lies in the folder in which the group is put together.
+    pub(super) fn create(
+        main: PathBuf,
+        witness: PathBuf,
+        group: &Name,
+        gid: &Hex,
+        machine: &MachineId,
+    ) -> Result<(), StateError> {
+        let record = Record {
+            group: group.clone(),
+            gid: gid.clone(),
+            machine: machine.as_str().to_owned(),
+            generation: 0,
+            previous: Hex::default(),
+            reserved_end: 0,
+            seen_ahead: false,
+        };
+        sealed::write(&witness, &record)?;
+        sealed::write(&main, &record)?;
+        Ok(())
+    }
+
+    /// Opens the numbers of a group that this process has the right to send for.
+    ///
+    /// # Errors
+    /// [`StateError::SequenceInDoubt`]: nothing may be sent with this group's keys.
+    pub fn open(
+        dir: &StateDir,
+        group: &GroupState,
+        machine: &MachineId,
+        lock: &GroupLock,
+    ) -> Result<Self, StateError> {
+        let main = dir.group(&group.name).join("sequence");
+        let witness = dir.witness_of(&group.name, &group.security.gid);
+        let in_doubt = |doubt| StateError::SequenceInDoubt { group: group.name.clone(), doubt };
+        let (record, repair_witness) = match (read(&main)?, read(&witness)?) {
+            (Found::Missing, Found::Missing) => return Err(in_doubt(SequenceDoubt::BothMissing)),
+            (Found::Missing, _) => return Err(in_doubt(SequenceDoubt::MainMissing)),
+            (Found::Torn, _) => return Err(in_doubt(SequenceDoubt::MainTorn)),
+            (_, Found::Missing) => return Err(in_doubt(SequenceDoubt::WitnessMissing)),
+            (_, Found::Torn) => return Err(in_doubt(SequenceDoubt::WitnessTorn)),
+            (Found::Whole(main), Found::Whole(witness)) => {
+                let one_step = compare(&main, &witness).map_err(in_doubt)?;
+                (main, one_step)
+            }
+        };
+        if record.gid != group.security.gid || record.group != group.name || lock.group() != &group.name {
+            return Err(in_doubt(SequenceDoubt::OtherGroup));
+        }
+        if record.machine != machine.as_str() {
+            return Err(in_doubt(SequenceDoubt::OtherMachine));
+        }
+        if record.seen_ahead {
+            return Err(in_doubt(SequenceDoubt::SeenAhead));
+        }
+        if repair_witness {
+            sealed::write(&witness, &record)?;
+        }
+        let start = match record.reserved_end {
+            0 => 0,
+            end => end.saturating_add(SKIPPED),
+        };
+        Ok(Self { main, witness, record, start, write_failed: false })
+    }
+
+    /// The numbers to begin with: behind all that were ever reserved, and none of them reserved yet.
+    pub fn numbers(&self) -> Numbers {
+        Numbers { next: self.start, end: self.start }
+    }
+
+    /// Whether anything may ever have been sent with this group's keys.
+    pub fn has_sent(&self) -> bool {
+        self.record.reserved_end > 0
+    }
+
+    /// Reserves all numbers below `end`, durably in both files when it returns.
+    ///
+    /// # Errors
+    /// [`StateError::SequenceInDoubt`]: send nothing any more. Numbers reserved before may not be used
+    /// either.
+    pub fn reserve(&mut self, end: u64) -> Result<(), StateError> {
+        if end > SEQUENCE_NUMBER_MAX + 1 {
+            return Err(self.in_doubt(SequenceDoubt::UsedUp));
+        }
+        if end <= self.record.reserved_end {
+            return Ok(());
+        }
+        self.write(|record| record.reserved_end = end)
+    }
+
+    /// A clean end: `next` is the first number that was not used. What was reserved beyond it is free again.
+    pub fn close(mut self, next: u64) -> Result<(), StateError> {
+        let reserved_nothing = self.record.reserved_end <= self.start;
+        if reserved_nothing || next >= self.record.reserved_end {
+            return Ok(());
+        }
+        let end = next.max(self.start);
+        self.write(|record| record.reserved_end = end)
+    }
+
+    /// An agent reports a higher number from this distributor than it has ever used: someone else counts
+    /// with these keys. No process sends with them any more.
+    pub fn condemn(mut self) -> StateError {
+        match self.write(|record| record.seen_ahead = true) {
+            Ok(()) => self.in_doubt(SequenceDoubt::SeenAhead),
+            Err(error) => error,
+        }
+    }
+
+    /// Writes the next record: first the main file, then the witness, each durable before the next step.
+    fn write(&mut self, change: impl FnOnce(&mut Record)) -> Result<(), StateError> {
+        if self.write_failed {
+            return Err(self.in_doubt(SequenceDoubt::WriteFailed));
+        }
+        for path in [&self.main, &self.witness] {
+            let unchanged = matches!(read(path)?, Found::Whole(record) if record == self.record);
+            if !unchanged {
+                return Err(self.in_doubt(SequenceDoubt::ChangedMeanwhile));
+            }
+        }
+        let mut record = Record {
+            generation: self.record.generation + 1,
+            previous: digest(&self.record),
+            ..self.record.clone()
+        };
+        change(&mut record);
+        self.write_failed = true;
+        sealed::write(&self.main, &record)?;
+        sealed::write(&self.witness, &record)?;
+        self.write_failed = false;
+        self.record = record;
+        Ok(())
+    }
+
+    fn in_doubt(&self, doubt: SequenceDoubt) -> StateError {
+        StateError::SequenceInDoubt { group: self.record.group.clone(), doubt }
+    }
+}
+
+/// What is found where a record should be.
+enum Found {
+    Missing,
+    Torn,
+    Whole(Record),
+}
+
+fn read(path: &std::path::Path) -> Result<Found, StateError> {
+    match sealed::read(path) {
+        Ok(record) => Ok(Found::Whole(record)),
+        Err(SealedError::Missing) => Ok(Found::Missing),
+        Err(SealedError::Torn(_)) => Ok(Found::Torn),
+        Err(SealedError::File(error)) => Err(error.into()),
+    }
+}
+
+/// Whether the two records may go on, and if so, whether the witness still has to follow the main file.
+fn compare(main: &Record, witness: &Record) -> Result<bool, SequenceDoubt> {
+    if main == witness {
+        return Ok(false);
+    }
+    if (&main.group, &main.gid) != (&witness.group, &witness.gid) {
+        return Err(SequenceDoubt::OtherGroup);
+    }
+    match main.generation.checked_sub(witness.generation) {
+        None => Err(SequenceDoubt::MainOlder),
+        Some(1) if main.previous == digest(witness) => Ok(true),
+        Some(0 | 1) => Err(SequenceDoubt::Differ),
+        Some(_) => Err(SequenceDoubt::WitnessOlder),
+    }
+}
+
+fn digest(record: &Record) -> Hex {
+    // A record is plain text and numbers, which always has a line of JSON.
+    let line = sealed::line(record).unwrap_or_default();
+    Hex::from(Digest::of(line.as_bytes()).0)
+}
+
+impl fmt::Display for SequenceDoubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MainMissing => "the file of its counters in the state folder is gone",
+            Self::WitnessMissing => "the second copy of its counters in the witness folder is gone",
+            Self::BothMissing => "both copies of its counters are gone",
+            Self::MainTorn => "the file of its counters in the state folder is damaged",
+            Self::WitnessTorn => "the second copy of its counters in the witness folder is damaged",
+            Self::MainOlder => {
+                "its counters in the state folder are older than the copy in the \
+            witness folder, as after restoring a backup"
+            }
+            Self::WitnessOlder => {
+                "the copy of its counters in the witness folder is older than \
+            those in the state folder, as after restoring a backup"
+            }
+            Self::Differ => {
+                "its counters in the state folder and their copy in the witness folder \
+            contradict one another"
+            }
+            Self::OtherMachine => "its counters were written on another machine, which may still send",
+            Self::OtherGroup => "its counters belong to other keys than the group has",
+            Self::ChangedMeanwhile => "its counters on disk were changed while this process counted",
+            Self::WriteFailed => "writing its counters failed before",
+            Self::SeenAhead => {
+                "an agent has seen a higher number from this distributor than it \
+            has ever used, so someone else counts with the same keys"
+            }
+            Self::UsedUp => "all its 2^40 Sender Sequence Numbers are used",
+        })
+    }
+}

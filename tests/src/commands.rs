@@ -1,0 +1,67 @@
+//! The commands of `cargo xtask`. Each prints one JSON object as its last line on standard output, and ends
+//! with 1 when what it checks does not hold.
+
+mod bench;
+mod demo;
+mod net;
+mod sim;
+mod test;
+mod vectors;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::outcome::Outcome;
+
+/// What people and CI run.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Everything that must pass
+    Test(test::Test),
+    /// Keys, group, agents, a signed image and its way to all of them, on this machine
+    Demo(demo::Demo),
+    /// The simulated world: worlds of many seeds, or one of them again
+    Sim(sim::Sim),
+    /// Reproduce suites of Group OSCORE vectors
+    Vectors(vectors::Vectors),
+    /// Figures beside their limits
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    /// The scenarios between network namespaces; needs root
+    Net(net::NetScenarios),
+}
+
+impl Arguments {
+    /// Does what they say.
+    ///
+    /// # Errors
+    /// What is needed for it is missing, or something that has to hold does not.
+    pub fn run(&self) -> Result<Outcome> {
+        match &self.command {
+            Command::Test(test) => test.run(),
+            Command::Demo(demo) => demo.run(),
+            Command::Sim(sim) => Ok(sim.run()),
+            Command::Vectors(vectors) => vectors.run(),
+            Command::Bench(bench) => bench.run(),
+            Command::Net(net) => net.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,28 @@
+//! `cargo xtask bench`: figures beside their limits.
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::bench::{memory, protect, transfer};
+use crate::outcome::Outcome;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(super) enum Bench {
+    /// Protecting and unprotecting a block, beside bare signing and verifying
+    Protect,
+    /// 4 MiB to eight agents with 5 % loss, between network namespaces; needs root
+    Transfer,
+    /// What the programs hold in memory for an image of 64 MiB
+    Memory,
+}
+
+impl Bench {
+    pub(super) fn run(self) -> Result<Outcome> {
+        match self {
+            Self::Protect => protect::run(),
+            Self::Transfer => transfer::run(),
+            Self::Memory => memory::run(),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! `cargo xtask test`: everything that must pass, step by step.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+
+use super::demo::Demo;
+use super::net::NetScenarios;
+use super::sim::Sim;
+use super::vectors::Vectors;
+use crate::netns;
+use crate::outcome::{Outcome, rounded};
+use crate::programs::{cargo, root};
+use crate::size::Size;
+use crate::tidy;
+
+/// A machine without an operating system, and so without `std`.
+const BARE_TARGET: &str = "thumbv7em-none-eabihf";
+/// The packages of the core.
+const CORE: [&str; 4] = ["coap-wire", "group-oscore", "update-core", "provisioning"];
+
+/// Simulated worlds that are looked at.
+const SEEDS: u64 = 200;
+
+/// Arguments of `test`.
+#[derive(Debug, Args)]
+pub(super) struct Test {
+    /// Only steps with one of these words in their names
+    words: Vec<String>,
+}
+
+/// How a step ended.
+enum End {
+    Passed,
+    /// Left out, for this reason.
+    LeftOut(String),
+}
+
+type Step = (&'static str, fn() -> Result<End>);
+
+const STEPS: [Step; 7] = [
+    ("tidy", tidy),
+    ("cargo test", cargo_test),
+    ("core without std", core_without_std),
+    ("vectors", vectors),
+    ("sim", sim),
+    ("demo", demo),
+    ("net", net),
+];
+
+impl Test {
+    /// Runs every step, also after one has failed.
+    ///
+    /// # Errors
+    /// No step has such a name.
+    pub(super) fn run(&self) -> Result<Outcome> {
+        let (mut passed, mut left_out, mut failed) = (0, Vec::new(), Vec::new());
+        let start = Instant::now();
+        for (name, step) in STEPS.iter().filter(|(name, _)| self.wants(name)) {
+            println!("== {name}");
+            let began = Instant::now();
+            let end = step();
+            let seconds = began.elapsed().as_secs_f64();
+            match end {
+                Ok(End::Passed) => {
+                    println!("== {name}: passed ({seconds:.1} s)");
+                    passed += 1;
+                }
+                Ok(End::LeftOut(why)) => {
+                    println!("== {name}: left out: {why}");
+                    left_out.push(*name);
+                }
+                Err(error) => {
+                    println!("== {name}: FAILED ({seconds:.1} s): {error:#}");
+                    failed.push(*name);
+                }
+            }
+        }
+        ensure!(passed + left_out.len() + failed.len() > 0, "no step has such a name");
+        println!("{passed} passed, {} failed, {} left out", failed.len(), left_out.len());
+        Ok(Outcome::new(failed.is_empty())
+            .figure("passed", passed)
+            .figure("failed", failed)
+            .figure("left_out", left_out)
+            .figure("seconds", rounded(start.elapsed().as_secs_f64())))
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.words.is_empty() || self.words.iter().any(|word| name.contains(word.as_str()))
+    }
+}
+
+fn tidy() -> Result<End> {
+    let found = tidy::violations(&root())?;
+    for violation in &found {
+        println!("{violation}");
+    }
+    ensure!(found.is_empty(), "{} rules of the house are broken", found.len());
+    Ok(End::Passed)
+}
+
+/// With checks for overflow, which a release build has not.
+fn cargo_test() -> Result<End> {
+    succeed(cargo().args(["test", "--workspace", "--no-fail-fast", "--quiet"]))
+}
+
+/// Builds the core where there is no `std` to be linked: the proof that it needs none.
+fn core_without_std() -> Result<End> {
+    let library = Command::new("rustc").args(["--print", "target-libdir", "--target", BARE_TARGET]).output();
+    let library = library.context("cannot run rustc")?;
+    let folder = String::from_utf8(library.stdout)?;
+    if !std::path::Path::new(folder.trim()).is_dir() {
+        return Ok(End::LeftOut(format!("there is no {BARE_TARGET}: `rustup target add {BARE_TARGET}`")));
+    }
+    let packages = CORE.iter().flat_map(|package| ["--package", package]);
+    succeed(cargo().args(["check", "--quiet", "--target", BARE_TARGET]).args(packages))
+}
+
+fn vectors() -> Result<End> {
+    hold(&Vectors::shipped()?.run()?)
+}
+
+fn sim() -> Result<End> {
+    hold(&Sim::of_seeds(SEEDS).run())
+}
+
+fn demo() -> Result<End> {
+    let small = Demo { agents: 3, size: Size(256 * 1024), image: None, loss: 10.0, keep: None };
+    hold(&small.run()?)
+}
+
+fn net() -> Result<End> {
+    match netns::unavailable() {
+        Some(why) => Ok(End::LeftOut(why)),
+        None => hold(&NetScenarios::all().run()?),
+    }
+}
+
+fn hold(outcome: &Outcome) -> Result<End> {
+    let line = serde_json::to_string(outcome)?;
+    println!("{line}");
+    if !outcome.is_ok() {
+        bail!("{line}");
+    }
+    Ok(End::Passed)
+}
+
+fn succeed(command: &mut Command) -> Result<End> {
+    let status = command.status().context("cannot run cargo")?;
+    ensure!(status.success(), "cargo ended with {status}");
+    Ok(End::Passed)
+}

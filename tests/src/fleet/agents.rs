@@ -1,0 +1,196 @@
+//! The agents of a fleet.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::Signal;
+
+use super::{CLASS, FIRST_IMAGE, FIRST_SEQUENCE, Fleet, GROUP, VENDOR};
+use crate::process::Watched;
+
+/// How long an agent may take until it listens: it may have to read back a large image.
+const UP_WITHIN: Duration = Duration::from_secs(30);
+/// How long an agent may take to end when it is asked to.
+const DOWN_WITHIN: Duration = Duration::from_secs(10);
+
+/// An agent, running or not.
+#[derive(Debug)]
+pub(super) struct Agent {
+    number: usize,
+    process: Option<Watched>,
+}
+
+impl Agent {
+    fn name(&self) -> String {
+        name(self.number)
+    }
+}
+
+/// The name of an agent, counted from 1 as its host is.
+fn name(number: usize) -> String {
+    format!("lamp-{number}")
+}
+
+impl Fleet<'_> {
+    /// The names of the agents, from agent 1 on.
+    #[must_use]
+    pub fn agent_names(&self) -> Vec<String> {
+        self.agents.iter().map(Agent::name).collect()
+    }
+
+    /// The file with the agent's keys, which `fwcast agent enroll` wrote.
+    #[must_use]
+    pub fn agent_file(&self, number: usize) -> PathBuf {
+        self.path(format!("{}.yaml", name(number)))
+    }
+
+    /// What the agent runs, byte for byte.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn running_image(&self, number: usize) -> Result<Vec<u8>> {
+        let current = self.path(agent_state(number)).join("current");
+        fs::read(&current).with_context(|| format!("cannot read {}", current.display()))
+    }
+
+    /// What the agent has logged.
+    #[must_use]
+    pub fn agent_log(&self, number: usize) -> String {
+        fs::read_to_string(self.path(log(number))).unwrap_or_default()
+    }
+
+    /// Starts all agents and waits until they listen.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_all(&mut self) -> Result<()> {
+        (1..=self.agents.len()).try_for_each(|number| self.start(number))
+    }
+
+    /// Starts an agent, counted from 1, and waits until it listens.
+    ///
+    /// # Errors
+    /// It ends instead; what it said is in the error.
+    pub fn start(&mut self, number: usize) -> Result<()> {
+        let (config, loss, seed) =
+            (format!("{}.yaml", name(number)), self.plan.loss_percent.to_string(), number.to_string());
+        let mut arguments = vec!["--config", config.as_str()];
+        if self.plan.loss_percent > 0.0 {
+            arguments.extend(["--inject-loss", &loss, "--seed", &seed]);
+        }
+        self.show("fwcast-agent", &arguments, " &");
+        let socket_path = self.path(format!("{}.notify", name(number)));
+        let _ = fs::remove_file(&socket_path);
+        // The agent says that it is ready as it would say it to systemd.
+        let socket = UnixDatagram::bind(&socket_path).context("cannot bind the socket for sd_notify")?;
+        let log = File::options().create(true).append(true).open(self.path(log(number)))?;
+        let mut command = Command::new(&self.programs.agent);
+        command
+            .args(&arguments)
+            .current_dir(&self.folder)
+            .env("NOTIFY_SOCKET", &socket_path)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        let mut process = Watched::new(self.spawn(number, command)?);
+        let up = wait_until_ready(&socket, &mut process);
+        up.with_context(|| format!("{}: {}", name(number), last_line(&self.agent_log(number))))?;
+        self.agent(number)?.process = Some(process);
+        Ok(())
+    }
+
+    /// Asks an agent to stop, and waits for its end.
+    ///
+    /// # Errors
+    /// It does not run, or does not end well in time.
+    pub fn stop(&mut self, number: usize) -> Result<()> {
+        let mut process = self.take_process(number)?;
+        process.signal(Signal::SIGTERM)?;
+        let status = process.wait(DOWN_WITHIN)?;
+        ensure!(status.success(), "{} ended with {status}", name(number));
+        Ok(())
+    }
+
+    /// Kills an agent without warning, as a power cut would.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn kill(&mut self, number: usize) -> Result<()> {
+        self.take_process(number)?.kill()
+    }
+
+    /// The most memory that a running agent has held at once, in bytes.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn agent_peak_bytes(&mut self, number: usize) -> Result<u64> {
+        let process = self.agent(number)?.process.as_mut();
+        Ok(process.with_context(|| format!("{} does not run", name(number)))?.peak_bytes())
+    }
+
+    pub(super) fn enroll(&mut self, number: usize) -> Result<()> {
+        let (name, state) = (name(number), self.path(agent_state(number)));
+        let (file, state) = (format!("{name}.yaml"), state.to_string_lossy().into_owned());
+        let more: Vec<&str> = self.plan.agent_arguments.iter().map(String::as_str).collect();
+        self.fwcast(&[
+            &["agent", "enroll", &name, "--group", GROUP, "--vendor", VENDOR, "--class", CLASS],
+            &["--agent-state", &state, "--out", &file],
+            &more,
+        ])?;
+        let sequence = FIRST_SEQUENCE.to_string();
+        let arguments = ["--config", &file, "--install", FIRST_IMAGE, "--sequence", &sequence];
+        self.show("fwcast-agent", &arguments, "");
+        let mut command = Command::new(&self.programs.agent);
+        command.args(arguments).current_dir(&self.folder).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let installed = self.spawn(number, command)?.wait_with_output()?;
+        let said = String::from_utf8_lossy(&installed.stderr);
+        ensure!(installed.status.success(), "{name} takes no first image: {}", said.trim());
+        self.agents.push(Agent { number, process: None });
+        Ok(())
+    }
+
+    fn agent(&mut self, number: usize) -> Result<&mut Agent> {
+        self.agents.iter_mut().find(|agent| agent.number == number).context("there is no such agent")
+    }
+
+    fn take_process(&mut self, number: usize) -> Result<Watched> {
+        self.agent(number)?.process.take().with_context(|| format!("{} does not run", name(number)))
+    }
+}
+
+fn agent_state(number: usize) -> String {
+    format!("{}-state", name(number))
+}
+
+fn log(number: usize) -> String {
+    format!("{}.log", name(number))
+}
+
+fn wait_until_ready(socket: &UnixDatagram, process: &mut Watched) -> Result<()> {
+    let start = Instant::now();
+    socket.set_read_timeout(Some(Duration::from_millis(50)))?;
+    let mut buffer = [0; 1024];
+    while start.elapsed() < UP_WITHIN {
+        match socket.recv(&mut buffer) {
+            Ok(len) if buffer[..len].split(|byte| *byte == b'\n').any(|line| line == b"READY=1") => {
+                return Ok(());
+            }
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if let Some(status) = process.ended()? {
+            bail!("the agent ended with {status} instead of listening");
+        }
+    }
+    bail!("the agent does not listen after {} s", UP_WITHIN.as_secs())
+}
+
+fn last_line(log: &str) -> &str {
+    log.lines().last().unwrap_or("it said nothing")
+}

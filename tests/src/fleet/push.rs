@@ -1,0 +1,154 @@
+//! One push of an update to the fleet.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
+
+use super::{FIRST_SEQUENCE, Fleet, GROUP, Signing};
+use crate::process::Watched;
+use crate::push_report::{PushReport, last};
+
+/// A `fwcast push` that runs.
+#[derive(Debug)]
+pub struct Push {
+    process: Watched,
+    output: PathBuf,
+    log: PathBuf,
+}
+
+/// A `fwcast push` that has ended.
+#[derive(Debug)]
+pub struct Pushed {
+    /// How the process ended.
+    pub status: ExitStatus,
+    /// What it printed on standard output, which is its report when it came so far.
+    pub report: Result<PushReport>,
+    /// What it printed on standard error, unless that was shown.
+    pub said: String,
+    /// The most memory that it held at once, in bytes.
+    pub peak_bytes: u64,
+}
+
+impl Fleet<'_> {
+    /// Starts `fwcast push` with an image and an envelope of the folder.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn push(&mut self, image: &str, envelope: &str, more: &[&str]) -> Result<Push> {
+        self.pushes += 1;
+        let output = self.path(format!("push-{}.json", self.pushes));
+        let log = self.path(format!("push-{}.log", self.pushes));
+        let arguments =
+            [&["push", image, "--envelope", envelope, "--group", GROUP, "-o", "json"][..], more].concat();
+        self.show("fwcast", &arguments, "");
+        let mut command = self.fwcast_command(&arguments);
+        command.stdout(File::create(&output)?);
+        command.stderr(if self.plan.show { Stdio::inherit() } else { File::create(&log)?.into() });
+        Ok(Push { process: Watched::new(self.spawn(0, command)?), output, log })
+    }
+}
+
+/// An image with its SUIT envelope, as files of a fleet's folder.
+#[derive(Debug, Clone)]
+pub struct Update {
+    /// The image file.
+    pub image: String,
+    /// The envelope's file.
+    pub envelope: String,
+}
+
+impl Update {
+    /// An image of so many bytes, signed as the next one after the first.
+    ///
+    /// # Errors
+    /// As [`Fleet::sign`].
+    pub fn make(fleet: &Fleet<'_>, bytes: u64) -> Result<Self> {
+        Self::make_signed(fleet, "new.img", bytes, Signing::of_sequence(FIRST_SEQUENCE + 1))
+    }
+
+    /// An image of so many bytes in a file of this name, signed like this.
+    ///
+    /// # Errors
+    /// As [`Fleet::sign`].
+    pub fn make_signed(fleet: &Fleet<'_>, image: &str, bytes: u64, signing: Signing<'_>) -> Result<Self> {
+        fleet.make_image(image, bytes)?;
+        let update = Self { image: image.to_owned(), envelope: format!("{image}.suit") };
+        fleet.sign(image, &update.envelope, signing)?;
+        Ok(update)
+    }
+
+    /// Starts to push it.
+    ///
+    /// # Errors
+    /// As [`Fleet::push`].
+    pub fn push(&self, fleet: &mut Fleet<'_>, more: &[&str]) -> Result<Push> {
+        fleet.push(&self.image, &self.envelope, more)
+    }
+}
+
+impl Push {
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// It does not come in time.
+    pub fn wait(mut self, within: Duration) -> Result<Pushed> {
+        let status = self.process.wait(within).with_context(|| format!("the push hangs: {}", self.said()))?;
+        let printed = fs::read_to_string(&self.output)?;
+        let said = self.said();
+        Ok(Pushed { status, report: last(&printed), said, peak_bytes: self.process.peak_bytes() })
+    }
+
+    /// Whether it has ended by itself.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.process.ended()?.is_some())
+    }
+
+    /// Kills it without warning.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn kill(mut self) -> Result<()> {
+        self.process.kill()
+    }
+
+    /// Interrupts it, as Ctrl-C would.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn interrupt(&self) -> Result<()> {
+        self.process.signal(Signal::SIGINT)
+    }
+
+    /// What it has said so far.
+    #[must_use]
+    pub fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default().trim().to_owned()
+    }
+}
+
+impl Pushed {
+    /// The report of a push that went well.
+    ///
+    /// # Errors
+    /// It did not; how it ended and what it said is in the error.
+    pub fn succeeded(self) -> Result<PushReport> {
+        let said = self.said;
+        let report =
+            self.report.with_context(|| format!("fwcast push ended with {}: {said}", self.status))?;
+        anyhow::ensure!(
+            self.status.success() && report.ok,
+            "fwcast push ended with {} and '{}': {said} {:?}",
+            self.status,
+            report.ending,
+            report.agents
+        );
+        Ok(report)
+    }
+}

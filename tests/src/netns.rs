@@ -1,0 +1,286 @@
+//! Networks of namespaces: hosts, each in a network namespace of its own, on one Ethernet bridge that can
+//! lose datagrams. Needs root, and the programs `ip` and `nft`.
+//!
+//! Datagrams are lost on the bridge and not inside of a host: a datagram that the kernel of its sender drops
+//! is reported to the sender, which no network does. Address resolution is not touched, so that a program's
+//! first datagram is as likely to be lost as any other.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sched::{CloneFlags, setns};
+use nix::unistd::Uid;
+
+/// The network interface of every host.
+pub const INTERFACE: &str = "eth0";
+/// Hosts in one network, at most: the last byte of their addresses counts them.
+pub const HOSTS_MAX: u8 = 250;
+
+const PREFIX: &str = "fwcast";
+const NAMESPACES: &str = "/run/netns";
+
+/// Whether a network speaks IPv4 or IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// 10.77.0.0/24.
+    V4,
+    /// fd77::/64.
+    V6,
+}
+
+/// Why networks of namespaces cannot be made here, if so; to be shown where something is left out.
+#[must_use]
+pub fn unavailable() -> Option<String> {
+    if !Uid::effective().is_root() {
+        return Some("network namespaces need root".to_owned());
+    }
+    install_missing().err().map(|error| format!("{error:#}"))
+}
+
+/// A network of namespaces. It is gone when this value is.
+#[derive(Debug)]
+pub struct Net {
+    family: Family,
+    bridge: String,
+    hosts: Vec<String>,
+}
+
+impl Net {
+    /// Makes a network with so many hosts, numbered from 0. The name tells networks of one process apart;
+    /// those that an ended process left behind under it are removed.
+    ///
+    /// # Errors
+    /// Not root, a program is missing, or the kernel refuses.
+    pub fn new(name: &str, family: Family, hosts: u8) -> Result<Self> {
+        ensure!(hosts <= HOSTS_MAX, "{hosts} hosts, at most {HOSTS_MAX}");
+        if let Some(why) = unavailable() {
+            bail!(why);
+        }
+        remove_leftovers(name)?;
+        let base = format!("{PREFIX}-{name}-{}", std::process::id());
+        let hosts = (0..hosts).map(|host| format!("{base}-{host}")).collect();
+        let net = Self { family, bridge: format!("{base}-bridge"), hosts };
+        net.make_bridge()?;
+        for host in 0..net.hosts.len() {
+            net.make_host(host)?;
+        }
+        Ok(net)
+    }
+
+    /// The unicast address of a host.
+    #[must_use]
+    pub fn address(&self, host: usize) -> IpAddr {
+        address(self.family, host)
+    }
+
+    /// Loses this part of the UDP datagrams to a host, and as much of those from it, each by its own chance.
+    ///
+    /// # Errors
+    /// No percentage, or the kernel refuses.
+    pub fn drop_randomly(&self, host: usize, percent: f64) -> Result<()> {
+        ensure!((0.0..=100.0).contains(&percent), "{percent} is no percentage");
+        let udp = match self.family {
+            Family::V4 => "ip protocol udp",
+            Family::V6 => "ip6 nexthdr udp",
+        };
+        let port = port(host);
+        let chance = format!("{udp} numgen random mod 100000 < {:.0} counter drop", percent * 1000.0);
+        let table = format!("bridge loss_{port}");
+        let mut rules = format!("table {table}\ndelete table {table}\ntable {table} {{\n");
+        // A multicast frame is one frame before it is forwarded, and one for each port after that: so what a
+        // host sends is lost for all or for none, and what it is sent is lost for it alone.
+        for (chain, hook, way) in [("from", "prerouting", "iifname"), ("to", "postrouting", "oifname")] {
+            writeln!(
+                rules,
+                "chain {chain} {{ type filter hook {hook} priority 0; {way} \"{port}\" {chance}; }}"
+            )?;
+        }
+        rules.push_str("}\n");
+        self.nft(&rules)
+    }
+
+    /// Cuts a host off, or ends that.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn cut(&self, host: usize, cut: bool) -> Result<()> {
+        let state = if cut { "down" } else { "up" };
+        ip(&["-n", &self.bridge, "link", "set", &port(host), state])
+    }
+
+    /// Bytes that have gone over a host's link so far, both ways, Ethernet headers included.
+    ///
+    /// # Errors
+    /// The counters cannot be read.
+    pub fn link_bytes(&self, host: usize) -> Result<u64> {
+        let output = output("ip", &["-n", &self.hosts[host], "-j", "-s", "link", "show", "dev", INTERFACE])?;
+        let links: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        let counted = |way: &str| links[0]["stats64"][way]["bytes"].as_u64();
+        let (received, sent) = counted("rx").zip(counted("tx")).context("ip shows no counters")?;
+        Ok(received + sent)
+    }
+
+    /// Runs something on a host: sockets that it opens stay in the host's network wherever they are used, and
+    /// so do programs that it starts.
+    ///
+    /// # Errors
+    /// The namespace cannot be entered.
+    pub fn inside<T: Send>(&self, host: usize, work: impl FnOnce() -> T + Send) -> Result<T> {
+        inside(&self.hosts[host], work)
+    }
+
+    /// Starts a program on a host.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn run(&self, host: usize, mut command: Command) -> Result<Child> {
+        let program = command.get_program().to_owned();
+        self.inside(host, move || command.spawn())?
+            .with_context(|| format!("cannot start {}", Path::new(&program).display()))
+    }
+
+    fn make_bridge(&self) -> Result<()> {
+        ip(&["netns", "add", &self.bridge])?;
+        // A bridge that snoops would hold multicast back until somebody asks who listens.
+        let bridge = ["link", "add", "br0", "type", "bridge", "mcast_snooping", "0"];
+        ip(&[&["-n", &self.bridge], &bridge[..]].concat())?;
+        ip(&["-n", &self.bridge, "link", "set", "br0", "up"])
+    }
+
+    fn make_host(&self, host: usize) -> Result<()> {
+        let (name, port) = (&self.hosts[host], port(host));
+        ip(&["netns", "add", name])?;
+        let link = ["link", "add", &port, "type", "veth", "peer", "name", INTERFACE, "netns", name];
+        ip(&[&["-n", &self.bridge], &link[..]].concat())?;
+        ip(&["-n", &self.bridge, "link", "set", &port, "master", "br0", "up"])?;
+        ip(&["-n", name, "link", "set", "lo", "up"])?;
+        ip(&["-n", name, "link", "set", INTERFACE, "up"])?;
+        let address = self.address(host);
+        match self.family {
+            Family::V4 => {
+                ip(&["-n", name, "address", "add", &format!("{address}/24"), "dev", INTERFACE])?;
+                ip(&["-n", name, "route", "add", "224.0.0.0/4", "dev", INTERFACE])
+            }
+            Family::V6 => {
+                // Nobody else has this address, and waiting to find that out takes two seconds.
+                ip(&["-n", name, "address", "add", &format!("{address}/64"), "dev", INTERFACE, "nodad"])?;
+                ip(&["-n", name, "-6", "route", "add", "multicast", "ff00::/8", "dev", INTERFACE])
+            }
+        }
+    }
+
+    fn nft(&self, rules: &str) -> Result<()> {
+        let mut command = Command::new("nft");
+        command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = inside(&self.bridge, || command.spawn())?.context("cannot run nft")?;
+        child.stdin.take().context("nft takes no input")?.write_all(rules.as_bytes())?;
+        check("nft", &child.wait_with_output()?)
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        for name in self.hosts.iter().chain([&self.bridge]) {
+            remove(name);
+        }
+    }
+}
+
+fn address(family: Family, host: usize) -> IpAddr {
+    let last = u8::try_from(host + 1).unwrap_or(u8::MAX);
+    match family {
+        Family::V4 => Ipv4Addr::new(10, 77, 0, last).into(),
+        Family::V6 => Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, last.into()).into(),
+    }
+}
+
+/// The bridge's end of a host's link.
+fn port(host: usize) -> String {
+    format!("p{host}")
+}
+
+/// Runs something in a namespace, on a thread of its own: it is the thread that is in a namespace.
+fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> Result<T> {
+    let path = Path::new(NAMESPACES).join(namespace);
+    let namespace = File::open(&path).with_context(|| format!("there is no {}", path.display()))?;
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(move || {
+            setns(&namespace, CloneFlags::CLONE_NEWNET).context("cannot enter a network namespace")?;
+            Ok(work())
+        });
+        worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Removes namespaces of this name whose process has ended.
+fn remove_leftovers(name: &str) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(NAMESPACES) else { return Ok(()) };
+    for entry in entries {
+        let entry = entry?.file_name();
+        let Some(entry) = entry.to_str() else { continue };
+        if maker(entry, name).is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
+            remove(entry);
+        }
+    }
+    Ok(())
+}
+
+/// The process that made a namespace for a network of this name.
+fn maker(namespace: &str, name: &str) -> Option<u32> {
+    let rest = namespace.strip_prefix(&format!("{PREFIX}-{name}-"))?;
+    rest.split_once('-')?.0.parse().ok()
+}
+
+fn remove(namespace: &str) {
+    if let Err(error) = ip(&["netns", "delete", namespace]) {
+        eprintln!("cannot remove the network namespace {namespace}: {error:#}");
+    }
+}
+
+/// Installs the programs that are missing, by the package manager of Debian and its relatives.
+fn install_missing() -> Result<()> {
+    for (program, package) in [("ip", "iproute2"), ("nft", "nftables")] {
+        if Command::new(program).arg("-V").output().is_ok() {
+            continue;
+        }
+        eprintln!("installing {package}, which has the program {program}");
+        let installed = output("apt-get", &["update", "-q"])
+            .and_then(|_| output("apt-get", &["install", "-q", "-y", "--no-install-recommends", package]));
+        installed.with_context(|| format!("{program} is missing: install {package}"))?;
+    }
+    Ok(())
+}
+
+fn ip(arguments: &[&str]) -> Result<()> {
+    output("ip", arguments).map(drop)
+}
+
+fn output(program: &str, arguments: &[&str]) -> Result<Output> {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.with_context(|| format!("cannot run {program}"))?;
+    check(&format!("{program} {}", arguments.join(" ")), &output)?;
+    Ok(output)
+}
+
+fn check(what: &str, output: &Output) -> Result<()> {
+    ensure!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_namespaces_of_the_same_network_are_leftovers() {
+        assert_eq!(maker("fwcast-late-41-0", "late"), Some(41));
+        assert_eq!(maker("fwcast-late-41-bridge", "late"), Some(41));
+        assert_eq!(maker("fwcast-late-joiner-41-0", "late"), None);
+        assert_eq!(maker("other-late-41-0", "late"), None);
+    }
+}

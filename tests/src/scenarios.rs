@@ -1,0 +1,98 @@
+//! Stories that the real programs live through between network namespaces.
+
+mod attacker;
+mod attacks;
+mod faults;
+mod updates;
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::fleet::{Fleet, Place, Plan};
+use crate::netns::{Family, Net};
+use crate::programs::Programs;
+
+/// One story, over IPv4 or IPv6.
+#[derive(Debug, Clone, Copy)]
+pub struct Scenario {
+    name: &'static str,
+    family: Family,
+    agents: u8,
+    story: fn(&Stage<'_>) -> Result<()>,
+}
+
+/// What a story plays on.
+#[derive(Debug)]
+pub struct Stage<'s> {
+    programs: &'s Programs,
+    net: &'s Net,
+    folder: &'s Path,
+    agents: u8,
+}
+
+/// All scenarios.
+#[must_use]
+pub fn all() -> Vec<Scenario> {
+    [&updates::SCENARIOS[..], &faults::SCENARIOS, &attacks::SCENARIOS].concat()
+}
+
+impl Scenario {
+    const fn new(
+        name: &'static str,
+        family: Family,
+        agents: u8,
+        story: fn(&Stage<'_>) -> Result<()>,
+    ) -> Self {
+        Self { name, family, agents, story }
+    }
+
+    /// Its name, with the family.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let family = match self.family {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        };
+        format!("{} ({family})", self.name)
+    }
+
+    /// Plays it, and gives how many seconds that took.
+    ///
+    /// # Errors
+    /// Something does not end as it has to.
+    pub fn run(&self, programs: &Programs) -> Result<f64> {
+        let start = Instant::now();
+        let family = match self.family {
+            Family::V4 => 4,
+            Family::V6 => 6,
+        };
+        // One host for the distributor, one for each agent, and one for whoever else is there.
+        // Namespaces are named like files, and the story's name is for people.
+        let name: String =
+            self.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        let net = Net::new(&format!("{name}{family}"), self.family, self.agents + 2)?;
+        let folder = tempfile::tempdir()?;
+        let stage = Stage { programs, net: &net, folder: folder.path(), agents: self.agents };
+        let end = (self.story)(&stage);
+        if end.is_err() {
+            let kept = folder.keep();
+            return end.context(format!("see {}", kept.display())).map(|()| 0.0);
+        }
+        Ok(start.elapsed().as_secs_f64())
+    }
+}
+
+impl<'s> Stage<'s> {
+    /// A fleet with an agent on every host but the distributor's.
+    fn fleet(&self, rate: &str) -> Result<Fleet<'s>> {
+        let plan = Plan::new(self.agents.into(), rate);
+        Fleet::create(self.programs, Place::Net(self.net), self.folder, plan)
+    }
+
+    /// The host on which neither the distributor nor an agent is.
+    fn attacker(&self) -> usize {
+        usize::from(self.agents) + 1
+    }
+}
