@@ -34,7 +34,7 @@ pub use disk::{Cut, Disk};
 pub use faults::Faults;
 pub use keys::Keys;
 pub use network::{Host, Network, OVERHEAD_BYTES};
-pub use release::Release;
+pub use release::{Release, Releases};
 pub use seeds::{Summary, run_seeds};
 
 use group_oscore::AeadAlgorithm;
@@ -51,6 +51,10 @@ pub struct Options {
     pub block_bytes: u32,
     /// The group's rate in bits a second.
     pub rate: u64,
+    /// Another image that is pushed after it: its length and the size of its blocks.
+    pub second: Option<(u32, u32)>,
+    /// The second image is pushed after so long, whether the first one is everywhere or not.
+    pub superseded_after: Option<Duration>,
     /// The AEAD Algorithm and the Group Encryption Algorithm.
     pub algorithms: [AeadAlgorithm; 2],
     /// How long devices take for what.
@@ -78,6 +82,8 @@ impl Options {
             image_bytes,
             block_bytes,
             rate: 10_000_000,
+            second: None,
+            superseded_after: None,
             algorithms: [AeadAlgorithm::A128Gcm; 2],
             speed: Speed {
                 write: Duration::ZERO,
@@ -101,12 +107,9 @@ impl Options {
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let mut dice = Dice::new(seed, 0);
-        let block_bytes = dice.pick(&[256, 512, 1024]);
-        let blocks = dice.pick(&[1, 2, 17, 64, 65, 150, 300]);
-        let last = 1 + dice.below(u64::from(block_bytes)) as u32;
+        let (image_bytes, block_bytes) = image_of(&mut dice);
         let micros = Duration::from_micros;
-        let mut options =
-            Self::perfect(2 + dice.below(7) as usize, (blocks - 1) * block_bytes + last, block_bytes);
+        let mut options = Self::perfect(2 + dice.below(7) as usize, image_bytes, block_bytes);
         options.rate = dice.pick(&[250_000, 1_000_000, 10_000_000]);
         options.algorithms = [dice.pick(&AeadAlgorithm::ALL), dice.pick(&AeadAlgorithm::ALL)];
         options.speed = Speed {
@@ -122,8 +125,16 @@ impl Options {
         options.absent = options.agents > 2 && dice.chance(0.1);
         options.late =
             dice.pick(&[None, None, Some(Duration::from_millis(700)), Some(Duration::from_secs(8))]);
+        options.second = dice.chance(0.3).then(|| image_of(&mut dice));
+        let soon = Duration::from_millis(dice.pick(&[50, 500, 2_000, 10_000]));
+        options.superseded_after = options.second.filter(|_| dice.chance(0.5)).map(|_| soon);
         options.deadline = options.faults.until + Duration::from_secs(900);
         options
+    }
+
+    /// The images that are pushed.
+    fn images(&self) -> Vec<(u32, u32)> {
+        [Some((self.image_bytes, self.block_bytes)), self.second].into_iter().flatten().collect()
     }
 
     /// When an agent's device is first started; `None` for never.
@@ -137,6 +148,14 @@ impl Options {
     fn is_absent(&self, index: usize) -> bool {
         self.absent && index + 1 == self.agents
     }
+}
+
+/// The size of an image and of its blocks: one block, a few, or several hundred.
+fn image_of(dice: &mut Dice) -> (u32, u32) {
+    let block_bytes = dice.pick(&[256, 512, 1024]);
+    let blocks = dice.pick(&[1, 2, 17, 64, 65, 150, 300]);
+    let last = 1 + dice.below(u64::from(block_bytes)) as u32;
+    ((blocks - 1) * block_bytes + last, block_bytes)
 }
 
 /// How a world ended.
@@ -193,7 +212,7 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
     let image = f64::from(options.image_bytes);
     Outcome {
         trace_hash: ended.trace_hash,
-        updates: ended.confirmed.iter().flatten().count() as u32,
+        updates: ended.updates_before + ended.confirmed.iter().flatten().count() as u32,
         bricked: ended.bricked,
         wrong_image: ended.checker.wrong_image,
         nonce_reuse: ended.checker.nonce_reuse,

@@ -1,6 +1,6 @@
 //! One agent: its program around the real [`Reception`], and the device it runs on.
 
-use super::{Cut, Dice, Disk, Keys, Release, release};
+use super::{Cut, Dice, Disk, Keys, Releases, release};
 use core::net::SocketAddr;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
@@ -145,7 +145,7 @@ impl Agent {
     }
 
     /// Starts the program from what the disk holds.
-    pub(super) fn start(&mut self, keys: &Keys, distributor: SocketAddr, largest: &Release, now: Instant) {
+    pub(super) fn start(&mut self, keys: &Keys, distributor: SocketAddr, releases: &Releases, now: Instant) {
         let counters = self
             .disk
             .record(Record::Counters)
@@ -172,7 +172,7 @@ impl Agent {
         };
         // A machine borrows its memory, and its owner cannot own both. A world has few starts and small
         // images.
-        let set = |area| vec![0; BlockSet::bytes_for(largest.count(area))].leak();
+        let set = |area| vec![0; BlockSet::bytes_for(releases.most(area))].leak();
         let memory = Memory { blocks: set(Area::Image), pages: set(Area::Pages) };
         let saved = Saved {
             update: self.disk.record(Record::Update),

@@ -113,6 +113,18 @@ impl Distributor {
         self.starts_at = Some(now);
     }
 
+    /// The operator pushes another image.
+    pub(super) fn push_another(&mut self, now: Instant) {
+        (self.files.attempt, self.files.attempt_used) = (1, 1);
+        if let Some(machine) = &self.machine {
+            // A clean end, where it has not come to its own.
+            self.files.reserved_end = self.files.reserved_end.max(machine.next_sequence_number());
+        }
+        self.machine = None;
+        self.wake = None;
+        self.starts_at = Some(now);
+    }
+
     /// Hands a datagram in.
     pub(super) fn arrive(&mut self, now: Instant, from: SocketAddr, mut bytes: Vec<u8>) {
         if let Some(machine) = &mut self.machine {
