@@ -91,7 +91,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Writes the target as the value of a Uri-Query option, for an offer, whose payload is the envelope itself:
+    /// Writes the target as the value of a Uri-Query option, for an offer, whose payload is the envelope:
     /// `t=` and the CBOR in hexadecimal. `None` when it does not fit.
     #[must_use]
     pub fn to_query(&self, out: &mut [u8]) -> Option<usize> {
