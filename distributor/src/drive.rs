@@ -127,8 +127,8 @@ pub fn clock() -> impl Fn() -> Instant + Copy {
     move || Instant::from_micros(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX))
 }
 
-/// Sends one datagram. What only this datagram suffers from (a full queue, an agent that is not there) is loss
-/// like any other; that this machine cannot send at all is an error.
+/// Sends one datagram. What only this datagram suffers from (a full queue, an agent that is not there) is
+/// loss like any other; that this machine cannot send at all is an error.
 async fn send(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) -> Result<(), Failure> {
     use std::io::ErrorKind::{
         AddrNotAvailable, HostUnreachable, InvalidInput, NetworkDown, NetworkUnreachable, PermissionDenied,

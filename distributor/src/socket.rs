@@ -23,8 +23,8 @@ pub fn open(profile: &Profile) -> Result<UdpSocket, Failure> {
     let interface = interface_index(&profile.interface)?;
     let fail = |what: &str, error: std::io::Error| {
         Failure::error(format!(
-            "cannot {what} for the distributor's address {} on interface {}: {error}; `fwcast doctor` looks at \
-             each part",
+            "cannot {what} for the distributor's address {} on interface {}: {error}; `fwcast doctor` looks \
+             at each part",
             profile.distributor, profile.interface
         ))
     };

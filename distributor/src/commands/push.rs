@@ -151,8 +151,8 @@ impl Push {
         let carried = group.profile.block_size;
         if block_bytes != u32::from(carried) {
             return Err(Failure::usage(format!(
-                "{} is for blocks of {block_bytes} bytes, but group '{}' carries blocks of {carried}: sign the \
-                 image with --block-size {carried}",
+                "{} is for blocks of {block_bytes} bytes, but group '{}' carries blocks of {carried}: sign \
+                 the image with --block-size {carried}",
                 shown(&path),
                 self.group,
             )));
