@@ -31,7 +31,7 @@ mod simulation;
 pub use agent::Speed;
 pub use dice::Dice;
 pub use disk::{Cut, Disk};
-pub use faults::Faults;
+pub use faults::{Faults, Sabotage};
 pub use keys::Keys;
 pub use network::{Host, Network, OVERHEAD_BYTES};
 pub use release::{Release, Releases};
@@ -61,6 +61,8 @@ pub struct Options {
     pub speed: Speed,
     /// What goes wrong.
     pub faults: Faults,
+    /// A promise that the world breaks, which the checker has to notice.
+    pub sabotage: Option<Sabotage>,
     /// The last agent is never there.
     pub absent: bool,
     /// The first agent comes so late.
@@ -95,6 +97,7 @@ impl Options {
                 quiet: Duration::from_secs(10),
             },
             faults: Faults::none(),
+            sabotage: None,
             absent: false,
             late: None,
             cut_at: None,
@@ -116,7 +119,7 @@ impl Options {
             write: micros(dice.pick(&[0, 50, 3_000])),
             sync: micros(dice.pick(&[0, 500, 20_000])),
             save: micros(dice.pick(&[0, 2_000, 50_000])),
-            restart: micros(dice.pick(&[1_000, 300_000, 3_000_000])),
+            restart: micros(dice.pick(&[50_000, 300_000, 3_000_000])),
             trial: micros(dice.pick(&[50_000, 2_000_000])),
             restarts_for_trial: dice.chance(0.5),
             quiet: Duration::from_secs(dice.pick(&[5, 30])),

@@ -1,6 +1,6 @@
 //! The distributor: its program around the real [`Distribution`], its files, and the operator who starts it.
 
-use super::{Dice, Keys, Network, OVERHEAD_BYTES, Release};
+use super::{Dice, Keys, Network, OVERHEAD_BYTES, Options, Release, Sabotage};
 use core::net::SocketAddr;
 use group_oscore::{MemberId, ReplayWindow, SequenceNumbers};
 use std::collections::BTreeMap;
@@ -35,6 +35,7 @@ pub(super) struct Distributor {
     /// How the last run ended.
     pub ending: Option<Ending>,
     rate: u64,
+    forgets: bool,
     buffer: Vec<u8>,
     dice: Dice,
 }
@@ -55,7 +56,7 @@ pub(super) enum Step {
 impl Distributor {
     /// A distributor for a new group.
     #[must_use]
-    pub(super) fn new(keys: &Keys, rate: u64, starts_at: Instant, dice: Dice) -> Self {
+    pub(super) fn new(keys: &Keys, options: &Options, starts_at: Instant, dice: Dice) -> Self {
         let floors = keys.agents.iter().map(|agent| (agent.id, Some(0))).collect();
         Self {
             files: Files { reserved_end: 0, floors, attempt: 1, attempt_used: 1 },
@@ -64,7 +65,8 @@ impl Distributor {
             starts_at: Some(starts_at),
             starts: 0,
             ending: None,
-            rate,
+            rate: options.rate,
+            forgets: options.sabotage == Some(Sabotage::ReservationsForgotten),
             buffer: vec![0; update_core::limits::DATAGRAM_BYTES_MAX],
             dice,
         }
@@ -152,7 +154,7 @@ impl Distributor {
             }
             Output::Wait(until) => (Step::Wait(until), 0),
             Output::Reserve(reservation) => {
-                if !dies_filing || self.dice.chance(0.5) {
+                if !self.forgets && (!dies_filing || self.dice.chance(0.5)) {
                     self.files.reserved_end = reservation.end;
                 }
                 machine.handle(now, Input::Reserved(reservation));

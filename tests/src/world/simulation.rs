@@ -5,7 +5,7 @@ use super::attacker::Attacker;
 use super::checker::Checker;
 use super::distributor::{self, Distributor};
 use super::network::{Arrival, LinkBytes};
-use super::{Cut, Dice, Disk, Faults, Host, Keys, Network, Options, Releases};
+use super::{Cut, Dice, Disk, Faults, Host, Keys, Network, Options, Releases, Sabotage};
 use coap_wire::Message;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Debug;
@@ -74,14 +74,15 @@ impl<'o> Simulation<'o> {
         let agents = (0..options.agents)
             .map(|index| {
                 let starts_at = options.starts_at(index).map(|after| now + after);
-                let disk = Disk::new(Dice::new(seed, 1_000 + index as u64));
+                let mut disk = Disk::new(Dice::new(seed, 1_000 + index as u64));
+                disk.sabotage = options.sabotage;
                 Agent::new(index, options.speed, starts_at, Dice::new(seed, 2_000 + index as u64), disk)
             })
             .collect();
         let begins = now + Duration::from_millis(100);
         Self {
             network: Network::new(options.agents, Dice::new(seed, 2)),
-            distributor: Distributor::new(&keys, options.rate, begins, Dice::new(seed, 3)),
+            distributor: Distributor::new(&keys, options, begins, Dice::new(seed, 3)),
             attacker: Attacker::new(Dice::new(seed, 4)),
             attacks_at: options.faults.attack_every.map(|every| now + every),
             checker: Checker::new(options.agents, options.faults.is_none()),
@@ -174,7 +175,8 @@ impl<'o> Simulation<'o> {
             let working = agent.work.as_ref().map(|(until, _)| *until);
             // While the device works, the program waits for it.
             let wake = if working.is_some() { None } else { agent.wake };
-            for other in [working, wake, agent.starts_at, agent.verdict.map(|(at, _)| at)] {
+            let verdict = agent.verdict.filter(|_| !self.sabotaged(Sabotage::NoVerdict));
+            for other in [working, wake, agent.starts_at, verdict.map(|(at, _)| at)] {
                 next = earliest(next, other);
             }
         }
@@ -226,6 +228,23 @@ impl<'o> Simulation<'o> {
         }
     }
 
+    fn sabotaged(&self, sabotage: Sabotage) -> bool {
+        self.options.sabotage == Some(sabotage)
+    }
+
+    /// The work as the device gets it: the same, unless the world breaks its promise.
+    fn changed(&mut self, index: usize, work: &Work) -> Work {
+        let mut work = work.clone();
+        match &mut work {
+            Work::Write(_, _, data) if self.sabotaged(Sabotage::BlockChanged) => data[0] ^= 1,
+            Work::Activate(..) if self.sabotaged(Sabotage::ImageChanged) => {
+                self.agents[index].disk.spoil_image();
+            }
+            _ => {}
+        }
+        work
+    }
+
     fn attack(&mut self) {
         let every = self.options.faults.attack_every;
         self.attacks_at = every.map(|every| self.now + every);
@@ -239,7 +258,7 @@ impl<'o> Simulation<'o> {
         if agent.starts_at.is_some_and(|at| at <= now) {
             agent.start(&self.keys, Network::address_of(Host::Distributor), &self.releases, now);
         }
-        if agent.verdict.is_some_and(|(at, _)| at <= now) {
+        if agent.verdict.is_some_and(|(at, _)| at <= now) && !self.sabotaged(Sabotage::NoVerdict) {
             self.judge(index);
         }
         let agent = &mut self.agents[index];
@@ -351,6 +370,7 @@ impl<'o> Simulation<'o> {
                 self.send(Host::Agent(index), kid.as_bytes(), *to, bytes);
             }
             agent::Step::Work(work) => {
+                let work = &self.changed(index, work);
                 self.checker.work_begins(&self.agents[index], work, &self.releases);
                 let agent = &mut self.agents[index];
                 agent.work = Some((self.now + agent.duration(work), work.clone()));
