@@ -382,7 +382,11 @@ impl Distribution {
             if !self.events.is_empty() || self.block_wanted().is_some() {
                 continue;
             }
-            return Output::Wait(self.deadline(now));
+            let deadline = self.deadline(now);
+            if deadline.is_none_or(|deadline| deadline > self.pace.free_at()) {
+                self.pace.pause();
+            }
+            return Output::Wait(deadline);
         }
     }
 

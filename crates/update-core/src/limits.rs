@@ -80,8 +80,11 @@ pub const ECHO_BYTES_MAX: usize = 40;
 
 /// A first fetch by unicast comes within this time, evenly spread.
 pub const FETCH_FIRST_WITHIN: Duration = Duration::from_millis(100);
-/// How long the first fetch waits for its answer; doubled with each that stays away ...
+/// How long the first fetch waits for its answer; later ones four times as long as the last answer took, at
+/// most this ...
 pub const FETCH_RETRY_FIRST: Duration = Duration::from_millis(250);
+/// ... and at least this; doubled with each answer that stays away ...
+pub const FETCH_RETRY_MIN: Duration = Duration::from_millis(50);
 /// ... up to this.
 pub const FETCH_RETRY_MAX: Duration = Duration::from_secs(16);
 /// Fetched blocks in a row with a wrong hash after which an agent reads back what it has.

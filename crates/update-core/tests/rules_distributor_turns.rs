@@ -224,7 +224,7 @@ fn pace_is_lowered_when_even_the_best_agent_loses_and_kept_when_one_does() {
         let mut lowest = fleet.distribution.rate();
         let mut dice = update_core::random::Random::new(1);
         let mut fate = |passing: &fleet::Passing<'_>| {
-            let lost = dice.next_u64().is_multiple_of(4);
+            let lost = dice.next_u64().is_multiple_of(3);
             let victim = everyone || passing.to_agent == Some(0);
             let is_block = passing.by_group && passing.bytes.len() > 150;
             usize::from(!(victim && is_block && lost))

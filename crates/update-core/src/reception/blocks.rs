@@ -77,7 +77,8 @@ impl Reception<'_> {
         }
         if parent.is_some_and(|(page, _)| !self.pages.contains(page)) {
             self.counters.without_page += 1;
-            self.fetch.page_wanted = true;
+            // Where it is the pages' turn, the next census asks for those that are missing.
+            self.fetch.page_wanted |= area == Area::Image;
             return;
         }
         let Some(target) = self.held_bytes.get_mut(..len) else { return };
