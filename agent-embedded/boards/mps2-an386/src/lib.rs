@@ -1,0 +1,15 @@
+//! The board `mps2-an386`: a Cortex-M4F with Ethernet (LAN9118) and 16 MiB of PSRAM that stand in for flash, as
+//! QEMU emulates it.
+//!
+//! This package alone touches registers; what an agent does is in `agent-embedded`.
+#![no_std]
+
+pub mod board;
+pub mod console;
+pub mod executor;
+pub mod flash;
+pub mod lan9118;
+mod registers;
+pub mod stack_paint;
+pub mod time;
+mod vectors;
