@@ -412,6 +412,13 @@ impl<'m> Reception<'m> {
         self.counters
     }
 
+    /// Whether a message of the distributor has been verified since the start: for an image on trial, the proof
+    /// that its network and its keys work.
+    #[must_use]
+    pub fn has_heard_distributor(&self) -> bool {
+        self.context.recipients().first().is_some_and(|it| it.window().highest().is_some())
+    }
+
     /// Tells how many datagrams the program has dropped on purpose so far.
     pub fn set_injected_losses(&mut self, count: u32) {
         self.counters.injected_losses = count;
