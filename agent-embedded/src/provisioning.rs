@@ -252,8 +252,7 @@ impl<'a> Provisioning<'a> {
         if map.decoder.position() != cbor.len() {
             return Err(ProvisioningError::Malformed);
         }
-        let key_set =
-            KeySet::verify(signed_key_set, &root_key).map_err(|_| ProvisioningError::KeySet)?;
+        let key_set = KeySet::verify(signed_key_set, &root_key).map_err(|_| ProvisioningError::KeySet)?;
         Ok(Self {
             name,
             vendor,
@@ -295,7 +294,11 @@ impl<'a> Fields<'a> {
     /// The value of the next key.
     fn next(&mut self) -> Result<&mut Decoder<'a>, ProvisioningError> {
         self.key += 1;
-        if self.decoder.u64()? == self.key { Ok(&mut self.decoder) } else { Err(ProvisioningError::Malformed) }
+        if self.decoder.u64()? == self.key {
+            Ok(&mut self.decoder)
+        } else {
+            Err(ProvisioningError::Malformed)
+        }
     }
 }
 

@@ -139,10 +139,7 @@ fn provisioning(
 }
 
 /// The content of a microcontroller's provisioning area.
-fn flash_area(
-    provisioning: &Provisioning,
-    settings: &McuSettings,
-) -> Result<Zeroizing<Vec<u8>>, Failure> {
+fn flash_area(provisioning: &Provisioning, settings: &McuSettings) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(seed.as_mut()).map_err(|error| Failure::error(format!("no randomness: {error}")))?;
     provisioning.to_flash(settings, &seed).ok_or_else(|| unusable(&"it does not fit the flash's form"))
