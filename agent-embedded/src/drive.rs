@@ -4,12 +4,14 @@ use core::fmt::{Debug, Display};
 use core::net::SocketAddr;
 
 use embassy_futures::select::{Either, select};
+use embedded_storage::nor_flash::NorFlash;
 use update_core::limits::DATAGRAM_BYTES_MAX;
-use update_core::platform::{Done, Platform, Record, Task, Trial, carry_out};
+use update_core::platform::{Done, Record, RollBackCause, Task, Trial, carry_out};
 use update_core::reception::{Event, Input, Output, Reception, Via};
 use update_core::time::{Duration, Instant, earliest};
 
 use crate::event_line::EventLine;
+use crate::store::FlashStore;
 
 /// How long an image on trial may take until it has heard the distributor; then it is rolled back.
 pub const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
@@ -54,16 +56,6 @@ pub trait Board {
     fn restart(&mut self) -> !;
 }
 
-/// What the boot state adds to [`Platform`]: the image on trial is healthy, durably.
-#[allow(async_fn_in_trait, reason = "a board drives it from one task; no Send bound is wanted")]
-pub trait Confirm: Platform {
-    /// From now on the image on trial is not rolled back any more.
-    ///
-    /// # Errors
-    /// The medium failed; it stays on trial.
-    async fn confirm(&mut self) -> Result<(), Self::Error>;
-}
-
 /// The image on trial judges itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SelfTest {
@@ -74,11 +66,11 @@ pub enum SelfTest {
 }
 
 /// What the loop drives.
-pub struct Agent<'m, P, N, B> {
+pub struct Agent<'m, F, N, B> {
     /// The state machine.
     pub reception: Reception<'m>,
-    /// Storage and boot switch.
-    pub platform: P,
+    /// Records, areas and boot switch.
+    pub store: FlashStore<F>,
     /// Sockets.
     pub network: N,
     /// The board.
@@ -97,11 +89,11 @@ struct Times {
 /// The buffer for datagrams: one byte more than any that counts, so that a longer one is noticed.
 pub type Buffer = [u8; DATAGRAM_BYTES_MAX + 1];
 
-impl<P: Confirm, N: Network, B: Board> Agent<'_, P, N, B> {
-    /// Runs for ever. `trial` is how the boot state stood at the start.
-    pub async fn run(mut self, trial: Trial, buffer: &mut Buffer) -> ! {
+impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
+    /// Runs for ever.
+    pub async fn run(mut self, buffer: &mut Buffer) -> ! {
         let mut times = Times::default();
-        if trial == Trial::Running {
+        if self.store.trial() == Trial::Running {
             times.trial_ends = Some(self.board.now() + HEALTHY_WITHIN);
         }
         loop {
@@ -119,12 +111,15 @@ impl<P: Confirm, N: Network, B: Board> Agent<'_, P, N, B> {
         let Some(ends) = times.trial_ends else { return };
         if self.self_test == SelfTest::HearsDistributor && self.reception.has_heard_distributor() {
             times.trial_ends = None;
-            match self.platform.confirm().await {
+            match self.store.confirm() {
                 Ok(()) => self.reception.handle(now, Input::Trial(Trial::Healthy)),
                 Err(error) => self.board.line(&format_args!("confirming failed: {}", Shown(&error))),
             }
         } else if ends <= now {
             self.board.line(&"not healthy in time: rolling back");
+            if let Err(error) = self.store.give_up(RollBackCause::Unhealthy) {
+                self.board.line(&format_args!("the cause could not be stored: {}", Shown(&error)));
+            }
             times.trial_ends = None;
             times.restart = Some(now);
         }
@@ -132,7 +127,7 @@ impl<P: Confirm, N: Network, B: Board> Agent<'_, P, N, B> {
 
     /// Does the next thing that the machine wants.
     async fn step(&mut self, buffer: &mut Buffer, times: &mut Times) {
-        let Self { reception, platform, network, board, .. } = self;
+        let Self { reception, store, network, board, .. } = self;
         match reception.poll(board.now(), buffer) {
             Output::Transmit { to, len } => {
                 if !network.send(to, buffer.get(..len).unwrap_or_default()).await {
@@ -140,12 +135,11 @@ impl<P: Confirm, N: Network, B: Board> Agent<'_, P, N, B> {
                 }
             }
             Output::Task(task) => {
-                let activates = matches!(task, Task::Activate { .. });
-                let done = carry_out(task, platform, buffer, |error| {
+                let done = carry_out(task, store, buffer, |error| {
                     board.line(&format_args!("storage failed: {}", Shown(&error)));
                 });
                 let done = done.await;
-                if activates && done == Done::Carried {
+                if store.restart_due() && times.restart.is_none() {
                     times.restart = Some(board.now() + RESTART_AFTER);
                 }
                 let bytes = read(done, buffer);
@@ -171,14 +165,14 @@ impl<P: Confirm, N: Network, B: Board> Agent<'_, P, N, B> {
 
     /// Saves the exact counters, so that nothing is skipped afterwards, and starts the boot stage.
     async fn restart(&mut self, buffer: &mut Buffer) -> ! {
-        let Self { reception, platform, board, .. } = self;
+        let Self { reception, store, board, .. } = self;
         reception.close();
         loop {
             match reception.poll(board.now(), buffer) {
                 Output::Event(event) => tell(board, event),
                 Output::Task(task) => {
                     let saves = matches!(task, Task::Save { record: Record::Counters, .. });
-                    let done = carry_out(task, platform, buffer, |_| {}).await;
+                    let done = carry_out(task, store, buffer, |_| {}).await;
                     let bytes = read(done, buffer);
                     reception.handle(board.now(), Input::Done { done, bytes });
                     if saves {

@@ -1,5 +1,10 @@
-//! The agent for microcontrollers: no heap, no operating system.
+//! The agent for microcontrollers: no heap, no operating system, everything but the registers of a board.
 #![no_std]
 
+pub mod drive;
+mod event_line;
+#[cfg(feature = "net")]
+pub mod network;
 pub mod provisioning;
+pub mod start;
 pub mod store;
