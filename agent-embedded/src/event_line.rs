@@ -8,7 +8,7 @@ use update_core::reception::{Event, Failure, Reason};
 
 /// An event, to be shown on one line.
 #[derive(Debug, Clone, Copy)]
-pub struct EventLine(pub Event);
+pub(crate) struct EventLine(pub(crate) Event);
 
 impl Display for EventLine {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {

@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 use embassy_futures::select::{Either, select};
 use embassy_net::driver::Driver;
 use embassy_net::udp::{PacketMetadata, UdpSocket};
-use embassy_net::{Config, IpAddress, IpEndpoint, IpListenEndpoint, Ipv6Cidr, Runner, Stack};
+use embassy_net::{Config, IpAddress, IpEndpoint, IpListenEndpoint, Ipv6Cidr, Runner};
 use embassy_net::{StackResources, StaticConfigV6};
 use update_core::limits::DATAGRAM_BYTES_MAX;
 use update_core::reception::Via;

@@ -13,3 +13,11 @@ mod registers;
 pub mod stack_paint;
 pub mod time;
 mod vectors;
+
+use core::panic::PanicInfo;
+
+/// There is nobody to tell, and the boot stage knows what is good.
+#[panic_handler]
+fn on_panic(_: &PanicInfo<'_>) -> ! {
+    cortex_m::peripheral::SCB::sys_reset()
+}
