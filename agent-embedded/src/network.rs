@@ -1,5 +1,6 @@
 //! The two sockets of an agent on embassy-net: the one file that names it.
 
+use core::mem::MaybeUninit;
 use core::net::{IpAddr, SocketAddr};
 
 use embassy_futures::select::{Either, select};
@@ -22,14 +23,15 @@ const SEND_DATAGRAMS: usize = 1;
 /// UDP port of the own socket, where none collides with another.
 const PORT_FIRST: u16 = 49_152;
 
-/// Memory of the network stack and of both sockets.
+/// Memory of the network stack and of both sockets. All zero or uninitialised before it is used, so that it takes
+/// no flash.
 pub struct Memory {
     resources: StackResources<2>,
-    group_meta: [PacketMetadata; GROUP_DATAGRAMS],
+    group_meta: MaybeUninit<[PacketMetadata; GROUP_DATAGRAMS]>,
     group: [u8; GROUP_DATAGRAMS * DATAGRAM_BYTES_MAX],
-    own_meta: [PacketMetadata; OWN_DATAGRAMS],
+    own_meta: MaybeUninit<[PacketMetadata; OWN_DATAGRAMS]>,
     own: [u8; OWN_DATAGRAMS * DATAGRAM_BYTES_MAX],
-    send_meta: [PacketMetadata; SEND_DATAGRAMS],
+    send_meta: MaybeUninit<[PacketMetadata; SEND_DATAGRAMS]>,
     send: [u8; SEND_DATAGRAMS * DATAGRAM_BYTES_MAX],
 }
 
@@ -39,11 +41,11 @@ impl Memory {
     pub const fn new() -> Self {
         Self {
             resources: StackResources::new(),
-            group_meta: [PacketMetadata::EMPTY; GROUP_DATAGRAMS],
+            group_meta: MaybeUninit::uninit(),
             group: [0; GROUP_DATAGRAMS * DATAGRAM_BYTES_MAX],
-            own_meta: [PacketMetadata::EMPTY; OWN_DATAGRAMS],
+            own_meta: MaybeUninit::uninit(),
             own: [0; OWN_DATAGRAMS * DATAGRAM_BYTES_MAX],
-            send_meta: [PacketMetadata::EMPTY; SEND_DATAGRAMS],
+            send_meta: MaybeUninit::uninit(),
             send: [0; SEND_DATAGRAMS * DATAGRAM_BYTES_MAX],
         }
     }
@@ -109,16 +111,13 @@ pub fn start<D: Driver>(
     });
     let (stack, runner) = embassy_net::new(driver, config, &mut memory.resources, seed);
     stack.join_multicast_group(*coap_group.ip()).map_err(|_| NetworkError::Join)?;
-    let mut group = UdpSocket::new(stack, &mut memory.group_meta, &mut memory.group, &mut [], &mut []);
+    let group_meta = memory.group_meta.write([PacketMetadata::EMPTY; GROUP_DATAGRAMS]);
+    let mut group = UdpSocket::new(stack, group_meta, &mut memory.group, &mut [], &mut []);
     let at_group = IpListenEndpoint { addr: Some(IpAddress::Ipv6(*coap_group.ip())), port: coap_group.port() };
     group.bind(at_group).map_err(|_| NetworkError::Bind)?;
-    let mut own = UdpSocket::new(
-        stack,
-        &mut memory.own_meta,
-        &mut memory.own,
-        &mut memory.send_meta,
-        &mut memory.send,
-    );
+    let own_meta = memory.own_meta.write([PacketMetadata::EMPTY; OWN_DATAGRAMS]);
+    let send_meta = memory.send_meta.write([PacketMetadata::EMPTY; SEND_DATAGRAMS]);
+    let mut own = UdpSocket::new(stack, own_meta, &mut memory.own, send_meta, &mut memory.send);
     let port = PORT_FIRST | (seed & 0x3fff) as u16;
     let at_own = IpListenEndpoint { addr: Some(IpAddress::Ipv6(address)), port };
     own.bind(at_own).map_err(|_| NetworkError::Bind)?;
