@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::elf::Linked;
 use super::setup::{CoreLibrary, TARGET};
+use crate::outcome::Outcome;
 use crate::programs::{cargo, executable, root};
 
 /// The board that is emulated.
@@ -38,6 +39,59 @@ impl Budget {
         let text = fs::read_to_string(root().join(BOARDS).join("budgets.json"))?;
         let mut all: std::collections::BTreeMap<String, Self> = serde_json::from_str(&text)?;
         all.remove(board).with_context(|| format!("budgets.json has no board {board}"))
+    }
+}
+
+/// All programs that the trial of the board needs.
+#[derive(Debug)]
+pub struct Images {
+    /// The boot stage.
+    pub boot: Program,
+    /// The agent that the nodes come with.
+    pub first: Program,
+    /// The update.
+    pub second: Program,
+    /// An update that never proves healthy.
+    pub sick: Program,
+    /// What they may take.
+    pub budget: Budget,
+}
+
+impl Images {
+    /// Builds them.
+    ///
+    /// # Errors
+    /// One does not build, or is over its budget.
+    pub fn build(core: CoreLibrary) -> Result<Self> {
+        eprintln!("building boot stage and agent for {BOARD}");
+        let build = |version, never_healthy| agent(core, Build { version, never_healthy });
+        Ok(Self {
+            boot: boot(core)?,
+            first: build("1", false)?,
+            second: build("2", false)?,
+            sick: build("3", true)?,
+            budget: Budget::of(BOARD)?,
+        })
+    }
+
+    /// Prints what they take of their budgets.
+    pub fn say(&self) {
+        let Self { boot, first, budget, .. } = self;
+        let (agent, boot) = (&first.linked, &boot.linked);
+        println!("agent       flash {:>7} of {:>7}", agent.image.len(), budget.agent_flash);
+        println!("agent       static RAM {:>7} of {:>7} with the stack", agent.static_bytes, budget.agent_ram);
+        println!("boot stage  flash {:>7} of {:>7}", boot.image.len(), budget.boot_flash);
+        let panics = |linked: &Linked| if linked.formats_panics { "present" } else { "absent" };
+        println!("panic_fmt   agent {}, boot stage {}", panics(agent), panics(boot));
+    }
+
+    /// Adds their sizes to an outcome.
+    #[must_use]
+    pub fn figures(&self, outcome: Outcome) -> Outcome {
+        outcome
+            .figure("flash_bytes", self.first.linked.image.len())
+            .figure("static_bytes", self.first.linked.static_bytes)
+            .figure("boot_flash_bytes", self.boot.linked.image.len())
     }
 }
 

@@ -3,6 +3,7 @@
 use core::fmt::Display;
 
 use agent_embedded::drive::Board;
+use agent_embedded::layouts::MPS2_AN386;
 use boot_stage::layout::{FlashLayout, Partition};
 use embassy_time::Timer;
 use update_core::time::Instant;
@@ -10,18 +11,7 @@ use update_core::time::Instant;
 use crate::{flash, stack_paint};
 
 /// Where everything lies in the flash. `memory/agent/memory.x` has the begin of the active slot too.
-pub const LAYOUT: FlashLayout = FlashLayout {
-    provisioning: Partition { offset: 0, bytes: 0x1000 },
-    spare: Partition { offset: 0x1000, bytes: 0x1000 },
-    records: Partition { offset: 0x4000, bytes: 0x4000 },
-    pages: Partition { offset: 0x8000, bytes: 0x8000 },
-    active: Partition { offset: 0x1_0000, bytes: SLOT_BYTES },
-    update: Partition { offset: 0x10_0000, bytes: SLOT_BYTES },
-    rewritable: true,
-};
-
-/// 176 KiB for the image, and whole pages with the envelope behind it.
-const SLOT_BYTES: u32 = 0x2d000;
+pub const LAYOUT: FlashLayout = MPS2_AN386;
 
 /// The address of the active slot.
 pub const ACTIVE: usize = flash::BASE + LAYOUT.active.offset as usize;
