@@ -93,7 +93,7 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
     /// Runs for ever.
     pub async fn run(mut self, buffer: &mut Buffer) -> ! {
         let mut times = Times::default();
-        if self.store.trial() == Trial::Running {
+        if matches!(self.store.trial(), Ok(Trial::Running)) {
             times.trial_ends = Some(self.board.now() + HEALTHY_WITHIN);
         }
         loop {

@@ -6,6 +6,7 @@ mod event_line;
 pub mod layouts;
 #[cfg(feature = "net")]
 pub mod network;
+mod page;
 pub mod provisioning;
 pub mod start;
 pub mod store;

@@ -102,7 +102,7 @@ pub fn start<'m, F: NorFlash>(
     };
     // Another Gid is another group: its numbers have never been used.
     let bounds = counters.filter(|bounds| bounds.gid == given.gid());
-    let keys = store.key_set(&given.root_key)?.filter(|stored| stored.supersedes(&given.key_set));
+    let keys = store.key_set(given.key_set, &given.root_key)?;
     let config = ReceptionConfig {
         device: Device {
             vendor: given.vendor,
@@ -110,7 +110,7 @@ pub fn start<'m, F: NorFlash>(
             slot_bytes: store.layout().image_bytes_max().min(IMAGE_BYTES_MAX),
             installed,
         },
-        keys: keys.unwrap_or(given.key_set),
+        keys,
         name: Digest::of(given.name.as_bytes()),
         distributor: given.distributor,
         distributor_address: given.distributor_address,
@@ -120,7 +120,7 @@ pub fn start<'m, F: NorFlash>(
     };
     let context = given.context(bounds.as_ref())?;
     let seed = given.seed(bounds.as_ref());
-    let trial = store.trial();
+    let trial = store.trial()?;
     let update = store.load(Record::Update, &mut buffer)?;
     let saved = Saved { update, trial, booted_before: counters.is_some() };
     let memory = Memory { blocks: &mut sets.blocks, pages: &mut sets.pages };

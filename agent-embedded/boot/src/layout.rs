@@ -3,8 +3,13 @@
 use embedded_storage::nor_flash::NorFlash;
 use update_core::limits::ENVELOPE_BYTES_MAX;
 
+use crate::record_log::BANK_BYTES_MIN;
+
 /// Bytes at the end of each slot for the signed envelope of its image.
 pub const TRAILER_BYTES: u32 = ENVELOPE_BYTES_MAX as u32 + 64;
+
+/// Longest word in bytes.
+pub const WORD_BYTES_MAX: usize = 32;
 
 /// A range of the flash. It begins and ends with a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +61,29 @@ impl FlashLayout {
     ///
     /// # Errors
     /// [`LayoutError`].
-    pub fn check<F: NorFlash>(&self, _flash: &F) -> Result<(), LayoutError> {
+    pub fn check<F: NorFlash>(&self, flash: &F) -> Result<(), LayoutError> {
+        if F::READ_SIZE != 1 || !F::WRITE_SIZE.is_power_of_two() || F::WRITE_SIZE > WORD_BYTES_MAX {
+            return Err(LayoutError::Words);
+        }
+        let page = u32::try_from(F::ERASE_SIZE).map_err(|_| LayoutError::Words)?;
+        let capacity = u32::try_from(flash.capacity()).unwrap_or(u32::MAX);
+        let all = [self.active, self.update, self.spare, self.pages, self.records, self.provisioning];
+        let separate = all.iter().enumerate().all(|(index, partition)| {
+            partition.fits(page, capacity) && all.iter().skip(index + 1).all(|other| partition.avoids(other))
+        });
+        if !separate {
+            return Err(LayoutError::Partition);
+        }
+        if self.active.bytes != self.update.bytes || self.active.bytes <= TRAILER_BYTES {
+            return Err(LayoutError::Slots);
+        }
+        if self.spare.bytes != page {
+            return Err(LayoutError::Spare);
+        }
+        let bank = self.records.bytes / 2;
+        if bank < BANK_BYTES_MIN || !bank.is_multiple_of(page) {
+            return Err(LayoutError::Records);
+        }
         Ok(())
     }
 
@@ -70,5 +97,18 @@ impl FlashLayout {
     #[must_use]
     pub const fn trailer(&self, slot: Partition) -> Partition {
         Partition { offset: slot.offset + slot.bytes - TRAILER_BYTES, bytes: TRAILER_BYTES }
+    }
+}
+
+impl Partition {
+    fn fits(&self, page: u32, capacity: u32) -> bool {
+        let end = self.offset.checked_add(self.bytes);
+        let aligned = self.offset.is_multiple_of(page) && self.bytes.is_multiple_of(page);
+        aligned && self.bytes > 0 && end.is_some_and(|end| end <= capacity)
+    }
+
+    /// Whether the two have no byte in common. Both fit the flash.
+    const fn avoids(&self, other: &Self) -> bool {
+        self.offset + self.bytes <= other.offset || other.offset + other.bytes <= self.offset
     }
 }

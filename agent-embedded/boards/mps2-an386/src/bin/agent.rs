@@ -65,7 +65,7 @@ fn run() -> Result<core::convert::Infallible, Wrong> {
         network::start(NETWORK.take(), device, given.own, given.coap_group, seed).map_err(Wrong::Network)?;
     board.line(&format_args!("{} listens to {}", given.name, given.coap_group));
     let agent = Agent { reception, store, network: sockets, board, self_test: SELF_TEST };
-    executor::run(join3(agent.run(BUFFER.take()), runner.run(), lan9118::run(frames))).0
+    match executor::run(join3(agent.run(BUFFER.take()), runner.run(), lan9118::run(frames))) {}
 }
 
 impl Wrong {

@@ -4,7 +4,10 @@
 
 use agent_embedded::provisioning::Provisioning;
 use boot_stage::exchange::BySpare;
-use boot_stage::start::{Ed25519, Halt, News, Runs, Start, Trust, start};
+use boot_stage::image::ImageError;
+use boot_stage::record_log::LogError;
+use boot_stage::start::{Halt, News, Runs, Start, start};
+use boot_stage::verify::{Ed25519, Trust};
 use cortex_m_rt::entry;
 use mps2_an386::board::{ACTIVE, LAYOUT, halt, provisioning};
 use mps2_an386::flash::{Flash, FlashError};
@@ -41,7 +44,6 @@ fn tell(runs: &Runs) {
         News::None => "confirmed",
         News::Trial => "trial",
         News::RolledBack(_) => "rolled back",
-        News::Refused => "activation refused",
         News::Recovered => "recovered from the other slot",
     };
     line!("boot: runs sequence={} ({news})", runs.sequence_number);
@@ -50,11 +52,11 @@ fn tell(runs: &Runs) {
 const fn text(why: Halt<FlashError>) -> &'static str {
     match why {
         Halt::Layout(_) => "the layout does not fit the flash",
-        Halt::Flash(_) => "the flash refuses",
-        Halt::RecordsLost => "the records are lost: write the device anew",
+        Halt::Records(LogError::Flash(_)) => "the flash refuses",
+        Halt::Records(_) => "the records are lost: write the device anew",
         Halt::KeySet => "the root key did not sign the key set: enroll the device again",
-        Halt::NotSigned => "no image key signed what is in the active slot",
-        Halt::Damaged => "the image in the active slot is damaged",
+        Halt::Image(ImageError::NotSigned) => "no image key signed what is in the active slot",
+        Halt::Image(ImageError::Damaged) => "the image in the active slot is damaged",
         Halt::Downgrade => "the image in the active slot is older than the one confirmed last",
     }
 }
