@@ -67,8 +67,8 @@ pub enum SelfTest {
 
 /// What the loop drives.
 pub struct Agent<'m, F, N, B> {
-    /// The state machine.
-    pub reception: Reception<'m>,
+    /// The state machine, at its place for good: it is too large to be moved about on a small stack.
+    pub reception: &'m mut Reception<'m>,
     /// Records, areas and boot switch.
     pub store: FlashStore<F>,
     /// Sockets.

@@ -5,7 +5,7 @@ use core::task::Poll;
 
 use embassy_futures::select::{Either, select};
 use embassy_net_driver_channel::driver::{HardwareAddress, LinkState};
-use embassy_net_driver_channel::{Device, Runner, RxRunner, State, TxRunner};
+use embassy_net_driver_channel::{Device, RxRunner, State, TxRunner};
 use embassy_sync::waitqueue::AtomicWaker;
 
 use crate::registers::Register;
@@ -21,6 +21,9 @@ const SEND_FRAMES: usize = 2;
 pub type Frames = State<FRAME_BYTES, RECEIVE_FRAMES, SEND_FRAMES>;
 /// The network stack's end.
 pub type Driver = Device<'static, FRAME_BYTES>;
+
+/// The controller's end.
+pub type Runner = embassy_net_driver_channel::Runner<'static, FRAME_BYTES>;
 
 const BASE: usize = 0x4020_0000;
 const RECEIVE_DATA: Register = register(0x00);
@@ -70,7 +73,7 @@ const fn register(offset: usize) -> Register {
 }
 
 /// Resets the controller and gives both ends of its channel; `None` when it does not answer.
-pub fn start(frames: &'static mut Frames) -> Option<(Runner<'static, FRAME_BYTES>, Driver, [u8; 6])> {
+pub fn start(frames: &'static mut Frames) -> Option<(Runner, Driver, [u8; 6])> {
     HARDWARE_CONFIG.write(HARDWARE_RESET);
     let mut tries = 100_000;
     while BYTE_TEST.read() != BYTE_TEST_PATTERN || HARDWARE_CONFIG.read() & HARDWARE_RESET != 0 {
@@ -94,7 +97,7 @@ pub fn start(frames: &'static mut Frames) -> Option<(Runner<'static, FRAME_BYTES
 }
 
 /// Moves frames both ways for ever.
-pub async fn run(runner: Runner<'static, FRAME_BYTES>) -> ! {
+pub async fn run(runner: Runner) -> ! {
     let (state, mut receiver, mut sender) = runner.split();
     state.set_link_state(LinkState::Up);
     loop {

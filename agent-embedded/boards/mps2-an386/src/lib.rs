@@ -16,8 +16,11 @@ mod vectors;
 
 use core::panic::PanicInfo;
 
-/// There is nobody to tell, and the boot stage knows what is good.
+/// Says where, and starts anew: the boot stage knows what is good.
 #[panic_handler]
-fn on_panic(_: &PanicInfo<'_>) -> ! {
+fn on_panic(info: &PanicInfo<'_>) -> ! {
+    if let Some(place) = info.location() {
+        line!("panic at {}:{}", place.file(), place.line());
+    }
     cortex_m::peripheral::SCB::sys_reset()
 }

@@ -3,9 +3,9 @@
 #![no_main]
 
 use agent_embedded::drive::{Agent, Board, Buffer, SelfTest};
-use agent_embedded::network::{self, NetworkError};
+use agent_embedded::network::{self, NetworkError, Runner, Sockets};
 use agent_embedded::provisioning::{Provisioning, ProvisioningError};
-use agent_embedded::start::{Sets, StartError, start};
+use agent_embedded::start::{Place, StartError, start};
 use agent_embedded::store::{FlashStore, StoreError};
 use cortex_m_rt::entry;
 use embassy_futures::join::join3;
@@ -26,7 +26,7 @@ const SELF_TEST: SelfTest =
 
 static FRAMES: ConstStaticCell<Frames> = ConstStaticCell::new(Frames::new());
 static NETWORK: ConstStaticCell<network::Memory> = ConstStaticCell::new(network::Memory::new());
-static SETS: ConstStaticCell<Sets> = ConstStaticCell::new(Sets::new());
+static PLACE: Place = Place::new();
 static BUFFER: ConstStaticCell<Buffer> = ConstStaticCell::new([0; size_of::<Buffer>()]);
 
 /// Why the agent does not run.
@@ -45,27 +45,37 @@ fn main() -> ! {
     // SAFETY: main is entered once, and interrupts have their own critical sections.
     unsafe { cortex_m::interrupt::enable() };
     line!("agent: image version={VERSION}");
-    let wrong = match run() {
-        Err(wrong) => wrong,
-    };
-    line!("agent: cannot run: {}", wrong.text());
-    halt()
+    match prepare() {
+        Ok((agent, mut network, ethernet)) => {
+            executor::run(join3(agent.run(BUFFER.take()), network.run(), lan9118::run(ethernet)))
+        }
+        Err(wrong) => {
+            line!("agent: cannot run: {}", wrong.text());
+            halt()
+        }
+    }
 }
 
-fn run() -> Result<core::convert::Infallible, Wrong> {
+/// The three that run for ever beside each other: agent, network stack, Ethernet.
+type Tasks =
+    (Agent<'static, Flash, Sockets, An386>, Runner<'static, lan9118::Driver>, lan9118::Runner);
+
+/// Not inlined: what it needs of the stack is free again afterwards.
+#[inline(never)]
+fn prepare() -> Result<Tasks, Wrong> {
     let given = Provisioning::read(provisioning()).map_err(Wrong::Provisioning)?;
     // SAFETY: the only one of this program, which holds references to the provisioning area only.
     let flash = unsafe { Flash::take() };
     let mut board = An386::default();
     let mut store = FlashStore::open(flash, LAYOUT).map_err(|it| Wrong::Start(StartError::Store(it)))?;
     let (reception, seed) =
-        start(&mut store, &given, SETS.take(), board.now()).map_err(Wrong::Start)?;
+        start(&mut store, &given, &PLACE, board.now()).map_err(Wrong::Start)?;
     let (frames, device, _) = lan9118::start(FRAMES.take()).ok_or(Wrong::Ethernet)?;
-    let (mut runner, sockets) =
+    let (runner, sockets) =
         network::start(NETWORK.take(), device, given.own, given.coap_group, seed).map_err(Wrong::Network)?;
     board.line(&format_args!("{} listens to {}", given.name, given.coap_group));
     let agent = Agent { reception, store, network: sockets, board, self_test: SELF_TEST };
-    match executor::run(join3(agent.run(BUFFER.take()), runner.run(), lan9118::run(frames))) {}
+    Ok((agent, runner, frames))
 }
 
 impl Wrong {
