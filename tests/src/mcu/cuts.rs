@@ -31,8 +31,8 @@ impl Kind {
     /// The line of the console after which the moment is drawn, and within how many milliseconds.
     const fn trigger(self) -> (&'static str, u32) {
         match self {
-            Self::Transfer => ("agent: accepted", 4000),
-            Self::Swap => ("agent: restarting", 150),
+            Self::Transfer => ("agent: accepted", 7000),
+            Self::Swap => ("agent: restarting", 400),
             Self::FirstBoot => ("image version=2", 300),
         }
     }
@@ -112,14 +112,19 @@ impl Cuts {
         }
     }
 
-    /// Makes the cuts whose moment did not come.
+    /// Gives the power back at once, where it is off.
+    ///
+    /// # Errors
+    /// As [`look`](Self::look).
+    pub fn light(&mut self, node: &mut Node, net: &Net) -> Result<()> {
+        if self.dark_until.take().is_some() { node.start(net) } else { Ok(()) }
+    }
+
+    /// Makes the cuts whose moment did not come, while nothing goes on.
     ///
     /// # Errors
     /// As [`look`](Self::look).
     pub fn catch_up(&mut self, node: &mut Node, net: &Net) -> Result<()> {
-        if self.dark_until.take().is_some() {
-            node.start(net)?;
-        }
         while let Some(kind) = self.to_come.last().copied() {
             self.cut(node, kind)?;
             node.start(net)?;

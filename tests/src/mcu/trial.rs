@@ -18,6 +18,7 @@ use super::node::Node;
 use crate::fleet::{CLASS, FIRST_SEQUENCE, Fleet, GROUP, Place, Plan, Pushed, Signing, VENDOR};
 use crate::netns::{Family, Net};
 use crate::programs::Programs;
+use crate::push_report::PushReport;
 
 /// Slow enough that power can be cut in the midst of the transfer.
 const RATE: &str = "200kbit/s";
@@ -27,7 +28,11 @@ const UP_WITHIN: Duration = Duration::from_secs(60);
 const PUSH_WITHIN: Duration = Duration::from_secs(900);
 /// How often nodes are looked at while a push runs.
 const GLANCE: Duration = Duration::from_millis(3);
-/// A size that nobody's envelope is for.
+/// Pushes that try again whose first boot was cut.
+const RETRIES_MAX: usize = 4;
+/// How a node says that it came back to the image before.
+const ROLLED_BACK: &str = "agent: rolled back";
+/// A class that nobody is of.
 const OTHER_CLASS: &str = "lamp-9";
 
 /// What is to be tried.
@@ -56,7 +61,7 @@ pub struct Found {
     pub cuts: u32,
     /// Blocks that were in flash, verified, and were asked for again.
     pub blocks_refetched: usize,
-    /// Nodes that came back to the image before after one that never proves healthy.
+    /// Times that a node came back to the image before.
     pub rollbacks: usize,
     /// The deepest stack of any node.
     pub stack_bytes: u64,
@@ -160,53 +165,77 @@ impl Trial<'_> {
 
     /// The update, with power cuts.
     fn update(&mut self) -> Result<()> {
-        let image = &self.images.second.linked.image;
         self.fleet.sign("second.img", "second.img.suit", Signing::of_sequence(FIRST_SEQUENCE + 1))?;
-        let mut push = self.fleet.push("second.img", "second.img.suit", &[])?;
-        let mut cuts: Vec<Cuts> = (0..self.nodes.len())
-            .map(|_| Cuts::plan(self.wish.cuts, image, &mut self.dice))
-            .collect();
+        let mut cuts = self.plan_cuts();
+        let mut report = self.push_with_cuts(&[], &mut cuts)?;
+        let blocks = report.blocks_multicast;
+        // An image whose first boot was cut has gone back, as it must. The operator tries it again, and not one
+        // block is sent for that.
+        for _ in 0..RETRIES_MAX {
+            let back = report.count("rolled back");
+            if back == 0 {
+                break;
+            }
+            println!("update: {back} rolled back, because their first boot was cut: trying them again");
+            self.found.rollbacks += back;
+            report = self.push_with_cuts(&["--retry"], &mut cuts)?;
+            if report.blocks_multicast + report.blocks_unicast > 0 {
+                self.found.wrong.push("trying again has sent blocks again".to_owned());
+            }
+        }
+        for (node, cuts) in self.nodes.iter_mut().zip(&mut cuts) {
+            cuts.catch_up(node, self.net)?;
+            self.found.cuts += cuts.made();
+            self.found.blocks_refetched += cuts.refetched(node);
+        }
+        self.found.confirmed = report.count("confirmed");
+        println!(
+            "update: {} confirmed, {} power cuts, {blocks} blocks sent by multicast",
+            self.found.confirmed, self.found.cuts
+        );
+        self.check_update(&report)
+    }
+
+    fn plan_cuts(&mut self) -> Vec<Cuts> {
+        let (wish, image) = (self.wish, &self.images.second.linked.image);
+        (0..self.nodes.len()).map(|_| Cuts::plan(wish.cuts, image, &mut self.dice)).collect()
+    }
+
+    fn push_with_cuts(&mut self, more: &[&str], cuts: &mut [Cuts]) -> Result<PushReport> {
+        let mut push = self.fleet.push("second.img", "second.img.suit", more)?;
         let start = Instant::now();
         while !push.has_ended()? && start.elapsed() < PUSH_WITHIN {
-            self.cut_where_due(&mut cuts)?;
+            self.cut_where_due(cuts)?;
             std::thread::sleep(GLANCE);
         }
         let pushed = push.wait(Duration::from_secs(1))?;
-        // A cut whose moment did not come is made up for while nothing goes on.
-        for (node, cuts) in self.nodes.iter_mut().zip(&mut cuts) {
-            cuts.catch_up(node, self.net)?;
+        // Whoever is without power now gets it back before the next one.
+        for (node, cuts) in self.nodes.iter_mut().zip(cuts) {
+            cuts.light(node, self.net)?;
         }
-        let runs = format!("image version={}", 2);
-        for (node, cuts) in self.nodes.iter_mut().zip(&cuts) {
-            node.wait_for("listens to", 1, UP_WITHIN)?;
-            self.found.cuts += cuts.made();
-            self.found.blocks_refetched += cuts.refetched(node);
-            let console = node.console();
-            let last = console.lines().rfind(|line| line.contains("image version="));
-            if !last.is_some_and(|line| line.contains(&runs)) {
-                self.found.wrong.push(format!("{} does not run the update", name(node)));
-            }
-            if !active_is(node, image)? {
-                self.found.wrong.push(format!("the active slot of {} is not the update", name(node)));
-            }
-        }
-        self.note_update(pushed)
+        let Pushed { report, said, .. } = pushed;
+        report.with_context(|| format!("the push failed: {said}"))
     }
 
-    fn note_update(&mut self, pushed: Pushed) -> Result<()> {
-        let (cuts, everyone) = (self.found.cuts, self.wish.nodes + self.wish.linux);
-        let least = u32::try_from(self.wish.nodes)? * self.wish.cuts;
-        let said = pushed.said.clone();
-        let report = pushed.report.with_context(|| format!("the push failed: {said}"))?;
-        self.found.confirmed = report.count("confirmed");
-        println!(
-            "update: {} of {everyone} confirmed after {:.1} s, {cuts} power cuts, {} blocks by multicast, {} by unicast",
-            self.found.confirmed, report.seconds, report.blocks_multicast, report.blocks_unicast
-        );
+    fn check_update(&mut self, report: &PushReport) -> Result<()> {
+        let image = &self.images.second.linked.image;
         let wrong = &mut self.found.wrong;
+        for node in &mut self.nodes {
+            node.wait_for("listens to", 1, UP_WITHIN)?;
+            let console = node.console();
+            let last = console.lines().rfind(|line| line.contains("image version="));
+            if !last.is_some_and(|line| line.contains("image version=2")) {
+                wrong.push(format!("{} does not run the update", name(node)));
+            }
+            if !active_is(node, image)? {
+                wrong.push(format!("the active slot of {} is not the update", name(node)));
+            }
+        }
+        let (cuts, everyone) = (self.found.cuts, self.wish.nodes + self.wish.linux);
         if self.found.confirmed != everyone {
             wrong.push(format!("{} of {everyone} have confirmed: {:?}", self.found.confirmed, report.agents));
         }
+        let least = u32::try_from(self.wish.nodes)? * self.wish.cuts;
         if cuts < least {
             wrong.push(format!("{cuts} power cuts, {least} were wanted"));
         }
@@ -230,19 +259,22 @@ impl Trial<'_> {
     fn never_confirmed(&mut self) -> Result<()> {
         let image = &self.images.second.linked.image;
         self.fleet.sign("third.img", "third.img.suit", Signing::of_sequence(FIRST_SEQUENCE + 2))?;
+        let before: Vec<usize> = self.nodes.iter().map(|node| node.lines_with(ROLLED_BACK)).collect();
         let push = self.fleet.push("third.img", "third.img.suit", &["--confirm-within", "4min"])?;
         let pushed = push.wait(PUSH_WITHIN)?;
         let report = pushed.report.with_context(|| pushed.said.clone())?;
         let told = report.count("rolled back");
-        for node in &mut self.nodes {
-            let said = node.wait_for("agent: rolled back", 1, UP_WITHIN);
+        let mut back = 0;
+        for (node, before) in self.nodes.iter_mut().zip(before) {
+            let said = node.wait_for(ROLLED_BACK, before + 1, UP_WITHIN);
             if said.is_ok() && active_is(node, image)? {
-                self.found.rollbacks += 1;
+                back += 1;
             } else {
                 self.found.wrong.push(format!("{} did not roll back", name(node)));
             }
         }
-        println!("an image that never proves healthy: {} rolled back, {told} told it", self.found.rollbacks);
+        println!("an image that never proves healthy: {back} rolled back, {told} told it");
+        self.found.rollbacks += back;
         if told != self.wish.nodes {
             self.found.wrong.push(format!("{told} nodes told that they rolled back: {:?}", report.agents));
         }
