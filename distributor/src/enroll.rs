@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use provisioning::cbor::McuSettings;
 use provisioning::{
     AgentFile, CRED_FMT_CCS, Distributor, ECDH_SS_HKDF_256, ED25519_PARAMETERS, HKDF_SHA_256, Hex, KeyMap,
     LinuxSettings, Manager, Name, Provisioning, SIGN_EDDSA, Secret, VERSION, X25519_PARAMETERS, yaml,
@@ -26,18 +27,20 @@ pub struct Request {
     pub labels: BTreeMap<String, String>,
     /// The part of its file that is not the same on a microcontroller.
     pub linux: LinuxSettings,
+    /// The same for a microcontroller, if it is one: then its file is CBOR for its flash, not YAML.
+    pub mcu: Option<McuSettings>,
 }
 
-/// An agent that was enrolled, with the text of its file.
+/// An agent that was enrolled, with the content of its file.
 pub struct Done {
     /// As the group knows it.
     pub enrolled: Enrolled,
-    /// The YAML text, with its secrets.
-    pub text: Zeroizing<String>,
+    /// What goes into its file, with its secrets.
+    pub content: Zeroizing<Vec<u8>>,
 }
 
 /// Enters an agent in its group, with a new key pair and a Sender ID that nobody had. What the group knows
-/// is durable before the text is given away.
+/// is durable before the content is given away.
 pub fn enroll(
     dir: &StateDir,
     lock: &GroupLock,
@@ -63,11 +66,15 @@ pub fn enroll(
         linux: request.linux,
     };
     let text = checked_text(&file)?;
+    let content = match &request.mcu {
+        Some(settings) => flash_area(&file.provisioning, settings)?,
+        None => Zeroizing::new(text.as_bytes().to_vec()),
+    };
     manager.contexts.insert(enrolled.name.clone(), context);
     agents.enroll(enrolled.clone());
     manager.save(dir, lock)?;
     agents.save(dir, lock)?;
-    Ok(Done { enrolled, text })
+    Ok(Done { enrolled, content })
 }
 
 fn individual_context(group: &GroupState, manager: &ManagerState) -> Result<IndividualContext, StateError> {
@@ -129,6 +136,13 @@ fn provisioning(
             recipient_id: context.manager_id.clone(),
         },
     }
+}
+
+/// The content of a microcontroller's provisioning area.
+fn flash_area(provisioning: &Provisioning, settings: &McuSettings) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut()).map_err(|error| Failure::error(format!("no randomness: {error}")))?;
+    provisioning.to_flash(settings, &seed).ok_or_else(|| unusable(&"it does not fit the flash's form"))
 }
 
 /// The file as text, after the agent's own code has read and checked it.

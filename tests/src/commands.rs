@@ -3,6 +3,7 @@
 
 mod bench;
 mod demo;
+mod mcu;
 mod net;
 mod sim;
 mod test;
@@ -34,6 +35,8 @@ enum Command {
     /// Figures beside their limits
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// The microcontroller's programs, their budgets, and nodes in QEMU beside Linux agents; needs root
+    Mcu(mcu::Mcu),
     /// The scenarios between network namespaces; needs root
     Net(net::NetScenarios),
 }
@@ -50,6 +53,7 @@ impl Arguments {
             Command::Sim(sim) => Ok(sim.run()),
             Command::Vectors(vectors) => vectors.run(),
             Command::Bench(bench) => bench.run(),
+            Command::Mcu(mcu) => mcu.run(),
             Command::Net(net) => net.run(),
         }
     }

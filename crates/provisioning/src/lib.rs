@@ -5,13 +5,16 @@
 //! [`Checked`], whose values the protocol crates take as they are. [`AgentFile`] is the one YAML file of a
 //! Linux agent.
 //!
-//! The crate has no I/O. With the feature `yaml`, `yaml::from_str` reads operators' YAML strictly.
+//! The crate has no I/O. With the feature `yaml`, `yaml::from_str` reads operators' YAML strictly; with `cbor`
+//! the document is written for the flash of a microcontroller.
 #![no_std]
 
 extern crate alloc;
 
 pub mod address;
 mod bytes;
+#[cfg(feature = "cbor")]
+pub mod cbor;
 mod checked;
 mod document;
 mod error;

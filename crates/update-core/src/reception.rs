@@ -254,18 +254,40 @@ impl<'m> Reception<'m> {
         seed: u64,
         now: Instant,
     ) -> Option<Self> {
+        let mut reception = Self::without_update(config, context, memory, saved.booted_before, seed, now)?;
+        if let Some(bytes) = saved.update {
+            reception.restore(bytes, saved.trial);
+        }
+        Some(reception)
+    }
+
+    /// As [`new`](Self::new), but without what was saved of an update, which has to be told by
+    /// [`restore`](Self::restore) before anything else.
+    ///
+    /// For a device whose stack is too small to move the machine about: this one is made where it is returned to.
+    #[must_use]
+    pub fn without_update(
+        config: ReceptionConfig,
+        context: AgentContext,
+        memory: Memory<'m>,
+        booted_before: bool,
+        seed: u64,
+        now: Instant,
+    ) -> Option<Self> {
         let mut random = Random::new(seed);
         let announcement =
-            saved.booted_before.then(|| fetch::Announcement::new(now + random.up_to(config.announce_spread)));
-        let mut reception = Self {
+            booted_before.then(|| fetch::Announcement::new(now + random.up_to(config.announce_spread)));
+        let message_id = (random.next_u64() & 0xffff) as u16;
+        let (blocks, pages) = (BlockSet::new(memory.blocks, 0)?, BlockSet::new(memory.pages, 0)?);
+        Some(Self {
             bounds: counters::Bounds::new(config.floor),
-            message_id: (random.next_u64() & 0xffff) as u16,
+            message_id,
             config,
             context,
             random,
             counters: Counters::default(),
-            blocks: BlockSet::new(memory.blocks, 0)?,
-            pages: BlockSet::new(memory.pages, 0)?,
+            blocks,
+            pages,
             update: None,
             envelope: [0; ENVELOPE_BYTES_MAX],
             envelope_len: 0,
@@ -291,17 +313,20 @@ impl<'m> Reception<'m> {
             events: heapless::Deque::new(),
             record: [0; RECORD_BYTES_MAX],
             reads: 0,
-        };
-        if let Some(bytes) = saved.update {
-            reception.restore(bytes, saved.trial);
-        }
-        Some(reception)
+        })
     }
 
     /// What has been counted since the start.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// Whether a message of the distributor has been verified since the start: for an image on trial, the proof
+    /// that its network and its keys work.
+    #[must_use]
+    pub fn has_heard_distributor(&self) -> bool {
+        self.context.recipients().first().is_some_and(|it| it.window().highest().is_some())
     }
 
     /// Tells how many datagrams the program has dropped on purpose so far.
@@ -490,8 +515,8 @@ impl<'m> Reception<'m> {
         let _ = self.events.push_back(event);
     }
 
-    /// Takes up what the record of the update says.
-    fn restore(&mut self, bytes: &[u8], trial: Trial) {
+    /// Takes up what the record of the update says, before anything else is handed in.
+    pub fn restore(&mut self, bytes: &[u8], trial: Trial) {
         let Ok(record) = UpdateRecord::decode(bytes) else { return };
         // The envelope is verified again: storage may rot, and the key set may have changed.
         let Ok(offer) = suit::verify(record.envelope, &self.config.keys) else { return };

@@ -1,10 +1,12 @@
 //! `fwcast agent`: the members of a group.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::Table;
+use provisioning::cbor::McuSettings;
 use provisioning::{AgentFile, Hex, LinuxSettings, Name, Provisioning};
 use serde::Serialize;
 use uuid::Uuid;
@@ -52,8 +54,17 @@ pub struct Enroll {
     #[arg(long, value_name = "MODEL|UUID", required_unless_present = "again")]
     class: Option<Class>,
     /// Where the agent's file is written, with its secrets; nothing is overwritten
-    #[arg(long, value_name = "FILE.yaml")]
+    #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// For what kind of device the file is: yaml for Linux, cbor for the flash of a microcontroller
+    #[arg(long, value_enum, default_value_t = Format::Yaml, requires_if("cbor", "address"))]
+    format: Format,
+    /// A microcontroller's own address, with the length of its network's prefix
+    #[arg(long, value_name = "IP/BITS")]
+    address: Option<arguments::Network>,
+    /// The router of a microcontroller's network [default: none]
+    #[arg(long, value_name = "IP", requires = "address")]
+    router: Option<IpAddr>,
     /// What the agent is called by; may be given several times
     #[arg(long = "label", value_name = "KEY=VALUE")]
     labels: Vec<Label>,
@@ -84,6 +95,15 @@ pub struct Enroll {
     /// Time between two runs of the health command
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = arguments::seconds)]
     health_interval: u32,
+}
+
+/// What an agent's file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A Linux agent.
+    Yaml,
+    /// A microcontroller.
+    Cbor,
 }
 
 #[derive(Serialize)]
@@ -152,7 +172,7 @@ impl Enroll {
         let agents = Agents::load(dir, &self.group)?;
         let request = self.request(&group, &agents)?;
         let done = enroll::enroll(dir, &lock, agents, request)?;
-        files::create(&self.out, done.text.as_bytes(), Access::Secret).map_err(|error| {
+        files::create(&self.out, &done.content, Access::Secret).map_err(|error| {
             let again = format!(
                 "the agent is enrolled, but has no file: run the command again \
             with --again ({error})"
@@ -201,7 +221,23 @@ impl Enroll {
                 health_deadline_seconds: self.health_deadline,
                 health_interval_seconds: self.health_interval,
             },
+            mcu: self.mcu(group)?,
         })
+    }
+
+    /// What a microcontroller is told, if it is one.
+    fn mcu(&self, group: &GroupState) -> Result<Option<McuSettings>, Failure> {
+        let (Format::Cbor, Some(network)) = (self.format, &self.address) else { return Ok(None) };
+        let is_ipv4 = group.profile.coap_group.is_ipv4();
+        if network.address.is_ipv4() != is_ipv4 || self.router.is_some_and(|it| it.is_ipv4() != is_ipv4) {
+            let family = if is_ipv4 { "IPv4" } else { "IPv6" };
+            return Err(Failure::usage(format!(
+                "group '{}' is {family}: give --address and --router of {family}",
+                group.name
+            )));
+        }
+        let (address, prefix_bits) = (network.address, network.prefix_bits);
+        Ok(Some(McuSettings { address, prefix_bits, router: self.router }))
     }
 
     /// Vendor and class as given, else as they were.

@@ -1,7 +1,7 @@
 //! Arguments that are more than a word: each is checked once, when it is read.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -58,6 +58,29 @@ pub(super) fn coap_group(text: &str) -> Result<SocketAddr, String> {
 /// Address and port of one host.
 pub(super) fn peer(text: &str) -> Result<SocketAddr, String> {
     address::peer(socket_address(text)?).map_err(|error| error.to_string())
+}
+
+/// An address with the length of its network's prefix, written like `fd77::5/64`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Network {
+    /// The address.
+    pub address: IpAddr,
+    /// Bits of the prefix.
+    pub prefix_bits: u8,
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = "an address with its network is written like 192.0.2.5/24 or 2001:db8::5/64";
+        let (address, bits) = text.split_once('/').ok_or(wanted)?;
+        let address: IpAddr = address.parse().map_err(|_| wanted)?;
+        address::peer(SocketAddr::new(address, 5683)).map_err(|error| error.to_string())?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let prefix_bits = bits.parse().ok().filter(|bits| *bits <= most).ok_or(wanted)?;
+        Ok(Self { address, prefix_bits })
+    }
 }
 
 /// Bytes in an image block.

@@ -1,0 +1,32 @@
+//! Registers: 32-bit words at fixed addresses.
+
+/// A device register.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Register(*mut u32);
+
+// SAFETY: it is an address of a device, the same for everyone; whoever shares a device orders its accesses.
+unsafe impl Sync for Register {}
+// SAFETY: as above.
+unsafe impl Send for Register {}
+
+impl Register {
+    /// The register at this address.
+    ///
+    /// # Safety
+    /// There is a register of a device that has no effect on memory.
+    pub(crate) const unsafe fn at(address: usize) -> Self {
+        Self(address as *mut u32)
+    }
+
+    /// Reads it.
+    pub(crate) fn read(self) -> u32 {
+        // SAFETY: a register, by the contract of `at`.
+        unsafe { self.0.read_volatile() }
+    }
+
+    /// Writes it.
+    pub(crate) fn write(self, value: u32) {
+        // SAFETY: a register, by the contract of `at`.
+        unsafe { self.0.write_volatile(value) }
+    }
+}

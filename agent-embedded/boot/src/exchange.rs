@@ -1,0 +1,171 @@
+//! How the two slots change places.
+
+use embedded_storage::nor_flash::NorFlash;
+
+use crate::boot_record::BootRecord;
+use crate::layout::FlashLayout;
+use crate::medium::copy_page;
+use crate::record_log::{LogError, RecordLog};
+
+/// Which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The image in the update slot comes into the active one.
+    In,
+    /// It goes back.
+    Back,
+}
+
+/// How far an exchange came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// The slots have changed places.
+    Done,
+    /// They will have after a reset.
+    NeedsReset,
+}
+
+/// The way in which a device lets its slots change places.
+pub trait Exchange {
+    /// Whether the slots have changed places, where hardware keeps that; see [`BootRecord::exchanged`].
+    fn stands_exchanged(&mut self) -> bool;
+
+    /// Goes on with the exchange from where `record` says that it is, and saves there how far it has come.
+    ///
+    /// # Errors
+    /// The flash's own, or the log's.
+    fn go_on<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        layout: &FlashLayout,
+        log: &mut RecordLog,
+        record: &mut BootRecord,
+        way: Way,
+    ) -> Result<Progress, LogError<F::Error>>;
+}
+
+/// Page by page through the spare page: all devices of a group run from the same address.
+///
+/// The new image's pages lie in `U[0]` to `U[n-1]` and the spare page is `U[n]`; the old one's are `A[0]` to
+/// `A[n-1]`. From the last page to the first, `A[i]` is copied to `U[i+1]`, which is free, and then `U[i]` to
+/// `A[i]`, which leaves `U[i]` free: afterwards the old image lies in the update slot, one page up. Back, it goes
+/// from the first page to the last: `A[i]` to `U[i]`, then `U[i+1]` to `A[i]`.
+///
+/// A step's source stays what it is until the step is recorded, so a step that was cut is done again. Only pages
+/// that hold one of the images or a trailer take part.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BySpare;
+
+/// A chip that exchanges the two slots in hardware, with the next reset.
+pub trait Banks {
+    /// Whether they are exchanged, against the state from the factory.
+    fn exchanged(&mut self) -> bool;
+
+    /// From the next reset on they are exchanged, or not. May reset by itself and not return. Where it fails,
+    /// nothing changes and the next start tries again.
+    fn set_exchanged(&mut self, exchanged: bool);
+}
+
+/// In hardware.
+#[derive(Debug, Clone, Copy)]
+pub struct ByBanks<B>(pub B);
+
+impl<B: Banks> Exchange for ByBanks<B> {
+    fn stands_exchanged(&mut self) -> bool {
+        self.0.exchanged()
+    }
+
+    fn go_on<F: NorFlash>(
+        &mut self,
+        _flash: &mut F,
+        _layout: &FlashLayout,
+        _log: &mut RecordLog,
+        record: &mut BootRecord,
+        _way: Way,
+    ) -> Result<Progress, LogError<F::Error>> {
+        if self.0.exchanged() == record.exchanged {
+            return Ok(Progress::Done);
+        }
+        self.0.set_exchanged(record.exchanged);
+        Ok(Progress::NeedsReset)
+    }
+}
+
+impl Exchange for BySpare {
+    fn stands_exchanged(&mut self) -> bool {
+        false
+    }
+
+    fn go_on<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        layout: &FlashLayout,
+        log: &mut RecordLog,
+        record: &mut BootRecord,
+        way: Way,
+    ) -> Result<Progress, LogError<F::Error>> {
+        let pages = Pages::new(layout, F::ERASE_SIZE as u32, record.pages.into());
+        while u32::from(record.step) < 2 * pages.count() {
+            let (from, to) = pages.step(way, record.step.into());
+            copy_page(flash, from, to).map_err(LogError::Flash)?;
+            record.step += 1;
+            record.save(flash, log)?;
+        }
+        Ok(Progress::Done)
+    }
+}
+
+/// The pages that take part in an exchange: those of the images, then those of the trailer.
+#[derive(Debug, Clone, Copy)]
+struct Pages<'a> {
+    layout: &'a FlashLayout,
+    page_bytes: u32,
+    of_images: u32,
+    /// The first page of the trailer, counted from the beginning of the slot.
+    trailer: u32,
+    in_slot: u32,
+}
+
+impl<'a> Pages<'a> {
+    fn new(layout: &'a FlashLayout, page_bytes: u32, of_images: u32) -> Self {
+        let trailer = layout.image_bytes_max() / page_bytes;
+        let in_slot = layout.active.bytes / page_bytes;
+        Self { layout, page_bytes, of_images: of_images.min(trailer), trailer, in_slot }
+    }
+
+    const fn count(&self) -> u32 {
+        self.of_images + self.in_slot - self.trailer
+    }
+
+    /// Where this step copies from and to.
+    const fn step(&self, way: Way, step: u32) -> (u32, u32) {
+        let half = step / 2;
+        let index = match way {
+            Way::In => self.count() - 1 - half,
+            Way::Back => half,
+        };
+        match (way, step % 2) {
+            (Way::In, 0) => (self.active(index), self.update(index + 1)),
+            (Way::In, _) => (self.update(index), self.active(index)),
+            (Way::Back, 0) => (self.active(index), self.update(index)),
+            (Way::Back, _) => (self.update(index + 1), self.active(index)),
+        }
+    }
+
+    const fn active(&self, index: u32) -> u32 {
+        self.layout.active.offset + self.in_slot_at(index)
+    }
+
+    const fn update(&self, index: u32) -> u32 {
+        if index == self.count() {
+            self.layout.spare.offset
+        } else {
+            self.layout.update.offset + self.in_slot_at(index)
+        }
+    }
+
+    const fn in_slot_at(&self, index: u32) -> u32 {
+        let page = if index < self.of_images { index } else { self.trailer + index - self.of_images };
+        page * self.page_bytes
+    }
+}

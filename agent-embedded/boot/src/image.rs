@@ -1,0 +1,84 @@
+//! The image in a slot: its signed envelope behind it, and whether it is what was signed.
+//!
+//! A trailer is the four bytes `fwe1`, the envelope's length in 4 bytes, little-endian, blank bytes up to 32, then
+//! the envelope. It needs no check of its own: the envelope is signed.
+
+use embedded_storage::nor_flash::NorFlash;
+use update_core::digest::Hasher;
+use update_core::key_set::KeySet;
+use update_core::limits::ENVELOPE_BYTES_MAX;
+use update_core::suit::Offer;
+
+use crate::layout::{FlashLayout, Partition};
+use crate::medium::{BLANK, CHUNK_BYTES, chunks, read_steady};
+use crate::verify::Verify;
+
+const MAGIC: [u8; 4] = *b"fwe1";
+/// Bytes in front of the envelope: whole words of any flash.
+const HEADER_BYTES: usize = 32;
+/// Longest trailer that is really written, in whole words of any flash.
+pub const WRITTEN_BYTES_MAX: usize = HEADER_BYTES + ENVELOPE_BYTES_MAX;
+/// Reads of each chunk of an image while it is hashed: they have to agree.
+const HASH_READS: u8 = 4;
+
+/// Why an image may not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageError {
+    /// There is no envelope that an image key signed.
+    NotSigned,
+    /// The image is not the signed one, or does not read the same each time.
+    Damaged,
+}
+
+/// Puts a trailer together; gives the bytes to be written. `None` for an envelope that is too long.
+#[must_use]
+pub fn trailer<'b>(envelope: &[u8], buffer: &'b mut [u8; WRITTEN_BYTES_MAX]) -> Option<&'b [u8]> {
+    buffer.fill(BLANK);
+    buffer[..4].copy_from_slice(&MAGIC);
+    buffer[4..8].copy_from_slice(&u32::try_from(envelope.len()).ok()?.to_le_bytes());
+    buffer.get_mut(HEADER_BYTES..HEADER_BYTES + envelope.len())?.copy_from_slice(envelope);
+    let whole = (HEADER_BYTES + envelope.len()).next_multiple_of(HEADER_BYTES);
+    buffer.get(..whole)
+}
+
+/// The offer in the envelope of a slot, if one of the keys signed it.
+///
+/// # Errors
+/// [`ImageError::NotSigned`].
+pub fn offer<F: NorFlash>(
+    flash: &mut F,
+    layout: &FlashLayout,
+    slot: Partition,
+    keys: &KeySet,
+    verify: &mut impl Verify,
+) -> Result<Offer, ImageError> {
+    let place = layout.trailer(slot);
+    let mut header = [0; 8];
+    flash.read(place.offset, &mut header).map_err(|_| ImageError::NotSigned)?;
+    let len = u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize;
+    let mut buffer = [0; ENVELOPE_BYTES_MAX];
+    let envelope = buffer.get_mut(..len).filter(|_| header[..4] == MAGIC).ok_or(ImageError::NotSigned)?;
+    if !read_steady(flash, place.offset + HEADER_BYTES as u32, envelope, HASH_READS) {
+        return Err(ImageError::NotSigned);
+    }
+    let offer = verify.offer(envelope, keys).ok_or(ImageError::NotSigned)?;
+    let fits = offer.layout.image_size.bytes() <= layout.image_bytes_max();
+    fits.then_some(offer).ok_or(ImageError::NotSigned)
+}
+
+/// Compares the whole image in a slot with what was signed.
+///
+/// # Errors
+/// [`ImageError::Damaged`].
+pub fn check<F: NorFlash>(flash: &mut F, slot: Partition, offer: &Offer) -> Result<(), ImageError> {
+    let mut hasher = Hasher::new();
+    let mut buffer = [0; CHUNK_BYTES];
+    for (offset, len) in chunks(slot.offset, offer.layout.image_size.bytes()) {
+        let bytes = &mut buffer[..len];
+        if !read_steady(flash, offset, bytes, HASH_READS) {
+            return Err(ImageError::Damaged);
+        }
+        hasher.update(bytes);
+    }
+    if hasher.finish() == offer.image_digest { Ok(()) } else { Err(ImageError::Damaged) }
+}

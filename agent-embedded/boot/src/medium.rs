@@ -1,0 +1,110 @@
+//! What flash does where the power was cut, and the reads and writes that reckon with it.
+//!
+//! A word whose programming was cut, and a page whose erase was cut, may read differently each time, or not at
+//! all. Such a word can look blank, or right, in one read; it does not do so in each of [`READS`] reads.
+
+use embedded_storage::nor_flash::NorFlash;
+
+use crate::layout::Partition;
+
+/// An erased byte.
+pub const BLANK: u8 = 0xff;
+/// Reads that must agree before a word is taken for what it reads as, where nothing else vouches for it.
+pub const READS: u8 = 16;
+/// Bytes that are handled at a time; a multiple of every word.
+pub const CHUNK_BYTES: usize = 256;
+
+/// Whether a range reads as blank so many times in a row.
+pub fn is_blank<F: NorFlash>(flash: &mut F, offset: u32, bytes: u32, times: u8) -> bool {
+    let mut buffer = [0; CHUNK_BYTES];
+    chunks(offset, bytes).all(|(offset, len)| {
+        let buffer = &mut buffer[..len];
+        (0..times).all(|_| flash.read(offset, buffer).is_ok() && buffer.iter().all(|byte| *byte == BLANK))
+    })
+}
+
+/// Reads a range again and again; `false` when it cannot be read or two reads differ. `bytes` then has no
+/// meaning.
+pub fn read_steady<F: NorFlash>(flash: &mut F, offset: u32, bytes: &mut [u8], times: u8) -> bool {
+    if flash.read(offset, bytes).is_err() {
+        return false;
+    }
+    let mut buffer = [0; CHUNK_BYTES];
+    let mut at = offset;
+    bytes.chunks(CHUNK_BYTES).all(|expected| {
+        let again = &mut buffer[..expected.len()];
+        let same = (1..times).all(|_| flash.read(at, again).is_ok() && *again == *expected);
+        at += expected.len() as u32;
+        same
+    })
+}
+
+/// Programs the words of `bytes` that are not blank. `offset` and length are multiples of a word.
+///
+/// # Errors
+/// The flash's own.
+pub fn program<F: NorFlash>(flash: &mut F, offset: u32, bytes: &[u8]) -> Result<(), F::Error> {
+    let word = F::WRITE_SIZE;
+    let mut run = 0..0;
+    for (at, bytes_of_word) in (0..).step_by(word).zip(bytes.chunks(word)) {
+        if bytes_of_word.iter().all(|byte| *byte == BLANK) {
+            flush(flash, offset, bytes, &run)?;
+            run = at + word..at + word;
+        } else {
+            run.end = at + word;
+        }
+    }
+    flush(flash, offset, bytes, &run)
+}
+
+/// Erases the page of `to` and copies the page of `from` there; words that cannot be read are left blank.
+///
+/// # Errors
+/// The flash's own.
+pub fn copy_page<F: NorFlash>(flash: &mut F, from: u32, to: u32) -> Result<(), F::Error> {
+    let page = F::ERASE_SIZE as u32;
+    flash.erase(to, to + page)?;
+    let mut buffer = [0; CHUNK_BYTES];
+    for (at, len) in chunks(0, page) {
+        read_what_can_be_read(flash, from + at, &mut buffer[..len]);
+        program(flash, to + at, &buffer[..len])?;
+    }
+    Ok(())
+}
+
+/// Reads a range of whole words; those that cannot be read come out blank.
+pub fn read_what_can_be_read<F: NorFlash>(flash: &mut F, offset: u32, bytes: &mut [u8]) {
+    if flash.read(offset, bytes).is_ok() {
+        return;
+    }
+    for (at, word) in (offset..).step_by(F::WRITE_SIZE).zip(bytes.chunks_mut(F::WRITE_SIZE)) {
+        if flash.read(at, word).is_err() {
+            word.fill(BLANK);
+        }
+    }
+}
+
+/// Erases a partition.
+///
+/// # Errors
+/// The flash's own.
+pub fn erase<F: NorFlash>(flash: &mut F, partition: Partition) -> Result<(), F::Error> {
+    flash.erase(partition.offset, partition.offset + partition.bytes)
+}
+
+/// A range in pieces of at most [`CHUNK_BYTES`]: offset and length of each.
+pub fn chunks(offset: u32, bytes: u32) -> impl Iterator<Item = (u32, usize)> {
+    (0..bytes).step_by(CHUNK_BYTES).map(move |at| (offset + at, ((bytes - at) as usize).min(CHUNK_BYTES)))
+}
+
+fn flush<F: NorFlash>(
+    flash: &mut F,
+    offset: u32,
+    bytes: &[u8],
+    run: &core::ops::Range<usize>,
+) -> Result<(), F::Error> {
+    match bytes.get(run.clone()) {
+        Some(words) if !words.is_empty() => flash.write(offset + run.start as u32, words),
+        _ => Ok(()),
+    }
+}

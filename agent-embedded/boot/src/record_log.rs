@@ -1,0 +1,350 @@
+//! Small records in flash that survive any number of power cuts: the newest whole one, never an older one again.
+//!
+//! Two banks; one is in use, and entries are appended to it. An entry is written, then *sealed* by a cell of its
+//! own. The rules that make it hold, also where words read differently each time until they are written again,
+//! and where a word can be programmed only once:
+//!
+//! * **A seal that can be seen, once, proves that its entry is finished**: programming it began after that.
+//! * **What was read is written again before anything relies on it.** Opening the log seals its last good entry
+//!   once more, in a fresh cell. If the last entry was never sealed, it may be unfinished and yet look whole: it
+//!   is appended and sealed anew.
+//! * **An entry that is not sealed and not the last one is void.** So what one start took for torn cannot come
+//!   back in a later one.
+//! * **A cell that may have been touched is not used**: the first free one has to read as blank each time.
+//! * **When the bank is full, the other one is erased and filled with the newest records, the bank in use says
+//!   that it is not in use any more, and then the new one says that it is.** Until the first of these two has been
+//!   sealed, the new bank counts for nothing and can be erased again at will.
+//!
+//! | bank in use says | other bank | a start |
+//! |---|---|---|
+//! | "bank n", records | bank n - 1, or torn, or half filled | uses this bank |
+//! | records, "moved", unsealed | filled | says it again, then goes on as below |
+//! | records, "moved" | filled | lets the other bank say "bank n + 1" and uses it |
+//! | "moved" | "bank n + 1", records | uses the other bank |
+//!
+//! The agent and the boot stage both open the log; it needs no heap, no journal beside it, and one cell a start.
+
+mod entry;
+mod scan;
+
+use embedded_storage::nor_flash::NorFlash;
+
+use crate::layout::Partition;
+use crate::medium::erase;
+use entry::{Bank, Content, Header, InFlash, InMemory, TAG_BANK, TAG_MOVED, TAG_SEAL, checksum};
+use scan::Scan;
+
+/// What is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// The [`BootRecord`](crate::boot_record::BootRecord).
+    Boot = 0,
+    /// What the areas have been erased for.
+    Prepared = 1,
+    /// The page that is being mended through the spare page.
+    Mending = 2,
+    /// [`Record::Counters`](update_core::platform::Record::Counters).
+    Counters = 3,
+    /// [`Record::Update`](update_core::platform::Record::Update).
+    Update = 4,
+    /// [`Record::Installed`](update_core::platform::Record::Installed).
+    Installed = 5,
+    /// The signed key set that superseded the provisioned one.
+    KeySet = 6,
+}
+
+/// How many kinds there are.
+pub(crate) const RECORDS: usize = 7;
+/// Shortest bank in bytes.
+pub const BANK_BYTES_MIN: u32 = 4096;
+/// Cells at the end of a bank that only the change to the other one uses, however often it is cut.
+const RESERVE_CELLS: u32 = 24;
+/// Cells of a bank that was never used: a start that was cut may have left as many.
+const FRESH_CELLS_MAX: u32 = 16;
+/// How often a record is written when the flash does not keep it.
+const TRIES: u8 = 3;
+
+/// Why a record was not kept or not found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogError<E> {
+    /// The flash refused.
+    Flash(E),
+    /// Something was written here once, and cannot be read any more.
+    Lost,
+    /// There is no room for it.
+    Full,
+    /// The flash does not keep what is written.
+    NotKept,
+}
+
+/// The log, opened. See the module.
+#[derive(Debug, Clone)]
+pub struct RecordLog {
+    banks: [Bank; 2],
+    /// The one in use.
+    used: usize,
+    generation: u32,
+    tail: u32,
+    live: [Option<u32>; RECORDS],
+    damaged: u8,
+}
+
+impl RecordLog {
+    /// Finds the newest records and writes again what may not be finished.
+    ///
+    /// # Errors
+    /// [`LogError::Lost`] when neither bank can be read though they were written; the flash's own.
+    pub fn open<F: NorFlash>(flash: &mut F, records: Partition) -> Result<Self, LogError<F::Error>> {
+        let bytes = records.bytes / 2;
+        let cell_bytes = F::WRITE_SIZE.max(16) as u32;
+        let banks = [0, 1].map(|index| Bank {
+            place: Partition { offset: records.offset + index * bytes, bytes },
+            cell_bytes,
+        });
+        let scans = [Scan::of(flash, &banks[0]), Scan::of(flash, &banks[1])];
+        let Some(used) = newest(&scans) else {
+            return Self::format(flash, banks, &scans);
+        };
+        let mut log = Self::at(banks, used, &scans[used]);
+        if log.seal_again(flash, &scans[used])? {
+            // Everything in the other bank was finished before.
+            log = Self { generation: log.generation, ..Self::at(banks, 1 - used, &scans[1 - used]) };
+            log.begin(flash)?;
+        }
+        if log.room() == 0 {
+            log.change_banks(flash, None)?;
+        }
+        Ok(log)
+    }
+
+    /// Replaces a record, durably.
+    ///
+    /// # Errors
+    /// [`LogError::Full`] when it does not fit beside the others, [`LogError::NotKept`], the flash's own: then the
+    /// record is the old one or, if the power was cut, the new one.
+    pub fn append<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        kind: Kind,
+        content: &[u8],
+    ) -> Result<(), LogError<F::Error>> {
+        // A cell that was touched and looked blank all the same: the next one is taken.
+        for _ in 1..TRIES {
+            match self.append_once(flash, kind, content) {
+                Err(LogError::NotKept) => {}
+                ended => return ended,
+            }
+        }
+        self.append_once(flash, kind, content)
+    }
+
+    /// Reads a record into `buffer` and gives its length; `None` when it was never saved.
+    ///
+    /// # Errors
+    /// [`LogError::Lost`] when it was saved and cannot be read any more, [`LogError::Full`] when `buffer` is too
+    /// short.
+    pub fn read<F: NorFlash>(
+        &self,
+        flash: &mut F,
+        kind: Kind,
+        buffer: &mut [u8],
+    ) -> Result<Option<usize>, LogError<F::Error>> {
+        let Some(cell) = self.live.get(kind as usize).copied().flatten() else {
+            let damaged = self.damaged & (1 << kind as u8) != 0;
+            return if damaged { Err(LogError::Lost) } else { Ok(None) };
+        };
+        let header = self.bank().header(flash, cell).ok_or(LogError::Lost)?;
+        let len = usize::from(header.len);
+        if len == 0 {
+            // What stands for a record that was lost.
+            return Err(LogError::Lost);
+        }
+        let bytes = buffer.get_mut(..len).ok_or(LogError::Full)?;
+        flash.read(self.bank().content_offset(cell), bytes).map_err(LogError::Flash)?;
+        if checksum(bytes) == header.check { Ok(Some(len)) } else { Err(LogError::Lost) }
+    }
+
+    fn at(banks: [Bank; 2], used: usize, scan: &Scan) -> Self {
+        let generation = scan.generation.unwrap_or(0);
+        Self { banks, used, generation, tail: scan.tail, live: scan.live, damaged: scan.damaged }
+    }
+
+    /// The first start of a device: both banks are as they came from the factory, but for what cut starts left.
+    fn format<F: NorFlash>(
+        flash: &mut F,
+        banks: [Bank; 2],
+        scans: &[Scan; 2],
+    ) -> Result<Self, LogError<F::Error>> {
+        if scans[0].tail > FRESH_CELLS_MAX || scans[1].tail > 0 {
+            return Err(LogError::Lost);
+        }
+        let mut log = Self::at(banks, 0, &scans[0]);
+        log.begin(flash)?;
+        Ok(log)
+    }
+
+    /// Says that the bank is in use, as the next generation.
+    fn begin<F: NorFlash>(&mut self, flash: &mut F) -> Result<(), LogError<F::Error>> {
+        self.generation = self.generation.wrapping_add(1);
+        let content = self.generation.to_le_bytes();
+        self.append_sealed(flash, TAG_BANK, 4, checksum(&content), &mut InMemory(&content))?;
+        Ok(())
+    }
+
+    /// What was read is written again: the last entry, if it was never sealed, else its seal. Says whether the
+    /// other bank is in use since.
+    fn seal_again<F: NorFlash>(&mut self, flash: &mut F, scan: &Scan) -> Result<bool, LogError<F::Error>> {
+        if let Some(Header { tag, len, cell, check }) = scan.unsealed {
+            let mut content = InFlash { offset: self.bank().content_offset(cell) };
+            match self.append_sealed(flash, tag, len, check, &mut content) {
+                Ok(cell) => {
+                    if let Some(live) = self.live.get_mut(usize::from(tag)) {
+                        *live = Some(cell);
+                        self.damaged &= !(1 << tag);
+                    }
+                    return Ok(tag == TAG_MOVED);
+                }
+                // It looked whole once and does not any more: it was never finished.
+                Err(LogError::NotKept) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        match scan.last {
+            Some(last) => self.seal(flash, last)?,
+            None => self.begin(flash)?,
+        }
+        Ok(scan.moved)
+    }
+
+    fn append_once<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        kind: Kind,
+        content: &[u8],
+    ) -> Result<(), LogError<F::Error>> {
+        if self.bank().cells_of(content.len()) + 1 > self.room() {
+            return self.change_banks(flash, Some((kind, content)));
+        }
+        self.append_record(flash, kind, content)
+    }
+
+    /// Fills the other bank with the newest records, `new` among them, and uses it from now on.
+    fn change_banks<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        new: Option<(Kind, &[u8])>,
+    ) -> Result<(), LogError<F::Error>> {
+        let mut other = Self { used: 1 - self.used, tail: 0, live: [None; RECORDS], ..self.clone() };
+        erase(flash, other.bank().place).map_err(LogError::Flash)?;
+        let skipped = new.map(|(kind, _)| kind as u8);
+        for tag in (0..RECORDS as u8).filter(|tag| Some(*tag) != skipped) {
+            other.copy_from(flash, self, tag)?;
+        }
+        if let Some((kind, content)) = new {
+            if other.bank().cells_of(content.len()) + 1 > other.room() {
+                return Err(LogError::Full);
+            }
+            other.append_record(flash, kind, content)?;
+        }
+        self.append_sealed(flash, TAG_MOVED, 0, checksum(&[]), &mut InMemory(&[]))?;
+        *self = other;
+        self.begin(flash)
+    }
+
+    /// Takes a record over from the other bank. One that is lost there stays lost.
+    fn copy_from<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        other: &Self,
+        tag: u8,
+    ) -> Result<(), LogError<F::Error>> {
+        let live = other.live.get(usize::from(tag)).copied().flatten();
+        let header = live.and_then(|cell| other.bank().header(flash, cell));
+        let whole = header.filter(|header| other.bank().is_whole(flash, header));
+        let cell = match whole {
+            Some(Header { len, cell, check, .. }) => {
+                let mut content = InFlash { offset: other.bank().content_offset(cell) };
+                self.append_sealed(flash, tag, len, check, &mut content)?
+            }
+            None if live.is_some() || other.damaged & (1 << tag) != 0 => {
+                self.append_sealed(flash, tag, 0, checksum(&[]), &mut InMemory(&[]))?
+            }
+            None => return Ok(()),
+        };
+        if let Some(live) = self.live.get_mut(usize::from(tag)) {
+            *live = Some(cell);
+        }
+        self.damaged &= !(1 << tag);
+        Ok(())
+    }
+
+    fn append_record<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        kind: Kind,
+        content: &[u8],
+    ) -> Result<(), LogError<F::Error>> {
+        let len = u16::try_from(content.len()).map_err(|_| LogError::Full)?;
+        let cell = self.append_sealed(flash, kind as u8, len, checksum(content), &mut InMemory(content))?;
+        self.live[kind as usize] = Some(cell);
+        self.damaged &= !(1 << kind as u8);
+        Ok(())
+    }
+
+    /// Appends an entry and its seal; gives its cell. What cannot be read back is not sealed.
+    fn append_sealed<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        tag: u8,
+        len: u16,
+        check: u32,
+        content: &mut impl Content<F>,
+    ) -> Result<u32, LogError<F::Error>> {
+        let bank = self.banks[self.used];
+        let cells = bank.cells_of(len.into());
+        let header = Header { tag, len, cell: self.tail, check };
+        if self.tail + cells + 1 > bank.cells() {
+            return Err(LogError::Full);
+        }
+        self.tail += cells;
+        bank.write(flash, &header, content).map_err(LogError::Flash)?;
+        let kept = bank.header(flash, header.cell) == Some(header) && bank.is_whole(flash, &header);
+        if !kept {
+            return Err(LogError::NotKept);
+        }
+        self.seal(flash, header.cell)?;
+        Ok(header.cell)
+    }
+
+    fn seal<F: NorFlash>(&mut self, flash: &mut F, cell: u32) -> Result<(), LogError<F::Error>> {
+        let bank = self.banks[self.used];
+        if self.tail >= bank.cells() {
+            return Err(LogError::Full);
+        }
+        let header = Header { tag: TAG_SEAL, len: 0, cell: self.tail, check: cell };
+        self.tail += 1;
+        bank.write(flash, &header, &mut InMemory(&[])).map_err(LogError::Flash)?;
+        if bank.header(flash, header.cell) == Some(header) { Ok(()) } else { Err(LogError::NotKept) }
+    }
+
+    /// Cells for records that are free.
+    const fn room(&self) -> u32 {
+        let bank = &self.banks[self.used];
+        bank.cells().saturating_sub(RESERVE_CELLS).saturating_sub(self.tail)
+    }
+
+    const fn bank(&self) -> &Bank {
+        &self.banks[self.used]
+    }
+}
+
+/// The bank in use: the younger one of those that say so.
+fn newest(scans: &[Scan; 2]) -> Option<usize> {
+    match (scans[0].generation, scans[1].generation) {
+        (None, None) => None,
+        (Some(_), None) => Some(0),
+        (None, Some(_)) => Some(1),
+        (Some(first), Some(second)) => Some(usize::from(second > first)),
+    }
+}

@@ -1,0 +1,182 @@
+//! One entry of a bank: a header, its content, and the reads that decide whether it is there.
+
+use core::ops::Range;
+
+use crc::{CRC_32_ISO_HDLC, Crc};
+use embedded_storage::nor_flash::NorFlash;
+
+use crate::layout::Partition;
+use crate::medium::{BLANK, is_blank};
+
+/// Bytes of a header.
+pub(super) const HEADER_BYTES: usize = 16;
+/// A piece that is written or read at a time; a multiple of every word.
+const PIECE_BYTES: usize = 64;
+const MAGIC: u8 = 0x5a;
+const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+
+/// Tags of entries that belong to the log itself; records have lower ones.
+pub(super) const TAG_BANK: u8 = 0xb0;
+/// See [`TAG_BANK`].
+pub(super) const TAG_MOVED: u8 = 0xb1;
+/// See [`TAG_BANK`].
+pub(super) const TAG_SEAL: u8 = 0xb2;
+
+/// What stands in front of a content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) tag: u8,
+    /// Length of the content in bytes.
+    pub(super) len: u16,
+    /// The cell that the entry begins with: no copy of it elsewhere is taken for an entry.
+    pub(super) cell: u32,
+    /// CRC-32 of the content; in a seal, the cell of the entry that it seals.
+    pub(super) check: u32,
+}
+
+impl Header {
+    fn to_bytes(self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[0] = MAGIC;
+        bytes[1] = self.tag;
+        bytes[2..4].copy_from_slice(&self.len.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.cell.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.check.to_le_bytes());
+        let crc = CRC.checksum(&bytes[..12]);
+        bytes[12..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; HEADER_BYTES]) -> Option<Self> {
+        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let header = Self {
+            tag: bytes[1],
+            len: u16::from_le_bytes([bytes[2], bytes[3]]),
+            cell: word(4),
+            check: word(8),
+        };
+        (bytes[0] == MAGIC && word(12) == CRC.checksum(&bytes[..12])).then_some(header)
+    }
+}
+
+/// CRC-32 of a content in memory.
+pub(super) fn checksum(content: &[u8]) -> u32 {
+    CRC.checksum(content)
+}
+
+/// One of the two banks: a range of whole cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bank {
+    pub(super) place: Partition,
+    pub(super) cell_bytes: u32,
+}
+
+/// Where a content comes from while an entry is written.
+pub(super) trait Content<F: NorFlash> {
+    /// Fills `piece` with the content from `offset` on.
+    fn fill(&mut self, flash: &mut F, offset: usize, piece: &mut [u8]) -> Result<(), F::Error>;
+}
+
+/// A content in memory.
+pub(super) struct InMemory<'a>(pub(super) &'a [u8]);
+
+impl<F: NorFlash> Content<F> for InMemory<'_> {
+    fn fill(&mut self, _flash: &mut F, offset: usize, piece: &mut [u8]) -> Result<(), F::Error> {
+        if let Some(bytes) = self.0.get(offset..offset + piece.len()) {
+            piece.copy_from_slice(bytes);
+        }
+        Ok(())
+    }
+}
+
+/// The content of an entry elsewhere in flash.
+pub(super) struct InFlash {
+    /// Offset of its first byte in the flash.
+    pub(super) offset: u32,
+}
+
+impl<F: NorFlash> Content<F> for InFlash {
+    fn fill(&mut self, flash: &mut F, offset: usize, piece: &mut [u8]) -> Result<(), F::Error> {
+        flash.read(self.offset + offset as u32, piece)
+    }
+}
+
+impl Bank {
+    pub(super) const fn cells(&self) -> u32 {
+        self.place.bytes / self.cell_bytes
+    }
+
+    /// How many cells an entry with so many bytes of content takes.
+    pub(super) const fn cells_of(&self, len: usize) -> u32 {
+        (HEADER_BYTES as u32 + len as u32).div_ceil(self.cell_bytes)
+    }
+
+    /// Offset in the flash of the content of the entry that begins with this cell.
+    pub(super) const fn content_offset(&self, cell: u32) -> u32 {
+        self.offset(cell) + HEADER_BYTES as u32
+    }
+
+    const fn offset(&self, cell: u32) -> u32 {
+        self.place.offset + cell * self.cell_bytes
+    }
+
+    /// The header of the entry that begins with this cell; `None` if none does.
+    pub(super) fn header<F: NorFlash>(&self, flash: &mut F, cell: u32) -> Option<Header> {
+        let mut bytes = [0; HEADER_BYTES];
+        flash.read(self.offset(cell), &mut bytes).ok()?;
+        let header = Header::from_bytes(&bytes)?;
+        let fits = cell + self.cells_of(header.len.into()) <= self.cells();
+        (header.cell == cell && fits).then_some(header)
+    }
+
+    /// Whether the content of this entry is what its header says. Seals have none.
+    pub(super) fn is_whole<F: NorFlash>(&self, flash: &mut F, header: &Header) -> bool {
+        let mut digest = CRC.digest();
+        for piece in pieces(header.len.into()) {
+            let mut buffer = [0; PIECE_BYTES];
+            let bytes = &mut buffer[..piece.len()];
+            if flash.read(self.content_offset(header.cell) + piece.start as u32, bytes).is_err() {
+                return false;
+            }
+            digest.update(bytes);
+        }
+        header.tag == TAG_SEAL || digest.finalize() == header.check
+    }
+
+    /// Whether a cell reads as blank so many times. A word whose programming was cut may read as blank, but not
+    /// each time.
+    pub(super) fn is_blank<F: NorFlash>(&self, flash: &mut F, cell: u32, times: u8) -> bool {
+        is_blank(flash, self.offset(cell), self.cell_bytes, times)
+    }
+
+    /// Writes an entry whose first cell is given by its header.
+    pub(super) fn write<F: NorFlash>(
+        &self,
+        flash: &mut F,
+        header: &Header,
+        content: &mut impl Content<F>,
+    ) -> Result<(), F::Error> {
+        let len = usize::from(header.len);
+        let whole = (self.cells_of(len) * self.cell_bytes) as usize;
+        for piece in pieces(whole) {
+            let mut buffer = [BLANK; PIECE_BYTES];
+            let bytes = &mut buffer[..piece.len()];
+            // The content is shifted by the header in front of it.
+            let from = if piece.start == 0 { HEADER_BYTES } else { 0 };
+            if piece.start == 0 {
+                bytes[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
+            }
+            let begin = piece.start + from - HEADER_BYTES;
+            let end = (piece.end - HEADER_BYTES).min(len);
+            if begin < end {
+                content.fill(flash, begin, &mut bytes[from..from + end - begin])?;
+            }
+            flash.write(self.offset(header.cell) + piece.start as u32, bytes)?;
+        }
+        Ok(())
+    }
+}
+
+fn pieces(len: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..len).step_by(PIECE_BYTES).map(move |start| start..(start + PIECE_BYTES).min(len))
+}

@@ -1,0 +1,112 @@
+//! What is in a bank.
+
+use embedded_storage::nor_flash::NorFlash;
+
+use super::RECORDS;
+use super::entry::{Bank, Header, TAG_BANK, TAG_MOVED, TAG_SEAL};
+use crate::medium::READS;
+
+/// What one pass over a bank has found.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scan {
+    /// The last sealed entry of each record.
+    pub(super) live: [Option<u32>; RECORDS],
+    /// Bit n: a sealed entry of record n is damaged, and none follows.
+    pub(super) damaged: u8,
+    /// The last sealed entry of all.
+    pub(super) last: Option<u32>,
+    /// The last entry, if no seal follows it: the power was cut while it was written, or just after.
+    pub(super) unsealed: Option<Header>,
+    /// The generation of the bank, once it is in use.
+    pub(super) generation: Option<u32>,
+    /// The other bank is in use since.
+    pub(super) moved: bool,
+    /// The first cell that can be written.
+    pub(super) tail: u32,
+}
+
+impl Scan {
+    /// One pass.
+    pub(super) fn of<F: NorFlash>(flash: &mut F, bank: &Bank) -> Self {
+        let mut scan = Self {
+            live: [None; RECORDS],
+            damaged: 0,
+            last: None,
+            unsealed: None,
+            generation: None,
+            moved: false,
+            tail: 0,
+        };
+        let mut broken: Option<Header> = None;
+        let mut cell = 0;
+        while cell < bank.cells() {
+            let Some(header) = bank.header(flash, cell) else {
+                if !bank.is_blank(flash, cell, 1) {
+                    scan.tail = scan.tail.max(cell + 1);
+                }
+                cell += 1;
+                continue;
+            };
+            let end = cell + bank.cells_of(header.len.into());
+            scan.tail = scan.tail.max(end);
+            if header.tag == TAG_SEAL {
+                scan.seal(&header, broken);
+                cell = end;
+            } else if bank.is_whole(flash, &header) {
+                scan.unsealed = Some(header);
+                scan.note(flash, bank, &header);
+                cell = end;
+            } else {
+                // What follows may have been written where this one was never finished.
+                broken = Some(header);
+                cell += 1;
+            }
+        }
+        while scan.tail < bank.cells() && !bank.is_blank(flash, scan.tail, READS) {
+            scan.tail += 1;
+        }
+        scan
+    }
+
+    /// A seal: the entry that it names is good, and everything unsealed before it is not.
+    fn seal(&mut self, seal: &Header, broken: Option<Header>) {
+        let sealed = seal.check;
+        match self.unsealed.take() {
+            Some(header) if header.cell == sealed => self.keep(&header),
+            // Its content is not what was sealed: flash has forgotten it.
+            _ => match broken.filter(|header| header.cell == sealed && self.last != Some(sealed)) {
+                Some(header) => self.damage(header.tag),
+                None if self.last != Some(sealed) => self.damaged = u8::MAX,
+                None => {}
+            },
+        }
+    }
+
+    fn keep(&mut self, header: &Header) {
+        self.last = Some(header.cell);
+        self.moved = header.tag == TAG_MOVED;
+        if let Some(live) = self.live.get_mut(usize::from(header.tag)) {
+            *live = Some(header.cell);
+            self.damaged &= !(1 << header.tag);
+        }
+    }
+
+    fn damage(&mut self, tag: u8) {
+        match self.live.get_mut(usize::from(tag)) {
+            Some(live) => {
+                *live = None;
+                self.damaged |= 1 << tag;
+            }
+            None => self.damaged = u8::MAX,
+        }
+    }
+
+    /// A bank is in use as soon as it says so, sealed or not: before it is written, the other one has said it.
+    fn note<F: NorFlash>(&mut self, flash: &mut F, bank: &Bank, header: &Header) {
+        let mut generation = [0; 4];
+        let readable = flash.read(bank.content_offset(header.cell), &mut generation).is_ok();
+        if header.tag == TAG_BANK && readable {
+            self.generation = Some(u32::from_le_bytes(generation));
+        }
+    }
+}

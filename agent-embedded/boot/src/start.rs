@@ -1,0 +1,248 @@
+//! One start of the device: what runs, and what has to be done before.
+//!
+//! The [`BootRecord`] says how far an update has come. It is a record of the log, so a start that was cut finds the
+//! phase before a change or the one after it, and never the former again once it has acted upon the latter.
+//!
+//! | phase | written by | active slot | update slot | this start |
+//! |---|---|---|---|---|
+//! | settled | agent | confirmed | anything | runs the active slot |
+//! | activated | agent | old | new | checks the update slot: exchanging, or rolled back |
+//! | exchanging | boot stage | mixed | mixed | goes on; then trial, or exchanging back if the new one is damaged |
+//! | trial | boot stage | new | old | the trial was cut: exchanging back. If the new one is installed: runs it |
+//! | healthy | agent | new | old | runs the active slot |
+//! | given up | agent | new | old | exchanging back |
+//! | exchanging back | boot stage | mixed | mixed | goes on; then rolled back |
+//! | rolled back | boot stage | old | new | runs the active slot; the agent reports, then settled |
+//! | recovering | boot stage | mixed | mixed | goes on; then settled |
+//!
+//! Whatever runs has been checked in this very start: an image key from the key set in force signed its envelope,
+//! its manifest sequence number is not below that of the image confirmed last, and the SHA-256 of the whole image
+//! is right. When the active slot fails that while it should be confirmed, an update that was received whole takes
+//! its place, under the same checks; otherwise nothing runs.
+
+use embedded_storage::nor_flash::NorFlash;
+use update_core::digest::Digest;
+use update_core::key_set::KeySet;
+use update_core::platform::RollBackCause;
+use update_core::record::decode_installed;
+use update_core::suit::Offer;
+
+use crate::boot_record::{BootRecord, Phase};
+use crate::exchange::{Exchange, Progress, Way};
+use crate::image::{self, ImageError};
+use crate::layout::{FlashLayout, LayoutError, Partition};
+use crate::record_log::{Kind, LogError, RecordLog};
+use crate::verify::{Trust, Verify, key_set};
+
+/// The image in the active slot that may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Runs {
+    /// Its manifest sequence number.
+    pub sequence_number: u64,
+    /// SHA-256 of its signed SUIT manifest.
+    pub digest: Digest,
+    /// What happened before.
+    pub news: News,
+}
+
+/// What happened in this start, for one line on the console.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// Nothing: the image that ran before runs.
+    None,
+    /// The new image begins its trial.
+    Trial,
+    /// The old image runs again.
+    RolledBack(RollBackCause),
+    /// The active slot was damaged; the whole update in the other one took its place.
+    Recovered,
+}
+
+/// How a start ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Jump into the active slot.
+    Run(Runs),
+    /// Reset: the hardware exchanges the banks only then.
+    Reset,
+}
+
+/// Why nothing may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Halt<E> {
+    /// The layout does not fit the flash.
+    Layout(LayoutError),
+    /// The records cannot be read or written.
+    Records(LogError<E>),
+    /// The provisioned key set was not signed by the root key.
+    KeySet,
+    /// The active slot has no image that may run.
+    Image(ImageError),
+    /// The image in the active slot is older than the one confirmed last.
+    Downgrade,
+}
+
+impl<E> From<LogError<E>> for Halt<E> {
+    fn from(error: LogError<E>) -> Self {
+        Self::Records(error)
+    }
+}
+
+/// Carries one start out, from wherever the last one was cut.
+///
+/// # Errors
+/// [`Halt`]: nothing may run.
+pub fn start<F: NorFlash, X: Exchange, V: Verify>(
+    flash: &mut F,
+    layout: &FlashLayout,
+    exchange: &mut X,
+    trust: &Trust<'_>,
+    verify: &mut V,
+) -> Result<Start, Halt<F::Error>> {
+    layout.check(flash).map_err(Halt::Layout)?;
+    let log = RecordLog::open(flash, layout.records)?;
+    let record = BootRecord::load(flash, &log)?;
+    let keys = key_set(flash, &log, trust, verify)?.ok_or(Halt::KeySet)?;
+    let mut stage = Stage { flash, layout, exchange, verify, log, record, keys };
+    let installed = stage.installed()?;
+    stage.run(installed)
+}
+
+/// What is installed, as far as the boot stage needs it.
+#[derive(Debug, Clone, Copy)]
+struct Floor {
+    sequence_number: u64,
+    name: Option<[u8; crate::boot_record::NAME_BYTES]>,
+}
+
+struct Stage<'a, F, X, V> {
+    flash: &'a mut F,
+    layout: &'a FlashLayout,
+    exchange: &'a mut X,
+    verify: &'a mut V,
+    log: RecordLog,
+    record: BootRecord,
+    keys: KeySet,
+}
+
+impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
+    /// Follows the table until something runs.
+    fn run(&mut self, floor: Floor) -> Result<Start, Halt<F::Error>> {
+        let mut news = News::None;
+        loop {
+            match self.record.phase {
+                Phase::Settled | Phase::Healthy | Phase::RolledBack(_) => match self.active(floor) {
+                    Ok(offer) => return Ok(Start::Run(Runs::new(&offer, news))),
+                    Err(halt) => self.recover(floor).ok_or(halt)??,
+                },
+                Phase::Trial if floor.name == Some(self.record.name) => self.enter(Phase::Healthy)?,
+                Phase::Trial => self.go_back(RollBackCause::Reset)?,
+                Phase::GivenUp(cause) => self.go_back(cause)?,
+                Phase::Activated => self.activate(floor)?,
+                Phase::Exchanging => {
+                    if self.exchange(Way::In)? == Progress::NeedsReset {
+                        return Ok(Start::Reset);
+                    }
+                    match self.active(floor) {
+                        Ok(offer) => {
+                            self.enter(Phase::Trial)?;
+                            return Ok(Start::Run(Runs::new(&offer, News::Trial)));
+                        }
+                        Err(_) => self.go_back(RollBackCause::ActivationFailed)?,
+                    }
+                }
+                Phase::ExchangingBack(cause) => {
+                    if self.exchange(Way::Back)? == Progress::NeedsReset {
+                        return Ok(Start::Reset);
+                    }
+                    self.enter(Phase::RolledBack(cause))?;
+                    news = News::RolledBack(cause);
+                }
+                Phase::Recovering => {
+                    if self.exchange(Way::In)? == Progress::NeedsReset {
+                        return Ok(Start::Reset);
+                    }
+                    self.enter(Phase::Settled)?;
+                    news = News::Recovered;
+                }
+            }
+        }
+    }
+
+    /// The agent has asked for the image in the update slot.
+    fn activate(&mut self, floor: Floor) -> Result<(), Halt<F::Error>> {
+        let wanted = self.record.name;
+        let offer = self.whole(self.layout.update, floor).ok();
+        match offer.filter(|offer| BootRecord::name_of(&offer.digest.0) == wanted) {
+            Some(offer) => self.go(Phase::Exchanging, &offer),
+            None => self.enter(Phase::RolledBack(RollBackCause::ActivationFailed)),
+        }
+    }
+
+    /// The active slot cannot run: an update that was received whole takes its place. `None` without one.
+    fn recover(&mut self, floor: Floor) -> Option<Result<(), Halt<F::Error>>> {
+        let offer = self.whole(self.layout.update, floor).ok()?;
+        Some(self.go(Phase::Recovering, &offer))
+    }
+
+    /// Begins an exchange with this image in the update slot.
+    fn go(&mut self, phase: Phase, new: &Offer) -> Result<(), Halt<F::Error>> {
+        let old = image::offer(self.flash, self.layout, self.layout.active, &self.keys, self.verify);
+        // Of an old image without an envelope nobody knows the length.
+        let old_bytes = old.map_or(self.layout.image_bytes_max(), |offer| offer.layout.image_size.bytes());
+        let bytes = old_bytes.max(new.layout.image_size.bytes());
+        let pages = bytes.div_ceil(F::ERASE_SIZE as u32);
+        self.record.pages = u16::try_from(pages).map_err(|_| Halt::Layout(LayoutError::Slots))?;
+        self.record.step = 0;
+        self.record.exchanged = !self.exchange.stands_exchanged();
+        self.enter(phase)
+    }
+
+    fn go_back(&mut self, cause: RollBackCause) -> Result<(), Halt<F::Error>> {
+        self.record.step = 0;
+        self.record.exchanged = !self.exchange.stands_exchanged();
+        self.enter(Phase::ExchangingBack(cause))
+    }
+
+    fn exchange(&mut self, way: Way) -> Result<Progress, Halt<F::Error>> {
+        let progress = self.exchange.go_on(self.flash, self.layout, &mut self.log, &mut self.record, way)?;
+        Ok(progress)
+    }
+
+    fn enter(&mut self, phase: Phase) -> Result<(), Halt<F::Error>> {
+        self.record.phase = phase;
+        Ok(self.record.save(self.flash, &mut self.log)?)
+    }
+
+    fn active(&mut self, floor: Floor) -> Result<Offer, Halt<F::Error>> {
+        self.whole(self.layout.active, floor)
+    }
+
+    /// Signature, manifest sequence number, hash: in this order.
+    fn whole(&mut self, slot: Partition, floor: Floor) -> Result<Offer, Halt<F::Error>> {
+        let offer = image::offer(self.flash, self.layout, slot, &self.keys, self.verify);
+        let offer = offer.map_err(Halt::Image)?;
+        if offer.sequence_number < floor.sequence_number {
+            return Err(Halt::Downgrade);
+        }
+        image::check(self.flash, slot, &offer).map_err(Halt::Image)?;
+        Ok(offer)
+    }
+
+    fn installed(&mut self) -> Result<Floor, Halt<F::Error>> {
+        let mut bytes = [0; 64];
+        let Some(len) = self.log.read(self.flash, Kind::Installed, &mut bytes)? else {
+            return Ok(Floor { sequence_number: 0, name: None });
+        };
+        let installed = bytes.get(..len).and_then(|bytes| decode_installed(bytes).ok());
+        let installed = installed.ok_or(LogError::Lost)?;
+        let name = Some(BootRecord::name_of(&installed.digest.0));
+        Ok(Floor { sequence_number: installed.sequence_number, name })
+    }
+}
+
+impl Runs {
+    const fn new(offer: &Offer, news: News) -> Self {
+        Self { sequence_number: offer.sequence_number, digest: offer.digest, news }
+    }
+}

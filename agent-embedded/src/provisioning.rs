@@ -1,0 +1,374 @@
+//! What a device is given when it is enrolled, in its own flash area: deterministic CBOR behind a short header.
+//!
+//! ```cddl
+//! header = "fwc1" || length of the CBOR, 4 bytes, little-endian || first 16 bytes of SHA-256(CBOR)
+//! provisioning = {
+//!   0: uint,                    ; version, 1
+//!   1: tstr,                    ; name
+//!   2: bstr .size 16,           ; SUIT vendor identifier
+//!   3: bstr .size 16,           ; SUIT class identifier
+//!   4: address,                 ; CoAP group
+//!   5: uint,                    ; block size
+//!   6: bstr, 7: bstr, 8: bstr,  ; Gid, Master Secret, Master Salt
+//!   9: int, 10: int,            ; AEAD Algorithm, Group Encryption Algorithm
+//!   11: bstr, 12: bstr,         ; Sender ID, private key
+//!   13: bstr, 14: bstr,         ; own credential, the Group Manager's
+//!   15: [bstr, bstr, address],  ; distributor: Sender ID, credential, where
+//!   16: bstr .size 32,          ; root key
+//!   17: bstr,                   ; signed key set
+//!   18: bstr .size 32,          ; random seed
+//!   19: [bstr, uint, bstr],     ; own IP address, its prefix's length, router or nothing
+//!   20: uint,                   ; num of the key material
+//!   21: [address / null, bstr, bstr, int, bstr, bstr]
+//!                               ; Group Manager: where, Master Secret, Master Salt, AEAD, own ID, its ID
+//! }
+//! address = [bstr, uint]        ; 4 or 16 bytes, port
+//! ```
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use group_oscore::{AeadAlgorithm, CommonContext, Credential, Gid, GroupParameters, MemberId, SenderContext};
+use group_oscore::{RecipientContext, ReplayWindow, SequenceNumbers};
+use minicbor::Decoder;
+use sha2::{Digest as _, Sha256};
+use update_core::block::BlockSize;
+use update_core::key_set::KeySet;
+use update_core::reception::AgentContext;
+use update_core::record::CounterBounds;
+
+/// How the area begins.
+pub const MAGIC: [u8; 4] = *b"fwc1";
+/// Bytes before the CBOR.
+pub const HEADER_BYTES: usize = 24;
+/// Longest provisioning, header included.
+pub const PROVISIONING_BYTES_MAX: usize = 2048;
+/// The version of the map.
+pub const VERSION: u32 = 1;
+
+/// What a device was given. It borrows from the buffer that the area was read into.
+#[derive(Clone)]
+pub struct Provisioning<'a> {
+    /// The agent's name.
+    pub name: &'a str,
+    /// SUIT vendor identifier.
+    pub vendor: [u8; 16],
+    /// SUIT class identifier.
+    pub class: [u8; 16],
+    /// Address and port of the CoAP group.
+    pub coap_group: SocketAddr,
+    /// Size of image blocks.
+    pub block_size: BlockSize,
+    /// Own address, the length of its prefix in bits, and the router where there is one.
+    pub own: OwnAddress,
+    /// The distributor's Sender ID.
+    pub distributor: MemberId,
+    /// The distributor's unicast address.
+    pub distributor_address: SocketAddr,
+    /// The Ed25519 public key that signs key sets.
+    pub root_key: [u8; 32],
+    /// The key set, as it was signed.
+    pub signed_key_set: &'a [u8],
+    /// The same, verified.
+    pub key_set: KeySet,
+    group: Group<'a>,
+    seed: [u8; 32],
+}
+
+/// How a device is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnAddress {
+    /// Its address.
+    pub address: IpAddr,
+    /// Bits of its network's prefix.
+    pub prefix_bits: u8,
+    /// The router.
+    pub router: Option<IpAddr>,
+}
+
+#[derive(Clone)]
+struct Group<'a> {
+    gid: Gid,
+    master_secret: &'a [u8],
+    master_salt: &'a [u8],
+    aead: AeadAlgorithm,
+    group_encryption: AeadAlgorithm,
+    sender_id: MemberId,
+    private_key: &'a [u8; 32],
+    credential: Credential,
+    gm_credential: Credential,
+    distributor_credential: Credential,
+}
+
+/// Why a device cannot use its provisioning area.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProvisioningError {
+    /// Nothing was ever written there.
+    Empty,
+    /// It is torn, or something else.
+    Damaged,
+    /// A version that this program does not read.
+    Version,
+    /// Well kept, but its CBOR is not that of provisioning.
+    Malformed,
+    /// The CoAP group's address is no multicast address.
+    NotMulticast,
+    /// Own address, distributor and CoAP group are not of the same family.
+    AddressFamilies,
+    /// The root key did not sign the key set.
+    KeySet,
+    /// A key, identifier or algorithm of the group cannot be used.
+    Group,
+}
+
+impl ProvisioningError {
+    /// In plain words.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Empty => "the provisioning area is empty: write the file of fwcast agent enroll into it",
+            Self::Damaged => "the provisioning area is damaged: write it again",
+            Self::Version => "the provisioning area is of another version: enroll the device again",
+            Self::Malformed => "the provisioning area does not hold provisioning",
+            Self::NotMulticast => "the CoAP group's address is no multicast address",
+            Self::AddressFamilies => "own address, distributor and CoAP group must all be IPv4 or all IPv6",
+            Self::KeySet => "the root key did not sign the key set",
+            Self::Group => "the group's keys cannot be used",
+        }
+    }
+}
+
+impl From<minicbor::decode::Error> for ProvisioningError {
+    fn from(_: minicbor::decode::Error) -> Self {
+        Self::Malformed
+    }
+}
+
+impl<'a> Provisioning<'a> {
+    /// Reads the area from its begin.
+    ///
+    /// # Errors
+    /// [`ProvisioningError`]: the device can do nothing but say so.
+    pub fn read(area: &'a [u8]) -> Result<Self, ProvisioningError> {
+        let provisioning = Self::decode(cbor(area)?)?;
+        if !provisioning.coap_group.ip().is_multicast() {
+            return Err(ProvisioningError::NotMulticast);
+        }
+        let is_ipv4 = provisioning.coap_group.is_ipv4();
+        if provisioning.distributor_address.is_ipv4() != is_ipv4
+            || provisioning.own.address.is_ipv4() != is_ipv4
+        {
+            return Err(ProvisioningError::AddressFamilies);
+        }
+        Ok(provisioning)
+    }
+
+    /// The root key and the signed key set alone, for the boot stage, which verifies nothing else of it.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_keys(area: &'a [u8]) -> Result<([u8; 32], &'a [u8]), ProvisioningError> {
+        let mut decoder = open(cbor(area)?)?;
+        let mut root_key = None;
+        for key in 1..FIELDS {
+            if decoder.u64()? != key {
+                return Err(ProvisioningError::Malformed);
+            }
+            match key {
+                16 => root_key = Some(fixed(&mut decoder)?),
+                17 => return Ok((root_key.ok_or(ProvisioningError::Malformed)?, decoder.bytes()?)),
+                _ => decoder.skip()?,
+            }
+        }
+        Err(ProvisioningError::Malformed)
+    }
+
+    /// The Group OSCORE context with the distributor as the only other member.
+    ///
+    /// # Errors
+    /// [`ProvisioningError::Group`].
+    pub fn context(&self, bounds: Option<&CounterBounds>) -> Result<AgentContext, ProvisioningError> {
+        let group = &self.group;
+        let parameters = GroupParameters {
+            gid: group.gid,
+            master_secret: group.master_secret,
+            master_salt: group.master_salt,
+            aead: group.aead,
+            group_encryption: group.group_encryption,
+            gm_credential: group.gm_credential.clone(),
+        };
+        let wrong = |_| ProvisioningError::Group;
+        let common = CommonContext::derive(&parameters).map_err(wrong)?;
+        let next = bounds.map_or(0, |bounds| bounds.reserved_end);
+        let numbers = SequenceNumbers::new(next, next);
+        let own = group.credential.clone();
+        let sender = SenderContext::derive(&common, group.sender_id, own, group.private_key, numbers);
+        let window = bounds.map_or_else(ReplayWindow::fresh, |it| ReplayWindow::from_floor(it.floor));
+        let theirs = group.distributor_credential.clone();
+        let recipient = RecipientContext::derive(&common, self.distributor, theirs, window);
+        Ok(AgentContext::new(common, sender.map_err(wrong)?, [recipient.map_err(wrong)?]))
+    }
+
+    /// The Gid that counters have to be of.
+    #[must_use]
+    pub const fn gid(&self) -> Gid {
+        self.group.gid
+    }
+
+    /// A seed for jitter, ports and tokens that differs with every start: what is stored of the counters moves
+    /// with every start that has sent something, and so counts the boots.
+    #[must_use]
+    pub fn seed(&self, bounds: Option<&CounterBounds>) -> u64 {
+        let mut hash = Sha256::new();
+        hash.update(self.seed);
+        hash.update(bounds.map_or(0, |bounds| bounds.reserved_end).to_le_bytes());
+        hash.update(bounds.map_or(0, |bounds| bounds.floor).to_le_bytes());
+        let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(hash.finalize());
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    fn decode(cbor: &'a [u8]) -> Result<Self, ProvisioningError> {
+        let mut map = Fields { decoder: open(cbor)?, key: 0 };
+        let name = map.next()?.str()?;
+        let (vendor, class) = (fixed(map.next()?)?, fixed(map.next()?)?);
+        let coap_group = address(map.next()?)?;
+        let block_size = BlockSize::new(map.next()?.u32()?).ok_or(ProvisioningError::Malformed)?;
+        let gid = Gid::new(map.next()?.bytes()?).ok_or(ProvisioningError::Group)?;
+        let (master_secret, master_salt) = (map.next()?.bytes()?, map.next()?.bytes()?);
+        let (aead, group_encryption) = (algorithm(map.next()?)?, algorithm(map.next()?)?);
+        let sender_id = member(map.next()?)?;
+        let private_key = map.next()?.bytes()?.try_into().map_err(|_| ProvisioningError::Group)?;
+        let (own_credential, gm_credential) = (credential(map.next()?)?, credential(map.next()?)?);
+        array(map.next()?, 3)?;
+        let distributor = member(&mut map.decoder)?;
+        let distributor_credential = credential(&mut map.decoder)?;
+        let distributor_address = address(&mut map.decoder)?;
+        let root_key = fixed(map.next()?)?;
+        let signed_key_set = map.next()?.bytes()?;
+        let seed = fixed(map.next()?)?;
+        array(map.next()?, 3)?;
+        let own = own_address(&mut map.decoder)?;
+        map.next()?.u32()?;
+        map.next()?.skip()?;
+        if map.decoder.position() != cbor.len() {
+            return Err(ProvisioningError::Malformed);
+        }
+        let key_set = KeySet::verify(signed_key_set, &root_key).map_err(|_| ProvisioningError::KeySet)?;
+        Ok(Self {
+            name,
+            vendor,
+            class,
+            coap_group,
+            block_size,
+            own,
+            distributor,
+            distributor_address,
+            root_key,
+            signed_key_set,
+            key_set,
+            group: Group {
+                gid,
+                master_secret,
+                master_salt,
+                aead,
+                group_encryption,
+                sender_id,
+                private_key,
+                credential: own_credential,
+                gm_credential,
+                distributor_credential,
+            },
+            seed,
+        })
+    }
+}
+
+/// Keys of the map: 0 to 21.
+const FIELDS: u64 = 22;
+
+struct Fields<'a> {
+    decoder: Decoder<'a>,
+    key: u64,
+}
+
+impl<'a> Fields<'a> {
+    /// The value of the next key.
+    fn next(&mut self) -> Result<&mut Decoder<'a>, ProvisioningError> {
+        self.key += 1;
+        if self.decoder.u64()? == self.key {
+            Ok(&mut self.decoder)
+        } else {
+            Err(ProvisioningError::Malformed)
+        }
+    }
+}
+
+/// The CBOR of an area, if it is whole.
+fn cbor(area: &[u8]) -> Result<&[u8], ProvisioningError> {
+    let (header, rest) = area.split_at_checked(HEADER_BYTES).ok_or(ProvisioningError::Damaged)?;
+    if header.iter().all(|byte| *byte == 0xff) {
+        return Err(ProvisioningError::Empty);
+    }
+    let (magic, header) = header.split_at_checked(MAGIC.len()).ok_or(ProvisioningError::Damaged)?;
+    let (length, digest) = header.split_first_chunk().ok_or(ProvisioningError::Damaged)?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| ProvisioningError::Damaged)?;
+    let cbor = rest.get(..length).ok_or(ProvisioningError::Damaged)?;
+    let right = magic == MAGIC && Sha256::digest(cbor).starts_with(digest);
+    if right { Ok(cbor) } else { Err(ProvisioningError::Damaged) }
+}
+
+fn open(cbor: &[u8]) -> Result<Decoder<'_>, ProvisioningError> {
+    let mut decoder = Decoder::new(cbor);
+    let fields = decoder.map()?;
+    if decoder.u64()? != 0 {
+        return Err(ProvisioningError::Malformed);
+    }
+    if decoder.u32()? != VERSION {
+        return Err(ProvisioningError::Version);
+    }
+    if fields == Some(FIELDS) { Ok(decoder) } else { Err(ProvisioningError::Malformed) }
+}
+
+fn fixed<const N: usize>(decoder: &mut Decoder<'_>) -> Result<[u8; N], ProvisioningError> {
+    decoder.bytes()?.try_into().map_err(|_| ProvisioningError::Malformed)
+}
+
+fn array(decoder: &mut Decoder<'_>, length: u64) -> Result<(), ProvisioningError> {
+    if decoder.array()? == Some(length) { Ok(()) } else { Err(ProvisioningError::Malformed) }
+}
+
+fn algorithm(decoder: &mut Decoder<'_>) -> Result<AeadAlgorithm, ProvisioningError> {
+    AeadAlgorithm::from_cose(decoder.i64()?).ok_or(ProvisioningError::Group)
+}
+
+fn member(decoder: &mut Decoder<'_>) -> Result<MemberId, ProvisioningError> {
+    MemberId::new(decoder.bytes()?).ok_or(ProvisioningError::Group)
+}
+
+fn credential(decoder: &mut Decoder<'_>) -> Result<Credential, ProvisioningError> {
+    Credential::from_ccs(decoder.bytes()?).map_err(|_| ProvisioningError::Group)
+}
+
+fn address(decoder: &mut Decoder<'_>) -> Result<SocketAddr, ProvisioningError> {
+    array(decoder, 2)?;
+    let ip = ip(decoder.bytes()?)?;
+    Ok(SocketAddr::new(ip, decoder.u16()?))
+}
+
+fn own_address(decoder: &mut Decoder<'_>) -> Result<OwnAddress, ProvisioningError> {
+    let address = ip(decoder.bytes()?)?;
+    let prefix_bits = decoder.u8()?;
+    if prefix_bits > if address.is_ipv4() { 32 } else { 128 } {
+        return Err(ProvisioningError::Malformed);
+    }
+    let router = decoder.bytes()?;
+    let router = if router.is_empty() { None } else { Some(ip(router)?) };
+    Ok(OwnAddress { address, prefix_bits, router })
+}
+
+fn ip(bytes: &[u8]) -> Result<IpAddr, ProvisioningError> {
+    if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
+        return Ok(Ipv4Addr::from(v4).into());
+    }
+    let v6 = <[u8; 16]>::try_from(bytes).map_err(|_| ProvisioningError::Malformed)?;
+    Ok(Ipv6Addr::from(v6).into())
+}

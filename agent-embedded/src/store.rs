@@ -1,0 +1,386 @@
+//! What a microcontroller offers to `Reception`: records, two areas and the boot switch, in its flash.
+//!
+//! Records and boot state lie in the boot stage's [`RecordLog`], the image and the hash pages where the layout says
+//! (DESIGN \[journal\], [words]). After [`Platform::prepare`] every page of both areas has been erased once, and
+//! holds nothing but whole blocks, blank words, and what a cut left of one block. Everything is durable as soon as
+//! it is written; while flash is busy, so is the processor.
+
+use core::future::poll_fn;
+use core::task::Poll;
+
+use boot_stage::boot_record::{BootRecord, Phase};
+use boot_stage::image::{self, WRITTEN_BYTES_MAX};
+use boot_stage::layout::{FlashLayout, LayoutError, Partition};
+use boot_stage::medium::READS;
+use boot_stage::record_log::{Kind, LogError, RecordLog};
+use embedded_storage::nor_flash::NorFlash;
+use update_core::key_set::KeySet;
+use update_core::limits::{KEY_SET_BYTES_MAX, RECORD_BYTES_MAX};
+use update_core::platform::{Area, Platform, Record, RollBackCause, Trial};
+use update_core::record::{UpdateRecord, decode_installed};
+
+use crate::page::{self, Pages};
+
+/// Reads of a block that have to agree before it is believed. A block whose writing was cut may look whole.
+const BLOCK_READS: u8 = 4;
+
+/// The flash of one device, as its agent uses it.
+#[derive(Debug, Clone)]
+pub struct FlashStore<F> {
+    flash: F,
+    layout: FlashLayout,
+    log: RecordLog,
+    boot: BootRecord,
+    prepared: Prepared,
+}
+
+/// What the two areas have been erased for, in bytes; zero for nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Prepared {
+    image_bytes: u32,
+    page_bytes: u32,
+}
+
+/// Why storage did not do what was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreError<E> {
+    /// The flash refused.
+    Flash(E),
+    /// The layout does not fit the flash.
+    Layout(LayoutError),
+    /// It was saved once and cannot be read any more. Without its counters a device neither sends nor accepts
+    /// (DESIGN \[bound\]).
+    Lost,
+    /// The records area is full, or the record too long.
+    Full,
+    /// The flash does not keep what is written.
+    NotKept,
+    /// The bytes do not lie inside of the area.
+    OutOfRange,
+    /// The area has not been prepared.
+    NotPrepared,
+    /// Both slots are needed until the image on trial is confirmed or rolled back.
+    OnTrial,
+    /// The image to be activated has not the length that was prepared, or there is no envelope of it.
+    NotTheUpdate,
+}
+
+impl<E> From<LogError<E>> for StoreError<E> {
+    fn from(error: LogError<E>) -> Self {
+        match error {
+            LogError::Flash(error) => Self::Flash(error),
+            LogError::Lost => Self::Lost,
+            LogError::Full => Self::Full,
+            LogError::NotKept => Self::NotKept,
+        }
+    }
+}
+
+impl<F: NorFlash> FlashStore<F> {
+    /// Opens the records, after the boot stage has run, and finishes what a cut left undone.
+    ///
+    /// # Errors
+    /// [`StoreError::Layout`], [`StoreError::Lost`], [`StoreError::NotKept`], [`StoreError::Flash`].
+    pub fn open(mut flash: F, layout: FlashLayout) -> Result<Self, StoreError<F::Error>> {
+        layout.check(&flash).map_err(StoreError::Layout)?;
+        let mut log = RecordLog::open(&mut flash, layout.records)?;
+        let boot = BootRecord::load(&mut flash, &log)?;
+        let prepared = Prepared::load(&mut flash, &log)?;
+        Pages { flash: &mut flash, layout: &layout, log: &mut log }.finish_mending()?;
+        Ok(Self { flash, layout, log, boot, prepared })
+    }
+
+    /// A record's content in `buffer` (at most [`RECORD_BYTES_MAX`]); `None` when it was never saved.
+    ///
+    /// # Errors
+    /// [`StoreError::Lost`], [`StoreError::Flash`].
+    pub fn load<'b>(
+        &mut self,
+        record: Record,
+        buffer: &'b mut [u8],
+    ) -> Result<Option<&'b [u8]>, StoreError<F::Error>> {
+        let len = self.log.read(&mut self.flash, kind(record), buffer)?;
+        Ok(len.and_then(|len| buffer.get(..len)))
+    }
+
+    /// How the trial stands, for the start of `Reception`. A roll back is told until it is settled.
+    ///
+    /// # Errors
+    /// [`StoreError::Lost`], [`StoreError::Flash`].
+    pub fn trial(&mut self) -> Result<Trial, StoreError<F::Error>> {
+        let installed = self.is_installed()?;
+        Ok(match self.boot.phase {
+            Phase::Healthy => Trial::Healthy,
+            Phase::Trial | Phase::GivenUp(_) if installed => Trial::Healthy,
+            Phase::Trial | Phase::GivenUp(_) => Trial::Running,
+            Phase::RolledBack(cause) | Phase::ExchangingBack(cause) => Trial::RolledBack(cause),
+            Phase::Settled | Phase::Activated | Phase::Exchanging | Phase::Recovering => Trial::None,
+        })
+    }
+
+    /// Whether an image has been activated or given up: the device has to start its boot stage anew, after it has
+    /// sent what is due and saved its exact counters.
+    #[must_use]
+    pub fn restart_due(&self) -> bool {
+        matches!(self.boot.phase, Phase::Activated | Phase::GivenUp(_))
+    }
+
+    /// The image on trial has proved healthy: from now on no reset takes it back. To be followed by
+    /// `Input::Trial(Trial::Healthy)`. Nothing happens without a trial.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`], [`StoreError::NotKept`], [`StoreError::Flash`].
+    pub fn confirm(&mut self) -> Result<(), StoreError<F::Error>> {
+        if self.boot.phase == Phase::Trial { self.enter(Phase::Healthy) } else { Ok(()) }
+    }
+
+    /// The image on trial is given up; the next start of the boot stage brings the old one back. Nothing happens
+    /// without a trial.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`], [`StoreError::NotKept`], [`StoreError::Flash`].
+    pub fn give_up(&mut self, cause: RollBackCause) -> Result<(), StoreError<F::Error>> {
+        if self.boot.phase == Phase::Trial { self.enter(Phase::GivenUp(cause)) } else { Ok(()) }
+    }
+
+    /// The key set in force: the stored one where it supersedes this one, which was provisioned.
+    ///
+    /// # Errors
+    /// [`StoreError::Flash`].
+    pub fn key_set(
+        &mut self,
+        provisioned: KeySet,
+        root_key: &[u8; 32],
+    ) -> Result<KeySet, StoreError<F::Error>> {
+        let mut buffer = [0; KEY_SET_BYTES_MAX];
+        let stored = match self.log.read(&mut self.flash, Kind::KeySet, &mut buffer) {
+            Ok(len) => len.and_then(|len| buffer.get(..len)),
+            Err(LogError::Lost) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let stored = stored.and_then(|signed| KeySet::verify(signed, root_key).ok());
+        Ok(stored.filter(|stored| stored.supersedes(&provisioned)).unwrap_or(provisioned))
+    }
+
+    /// Stores a signed key set that has been verified and supersedes the one in force.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`], [`StoreError::NotKept`], [`StoreError::Flash`].
+    pub fn save_key_set(&mut self, signed: &[u8]) -> Result<(), StoreError<F::Error>> {
+        Ok(self.log.append(&mut self.flash, Kind::KeySet, signed)?)
+    }
+
+    /// Reads the beginning of the provisioning area.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfRange`], [`StoreError::Flash`].
+    pub fn read_provisioning(&mut self, buffer: &mut [u8]) -> Result<(), StoreError<F::Error>> {
+        let place = self.layout.provisioning;
+        let place = inside(place, place.bytes, 0, buffer.len())?;
+        self.flash.read(place, buffer).map_err(StoreError::Flash)
+    }
+
+    /// The layout.
+    #[must_use]
+    pub const fn layout(&self) -> &FlashLayout {
+        &self.layout
+    }
+
+    /// The flash itself.
+    #[must_use]
+    pub fn into_flash(self) -> F {
+        self.flash
+    }
+
+    fn enter(&mut self, phase: Phase) -> Result<(), StoreError<F::Error>> {
+        let record = BootRecord { phase, ..self.boot };
+        record.save(&mut self.flash, &mut self.log)?;
+        self.boot = record;
+        Ok(())
+    }
+
+    /// Whether the image on trial is saved as installed.
+    fn is_installed(&mut self) -> Result<bool, StoreError<F::Error>> {
+        let mut buffer = [0; 64];
+        let installed = self.load(Record::Installed, &mut buffer)?;
+        let installed = installed.and_then(|bytes| decode_installed(bytes).ok());
+        Ok(installed.is_some_and(|installed| BootRecord::name_of(&installed.digest.0) == self.boot.name))
+    }
+
+    fn set_prepared(&mut self, prepared: Prepared) -> Result<(), StoreError<F::Error>> {
+        if self.prepared != prepared {
+            self.log.append(&mut self.flash, Kind::Prepared, &prepared.to_bytes())?;
+            self.prepared = prepared;
+        }
+        Ok(())
+    }
+
+    fn not_on_trial(&self) -> Result<(), StoreError<F::Error>> {
+        match self.boot.phase {
+            Phase::Settled | Phase::RolledBack(_) => Ok(()),
+            _ => Err(StoreError::OnTrial),
+        }
+    }
+
+    /// The range of an area that has been prepared, and of which partition it is a part.
+    fn area(&self, area: Area) -> (Partition, u32) {
+        match area {
+            Area::Image => (self.layout.update, self.prepared.image_bytes),
+            Area::Pages => (self.layout.pages, self.prepared.page_bytes),
+        }
+    }
+
+    fn pages(&mut self) -> Pages<'_, F> {
+        Pages { flash: &mut self.flash, layout: &self.layout, log: &mut self.log }
+    }
+
+    /// Puts the envelope of the update behind its image.
+    fn write_trailer(&mut self) -> Result<(), StoreError<F::Error>> {
+        let mut record = [0; RECORD_BYTES_MAX];
+        let mut buffer = [0; WRITTEN_BYTES_MAX];
+        let record = self.load(Record::Update, &mut record)?.ok_or(StoreError::NotTheUpdate)?;
+        let update = UpdateRecord::decode(record).map_err(|_| StoreError::NotTheUpdate)?;
+        let trailer = image::trailer(update.envelope, &mut buffer).ok_or(StoreError::NotTheUpdate)?;
+        let place = self.layout.trailer(self.layout.update);
+        self.pages().place(place.offset, trailer)
+    }
+}
+
+impl<F: NorFlash> Platform for FlashStore<F> {
+    type Error = StoreError<F::Error>;
+
+    async fn save(&mut self, record: Record, bytes: &[u8]) -> Result<(), Self::Error> {
+        Ok(self.log.append(&mut self.flash, kind(record), bytes)?)
+    }
+
+    async fn prepare(&mut self, image_bytes: u32, page_bytes: u32) -> Result<(), Self::Error> {
+        self.not_on_trial()?;
+        if image_bytes > self.layout.image_bytes_max() || page_bytes > self.layout.pages.bytes {
+            return Err(StoreError::OutOfRange);
+        }
+        self.set_prepared(Prepared::default())?;
+        let trailer = self.layout.trailer(self.layout.update);
+        let page = F::ERASE_SIZE as u32;
+        let of_image = (0..image_bytes).step_by(F::ERASE_SIZE).map(|at| self.layout.update.offset + at);
+        let behind_image = self.layout.update.offset + image_bytes.next_multiple_of(page);
+        let first_of_trailer = trailer.offset / page * page;
+        let of_trailer =
+            (first_of_trailer.max(behind_image)..trailer.offset + trailer.bytes).step_by(F::ERASE_SIZE);
+        let of_pages = (0..page_bytes).step_by(F::ERASE_SIZE).map(|at| self.layout.pages.offset + at);
+        for offset in of_image.chain(of_trailer).chain(of_pages) {
+            self.flash.erase(offset, offset + page).map_err(StoreError::Flash)?;
+            give_way().await;
+        }
+        self.set_prepared(Prepared { image_bytes, page_bytes })
+    }
+
+    async fn write(&mut self, area: Area, offset: u32, data: &[u8]) -> Result<(), Self::Error> {
+        self.not_on_trial()?;
+        let (partition, prepared) = self.area(area);
+        if prepared == 0 {
+            return Err(StoreError::NotPrepared);
+        }
+        let place = inside(partition, prepared, offset, data.len())?;
+        self.pages().place(place, data)
+    }
+
+    /// What was never written reads as anything, and so does what does not read the same each time.
+    async fn read(&mut self, area: Area, offset: u32, buffer: &mut [u8]) -> Result<(), Self::Error> {
+        let (partition, prepared) = self.area(area);
+        match inside::<F::Error>(partition, prepared, offset, buffer.len()) {
+            Ok(place) => page::read(&mut self.flash, place, buffer, BLOCK_READS),
+            Err(_) => buffer.fill(0),
+        }
+        Ok(())
+    }
+
+    /// Nothing is left to do: what was written is durable.
+    async fn sync(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    /// The decision is durable on return; the next start of the boot stage carries it out.
+    async fn activate(&mut self, image_bytes: u32, digest: &[u8; 32]) -> Result<(), Self::Error> {
+        let name = BootRecord::name_of(digest);
+        if self.boot.phase == Phase::Activated && self.boot.name == name {
+            return Ok(());
+        }
+        self.not_on_trial()?;
+        if image_bytes == 0 || self.prepared.image_bytes != image_bytes {
+            return Err(StoreError::NotTheUpdate);
+        }
+        self.write_trailer()?;
+        let record = BootRecord { phase: Phase::Activated, name, ..BootRecord::SETTLED };
+        record.save(&mut self.flash, &mut self.log)?;
+        self.boot = record;
+        Ok(())
+    }
+
+    /// Also for a roll back that has been taken note of.
+    async fn settle(&mut self) -> Result<(), Self::Error> {
+        let installed = self.is_installed()?;
+        match self.boot.phase {
+            Phase::Settled => Ok(()),
+            Phase::RolledBack(_) => self.enter(Phase::Settled),
+            Phase::Trial | Phase::Healthy if installed => {
+                // The old image's slot is free from now on; what is in it is no update.
+                self.set_prepared(Prepared::default())?;
+                self.enter(Phase::Settled)
+            }
+            _ => Err(StoreError::OnTrial),
+        }
+    }
+}
+
+impl Prepared {
+    fn load<F: NorFlash>(flash: &mut F, log: &RecordLog) -> Result<Self, StoreError<F::Error>> {
+        let mut bytes = [0; 8];
+        let [a, b, c, d, e, f, g, h] = match log.read(flash, Kind::Prepared, &mut bytes) {
+            Ok(Some(8)) => bytes,
+            // The areas are prepared anew then.
+            Ok(_) | Err(LogError::Lost | LogError::Full) => return Ok(Self::default()),
+            Err(error) => return Err(error.into()),
+        };
+        let (image_bytes, page_bytes) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
+        Ok(Self { image_bytes, page_bytes })
+    }
+
+    fn to_bytes(self) -> [u8; 8] {
+        let ([a, b, c, d], [e, f, g, h]) = (self.image_bytes.to_le_bytes(), self.page_bytes.to_le_bytes());
+        [a, b, c, d, e, f, g, h]
+    }
+}
+
+const fn kind(record: Record) -> Kind {
+    match record {
+        Record::Counters => Kind::Counters,
+        Record::Update => Kind::Update,
+        Record::Installed => Kind::Installed,
+    }
+}
+
+/// Where in flash these bytes of a partition lie, if they lie in its first `bytes` bytes.
+fn inside<E>(partition: Partition, bytes: u32, offset: u32, len: usize) -> Result<u32, StoreError<E>> {
+    let end = u32::try_from(len).ok().and_then(|len| offset.checked_add(len));
+    if end.is_some_and(|end| end <= bytes) {
+        Ok(partition.offset + offset)
+    } else {
+        Err(StoreError::OutOfRange)
+    }
+}
+
+/// Lets other tasks run once: the network is looked after between two erases.
+async fn give_way() {
+    let mut given = false;
+    poll_fn(|context| {
+        if core::mem::replace(&mut given, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Whoever reads a block believes fewer reads than whoever writes over what looks blank.
+const _: () = assert!(BLOCK_READS < READS);
