@@ -264,7 +264,8 @@ impl<'m> Reception<'m> {
     /// As [`new`](Self::new), but without what was saved of an update, which has to be told by
     /// [`restore`](Self::restore) before anything else.
     ///
-    /// For a device whose stack is too small to move the machine about: this one is made where it is returned to.
+    /// For a device whose stack is too small to move the machine about: this one is made where it is returned
+    /// to.
     #[must_use]
     pub fn without_update(
         config: ReceptionConfig,
@@ -322,8 +323,8 @@ impl<'m> Reception<'m> {
         self.counters
     }
 
-    /// Whether a message of the distributor has been verified since the start: for an image on trial, the proof
-    /// that its network and its keys work.
+    /// Whether a message of the distributor has been verified since the start: for an image on trial, the
+    /// proof that its network and its keys work.
     #[must_use]
     pub fn has_heard_distributor(&self) -> bool {
         self.context.recipients().first().is_some_and(|it| it.window().highest().is_some())
