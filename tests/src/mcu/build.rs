@@ -79,10 +79,7 @@ impl Images {
         let Self { boot, first, budget, .. } = self;
         let (agent, boot) = (&first.linked, &boot.linked);
         println!("agent       flash {:>7} of {:>7}", agent.image.len(), budget.agent_flash);
-        println!(
-            "agent       static RAM {:>7} of {:>7} with the stack",
-            agent.static_bytes, budget.agent_ram
-        );
+        println!("agent       static RAM {:>7} of {:>7} with stack", agent.static_bytes, budget.agent_ram);
         println!("boot stage  flash {:>7} of {:>7}", boot.image.len(), budget.boot_flash);
         let panics = |linked: &Linked| if linked.formats_panics { "present" } else { "absent" };
         println!("panic_fmt   agent {}, boot stage {}", panics(agent), panics(boot));

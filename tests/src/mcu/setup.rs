@@ -113,7 +113,7 @@ struct Apt<'f> {
 impl<'f> Apt<'f> {
     fn new(folder: &'f Path) -> Result<Self> {
         let list = folder.join("sources.list");
-        fs::write(&list, format!("deb {} {SUITE} main\n", mirror()))?;
+        fs::write(&list, format!("deb {} {SUITE} main\n", mirror()?))?;
         let lists = folder.join("lists");
         fs::create_dir_all(lists.join("partial"))?;
         let options = vec![
@@ -131,13 +131,14 @@ impl<'f> Apt<'f> {
     }
 }
 
-/// The mirror that this machine's own apt uses, or Debian's.
-fn mirror() -> String {
+/// The mirror that this machine's own apt uses.
+fn mirror() -> Result<String> {
     let own = ["/etc/apt/sources.list", "/etc/apt/sources.list.d/debian.sources"];
     let text: String = own.iter().filter_map(|path| fs::read_to_string(path).ok()).collect();
     let words = text.split_whitespace();
     let found = words.filter(|word| word.starts_with("http")).find(|word| !word.contains("security"));
-    found.unwrap_or("http://deb.debian.org/debian").to_owned()
+    let found = found.context("apt names no mirror here: add the target with `rustup target add` instead")?;
+    Ok(found.to_owned())
 }
 
 fn run(command: &mut Command) -> Result<()> {

@@ -1,5 +1,5 @@
-//! The trial of the emulated board: nodes and Linux agents in one group, a real distributor, loss on every link,
-//! and an update during which every node loses its power again and again.
+//! The trial of the emulated board: nodes and Linux agents in one group, a real distributor, loss on every
+//! link, and an update during which every node loses its power again and again.
 
 use std::fs;
 use std::path::Path;
@@ -150,7 +150,8 @@ impl Trial<'_> {
         let mut flash = FlashFile::erased(node.flash());
         let layout = MPS2_AN386;
         let mut buffer = [0; boot_stage::image::WRITTEN_BYTES_MAX];
-        let trailer = boot_stage::image::trailer(envelope, &mut buffer).context("the envelope is too long")?;
+        let trailer =
+            boot_stage::image::trailer(envelope, &mut buffer).context("the envelope is too long")?;
         for (offset, bytes) in [
             (layout.provisioning.offset, &*provisioning),
             (layout.active.offset, &self.images.first.linked.image),
@@ -169,8 +170,8 @@ impl Trial<'_> {
         let mut cuts = self.plan_cuts();
         let mut report = self.push_with_cuts(&[], &mut cuts)?;
         let blocks = report.blocks_multicast;
-        // An image whose first boot was cut has gone back, as it must. The operator tries it again, and not one
-        // block is sent for that.
+        // An image whose first boot was cut has gone back, as it must. The operator tries it again, and not
+        // one block is sent for that.
         for _ in 0..RETRIES_MAX {
             let back = report.count("rolled back");
             if back == 0 {
