@@ -14,6 +14,35 @@
 //!
 //! The same seed gives the same course of events, byte for byte: [`Outcome::trace_hash`] is over all of it.
 
+//! # What it costs
+//!
+//! 4,096 blocks of 1,024 bytes at 10 Mbit/s, loss independent for each receiver and both ways. *Blocks*
+//! counts those sent to the group for each block of the image, *sent* the distributor's bytes with 42 a
+//! datagram for each byte of the image, *time* the time until all are confirmed for the time that those bytes
+//! take, *unicast* the part of the bytes that goes to single agents, *received* the agents' bytes for each
+//! byte of the image.
+//!
+//! | Agents | Loss | Blocks | Sent | Time | Unicast | Received |
+//! |---|---|---|---|---|---|---|
+//! | 1 | 0 % | 1.00 | 1.18 | 1.03 | 0 % | 0.0 % |
+//! | 1 | 1 % | 1.01 | 1.20 | 1.03 | 0 % | 0.0 % |
+//! | 1 | 5 % | 1.05 | 1.24 | 1.07 | 0.1 % | 0.1 % |
+//! | 1 | 20 % | 1.24 | 1.47 | 1.10 | 0.1 % | 0.1 % |
+//! | 8 | 0 % | 1.00 | 1.18 | 1.04 | 0 % | 0.1 % |
+//! | 8 | 1 % | 1.07 | 1.27 | 1.06 | 0.1 % | 0.3 % |
+//! | 8 | 5 % | 1.36 | 1.61 | 1.09 | 0.1 % | 0.5 % |
+//! | 8 | 20 % | 2.18 | 2.59 | 1.45 | 0.1 % | 1.1 % |
+//! | 32 | 0 % | 1.00 | 1.18 | 1.04 | 0 % | 0.3 % |
+//! | 32 | 1 % | 1.28 | 1.51 | 1.08 | 0.0 % | 1.2 % |
+//! | 32 | 5 % | 1.90 | 2.25 | 1.11 | 0.2 % | 1.9 % |
+//! | 32 | 20 % | 3.00 | 3.55 | 1.47 | 0.1 % | 4.7 % |
+//!
+//! This is seed 1. From seed to seed only the time at 20 % differs much (1.26 to 1.45 with 8 agents): there
+//! the last block of one agent decides. Without parity 1.36 blocks a block are the limit for 8 receivers at 5
+//! %. With 65,536 blocks (64 MiB) and 8 agents at 5 % it is 1.36, 1.61 and 1.03, and 0.01 % by unicast. Of 8
+//! agents at 5 %, one that is never there makes the time 1.43; one that comes after two seconds makes it 2.35
+//! blocks, for nobody tells it of the update before the next offer.
+
 mod agent;
 mod attacker;
 mod checker;

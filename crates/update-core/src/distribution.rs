@@ -300,7 +300,7 @@ impl Distribution {
     /// attempt that it was given before, for a higher one would try again where an image was rolled back.
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.turns.attempt.max(self.config.attempt)
+        self.turns.attempt_used.max(self.config.attempt)
     }
 
     /// The Sender Sequence Number that is used next. At a clean end this is what the state file keeps.

@@ -138,8 +138,8 @@ pub const OFFER_AGAIN_AFTER: Duration = Duration::from_secs(5);
 pub const ROOT_PAGES_COPIES: u8 = 3;
 /// Copies of an activation.
 pub const ACTIVATION_COPIES: u8 = 3;
-/// How far the attempt may be raised for agents whose activation a reset has cut off.
-pub const ATTEMPTS_RAISED_MAX: u32 = 8;
+/// How far above the attempts used an agent can have come by resets; what it claims beyond is not believed.
+pub const ATTEMPTS_AHEAD_MAX: u32 = 64;
 /// Answers to agents that wait for their turn at the pace.
 pub const REPLIES_MAX: usize = 64;
 /// Time within which a late wake-up may be caught up with.

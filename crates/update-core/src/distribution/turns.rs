@@ -26,10 +26,12 @@ pub(super) struct Turns {
     closing: u8,
     /// Censuses still to be made, where that is all there is to do.
     pub(super) censuses: u32,
-    /// Attempt in use; 0 before the activation.
+    /// The attempt of those who have acted upon none; 0 before the activation.
     pub(super) attempt: u32,
-    /// How often it was raised for agents whose activation a reset has cut off.
-    pub(super) raised: u32,
+    /// The highest one that was used.
+    pub(super) attempt_used: u32,
+    /// Activations sent.
+    pub(super) activations: u32,
     pub(super) activated_at: Option<Instant>,
 }
 
@@ -45,7 +47,8 @@ impl Default for Turns {
             closing: 0,
             censuses: 1,
             attempt: 0,
-            raised: 0,
+            attempt_used: 0,
+            activations: 0,
             activated_at: None,
         }
     }
@@ -116,7 +119,8 @@ impl Distribution {
                 State::Pages | State::Blocks => {
                     tally.missing_pages += u64::from(status.missing_pages);
                     tally.missing_blocks += u64::from(status.missing_blocks);
-                    tally.worst = tally.worst.max(status.missing_blocks + status.missing_pages);
+                    let missing = status.missing_blocks.saturating_add(status.missing_pages);
+                    tally.worst = tally.worst.max(missing);
                     tally.empty += usize::from(status.missing_blocks == blocks);
                     tally.short += usize::from(status.missing_blocks > 0);
                 }
@@ -305,10 +309,6 @@ impl Distribution {
         if self.job.is_none() || matches!(self.phase, Phase::Finished) {
             return self.finish(Ending::Cancelled);
         }
-        let acted_upon = self.agents.iter().filter_map(|agent| Some(agent.status?.attempt)).max();
-        let highest = acted_upon.unwrap_or(0).max(self.attempt());
-        self.turns.attempt = highest.saturating_add(1);
-        self.events.push_back(Event::Stage(Stage::Cancellation));
-        self.phase = Phase::Cancelling { left: OFFER_COPIES };
+        self.begin_cancellation();
     }
 }
