@@ -186,6 +186,12 @@ impl<F: NorFlash> FlashStore<F> {
         &self.layout
     }
 
+    /// The flash, to look at.
+    #[must_use]
+    pub const fn flash(&self) -> &F {
+        &self.flash
+    }
+
     /// The flash itself.
     #[must_use]
     pub fn into_flash(self) -> F {

@@ -5,6 +5,7 @@ mod bench;
 mod demo;
 mod mcu;
 mod net;
+mod powercut;
 mod sim;
 mod test;
 mod vectors;
@@ -30,6 +31,8 @@ enum Command {
     Demo(demo::Demo),
     /// The simulated world: worlds of many seeds, or one of them again
     Sim(sim::Sim),
+    /// The power cut at every operation of a microcontroller's flash
+    Powercut(powercut::PowerCut),
     /// Reproduce suites of Group OSCORE vectors
     Vectors(vectors::Vectors),
     /// Figures beside their limits
@@ -51,6 +54,7 @@ impl Arguments {
             Command::Test(test) => test.run(),
             Command::Demo(demo) => demo.run(),
             Command::Sim(sim) => Ok(sim.run()),
+            Command::Powercut(powercut) => powercut.run(),
             Command::Vectors(vectors) => vectors.run(),
             Command::Bench(bench) => bench.run(),
             Command::Mcu(mcu) => mcu.run(),

@@ -6,6 +6,10 @@ use super::RECORDS;
 use super::entry::{Bank, Header, TAG_BANK, TAG_MOVED, TAG_SEAL};
 use crate::medium::READS;
 
+/// Blank cells in a row after which nothing more comes. Where headers could be read in one start and not in
+/// the next one, as many cells as their contents would have taken lie between two entries.
+const BLANK_CELLS_MAX: u32 = 512;
+
 /// What one pass over a bank has found.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scan {
@@ -39,7 +43,7 @@ impl Scan {
         };
         let mut broken: Option<Header> = None;
         let mut cell = 0;
-        while cell < bank.cells() {
+        while cell < bank.cells() && cell < scan.tail + BLANK_CELLS_MAX {
             let Some(header) = bank.header(flash, cell) else {
                 if !bank.is_blank(flash, cell, 1) {
                     scan.tail = scan.tail.max(cell + 1);

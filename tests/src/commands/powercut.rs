@@ -1,0 +1,71 @@
+//! `cargo xtask powercut`: the power cut at every operation of a microcontroller's flash.
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::outcome::{Outcome, rounded};
+use crate::powercut::{self, Depth, Geometry};
+
+/// Arguments of `powercut`.
+#[derive(Debug, Args)]
+pub(super) struct PowerCut {
+    /// Cuts in one update: 1 at every operation of every flash, 2 at every pair on small ones, 3 by chance
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=3))]
+    depth: u8,
+    /// With depth 3, so many updates on each flash and for each way that an update can go
+    #[arg(long, value_name = "N", required_if_eq("depth", "3"))]
+    random: Option<u32>,
+    /// Only flashes with pages of so many bytes
+    #[arg(long, value_name = "BYTES")]
+    page: Option<u32>,
+    /// Only flashes with words of so many bytes
+    #[arg(long, value_name = "BYTES")]
+    word: Option<u32>,
+    /// On so many threads
+    #[arg(long, value_name = "N", default_value_t = threads())]
+    threads: usize,
+}
+
+impl PowerCut {
+    /// Every single cut.
+    pub(super) fn depth_one() -> Self {
+        Self { depth: 1, random: None, page: None, word: None, threads: threads() }
+    }
+
+    /// Tries them. What is found wrong is printed with its cuts.
+    ///
+    /// # Errors
+    /// The arguments do not fit each other.
+    pub(super) fn run(&self) -> Result<Outcome> {
+        let (depth, mut geometries) = match (self.depth, self.random) {
+            (1, None) => (Depth::One, Geometry::all()),
+            (2, None) => (Depth::Two, Geometry::small().to_vec()),
+            (3, Some(times)) => (Depth::Three(times), Geometry::all()),
+            _ => bail!("--random goes with --depth 3"),
+        };
+        geometries.retain(|geometry| {
+            self.page.is_none_or(|page| page == geometry.page)
+                && self.word.is_none_or(|word| word == geometry.word)
+        });
+        let begin = Instant::now();
+        let report = powercut::run(&geometries, depth, self.threads, |line| println!("{line}"));
+        for line in &report.told {
+            println!("{line}");
+        }
+        Ok(Outcome::new(report.is_ok())
+            .figure("depth", self.depth)
+            .figure("cuts", report.cuts)
+            .figure("mixed", report.mixed)
+            .figure("bricked", report.bricked)
+            .figure("regressed", report.regressed)
+            .figure("lost", report.lost)
+            .figure("misused", report.misused)
+            .figure("seconds", rounded(begin.elapsed().as_secs_f64())))
+    }
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

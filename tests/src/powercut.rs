@@ -1,0 +1,310 @@
+//! Updates on the real flash store and the real boot stage, with the power cut at every operation of the
+//! flash.
+//!
+//! A device is given an update; its power goes at one operation (depth 1), at one and at one of those that
+//! follow (depth 2), or at three by chance (depth 3); then it is left alone. Wherever and however the cuts
+//! come, it runs exactly the old or exactly the new image, what was relied upon stays, and the update ends
+//! as it would have.
+//!
+//! Nothing is simplified but one thing: a signature over the same bytes by the same keys is checked once.
+
+pub mod device;
+mod life;
+mod memo;
+mod oracle;
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::nor_flash::{Cut, Way};
+use crate::world::Dice;
+use device::Device;
+use life::Lives;
+pub use life::Story;
+pub use oracle::Wrong;
+
+/// A flash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Geometry {
+    /// Bytes of a page.
+    pub page: u32,
+    /// Bytes of a word.
+    pub word: u32,
+    /// Whether a word can be programmed again.
+    pub rewritable: bool,
+}
+
+/// How often the power goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Once, at each operation.
+    One,
+    /// Twice, at each pair of operations.
+    Two,
+    /// Three times, at so many triples by chance.
+    Three(u32),
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Cuts that came, each followed by an update to its end.
+    pub cuts: u64,
+    /// Devices that ran a mixed image.
+    pub mixed: u64,
+    /// Devices on which nothing ran, or the update did not end.
+    pub bricked: u64,
+    /// Devices that went back behind what had been relied upon.
+    pub regressed: u64,
+    /// Devices that lost a stored block.
+    pub lost: u64,
+    /// Devices that used their flash as it must not be.
+    pub misused: u64,
+    /// The first few of them, told so that they can be repeated.
+    pub told: Vec<String>,
+}
+
+/// Failures that are told.
+const TOLD_MAX: usize = 10;
+
+impl Report {
+    /// Whether everything held.
+    #[must_use]
+    pub const fn is_ok(&self) -> bool {
+        self.cuts > 0 && self.mixed + self.bricked + self.regressed + self.lost + self.misused == 0
+    }
+
+    fn add(&mut self, wrong: Wrong, told: impl FnOnce() -> String) {
+        match wrong {
+            Wrong::Mixed => self.mixed += 1,
+            Wrong::Bricked(_) => self.bricked += 1,
+            Wrong::Regressed(_) => self.regressed += 1,
+            Wrong::Lost => self.lost += 1,
+            Wrong::Misused => self.misused += 1,
+        }
+        if self.told.len() < TOLD_MAX {
+            self.told.push(format!("{}: {wrong}", told()));
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.cuts += other.cuts;
+        self.mixed += other.mixed;
+        self.bricked += other.bricked;
+        self.regressed += other.regressed;
+        self.lost += other.lost;
+        self.misused += other.misused;
+        self.told.extend(other.told);
+        self.told.truncate(TOLD_MAX);
+    }
+}
+
+impl fmt::Display for Geometry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.rewritable { "rewritable" } else { "once" };
+        write!(f, "pages of {}, words of {} ({kind})", self.page, self.word)
+    }
+}
+
+impl Geometry {
+    /// Every size of page with every size of word. Words with an error correcting code are those of 4 bytes
+    /// and more.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let pages = [256, 4096, 128 * 1024];
+        let words = [(1, true), (4, true), (4, false), (8, true), (8, false), (32, true), (32, false)];
+        let of = |page| words.map(|(word, rewritable)| Self { page, word, rewritable });
+        pages.into_iter().flat_map(of).collect()
+    }
+
+    /// The small ones on which every pair of cuts is tried.
+    #[must_use]
+    pub const fn small() -> [Self; 2] {
+        [Self { page: 256, word: 32, rewritable: false }, Self { page: 256, word: 32, rewritable: true }]
+    }
+
+    /// Bytes of the old image: more than one page where pages are small.
+    const fn image_bytes(self, depth: Depth) -> u32 {
+        match (self.page, depth) {
+            (256, Depth::Two) => 600,
+            (256, _) => 900,
+            (4096, _) => 4500,
+            _ => 700,
+        }
+    }
+}
+
+/// Tries every cut of this depth on these flashes, on as many threads. `tell` hears of each that is done.
+#[must_use]
+pub fn run(geometries: &[Geometry], depth: Depth, threads: usize, tell: impl Fn(String) + Sync) -> Report {
+    let work: Vec<(Geometry, Story)> = geometries
+        .iter()
+        .flat_map(|geometry| Story::ALL.into_iter().map(|story| (*geometry, story)))
+        .collect();
+    let next = AtomicUsize::new(0);
+    let total = Mutex::new(Report::default());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((geometry, story)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let report = on(*geometry, *story, depth);
+                    tell(format!("{geometry}, {story:?}: {} cuts", report.cuts));
+                    total.lock().expect("no thread has panicked").merge(report);
+                }
+            });
+        }
+    });
+    total.into_inner().expect("no thread has panicked")
+}
+
+/// One flash and one story.
+fn on(geometry: Geometry, story: Story, depth: Depth) -> Report {
+    match (geometry.page, geometry.word) {
+        (256, 1) => Campaign::<1, 256>::run(geometry, story, depth),
+        (256, 4) => Campaign::<4, 256>::run(geometry, story, depth),
+        (256, 8) => Campaign::<8, 256>::run(geometry, story, depth),
+        (256, _) => Campaign::<32, 256>::run(geometry, story, depth),
+        (4096, 1) => Campaign::<1, 4096>::run(geometry, story, depth),
+        (4096, 4) => Campaign::<4, 4096>::run(geometry, story, depth),
+        (4096, 8) => Campaign::<8, 4096>::run(geometry, story, depth),
+        (4096, _) => Campaign::<32, 4096>::run(geometry, story, depth),
+        (_, 1) => Campaign::<1, 131_072>::run(geometry, story, depth),
+        (_, 4) => Campaign::<4, 131_072>::run(geometry, story, depth),
+        (_, 8) => Campaign::<8, 131_072>::run(geometry, story, depth),
+        (_, _) => Campaign::<32, 131_072>::run(geometry, story, depth),
+    }
+}
+
+/// All cuts on one flash.
+struct Campaign<const WORD: usize, const PAGE: usize> {
+    geometry: Geometry,
+    story: Story,
+    report: Report,
+}
+
+impl<const WORD: usize, const PAGE: usize> Campaign<WORD, PAGE> {
+    fn run(geometry: Geometry, story: Story, depth: Depth) -> Report {
+        let mut campaign = Self { geometry, story, report: Report::default() };
+        let device = Device::new(geometry.page, geometry.image_bytes(depth), geometry.rewritable);
+        let device = Arc::new(device);
+        let fresh = Lives::<WORD, PAGE>::new(device, story);
+        // Room for some records more: the change to the other bank comes in the middle of the update.
+        let used = fresh.clone().with_full_bank(LEFT);
+        match (used, depth) {
+            (Err(wrong), _) => campaign.report.add(wrong, || format!("{geometry}, filling a bank")),
+            (Ok(used), Depth::One) => {
+                campaign.cut_once(&fresh);
+                campaign.cut_once(&used);
+            }
+            (Ok(used), Depth::Two) => {
+                campaign.cut_twice(&fresh);
+                campaign.cut_twice(&used);
+            }
+            (Ok(used), Depth::Three(times)) => campaign.cut_by_chance(&[fresh, used], times),
+        }
+        campaign.report
+    }
+
+    fn cut_once(&mut self, lives: &Lives<WORD, PAGE>) {
+        self.each_cut(lives, &[], &mut |campaign, mut lives, cuts| {
+            campaign.report.cuts += 1;
+            if let Err(wrong) = lives.to_the_end() {
+                campaign.tell(wrong, cuts);
+            }
+        });
+    }
+
+    fn cut_twice(&mut self, lives: &Lives<WORD, PAGE>) {
+        self.each_cut(lives, &[], &mut |campaign, lives, first| {
+            campaign.each_cut(&lives, first, &mut |campaign, mut lives, cuts| {
+                campaign.report.cuts += 1;
+                if let Err(wrong) = lives.to_the_end() {
+                    campaign.tell(wrong, cuts);
+                }
+            });
+        });
+    }
+
+    /// Hands out the device after each cut that can come next.
+    fn each_cut(
+        &mut self,
+        lives: &Lives<WORD, PAGE>,
+        before: &[Cut],
+        then: &mut dyn FnMut(&mut Self, Lives<WORD, PAGE>, &[Cut]),
+    ) {
+        let to_come = match lives.lives_to_come() {
+            Ok(to_come) => to_come,
+            Err(wrong) => return self.tell(wrong, before),
+        };
+        let mut cuts = before.to_vec();
+        let begin = lives.flash.operations();
+        for life in to_come {
+            let earlier = (life.flash.operations() - begin) as u32;
+            'life: for after in 0.. {
+                for way in Way::ALL {
+                    cuts.truncate(before.len());
+                    cuts.push(Cut { after: earlier + after, way });
+                    let mut life = life.clone();
+                    life.flash.cut(Cut { after, way }, seed(&cuts));
+                    match life.to_the_cut() {
+                        Ok(true) => then(self, life, &cuts),
+                        Ok(false) => break 'life,
+                        Err(wrong) => self.tell(wrong, &cuts),
+                    }
+                }
+            }
+        }
+    }
+
+    fn cut_by_chance(&mut self, devices: &[Lives<WORD, PAGE>], times: u32) {
+        let mut dice = Dice::new(3, u64::from(self.geometry.word) << 32 | u64::from(self.geometry.page));
+        for _ in 0..times {
+            let mut lives = devices[dice.below(devices.len() as u64) as usize].clone();
+            let mut cuts = Vec::new();
+            if let Err(wrong) = Self::three_cuts(&mut lives, &mut cuts, &mut dice, &mut self.report.cuts) {
+                self.tell(wrong, &cuts);
+            }
+        }
+    }
+
+    fn three_cuts(
+        lives: &mut Lives<WORD, PAGE>,
+        cuts: &mut Vec<Cut>,
+        dice: &mut Dice,
+        count: &mut u64,
+    ) -> Result<(), Wrong> {
+        while cuts.len() < 3 {
+            // How many operations are left is not known before they are done.
+            let mut to_come = lives.lives_to_come()?;
+            let mut end = to_come[to_come.len() - 1].clone();
+            end.to_the_end()?;
+            let begin = lives.flash.operations();
+            let after = dice.below(end.flash.operations() - begin) as u32;
+            let cut = Cut { after, way: dice.pick(&Way::ALL) };
+            cuts.push(cut);
+            while to_come.len() > 1
+                && to_come[to_come.len() - 1].flash.operations() - begin > u64::from(after)
+            {
+                to_come.pop();
+            }
+            *lives = to_come.pop().expect("there is at least one");
+            let after = after - (lives.flash.operations() - begin) as u32;
+            lives.flash.cut(Cut { after, ..cut }, seed(cuts));
+            *count += u64::from(lives.to_the_cut()?);
+        }
+        lives.to_the_end()
+    }
+
+    fn tell(&mut self, wrong: Wrong, cuts: &[Cut]) {
+        let (geometry, story) = (self.geometry, self.story);
+        self.report.add(wrong, || format!("{geometry}, {story:?}, {cuts:?}"));
+    }
+}
+
+/// Counters that fit a bank before it is changed.
+const LEFT: u32 = 20;
+
+fn seed(cuts: &[Cut]) -> u64 {
+    cuts.iter().fold(1, |seed, cut| (seed * 0x0100_0193) ^ (u64::from(cut.after) * 8 + cut.way as u64 + 1))
+}

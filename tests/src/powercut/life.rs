@@ -1,0 +1,438 @@
+//! The lives of one device: each from power on to the end of the update, a planned reset, or a cut.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use agent_embedded::store::{FlashStore, StoreError};
+use boot_stage::exchange::BySpare;
+use boot_stage::start::{self, Start};
+use boot_stage::verify::Trust;
+use group_oscore::Gid;
+use update_core::device::Installed;
+use update_core::limits::RECORD_BYTES_MAX;
+use update_core::platform::{Area, Platform, Record, RollBackCause, Trial};
+use update_core::record::{CounterBounds, Outcome, UpdateRecord, decode_installed, encode_installed};
+
+use super::device::Device;
+use super::memo::Memo;
+use super::oracle::{Image, Oracle, Wrong};
+use crate::nor_flash::{FlashError, SimulatedFlash};
+
+/// How the update goes, but for the cuts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Story {
+    /// The new image proves healthy.
+    Confirmed,
+    /// It gives itself up.
+    GivenUp,
+    /// It is never confirmed, and reset.
+    Silent,
+}
+
+impl Story {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Confirmed, Self::GivenUp, Self::Silent];
+}
+
+/// Lives after which an update must have ended, when no more cuts come.
+const LIVES_MAX: u32 = 12;
+/// The first Sender Sequence Number, so large that all take as many bytes.
+const FIRST: u64 = 1 << 33;
+/// How many Sender Sequence Numbers are reserved at a time.
+const STEP: u64 = 128;
+
+/// A device and all that is known of it.
+#[derive(Clone)]
+pub(super) struct Lives<const WORD: usize, const PAGE: usize> {
+    /// The device.
+    pub(super) device: Arc<Device>,
+    /// Its flash.
+    pub(super) flash: SimulatedFlash<WORD, PAGE>,
+    oracle: Oracle,
+    story: Story,
+    memo: Memo,
+    ended: Option<RollBackCause>,
+}
+
+/// Why a life ends early.
+enum Stop {
+    Off,
+    Wrong(Wrong),
+}
+
+impl From<Wrong> for Stop {
+    fn from(wrong: Wrong) -> Self {
+        Self::Wrong(wrong)
+    }
+}
+
+/// How a life ends otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Reset,
+    Done,
+}
+
+type Store<'f, const WORD: usize, const PAGE: usize> = FlashStore<&'f mut SimulatedFlash<WORD, PAGE>>;
+
+impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
+    /// A device from the factory.
+    #[must_use]
+    pub(super) fn new(device: Arc<Device>, story: Story) -> Self {
+        let flash = device.flash();
+        Self {
+            device,
+            flash,
+            oracle: Oracle { reserved_end: FIRST, ..Oracle::default() },
+            story,
+            memo: Memo::default(),
+            ended: None,
+        }
+    }
+
+    /// The same device, in a bank of records with room for so many counters only.
+    ///
+    /// # Errors
+    /// [`Wrong`].
+    pub(super) fn with_full_bank(mut self, left: u32) -> Result<Self, Wrong> {
+        let cell = WORD.max(16) as u32;
+        let content = counters(FIRST);
+        let taken = (16 + content.len() as u32).div_ceil(cell) + 1;
+        let room = self.device.layout.records.bytes / 2 / cell - 24;
+        let mut store = FlashStore::open(&mut self.flash, self.device.layout)
+            .map_err(|_| Wrong::Bricked("the store does not open"))?;
+        for _ in left..room / taken {
+            now(store.save(Record::Counters, &content))
+                .map_err(|_| Wrong::Bricked("nothing can be saved"))?;
+        }
+        Ok(self)
+    }
+
+    /// Lives on until the update has ended, or for ever off.
+    ///
+    /// # Errors
+    /// [`Wrong`]: what did not hold.
+    pub(super) fn to_the_end(&mut self) -> Result<(), Wrong> {
+        for _ in 0..LIVES_MAX {
+            if self.life()? == Some(Next::Done) {
+                return self.check_end();
+            }
+        }
+        Err(Wrong::Bricked("the update does not end"))
+    }
+
+    /// The device at the beginning of each life that is still to come, without any cut.
+    ///
+    /// # Errors
+    /// [`Wrong`]: what did not hold.
+    pub(super) fn lives_to_come(&self) -> Result<Vec<Self>, Wrong> {
+        let mut lives = vec![self.clone()];
+        loop {
+            let mut next = lives[lives.len() - 1].clone();
+            match next.life()? {
+                Some(Next::Reset) if (lives.len() as u32) < LIVES_MAX => lives.push(next),
+                Some(Next::Done) => {
+                    next.check_end()?;
+                    return Ok(lives);
+                }
+                _ => return Err(Wrong::Bricked("the update does not end")),
+            }
+        }
+    }
+
+    /// One life, in which the power is cut; `false` when it ended before.
+    ///
+    /// # Errors
+    /// [`Wrong`]: what did not hold.
+    pub(super) fn to_the_cut(&mut self) -> Result<bool, Wrong> {
+        Ok(self.life()?.is_none())
+    }
+
+    /// One life; `None` when it was cut.
+    fn life(&mut self) -> Result<Option<Next>, Wrong> {
+        self.flash.power_on();
+        let ended = self.boot().and_then(|image| self.agent(image));
+        if self.flash.violations() > 0 {
+            return Err(Wrong::Misused);
+        }
+        match ended {
+            Ok(next) => Ok(Some(next)),
+            Err(Stop::Off) => Ok(None),
+            Err(Stop::Wrong(wrong)) => Err(wrong),
+        }
+    }
+
+    fn boot(&mut self) -> Result<Image, Stop> {
+        let Device { layout, root_key, key_set, .. } = &*self.device;
+        let trust = Trust { root_key, key_set };
+        let started = start::start(&mut self.flash, layout, &mut BySpare, &trust, &mut self.memo);
+        match started {
+            Ok(Start::Run(_)) => Ok(self.oracle.ran(&self.device, &self.flash)?),
+            _ if self.flash.is_off() => Err(Stop::Off),
+            Ok(Start::Reset) => Err(Stop::Wrong(Wrong::Bricked("a reset without need"))),
+            Err(_) => Err(Stop::Wrong(Wrong::Bricked("nothing may run"))),
+        }
+    }
+
+    fn agent(&mut self, image: Image) -> Result<Next, Stop> {
+        let opened = FlashStore::open(&mut self.flash, self.device.layout);
+        let store = match opened {
+            Ok(store) => store,
+            Err(StoreError::Flash(FlashError::Off)) => return Err(Stop::Off),
+            Err(_) => return Err(Stop::Wrong(Wrong::Bricked("the store does not open"))),
+        };
+        let agent = Agent {
+            store,
+            device: &self.device,
+            oracle: &mut self.oracle,
+            story: self.story,
+            image,
+            ended: &mut self.ended,
+            attempt: 0,
+            outcome: None,
+        };
+        agent.run()
+    }
+
+    /// The update has ended: what runs now is what has to, also after one more start.
+    fn check_end(&mut self) -> Result<(), Wrong> {
+        self.flash.spare();
+        let image = match self.boot() {
+            Ok(image) => image,
+            Err(Stop::Wrong(wrong)) => return Err(wrong),
+            Err(Stop::Off) => return Err(Wrong::Bricked("off without a cut")),
+        };
+        match (self.story, image, self.ended) {
+            (Story::Confirmed, Image::New, None) => Ok(()),
+            (Story::GivenUp | Story::Silent, Image::Old, Some(_)) => Ok(()),
+            _ => Err(Wrong::Bricked("the wrong image has won")),
+        }
+    }
+}
+
+/// What `Reception` does in one life, reduced to its storage.
+struct Agent<'a, const WORD: usize, const PAGE: usize> {
+    store: Store<'a, WORD, PAGE>,
+    device: &'a Device,
+    oracle: &'a mut Oracle,
+    story: Story,
+    image: Image,
+    ended: &'a mut Option<RollBackCause>,
+    attempt: u32,
+    outcome: Option<Outcome>,
+}
+
+impl<const WORD: usize, const PAGE: usize> Agent<'_, WORD, PAGE> {
+    fn run(mut self) -> Result<Next, Stop> {
+        self.load()?;
+        let trial = self.store.trial();
+        let trial = self.done(trial, "the boot state cannot be read")?;
+        self.save_counters()?;
+        match trial {
+            Trial::Running => self.judge(),
+            Trial::Healthy => self.settle_new(),
+            Trial::RolledBack(cause) => self.note_roll_back(cause),
+            Trial::None => match self.outcome {
+                Some(Outcome::Confirmed) => Ok(Next::Done),
+                Some(Outcome::RolledBack(_)) => self.after_roll_back(),
+                _ => self.receive(),
+            },
+        }
+    }
+
+    /// Records never become older than what was relied upon.
+    fn load(&mut self) -> Result<(), Stop> {
+        let mut buffer = [0; RECORD_BYTES_MAX];
+        let bytes = self.store.load(Record::Installed, &mut buffer).map(|bytes| bytes.map(decode_installed));
+        let installed = self.done(bytes, "the installed record cannot be read")?;
+        let number =
+            installed.map_or(0, |installed| installed.map_or(0, |installed| installed.sequence_number));
+        Oracle::rises(&mut self.oracle.installed, number, "the manifest sequence number")?;
+        let bytes = self.store.load(Record::Counters, &mut buffer);
+        let bounds = bytes.map(|bytes| bytes.map(CounterBounds::decode));
+        let bounds = self.done(bounds, "the counters cannot be read")?;
+        let end = bounds.map_or(FIRST, |bounds| bounds.map_or(0, |bounds| bounds.reserved_end));
+        Oracle::rises(&mut self.oracle.reserved_end, end, "the counters")?;
+        let bytes = self.store.load(Record::Update, &mut buffer);
+        let update = bytes.map(|bytes| {
+            bytes.map(|bytes| UpdateRecord::decode(bytes).map(|update| (update.attempt, update.outcome)))
+        });
+        let update = self.done(update, "the update cannot be read")?;
+        let found = update.is_some();
+        if let Some(Ok((attempt, outcome))) = update {
+            (self.attempt, self.outcome) = (attempt, Some(outcome));
+        }
+        Oracle::rises(&mut self.oracle.attempt, self.attempt, "the attempt")?;
+        Ok(Oracle::rises(&mut self.oracle.accepted, found, "the accepted update")?)
+    }
+
+    fn save_counters(&mut self) -> Result<(), Stop> {
+        let end = self.oracle.reserved_end + STEP;
+        let saved = now(self.store.save(Record::Counters, &counters(end)));
+        self.done(saved, "the counters cannot be saved")?;
+        self.oracle.reserved_end = end;
+        Ok(())
+    }
+
+    fn save_update(&mut self, outcome: Outcome) -> Result<(), Stop> {
+        let mut buffer = [0; RECORD_BYTES_MAX];
+        let record = UpdateRecord { envelope: &self.device.new.envelope, attempt: self.attempt, outcome };
+        let len = record.encode(&mut buffer).expect("the buffer is long enough");
+        let saved = now(self.store.save(Record::Update, &buffer[..len]));
+        self.done(saved, "the update cannot be saved")?;
+        self.outcome = Some(outcome);
+        self.oracle.accepted = true;
+        Oracle::rises(&mut self.oracle.attempt, self.attempt, "the attempt")?;
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<Next, Stop> {
+        if self.outcome.is_none() {
+            self.save_update(Outcome::Open)?;
+            self.prepare()?;
+        }
+        for _ in 0..3 {
+            if !self.present(Area::Pages, 0)? {
+                self.prepare()?;
+            }
+            for area in [Area::Pages, Area::Image] {
+                for number in 0..self.device.new.count(area) {
+                    if !self.present(area, number)? {
+                        self.write(area, number)?;
+                    }
+                    if number % 2 == 1 {
+                        self.save_counters()?;
+                    }
+                }
+            }
+            if self.is_whole()? {
+                return self.activate();
+            }
+        }
+        Err(Stop::Wrong(Wrong::Bricked("the image never becomes whole")))
+    }
+
+    fn prepare(&mut self) -> Result<(), Stop> {
+        self.oracle.stored.clear();
+        let new = &self.device.new;
+        let prepared = now(self.store.prepare(new.image.len() as u32, new.pages.len() as u32));
+        self.done(prepared, "the areas cannot be prepared")
+    }
+
+    fn present(&mut self, area: Area, number: u32) -> Result<bool, Stop> {
+        let (offset, expected) = self.device.new.block(area, number).expect("a block of the update");
+        let mut bytes = vec![0; expected.len()];
+        let read = now(self.store.read(area, offset as u32, &mut bytes));
+        self.done(read, "a block cannot be read")?;
+        let present = bytes == expected;
+        self.oracle.found(area, number, present)?;
+        Ok(present)
+    }
+
+    fn write(&mut self, area: Area, number: u32) -> Result<(), Stop> {
+        let (offset, bytes) = self.device.new.block(area, number).expect("a block of the update");
+        let written = now(self.store.write(area, offset as u32, bytes));
+        self.done(written, "a block cannot be written")?;
+        self.oracle.store(area, number);
+        Ok(())
+    }
+
+    fn is_whole(&mut self) -> Result<bool, Stop> {
+        (0..self.device.new.count(Area::Image)).try_fold(true, |whole, number| {
+            let present = self.present(Area::Image, number)?;
+            Ok(whole && present)
+        })
+    }
+
+    fn activate(&mut self) -> Result<Next, Stop> {
+        self.attempt += 1;
+        self.save_update(Outcome::Open)?;
+        let new = &self.device.new;
+        let activated = now(self.store.activate(new.image.len() as u32, &new.digest().0));
+        self.done(activated, "the image cannot be activated")?;
+        Ok(Next::Reset)
+    }
+
+    fn judge(&mut self) -> Result<Next, Stop> {
+        if self.image != Image::New {
+            return Err(Stop::Wrong(Wrong::Bricked("the old image is on trial")));
+        }
+        match self.story {
+            Story::Confirmed => {
+                let confirmed = self.store.confirm();
+                self.done(confirmed, "the image cannot be confirmed")?;
+                self.settle_new()
+            }
+            Story::GivenUp => {
+                let given_up = self.store.give_up(RollBackCause::Unhealthy);
+                self.done(given_up, "the image cannot be given up")?;
+                Ok(Next::Reset)
+            }
+            Story::Silent => Ok(Next::Reset),
+        }
+    }
+
+    fn settle_new(&mut self) -> Result<Next, Stop> {
+        let offer = &self.device.new.offer;
+        let installed = Installed { sequence_number: offer.sequence_number, digest: offer.digest };
+        let mut buffer = [0; 64];
+        let len = encode_installed(&installed, &mut buffer).expect("the buffer is long enough");
+        let saved = now(self.store.save(Record::Installed, &buffer[..len]));
+        self.done(saved, "what is installed cannot be saved")?;
+        self.oracle.installed = offer.sequence_number;
+        self.save_update(Outcome::Confirmed)?;
+        self.settle()?;
+        Ok(Next::Done)
+    }
+
+    fn note_roll_back(&mut self, cause: RollBackCause) -> Result<Next, Stop> {
+        if self.image != Image::Old {
+            return Err(Stop::Wrong(Wrong::Bricked("rolled back, and the new image runs")));
+        }
+        self.save_update(Outcome::RolledBack(cause as u8))?;
+        self.settle()?;
+        self.after_roll_back()
+    }
+
+    /// The operator tries again where a cut was to blame.
+    fn after_roll_back(&mut self) -> Result<Next, Stop> {
+        if self.story == Story::Confirmed {
+            return self.receive();
+        }
+        *self.ended = Some(RollBackCause::Reset);
+        Ok(Next::Done)
+    }
+
+    fn settle(&mut self) -> Result<(), Stop> {
+        let settled = now(self.store.settle());
+        self.done(settled, "the trial cannot be settled")
+    }
+
+    fn done<T>(&self, result: Result<T, StoreError<FlashError>>, what: &'static str) -> Result<T, Stop> {
+        match result {
+            Ok(value) => Ok(value),
+            Err(_) if self.store.flash().is_off() => Err(Stop::Off),
+            Err(_) => Err(Stop::Wrong(Wrong::Bricked(what))),
+        }
+    }
+}
+
+fn counters(reserved_end: u64) -> Vec<u8> {
+    let gid = Gid::new(&[1, 2, 3, 4]).expect("4 bytes are a Gid");
+    let mut buffer = [0; 64];
+    let bounds = CounterBounds { gid, reserved_end, floor: reserved_end };
+    let len = bounds.encode(&mut buffer).expect("the buffer is long enough");
+    buffer[..len].to_vec()
+}
+
+/// Flash in memory never waits.
+fn now<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+    }
+}

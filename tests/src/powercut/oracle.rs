@@ -1,0 +1,116 @@
+//! What must hold whenever the power comes back.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use update_core::platform::Area;
+
+use super::device::Device;
+use crate::nor_flash::SimulatedFlash;
+
+/// What does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrong {
+    /// What runs is neither the old image nor the new one, or will not always read as it.
+    Mixed,
+    /// Nothing runs, the store does not open, or the update never ends.
+    Bricked(&'static str),
+    /// A record is older than one that was relied upon, or an image runs that is older than the confirmed
+    /// one.
+    Regressed(&'static str),
+    /// A block that was stored is gone, and it is not the one in flight.
+    Lost,
+    /// The flash was used as it must not be.
+    Misused,
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mixed => f.write_str("the image that runs is mixed"),
+            Self::Bricked(what) => write!(f, "bricked: {what}"),
+            Self::Regressed(what) => write!(f, "regressed: {what}"),
+            Self::Lost => f.write_str("a stored block is gone"),
+            Self::Misused => f.write_str("the flash was used as it must not be"),
+        }
+    }
+}
+
+/// Which image runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Image {
+    /// The one from the factory.
+    Old,
+    /// The update.
+    New,
+}
+
+/// What the device has relied upon so far.
+#[derive(Debug, Clone, Default)]
+pub struct Oracle {
+    /// Manifest sequence number of the image confirmed last.
+    pub installed: u64,
+    /// The end of the reserved Sender Sequence Numbers.
+    pub reserved_end: u64,
+    /// The last attempt acted upon.
+    pub attempt: u32,
+    /// Whether the agent has accepted the update.
+    pub accepted: bool,
+    /// Blocks and pages whose writing has ended well.
+    pub stored: BTreeSet<(bool, u32)>,
+}
+
+impl Oracle {
+    /// Which image is in the active slot, to the last bit and for ever.
+    ///
+    /// # Errors
+    /// [`Wrong::Mixed`], [`Wrong::Regressed`].
+    pub fn ran<const WORD: usize, const PAGE: usize>(
+        &self,
+        device: &Device,
+        flash: &SimulatedFlash<WORD, PAGE>,
+    ) -> Result<Image, Wrong> {
+        let runs = |image: &[u8]| flash.steady(device.layout.active.offset, image.len()) == Some(image);
+        let image = match (runs(&device.old.image), runs(&device.new.image)) {
+            (true, false) => Image::Old,
+            (false, true) => Image::New,
+            _ => return Err(Wrong::Mixed),
+        };
+        let sequence_number = match image {
+            Image::Old => device.old.offer.sequence_number,
+            Image::New => device.new.offer.sequence_number,
+        };
+        if sequence_number < self.installed {
+            return Err(Wrong::Regressed("an image older than the confirmed one runs"));
+        }
+        Ok(image)
+    }
+
+    /// A number that must not become smaller was read or saved.
+    ///
+    /// # Errors
+    /// [`Wrong::Regressed`].
+    pub fn rises<T: Copy + PartialOrd>(known: &mut T, found: T, what: &'static str) -> Result<(), Wrong> {
+        if found < *known {
+            return Err(Wrong::Regressed(what));
+        }
+        *known = found;
+        Ok(())
+    }
+
+    /// A block or page was looked for, and was there or not.
+    ///
+    /// # Errors
+    /// [`Wrong::Lost`].
+    pub fn found(&self, area: Area, number: u32, present: bool) -> Result<(), Wrong> {
+        if !present && self.stored.contains(&(area == Area::Image, number)) {
+            return Err(Wrong::Lost);
+        }
+        Ok(())
+    }
+
+    /// A block or page has been written.
+    pub fn store(&mut self, area: Area, number: u32) {
+        self.stored.insert((area == Area::Image, number));
+    }
+}
