@@ -21,8 +21,8 @@ const RESTART_AFTER: Duration = Duration::from_secs(1);
 /// Where datagrams come from and go to.
 #[allow(async_fn_in_trait, reason = "a board drives it from one task; no Send bound is wanted")]
 pub trait Network {
-    /// Waits for a datagram, by the socket of the CoAP group or by the own one. Longer ones than the buffer are
-    /// dropped.
+    /// Waits for a datagram, by the socket of the CoAP group or by the own one. Longer ones than the buffer
+    /// are dropped.
     async fn receive(&mut self, buffer: &mut [u8]) -> Received;
 
     /// Sends from the own socket; says whether it could.
@@ -153,7 +153,8 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
     async fn wait(&mut self, until: Option<Instant>, buffer: &mut Buffer, times: &Times) {
         let due = earliest(until, earliest(times.trial_ends, times.restart));
         let Self { reception, network, board, .. } = self;
-        // Datagrams come before the deadline: while the machine reads back an image, its deadline is always now.
+        // Datagrams come before the deadline: while the machine reads back an image, its deadline is always
+        // now.
         match select(network.receive(buffer), board.sleep_until(due)).await {
             Either::First(Received { len, from, via }) => {
                 let bytes = buffer.get_mut(..len).unwrap_or_default();

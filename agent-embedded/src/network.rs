@@ -4,10 +4,10 @@ use core::mem::MaybeUninit;
 use core::net::{IpAddr, SocketAddr};
 
 use embassy_futures::select::{Either, select};
+pub use embassy_net::Runner;
 use embassy_net::driver::Driver;
 use embassy_net::udp::{PacketMetadata, UdpSocket};
 use embassy_net::{Config, IpAddress, IpEndpoint, IpListenEndpoint, Ipv6Cidr};
-pub use embassy_net::Runner;
 use embassy_net::{StackResources, StaticConfigV6};
 use update_core::limits::DATAGRAM_BYTES_MAX;
 use update_core::reception::Via;
@@ -24,8 +24,8 @@ const SEND_DATAGRAMS: usize = 1;
 /// UDP port of the own socket, where none collides with another.
 const PORT_FIRST: u16 = 49_152;
 
-/// Memory of the network stack and of both sockets. All zero or uninitialised before it is used, so that it takes
-/// no flash.
+/// Memory of the network stack and of both sockets. All zero or uninitialised before it is used, so that it
+/// takes no flash.
 pub struct Memory {
     resources: StackResources<2>,
     group_meta: MaybeUninit<[PacketMetadata; GROUP_DATAGRAMS]>,
@@ -114,7 +114,8 @@ pub fn start<D: Driver>(
     stack.join_multicast_group(*coap_group.ip()).map_err(|_| NetworkError::Join)?;
     let group_meta = memory.group_meta.write([PacketMetadata::EMPTY; GROUP_DATAGRAMS]);
     let mut group = UdpSocket::new(stack, group_meta, &mut memory.group, &mut [], &mut []);
-    let at_group = IpListenEndpoint { addr: Some(IpAddress::Ipv6(*coap_group.ip())), port: coap_group.port() };
+    let group = IpAddress::Ipv6(*coap_group.ip());
+    let at_group = IpListenEndpoint { addr: Some(group), port: coap_group.port() };
     group.bind(at_group).map_err(|_| NetworkError::Bind)?;
     let own_meta = memory.own_meta.write([PacketMetadata::EMPTY; OWN_DATAGRAMS]);
     let send_meta = memory.send_meta.write([PacketMetadata::EMPTY; SEND_DATAGRAMS]);

@@ -5,8 +5,9 @@
 //! 1. Where every word of the place reads as blank, each time, it is programmed.
 //! 2. Where the flash allows it, a place that only has to lose bits is programmed again.
 //! 3. A page that the data fill alone is erased and programmed.
-//! 4. Any other page is mended: its other words and the new ones are copied to the spare page, the log says that
-//!    the page is being mended, it is erased, filled from the spare page, and the log says that it is whole.
+//! 4. Any other page is mended: its other words and the new ones are copied to the spare page, the log says
+//!    that the page is being mended, it is erased, filled from the spare page, and the log says that it is
+//!    whole.
 //!
 //! | the log says | page | spare page | a start |
 //! |---|---|---|---|
@@ -147,10 +148,8 @@ impl<F: NorFlash> Pages<'_, F> {
         let mut buffer = [0; CHUNK_BYTES];
         chunks(offset, data.len() as u32).zip(data.chunks(CHUNK_BYTES)).all(|((offset, len), expected)| {
             let bytes = &mut buffer[..len];
-            self.flash.read(offset, bytes).is_ok()
-                && *bytes == *expected
-                && read_steady(self.flash, offset, bytes, READS - 1)
-                && *bytes == *expected
+            let first = self.flash.read(offset, bytes).is_ok() && *bytes == *expected;
+            first && read_steady(self.flash, offset, bytes, READS - 1) && *bytes == *expected
         })
     }
 }

@@ -63,10 +63,7 @@ struct Sets {
 
 impl Sets {
     const fn new() -> Self {
-        Self {
-            blocks: [0; BlockSet::bytes_for(BLOCKS_MAX)],
-            pages: [0; BlockSet::bytes_for(PAGES_MAX)],
-        }
+        Self { blocks: [0; BlockSet::bytes_for(BLOCKS_MAX)], pages: [0; BlockSet::bytes_for(PAGES_MAX)] }
     }
 }
 

@@ -1,8 +1,8 @@
-//! Links each of the two programs at its own place.
+//! Links each of the programs at its own place.
 
 fn main() {
     let folder = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
-    for program in ["boot", "agent"] {
+    for program in ["boot", "agent", "bench"] {
         println!("cargo:rustc-link-arg-bin={program}=-L{folder}/memory/{program}");
         println!("cargo:rustc-link-arg-bin={program}=-Tlink.x");
     }

@@ -264,8 +264,8 @@ impl<'m> Reception<'m> {
     /// As [`new`](Self::new), but without what was saved of an update, which has to be told by
     /// [`restore`](Self::restore) before anything else.
     ///
-    /// For a device whose stack is too small to move the machine about: this one is made where it is returned
-    /// to.
+    /// For a device whose stack is too small to move the machine about: this one is made where it is
+    /// returned to.
     #[must_use]
     pub fn without_update(
         config: ReceptionConfig,

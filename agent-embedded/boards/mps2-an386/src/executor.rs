@@ -1,7 +1,7 @@
 //! Runs one future for ever.
 //!
-//! Its own loop, because it sleeps by WFI: QEMU does not sleep on WFE, by which embassy's executor does, so that
-//! each idle node would take a whole processor of its host.
+//! Its own loop, because it sleeps by WFI: QEMU does not sleep on WFE, by which embassy's executor does, so
+//! that each idle node would take a whole processor of its host.
 
 use core::future::Future;
 use core::pin::pin;

@@ -1,5 +1,5 @@
-//! The board `mps2-an386`: a Cortex-M4F with Ethernet (LAN9118) and 16 MiB of PSRAM that stand in for flash, as
-//! QEMU emulates it.
+//! The board `mps2-an386`: a Cortex-M4F with Ethernet (LAN9118) and 16 MiB of PSRAM that stand in for
+//! flash, as QEMU emulates it.
 //!
 //! This package alone touches registers; what an agent does is in `agent-embedded`.
 #![no_std]

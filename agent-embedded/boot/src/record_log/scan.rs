@@ -101,7 +101,8 @@ impl Scan {
         }
     }
 
-    /// A bank is in use as soon as it says so, sealed or not: before it is written, the other one has said it.
+    /// A bank is in use as soon as it says so, sealed or not: before it is written, the other one has said
+    /// it.
     fn note<F: NorFlash>(&mut self, flash: &mut F, bank: &Bank, header: &Header) {
         let mut generation = [0; 4];
         let readable = flash.read(bank.content_offset(header.cell), &mut generation).is_ok();
