@@ -131,7 +131,7 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
         match reception.poll(board.now(), buffer) {
             Output::Transmit { to, len } => {
                 if !network.send(to, buffer.get(..len).unwrap_or_default()).await {
-                    board.line(&"sending failed");
+                    board.line(&"a datagram could not be sent");
                 }
             }
             Output::Task(task) => {

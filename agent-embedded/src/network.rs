@@ -1,7 +1,9 @@
 //! The two sockets of an agent on embassy-net: the one file that names it.
 
+use core::future::poll_fn;
 use core::mem::MaybeUninit;
 use core::net::{IpAddr, SocketAddr};
+use core::task::Poll;
 
 use embassy_futures::select::{Either, select};
 pub use embassy_net::Runner;
@@ -20,7 +22,7 @@ const GROUP_DATAGRAMS: usize = 3;
 /// Answers and polls that wait.
 const OWN_DATAGRAMS: usize = 2;
 /// Answers to be sent.
-const SEND_DATAGRAMS: usize = 1;
+const SEND_DATAGRAMS: usize = 2;
 /// UDP port of the own socket, where none collides with another.
 const PORT_FIRST: u16 = 49_152;
 
@@ -144,7 +146,13 @@ impl Network for Sockets {
     async fn send(&mut self, to: SocketAddr, bytes: &[u8]) -> bool {
         let SocketAddr::V6(to) = to else { return false };
         let to = IpEndpoint::new(IpAddress::Ipv6(*to.ip()), to.port());
-        self.own.send_to(bytes, to).await.is_ok()
+        // Without room, because the last datagram still waits for its neighbour, this one is lost: nothing is ever
+        // waited for here.
+        poll_fn(|context| match self.own.poll_send_to(bytes, to, context) {
+            Poll::Ready(result) => Poll::Ready(result.is_ok()),
+            Poll::Pending => Poll::Ready(false),
+        })
+        .await
     }
 }
 

@@ -3,7 +3,7 @@
 use core::future::poll_fn;
 use core::task::Poll;
 
-use embassy_futures::select::{Either, select};
+use embassy_futures::select::select;
 use embassy_net_driver_channel::driver::{HardwareAddress, LinkState};
 use embassy_net_driver_channel::{Device, RxRunner, State, TxRunner};
 use embassy_sync::waitqueue::AtomicWaker;
@@ -101,35 +101,29 @@ pub async fn run(runner: Runner) -> ! {
     let (state, mut receiver, mut sender) = runner.split();
     state.set_link_state(LinkState::Up);
     loop {
-        drain(&mut receiver).await;
+        send_all(&mut sender);
+        receive_all(&mut receiver);
         let received = poll_fn(|context| {
             WAKER.register(context.waker());
             INTERRUPT_STATUS.write(RECEIVED);
             // Read after the latch was cleared, lest a frame between the two is overlooked.
             if frames_waiting() > 0 {
-                return Poll::Ready(());
+                return receiver.poll_rx_buf(context).map(|_| ());
             }
             INTERRUPT_ENABLE.write(RECEIVED);
             Poll::Pending
         });
-        let to_send = poll_fn(|context| match sender.poll_tx_buf(context) {
-            Poll::Ready(_) => Poll::Ready(()),
-            Poll::Pending => Poll::Pending,
-        });
-        if let Either::Second(()) = select(received, to_send).await {
-            send_all(&mut sender);
-        }
+        // The network stack takes no frame while it has no room for an answer: so neither way may wait for the
+        // other one.
+        let to_send = poll_fn(|context| sender.poll_tx_buf(context).map(|_| ()));
+        select(received, to_send).await;
     }
 }
 
-async fn drain(receiver: &mut RxRunner<'_, FRAME_BYTES>) {
+/// Takes frames as far as there is room for them.
+fn receive_all(receiver: &mut RxRunner<'_, FRAME_BYTES>) {
     while frames_waiting() > 0 {
-        let buffer = poll_fn(|context| match receiver.poll_rx_buf(context) {
-            Poll::Ready(_) => Poll::Ready(()),
-            Poll::Pending => Poll::Pending,
-        });
-        buffer.await;
-        let Some(buffer) = receiver.try_rx_buf() else { continue };
+        let Some(buffer) = receiver.try_rx_buf() else { return };
         if let Some(length) = receive(buffer) {
             receiver.rx_done(length);
         }
