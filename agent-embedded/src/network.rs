@@ -146,8 +146,8 @@ impl Network for Sockets {
     async fn send(&mut self, to: SocketAddr, bytes: &[u8]) -> bool {
         let SocketAddr::V6(to) = to else { return false };
         let to = IpEndpoint::new(IpAddress::Ipv6(*to.ip()), to.port());
-        // Without room, because the last datagram still waits for its neighbour, this one is lost: nothing is ever
-        // waited for here.
+        // Without room, because the last datagram still waits for its neighbour, this one is lost: nothing
+        // is ever waited for here.
         poll_fn(|context| match self.own.poll_send_to(bytes, to, context) {
             Poll::Ready(result) => Poll::Ready(result.is_ok()),
             Poll::Pending => Poll::Ready(false),

@@ -209,7 +209,7 @@ impl<const WORD: usize, const PAGE: usize> Campaign<WORD, PAGE> {
     fn cut_once(&mut self, lives: &Lives<WORD, PAGE>) {
         self.each_cut(lives, &[], &mut |campaign, mut lives, cuts| {
             campaign.report.cuts += 1;
-            if let Err(wrong) = lives.to_the_end() {
+            if let Err(wrong) = lives.run_to_end() {
                 campaign.tell(wrong, cuts);
             }
         });
@@ -219,7 +219,7 @@ impl<const WORD: usize, const PAGE: usize> Campaign<WORD, PAGE> {
         self.each_cut(lives, &[], &mut |campaign, lives, first| {
             campaign.each_cut(&lives, first, &mut |campaign, mut lives, cuts| {
                 campaign.report.cuts += 1;
-                if let Err(wrong) = lives.to_the_end() {
+                if let Err(wrong) = lives.run_to_end() {
                     campaign.tell(wrong, cuts);
                 }
             });
@@ -247,7 +247,7 @@ impl<const WORD: usize, const PAGE: usize> Campaign<WORD, PAGE> {
                     cuts.push(Cut { after: earlier + after, way });
                     let mut life = life.clone();
                     life.flash.cut(Cut { after, way }, seed(&cuts));
-                    match life.to_the_cut() {
+                    match life.run_to_cut() {
                         Ok(true) => then(self, life, &cuts),
                         Ok(false) => break 'life,
                         Err(wrong) => self.tell(wrong, &cuts),
@@ -278,7 +278,7 @@ impl<const WORD: usize, const PAGE: usize> Campaign<WORD, PAGE> {
             // How many operations are left is not known before they are done.
             let mut to_come = lives.lives_to_come()?;
             let mut end = to_come[to_come.len() - 1].clone();
-            end.to_the_end()?;
+            end.run_to_end()?;
             let begin = lives.flash.operations();
             let after = dice.below(end.flash.operations() - begin) as u32;
             let cut = Cut { after, way: dice.pick(&Way::ALL) };
@@ -291,9 +291,9 @@ impl<const WORD: usize, const PAGE: usize> Campaign<WORD, PAGE> {
             *lives = to_come.pop().expect("there is at least one");
             let after = after - (lives.flash.operations() - begin) as u32;
             lives.flash.cut(Cut { after, ..cut }, seed(cuts));
-            *count += u64::from(lives.to_the_cut()?);
+            *count += u64::from(lives.run_to_cut()?);
         }
-        lives.to_the_end()
+        lives.run_to_end()
     }
 
     fn tell(&mut self, wrong: Wrong, cuts: &[Cut]) {

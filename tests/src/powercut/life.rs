@@ -113,7 +113,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
     ///
     /// # Errors
     /// [`Wrong`]: what did not hold.
-    pub(super) fn to_the_end(&mut self) -> Result<(), Wrong> {
+    pub(super) fn run_to_end(&mut self) -> Result<(), Wrong> {
         for _ in 0..LIVES_MAX {
             if self.life()? == Some(Next::Done) {
                 return self.check_end();
@@ -145,7 +145,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
     ///
     /// # Errors
     /// [`Wrong`]: what did not hold.
-    pub(super) fn to_the_cut(&mut self) -> Result<bool, Wrong> {
+    pub(super) fn run_to_cut(&mut self) -> Result<bool, Wrong> {
         Ok(self.life()?.is_none())
     }
 

@@ -47,7 +47,7 @@ pub enum Image {
 
 /// What the device has relied upon so far.
 #[derive(Debug, Clone, Default)]
-pub struct Oracle {
+pub(super) struct Oracle {
     /// Manifest sequence number of the image confirmed last.
     pub installed: u64,
     /// The end of the reserved Sender Sequence Numbers.
@@ -65,7 +65,7 @@ impl Oracle {
     ///
     /// # Errors
     /// [`Wrong::Mixed`], [`Wrong::Regressed`].
-    pub fn ran<const WORD: usize, const PAGE: usize>(
+    pub(super) fn ran<const WORD: usize, const PAGE: usize>(
         &self,
         device: &Device,
         flash: &SimulatedFlash<WORD, PAGE>,
@@ -90,7 +90,11 @@ impl Oracle {
     ///
     /// # Errors
     /// [`Wrong::Regressed`].
-    pub fn rises<T: Copy + PartialOrd>(known: &mut T, found: T, what: &'static str) -> Result<(), Wrong> {
+    pub(super) fn rises<T: Copy + PartialOrd>(
+        known: &mut T,
+        found: T,
+        what: &'static str,
+    ) -> Result<(), Wrong> {
         if found < *known {
             return Err(Wrong::Regressed(what));
         }
@@ -102,7 +106,7 @@ impl Oracle {
     ///
     /// # Errors
     /// [`Wrong::Lost`].
-    pub fn found(&self, area: Area, number: u32, present: bool) -> Result<(), Wrong> {
+    pub(super) fn found(&self, area: Area, number: u32, present: bool) -> Result<(), Wrong> {
         if !present && self.stored.contains(&(area == Area::Image, number)) {
             return Err(Wrong::Lost);
         }
@@ -110,7 +114,7 @@ impl Oracle {
     }
 
     /// A block or page has been written.
-    pub fn store(&mut self, area: Area, number: u32) {
+    pub(super) fn store(&mut self, area: Area, number: u32) {
         self.stored.insert((area == Area::Image, number));
     }
 }

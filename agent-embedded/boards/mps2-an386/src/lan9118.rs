@@ -113,8 +113,8 @@ pub async fn run(runner: Runner) -> ! {
             INTERRUPT_ENABLE.write(RECEIVED);
             Poll::Pending
         });
-        // The network stack takes no frame while it has no room for an answer: so neither way may wait for the
-        // other one.
+        // The network stack takes no frame while it has no room for an answer: so neither way may wait for
+        // the other one.
         let to_send = poll_fn(|context| sender.poll_tx_buf(context).map(|_| ()));
         select(received, to_send).await;
     }
