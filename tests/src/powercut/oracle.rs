@@ -38,7 +38,7 @@ impl fmt::Display for Wrong {
 
 /// Which image runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Image {
+pub(super) enum Image {
     /// The one from the factory.
     Old,
     /// The update.
