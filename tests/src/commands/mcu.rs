@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
+use crate::mcu::cost::{Cost, measure};
 use crate::mcu::trial::{Trial, Wish};
 use crate::mcu::{build, setup};
 use crate::netns;
@@ -33,6 +34,9 @@ pub(super) struct Mcu {
     /// Build the programs and check their budgets, no more
     #[arg(long)]
     build_only: bool,
+    /// Count what a block costs in QEMU, no more
+    #[arg(long, conflicts_with = "build_only")]
+    cost: bool,
     /// Leave out what comes after the update: the images that are rolled back or refused
     #[arg(long)]
     quick: bool,
@@ -49,6 +53,9 @@ impl Mcu {
     pub(super) fn run(&self) -> Result<Outcome> {
         ensure!((0.0..50.0).contains(&self.loss), "--loss {}: give 0 to 49 percent", self.loss);
         let core = setup::target()?;
+        if self.cost {
+            return cost(core);
+        }
         let images = build::Images::build(core)?;
         images.say();
         if self.build_only {
@@ -95,4 +102,17 @@ impl Mcu {
             .figure("boot_flash_bytes", images.boot.linked.image.len());
         Ok(if found.wrong.is_empty() { outcome } else { outcome.figure("wrong", found.wrong) })
     }
+}
+
+/// Instructions for a block of 1,024 bytes under each AEAD.
+fn cost(core: setup::CoreLibrary) -> Result<Outcome> {
+    setup::qemu()?;
+    let costs = measure(&build::bench(core)?)?;
+    let mut outcome = Outcome::new(!costs.is_empty());
+    println!("instructions for a block of 1024 bytes in group mode, counted in QEMU");
+    for Cost { algorithm, unprotect, hash } in costs {
+        println!("{algorithm:<20} unprotect {unprotect:>9}   leaf hash {hash:>7}");
+        outcome = outcome.figure(&algorithm, unprotect);
+    }
+    Ok(outcome)
 }
