@@ -25,8 +25,8 @@ pub(super) struct Mcu {
     /// Percent of datagrams lost on every tap, each way
     #[arg(long, default_value_t = 10.0, value_name = "PERCENT")]
     loss: f64,
-    /// Power cuts of each node
-    #[arg(long, default_value_t = 3)]
+    /// Power cuts that each node is aimed at; at least 3 have to hit
+    #[arg(long, default_value_t = 4)]
     cuts: u32,
     /// Decides when the power is cut
     #[arg(long, default_value_t = 1)]
@@ -94,6 +94,10 @@ impl Mcu {
             .figure("nodes", nodes)
             .figure("confirmed", found.confirmed)
             .figure("cuts", found.cuts)
+            .figure("cuts_at_transfer", found.cuts_at[0])
+            .figure("cuts_in_boot_stage", found.cuts_at[1])
+            .figure("cuts_in_exchange", found.cuts_at[2])
+            .figure("cuts_at_first_boot", found.cuts_at[3])
             .figure("blocks_refetched", found.blocks_refetched)
             .figure("rollbacks", found.rollbacks)
             .figure("flash_bytes", images.first.linked.image.len())
