@@ -89,8 +89,8 @@ pub struct Cuts {
 }
 
 impl Cuts {
-    /// So many cuts during the update to `image`: first at the transfer, then in turns at the exchange of the slots
-    /// and at the first boot, each pair of which costs another activation.
+    /// So many cuts during the update to `image`: first at the transfer, then in turns at the exchange of the
+    /// slots and at the first boot, each pair of which costs another activation.
     #[must_use]
     pub fn plan(count: u32, image: &[u8]) -> Self {
         let at_transfer = count.div_ceil(2).min(2);

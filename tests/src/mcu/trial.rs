@@ -214,8 +214,8 @@ impl Trial<'_> {
             [Moment::Transfer, Moment::BootStage, Moment::Exchange, Moment::FirstBoot].map(at);
         let [transfer, boot_stage, exchange, first_boot] = self.found.cuts_at;
         println!(
-            "power cuts: {transfer} at the transfer, {boot_stage} in the boot stage, {exchange} between two pages of \
-             the exchange, {first_boot} at the first boot; {} came too late and do not count",
+            "power cuts: {transfer} at the transfer, {boot_stage} in the boot stage, {exchange} in the midst \
+             of the exchange, {first_boot} at the first boot; {} came too late and do not count",
             at(Moment::Missed)
         );
         if self.found.blocks_refetched > transfer {
