@@ -116,8 +116,8 @@ pub fn start<D: Driver>(
     stack.join_multicast_group(*coap_group.ip()).map_err(|_| NetworkError::Join)?;
     let group_meta = memory.group_meta.write([PacketMetadata::EMPTY; GROUP_DATAGRAMS]);
     let mut group = UdpSocket::new(stack, group_meta, &mut memory.group, &mut [], &mut []);
-    let group = IpAddress::Ipv6(*coap_group.ip());
-    let at_group = IpListenEndpoint { addr: Some(group), port: coap_group.port() };
+    let joined = IpAddress::Ipv6(*coap_group.ip());
+    let at_group = IpListenEndpoint { addr: Some(joined), port: coap_group.port() };
     group.bind(at_group).map_err(|_| NetworkError::Bind)?;
     let own_meta = memory.own_meta.write([PacketMetadata::EMPTY; OWN_DATAGRAMS]);
     let send_meta = memory.send_meta.write([PacketMetadata::EMPTY; SEND_DATAGRAMS]);

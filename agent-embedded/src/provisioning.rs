@@ -373,3 +373,41 @@ fn ip(bytes: &[u8]) -> Result<IpAddr, ProvisioningError> {
     let v6 = <[u8; 16]>::try_from(bytes).map_err(|_| ProvisioningError::Malformed)?;
     Ok(Ipv6Addr::from(v6).into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An area whose header fits this CBOR.
+    fn area(cbor: &[u8]) -> heapless::Vec<u8, 64> {
+        let mut area = heapless::Vec::new();
+        area.extend_from_slice(&MAGIC).unwrap();
+        area.extend_from_slice(&(cbor.len() as u32).to_le_bytes()).unwrap();
+        area.extend_from_slice(&Sha256::digest(cbor)[..16]).unwrap();
+        area.extend_from_slice(cbor).unwrap();
+        area
+    }
+
+    fn error(area: &[u8]) -> Option<ProvisioningError> {
+        Provisioning::read(area).err()
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_area_is_told_apart() {
+        assert_eq!(error(&[0xff; 64]), Some(ProvisioningError::Empty));
+        assert_eq!(error(&[0xff; 3]), Some(ProvisioningError::Damaged));
+        let mut torn = area(&[0xb6, 0, 1]);
+        assert_eq!(error(&torn), Some(ProvisioningError::Malformed));
+        assert_eq!(error(&area(&[0xb6, 0, 2])), Some(ProvisioningError::Version));
+        assert_eq!(error(&area(&[0xa2, 0, 1, 1, 0x61, b'a'])), Some(ProvisioningError::Malformed));
+        torn[25] ^= 1;
+        assert_eq!(error(&torn), Some(ProvisioningError::Damaged));
+    }
+
+    #[test]
+    fn a_length_beyond_the_area_is_damage() {
+        let mut area = area(&[0xb6, 0, 1]);
+        area[7] = 0xff;
+        assert_eq!(error(&area), Some(ProvisioningError::Damaged));
+    }
+}

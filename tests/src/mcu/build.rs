@@ -138,6 +138,14 @@ pub fn boot(core: CoreLibrary) -> Result<Program> {
     Ok(program)
 }
 
+/// Builds the program that tells what a block costs.
+///
+/// # Errors
+/// It does not build.
+pub fn bench(core: CoreLibrary) -> Result<Program> {
+    program(core, "bench", "bench", &[])
+}
+
 /// Whether something fits its budget.
 ///
 /// # Errors

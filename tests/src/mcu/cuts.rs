@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use agent_embedded::layouts::MPS2_AN386;
-use anyhow::Result;
+use anyhow::{Result, anyhow};
+use boot_stage::boot_record::{BootRecord, Phase};
+use boot_stage::record_log::RecordLog;
 use rand_core::Rng;
 use rand_pcg::Pcg64Mcg;
 
@@ -15,25 +17,47 @@ use crate::netns::Net;
 const BLOCK_BYTES: usize = 1024;
 /// How long a node is without power, at most.
 const DARK_MILLISECONDS: u32 = 300;
+/// How long a node takes from the restart to the jump into the new image, more or less.
+const SWAP_MILLISECONDS: u32 = 150;
 
-/// What a node is doing when its power is cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+/// What a node does when its power is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Moment {
     /// It receives blocks.
     Transfer,
-    /// The boot stage exchanges the slots.
+    /// The boot stage works on an activated update, but has not moved a page yet, or moves none any more.
+    BootStage,
+    /// The boot stage exchanges the slots: they are mixed.
+    Exchange,
+    /// The new image runs on trial.
+    FirstBoot,
+    /// None of these: the cut came too late, and does not count.
+    Missed,
+}
+
+/// What is aimed at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Aim {
+    Transfer,
     Swap,
-    /// The new image runs for the first time.
     FirstBoot,
 }
 
-impl Kind {
-    /// The line of the console after which the moment is drawn, and within how many milliseconds.
-    const fn trigger(self) -> (&'static str, u32) {
+impl Aim {
+    /// The lines of the console after which the moment is drawn, and within how many milliseconds.
+    const fn trigger(self) -> (&'static [&'static str], u32) {
         match self {
-            Self::Transfer => ("agent: accepted", 7000),
-            Self::Swap => ("agent: restarting", 400),
-            Self::FirstBoot => ("image version=2", 300),
+            Self::Transfer => (&["agent: accepted", "agent: recovered"], 5000),
+            Self::Swap => (&["agent: restarting"], SWAP_MILLISECONDS),
+            Self::FirstBoot => (&["image version=2"], 60),
+        }
+    }
+
+    const fn is_hit(self, moment: Moment) -> bool {
+        match self {
+            Self::Transfer => matches!(moment, Moment::Transfer),
+            Self::Swap => matches!(moment, Moment::BootStage | Moment::Exchange),
+            Self::FirstBoot => matches!(moment, Moment::FirstBoot),
         }
     }
 }
@@ -41,10 +65,10 @@ impl Kind {
 /// A cut that was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
-    /// At what.
-    pub kind: Kind,
+    /// Where the node really was, as its flash and its console show.
+    pub moment: Moment,
     /// Blocks of the update that were whole in flash.
-    pub present: usize,
+    present: usize,
     /// Starts of the agent before it.
     starts: usize,
 }
@@ -54,29 +78,26 @@ pub struct Cut {
 pub struct Cuts {
     image: Vec<u8>,
     /// In their order; the last one is the next.
-    to_come: Vec<Kind>,
+    to_come: Vec<Aim>,
     made: Vec<Cut>,
     /// When the next one is due, once its trigger has been seen.
     due: Option<Instant>,
-    /// Lines with the trigger that count no more.
+    /// Lines with its trigger that count no more.
     seen: usize,
     /// When the power comes back.
     dark_until: Option<Instant>,
 }
 
 impl Cuts {
-    /// So many cuts during the update to `image`: at the transfer, at the swap and at the first boot, and at
-    /// whatever the dice say beyond that.
+    /// So many cuts during the update to `image`: first at the transfer, then in turns at the exchange of the
+    /// slots and at the first boot, each pair of which costs another activation.
     #[must_use]
-    pub fn plan(count: u32, image: &[u8], dice: &mut Pcg64Mcg) -> Self {
-        let mut to_come: Vec<Kind> = (0..count)
-            .map(|cut| match if cut < 3 { cut } else { dice.next_u32() % 3 } {
-                0 => Kind::Transfer,
-                1 => Kind::Swap,
-                _ => Kind::FirstBoot,
-            })
-            .collect();
-        to_come.sort_by_key(|kind| std::cmp::Reverse(*kind as u8));
+    pub fn plan(count: u32, image: &[u8]) -> Self {
+        let at_transfer = count.div_ceil(2).min(2);
+        let later = (at_transfer..count)
+            .map(|cut| if (cut - at_transfer).is_multiple_of(2) { Aim::Swap } else { Aim::FirstBoot });
+        let mut to_come: Vec<Aim> = (0..at_transfer).map(|_| Aim::Transfer).chain(later).collect();
+        to_come.reverse();
         Self { image: image.to_vec(), to_come, made: Vec::new(), due: None, seen: 0, dark_until: None }
     }
 
@@ -88,23 +109,20 @@ impl Cuts {
         let now = Instant::now();
         if let Some(until) = self.dark_until {
             if until <= now {
-                self.dark_until = None;
-                node.start(net)?;
+                self.light(node, net)?;
             }
             return Ok(None);
         }
-        let Some(kind) = self.to_come.last().copied() else { return Ok(None) };
-        let (trigger, spread) = kind.trigger();
+        let Some(aim) = self.to_come.last().copied() else { return Ok(None) };
         match self.due {
             None => {
-                let lines = node.lines_with(trigger);
-                if lines > self.seen {
-                    self.due = Some(now + milliseconds(dice.next_u32() % spread));
+                if triggers(node, aim) > self.seen {
+                    self.due = Some(now + milliseconds(dice.next_u32() % aim.trigger().1));
                 }
                 Ok(None)
             }
             Some(due) if due <= now => {
-                let cut = self.cut(node, kind)?;
+                let cut = self.cut(node, aim)?;
                 self.dark_until = Some(Instant::now() + milliseconds(dice.next_u32() % DARK_MILLISECONDS));
                 Ok(Some(cut))
             }
@@ -120,23 +138,16 @@ impl Cuts {
         if self.dark_until.take().is_some() { node.start(net) } else { Ok(()) }
     }
 
-    /// Makes the cuts whose moment did not come, while nothing goes on.
-    ///
-    /// # Errors
-    /// As [`look`](Self::look).
-    pub fn catch_up(&mut self, node: &mut Node, net: &Net) -> Result<()> {
-        while let Some(kind) = self.to_come.last().copied() {
-            self.cut(node, kind)?;
-            node.start(net)?;
-            std::thread::sleep(milliseconds(DARK_MILLISECONDS));
-        }
-        Ok(())
+    /// Cuts that came at one of these moments.
+    #[must_use]
+    pub fn made_at(&self, moments: &[Moment]) -> usize {
+        self.made.iter().filter(|cut| moments.contains(&cut.moment)).count()
     }
 
-    /// Cuts made so far.
+    /// Cuts that came while something was under way.
     #[must_use]
-    pub fn made(&self) -> u32 {
-        u32::try_from(self.made.len()).unwrap_or(u32::MAX)
+    pub fn made(&self) -> usize {
+        self.made.len() - self.made_at(&[Moment::Missed])
     }
 
     /// Blocks that were whole in flash at a cut during the transfer, and that the node did not find again
@@ -144,28 +155,54 @@ impl Cuts {
     #[must_use]
     pub fn refetched(&self, node: &Node) -> usize {
         let console = node.console();
-        let transfers = self.made.iter().filter(|cut| cut.kind == Kind::Transfer);
+        let transfers = self.made.iter().filter(|cut| cut.moment == Moment::Transfer);
         transfers.map(|cut| cut.present.saturating_sub(recovered(&console, cut.starts).unwrap_or(0))).sum()
     }
 
-    fn cut(&mut self, node: &mut Node, kind: Kind) -> Result<Cut> {
-        let done_already = kind == Kind::Transfer && node.lines_with("agent: verified") > 0;
+    fn cut(&mut self, node: &mut Node, aim: Aim) -> Result<Cut> {
         node.cut()?;
-        let present = if kind == Kind::Transfer && !done_already {
-            present(&FlashFile::open(node.flash())?, &self.image)
-        } else {
-            0
-        };
-        let cut = Cut { kind, present, starts: node.lines_with("image version=") };
+        let mut flash = FlashFile::open(node.flash())?;
+        let console = node.console();
+        let moment = moment(phase(&mut flash)?, &console);
+        let present = present(&flash, &self.image);
+        let cut = Cut { moment, present, starts: console.matches("image version=").count() };
         self.made.push(cut);
-        self.to_come.pop();
+        // What was missed is aimed at again, if there is another chance.
+        if aim.is_hit(moment) {
+            self.to_come.pop();
+        }
         self.due = None;
-        // The next cut waits for a line of its own.
-        self.seen = self.to_come.last().map_or(0, |next| match next {
-            Kind::FirstBoot | Kind::Swap if *next != kind => 0,
-            _ => node.lines_with(next.trigger().0),
-        });
+        self.seen = match self.to_come.last() {
+            // The next cut waits for a line of its own, or for one that the node has not come to yet.
+            Some(next) => triggers(node, *next),
+            None => 0,
+        };
         Ok(cut)
+    }
+}
+
+/// Lines of the console after which such a cut may come.
+fn triggers(node: &Node, aim: Aim) -> usize {
+    aim.trigger().0.iter().map(|text| node.lines_with(text)).sum()
+}
+
+/// How far an update has come, as the flash has it.
+fn phase(flash: &mut FlashFile) -> Result<Phase> {
+    let unreadable = |error| anyhow!("the records in flash cannot be read after a cut: {error:?}");
+    let log = RecordLog::open(flash, MPS2_AN386.records).map_err(unreadable)?;
+    Ok(BootRecord::load(flash, &log).map_err(unreadable)?.phase)
+}
+
+/// What a node was doing.
+fn moment(phase: Phase, console: &str) -> Moment {
+    let boot_stage_runs = console.lines().last().is_some_and(|line| line == "agent: restarting");
+    let is_receiving = console.contains("agent: accepted") && !console.contains("agent: verified");
+    match phase {
+        Phase::Exchanging | Phase::ExchangingBack(_) => Moment::Exchange,
+        Phase::Activated | Phase::Trial if boot_stage_runs => Moment::BootStage,
+        Phase::Trial => Moment::FirstBoot,
+        Phase::Settled if is_receiving => Moment::Transfer,
+        _ => Moment::Missed,
     }
 }
 
@@ -206,5 +243,18 @@ mod tests {
         assert_eq!(recovered(console, 0), Some(3));
         assert_eq!(recovered(console, 1), Some(7));
         assert_eq!(recovered(console, 2), None);
+    }
+
+    #[test]
+    fn a_cut_is_told_by_flash_and_console() {
+        let receiving = "agent: accepted 01 sequence=2 bytes=9\n";
+        assert_eq!(moment(Phase::Settled, receiving), Moment::Transfer);
+        assert_eq!(moment(Phase::Settled, "agent: node-1 listens to x\n"), Moment::Missed);
+        assert_eq!(moment(Phase::Settled, "agent: accepted\nagent: verified\n"), Moment::Missed);
+        assert_eq!(moment(Phase::Activated, "agent: verified\nagent: restarting\n"), Moment::BootStage);
+        assert_eq!(moment(Phase::Exchanging, "agent: restarting\n"), Moment::Exchange);
+        assert_eq!(moment(Phase::Trial, "agent: restarting\n"), Moment::BootStage);
+        assert_eq!(moment(Phase::Trial, "agent: restarting\nboot: runs\n"), Moment::FirstBoot);
+        assert_eq!(moment(Phase::Healthy, "boot: runs\nagent: confirmed\n"), Moment::Missed);
     }
 }

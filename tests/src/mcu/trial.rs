@@ -12,7 +12,7 @@ use rand_core::Rng;
 use rand_pcg::Pcg64Mcg;
 
 use super::build::Images;
-use super::cuts::{Cut, Cuts};
+use super::cuts::{Cut, Cuts, Moment};
 use super::flash_file::FlashFile;
 use super::node::Node;
 use crate::fleet::{CLASS, FIRST_SEQUENCE, Fleet, GROUP, Place, Plan, Pushed, Signing, VENDOR};
@@ -29,7 +29,9 @@ const PUSH_WITHIN: Duration = Duration::from_secs(900);
 /// How often nodes are looked at while a push runs.
 const GLANCE: Duration = Duration::from_millis(3);
 /// Pushes that try again whose first boot was cut.
-const RETRIES_MAX: usize = 4;
+const RETRIES_MAX: usize = 8;
+/// Power cuts that each node has to go through, if so many were wanted.
+const CUTS_MIN: usize = 3;
 /// How a node says that it came back to the image before.
 const ROLLED_BACK: &str = "agent: rolled back";
 /// A class that nobody is of.
@@ -57,8 +59,10 @@ pub struct Wish {
 pub struct Found {
     /// Nodes and agents that confirmed the update.
     pub confirmed: usize,
-    /// Power cuts.
-    pub cuts: u32,
+    /// Power cuts that came while something was under way.
+    pub cuts: usize,
+    /// Of these: at the transfer, in the boot stage, between two pages of the exchange, at the first boot.
+    pub cuts_at: [usize; 4],
     /// Blocks that were in flash, verified, and were asked for again.
     pub blocks_refetched: usize,
     /// Times that a node came back to the image before.
@@ -184,22 +188,42 @@ impl Trial<'_> {
                 self.found.wrong.push("trying again has sent blocks again".to_owned());
             }
         }
-        for (node, cuts) in self.nodes.iter_mut().zip(&mut cuts) {
-            cuts.catch_up(node, self.net)?;
-            self.found.cuts += cuts.made();
-            self.found.blocks_refetched += cuts.refetched(node);
-        }
+        self.note_cuts(&cuts);
         self.found.confirmed = report.count("confirmed");
-        println!(
-            "update: {} confirmed, {} power cuts, {blocks} blocks sent by multicast",
-            self.found.confirmed, self.found.cuts
-        );
+        println!("update: {} confirmed, {blocks} blocks sent by multicast", self.found.confirmed);
         self.check_update(&report)
     }
 
-    fn plan_cuts(&mut self) -> Vec<Cuts> {
-        let (wish, image) = (self.wish, &self.images.second.linked.image);
-        (0..self.nodes.len()).map(|_| Cuts::plan(wish.cuts, image, &mut self.dice)).collect()
+    fn plan_cuts(&self) -> Vec<Cuts> {
+        let image = &self.images.second.linked.image;
+        self.nodes.iter().map(|_| Cuts::plan(self.wish.cuts, image)).collect()
+    }
+
+    fn note_cuts(&mut self, cuts: &[Cuts]) {
+        let least = CUTS_MIN.min(self.wish.cuts as usize);
+        for (node, cuts) in self.nodes.iter().zip(cuts) {
+            self.found.cuts += cuts.made();
+            self.found.blocks_refetched += cuts.refetched(node);
+            if cuts.made() < least {
+                let made = cuts.made();
+                self.found.wrong.push(format!("{} lost its power {made} times, not {least}", name(node)));
+            }
+        }
+        let at = |moment| cuts.iter().map(|cuts| cuts.made_at(&[moment])).sum();
+        self.found.cuts_at =
+            [Moment::Transfer, Moment::BootStage, Moment::Exchange, Moment::FirstBoot].map(at);
+        let [transfer, boot_stage, exchange, first_boot] = self.found.cuts_at;
+        println!(
+            "power cuts: {transfer} at the transfer, {boot_stage} in the boot stage, {exchange} in the midst \
+             of the exchange, {first_boot} at the first boot; {} came too late and do not count",
+            at(Moment::Missed)
+        );
+        if self.found.blocks_refetched > transfer {
+            let blocks = self.found.blocks_refetched;
+            self.found
+                .wrong
+                .push(format!("{blocks} verified blocks were fetched again after {transfer} cuts"));
+        }
     }
 
     fn push_with_cuts(&mut self, more: &[&str], cuts: &mut [Cuts]) -> Result<PushReport> {
@@ -232,25 +256,17 @@ impl Trial<'_> {
                 wrong.push(format!("the active slot of {} is not the update", name(node)));
             }
         }
-        let (cuts, everyone) = (self.found.cuts, self.wish.nodes + self.wish.linux);
+        let everyone = self.wish.nodes + self.wish.linux;
         if self.found.confirmed != everyone {
             wrong.push(format!("{} of {everyone} have confirmed: {:?}", self.found.confirmed, report.agents));
-        }
-        let least = u32::try_from(self.wish.nodes)? * self.wish.cuts;
-        if cuts < least {
-            wrong.push(format!("{cuts} power cuts, {least} were wanted"));
-        }
-        if self.found.blocks_refetched > cuts as usize {
-            let blocks = self.found.blocks_refetched;
-            wrong.push(format!("{blocks} verified blocks were fetched again after {cuts} cuts"));
         }
         Ok(())
     }
 
     fn cut_where_due(&mut self, cuts: &mut [Cuts]) -> Result<()> {
         for (node, cuts) in self.nodes.iter_mut().zip(cuts) {
-            if let Some(Cut { kind, .. }) = cuts.look(node, self.net, &mut self.dice)? {
-                println!("{}: power cut at {kind:?}", name(node));
+            if let Some(Cut { moment, .. }) = cuts.look(node, self.net, &mut self.dice)? {
+                println!("{}: power cut, {moment:?}", name(node));
             }
         }
         Ok(())

@@ -57,8 +57,7 @@ fn main() -> ! {
 }
 
 /// The three that run for ever beside each other: agent, network stack, Ethernet.
-type Tasks =
-    (Agent<'static, Flash, Sockets, An386>, Runner<'static, lan9118::Driver>, lan9118::Runner);
+type Tasks = (Agent<'static, Flash, Sockets, An386>, Runner<'static, lan9118::Driver>, lan9118::Runner);
 
 /// Not inlined: what it needs of the stack is free again afterwards.
 #[inline(never)]
@@ -68,8 +67,7 @@ fn prepare() -> Result<Tasks, Wrong> {
     let flash = unsafe { Flash::take() };
     let mut board = An386::default();
     let mut store = FlashStore::open(flash, LAYOUT).map_err(|it| Wrong::Start(StartError::Store(it)))?;
-    let (reception, seed) =
-        start(&mut store, &given, &PLACE, board.now()).map_err(Wrong::Start)?;
+    let (reception, seed) = start(&mut store, &given, &PLACE, board.now()).map_err(Wrong::Start)?;
     let (frames, device, _) = lan9118::start(FRAMES.take()).ok_or(Wrong::Ethernet)?;
     let (runner, sockets) =
         network::start(NETWORK.take(), device, given.own, given.coap_group, seed).map_err(Wrong::Network)?;
