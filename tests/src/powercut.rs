@@ -186,8 +186,10 @@ impl<const WORD: usize, const PAGE: usize> Campaign<WORD, PAGE> {
         let device = Device::new(geometry.page, geometry.image_bytes(depth), geometry.rewritable);
         let device = Arc::new(device);
         let fresh = Lives::<WORD, PAGE>::new(device, story);
-        // Room for some records more: the change to the other bank comes in the middle of the update.
-        let used = fresh.clone().with_full_bank(LEFT);
+        // Room for some records more: the change to the other bank comes in the middle of the update. Where a bank
+        // has thousands of cells, that is done with the longest words only.
+        let used =
+            if PAGE > 4096 && WORD < 32 { Ok(fresh.clone()) } else { fresh.clone().with_full_bank(LEFT) };
         match (used, depth) {
             (Err(wrong), _) => campaign.report.add(wrong, || format!("{geometry}, filling a bank")),
             (Ok(used), Depth::One) => {
@@ -238,17 +240,24 @@ impl<const WORD: usize, const PAGE: usize> Campaign<WORD, PAGE> {
         let begin = lives.flash.operations();
         for life in to_come {
             let earlier = (life.flash.operations() - begin) as u32;
-            'life: for after in 0.. {
-                for way in Way::ALL {
+            for after in 0.. {
+                // A cut after this operation is one before the next; after the last one there is nothing to cut.
+                let mut cut = life.clone();
+                cut.flash.cut(Cut { after, way: Way::Before }, 0);
+                match cut.to_the_cut() {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(wrong) => {
+                        self.tell(wrong, before);
+                        break;
+                    }
+                }
+                for way in Way::DISTINCT {
                     cuts.truncate(before.len());
                     cuts.push(Cut { after: earlier + after, way });
-                    let mut life = life.clone();
-                    life.flash.cut(Cut { after, way }, seed(&cuts));
-                    match life.to_the_cut() {
-                        Ok(true) => then(self, life, &cuts),
-                        Ok(false) => break 'life,
-                        Err(wrong) => self.tell(wrong, &cuts),
-                    }
+                    let mut cut = cut.clone();
+                    cut.flash.cut_otherwise(way, seed(&cuts));
+                    then(self, cut, &cuts);
                 }
             }
         }
