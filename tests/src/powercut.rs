@@ -145,7 +145,7 @@ pub fn run(geometries: &[Geometry], depth: Depth, threads: usize, tell: impl Fn(
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some((geometry, story)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let report = on(*geometry, *story, depth);
+                    let report = on(*geometry, *story, depth, false);
                     tell(format!("{geometry}, {story:?}: {} cuts", report.cuts));
                     total.lock().expect("no thread has panicked").merge(report);
                 }
@@ -155,21 +155,27 @@ pub fn run(geometries: &[Geometry], depth: Depth, threads: usize, tell: impl Fn(
     total.into_inner().expect("no thread has panicked")
 }
 
+/// Whether a cut of this depth finds something wrong. It ends with the first one that does.
+#[must_use]
+pub fn finds(geometry: Geometry, story: Story, depth: Depth) -> Option<String> {
+    on(geometry, story, depth, true).told.pop()
+}
+
 /// One flash and one story.
-fn on(geometry: Geometry, story: Story, depth: Depth) -> Report {
+fn on(geometry: Geometry, story: Story, depth: Depth, first_only: bool) -> Report {
     match (geometry.page, geometry.word) {
-        (256, 1) => Campaign::<1, 256>::run(geometry, story, depth),
-        (256, 4) => Campaign::<4, 256>::run(geometry, story, depth),
-        (256, 8) => Campaign::<8, 256>::run(geometry, story, depth),
-        (256, _) => Campaign::<32, 256>::run(geometry, story, depth),
-        (4096, 1) => Campaign::<1, 4096>::run(geometry, story, depth),
-        (4096, 4) => Campaign::<4, 4096>::run(geometry, story, depth),
-        (4096, 8) => Campaign::<8, 4096>::run(geometry, story, depth),
-        (4096, _) => Campaign::<32, 4096>::run(geometry, story, depth),
-        (_, 1) => Campaign::<1, 131_072>::run(geometry, story, depth),
-        (_, 4) => Campaign::<4, 131_072>::run(geometry, story, depth),
-        (_, 8) => Campaign::<8, 131_072>::run(geometry, story, depth),
-        (_, _) => Campaign::<32, 131_072>::run(geometry, story, depth),
+        (256, 1) => Campaign::<1, 256>::run(geometry, story, depth, first_only),
+        (256, 4) => Campaign::<4, 256>::run(geometry, story, depth, first_only),
+        (256, 8) => Campaign::<8, 256>::run(geometry, story, depth, first_only),
+        (256, _) => Campaign::<32, 256>::run(geometry, story, depth, first_only),
+        (4096, 1) => Campaign::<1, 4096>::run(geometry, story, depth, first_only),
+        (4096, 4) => Campaign::<4, 4096>::run(geometry, story, depth, first_only),
+        (4096, 8) => Campaign::<8, 4096>::run(geometry, story, depth, first_only),
+        (4096, _) => Campaign::<32, 4096>::run(geometry, story, depth, first_only),
+        (_, 1) => Campaign::<1, 131_072>::run(geometry, story, depth, first_only),
+        (_, 4) => Campaign::<4, 131_072>::run(geometry, story, depth, first_only),
+        (_, 8) => Campaign::<8, 131_072>::run(geometry, story, depth, first_only),
+        (_, _) => Campaign::<32, 131_072>::run(geometry, story, depth, first_only),
     }
 }
 
@@ -178,11 +184,13 @@ struct Campaign<const WORD: usize, const PAGE: usize> {
     geometry: Geometry,
     story: Story,
     report: Report,
+    /// The first failure is enough.
+    first_only: bool,
 }
 
 impl<const WORD: usize, const PAGE: usize> Campaign<WORD, PAGE> {
-    fn run(geometry: Geometry, story: Story, depth: Depth) -> Report {
-        let mut campaign = Self { geometry, story, report: Report::default() };
+    fn run(geometry: Geometry, story: Story, depth: Depth, first_only: bool) -> Report {
+        let mut campaign = Self { geometry, story, report: Report::default(), first_only };
         let device = Device::new(geometry.page, geometry.image_bytes(depth), geometry.rewritable);
         let device = Arc::new(device);
         let fresh = Lives::<WORD, PAGE>::new(device, story);
@@ -253,6 +261,9 @@ impl<const WORD: usize, const PAGE: usize> Campaign<WORD, PAGE> {
                     }
                 }
                 for way in Way::DISTINCT {
+                    if self.is_enough() {
+                        return;
+                    }
                     cuts.truncate(before.len());
                     cuts.push(Cut { after: earlier + after, way });
                     let mut cut = cut.clone();
@@ -266,6 +277,9 @@ impl<const WORD: usize, const PAGE: usize> Campaign<WORD, PAGE> {
     fn cut_by_chance(&mut self, devices: &[Lives<WORD, PAGE>], times: u32) {
         let mut dice = Dice::new(3, u64::from(self.geometry.word) << 32 | u64::from(self.geometry.page));
         for _ in 0..times {
+            if self.is_enough() {
+                return;
+            }
             let mut lives = devices[dice.below(devices.len() as u64) as usize].clone();
             let mut cuts = Vec::new();
             if let Err(wrong) = Self::three_cuts(&mut lives, &mut cuts, &mut dice, &mut self.report.cuts) {
@@ -300,6 +314,10 @@ impl<const WORD: usize, const PAGE: usize> Campaign<WORD, PAGE> {
             *count += u64::from(lives.to_the_cut()?);
         }
         lives.to_the_end()
+    }
+
+    const fn is_enough(&self) -> bool {
+        self.first_only && !self.report.told.is_empty()
     }
 
     fn tell(&mut self, wrong: Wrong, cuts: &[Cut]) {

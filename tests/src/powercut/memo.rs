@@ -6,7 +6,7 @@ use update_core::suit::Offer;
 
 /// Really checks what it has not seen, and remembers that by all of its bytes and by the keys.
 #[derive(Debug, Clone, Default)]
-pub struct Memo {
+pub(super) struct Memo {
     key_sets: Vec<(Vec<u8>, [u8; 32], Option<KeySet>)>,
     offers: Vec<(Vec<u8>, KeySet, Option<Offer>)>,
 }

@@ -37,7 +37,7 @@ impl fmt::Display for Wrong {
 
 /// Which image runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Image {
+pub(super) enum Image {
     /// The one from the factory.
     Old,
     /// The update.
@@ -46,17 +46,17 @@ pub enum Image {
 
 /// What the device has relied upon so far.
 #[derive(Debug, Clone, Default)]
-pub struct Oracle {
+pub(super) struct Oracle {
     /// Manifest sequence number of the image confirmed last.
-    pub installed: u64,
+    pub(super) installed: u64,
     /// The end of the reserved Sender Sequence Numbers.
-    pub reserved_end: u64,
+    pub(super) reserved_end: u64,
     /// The last attempt acted upon.
-    pub attempt: u32,
+    pub(super) attempt: u32,
     /// Whether the agent has accepted the update.
-    pub accepted: bool,
+    pub(super) accepted: bool,
     /// Blocks and pages whose writing has ended well.
-    pub stored: BTreeSet<(bool, u32)>,
+    pub(super) stored: BTreeSet<(bool, u32)>,
 }
 
 impl Oracle {
@@ -64,7 +64,7 @@ impl Oracle {
     ///
     /// # Errors
     /// [`Wrong::Mixed`], [`Wrong::Regressed`].
-    pub fn ran<const WORD: usize, const PAGE: usize>(
+    pub(super) fn ran<const WORD: usize, const PAGE: usize>(
         &self,
         device: &Device,
         flash: &SimulatedFlash<WORD, PAGE>,
@@ -89,7 +89,11 @@ impl Oracle {
     ///
     /// # Errors
     /// [`Wrong::Regressed`].
-    pub fn rises<T: Copy + PartialOrd>(known: &mut T, found: T, what: &'static str) -> Result<(), Wrong> {
+    pub(super) fn rises<T: Copy + PartialOrd>(
+        known: &mut T,
+        found: T,
+        what: &'static str,
+    ) -> Result<(), Wrong> {
         if found < *known {
             return Err(Wrong::Regressed(what));
         }
@@ -101,7 +105,7 @@ impl Oracle {
     ///
     /// # Errors
     /// [`Wrong::Lost`].
-    pub fn found(&self, area: Area, number: u32, present: bool) -> Result<(), Wrong> {
+    pub(super) fn found(&self, area: Area, number: u32, present: bool) -> Result<(), Wrong> {
         if !present && self.stored.contains(&(area == Area::Image, number)) {
             return Err(Wrong::Lost);
         }
@@ -109,7 +113,7 @@ impl Oracle {
     }
 
     /// A block or page has been written.
-    pub fn store(&mut self, area: Area, number: u32) {
+    pub(super) fn store(&mut self, area: Area, number: u32) {
         self.stored.insert((area == Area::Image, number));
     }
 }
