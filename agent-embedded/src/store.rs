@@ -12,7 +12,6 @@ use boot_stage::boot_record::{BootRecord, Phase};
 use boot_stage::image::{self, WRITTEN_BYTES_MAX};
 use boot_stage::layout::{FlashLayout, LayoutError, Partition};
 use boot_stage::medium::READS;
-use boot_stage::planted::{self, Bug};
 use boot_stage::record_log::{Kind, LogError, RecordLog};
 use embedded_storage::nor_flash::NorFlash;
 use update_core::key_set::KeySet;
@@ -266,9 +265,6 @@ impl<F: NorFlash> Platform for FlashStore<F> {
             return Err(StoreError::OutOfRange);
         }
         self.set_prepared(Prepared::default())?;
-        if planted::is(Bug::PreparedBeforeErased) {
-            self.set_prepared(Prepared { image_bytes, page_bytes })?;
-        }
         let trailer = self.layout.trailer(self.layout.update);
         let page = F::ERASE_SIZE as u32;
         let of_image = (0..image_bytes).step_by(F::ERASE_SIZE).map(|at| self.layout.update.offset + at);

@@ -13,9 +13,10 @@ fn every_planted_bug_is_found() {
     let mut missed = Vec::new();
     for bug in Bug::ALL {
         let (geometry, story, depth) = match bug {
-            Bug::ErasedInPlace | Bug::MendingNotRecorded => (SEVERAL_BLOCKS, Story::Confirmed, Depth::One),
+            Bug::ErasedInPlace => (SEVERAL_BLOCKS, Story::Confirmed, Depth::One),
+            Bug::MendingNotRecorded => (SEVERAL_BLOCKS, Story::Confirmed, Depth::Two),
             Bug::NotWrittenAgain => (ONCE, Story::Confirmed, Depth::Two),
-            Bug::TrialNotRecorded => (ONCE, Story::Silent, Depth::One),
+            Bug::TrialNotRecorded | Bug::ErasedBeforeStep => (ONCE, Story::Silent, Depth::One),
             _ => (ONCE, Story::Confirmed, Depth::One),
         };
         plant(Some(bug));

@@ -106,6 +106,9 @@ impl Exchange for BySpare {
         way: Way,
     ) -> Result<Progress, LogError<F::Error>> {
         let pages = Pages::new(layout, F::ERASE_SIZE as u32, record.pages.into());
+        if planted::is(Bug::ExchangeBegunAnew) {
+            record.step = 0;
+        }
         while u32::from(record.step) < 2 * pages.count() {
             let (from, to) = pages.step(way, record.step.into());
             record.step += 1;

@@ -46,6 +46,9 @@ pub fn read_steady<F: NorFlash>(flash: &mut F, offset: u32, bytes: &mut [u8], ti
 /// # Errors
 /// The flash's own.
 pub fn program<F: NorFlash>(flash: &mut F, offset: u32, bytes: &[u8]) -> Result<(), F::Error> {
+    if bytes.iter().all(|byte| *byte == BLANK) {
+        return Ok(());
+    }
     let word = F::WRITE_SIZE;
     let mut run = 0..0;
     for (at, bytes_of_word) in (0..).step_by(word).zip(bytes.chunks(word)) {

@@ -15,8 +15,8 @@ pub enum Bug {
     SealedBeforeWritten,
     /// The bank in use says that it is not any more before the other one is filled.
     MovedBeforeFilled,
-    /// The areas count as erased before they are.
-    PreparedBeforeErased,
+    /// An exchange that was cut begins anew.
+    ExchangeBegunAnew,
     /// A page with a torn block is erased in place.
     ErasedInPlace,
     /// A page is erased before the log says that it is being mended.
@@ -35,7 +35,7 @@ impl Bug {
         Self::NotWrittenAgain,
         Self::SealedBeforeWritten,
         Self::MovedBeforeFilled,
-        Self::PreparedBeforeErased,
+        Self::ExchangeBegunAnew,
         Self::ErasedInPlace,
         Self::MendingNotRecorded,
         Self::BlankAtOnce,
