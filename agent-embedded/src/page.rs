@@ -4,9 +4,10 @@
 //!
 //! 1. Where every word of the place reads as blank, each time, it is programmed.
 //! 2. Where the flash allows it, a place that only has to lose bits is programmed again.
-//! 3. Otherwise the page is mended: its other words and the new ones are copied to the spare page, the log says that
-//!    the page is being mended, it is erased, filled from the spare page, and the log says that it is whole. Also
-//!    where the data fill the page alone: a page whose erase was cut must not be taken for a blank one.
+//! 3. Otherwise the page is mended: its other words and the new ones are copied to the spare page, the log
+//!    says that the page is being mended, it is erased, filled from the spare page, and the log says that
+//!    it is whole. Also where the data fill the page alone: a page whose erase was cut must not be taken
+//!    for a blank one.
 //!
 //! | the log says | page | spare page | a start |
 //! |---|---|---|---|

@@ -1,4 +1,5 @@
-//! What a device is given when it is enrolled, in its own flash area: deterministic CBOR behind a short header.
+//! What a device is given when it is enrolled, in its own flash area: deterministic CBOR behind a short
+//! header.
 //!
 //! ```cddl
 //! header = "fwc1" || length of the CBOR, 4 bytes, little-endian || first 16 bytes of SHA-256(CBOR)
@@ -214,8 +215,8 @@ impl<'a> Provisioning<'a> {
         self.group.gid
     }
 
-    /// A seed for jitter, ports and tokens that differs with every start: what is stored of the counters moves
-    /// with every start that has sent something, and so counts the boots.
+    /// A seed for jitter, ports and tokens that differs with every start: what is stored of the counters
+    /// moves with every start that has sent something, and so counts the boots.
     #[must_use]
     pub fn seed(&self, bounds: Option<&CounterBounds>) -> u64 {
         let mut hash = Sha256::new();

@@ -1,9 +1,9 @@
 //! What a microcontroller offers to `Reception`: records, two areas and the boot switch, in its flash.
 //!
-//! Records and boot state lie in the boot stage's [`RecordLog`], the image and the hash pages where the layout says
-//! (DESIGN \[journal\], [words]). After [`Platform::prepare`] every page of both areas has been erased once, and
-//! holds nothing but whole blocks, blank words, and what a cut left of one block. Everything is durable as soon as
-//! it is written; while flash is busy, so is the processor.
+//! Records and boot state lie in the boot stage's [`RecordLog`], the image and the hash pages where the
+//! layout says (DESIGN \[journal\], [words]). After [`Platform::prepare`] every page of both areas has been
+//! erased once, and holds nothing but whole blocks, blank words, and what a cut left of one block.
+//! Everything is durable as soon as it is written; while flash is busy, so is the processor.
 
 use core::future::poll_fn;
 use core::task::Poll;
@@ -118,8 +118,8 @@ impl<F: NorFlash> FlashStore<F> {
         })
     }
 
-    /// Whether an image has been activated or given up: the device has to start its boot stage anew, after it has
-    /// sent what is due and saved its exact counters.
+    /// Whether an image has been activated or given up: the device has to start its boot stage anew, after
+    /// it has sent what is due and saved its exact counters.
     #[must_use]
     pub fn restart_due(&self) -> bool {
         matches!(self.boot.phase, Phase::Activated | Phase::GivenUp(_))
@@ -134,8 +134,8 @@ impl<F: NorFlash> FlashStore<F> {
         if self.boot.phase == Phase::Trial { self.enter(Phase::Healthy) } else { Ok(()) }
     }
 
-    /// The image on trial is given up; the next start of the boot stage brings the old one back. Nothing happens
-    /// without a trial.
+    /// The image on trial is given up; the next start of the boot stage brings the old one back. Nothing
+    /// happens without a trial.
     ///
     /// # Errors
     /// [`StoreError::Full`], [`StoreError::NotKept`], [`StoreError::Flash`].

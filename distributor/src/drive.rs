@@ -38,8 +38,8 @@ const SENT_IN_A_ROW_MAX: u32 = 8;
 /// Room for any datagram that might come, so that none is cut short and taken for another.
 const RECEIVE_BYTES: usize = 2048;
 
-/// Runs a distribution to its end, or until Ctrl-C or SIGTERM. Then the session is as it has to be kept; the caller
-/// closes it.
+/// Runs a distribution to its end, or until Ctrl-C or SIGTERM. Then the session is as it has to be kept; the
+/// caller closes it.
 ///
 /// # Errors
 /// The system refuses to send at all, or a file that must be durable cannot be written.
@@ -127,8 +127,8 @@ pub fn clock() -> impl Fn() -> Instant + Copy {
     move || Instant::from_micros(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX))
 }
 
-/// Sends one datagram. What only this datagram suffers from (a full queue, an agent that is not there) is loss like
-/// any other; that this machine cannot send at all is an error.
+/// Sends one datagram. What only this datagram suffers from (a full queue, an agent that is not there) is
+/// loss like any other; that this machine cannot send at all is an error.
 async fn send(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) -> Result<(), Failure> {
     use std::io::ErrorKind::{
         AddrNotAvailable, HostUnreachable, InvalidInput, NetworkDown, NetworkUnreachable, PermissionDenied,
@@ -148,8 +148,8 @@ async fn send(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) -> Result<(), Fa
                 ) =>
         {
             Err(Failure::error(format!(
-                "cannot send to the CoAP group {to}: {error}; there may be no route for multicast on the group's \
-                 interface: `fwcast doctor` tells"
+                "cannot send to the CoAP group {to}: {error}; there may be no route for multicast on the \
+                 group's interface: `fwcast doctor` tells"
             )))
         }
         Err(_) => Ok(()),

@@ -1,7 +1,7 @@
 //! The distributor of fwcast: keys, groups, agents, images and pushes on the operator's machine.
 //!
-//! The binary `fwcast` is a thin `main` over [`cli`]. State on disk is in [`state`]; the loop around the machine that
-//! distributes an update is in [`drive`].
+//! The binary `fwcast` is a thin `main` over [`cli`]. State on disk is in [`state`]; the loop around the
+//! machine that distributes an update is in [`drive`].
 
 pub mod cli;
 pub mod commands;

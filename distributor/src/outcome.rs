@@ -1,5 +1,6 @@
 //! What a distribution or a census has found, for people and for programs.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use comfy_table::Table;
@@ -36,44 +37,8 @@ pub struct AgentLine {
     pub heard_multicast: u32,
     /// Blocks and pages that it stored from unicast repair.
     pub heard_unicast: u32,
-    /// What it has counted since it started.
-    pub counters: Option<AgentCounters>,
-}
-
-/// What an agent has counted, by name.
-#[derive(Debug, Clone, Serialize)]
-#[allow(
-    missing_docs,
-    reason = "the names are those of `update_core::census::Counters`, which says what they count"
-)]
-pub struct AgentCounters {
-    pub duplicates: u32,
-    pub hash_mismatches: u32,
-    pub without_page: u32,
-    pub malformed: u32,
-    pub not_for_us: u32,
-    pub replayed: u32,
-    pub bad_tag: u32,
-    pub bad_countersignature: u32,
-    pub storage_failures: u32,
-    pub injected_losses: u32,
-}
-
-impl From<Counters> for AgentCounters {
-    fn from(counters: Counters) -> Self {
-        Self {
-            duplicates: counters.duplicates,
-            hash_mismatches: counters.hash_mismatches,
-            without_page: counters.without_page,
-            malformed: counters.malformed,
-            not_for_us: counters.not_for_us,
-            replayed: counters.replayed,
-            bad_tag: counters.bad_tag,
-            bad_countersignature: counters.bad_countersignature,
-            storage_failures: counters.storage_failures,
-            injected_losses: counters.injected_losses,
-        }
-    }
+    /// What it has counted since it started, by the names of [`Counters::NAMES`].
+    pub counters: Option<BTreeMap<&'static str, u32>>,
 }
 
 /// One line for each agent of the group, by Sender ID.
@@ -102,7 +67,7 @@ fn line(group: &GroupState, agent: &Agent) -> AgentLine {
         missing: status.map_or(0, |status| status.missing_blocks + status.missing_pages),
         heard_multicast: counters.map_or(0, |counters| counters.stored_multicast),
         heard_unicast: counters.map_or(0, |counters| counters.stored_unicast),
-        counters: counters.map(AgentCounters::from),
+        counters: counters.map(|counters| Counters::NAMES.into_iter().zip(counters.to_array()).collect()),
     }
 }
 

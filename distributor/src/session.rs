@@ -102,8 +102,8 @@ impl Session {
         }
     }
 
-    /// The attempt to activate an update as: the last one used for it, so that a push that was stopped goes on;
-    /// a new one for the first time and for a retry.
+    /// The attempt to activate an update as: the last one used for it, so that a push that was stopped goes
+    /// on; a new one for the first time and for a retry.
     pub fn attempt(&mut self, digest: &Digest, retry: bool) -> Result<u32, StateError> {
         match self.attempts.last(digest) {
             Some(last) if !retry => Ok(last),
@@ -139,7 +139,7 @@ impl Session {
         self.sequence.close(distribution.next_sequence_number())
     }
 
-    /// An agent has seen a higher number than this machine has used: nothing is sent any more with these keys.
+    /// An agent has seen a higher number than this machine has used: nothing more is sent with these keys.
     pub fn condemn(self) -> Failure {
         self.sequence.condemn().into()
     }

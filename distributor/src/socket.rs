@@ -1,5 +1,5 @@
-//! The distributor's one socket: everything is sent from the address that its agents know, and comes back there
-//! (DESIGN [sockets]).
+//! The distributor's one socket: everything is sent from the address that its agents know, and comes back
+//! there (DESIGN [sockets]).
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -23,7 +23,8 @@ pub fn open(profile: &Profile) -> Result<UdpSocket, Failure> {
     let interface = interface_index(&profile.interface)?;
     let fail = |what: &str, error: std::io::Error| {
         Failure::error(format!(
-            "cannot {what} for the distributor's address {} on interface {}: {error}; `fwcast doctor` looks at each part",
+            "cannot {what} for the distributor's address {} on interface {}: {error}; `fwcast doctor` looks \
+             at each part",
             profile.distributor, profile.interface
         ))
     };
@@ -55,11 +56,14 @@ pub fn open(profile: &Profile) -> Result<UdpSocket, Failure> {
 pub fn interface_index(name: &str) -> Result<u32, Failure> {
     if_nametoindex(name).map_err(|_| {
         let known = nix::net::if_::if_nameindex()
-            .map(|list| list.iter().map(|i| i.name().to_string_lossy().into_owned()).collect::<Vec<_>>().join(", "))
+            .map(|list| {
+                let names: Vec<_> = list.iter().map(|i| i.name().to_string_lossy().into_owned()).collect();
+                names.join(", ")
+            })
             .unwrap_or_default();
         Failure::error(format!(
-            "there is no network interface '{name}' on this machine (there are: {known}): make the group with \
-             another --interface, or bring this one up"
+            "this machine has no network interface '{name}' (there are: {known}): make the group with one of \
+             them as --interface, or bring this one up"
         ))
     })
 }
@@ -72,5 +76,17 @@ pub fn with_scope(address: SocketAddr, interface: u32) -> SocketAddr {
             v6.into()
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_that_does_not_exist_is_named_with_those_that_do() {
+        interface_index("lo").unwrap();
+        let failure = interface_index("nosuch0").unwrap_err();
+        assert!(failure.sentence.contains("'nosuch0'") && failure.sentence.contains("lo"));
     }
 }

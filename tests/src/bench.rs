@@ -6,11 +6,12 @@ pub mod transfer;
 
 use std::time::{Duration, Instant};
 
-/// Measurements of each of the two sides. Many short ones, because another program that takes the processor then
-/// spoils a few of them and not the result.
+/// Measurements of each of the two sides. Many short ones, because another program that takes the processor
+/// then spoils a few of them and not the result.
 const ROUNDS: usize = 61;
 
-/// How fast `work` is, as a part of how fast `bare` is: the median of many rounds in which both have their turn.
+/// How fast `work` is, as a part of how fast `bare` is: the median of many rounds in which both have their
+/// turn.
 fn speed_beside(mut bare: impl FnMut() -> Duration, mut work: impl FnMut() -> Duration) -> f64 {
     let mut ratios: Vec<f64> = (0..ROUNDS).map(|_| bare().as_secs_f64() / work().as_secs_f64()).collect();
     ratios.sort_by(f64::total_cmp);

@@ -3,6 +3,7 @@
 
 mod bench;
 mod demo;
+mod mcu;
 mod net;
 mod powercut;
 mod sim;
@@ -37,6 +38,8 @@ enum Command {
     /// Figures beside their limits
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// The microcontroller's programs, their budgets, and nodes in QEMU beside Linux agents; needs root
+    Mcu(mcu::Mcu),
     /// The scenarios between network namespaces; needs root
     Net(net::NetScenarios),
 }
@@ -54,6 +57,7 @@ impl Arguments {
             Command::Powercut(powercut) => powercut.run(),
             Command::Vectors(vectors) => vectors.run(),
             Command::Bench(bench) => bench.run(),
+            Command::Mcu(mcu) => mcu.run(),
             Command::Net(net) => net.run(),
         }
     }

@@ -78,6 +78,33 @@ impl Net {
         address(self.family, host)
     }
 
+    /// Adds a tap to the bridge for a host that is no namespace: an emulated machine, which is run by
+    /// [`run_on_bridge`](Self::run_on_bridge). It counts as a host of this number.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn add_tap(&self, host: usize) -> Result<()> {
+        let (bridge, tap) = (self.bridge.as_str(), self.tap(host));
+        ip(&["-n", bridge, "tuntap", "add", "dev", &tap, "mode", "tap"])?;
+        ip(&["-n", bridge, "link", "set", &tap, "master", "br0", "up"])
+    }
+
+    /// The name of the tap of a host.
+    #[must_use]
+    pub fn tap(&self, host: usize) -> String {
+        port(host)
+    }
+
+    /// Starts a program where the bridge and its taps are.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn run_on_bridge(&self, mut command: Command) -> Result<Child> {
+        let program = command.get_program().to_owned();
+        inside(&self.bridge, move || command.spawn())?
+            .with_context(|| format!("cannot start {}", Path::new(&program).display()))
+    }
+
     /// Loses this part of the UDP datagrams to a host, and as much of those from it, each by its own chance.
     ///
     /// # Errors

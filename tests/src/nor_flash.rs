@@ -1,8 +1,8 @@
 //! A NOR flash in memory whose power can be cut at every single operation.
 //!
-//! Erasing sets the bits of a page, programming a word only clears bits; where words have an error correcting code
-//! they can be programmed once. An operation is one word programmed or one page erased. What a cut leaves behind is
-//! worse than most chips: see [`Way`].
+//! Erasing sets the bits of a page, programming a word only clears bits; where words have an error
+//! correcting code they can be programmed once. An operation is one word programmed or one page erased.
+//! What a cut leaves behind is worse than most chips: see [`Way`].
 
 use std::collections::BTreeMap;
 
@@ -25,8 +25,8 @@ pub enum Way {
     After,
     /// The words cannot be read until they are programmed or erased again.
     Unreadable,
-    /// The words read differently each time, until they are programmed or erased again: as before, as after, or as
-    /// anything between.
+    /// The words read differently each time, until they are programmed or erased again: as before, as
+    /// after, or as anything between.
     Unstable,
 }
 
@@ -97,8 +97,8 @@ pub struct SimulatedFlash<const WORD: usize, const PAGE: usize> {
     /// The operation that a cut [`Way::Before`] has kept from beginning.
     pending: Option<Pending>,
     operations: u64,
-    /// What no program may do: a word programmed twice that cannot be, a bit set without an erase, a page used whose
-    /// erase was cut.
+    /// What no program may do: a word programmed twice that cannot be, a bit set without an erase, a page
+    /// used whose erase was cut.
     violations: u32,
 }
 

@@ -51,7 +51,7 @@ impl Programs {
 }
 
 /// The program of this name among cargo's messages, one JSON object on a line.
-fn executable(messages: &str, name: &str) -> Result<PathBuf> {
+pub(crate) fn executable(messages: &str, name: &str) -> Result<PathBuf> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())

@@ -1,5 +1,7 @@
 //! Stories that the real programs live through between network namespaces.
 
+mod attacker;
+mod attacks;
 mod faults;
 mod updates;
 
@@ -33,7 +35,7 @@ pub struct Stage<'s> {
 /// All scenarios.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
-    [&updates::SCENARIOS[..], &faults::SCENARIOS].concat()
+    [&updates::SCENARIOS[..], &faults::SCENARIOS, &attacks::SCENARIOS].concat()
 }
 
 impl Scenario {
@@ -66,10 +68,11 @@ impl Scenario {
             Family::V4 => 4,
             Family::V6 => 6,
         };
+        // One host for the distributor, one for each agent, and one for whoever else is there.
         // Namespaces are named like files, and the story's name is for people.
         let name: String =
             self.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-        let net = Net::new(&format!("{name}{family}"), self.family, self.agents + 1)?;
+        let net = Net::new(&format!("{name}{family}"), self.family, self.agents + 2)?;
         let folder = tempfile::tempdir()?;
         let stage = Stage { programs, net: &net, folder: folder.path(), agents: self.agents };
         let end = (self.story)(&stage);
@@ -86,5 +89,10 @@ impl<'s> Stage<'s> {
     fn fleet(&self, rate: &str) -> Result<Fleet<'s>> {
         let plan = Plan::new(self.agents.into(), rate);
         Fleet::create(self.programs, Place::Net(self.net), self.folder, plan)
+    }
+
+    /// The host on which neither the distributor nor an agent is.
+    fn attacker(&self) -> usize {
+        usize::from(self.agents) + 1
     }
 }

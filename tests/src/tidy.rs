@@ -6,7 +6,7 @@
 //! | no std, clock, I/O, thread, printing or `unsafe` | [`rust::hands`], `crates/*/src` outside of tests |
 //! | Ed25519 only by `verify_strict` | [`rust::loose_verification`], all Rust outside of tests |
 //! | no unfinished code, no ignored test | [`rust::unfinished`], all Rust |
-//! | lines of at most 110 columns, files of at most 600 lines | [`text::too_wide`], [`text::too_long`], all Rust |
+//! | at most 110 columns and 600 lines | [`text::too_wide`], [`text::too_long`], all Rust |
 //! | no paths of one machine, no hosts of registries | [`text::banned`], all text |
 //! | the map of `README.md` is the tree; every page of `docs/` is linked | [`map`] |
 

@@ -1,18 +1,47 @@
 //! The simulated world: one seed, virtual time, no threads.
 //!
 //! The real [`Reception`](update_core::reception::Reception) and
-//! [`Distribution`](update_core::distribution::Distribution) with real cryptography run in it, on agents and a
-//! distributor that lose power at any step, over a network that loses, doubles, delays, reorders and damages
-//! datagrams, with an attacker in it. After every step it is checked that
+//! [`Distribution`](update_core::distribution::Distribution) with real cryptography run in it, on agents and
+//! a distributor that lose power at any step, over a network that loses, doubles, delays, reorders and
+//! damages datagrams, with an attacker in it. After every step it is checked that
 //!
-//! * nothing is written to an area that is not the right bytes of a signed image at their place, nor before its
-//!   manifest has been verified and is on record, nor over an image that may still be needed;
+//! * nothing is written to an area that is not the right bytes of a signed image at their place, nor before
+//!   its manifest has been verified and is on record, nor over an image that may still be needed;
 //! * no nonce is used twice under one key, by anyone, over all restarts;
 //! * what an agent reports as stored is durable and right, and after a restart exactly that is found again;
 //! * an image that is activated is one that was signed, byte for byte;
 //! * nothing goes round in circles; and once the faults end, everyone ends confirmed on the new image.
 //!
 //! The same seed gives the same course of events, byte for byte: [`Outcome::trace_hash`] is over all of it.
+
+//! # What it costs
+//!
+//! 4,096 blocks of 1,024 bytes at 10 Mbit/s, loss independent for each receiver and both ways. *Blocks*
+//! counts those sent to the group for each block of the image, *sent* the distributor's bytes with 42 a
+//! datagram for each byte of the image, *time* the time until all are confirmed for the time that those bytes
+//! take, *unicast* the part of the bytes that goes to single agents, *received* the agents' bytes for each
+//! byte of the image.
+//!
+//! | Agents | Loss | Blocks | Sent | Time | Unicast | Received |
+//! |---|---|---|---|---|---|---|
+//! | 1 | 0 % | 1.00 | 1.18 | 1.03 | 0 % | 0.0 % |
+//! | 1 | 1 % | 1.01 | 1.20 | 1.03 | 0 % | 0.0 % |
+//! | 1 | 5 % | 1.05 | 1.24 | 1.07 | 0.1 % | 0.1 % |
+//! | 1 | 20 % | 1.24 | 1.47 | 1.10 | 0.1 % | 0.1 % |
+//! | 8 | 0 % | 1.00 | 1.18 | 1.04 | 0 % | 0.1 % |
+//! | 8 | 1 % | 1.07 | 1.27 | 1.06 | 0.1 % | 0.3 % |
+//! | 8 | 5 % | 1.36 | 1.61 | 1.09 | 0.1 % | 0.5 % |
+//! | 8 | 20 % | 2.18 | 2.59 | 1.45 | 0.1 % | 1.1 % |
+//! | 32 | 0 % | 1.00 | 1.18 | 1.04 | 0 % | 0.3 % |
+//! | 32 | 1 % | 1.28 | 1.51 | 1.08 | 0.0 % | 1.2 % |
+//! | 32 | 5 % | 1.90 | 2.25 | 1.11 | 0.2 % | 1.9 % |
+//! | 32 | 20 % | 3.00 | 3.55 | 1.47 | 0.1 % | 4.7 % |
+//!
+//! This is seed 1. From seed to seed only the time at 20 % differs much (1.26 to 1.45 with 8 agents): there
+//! the last block of one agent decides. Without parity 1.36 blocks a block are the limit for 8 receivers at 5
+//! %. With 65,536 blocks (64 MiB) and 8 agents at 5 % it is 1.36, 1.61 and 1.03, and 0.01 % by unicast. Of 8
+//! agents at 5 %, one that is never there makes the time 1.43; one that comes after two seconds makes it 2.35
+//! blocks, for nobody tells it of the update before the next offer.
 
 mod agent;
 mod attacker;
@@ -31,10 +60,10 @@ mod simulation;
 pub use agent::Speed;
 pub use dice::Dice;
 pub use disk::{Cut, Disk};
-pub use faults::Faults;
+pub use faults::{Faults, Sabotage};
 pub use keys::Keys;
 pub use network::{Host, Network, OVERHEAD_BYTES};
-pub use release::Release;
+pub use release::{Release, Releases};
 pub use seeds::{Summary, run_seeds};
 
 use group_oscore::AeadAlgorithm;
@@ -51,12 +80,18 @@ pub struct Options {
     pub block_bytes: u32,
     /// The group's rate in bits a second.
     pub rate: u64,
+    /// Another image that is pushed after it: its length and the size of its blocks.
+    pub second: Option<(u32, u32)>,
+    /// The second image is pushed after so long, whether the first one is everywhere or not.
+    pub superseded_after: Option<Duration>,
     /// The AEAD Algorithm and the Group Encryption Algorithm.
     pub algorithms: [AeadAlgorithm; 2],
     /// How long devices take for what.
     pub speed: Speed,
     /// What goes wrong.
     pub faults: Faults,
+    /// A promise that the world breaks, which the checker has to notice.
+    pub sabotage: Option<Sabotage>,
     /// The last agent is never there.
     pub absent: bool,
     /// The first agent comes so late.
@@ -78,6 +113,8 @@ impl Options {
             image_bytes,
             block_bytes,
             rate: 10_000_000,
+            second: None,
+            superseded_after: None,
             algorithms: [AeadAlgorithm::A128Gcm; 2],
             speed: Speed {
                 write: Duration::ZERO,
@@ -89,6 +126,7 @@ impl Options {
                 quiet: Duration::from_secs(10),
             },
             faults: Faults::none(),
+            sabotage: None,
             absent: false,
             late: None,
             cut_at: None,
@@ -101,19 +139,16 @@ impl Options {
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let mut dice = Dice::new(seed, 0);
-        let block_bytes = dice.pick(&[256, 512, 1024]);
-        let blocks = dice.pick(&[1, 2, 17, 64, 65, 150, 300]);
-        let last = 1 + dice.below(u64::from(block_bytes)) as u32;
+        let (image_bytes, block_bytes) = image_of(&mut dice);
         let micros = Duration::from_micros;
-        let mut options =
-            Self::perfect(2 + dice.below(7) as usize, (blocks - 1) * block_bytes + last, block_bytes);
+        let mut options = Self::perfect(2 + dice.below(7) as usize, image_bytes, block_bytes);
         options.rate = dice.pick(&[250_000, 1_000_000, 10_000_000]);
         options.algorithms = [dice.pick(&AeadAlgorithm::ALL), dice.pick(&AeadAlgorithm::ALL)];
         options.speed = Speed {
             write: micros(dice.pick(&[0, 50, 3_000])),
             sync: micros(dice.pick(&[0, 500, 20_000])),
             save: micros(dice.pick(&[0, 2_000, 50_000])),
-            restart: micros(dice.pick(&[1_000, 300_000, 3_000_000])),
+            restart: micros(dice.pick(&[50_000, 300_000, 3_000_000])),
             trial: micros(dice.pick(&[50_000, 2_000_000])),
             restarts_for_trial: dice.chance(0.5),
             quiet: Duration::from_secs(dice.pick(&[5, 30])),
@@ -122,8 +157,16 @@ impl Options {
         options.absent = options.agents > 2 && dice.chance(0.1);
         options.late =
             dice.pick(&[None, None, Some(Duration::from_millis(700)), Some(Duration::from_secs(8))]);
+        options.second = dice.chance(0.3).then(|| image_of(&mut dice));
+        let soon = Duration::from_millis(dice.pick(&[50, 500, 2_000, 10_000]));
+        options.superseded_after = options.second.filter(|_| dice.chance(0.5)).map(|_| soon);
         options.deadline = options.faults.until + Duration::from_secs(900);
         options
+    }
+
+    /// The images that are pushed.
+    fn images(&self) -> Vec<(u32, u32)> {
+        [Some((self.image_bytes, self.block_bytes)), self.second].into_iter().flatten().collect()
     }
 
     /// When an agent's device is first started; `None` for never.
@@ -137,6 +180,14 @@ impl Options {
     fn is_absent(&self, index: usize) -> bool {
         self.absent && index + 1 == self.agents
     }
+}
+
+/// The size of an image and of its blocks: one block, a few, or several hundred.
+fn image_of(dice: &mut Dice) -> (u32, u32) {
+    let block_bytes = dice.pick(&[256, 512, 1024]);
+    let blocks = dice.pick(&[1, 2, 17, 64, 65, 150, 300]);
+    let last = 1 + dice.below(u64::from(block_bytes)) as u32;
+    ((blocks - 1) * block_bytes + last, block_bytes)
 }
 
 /// How a world ended.
@@ -193,7 +244,7 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
     let image = f64::from(options.image_bytes);
     Outcome {
         trace_hash: ended.trace_hash,
-        updates: ended.confirmed.iter().flatten().count() as u32,
+        updates: ended.updates_before + ended.confirmed.iter().flatten().count() as u32,
         bricked: ended.bricked,
         wrong_image: ended.checker.wrong_image,
         nonce_reuse: ended.checker.nonce_reuse,

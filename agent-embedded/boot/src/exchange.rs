@@ -49,11 +49,11 @@ pub trait Exchange {
 ///
 /// The new image's pages lie in `U[0]` to `U[n-1]` and the spare page is `U[n]`; the old one's are `A[0]` to
 /// `A[n-1]`. From the last page to the first, `A[i]` is copied to `U[i+1]`, which is free, and then `U[i]` to
-/// `A[i]`, which leaves `U[i]` free: afterwards the old image lies in the update slot, one page up. Back, it goes
-/// from the first page to the last: `A[i]` to `U[i]`, then `U[i+1]` to `A[i]`.
+/// `A[i]`, which leaves `U[i]` free: afterwards the old image lies in the update slot, one page up. Back,
+/// it goes from the first page to the last: `A[i]` to `U[i]`, then `U[i+1]` to `A[i]`.
 ///
-/// A step's source stays what it is until the step is recorded, so a step that was cut is done again. Only pages
-/// that hold one of the images or a trailer take part.
+/// A step's source stays what it is until the step is recorded, so a step that was cut is done again. Only
+/// pages that hold one of the images or a trailer take part.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BySpare;
 

@@ -1,7 +1,7 @@
 //! The image in a slot: its signed envelope behind it, and whether it is what was signed.
 //!
-//! A trailer is the four bytes `fwe1`, the envelope's length in 4 bytes, little-endian, blank bytes up to 32, then
-//! the envelope. It needs no check of its own: the envelope is signed.
+//! A trailer is the four bytes `fwe1`, the envelope's length in 4 bytes, little-endian, blank bytes up to
+//! 32, then the envelope. It needs no check of its own: the envelope is signed.
 
 use embedded_storage::nor_flash::NorFlash;
 use update_core::digest::Hasher;

@@ -1,7 +1,7 @@
 //! What flash does where the power was cut, and the reads and writes that reckon with it.
 //!
-//! A word whose programming was cut, and a page whose erase was cut, may read differently each time, or not at
-//! all. Such a word can look blank, or right, in one read; it does not do so in each of [`READS`] reads.
+//! A word whose programming was cut, and a page whose erase was cut, may read differently each time, or not
+//! at all. Such a word can look blank, or right, in one read; it does not do so in each of [`READS`] reads.
 
 use embedded_storage::nor_flash::NorFlash;
 

@@ -1,19 +1,20 @@
-//! Small records in flash that survive any number of power cuts: the newest whole one, never an older one again.
+//! Small records in flash that survive any number of power cuts: the newest whole one, never an older one
+//! again.
 //!
-//! Two banks; one is in use, and entries are appended to it. An entry is written, then *sealed* by a cell of its
-//! own. The rules that make it hold, also where words read differently each time until they are written again,
-//! and where a word can be programmed only once:
+//! Two banks; one is in use, and entries are appended to it. An entry is written, then *sealed* by a cell
+//! of its own. The rules that make it hold, also where words read differently each time until they are
+//! written again, and where a word can be programmed only once:
 //!
 //! * **A seal that can be seen, once, proves that its entry is finished**: programming it began after that.
-//! * **What was read is written again before anything relies on it.** Opening the log seals its last good entry
-//!   once more, in a fresh cell. If the last entry was never sealed, it may be unfinished and yet look whole: it
-//!   is appended and sealed anew.
-//! * **An entry that is not sealed and not the last one is void.** So what one start took for torn cannot come
-//!   back in a later one.
+//! * **What was read is written again before anything relies on it.** Opening the log seals its last good
+//!   entry once more, in a fresh cell. If the last entry was never sealed, it may be unfinished and yet
+//!   look whole: it is appended and sealed anew.
+//! * **An entry that is not sealed and not the last one is void.** So what one start took for torn cannot
+//!   come back in a later one.
 //! * **A cell that may have been touched is not used**: the first free one has to read as blank each time.
-//! * **When the bank is full, the other one is erased and filled with the newest records, the bank in use says
-//!   that it is not in use any more, and then the new one says that it is.** Until the first of these two has been
-//!   sealed, the new bank counts for nothing and can be erased again at will.
+//! * **When the bank is full, the other one is erased and filled with the newest records, the bank in use
+//!   says that it is not in use any more, and then the new one says that it is.** Until the first of these
+//!   two has been sealed, the new bank counts for nothing and can be erased again at will.
 //!
 //! | bank in use says | other bank | a start |
 //! |---|---|---|
@@ -22,7 +23,8 @@
 //! | records, "moved" | filled | lets the other bank say "bank n + 1" and uses it |
 //! | "moved" | "bank n + 1", records | uses the other bank |
 //!
-//! The agent and the boot stage both open the log; it needs no heap, no journal beside it, and one cell a start.
+//! The agent and the boot stage both open the log; it needs no heap, no journal beside it, and one cell a
+//! start.
 
 mod entry;
 mod scan;
@@ -122,8 +124,8 @@ impl RecordLog {
     /// Replaces a record, durably.
     ///
     /// # Errors
-    /// [`LogError::Full`] when it does not fit beside the others, [`LogError::NotKept`], the flash's own: then the
-    /// record is the old one or, if the power was cut, the new one.
+    /// [`LogError::Full`] when it does not fit beside the others, [`LogError::NotKept`], the flash's own:
+    /// then the record is the old one or, if the power was cut, the new one.
     pub fn append<F: NorFlash>(
         &mut self,
         flash: &mut F,
@@ -143,8 +145,8 @@ impl RecordLog {
     /// Reads a record into `buffer` and gives its length; `None` when it was never saved.
     ///
     /// # Errors
-    /// [`LogError::Lost`] when it was saved and cannot be read any more, [`LogError::Full`] when `buffer` is too
-    /// short.
+    /// [`LogError::Lost`] when it was saved and cannot be read any more, [`LogError::Full`] when `buffer`
+    /// is too short.
     pub fn read<F: NorFlash>(
         &self,
         flash: &mut F,
@@ -171,7 +173,8 @@ impl RecordLog {
         Self { banks, used, generation, tail: scan.tail, live: scan.live, damaged: scan.damaged }
     }
 
-    /// The first start of a device: both banks are as they came from the factory, but for what cut starts left.
+    /// The first start of a device: both banks are as they came from the factory, but for what cut starts
+    /// left.
     fn format<F: NorFlash>(
         flash: &mut F,
         banks: [Bank; 2],
@@ -193,8 +196,8 @@ impl RecordLog {
         Ok(())
     }
 
-    /// What was read is written again: the last entry, if it was never sealed, else its seal. Says whether the
-    /// other bank is in use since.
+    /// What was read is written again: the last entry, if it was never sealed, else its seal. Says whether
+    /// the other bank is in use since.
     fn seal_again<F: NorFlash>(&mut self, flash: &mut F, scan: &Scan) -> Result<bool, LogError<F::Error>> {
         if planted::is(Bug::NotWrittenAgain) && scan.last.is_some() {
             if let Some(header) = scan.unsealed {

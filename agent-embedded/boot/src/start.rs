@@ -1,24 +1,25 @@
 //! One start of the device: what runs, and what has to be done before.
 //!
-//! The [`BootRecord`] says how far an update has come. It is a record of the log, so a start that was cut finds the
-//! phase before a change or the one after it, and never the former again once it has acted upon the latter.
+//! The [`BootRecord`] says how far an update has come. It is a record of the log, so a start that was cut
+//! finds the phase before a change or the one after it, and never the former again once it has acted upon
+//! the latter.
 //!
 //! | phase | written by | active slot | update slot | this start |
 //! |---|---|---|---|---|
 //! | settled | agent | confirmed | anything | runs the active slot |
 //! | activated | agent | old | new | checks the update slot: exchanging, or rolled back |
-//! | exchanging | boot stage | mixed | mixed | goes on; then trial, or exchanging back if the new one is damaged |
-//! | trial | boot stage | new | old | the trial was cut: exchanging back. If the new one is installed: runs it |
+//! | exchanging | boot stage | mixed | mixed | goes on; then trial, or back if the new one is damaged |
+//! | trial | boot stage | new | old | cut off: exchanging back; if the new one is installed: runs it |
 //! | healthy | agent | new | old | runs the active slot |
 //! | given up | agent | new | old | exchanging back |
 //! | exchanging back | boot stage | mixed | mixed | goes on; then rolled back |
 //! | rolled back | boot stage | old | new | runs the active slot; the agent reports, then settled |
 //! | recovering | boot stage | mixed | mixed | goes on; then settled |
 //!
-//! Whatever runs has been checked in this very start: an image key from the key set in force signed its envelope,
-//! its manifest sequence number is not below that of the image confirmed last, and the SHA-256 of the whole image
-//! is right. When the active slot fails that while it should be confirmed, an update that was received whole takes
-//! its place, under the same checks; otherwise nothing runs.
+//! Whatever runs has been checked in this very start: an image key from the key set in force signed its
+//! envelope, its manifest sequence number is not below that of the image confirmed last, and the SHA-256 of
+//! the whole image is right. When the active slot fails that while it should be confirmed, an update that
+//! was received whole takes its place, under the same checks; otherwise nothing runs.
 
 use embedded_storage::nor_flash::NorFlash;
 use update_core::digest::Digest;

@@ -16,8 +16,8 @@ pub struct Trust<'a> {
     pub key_set: &'a [u8],
 }
 
-/// How signatures are checked. A parameter only so that a test, which starts the same device a million times, need
-/// not check the same bytes again.
+/// How signatures are checked. A parameter only so that a test, which starts the same device a million
+/// times, need not check the same bytes again.
 pub trait Verify {
     /// The key set, if the root key signed it.
     fn key_set(&mut self, signed: &[u8], root: &[u8; 32]) -> Option<KeySet>;

@@ -1,5 +1,5 @@
-//! The form for a microcontroller's flash: deterministic CBOR (RFC 8949 section 4.2) behind a short header. What
-//! it holds is laid down where it is read, in `agent-embedded`.
+//! The form for a microcontroller's flash: deterministic CBOR (RFC 8949 section 4.2) behind a short header.
+//! What it holds is laid down where it is read, in `agent-embedded`.
 
 use alloc::vec::Vec;
 use core::convert::Infallible;
@@ -30,9 +30,11 @@ pub struct McuSettings {
 }
 
 impl Provisioning {
-    /// The bytes for the device's provisioning area, with its secrets. `seed` is random, and the device's alone.
+    /// The bytes for the device's provisioning area, with its secrets. `seed` is random, and the device's
+    /// alone.
     ///
-    /// `None` if the document has an algorithm that COSE has no number for; [`Provisioning::check`] finds that.
+    /// `None` if the document has an algorithm that COSE has no number for; [`Provisioning::check`] finds
+    /// that.
     #[must_use]
     pub fn to_flash(&self, settings: &McuSettings, seed: &[u8; 32]) -> Option<Zeroizing<Vec<u8>>> {
         let mut cbor = Zeroizing::new(Vec::new());

@@ -5,8 +5,8 @@
 //! [`Checked`], whose values the protocol crates take as they are. [`AgentFile`] is the one YAML file of a
 //! Linux agent.
 //!
-//! The crate has no I/O. With the feature `yaml`, `yaml::from_str` reads operators' YAML strictly; with `cbor`
-//! the document is written for the flash of a microcontroller.
+//! The crate has no I/O. With the feature `yaml`, `yaml::from_str` reads operators' YAML strictly; with
+//! `cbor` the document is written for the flash of a microcontroller.
 #![no_std]
 
 extern crate alloc;

@@ -147,6 +147,22 @@ impl Counters {
     /// How many there are.
     pub const COUNT: usize = 12;
 
+    /// Their names, in the order of the wire.
+    pub const NAMES: [&'static str; Self::COUNT] = [
+        "stored_multicast",
+        "stored_unicast",
+        "duplicates",
+        "hash_mismatches",
+        "without_page",
+        "malformed",
+        "not_for_us",
+        "replayed",
+        "bad_tag",
+        "bad_countersignature",
+        "storage_failures",
+        "injected_losses",
+    ];
+
     /// The counters in the order of the wire.
     #[must_use]
     pub const fn to_array(&self) -> [u32; Self::COUNT] {

@@ -55,8 +55,8 @@ impl fmt::Debug for Hasher {
 
 /// The short name of an update: the first 4 bytes of the digest of its signed SUIT manifest.
 ///
-/// In hexadecimal it is the `<id>` segment of `/fw/<id>/image`. It names an update; it proves nothing: what is
-/// stored under it is checked against the full digest's own hashes.
+/// In hexadecimal it is the `<id>` segment of `/fw/<id>/image`. It names an update; it proves nothing: what
+/// is stored under it is checked against the full digest's own hashes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UpdateId(pub [u8; 4]);
 

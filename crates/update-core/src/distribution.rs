@@ -3,15 +3,16 @@
 //! The same shape as [`Reception`](crate::reception::Reception): call [`Distribution::poll`] until it says
 //! [`Output::Wait`], and hand in with [`Distribution::handle`] what it asked for, or the next datagram.
 //!
-//! A distribution goes in turns of asking and sending: offer, ask who misses which pages of the hash tree, send
-//! those, ask again; then the same with the image blocks, until what is missing is so little that the agents
-//! fetch it by unicast; then a last ask of everyone not yet heard; then activation, and asking until the image
-//! is confirmed everywhere or the deadline is over. The first ask comes before anything is sent, so that a
-//! distribution that was stopped goes on where it was.
+//! A distribution goes in turns of asking and sending: offer, ask who misses which pages of the hash tree,
+//! send those, ask again; then the same with the image blocks, until what is missing is so little that the
+//! agents fetch it by unicast; then a last ask of everyone not yet heard; then activation, and asking until
+//! the image is confirmed everywhere or the deadline is over. The first ask comes before any
+//! page or block is sent, so that a distribution that was stopped goes on where it was.
 
 mod activation;
 mod agents;
 mod asks;
+mod facts;
 mod named;
 mod needed;
 mod pace;
@@ -20,6 +21,7 @@ mod sending;
 mod turns;
 
 pub use agents::{Agent, Members, Status};
+pub use facts::{Ending, Event, Stage, Tallies};
 
 use crate::block::BlockNumber;
 use crate::digest::Digest;
@@ -44,12 +46,13 @@ pub struct DistributionConfig {
     pub coap_group: SocketAddr,
     /// The group's rate, in bits a second on the link.
     pub rate: u64,
-    /// What one datagram costs on the link besides its UDP payload: 42 bytes with IPv4 on Ethernet, 62 with IPv6.
+    /// What one datagram costs on the link besides its UDP payload: 42 bytes with IPv4 on Ethernet, 62 with
+    /// IPv6.
     pub overhead_bytes: u32,
     /// After the transfer, activate at once.
     pub activate: bool,
-    /// The attempt to activate as (DESIGN \[attempt\]), at least 1. Agents that rolled back at a lower one try
-    /// again. Where a reset has cut an attempt off, a higher one follows by itself.
+    /// The attempt to activate as (DESIGN \[attempt\]), at least 1. Agents that rolled back at a lower one
+    /// try again. Where a reset has cut an attempt off, a higher one follows by itself.
     pub attempt: u32,
     /// How long agents wait before they activate, in milliseconds (DESIGN \[moment\]).
     pub delay_ms: u32,
@@ -132,68 +135,6 @@ pub enum Output {
     Wait(Option<Instant>),
 }
 
-/// Facts about a distribution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// A new stage begins.
-    Stage(Stage),
-    /// An agent has reported something new: see [`Distribution::agents`].
-    Report(MemberId),
-    /// An agent stayed silent to the end.
-    Lost(MemberId),
-    /// The distribution has ended; nothing more comes.
-    Finished(Ending),
-}
-
-/// What the distributor is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Sends the offer.
-    Offer,
-    /// Sends so many pages of the hash tree.
-    Pages(u32),
-    /// Sends so many image blocks: round 0 is the first pass.
-    Blocks {
-        /// Which pass.
-        round: u32,
-        /// Blocks in it.
-        blocks: u32,
-    },
-    /// Asks who misses what.
-    Census,
-    /// The last few blocks are fetched by unicast.
-    Repair,
-    /// The image is complete with everyone who answers; the silent are asked once more.
-    Closing,
-    /// Agents boot the new image on trial.
-    Activation,
-    /// Agents are told to drop the update.
-    Cancellation,
-}
-
-/// How a distribution ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// Everything that could be done is done: each agent's status says how.
-    Done,
-    /// Nobody answered at all.
-    NobodyAnswered,
-    /// An agent has seen a higher Partial IV than ours: this machine's counter is an old one, and a nonce might
-    /// be used twice. Nothing more is sent (DESIGN \[reserve\]).
-    CounterBehind {
-        /// Who said so.
-        agent: MemberId,
-        /// The number that it expects next.
-        expects: u64,
-    },
-    /// The image file cannot be read, or no longer is what was signed.
-    ImageUnreadable,
-    /// The counters are exhausted: the group needs new keys.
-    NumbersExhausted,
-    /// Cancelled.
-    Cancelled,
-}
-
 /// What the distributor does at the moment.
 #[derive(Debug)]
 enum Phase {
@@ -246,23 +187,6 @@ pub struct Distribution {
     tallies: Tallies,
 }
 
-/// What has been sent so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tallies {
-    /// Datagrams to the CoAP group.
-    pub datagrams_multicast: u64,
-    /// Datagrams to single agents.
-    pub datagrams_unicast: u64,
-    /// UDP payload bytes to the CoAP group.
-    pub bytes_multicast: u64,
-    /// UDP payload bytes to single agents.
-    pub bytes_unicast: u64,
-    /// Image blocks sent to the CoAP group, repetitions included.
-    pub blocks_multicast: u64,
-    /// Image blocks and pages sent in answer to requests.
-    pub blocks_unicast: u64,
-}
-
 /// The update with everything derived from it.
 #[derive(Debug)]
 struct Subject {
@@ -287,9 +211,9 @@ struct LoadedBlock {
 }
 
 impl Distribution {
-    /// A machine for one job with one group. `context` has the distributor's Sender Context and every agent as
-    /// a recipient, with a window from its stored floor; `seed` makes jitter and Echo values, and must differ
-    /// with every start.
+    /// A machine for one job with one group. `context` has the distributor's Sender Context and every agent
+    /// as a recipient, with a window from its stored floor; `seed` makes jitter and Echo values, and must
+    /// differ with every start.
     #[must_use]
     pub fn new(
         config: DistributionConfig,
@@ -372,11 +296,11 @@ impl Distribution {
         self.job.as_ref().map_or(0, |subject| subject.needed_blocks.len())
     }
 
-    /// The last attempt used: the next `retry` takes a higher one. A job that merely goes on keeps the attempt
-    /// that it was given before, for a higher one would try again where an image was rolled back.
+    /// The last attempt used: the next `retry` takes a higher one. A job that merely goes on keeps the
+    /// attempt that it was given before, for a higher one would try again where an image was rolled back.
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.turns.attempt.max(self.config.attempt)
+        self.turns.attempt_used.max(self.config.attempt)
     }
 
     /// The Sender Sequence Number that is used next. At a clean end this is what the state file keeps.
@@ -386,8 +310,8 @@ impl Distribution {
     }
 
     /// The floor to store for each agent's requests: ahead of what has been accepted while the distribution
-    /// runs (DESIGN \[bound\]), exact after its end; `None` where a window is invalid, so that the first request
-    /// after the next start is met with Echo.
+    /// runs (DESIGN \[bound\]), exact after its end; `None` where a window is invalid, so that the first
+    /// request after the next start is met with Echo.
     #[must_use]
     pub fn floors(&self) -> Vec<(MemberId, Option<u64>)> {
         let finished = matches!(self.phase, Phase::Finished);
@@ -458,7 +382,11 @@ impl Distribution {
             if !self.events.is_empty() || self.block_wanted().is_some() {
                 continue;
             }
-            return Output::Wait(self.deadline(now));
+            let deadline = self.deadline(now);
+            if deadline.is_none_or(|deadline| deadline > self.pace.free_at()) {
+                self.pace.pause();
+            }
+            return Output::Wait(deadline);
         }
     }
 
@@ -466,8 +394,8 @@ impl Distribution {
         if let Some(sent) = self.next_reply(buffer) {
             return Some(sent);
         }
-        // A phase that has nothing to send any more hands over to the next one; each such step makes progress,
-        // and the bound is for safety alone.
+        // A phase that has nothing to send any more hands over to the next one; each such step makes
+        // progress, and the bound is for safety alone.
         for _ in 0..8 {
             let before = core::mem::discriminant(&self.phase);
             if let Some(sent) = self.step(now, buffer) {
@@ -541,8 +469,8 @@ impl Distribution {
         }
     }
 
-    /// [bound]: agents that have just booted accept nothing below their stored bound. That is so too before the
-    /// first datagram, and after an activation. At most once a second.
+    /// [bound]: agents that have just booted accept nothing below their stored bound. That is so too before
+    /// the first datagram, and after an activation. At most once a second.
     fn skip_when_due(&mut self, now: Instant) {
         let long_ago = self.skipped_at.is_none_or(|at| now.since(at) >= crate::limits::SKIP_AGAIN_AFTER);
         if self.skip_pending && long_ago {

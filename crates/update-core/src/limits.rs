@@ -80,8 +80,11 @@ pub const ECHO_BYTES_MAX: usize = 40;
 
 /// A first fetch by unicast comes within this time, evenly spread.
 pub const FETCH_FIRST_WITHIN: Duration = Duration::from_millis(100);
-/// How long the first fetch waits for its answer; doubled with each that stays away ...
+/// How long the first fetch waits for its answer; later ones four times as long as the last answer took, at
+/// most this ...
 pub const FETCH_RETRY_FIRST: Duration = Duration::from_millis(250);
+/// ... and at least this; doubled with each answer that stays away ...
+pub const FETCH_RETRY_MIN: Duration = Duration::from_millis(50);
 /// ... up to this.
 pub const FETCH_RETRY_MAX: Duration = Duration::from_secs(16);
 /// Fetched blocks in a row with a wrong hash after which an agent reads back what it has.
@@ -135,8 +138,8 @@ pub const OFFER_AGAIN_AFTER: Duration = Duration::from_secs(5);
 pub const ROOT_PAGES_COPIES: u8 = 3;
 /// Copies of an activation.
 pub const ACTIVATION_COPIES: u8 = 3;
-/// How far the attempt may be raised for agents whose activation a reset has cut off.
-pub const ATTEMPTS_RAISED_MAX: u32 = 8;
+/// How far above the attempts used an agent can have come by resets; what it claims beyond is not believed.
+pub const ATTEMPTS_AHEAD_MAX: u32 = 64;
 /// Answers to agents that wait for their turn at the pace.
 pub const REPLIES_MAX: usize = 64;
 /// Time within which a late wake-up may be caught up with.

@@ -1,7 +1,7 @@
 //! What a device offers to `Reception`: records, two storage areas and a boot switch.
 //!
-//! `Reception` never touches storage itself. It hands out one [`Task`] at a time; [`carry_out`] runs it on the
-//! device's [`Platform`] and gives back what `Reception` wants to hear ([`Done`]).
+//! `Reception` never touches storage itself. It hands out one [`Task`] at a time; [`carry_out`] runs it on
+//! the device's [`Platform`] and gives back what `Reception` wants to hear ([`Done`]).
 
 use core::fmt::Debug;
 
@@ -45,8 +45,8 @@ pub enum Task<'a> {
         /// Bytes that the pages area must hold.
         page_bytes: u32,
     },
-    /// Write at this offset. Each byte is written once between two `Prepare`s, unless a power cut came between.
-    /// Need not be durable before the next [`Task::Sync`].
+    /// Write at this offset. Each byte is written once between two `Prepare`s, unless a power cut came
+    /// between. Need not be durable before the next [`Task::Sync`].
     Write {
         /// Which area.
         area: Area,
@@ -73,7 +73,8 @@ pub enum Task<'a> {
         /// SHA-256 of the signed manifest: the update that goes on trial.
         digest: &'a [u8; 32],
     },
-    /// The trial has ended well and the [`Record::Installed`] is saved: forget the old image's right to return.
+    /// The trial has ended well and the [`Record::Installed`] is saved: forget the old image's right to
+    /// return.
     Settle,
 }
 

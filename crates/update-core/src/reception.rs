@@ -1,8 +1,8 @@
 //! One agent's side of the update protocol.
 //!
-//! `Reception` takes datagrams, finished tasks and the outcome of trials by [`Reception::handle`], and gives out
-//! datagrams, tasks and facts by [`Reception::poll`]. Call `poll` until it says [`Output::Wait`]; only then hand
-//! in the next datagram. Calling early is harmless; calling late costs time and nothing else.
+//! `Reception` takes datagrams, finished tasks and the outcome of trials by [`Reception::handle`], and gives
+//! out datagrams, tasks and facts by [`Reception::poll`]. Call `poll` until it says [`Output::Wait`]; only
+//! then hand in the next datagram. Calling early is harmless; calling late costs time and nothing else.
 //!
 //! One block is in flight at a time: while storage is busy, datagrams are lost and repaired later.
 
@@ -10,26 +10,28 @@ mod answers;
 mod blocks;
 mod counters;
 mod datagrams;
+mod facts;
 mod fetch;
 mod offers;
 mod recovery;
 mod trials;
 
+pub use facts::{Event, Failure, Reason, reason_text};
+
 use crate::block_set::BlockSet;
 use crate::census::{Counters, State};
 use crate::device::Device;
-use crate::digest::{Digest, UpdateId};
+use crate::digest::Digest;
 use crate::key_set::KeySet;
 use crate::limits::{BLOCK_BYTES_MAX, ENVELOPE_BYTES_MAX, RECORD_BYTES_MAX};
-use crate::platform::{Done, RollBackCause, Task, Trial};
+use crate::platform::{Done, Task, Trial};
 use crate::random::Random;
 use crate::record::{Outcome, UpdateRecord};
-use crate::refusal::Refusal;
 use crate::suit::{self, Offer};
 use crate::time::{Duration, Instant, earliest};
 use crate::tree::TreeShape;
 use core::net::SocketAddr;
-use group_oscore::{GroupContext, MemberId, RecipientContext, UnprotectError};
+use group_oscore::{GroupContext, MemberId, RecipientContext};
 
 /// The Group OSCORE context of an agent: it listens to the distributor alone.
 pub type AgentContext = GroupContext<[RecipientContext; 1]>;
@@ -119,119 +121,6 @@ pub enum Output<'a> {
     Wait(Option<Instant>),
 }
 
-/// Facts about an update, for the agent's log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// A new update was accepted.
-    Accepted {
-        /// Its identifier.
-        id: UpdateId,
-        /// Its manifest sequence number.
-        sequence_number: u64,
-        /// Its image's length in bytes.
-        image_bytes: u32,
-    },
-    /// An offer was refused.
-    Refused {
-        /// Its identifier, as the path named it.
-        id: UpdateId,
-        /// Why.
-        reason: Reason,
-    },
-    /// After a restart, so many blocks of the update were found whole in storage.
-    Recovered {
-        /// Which update.
-        id: UpdateId,
-        /// Blocks found.
-        blocks: u32,
-        /// Blocks of the image.
-        of: u32,
-    },
-    /// The whole image is stored and its SHA-256 is right.
-    Verified(UpdateId),
-    /// The image is being activated.
-    Activating {
-        /// Which update.
-        id: UpdateId,
-        /// The attempt.
-        attempt: u32,
-    },
-    /// The image on trial is confirmed.
-    Confirmed(UpdateId),
-    /// The image on trial was rolled back.
-    RolledBack {
-        /// Which update.
-        id: UpdateId,
-        /// Why.
-        cause: RollBackCause,
-    },
-    /// The update was given up.
-    Failed {
-        /// Which update.
-        id: UpdateId,
-        /// Why.
-        failure: Failure,
-    },
-    /// An update was dropped because the distributor said so.
-    Cancelled(UpdateId),
-    /// A datagram was refused before it could do anything.
-    Discarded(UnprotectError),
-}
-
-/// Why an update that had been accepted was given up. The numbers travel in reports, above those of
-/// [`Refusal`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Failure {
-    /// Every block is right, but the whole image's SHA-256 is not the signed one: the image was signed wrongly.
-    ImageDigest = 64,
-    /// Storage failed again and again.
-    Storage = 65,
-    /// The distributor dropped it.
-    Cancelled = 66,
-    /// An update with a higher manifest sequence number took its place (DESIGN \[one update\]).
-    Superseded = 67,
-}
-
-/// Why an offer was not taken. The codes travel in reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// The offer itself.
-    Refusal(Refusal),
-    /// Another update took this one's place less than ten minutes ago, or is on trial (code 80).
-    Busy,
-}
-
-impl Reason {
-    const BUSY: u8 = 80;
-
-    /// The number that stands for it in reports.
-    #[must_use]
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::Refusal(refusal) => refusal.code(),
-            Self::Busy => Self::BUSY,
-        }
-    }
-}
-
-/// What a reason code of a report means, in plain words, given the state that it came with.
-#[must_use]
-pub fn reason_text(state: State, code: u8) -> &'static str {
-    match (state, code) {
-        (_, 0) => "",
-        (State::RolledBack, 1) => "the health check did not pass in time",
-        (State::RolledBack, 2) => "the activation failed",
-        (State::RolledBack, 3) => "the device was reset before the image was confirmed",
-        (_, 64) => "the whole image's SHA-256 is not the signed one",
-        (_, 65) => "storage failed",
-        (_, 66) => "cancelled",
-        (_, 67) => "superseded by a newer update",
-        (_, Reason::BUSY) => "busy with another update",
-        (_, code) => Refusal::from_code(code).map_or("unknown reason", Refusal::text),
-    }
-}
-
 /// The memory for one update's two sets, which sizes the largest image an agent can take: see
 /// [`BlockSet::bytes_for`].
 #[derive(Debug)]
@@ -274,6 +163,8 @@ pub struct Reception<'m> {
     unsynced_since: Option<Instant>,
     /// Failures of the medium in a row, and until when it is left alone after the last one.
     storage_failures: u8,
+    /// Syncs of this update that failed, each of which begins it anew.
+    sync_failures: u8,
     /// All blocks were right and the whole image was not: read back once more before it is believed.
     digest_doubted: bool,
     rests_until: Option<Instant>,
@@ -363,18 +254,41 @@ impl<'m> Reception<'m> {
         seed: u64,
         now: Instant,
     ) -> Option<Self> {
+        let mut reception = Self::without_update(config, context, memory, saved.booted_before, seed, now)?;
+        if let Some(bytes) = saved.update {
+            reception.restore(bytes, saved.trial);
+        }
+        Some(reception)
+    }
+
+    /// As [`new`](Self::new), but without what was saved of an update, which has to be told by
+    /// [`restore`](Self::restore) before anything else.
+    ///
+    /// For a device whose stack is too small to move the machine about: this one is made where it is
+    /// returned to.
+    #[must_use]
+    pub fn without_update(
+        config: ReceptionConfig,
+        context: AgentContext,
+        memory: Memory<'m>,
+        booted_before: bool,
+        seed: u64,
+        now: Instant,
+    ) -> Option<Self> {
         let mut random = Random::new(seed);
         let announcement =
-            saved.booted_before.then(|| fetch::Announcement::new(now + random.up_to(config.announce_spread)));
-        let mut reception = Self {
+            booted_before.then(|| fetch::Announcement::new(now + random.up_to(config.announce_spread)));
+        let message_id = (random.next_u64() & 0xffff) as u16;
+        let (blocks, pages) = (BlockSet::new(memory.blocks, 0)?, BlockSet::new(memory.pages, 0)?);
+        Some(Self {
             bounds: counters::Bounds::new(config.floor),
-            message_id: (random.next_u64() & 0xffff) as u16,
+            message_id,
             config,
             context,
             random,
             counters: Counters::default(),
-            blocks: BlockSet::new(memory.blocks, 0)?,
-            pages: BlockSet::new(memory.pages, 0)?,
+            blocks,
+            pages,
             update: None,
             envelope: [0; ENVELOPE_BYTES_MAX],
             envelope_len: 0,
@@ -389,6 +303,7 @@ impl<'m> Reception<'m> {
             saves: Saves::default(),
             unsynced_since: None,
             storage_failures: 0,
+            sync_failures: 0,
             digest_doubted: false,
             rests_until: None,
             failed_at: None,
@@ -399,17 +314,20 @@ impl<'m> Reception<'m> {
             events: heapless::Deque::new(),
             record: [0; RECORD_BYTES_MAX],
             reads: 0,
-        };
-        if let Some(bytes) = saved.update {
-            reception.restore(bytes, saved.trial);
-        }
-        Some(reception)
+        })
     }
 
     /// What has been counted since the start.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// Whether a message of the distributor has been verified since the start: for an image on trial, the
+    /// proof that its network and its keys work.
+    #[must_use]
+    pub fn has_heard_distributor(&self) -> bool {
+        self.context.recipients().first().is_some_and(|it| it.window().highest().is_some())
     }
 
     /// Tells how many datagrams the program has dropped on purpose so far.
@@ -508,8 +426,8 @@ impl<'m> Reception<'m> {
         Output::Wait(self.deadline(now))
     }
 
-    /// Something is under way or due that nothing else may overtake: a task, a block on its way, a counter or a
-    /// record to be saved, a pause after a failure of the medium.
+    /// Something is under way or due that nothing else may overtake: a task, a block on its way, a counter or
+    /// a record to be saved, a pause after a failure of the medium.
     fn is_busy(&self, now: Instant) -> bool {
         self.bounds.closed
             || self.doing.is_some()
@@ -555,7 +473,8 @@ impl<'m> Reception<'m> {
         None
     }
 
-    /// Whether everything written has to become durable now (DESIGN \[synced\]): an announcement is a report too.
+    /// Whether everything written has to become durable now (DESIGN \[synced\]): an announcement is a report
+    /// too.
     fn sync_due(&self, now: Instant) -> bool {
         let announcing = self.announcement.as_ref().is_some_and(|announcement| announcement.due() <= now);
         let answering = announcing || self.answers.iter().any(|answer| answer.due <= now);
@@ -597,8 +516,8 @@ impl<'m> Reception<'m> {
         let _ = self.events.push_back(event);
     }
 
-    /// Takes up what the record of the update says.
-    fn restore(&mut self, bytes: &[u8], trial: Trial) {
+    /// Takes up what the record of the update says, before anything else is handed in.
+    pub fn restore(&mut self, bytes: &[u8], trial: Trial) {
         let Ok(record) = UpdateRecord::decode(bytes) else { return };
         // The envelope is verified again: storage may rot, and the key set may have changed.
         let Ok(offer) = suit::verify(record.envelope, &self.config.keys) else { return };

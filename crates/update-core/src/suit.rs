@@ -140,8 +140,8 @@ pub enum SuitError {
 /// * Tag 107 around the authentication wrapper and the manifest, in this order, with no other member; one
 ///   signature with nothing unprotected. All of it deterministically encoded.
 /// * Component 0 is `[h'00']`, the image. Component 1 is `[h'74726565', h'<block size>']` (`tree`, and 2
-///   bytes, big-endian), its hash tree: the image-digest is SHA-256(01 || root page), the image-size the bytes
-///   of a page, which is the block size.
+///   bytes, big-endian), its hash tree: the image-digest is SHA-256(01 || root page), the image-size the
+///   bytes of a page, which is the block size.
 /// * The shared sequence sets vendor-id, class-id, image-digest and image-size of the image, checks vendor
 ///   and class, and sets image-digest and image-size of the tree. Each is set once.
 /// * Validate matches the image. Install fetches it from the URI `image`, relative to the manifest, and

@@ -1,8 +1,8 @@
 //! Whom an offer, an activation or a census is for (DESIGN \[target\]).
 //!
 //! CBOR: `null` is everyone; `[0, bits, prefix]` the agents whose SHA-256 of the name begins with these bits;
-//! `[1, first, last, ...]` ranges of member numbers, both ends included; `[2, first, bitmap]` a bitmap of member
-//! numbers, most significant bit first. A member number is the Sender ID read as a big-endian integer.
+//! `[1, first, last, ...]` ranges of member numbers, both ends included; `[2, first, bitmap]` a bitmap of
+//! member numbers, most significant bit first. A member number is the Sender ID read as a big-endian integer.
 
 use crate::codec::{EncodeError, Malformed, Writer, write_into};
 use crate::digest::Digest;
@@ -91,7 +91,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Writes the target as the value of a Uri-Query option, for an offer, whose payload is the envelope itself:
+    /// Writes the target as the value of a Uri-Query option, for an offer, whose payload is the envelope:
     /// `t=` and the CBOR in hexadecimal. `None` when it does not fit.
     #[must_use]
     pub fn to_query(&self, out: &mut [u8]) -> Option<usize> {

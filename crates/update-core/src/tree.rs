@@ -1,10 +1,10 @@
 //! The hash tree of an image: its shape, and the checks of blocks and hash pages against it.
 //!
 //! A leaf is the first 16 bytes of SHA-256(00 || block), the hash of a page the first 16 bytes of
-//! SHA-256(01 || page). A page is exactly one block size long and holds block size / 16 entries; entries that a
-//! level does not use, at its end, are zero bytes. The `hashes` resource is all pages: the root page first, then
-//! level by level downwards, each level from left to right. The index of a page is its Block1 number there.
-//! Of the root page, the full SHA-256(01 || page) is signed with the SUIT manifest.
+//! SHA-256(01 || page). A page is exactly one block size long and holds block size / 16 entries; entries that
+//! a level does not use, at its end, are zero bytes. The `hashes` resource is all pages: the root page first,
+//! then level by level downwards, each level from left to right. The index of a page is its Block1 number
+//! there. Of the root page, the full SHA-256(01 || page) is signed with the SUIT manifest.
 
 use crate::block::{BlockNumber, BlockSize, Layout};
 use crate::digest::{Digest, Hasher};

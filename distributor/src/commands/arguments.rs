@@ -8,8 +8,6 @@ use std::time::Duration;
 use provisioning::address;
 use uuid::Uuid;
 
-use crate::exit::Failure;
-
 /// How fast multicast is sent, in bits a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate(pub u64);
@@ -154,27 +152,6 @@ impl FromStr for Class {
     }
 }
 
-/// Fails unless this machine has a network interface of this name.
-pub fn check_interface(name: &str) -> Result<(), Failure> {
-    if nix::net::if_::if_nametoindex(name).is_ok() {
-        return Ok(());
-    }
-    let known = nix::net::if_::if_nameindex().map_or_else(
-        |_| String::new(),
-        |all| {
-            let names: Vec<_> = all
-                .to_slice()
-                .iter()
-                .map(|interface| interface.name().to_string_lossy().into_owned())
-                .collect();
-            format!(" (there are: {})", names.join(", "))
-        },
-    );
-    Err(Failure::error(format!(
-        "this machine has no network interface '{name}'{known}: give one of them with --interface"
-    )))
-}
-
 fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         "an address is written with its port, like 239.192.0.1:5683 or [ff15::f00d]:5683".to_owned()
@@ -243,12 +220,5 @@ mod tests {
         for text in ["", "..", "a/b", "a b", "0123456789abcdef"] {
             assert!(interface(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn an_interface_that_does_not_exist_is_named_with_those_that_do() {
-        check_interface("lo").unwrap();
-        let failure = check_interface("nosuch0").unwrap_err();
-        assert!(failure.sentence.contains("'nosuch0'") && failure.sentence.contains("lo"));
     }
 }

@@ -56,7 +56,7 @@ impl Report for Findings {
 }
 
 impl Doctor {
-    /// Looks at each part, from this machine outwards. The first three must hold before the loss test can run.
+    /// Looks at each part, from this machine outwards. All others must hold before the loss test can run.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         let dir = global.state_dir()?;
         let group = GroupState::open(&dir, &self.group)?;
@@ -121,8 +121,8 @@ fn address(profile: &Profile) -> Finding {
             Ok(format!("{wanted} is on {}", profile.interface))
         } else {
             Err(format!(
-                "{wanted}, where agents expect the distributor, is not an address of {}: add it, or make the group \
-                 with another --distributor",
+                "{wanted}, where agents expect the distributor, is not an address of {}: add it, or make the \
+                 group with another --distributor",
                 profile.interface
             ))
         },
@@ -166,7 +166,8 @@ fn mtu(profile: &Profile) -> Finding {
         match mtu {
             Some(mtu) if mtu >= needed => Ok(format!("{mtu} bytes, {needed} needed")),
             Some(mtu) => Err(format!(
-                "{mtu} bytes, but blocks of {} bytes need {needed}: make the group with a smaller --block-size",
+                "{mtu} bytes, but blocks of {} bytes need {needed}: make the group with a smaller \
+                 --block-size",
                 profile.block_size
             )),
             None => Err(format!("cannot read {path}")),
@@ -183,14 +184,16 @@ fn loss(group: &GroupState, distribution: &Distribution) -> Vec<Finding> {
                 .map_or_else(String::new, |enrolled| enrolled.name.to_string());
             let (asked, answered) = (agent.asked(), agent.answered());
             let percent = (asked - answered.min(asked)) * 100 / asked.max(1);
-            let says = format!("{name}: {answered} of {asked} questions answered, {percent} % lost there and back");
+            let says =
+                format!("{name}: {answered} of {asked} questions answered, {percent} % lost both ways");
             finding(
                 "loss",
                 match percent {
                     100 => Err(format!(
-                        "{name}: no answer to {asked} questions: is it running, and does the network pass multicast to it?"
+                        "{name}: no answer to {asked} questions: is it running, and does the network pass \
+                         multicast to it?"
                     )),
-                    51.. => Err(format!("{says}; multicast over Wi-Fi often does that: see docs/operating.md")),
+                    51.. => Err(format!("{says}; Wi-Fi often does that: see docs/operating.md")),
                     _ => Ok(says),
                 },
             )

@@ -9,13 +9,14 @@ use group_oscore::AeadAlgorithm;
 use provisioning::{Hex, Name};
 use serde::Serialize;
 
-use super::arguments::{self, Rate, check_interface};
+use super::arguments::{self, Rate};
 use crate::cli::Global;
 use crate::exit::{Exit, Failure};
 use crate::files::shown;
 use crate::keys::{self, KeyKind, PrivateKey, PublicKey};
 use crate::new_group::{self, Plan};
 use crate::output::{self, Report, columns, fields};
+use crate::socket::interface_index;
 use crate::state::{GroupState, MachineId, Profile};
 
 /// What there is to do with groups.
@@ -155,7 +156,7 @@ impl Create {
                 self.coap_group, self.distributor
             )));
         }
-        check_interface(&self.interface)?;
+        interface_index(&self.interface)?;
         let root = PrivateKey::read(&self.root_key, KeyKind::Root)?.key;
         let mut image_keys = Vec::new();
         for path in &self.image_key {

@@ -6,7 +6,7 @@ pub mod group;
 pub mod image;
 pub mod key;
 
-pub use arguments::{Rate, check_interface};
+pub use arguments::Rate;
 pub mod doctor;
 pub mod push;
 pub mod status;

@@ -151,8 +151,8 @@ impl Push {
         let carried = group.profile.block_size;
         if block_bytes != u32::from(carried) {
             return Err(Failure::usage(format!(
-                "{} is for blocks of {block_bytes} bytes, but group '{}' carries blocks of {carried}: sign the image \
-                 with --block-size {carried}",
+                "{} is for blocks of {block_bytes} bytes, but group '{}' carries blocks of {carried}: sign \
+                 the image with --block-size {carried}",
                 shown(&path),
                 self.group,
             )));
@@ -165,7 +165,8 @@ impl Push {
         let keys = group.key_set()?;
         let refused = |why: &str| {
             Failure::bad_signature(format!(
-                "{} is no update that group '{}' would take: {why}; sign the image with a key of the group's key set",
+                "{} is no update that group '{}' would take: {why}; sign the image with a key of the \
+                 group's key set",
                 shown(path),
                 self.group
             ))
@@ -191,8 +192,8 @@ impl Push {
                 self.group
             ),
             Ended::By(Ending::ImageUnreadable) => eprintln!(
-                "{} changed or could not be read while it was sent; agents keep what they have, and with the right \
-                 file the same command goes on",
+                "{} changed or could not be read while it was sent; agents keep what they have, and with the \
+                 right file the same command goes on",
                 shown(&self.image)
             ),
             Ended::By(_) => eprintln!("{there} of {of} agents {state} after {:.1} s", report.seconds),

@@ -50,7 +50,7 @@ pub struct Profile {
     pub interface: String,
     /// IPv4 time to live or IPv6 hop limit of multicast datagrams.
     pub hops: u8,
-    /// How fast multicast is sent, in bits of UDP payload a second (RFC 10020 section 3.6).
+    /// How fast multicast is sent, in bits a second on the link, headers included (RFC 10020 section 3.6).
     pub rate_bits_per_second: u64,
     /// Bytes in an image block: 256, 512 or 1024.
     pub block_size: u16,

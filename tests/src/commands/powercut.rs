@@ -29,11 +29,6 @@ pub(super) struct PowerCut {
 }
 
 impl PowerCut {
-    /// Every single cut.
-    pub(super) fn depth_one() -> Self {
-        Self { depth: 1, random: None, page: None, word: None, threads: threads() }
-    }
-
     /// Tries them. What is found wrong is printed with its cuts.
     ///
     /// # Errors

@@ -103,7 +103,7 @@ fn tidy() -> Result<End> {
 
 /// With checks for overflow, which a release build has not.
 fn cargo_test() -> Result<End> {
-    succeed(cargo().args(["test", "--workspace", "--quiet"]))
+    succeed(cargo().args(["test", "--workspace", "--no-fail-fast", "--quiet"]))
 }
 
 /// Builds the core where there is no `std` to be linked: the proof that it needs none.

@@ -34,7 +34,7 @@ pub enum Story {
 
 impl Story {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Confirmed, Self::GivenUp, Self::Silent];
+    pub const ALL: [Self; 3] = [Self::Confirmed, Self::Silent, Self::GivenUp];
 }
 
 /// Lives after which an update must have ended, when no more cuts come.
@@ -115,7 +115,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
     ///
     /// # Errors
     /// [`Wrong`]: what did not hold.
-    pub(super) fn to_the_end(&mut self) -> Result<(), Wrong> {
+    pub(super) fn run_to_end(&mut self) -> Result<(), Wrong> {
         for _ in 0..LIVES_MAX {
             if self.life()? == Some(Next::Done) {
                 return self.check_end();
@@ -147,7 +147,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
     ///
     /// # Errors
     /// [`Wrong`]: what did not hold.
-    pub(super) fn to_the_cut(&mut self) -> Result<bool, Wrong> {
+    pub(super) fn run_to_cut(&mut self) -> Result<bool, Wrong> {
         Ok(self.life()?.is_none())
     }
 

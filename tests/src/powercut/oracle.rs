@@ -15,7 +15,8 @@ pub enum Wrong {
     Mixed,
     /// Nothing runs, the store does not open, or the update never ends.
     Bricked(&'static str),
-    /// A record is older than one that was relied upon, or an image runs that is older than the confirmed one.
+    /// A record is older than one that was relied upon, or an image runs that is older than the confirmed
+    /// one.
     Regressed(&'static str),
     /// A block that was stored is gone, and it is not the one in flight.
     Lost,

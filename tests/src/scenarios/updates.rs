@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::{Scenario, Stage};
-use crate::fleet::{Fleet, Push, Update};
+use crate::fleet::{Fleet, Place, Plan, Push, Update};
 use crate::netns::Family::{V4, V6};
 use crate::push_report::PushReport;
 
-pub(super) const SCENARIOS: [Scenario; 7] = [
+pub(super) const SCENARIOS: [Scenario; 9] = [
     Scenario::new("eight agents with loss", V6, 8, eight_agents_with_loss),
     Scenario::new("eight agents with loss", V4, 8, eight_agents_with_loss),
     Scenario::new("late joiner", V6, 3, late_joiner),
@@ -17,6 +17,8 @@ pub(super) const SCENARIOS: [Scenario; 7] = [
     Scenario::new("agent killed", V4, 3, agent_killed),
     Scenario::new("distributor killed", V6, 3, distributor_killed),
     Scenario::new("push interrupted", V4, 3, push_interrupted),
+    Scenario::new("agent cut off", V6, 3, agent_cut_off),
+    Scenario::new("unhealthy image", V4, 2, unhealthy_image),
 ];
 
 /// Exit code of an interrupted push.
@@ -103,6 +105,47 @@ fn push_interrupted(stage: &Stage<'_>) -> Result<()> {
         pushed.said
     );
     resumed(&mut fleet, &update)
+}
+
+/// For a while one agent hears nothing, and nobody hears it.
+fn agent_cut_off(stage: &Stage<'_>) -> Result<()> {
+    let mut fleet = stage.fleet(RATE)?;
+    let update = Update::make(&fleet, IMAGE_BYTES)?;
+    fleet.start_all()?;
+    let mut push = update.push(&mut fleet, &[])?;
+    wait_for_bytes(stage, &mut push, IMAGE_BYTES / 4)?;
+    stage.net.cut(2, true)?;
+    wait_for_bytes(stage, &mut push, IMAGE_BYTES / 4)?;
+    stage.net.cut(2, false)?;
+    let report = push.wait(WITHIN)?.succeeded()?;
+    everyone_runs(&fleet, &update, &report)
+}
+
+/// [attempt]: an image that does not prove healthy is rolled back, and tried again only when the operator
+/// says so.
+fn unhealthy_image(stage: &Stage<'_>) -> Result<()> {
+    let mut plan = Plan::new(stage.agents.into(), RATE);
+    // An agent is healthy when this file is there.
+    let cured = stage.folder.join("cured");
+    let health = ["--health-command", "test", "--health-command=-e", "--health-command"];
+    plan.agent_arguments = health.map(str::to_owned).to_vec();
+    plan.agent_arguments.push(cured.display().to_string());
+    plan.agent_arguments.extend(["--health-deadline", "2s", "--health-interval", "1s"].map(str::to_owned));
+    let mut fleet = Fleet::create(stage.programs, Place::Net(stage.net), stage.folder, plan)?;
+    let update = Update::make(&fleet, IMAGE_BYTES / 8)?;
+    fleet.start_all()?;
+    let before = fleet.running_image(1)?;
+    for attempt in ["the first", "the same"] {
+        let pushed = update.push(&mut fleet, &[])?.wait(WITHIN)?;
+        let report = pushed.report?;
+        ensure!(!pushed.status.success() && !report.ok, "{attempt} push says that all is well");
+        let rolled_back = report.count("rolled back");
+        ensure!(rolled_back == usize::from(stage.agents), "{attempt} push: {:?}", report.agents);
+        ensure!(fleet.running_image(1)? == before, "after {attempt} push the new image runs");
+    }
+    std::fs::write(&cured, b"")?;
+    let report = update.push(&mut fleet, &["--retry"])?.wait(WITHIN)?.succeeded()?;
+    everyone_runs(&fleet, &update, &report)
 }
 
 fn resumed(fleet: &mut Fleet<'_>, update: &Update) -> Result<()> {

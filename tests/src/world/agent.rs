@@ -1,6 +1,6 @@
 //! One agent: its program around the real [`Reception`], and the device it runs on.
 
-use super::{Cut, Dice, Disk, Keys, Release, release};
+use super::{Cut, Dice, Disk, Keys, Releases, release};
 use core::net::SocketAddr;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
@@ -145,7 +145,7 @@ impl Agent {
     }
 
     /// Starts the program from what the disk holds.
-    pub(super) fn start(&mut self, keys: &Keys, distributor: SocketAddr, largest: &Release, now: Instant) {
+    pub(super) fn start(&mut self, keys: &Keys, distributor: SocketAddr, releases: &Releases, now: Instant) {
         let counters = self
             .disk
             .record(Record::Counters)
@@ -170,15 +170,16 @@ impl Agent {
             announce_spread: Duration::from_millis(500),
             floor: bounds.floor,
         };
-        // A machine borrows its memory, and its owner cannot own both. A world has few starts and small images.
-        let set = |area| vec![0; BlockSet::bytes_for(largest.count(area))].leak();
+        // A machine borrows its memory, and its owner cannot own both. A world has few starts and small
+        // images.
+        let set = |area| vec![0; BlockSet::bytes_for(releases.most(area))].leak();
         let memory = Memory { blocks: set(Area::Image), pages: set(Area::Pages) };
         let saved = Saved {
             update: self.disk.record(Record::Update),
             trial: self.disk.trial(),
             booted_before: counters.is_some(),
         };
-        self.machine = Reception::new(config, context, memory, saved, self.dice.next(), now);
+        self.machine = Reception::new(config, context, memory, saved, self.dice.number(), now);
         self.starts += 1;
         self.starts_at = None;
         self.wake = Some(now);
@@ -187,15 +188,13 @@ impl Agent {
         }
     }
 
-    /// Stops the program, or the whole device, and starts it again after a while. A task under way is done, or
-    /// not, or half.
+    /// Stops the program, or the whole device, and starts it again after a while. A task under way is done,
+    /// or not, or half.
     pub(super) fn cut(&mut self, now: Instant, cut: Cut) {
-        if let Some((_, work)) = self.work.take() {
-            if self.dice.chance(0.5) {
-                let failures = std::mem::replace(&mut self.disk.failures, 0.0);
-                let _ = block_on(carry_out(work.task(), &mut self.disk, &mut self.buffer, |_| {}));
-                self.disk.failures = failures;
-            }
+        if let Some((_, work)) = self.work.take().filter(|_| self.dice.chance(0.5)) {
+            let failures = std::mem::replace(&mut self.disk.failures, 0.0);
+            let _ = block_on(carry_out(work.task(), &mut self.disk, &mut self.buffer, |_| {}));
+            self.disk.failures = failures;
         }
         self.disk.restart(cut);
         self.machine = None;

@@ -1,5 +1,5 @@
-//! Somebody on the network who wants it to go wrong: an outsider with what was captured, and an insider with the
-//! group's secret and a key of its own.
+//! Somebody on the network who wants it to go wrong: an outsider with what was captured, and an insider with
+//! the group's secret and a key of its own.
 
 use super::{Dice, Host, Keys, Network, Release};
 use coap_wire::{Block, Code, Message, NoResponse, Token, Type, Writer, option};
@@ -84,7 +84,7 @@ impl Attacker {
         };
         let mut plain = [0; DATAGRAM_BYTES_MAX];
         let token = Token::new(&self.dice.bytes(4))?;
-        let message_id = self.dice.next() as u16;
+        let message_id = self.dice.number() as u16;
         let mut writer = Writer::message(&mut plain, Type::NonConfirmable, code, message_id, token).ok()?;
         resource.write_path(&mut writer).ok()?;
         if code == Code::PUT {

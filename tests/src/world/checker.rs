@@ -2,14 +2,13 @@
 
 use super::agent::{Agent, Work};
 use super::ledger::{Ledger, Misuse};
-use super::{Keys, Release};
+use super::{Keys, Release, Releases};
 use core::net::SocketAddr;
 use std::collections::BTreeSet;
 use update_core::census::State;
 use update_core::distribution::Distribution;
 use update_core::platform::{Area, Done, Record, Trial};
 use update_core::reception::Event;
-use update_core::record::UpdateRecord;
 
 /// At most so many violations are told; one is enough to find the next.
 const TOLD_MAX: usize = 20;
@@ -80,10 +79,9 @@ impl Checker {
     }
 
     /// An agent's machine has handed out work.
-    pub(super) fn work_begins(&mut self, agent: &Agent, work: &Work, releases: &[&Release]) {
+    pub(super) fn work_begins(&mut self, agent: &Agent, work: &Work, releases: &Releases) {
         let index = agent.index;
-        let saved = agent.disk.record(Record::Update).and_then(|bytes| UpdateRecord::decode(bytes).ok());
-        let release = saved.and_then(|saved| releases.iter().find(|r| r.envelope == saved.envelope).copied());
+        let release = releases.on_record(&agent.disk);
         let on_trial = matches!(agent.disk.trial(), Trial::Running | Trial::Healthy);
         match work {
             Work::Prepare(..) | Work::Write(..) if on_trial => {
@@ -126,11 +124,10 @@ impl Checker {
         }
     }
 
-    fn activates(&mut self, agent: &Agent, image_bytes: u32, digest: &[u8; 32], releases: &[&Release]) {
+    fn activates(&mut self, agent: &Agent, image_bytes: u32, digest: &[u8; 32], releases: &Releases) {
         let durable = agent.disk.region(Area::Image).durable().get(..image_bytes as usize);
-        let right = releases
-            .iter()
-            .any(|release| release.digest().0 == *digest && durable == Some(release.image.as_slice()));
+        let right =
+            releases.by_digest(digest).is_some_and(|release| durable == Some(release.image.as_slice()));
         if !right {
             self.wrong_image += 1;
             self.violation(format!("agent {} activates what was not signed", agent.index));
@@ -138,9 +135,9 @@ impl Checker {
     }
 
     /// Work has been done: what of it is durable and right?
-    pub(super) fn work_done(&mut self, agent: &mut Agent, work: &Work, done: Done, release: &Release) {
+    pub(super) fn work_done(&mut self, agent: &mut Agent, work: &Work, done: Done, releases: &Releases) {
         if matches!(done, Done::Carried) && matches!(work, Work::Sync | Work::Prepare(..) | Work::Settle) {
-            self.look(agent, release);
+            self.look(agent, releases);
         }
         if matches!(work, Work::Prepare(..)) || matches!(done, Done::Failed(_)) {
             self.truths[agent.index].written.clear();
@@ -148,14 +145,15 @@ impl Checker {
     }
 
     /// A device was restarted.
-    pub(super) fn restarted(&mut self, agent: &mut Agent, release: &Release) {
+    pub(super) fn restarted(&mut self, agent: &mut Agent, releases: &Releases) {
         self.truths[agent.index].written.clear();
-        self.look(agent, release);
+        self.look(agent, releases);
     }
 
     /// Compares what has changed in an agent's storage with the image.
-    fn look(&mut self, agent: &mut Agent, release: &Release) {
+    fn look(&mut self, agent: &mut Agent, releases: &Releases) {
         let truth = &mut self.truths[agent.index];
+        let Some(release) = releases.on_record(&agent.disk) else { return };
         let block_bytes = release.offer.layout.block_size.bytes() as usize;
         for area in [Area::Image, Area::Pages] {
             let changes = agent.disk.region_mut(area).take_changes();
@@ -197,7 +195,8 @@ impl Checker {
     }
 
     /// An agent tells a fact.
-    pub(super) fn agent_event(&mut self, agent: &Agent, event: &Event, release: &Release) {
+    pub(super) fn agent_event(&mut self, agent: &Agent, event: &Event, releases: &Releases) {
+        let Some(release) = releases.on_record(&agent.disk) else { return };
         let truth = &self.truths[agent.index];
         match event {
             Event::Discarded(error) if self.faultless => {
@@ -223,11 +222,16 @@ impl Checker {
         machine: &Distribution,
         keys: &Keys,
         agents: &[Agent],
-        release: &Release,
+        releases: &Releases,
     ) {
         for agent in machine.agents() {
             let Some(status) = agent.status else { continue };
             let Some(index) = keys.agents.iter().position(|member| member.id == agent.id) else { continue };
+            let release = releases.current();
+            let on_record = releases.on_record(&agents[index].disk).map(Release::digest);
+            if status.state != State::Confirmed && on_record != Some(release.digest()) {
+                continue;
+            }
             let durable = self.truths[index].blocks.len() as u32;
             let count = release.count(Area::Image);
             let claimed = match status.state {
@@ -253,11 +257,10 @@ impl Checker {
         &mut self,
         agent: &Agent,
         factory: update_core::digest::Digest,
-        releases: &[&Release],
+        releases: &Releases,
     ) -> bool {
         let running = agent.disk.running();
-        let whole =
-            running == factory || releases.iter().any(|release| release.offer.image_digest == running);
+        let whole = running == factory || releases.has_image(running);
         if !whole {
             self.violation(format!("agent {} runs nothing that is whole", agent.index));
         }

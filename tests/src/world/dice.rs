@@ -3,8 +3,8 @@
 use update_core::random::Random;
 use update_core::time::Duration;
 
-/// A seeded source of chance. Each part of the world has its own, so that a change in one does not disturb the
-/// others more than it must.
+/// A seeded source of chance. Each part of the world has its own, so that a change in one does not disturb
+/// the others more than it must.
 #[derive(Debug, Clone)]
 pub struct Dice(Random);
 
@@ -16,18 +16,18 @@ impl Dice {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0.next_u64()
     }
 
     /// Whether something happens that has this probability. Impossible things take no number.
     pub fn chance(&mut self, probability: f64) -> bool {
-        probability > 0.0 && ((self.next() >> 11) as f64) < probability * (1_u64 << 53) as f64
+        probability > 0.0 && ((self.number() >> 11) as f64) < probability * (1_u64 << 53) as f64
     }
 
     /// A number from 0 up to `end`, which is not included.
     pub fn below(&mut self, end: u64) -> u64 {
-        if end == 0 { 0 } else { self.next() % end }
+        if end == 0 { 0 } else { self.number() % end }
     }
 
     /// One of these.
@@ -44,7 +44,7 @@ impl Dice {
     pub fn bytes(&mut self, len: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(len + 8);
         while bytes.len() < len {
-            bytes.extend_from_slice(&self.next().to_le_bytes());
+            bytes.extend_from_slice(&self.number().to_le_bytes());
         }
         bytes.truncate(len);
         bytes
@@ -59,7 +59,7 @@ mod tests {
     fn the_same_seed_throws_the_same_and_another_part_does_not() {
         let (mut a, mut b, mut c) = (Dice::new(7, 1), Dice::new(7, 1), Dice::new(7, 2));
         assert_eq!(a.bytes(13), b.bytes(13));
-        assert_ne!(a.next(), c.next());
+        assert_ne!(a.number(), c.number());
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! An agent's storage: records that are replaced whole, two areas whose writes are durable only when synced, and
-//! a boot switch.
+//! An agent's storage: records that are replaced whole, two areas whose writes are durable only when synced,
+//! and a boot switch.
 
-use super::Dice;
+use super::{Dice, Sabotage};
 use update_core::digest::Digest;
 use update_core::platform::{Area, Platform, Record, RollBackCause, Trial};
 
@@ -125,6 +125,8 @@ pub struct Disk {
     fallback: Digest,
     /// Tasks are refused with this probability.
     pub failures: f64,
+    /// A promise that it breaks.
+    pub sabotage: Option<Sabotage>,
     dice: Dice,
 }
 
@@ -141,6 +143,7 @@ impl Disk {
             running: factory,
             fallback: factory,
             failures: 0.0,
+            sabotage: None,
             dice,
         }
     }
@@ -172,6 +175,13 @@ impl Disk {
     #[must_use]
     pub fn running(&self) -> Digest {
         self.running
+    }
+
+    /// One bit of the image changes.
+    pub fn spoil_image(&mut self) {
+        if let Some(byte) = self.image.durable.first_mut() {
+            *byte ^= 1;
+        }
     }
 
     /// Somebody has judged the image on trial.
@@ -211,7 +221,11 @@ impl Platform for Disk {
 
     async fn save(&mut self, record: Record, bytes: &[u8]) -> Result<(), DiskFailed> {
         self.refuses()?;
-        self.records[slot(record)] = Some(bytes.to_vec());
+        let place = &mut self.records[slot(record)];
+        let forgets = record == Record::Counters && self.sabotage == Some(Sabotage::CountersForgotten);
+        if !forgets || place.is_none() {
+            *place = Some(bytes.to_vec());
+        }
         Ok(())
     }
 
@@ -234,6 +248,9 @@ impl Platform for Disk {
 
     async fn sync(&mut self) -> Result<(), DiskFailed> {
         self.refuses()?;
+        if self.sabotage == Some(Sabotage::SyncLies) {
+            return Ok(());
+        }
         self.image.sync();
         self.pages.sync();
         Ok(())

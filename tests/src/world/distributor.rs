@@ -1,6 +1,6 @@
 //! The distributor: its program around the real [`Distribution`], its files, and the operator who starts it.
 
-use super::{Dice, Keys, Network, OVERHEAD_BYTES, Release};
+use super::{Dice, Keys, Network, OVERHEAD_BYTES, Options, Release, Sabotage};
 use core::net::SocketAddr;
 use group_oscore::{MemberId, ReplayWindow, SequenceNumbers};
 use std::collections::BTreeMap;
@@ -35,6 +35,7 @@ pub(super) struct Distributor {
     /// How the last run ended.
     pub ending: Option<Ending>,
     rate: u64,
+    forgets: bool,
     buffer: Vec<u8>,
     dice: Dice,
 }
@@ -55,7 +56,7 @@ pub(super) enum Step {
 impl Distributor {
     /// A distributor for a new group.
     #[must_use]
-    pub(super) fn new(keys: &Keys, rate: u64, starts_at: Instant, dice: Dice) -> Self {
+    pub(super) fn new(keys: &Keys, options: &Options, starts_at: Instant, dice: Dice) -> Self {
         let floors = keys.agents.iter().map(|agent| (agent.id, Some(0))).collect();
         Self {
             files: Files { reserved_end: 0, floors, attempt: 1, attempt_used: 1 },
@@ -64,7 +65,8 @@ impl Distributor {
             starts_at: Some(starts_at),
             starts: 0,
             ending: None,
-            rate,
+            rate: options.rate,
+            forgets: options.sabotage == Some(Sabotage::ReservationsForgotten),
             buffer: vec![0; update_core::limits::DATAGRAM_BYTES_MAX],
             dice,
         }
@@ -88,7 +90,7 @@ impl Distributor {
         };
         let context = keys.distributor_context(numbers, windows);
         let job = Job::Update(release.update());
-        self.machine = Some(Distribution::new(config, context, job, self.dice.next(), now));
+        self.machine = Some(Distribution::new(config, context, job, self.dice.number(), now));
         self.starts += 1;
         self.starts_at = None;
         self.wake = Some(now);
@@ -113,6 +115,18 @@ impl Distributor {
         self.starts_at = Some(now);
     }
 
+    /// The operator pushes another image.
+    pub(super) fn push_another(&mut self, now: Instant) {
+        (self.files.attempt, self.files.attempt_used) = (1, 1);
+        if let Some(machine) = &self.machine {
+            // A clean end, where it has not come to its own.
+            self.files.reserved_end = self.files.reserved_end.max(machine.next_sequence_number());
+        }
+        self.machine = None;
+        self.wake = None;
+        self.starts_at = Some(now);
+    }
+
     /// Hands a datagram in.
     pub(super) fn arrive(&mut self, now: Instant, from: SocketAddr, mut bytes: Vec<u8>) {
         if let Some(machine) = &mut self.machine {
@@ -120,8 +134,8 @@ impl Distributor {
         }
     }
 
-    /// What the machine wants; its program has carried out what concerns files. `dies_filing` makes it die while
-    /// it writes: then the file may be written, but the machine is never told.
+    /// What the machine wants; its program has carried out what concerns files. `dies_filing` makes it die
+    /// while it writes: then the file may be written, but the machine is never told.
     pub(super) fn poll(
         &mut self,
         now: Instant,
@@ -140,7 +154,7 @@ impl Distributor {
             }
             Output::Wait(until) => (Step::Wait(until), 0),
             Output::Reserve(reservation) => {
-                if !dies_filing || self.dice.chance(0.5) {
+                if !self.forgets && (!dies_filing || self.dice.chance(0.5)) {
                     self.files.reserved_end = reservation.end;
                 }
                 machine.handle(now, Input::Reserved(reservation));

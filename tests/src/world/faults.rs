@@ -3,6 +3,35 @@
 use super::Dice;
 use update_core::time::Duration;
 
+/// A part of the world that breaks its promise, to see that the checker notices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sabotage {
+    /// An agent's record of its counters is never replaced.
+    CountersForgotten,
+    /// The distributor's reservations never reach its file.
+    ReservationsForgotten,
+    /// A sync makes nothing durable.
+    SyncLies,
+    /// One bit of a block changes between its check and its storage.
+    BlockChanged,
+    /// One bit changes between the last look at an image and its activation.
+    ImageChanged,
+    /// Nobody ever judges an image on trial.
+    NoVerdict,
+}
+
+impl Sabotage {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::CountersForgotten,
+        Self::ReservationsForgotten,
+        Self::SyncLies,
+        Self::BlockChanged,
+        Self::ImageChanged,
+        Self::NoVerdict,
+    ];
+}
+
 /// Probabilities and rates of what goes wrong until [`Faults::until`]; from then on nothing does.
 #[derive(Debug, Clone)]
 pub struct Faults {

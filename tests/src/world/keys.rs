@@ -99,7 +99,8 @@ impl Keys {
     }
 
     /// What a member without a role can do: speak under its own name, or under the distributor's with its own
-    /// key. Everyone in the group can derive the distributor's Sender Key; only the countersignature is missing.
+    /// key. Everyone in the group can derive the distributor's Sender Key; only the countersignature is
+    /// missing.
     #[must_use]
     pub fn insider_context(&self, as_distributor: bool, next: u64) -> GroupContext<Members> {
         let (mut id, mut credential) = (self.insider.id, self.insider.credential.clone());

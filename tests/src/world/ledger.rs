@@ -1,6 +1,6 @@
 //! Which nonces have been used under which key, by everyone, for ever (DESIGN \[reserve\], \[requests\]).
 
-use coap_wire::Message;
+use coap_wire::{Message, option};
 use core::net::SocketAddr;
 use group_oscore::OscoreOption;
 use std::collections::BTreeMap;
@@ -9,8 +9,8 @@ use update_core::digest::Digest;
 /// The bytes of a Sender ID.
 type Kid = Vec<u8>;
 
-/// A nonce under one Sender Key. Pairwise keys differ from it, but their nonces come from the same counter: one of
-/// a sender's own numbers never serves twice.
+/// A nonce under one Sender Key. Pairwise keys differ from it, but their nonces come from the same counter:
+/// one of a sender's own numbers never serves twice.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Nonce {
     /// The sender's own Partial IV.
@@ -23,7 +23,9 @@ enum Nonce {
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     used: BTreeMap<Nonce, Digest>,
-    /// The last request that came from an address with a token: whose, and its number.
+    /// What is protected of each request that was sent.
+    genuine: BTreeMap<(Kid, u64), Digest>,
+    /// The last genuine request that came from an address with a token: whose, and its number.
     requests: BTreeMap<(SocketAddr, Vec<u8>), (Kid, u64)>,
 }
 
@@ -37,14 +39,15 @@ pub(super) enum Misuse {
 }
 
 impl Ledger {
-    /// A datagram has come from `from`: should it be answered, this is the request that the answer is about. The
-    /// token is not protected, and may have changed on the way.
+    /// A datagram has come from `from`: should it be answered, this is the request that the answer is about.
+    /// The token is not protected, and may have changed on the way.
     pub(super) fn arrived(&mut self, from: SocketAddr, bytes: &[u8]) {
         let Ok(message) = Message::parse(bytes) else { return };
         let Ok(option) = OscoreOption::of(&message) else { return };
-        if let (true, Some(kid), Some(piv)) = (message.code().is_request(), option.kid, option.partial_iv) {
-            let token = message.token().as_bytes().to_vec();
-            self.requests.insert((from, token), (kid.to_vec(), piv.value()));
+        let (Some(kid), Some(piv)) = (option.kid, option.partial_iv) else { return };
+        let request = (kid.to_vec(), piv.value());
+        if self.genuine.get(&request) == Some(&protected(&message)) {
+            self.requests.insert((from, message.token().as_bytes().to_vec()), request);
         }
     }
 
@@ -60,7 +63,12 @@ impl Ledger {
         }
         let token = message.token().as_bytes().to_vec();
         let nonce = match option.partial_iv {
-            Some(piv) => Nonce::Own(kid.to_vec(), piv.value()),
+            Some(piv) => {
+                if message.code().is_request() {
+                    self.genuine.insert((kid.to_vec(), piv.value()), protected(&message));
+                }
+                Nonce::Own(kid.to_vec(), piv.value())
+            }
             None => {
                 let (asker, number) = self.requests.get(&(to, token)).ok_or(Misuse::NotProtected)?;
                 Nonce::OfRequest(kid.to_vec(), asker.clone(), *number)
@@ -75,4 +83,10 @@ impl Ledger {
             }
         }
     }
+}
+
+/// The part of a datagram that its receiver verifies: the OSCORE option and the payload.
+fn protected(message: &Message<'_>) -> Digest {
+    let option = message.option(option::OSCORE).unwrap_or_default();
+    Digest::of(&[option, message.payload()].concat())
 }

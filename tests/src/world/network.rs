@@ -116,7 +116,8 @@ impl Network {
         }
     }
 
-    /// Puts an attacker's datagram onto the network, as if it came from `from`. Nothing happens to it on its way.
+    /// Puts an attacker's datagram onto the network, as if it came from `from`. Nothing happens to it on its
+    /// way.
     pub fn inject(&mut self, now: Instant, from: SocketAddr, to: Host, by_group: bool, bytes: Vec<u8>) {
         self.push(now, from, to, by_group, bytes);
     }

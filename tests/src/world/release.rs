@@ -1,10 +1,11 @@
 //! A signed image.
 
-use super::{Dice, Keys};
+use super::{Dice, Disk, Keys};
 use update_core::block::{BlockNumber, BlockSize, ImageSize, Layout};
 use update_core::digest::Digest;
 use update_core::distribution::Update;
-use update_core::platform::Area;
+use update_core::platform::{Area, Record};
+use update_core::record::UpdateRecord;
 use update_core::suit::{self, Offer};
 use update_core::suit_build::Draft;
 use update_core::tree_build::TreeBuilder;
@@ -100,5 +101,59 @@ impl Release {
                 Some((start, self.pages.get(start..start + bytes)?))
             }
         }
+    }
+}
+
+/// All images of a world, in the order in which they are pushed.
+pub struct Releases {
+    all: Vec<Release>,
+    current: usize,
+}
+
+impl Releases {
+    /// Images of these sizes and block sizes, in bytes.
+    #[must_use]
+    pub fn new(keys: &Keys, sizes: &[(u32, u32)], dice: &mut Dice) -> Self {
+        let numbered = sizes.iter().zip(7..);
+        let all = numbered.map(|((image, block), number)| Release::new(keys, number, *image, *block, dice));
+        Self { all: all.collect(), current: 0 }
+    }
+
+    /// The one that is being pushed.
+    #[must_use]
+    pub fn current(&self) -> &Release {
+        &self.all[self.current]
+    }
+
+    /// Goes on to the next one; `false` when there is none.
+    pub fn advance(&mut self) -> bool {
+        let more = self.current + 1 < self.all.len();
+        self.current += usize::from(more);
+        more
+    }
+
+    /// The one that a disk has on record.
+    #[must_use]
+    pub fn on_record(&self, disk: &Disk) -> Option<&Release> {
+        let record = UpdateRecord::decode(disk.record(Record::Update)?).ok()?;
+        self.all.iter().find(|release| release.envelope == record.envelope)
+    }
+
+    /// The one whose signed manifest has this digest.
+    #[must_use]
+    pub fn by_digest(&self, digest: &[u8; 32]) -> Option<&Release> {
+        self.all.iter().find(|release| release.digest().0 == *digest)
+    }
+
+    /// Whether one of them is the image with this SHA-256.
+    #[must_use]
+    pub fn has_image(&self, digest: Digest) -> bool {
+        self.all.iter().any(|release| release.offer.image_digest == digest)
+    }
+
+    /// The most blocks or pages that one of them has.
+    #[must_use]
+    pub fn most(&self, area: Area) -> u32 {
+        self.all.iter().map(|release| release.count(area)).max().unwrap_or(0)
     }
 }

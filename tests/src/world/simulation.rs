@@ -5,11 +5,11 @@ use super::attacker::Attacker;
 use super::checker::Checker;
 use super::distributor::{self, Distributor};
 use super::network::{Arrival, LinkBytes};
-use super::{Cut, Dice, Disk, Faults, Host, Keys, Network, Options, Release};
+use super::{Cut, Dice, Disk, Faults, Host, Keys, Network, Options, Releases, Sabotage};
 use coap_wire::Message;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Debug;
-use update_core::distribution::Event;
+use update_core::distribution::{Distribution, Event};
 use update_core::platform::{Done, Trial};
 use update_core::time::{Duration, Instant, earliest};
 
@@ -20,7 +20,8 @@ const SPINS_MAX: u32 = 100_000;
 pub(super) struct Simulation<'o> {
     options: &'o Options,
     keys: Keys,
-    release: Release,
+    releases: Releases,
+    superseded_at: Option<Instant>,
     network: Network,
     agents: Vec<Agent>,
     distributor: Distributor,
@@ -33,6 +34,7 @@ pub(super) struct Simulation<'o> {
     trace: Sha256,
     confirmed: Vec<Option<Instant>>,
     restarts: u32,
+    updates_before: u32,
     blocks_multicast: u64,
     blocks_unicast: u64,
 }
@@ -41,7 +43,9 @@ pub(super) struct Simulation<'o> {
 pub(super) struct Ended {
     /// SHA-256 over everything that happened, in order.
     pub trace_hash: [u8; 32],
-    /// When each agent had confirmed the image.
+    /// Agents that were updated with earlier images.
+    pub(super) updates_before: u32,
+    /// When each agent had confirmed the last image.
     pub confirmed: Vec<Option<Instant>>,
     /// When the distributor was done.
     pub now: Instant,
@@ -65,32 +69,35 @@ impl<'o> Simulation<'o> {
     pub(super) fn new(seed: u64, options: &'o Options) -> Self {
         let mut dice = Dice::new(seed, 1);
         let keys = Keys::new(options.agents, options.algorithms, &mut dice);
-        let release = Release::new(&keys, 7, options.image_bytes, options.block_bytes, &mut dice);
+        let releases = Releases::new(&keys, &options.images(), &mut dice);
         let now = Instant::default();
         let agents = (0..options.agents)
             .map(|index| {
                 let starts_at = options.starts_at(index).map(|after| now + after);
-                let disk = Disk::new(Dice::new(seed, 1_000 + index as u64));
+                let mut disk = Disk::new(Dice::new(seed, 1_000 + index as u64));
+                disk.sabotage = options.sabotage;
                 Agent::new(index, options.speed, starts_at, Dice::new(seed, 2_000 + index as u64), disk)
             })
             .collect();
         let begins = now + Duration::from_millis(100);
         Self {
             network: Network::new(options.agents, Dice::new(seed, 2)),
-            distributor: Distributor::new(&keys, options.rate, begins, Dice::new(seed, 3)),
+            distributor: Distributor::new(&keys, options, begins, Dice::new(seed, 3)),
             attacker: Attacker::new(Dice::new(seed, 4)),
             attacks_at: options.faults.attack_every.map(|every| now + every),
             checker: Checker::new(options.agents, options.faults.is_none()),
             confirmed: vec![None; options.agents],
             options,
             keys,
-            release,
+            releases,
+            superseded_at: options.superseded_after.map(|after| now + after),
             agents,
             dice,
             now,
             spins: 0,
             trace: Sha256::new(),
             restarts: 0,
+            updates_before: 0,
             blocks_multicast: 0,
             blocks_unicast: 0,
         }
@@ -116,10 +123,11 @@ impl<'o> Simulation<'o> {
         let factory = Disk::new(Dice::new(0, 0)).running();
         let mut bricked = 0;
         for agent in &self.agents {
-            bricked += u32::from(!self.checker.end(agent, factory, &[&self.release]));
+            bricked += u32::from(!self.checker.end(agent, factory, &self.releases));
         }
         Ended {
             trace_hash: self.trace.finalize().into(),
+            updates_before: self.updates_before,
             confirmed: self.confirmed,
             now: self.now,
             link: self.network.link,
@@ -160,14 +168,15 @@ impl<'o> Simulation<'o> {
     fn next_moment(&self) -> Option<Instant> {
         let mut next = self.network.next_at();
         let attacks = self.attacks_at.filter(|at| *at < Instant::default() + self.options.faults.until);
-        for other in [attacks, self.distributor.wake, self.distributor.starts_at] {
+        for other in [attacks, self.distributor.wake, self.distributor.starts_at, self.superseded_at] {
             next = earliest(next, other);
         }
         for agent in &self.agents {
             let working = agent.work.as_ref().map(|(until, _)| *until);
             // While the device works, the program waits for it.
             let wake = if working.is_some() { None } else { agent.wake };
-            for other in [working, wake, agent.starts_at, agent.verdict.map(|(at, _)| at)] {
+            let verdict = agent.verdict.filter(|_| !self.sabotaged(Sabotage::NoVerdict));
+            for other in [working, wake, agent.starts_at, verdict.map(|(at, _)| at)] {
                 next = earliest(next, other);
             }
         }
@@ -192,6 +201,13 @@ impl<'o> Simulation<'o> {
         for index in 0..self.agents.len() {
             self.agent_moment(index);
         }
+        if self.superseded_at.is_some_and(|at| at <= self.now) {
+            self.count_blocks();
+            self.superseded_at = None;
+            if self.next_release() {
+                self.confirmed.fill(None);
+            }
+        }
         self.distributor_moment();
     }
 
@@ -212,20 +228,37 @@ impl<'o> Simulation<'o> {
         }
     }
 
+    fn sabotaged(&self, sabotage: Sabotage) -> bool {
+        self.options.sabotage == Some(sabotage)
+    }
+
+    /// The work as the device gets it: the same, unless the world breaks its promise.
+    fn changed(&mut self, index: usize, work: &Work) -> Work {
+        let mut work = work.clone();
+        match &mut work {
+            Work::Write(_, _, data) if self.sabotaged(Sabotage::BlockChanged) => data[0] ^= 1,
+            Work::Activate(..) if self.sabotaged(Sabotage::ImageChanged) => {
+                self.agents[index].disk.spoil_image();
+            }
+            _ => {}
+        }
+        work
+    }
+
     fn attack(&mut self) {
         let every = self.options.faults.attack_every;
         self.attacks_at = every.map(|every| self.now + every);
-        let next = self.distributor.machine.as_ref().map_or(0, |machine| machine.next_sequence_number());
-        self.attacker.strike(self.now, &mut self.network, &self.keys, &self.release, next);
+        let next = self.distributor.machine.as_ref().map_or(0, Distribution::next_sequence_number);
+        self.attacker.strike(self.now, &mut self.network, &self.keys, self.releases.current(), next);
     }
 
     fn agent_moment(&mut self, index: usize) {
         let now = self.now;
         let agent = &mut self.agents[index];
         if agent.starts_at.is_some_and(|at| at <= now) {
-            agent.start(&self.keys, Network::address_of(Host::Distributor), &self.release, now);
+            agent.start(&self.keys, Network::address_of(Host::Distributor), &self.releases, now);
         }
-        if agent.verdict.is_some_and(|(at, _)| at <= now) {
+        if agent.verdict.is_some_and(|(at, _)| at <= now) && !self.sabotaged(Sabotage::NoVerdict) {
             self.judge(index);
         }
         let agent = &mut self.agents[index];
@@ -246,14 +279,15 @@ impl<'o> Simulation<'o> {
     }
 
     fn work_done(&mut self, index: usize, work: &Work, done: Done) {
-        self.checker.work_done(&mut self.agents[index], work, done, &self.release);
+        self.checker.work_done(&mut self.agents[index], work, done, &self.releases);
         if !matches!(work, Work::Activate(..)) || !matches!(done, Done::Carried) {
             return;
         }
         let healthy = !self.dice.chance(self.faults().unhealthy);
         let agent = &mut self.agents[index];
         if agent.speed().restarts_for_trial {
-            // The device starts anew: for its storage like a power cut, but the image on trial is the one that runs.
+            // The device starts anew: for its storage like a power cut, but the image on trial is the one
+            // that runs.
             self.restart_for_trial(index, healthy);
         } else {
             agent.verdict = Some((self.now + agent.speed().trial, healthy));
@@ -318,7 +352,7 @@ impl<'o> Simulation<'o> {
         self.restarts += 1;
         let agent = &mut self.agents[index];
         agent.cut(self.now, cut);
-        self.checker.restarted(agent, &self.release);
+        self.checker.restarted(agent, &self.releases);
     }
 
     /// Begins one step of an agent; `false` when the agent waits.
@@ -336,13 +370,14 @@ impl<'o> Simulation<'o> {
                 self.send(Host::Agent(index), kid.as_bytes(), *to, bytes);
             }
             agent::Step::Work(work) => {
-                self.checker.work_begins(&self.agents[index], work, &[&self.release]);
+                let work = &self.changed(index, work);
+                self.checker.work_begins(&self.agents[index], work, &self.releases);
                 let agent = &mut self.agents[index];
                 agent.work = Some((self.now + agent.duration(work), work.clone()));
             }
             agent::Step::Event(event) => {
-                self.checker.agent_event(&self.agents[index], event, &self.release);
-                if let update_core::reception::Event::Confirmed(_) = event {
+                self.checker.agent_event(&self.agents[index], event, &self.releases);
+                if *event == update_core::reception::Event::Confirmed(self.releases.current().offer.id) {
                     self.confirmed[index].get_or_insert(self.now);
                 }
             }
@@ -371,7 +406,7 @@ impl<'o> Simulation<'o> {
     fn distributor_moment(&mut self) {
         let now = self.now;
         if self.distributor.starts_at.is_some_and(|at| at <= now) {
-            self.distributor.start(&self.keys, &self.release, now);
+            self.distributor.start(&self.keys, self.releases.current(), now);
         }
         if self.distributor.wake.is_none_or(|at| at > now) {
             return;
@@ -379,7 +414,9 @@ impl<'o> Simulation<'o> {
         self.distributor.wake = None;
         for _ in 0..SPINS_MAX {
             let dies = self.dice.chance(self.faults().distributor_kills);
-            let Some((step, bytes)) = self.distributor.poll(now, &self.release, dies) else { return };
+            let Some((step, bytes)) = self.distributor.poll(now, self.releases.current(), dies) else {
+                return;
+            };
             let bytes = bytes.to_vec();
             self.note("distributor", &step, &bytes);
             if dies {
@@ -411,13 +448,16 @@ impl<'o> Simulation<'o> {
     fn distributor_event(&mut self, event: Event) {
         let Some(machine) = &self.distributor.machine else { return };
         match event {
-            Event::Report(_) => self.checker.report(machine, &self.keys, &self.agents, &self.release),
+            Event::Report(_) => self.checker.report(machine, &self.keys, &self.agents, &self.releases),
             Event::Finished(_) => {
                 self.count_blocks();
                 let everyone = self.confirmed.iter().enumerate();
                 let open =
                     everyone.filter(|(index, at)| at.is_none() && !self.options.is_absent(*index)).count();
-                if open == 0 {
+                if open == 0 && self.next_release() {
+                    self.updates_before += self.confirmed.iter().flatten().count() as u32;
+                    self.confirmed.fill(None);
+                } else if open == 0 {
                     self.distributor.machine = None;
                     self.distributor.wake = None;
                 } else {
@@ -430,6 +470,16 @@ impl<'o> Simulation<'o> {
             }
             _ => {}
         }
+    }
+
+    /// The operator goes on to the next image; `false` when there is none.
+    fn next_release(&mut self) -> bool {
+        if !self.releases.advance() {
+            return false;
+        }
+        self.superseded_at = None;
+        self.distributor.push_another(self.now + Duration::from_millis(100));
+        true
     }
 
     fn count_blocks(&mut self) {

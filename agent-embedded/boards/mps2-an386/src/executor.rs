@@ -1,12 +1,12 @@
 //! Runs one future for ever.
 //!
-//! Its own loop, because it sleeps by WFI: QEMU does not sleep on WFE, by which embassy's executor does, so that
-//! each idle node would take a whole processor of its host.
+//! Its own loop, because it sleeps by WFI: QEMU does not sleep on WFE, by which embassy's executor does, so
+//! that each idle node would take a whole processor of its host.
 
 use core::future::Future;
 use core::pin::pin;
 use core::sync::atomic::{AtomicBool, Ordering};
-use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+use core::task::{Context, RawWaker, RawWakerVTable, Waker};
 
 static WOKEN: AtomicBool = AtomicBool::new(true);
 
@@ -20,16 +20,17 @@ fn wake(_: *const ()) {
     WOKEN.store(true, Ordering::SeqCst);
 }
 
-/// Polls `future` whenever somebody woke it, and sleeps in between.
-pub fn run<T>(future: impl Future<Output = T>) -> T {
+/// Polls `future`, which does not end, whenever somebody woke it, and sleeps in between.
+pub fn run(future: impl Future) -> ! {
     let mut future = pin!(future);
     // SAFETY: its functions do nothing with the pointer.
     let waker = unsafe { Waker::from_raw(raw()) };
     let mut context = Context::from_waker(&waker);
     loop {
         WOKEN.store(false, Ordering::SeqCst);
-        if let Poll::Ready(result) = future.as_mut().poll(&mut context) {
-            return result;
+        // Nothing is polled that has ended.
+        if future.as_mut().poll(&mut context).is_ready() {
+            crate::board::halt();
         }
         cortex_m::interrupt::disable();
         if !WOKEN.load(Ordering::SeqCst) {

@@ -3,9 +3,9 @@
 use core::future::poll_fn;
 use core::task::Poll;
 
-use embassy_futures::select::{Either, select};
+use embassy_futures::select::select;
 use embassy_net_driver_channel::driver::{HardwareAddress, LinkState};
-use embassy_net_driver_channel::{Device, Runner, RxRunner, State, TxRunner};
+use embassy_net_driver_channel::{Device, RxRunner, State, TxRunner};
 use embassy_sync::waitqueue::AtomicWaker;
 
 use crate::registers::Register;
@@ -21,6 +21,9 @@ const SEND_FRAMES: usize = 2;
 pub type Frames = State<FRAME_BYTES, RECEIVE_FRAMES, SEND_FRAMES>;
 /// The network stack's end.
 pub type Driver = Device<'static, FRAME_BYTES>;
+
+/// The controller's end.
+pub type Runner = embassy_net_driver_channel::Runner<'static, FRAME_BYTES>;
 
 const BASE: usize = 0x4020_0000;
 const RECEIVE_DATA: Register = register(0x00);
@@ -70,7 +73,7 @@ const fn register(offset: usize) -> Register {
 }
 
 /// Resets the controller and gives both ends of its channel; `None` when it does not answer.
-pub fn start(frames: &'static mut Frames) -> Option<(Runner<'static, FRAME_BYTES>, Driver, [u8; 6])> {
+pub fn start(frames: &'static mut Frames) -> Option<(Runner, Driver, [u8; 6])> {
     HARDWARE_CONFIG.write(HARDWARE_RESET);
     let mut tries = 100_000;
     while BYTE_TEST.read() != BYTE_TEST_PATTERN || HARDWARE_CONFIG.read() & HARDWARE_RESET != 0 {
@@ -94,39 +97,33 @@ pub fn start(frames: &'static mut Frames) -> Option<(Runner<'static, FRAME_BYTES
 }
 
 /// Moves frames both ways for ever.
-pub async fn run(runner: Runner<'static, FRAME_BYTES>) -> ! {
+pub async fn run(runner: Runner) -> ! {
     let (state, mut receiver, mut sender) = runner.split();
     state.set_link_state(LinkState::Up);
     loop {
-        drain(&mut receiver).await;
+        send_all(&mut sender);
+        receive_all(&mut receiver);
         let received = poll_fn(|context| {
             WAKER.register(context.waker());
             INTERRUPT_STATUS.write(RECEIVED);
             // Read after the latch was cleared, lest a frame between the two is overlooked.
             if frames_waiting() > 0 {
-                return Poll::Ready(());
+                return receiver.poll_rx_buf(context).map(|_| ());
             }
             INTERRUPT_ENABLE.write(RECEIVED);
             Poll::Pending
         });
-        let to_send = poll_fn(|context| match sender.poll_tx_buf(context) {
-            Poll::Ready(_) => Poll::Ready(()),
-            Poll::Pending => Poll::Pending,
-        });
-        if let Either::Second(()) = select(received, to_send).await {
-            send_all(&mut sender);
-        }
+        // The network stack takes no frame while it has no room for an answer: so neither way may wait for
+        // the other one.
+        let to_send = poll_fn(|context| sender.poll_tx_buf(context).map(|_| ()));
+        select(received, to_send).await;
     }
 }
 
-async fn drain(receiver: &mut RxRunner<'_, FRAME_BYTES>) {
+/// Takes frames as far as there is room for them.
+fn receive_all(receiver: &mut RxRunner<'_, FRAME_BYTES>) {
     while frames_waiting() > 0 {
-        let buffer = poll_fn(|context| match receiver.poll_rx_buf(context) {
-            Poll::Ready(_) => Poll::Ready(()),
-            Poll::Pending => Poll::Pending,
-        });
-        buffer.await;
-        let Some(buffer) = receiver.try_rx_buf() else { continue };
+        let Some(buffer) = receiver.try_rx_buf() else { return };
         if let Some(length) = receive(buffer) {
             receiver.rx_done(length);
         }

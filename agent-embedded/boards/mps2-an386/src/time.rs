@@ -52,9 +52,13 @@ struct Inner {
     queue: Queue,
 }
 
+impl Inner {
+    const NEW: Self = Self { wraps: 0, queue: Queue::new() };
+}
+
 struct Clock(Mutex<RefCell<Inner>>);
 
-time_driver_impl!(static CLOCK: Clock = Clock(Mutex::new(RefCell::new(Inner { wraps: 0, queue: Queue::new() }))));
+time_driver_impl!(static CLOCK: Clock = Clock(Mutex::new(RefCell::new(Inner::NEW))));
 
 /// Starts the clock at 0.
 pub fn start() {

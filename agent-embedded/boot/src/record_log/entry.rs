@@ -143,8 +143,8 @@ impl Bank {
         header.tag == TAG_SEAL || digest.finalize() == header.check
     }
 
-    /// Whether a cell reads as blank so many times. A word whose programming was cut may read as blank, but not
-    /// each time.
+    /// Whether a cell reads as blank so many times. A word whose programming was cut may read as blank, but
+    /// not each time.
     pub(super) fn is_blank<F: NorFlash>(&self, flash: &mut F, cell: u32, times: u8) -> bool {
         is_blank(flash, self.offset(cell), self.cell_bytes, times)
     }

@@ -6,8 +6,8 @@ use super::RECORDS;
 use super::entry::{Bank, Header, TAG_BANK, TAG_MOVED, TAG_SEAL};
 use crate::medium::READS;
 
-/// Blank cells in a row after which nothing more comes. Where headers could be read in one start and not in the next
-/// one, as many cells as their contents would have taken lie between two entries.
+/// Blank cells in a row after which nothing more comes. Where headers could be read in one start and not in
+/// the next one, as many cells as their contents would have taken lie between two entries.
 const BLANK_CELLS_MAX: u32 = 512;
 
 /// What one pass over a bank has found.
@@ -105,7 +105,8 @@ impl Scan {
         }
     }
 
-    /// A bank is in use as soon as it says so, sealed or not: before it is written, the other one has said it.
+    /// A bank is in use as soon as it says so, sealed or not: before it is written, the other one has said
+    /// it.
     fn note<F: NorFlash>(&mut self, flash: &mut F, bank: &Bank, header: &Header) {
         let mut generation = [0; 4];
         let readable = flash.read(bank.content_offset(header.cell), &mut generation).is_ok();

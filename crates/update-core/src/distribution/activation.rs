@@ -3,7 +3,7 @@
 use super::asks::Purpose;
 use super::{Distribution, Ending, Event, Phase, Stage};
 use crate::command::Command;
-use crate::limits::{ACTIVATION_COPIES, ATTEMPTS_RAISED_MAX, DATAGRAM_BYTES_MAX};
+use crate::limits::{ACTIVATION_COPIES, ATTEMPTS_AHEAD_MAX, DATAGRAM_BYTES_MAX};
 use crate::resource::Resource;
 use crate::target::Target;
 use crate::time::Instant;
@@ -15,7 +15,6 @@ use group_oscore::Mode;
 impl Distribution {
     pub(super) fn begin_activation(&mut self, now: Instant) {
         self.turns.attempt = self.config.attempt.max(1);
-        self.rise_above_cut_off();
         self.turns.activated_at = Some(now);
         self.turns.again = crate::limits::ASK_AGAIN_FIRST;
         self.events.push_back(Event::Stage(Stage::Activation));
@@ -31,7 +30,7 @@ impl Distribution {
             return None;
         }
         *left -= 1;
-        self.send_command(Resource::Activate, buffer)
+        self.send_activation(buffer)
     }
 
     pub(super) fn step_cancelling(
@@ -45,15 +44,46 @@ impl Distribution {
             return None;
         }
         *left -= 1;
-        self.send_command(Resource::Cancel, buffer)
+        let attempt = self.turns.attempt_used;
+        self.send_command(Resource::Cancel, attempt, Target::All, buffer)
     }
 
-    fn send_command(&mut self, resource: Resource, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+    /// Orders those who wait to activate, one attempt at a time where they need different ones. They are
+    /// named one by one, so that a higher attempt reaches nobody who has rolled back at a lower one.
+    fn send_activation(&mut self, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+        let waiting = self.waiting();
+        let mut attempts: Vec<u32> = waiting.iter().map(|index| self.attempt_for(*index)).collect();
+        attempts.sort_unstable();
+        attempts.dedup();
+        let turn = self.turns.activations as usize;
+        self.turns.activations += 1;
+        let attempt = *attempts.get(turn.checked_rem(attempts.len())?)?;
+        if attempt - self.turns.attempt <= ATTEMPTS_AHEAD_MAX {
+            self.turns.attempt_used = self.turns.attempt_used.max(attempt);
+        }
+        let meant: Vec<usize> =
+            waiting.into_iter().filter(|index| self.attempt_for(*index) == attempt).collect();
+        let named = self.named(&meant);
+        self.send_command(Resource::Activate, attempt, named.target(), buffer)
+    }
+
+    /// An attempt that was acted upon and yet left the image waiting was cut off by a reset: this agent, and
+    /// no other one, needs a higher one.
+    fn attempt_for(&self, index: usize) -> u32 {
+        let status = self.agents.get(index).and_then(|agent| agent.status);
+        let acted_upon = status.map_or(0, |status| status.attempt);
+        self.turns.attempt.max(acted_upon.saturating_add(1))
+    }
+
+    fn send_command(
+        &mut self,
+        resource: Resource,
+        attempt: u32,
+        target: Target<'_>,
+        buffer: &mut [u8],
+    ) -> Option<(SocketAddr, usize)> {
         let digest = self.job.as_ref()?.digest();
-        // Named one by one, so that a repetition with a higher attempt reaches nobody who has rolled back.
-        let named = self.named(&self.waiting());
-        let target = if resource == Resource::Activate { named.target() } else { Target::All };
-        let command = Command { digest, attempt: self.turns.attempt, target, delay_ms: self.config.delay_ms };
+        let command = Command { digest, attempt, target, delay_ms: self.config.delay_ms };
         let mut payload = [0; DATAGRAM_BYTES_MAX];
         let len = command.encode(&mut payload)?;
         let token = self.next_token();
@@ -61,15 +91,15 @@ impl Distribution {
         Some((self.config.coap_group, len))
     }
 
-    /// An attempt that was acted upon and yet left the image waiting was cut off by a reset. It needs a higher
-    /// one, which only those agents are told.
-    fn rise_above_cut_off(&mut self) {
-        let waiting = self.agents.iter().filter(|agent| agent.waits());
-        let acted_upon = waiting.filter_map(|agent| Some(agent.status?.attempt)).max().unwrap_or(0);
-        if acted_upon >= self.turns.attempt && self.turns.raised < ATTEMPTS_RAISED_MAX {
-            self.turns.attempt = acted_upon.saturating_add(1);
-            self.turns.raised += 1;
-        }
+    /// Tells everyone to drop the update, whatever each has acted upon. What one agent claims beyond what can
+    /// be does not count, or it could use the attempts up for all.
+    pub(super) fn begin_cancellation(&mut self) {
+        let used = self.attempt();
+        let acted_upon = self.agents.iter().filter_map(|agent| Some(agent.status?.attempt));
+        let highest = acted_upon.filter(|attempt| attempt.saturating_sub(used) <= ATTEMPTS_AHEAD_MAX).max();
+        self.turns.attempt_used = used.max(highest.unwrap_or(0)).saturating_add(1);
+        self.events.push_back(Event::Stage(Stage::Cancellation));
+        self.phase = Phase::Cancelling { left: ACTIVATION_COPIES };
     }
 
     fn waiting(&self) -> Vec<usize> {
@@ -99,7 +129,6 @@ impl Distribution {
             let wait = self.turns.wait();
             return self.ask(Purpose::Confirm, now + wait);
         }
-        self.rise_above_cut_off();
         self.phase = Phase::Activating { left: 1 };
     }
 

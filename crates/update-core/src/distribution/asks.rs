@@ -179,9 +179,10 @@ impl Distribution {
         self.decide(now, ask.purpose);
     }
 
-    /// In a large group only those who miss something answer a question about a window.
+    /// In a large group only those who miss something answer a question about a window, once a first round
+    /// has been decided upon with everyone's answers.
     fn only_missing(&self, ask: &Ask) -> bool {
-        ask.window.is_some() && self.is_large()
+        ask.window.is_some() && self.is_large() && self.turns.round > 0
     }
 
     pub(super) fn is_large(&self) -> bool {
@@ -216,7 +217,8 @@ impl Distribution {
         Some((self.config.coap_group, len))
     }
 
-    /// Only who stays silent through the multicast asks is polled by unicast, a few at a time (DESIGN \[census\]).
+    /// Only who stays silent through the multicast asks is polled by unicast, a few at a time (DESIGN
+    /// \[census\]).
     /// `false` when there is nobody whose address is known.
     pub(super) fn poll_silent(&mut self) -> bool {
         self.asks += 1;
@@ -350,8 +352,8 @@ impl Distribution {
                 Area::Image => &mut subject.needed_blocks,
                 Area::Pages => &mut subject.needed_pages,
             };
-            // A late answer to an earlier ask may name blocks that have been sent since: only the ask under way
-            // adds to what is sent next.
+            // A late answer to an earlier ask may name blocks that have been sent since: only the ask under
+            // way adds to what is sent next.
             if matches!(&self.phase, Phase::Asking(ask) if number >= ask.first_number) {
                 needed.insert_bitmap(window.first, bitmap);
             }

@@ -10,12 +10,14 @@ pub(super) struct Pace {
     bits_per_second: u64,
     overhead_bytes: u32,
     free_at: Instant,
+    /// Since the last datagram there was a time with nothing to send.
+    paused: bool,
 }
 
 impl Pace {
     pub(super) fn new(bits_per_second: u64, overhead_bytes: u32, now: Instant) -> Self {
         let rate = bits_per_second.max(1);
-        Self { bits_per_second_max: rate, bits_per_second: rate, overhead_bytes, free_at: now }
+        Self { bits_per_second_max: rate, bits_per_second: rate, overhead_bytes, free_at: now, paused: false }
     }
 
     /// The moment from which the next datagram may leave.
@@ -28,23 +30,29 @@ impl Pace {
         let bits = (payload_bytes as u64 + u64::from(self.overhead_bytes)) * 8;
         let micros = bits.saturating_mul(1_000_000).div_ceil(self.bits_per_second);
         // A late wake-up may be caught up with, but only a little: routers on the way have small queues.
-        let earliest = Instant::from_micros(now.as_micros().saturating_sub(PACE_BURST.as_micros() as u64));
+        let burst = if core::mem::take(&mut self.paused) { Duration::ZERO } else { PACE_BURST };
+        let earliest = Instant::from_micros(now.as_micros().saturating_sub(burst.as_micros() as u64));
         self.free_at = self.free_at.max(earliest) + Duration::from_micros(micros);
     }
 
-    /// Goes on after a pause: nothing that was not sent is made up for.
+    /// There is nothing to send now, so nothing is late afterwards.
+    pub(super) const fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// The rate at present.
     pub(super) const fn bits_per_second(&self) -> u64 {
         self.bits_per_second
     }
 
-    /// What a round has shown: of so many blocks that were sent to it, the best agent still misses so many. What
-    /// even that one misses is lost at this pace and not on somebody's link: go slower. When nobody's loss is
-    /// common to all, go faster again, up to the configured rate.
+    /// What a round has shown: of so many blocks that were sent to it, the best agent still misses so many.
+    /// What even that one misses is lost at this pace and not on somebody's link: go slower. When nobody's
+    /// loss is common to all, go faster again, up to the configured rate.
     pub(super) fn adapt(&mut self, sent: u32, missed_by_the_best: u32) {
         if sent < 100 {
             return;
         }
-        if missed_by_the_best > sent / 5 {
+        if missed_by_the_best > sent / 4 {
             self.bits_per_second = (self.bits_per_second * 7 / 10).max(self.bits_per_second_max / 8);
         } else if missed_by_the_best < sent / 10 {
             self.bits_per_second = (self.bits_per_second * 12 / 10).min(self.bits_per_second_max);
@@ -78,6 +86,15 @@ mod tests {
             sent += 1;
         }
         assert_eq!(sent, 1 + PACE_BURST.as_millis() as usize / 10);
+    }
+
+    #[test]
+    fn a_time_with_nothing_to_send_is_not_made_up_for_at_all() {
+        let mut pace = Pace::new(1_000_000, 0, Instant::from_micros(0));
+        let now = Instant::from_micros(10_000_000);
+        pace.pause();
+        pace.sent(now, 1250);
+        assert_eq!(pace.free_at(), now + Duration::from_millis(10));
     }
 
     #[test]

@@ -109,8 +109,8 @@ impl Distribution {
         }
     }
 
-    /// [requests]: a window that cannot tell a replay asks for proof, under its own Partial IV. The value stays the
-    /// same for a while, or replayed requests would make every answer to it too late.
+    /// [requests]: a window that cannot tell a replay asks for proof, under its own Partial IV. The value
+    /// stays the same for a while, or replayed requests would make every answer to it too late.
     fn challenge(&mut self, now: Instant, request: Request) {
         let Some(agent) = self.agents.get_mut(request.index) else { return };
         let echo = agent.echo(now).unwrap_or_else(|| self.random.next_u64().to_be_bytes());

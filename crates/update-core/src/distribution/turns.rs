@@ -26,10 +26,12 @@ pub(super) struct Turns {
     closing: u8,
     /// Censuses still to be made, where that is all there is to do.
     pub(super) censuses: u32,
-    /// Attempt in use; 0 before the activation.
+    /// The attempt of those who have acted upon none; 0 before the activation.
     pub(super) attempt: u32,
-    /// How often it was raised for agents whose activation a reset has cut off.
-    pub(super) raised: u32,
+    /// The highest one that was used.
+    pub(super) attempt_used: u32,
+    /// Activations sent.
+    pub(super) activations: u32,
     pub(super) activated_at: Option<Instant>,
 }
 
@@ -45,7 +47,8 @@ impl Default for Turns {
             closing: 0,
             censuses: 1,
             attempt: 0,
-            raised: 0,
+            attempt_used: 0,
+            activations: 0,
             activated_at: None,
         }
     }
@@ -116,7 +119,8 @@ impl Distribution {
                 State::Pages | State::Blocks => {
                     tally.missing_pages += u64::from(status.missing_pages);
                     tally.missing_blocks += u64::from(status.missing_blocks);
-                    tally.worst = tally.worst.max(status.missing_blocks + status.missing_pages);
+                    let missing = status.missing_blocks.saturating_add(status.missing_pages);
+                    tally.worst = tally.worst.max(missing);
                     tally.empty += usize::from(status.missing_blocks == blocks);
                     tally.short += usize::from(status.missing_blocks > 0);
                 }
@@ -148,6 +152,10 @@ impl Distribution {
             return self.decide_pages(now, purpose);
         }
         self.turns.offers = 0;
+        if purpose == Purpose::Pages && self.is_large() && self.turns.round > 0 {
+            // Who misses only blocks was not asked.
+            return self.ask(Purpose::Blocks, now);
+        }
         if tally.missing_blocks > 0 {
             return self.decide_blocks(now, purpose, &tally);
         }
@@ -169,7 +177,8 @@ impl Distribution {
         }
     }
 
-    /// [repair]: multicast for what many miss, unicast for the last few.
+    /// [repair]: multicast for what many miss, unicast for the last few. What counts is how many blocks would
+    /// have to be sent: by multicast each once, by unicast to each agent that misses it.
     fn decide_blocks(&mut self, now: Instant, purpose: Purpose, tally: &Tally) {
         let Some(subject) = &mut self.job else { return };
         let count = subject.needed_blocks.count();
@@ -178,13 +187,13 @@ impl Distribution {
             subject.needed_blocks.insert_all();
             return self.send_round(Area::Image);
         }
-        let few = (count / 256).clamp(8, 64);
+        let few = u64::from((count / 256).clamp(8, 64));
         match purpose {
             Purpose::Blocks if subject.needed_blocks.len() == 0 => {
                 let wait = self.turns.wait();
                 self.ask(Purpose::Blocks, now + wait);
             }
-            Purpose::Blocks if subject.needed_blocks.len() <= few && self.turns.stalled < REPAIR_ASKS_MAX => {
+            Purpose::Blocks if tally.missing_blocks <= few && self.turns.stalled < REPAIR_ASKS_MAX => {
                 subject.needed_blocks.clear();
                 self.events.push_back(Event::Stage(Stage::Repair));
                 self.turns.moved();
@@ -193,7 +202,7 @@ impl Distribution {
             Purpose::Blocks => self.send_round(Area::Image),
             Purpose::Repair(_) => {
                 self.turns.stalled += 1;
-                if self.turns.stalled >= REPAIR_ASKS_MAX || tally.worst > few {
+                if self.turns.stalled >= REPAIR_ASKS_MAX || tally.missing_blocks > few {
                     return self.ask(Purpose::Blocks, now);
                 }
                 let wait = self.turns.wait();
@@ -203,13 +212,14 @@ impl Distribution {
         }
     }
 
-    /// After a round over blocks: what does the agent miss that has the least part left of what it missed before?
+    /// After a round over blocks: what does the agent miss that has the least part left of what it missed
+    /// before? Where somebody missed nothing before, the others' loss is on their own links.
     fn adapt_pace(&mut self) {
         let agents = self.agents.iter_mut().filter(|agent| agent.awaited() && agent.silent == 0);
         let left = agents.filter_map(|agent| Some((agent.missed_before.take()?, agent.misses()?)));
-        let best = left.filter(|(before, _)| *before > 0).min_by(|(before_a, a), (before_b, b)| {
-            (u64::from(*a) * u64::from(*before_b)).cmp(&(u64::from(*b) * u64::from(*before_a)))
-        });
+        // By the part that is left, where nothing of nothing is the least.
+        let best =
+            left.min_by_key(|(before, left)| u64::from(*left) * 1_000_000 / u64::from((*before).max(1)));
         if let Some((before, left)) = best {
             self.pace.adapt(before, left);
         }
@@ -238,7 +248,8 @@ impl Distribution {
             self.agents.iter().any(|agent| agent.awaited() && !agent.unsure() && !agent.has_all());
         if unfinished {
             // Somebody who was silent before has turned up and misses something.
-            return self.ask(Purpose::Pages, now);
+            let purpose = if self.turns.round == 0 { Purpose::Pages } else { Purpose::Blocks };
+            return self.ask(purpose, now);
         }
         let silent = self.agents.iter().any(super::Agent::unsure);
         if silent && self.turns.closing < CLOSE_ASKS_MAX {
@@ -298,10 +309,6 @@ impl Distribution {
         if self.job.is_none() || matches!(self.phase, Phase::Finished) {
             return self.finish(Ending::Cancelled);
         }
-        let acted_upon = self.agents.iter().filter_map(|agent| Some(agent.status?.attempt)).max();
-        let highest = acted_upon.unwrap_or(0).max(self.attempt());
-        self.turns.attempt = highest.saturating_add(1);
-        self.events.push_back(Event::Stage(Stage::Cancellation));
-        self.phase = Phase::Cancelling { left: OFFER_COPIES };
+        self.begin_cancellation();
     }
 }

@@ -1,4 +1,5 @@
-//! What the distributor asks and orders, and what the agent answers (DESIGN \[census\], [answers], [attempt]).
+//! What the distributor asks and orders, and what the agent answers (DESIGN \[census\], [answers],
+//! [attempt]).
 
 use super::{Event, Failure, Phase, Reception};
 use crate::census::{Query, Report, State, Window};
@@ -103,8 +104,8 @@ impl Reception<'_> {
         }
     }
 
-    /// Drops an update that is not yet on trial, if the attempt is higher than the last one acted upon. An update
-    /// that is on trial, or that has ended, stays as it is.
+    /// Drops an update that is not yet on trial, if the attempt is higher than the last one acted upon. An
+    /// update that is on trial, or that has ended, stays as it is.
     fn cancel(&mut self, attempt: u32) {
         let Some(update) = &mut self.update else { return };
         let open = !matches!(self.phase, Phase::Trial | Phase::Activating | Phase::Ended | Phase::Idle);

@@ -77,7 +77,8 @@ impl Reception<'_> {
         }
         if parent.is_some_and(|(page, _)| !self.pages.contains(page)) {
             self.counters.without_page += 1;
-            self.fetch.page_wanted = true;
+            // Where it is the pages' turn, the next census asks for those that are missing.
+            self.fetch.page_wanted |= area == Area::Image;
             return;
         }
         let Some(target) = self.held_bytes.get_mut(..len) else { return };
@@ -219,9 +220,8 @@ impl Reception<'_> {
             Doing::LoadPage(page) if hopeless => self.forget_page(page),
             Doing::Examine if hopeless => self.examined(None),
             Doing::WriteHeld | Doing::Prepare if hopeless => self.storage_failed_for_good(now),
-            Doing::Sync if hopeless => self.storage_failed_for_good(now),
             // Nobody can tell which of the bytes written since the last sync are lost.
-            Doing::Sync => self.start_over(),
+            Doing::Sync => self.start_over(now),
             Doing::Activate => self.switched(true),
             Doing::SaveUpdate => self.update_not_saved(now, hopeless),
             // The old image's right to return rests on these two.
@@ -271,10 +271,13 @@ impl Reception<'_> {
         }
     }
 
-    /// Begins anew with empty areas.
-    fn start_over(&mut self) {
+    /// Begins anew with empty areas, a few times.
+    fn start_over(&mut self, now: Instant) {
         self.unsynced_since = None;
-        if matches!(self.phase, Phase::Receiving | Phase::Recovering(_) | Phase::Checking(_)) {
+        self.sync_failures = self.sync_failures.saturating_add(1);
+        if self.sync_failures >= STORAGE_FAILURES_MAX {
+            self.storage_failed_for_good(now);
+        } else if matches!(self.phase, Phase::Receiving | Phase::Recovering(_) | Phase::Checking(_)) {
             self.blocks.clear();
             self.pages.clear();
             self.page.index = None;
@@ -286,7 +289,9 @@ impl Reception<'_> {
 
     fn storage_failed_for_good(&mut self, now: Instant) {
         self.unsynced_since = None;
-        self.failed_at = Some(now);
-        self.give_up(Failure::Storage);
+        if !matches!(self.phase, Phase::Idle | Phase::Trial | Phase::Ended) {
+            self.failed_at = Some(now);
+            self.give_up(Failure::Storage);
+        }
     }
 }

@@ -44,8 +44,8 @@ impl Reception<'_> {
     }
 
     /// Before a planned end of the program: stores the exact numbers, so that nothing is skipped at the next
-    /// start, and makes durable what was written. Poll until it waits for ever; nothing is sent or accepted any
-    /// more.
+    /// start, and makes durable what was written. Poll until it waits for ever; nothing is sent or accepted
+    /// any more.
     pub fn close(&mut self) {
         self.bounds.exact = true;
         self.bounds.closed = true;

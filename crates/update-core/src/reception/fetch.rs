@@ -7,7 +7,8 @@ use crate::census::Query;
 use crate::digest::UpdateId;
 use crate::limits::{
     ANNOUNCE_AGAIN, ANNOUNCE_TRIES_MAX, DATAGRAM_BYTES_MAX, ECHO_BYTES_MAX, FETCH_FIRST_WITHIN,
-    FETCH_RETRY_FIRST, FETCH_RETRY_MAX, FETCHES_IN_VAIN_MAX, PAGES_FETCHED_MAX, REPORT_BYTES_MAX,
+    FETCH_RETRY_FIRST, FETCH_RETRY_MAX, FETCH_RETRY_MIN, FETCHES_IN_VAIN_MAX, PAGES_FETCHED_MAX,
+    REPORT_BYTES_MAX,
 };
 use crate::outgoing::Outgoing;
 use crate::platform::Area;
@@ -40,6 +41,7 @@ struct Request {
     token: Token,
     binding: RequestBinding,
     wanted: Wanted,
+    sent: Instant,
     expires: Instant,
 }
 
@@ -161,7 +163,7 @@ impl Reception<'_> {
         let block = Block { number, more: false, size_exponent };
         let (len, token, binding) = self.request(Code::GET, resource, Some(block), &[], buffer)?;
         let expires = now + self.fetch.retry + self.random.up_to(self.fetch.retry / 4);
-        self.fetch.request = Some(Request { token, binding, wanted, expires });
+        self.fetch.request = Some(Request { token, binding, wanted, sent: now, expires });
         Some(len)
     }
 
@@ -254,7 +256,8 @@ impl Reception<'_> {
             }
             return;
         };
-        self.fetch.retry = FETCH_RETRY_FIRST;
+        // A few times what this answer took is enough for the next one.
+        self.fetch.retry = (now.since(request.sent) * 4).clamp(FETCH_RETRY_MIN, FETCH_RETRY_FIRST);
         match request.wanted {
             Wanted::Offer(id, number, _) if number == block.number => {
                 self.take_offer(now, id, block, body.payload());
@@ -269,7 +272,8 @@ impl Reception<'_> {
         }
     }
 
-    /// What was fetched had the wrong hash: wait before the next try. `true` when that has happened again and again.
+    /// What was fetched had the wrong hash: wait before the next try. `true` when that has happened again and
+    /// again.
     pub(super) fn fetched_in_vain(&mut self, now: Instant) -> bool {
         self.fetch.not_before = Some(now + FETCH_RETRY_FIRST * (1 << self.fetch.in_vain.min(6)));
         self.fetch.in_vain = self.fetch.in_vain.saturating_add(1);

@@ -1,4 +1,5 @@
-//! Offers: put together, verified, admitted, and only then anything is stored (DESIGN \[order\], [one update]).
+//! Offers: put together, verified, admitted, and only then anything is stored (DESIGN \[order\], [one
+//! update]).
 
 use super::{Event, Failure, Phase, Reason, Reception, Update};
 use crate::block::BlockSize;
@@ -193,6 +194,7 @@ impl Reception<'_> {
         self.page.index = None;
         self.unsynced_since = None;
         self.storage_failures = 0;
+        self.sync_failures = 0;
         self.fetch.restart();
         true
     }

@@ -1,5 +1,5 @@
-//! Reading back: the walk that finds after a restart what is whole (DESIGN \[journal\]), and the hash over the
-//! whole image (DESIGN \[whole\]).
+//! Reading back: the walk that finds after a restart what is whole (DESIGN \[journal\]), and the hash over
+//! the whole image (DESIGN \[whole\]).
 
 use super::{Doing, Event, Failure, Phase, Reception};
 use crate::block::BlockNumber;
@@ -158,10 +158,11 @@ impl Reception<'_> {
                 self.event(Event::Verified(id));
             }
             (true, Then::Activate(attempt)) => self.activate(attempt),
-            // Every block was read back and matched the signed tree, and yet: the signed digest itself does not
-            // fit the image.
+            // Every block was read back and matched the signed tree, and yet: the signed digest itself does
+            // not fit the image.
             (false, _) if self.digest_doubted => self.give_up(Failure::ImageDigest),
-            // Storage may have changed since it was found right: the walk finds where, and the rest is repaired.
+            // Storage may have changed since it was found right: the walk finds where, and the rest is
+            // repaired.
             (false, _) => {
                 self.digest_doubted = true;
                 self.start_walk();

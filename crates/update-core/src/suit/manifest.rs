@@ -63,7 +63,8 @@ impl<'b> Manifest<'b> {
         }
     }
 
-    /// The component identifiers: a reader before an array of arrays of byte strings, known to be well-formed.
+    /// The component identifiers: a reader before an array of arrays of byte strings, known to be
+    /// well-formed.
     pub(crate) fn components(&self) -> Reader<'b, SuitError> {
         reader(self.components, Part::Common)
     }

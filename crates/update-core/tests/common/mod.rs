@@ -163,3 +163,8 @@ pub fn bit_flips(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
         flipped
     })
 }
+
+pub mod agent;
+pub mod fleet;
+pub mod group;
+pub mod wire;

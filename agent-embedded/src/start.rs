@@ -1,0 +1,178 @@
+//! The state machine of a device as its last run left it.
+
+use embedded_storage::nor_flash::NorFlash;
+use static_cell::{ConstStaticCell, StaticCell};
+use update_core::block_set::BlockSet;
+use update_core::device::Device;
+use update_core::digest::Digest;
+use update_core::limits::RECORD_BYTES_MAX;
+use update_core::platform::Record;
+use update_core::reception::{AgentContext, Memory, Reception, ReceptionConfig};
+use update_core::record::{CounterBounds, decode_installed};
+use update_core::time::{Duration, Instant};
+
+use crate::provisioning::{Provisioning, ProvisioningError};
+use crate::store::{FlashStore, StoreError};
+
+/// Hearing nothing of an unfinished update for so long, the agent fetches by itself.
+const QUIET: Duration = Duration::from_secs(5);
+/// The announcement of a boot comes within so long, so that a power failure does not make a storm.
+const ANNOUNCE_SPREAD: Duration = Duration::from_secs(5);
+
+/// Largest image in bytes that the sets below are made for.
+pub const IMAGE_BYTES_MAX: u32 = 1024 * 1024;
+/// Smallest block of a group, and the entries of a hash page of that size.
+const BLOCK_BYTES_MIN: u32 = 256;
+const ENTRIES_MIN: u32 = BLOCK_BYTES_MIN / 16;
+
+const BLOCKS_MAX: u32 = IMAGE_BYTES_MAX / BLOCK_BYTES_MIN;
+const PAGES_MAX: u32 = pages(BLOCKS_MAX);
+
+/// Pages of a hash tree over so many blocks.
+const fn pages(blocks: u32) -> u32 {
+    let level = blocks.div_ceil(ENTRIES_MIN);
+    if level <= 1 { 1 } else { level + pages(level) }
+}
+
+/// Where the state machine lies for good. It can be taken once.
+pub struct Place {
+    sets: ConstStaticCell<Sets>,
+    reception: StaticCell<Option<Reception<'static>>>,
+}
+
+impl Place {
+    /// Nothing in it yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { sets: ConstStaticCell::new(Sets::new()), reception: StaticCell::new() }
+    }
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The memory of the sets of blocks and pages.
+#[derive(Debug)]
+struct Sets {
+    blocks: [u8; BlockSet::bytes_for(BLOCKS_MAX)],
+    pages: [u8; BlockSet::bytes_for(PAGES_MAX)],
+}
+
+impl Sets {
+    const fn new() -> Self {
+        Self { blocks: [0; BlockSet::bytes_for(BLOCKS_MAX)], pages: [0; BlockSet::bytes_for(PAGES_MAX)] }
+    }
+}
+
+/// Why the agent does not start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartError<E> {
+    /// The flash or its records.
+    Store(StoreError<E>),
+    /// The provisioning area.
+    Provisioning(ProvisioningError),
+    /// The records are damaged: without them a number could be used twice, or a downgrade go unnoticed.
+    Records,
+}
+
+impl<E> From<StoreError<E>> for StartError<E> {
+    fn from(error: StoreError<E>) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl<E> From<ProvisioningError> for StartError<E> {
+    fn from(error: ProvisioningError) -> Self {
+        Self::Provisioning(error)
+    }
+}
+
+/// Makes the state machine from what was provisioned and saved, with a seed for the network.
+///
+/// # Errors
+/// [`StartError`]: the agent must neither send nor accept.
+pub fn start<F: NorFlash>(
+    store: &mut FlashStore<F>,
+    given: &Provisioning<'_>,
+    place: &'static Place,
+    now: Instant,
+) -> Result<(&'static mut Reception<'static>, u64), StartError<F::Error>> {
+    let counters = counters(store)?;
+    // Another Gid is another group: its numbers have never been used.
+    let bounds = counters.filter(|bounds| bounds.gid == given.gid());
+    let seed = given.seed(bounds.as_ref());
+    let config = config(store, given, bounds.as_ref())?;
+    let context = given.context(bounds.as_ref())?;
+    let sets = place.sets.take();
+    let memory = Memory { blocks: &mut sets.blocks, pages: &mut sets.pages };
+    let reception = put(place, config, context, memory, (counters.is_some(), seed, now));
+    let reception = reception.ok_or(StartError::Records)?;
+    restore(store, reception)?;
+    Ok((reception, seed))
+}
+
+/// Makes it where it stays: each copy on the way would cost 9 KiB of stack.
+#[inline(never)]
+fn put(
+    place: &'static Place,
+    config: ReceptionConfig,
+    context: AgentContext,
+    memory: Memory<'static>,
+    (booted_before, seed, now): (bool, u64, Instant),
+) -> Option<&'static mut Reception<'static>> {
+    let make = || Reception::without_update(config, context, memory, booted_before, seed, now);
+    place.reception.init_with(make).as_mut()
+}
+
+#[inline(never)]
+fn counters<F: NorFlash>(store: &mut FlashStore<F>) -> Result<Option<CounterBounds>, StartError<F::Error>> {
+    let mut buffer = [0; 64];
+    match store.load(Record::Counters, &mut buffer)? {
+        Some(bytes) => Ok(Some(CounterBounds::decode(bytes).map_err(|_| StartError::Records)?)),
+        None => Ok(None),
+    }
+}
+
+#[inline(never)]
+fn config<F: NorFlash>(
+    store: &mut FlashStore<F>,
+    given: &Provisioning<'_>,
+    bounds: Option<&CounterBounds>,
+) -> Result<ReceptionConfig, StartError<F::Error>> {
+    let mut buffer = [0; 64];
+    let installed = match store.load(Record::Installed, &mut buffer)? {
+        Some(bytes) => Some(decode_installed(bytes).map_err(|_| StartError::Records)?),
+        None => None,
+    };
+    Ok(ReceptionConfig {
+        device: Device {
+            vendor: given.vendor,
+            class: given.class,
+            slot_bytes: store.layout().image_bytes_max().min(IMAGE_BYTES_MAX),
+            installed,
+        },
+        keys: store.key_set(given.key_set, &given.root_key)?,
+        name: Digest::of(given.name.as_bytes()),
+        distributor: given.distributor,
+        distributor_address: given.distributor_address,
+        quiet: QUIET,
+        announce_spread: ANNOUNCE_SPREAD,
+        floor: bounds.map_or(0, |bounds| bounds.floor),
+    })
+}
+
+#[inline(never)]
+fn restore<F: NorFlash>(
+    store: &mut FlashStore<F>,
+    reception: &mut Reception<'_>,
+) -> Result<(), StartError<F::Error>> {
+    let trial = store.trial()?;
+    let mut buffer = [0; RECORD_BYTES_MAX];
+    if let Some(bytes) = store.load(Record::Update, &mut buffer)? {
+        reception.restore(bytes, trial);
+    }
+    Ok(())
+}

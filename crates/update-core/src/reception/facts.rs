@@ -1,0 +1,121 @@
+//! What an agent tells of an update, and why one fails or is not taken.
+
+use crate::census::State;
+use crate::digest::UpdateId;
+use crate::platform::RollBackCause;
+use crate::refusal::Refusal;
+use group_oscore::UnprotectError;
+
+/// Facts about an update, for the agent's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A new update was accepted.
+    Accepted {
+        /// Its identifier.
+        id: UpdateId,
+        /// Its manifest sequence number.
+        sequence_number: u64,
+        /// Its image's length in bytes.
+        image_bytes: u32,
+    },
+    /// An offer was refused.
+    Refused {
+        /// Its identifier, as the path named it.
+        id: UpdateId,
+        /// Why.
+        reason: Reason,
+    },
+    /// After a restart, so many blocks of the update were found whole in storage.
+    Recovered {
+        /// Which update.
+        id: UpdateId,
+        /// Blocks found.
+        blocks: u32,
+        /// Blocks of the image.
+        of: u32,
+    },
+    /// The whole image is stored and its SHA-256 is right.
+    Verified(UpdateId),
+    /// The image is being activated.
+    Activating {
+        /// Which update.
+        id: UpdateId,
+        /// The attempt.
+        attempt: u32,
+    },
+    /// The image on trial is confirmed.
+    Confirmed(UpdateId),
+    /// The image on trial was rolled back.
+    RolledBack {
+        /// Which update.
+        id: UpdateId,
+        /// Why.
+        cause: RollBackCause,
+    },
+    /// The update was given up.
+    Failed {
+        /// Which update.
+        id: UpdateId,
+        /// Why.
+        failure: Failure,
+    },
+    /// An update was dropped because the distributor said so.
+    Cancelled(UpdateId),
+    /// A datagram was refused before it could do anything.
+    Discarded(UnprotectError),
+}
+
+/// Why an update that had been accepted was given up. The numbers travel in reports, above those of
+/// [`Refusal`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Failure {
+    /// Every block is right, but the whole image's SHA-256 is not the signed one: the image was signed
+    /// wrongly.
+    ImageDigest = 64,
+    /// Storage failed again and again.
+    Storage = 65,
+    /// The distributor dropped it.
+    Cancelled = 66,
+    /// An update with a higher manifest sequence number took its place (DESIGN \[one update\]).
+    Superseded = 67,
+}
+
+/// Why an offer was not taken. The codes travel in reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The offer itself.
+    Refusal(Refusal),
+    /// Another update took this one's place less than ten minutes ago, or is on trial (code 80).
+    Busy,
+}
+
+impl Reason {
+    const BUSY: u8 = 80;
+
+    /// The number that stands for it in reports.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Refusal(refusal) => refusal.code(),
+            Self::Busy => Self::BUSY,
+        }
+    }
+}
+
+/// What a reason code of a report means, in plain words, given the state that it came with.
+#[must_use]
+pub fn reason_text(state: State, code: u8) -> &'static str {
+    match (state, code) {
+        (_, 0) => "",
+        (State::RolledBack, 1) => "the health check did not pass in time",
+        (State::RolledBack, 2) => "the activation failed",
+        (State::RolledBack, 3) => "the device was reset before the image was confirmed",
+        (_, 64) => "the whole image's SHA-256 is not the signed one",
+        (_, 65) => "storage failed",
+        (_, 66) => "cancelled",
+        (_, 67) => "superseded by a newer update",
+        (_, Reason::BUSY) => "busy with another update",
+        (_, code) => Refusal::from_code(code).map_or("unknown reason", Refusal::text),
+    }
+}

@@ -1,0 +1,95 @@
+//! Datagrams looked into, and requests of an agent made by hand.
+
+use super::agent::agent_address;
+use super::fleet::{Fleet, coap_group};
+use super::group;
+use coap_wire::{Block, Code, Message, Token, Type, Writer, option};
+use group_oscore::{MessageMode, Mode, OscoreOption, Received, ReplayWindow, SequenceNumbers};
+use update_core::distribution::Input;
+use update_core::resource::Resource;
+use update_core::time::Duration;
+
+/// A multicast request as a plain Group OSCORE peer sees it.
+pub struct Seen {
+    pub ty: Type,
+    pub code: Code,
+    pub path: String,
+    pub block1: Option<Block>,
+    pub no_response: Option<u8>,
+    pub payload: Vec<u8>,
+    pub piv: u64,
+    pub outer_options: Vec<u16>,
+}
+
+/// Unprotects everything that was sent to the group.
+pub fn seen(fleet: &Fleet<'_>) -> Vec<Seen> {
+    let mut peer = group::agent_context(0, SequenceNumbers::new(0, 0), ReplayWindow::fresh());
+    let sent = fleet.sent.iter().filter(|(to, _)| *to == coap_group());
+    sent.map(|(_, datagram)| {
+        let mut bytes = datagram.clone();
+        let Ok(Received::Fresh(request)) = peer.unprotect_request(&mut bytes) else { panic!("it is new") };
+        assert_eq!(request.mode(), MessageMode::Group);
+        let body = request.body();
+        let path = body.uri_path().map(|segment| format!("/{}", String::from_utf8_lossy(segment))).collect();
+        let outer = Message::parse(datagram).unwrap();
+        Seen {
+            ty: request.ty(),
+            code: body.code(),
+            path,
+            block1: body.option(option::BLOCK1).map(|value| Block::parse(value).unwrap()),
+            no_response: body.option(option::NO_RESPONSE).map(|value| value[0]),
+            payload: body.payload().to_vec(),
+            piv: request.partial_iv().unwrap().value(),
+            outer_options: outer.options().map(|option| option.number).collect(),
+        }
+    })
+    .collect()
+}
+
+/// The request of an agent with this context.
+pub fn request(
+    context: &mut update_core::reception::AgentContext,
+    token: u8,
+    resource: Resource,
+    block: Option<Block>,
+    echo: &[u8],
+) -> (Vec<u8>, group_oscore::RequestBinding) {
+    let mut plain = [0; 256];
+    let token = Token::new(&[token]).unwrap();
+    let code = if resource == Resource::Boot { Code::POST } else { Code::GET };
+    let mut writer = Writer::message(&mut plain, Type::NonConfirmable, code, 1, token).unwrap();
+    resource.write_path(&mut writer).unwrap();
+    if let Some(block) = block {
+        writer.option(option::BLOCK2, block.encode().as_bytes()).unwrap();
+    }
+    if !echo.is_empty() {
+        writer.option(option::ECHO, echo).unwrap();
+    }
+    let len = writer.finish();
+    let mut out = vec![0; 512];
+    let message = Message::parse(&plain[..len]).unwrap();
+    let mode = Mode::Pairwise(group::distributor_id());
+    let (len, binding) = context.protect_request(&message, mode, &mut out).unwrap();
+    out.truncate(len);
+    (out, binding)
+}
+
+/// Hands a datagram to the distribution and returns what it sends to agent 0 within a moment.
+pub fn exchange(fleet: &mut Fleet<'_>, datagram: &[u8]) -> Vec<Vec<u8>> {
+    let before = fleet.sent.len();
+    let mut bytes = datagram.to_vec();
+    fleet.distribution.handle(fleet.now, Input::Datagram { from: agent_address(0), bytes: &mut bytes });
+    for _ in 0..20 {
+        fleet.drive(&mut |_| 0);
+        fleet.now = fleet.now + Duration::from_micros(500);
+    }
+    let to_agent = fleet.sent[before..].iter().filter(|(to, _)| *to == agent_address(0));
+    to_agent.map(|(_, bytes)| bytes.clone()).collect()
+}
+
+pub fn piv_of(datagram: &[u8]) -> Option<u64> {
+    OscoreOption::of(&Message::parse(datagram).unwrap())
+        .unwrap()
+        .partial_iv
+        .map(group_oscore::PartialIv::value)
+}

@@ -1,0 +1,248 @@
+//! The rules of what an agent is asked and told to do, each by its name.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod common;
+
+use common::agent::{Agent, Did, MILLIS, ready};
+use common::fleet::Fleet;
+use common::group::{self, Image, Speaker, order, question};
+use group_oscore::Mode;
+use update_core::census::{Query, State, Window};
+use update_core::command::Command;
+use update_core::platform::{Area, RollBackCause, Trial};
+use update_core::reception::{Event, Failure, Via};
+use update_core::resource::Resource;
+use update_core::target::Target;
+use update_core::time::Duration;
+
+#[test]
+fn target_decides_who_answers_and_who_acts() {
+    let image = Image::new(5, 3, 64);
+    let prefix = group::name(0).0;
+    let ranges = [(1, 1), (7, 9)];
+    let elsewhere = [(2, 3)];
+    let bits = [0b0100_0000];
+    let other = [0b1000_0000];
+    let mut wrong = prefix;
+    wrong[1] ^= 1;
+    let cases = [
+        (Target::All, true),
+        (Target::NamePrefix { bits: 20, prefix: &prefix }, true),
+        (Target::NamePrefix { bits: 16, prefix: &wrong }, false),
+        (Target::Ranges(update_core::target::Ranges::Given(&ranges)), true),
+        (Target::Ranges(update_core::target::Ranges::Given(&elsewhere)), false),
+        (Target::Bitmap { first: 0, bits: &bits }, true),
+        (Target::Bitmap { first: 0, bits: &other }, false),
+    ];
+    for (target, meant) in cases {
+        let mut speaker = Speaker::distributor(1);
+        let mut agent = ready(&mut speaker, &image);
+        let (query, _) = speaker.query(Mode::Group, &Query { target, ..question(&image) });
+        agent.hear(Via::Group, &query);
+        agent.pass(MILLIS(1));
+        assert_eq!(agent.sent.len(), usize::from(meant), "{target:?}");
+        let command = Command { target, ..order(&image, 1) };
+        let activation = speaker.command(Mode::Group, Resource::Activate, &command);
+        agent.hear(Via::Group, &activation);
+        let activated = agent.did.contains(&Did::Activate(image.offer.digest.0));
+        assert_eq!(activated, meant, "{target:?}");
+    }
+}
+
+#[test]
+fn attempt_that_is_not_higher_is_ignored() {
+    let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 3, 64));
+    let mut agent = ready(&mut speaker, &image);
+    let activation = speaker.activate(&image, 3);
+    agent.hear(Via::Group, &activation);
+    agent.judge(Trial::RolledBack(RollBackCause::Unhealthy));
+    assert_eq!(agent.stand(&mut speaker, &image), (State::RolledBack, RollBackCause::Unhealthy as u8));
+    let count = |agent: &Agent| agent.did.iter().filter(|did| matches!(did, Did::Activate(_))).count();
+    for attempt in [0, 1, 2, 3] {
+        let activation = speaker.activate(&image, attempt);
+        agent.hear(Via::Group, &activation);
+        agent.hear(Via::Group, &activation);
+        assert_eq!((agent.machine.state(), count(&agent)), (State::RolledBack, 1));
+    }
+    // Over a restart, too.
+    agent.restart(true);
+    speaker.context.skip(300);
+    let activation = speaker.activate(&image, 3);
+    agent.hear(Via::Group, &activation);
+    assert_eq!(agent.machine.state(), State::RolledBack);
+    // A higher one looks at the slot again, and the next one that is heard activates.
+    let activation = speaker.activate(&image, 4);
+    agent.hear(Via::Group, &activation);
+    assert_eq!((agent.machine.state(), count(&agent)), (State::Ready, 1));
+    let activation = speaker.activate(&image, 4);
+    agent.hear(Via::Group, &activation);
+    assert_eq!((agent.machine.state(), count(&agent)), (State::Trial, 2));
+}
+
+#[test]
+fn attempt_counts_for_cancellations_too_and_outlives_them() {
+    let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 3, 64));
+    let mut agent = ready(&mut speaker, &image);
+    let cancel = |speaker: &mut Speaker, attempt| {
+        speaker.command(Mode::Group, Resource::Cancel, &order(&image, attempt))
+    };
+    let datagram = cancel(&mut speaker, 0);
+    agent.hear(Via::Group, &datagram);
+    assert_eq!(agent.machine.state(), State::Ready);
+    let datagram = cancel(&mut speaker, 2);
+    agent.hear(Via::Group, &datagram);
+    assert_eq!(agent.stand(&mut speaker, &image), (State::Failed, Failure::Cancelled as u8));
+    assert!(agent.events.contains(&Event::Cancelled(image.offer.id)));
+    // It may be offered again; what was acted upon stays acted upon.
+    agent.hear_all(&speaker.everything(&image));
+    assert_eq!(agent.machine.state(), State::Ready);
+    let activation = speaker.activate(&image, 2);
+    agent.hear(Via::Group, &activation);
+    assert_eq!(agent.machine.state(), State::Ready);
+    let activation = speaker.activate(&image, 3);
+    agent.hear(Via::Group, &activation);
+    assert_eq!(agent.machine.state(), State::Trial);
+    // On trial nothing is dropped.
+    let datagram = cancel(&mut speaker, 9);
+    agent.hear(Via::Group, &datagram);
+    assert_eq!(agent.machine.state(), State::Trial);
+}
+
+#[test]
+fn moment_is_a_delay_and_a_reboot_cancels_it() {
+    let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 3, 64));
+    let mut agent = ready(&mut speaker, &image);
+    let command = Command { delay_ms: 5_000, ..order(&image, 1) };
+    let activation = speaker.command(Mode::Group, Resource::Activate, &command);
+    agent.hear(Via::Group, &activation);
+    agent.pass(MILLIS(4_900));
+    assert_eq!(agent.stand(&mut speaker, &image).0, State::Scheduled);
+    agent.restart(true);
+    agent.pass(Duration::from_secs(60));
+    speaker.context.skip(300);
+    let activated = |agent: &Agent| agent.did.iter().any(|did| matches!(did, Did::Activate(_)));
+    assert!(!activated(&agent));
+    assert_eq!(agent.stand(&mut speaker, &image).0, State::Ready, "the cancellation shows");
+    let activation = speaker.command(Mode::Group, Resource::Activate, &command);
+    agent.hear(Via::Group, &activation);
+    agent.pass(MILLIS(4_999));
+    assert!(!activated(&agent));
+    agent.pass(MILLIS(2));
+    assert!(activated(&agent));
+}
+
+#[test]
+fn repair_by_itself_only_after_hearing_nothing_for_a_while() {
+    let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 3, 64));
+    let mut agent = Agent::new(0);
+    agent.hear_all(&speaker.everything(&image)[..7]);
+    agent.pass(MILLIS(29_500));
+    assert!(agent.sent.is_empty());
+    let block = speaker.block(&image, Area::Image, 0);
+    agent.hear(Via::Group, &block);
+    agent.pass(MILLIS(29_500));
+    assert!(agent.sent.is_empty(), "it has heard something since");
+    agent.pass(MILLIS(700));
+    assert_eq!(agent.sent.len(), 1);
+}
+
+#[test]
+fn repair_one_request_at_a_time_when_a_census_allows_it() {
+    let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 9, 64));
+    let datagrams = speaker.everything(&image);
+    let mut agent = Agent::new(0);
+    agent.hear_all(&datagrams[..datagrams.len() - 3]);
+    let allow = |unicast_max| Query { unicast_max, ..question(&image) };
+    agent.stand(&mut speaker, &image);
+    agent.ask(&mut speaker, &allow(2), |_| ());
+    agent.pass(MILLIS(200));
+    assert!(agent.sent.is_empty(), "it misses more than is allowed");
+    agent.ask(&mut speaker, &allow(3), |_| ());
+    agent.pass(MILLIS(150));
+    assert_eq!(agent.sent.len(), 1, "one request is under way");
+    agent.pass(Duration::from_secs(20));
+    assert!((3..10).contains(&agent.sent.len()), "it waits longer each time: {}", agent.sent.len());
+}
+
+#[test]
+fn census_answers_are_spread_over_the_leisure_and_say_only_what_was_asked() {
+    let (mut speaker, image) = (Speaker::distributor(20), Image::new(5, 9, 64));
+    let offer = speaker.offer(&image);
+    let leisure = Query { leisure_ms: 1_000, ..question(&image) };
+    let (query, binding) = speaker.query(Mode::Group, &leisure);
+    let mut when = Vec::new();
+    for index in 0..20 {
+        let mut agent = Agent::new(index);
+        agent.hear_all(&offer);
+        // Jitter comes from a seed that differs with every start.
+        for _ in 0..index {
+            agent.restart(true);
+        }
+        agent.sent.clear();
+        let mut fresh = Agent::new(index);
+        fresh.hear_all(&offer);
+        fresh.hear(Via::Group, &query);
+        while fresh.sent.is_empty() {
+            fresh.pass(MILLIS(1));
+        }
+        when.push(fresh.now.as_micros() / 1000);
+        let answer = fresh.sent[0].1.clone();
+        speaker.answer(&answer, &binding, |report| {
+            assert_eq!((report.window, report.counters), (None, None));
+            assert_eq!((report.missing_pages, report.missing_blocks), (4, 9));
+        });
+        assert!(answer.len() < 80, "{} bytes", answer.len());
+    }
+    assert!(when.iter().all(|at| *at <= 1_001));
+}
+
+#[test]
+fn census_only_who_misses_something_answers_where_that_is_asked() {
+    let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 9, 64));
+    let mut datagrams = speaker.everything(&image);
+    let last = datagrams.len() - 1;
+    datagrams.remove(last - 2);
+    let mut agent = Agent::new(0);
+    agent.hear_all(&datagrams);
+    // Block 6 is missing.
+    for (first, count, answers) in [(0, 6, 0), (0, 7, 1), (6, 1, 1), (7, 2, 0)] {
+        let window = Some(Window { area: Area::Image, first, count });
+        let (query, _) =
+            speaker.query(Mode::Group, &Query { window, only_missing: true, ..question(&image) });
+        agent.sent.clear();
+        agent.hear(Via::Group, &query);
+        agent.pass(MILLIS(1));
+        assert_eq!(agent.sent.len(), answers, "{first} {count}");
+    }
+}
+
+#[test]
+fn census_reports_the_highest_number_seen_from_the_distributor() {
+    let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 9, 64));
+    let mut agent = Agent::new(0);
+    speaker.context.skip(5_000);
+    let next = agent.ask(&mut speaker, &question(&image), |report| report.distributor_next);
+    assert_eq!(next, 5_001);
+    agent.restart(true);
+    speaker.context.skip(1_000);
+    let mut late = Agent::new(0);
+    assert_eq!(late.ask(&mut speaker, &question(&image), |report| report.distributor_next), 6_002);
+}
+
+#[test]
+fn census_an_update_that_was_missed_is_fetched() {
+    let image = Image::new(5, 9, 64);
+    let mut fleet = Fleet::new(&image, 1);
+    // No offer arrives by multicast.
+    let ending = fleet.run_with(|passing| {
+        let is_offer = passing.by_group && passing.bytes.len() > 60 && passing.now.as_micros() < 3_000_000;
+        usize::from(!is_offer || is_query(passing.bytes))
+    });
+    assert_eq!(ending, update_core::distribution::Ending::Done);
+    assert_eq!(fleet.agents[0].machine.state(), State::Confirmed);
+}
+
+/// A query is short.
+fn is_query(bytes: &[u8]) -> bool {
+    bytes.len() < 150
+}

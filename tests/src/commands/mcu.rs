@@ -1,0 +1,98 @@
+//! `cargo xtask mcu`: the microcontroller's programs, their budgets, and nodes in QEMU beside Linux agents.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+
+use crate::mcu::trial::{Trial, Wish};
+use crate::mcu::{build, setup};
+use crate::netns;
+use crate::outcome::Outcome;
+use crate::programs::Programs;
+
+/// Arguments of `mcu`.
+#[derive(Debug, Args)]
+pub(super) struct Mcu {
+    /// Emulated nodes
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u8).range(1..=50))]
+    nodes: u8,
+    /// Linux agents in the same group
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=50))]
+    linux: u8,
+    /// Percent of datagrams lost on every tap, each way
+    #[arg(long, default_value_t = 10.0, value_name = "PERCENT")]
+    loss: f64,
+    /// Power cuts of each node
+    #[arg(long, default_value_t = 3)]
+    cuts: u32,
+    /// Decides when the power is cut
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Build the programs and check their budgets, no more
+    #[arg(long)]
+    build_only: bool,
+    /// Leave out what comes after the update: the images that are rolled back or refused
+    #[arg(long)]
+    quick: bool,
+    /// Keep flash files, consoles and logs in this folder, which is made
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+}
+
+impl Mcu {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// Something is missing that cannot be installed, or a program does not build or is over its budget.
+    pub(super) fn run(&self) -> Result<Outcome> {
+        ensure!((0.0..50.0).contains(&self.loss), "--loss {}: give 0 to 49 percent", self.loss);
+        let core = setup::target()?;
+        let images = build::Images::build(core)?;
+        images.say();
+        if self.build_only {
+            return Ok(images.figures(Outcome::new(true)));
+        }
+        if let Some(why) = netns::unavailable() {
+            bail!("{why}: run `cargo xtask mcu` as root, or with --build-only");
+        }
+        setup::qemu()?;
+        let programs = Programs::build()?;
+        match &self.keep {
+            Some(folder) => {
+                fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+                let empty = fs::read_dir(folder)?.next().is_none();
+                ensure!(empty, "{} is not empty: give --keep another folder", folder.display());
+                self.run_in(folder, &programs, &images)
+            }
+            None => self.run_in(tempfile::tempdir()?.path(), &programs, &images),
+        }
+    }
+
+    fn run_in(&self, folder: &Path, programs: &Programs, images: &build::Images) -> Result<Outcome> {
+        let wish = Wish {
+            nodes: self.nodes.into(),
+            linux: self.linux.into(),
+            loss_percent: self.loss,
+            cuts: self.cuts,
+            seed: self.seed,
+            quick: self.quick,
+        };
+        let found = Trial::run(folder, programs, images, wish)?;
+        let nodes = wish.nodes + wish.linux;
+        let ram_bytes = images.first.linked.static_bytes + found.stack_bytes;
+        build::within("the agent's RAM", ram_bytes, images.budget.agent_ram)?;
+        let outcome = Outcome::new(found.wrong.is_empty())
+            .figure("nodes", nodes)
+            .figure("confirmed", found.confirmed)
+            .figure("cuts", found.cuts)
+            .figure("blocks_refetched", found.blocks_refetched)
+            .figure("rollbacks", found.rollbacks)
+            .figure("flash_bytes", images.first.linked.image.len())
+            .figure("ram_bytes", ram_bytes)
+            .figure("stack_bytes", found.stack_bytes)
+            .figure("boot_flash_bytes", images.boot.linked.image.len());
+        Ok(if found.wrong.is_empty() { outcome } else { outcome.figure("wrong", found.wrong) })
+    }
+}

@@ -1,0 +1,138 @@
+//! An emulated node: QEMU with the board's flash in a file and its network on a tap.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::setup::QEMU;
+use crate::netns::Net;
+use crate::process::Watched;
+
+/// How often a console is looked at.
+const GLANCE: Duration = Duration::from_millis(2);
+
+/// A node, running or not. It ends with its value; its files stay.
+#[derive(Debug)]
+pub struct Node {
+    host: usize,
+    boot: PathBuf,
+    flash: PathBuf,
+    console: PathBuf,
+    said: PathBuf,
+    process: Option<Watched>,
+}
+
+impl Node {
+    /// The node on the tap of this number, with its files in `folder`.
+    #[must_use]
+    pub fn new(host: usize, boot: &Path, folder: &Path) -> Self {
+        let file = |end: &str| folder.join(format!("node-{host}.{end}"));
+        let (flash, console, said) = (file("flash"), file("console"), file("qemu"));
+        Self { host, boot: boot.to_owned(), flash, console, said, process: None }
+    }
+
+    /// The number of its tap.
+    #[must_use]
+    pub const fn host(&self) -> usize {
+        self.host
+    }
+
+    /// The file with its flash.
+    #[must_use]
+    pub fn flash(&self) -> &Path {
+        &self.flash
+    }
+
+    /// Whether it runs.
+    #[must_use]
+    pub const fn runs(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Switches it on.
+    ///
+    /// # Errors
+    /// QEMU cannot be started.
+    pub fn start(&mut self, net: &Net) -> Result<()> {
+        let (host, flash, console) = (self.host, self.flash.display(), self.console.display());
+        let mut command = Command::new(QEMU);
+        command
+            .args(["-M", "mps2-an386,memory-backend=flash", "-display", "none", "-monitor", "none"])
+            .args(["-object", &format!("memory-backend-file,id=flash,size=16M,mem-path={flash},share=on")])
+            .arg("-kernel")
+            .arg(&self.boot)
+            .args(["-chardev", &format!("file,id=console,path={console},append=on")])
+            .args(["-serial", "chardev:console"])
+            .args(["-nic", &nic(&net.tap(host), host)])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::options().create(true).append(true).open(&self.said)?);
+        self.process = Some(Watched::new(net.run_on_bridge(command)?));
+        Ok(())
+    }
+
+    /// Cuts its power: QEMU is killed, wherever it is, and the flash stays as it is.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn cut(&mut self) -> Result<()> {
+        match self.process.take() {
+            Some(mut process) => process.kill(),
+            None => Ok(()),
+        }
+    }
+
+    /// What its console has shown, over all of its starts.
+    #[must_use]
+    pub fn console(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.console).unwrap_or_default()).into_owned()
+    }
+
+    /// How many lines of the console have this in them.
+    #[must_use]
+    pub fn lines_with(&self, text: &str) -> usize {
+        self.console().lines().filter(|line| line.contains(text)).count()
+    }
+
+    /// Waits until so many lines of the console have this in them.
+    ///
+    /// # Errors
+    /// They do not come in time, or QEMU ends.
+    pub fn wait_for(&mut self, text: &str, lines: usize, within: Duration) -> Result<()> {
+        let start = Instant::now();
+        while self.lines_with(text) < lines {
+            let ended = self.process.as_mut().map(Watched::ended).transpose()?.flatten();
+            if let Some(status) = ended {
+                let said = fs::read_to_string(&self.said).unwrap_or_default();
+                bail!("QEMU of node {} ended with {status}: {}", self.host, said.trim());
+            }
+            if start.elapsed() > within {
+                let console = self.console();
+                let last = console.lines().last().unwrap_or("nothing");
+                bail!("node {} did not say '{text}' in time; its last line: {last}", self.host);
+            }
+            std::thread::sleep(GLANCE);
+        }
+        Ok(())
+    }
+
+    /// The most stack that it has said to need, in bytes.
+    ///
+    /// # Errors
+    /// It has said nothing of it.
+    pub fn stack_bytes(&self) -> Result<u64> {
+        let console = self.console();
+        let said = console.lines().filter_map(|line| line.split_once("stack bytes="));
+        said.filter_map(|(_, bytes)| bytes.trim().parse().ok())
+            .max()
+            .with_context(|| format!("node {} does not tell its stack", self.host))
+    }
+}
+
+fn nic(tap: &str, host: usize) -> String {
+    let mac = format!("52:54:00:00:00:{host:02x}");
+    format!("tap,ifname={tap},script=no,downscript=no,model=lan9118,mac={mac}")
+}
