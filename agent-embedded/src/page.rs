@@ -19,6 +19,7 @@ use boot_stage::layout::{FlashLayout, WORD_BYTES_MAX};
 use boot_stage::medium::{
     BLANK, CHUNK_BYTES, READS, chunks, copy_page, is_blank, program, read_steady, read_what_can_be_read,
 };
+use boot_stage::planted::{self, Bug};
 use boot_stage::record_log::{Kind, LogError, RecordLog};
 use embedded_storage::nor_flash::NorFlash;
 
@@ -96,6 +97,10 @@ impl<F: NorFlash> Pages<'_, F> {
     /// Copies the page to the spare page with `data` in its place, and back.
     fn mend(&mut self, page: u32, offset: u32, data: &[u8]) -> Result<(), StoreError<F::Error>> {
         let page_bytes = F::ERASE_SIZE as u32;
+        if planted::is(Bug::ErasedInPlace) {
+            self.flash.erase(page, page + page_bytes).map_err(StoreError::Flash)?;
+            return self.program(offset, data);
+        }
         let spare = self.layout.spare.offset;
         self.flash.erase(spare, spare + page_bytes).map_err(StoreError::Flash)?;
         let end = offset + data.len().next_multiple_of(F::WRITE_SIZE) as u32;
@@ -108,7 +113,9 @@ impl<F: NorFlash> Pages<'_, F> {
             }
             program(self.flash, spare + (from - page), bytes).map_err(StoreError::Flash)?;
         }
-        self.log.append(self.flash, Kind::Mending, &page.to_le_bytes())?;
+        if !planted::is(Bug::MendingNotRecorded) {
+            self.log.append(self.flash, Kind::Mending, &page.to_le_bytes())?;
+        }
         self.fill_from_spare(page)
     }
 

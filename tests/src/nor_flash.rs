@@ -33,7 +33,11 @@ pub enum Way {
 impl Way {
     /// All of them.
     pub const ALL: [Self; 6] =
-        [Self::Before, Self::Half, Self::Random, Self::After, Self::Unreadable, Self::Unstable];
+        [Self::Before, Self::Half, Self::Random, Self::Unreadable, Self::Unstable, Self::After];
+
+    /// Those that leave another flash behind than a cut before the next operation.
+    pub const DISTINCT: [Self; 5] =
+        [Self::Before, Self::Half, Self::Random, Self::Unreadable, Self::Unstable];
 }
 
 /// When and how the power goes.
@@ -68,6 +72,13 @@ struct Doubtful {
     unreadable: bool,
 }
 
+/// An operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pending {
+    Program { word: usize, data: [u8; 32] },
+    Erase { page: usize },
+}
+
 /// The flash. `WORD` and `PAGE` are bytes; a word has at most 32.
 #[derive(Debug, Clone)]
 pub struct SimulatedFlash<const WORD: usize, const PAGE: usize> {
@@ -83,6 +94,8 @@ pub struct SimulatedFlash<const WORD: usize, const PAGE: usize> {
     dice: Dice,
     cut: Option<Cut>,
     off: bool,
+    /// The operation that a cut [`Way::Before`] has kept from beginning.
+    pending: Option<Pending>,
     operations: u64,
     /// What no program may do: a word programmed twice that cannot be, a bit set without an erase, a page
     /// used whose erase was cut.
@@ -103,6 +116,7 @@ impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
             dice: Dice::new(0, 0),
             cut: None,
             off: false,
+            pending: None,
             operations: 0,
             violations: 0,
         }
@@ -112,6 +126,16 @@ impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
     pub fn cut(&mut self, cut: Cut, seed: u64) {
         self.cut = Some(cut);
         self.dice = Dice::new(seed, 0);
+    }
+
+    /// After a cut [`Way::Before`]: the operation had begun, and ended in this other way.
+    pub fn cut_otherwise(&mut self, way: Way, seed: u64) {
+        self.dice = Dice::new(seed, 0);
+        match self.pending.take() {
+            Some(Pending::Program { word, data }) => self.program(word, &data[..WORD], Some(way)),
+            Some(Pending::Erase { page }) => self.erase_in(page, Some(way)),
+            None => {}
+        }
     }
 
     /// Power on again; gives whether it was off.
@@ -177,7 +201,7 @@ impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
 
     fn program_word(&mut self, word: usize, data: &[u8]) -> Result<(), FlashError> {
         let at = word * WORD;
-        let in_doubt = self.doubtful.get(&(word as u32)).map_or([0; 32], |doubtful| doubtful.bits);
+        let in_doubt = self.bits_in_doubt(word);
         let old = &self.bytes[at..at + WORD];
         let sets_a_bit =
             old.iter().zip(data).zip(in_doubt).any(|((old, new), doubt)| !old & new & !doubt != 0);
@@ -185,14 +209,32 @@ impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
             self.violations += 1;
             return Err(FlashError::NotErased);
         }
+        let way = self.next();
+        if way == Some(Way::Before) {
+            let mut padded = [0; 32];
+            padded[..WORD].copy_from_slice(data);
+            self.pending = Some(Pending::Program { word, data: padded });
+        } else {
+            self.program(word, data, way);
+        }
+        if way.is_some() { Err(FlashError::Off) } else { Ok(()) }
+    }
+
+    fn program(&mut self, word: usize, data: &[u8], way: Option<Way>) {
+        let at = word * WORD;
+        if way.is_none() && self.doubtful.is_empty() {
+            self.programmed[word] = true;
+            self.bytes[at..at + WORD].iter_mut().zip(data).for_each(|(byte, new)| *byte &= new);
+            return;
+        }
+        let in_doubt = self.bits_in_doubt(word);
         let mut changing = [0; 32];
-        for (index, (old, new)) in old.iter().zip(data).enumerate() {
+        for (index, (old, new)) in self.bytes[at..at + WORD].iter().zip(data).enumerate() {
             changing[index] = (old | in_doubt[index]) & !new;
         }
-        let way = self.next();
         let (cleared, doubt) = match way {
+            Some(Way::Before) => return,
             None | Some(Way::After) => (changing, [0; 32]),
-            Some(Way::Before) => return Err(FlashError::Off),
             Some(Way::Half) => (half(changing, WORD), [0; 32]),
             Some(Way::Random) => (self.some_of(changing), [0; 32]),
             Some(Way::Unreadable | Way::Unstable) => ([0; 32], changing),
@@ -205,15 +247,23 @@ impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
         // Random bits may be none at all.
         self.programmed[word] |= way.is_none() || left != [0; 32] || cleared != [0; 32];
         self.doubt(word, left, way == Some(Way::Unreadable));
-        if way.is_some() { Err(FlashError::Off) } else { Ok(()) }
     }
 
     fn erase_page(&mut self, page: usize) -> Result<(), FlashError> {
         let way = self.next();
+        if way == Some(Way::Before) {
+            self.pending = Some(Pending::Erase { page });
+        } else {
+            self.erase_in(page, way);
+        }
+        if way.is_some() { Err(FlashError::Off) } else { Ok(()) }
+    }
+
+    fn erase_in(&mut self, page: usize, way: Option<Way>) {
         let range = page * PAGE..(page + 1) * PAGE;
         let words = (page * PAGE / WORD) as u32..((page + 1) * PAGE / WORD) as u32;
         match way {
-            Some(Way::Before) => return Err(FlashError::Off),
+            Some(Way::Before) => {}
             None | Some(Way::After) => {
                 self.bytes[range].fill(0xff);
                 self.programmed[words.start as usize..words.end as usize].fill(false);
@@ -229,7 +279,7 @@ impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
             }
             Some(Way::Random) => {
                 self.half_erased[page] = true;
-                for byte in &mut self.bytes[range] {
+                for byte in self.bytes[range].iter_mut().filter(|byte| **byte != 0xff) {
                     *byte |= self.dice.below(256) as u8;
                 }
             }
@@ -237,8 +287,13 @@ impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
                 self.half_erased[page] = true;
                 for word in words {
                     let at = word as usize * WORD;
-                    let mut bits = self.doubtful.get(&word).map_or([0; 32], |doubtful| doubtful.bits);
-                    for (bit, byte) in bits.iter_mut().zip(&mut self.bytes[at..at + WORD]) {
+                    let in_doubt = self.doubtful.get(&word).map(|doubtful| doubtful.bits);
+                    let bytes = &mut self.bytes[at..at + WORD];
+                    if in_doubt.is_none() && bytes.iter().all(|byte| *byte == 0xff) {
+                        continue;
+                    }
+                    let mut bits = in_doubt.unwrap_or([0; 32]);
+                    for (bit, byte) in bits.iter_mut().zip(bytes) {
                         *bit |= !*byte;
                         *byte = 0xff;
                     }
@@ -246,7 +301,10 @@ impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
                 }
             }
         }
-        if way.is_some() { Err(FlashError::Off) } else { Ok(()) }
+    }
+
+    fn bits_in_doubt(&self, word: usize) -> [u8; 32] {
+        self.doubtful.get(&(word as u32)).map_or([0; 32], |doubtful| doubtful.bits)
     }
 
     fn doubt(&mut self, word: usize, bits: [u8; 32], unreadable: bool) {
@@ -399,8 +457,14 @@ mod tests {
     fn a_cut_program_leaves_what_its_way_says() {
         for way in Way::ALL {
             let mut flash = Small::new(256, true);
+            let mut other = flash.clone();
             flash.cut(Cut { after: 1, way }, 1);
             assert_eq!(flash.write(0, &[0; 12]), Err(FlashError::Off));
+            other.cut(Cut { after: 1, way: Way::Before }, 0);
+            assert_eq!(other.write(0, &[0; 12]), Err(FlashError::Off));
+            other.cut_otherwise(way, 1);
+            assert_eq!(flash.bytes, other.bytes);
+            assert_eq!((&flash.doubtful, &flash.programmed), (&other.doubtful, &other.programmed));
             assert_eq!(read(&mut flash, 0), Err(FlashError::Off));
             assert!(flash.power_on());
             assert_eq!(read(&mut flash, 0), Ok([0; 4]));

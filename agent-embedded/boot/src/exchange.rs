@@ -5,6 +5,7 @@ use embedded_storage::nor_flash::NorFlash;
 use crate::boot_record::BootRecord;
 use crate::layout::FlashLayout;
 use crate::medium::copy_page;
+use crate::planted::{self, Bug};
 use crate::record_log::{LogError, RecordLog};
 
 /// Which way.
@@ -105,10 +106,19 @@ impl Exchange for BySpare {
         way: Way,
     ) -> Result<Progress, LogError<F::Error>> {
         let pages = Pages::new(layout, F::ERASE_SIZE as u32, record.pages.into());
+        if planted::is(Bug::ExchangeBegunAnew) {
+            record.step = 0;
+        }
         while u32::from(record.step) < 2 * pages.count() {
             let (from, to) = pages.step(way, record.step.into());
-            copy_page(flash, from, to).map_err(LogError::Flash)?;
             record.step += 1;
+            if planted::is(Bug::StepBeforeCopy) {
+                record.save(flash, log)?;
+            }
+            copy_page(flash, from, to).map_err(LogError::Flash)?;
+            if planted::is(Bug::ErasedBeforeStep) && record.step % 2 == 1 {
+                flash.erase(from, from + F::ERASE_SIZE as u32).map_err(LogError::Flash)?;
+            }
             record.save(flash, log)?;
         }
         Ok(Progress::Done)

@@ -9,6 +9,7 @@ pub mod exchange;
 pub mod image;
 pub mod layout;
 pub mod medium;
+pub mod planted;
 pub mod record_log;
 pub mod start;
 pub mod verify;

@@ -6,6 +6,7 @@
 use embedded_storage::nor_flash::NorFlash;
 
 use crate::layout::Partition;
+use crate::planted::{self, Bug};
 
 /// An erased byte.
 pub const BLANK: u8 = 0xff;
@@ -17,6 +18,7 @@ pub const CHUNK_BYTES: usize = 256;
 /// Whether a range reads as blank so many times in a row.
 pub fn is_blank<F: NorFlash>(flash: &mut F, offset: u32, bytes: u32, times: u8) -> bool {
     let mut buffer = [0; CHUNK_BYTES];
+    let times = if planted::is(Bug::BlankAtOnce) { 1 } else { times };
     chunks(offset, bytes).all(|(offset, len)| {
         let buffer = &mut buffer[..len];
         (0..times).all(|_| flash.read(offset, buffer).is_ok() && buffer.iter().all(|byte| *byte == BLANK))
@@ -44,6 +46,9 @@ pub fn read_steady<F: NorFlash>(flash: &mut F, offset: u32, bytes: &mut [u8], ti
 /// # Errors
 /// The flash's own.
 pub fn program<F: NorFlash>(flash: &mut F, offset: u32, bytes: &[u8]) -> Result<(), F::Error> {
+    if bytes.iter().all(|byte| *byte == BLANK) {
+        return Ok(());
+    }
     let word = F::WRITE_SIZE;
     let mut run = 0..0;
     for (at, bytes_of_word) in (0..).step_by(word).zip(bytes.chunks(word)) {

@@ -33,6 +33,7 @@ use embedded_storage::nor_flash::NorFlash;
 
 use crate::layout::Partition;
 use crate::medium::erase;
+use crate::planted::{self, Bug};
 use entry::{Bank, Content, Header, InFlash, InMemory, TAG_BANK, TAG_MOVED, TAG_SEAL, checksum};
 use scan::Scan;
 
@@ -198,6 +199,15 @@ impl RecordLog {
     /// What was read is written again: the last entry, if it was never sealed, else its seal. Says whether
     /// the other bank is in use since.
     fn seal_again<F: NorFlash>(&mut self, flash: &mut F, scan: &Scan) -> Result<bool, LogError<F::Error>> {
+        if planted::is(Bug::NotWrittenAgain) && scan.last.is_some() {
+            if let Some(header) = scan.unsealed {
+                self.live
+                    .get_mut(usize::from(header.tag))
+                    .into_iter()
+                    .for_each(|live| *live = Some(header.cell));
+            }
+            return Ok(scan.moved || scan.unsealed.is_some_and(|header| header.tag == TAG_MOVED));
+        }
         if let Some(Header { tag, len, cell, check }) = scan.unsealed {
             let mut content = InFlash { offset: self.bank().content_offset(cell) };
             match self.append_sealed(flash, tag, len, check, &mut content) {
@@ -239,6 +249,9 @@ impl RecordLog {
         new: Option<(Kind, &[u8])>,
     ) -> Result<(), LogError<F::Error>> {
         let mut other = Self { used: 1 - self.used, tail: 0, live: [None; RECORDS], ..self.clone() };
+        if planted::is(Bug::MovedBeforeFilled) {
+            self.append_sealed(flash, TAG_MOVED, 0, checksum(&[]), &mut InMemory(&[]))?;
+        }
         erase(flash, other.bank().place).map_err(LogError::Flash)?;
         let skipped = new.map(|(kind, _)| kind as u8);
         for tag in (0..RECORDS as u8).filter(|tag| Some(*tag) != skipped) {
@@ -311,12 +324,17 @@ impl RecordLog {
             return Err(LogError::Full);
         }
         self.tail += cells;
+        if planted::is(Bug::SealedBeforeWritten) {
+            self.seal(flash, header.cell)?;
+        }
         bank.write(flash, &header, content).map_err(LogError::Flash)?;
         let kept = bank.header(flash, header.cell) == Some(header) && bank.is_whole(flash, &header);
         if !kept {
             return Err(LogError::NotKept);
         }
-        self.seal(flash, header.cell)?;
+        if !planted::is(Bug::SealedBeforeWritten) {
+            self.seal(flash, header.cell)?;
+        }
         Ok(header.cell)
     }
 

@@ -13,6 +13,11 @@ use crate::world::{Dice, Keys, Release};
 /// Bytes in a block of the update.
 const BLOCK_BYTES: u32 = 256;
 
+/// Longest image without blank parts.
+const SHORT_BYTES: u32 = 1024;
+/// Bytes of each block of a longer one that are not blank.
+const WRITTEN_BYTES: usize = 32;
+
 /// What a device is, and what it is to become.
 pub struct Device {
     /// Where everything lies.
@@ -33,8 +38,8 @@ impl Device {
     pub fn new(page_bytes: u32, image_bytes: u32, rewritable: bool) -> Self {
         let mut dice = Dice::new(4, 0);
         let keys = Keys::new(0, [AeadAlgorithm::A128Gcm, AeadAlgorithm::A128Gcm], &mut dice);
-        let old = Release::new(&keys, 1, image_bytes, BLOCK_BYTES, &mut dice);
-        let new = Release::new(&keys, 2, image_bytes - image_bytes / 3, BLOCK_BYTES, &mut dice);
+        let old = Release::of(&keys, 1, image(image_bytes, &mut dice), BLOCK_BYTES);
+        let new = Release::of(&keys, 2, image(image_bytes - image_bytes / 3, &mut dice), BLOCK_BYTES);
         let root = SigningKey::from_bytes(&[7; 32]);
         let key_set = keys.key_set.attach(root.sign(&keys.key_set.to_be_signed()).to_bytes());
         let root_key = root.verifying_key().to_bytes();
@@ -56,6 +61,18 @@ impl Device {
         program(&mut flash, self.layout.trailer(active).offset, trailer).expect("a blank flash");
         flash
     }
+}
+
+/// An image of so many bytes. Long ones are blank for the most part: there is no operation for a blank word.
+fn image(bytes: u32, dice: &mut Dice) -> Vec<u8> {
+    let mut image = dice.bytes(bytes as usize);
+    if bytes > SHORT_BYTES {
+        for part in image.chunks_mut(BLOCK_BYTES as usize) {
+            let written = part.len().min(WRITTEN_BYTES);
+            part[written..].fill(0xff);
+        }
+    }
+    image
 }
 
 fn layout(page: u32, image_bytes: u32, hash_page_bytes: u32, rewritable: bool) -> FlashLayout {

@@ -1,6 +1,8 @@
 //! The lives of one device: each from power on to the end of the update, a planned reset, or a cut.
 
+use std::cell::RefCell;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -32,7 +34,7 @@ pub enum Story {
 
 impl Story {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Confirmed, Self::GivenUp, Self::Silent];
+    pub const ALL: [Self; 3] = [Self::Confirmed, Self::Silent, Self::GivenUp];
 }
 
 /// Lives after which an update must have ended, when no more cuts come.
@@ -51,7 +53,7 @@ pub(super) struct Lives<const WORD: usize, const PAGE: usize> {
     pub(super) flash: SimulatedFlash<WORD, PAGE>,
     oracle: Oracle,
     story: Story,
-    memo: Memo,
+    memo: Rc<RefCell<Memo>>,
     ended: Option<RollBackCause>,
 }
 
@@ -86,7 +88,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
             flash,
             oracle: Oracle { reserved_end: FIRST, ..Oracle::default() },
             story,
-            memo: Memo::default(),
+            memo: Rc::default(),
             ended: None,
         }
     }
@@ -166,7 +168,8 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
     fn boot(&mut self) -> Result<Image, Stop> {
         let Device { layout, root_key, key_set, .. } = &*self.device;
         let trust = Trust { root_key, key_set };
-        let started = start::start(&mut self.flash, layout, &mut BySpare, &trust, &mut self.memo);
+        let started =
+            start::start(&mut self.flash, layout, &mut BySpare, &trust, &mut *self.memo.borrow_mut());
         match started {
             Ok(Start::Run(_)) => Ok(self.oracle.ran(&self.device, &self.flash)?),
             _ if self.flash.is_off() => Err(Stop::Off),

@@ -49,15 +49,15 @@ pub(super) enum Image {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Oracle {
     /// Manifest sequence number of the image confirmed last.
-    pub installed: u64,
+    pub(super) installed: u64,
     /// The end of the reserved Sender Sequence Numbers.
-    pub reserved_end: u64,
+    pub(super) reserved_end: u64,
     /// The last attempt acted upon.
-    pub attempt: u32,
+    pub(super) attempt: u32,
     /// Whether the agent has accepted the update.
-    pub accepted: bool,
+    pub(super) accepted: bool,
     /// Blocks and pages whose writing has ended well.
-    pub stored: BTreeSet<(bool, u32)>,
+    pub(super) stored: BTreeSet<(bool, u32)>,
 }
 
 impl Oracle {

@@ -37,9 +37,14 @@ impl Release {
         block_bytes: u32,
         dice: &mut Dice,
     ) -> Self {
-        let image = dice.bytes(image_bytes as usize);
+        Self::of(keys, sequence_number, dice.bytes(image_bytes as usize), block_bytes)
+    }
+
+    /// This image.
+    #[must_use]
+    pub fn of(keys: &Keys, sequence_number: u64, image: Vec<u8>, block_bytes: u32) -> Self {
         let layout = Layout {
-            image_size: ImageSize::new(image_bytes).expect("an image that can be sent"),
+            image_size: ImageSize::new(image.len() as u32).expect("an image that can be sent"),
             block_size: BlockSize::new(block_bytes).expect("a block size"),
         };
         let mut builder = TreeBuilder::new(layout);

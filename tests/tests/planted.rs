@@ -1,0 +1,34 @@
+//! The harness of power cuts has eyes: each bug that is planted in the flash store or the boot stage is
+//! found.
+//!
+//! A bug is planted in the whole process, so this is one test, alone in its program.
+
+use boot_stage::planted::{Bug, plant};
+use tests::powercut::{Depth, Geometry, Story, finds};
+
+const ONCE: Geometry = Geometry { page: 256, word: 32, rewritable: false };
+const SEVERAL_BLOCKS: Geometry = Geometry { page: 4096, word: 32, rewritable: false };
+
+#[test]
+fn every_planted_bug_is_found() {
+    let mut missed = Vec::new();
+    for bug in Bug::ALL {
+        let (geometry, story, depth) = match bug {
+            Bug::ErasedInPlace => (SEVERAL_BLOCKS, Story::Confirmed, Depth::One),
+            Bug::MendingNotRecorded => (SEVERAL_BLOCKS, Story::Confirmed, Depth::Two),
+            Bug::NotWrittenAgain => (ONCE, Story::Confirmed, Depth::Two),
+            Bug::TrialNotRecorded | Bug::ErasedBeforeStep => (ONCE, Story::Silent, Depth::One),
+            _ => (ONCE, Story::Confirmed, Depth::One),
+        };
+        plant(Some(bug));
+        match finds(geometry, story, depth) {
+            Some(found) => println!("{bug:?}: {found}"),
+            None => missed.push(bug),
+        }
+        plant(None);
+        if depth == Depth::One {
+            assert_eq!(finds(geometry, story, depth), None, "without the bug");
+        }
+    }
+    assert_eq!(missed, [], "not found");
+}
