@@ -4,11 +4,12 @@ use core::fmt::Display;
 
 use agent_embedded::drive::Board;
 use agent_embedded::layouts::MPS2_AN386;
+use board_common::stack_paint;
 use boot_stage::layout::{FlashLayout, Partition};
 use embassy_time::Timer;
 use update_core::time::Instant;
 
-use crate::{flash, stack_paint};
+use crate::flash;
 
 /// Where everything lies in the flash. `memory/agent/memory.x` has the begin of the active slot too.
 pub const LAYOUT: FlashLayout = MPS2_AN386;
@@ -55,12 +56,5 @@ impl Board for An386 {
 
     fn restart(&mut self) -> ! {
         cortex_m::peripheral::SCB::sys_reset()
-    }
-}
-
-/// Nothing can go on: what was said on the console is all that there is.
-pub fn halt() -> ! {
-    loop {
-        cortex_m::asm::wfi();
     }
 }

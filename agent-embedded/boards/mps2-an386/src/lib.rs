@@ -6,11 +6,9 @@
 
 pub mod board;
 pub mod console;
-pub mod executor;
 pub mod flash;
 pub mod lan9118;
 mod registers;
-pub mod stack_paint;
 pub mod time;
 mod vectors;
 

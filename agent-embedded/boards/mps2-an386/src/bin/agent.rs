@@ -7,12 +7,13 @@ use agent_embedded::network::{self, NetworkError, Runner, Sockets};
 use agent_embedded::provisioning::{Provisioning, ProvisioningError};
 use agent_embedded::start::{Place, StartError, start};
 use agent_embedded::store::{FlashStore, StoreError};
+use board_common::{executor, halt, stack_paint};
 use cortex_m_rt::entry;
 use embassy_futures::join::join3;
-use mps2_an386::board::{An386, LAYOUT, halt, provisioning};
+use mps2_an386::board::{An386, LAYOUT, provisioning};
 use mps2_an386::flash::{Flash, FlashError};
 use mps2_an386::lan9118::{self, Frames};
-use mps2_an386::{console, executor, line, stack_paint, time};
+use mps2_an386::{console, line, time};
 use static_cell::ConstStaticCell;
 
 /// What tells one build from another.

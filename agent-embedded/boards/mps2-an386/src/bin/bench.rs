@@ -5,6 +5,7 @@
 #![no_std]
 #![no_main]
 
+use board_common::halt;
 use coap_wire::{Code, Message, Token, Type, Writer};
 use cortex_m_rt::entry;
 use embassy_time::Instant;
@@ -12,7 +13,6 @@ use group_oscore::{
     AeadAlgorithm, CommonContext, Credential, Gid, GroupContext, GroupParameters, MemberId, Mode, Received,
     RecipientContext, ReplayWindow, SenderContext, SequenceNumbers, encode_ccs, limits::OVERHEAD_BYTES_MAX,
 };
-use mps2_an386::board::halt;
 use mps2_an386::{console, line, time};
 use update_core::tree::leaf_hash;
 

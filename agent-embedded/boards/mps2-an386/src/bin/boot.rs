@@ -3,13 +3,14 @@
 #![no_main]
 
 use agent_embedded::provisioning::Provisioning;
+use board_common::halt;
 use boot_stage::exchange::BySpare;
 use boot_stage::image::ImageError;
 use boot_stage::record_log::LogError;
 use boot_stage::start::{Halt, News, Runs, Start, start};
 use boot_stage::verify::{Ed25519, Trust};
 use cortex_m_rt::entry;
-use mps2_an386::board::{ACTIVE, LAYOUT, halt, provisioning};
+use mps2_an386::board::{ACTIVE, LAYOUT, provisioning};
 use mps2_an386::flash::{Flash, FlashError};
 use mps2_an386::{console, line};
 
