@@ -37,13 +37,3 @@ impl Write for Console {
         Ok(())
     }
 }
-
-/// Writes one line.
-#[macro_export]
-macro_rules! line {
-    ($($argument:tt)*) => {{
-        use core::fmt::Write as _;
-        // The console cannot fail.
-        let _ = writeln!($crate::console::Console, $($argument)*);
-    }};
-}
