@@ -82,6 +82,7 @@ const fn text<E>(why: &Halt<E>) -> &'static str {
         Halt::Image(ImageError::NotSigned) => "no image key signed what is in the active slot",
         Halt::Image(ImageError::Damaged) => "the image in the active slot is damaged",
         Halt::Downgrade => "the image in the active slot is older than the one confirmed last",
+        Halt::Banks => "the chip does not exchange its banks of flash",
     }
 }
 
