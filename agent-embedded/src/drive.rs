@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 
 use embassy_futures::select::{Either, select};
 use embedded_storage::nor_flash::NorFlash;
+use update_core::census::State;
 use update_core::limits::DATAGRAM_BYTES_MAX;
 use update_core::platform::{Done, Record, RollBackCause, Task, Trial, carry_out};
 use update_core::reception::{Event, Input, Output, Reception, Via};
@@ -82,6 +83,8 @@ pub struct Agent<'m, F, N, B> {
 /// Moments that this loop waits for beside the machine's own.
 #[derive(Debug, Default)]
 struct Times {
+    /// The image that runs has not proved healthy yet.
+    unproven: bool,
     trial_ends: Option<Instant>,
     restart: Option<Instant>,
 }
@@ -93,8 +96,14 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
     /// Runs for ever.
     pub async fn run(mut self, buffer: &mut Buffer) -> ! {
         let mut times = Times::default();
-        if matches!(self.store.trial(), Ok(Trial::Running)) {
-            times.trial_ends = Some(self.board.now() + HEALTHY_WITHIN);
+        match self.store.trial() {
+            Ok(Trial::Running) => {
+                times.unproven = true;
+                times.trial_ends = Some(self.board.now() + HEALTHY_WITHIN);
+            }
+            // There is nothing to go back to, so there is no deadline.
+            Ok(Trial::Recovered) => times.unproven = self.reception.state() == State::Trial,
+            _ => {}
         }
         loop {
             let now = self.board.now();
@@ -108,19 +117,21 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
 
     /// An image on trial is confirmed when it hears the distributor, and rolled back when its time is over.
     async fn judge(&mut self, now: Instant, times: &mut Times) {
-        let Some(ends) = times.trial_ends else { return };
+        if !times.unproven {
+            return;
+        }
         if self.self_test == SelfTest::HearsDistributor && self.reception.has_heard_distributor() {
-            times.trial_ends = None;
+            (times.unproven, times.trial_ends) = (false, None);
             match self.store.confirm() {
                 Ok(()) => self.reception.handle(now, Input::Trial(Trial::Healthy)),
                 Err(error) => self.board.line(&format_args!("confirming failed: {}", Shown(&error))),
             }
-        } else if ends <= now {
+        } else if times.trial_ends.is_some_and(|ends| ends <= now) {
             self.board.line(&"not healthy in time: rolling back");
             if let Err(error) = self.store.give_up(RollBackCause::Unhealthy) {
                 self.board.line(&format_args!("the cause could not be stored: {}", Shown(&error)));
             }
-            times.trial_ends = None;
+            (times.unproven, times.trial_ends) = (false, None);
             times.restart = Some(now);
         }
     }

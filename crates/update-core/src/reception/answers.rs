@@ -1,7 +1,7 @@
 //! What the distributor asks and orders, and what the agent answers (DESIGN \[census\], [answers],
 //! [attempt]).
 
-use super::{Event, Failure, Phase, Reception};
+use super::{Event, Failure, Phase, RECOVERED, Reception};
 use crate::census::{Query, Report, State, Window};
 use crate::command::Command;
 use crate::digest::UpdateId;
@@ -222,6 +222,8 @@ impl Reception<'_> {
         report.attempt = update.attempt;
         report.reason = match (&self.phase, update.outcome) {
             (Phase::Ended, Outcome::RolledBack(reason) | Outcome::Failed(reason)) => reason,
+            (Phase::Trial, _) if self.recovered => RECOVERED,
+            (Phase::Ended, Outcome::Recovered) => RECOVERED,
             _ => 0,
         };
         if matches!(self.phase, Phase::Receiving) {

@@ -148,6 +148,8 @@ impl Reception<'_> {
         let Some(update) = &self.update else { return Ok(()) };
         let current = &update.offer;
         match self.phase {
+            // There is nothing that it could be rolled back to, so nothing that has to be kept.
+            Phase::Trial if self.recovered => return Ok(()),
             Phase::Trial | Phase::Activating => return Err(Reason::Busy),
             Phase::Idle | Phase::Ended => return Ok(()),
             _ => {}
@@ -189,6 +191,7 @@ impl Reception<'_> {
         target.copy_from_slice(envelope);
         self.envelope_len = envelope.len();
         self.update = Some(Update { offer, shape, attempt, outcome: Outcome::Open });
+        self.recovered = false;
         self.digest_doubted = false;
         self.held = None;
         self.page.index = None;
