@@ -3,7 +3,7 @@
 use core::fmt::{Debug, Display};
 use core::net::SocketAddr;
 
-use embassy_futures::select::{Either, select};
+use embassy_futures::select::{Either3, select3};
 use embedded_storage::nor_flash::NorFlash;
 use update_core::census::State;
 use update_core::limits::DATAGRAM_BYTES_MAX;
@@ -49,6 +49,12 @@ pub trait Board {
 
     /// Sleeps until then, or for ever.
     async fn sleep_until(&self, moment: Option<Instant>);
+
+    /// Waits until somebody wants a line that says how things stand: by any byte on the console. A board
+    /// whose console only sends is never asked.
+    async fn asked(&self) {
+        core::future::pending().await
+    }
 
     /// Writes one line to the console: no secrets, and without the end of the line.
     fn line(&mut self, line: &dyn Display);
@@ -166,12 +172,16 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
         let Self { reception, network, board, .. } = self;
         // Datagrams come before the deadline: while the machine reads back an image, its deadline is always
         // now.
-        match select(network.receive(buffer), board.sleep_until(due)).await {
-            Either::First(Received { len, from, via }) => {
+        match select3(network.receive(buffer), board.asked(), board.sleep_until(due)).await {
+            Either3::First(Received { len, from, via }) => {
                 let bytes = buffer.get_mut(..len).unwrap_or_default();
                 reception.handle(board.now(), Input::Datagram { from, via, bytes });
             }
-            Either::Second(()) => reception.handle(board.now(), Input::Timeout),
+            Either3::Second(()) => {
+                let (blocks, of) = reception.progress();
+                board.line(&format_args!("state={} blocks={blocks} of={of}", reception.state().name()));
+            }
+            Either3::Third(()) => reception.handle(board.now(), Input::Timeout),
         }
     }
 

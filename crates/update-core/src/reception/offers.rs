@@ -106,7 +106,8 @@ impl Reception<'_> {
         let known_size = BlockSize::from_exponent(block.size_exponent).is_some();
         if !self.knows(now, id) && known_size && self.assembly.add(id, block, payload) {
             let assembly = core::mem::take(&mut self.assembly);
-            if let Err(reason) = self.consider(now, id, &assembly.bytes[..assembly.len]) {
+            let envelope = assembly.bytes.get(..assembly.len).unwrap_or_default();
+            if let Err(reason) = self.consider(now, id, envelope) {
                 let already = reason == Reason::Refusal(Refusal::AlreadyInstalled);
                 let state = if already { State::Confirmed } else { State::Refused };
                 let code = if already { 0 } else { reason.code() };
