@@ -19,6 +19,9 @@ const QUIET: Duration = Duration::from_secs(5);
 /// The announcement of a boot comes within so long, so that a power failure does not make a storm.
 const ANNOUNCE_SPREAD: Duration = Duration::from_secs(5);
 
+/// Random bytes from the chip's own source; zeros where it has none.
+pub type Entropy = [u8; 16];
+
 /// Largest image in bytes that the sets below are made for.
 pub const IMAGE_BYTES_MAX: u32 = 1024 * 1024;
 /// Smallest block of a group, and the entries of a hash page of that size.
@@ -99,11 +102,12 @@ pub fn start<F: NorFlash>(
     given: &Provisioning<'_>,
     place: &'static Place,
     now: Instant,
+    entropy: Entropy,
 ) -> Result<(&'static mut Reception<'static>, u64), StartError<F::Error>> {
     let counters = counters(store)?;
     // Another Gid is another group: its numbers have never been used.
     let bounds = counters.filter(|bounds| bounds.gid == given.gid());
-    let seed = given.seed(bounds.as_ref());
+    let seed = given.seed(bounds.as_ref(), &entropy);
     let config = config(store, given, bounds.as_ref())?;
     let context = given.context(bounds.as_ref())?;
     let sets = place.sets.take();

@@ -325,7 +325,8 @@ impl<F: NorFlash> Platform for FlashStore<F> {
             return Err(StoreError::NotTheUpdate);
         }
         self.write_trailer()?;
-        let record = BootRecord { phase: Phase::Activated, name, ..BootRecord::SETTLED };
+        let exchanged = self.boot.exchanged;
+        let record = BootRecord { phase: Phase::Activated, name, exchanged, ..BootRecord::SETTLED };
         record.save(&mut self.flash, &mut self.log)?;
         self.boot = record;
         Ok(())

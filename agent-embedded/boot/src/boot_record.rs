@@ -46,7 +46,8 @@ pub struct BootRecord {
     pub pages: u16,
     /// Steps of the exchange that are done.
     pub step: u16,
-    /// With banks in hardware: how they are to stand when the exchange is done.
+    /// How the slots stand against the state from the factory, or will when the exchange is done. Only where
+    /// hardware exchanges them does anything depend on it.
     pub exchanged: bool,
 }
 

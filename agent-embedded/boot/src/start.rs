@@ -86,6 +86,8 @@ pub enum Halt<E> {
     Image(ImageError),
     /// The image in the active slot is older than the one confirmed last.
     Downgrade,
+    /// The chip does not exchange its banks.
+    Banks,
 }
 
 impl<E> From<LogError<E>> for Halt<E> {
@@ -136,6 +138,11 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
     fn run(&mut self, floor: Floor) -> Result<Start, Halt<F::Error>> {
         let mut news = News::None;
         loop {
+            match self.exchange.hold(&self.record) {
+                Progress::Done => {}
+                Progress::NeedsReset => return Ok(Start::Reset),
+                Progress::Refused => self.stay()?,
+            }
             match self.record.phase {
                 Phase::Settled | Phase::Healthy | Phase::RolledBack(_) | Phase::Recovered => {
                     if self.record.phase == Phase::Recovered {
@@ -151,9 +158,7 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
                 Phase::GivenUp(cause) => self.go_back(cause)?,
                 Phase::Activated => self.activate(floor)?,
                 Phase::Exchanging => {
-                    if self.exchange(Way::In)? == Progress::NeedsReset {
-                        return Ok(Start::Reset);
-                    }
+                    self.exchange(Way::In)?;
                     match self.active(floor) {
                         Ok(offer) => {
                             if !planted::is(Bug::TrialNotRecorded) {
@@ -165,16 +170,12 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
                     }
                 }
                 Phase::ExchangingBack(cause) => {
-                    if self.exchange(Way::Back)? == Progress::NeedsReset {
-                        return Ok(Start::Reset);
-                    }
+                    self.exchange(Way::Back)?;
                     self.enter(Phase::RolledBack(cause))?;
                     news = News::RolledBack(cause);
                 }
                 Phase::Recovering => {
-                    if self.exchange(Way::In)? == Progress::NeedsReset {
-                        return Ok(Start::Reset);
-                    }
+                    self.exchange(Way::In)?;
                     self.enter(Phase::Recovered)?;
                 }
             }
@@ -207,19 +208,27 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
         let pages = bytes.div_ceil(F::ERASE_SIZE as u32);
         self.record.pages = u16::try_from(pages).map_err(|_| Halt::Layout(LayoutError::Slots))?;
         self.record.step = 0;
-        self.record.exchanged = !self.exchange.stands_exchanged();
+        self.record.exchanged = !self.record.exchanged;
         self.enter(phase)
     }
 
     fn go_back(&mut self, cause: RollBackCause) -> Result<(), Halt<F::Error>> {
         self.record.step = 0;
-        self.record.exchanged = !self.exchange.stands_exchanged();
+        self.record.exchanged = !self.record.exchanged;
         self.enter(Phase::ExchangingBack(cause))
     }
 
-    fn exchange(&mut self, way: Way) -> Result<Progress, Halt<F::Error>> {
-        let progress = self.exchange.go_on(self.flash, self.layout, &mut self.log, &mut self.record, way)?;
-        Ok(progress)
+    fn exchange(&mut self, way: Way) -> Result<(), Halt<F::Error>> {
+        Ok(self.exchange.go_on(self.flash, self.layout, &mut self.log, &mut self.record, way)?)
+    }
+
+    /// The chip does not let the slots change places: the old image stays, if it is still in its place.
+    fn stay(&mut self) -> Result<(), Halt<F::Error>> {
+        if self.record.phase != Phase::Exchanging {
+            return Err(Halt::Banks);
+        }
+        self.record.exchanged = !self.record.exchanged;
+        self.enter(Phase::RolledBack(RollBackCause::ActivationFailed))
     }
 
     fn enter(&mut self, phase: Phase) -> Result<(), Halt<F::Error>> {

@@ -30,7 +30,7 @@ pub fn run(future: impl Future) -> ! {
         WOKEN.store(false, Ordering::SeqCst);
         // Nothing is polled that has ended.
         if future.as_mut().poll(&mut context).is_ready() {
-            crate::board::halt();
+            crate::halt();
         }
         cortex_m::interrupt::disable();
         if !WOKEN.load(Ordering::SeqCst) {
