@@ -6,8 +6,8 @@ use update_core::block_set::BlockSet;
 use update_core::device::Device;
 use update_core::digest::Digest;
 use update_core::limits::RECORD_BYTES_MAX;
-use update_core::platform::Record;
-use update_core::reception::{AgentContext, Memory, Reception, ReceptionConfig};
+use update_core::platform::{Record, Trial};
+use update_core::reception::{AgentContext, Input, Memory, Reception, ReceptionConfig};
 use update_core::record::{CounterBounds, decode_installed};
 use update_core::time::{Duration, Instant};
 
@@ -114,7 +114,7 @@ pub fn start<F: NorFlash>(
     let memory = Memory { blocks: &mut sets.blocks, pages: &mut sets.pages };
     let reception = put(place, config, context, memory, (counters.is_some(), seed, now));
     let reception = reception.ok_or(StartError::Records)?;
-    restore(store, reception)?;
+    restore(store, reception, now)?;
     Ok((reception, seed))
 }
 
@@ -172,11 +172,17 @@ fn config<F: NorFlash>(
 fn restore<F: NorFlash>(
     store: &mut FlashStore<F>,
     reception: &mut Reception<'_>,
+    now: Instant,
 ) -> Result<(), StartError<F::Error>> {
     let trial = store.trial()?;
     let mut buffer = [0; RECORD_BYTES_MAX];
     if let Some(bytes) = store.load(Record::Update, &mut buffer)? {
         reception.restore(bytes, trial);
+    }
+    // What took the place of a damaged image need not be the update that is being received.
+    let runs = reception.digest().is_some_and(|digest| store.names(&digest));
+    if trial == Trial::Recovered && runs {
+        reception.handle(now, Input::Trial(trial));
     }
     Ok(())
 }

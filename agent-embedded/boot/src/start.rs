@@ -14,12 +14,15 @@
 //! | given up | agent | new | old | exchanging back |
 //! | exchanging back | boot stage | mixed | mixed | goes on; then rolled back |
 //! | rolled back | boot stage | old | new | runs the active slot; the agent reports, then settled |
-//! | recovering | boot stage | mixed | mixed | goes on; then settled |
+//! | recovering | boot stage | mixed | mixed | goes on; then recovered |
+//! | recovered | boot stage | new | damaged | runs the active slot; the agent reports; if healthy, settled |
 //!
 //! Whatever runs has been checked in this very start: an image key from the key set in force signed its
 //! envelope, its manifest sequence number is not below that of the image confirmed last, and the SHA-256 of
 //! the whole image is right. When the active slot fails that while it should be confirmed, an update that
-//! was received whole takes its place, under the same checks; otherwise nothing runs.
+//! was received whole takes its place, under the same checks; otherwise nothing runs. It may be one that was
+//! rolled back: with two slots there is nothing else, and a device that runs it can be reached and updated.
+//! It has to prove healthy before it counts as confirmed, but no reset takes it away.
 
 use embedded_storage::nor_flash::NorFlash;
 use update_core::digest::Digest;
@@ -56,7 +59,8 @@ pub enum News {
     Trial,
     /// The old image runs again.
     RolledBack(RollBackCause),
-    /// The active slot was damaged; the whole update in the other one took its place.
+    /// The active slot was damaged; the whole update in the other one took its place, and has not proved
+    /// healthy yet.
     Recovered,
 }
 
@@ -140,10 +144,15 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
                 Progress::Refused => self.stay()?,
             }
             match self.record.phase {
-                Phase::Settled | Phase::Healthy | Phase::RolledBack(_) => match self.active(floor) {
-                    Ok(offer) => return Ok(Start::Run(Runs::new(&offer, news))),
-                    Err(halt) => self.recover(floor).ok_or(halt)??,
-                },
+                Phase::Settled | Phase::Healthy | Phase::RolledBack(_) | Phase::Recovered => {
+                    if self.record.phase == Phase::Recovered {
+                        news = News::Recovered;
+                    }
+                    match self.active(floor) {
+                        Ok(offer) => return Ok(Start::Run(Runs::new(&offer, news))),
+                        Err(halt) => self.recover(floor).ok_or(halt)??,
+                    }
+                }
                 Phase::Trial if floor.name == Some(self.record.name) => self.enter(Phase::Healthy)?,
                 Phase::Trial => self.go_back(RollBackCause::Reset)?,
                 Phase::GivenUp(cause) => self.go_back(cause)?,
@@ -167,8 +176,7 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
                 }
                 Phase::Recovering => {
                     self.exchange(Way::In)?;
-                    self.enter(Phase::Settled)?;
-                    news = News::Recovered;
+                    self.enter(Phase::Recovered)?;
                 }
             }
         }
@@ -187,6 +195,7 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
     /// The active slot cannot run: an update that was received whole takes its place. `None` without one.
     fn recover(&mut self, floor: Floor) -> Option<Result<(), Halt<F::Error>>> {
         let offer = self.whole(self.layout.update, floor).ok()?;
+        self.record.name = BootRecord::name_of(&offer.digest.0);
         Some(self.go(Phase::Recovering, &offer))
     }
 

@@ -53,6 +53,12 @@ impl Device {
         Self { layout, old, new, root_key, key_set, bank_bytes }
     }
 
+    /// Where the active slot begins in the flash itself, with the banks exchanged or not.
+    #[must_use]
+    pub fn active(&self, exchanged: bool) -> u32 {
+        self.layout.active.offset + self.bank_bytes.filter(|_| exchanged).unwrap_or(0)
+    }
+
     /// Its flash, as it comes from the factory.
     #[must_use]
     pub fn flash<const WORD: usize, const PAGE: usize>(&self) -> SimulatedFlash<WORD, PAGE> {

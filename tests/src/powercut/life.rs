@@ -32,11 +32,13 @@ pub enum Story {
     GivenUp,
     /// It is never confirmed, and reset.
     Silent,
+    /// As before, and then a bit of the old image turns over.
+    Damaged,
 }
 
 impl Story {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Confirmed, Self::Silent, Self::GivenUp];
+    pub const ALL: [Self; 4] = [Self::Confirmed, Self::Silent, Self::GivenUp, Self::Damaged];
 }
 
 /// Lives after which an update must have ended, when no more cuts come.
@@ -57,6 +59,7 @@ pub(super) struct Lives<const WORD: usize, const PAGE: usize> {
     story: Story,
     memo: Rc<RefCell<Memo>>,
     ended: Option<RollBackCause>,
+    damaged: bool,
     /// How the chip has let its banks stand since the last reset.
     exchanged: bool,
 }
@@ -94,6 +97,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
             story,
             memo: Rc::default(),
             ended: None,
+            damaged: false,
             exchanged: false,
         }
     }
@@ -168,6 +172,11 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
             return Err(Wrong::Misused);
         }
         match ended {
+            Ok(Next::Done) if self.story == Story::Damaged && !self.damaged => {
+                self.flash.flip(self.device.active(self.exchanged), 0);
+                (self.damaged, self.ended) = (true, None);
+                Ok(Some(Next::Reset))
+            }
             Ok(next) => Ok(Some(next)),
             Err(Stop::Off) => Ok(None),
             Err(Stop::Wrong(wrong)) => Err(wrong),
@@ -235,7 +244,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
             }
         };
         match (self.story, image, self.ended) {
-            (Story::Confirmed, Image::New, None) => Ok(()),
+            (Story::Confirmed | Story::Damaged, Image::New, None) => Ok(()),
             (Story::GivenUp | Story::Silent, Image::Old, Some(_)) => Ok(()),
             _ => Err(Wrong::Bricked("the wrong image has won")),
         }
@@ -262,10 +271,12 @@ impl<const WORD: usize, const PAGE: usize> Agent<'_, '_, '_, WORD, PAGE> {
         self.save_counters()?;
         match trial {
             Trial::Running => self.judge(),
-            Trial::Healthy => self.settle_new(),
+            Trial::Healthy => self.settle_new(Outcome::Confirmed),
+            Trial::Recovered if self.image == Image::New => self.settle_new(Outcome::Recovered),
+            Trial::Recovered => Err(Stop::Wrong(Wrong::Bricked("recovered, and the old image runs"))),
             Trial::RolledBack(cause) => self.note_roll_back(cause),
             Trial::None => match self.outcome {
-                Some(Outcome::Confirmed) => Ok(Next::Done),
+                Some(Outcome::Confirmed | Outcome::Recovered) => Ok(Next::Done),
                 Some(Outcome::RolledBack(_)) => self.after_roll_back(),
                 _ => self.receive(),
             },
@@ -393,18 +404,18 @@ impl<const WORD: usize, const PAGE: usize> Agent<'_, '_, '_, WORD, PAGE> {
             Story::Confirmed => {
                 let confirmed = self.store.confirm();
                 self.done(confirmed, "the image cannot be confirmed")?;
-                self.settle_new()
+                self.settle_new(Outcome::Confirmed)
             }
             Story::GivenUp => {
                 let given_up = self.store.give_up(RollBackCause::Unhealthy);
                 self.done(given_up, "the image cannot be given up")?;
                 Ok(Next::Reset)
             }
-            Story::Silent => Ok(Next::Reset),
+            Story::Silent | Story::Damaged => Ok(Next::Reset),
         }
     }
 
-    fn settle_new(&mut self) -> Result<Next, Stop> {
+    fn settle_new(&mut self, outcome: Outcome) -> Result<Next, Stop> {
         let offer = &self.device.new.offer;
         let installed = Installed { sequence_number: offer.sequence_number, digest: offer.digest };
         let mut buffer = [0; 64];
@@ -412,7 +423,7 @@ impl<const WORD: usize, const PAGE: usize> Agent<'_, '_, '_, WORD, PAGE> {
         let saved = now(self.store.save(Record::Installed, &buffer[..len]));
         self.done(saved, "what is installed cannot be saved")?;
         self.oracle.installed = offer.sequence_number;
-        self.save_update(Outcome::Confirmed)?;
+        self.save_update(outcome)?;
         self.settle()?;
         Ok(Next::Done)
     }

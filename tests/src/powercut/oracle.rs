@@ -71,8 +71,7 @@ impl Oracle {
         flash: &SimulatedFlash<WORD, PAGE>,
         exchanged: bool,
     ) -> Result<Image, Wrong> {
-        let bank = device.bank_bytes.filter(|_| exchanged).unwrap_or(0);
-        let active = device.layout.active.offset + bank;
+        let active = device.active(exchanged);
         let runs = |image: &[u8]| flash.steady(active, image.len()) == Some(image);
         let image = match (runs(&device.old.image), runs(&device.new.image)) {
             (true, false) => Image::Old,

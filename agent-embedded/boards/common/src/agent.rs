@@ -1,6 +1,5 @@
 //! The agent, put together from what a board has.
 
-use core::fmt::Write;
 use core::net::SocketAddr;
 
 use agent_embedded::drive::{Agent, Board, Buffer, SelfTest};
@@ -15,7 +14,7 @@ use static_cell::ConstStaticCell;
 use update_core::reception::Reception;
 
 use crate::board::CortexM;
-use crate::{halt, line};
+use crate::{Console, line, stay};
 
 /// What tells one build from another.
 pub const VERSION: &str = match option_env!("FWCAST_IMAGE_VERSION") {
@@ -73,7 +72,7 @@ pub enum Wrong<E> {
     Network(NetworkError),
 }
 
-impl<F: NorFlash, C: Write> Parts<F, C> {
+impl<F: NorFlash, C: Console> Parts<F, C> {
     /// Reads what was provisioned and stored.
     ///
     /// # Errors
@@ -92,7 +91,7 @@ impl<F: NorFlash, C: Write> Parts<F, C> {
     }
 }
 
-impl<F: NorFlash, C: Write> Prepared<F, C> {
+impl<F: NorFlash, C: Console> Prepared<F, C> {
     /// Puts it on the network of this device.
     ///
     /// # Errors
@@ -113,10 +112,9 @@ pub fn buffer() -> &'static mut Buffer {
 }
 
 impl<E> Wrong<E> {
-    /// Says why, and stops.
-    pub fn halt(&self, mut console: impl Write) -> ! {
-        line!(console, "agent: cannot run: {}", self.text());
-        halt()
+    /// Says why, for ever.
+    pub fn halt(&self, console: impl Console) -> ! {
+        stay(console, |console| line!(*console, "agent: cannot run: {}", self.text()))
     }
 
     const fn text(&self) -> &'static str {

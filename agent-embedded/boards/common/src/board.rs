@@ -1,12 +1,13 @@
 //! What the agent's loop wants of a board: clock, console and reset.
 
-use core::fmt::{Display, Write};
+use core::fmt::Display;
+use core::future::poll_fn;
 
 use agent_embedded::drive::Board;
 use embassy_time::Timer;
 use update_core::time::Instant;
 
-use crate::{line, stack_paint};
+use crate::{Console, line, stack_paint};
 
 /// A board with a console, embassy's clock and the processor's own reset.
 #[derive(Debug)]
@@ -15,14 +16,14 @@ pub struct CortexM<C> {
     stack_bytes: usize,
 }
 
-impl<C: Write> CortexM<C> {
+impl<C: Console> CortexM<C> {
     /// With this console.
     pub const fn new(console: C) -> Self {
         Self { console, stack_bytes: 0 }
     }
 }
 
-impl<C: Write> Board for CortexM<C> {
+impl<C: Console> Board for CortexM<C> {
     fn now(&self) -> Instant {
         Instant::from_micros(embassy_time::Instant::now().as_micros())
     }
@@ -32,6 +33,10 @@ impl<C: Write> Board for CortexM<C> {
             Some(moment) => Timer::at(embassy_time::Instant::from_micros(moment.as_micros())).await,
             None => core::future::pending().await,
         }
+    }
+
+    async fn asked(&self) {
+        poll_fn(|context| self.console.poll_byte(context)).await;
     }
 
     /// The stack's peak follows wherever it has grown.

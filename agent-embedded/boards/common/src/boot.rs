@@ -1,7 +1,5 @@
 //! The boot stage: verifies, exchanges the slots where that is due, and jumps.
 
-use core::fmt::Write;
-
 use agent_embedded::provisioning::Provisioning;
 use boot_stage::exchange::Exchange;
 use boot_stage::image::ImageError;
@@ -11,7 +9,7 @@ use boot_stage::start::{Halt, News, Runs, Start, start};
 use boot_stage::verify::{Ed25519, Trust};
 use embedded_storage::nor_flash::NorFlash;
 
-use crate::{halt, line};
+use crate::{Console, disable_interrupts, line, stay};
 
 /// What a board's boot stage has.
 pub struct BootStage<'p, F, X, C> {
@@ -29,7 +27,7 @@ pub struct BootStage<'p, F, X, C> {
     pub console: C,
 }
 
-impl<F: NorFlash, X: Exchange, C: Write> BootStage<'_, F, X, C> {
+impl<F: NorFlash, X: Exchange, C: Console> BootStage<'_, F, X, C> {
     /// One start.
     ///
     /// # Safety
@@ -38,10 +36,9 @@ impl<F: NorFlash, X: Exchange, C: Write> BootStage<'_, F, X, C> {
     pub unsafe fn run(mut self) -> ! {
         let (root_key, key_set) = match Provisioning::read_keys(self.provisioning) {
             Ok(keys) => keys,
-            Err(error) => {
-                line!(self.console, "boot: {}", error.text());
-                halt()
-            }
+            Err(error) => stay(self.console, |console| {
+                line!(*console, "boot: nothing can run: {}", error.text());
+            }),
         };
         let trust = Trust { root_key: &root_key, key_set };
         match start(&mut self.flash, &self.layout, &mut self.exchange, &trust, &mut Ed25519) {
@@ -55,10 +52,9 @@ impl<F: NorFlash, X: Exchange, C: Write> BootStage<'_, F, X, C> {
                 line!(self.console, "boot: the slots change places with this reset");
                 cortex_m::peripheral::SCB::sys_reset()
             }
-            Err(why) => {
-                line!(self.console, "boot: nothing can run: {}", text(&why));
-                halt()
-            }
+            Err(why) => stay(self.console, |console| {
+                line!(*console, "boot: nothing can run: {}", text(&why));
+            }),
         }
     }
 
@@ -67,7 +63,7 @@ impl<F: NorFlash, X: Exchange, C: Write> BootStage<'_, F, X, C> {
             News::None => "confirmed",
             News::Trial => "trial",
             News::RolledBack(_) => "rolled back",
-            News::Recovered => "recovered from the other slot",
+            News::Recovered => "on trial, recovered from the other slot",
         };
         line!(self.console, "boot: runs sequence={} ({news})", runs.sequence_number);
     }
@@ -90,15 +86,7 @@ const fn text<E>(why: &Halt<E>) -> &'static str {
 /// There is an image, which begins with its vector table.
 unsafe fn jump(image: usize) -> ! {
     // No interrupt of this program comes in the next one.
-    // SAFETY: the only user of the interrupt controller, which ends here.
-    let nvic = unsafe { &*cortex_m::peripheral::NVIC::PTR };
-    for (enabled, pending) in nvic.icer.iter().zip(&nvic.icpr) {
-        // SAFETY: all bits may be written.
-        unsafe {
-            enabled.write(u32::MAX);
-            pending.write(u32::MAX);
-        }
-    }
+    disable_interrupts();
     // SAFETY: the caller's promise.
     unsafe {
         (*cortex_m::peripheral::SCB::PTR).vtor.write(image as u32);

@@ -34,7 +34,12 @@ impl Reception<'_> {
                 self.config.device.installed =
                     Some(Installed { sequence_number: offer.sequence_number, digest: offer.digest });
                 self.saves.installed = true;
-                self.ended(Outcome::Confirmed);
+                self.ended(if self.recovered { Outcome::Recovered } else { Outcome::Confirmed });
+            }
+            // Whatever became of it before: it runs now.
+            (Trial::Recovered, _) if self.update.is_some() => {
+                self.phase = Phase::Trial;
+                self.recovered = true;
             }
             (Trial::RolledBack(cause), Phase::Trial | Phase::Recovering(_)) => {
                 self.ended(Outcome::RolledBack(cause as u8));
@@ -51,9 +56,9 @@ impl Reception<'_> {
         let id = update.offer.id;
         self.phase = Phase::Ended;
         self.saves.update = true;
-        self.saves.settle = matches!(outcome, Outcome::Confirmed | Outcome::RolledBack(_));
+        self.saves.settle = !matches!(outcome, Outcome::Open | Outcome::Failed(_));
         match outcome {
-            Outcome::Confirmed => self.event(Event::Confirmed(id)),
+            Outcome::Confirmed | Outcome::Recovered => self.event(Event::Confirmed(id)),
             Outcome::RolledBack(cause) => {
                 let cause = match cause {
                     2 => RollBackCause::ActivationFailed,
