@@ -58,7 +58,7 @@ fn main() -> ! {
     // SAFETY: main is entered once, and interrupts have their own critical sections.
     unsafe { cortex_m::interrupt::enable() };
     let chip = embassy_rp::init(Default::default());
-    console::start(chip.UART0, chip.PIN_0);
+    console::start(chip.UART0, chip.PIN_0, chip.PIN_1);
     line!(Console, "agent: image version={VERSION}");
     let wires = Wires {
         spi: chip.SPI0,

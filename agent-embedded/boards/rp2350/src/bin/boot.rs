@@ -19,7 +19,7 @@ static IMAGE: ImageDef = ImageDef::secure_exe();
 fn main() -> ! {
     // At full speed: the signature and the whole image are checked.
     let chip = embassy_rp::init(Default::default());
-    console::start(chip.UART0, chip.PIN_0);
+    console::start(chip.UART0, chip.PIN_0, chip.PIN_1);
     let stage = BootStage {
         flash: Flash::new(chip.FLASH),
         layout: LAYOUT,
