@@ -1,5 +1,6 @@
 //! The emulated microcontroller: its programs, its flash in a file, and nodes that run in QEMU.
 
+pub mod boards;
 pub mod build;
 pub mod cost;
 pub mod cuts;

@@ -9,7 +9,8 @@ use object::read::elf::{ElfFile32, ProgramHeader as _};
 use object::{Endianness, elf};
 use serde::Deserialize;
 
-use super::build::{BOARD, BOARDS};
+use super::boards::BOARDS;
+use super::build::BOARD;
 use crate::programs::root;
 
 /// The list, below the folder of the boards.
