@@ -7,10 +7,11 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use crate::mcu::cost::{Cost, measure};
+use crate::mcu::panics::Panics;
 use crate::mcu::trial::{Trial, Wish};
 use crate::mcu::{build, setup};
 use crate::netns;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, rounded};
 use crate::programs::Programs;
 
 /// Arguments of `mcu`.
@@ -58,6 +59,8 @@ impl Mcu {
         }
         let images = build::Images::build(core)?;
         images.say();
+        let [agent, boot] = Panics::read()?.hold(build::BOARD, &images.first.linked, &images.boot.linked)?;
+        println!("panics      in {agent} files of the agent, {boot} of the boot stage, each with its reason");
         if self.build_only {
             return Ok(images.figures(Outcome::new(true)));
         }
@@ -100,6 +103,8 @@ impl Mcu {
             .figure("cuts_at_first_boot", found.cuts_at[3])
             .figure("blocks_refetched", found.blocks_refetched)
             .figure("rollbacks", found.rollbacks)
+            .figure("junk", found.junk)
+            .figure("awake_percent", rounded(found.awake_percent))
             .figure("flash_bytes", images.first.linked.image.len())
             .figure("ram_bytes", ram_bytes)
             .figure("stack_bytes", found.stack_bytes)
