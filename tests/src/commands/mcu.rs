@@ -47,6 +47,26 @@ pub(super) struct Mcu {
 }
 
 impl Mcu {
+    /// No more than the build.
+    pub(super) fn build_only() -> Self {
+        Self { build_only: true, ..Self::short() }
+    }
+
+    /// Two nodes and a Linux agent, each node losing its power three times.
+    pub(super) const fn short() -> Self {
+        Self {
+            nodes: 2,
+            linux: 1,
+            loss: 10.0,
+            cuts: 3,
+            seed: 1,
+            build_only: false,
+            cost: false,
+            quick: true,
+            keep: None,
+        }
+    }
+
     /// Runs it.
     ///
     /// # Errors
