@@ -8,10 +8,11 @@ use clap::Args;
 
 use crate::mcu::boards::Board;
 use crate::mcu::cost::{Cost, measure};
+use crate::mcu::panics::Panics;
 use crate::mcu::trial::{Trial, Wish};
 use crate::mcu::{build, setup};
 use crate::netns;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, rounded};
 use crate::programs::Programs;
 
 /// Arguments of `mcu`.
@@ -48,6 +49,26 @@ pub(super) struct Mcu {
 }
 
 impl Mcu {
+    /// No more than the build.
+    pub(super) fn build_only() -> Self {
+        Self { build_only: true, ..Self::short() }
+    }
+
+    /// Two nodes and a Linux agent, each node losing its power three times.
+    pub(super) const fn short() -> Self {
+        Self {
+            nodes: 2,
+            linux: 1,
+            loss: 10.0,
+            cuts: 3,
+            seed: 1,
+            build_only: false,
+            cost: false,
+            quick: true,
+            keep: None,
+        }
+    }
+
     /// Runs it.
     ///
     /// # Errors
@@ -60,6 +81,8 @@ impl Mcu {
         }
         let images = build::Images::build(core)?;
         images.say();
+        let [agent, boot] = Panics::read()?.hold(build::BOARD, &images.first.linked, &images.boot.linked)?;
+        println!("panics      in {agent} files of the agent, {boot} of the boot stage, each with its reason");
         if self.build_only {
             return self.build_all(&images);
         }
@@ -119,6 +142,8 @@ impl Mcu {
             .figure("cuts_at_first_boot", found.cuts_at[3])
             .figure("blocks_refetched", found.blocks_refetched)
             .figure("rollbacks", found.rollbacks)
+            .figure("junk", found.junk)
+            .figure("awake_percent", rounded(found.awake_percent))
             .figure("flash_bytes", images.first.linked.image.len())
             .figure("ram_bytes", ram_bytes)
             .figure("stack_bytes", found.stack_bytes)

@@ -6,7 +6,6 @@ use agent_embedded::start::Entropy;
 use board_common::agent::{Parts, Tasks, VERSION, Wrong, buffer};
 use board_common::{executor, line, stack_paint};
 use cortex_m_rt::entry;
-use embassy_futures::join::join3;
 use mps2_an386::console::{self, Console};
 use mps2_an386::flash::{Flash, FlashError};
 use mps2_an386::lan9118::{self, Frames};
@@ -26,7 +25,7 @@ fn main() -> ! {
     line!(Console, "agent: image version={VERSION}");
     match prepare() {
         Ok(((agent, mut network), ethernet)) => {
-            executor::run(join3(agent.run(buffer()), network.run(), lan9118::run(ethernet)))
+            executor::run(executor::beside(agent.run(buffer()), network.run(), lan9118::run(ethernet)))
         }
         Err(wrong) => wrong.halt(Console),
     }
