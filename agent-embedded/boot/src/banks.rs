@@ -65,7 +65,8 @@ impl<B: Banks> Exchange for ByBanks<B> {
     }
 }
 
-/// A flash of two banks, as a layout sees it: what is not within the slots' range of a bank stays where it is.
+/// A flash of two banks, as a layout sees it: what is not within the slots' range of a bank stays where it
+/// is.
 ///
 /// An operation lies either within that range or outside of it.
 #[derive(Debug, Clone)]
@@ -77,8 +78,8 @@ pub struct BankedFlash<F> {
 }
 
 impl<F> BankedFlash<F> {
-    /// `flash` as the processor sees it: two banks of `bank_bytes`, `exchanged` or not. `slot` is where a slot
-    /// lies in a bank.
+    /// `flash` as the processor sees it: two banks of `bank_bytes`, `exchanged` or not. `slot` is where a
+    /// slot lies in a bank.
     pub const fn new(flash: F, bank_bytes: u32, slot: Range<u32>, exchanged: bool) -> Self {
         Self { flash, bank_bytes, slot, exchanged }
     }

@@ -30,8 +30,8 @@ bind_interrupts!(struct Interrupts {
 /// Of the W5500's SPI, in Hz. It takes 80 MHz; wires do not.
 const SPI_FREQUENCY: u32 = 30_000_000;
 
-/// Frames that wait for the network stack, and to be sent. The W5500 itself keeps 16 KiB of frames while flash
-/// is busy.
+/// Frames that wait for the network stack, and to be sent. The W5500 itself keeps 16 KiB of frames while
+/// flash is busy.
 type Frames = State<4, 2>;
 type Device = embassy_net_wiznet::Device<'static>;
 type Runner = embassy_net_wiznet::Runner<'static, W5500, Bus, Input<'static>, Output<'static>>;
