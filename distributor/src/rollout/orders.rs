@@ -105,7 +105,8 @@ impl Engine {
         let counts = self.counts(|_| true);
         self.enter(Stage::Cancelling);
         Ok(format!(
-            "cancelling: {} agents that have not activated drop the update; {} on trial end that by themselves, and \
+            "cancelling: {} agents that have not activated drop the update; {} on trial end that by \
+            themselves, and \
              {} have confirmed and keep the new image",
             counts.all - counts.confirmed - counts.trial,
             counts.trial,
@@ -118,8 +119,10 @@ impl Engine {
         if counts.trial == 0 && !self.activates() {
             let confirmed = counts.confirmed;
             return Err(format!(
-                "no agent of rollout '{}' is on trial; {confirmed} have confirmed, and go back only to an image that \
-                 is signed again with a higher manifest sequence number: `fwcast image sign OLD_IMAGE --sequence {}`",
+                "no agent of rollout '{}' is on trial; {confirmed} have confirmed, and go back only to an \
+                image that \
+                 is signed again with a higher manifest sequence number: `fwcast image sign OLD_IMAGE \
+                 --sequence {}`",
                 self.name,
                 self.plan.image.sequence_number.saturating_add(1)
             ));
@@ -136,7 +139,8 @@ impl Engine {
     pub(super) fn cancelled(&mut self, now: Timestamp) {
         let counts = self.counts(|_| true);
         let why = format!(
-            "{} agents dropped the update, {} have confirmed it, {} are on trial, {} had failed, {} were not heard",
+            "{} agents dropped the update, {} have confirmed it, {} are on trial, {} had failed, {} were not \
+             heard",
             counts.cancelled, counts.confirmed, counts.trial, counts.failed, counts.lost
         );
         self.end(now, Outcome::Cancelled, why);
@@ -147,7 +151,8 @@ impl Engine {
         let mut why = format!("{} agents are back on the image that they had", counts.rolled_back);
         if counts.confirmed > 0 {
             why.push_str(&format!(
-                "; {} have confirmed, and go back only to an image that is signed again with a higher manifest \
+                "; {} have confirmed, and go back only to an image that is signed again with a higher \
+                manifest \
                  sequence number",
                 counts.confirmed
             ));

@@ -11,7 +11,8 @@ use super::state::Stage;
 
 /// How often a soaking wave is asked: a tenth of its soak, within these bounds.
 const CENSUS_EVERY_S: std::ops::RangeInclusive<u32> = 2..=300;
-/// An agent that was lost and has come back is told to activate so often at most, if it may not be retried more.
+/// An agent that was lost and has come back is told to activate so often at most, if it may not be retried
+/// more.
 const COMEBACKS_MAX: u8 = 3;
 
 impl Engine {
