@@ -1,6 +1,7 @@
 //! The emulated microcontroller: its programs, its flash in a file, and nodes that run in QEMU.
 
 pub mod bad_starts;
+pub mod boards;
 pub mod build;
 pub mod cost;
 pub mod cuts;

@@ -35,6 +35,14 @@ pub enum Phase {
     Recovered,
 }
 
+impl Phase {
+    /// Whether the slots change places in this phase.
+    #[must_use]
+    pub const fn is_exchange(self) -> bool {
+        matches!(self, Self::Exchanging | Self::ExchangingBack(_) | Self::Recovering)
+    }
+}
+
 /// The boot state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BootRecord {

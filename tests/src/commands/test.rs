@@ -12,6 +12,7 @@ use super::net::NetScenarios;
 use super::powercut::PowerCut;
 use super::sim::Sim;
 use super::vectors::Vectors;
+use crate::mcu::boards::Board;
 use crate::mcu::setup::{self, CoreLibrary};
 use crate::netns;
 use crate::outcome::{Outcome, rounded};
@@ -111,10 +112,10 @@ fn cargo_test() -> Result<End> {
 
 /// Builds the core where there is no `std` to be linked: the proof that it needs none.
 fn core_without_std() -> Result<End> {
-    let core = setup::target()?;
+    let core = setup::target(Board::EMULATED.target)?;
     let packages = CORE.iter().flat_map(|package| ["--package", package]);
     let mut cargo = cargo();
-    cargo.args(["check", "--quiet", "--target", setup::TARGET]).args(packages);
+    cargo.args(["check", "--quiet", "--target", Board::EMULATED.target]).args(packages);
     if core == CoreLibrary::FromSource {
         cargo.arg("-Zbuild-std=core,alloc").env("RUSTC_BOOTSTRAP", "1");
     }
@@ -141,10 +142,10 @@ fn net() -> Result<End> {
     }
 }
 
-/// The programs of the board within their budgets; with root, also in QEMU.
+/// The programs of all boards within their budgets; with root, also in QEMU.
 fn mcu() -> Result<End> {
-    let Some(why) = netns::unavailable() else { return hold(&Mcu::short().run()?) };
     hold(&Mcu::build_only().run()?)?;
+    let Some(why) = netns::unavailable() else { return hold(&Mcu::short().run()?) };
     Ok(End::LeftOut(format!("built, within its budgets, and not run: {why}")))
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
 use object::read::elf::{ElfFile32, ProgramHeader as _};
-use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind};
+use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _};
 
 /// What a program takes of a board.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,8 +53,10 @@ impl Linked {
             image.resize(offset, 0xff);
             image.extend_from_slice(data);
         }
-        let in_ram = |kind| matches!(kind, SectionKind::Data | SectionKind::UninitializedData);
-        let static_bytes = file.sections().filter(|it| in_ram(it.kind())).map(|it| it.size()).sum();
+        // By their names: functions that run from RAM make a section of code of `.data`.
+        let in_ram = |name| matches!(name, ".data" | ".bss" | ".uninit");
+        let sections = file.sections().filter(|section| section.name().is_ok_and(in_ram));
+        let static_bytes = sections.map(|section| section.size()).sum();
         let formats_panics =
             file.symbols().any(|symbol| symbol.name().is_ok_and(|name| name.contains("panic_fmt")));
         Ok(Self { image, address, static_bytes, formats_panics, panics: panics(&mapped) })

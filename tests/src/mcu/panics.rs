@@ -7,12 +7,14 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use super::build::{BOARD, BOARDS};
+use super::boards::BOARDS;
+use super::build::BOARD;
 use super::elf::Linked;
 use crate::programs::root;
 
 /// The list, below the folder of the boards.
 const LIST: &str = "panics.json";
+
 /// Files that may panic for one reason.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

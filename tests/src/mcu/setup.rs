@@ -6,8 +6,6 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// The processor of the emulated board.
-pub const TARGET: &str = "thumbv7em-none-eabihf";
 /// QEMU for its processor.
 pub const QEMU: &str = "qemu-system-arm";
 
@@ -23,21 +21,21 @@ pub enum CoreLibrary {
     FromSource,
 }
 
-/// Makes the target ready: by rustup, or where it cannot download, from Debian's package of the sources.
+/// Makes this target ready: by rustup, or where it cannot download, from Debian's package of the sources.
 ///
 /// # Errors
 /// Neither way works; what each said is in the error.
-pub fn target() -> Result<CoreLibrary> {
+pub fn target(target: &str) -> Result<CoreLibrary> {
     let library = sysroot()?.join("lib/rustlib");
-    if library.join(TARGET).join("lib").is_dir() {
+    if library.join(target).join("lib").is_dir() {
         return Ok(CoreLibrary::Installed);
     }
     if library.join("src/rust/library/core").is_dir() {
         return Ok(CoreLibrary::FromSource);
     }
-    eprintln!("adding the target {TARGET} by rustup");
-    let Err(by_rustup) = run(Command::new("rustup").args(["target", "add", TARGET])) else {
-        eprintln!("rustup added the target {TARGET}");
+    eprintln!("adding the target {target} by rustup");
+    let Err(by_rustup) = run(Command::new("rustup").args(["target", "add", target])) else {
+        eprintln!("rustup added the target {target}");
         return Ok(CoreLibrary::Installed);
     };
     eprintln!("rustup cannot ({by_rustup:#}): taking the library's sources from Debian's {SUITE}");

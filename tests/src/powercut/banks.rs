@@ -87,6 +87,8 @@ pub(super) struct OptionWord<'c, 'f, const WORD: usize, const PAGE: usize> {
     pub(super) offset: u32,
     /// As it was taken over.
     pub(super) exchanged: bool,
+    /// The chip refuses to change it.
+    pub(super) locked: bool,
 }
 
 /// What the chip takes over with a reset.
@@ -104,8 +106,40 @@ impl<const WORD: usize, const PAGE: usize> Banks for OptionWord<'_, '_, WORD, PA
     }
 
     fn set_exchanged(&mut self, exchanged: bool) -> bool {
+        if self.locked {
+            return false;
+        }
         let mut flash = self.flash.borrow_mut();
         let erased = flash.erase(self.offset, self.offset + PAGE as u32);
         erased.and_then(|()| if exchanged { flash.write(self.offset, &[0; WORD]) } else { Ok(()) }).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::Geometry;
+    use super::super::device::Device;
+    use super::super::life::{Lives, Story};
+
+    fn device() -> Lives<16, 8192> {
+        let Geometry { page, rewritable, banks, .. } = Geometry::BANKS;
+        Lives::new(Arc::new(Device::new(page, 900, rewritable, banks)), Story::Silent)
+    }
+
+    #[test]
+    fn an_exchange_costs_one_reset_more_each_way() {
+        // Received; exchanged; on trial; exchanged back; the old one again.
+        assert_eq!(device().lives_to_come().unwrap().len(), 5);
+    }
+
+    #[test]
+    fn a_chip_that_refuses_keeps_the_old_image() {
+        let mut device = device();
+        device.locked = true;
+        // Received; the old one again, and told so.
+        assert_eq!(device.lives_to_come().unwrap().len(), 2);
+        device.run_to_end().unwrap();
     }
 }

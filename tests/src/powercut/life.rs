@@ -62,6 +62,8 @@ pub(super) struct Lives<const WORD: usize, const PAGE: usize> {
     damaged: bool,
     /// How the chip has let its banks stand since the last reset.
     exchanged: bool,
+    /// The chip refuses to let them stand otherwise.
+    pub(super) locked: bool,
 }
 
 /// Why a life ends early.
@@ -99,6 +101,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
             ended: None,
             damaged: false,
             exchanged: false,
+            locked: false,
         }
     }
 
@@ -197,7 +200,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
         let started = match option_word {
             None => start::start(&mut seen, layout, &mut BySpare, &trust, verify),
             Some(offset) => {
-                let chip = OptionWord { flash: &flash, offset, exchanged };
+                let chip = OptionWord { flash: &flash, offset, exchanged, locked: self.locked };
                 start::start(&mut seen, layout, &mut ByBanks(chip), &trust, verify)
             }
         };

@@ -1,8 +1,10 @@
 //! The agent, put together from what a board has.
 
+use core::net::SocketAddr;
+
 use agent_embedded::drive::{Agent, Board, Buffer, SelfTest};
 use agent_embedded::network::{self, NetworkError, Runner, Sockets};
-use agent_embedded::provisioning::{Provisioning, ProvisioningError};
+use agent_embedded::provisioning::{OwnAddress, Provisioning, ProvisioningError};
 use agent_embedded::start::{Entropy, Place, StartError, start};
 use agent_embedded::store::{FlashStore, StoreError};
 use boot_stage::layout::FlashLayout;
@@ -46,7 +48,9 @@ pub struct Prepared<F, C> {
     reception: &'static mut Reception<'static>,
     store: FlashStore<F>,
     board: CortexM<C>,
-    given: Provisioning<'static>,
+    name: &'static str,
+    own: OwnAddress,
+    coap_group: SocketAddr,
     seed: u64,
 }
 
@@ -82,7 +86,8 @@ impl<F: NorFlash, C: Console> Parts<F, C> {
         let mut store = opened.map_err(|error| Wrong::Start(StartError::Store(error)))?;
         let started = start(&mut store, &given, &PLACE, board.now(), self.entropy);
         let (reception, seed) = started.map_err(Wrong::Start)?;
-        Ok(Prepared { reception, store, board, given, seed })
+        let Provisioning { name, own, coap_group, .. } = given;
+        Ok(Prepared { reception, store, board, name, own, coap_group, seed })
     }
 }
 
@@ -92,12 +97,11 @@ impl<F: NorFlash, C: Console> Prepared<F, C> {
     /// # Errors
     /// [`Wrong::Network`].
     #[inline(never)]
-    pub fn connect<D: Driver>(mut self, device: D) -> Result<Tasks<F, C, D>, Wrong<F::Error>> {
-        let Provisioning { name, own, coap_group, .. } = self.given;
-        let started = network::start(NETWORK.take(), device, own, coap_group, self.seed);
+    pub fn connect<D: Driver>(self, device: D) -> Result<Tasks<F, C, D>, Wrong<F::Error>> {
+        let Self { reception, store, mut board, name, own, coap_group, seed } = self;
+        let started = network::start(NETWORK.take(), device, own, coap_group, seed);
         let (runner, network) = started.map_err(Wrong::Network)?;
-        self.board.line(&format_args!("{name} listens to {coap_group}"));
-        let Self { reception, store, board, .. } = self;
+        board.line(&format_args!("{name} listens to {coap_group}"));
         Ok((Agent { reception, store, network, board, self_test: SELF_TEST }, runner))
     }
 }
