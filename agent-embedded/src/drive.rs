@@ -53,7 +53,7 @@ pub trait Board {
     /// Waits until somebody wants a line that says how things stand: by any byte on the console. A board
     /// whose console only sends is never asked.
     async fn asked(&self) {
-        core::future::pending().await
+        core::future::pending::<()>().await;
     }
 
     /// Writes one line to the console: no secrets, and without the end of the line.
