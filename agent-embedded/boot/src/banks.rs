@@ -93,7 +93,7 @@ impl<F> BankedFlash<F> {
     /// Where the processor sees this offset of a layout.
     #[must_use]
     pub fn seen(&self, offset: u32) -> u32 {
-        let in_bank = offset % self.bank_bytes;
+        let in_bank = offset % self.bank_bytes.max(1);
         if !self.exchanged || self.slot.contains(&in_bank) {
             offset
         } else if offset < self.bank_bytes {

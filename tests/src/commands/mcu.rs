@@ -81,8 +81,7 @@ impl Mcu {
         }
         let images = build::Images::build(core)?;
         images.say();
-        let [agent, boot] = Panics::read()?.hold(build::BOARD, &images.first.linked, &images.boot.linked)?;
-        println!("panics      in {agent} files of the agent, {boot} of the boot stage, each with its reason");
+        Panics::read()?.hold(build::BOARD, &images.first.linked, &images.boot.linked)?;
         if self.build_only {
             return self.build_all(&images);
         }
@@ -102,6 +101,7 @@ impl Mcu {
         let folder = self.kept()?;
         let mut outcome = images.figures(Outcome::new(true));
         for real in build::Real::build_all()? {
+            Panics::read()?.hold(real.board.name, &real.agent.linked, &real.boot.linked)?;
             outcome = real.figures(outcome);
             if let Some(folder) = folder {
                 real.save(folder)?;

@@ -22,7 +22,7 @@ const JUNK_ALONE: Duration = Duration::from_secs(4);
 const QUIET_WITHIN: Duration = Duration::from_secs(90);
 /// For so long it is counted what the nodes take of a processor, and so much of it may be.
 const ASLEEP: Duration = Duration::from_secs(5);
-const AWAKE_MAX: f64 = 0.2;
+const AWAKE_MAX: f64 = 0.1;
 /// A node answers on its console within this.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// What an answer has in it.

@@ -66,7 +66,7 @@ mod tests {
             format!("key {}", hex::encode(&secret)),
             format!("key {}", hex::encode_upper(&secret[3..12])),
             format!("key {:?}", &secret[2..11]),
-            format!("key {:02x?}", secret).replace(", ", ""),
+            format!("key {secret:02x?}").replace(", ", ""),
             format!("key {}", base64ct::Base64::encode_string(&secret)),
             format!("key x{}", Base64UrlUnpadded::encode_string(&secret[1..])),
         ] {

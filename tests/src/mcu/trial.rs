@@ -287,10 +287,10 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// An image that never proves healthy goes back to the one before.
+    /// An image that never proves healthy goes back to the one before. The push goes on where that of
+    /// [`Self::sleeps_without_distributor`] has died.
     fn never_confirmed(&mut self) -> Result<()> {
         let image = &self.images.second.linked.image;
-        self.fleet.sign("third.img", "third.img.suit", Signing::of_sequence(FIRST_SEQUENCE + 2))?;
         let before: Vec<usize> = self.nodes.iter().map(|node| node.lines_with(ROLLED_BACK)).collect();
         let push = self.fleet.push("third.img", "third.img.suit", &["--confirm-within", "4min"])?;
         let pushed = push.wait(PUSH_WITHIN)?;

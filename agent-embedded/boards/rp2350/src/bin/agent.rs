@@ -7,7 +7,6 @@ use agent_embedded::start::Entropy;
 use board_common::agent::{Parts, Prepared, VERSION, Wrong, buffer};
 use board_common::{executor, line, stack_paint};
 use cortex_m_rt::entry;
-use embassy_futures::join::join3;
 use embassy_net_wiznet::State;
 use embassy_net_wiznet::chip::W5500;
 use embassy_rp::gpio::{Input, Level, Output, Pull};
@@ -93,7 +92,7 @@ async fn run(prepared: Prepared<Flash, Console>, wires: Wires) {
     };
     match started {
         Ok(((agent, mut network), runner)) => {
-            join3(agent.run(buffer()), network.run(), runner.run()).await;
+            executor::beside(agent.run(buffer()), network.run(), runner.run()).await;
         }
         Err(wrong) => wrong.halt(Console),
     }

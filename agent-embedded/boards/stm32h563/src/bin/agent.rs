@@ -2,6 +2,8 @@
 #![no_std]
 #![no_main]
 
+use core::future::pending;
+
 use agent_embedded::hardware_address::hardware_address;
 use agent_embedded::start::Entropy;
 use board_common::agent::{Parts, Tasks, VERSION, Wrong, buffer};
@@ -9,7 +11,6 @@ use board_common::{executor, line, stack_paint};
 use boot_stage::banks::BankedFlash;
 use cortex_m_rt::entry;
 use embassy_futures::block_on;
-use embassy_futures::join::join;
 use embassy_stm32::eth::{self, Ethernet, GenericPhy, PacketQueue, Sma};
 use embassy_stm32::peripherals::{ETH, ETH_SMA, RNG};
 use embassy_stm32::rcc::{Hse, HseMode, Pll, PllDiv, PllMul, PllPreDiv, PllSource, Sysclk, VoltageScale};
@@ -44,7 +45,7 @@ fn main() -> ! {
     console::start(CLOCK);
     line!(Console, "agent: image version={VERSION}");
     match prepare(chip) {
-        Ok((agent, mut network)) => executor::run(join(agent.run(buffer()), network.run())),
+        Ok((agent, mut network)) => executor::run(executor::beside(agent.run(buffer()), network.run(), pending::<()>())),
         Err(wrong) => wrong.halt(Console),
     }
 }
