@@ -83,7 +83,7 @@ impl Distribution {
         buffer: &mut [u8],
     ) -> Option<(SocketAddr, usize)> {
         let digest = self.job.as_ref()?.digest();
-        let command = Command { digest, attempt, target, delay_ms: self.config.delay_ms };
+        let command = Command { digest, attempt, target, delay_ms: self.config.delay_ms, from_trial: false };
         let mut payload = [0; DATAGRAM_BYTES_MAX];
         let len = command.encode(&mut payload)?;
         let token = self.next_token();

@@ -293,7 +293,7 @@ impl Speaker {
 
 /// A command to everyone.
 pub fn order(image: &Image, attempt: u32) -> Command<'static> {
-    Command { digest: image.offer.digest, attempt, target: Target::All, delay_ms: 0 }
+    Command { digest: image.offer.digest, attempt, target: Target::All, delay_ms: 0, from_trial: false }
 }
 
 /// A query to everyone about an image, to be answered at once.
