@@ -5,7 +5,9 @@ use super::group::{self, Image};
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use group_oscore::{MemberId, ReplayWindow, SequenceNumbers};
 use std::collections::BTreeMap;
-use update_core::distribution::{Distribution, DistributionConfig, Ending, Event, Input, Job, Output};
+use update_core::distribution::{
+    Activate, Distribution, DistributionConfig, Ending, Event, Input, Job, Output,
+};
 use update_core::platform::Trial;
 use update_core::reception::Via;
 use update_core::time::{Duration, Instant};
@@ -51,7 +53,8 @@ pub fn config() -> DistributionConfig {
         coap_group: coap_group(),
         rate: 10_000_000,
         overhead_bytes: 42,
-        activate: true,
+        everyone: true,
+        activate: Activate::Everyone,
         attempt: 1,
         delay_ms: 0,
         transfer_within: Duration::from_secs(600),
