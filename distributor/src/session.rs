@@ -5,7 +5,7 @@ use group_oscore::{
 };
 use provisioning::Name;
 use update_core::digest::Digest;
-use update_core::distribution::{Distribution, DistributionConfig, Members};
+use update_core::distribution::{Activate, Distribution, DistributionConfig, Members};
 use update_core::limits::{DISTRIBUTOR_RESERVE_STEP, FLOOR_AHEAD};
 use update_core::time::Duration;
 
@@ -94,7 +94,8 @@ impl Session {
             coap_group: profile.coap_group,
             rate: profile.rate_bits_per_second,
             overhead_bytes: if v4 { OVERHEAD_BYTES_V4 } else { OVERHEAD_BYTES_V6 },
-            activate: false,
+            everyone: true,
+            activate: Activate::Nobody,
             attempt: 1,
             delay_ms: 0,
             transfer_within: Duration::MAX,

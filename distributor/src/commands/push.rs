@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::Args;
 use provisioning::Name;
 use update_core::census::State;
-use update_core::distribution::{Distribution, DistributionConfig, Ending, Job, Update};
+use update_core::distribution::{Activate, Distribution, DistributionConfig, Ending, Job, Update};
 use update_core::suit::{self, Offer};
 use update_core::suit_inspect::inspect_unverified;
 use update_core::time::Duration;
@@ -127,7 +127,7 @@ impl Push {
         let config = session.config();
         DistributionConfig {
             rate: self.rate.map_or(config.rate, |rate| rate.0),
-            activate: !self.no_activate,
+            activate: if self.no_activate { Activate::Nobody } else { Activate::Everyone },
             attempt,
             delay_ms: self.delay.unwrap_or(0).saturating_mul(1000),
             transfer_within: Duration::from_secs(self.transfer_within.into()),

@@ -280,6 +280,10 @@ impl<'o> Simulation<'o> {
 
     fn work_done(&mut self, index: usize, work: &Work, done: Done) {
         self.checker.work_done(&mut self.agents[index], work, done, &self.releases);
+        if matches!((work, done), (Work::RollBack, Done::Carried)) {
+            // Whoever would have judged the image tells that it has gone.
+            self.agents[index].verdict = Some((self.now, false));
+        }
         if !matches!(work, Work::Activate(..)) || !matches!(done, Done::Carried) {
             return;
         }
