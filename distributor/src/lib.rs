@@ -11,6 +11,7 @@ pub mod exit;
 pub mod files;
 pub mod image;
 pub mod keys;
+pub mod manifest;
 pub mod new_group;
 pub mod outcome;
 pub mod output;
