@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{agent, doctor, group, image, key, push, status};
+use crate::commands::{agent, doctor, group, image, key, push, schema, status, validate};
 use crate::exit::{Exit, Failure};
 use crate::output::Format;
 use crate::state::StateDir;
@@ -67,6 +67,8 @@ enum Command {
     Push(push::Push),
     Status(status::Status),
     Doctor(doctor::Doctor),
+    Validate(validate::Validate),
+    Schema(schema::Schema),
 }
 
 impl Cli {
@@ -81,6 +83,8 @@ impl Cli {
             Command::Push(push) => push.run(global),
             Command::Status(status) => status.run(global),
             Command::Doctor(doctor) => doctor.run(global),
+            Command::Validate(validate) => validate.run(global),
+            Command::Schema(schema) => schema.run(),
         }
     }
 }

@@ -31,7 +31,12 @@ pub fn print<R: Report>(format: Format, report: &R) -> Result<(), Failure> {
         Format::Json => serde_json::to_string_pretty(report)
             .map_err(|error| Failure::error(format!("cannot write the result as JSON: {error}")))?,
     };
-    match writeln!(io::stdout(), "{text}") {
+    print_text(&format!("{text}\n"))
+}
+
+/// Prints a text on standard output as it is. A reader that has gone away is no failure.
+pub fn print_text(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::error(format!("cannot write to standard output: {error}")))
         }

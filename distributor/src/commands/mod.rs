@@ -9,4 +9,6 @@ pub mod key;
 pub use arguments::Rate;
 pub mod doctor;
 pub mod push;
+pub mod schema;
 pub mod status;
+pub mod validate;
