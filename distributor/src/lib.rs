@@ -19,4 +19,5 @@ pub mod rollout;
 pub mod session;
 pub mod socket;
 pub mod state;
+pub mod store;
 pub mod yaml;
