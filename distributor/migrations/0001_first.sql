@@ -11,6 +11,7 @@ INSERT INTO meta (key, value) VALUES ('id', random()), ('epoch', 0);
 CREATE TABLE documents (
     kind       TEXT NOT NULL,
     name       TEXT NOT NULL,
+    labels     TEXT NOT NULL,
     spec       TEXT NOT NULL,
     digest     TEXT NOT NULL,
     generation INTEGER NOT NULL,

@@ -15,6 +15,7 @@ pub mod new_group;
 pub mod outcome;
 pub mod output;
 pub mod progress;
+pub mod report;
 pub mod rollout;
 pub mod session;
 pub mod socket;

@@ -18,7 +18,7 @@ use crate::drive::{self, Ended};
 use crate::exit::{Exit, Failure};
 use crate::files::{self, shown};
 use crate::outcome::PushReport;
-use crate::output::{self, Format};
+use crate::output;
 use crate::progress::Progress;
 use crate::session::Session;
 use crate::state::GroupState;
@@ -94,7 +94,7 @@ impl Push {
         }
         session.close(&distribution)?;
         output::print(global.output, &report)?;
-        if global.output == Format::Table {
+        if global.output.is_for_people() {
             self.say_how_it_ended(ended, &report);
         }
         Ok(report.exit(ended, self.wanted()))

@@ -29,6 +29,8 @@ pub struct NewDocument {
     pub kind: Kind,
     /// Its name.
     pub name: Name,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
     /// Its spec, a JSON object.
     pub spec: serde_json::Value,
 }
@@ -44,8 +46,10 @@ pub struct Document {
     pub generation: u32,
     /// When it was made or changed last.
     pub applied_at: Timestamp,
-    /// SHA-256 of the spec's JSON.
+    /// SHA-256 of its labels and its spec, as JSON.
     pub digest: Hex,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
     /// Its spec.
     pub spec: serde_json::Value,
 }
@@ -237,6 +241,11 @@ pub struct Epoch {
 /// Differs from an earlier one if anything was written meanwhile, by whichever process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revision(pub(super) i64, pub(super) i64);
+
+impl Revision {
+    /// Differs from every other.
+    pub const UNKNOWN: Self = Self(-1, -1);
+}
 
 impl Kind {
     /// All kinds.

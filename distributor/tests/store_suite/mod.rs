@@ -119,7 +119,7 @@ pub(crate) fn fact(second: i64, rollout: &str, agent: Option<&str>, text: &str) 
 }
 
 fn document(kind: Kind, text: &str, spec: serde_json::Value) -> NewDocument {
-    NewDocument { kind, name: name(text), spec }
+    NewDocument { kind, name: name(text), labels: BTreeMap::new(), spec }
 }
 
 fn member(text: &str, sender_id: Option<u8>) -> Member {
@@ -172,6 +172,10 @@ async fn documents_are_applied_together<F: Factory>(factory: &mut F) {
     assert_eq!(groups.len(), 1);
     assert_eq!((groups[0].generation, groups[0].applied_at, &groups[0].spec), (1, at(1), &group.spec));
     assert!(store.documents(Kind::Rollout).await.unwrap().is_empty());
+    let labels = BTreeMap::from([("ring".to_owned(), "prod".to_owned())]);
+    let labelled = NewDocument { labels: labels.clone(), ..group };
+    assert_eq!(store.apply(&[labelled], at(3)).await.unwrap(), [Applied::Changed]);
+    assert_eq!(store.documents(Kind::RolloutGroup).await.unwrap()[0].labels, labels);
     assert!(store.delete(Kind::Image, &name("lights")).await.unwrap());
     assert!(!store.delete(Kind::Image, &name("lights")).await.unwrap());
     assert!(store.document(Kind::RolloutGroup, &name("lights")).await.unwrap().is_some());

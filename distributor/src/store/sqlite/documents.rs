@@ -22,7 +22,8 @@ pub(super) async fn apply(
     for document in documents {
         let (kind, name) = (document.kind.name(), document.name.as_str());
         let spec = json(store, WHAT, &document.spec)?;
-        let digest = hex::encode(Digest::of(spec.as_bytes()).0);
+        let labels = json(store, WHAT, &document.labels)?;
+        let digest = hex::encode(Digest::of(format!("{labels}\n{spec}").as_bytes()).0);
         let there: Option<String> =
             sqlx::query_scalar("SELECT digest FROM documents WHERE kind = ?1 AND name = ?2")
                 .bind(kind)
@@ -40,12 +41,14 @@ pub(super) async fn apply(
             continue;
         }
         sqlx::query(
-            "INSERT INTO documents (kind, name, spec, digest, generation, applied_at) VALUES (?1, ?2, ?3, ?4, 1, ?5) \
+            "INSERT INTO documents (kind, name, labels, spec, digest, generation, applied_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6) \
              ON CONFLICT (kind, name) DO UPDATE \
-             SET spec = ?3, digest = ?4, generation = generation + 1, applied_at = ?5",
+             SET labels = ?3, spec = ?4, digest = ?5, generation = generation + 1, applied_at = ?6",
         )
         .bind(kind)
         .bind(name)
+        .bind(labels)
         .bind(spec)
         .bind(digest)
         .bind(at.to_string())
@@ -59,7 +62,7 @@ pub(super) async fn apply(
 
 pub(super) async fn all(store: &SqliteStore, kind: Kind) -> Answer<Vec<Document>> {
     let rows = sqlx::query(
-        "SELECT name, generation, applied_at, digest, spec FROM documents WHERE kind = ?1 ORDER BY name",
+        "SELECT name, generation, applied_at, digest, labels, spec FROM documents WHERE kind = ?1 ORDER BY name",
     )
     .bind(kind.name())
     .fetch_all(&store.pool)
@@ -70,7 +73,7 @@ pub(super) async fn all(store: &SqliteStore, kind: Kind) -> Answer<Vec<Document>
 
 pub(super) async fn one(store: &SqliteStore, kind: Kind, name: &Name) -> Answer<Option<Document>> {
     let row = sqlx::query(
-        "SELECT name, generation, applied_at, digest, spec FROM documents WHERE kind = ?1 AND name = ?2",
+        "SELECT name, generation, applied_at, digest, labels, spec FROM documents WHERE kind = ?1 AND name = ?2",
     )
     .bind(kind.name())
     .bind(name.as_str())
@@ -119,6 +122,7 @@ fn read(store: &SqliteStore, kind: Kind, row: &SqliteRow) -> Answer<Document> {
         generation: columns.number()?,
         applied_at: columns.parse()?,
         digest: columns.word::<Hex>()?,
+        labels: columns.json()?,
         spec: columns.json()?,
     })
 }
