@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    agent, backup, delete, describe, doctor, events, get, group, image, key, push, status,
+    agent, backup, delete, describe, doctor, events, get, group, image, key, push, schema, status, validate,
 };
 use crate::exit::{Exit, Failure};
 use crate::output::{Color, Format};
@@ -79,6 +79,8 @@ enum Command {
     Events(events::Events),
     Backup(backup::Backup),
     Restore(backup::Restore),
+    Validate(validate::Validate),
+    Schema(schema::Schema),
 }
 
 impl Cli {
@@ -101,6 +103,8 @@ impl Cli {
             Command::Events(events) => events.run(global),
             Command::Backup(backup) => backup.run(global),
             Command::Restore(restore) => restore.run(global),
+            Command::Validate(validate) => validate.run(global),
+            Command::Schema(schema) => schema.run(),
         }
     }
 }

@@ -85,7 +85,8 @@ impl Color {
             Self::Never => false,
             // no-color.org: set, and not empty.
             Self::Auto => {
-                io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+                io::stdout().is_terminal()
+                    && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
             }
         }
     }

@@ -75,7 +75,8 @@ async fn the_file_and_its_log_are_for_their_owner_only() {
     let mut files = Files::new();
     let store = files.empty().await;
     begin(&store, "spring", &["hall/lamp-1"]).await.unwrap();
-    let entries: Vec<_> = fs::read_dir(files.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let entries: Vec<_> =
+        fs::read_dir(files.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(entries.len() >= 2, "{entries:?}");
     for path in entries {
         let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
@@ -192,10 +193,14 @@ async fn a_full_disk_loses_nothing_that_was_there() {
     says(error, &["no space left", "run the command again"]);
     let store = files.again().await;
     store.check().await.unwrap();
-    let events = store.events(&EventQuery { after: Some(0), rollout: None, agent: None, limit: 999 }).await.unwrap();
+    let events =
+        store.events(&EventQuery { after: Some(0), rollout: None, agent: None, limit: 999 }).await.unwrap();
     assert_eq!(events.len(), stored);
     assert_eq!(store.rollout(&spring).await.unwrap().unwrap().state, (stored - 1).to_string());
-    store.save(Step { facts: &[fact(2, "spring", None, &long)], ..step(&spring, "there is room") }).await.unwrap();
+    store
+        .save(Step { facts: &[fact(2, "spring", None, &long)], ..step(&spring, "there is room") })
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

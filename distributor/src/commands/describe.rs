@@ -6,10 +6,11 @@ use provisioning::Name;
 use super::kind::{Noun, document_name, find_agent, on_store};
 use crate::cli::Global;
 use crate::exit::{Exit, Failure};
+use crate::manifest::Kind;
 use crate::output;
 use crate::report::{DescribedAgent, DescribedDocument, DescribedRollout, RolloutRow};
 use crate::state::StateDir;
-use crate::store::{EventQuery, Kind, SqliteStore, Store};
+use crate::store::{EventQuery, SqliteStore, Store};
 
 /// So many of the newest events are shown.
 const EVENTS_SHOWN: u32 = 10;

@@ -5,11 +5,12 @@ use clap::Args;
 use super::kind::{Noun, document_name, find_agent, on_store};
 use crate::cli::Global;
 use crate::exit::{Exit, Failure};
+use crate::manifest::Kind;
 use crate::manifest::selector::Selector;
 use crate::output::{self, Report};
 use crate::report::{AgentList, DocumentList, RolloutList};
 use crate::state::StateDir;
-use crate::store::{Kind, SqliteStore, Store};
+use crate::store::{SqliteStore, Store};
 
 /// List agents, rollout groups, images or rollouts
 #[derive(Debug, Args)]

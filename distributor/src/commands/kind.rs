@@ -6,13 +6,14 @@ use provisioning::Name;
 use super::push::runtime;
 use crate::cli::Global;
 use crate::exit::Failure;
+use crate::manifest::Kind;
 use crate::rollout::plan::AgentKey;
 use crate::state::{Agents, StateDir};
-use crate::store::{Kind, SqliteStore, mirror};
+use crate::store::{SqliteStore, mirror};
 
 /// What there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Noun {
+pub(super) enum Noun {
     /// Agents of all groups
     #[value(alias = "agent", alias = "agt")]
     Agents,

@@ -15,4 +15,6 @@ mod kind;
 pub use arguments::Rate;
 pub mod doctor;
 pub mod push;
+pub mod schema;
 pub mod status;
+pub mod validate;

@@ -120,7 +120,16 @@ impl Report for AgentList {
     fn wide(&self) -> Table {
         let now = Timestamp::now();
         let mut table = columns([
-            "GROUP", "AGENT", "STATE", "INSTALLED", "HEARD", "ROLLOUT", "SENDER ID", "VENDOR", "CLASS", "ENROLLED",
+            "GROUP",
+            "AGENT",
+            "STATE",
+            "INSTALLED",
+            "HEARD",
+            "ROLLOUT",
+            "SENDER ID",
+            "VENDOR",
+            "CLASS",
+            "ENROLLED",
             "LABELS",
         ]);
         for agent in &self.0 {
@@ -162,8 +171,18 @@ impl RolloutAgents {
 impl Report for RolloutAgents {
     fn table(&self) -> Table {
         let now = Timestamp::now();
-        let mut table =
-            columns(["GROUP", "AGENT", "WAVE", "STATE", "SINCE", "MISSING", "INSTALLED", "HEARD", "TRIES", "WHY"]);
+        let mut table = columns([
+            "GROUP",
+            "AGENT",
+            "WAVE",
+            "STATE",
+            "SINCE",
+            "MISSING",
+            "INSTALLED",
+            "HEARD",
+            "TRIES",
+            "WHY",
+        ]);
         for agent in &self.0 {
             let record = &agent.record;
             table.add_row([

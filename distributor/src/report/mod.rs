@@ -14,7 +14,7 @@ pub use agents::{AgentList, RolloutAgents};
 pub use described::{DescribedAgent, DescribedDocument, DescribedRollout};
 pub use documents::DocumentList;
 pub use events::{EventLine, EventList};
-pub use rollouts::RolloutList;
+pub use rollouts::{RolloutList, RolloutRow};
 
 /// Labels in one cell.
 pub fn labels(labels: &BTreeMap<String, String>) -> String {

@@ -92,7 +92,8 @@ impl RolloutList {
 impl Report for RolloutList {
     fn table(&self) -> Table {
         let now = Timestamp::now();
-        let mut table = columns(["ROLLOUT", "STATE", "AGENTS", "CONFIRMED", "FAILED", "LOST", "BEGAN", "LAST STEP"]);
+        let mut table =
+            columns(["ROLLOUT", "STATE", "AGENTS", "CONFIRMED", "FAILED", "LOST", "BEGAN", "LAST STEP"]);
         for row in &self.0 {
             table.add_row([
                 Cell::new(&row.name),

@@ -113,7 +113,9 @@ pub enum StateError {
         group: Name,
     },
     /// No agent of this name.
-    #[error("there is no agent '{name}' in group '{group}': `fwcast agent list --group {group}` shows those there are")]
+    #[error(
+        "there is no agent '{name}' in group '{group}': `fwcast agent list --group {group}` shows those there are"
+    )]
     NoAgent {
         /// The agent.
         name: Name,

@@ -124,7 +124,12 @@ impl SequenceStore {
     /// The group's state was restored, so that it is not known what was sent with its keys since: no process sends
     /// with them any more. Whatever is in both files is overwritten, so that no file put back by hand undoes this.
     /// `main` lies in the group's folder, or in the one in which it is put together.
-    pub(super) fn write_restored(main: &Path, witness: &Path, group: &Name, gid: &Hex) -> Result<(), StateError> {
+    pub(super) fn write_restored(
+        main: &Path,
+        witness: &Path,
+        group: &Name,
+        gid: &Hex,
+    ) -> Result<(), StateError> {
         let record = Record {
             group: group.clone(),
             gid: gid.clone(),
@@ -332,7 +337,9 @@ impl fmt::Display for SequenceDoubt {
                 "an agent has seen a higher number from this distributor than it \
             has ever used, so someone else counts with the same keys"
             }
-            Self::Restored => "its state was restored from a backup, so that it is unknown what was sent since",
+            Self::Restored => {
+                "its state was restored from a backup, so that it is unknown what was sent since"
+            }
             Self::UsedUp => "all its 2^40 Sender Sequence Numbers are used",
         })
     }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use provisioning::Name;
 
-use super::records::Kind;
 use crate::exit::Failure;
 use crate::files::{FileError, shown};
+use crate::manifest::Kind;
 use crate::rollout::plan::AgentKey;
 use crate::state::StateError;
 
@@ -66,9 +66,11 @@ pub enum StoreError {
         why: String,
     },
     /// Another rollout has some of the agents.
-    #[error("rollout '{rollout}' is not done yet and has {agents} of the agents, such as '{first}', and no agent takes \
+    #[error(
+        "rollout '{rollout}' is not done yet and has {agents} of the agents, such as '{first}', and no agent takes \
              two updates at once: wait for its end (`fwcast describe rollout {rollout}`), or cancel it with `fwcast \
-             rollout cancel {rollout}`")]
+             rollout cancel {rollout}`"
+    )]
     Conflict {
         /// The other rollout.
         rollout: Name,
@@ -78,14 +80,18 @@ pub enum StoreError {
         first: AgentKey,
     },
     /// The rollout is begun already.
-    #[error("rollout '{0}' has begun already and is not done yet: `fwcast run` goes on with it, `fwcast rollout \
-             cancel {0}` ends it")]
+    #[error(
+        "rollout '{0}' has begun already and is not done yet: `fwcast run` goes on with it, `fwcast rollout \
+             cancel {0}` ends it"
+    )]
     Begun(Name),
     /// There is no such rollout.
     #[error("there is no rollout '{0}': `fwcast get rollouts` shows those there are")]
     NoRollout(Name),
     /// The rollout has ended.
-    #[error("rollout '{0}' has ended, so that nothing can be ordered any more: `fwcast describe rollout {0}` shows how")]
+    #[error(
+        "rollout '{0}' has ended, so that nothing can be ordered any more: `fwcast describe rollout {0}` shows how"
+    )]
     Ended(Name),
     /// A rollout that is not done needs it.
     #[error("{} '{name}' cannot be deleted, because rollout '{rollout}' uses it and is not done: wait for its end, or \

@@ -28,11 +28,12 @@ use provisioning::Name;
 
 pub use error::StoreError;
 pub use records::{
-    Agent, Applied, Document, Epoch, Event, EventQuery, GivenOrder, Kind, Member, NewDocument, NewOrder, NewRollout,
-    Revision, Rollout, RolloutLine, Step,
+    Agent, Applied, Document, Epoch, Event, EventQuery, GivenOrder, Member, NewDocument, NewOrder,
+    NewRollout, Revision, Rollout, RolloutLine, Step,
 };
 pub use sqlite::{BUSY_MAX, DATABASE, SqliteStore};
 
+use crate::manifest::Kind;
 use crate::rollout::plan::AgentKey;
 use crate::rollout::record::AgentRecord;
 
@@ -121,12 +122,7 @@ pub trait Store: Send + Sync {
     fn order(&self, id: i64) -> impl Future<Output = Answer<Option<GivenOrder>>> + Send;
 
     /// An order was carried out or refused. Said twice, the first time counts.
-    fn settle_order(
-        &self,
-        id: i64,
-        outcome: &str,
-        at: Timestamp,
-    ) -> impl Future<Output = Answer<()>> + Send;
+    fn settle_order(&self, id: i64, outcome: &str, at: Timestamp) -> impl Future<Output = Answer<()>> + Send;
 
     /// Events by ascending number.
     fn events(&self, query: &EventQuery) -> impl Future<Output = Answer<Vec<Event>>> + Send;

@@ -5,22 +5,12 @@ use std::fmt;
 
 use jiff::Timestamp;
 use provisioning::{Hex, Name};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use uuid::Uuid;
 
+use crate::manifest::Kind;
 use crate::rollout::plan::{AgentKey, Plan};
 use crate::rollout::record::{AgentRecord, Fact, Order, Outcome, Progress};
-
-/// The kind of a document that operators apply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Kind {
-    /// Agents that a rollout may name, and how they are reached.
-    RolloutGroup,
-    /// A signed image.
-    Image,
-    /// What is to be brought to whom, and how.
-    Rollout,
-}
 
 /// A document to apply: its kind and name, and its spec as JSON in one canonical form.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -245,35 +235,6 @@ pub struct Revision(pub(super) i64, pub(super) i64);
 impl Revision {
     /// Differs from every other.
     pub const UNKNOWN: Self = Self(-1, -1);
-}
-
-impl Kind {
-    /// All kinds.
-    pub const ALL: [Self; 3] = [Self::RolloutGroup, Self::Image, Self::Rollout];
-
-    /// As in a document.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::RolloutGroup => "RolloutGroup",
-            Self::Image => "Image",
-            Self::Rollout => "Rollout",
-        }
-    }
-
-    /// In a sentence.
-    pub const fn noun(self) -> &'static str {
-        match self {
-            Self::RolloutGroup => "rollout group",
-            Self::Image => "image",
-            Self::Rollout => "rollout",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 impl fmt::Display for Applied {

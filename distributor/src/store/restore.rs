@@ -73,14 +73,16 @@ fn unpack(making: &StateDir, archive: File, file: &Path) -> Result<Index, Failur
     let mut index: Option<Index> = None;
     for entry in archive.entries().map_err(unreadable)? {
         let mut entry = entry.map_err(unreadable)?;
-        let name = String::from_utf8(entry.path_bytes().into_owned()).map_err(|_| damaged("a name in it is no text"))?;
+        let name = String::from_utf8(entry.path_bytes().into_owned())
+            .map_err(|_| damaged("a name in it is no text"))?;
         if index.is_some() || entry.header().entry_type() != EntryType::Regular {
             return Err(damaged("it holds what does not belong there"));
         }
         if name == INDEX {
             let mut text = Vec::new();
             entry.by_ref().take(INDEX_BYTES_MAX).read_to_end(&mut text).map_err(unreadable)?;
-            index = Some(serde_json::from_slice(&text).map_err(|_| damaged("its list of files cannot be read"))?);
+            index =
+                Some(serde_json::from_slice(&text).map_err(|_| damaged("its list of files cannot be read"))?);
             continue;
         }
         let Some(path) = place(making, &name).filter(|_| !found.contains_key(&name)) else {
@@ -91,9 +93,8 @@ fn unpack(making: &StateDir, archive: File, file: &Path) -> Result<Index, Failur
         }
         let mut reader = Hashing { inner: entry, hasher: Hasher::new(), bytes: 0 };
         let mut read_failed = None;
-        let written = files::create_with(&path, Access::Secret, |file| {
-            copy(&mut reader, file, &mut read_failed)
-        });
+        let written =
+            files::create_with(&path, Access::Secret, |file| copy(&mut reader, file, &mut read_failed));
         if let Some(error) = read_failed {
             return Err(unreadable(error));
         }

@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use distributor::rollout::plan::{
-    Abort, AgentKey, Lane, Percent, Plan, PlannedImage, Retry, Wave, When,
-};
+use distributor::manifest::Kind;
+use distributor::rollout::plan::{Abort, AgentKey, Lane, Percent, Plan, PlannedImage, Retry, Wave, When};
 use distributor::rollout::record::{AgentRecord, Fact, Order, Outcome, Progress};
 use distributor::rollout::window::Windows;
+
 use distributor::store::{
-    Applied, EventQuery, Kind, Member, NewDocument, NewOrder, NewRollout, Step, Store, StoreError,
+    Applied, EventQuery, Member, NewDocument, NewOrder, NewRollout, Step, Store, StoreError,
 };
 use jiff::Timestamp;
 use provisioning::{Hex, Name};
@@ -195,7 +195,10 @@ async fn agents_follow_their_group<F: Factory>(factory: &mut F) {
     let store = factory.again().await;
     let one = store.agent(&key("hall/lamp-1")).await.unwrap().unwrap();
     assert_eq!((one.sender_id, one.enrolled_at), (Some(Hex::from([1])), Some(at(5))));
-    assert_eq!((one.vendor, one.class, &one.labels), (members[0].vendor, members[0].class, &members[0].labels));
+    assert_eq!(
+        (one.vendor, one.class, &one.labels),
+        (members[0].vendor, members[0].class, &members[0].labels)
+    );
     assert_eq!((one.progress, one.installed), (Some(Progress::Trial), u64::MAX));
     assert_eq!((one.heard, one.rollout), (Some(at(2)), Some(spring.clone())));
     let two = store.agent(&key("hall/lamp-2")).await.unwrap().unwrap();
@@ -266,7 +269,8 @@ async fn no_agent_is_in_two_rollouts<F: Factory>(factory: &mut F) {
     let store = factory.empty().await;
     begin(&store, "spring", &["hall/lamp-1", "hall/lamp-2", "hall/lamp-3"]).await.unwrap();
     begin(&store, "yard", &["yard/lamp-1"]).await.unwrap();
-    let refused = begin(&store, "summer", &["hall/lamp-3", "hall/lamp-2", "hall/lamp-9", "yard/lamp-2"]).await;
+    let refused =
+        begin(&store, "summer", &["hall/lamp-3", "hall/lamp-2", "hall/lamp-9", "yard/lamp-2"]).await;
     let Err(StoreError::Conflict { rollout, agents, first }) = refused else { panic!("{refused:?}") };
     assert_eq!((rollout, agents, first), (name("spring"), 2, key("hall/lamp-2")));
     assert!(store.rollout(&name("summer")).await.unwrap().is_none());

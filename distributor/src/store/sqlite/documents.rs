@@ -8,7 +8,8 @@ use update_core::digest::Digest;
 use super::super::{Answer, StoreError};
 use super::rows::{Columns, json};
 use super::{SqliteStore, rollouts};
-use crate::store::records::{Applied, Document, Kind, NewDocument};
+use crate::manifest::Kind;
+use crate::store::records::{Applied, Document, NewDocument};
 
 const WHAT: &str = "a document";
 

@@ -22,11 +22,12 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSy
 use sqlx::{AssertSqlSafe, SqlSafeStr, Sqlite, Transaction};
 
 use super::records::{
-    Agent, Applied, Document, Epoch, Event, EventQuery, GivenOrder, Kind, Member, NewDocument, NewOrder, NewRollout,
-    Revision, Rollout, RolloutLine, Step,
+    Agent, Applied, Document, Epoch, Event, EventQuery, GivenOrder, Member, NewDocument, NewOrder,
+    NewRollout, Revision, Rollout, RolloutLine, Step,
 };
 use super::{Answer, Store, StoreError};
 use crate::files::FileError;
+use crate::manifest::Kind;
 use crate::rollout::plan::AgentKey;
 use crate::rollout::record::AgentRecord;
 use crate::state::StateDir;
@@ -38,8 +39,7 @@ pub const BUSY_MAX: Duration = Duration::from_secs(5);
 /// Rows that the thread of SQLite reads ahead.
 const ROWS_AHEAD: usize = 1024;
 /// The tables, step by step: a step that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "first", include_str!("../../../migrations/0001_first.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "first", include_str!("../../../migrations/0001_first.sql"))];
 
 /// The store in one SQLite file, with a connection of its own.
 #[derive(Debug)]
@@ -272,11 +272,10 @@ impl Store for SqliteStore {
     }
 
     async fn revision(&self) -> Answer<Revision> {
-        let row: (i64, i64) =
-            sqlx::query_as("SELECT data_version, total_changes() FROM pragma_data_version")
-                .fetch_one(&self.pool)
-                .await
-                .map_err(|error| self.error(error))?;
+        let row: (i64, i64) = sqlx::query_as("SELECT data_version, total_changes() FROM pragma_data_version")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|error| self.error(error))?;
         Ok(Revision(row.0, row.1))
     }
 

@@ -114,11 +114,12 @@ pub(super) async fn one(store: &SqliteStore, name: &Name) -> Answer<Option<Rollo
     let mut columns = Columns::new(store, &row, WHAT);
     let mut rollout =
         Rollout { line: read_line(&mut columns)?, plan: columns.json()?, state: columns.get()? };
-    let rows = sqlx::query("SELECT progress, count(*) FROM rollout_agents WHERE rollout = ?1 GROUP BY progress")
-        .bind(name.as_str())
-        .fetch_all(&store.pool)
-        .await
-        .map_err(|error| store.error(error))?;
+    let rows =
+        sqlx::query("SELECT progress, count(*) FROM rollout_agents WHERE rollout = ?1 GROUP BY progress")
+            .bind(name.as_str())
+            .fetch_all(&store.pool)
+            .await
+            .map_err(|error| store.error(error))?;
     for row in &rows {
         let mut columns = Columns::new(store, row, WHAT);
         rollout.line.agents.insert(columns.word()?, columns.number()?);
