@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{agent, doctor, group, image, key, push, schema, status, validate};
+use crate::commands::{
+    agent, backup, delete, describe, doctor, events, get, group, image, key, push, schema, status, validate,
+};
 use crate::exit::{Exit, Failure};
-use crate::output::Format;
+use crate::output::{Color, Format};
 use crate::state::StateDir;
 
 /// Updates the firmware of many devices at once, over secured multicast.
@@ -37,6 +39,9 @@ pub struct Global {
     /// Form of what is printed
     #[arg(short, long, global = true, value_enum, default_value_t)]
     pub output: Format,
+    /// Colours in tables: on a terminal unless NO_COLOR is set, always, or never
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    color: Color,
 }
 
 impl Global {
@@ -58,7 +63,7 @@ enum Command {
     /// Make and look at security groups
     #[command(subcommand)]
     Group(group::Group),
-    /// Enroll agents in a group
+    /// Enroll, list, label and remove agents
     #[command(subcommand)]
     Agent(agent::Agent),
     /// Sign and check images
@@ -67,6 +72,13 @@ enum Command {
     Push(push::Push),
     Status(status::Status),
     Doctor(doctor::Doctor),
+    Get(get::Get),
+    Describe(describe::Describe),
+    Delete(delete::Delete),
+    History(events::History),
+    Events(events::Events),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     Validate(validate::Validate),
     Schema(schema::Schema),
 }
@@ -75,6 +87,7 @@ impl Cli {
     /// Does what the arguments say.
     pub fn run(&self) -> Result<Exit, Failure> {
         let global = &self.global;
+        global.color.choose();
         match &self.command {
             Command::Key(key) => key.run(global),
             Command::Group(group) => group.run(global),
@@ -83,6 +96,13 @@ impl Cli {
             Command::Push(push) => push.run(global),
             Command::Status(status) => status.run(global),
             Command::Doctor(doctor) => doctor.run(global),
+            Command::Get(get) => get.run(global),
+            Command::Describe(describe) => describe.run(global),
+            Command::Delete(delete) => delete.run(global),
+            Command::History(history) => history.run(global),
+            Command::Events(events) => events.run(global),
+            Command::Backup(backup) => backup.run(global),
+            Command::Restore(restore) => restore.run(global),
             Command::Validate(validate) => validate.run(global),
             Command::Schema(schema) => schema.run(),
         }

@@ -14,6 +14,7 @@ use crate::state::{
     Attempts, Floor, FloorStore, Floors, GroupLock, GroupState, MachineId, SequenceStore, StateDir,
     StateError,
 };
+use crate::store::epoch;
 
 /// What one datagram costs on Ethernet besides its UDP payload.
 const OVERHEAD_BYTES_V4: u32 = 14 + 20 + 8;
@@ -39,6 +40,7 @@ impl Session {
     /// Another process sends for it; its counters are in doubt, so that nothing may be sent.
     pub fn open(dir: &StateDir, name: &Name) -> Result<Self, Failure> {
         let group = GroupState::open(dir, name)?;
+        epoch::claim_blocking(dir)?;
         let lock = GroupLock::to_send(dir, name)?;
         let machine = MachineId::of_this_machine()?;
         let sequence = SequenceStore::open(dir, &group, &machine, &lock)?;

@@ -2,9 +2,15 @@
 
 pub mod agent;
 mod arguments;
+pub mod backup;
+pub mod delete;
+pub mod describe;
+pub mod events;
+pub mod get;
 pub mod group;
 pub mod image;
 pub mod key;
+mod kind;
 
 pub use arguments::Rate;
 pub mod doctor;

@@ -18,7 +18,7 @@ use crate::drive::{self, Ended};
 use crate::exit::{Exit, Failure};
 use crate::files::{self, shown};
 use crate::outcome::PushReport;
-use crate::output::{self, Format};
+use crate::output;
 use crate::progress::Progress;
 use crate::session::Session;
 use crate::state::GroupState;
@@ -94,7 +94,7 @@ impl Push {
         }
         session.close(&distribution)?;
         output::print(global.output, &report)?;
-        if global.output == Format::Table {
+        if global.output.is_for_people() {
             self.say_how_it_ended(ended, &report);
         }
         Ok(report.exit(ended, self.wanted()))
@@ -208,7 +208,7 @@ fn default_envelope(image: &Path) -> PathBuf {
 }
 
 /// One thread is enough: the work is signing, and that is done in one place.
-pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -216,6 +216,6 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 /// A fresh seed for jitter and Echo values.
-pub(super) fn seed() -> Result<u64, Failure> {
+pub(crate) fn seed() -> Result<u64, Failure> {
     getrandom::u64().map_err(|error| Failure::error(format!("the system gives no random numbers: {error}")))
 }

@@ -64,9 +64,10 @@ fn told(problems: Vec<Problem>, format: Format) -> Result<Failure, Failure> {
     let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     let (found, places) = (count(problems.len(), "problem"), count(files.len(), "file"));
     let sentence = format!("{found} in {places}: correct what is said above and run this again");
-    match format {
-        Format::Table => problems.iter().for_each(|problem| eprintln!("{}\n", problem.render())),
-        Format::Json => output::print(format, &Validated { ok: false, documents: Vec::new(), problems })?,
+    if format.is_for_people() {
+        problems.iter().for_each(|problem| eprintln!("{}\n", problem.render()));
+    } else {
+        output::print(format, &Validated { ok: false, documents: Vec::new(), problems })?;
     }
     Ok(Failure::error(sentence))
 }

@@ -63,7 +63,7 @@ pub struct Metadata {
 }
 
 /// The kinds of documents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Kind {
     /// [`RolloutGroup`].
     RolloutGroup,
@@ -103,6 +103,15 @@ impl Kind {
             Self::RolloutGroup => "RolloutGroup",
             Self::Image => "Image",
             Self::Rollout => "Rollout",
+        }
+    }
+
+    /// In a sentence.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::RolloutGroup => "rollout group",
+            Self::Image => "image",
+            Self::Rollout => "rollout",
         }
     }
 }

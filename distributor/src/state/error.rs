@@ -60,6 +60,12 @@ pub enum StateError {
         /// What it does.
         doing: &'static str,
     },
+    /// Another process does something to the state folder as a whole.
+    #[error("another fwcast process {doing} right now: wait until it has ended")]
+    StateLocked {
+        /// What it does.
+        doing: &'static str,
+    },
     /// A file is damaged.
     #[error("{} is damaged ({why}): restore this one file from a backup, or make the group anew \
              with `fwcast group create NAME --replace`", shown(.path))]
@@ -108,8 +114,7 @@ pub enum StateError {
     },
     /// No agent of this name.
     #[error(
-        "there is no agent '{name}' in group '{group}' to enroll again: leave --again out, or see \
-             `fwcast agent list --group {group}`"
+        "there is no agent '{name}' in group '{group}': `fwcast agent list --group {group}` shows those there are"
     )]
     NoAgent {
         /// The agent.
