@@ -63,6 +63,8 @@ pub enum SequenceDoubt {
     SeenAhead,
     /// All 2^40 numbers are used.
     UsedUp,
+    /// A run that was given up asks for more, while another one counts.
+    OtherRun,
 }
 
 /// What both files hold.
@@ -183,8 +185,12 @@ impl SequenceStore {
         self.write(|record| record.reserved_end = end)
     }
 
-    /// A clean end: `next` is the first number that was not used. What was reserved beyond it is free again.
-    pub fn close(mut self, next: u64) -> Result<(), StateError> {
+    /// A clean end: `next` is the first number that was not used. What was reserved beyond it is free again, to
+    /// be reserved anew before it is used.
+    ///
+    /// # Errors
+    /// As [`Self::reserve`].
+    pub fn settle(&mut self, next: u64) -> Result<(), StateError> {
         let reserved_nothing = self.record.reserved_end <= self.start;
         if reserved_nothing || next >= self.record.reserved_end {
             return Ok(());
@@ -227,7 +233,8 @@ impl SequenceStore {
         Ok(())
     }
 
-    fn in_doubt(&self, doubt: SequenceDoubt) -> StateError {
+    /// The error with this reason.
+    pub(crate) fn in_doubt(&self, doubt: SequenceDoubt) -> StateError {
         StateError::SequenceInDoubt { group: self.record.group.clone(), doubt }
     }
 }
@@ -298,6 +305,7 @@ impl fmt::Display for SequenceDoubt {
                 "an agent has seen a higher number from this distributor than it \
             has ever used, so someone else counts with the same keys"
             }
+            Self::OtherRun => "another run of this process counts with them by now",
             Self::UsedUp => "all its 2^40 Sender Sequence Numbers are used",
         })
     }
