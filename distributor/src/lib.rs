@@ -16,6 +16,7 @@ pub mod new_group;
 pub mod outcome;
 pub mod output;
 pub mod progress;
+pub mod rollout;
 pub mod session;
 pub mod socket;
 pub mod state;

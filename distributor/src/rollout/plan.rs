@@ -1,0 +1,295 @@
+//! What a rollout is to do: its rollout manifest, compiled. No selector and no file name is left, only agents
+//! and numbers, so that the engine needs nothing else, and a rollout that goes on after a restart does what
+//! it set out to do.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use provisioning::{Hex, Name};
+use serde::{Deserialize, Serialize};
+
+use super::window::Windows;
+
+/// An agent of the fleet: its security group, and its name there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AgentKey {
+    /// Its security group.
+    pub group: Name,
+    /// Its name, which is its own in that group.
+    pub name: Name,
+}
+
+/// A rollout, compiled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// What is brought.
+    pub image: PlannedImage,
+    /// To whom, by rollout group. No agent is in two of them.
+    pub lanes: Vec<Lane>,
+    /// Who activates when; together they are all agents of all lanes, each once.
+    pub waves: Vec<Wave>,
+    /// A wave has proved healthy when at least so many of its agents have confirmed.
+    pub success: Percent,
+    /// When everything stops.
+    pub abort: Abort,
+    /// What may be tried again.
+    pub retry: Retry,
+    /// Whoever does not have the whole image after so many seconds of transfer counts as lost.
+    pub transfer_within_s: u32,
+    /// Whoever has not reported the end of its trial so many seconds after its wave's activation counts as
+    /// lost.
+    pub report_within_s: u32,
+    /// When blocks may be sent; always where there are none.
+    pub transfer_windows: Windows,
+    /// When waves may activate; used with [`When::Window`].
+    pub activation_windows: Windows,
+    /// When waves activate.
+    pub activation: When,
+    /// Wait for the operator's `start` before anything is sent.
+    pub paused: bool,
+}
+
+/// The image of a rollout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedImage {
+    /// SHA-256 of the signed SUIT manifest, 32 bytes.
+    pub digest: Hex,
+    /// What operators call it.
+    pub name: Name,
+    /// Its version, for people.
+    pub version: String,
+    /// Its manifest sequence number.
+    pub sequence_number: u64,
+    /// Bytes in the image.
+    pub bytes: u32,
+    /// Bytes in a block.
+    pub block_bytes: u16,
+}
+
+/// One rollout group: agents of one security group that are reached in the same way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lane {
+    /// The rollout group's name.
+    pub name: Name,
+    /// Its security group.
+    pub security_group: Name,
+    /// Another interface than the one of the security group.
+    pub interface: Option<String>,
+    /// Another hop limit than the one of the security group.
+    pub hops: Option<u8>,
+    /// Another rate than the one of the security group, in bits a second on the link.
+    pub rate_bits_per_second: Option<u64>,
+    /// Its agents, in order of their names.
+    pub agents: Vec<Name>,
+}
+
+/// Agents that activate together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wave {
+    /// Its name.
+    pub name: Name,
+    /// Who.
+    pub agents: Vec<AgentKey>,
+    /// So many seconds pass between the last confirmation and the judgement.
+    pub soak_s: u32,
+    /// After the judgement an operator has to approve before the next wave activates.
+    pub approval: bool,
+}
+
+/// When a rollout stops by itself, judged over all agents that have been told to activate so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Abort {
+    /// More than so many have failed, refused or rolled back.
+    pub failed: Option<Percent>,
+    /// More than so many are lost.
+    pub lost: Option<Percent>,
+    /// Not before so many have ended, so that one of one is not 100 %.
+    pub min_sample: u32,
+}
+
+/// What may be tried again without being asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// So many times for each agent.
+    pub max: u8,
+    /// Seconds until the first time; they double each time.
+    pub backoff_s: u32,
+    /// After what.
+    pub on: BTreeSet<RetryOn>,
+}
+
+/// A kind of failure after which trying again makes sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RetryOn {
+    /// The agent did not report in time.
+    Lost,
+    /// The new image did not prove healthy, and the old one is back.
+    Unhealthy,
+    /// The device was reset during the trial.
+    Reset,
+    /// The activation failed, or storage did.
+    Storage,
+    /// The agent was busy with another update.
+    Busy,
+}
+
+/// When a wave activates, once it is its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum When {
+    /// At once.
+    Now,
+    /// Not before this moment.
+    At(Timestamp),
+    /// In an activation window.
+    Window,
+}
+
+/// A percentage with two decimals: 0 to 100 %.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Percent(u16);
+
+impl Plan {
+    /// All agents, wave by wave.
+    pub fn agents(&self) -> impl Iterator<Item = (usize, &AgentKey)> {
+        self.waves.iter().enumerate().flat_map(|(wave, it)| it.agents.iter().map(move |agent| (wave, agent)))
+    }
+}
+
+impl Percent {
+    /// Everything.
+    pub const ALL: Self = Self(10_000);
+
+    /// From hundredths of a percent; `None` above 100 %.
+    pub fn from_hundredths(hundredths: u16) -> Option<Self> {
+        (hundredths <= Self::ALL.0).then_some(Self(hundredths))
+    }
+
+    /// Whether `part` of `whole` is more than this. Nothing of nothing is not.
+    pub fn is_exceeded_by(self, part: usize, whole: usize) -> bool {
+        part as u128 * 10_000 > whole as u128 * u128::from(self.0)
+    }
+
+    /// Whether `part` of `whole` is at least this. Nothing of nothing is.
+    pub fn is_reached_by(self, part: usize, whole: usize) -> bool {
+        part as u128 * 10_000 >= whole as u128 * u128::from(self.0)
+    }
+
+    /// This part of `whole`, rounded up.
+    pub fn of(self, whole: usize) -> usize {
+        usize::try_from((whole as u128 * u128::from(self.0)).div_ceil(10_000)).unwrap_or(whole)
+    }
+}
+
+impl FromStr for Percent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = || format!("a percentage is written like 5% or 2.5%, from 0% to 100%, not '{text}'");
+        let number = text.strip_suffix('%').ok_or_else(wanted)?;
+        let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
+        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        if whole.is_empty() || whole.len() > 3 || decimals.len() > 2 || !digits(whole) || !digits(decimals) {
+            return Err(wanted());
+        }
+        let hundredths: u32 = format!("{whole}{decimals:0<2}").parse().map_err(|_| wanted())?;
+        u16::try_from(hundredths).ok().and_then(Self::from_hundredths).ok_or_else(wanted)
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0 / 100, self.0 % 100) {
+            (whole, 0) => write!(f, "{whole}%"),
+            (whole, part) if part % 10 == 0 => write!(f, "{whole}.{}%", part / 10),
+            (whole, part) => write!(f, "{whole}.{part:02}%"),
+        }
+    }
+}
+
+impl TryFrom<String> for Percent {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Percent> for String {
+    fn from(percent: Percent) -> Self {
+        percent.to_string()
+    }
+}
+
+impl fmt::Display for AgentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.group, self.name)
+    }
+}
+
+impl FromStr for AgentKey {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = || format!("an agent is written GROUP/NAME, not '{}'", text.escape_default());
+        let (group, name) = text.split_once('/').ok_or_else(wanted)?;
+        Ok(Self {
+            group: Name::new(group).map_err(|_| wanted())?,
+            name: Name::new(name).map_err(|_| wanted())?,
+        })
+    }
+}
+
+impl TryFrom<String> for AgentKey {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<AgentKey> for String {
+    fn from(key: AgentKey) -> Self {
+        key.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentages_are_exact() {
+        for text in ["0%", "5%", "2.5%", "33.33%", "100%"] {
+            assert_eq!(text.parse::<Percent>().unwrap().to_string(), text);
+        }
+        for text in ["5", "%", "101%", "-1%", "1.234%", "1e1%", "5 %", ".5%"] {
+            assert!(text.parse::<Percent>().is_err(), "{text}");
+        }
+        let five: Percent = "5%".parse().unwrap();
+        assert!(!five.is_exceeded_by(1, 20) && five.is_exceeded_by(2, 39) && !five.is_exceeded_by(0, 0));
+        assert!(five.is_reached_by(1, 20) && !five.is_reached_by(1, 21) && five.is_reached_by(0, 0));
+        assert_eq!((five.of(20), five.of(21), five.of(0)), (1, 2, 0));
+        assert_eq!(Percent::ALL.of(usize::MAX), usize::MAX);
+    }
+
+    #[test]
+    fn an_agent_is_named_with_its_group() {
+        let key: AgentKey = "hall/lamp-1".parse().unwrap();
+        assert_eq!(serde_json::to_string(&key).unwrap(), "\"hall/lamp-1\"");
+        for text in ["hall", "hall/", "/lamp", "hall/lamp/1", "hall/\u{1b}[2J"] {
+            assert!(text.parse::<AgentKey>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What is known of a rollout's agents, what operators order, and what is told.
+
+use jiff::Timestamp;
+use provisioning::Name;
+use serde::{Deserialize, Serialize};
+use update_core::census::State;
+
+use super::plan::AgentKey;
+
+/// Where an agent is with the update of a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Progress {
+    /// Not heard yet.
+    Waiting,
+    /// It has taken the offer and misses something.
+    Receiving,
+    /// The whole image is there, and the old one runs.
+    Ready,
+    /// The new image runs on trial, or is about to.
+    Trial,
+    /// The new image is confirmed.
+    Confirmed,
+    /// The old image is back.
+    RolledBack,
+    /// The update was given up.
+    Failed,
+    /// The offer was not taken.
+    Refused,
+    /// The update was dropped by order.
+    Cancelled,
+    /// It stayed silent to a deadline.
+    Lost,
+    /// It is no longer enrolled.
+    Removed,
+}
+
+/// One agent of a rollout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentRecord {
+    /// Its wave, from 0.
+    pub wave: u32,
+    /// Where it is.
+    pub progress: Progress,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why: a reason code of the protocol ([`update_core::reception::reason_text`]), 0 for none.
+    pub reason: u8,
+    /// Blocks and pages that it misses.
+    pub missing: u32,
+    /// Manifest sequence number of what it runs and has confirmed; 0 where that is not known.
+    pub installed: u64,
+    /// When it last let itself be heard.
+    pub heard: Option<Timestamp>,
+    /// It is being told to activate, in a run that has not ended.
+    pub told: bool,
+    /// How often it has been told to activate, in runs that have ended.
+    pub tries: u8,
+    /// When it is told again.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// What an agent has reported, or what was concluded from its silence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// What it is doing; `None` where it stayed silent to the deadline.
+    pub state: Option<State>,
+    /// Why.
+    pub reason: u8,
+    /// Blocks and pages that it misses.
+    pub missing: u32,
+    /// Manifest sequence number of what it runs and has confirmed.
+    pub installed: u64,
+}
+
+/// What an operator orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// Begin, where the rollout manifest says `paused: true`.
+    Start,
+    /// Begin nothing new until `resume`.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Let the next wave activate.
+    Approve,
+    /// Try again where it failed.
+    Retry,
+    /// Stop for good; agents that have not activated drop the update.
+    Cancel,
+    /// Stop for good; agents on trial go back.
+    Undo,
+}
+
+/// How a rollout ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Every agent has confirmed.
+    Done,
+    /// Every wave has proved healthy, but some agents have not confirmed.
+    DoneWithFailures,
+    /// A wave did not prove healthy, or too many failed or were lost.
+    Stopped,
+    /// An operator cancelled it.
+    Cancelled,
+    /// An operator undid it.
+    Undone,
+}
+
+/// Something that happened, for the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    /// When.
+    pub at: Timestamp,
+    /// The rollout.
+    pub rollout: Option<Name>,
+    /// The agent that it is about.
+    pub agent: Option<AgentKey>,
+    /// What kind, in one word for programs, like `wave-activated`.
+    pub kind: String,
+    /// A sentence for people, without a full stop.
+    pub text: String,
+}
+
+impl Progress {
+    /// Its name in output, as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Receiving => "receiving",
+            Self::Ready => "ready",
+            Self::Trial => "trial",
+            Self::Confirmed => "confirmed",
+            Self::RolledBack => "rolled-back",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::Cancelled => "cancelled",
+            Self::Lost => "lost",
+            Self::Removed => "removed",
+        }
+    }
+
+    /// It has ended badly, and not by silence.
+    pub fn has_failed(self) -> bool {
+        matches!(self, Self::RolledBack | Self::Failed | Self::Refused)
+    }
+
+    /// Nothing more is to come without a new order.
+    pub fn has_ended(self) -> bool {
+        self.has_failed() || matches!(self, Self::Confirmed | Self::Cancelled | Self::Lost | Self::Removed)
+    }
+}
+
+impl From<Report> for Progress {
+    fn from(report: Report) -> Self {
+        match report.state {
+            None => Self::Lost,
+            Some(State::Idle | State::Unknown) => Self::Waiting,
+            Some(State::Recovering | State::Pages | State::Blocks | State::Checking) => Self::Receiving,
+            Some(State::Ready) => Self::Ready,
+            Some(State::Scheduled | State::Trial) => Self::Trial,
+            Some(State::Confirmed) => Self::Confirmed,
+            Some(State::RolledBack) => Self::RolledBack,
+            Some(State::Failed) if report.reason == CANCELLED => Self::Cancelled,
+            Some(State::Failed) => Self::Failed,
+            Some(State::Refused) => Self::Refused,
+        }
+    }
+}
+
+const CANCELLED: u8 = update_core::reception::Failure::Cancelled as u8;

@@ -1,0 +1,168 @@
+//! Windows: when something may begin, by cron expression and time zone. Daylight saving is the library's
+//! business.
+
+use std::time::Duration;
+
+use cronexpr::Crontab;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// One window that opens again and again.
+#[derive(Debug, Clone)]
+pub struct Window {
+    form: WindowForm,
+    opens: Crontab,
+}
+
+/// A window as it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowForm {
+    /// When it opens: five fields of cron.
+    pub cron: String,
+    /// For how many seconds.
+    pub for_s: u32,
+    /// The IANA time zone that the cron expression is meant in.
+    pub tz: String,
+}
+
+/// Some windows; none at all means always.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Windows(Vec<Window>);
+
+impl Window {
+    /// Checks a window.
+    ///
+    /// # Errors
+    /// One sentence: the expression or the zone cannot be read, or it never opens.
+    pub fn new(form: WindowForm) -> Result<Self, String> {
+        let fields = form.cron.split_ascii_whitespace().count();
+        if fields != 5 {
+            return Err(format!(
+                "'{}' has {fields} fields, but a window opens by five: minute, hour, day of the month, \
+                month, day \
+                 of the week",
+                form.cron.escape_default()
+            ));
+        }
+        if form.for_s == 0 {
+            return Err("a window stays open for at least a second".to_owned());
+        }
+        let opens = cronexpr::parse_crontab(&format!("{} {}", form.cron, form.tz)).map_err(|_| {
+            format!(
+                "'{}' in the zone '{}' is no cron expression in an IANA time zone, like '0 1 * * *' in \
+                 'Europe/Amsterdam'",
+                form.cron.escape_default(),
+                form.tz.escape_default()
+            )
+        })?;
+        if opens.find_next(Timestamp::UNIX_EPOCH).is_err() {
+            return Err(format!("'{}' never comes, so this window never opens", form.cron));
+        }
+        Ok(Self { form, opens })
+    }
+
+    /// As it is written.
+    pub fn form(&self) -> &WindowForm {
+        &self.form
+    }
+
+    /// When it opens next, after `now`.
+    fn next_open(&self, now: Timestamp) -> Option<Timestamp> {
+        self.opens.find_next(now).ok().map(|moment| moment.timestamp())
+    }
+
+    /// When it closes, if it is open at `now`.
+    fn closes(&self, now: Timestamp) -> Option<Timestamp> {
+        let open_for = Duration::from_secs(self.form.for_s.into());
+        // The last moment that it opened, if that is not longer ago than it stays open.
+        let mut opened = None;
+        let mut from = now.checked_sub(open_for).ok()?;
+        while let Some(moment) = self.next_open(from).filter(|moment| *moment <= now) {
+            opened = Some(moment);
+            from = moment;
+        }
+        opened?.checked_add(open_for).ok()
+    }
+}
+
+impl Windows {
+    /// These windows; none means always.
+    pub fn new(windows: Vec<Window>) -> Self {
+        Self(windows)
+    }
+
+    /// Each of them.
+    pub fn as_slice(&self) -> &[Window] {
+        &self.0
+    }
+
+    /// Whether something may begin at `now`.
+    pub fn are_open(&self, now: Timestamp) -> bool {
+        self.0.is_empty() || self.closes(now).is_some()
+    }
+
+    /// When the last of those that are open at `now` closes; `None` where none is open, or there are none.
+    pub fn closes(&self, now: Timestamp) -> Option<Timestamp> {
+        self.0.iter().filter_map(|window| window.closes(now)).max()
+    }
+
+    /// When the next one opens after `now`; `None` where there are none, or none ever opens again.
+    pub fn next_open(&self, now: Timestamp) -> Option<Timestamp> {
+        self.0.iter().filter_map(|window| window.next_open(now)).min()
+    }
+}
+
+impl PartialEq for Window {
+    fn eq(&self, other: &Self) -> bool {
+        self.form == other.form
+    }
+}
+
+impl Eq for Window {}
+
+impl Serialize for Window {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.form.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Window {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(WindowForm::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn windows(cron: &str, hours: u32, tz: &str) -> Windows {
+        let form = WindowForm { cron: cron.to_owned(), for_s: hours * 3600, tz: tz.to_owned() };
+        Windows::new(vec![Window::new(form).unwrap()])
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn no_window_means_always() {
+        let now = at("2026-11-25T12:00:00Z");
+        let always = Windows::default();
+        assert!(always.are_open(now) && always.next_open(now).is_none() && always.closes(now).is_none());
+    }
+
+    #[test]
+    fn a_window_opens_and_closes_by_its_zone() {
+        let night = windows("0 1 * * *", 4, "Europe/Amsterdam");
+        assert!(!night.are_open(at("2026-11-25T23:59:59Z")));
+        assert!(night.are_open(at("2026-11-26T00:00:00Z")) && night.are_open(at("2026-11-26T03:59:59Z")));
+        assert!(!night.are_open(at("2026-11-26T04:00:00Z")));
+        assert_eq!(night.closes(at("2026-11-26T01:00:00Z")), Some(at("2026-11-26T04:00:00Z")));
+        assert_eq!(night.next_open(at("2026-11-26T01:00:00Z")), Some(at("2026-11-27T00:00:00Z")));
+        // In summer, an hour earlier by Greenwich.
+        assert!(night.are_open(at("2026-07-01T23:00:00Z")));
+    }
+}
