@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod commands;
+pub mod control;
 pub mod drive;
 pub mod enroll;
 pub mod exit;

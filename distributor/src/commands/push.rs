@@ -14,6 +14,7 @@ use update_core::time::Duration;
 
 use crate::cli::Global;
 use crate::commands::arguments::{Rate, seconds};
+use crate::control::{Control, Stop};
 use crate::drive::{self, Ended};
 use crate::exit::{Exit, Failure};
 use crate::files::{self, shown};
@@ -114,7 +115,9 @@ impl Push {
         let mut distribution =
             Distribution::new(config, context, Job::Update(update), seed()?, drive::clock()());
         let mut progress = Progress::new(self.quiet);
-        let ended = drive::run(&mut distribution, session, Some(file), &socket, &mut progress).await;
+        let mut control = Control::new(Stop::on_signals()?);
+        let ended =
+            drive::run(&mut distribution, session, Some(file), &socket, &mut progress, &mut control).await;
         progress.finish();
         let ended = ended?;
         let (took, rounds) = (started.elapsed(), progress.rounds());

@@ -6,6 +6,7 @@ use update_core::distribution::{Distribution, Ending, Event, Job};
 
 use super::push::{runtime, seed};
 use crate::cli::Global;
+use crate::control::{Control, Stop};
 use crate::drive::{self, Ended, Observer};
 use crate::exit::{Exit, Failure};
 use crate::outcome::{self, StatusReport};
@@ -57,7 +58,8 @@ pub(super) fn census(session: &mut Session, rounds: u32) -> Result<(Distribution
         let context = session.context()?;
         let job = Job::Census { rounds };
         let mut distribution = Distribution::new(config, context, job, seed()?, drive::clock()());
-        let ended = drive::run(&mut distribution, session, None, &socket, &mut Nobody).await?;
+        let mut control = Control::new(Stop::on_signals()?);
+        let ended = drive::run(&mut distribution, session, None, &socket, &mut Nobody, &mut control).await?;
         Ok((distribution, ended))
     })
 }

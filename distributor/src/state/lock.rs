@@ -89,6 +89,22 @@ impl StateLock {
     }
 }
 
+/// The right to carry one rollout out, until it is dropped or the process ends.
+#[derive(Debug)]
+pub struct RolloutLock {
+    _file: Flock<File>,
+}
+
+impl RolloutLock {
+    /// The right to run this rollout, which one process at a time has.
+    pub fn to_run(dir: &StateDir, rollout: &Name) -> Result<Self, StateError> {
+        match lock_file(&dir.state_lock(&format!("rollout.{rollout}")))? {
+            Some(file) => Ok(Self { _file: file }),
+            None => Err(StateError::RolloutLocked(rollout.clone())),
+        }
+    }
+}
+
 /// Locks a file, which is made where it is missing; `None` while another process has it.
 fn lock_file(path: &Path) -> Result<Option<Flock<File>>, StateError> {
     if let Some(folder) = path.parent() {

@@ -65,6 +65,8 @@ pub enum SequenceDoubt {
     Restored,
     /// All 2^40 numbers are used.
     UsedUp,
+    /// A run that was given up asks for more, while another one counts.
+    OtherRun,
 }
 
 /// What both files hold.
@@ -217,8 +219,12 @@ impl SequenceStore {
         self.write(|record| record.reserved_end = end)
     }
 
-    /// A clean end: `next` is the first number that was not used. What was reserved beyond it is free again.
-    pub fn close(mut self, next: u64) -> Result<(), StateError> {
+    /// A clean end: `next` is the first number that was not used. What was reserved beyond it is free again, to
+    /// be reserved anew before it is used.
+    ///
+    /// # Errors
+    /// As [`Self::reserve`].
+    pub fn settle(&mut self, next: u64) -> Result<(), StateError> {
         let reserved_nothing = self.record.reserved_end <= self.start;
         if reserved_nothing || next >= self.record.reserved_end {
             return Ok(());
@@ -261,7 +267,8 @@ impl SequenceStore {
         Ok(())
     }
 
-    fn in_doubt(&self, doubt: SequenceDoubt) -> StateError {
+    /// The error with this reason.
+    pub(crate) fn in_doubt(&self, doubt: SequenceDoubt) -> StateError {
         StateError::SequenceInDoubt { group: self.record.group.clone(), doubt }
     }
 }
@@ -340,6 +347,7 @@ impl fmt::Display for SequenceDoubt {
             Self::Restored => {
                 "its state was restored from a backup, so that it is unknown what was sent since"
             }
+            Self::OtherRun => "another run of this process counts with them by now",
             Self::UsedUp => "all its 2^40 Sender Sequence Numbers are used",
         })
     }

@@ -75,7 +75,7 @@ impl Distributor {
     }
 
     /// Starts the program from its files.
-    pub(super) fn start(&mut self, keys: &Keys, release: &Release, now: Instant) {
+    pub(super) fn start(&mut self, keys: &Keys, release: &Release, activate: Activate, now: Instant) {
         let Files { reserved_end, floors, attempt, .. } = &self.files;
         let floors = keys.agents.iter().map(|agent| floors.get(&agent.id).copied().flatten());
         let windows = floors.map(|floor| floor.map_or_else(ReplayWindow::invalid, ReplayWindow::from_floor));
@@ -85,7 +85,7 @@ impl Distributor {
             rate: self.rate,
             overhead_bytes: OVERHEAD_BYTES,
             everyone: true,
-            activate: Activate::Everyone,
+            activate,
             attempt: *attempt,
             delay_ms: 0,
             transfer_within: Duration::from_secs(600),
