@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    agent, backup, delete, describe, doctor, events, get, group, image, key, push, schema, status, validate,
+    agent, apply, backup, delete, describe, doctor, events, get, group, image, key, plan, push, rollout, run, schema,
+    status, validate,
 };
 use crate::exit::{Exit, Failure};
 use crate::output::{Color, Format};
@@ -81,6 +82,11 @@ enum Command {
     Restore(backup::Restore),
     Validate(validate::Validate),
     Schema(schema::Schema),
+    Plan(plan::Plan),
+    Apply(apply::Apply),
+    Run(run::Run),
+    #[command(subcommand)]
+    Rollout(rollout::Rollout),
 }
 
 impl Cli {
@@ -105,6 +111,10 @@ impl Cli {
             Command::Restore(restore) => restore.run(global),
             Command::Validate(validate) => validate.run(global),
             Command::Schema(schema) => schema.run(),
+            Command::Plan(plan) => plan.run(global),
+            Command::Apply(apply) => apply.run(global),
+            Command::Run(run) => run.run(global),
+            Command::Rollout(rollout) => rollout.run(global),
         }
     }
 }

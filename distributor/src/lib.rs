@@ -19,6 +19,7 @@ pub mod output;
 pub mod progress;
 pub mod report;
 pub mod rollout;
+pub mod runner;
 pub mod session;
 pub mod socket;
 pub mod state;

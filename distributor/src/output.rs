@@ -97,6 +97,17 @@ pub fn print<R: Report>(format: Format, report: &R) -> Result<(), Failure> {
     print_text(&render(format, report)?)
 }
 
+/// Prints what is no list and has no table, in a form for programs.
+pub fn print_value(format: Format, value: &impl Serialize) -> Result<(), Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::error(format!("cannot write the result: {error}"));
+    let text = match format {
+        Format::Yaml => provisioning::yaml::to_string(value).map_err(|error| failed(&error))?,
+        Format::Jsonl => serde_json::to_string(value).map_err(|error| failed(&error))?,
+        _ => serde_json::to_string_pretty(value).map_err(|error| failed(&error))?,
+    };
+    print_text(&format!("{}\n", text.trim_end()))
+}
+
 /// A report as text, as it is printed.
 pub fn render<R: Report>(format: Format, report: &R) -> Result<String, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::error(format!("cannot write the result: {error}"));

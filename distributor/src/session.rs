@@ -14,7 +14,7 @@ use update_core::time::Duration;
 
 use crate::exit::Failure;
 use crate::state::{
-    Attempts, Enrolled, Floor, FloorStore, Floors, GroupLock, GroupState, MachineId, SequenceDoubt,
+    Agents, Attempts, Enrolled, Floor, FloorStore, Floors, GroupLock, GroupState, MachineId, SequenceDoubt,
     SequenceStore, StateDir, StateError,
 };
 use crate::store::epoch;
@@ -61,6 +61,15 @@ impl Session {
         }
         let next = sequence.numbers().next;
         Ok(Self { group, sequence, floor_store, floors, attempts, next, run_start: next, _lock: lock })
+    }
+
+    /// Reads anew who is enrolled: agents may have come or gone since the group was opened.
+    ///
+    /// # Errors
+    /// The group's files cannot be read.
+    pub fn reload_agents(&mut self, dir: &StateDir) -> Result<(), StateError> {
+        self.group.agents = Agents::load(dir, &self.group.name)?.enrolled;
+        Ok(())
     }
 
     /// The Sender IDs of all agents of the group.
@@ -203,7 +212,7 @@ impl Session {
     }
 
     /// An agent has seen a higher number than this machine has used: nothing more is sent with these keys.
-    pub fn condemn(self) -> Failure {
+    pub fn condemn(&mut self) -> Failure {
         self.sequence.condemn().into()
     }
 }

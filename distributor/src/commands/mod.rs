@@ -1,6 +1,7 @@
 //! One module for each noun of the command line.
 
 pub mod agent;
+pub mod apply;
 mod arguments;
 pub mod backup;
 pub mod delete;
@@ -14,7 +15,11 @@ mod kind;
 
 pub use arguments::Rate;
 pub mod doctor;
+mod manifest_files;
+pub mod plan;
 pub mod push;
+pub mod rollout;
+pub mod run;
 pub mod schema;
 pub mod status;
 pub mod validate;

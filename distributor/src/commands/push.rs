@@ -147,7 +147,7 @@ impl Push {
     fn update(&self, group: &GroupState) -> Result<(Update, File), Failure> {
         // The image first: an envelope's name is made from its own.
         files::open(&self.image)?;
-        let path = self.envelope.clone().unwrap_or_else(|| default_envelope(&self.image));
+        let path = self.envelope.clone().unwrap_or_else(|| image::default_envelope(&self.image));
         let envelope = image::read_envelope(&path)?;
         let offer = self.offer(group, &path, &envelope)?;
         let block_bytes = offer.layout.block_size.bytes();
@@ -202,12 +202,6 @@ impl Push {
             Ended::By(_) => eprintln!("{there} of {of} agents {state} after {:.1} s", report.seconds),
         }
     }
-}
-
-fn default_envelope(image: &Path) -> PathBuf {
-    let mut path = image.as_os_str().to_owned();
-    path.push(".suit");
-    path.into()
 }
 
 /// One thread is enough: the work is signing, and that is done in one place.

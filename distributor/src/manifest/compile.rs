@@ -154,6 +154,17 @@ impl Gathered {
     }
 }
 
+/// The agents of a rollout group that can take an image, by name, as they are enrolled now.
+pub fn fitting(group: &RolloutGroup, security: &FleetGroup, image: &FleetImage) -> Vec<Name> {
+    let chosen = members(group, security).unwrap_or_default();
+    let fits = |agent: &&FleetAgent| can_take(agent, image);
+    chosen.into_iter().filter(fits).map(|agent| agent.name.clone()).collect()
+}
+
+fn can_take(agent: &FleetAgent, image: &FleetImage) -> bool {
+    agent.vendor == image.vendor && agent.class == image.class
+}
+
 type LaneParts = (Lane, Vec<Member>, Vec<AgentKey>);
 
 /// The lane of a rollout group, its members that can take the image, and the others.
@@ -186,8 +197,8 @@ fn lane(
         }
     };
     let key = |agent: &FleetAgent| AgentKey { group: wanted.clone(), name: agent.name.clone() };
-    let can_take = |agent: &&FleetAgent| agent.vendor == image.vendor && agent.class == image.class;
-    let (fitting, others): (Vec<&FleetAgent>, Vec<&FleetAgent>) = chosen.into_iter().partition(can_take);
+    let (fitting, others): (Vec<&FleetAgent>, Vec<&FleetAgent>) =
+        chosen.into_iter().partition(|agent| can_take(agent, image));
     if fitting.is_empty() {
         problems.push(format!(
             "no agent of group '{name}' can take the image '{}', which is for vendor {} and class {}: choose \

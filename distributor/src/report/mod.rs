@@ -5,6 +5,7 @@ mod described;
 mod documents;
 mod events;
 mod rollouts;
+mod status;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ pub use described::{DescribedAgent, DescribedDocument, DescribedRollout};
 pub use documents::DocumentList;
 pub use events::{EventLine, EventList};
 pub use rollouts::{RolloutList, RolloutRow};
+pub use status::RolloutStatus;
 
 /// Labels in one cell.
 pub fn labels(labels: &BTreeMap<String, String>) -> String {

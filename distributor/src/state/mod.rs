@@ -43,7 +43,7 @@ pub use epoch::EpochWitness;
 pub use error::StateError;
 pub use floor::{Floor, FloorStore, Floors};
 pub use group::{GroupState, Identity, Profile, Security};
-pub use lock::{GroupLock, StateLock};
+pub use lock::{GroupLock, RolloutLock, StateLock};
 pub use machine::MachineId;
 pub use manager::{IndividualContext, ManagerState};
 pub use sequence::{Numbers, SKIPPED, SequenceDoubt, SequenceStore};

@@ -235,7 +235,7 @@ impl SequenceStore {
 
     /// An agent reports a higher number from this distributor than it has ever used: someone else counts
     /// with these keys. No process sends with them any more.
-    pub fn condemn(mut self) -> StateError {
+    pub fn condemn(&mut self) -> StateError {
         match self.write(|record| record.seen_ahead = true) {
             Ok(()) => self.in_doubt(SequenceDoubt::SeenAhead),
             Err(error) => error,
