@@ -1,25 +1,21 @@
 //! `fwcast validate`: rollout manifests, without looking at anything else.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
-
 use clap::Args;
 use comfy_table::Table;
 use provisioning::Name;
 use serde::Serialize;
 
+use super::manifest_files::ManifestFiles;
 use crate::cli::Global;
 use crate::exit::{Exit, Failure};
-use crate::manifest::source::Source;
 use crate::manifest::{Found, Manifests, Problem, check};
-use crate::output::{self, Format, Report, columns};
+use crate::output::{self, Report, columns};
 
 /// Check rollout manifests, without network, keys or state
 #[derive(Debug, Args)]
 pub struct Validate {
-    /// A file, a folder with *.yaml files, or - for standard input; may be given more than once
-    #[arg(short, long = "file", value_name = "FILE|DIR|-", required = true)]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    files: ManifestFiles,
 }
 
 #[derive(Serialize)]
@@ -39,37 +35,13 @@ struct Shown {
 impl Validate {
     /// Prints the documents, or all that is wrong in them.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
-        match self.read() {
-            Ok(manifests) => {
-                for (kind, name) in check::open_references(&manifests) {
-                    eprintln!("note: {kind} '{name}' is not in these files, so it was not looked at");
-                }
-                output::print(global.output, &Validated::new(&manifests))?;
-                Ok(Exit::Done)
-            }
-            Err(problems) => Err(told(problems, global.output)?),
+        let manifests = self.files.read(global.output)?;
+        for (kind, name) in check::open_references(&manifests) {
+            eprintln!("note: {kind} '{name}' is not in these files, so it was not looked at");
         }
+        output::print(global.output, &Validated::new(&manifests))?;
+        Ok(Exit::Done)
     }
-
-    fn read(&self) -> Result<Manifests, Vec<Problem>> {
-        let manifests = Manifests::read(Source::read(&self.files)?)?;
-        check::check(&manifests)?;
-        Ok(manifests)
-    }
-}
-
-/// Tells the problems, and the one sentence that is left to say.
-fn told(problems: Vec<Problem>, format: Format) -> Result<Failure, Failure> {
-    let files: BTreeSet<&str> = problems.iter().map(|problem| problem.file.as_str()).collect();
-    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
-    let (found, places) = (count(problems.len(), "problem"), count(files.len(), "file"));
-    let sentence = format!("{found} in {places}: correct what is said above and run this again");
-    if format.is_for_people() {
-        problems.iter().for_each(|problem| eprintln!("{}\n", problem.render()));
-    } else {
-        output::print(format, &Validated { ok: false, documents: Vec::new(), problems })?;
-    }
-    Ok(Failure::error(sentence))
 }
 
 impl Validated {
