@@ -77,7 +77,10 @@ fn agents_are_listed_selected_and_described() {
     assert_eq!((&first["progress"], &first["rollout"]), (&"rolled-back".into(), &"spring".into()));
     assert!(first["enrolled_at"].is_string());
     let table = desk.ok("get agents").out;
-    assert!(table.starts_with(" GROUP") && table.contains("rolled-back") && table.contains("ring=canary"), "{table}");
+    assert!(
+        table.starts_with(" GROUP") && table.contains("rolled-back") && table.contains("ring=canary"),
+        "{table}"
+    );
     assert!(!table.contains("acme") && desk.ok("get agents -o wide").out.contains("SENDER ID"));
     let described = desk.ok("describe agent hall/lamp-1").out;
     assert!(described.contains("rolled back\\u{1b}[31m\\nas\\u{202e} told"), "{described}");
@@ -151,7 +154,10 @@ fn events_are_told_and_followed() {
     let desk = desk();
     let all = desk.json("events");
     assert_eq!((all.as_array().unwrap().len(), &all[0]["kind"]), (2, &json!("wave-activated")));
-    assert_eq!((&all[0]["apiVersion"], &all[0]["id"], &all[1]["agent"]), (&json!("fwcast/v1"), &json!(1), &json!("hall/lamp-1")));
+    assert_eq!(
+        (&all[0]["apiVersion"], &all[0]["id"], &all[1]["agent"]),
+        (&json!("fwcast/v1"), &json!(1), &json!("hall/lamp-1"))
+    );
     assert_eq!(desk.ok("events --rollout autumn -o jsonl").out, "");
     assert_eq!(desk.json("history hall/lamp-1").as_array().unwrap().len(), 1);
     assert_eq!(desk.json("history spring --limit 1")[0]["id"], 2);
@@ -173,10 +179,14 @@ fn events_are_told_and_followed() {
     on_store(&desk, async |store| {
         let facts = [fact(3, "spring", None, "later"), fact(4, "autumn", None, "of another")];
         store.save(Step { facts: &facts, ..step(&name("spring"), "2") }).await.unwrap();
-        store.save(Step { facts: &[fact(5, "spring", None, "last")], ..step(&name("spring"), "3") }).await.unwrap();
+        store
+            .save(Step { facts: &[fact(5, "spring", None, "last")], ..step(&name("spring"), "3") })
+            .await
+            .unwrap();
     });
     assert_eq!((&next()["text"], &next()["text"]), (&json!("later"), &json!("last")));
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), nix::sys::signal::SIGINT).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), nix::sys::signal::SIGINT)
+        .unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 

@@ -26,7 +26,12 @@ fn can_send(desk: &Desk) {
 
 fn cannot_send(desk: &Desk) {
     for command in [PUSH, "status --group hall"] {
-        let said = ["'hall'", "restored from a backup", "fwcast group create hall --replace", "enroll its agents again"];
+        let said = [
+            "'hall'",
+            "restored from a backup",
+            "fwcast group create hall --replace",
+            "enroll its agents again",
+        ];
         desk.fails(command, 8, &said);
     }
 }
@@ -99,7 +104,10 @@ fn a_backup_that_is_cut_or_changed_restores_nothing() {
     for (what, bytes) in [
         ("empty", Vec::new()),
         ("cut", whole[..whole.len() / 2].to_vec()),
-        ("without its list", whole[..whole.windows(10).rposition(|it| it == b"index.json").unwrap()].to_vec()),
+        (
+            "without its list",
+            whole[..whole.windows(10).rposition(|it| it == b"index.json").unwrap()].to_vec(),
+        ),
         ("changed", {
             let mut changed = whole.clone();
             changed[database + 3000] ^= 1;
@@ -112,7 +120,10 @@ fn a_backup_that_is_cut_or_changed_restores_nothing() {
         let run = desk.run("restore bad.tar");
         assert_eq!(run.code, 1, "{what}: {}", run.err);
         assert!(run.err.contains("'bad.tar' is no whole backup"), "{what}: {}", run.err);
-        assert_eq!(desk.files("state").iter().filter(|path| !path.to_str().unwrap().contains("locks")).count(), 0);
+        assert_eq!(
+            desk.files("state").iter().filter(|path| !path.to_str().unwrap().contains("locks")).count(),
+            0
+        );
     }
     desk.chmod("all.tar", 0o644);
     desk.fails("restore all.tar", 8, &["all.tar", "chmod 600"]);
@@ -123,7 +134,9 @@ fn a_backup_that_is_cut_or_changed_restores_nothing() {
 #[test]
 fn a_path_in_a_backup_cannot_lead_elsewhere() {
     let desk = Desk::new();
-    for name in ["../../evil", "/tmp/evil", "groups/hall/../../../evil", "groups/hall/sequence", "locks/hall.send"] {
+    for name in
+        ["../../evil", "/tmp/evil", "groups/hall/../../../evil", "groups/hall/sequence", "locks/hall.send"]
+    {
         let mut header = tar::Header::new_ustar();
         header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
         header.set_size(4);
@@ -156,7 +169,8 @@ fn a_database_put_back_by_hand_stops_every_group() {
 fn a_crash_between_database_and_witness_is_no_restored_state() {
     let desk = desk();
     can_send(&desk);
-    let witness = desk.files("witness").into_iter().find(|path| path.extension().is_some_and(|it| it == "epoch"));
+    let witness =
+        desk.files("witness").into_iter().find(|path| path.extension().is_some_and(|it| it == "epoch"));
     let witness = witness.unwrap();
     let before = fs::read(&witness).unwrap();
     can_send(&desk);
