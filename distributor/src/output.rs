@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn an_age_has_one_unit() {
         let now = Timestamp::from_second(1_000_000).unwrap();
-        let ago = |seconds| age(Timestamp::from_second(1_000_000 - seconds).unwrap(), now);
+        let ago = |seconds: i64| age(Timestamp::from_second(1_000_000 - seconds).unwrap(), now);
         assert_eq!([0, 119, 120, 7199, 7200, 172_800].map(ago), ["0s", "119s", "2m", "119m", "2h", "2d"]);
         // A clock that went back.
         assert_eq!(ago(-5), "0s");
