@@ -1,5 +1,6 @@
-//! What a rollout is to do: its rollout manifest, compiled. No selector and no file name is left, only agents and
-//! numbers, so that the engine needs nothing else, and a rollout that goes on after a restart does what it set out to do.
+//! What a rollout is to do: its rollout manifest, compiled. No selector and no file name is left, only agents
+//! and numbers, so that the engine needs nothing else, and a rollout that goes on after a restart does what
+//! it set out to do.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -39,7 +40,8 @@ pub struct Plan {
     pub retry: Retry,
     /// Whoever does not have the whole image after so many seconds of transfer counts as lost.
     pub transfer_within_s: u32,
-    /// Whoever has not reported the end of its trial so many seconds after its wave's activation counts as lost.
+    /// Whoever has not reported the end of its trial so many seconds after its wave's activation counts as
+    /// lost.
     pub report_within_s: u32,
     /// When blocks may be sent; always where there are none.
     pub transfer_windows: Windows,

@@ -53,7 +53,9 @@ pub struct AgentRecord {
     pub installed: u64,
     /// When it last let itself be heard.
     pub heard: Option<Timestamp>,
-    /// How often it has been told to activate.
+    /// It is being told to activate, in a run that has not ended.
+    pub told: bool,
+    /// How often it has been told to activate, in runs that have ended.
     pub tries: u8,
     /// When it is told again.
     pub retry_at: Option<Timestamp>,

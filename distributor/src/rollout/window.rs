@@ -1,4 +1,5 @@
-//! Windows: when something may begin, by cron expression and time zone. Daylight saving is the library's business.
+//! Windows: when something may begin, by cron expression and time zone. Daylight saving is the library's
+//! business.
 
 use std::time::Duration;
 
@@ -39,7 +40,8 @@ impl Window {
         let fields = form.cron.split_ascii_whitespace().count();
         if fields != 5 {
             return Err(format!(
-                "'{}' has {fields} fields, but a window opens by five: minute, hour, day of the month, month, day \
+                "'{}' has {fields} fields, but a window opens by five: minute, hour, day of the month, \
+                month, day \
                  of the week",
                 form.cron.escape_default()
             ));

@@ -1,0 +1,282 @@
+//! The engine: which run comes next, and what its reports lead to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use provisioning::Name;
+
+use super::plan::{AgentKey, Plan};
+use super::record::{AgentRecord, Fact, Progress};
+use super::state::{Stage, State};
+
+/// The moment, by two clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// By the wall.
+    pub wall: Timestamp,
+    /// Since the process began, by a clock that nobody sets.
+    pub steady: Duration,
+}
+
+/// What goes into the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// The run that was ordered last has ended. Its reports went in before.
+    RunEnded {
+        /// How.
+        end: RunEnd,
+        /// The highest attempt number that was used (DESIGN \[attempt\]).
+        attempt: u32,
+    },
+    /// An agent was enrolled that belongs to the rollout.
+    Joined(AgentKey),
+    /// An agent is no longer enrolled.
+    Left(AgentKey),
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunEnd {
+    /// All that could be done is done; who stayed silent has been reported as lost.
+    Done,
+    /// It was stopped, as [`Output::Stop`] asked.
+    Stopped,
+    /// Nobody answered at all.
+    NobodyAnswered,
+    /// It cannot go on, for this reason, and no try will help before somebody has mended it.
+    Broken(String),
+}
+
+/// What comes out of the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Output {
+    /// Make [`Engine::state`] and what [`Engine::take_changes`] gives durable before going on.
+    Save,
+    /// Begin this run, hand in what agents report, and at its end [`Input::RunEnded`].
+    Run(Run),
+    /// Stop the run under way; agents keep what they have.
+    Stop,
+    /// Nothing more until then, or until something comes in.
+    Wait(Option<Timestamp>),
+    /// The rollout is over.
+    Ended,
+}
+
+/// Some work with agents, in the foreground until it ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// What is done.
+    pub task: Task,
+    /// With whom; the others hear nothing of it.
+    pub agents: Vec<AgentKey>,
+    /// The attempt number to activate with (DESIGN \[attempt\]).
+    pub attempt: u32,
+    /// Who misses something after so many seconds counts as lost.
+    pub transfer_within_s: u32,
+    /// Who has not confirmed so many seconds after the activation counts as lost.
+    pub report_within_s: u32,
+}
+
+/// What a run is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// Bring the image to all.
+    Transfer,
+    /// Bring it to who still misses some of it, and let these activate.
+    Activate(BTreeSet<AgentKey>),
+    /// Ask, and bring the image to who misses some of it.
+    Census,
+    /// Tell all to drop the update.
+    Cancel,
+    /// Tell those on trial to go back.
+    Undo,
+}
+
+/// What has changed since it was last asked.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Agents with a new record.
+    pub agents: Vec<(AgentKey, AgentRecord)>,
+    /// What happened, in order.
+    pub facts: Vec<Fact>,
+}
+
+/// One rollout. See the module above.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pub(super) name: Name,
+    pub(super) plan: Plan,
+    pub(super) state: State,
+    pub(super) agents: BTreeMap<AgentKey, AgentRecord>,
+    pub(super) changed: BTreeSet<AgentKey>,
+    pub(super) facts: Vec<Fact>,
+    pub(super) dirty: bool,
+    pub(super) running: Option<Task>,
+    pub(super) stopping: bool,
+    pub(super) censused: Option<Timestamp>,
+    seen: Option<Now>,
+    /// How long blocks have been brought.
+    transferring: Duration,
+}
+
+/// A clock that differs so much from the steady one has been set.
+const CLOCK_JUMP_MIN: SignedDuration = SignedDuration::from_secs(30);
+
+impl Engine {
+    /// A new rollout. `attempt` is the last attempt number that was used for its image, or 1.
+    pub fn begin(name: Name, plan: Plan, attempt: u32, now: Now) -> Self {
+        let agents = plan.agents().map(|(wave, key)| (key.clone(), record_of(wave, now.wall))).collect();
+        let state = State::new(plan.paused, attempt);
+        let mut engine = Self::resume(name, plan, state, agents);
+        engine.changed = engine.agents.keys().cloned().collect();
+        engine.dirty = true;
+        let text = format!(
+            "{} agents in {} waves are to run {} {}",
+            engine.agents.len(),
+            engine.plan.waves.len(),
+            engine.plan.image.name,
+            engine.plan.image.version
+        );
+        engine.tell(now.wall, None, "rollout-created", text);
+        engine
+    }
+
+    /// A rollout that goes on as it was stored.
+    pub fn resume(name: Name, plan: Plan, state: State, agents: BTreeMap<AgentKey, AgentRecord>) -> Self {
+        let transferring = Duration::from_secs(state.transfer_spent_s.into());
+        Self {
+            name,
+            plan,
+            state,
+            agents,
+            changed: BTreeSet::new(),
+            facts: Vec::new(),
+            dirty: false,
+            running: None,
+            stopping: false,
+            censused: None,
+            seen: None,
+            transferring,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// What it is to do.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// How far it is.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What is known of each agent.
+    pub fn agents(&self) -> &BTreeMap<AgentKey, AgentRecord> {
+        &self.agents
+    }
+
+    /// What has changed since the last call, to be made durable together with [`Self::state`].
+    pub fn take_changes(&mut self) -> Changes {
+        let keys = std::mem::take(&mut self.changed);
+        let agents = keys.into_iter().filter_map(|key| Some((key.clone(), self.agents.get(&key)?.clone())));
+        Changes { agents: agents.collect(), facts: std::mem::take(&mut self.facts) }
+    }
+
+    /// Takes something in.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        self.look_at_clocks(now);
+        match input {
+            Input::RunEnded { end, attempt } => {
+                self.state.attempt = self.state.attempt.max(attempt);
+                self.run_ended(now.wall, end);
+            }
+            Input::Joined(agent) => self.joined(now.wall, agent),
+            Input::Left(agent) => self.left(now.wall, &agent),
+        }
+    }
+
+    /// What to do next.
+    pub fn poll(&mut self, now: Now) -> Output {
+        self.look_at_clocks(now);
+        // A step that only moves to another stage is saved and followed by the next one.
+        if std::mem::take(&mut self.dirty) {
+            return Output::Save;
+        }
+        if self.running.is_some() {
+            if self.run_is_unwanted(now.wall) && !self.stopping {
+                self.stopping = true;
+                return Output::Stop;
+            }
+            return Output::Wait(self.run_stops_at(now.wall));
+        }
+        let output = self.step(now.wall).unwrap_or(Output::Save);
+        self.dirty &= output != Output::Save;
+        output
+    }
+
+    /// A clock that was set moves the moments that are waited for, so that a soak lasts as long as it was to.
+    fn look_at_clocks(&mut self, now: Now) {
+        let Some(seen) = self.seen.replace(now) else { return };
+        let passed = SignedDuration::try_from(now.steady.saturating_sub(seen.steady)).unwrap_or_default();
+        let jump = now.wall.duration_since(seen.wall) - passed;
+        if self.state.stage == Stage::Transfer && matches!(self.running, Some(Task::Transfer)) {
+            self.transferring += now.steady.saturating_sub(seen.steady);
+            self.state.transfer_spent_s = u32::try_from(self.transferring.as_secs()).unwrap_or(u32::MAX);
+        }
+        if jump.abs() < CLOCK_JUMP_MIN {
+            return;
+        }
+        let moved = |moment: Timestamp| moment.checked_add(jump).unwrap_or(moment);
+        if let Stage::Soak { until, .. } = &mut self.state.stage {
+            *until = moved(*until);
+        }
+        for moment in self.state.try_at.iter_mut().chain(self.censused.iter_mut()) {
+            *moment = moved(*moment);
+        }
+        for (key, agent) in &mut self.agents {
+            if let Some(moment) = &mut agent.retry_at {
+                *moment = moved(*moment);
+                self.changed.insert(key.clone());
+            }
+        }
+        let text =
+            format!("this machine's clock was set by {jump:#}; soak times and retries go on as they were");
+        self.tell(now.wall, None, "clock-set", text);
+    }
+
+    /// Writes a fact down.
+    pub(super) fn tell(&mut self, at: Timestamp, agent: Option<AgentKey>, kind: &str, text: String) {
+        let rollout = Some(self.name.clone());
+        self.facts.push(Fact { at, rollout, agent, kind: kind.to_owned(), text });
+        self.dirty = true;
+    }
+
+    /// Goes to another stage.
+    pub(super) fn enter(&mut self, stage: Stage) {
+        self.state.stage = stage;
+        self.dirty = true;
+    }
+}
+
+/// The record of an agent that has not been heard.
+pub(super) fn record_of(wave: usize, now: Timestamp) -> AgentRecord {
+    AgentRecord {
+        wave: u32::try_from(wave).unwrap_or(u32::MAX),
+        progress: Progress::Waiting,
+        since: now,
+        reason: 0,
+        missing: 0,
+        installed: 0,
+        heard: None,
+        told: false,
+        tries: 0,
+        retry_at: None,
+    }
+}

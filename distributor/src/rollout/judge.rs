@@ -1,0 +1,328 @@
+//! Judging: what reports lead to, and whether a wave has proved healthy.
+
+use jiff::Timestamp;
+
+use super::engine::{Engine, RunEnd, Task};
+use super::plan::{AgentKey, RetryOn};
+use super::record::{Outcome, Progress, Report};
+use super::state::Stage;
+use super::steps::after;
+
+/// How many agents are where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// All of them; those that are no longer enrolled do not count.
+    pub all: usize,
+    /// Have the whole image, or had it.
+    pub have_it: usize,
+    /// Run the new image, confirmed.
+    pub confirmed: usize,
+    /// Of those that have failed, are back on the image that they had.
+    pub rolled_back: usize,
+    /// Refused, gave up, or rolled back.
+    pub failed: usize,
+    /// Stayed silent to a deadline.
+    pub lost: usize,
+    /// On trial.
+    pub trial: usize,
+    /// Dropped the update by order.
+    pub cancelled: usize,
+}
+
+impl Engine {
+    /// Takes in what an agent has reported, or that it stayed silent to the end of a run.
+    pub fn report(&mut self, now: Timestamp, key: &AgentKey, report: Report) {
+        let sequence_number = self.plan.image.sequence_number;
+        let Some(agent) = self.agents.get_mut(key) else { return };
+        let mut progress = Progress::from(report);
+        // It runs the image, and holds no update any more.
+        if progress == Progress::Waiting && report.installed == sequence_number {
+            progress = Progress::Confirmed;
+        }
+        // Silence takes nothing back.
+        if progress == Progress::Lost && agent.progress.has_ended() {
+            return;
+        }
+        if report.state.is_some() {
+            agent.heard = Some(now);
+            (agent.installed, agent.missing) = (report.installed, report.missing);
+            self.changed.insert(key.clone());
+        }
+        self.set(now, key, progress, report.reason);
+    }
+
+    /// Writes down where an agent is.
+    pub(super) fn set(&mut self, now: Timestamp, key: &AgentKey, progress: Progress, reason: u8) {
+        let Some(agent) = self.agents.get_mut(key) else { return };
+        if (agent.progress, agent.reason) == (progress, reason) {
+            return;
+        }
+        (agent.progress, agent.reason, agent.since) = (progress, reason, now);
+        self.changed.insert(key.clone());
+        self.dirty = true;
+        if progress.has_ended() {
+            let why = match reason_of(progress, reason) {
+                "" => String::new(),
+                why => format!(": {why}"),
+            };
+            self.tell(
+                now,
+                Some(key.clone()),
+                &format!("agent-{}", progress.name()),
+                format!("{}{why}", said(progress)),
+            );
+            self.look_whether_to_stop(now);
+        }
+    }
+
+    pub(super) fn run_ended(&mut self, now: Timestamp, end: RunEnd) {
+        let Some(task) = self.running.take() else { return };
+        self.stopping = false;
+        self.dirty = true;
+        if matches!(end, RunEnd::Done | RunEnd::NobodyAnswered) {
+            self.censused = Some(now);
+        }
+        if let RunEnd::Broken(why) = end {
+            self.tell(now, None, "broken", why.clone());
+            self.state.paused = Some(why);
+            return;
+        }
+        match (task, end) {
+            (_, RunEnd::Stopped) => {}
+            (Task::Transfer, RunEnd::NobodyAnswered) => self.nobody_answered(now),
+            (Task::Transfer, _) => self.transfer_ended(now),
+            (Task::Activate(told), _) => self.activation_ended(now, &told),
+            (Task::Census, _) => {
+                if let Stage::Soak { until, checked, .. } = &mut self.state.stage {
+                    *checked = now >= *until;
+                }
+            }
+            (Task::Cancel, _) => self.cancelled(now),
+            (Task::Undo, _) => self.undone(now),
+        }
+        if let Some(why) = self.state.stop.take() {
+            self.stopped(now, why);
+        }
+    }
+
+    fn nobody_answered(&mut self, now: Timestamp) {
+        let retry = &self.plan.retry;
+        if retry.on.contains(&RetryOn::Lost) && self.state.unanswered < retry.max {
+            let wait = backoff(retry.backoff_s, self.state.unanswered);
+            self.state.unanswered += 1;
+            self.state.try_at = Some(after(now, wait));
+            self.tell(
+                now,
+                None,
+                "nobody-answered",
+                format!("no agent answered; the next try is in {wait} s"),
+            );
+        } else {
+            self.stopped(now, "no agent answered".to_owned());
+        }
+    }
+
+    fn transfer_ended(&mut self, now: Timestamp) {
+        self.state.try_at = None;
+        let counts = self.counts(|_| true);
+        let text = format!("{} of {} agents have the whole image", counts.have_it, counts.all);
+        self.tell(now, None, "transfer-ended", text);
+        self.enter(Stage::Activation { wave: 0 });
+    }
+
+    fn activation_ended(&mut self, now: Timestamp, told: &std::collections::BTreeSet<AgentKey>) {
+        self.state.retrying = false;
+        for key in told {
+            let Some(agent) = self.agents.get_mut(key) else { continue };
+            agent.tries = agent.tries.saturating_add(1);
+            (agent.told, agent.retry_at) = (false, None);
+            self.changed.insert(key.clone());
+            if !agent.progress.has_ended() {
+                self.set(now, key, Progress::Lost, 0);
+            }
+            self.plan_retry(now, key);
+        }
+    }
+
+    /// When the agent may try again by itself, if it may.
+    fn plan_retry(&mut self, now: Timestamp, key: &AgentKey) {
+        let retry = &self.plan.retry;
+        let Some(agent) = self.agents.get_mut(key) else { return };
+        let kind = kind_of_failure(agent.progress, agent.reason);
+        if agent.tries <= retry.max && kind.is_some_and(|kind| retry.on.contains(&kind)) {
+            agent.retry_at = Some(after(now, backoff(retry.backoff_s, agent.tries.saturating_sub(1))));
+        }
+    }
+
+    /// Every agent of a wave has ended, and none is tried again.
+    pub(super) fn wave_is_through(&mut self, now: Timestamp, wave: u32) {
+        if !self.is_healthy(now, wave) {
+            return;
+        }
+        let soak = self.plan.waves.get(wave as usize).map_or(0, |wave| wave.soak_s);
+        if soak == 0 {
+            return self.wave_is_healthy(now, wave);
+        }
+        let text = format!("wave '{}' is watched for {soak} s", self.wave_name(wave));
+        self.tell(now, None, "wave-soaks", text);
+        self.enter(Stage::Soak { wave, until: after(now, soak), checked: false });
+    }
+
+    pub(super) fn wave_has_soaked(&mut self, now: Timestamp, wave: u32) {
+        if self.is_healthy(now, wave) {
+            self.wave_is_healthy(now, wave);
+        }
+    }
+
+    fn wave_is_healthy(&mut self, now: Timestamp, wave: u32) {
+        let counts = self.counts(|of| of == wave);
+        let name = self.wave_name(wave);
+        let text =
+            format!("wave '{name}' has proved healthy: {} of {} confirmed", counts.confirmed, counts.all);
+        self.tell(now, None, "wave-healthy", text);
+        let last = wave as usize + 1 >= self.plan.waves.len();
+        if last {
+            self.all_waves_done(now);
+        } else if self.plan.waves.get(wave as usize).is_some_and(|wave| wave.approval) {
+            let next = self.wave_name(wave + 1);
+            let text = format!("wave '{next}' waits for `fwcast rollout approve {}`", self.name);
+            self.tell(now, None, "approval-wanted", text);
+            self.enter(Stage::Approval { wave });
+        } else {
+            self.enter(Stage::Activation { wave: wave + 1 });
+        }
+    }
+
+    fn all_waves_done(&mut self, now: Timestamp) {
+        let counts = self.counts(|_| true);
+        let why = format!("{} of {} agents confirmed", counts.confirmed, counts.all);
+        let outcome = if counts.confirmed == counts.all { Outcome::Done } else { Outcome::DoneWithFailures };
+        self.end(now, outcome, why);
+    }
+
+    /// Judges a wave; one that has not proved healthy stops everything.
+    fn is_healthy(&mut self, now: Timestamp, wave: u32) -> bool {
+        let counts = self.counts(|of| of == wave);
+        if self.plan.success.is_reached_by(counts.confirmed, counts.all) {
+            return true;
+        }
+        let why = format!(
+            "wave '{}' has not proved healthy: {} of {} agents confirmed, and {} are wanted",
+            self.wave_name(wave),
+            counts.confirmed,
+            counts.all,
+            self.plan.success
+        );
+        self.stopped(now, why);
+        false
+    }
+
+    /// Too many have failed or are lost: the run under way is the last one.
+    fn look_whether_to_stop(&mut self, now: Timestamp) {
+        let Some(reached) = self.state.reached else { return };
+        if self.state.stop.is_some()
+            || matches!(self.state.stage, Stage::Ended { .. } | Stage::Cancelling | Stage::Undoing)
+        {
+            return;
+        }
+        let counts = self.counts(|wave| wave <= reached);
+        let ended = counts.confirmed + counts.failed + counts.lost;
+        let abort = self.plan.abort;
+        if ended < abort.min_sample as usize {
+            return;
+        }
+        let too_many = |limit: Option<super::plan::Percent>, part, what| {
+            let limit = limit.filter(|limit| limit.is_exceeded_by(part, ended))?;
+            Some(format!("{part} of {ended} agents {what}, and at most {limit} may"))
+        };
+        let why = too_many(abort.failed, counts.failed, "failed")
+            .or_else(|| too_many(abort.lost, counts.lost, "were lost"));
+        match why {
+            Some(why) if self.running.is_none() => self.stopped(now, why),
+            Some(why) => self.state.stop = Some(why),
+            None => {}
+        }
+    }
+
+    fn stopped(&mut self, now: Timestamp, why: String) {
+        if !matches!(self.state.stage, Stage::Ended { .. }) {
+            self.end(now, Outcome::Stopped, why);
+        }
+    }
+
+    pub(super) fn end(&mut self, now: Timestamp, outcome: Outcome, why: String) {
+        for (key, agent) in &mut self.agents {
+            if agent.retry_at.take().is_some() {
+                self.changed.insert(key.clone());
+            }
+        }
+        self.state.stop = None;
+        self.tell(now, None, "rollout-ended", format!("{}: {why}", outcome.name()));
+        self.enter(Stage::Ended { outcome, why });
+    }
+
+    /// Counts the agents of some waves.
+    pub fn counts(&self, of: impl Fn(u32) -> bool) -> Counts {
+        let mut counts = Counts::default();
+        for agent in self.agents.values().filter(|agent| of(agent.wave)) {
+            counts.all += usize::from(agent.progress != Progress::Removed);
+            counts.failed += usize::from(agent.progress.has_failed());
+            match agent.progress {
+                Progress::Confirmed => counts.confirmed += 1,
+                Progress::RolledBack => counts.rolled_back += 1,
+                Progress::Lost => counts.lost += 1,
+                Progress::Trial => counts.trial += 1,
+                Progress::Cancelled => counts.cancelled += 1,
+                _ => {}
+            }
+            let has_it = [Progress::Ready, Progress::Trial, Progress::Confirmed, Progress::RolledBack];
+            counts.have_it += usize::from(has_it.contains(&agent.progress));
+        }
+        counts
+    }
+}
+
+/// Why an agent is where it is, in plain words; empty where there is nothing to say.
+pub fn reason_of(progress: Progress, reason: u8) -> &'static str {
+    use update_core::census::State;
+    let state = match progress {
+        Progress::RolledBack => State::RolledBack,
+        Progress::Refused => State::Refused,
+        Progress::Failed | Progress::Cancelled => State::Failed,
+        _ => return "",
+    };
+    update_core::reception::reason_text(state, reason)
+}
+
+fn said(progress: Progress) -> &'static str {
+    match progress {
+        Progress::Confirmed => "runs the new image, confirmed",
+        Progress::RolledBack => "is back on the image that it had",
+        Progress::Failed => "gave the update up",
+        Progress::Refused => "did not take the update",
+        Progress::Cancelled => "dropped the update",
+        Progress::Lost => "stayed silent to the deadline",
+        Progress::Removed => "is no longer enrolled",
+        Progress::Waiting | Progress::Receiving | Progress::Ready | Progress::Trial => "goes on",
+    }
+}
+
+/// What a failure is, for [`super::plan::Retry::on`].
+fn kind_of_failure(progress: Progress, reason: u8) -> Option<RetryOn> {
+    use update_core::platform::RollBackCause;
+    use update_core::reception::{Failure, Reason};
+    match progress {
+        Progress::Lost => Some(RetryOn::Lost),
+        Progress::RolledBack if reason == RollBackCause::Unhealthy as u8 => Some(RetryOn::Unhealthy),
+        Progress::RolledBack if reason == RollBackCause::Reset as u8 => Some(RetryOn::Reset),
+        Progress::RolledBack if reason == RollBackCause::ActivationFailed as u8 => Some(RetryOn::Storage),
+        Progress::Failed if reason == Failure::Storage as u8 => Some(RetryOn::Storage),
+        Progress::Refused if reason == Reason::Busy.code() => Some(RetryOn::Busy),
+        _ => None,
+    }
+}
+
+/// Seconds until a try, which double from try to try.
+fn backoff(first_s: u32, tries_before: u8) -> u32 {
+    first_s.saturating_mul(1_u32.checked_shl(tries_before.into()).unwrap_or(u32::MAX))
+}

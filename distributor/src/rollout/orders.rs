@@ -1,0 +1,218 @@
+//! What operators order, and agents that come and go.
+
+use jiff::Timestamp;
+
+use super::engine::{Engine, record_of};
+use super::plan::AgentKey;
+use super::record::{Order, Outcome, Progress};
+use super::state::Stage;
+use super::steps::after;
+
+impl Engine {
+    /// Carries an operator's order out, as far as that is done at once; the rest comes from [`Self::poll`].
+    ///
+    /// # Errors
+    /// One sentence: why this order makes no sense now, and what does.
+    pub fn order(&mut self, now: Timestamp, order: Order) -> Result<String, String> {
+        let said = match order {
+            Order::Start => self.start(),
+            Order::Pause => self.pause(),
+            Order::Resume => self.go_on(),
+            Order::Approve => self.approve(),
+            Order::Retry => self.retry(now),
+            Order::Cancel => self.cancel(),
+            Order::Undo => self.undo(),
+        }?;
+        self.tell(now, None, order.name(), said.clone());
+        Ok(said)
+    }
+
+    fn start(&mut self) -> Result<String, String> {
+        if self.state.started || self.state.paused.is_none() {
+            return Err(format!("rollout '{}' has been started already", self.name));
+        }
+        self.state.paused = None;
+        Ok("started".to_owned())
+    }
+
+    fn pause(&mut self) -> Result<String, String> {
+        self.not_ended()?;
+        if self.state.paused.is_some() {
+            return Err(format!("rollout '{}' is paused already", self.name));
+        }
+        self.state.paused = Some("an operator paused it".to_owned());
+        Ok("paused: agents keep what they have, and trials under way go on to their end".to_owned())
+    }
+
+    fn go_on(&mut self) -> Result<String, String> {
+        self.not_ended()?;
+        match self.state.paused.take() {
+            Some(_) => Ok("goes on".to_owned()),
+            None => Err(format!("rollout '{}' is not paused", self.name)),
+        }
+    }
+
+    fn approve(&mut self) -> Result<String, String> {
+        let Stage::Approval { wave } = self.state.stage else {
+            return Err(format!("rollout '{}' does not wait for an approval", self.name));
+        };
+        self.enter(Stage::Activation { wave: wave + 1 });
+        Ok(format!("approved: wave '{}' activates", self.wave_name(wave + 1)))
+    }
+
+    /// Those that have failed or are lost try again, up to the wave that was reached.
+    fn retry(&mut self, now: Timestamp) -> Result<String, String> {
+        match self.state.outcome() {
+            Some(Outcome::Cancelled | Outcome::Undone) => {
+                return Err(format!(
+                    "rollout '{}' was cancelled: give the rollout manifest another name and apply that",
+                    self.name
+                ));
+            }
+            None if self.running.is_some() => {
+                return Err(format!(
+                    "rollout '{}' is at work: what fails can be tried again when this wave is through",
+                    self.name
+                ));
+            }
+            _ => {}
+        }
+        let Some(reached) = self.state.reached else {
+            self.state.unanswered = 0;
+            (self.state.try_at, self.state.transfer_spent_s) = (None, 0);
+            self.enter(Stage::Transfer);
+            return Ok("blocks are sent again".to_owned());
+        };
+        let mut again = 0_usize;
+        for (key, agent) in &mut self.agents {
+            let ended_badly = agent.progress.has_failed() || agent.progress == Progress::Lost;
+            if agent.wave <= reached && ended_badly {
+                (agent.retry_at, again) = (Some(now), again + 1);
+                self.changed.insert(key.clone());
+            }
+        }
+        if again == 0 && self.state.outcome() != Some(Outcome::Stopped) {
+            return Err(format!("no agent of rollout '{}' has failed or is lost", self.name));
+        }
+        self.enter(Stage::Activation { wave: reached });
+        Ok(format!("{again} agents try again"))
+    }
+
+    fn cancel(&mut self) -> Result<String, String> {
+        if self.state.outcome() != Some(Outcome::Stopped) {
+            self.not_ended()?;
+        }
+        let counts = self.counts(|_| true);
+        self.enter(Stage::Cancelling);
+        Ok(format!(
+            "cancelling: {} agents that have not activated drop the update; {} on trial end that by \
+            themselves, and \
+             {} have confirmed and keep the new image",
+            counts.all - counts.confirmed - counts.trial,
+            counts.trial,
+            counts.confirmed
+        ))
+    }
+
+    fn undo(&mut self) -> Result<String, String> {
+        let counts = self.counts(|_| true);
+        if counts.trial == 0 && !self.activates() {
+            let confirmed = counts.confirmed;
+            return Err(format!(
+                "no agent of rollout '{}' is on trial; {confirmed} have confirmed, and go back only to an \
+                image that \
+                 is signed again with a higher manifest sequence number: `fwcast image sign OLD_IMAGE \
+                 --sequence {}`",
+                self.name,
+                self.plan.image.sequence_number.saturating_add(1)
+            ));
+        }
+        self.enter(Stage::Undoing);
+        Ok(format!("undoing: {} agents on trial go back to the image that they had", counts.trial))
+    }
+
+    /// Agents are being told to activate, so that some may be on trial without having said so.
+    fn activates(&self) -> bool {
+        matches!(self.running, Some(super::engine::Task::Activate(_)))
+    }
+
+    pub(super) fn cancelled(&mut self, now: Timestamp) {
+        let counts = self.counts(|_| true);
+        let why = format!(
+            "{} agents dropped the update, {} have confirmed it, {} are on trial, {} had failed, {} were not \
+             heard",
+            counts.cancelled, counts.confirmed, counts.trial, counts.failed, counts.lost
+        );
+        self.end(now, Outcome::Cancelled, why);
+    }
+
+    pub(super) fn undone(&mut self, now: Timestamp) {
+        let counts = self.counts(|_| true);
+        let mut why = format!("{} agents are back on the image that they had", counts.rolled_back);
+        if counts.confirmed > 0 {
+            why.push_str(&format!(
+                "; {} have confirmed, and go back only to an image that is signed again with a higher \
+                manifest \
+                 sequence number",
+                counts.confirmed
+            ));
+        }
+        self.end(now, Outcome::Undone, why);
+    }
+
+    fn not_ended(&self) -> Result<(), String> {
+        match &self.state.stage {
+            Stage::Ended { outcome, why } => {
+                Err(format!("rollout '{}' has ended ({}: {why})", self.name, outcome.name()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An agent that was enrolled late goes with the last wave.
+    pub(super) fn joined(&mut self, now: Timestamp, key: AgentKey) {
+        let last = self.plan.waves.len().saturating_sub(1);
+        if self.agents.get(&key).is_some_and(|agent| agent.progress != Progress::Removed) {
+            return;
+        }
+        self.agents.insert(key.clone(), record_of(last, now));
+        self.changed.insert(key.clone());
+        self.tell(now, Some(key), "agent-joined", "was enrolled, and goes with the last wave".to_owned());
+        if let Some(Outcome::Done | Outcome::DoneWithFailures) = self.state.outcome() {
+            let wave = u32::try_from(last).unwrap_or(u32::MAX);
+            self.enter(Stage::Soak { wave, until: after(now, 0), checked: false });
+        }
+    }
+
+    pub(super) fn left(&mut self, now: Timestamp, key: &AgentKey) {
+        self.set(now, key, Progress::Removed, 0);
+    }
+}
+
+impl Order {
+    /// Its name, as on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Approve => "approve",
+            Self::Retry => "retry",
+            Self::Cancel => "cancel",
+            Self::Undo => "undo",
+        }
+    }
+}
+
+impl Outcome {
+    /// Its name in output, as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::DoneWithFailures => "done-with-failures",
+            Self::Stopped => "stopped",
+            Self::Cancelled => "cancelled",
+            Self::Undone => "undone",
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! How far a rollout is: what survives a restart, beside the agents' records.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::record::Outcome;
+
+/// The state of a rollout, as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// What is done next.
+    pub stage: Stage,
+    /// Nothing new begins, for this reason.
+    pub paused: Option<String>,
+    /// The rollout has begun: something may have been sent.
+    pub started: bool,
+    /// The highest wave that has been told to activate.
+    pub reached: Option<u32>,
+    /// Nothing new begins, and this is why: the run under way is the last one.
+    pub stop: Option<String>,
+    /// Seconds of transfer so far, pauses and closed windows not counted.
+    pub transfer_spent_s: u32,
+    /// How often nobody answered at all.
+    pub unanswered: u8,
+    /// When nobody answered, the moment of the next try.
+    pub try_at: Option<Timestamp>,
+    /// The attempt number in use (DESIGN \[attempt\]).
+    pub attempt: u32,
+    /// It has been raised for a run that has not ended: after a restart it is not raised again.
+    pub retrying: bool,
+}
+
+/// What a rollout does next. Waves count from 0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Everyone receives.
+    Transfer,
+    /// A wave activates.
+    Activation {
+        /// Which one.
+        wave: u32,
+    },
+    /// A wave has confirmed, and is watched.
+    Soak {
+        /// Which one.
+        wave: u32,
+        /// Until this moment.
+        until: Timestamp,
+        /// A census after that moment has been taken.
+        checked: bool,
+    },
+    /// A wave has proved healthy, and an operator has to approve before the next one.
+    Approval {
+        /// The wave that has proved healthy.
+        wave: u32,
+    },
+    /// Agents are told to drop the update.
+    Cancelling,
+    /// Agents on trial are told to go back.
+    Undoing,
+    /// It is over.
+    Ended {
+        /// How.
+        outcome: Outcome,
+        /// A sentence for people, without a full stop.
+        why: String,
+    },
+}
+
+impl State {
+    /// Before anything has been done.
+    pub(super) fn new(paused: bool, attempt: u32) -> Self {
+        Self {
+            stage: Stage::Transfer,
+            paused: paused.then(|| "the rollout manifest says so".to_owned()),
+            started: false,
+            reached: None,
+            stop: None,
+            transfer_spent_s: 0,
+            unanswered: 0,
+            try_at: None,
+            attempt,
+            retrying: false,
+        }
+    }
+
+    /// How it ended, once it has.
+    pub fn outcome(&self) -> Option<Outcome> {
+        match self.stage {
+            Stage::Ended { outcome, .. } => Some(outcome),
+            _ => None,
+        }
+    }
+}
+
+impl Stage {
+    /// Its name in output, as in JSON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Transfer => "transfer",
+            Self::Activation { .. } => "activation",
+            Self::Soak { .. } => "soak",
+            Self::Approval { .. } => "approval",
+            Self::Cancelling => "cancelling",
+            Self::Undoing => "undoing",
+            Self::Ended { .. } => "ended",
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Steps: which run comes next, or what is waited for.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::engine::{Engine, Output, Run, Task};
+use super::plan::{AgentKey, When};
+use super::record::Progress;
+use super::state::Stage;
+
+/// How often a soaking wave is asked: a tenth of its soak, within these bounds.
+const CENSUS_EVERY_S: std::ops::RangeInclusive<u32> = 2..=300;
+/// An agent that was lost and has come back is told to activate so often at most, if it may not be retried
+/// more.
+const COMEBACKS_MAX: u8 = 3;
+
+impl Engine {
+    /// One decision; `None` where it moved to another stage, which has to be saved before the next one.
+    pub(super) fn step(&mut self, now: Timestamp) -> Option<Output> {
+        let stage = self.state.stage.clone();
+        let orderly = !matches!(stage, Stage::Cancelling | Stage::Undoing | Stage::Ended { .. });
+        if self.state.paused.is_some() && orderly {
+            return Some(Output::Wait(None));
+        }
+        match stage {
+            Stage::Transfer => self.step_transfer(now),
+            Stage::Activation { wave } => self.step_activation(now, wave),
+            Stage::Soak { wave, until, checked } => self.step_soak(now, wave, until, checked),
+            Stage::Approval { .. } => Some(Output::Wait(None)),
+            Stage::Cancelling => Some(self.run(Task::Cancel, self.everyone())),
+            Stage::Undoing => Some(self.run(Task::Undo, self.everyone())),
+            Stage::Ended { .. } => Some(Output::Ended),
+        }
+    }
+
+    fn step_transfer(&mut self, now: Timestamp) -> Option<Output> {
+        if let Some(at) = self.state.try_at.filter(|at| *at > now) {
+            return Some(Output::Wait(Some(at)));
+        }
+        if !self.plan.transfer_windows.are_open(now) {
+            return Some(Output::Wait(self.plan.transfer_windows.next_open(now)));
+        }
+        if !self.state.started {
+            self.state.started = true;
+            self.tell(now, None, "transfer-started", format!("blocks go to {} agents", self.agents.len()));
+            return None;
+        }
+        Some(self.run(Task::Transfer, self.everyone()))
+    }
+
+    /// A wave activates: those whose turn it is, then those that try again.
+    fn step_activation(&mut self, now: Timestamp, wave: u32) -> Option<Output> {
+        let due = self.due(now, wave);
+        if !due.is_empty() {
+            return match self.activation_waits(now) {
+                Some(until) => Some(Output::Wait(until)),
+                None => self.activate(now, wave, due),
+            };
+        }
+        if let Some(at) = self.next_retry(wave) {
+            return Some(Output::Wait(Some(at)));
+        }
+        self.wave_is_through(now, wave);
+        None
+    }
+
+    fn step_soak(&mut self, now: Timestamp, wave: u32, until: Timestamp, checked: bool) -> Option<Output> {
+        // Who came late or came back is not kept waiting by the soak.
+        let due = self.due(now, wave);
+        if !due.is_empty() && self.activation_waits(now).is_none() {
+            return self.activate(now, wave, due);
+        }
+        if now >= until && checked {
+            self.wave_has_soaked(now, wave);
+            return None;
+        }
+        let soak = self.plan.waves.get(wave as usize).map_or(0, |wave| wave.soak_s);
+        let every = (soak / 10).clamp(*CENSUS_EVERY_S.start(), *CENSUS_EVERY_S.end());
+        let next = self.censused.map_or(now, |last| after(last, every)).min(until);
+        if now >= next {
+            return Some(self.run(Task::Census, self.reachable(now)));
+        }
+        let retry = self.next_retry(wave);
+        Some(Output::Wait(Some(retry.map_or(next, |retry| retry.min(next)))))
+    }
+
+    /// Until when a wave has to wait before it may activate.
+    fn activation_waits(&self, now: Timestamp) -> Option<Option<Timestamp>> {
+        match self.plan.activation {
+            When::At(moment) if now < moment => Some(Some(moment)),
+            When::Window if !self.plan.activation_windows.are_open(now) => {
+                Some(self.plan.activation_windows.next_open(now))
+            }
+            _ => None,
+        }
+    }
+
+    /// Orders the run in which these activate. What it says of itself is saved before: `None` until then.
+    fn activate(&mut self, now: Timestamp, wave: u32, due: BTreeSet<AgentKey>) -> Option<Output> {
+        let with = self.reachable(now);
+        let (due, absent): (BTreeSet<_>, BTreeSet<_>) = due.into_iter().partition(|key| with.contains(key));
+        for key in &absent {
+            // It needs blocks, and none may be sent now: later runs catch it up.
+            self.set(now, key, Progress::Lost, 0);
+        }
+        let again = due.iter().any(|key| self.agents.get(key).is_some_and(|agent| agent.tries > 0));
+        let mut fresh = !absent.is_empty();
+        if again && !self.state.retrying {
+            self.state.retrying = true;
+            self.state.attempt = self.state.attempt.saturating_add(1);
+            fresh = true;
+        }
+        for key in &due {
+            if let Some(agent) = self.agents.get_mut(key)
+                && !std::mem::replace(&mut agent.told, true)
+            {
+                self.changed.insert(key.clone());
+                fresh = true;
+            }
+        }
+        if self.state.reached.is_none_or(|reached| reached < wave) {
+            self.state.reached = Some(wave);
+            let text = format!("wave '{}' activates: {} agents", self.wave_name(wave), due.len());
+            self.tell(now, None, "wave-activated", text);
+            fresh = true;
+        }
+        (!fresh).then(|| self.run(Task::Activate(due), with))
+    }
+
+    /// Who is spoken to: outside of a transfer window only those who need no blocks.
+    fn reachable(&self, now: Timestamp) -> Vec<AgentKey> {
+        if self.plan.transfer_windows.are_open(now) {
+            return self.everyone();
+        }
+        let needs_none = |progress| {
+            matches!(progress, Progress::Ready | Progress::Trial | Progress::Confirmed | Progress::RolledBack)
+        };
+        let agents = self.agents.iter().filter(|(_, agent)| needs_none(agent.progress));
+        agents.map(|(key, _)| key.clone()).collect()
+    }
+
+    fn everyone(&self) -> Vec<AgentKey> {
+        let agents = self.agents.iter().filter(|(_, agent)| agent.progress != Progress::Removed);
+        agents.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Agents up to this wave that are to be told to activate now, or that have been and have not ended.
+    fn due(&self, now: Timestamp, wave: u32) -> BTreeSet<AgentKey> {
+        let tries_max = COMEBACKS_MAX.max(self.plan.retry.max);
+        let agents = self.agents.iter().filter(|(_, agent)| {
+            let open = !agent.progress.has_ended() && agent.tries <= tries_max;
+            agent.told || (agent.wave <= wave && (open || agent.retry_at.is_some_and(|at| at <= now)))
+        });
+        agents.map(|(key, _)| key.clone()).collect()
+    }
+
+    fn next_retry(&self, wave: u32) -> Option<Timestamp> {
+        self.agents.values().filter(|agent| agent.wave <= wave).filter_map(|agent| agent.retry_at).min()
+    }
+
+    fn run(&mut self, task: Task, agents: Vec<AgentKey>) -> Output {
+        self.running = Some(task.clone());
+        self.stopping = false;
+        let spent = if task == Task::Transfer { self.state.transfer_spent_s } else { 0 };
+        Output::Run(Run {
+            task,
+            agents,
+            attempt: self.state.attempt,
+            transfer_within_s: self.plan.transfer_within_s.saturating_sub(spent).max(1),
+            report_within_s: self.plan.report_within_s,
+        })
+    }
+
+    /// Whether the run under way is no longer wanted.
+    pub(super) fn run_is_unwanted(&self, now: Timestamp) -> bool {
+        let ordered = match self.state.stage {
+            Stage::Cancelling => self.running != Some(Task::Cancel),
+            Stage::Undoing => self.running != Some(Task::Undo),
+            _ => false,
+        };
+        // Agents that have been told to activate are heard to the end, also in a pause.
+        let brings = matches!(self.running, Some(Task::Transfer | Task::Census));
+        ordered
+            || (brings && self.state.paused.is_some())
+            || self.run_stops_at(now).is_some_and(|at| at <= now)
+    }
+
+    /// When the run under way has to stop.
+    pub(super) fn run_stops_at(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.running != Some(Task::Transfer) || self.plan.transfer_windows.as_slice().is_empty() {
+            return None;
+        }
+        Some(self.plan.transfer_windows.closes(now).unwrap_or(now))
+    }
+
+    pub(super) fn wave_name(&self, wave: u32) -> String {
+        self.plan.waves.get(wave as usize).map_or_else(String::new, |wave| wave.name.to_string())
+    }
+}
+
+/// So many seconds later.
+pub(super) fn after(moment: Timestamp, seconds: u32) -> Timestamp {
+    moment.checked_add(SignedDuration::from_secs(seconds.into())).unwrap_or(Timestamp::MAX)
+}

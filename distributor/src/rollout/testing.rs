@@ -1,0 +1,263 @@
+//! A fleet without a network, for tests of the engine: agents that behave as they were told to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use provisioning::{Hex, Name};
+use update_core::census::State as Doing;
+
+use super::engine::{Engine, Input, Now, Output, Run, RunEnd, Task};
+use super::plan::{Abort, AgentKey, Percent, Plan, PlannedImage, Retry, Wave, When};
+use super::record::{AgentRecord, Fact, Report};
+use super::state::State;
+use super::window::Windows;
+
+/// The manifest sequence number of the new image; agents begin with the one before.
+pub(super) const NEW: u64 = 2;
+
+/// How an agent behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Nature {
+    /// It confirms.
+    #[default]
+    Good,
+    /// It rolls back at every attempt.
+    Unhealthy,
+    /// It rolls back at the first attempts, so many.
+    UnhealthyAtFirst(u8),
+    /// It is switched off.
+    Off,
+    /// It stays on trial until it is told to go back.
+    Undecided,
+}
+
+/// One agent: what it is doing, and the attempts it has made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Device {
+    pub(super) nature: Nature,
+    pub(super) doing: Doing,
+    pub(super) reason: u8,
+    pub(super) attempts: u8,
+    acted_upon: u32,
+}
+
+/// The fleet, the store and the clocks.
+pub(super) struct Fleet {
+    pub(super) engine: Engine,
+    pub(super) devices: BTreeMap<AgentKey, Device>,
+    pub(super) now: Now,
+    /// What was saved last: after a crash the engine goes on from there.
+    saved: Option<(State, BTreeMap<AgentKey, AgentRecord>)>,
+    pub(super) facts: Vec<Fact>,
+    pub(super) runs: Vec<Task>,
+    /// Crashes happen before the action with such a number.
+    pub(super) crashes: BTreeSet<u32>,
+    actions: u32,
+}
+
+/// The agent with this number.
+pub(super) fn key(number: usize) -> AgentKey {
+    format!("hall/lamp-{number:02}").parse().unwrap()
+}
+
+/// A plan for waves of these sizes, with a soak of a minute each.
+pub(super) fn plan(sizes: &[usize]) -> Plan {
+    let mut next = 0..;
+    let waves = sizes.iter().enumerate().map(|(index, size)| Wave {
+        name: Name::new(&format!("wave-{index}")).unwrap(),
+        agents: next.by_ref().take(*size).map(key).collect(),
+        soak_s: 60,
+        approval: false,
+    });
+    Plan {
+        image: PlannedImage {
+            digest: Hex::from([7; 32]),
+            name: Name::new("lamp").unwrap(),
+            version: "2.0".to_owned(),
+            sequence_number: NEW,
+            bytes: 100_000,
+            block_bytes: 1024,
+        },
+        lanes: Vec::new(),
+        waves: waves.collect(),
+        success: Percent::ALL,
+        abort: Abort { failed: None, lost: None, min_sample: 1 },
+        retry: Retry { max: 0, backoff_s: 60, on: BTreeSet::new() },
+        transfer_within_s: 3600,
+        report_within_s: 600,
+        transfer_windows: Windows::default(),
+        activation_windows: Windows::default(),
+        activation: When::Now,
+        paused: false,
+    }
+}
+
+impl Fleet {
+    pub(super) fn new(plan: Plan) -> Self {
+        let now = Now { wall: "2026-11-25T12:00:00Z".parse().unwrap(), steady: Duration::ZERO };
+        let devices = plan.agents().map(|(_, key)| (key.clone(), Device::new(Nature::Good))).collect();
+        let engine = Engine::begin(Name::new("update").unwrap(), plan, 1, now);
+        Self {
+            engine,
+            devices,
+            now,
+            saved: None,
+            facts: Vec::new(),
+            runs: Vec::new(),
+            crashes: BTreeSet::new(),
+            actions: 0,
+        }
+    }
+
+    pub(super) fn with(mut self, natures: &[(usize, Nature)]) -> Self {
+        for (number, nature) in natures {
+            self.devices.get_mut(&key(*number)).unwrap().nature = *nature;
+        }
+        self
+    }
+
+    /// Goes on until the engine has ended or waits for somebody.
+    pub(super) fn go(&mut self) -> &mut Self {
+        for _ in 0..10_000 {
+            if !self.step() {
+                return self;
+            }
+        }
+        panic!("the rollout does not come to an end: {:?}", self.engine.state());
+    }
+
+    /// One step; false when the engine has ended or waits for somebody.
+    pub(super) fn step(&mut self) -> bool {
+        if self.crashes_now() {
+            self.crash();
+        }
+        match self.engine.poll(self.now) {
+            Output::Save => self.save(),
+            Output::Run(run) => self.run(&run),
+            Output::Stop => panic!("a run ends at once here"),
+            Output::Wait(None) | Output::Ended => return false,
+            Output::Wait(Some(until)) => self.pass(until.duration_since(self.now.wall)),
+        }
+        true
+    }
+
+    pub(super) fn pass(&mut self, time: SignedDuration) {
+        assert!(time > SignedDuration::ZERO, "time goes on");
+        self.now.wall += time;
+        self.now.steady += Duration::try_from(time).unwrap();
+    }
+
+    fn crashes_now(&mut self) -> bool {
+        self.actions += 1;
+        self.crashes.contains(&self.actions)
+    }
+
+    fn save(&mut self) {
+        let changes = self.engine.take_changes();
+        self.facts.extend(changes.facts);
+        let (state, agents) =
+            self.saved.get_or_insert_with(|| (self.engine.state().clone(), BTreeMap::new()));
+        // Through JSON, as the store has it.
+        *state = serde_json::from_str(&serde_json::to_string(self.engine.state()).unwrap()).unwrap();
+        agents.extend(changes.agents);
+        assert_eq!(agents, self.engine.agents(), "what has changed is told");
+    }
+
+    pub(super) fn crash(&mut self) {
+        let Some((state, agents)) = self.saved.clone() else { return };
+        let (name, plan) = (self.engine.name().clone(), self.engine.plan().clone());
+        self.engine = Engine::resume(name, plan, state, agents);
+    }
+
+    /// A run with all its reports; a crash may come in the midst of them.
+    fn run(&mut self, run: &Run) {
+        self.runs.push(run.task.clone());
+        self.pass(SignedDuration::from_secs(10));
+        for key in &run.agents {
+            let device = self.devices.get_mut(key).unwrap();
+            device.take_part(run, key);
+            if self.crashes_now() {
+                return self.crash();
+            }
+            let device = self.devices[key];
+            let told = matches!(&run.task, Task::Activate(told) if told.contains(key));
+            let report = device.report(told || run.task == Task::Transfer);
+            self.engine.report(self.now.wall, key, report);
+            if self.engine.poll(self.now) == Output::Save {
+                self.save();
+            }
+        }
+        let off = run.agents.iter().all(|key| self.devices[key].nature == Nature::Off);
+        let end = if off { RunEnd::NobodyAnswered } else { RunEnd::Done };
+        self.engine.handle(self.now, Input::RunEnded { end, attempt: run.attempt });
+    }
+
+    pub(super) fn doing(&self, number: usize) -> Doing {
+        self.devices[&key(number)].doing
+    }
+
+    pub(super) fn kinds(&self) -> Vec<&str> {
+        self.facts.iter().map(|fact| fact.kind.as_str()).collect()
+    }
+
+    pub(super) fn wall(&self) -> Timestamp {
+        self.now.wall
+    }
+}
+
+impl Device {
+    fn new(nature: Nature) -> Self {
+        Self { nature, doing: Doing::Idle, reason: 0, attempts: 0, acted_upon: 0 }
+    }
+
+    fn take_part(&mut self, run: &Run, key: &AgentKey) {
+        if self.nature == Nature::Off {
+            return;
+        }
+        match &run.task {
+            Task::Transfer | Task::Census => self.receive(),
+            Task::Activate(told) => {
+                self.receive();
+                let waits = matches!(self.doing, Doing::Ready | Doing::RolledBack);
+                if told.contains(key) && waits && run.attempt > self.acted_upon {
+                    self.acted_upon = run.attempt;
+                    self.activate();
+                }
+            }
+            Task::Cancel if matches!(self.doing, Doing::Idle | Doing::Ready) => {
+                (self.doing, self.reason) = (Doing::Failed, update_core::reception::Failure::Cancelled as u8);
+            }
+            Task::Undo if self.doing == Doing::Trial => {
+                (self.doing, self.reason) = (Doing::RolledBack, 3);
+            }
+            Task::Cancel | Task::Undo => {}
+        }
+    }
+
+    fn receive(&mut self) {
+        if self.doing == Doing::Idle {
+            self.doing = Doing::Ready;
+        }
+    }
+
+    fn activate(&mut self) {
+        self.attempts += 1;
+        (self.doing, self.reason) = match self.nature {
+            Nature::Unhealthy => (Doing::RolledBack, 1),
+            Nature::UnhealthyAtFirst(attempts) if self.attempts <= attempts => (Doing::RolledBack, 1),
+            Nature::Undecided => (Doing::Trial, 0),
+            _ => (Doing::Confirmed, 0),
+        };
+    }
+
+    fn report(&self, to_the_end: bool) -> Report {
+        let silent = self.nature == Nature::Off || (to_the_end && self.doing == Doing::Trial);
+        Report {
+            state: (!silent).then_some(self.doing),
+            reason: self.reason,
+            missing: 0,
+            installed: if self.doing == Doing::Confirmed { NEW } else { NEW - 1 },
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! What a rollout does, on a fleet without a network.
+
+use jiff::SignedDuration;
+use proptest::prelude::*;
+use update_core::census::State as Doing;
+
+use super::engine::{Input, Now, Output, RunEnd, Task};
+use super::plan::{Percent, RetryOn, When};
+use super::record::{Order, Outcome, Progress};
+use super::state::Stage;
+use super::testing::{Fleet, Nature, key, plan};
+use super::window::{Window, WindowForm, Windows};
+
+fn percent(text: &str) -> Percent {
+    text.parse().unwrap()
+}
+
+fn nightly() -> Windows {
+    let form = WindowForm { cron: "0 1 * * *".to_owned(), for_s: 3600, tz: "UTC".to_owned() };
+    Windows::new(vec![Window::new(form).unwrap()])
+}
+
+fn outcome(fleet: &Fleet) -> Option<Outcome> {
+    fleet.engine.state().outcome()
+}
+
+#[test]
+fn everyone_receives_once_and_one_wave_after_the_other_activates() {
+    let mut fleet = Fleet::new(plan(&[2, 6, 12]));
+    fleet.go();
+    assert_eq!(outcome(&fleet), Some(Outcome::Done));
+    assert_eq!(fleet.runs.iter().filter(|task| **task == Task::Transfer).count(), 1);
+    let told: Vec<usize> = fleet
+        .runs
+        .iter()
+        .filter_map(|task| if let Task::Activate(told) = task { Some(told.len()) } else { None })
+        .collect();
+    assert_eq!(told, [2, 6, 12]);
+    // Each wave is watched for its whole soak.
+    let soaks = fleet.kinds().iter().filter(|kind| **kind == "wave-soaks").count();
+    assert_eq!(soaks, 3);
+    assert!(fleet.now.steady.as_secs() >= 3 * 60);
+}
+
+#[test]
+fn a_canary_that_fails_leaves_the_others_untouched() {
+    let mut fleet = Fleet::new(plan(&[2, 18])).with(&[(1, Nature::Unhealthy)]);
+    fleet.go();
+    assert_eq!(outcome(&fleet), Some(Outcome::Stopped));
+    assert_eq!((fleet.doing(0), fleet.doing(1)), (Doing::Confirmed, Doing::RolledBack));
+    assert!((2..20).all(|number| fleet.doing(number) == Doing::Ready));
+}
+
+#[test]
+fn a_failure_within_what_is_tolerated_does_not_stop() {
+    let mut plan = plan(&[2, 6, 12]);
+    plan.success = percent("80%");
+    let mut fleet = Fleet::new(plan).with(&[(3, Nature::Undecided)]);
+    fleet.go();
+    assert_eq!(outcome(&fleet), Some(Outcome::DoneWithFailures));
+    assert_eq!(fleet.engine.counts(|_| true).confirmed, 19);
+    assert_eq!(
+        fleet.engine.agents()[&key(3)].progress,
+        Progress::Trial,
+        "heard by the census of the next wave"
+    );
+}
+
+#[test]
+fn nothing_stops_before_the_minimum_sample() {
+    let mut plan = plan(&[1, 9, 10]);
+    plan.success = percent("0%");
+    plan.abort.failed = Some(percent("10%"));
+    plan.abort.min_sample = 10;
+    let mut one = Fleet::new(plan.clone()).with(&[(0, Nature::Unhealthy)]);
+    assert_eq!(outcome(one.go()), Some(Outcome::DoneWithFailures));
+    let mut two = Fleet::new(plan).with(&[(0, Nature::Unhealthy), (1, Nature::Unhealthy)]);
+    assert_eq!(outcome(two.go()), Some(Outcome::Stopped));
+    assert_eq!(two.doing(10), Doing::Ready);
+}
+
+#[test]
+fn the_lost_count() {
+    let mut plan = plan(&[4, 4]);
+    plan.success = percent("0%");
+    plan.abort.lost = Some(percent("30%"));
+    let natures = [(0, Nature::Off), (1, Nature::Off)];
+    let mut fleet = Fleet::new(plan).with(&natures);
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Stopped));
+    assert_eq!(fleet.engine.counts(|wave| wave == 0).lost, 2);
+}
+
+#[test]
+fn who_may_be_retried_is_retried_with_backoff() {
+    let mut plan = plan(&[2, 2]);
+    plan.retry.max = 2;
+    plan.retry.on.insert(RetryOn::Unhealthy);
+    let mut fleet = Fleet::new(plan).with(&[(0, Nature::UnhealthyAtFirst(2))]);
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
+    assert_eq!(fleet.devices[&key(0)].attempts, 3);
+    assert!(fleet.now.steady.as_secs() >= 60 + 120, "the wait doubles");
+}
+
+#[test]
+fn retries_have_an_end() {
+    let mut plan = plan(&[2]);
+    plan.retry.max = 2;
+    plan.retry.on.insert(RetryOn::Unhealthy);
+    let mut fleet = Fleet::new(plan).with(&[(0, Nature::Unhealthy)]);
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Stopped));
+    assert_eq!(fleet.devices[&key(0)].attempts, 3);
+}
+
+#[test]
+fn an_operator_tries_again_what_was_stopped() {
+    let mut fleet = Fleet::new(plan(&[2, 2])).with(&[(0, Nature::UnhealthyAtFirst(1))]);
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Stopped));
+    let now = fleet.wall();
+    fleet.engine.order(now, Order::Retry).unwrap();
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
+}
+
+#[test]
+fn an_agent_that_comes_back_is_caught_up() {
+    let mut plan = plan(&[2, 2]);
+    plan.success = percent("50%");
+    plan.waves[1].approval = false;
+    plan.waves[0].approval = true;
+    let mut fleet = Fleet::new(plan).with(&[(0, Nature::Off)]);
+    fleet.go();
+    assert!(matches!(fleet.engine.state().stage, Stage::Approval { wave: 0 }));
+    fleet.devices.get_mut(&key(0)).unwrap().nature = Nature::Good;
+    let now = fleet.wall();
+    fleet.engine.order(now, Order::Approve).unwrap();
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
+    assert_eq!(fleet.doing(0), Doing::Confirmed);
+}
+
+#[test]
+fn a_late_joiner_goes_with_the_last_wave() {
+    let mut plan = plan(&[1, 1]);
+    plan.waves[0].approval = true;
+    let mut fleet = Fleet::new(plan);
+    fleet.go();
+    fleet.devices.insert(key(9), fleet.devices[&key(1)]);
+    let now = fleet.now;
+    fleet.engine.handle(now, Input::Joined(key(9)));
+    fleet.engine.order(now.wall, Order::Approve).unwrap();
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
+    assert_eq!(fleet.doing(9), Doing::Confirmed);
+    // Also when all is over.
+    fleet.devices.insert(key(8), fleet.devices[&key(9)]);
+    fleet.devices.get_mut(&key(8)).unwrap().doing = Doing::Idle;
+    let now = fleet.now;
+    fleet.engine.handle(now, Input::Joined(key(8)));
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
+    assert_eq!(fleet.doing(8), Doing::Confirmed);
+}
+
+#[test]
+fn an_approval_is_waited_for_and_asked_for_once() {
+    let mut plan = plan(&[1, 1]);
+    plan.waves[0].approval = true;
+    let mut fleet = Fleet::new(plan);
+    let now = fleet.wall();
+    assert!(fleet.engine.order(now, Order::Approve).is_err());
+    fleet.go();
+    assert_eq!(fleet.doing(1), Doing::Ready);
+    let now = fleet.wall();
+    fleet.engine.order(now, Order::Approve).unwrap();
+    assert!(fleet.engine.order(now, Order::Approve).is_err());
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
+}
+
+#[test]
+fn paused_means_that_nothing_begins() {
+    let mut plan = plan(&[1]);
+    plan.paused = true;
+    let mut fleet = Fleet::new(plan);
+    fleet.go();
+    assert!(fleet.runs.is_empty());
+    let now = fleet.wall();
+    assert!(fleet.engine.order(now, Order::Pause).is_err());
+    fleet.engine.order(now, Order::Start).unwrap();
+    assert!(fleet.engine.order(now, Order::Start).is_err() || !fleet.engine.state().started);
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
+}
+
+#[test]
+fn a_pause_stops_a_transfer_but_hears_trials_to_the_end() {
+    let mut fleet = Fleet::new(plan(&[1]));
+    let run = |fleet: &mut Fleet| loop {
+        match fleet.engine.poll(fleet.now) {
+            Output::Save => {
+                let _ = fleet.engine.take_changes();
+            }
+            Output::Run(run) => break run,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(run(&mut fleet).task, Task::Transfer);
+    let now = fleet.now;
+    fleet.engine.order(now.wall, Order::Pause).unwrap();
+    assert_eq!(fleet.engine.poll(now), Output::Save);
+    assert_eq!(fleet.engine.poll(now), Output::Stop);
+    assert_eq!(fleet.engine.poll(now), Output::Wait(None), "it is told once");
+    fleet.engine.handle(now, Input::RunEnded { end: RunEnd::Stopped, attempt: 1 });
+    fleet.engine.order(now.wall, Order::Resume).unwrap();
+    run(&mut fleet);
+    fleet.engine.handle(now, Input::RunEnded { end: RunEnd::Done, attempt: 1 });
+    assert!(matches!(run(&mut fleet).task, Task::Activate(_)));
+    fleet.engine.order(now.wall, Order::Pause).unwrap();
+    assert_eq!(fleet.engine.poll(now), Output::Save);
+    assert!(matches!(fleet.engine.poll(now), Output::Wait(_)));
+}
+
+#[test]
+fn cancel_says_what_it_did() {
+    let mut plan = plan(&[1, 2]);
+    plan.waves[0].approval = true;
+    let mut fleet = Fleet::new(plan);
+    fleet.go();
+    let now = fleet.wall();
+    fleet.engine.order(now, Order::Cancel).unwrap();
+    fleet.go();
+    let Stage::Ended { outcome: Outcome::Cancelled, why } = &fleet.engine.state().stage else { panic!() };
+    assert!(why.starts_with("2 agents dropped the update, 1 have confirmed it"), "{why}");
+    let now = fleet.wall();
+    assert!(fleet.engine.order(now, Order::Cancel).is_err());
+    assert!(fleet.engine.order(now, Order::Retry).is_err());
+}
+
+#[test]
+fn undo_brings_those_on_trial_back_and_tells_what_to_do_with_the_others() {
+    let mut plan = plan(&[3]);
+    plan.success = percent("10%");
+    plan.waves[0].soak_s = 3600;
+    let mut fleet = Fleet::new(plan).with(&[(0, Nature::Undecided)]);
+    // Into the soak, where a census hears that one is on trial still.
+    while !matches!(fleet.runs.last(), Some(Task::Census)) {
+        fleet.step();
+    }
+    let now = fleet.wall();
+    fleet.engine.order(now, Order::Undo).unwrap();
+    fleet.go();
+    let Stage::Ended { outcome: Outcome::Undone, why } = &fleet.engine.state().stage else { panic!() };
+    assert!(why.starts_with("1 agents are back") && why.contains("2 have confirmed"), "{why}");
+    assert_eq!(fleet.doing(0), Doing::RolledBack);
+    let now = fleet.wall();
+    let why = fleet.engine.order(now, Order::Undo).unwrap_err();
+    assert!(why.contains("higher manifest sequence number") && why.contains("--sequence 3"), "{why}");
+}
+
+#[test]
+fn windows_hold_transfer_and_activation_back() {
+    let mut plan = plan(&[1]);
+    plan.transfer_windows = nightly();
+    plan.activation_windows = nightly();
+    plan.activation = When::Window;
+    plan.waves[0].soak_s = 7200;
+    let mut fleet = Fleet::new(plan);
+    let began = fleet.wall();
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
+    assert_eq!(fleet.runs.first(), Some(&Task::Transfer));
+    let waited = fleet.wall().duration_since(began);
+    assert!(waited >= SignedDuration::from_hours(13 + 2), "{waited:?}");
+}
+
+#[test]
+fn a_window_that_closes_stops_the_transfer() {
+    let mut plan = plan(&[1]);
+    plan.transfer_windows = nightly();
+    let mut fleet = Fleet::new(plan);
+    fleet.now.wall = "2026-11-26T01:30:00Z".parse().unwrap();
+    for _ in 0..2 {
+        assert_eq!(fleet.engine.poll(fleet.now), Output::Save);
+    }
+    assert!(matches!(fleet.engine.poll(fleet.now), Output::Run(_)));
+    assert_eq!(fleet.engine.poll(fleet.now), Output::Wait("2026-11-26T02:00:00Z".parse().ok()));
+    fleet.pass(SignedDuration::from_mins(30));
+    assert_eq!(fleet.engine.poll(fleet.now), Output::Stop);
+    let now = fleet.now;
+    fleet.engine.handle(now, Input::RunEnded { end: RunEnd::Stopped, attempt: 1 });
+    assert_eq!(fleet.engine.poll(now), Output::Save);
+    assert_eq!(fleet.engine.poll(now), Output::Wait("2026-11-27T01:00:00Z".parse().ok()));
+}
+
+#[test]
+fn a_clock_that_is_set_makes_no_soak_shorter() {
+    for jump in [SignedDuration::from_hours(48), SignedDuration::from_hours(-48)] {
+        let mut fleet = Fleet::new(plan(&[1]));
+        while !matches!(fleet.engine.state().stage, Stage::Soak { .. }) {
+            fleet.step();
+        }
+        let began = fleet.now.steady;
+        fleet.now = Now { wall: fleet.now.wall + jump, ..fleet.now };
+        assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
+        let soaked = (fleet.now.steady - began).as_secs();
+        assert!((60..120).contains(&soaked), "{jump:?}: {soaked}");
+        assert!(fleet.kinds().contains(&"clock-set"));
+    }
+}
+
+#[test]
+fn what_cannot_go_on_is_paused_with_its_reason() {
+    let mut fleet = Fleet::new(plan(&[1]));
+    while fleet.engine.running.is_none() {
+        let _ = fleet.engine.poll(fleet.now);
+    }
+    let now = fleet.now;
+    fleet
+        .engine
+        .handle(now, Input::RunEnded { end: RunEnd::Broken("the image changed".to_owned()), attempt: 1 });
+    fleet.go();
+    assert_eq!(fleet.engine.state().paused.as_deref(), Some("the image changed"));
+    fleet.engine.order(now.wall, Order::Resume).unwrap();
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
+}
+
+#[test]
+fn when_nobody_answers_it_stops_or_tries_again() {
+    let off = [(0, Nature::Off), (1, Nature::Off)];
+    let mut fleet = Fleet::new(plan(&[2])).with(&off);
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Stopped));
+    let mut plan = plan(&[2]);
+    plan.retry.max = 3;
+    plan.retry.on.insert(RetryOn::Lost);
+    let mut fleet = Fleet::new(plan).with(&off);
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Stopped));
+    assert_eq!(fleet.runs.len(), 4);
+}
+
+fn nature() -> impl Strategy<Value = Nature> {
+    prop_oneof![
+        6 => Just(Nature::Good),
+        1 => Just(Nature::Unhealthy),
+        1 => Just(Nature::UnhealthyAtFirst(1)),
+        1 => Just(Nature::Off),
+        1 => Just(Nature::Undecided),
+    ]
+}
+
+proptest! {
+    /// Crashes at any moment change nothing in how it ends, no wave activates before the one ahead of it has
+    /// proved healthy, and nobody outside of the waves that were reached runs anything new.
+    #[test]
+    fn crashes_change_nothing(
+        natures in prop::collection::vec(nature(), 8),
+        success in 0_u16..=100,
+        retries in 0_u8..3,
+        crashes in prop::collection::btree_set(2_u32..80, 0..6),
+    ) {
+        let mut plan = plan(&[2, 3, 3]);
+        plan.success = Percent::from_hundredths(success * 100).unwrap();
+        plan.retry.max = retries;
+        plan.retry.on = [RetryOn::Unhealthy, RetryOn::Lost].into();
+        let natures: Vec<_> = natures.into_iter().enumerate().collect();
+        let mut smooth = Fleet::new(plan.clone()).with(&natures);
+        smooth.go();
+        let mut rough = Fleet::new(plan).with(&natures);
+        rough.crashes = crashes;
+        rough.go();
+        prop_assert_eq!(outcome(&smooth), outcome(&rough));
+        prop_assert_eq!(smooth.engine.counts(|_| true), rough.engine.counts(|_| true));
+        let reached = rough.engine.state().reached.map_or(0, |wave| wave + 1);
+        for (key, agent) in rough.engine.agents() {
+            prop_assert!(agent.wave < reached || rough.devices[key].attempts == 0);
+        }
+    }
+}
