@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use provisioning::Name;
-use provisioning::yaml::Step;
+use provisioning::yaml::{PROBLEMS_MAX, Step};
 
 use super::group::{GroupSpec, Members, ParityCode, RolloutGroup};
 use super::image::ImageSpec;
@@ -31,7 +31,7 @@ impl Flaw {
 /// Checks all documents. References to documents that are not among them are left open.
 ///
 /// # Errors
-/// All that is wrong.
+/// All that is wrong, at most [`PROBLEMS_MAX`] of each document.
 pub fn check(manifests: &Manifests) -> Result<(), Vec<Problem>> {
     let mut problems = doubled(manifests);
     let groups: BTreeMap<&Name, &RolloutGroup> = manifests
@@ -48,7 +48,7 @@ pub fn check(manifests: &Manifests) -> Result<(), Vec<Problem>> {
             Manifest::Image(image) => of_image(&image.spec),
             Manifest::Rollout(rollout) => of_rollout(&rollout.spec, &groups),
         };
-        for flaw in flaws {
+        for flaw in flaws.into_iter().take(PROBLEMS_MAX) {
             let mut path = vec![Step::from("spec")];
             path.extend(flaw.path);
             problems.push(manifests.problem(found, &path, flaw.problem));

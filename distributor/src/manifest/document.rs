@@ -29,7 +29,7 @@ pub enum Manifest {
 /// The frame of a document. `K` says its kind, `S` is what it specifies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "apiVersion, kind, metadata and spec")]
-#[schemars(rename = "{K}Document")]
+#[schemars(rename = "{K}Document", description = "A document.")]
 pub struct Framed<K, S> {
     /// The form of the document: `fwcast/v1`.
     pub api_version: ApiVersion,

@@ -24,9 +24,18 @@ pub struct Problem {
     pub column: usize,
     /// One sentence, without a full stop at its end.
     pub problem: String,
-    /// The piece of the line that is shown, and the bytes of it that are marked.
     #[serde(skip)]
-    excerpt: Option<(String, Range<usize>)>,
+    excerpt: Option<Excerpt>,
+}
+
+/// The piece of a line that is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Excerpt {
+    text: String,
+    /// The bytes of it that are marked.
+    marked: Range<usize>,
+    /// Whether it is the beginning of the line.
+    from_start: bool,
 }
 
 impl Problem {
@@ -52,25 +61,29 @@ impl Problem {
         let origin = Origin::path(&self.file);
         let group = match &self.excerpt {
             None => title.element(origin),
-            Some((line, marked)) => title.element(origin.line(self.line).char_column(self.column)).element(
-                Snippet::source(line)
-                    .line_start(self.line)
-                    .annotation(AnnotationKind::Primary.span(marked.clone())),
-            ),
+            Some(excerpt) => {
+                let marked = AnnotationKind::Primary.span(excerpt.marked.clone());
+                let snippet = Snippet::source(&excerpt.text).line_start(self.line).annotation(marked);
+                if excerpt.from_start {
+                    title.element(snippet.path(&self.file))
+                } else {
+                    title.element(origin.line(self.line).char_column(self.column)).element(snippet)
+                }
+            }
         };
         Renderer::plain().render(&[group])
     }
 }
 
 /// The piece of a line around a place. Only this much is handed on, however long the line is.
-fn excerpt(text: &str, place: Place) -> Option<(String, Range<usize>)> {
+fn excerpt(text: &str, place: Place) -> Option<Excerpt> {
     let line = text.lines().nth(place.line.checked_sub(1)?)?;
     let before = place.column.saturating_sub(1);
     let from = before.saturating_sub(SHOWN_BEFORE);
     let shown: String = line.chars().skip(from).take(SHOWN_MAX).map(harmless).collect();
     let byte = |character: usize| shown.char_indices().nth(character).map_or(shown.len(), |(byte, _)| byte);
     let marked = byte(before - from)..byte(before - from + place.characters);
-    Some((shown, marked))
+    Some(Excerpt { text: shown, marked, from_start: from == 0 })
 }
 
 /// A file may hold what would drive the reader's terminal (THREATS: operator's YAML).

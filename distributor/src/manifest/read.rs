@@ -1,11 +1,14 @@
 //! From texts to documents.
 
-use provisioning::yaml::{Document, Place, Step};
+use provisioning::yaml::{Document, PROBLEMS_MAX, Place, Step};
 use serde::de::DeserializeOwned;
 
 use super::document::Kind;
 use super::source::Source;
 use super::{Manifest, Problem};
+
+/// Most documents in one file.
+const DOCUMENTS_MAX: usize = 1000;
 
 /// All documents that were read, and where they come from.
 #[derive(Debug, Clone)]
@@ -29,7 +32,7 @@ impl Manifests {
     /// Reads all documents.
     ///
     /// # Errors
-    /// All that is wrong in them, each by itself.
+    /// All that is wrong in them, each by itself; of one file not much more than [`PROBLEMS_MAX`].
     pub fn read(sources: Vec<Source>) -> Result<Self, Vec<Problem>> {
         let (mut found, mut problems) = (Vec::new(), Vec::new());
         for (index, source) in sources.iter().enumerate() {
@@ -46,7 +49,17 @@ impl Manifests {
                 let why = "there is no document in this file: write one, or leave the file out";
                 problems.push(Problem::with_file(&source.name, why));
             }
+            if documents.len() > DOCUMENTS_MAX {
+                let why = format!("there are more than {DOCUMENTS_MAX} documents in this file: divide it");
+                problems.push(Problem::with_file(&source.name, why));
+                continue;
+            }
+            let before = problems.len();
             for document in documents {
+                // Whoever has so much to correct begins with this.
+                if problems.len() - before >= PROBLEMS_MAX {
+                    break;
+                }
                 match read(source, &document) {
                     Ok(manifest) => found.push(Found { manifest, source: index, document }),
                     Err(more) => problems.extend(more),

@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     fn members(count: usize) -> Vec<Member> {
-        let member = |number| Member {
+        let member = |number: usize| Member {
             key: format!("hall/lamp-{number:02}").parse().unwrap(),
             labels: BTreeMap::from([("floor".to_owned(), format!("{}", number % 3))]),
         };

@@ -99,6 +99,7 @@ pub(crate) fn record(progress: Progress) -> AgentRecord {
         missing: u32::MAX,
         installed: u64::MAX,
         heard: Some(at(2)),
+        told: true,
         tries: 9,
         retry_at: None,
     }

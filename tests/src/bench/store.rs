@@ -25,7 +25,7 @@ const REPETITIONS: usize = 41;
 const TIMES_MAX: f64 = 5.0;
 const GET_AGENTS: &str = "SELECT security_group, name, sender_id, vendor, class, labels, enrolled_at, progress, installed, heard, rollout \
      FROM agents ORDER BY security_group, name";
-const STATUS: &str = "SELECT security_group, name, wave, progress, since, reason, missing, installed, heard, tries, retry_at \
+const STATUS: &str = "SELECT security_group, name, wave, progress, since, reason, missing, installed, heard, told, tries, retry_at \
      FROM rollout_agents WHERE rollout = 'spring' ORDER BY security_group, name";
 
 /// Measures.
@@ -148,6 +148,7 @@ fn record(number: usize, at: Timestamp) -> AgentRecord {
         missing: number as u32,
         installed: 7,
         heard: Some(at),
+        told: false,
         tries: 1,
         retry_at: None,
     }

@@ -91,20 +91,30 @@ impl Document {
             };
             let path = steps(error.path());
             let text = without_place(&error.inner().to_string());
-            if let Some(key) = between_quotes(&text, "missing field ") {
-                let mut whole = path.clone();
-                whole.push(Step::Key(key.to_string()));
-                if taken_out.contains(&whole) {
-                    return Err(found);
-                }
+            if !follows(&text, &path, &taken_out) {
+                let is_key = text.starts_with("unknown field");
+                found.push(Trouble { place: place(&root, &path, is_key), text: plainly(&text) });
             }
-            let is_key = text.starts_with("unknown field");
-            found.push(Trouble { place: place(&root, &path, is_key), text: plainly(&text) });
             if found.len() >= PROBLEMS_MAX || !take_out(&mut value, &mut root, &path) {
                 return Err(found);
             }
-            taken_out.push(path);
+            match path.split_last() {
+                // What lies behind it in the list has moved up.
+                Some((Step::Index(_), list)) => taken_out.retain(|other| !other.starts_with(list)),
+                _ => taken_out.push(path),
+            }
         }
+    }
+}
+
+/// Whether a problem at `path` is there only because of what was taken out before.
+fn follows(text: &str, path: &[Step], taken_out: &[Vec<Step>]) -> bool {
+    match between_quotes(text, "missing field ") {
+        Some(key) => {
+            let whole: Vec<Step> = path.iter().cloned().chain([key.into()]).collect();
+            taken_out.contains(&whole)
+        }
+        None => taken_out.iter().any(|other| other.len() > path.len() && other.starts_with(path)),
     }
 }
 
@@ -208,6 +218,11 @@ fn plainly(text: &str) -> String {
         .replacen("invalid type: unit value", "there is nothing here", 1)
         .replacen("invalid type: map", "there is a map here", 1)
         .replacen("invalid type: sequence", "there is a list here", 1)
+        .replacen("invalid type", "wrong kind of value", 1)
+        .replacen("invalid value", "wrong value", 1)
+        .replacen("a nonzero u8", "a number from 1 to 255", 1)
+        .replacen("a nonzero u16", "a number from 1 to 65535", 1)
+        .replacen("a nonzero u32", "a number from 1 on", 1)
         .replace('`', "'");
     printable(&plain)
 }
