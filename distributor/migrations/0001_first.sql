@@ -61,6 +61,7 @@ CREATE TABLE rollout_agents (
     missing        INTEGER NOT NULL,
     installed      INTEGER NOT NULL,
     heard          TEXT,
+    told           INTEGER NOT NULL,
     tries          INTEGER NOT NULL,
     retry_at       TEXT,
     PRIMARY KEY (rollout, security_group, name)

@@ -7,14 +7,15 @@ use std::sync::OnceLock;
 use clap::ValueEnum;
 use comfy_table::{Cell, Table, presets};
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::exit::Failure;
 use crate::rollout::record::Progress;
 
 /// The form of what a command prints on standard output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// A table for people.
     #[default]
@@ -32,7 +33,8 @@ pub enum Format {
 }
 
 /// Whether what is printed for people has colours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Color {
     /// On a terminal, unless NO_COLOR is set.
     #[default]
@@ -41,6 +43,11 @@ pub enum Color {
     Always,
     /// Never.
     Never,
+}
+
+/// As it is written on the command line.
+pub fn word(value: impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 /// Something that a command prints.
@@ -267,7 +274,7 @@ mod tests {
     #[test]
     fn an_age_has_one_unit() {
         let now = Timestamp::from_second(1_000_000).unwrap();
-        let ago = |seconds| age(Timestamp::from_second(1_000_000 - seconds).unwrap(), now);
+        let ago = |seconds: i64| age(Timestamp::from_second(1_000_000 - seconds).unwrap(), now);
         assert_eq!([0, 119, 120, 7199, 7200, 172_800].map(ago), ["0s", "119s", "2m", "119m", "2h", "2d"]);
         // A clock that went back.
         assert_eq!(ago(-5), "0s");

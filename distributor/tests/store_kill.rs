@@ -54,13 +54,21 @@ async fn whatever_was_said_to_be_done_survives_kill_9() {
         let stored: u32 = store.rollout(&spring).await.unwrap().unwrap().state.parse().unwrap();
         // The step that was being stored may be there, no more.
         let expected = told.unwrap_or(last);
-        assert!((expected..=expected + 1).contains(&stored), "round {round}: told {expected}, stored {stored}");
+        assert!(
+            (expected..=expected + 1).contains(&stored),
+            "round {round}: told {expected}, stored {stored}"
+        );
         // A step is there whole: its state, its agent and its event.
         let agents = store.rollout_agents(&spring).await.unwrap();
         assert!(stored == 0 || agents[0].1.missing == stored, "round {round}");
         let query = EventQuery { after: Some(0), rollout: None, agent: None, limit: u32::MAX };
-        let numbers: Vec<u32> =
-            store.events(&query).await.unwrap().iter().map(|event| event.fact.text.parse().unwrap()).collect();
+        let numbers: Vec<u32> = store
+            .events(&query)
+            .await
+            .unwrap()
+            .iter()
+            .map(|event| event.fact.text.parse().unwrap())
+            .collect();
         assert!(numbers.iter().copied().eq(1..=stored), "round {round}");
         last = stored;
     }

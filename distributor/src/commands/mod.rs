@@ -4,6 +4,8 @@ pub mod agent;
 pub mod apply;
 mod arguments;
 pub mod backup;
+pub mod completions;
+pub mod config;
 pub mod delete;
 pub mod describe;
 pub mod events;

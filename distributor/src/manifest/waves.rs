@@ -163,7 +163,7 @@ mod tests {
     fn members(count: usize) -> Vec<Member> {
         let member = |number: usize| Member {
             key: format!("hall/lamp-{number:02}").parse().unwrap(),
-            labels: BTreeMap::from([("floor".to_owned(), (number % 3).to_string())]),
+            labels: BTreeMap::from([("floor".to_owned(), format!("{}", number % 3))]),
         };
         (0..count).map(member).collect()
     }

@@ -60,6 +60,12 @@ struct Work {
     stopper: watch::Sender<bool>,
 }
 
+impl Work {
+    fn stop(&self) {
+        self.stopper.send_replace(true);
+    }
+}
+
 impl<'a, S: Store> Runner<'a, S> {
     /// Begins a rollout that was planned; from then on it is in the store.
     ///
@@ -149,7 +155,7 @@ impl<'a, S: Store> Runner<'a, S> {
                     let future = Box::pin(opened.work(run, latest.clone(), stop));
                     work = Some(Work { future, stopper });
                 }
-                Output::Stop => work.iter().for_each(|work| drop(work.stopper.send_replace(true))),
+                Output::Stop => work.iter().for_each(Work::stop),
                 Output::Ended => break,
                 Output::Wait(_) if interrupted && work.is_none() => return Ok(Ended::Interrupted),
                 Output::Wait(until) => {
@@ -166,7 +172,7 @@ impl<'a, S: Store> Runner<'a, S> {
                         }
                         () = stop.asked(), if !interrupted => {
                             interrupted = true;
-                            work.iter().for_each(|work| drop(work.stopper.send_replace(true)));
+                            work.iter().for_each(Work::stop);
                         }
                         () = tokio::time::sleep(pause) => {}
                     }

@@ -148,7 +148,7 @@ fn document(dir: &StateDir, manifests: &Manifests, found: &Found) -> Result<NewD
         }
     };
     let spec = spec.map_err(|error| Failure::error(format!("cannot write a document as JSON: {error}")))?;
-    let labels = metadata.labels.iter().map(|(key, value)| (key.to_string(), value.0.clone())).collect();
+    let labels = metadata.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
     Ok(NewDocument { kind: found.manifest.kind(), name: metadata.name.clone(), labels, spec })
 }
 
@@ -221,7 +221,7 @@ impl Known {
                          as well"
                     ))
                 })?;
-                let version = image.spec.version.0.clone();
+                let version = image.spec.version.to_string();
                 match (&image.spec.file, &image.spec.digest) {
                     (Some(file), _) => {
                         let folder = self.folders.get(name).map_or(folder, PathBuf::as_path);

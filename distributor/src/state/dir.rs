@@ -88,6 +88,11 @@ impl StateDir {
         self.witness.join(format!("database-{database:016x}.epoch"))
     }
 
+    /// The witness folder.
+    pub fn witness(&self) -> &Path {
+        &self.witness
+    }
+
     /// The folder of a group.
     pub(super) fn group(&self, name: &Name) -> PathBuf {
         self.state.join("groups").join(name.as_str())

@@ -138,16 +138,12 @@ impl Images {
     /// # Errors
     /// The store's own; the folder cannot be changed.
     pub async fn collect<S: Store>(&self, store: &S) -> Result<usize, StoreError> {
-        self.collect_older(store, COLLECTED_AFTER).await
-    }
-
-    async fn collect_older<S: Store>(&self, store: &S, age_min: Duration) -> Result<usize, StoreError> {
         let entries = self.entries()?;
         let named = named(store).await?;
         let mut gone = 0;
         for name in entries.iter().filter(|name| !named.contains(*name)) {
             let path = self.folder.join(name);
-            if age(&path).is_some_and(|age| age >= age_min) {
+            if age(&path).is_some_and(|age| age >= COLLECTED_AFTER) {
                 files::remove_folder(&path)?;
                 gone += usize::from(is_digest(name));
             }

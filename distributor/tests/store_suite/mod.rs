@@ -1,5 +1,6 @@
 //! What every store must fulfil, whatever it is made of. A backend calls [`conformance`] with a way to make an empty
 //! store of its own, and to open it again as another process would.
+#![allow(dead_code, reason = "no test file uses all of it")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -98,6 +99,7 @@ pub(crate) fn record(progress: Progress) -> AgentRecord {
         missing: u32::MAX,
         installed: u64::MAX,
         heard: Some(at(2)),
+        told: true,
         tries: 9,
         retry_at: None,
     }

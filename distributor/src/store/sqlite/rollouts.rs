@@ -129,7 +129,7 @@ pub(super) async fn one(store: &SqliteStore, name: &Name) -> Answer<Option<Rollo
 
 pub(super) async fn agents(store: &SqliteStore, name: &Name) -> Answer<Vec<(AgentKey, AgentRecord)>> {
     let rows = sqlx::query(
-        "SELECT security_group, name, wave, progress, since, reason, missing, installed, heard, tries, retry_at \
+        "SELECT security_group, name, wave, progress, since, reason, missing, installed, heard, told, tries, retry_at \
          FROM rollout_agents WHERE rollout = ?1 ORDER BY security_group, name",
     )
     .bind(name.as_str())
@@ -229,9 +229,9 @@ async fn write_agent(
 ) -> Answer<()> {
     sqlx::query(
         "INSERT INTO rollout_agents (rollout, security_group, name, wave, progress, since, reason, missing, installed, \
-         heard, tries, retry_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
+         heard, told, tries, retry_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
          ON CONFLICT (rollout, security_group, name) DO UPDATE SET wave = ?4, progress = ?5, since = ?6, reason = ?7, \
-         missing = ?8, installed = ?9, heard = ?10, tries = ?11, retry_at = ?12",
+         missing = ?8, installed = ?9, heard = ?10, told = ?11, tries = ?12, retry_at = ?13",
     )
     .bind(rollout.as_str())
     .bind(key.group.as_str())
@@ -243,6 +243,7 @@ async fn write_agent(
     .bind(record.missing)
     .bind(record.installed.cast_signed())
     .bind(record.heard.map(|at| at.to_string()))
+    .bind(record.told)
     .bind(record.tries)
     .bind(record.retry_at.map(|at| at.to_string()))
     .execute(&mut **transaction)
@@ -295,6 +296,7 @@ fn read_agent(store: &SqliteStore, row: &SqliteRow) -> Answer<(AgentKey, AgentRe
         missing: columns.number()?,
         installed: columns.bits()?,
         heard: columns.moment()?,
+        told: columns.get()?,
         tries: columns.number()?,
         retry_at: columns.moment()?,
     };
