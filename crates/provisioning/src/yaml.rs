@@ -5,8 +5,8 @@
 //! text is first walked once as a stream of events, which refuses all that with its position, and only then
 //! read.
 //!
-//! [`from_str`] reads a file with one document. [`Document::all`] reads one with several, keeps where each value
-//! lies, and tells all that is wrong in a document and not only the first.
+//! [`from_str`] reads a file with one document. [`Document::all`] reads one with several, keeps where each
+//! value lies, and tells all that is wrong in a document and not only the first.
 
 mod document;
 mod walk;
@@ -26,8 +26,11 @@ pub use walk::Place;
 pub const TEXT_BYTES_MAX: usize = 1024 * 1024;
 /// How deep lists and maps may lie in one another.
 pub const DEPTH_MAX: usize = 16;
-/// Most values in a text, so that a hostile one costs no more than an honest one: a list of 100,000 agents fits.
-pub const VALUES_MAX: usize = 120_000;
+/// Most values in a text, so that a hostile one costs no more than an honest one: a list of 30,000 agents
+/// fits.
+pub const VALUES_MAX: usize = 32_000;
+/// Most documents in a text.
+pub const DOCUMENTS_MAX: usize = 1000;
 
 /// Why a YAML text was refused, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +66,8 @@ pub enum YamlProblem {
     DoubledKey(String),
     /// No document, or more than one.
     NotOneDocument,
+    /// More than [`DOCUMENTS_MAX`] documents.
+    TooManyDocuments,
     /// Not YAML.
     Syntax(String),
     /// YAML, but not what belongs in this file: an unknown or missing key, or a value of the wrong kind.
@@ -112,6 +117,7 @@ impl fmt::Display for YamlProblem {
             Self::CompoundKey => f.write_str("a key must be a plain word"),
             Self::DoubledKey(key) => write!(f, "the key '{key}' is there twice; keep one"),
             Self::NotOneDocument => f.write_str("exactly one document is wanted"),
+            Self::TooManyDocuments => write!(f, "there are more than {DOCUMENTS_MAX} documents in the text"),
             Self::Syntax(text) => write!(f, "this is not YAML: {text}"),
             Self::Content(text) => f.write_str(text),
         }

@@ -188,8 +188,8 @@ fn of_waves(waves: &[Wave]) -> Vec<Flaw> {
             Who::Size(WaveSize::Percent(percent)) if !(is_last_size && *percent == Percent::ALL) => {
                 hundredths += u32::from(percent.hundredths());
                 if hundredths > 10_000 {
-                    let why = "the waves up to this one are more than 100%, as each size is a wave's own: write \
-                               `size: rest` for the last wave";
+                    let why = "the waves up to this one are more than 100%, as each size is a wave's own: \
+                               write `size: rest` for the last wave";
                     flaws.push(Flaw::new(at(index, "size"), why));
                     break;
                 }

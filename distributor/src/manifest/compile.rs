@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::check::{Flaw, of_group, two_groups};
 use super::group::{Members, RolloutGroup};
 use super::rollout::{ActivateWhen, Approval, Rollout, RolloutSpec, WindowSpec};
+use super::text::Span;
 use super::waves::{self, Member};
 use crate::rollout::plan::{Abort, AgentKey, Lane, Plan, PlannedImage, Retry, Wave, When};
 use crate::rollout::window::Windows;
@@ -66,10 +67,11 @@ pub struct Compiled {
     pub left_out: Vec<AgentKey>,
 }
 
-/// Compiles a rollout. `groups` are the rollout groups that are known, in any order; `fleet` the security groups.
+/// Compiles a rollout. `groups` are the rollout groups that are known, in any order; `fleet` the security
+/// groups.
 ///
-/// Agents are taken in order of their names, then of their security groups, so that the same rollout of the same
-/// fleet always gives the same waves.
+/// Agents are taken in order of their names, then of their security groups, so that the same rollout of the
+/// same fleet always gives the same waves.
 ///
 /// # Errors
 /// All that is wrong, with its place in the rollout's `spec`.
@@ -88,7 +90,7 @@ pub fn compile(
         let at = |problem: String| Flaw::new(["groups".into(), index.into()], problem);
         match lane(name, &by_name, image, fleet) {
             Ok((lane, members, left_out)) => {
-                flaws.extend(gathered.add(lane, members, left_out).into_iter().map(at))
+                flaws.extend(gathered.add(lane, members, left_out).into_iter().map(at));
             }
             Err(problems) => flaws.extend(problems.into_iter().map(at)),
         }
@@ -115,7 +117,7 @@ pub fn compile(
             backoff_s: spec.retry.backoff.seconds(),
             on: spec.retry.on.clone(),
         },
-        transfer_within_s: spec.deadlines.transfer.map_or(TRANSFER_WITHIN_S, |span| span.seconds()),
+        transfer_within_s: spec.deadlines.transfer.map_or(TRANSFER_WITHIN_S, Span::seconds),
         report_within_s: report_within_s(spec),
         transfer_windows: windows("transfer", &spec.windows.transfer)?,
         activation_windows: windows("activate", &spec.windows.activate)?,
@@ -184,7 +186,7 @@ fn lane(
     let wanted = &group.spec.security.group;
     let Some(security) = fleet.iter().find(|it| &it.name == wanted) else {
         problems.push(format!(
-            "there is no security group '{wanted}' for group '{name}': make it with `fwcast group create {wanted}`"
+            "there is no security group '{wanted}' for group '{name}': make it with `fwcast group create`"
         ));
         return Err(problems);
     };
@@ -228,22 +230,22 @@ fn transport_differs(group: &RolloutGroup, security: &FleetGroup, image: &FleetI
     let mut problems = Vec::new();
     if let Some(address) = transport.group.filter(|address| address.0 != security.coap_group) {
         problems.push(format!(
-            "group '{name}' says {address}, but agents of security group '{}' listen on coap://{}: write that, or \
-             leave it out",
+            "group '{name}' says {address}, but agents of security group '{}' listen on coap://{}: write \
+             that, or leave it out",
             security.name, security.coap_group
         ));
     }
     if let Some(size) = transport.block_size.filter(|size| size.0 != security.block_bytes) {
         problems.push(format!(
-            "group '{name}' says blocks of {} bytes, but security group '{}' carries blocks of {}: write that, or \
-             leave it out",
+            "group '{name}' says blocks of {} bytes, but security group '{}' carries blocks of {}: write \
+             that, or leave it out",
             size.0, security.name, security.block_bytes
         ));
     }
     if image.planned.block_bytes != security.block_bytes {
         problems.push(format!(
-            "the image '{}' is signed for blocks of {} bytes, but group '{name}' carries blocks of {}: sign it with \
-             --block-size {}",
+            "the image '{}' is signed for blocks of {} bytes, but group '{name}' carries blocks of {}: \
+             sign it with --block-size {}",
             image.planned.name, image.planned.block_bytes, security.block_bytes, security.block_bytes
         ));
     }
@@ -266,8 +268,8 @@ fn members<'a>(group: &RolloutGroup, security: &'a FleetGroup) -> Result<Vec<&'a
                     more => format!(" and {more} more"),
                 };
                 return Err(vec![format!(
-                    "agent '{first}'{more} of group '{name}' is not enrolled in security group '{}': enroll it with \
-                     `fwcast agent enroll {first} --group {}`, or take it out",
+                    "agent '{first}'{more} of group '{name}' is not enrolled in security group '{}': \
+                     enroll it with `fwcast agent enroll {first} --group {}`, or take it out",
                     security.name, security.name
                 )]);
             }
@@ -277,8 +279,8 @@ fn members<'a>(group: &RolloutGroup, security: &'a FleetGroup) -> Result<Vec<&'a
     };
     if chosen.is_empty() {
         return Err(vec![format!(
-            "group '{name}' has no agents, as none of the {} in security group '{}' meets its selector: correct the \
-             selector, or the labels of the agents",
+            "group '{name}' has no agents, as none of the {} in security group '{}' meets its selector: \
+             correct the selector, or the labels of the agents",
             security.agents.len(),
             security.name
         )]);
@@ -298,7 +300,7 @@ fn planned_waves(spec: &RolloutSpec, members: &[Member]) -> Result<Vec<Wave>, Ve
     let wave = |(wave, indices): (&super::rollout::Wave, Vec<usize>)| Wave {
         name: wave.name.clone(),
         agents: keys(&indices),
-        soak_s: wave.soak.map_or(0, |span| span.seconds()),
+        soak_s: wave.soak.map_or(0, Span::seconds),
         approval: wave.approval == Approval::Manual,
     };
     let planned = spec.waves.iter().zip(divided).map(wave);
@@ -307,8 +309,8 @@ fn planned_waves(spec: &RolloutSpec, members: &[Member]) -> Result<Vec<Wave>, Ve
 }
 
 fn report_within_s(spec: &RolloutSpec) -> u32 {
-    let confirm = spec.activation.confirm_within.map_or(CONFIRM_WITHIN_S, |span| span.seconds());
-    confirm.saturating_add(spec.deadlines.report.map_or(0, |span| span.seconds()))
+    let confirm = spec.activation.confirm_within.map_or(CONFIRM_WITHIN_S, Span::seconds);
+    confirm.saturating_add(spec.deadlines.report.map_or(0, Span::seconds))
 }
 
 fn windows(which: &str, specs: &[WindowSpec]) -> Result<Windows, Vec<Flaw>> {

@@ -13,9 +13,9 @@ const PUMP: Uuid = Uuid::from_u128(3);
 
 const GROUP: &str = "apiVersion: fwcast/v1\nkind: RolloutGroup\nmetadata: {name: lamps}\nspec:\n  members: \
                      {selector: {matchLabels: {model: lamp}}}\n  security: {group: hall}\n";
-const ROLLOUT: &str = "apiVersion: fwcast/v1\nkind: Rollout\nmetadata: {name: lamp-fw-2}\nspec:\n  image: lamp-fw\n  \
-                       groups: [lamps]\n  waves:\n  - {name: canary, size: 2, soak: 1m, approval: manual}\n  - {name: \
-                       early, size: 6}\n  - {name: others, size: rest}\n";
+const ROLLOUT: &str = "apiVersion: fwcast/v1\nkind: Rollout\nmetadata: {name: lamp-fw-2}\nspec:\n  image: \
+                       lamp-fw\n  groups: [lamps]\n  waves:\n  - {name: canary, size: 2, soak: 1m, \
+                       approval: manual}\n  - {name: early, size: 6}\n  - {name: others, size: rest}\n";
 
 /// `hall` has 20 lamps, in no order, and a pump; `yard` has two lamps.
 fn fleet() -> Vec<FleetGroup> {
@@ -94,13 +94,19 @@ fn a_rollout_becomes_agents_and_numbers() {
 fn every_setting_arrives_in_the_plan() {
     let group = GROUP.replace(
         "  security:",
-        "  transport: {interface: eth1, hops: 3, rate: 2Mbit/s, blockSize: 1024, group: 'coap://239.192.0.1:5683'}\n  \
-         security:",
+        "  transport: {interface: eth1, hops: 3, rate: 2Mbit/s, blockSize: 1024, group: \
+         'coap://239.192.0.1:5683'}\n  security:",
     );
-    let settings = "  success: {minimum: 95%}\n  abort: {failed: 3%, lost: 5%, minSample: 10}\n  windows:\n    \
-                    transfer: [{cron: '0 1 * * *', for: 4h, tz: Europe/Amsterdam}]\n    activate: [{cron: '0 3 * * \
-                    *', for: 1h, tz: UTC}]\n  activation: {when: window, confirmWithin: 5m}\n  deadlines: {transfer: \
-                    2h, report: 30m}\n  retry: {max: 3, backoff: 15m, on: [lost, busy]}\n  paused: true\n";
+    let settings = "  success: {minimum: 95%}
+  abort: {failed: 3%, lost: 5%, minSample: 10}
+  windows:
+    transfer: [{cron: '0 1 * * *', for: 4h, tz: Europe/Amsterdam}]
+    activate: [{cron: '0 3 * * *', for: 1h, tz: UTC}]
+  activation: {when: window, confirmWithin: 5m}
+  deadlines: {transfer: 2h, report: 30m}
+  retry: {max: 3, backoff: 15m, on: [lost, busy]}
+  paused: true
+";
     let plan = compiled(&[&group, &format!("{ROLLOUT}{settings}")], &image(LAMP)).unwrap().plan;
     let lane = &plan.lanes[0];
     assert_eq!(

@@ -1,7 +1,8 @@
 //! Rollout manifests: the YAML that operators write.
 //!
-//! A document has `apiVersion: fwcast/v1`, a `kind`, `metadata` and a `spec`, and a file any number of documents.
-//! [`group`], [`image`] and [`rollout`] are the three kinds; their schema is made from these types ([`schema`]).
+//! A document has `apiVersion: fwcast/v1`, a `kind`, `metadata` and a `spec`, and a file any number of
+//! documents. [`group`], [`image`] and [`rollout`] are the three kinds; their schema is made from these types
+//! ([`schema`]).
 //!
 //! ```text
 //! files -- source --> text -- read --> Manifest -- check --> all problems, each with its line and a caret

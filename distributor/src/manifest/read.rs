@@ -7,9 +7,6 @@ use super::document::Kind;
 use super::source::Source;
 use super::{Manifest, Problem};
 
-/// Most documents in one file.
-const DOCUMENTS_MAX: usize = 1000;
-
 /// All documents that were read, and where they come from.
 #[derive(Debug, Clone)]
 pub struct Manifests {
@@ -48,11 +45,6 @@ impl Manifests {
             if documents.is_empty() {
                 let why = "there is no document in this file: write one, or leave the file out";
                 problems.push(Problem::with_file(&source.name, why));
-            }
-            if documents.len() > DOCUMENTS_MAX {
-                let why = format!("there are more than {DOCUMENTS_MAX} documents in this file: divide it");
-                problems.push(Problem::with_file(&source.name, why));
-                continue;
             }
             let before = problems.len();
             for document in documents {

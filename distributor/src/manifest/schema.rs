@@ -1,4 +1,5 @@
-//! The JSON schema of rollout manifests, for editors and other tools. It is made from the types that read them.
+//! The JSON schema of rollout manifests, for editors and other tools. It is made from the types that read
+//! them.
 
 use std::borrow::Cow;
 

@@ -1,5 +1,5 @@
-//! Selectors: which agents have which labels. In YAML as `matchLabels` and `matchExpressions`, on the command line
-//! like `model=lamp-2,ring!=canary,hw in (b,c),!broken`.
+//! Selectors: which agents have which labels. In YAML as `matchLabels` and `matchExpressions`, on the command
+//! line like `model=lamp-2,ring!=canary,hw in (b,c),!broken`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -163,8 +163,8 @@ fn condition(part: &str) -> Result<Requirement, String> {
     let part = part.trim();
     let wanted = || {
         format!(
-            "'{}' is no condition on a label: write key=value, key!=value, key in (a,b), key notin (a,b), key \
-             or !key, with commas between them",
+            "'{}' is no condition on a label: write key=value, key!=value, key in (a,b), key notin (a,b), \
+             key or !key, with commas between them",
             part.escape_debug()
         )
     };
@@ -285,9 +285,9 @@ mod tests {
 
     #[test]
     fn yaml_says_the_same() {
-        let text = "matchLabels: {model: lamp-2}\nmatchExpressions:\n- {key: hw, operator: In, values: [b, c]}\n\
-                    - {key: ring, operator: NotIn, values: [canary]}\n- {key: floor, operator: DoesNotExist}\n\
-                    - {key: model, operator: Exists}\n";
+        let text = "matchLabels: {model: lamp-2}\nmatchExpressions:\n- {key: hw, operator: In, values: [b, \
+                    c]}\n- {key: ring, operator: NotIn, values: [canary]}\n- {key: floor, operator: \
+                    DoesNotExist}\n- {key: model, operator: Exists}\n";
         let selector: Selector = provisioning::yaml::from_str(text).unwrap();
         assert!(selector.matches(&labels(&[("model", "lamp-2"), ("hw", "b")])));
         assert!(!selector.matches(&labels(&[("model", "lamp-2"), ("hw", "b"), ("floor", "1")])));

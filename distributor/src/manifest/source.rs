@@ -23,8 +23,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// Reads what the operator named: `-` for standard input, a file, or a folder with all its `*.yaml` files in
-    /// order of their names.
+    /// Reads what the operator named: `-` for standard input, a file, or a folder with all its `*.yaml` files
+    /// in order of their names.
     ///
     /// # Errors
     /// All files that cannot be read.

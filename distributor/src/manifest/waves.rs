@@ -1,8 +1,9 @@
 //! Who is in which wave.
 //!
-//! Waves with a selector or a list take their agents first, in order of the waves; then each wave with a size takes
-//! the next ones in order of their names. A size is a wave's own, a percentage is of all agents of the rollout, and
-//! percentages are rounded together, so that they add up: 50 % and 50 % of five agents are three and two.
+//! Waves with a selector or a list take their agents first, in order of the waves; then each wave with a size
+//! takes the next ones in order of their names. A size is a wave's own, a percentage is of all agents of the
+//! rollout, and percentages are rounded together, so that they add up: 50 % and 50 % of five agents are three
+//! and two.
 
 use std::collections::BTreeMap;
 
@@ -95,9 +96,7 @@ impl Divider<'_> {
             if found.is_empty() {
                 let known = self.members.iter().any(|member| &member.key.name == name);
                 let why = if known {
-                    format!(
-                        "agent '{name}' is in wave '{wave_name}' and in one before: take it out of one of them"
-                    )
+                    format!("agent '{name}' is in wave '{wave_name}' and in one before: take it out of one")
                 } else {
                     format!(
                         "agent '{name}' is in no group of this rollout, or cannot take the image: take it out"
@@ -132,8 +131,8 @@ impl Divider<'_> {
         if count > left.len() || nobody {
             let (name, left, whole) = (&spec.name, left.len(), self.members.len());
             let why = format!(
-                "wave '{name}' wants {size} of {whole} agents, but {left} are left for it: make it or another \
-                 wave smaller, or write `size: rest`"
+                "wave '{name}' wants {size} of {whole} agents, but {left} are left for it: make it or \
+                 another wave smaller, or write `size: rest`"
             );
             self.flaw(wave, "size", why);
         }

@@ -173,7 +173,8 @@ mod tests {
         assert_eq!(night.next_open(at("2027-03-26T12:00:00Z")), Some(at("2027-03-27T01:30:00Z")));
         let next = night.next_open(at("2027-03-27T12:00:00Z"));
         assert_eq!(next, Some(at("2027-03-29T00:30:00Z")), "there is no 02:30 on that day");
-        // A window over the skipped hour is as long as it says, and ends an hour later by the clock on the wall.
+        // A window over the skipped hour is as long as it says, and ends an hour later by the clock on the
+        // wall.
         let long = windows("0 1 * * *", 4, "Europe/Amsterdam");
         assert_eq!(long.closes(at("2027-03-28T00:30:00Z")), Some(at("2027-03-28T04:00:00Z")));
         assert_eq!(long.closes(at("2027-03-29T00:30:00Z")), Some(at("2027-03-29T03:00:00Z")));

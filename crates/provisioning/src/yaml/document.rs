@@ -68,8 +68,8 @@ impl Document {
         self.value.get(key)?.as_str()
     }
 
-    /// Where the value at the end of `path` lies: the value itself where it is one word, else its key. Where the
-    /// path leads nowhere, the last value on it.
+    /// Where the value at the end of `path` lies: the value itself where it is one word, else its key. Where
+    /// the path leads nowhere, the last value on it.
     pub fn place(&self, path: &[Step]) -> Place {
         place(&self.root, path, false)
     }
@@ -77,8 +77,8 @@ impl Document {
     /// Reads the document into `T`. Unknown keys are refused where `T` says `deny_unknown_fields`.
     ///
     /// # Errors
-    /// All that does not belong there, at most [`PROBLEMS_MAX`]: after each, the value that it is about is left out
-    /// and the rest is read again.
+    /// All that does not belong there, at most [`PROBLEMS_MAX`]: after each, the value that it is about is
+    /// left out and the rest is read again.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Vec<Trouble>> {
         let (mut root, mut value) = (self.root.clone(), self.value.clone());
         let mut found = Vec::new();

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
 
-use super::{DEPTH_MAX, TEXT_BYTES_MAX, VALUES_MAX, YamlError, YamlProblem, printable};
+use super::{DEPTH_MAX, DOCUMENTS_MAX, TEXT_BYTES_MAX, VALUES_MAX, YamlError, YamlProblem, printable};
 
 /// Where something lies in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,9 +53,9 @@ pub(super) fn one(text: &str) -> Result<Node, YamlError> {
     documents.pop().ok_or_else(|| at(Marker::new(0, 1, 0), YamlProblem::NotOneDocument))
 }
 
-/// Walks over a text with any number of documents.
+/// Walks over a text with several documents.
 pub(super) fn all(text: &str) -> Result<Vec<Node>, YamlError> {
-    walk(text, usize::MAX)
+    walk(text, DOCUMENTS_MAX)
 }
 
 /// Walks over the events of `text`, with at most so many documents.
@@ -70,7 +70,9 @@ fn walk(text: &str, documents_max: usize) -> Result<Vec<Node>, YamlError> {
             at(*error.marker(), problem)
         })?;
         let too_many = matches!(event, Event::DocumentStart(_)) && walk.documents.len() >= documents_max;
-        let checked = if too_many { Err(YamlProblem::NotOneDocument) } else { walk.step(event, span) };
+        let problem =
+            if documents_max == 1 { YamlProblem::NotOneDocument } else { YamlProblem::TooManyDocuments };
+        let checked = if too_many { Err(problem) } else { walk.step(event, span) };
         checked.map_err(|problem| at(span.start, problem))?;
     }
     Ok(walk.documents)
