@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    agent, apply, backup, completions, config, delete, describe, doctor, events, get, group, image, key, plan, push, rollout, run, schema,
-    status, validate,
+    agent, apply, backup, completions, config, delete, describe, doctor, events, get, group, image, key,
+    plan, push, rollout, run, schema, status, validate,
 };
 use crate::config::{Flags, Settings};
 use crate::exit::{Exit, Failure};

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use provisioning::Name;
 use update_core::block::{BlockNumber, BlockSize, ImageSize, Layout};
 use update_core::limits::IMAGE_BYTES_MAX;
-use provisioning::Name;
 use update_core::suit::{self, Offer};
 use update_core::suit_build::Draft;
 use update_core::tree_build::{Tree, TreeBuilder};

@@ -69,7 +69,11 @@ pub fn demo(folder: &Path, programs: &Programs) -> Result<Outcome> {
         println!("{line}");
     }
     let waves: Vec<_> = first.waves.iter().map(|wave| wave.agents).collect();
-    let ok = tolerated && stopped && waves == [2, 6, 12] && first.count("confirmed") == AGENTS - 1 && untouched == 18;
+    let ok = tolerated
+        && stopped
+        && waves == [2, 6, 12]
+        && first.count("confirmed") == AGENTS - 1
+        && untouched == 18;
     Ok(Outcome::new(ok)
         .figure("waves", waves)
         .figure("confirmed", first.count("confirmed"))
@@ -125,10 +129,14 @@ pub fn kills(folder: &Path, programs: &Programs, times: u32, seed: u64) -> Resul
 fn fleet<'n>(folder: &Path, programs: &Programs, show: bool) -> Result<Fleet<'n>> {
     let folder = folder.canonicalize()?;
     let healthy = format!("test ! -e {}/{}", folder.display(), sick(NAME_MARK));
-    let mut agent_arguments: Vec<String> = ["--health-deadline", "3s", "--health-interval", "1s", "--health-command"]
-        .map(str::to_owned)
-        .into();
-    agent_arguments.extend(["sh".to_owned(), "--health-command=-c".to_owned(), "--health-command".to_owned(), healthy]);
+    let mut agent_arguments: Vec<String> =
+        ["--health-deadline", "3s", "--health-interval", "1s", "--health-command"].map(str::to_owned).into();
+    agent_arguments.extend([
+        "sh".to_owned(),
+        "--health-command=-c".to_owned(),
+        "--health-command".to_owned(),
+        healthy,
+    ]);
     let plan = Plan { loss_percent: LOSS_PERCENT, agent_arguments, show, ..Plan::new(AGENTS, RATE) };
     Fleet::create(programs, Place::Loopback, &folder, plan)
 }

@@ -41,7 +41,8 @@ impl Apply {
             let applied = prepare::apply(dir, store, &manifests, Timestamp::now()).await;
             applied.map_err(|error| unprepared(error, global.output))
         })?;
-        let line = |it: prepare::AppliedDocument| Line { kind: it.kind.name(), name: it.name, applied: it.applied };
+        let line =
+            |it: prepare::AppliedDocument| Line { kind: it.kind.name(), name: it.name, applied: it.applied };
         output::print(global.output, &Lines(applied.into_iter().map(line).collect()))?;
         Ok(Exit::Done)
     }

@@ -42,7 +42,11 @@ impl Config {
         let Self::View(view) = self;
         let dir = global.state_dir()?;
         let settings = global.settings()?;
-        let line = |name, value: String, origin: &Origin| Line { name, value, origin: view.origin.then(|| origin.clone()) };
+        let line = |name, value: String, origin: &Origin| Line {
+            name,
+            value,
+            origin: view.origin.then(|| origin.clone()),
+        };
         let lines = vec![
             line("state", shown(dir.state()).to_string(), &settings.state.origin),
             line("witness", shown(dir.witness()).to_string(), &settings.witness.origin),

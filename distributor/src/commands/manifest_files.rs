@@ -49,7 +49,9 @@ pub(super) fn told(problems: &[Problem], format: Format) -> Failure {
     let (found, places) = (count(problems.len(), "problem"), count(files.len(), "file"));
     if format.is_for_people() {
         problems.iter().for_each(|problem| eprintln!("{}\n", problem.render()));
-    } else if let Err(failure) = crate::output::print_value(format, &Problems { ok: false, documents: [], problems }) {
+    } else if let Err(failure) =
+        crate::output::print_value(format, &Problems { ok: false, documents: [], problems })
+    {
         return failure;
     }
     Failure::error(format!("{found} in {places}: correct what is said above and run this again"))
@@ -68,7 +70,9 @@ pub(super) fn one_rollout<'a>(manifests: &'a Manifests, name: Option<&Name>) -> 
         .collect();
     match (rollouts.as_slice(), name) {
         ([one], _) => Ok(one),
-        ([], Some(name)) => Err(Failure::usage(format!("there is no rollout '{name}' in these files: check the name"))),
+        ([], Some(name)) => {
+            Err(Failure::usage(format!("there is no rollout '{name}' in these files: check the name")))
+        }
         ([], None) => Err(Failure::usage("there is no document of kind Rollout in these files: add one")),
         (several, _) => {
             let names: Vec<String> =

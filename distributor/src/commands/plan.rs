@@ -118,7 +118,8 @@ impl Plan {
             // A block is sent again if any agent misses it.
             let round = (sent / blocks as f64).max(1.0);
             let one_misses = loss.powf(round);
-            missing = blocks as f64 * (1.0 - (1.0 - one_misses).powi(i32::try_from(agents).unwrap_or(i32::MAX)));
+            missing =
+                blocks as f64 * (1.0 - (1.0 - one_misses).powi(i32::try_from(agents).unwrap_or(i32::MAX)));
             if loss == 0.0 {
                 missing = 0.0;
             }

@@ -91,9 +91,8 @@ impl Ordered {
         if self.yes || !matches!(order, Order::Cancel | Order::Undo) {
             return Ok(());
         }
-        let declined = |how: &str| {
-            Failure::usage(format!("rollout '{}' was left as it is: {how}", self.name))
-        };
+        let declined =
+            |how: &str| Failure::usage(format!("rollout '{}' was left as it is: {how}", self.name));
         if !std::io::stdin().is_terminal() {
             return Err(declined("there is no terminal to ask on, so say --yes"));
         }

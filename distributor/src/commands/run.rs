@@ -11,11 +11,11 @@ use crate::control::Stop;
 use crate::exit::{Exit, Failure};
 use crate::manifest::{Kind, Manifest, Manifests};
 use crate::output::{self, Format};
+use crate::report::RolloutStatus;
+use crate::rollout::record::Outcome;
 use crate::runner::prepare::{self, Known, Planned};
 use crate::runner::show::Show;
 use crate::runner::{Ended, Runner, doing, exit_of};
-use crate::report::RolloutStatus;
-use crate::rollout::record::Outcome;
 use crate::state::{RolloutLock, StateDir};
 use crate::store::{SqliteStore, Store};
 

@@ -120,7 +120,8 @@ impl Report for RolloutStatus {
 
     fn wide(&self) -> Table {
         let now = Timestamp::now();
-        let mut table = columns(["AGENT", "WAVE", "PROGRESS", "FOR", "MISSING", "INSTALLED", "TRIES", "HEARD", "REASON"]);
+        let mut table =
+            columns(["AGENT", "WAVE", "PROGRESS", "FOR", "MISSING", "INSTALLED", "TRIES", "HEARD", "REASON"]);
         for agent in &self.agents {
             table.add_row([
                 Cell::new(&agent.name),

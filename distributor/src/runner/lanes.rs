@@ -86,7 +86,8 @@ impl Lanes {
                 None => documents.insert(prepare::rollout_groups(store).await?),
             };
             for lane in &mut group.lanes {
-                if let Some(agents) = prepare::members_of(lane, documents, &group.session.group, &group.offer) {
+                if let Some(agents) = prepare::members_of(lane, documents, &group.session.group, &group.offer)
+                {
                     lane.agents = agents;
                 }
             }
@@ -106,7 +107,12 @@ impl Lanes {
     }
 
     /// Does a run, in all groups at once; the lanes of one group follow one another.
-    pub(super) async fn work(mut self, run: Run, latest: Latest, stop: Stop) -> (Self, Result<Worked, Failure>) {
+    pub(super) async fn work(
+        mut self,
+        run: Run,
+        latest: Latest,
+        stop: Stop,
+    ) -> (Self, Result<Worked, Failure>) {
         let image = &self.image;
         let works = self.groups.iter_mut().map(|group| group.work(image, &run, &latest, &stop));
         let mut ends = Vec::new();
@@ -186,7 +192,11 @@ impl Group {
         let config = self.session.config_of(&ids);
         let config = DistributionConfig {
             rate: lane.rate_bits_per_second.unwrap_or(config.rate),
-            activate: if matches!(run.task, Task::Activate(_)) { Activate::Only(told) } else { Activate::Nobody },
+            activate: if matches!(run.task, Task::Activate(_)) {
+                Activate::Only(told)
+            } else {
+                Activate::Nobody
+            },
             attempt: run.attempt,
             transfer_within: Duration::from_secs(run.transfer_within_s.into()),
             confirm_within: Duration::from_secs(run.report_within_s.into()),
@@ -195,11 +205,8 @@ impl Group {
         let socket = socket::open(&profile(&self.session.group.profile, lane))?;
         let session = &mut self.session;
         session.note_attempt(&digest, run.attempt)?;
-        let update = Update {
-            envelope: image.envelope.clone(),
-            offer: self.offer,
-            pages: image.tree.pages.clone(),
-        };
+        let update =
+            Update { envelope: image.envelope.clone(), offer: self.offer, pages: image.tree.pages.clone() };
         let context = session.context_of(&ids)?;
         let mut distribution =
             Distribution::new(config, context, Job::Update(update), seed()?, drive::clock()());
@@ -213,7 +220,8 @@ impl Group {
         order.map(|order| orders.send(order));
         let mut reporter = Reporter { members, latest };
         let ended =
-            drive::run(&mut distribution, session, Some(&image.file), &socket, &mut reporter, &mut control).await?;
+            drive::run(&mut distribution, session, Some(&image.file), &socket, &mut reporter, &mut control)
+                .await?;
         session.note_attempt(&digest, distribution.attempt())?;
         reporter.all(&distribution);
         let end = end_of(ended, session, &distribution, self.name.as_str())?;

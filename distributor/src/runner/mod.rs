@@ -210,8 +210,9 @@ impl<'a, S: Store> Runner<'a, S> {
 
     fn image(&self) -> Result<StoredImage, Failure> {
         let digest = self.engine.plan().image.digest.as_bytes().try_into().map(update_core::digest::Digest);
-        let digest =
-            digest.map_err(|_| Failure::error("the plan's image has no SHA-256: apply the rollout under a new name"))?;
+        let digest = digest.map_err(|_| {
+            Failure::error("the plan's image has no SHA-256: apply the rollout under a new name")
+        })?;
         Images::of(self.dir).open(&digest)
     }
 
@@ -281,7 +282,9 @@ impl<'a, S: Store> Runner<'a, S> {
 /// There is none of this name; it cannot be read.
 pub async fn load<S: Store>(store: &S, name: &Name) -> Result<Engine, Failure> {
     let rollout = store.rollout(name).await?.ok_or_else(|| {
-        Failure::error(format!("there is no rollout '{name}' that has begun: `fwcast get rollouts` lists them"))
+        Failure::error(format!(
+            "there is no rollout '{name}' that has begun: `fwcast get rollouts` lists them"
+        ))
     })?;
     let state = serde_json::from_str(&rollout.state).map_err(|error| {
         Failure::error(format!(
@@ -312,7 +315,9 @@ pub fn doing(engine: &Engine) -> String {
     match &state.stage {
         Stage::Transfer => "everyone receives".to_owned(),
         Stage::Activation { wave: number } => format!("wave '{}' activates", wave(*number)),
-        Stage::Soak { wave: number, until, .. } => format!("wave '{}' is watched until {until:.0}", wave(*number)),
+        Stage::Soak { wave: number, until, .. } => {
+            format!("wave '{}' is watched until {until:.0}", wave(*number))
+        }
         Stage::Approval { wave: number } => {
             let (name, next) = (engine.name(), wave(number + 1));
             format!("wave '{next}' waits for `fwcast rollout approve {name}`")

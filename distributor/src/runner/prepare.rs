@@ -85,7 +85,9 @@ impl Planned {
 /// It has not 32 bytes, which no plan that was compiled has.
 pub fn digest_of(plan: &Plan) -> Result<Digest, Failure> {
     let bytes = plan.image.digest.as_bytes().try_into();
-    bytes.map(Digest).map_err(|_| Failure::error("the plan's image has no SHA-256: apply the rollout under a new name"))
+    bytes
+        .map(Digest)
+        .map_err(|_| Failure::error("the plan's image has no SHA-256: apply the rollout under a new name"))
 }
 
 /// Documents as far as they are known: those of the files, and of the store those that the files do not have.
@@ -129,7 +131,11 @@ fn document(dir: &StateDir, manifests: &Manifests, found: &Found) -> Result<NewD
                 let envelope = image_envelope(&path, spec.envelope.take().map(|it| folder.join(it)))?;
                 let digest = Images::of(dir).add(&path, &envelope)?;
                 if spec.digest.as_ref().is_some_and(|wanted| wanted.0 != digest) {
-                    let why = format!("the envelope of {} has another digest: sha256:{}", shown(&path), hex::encode(digest.0));
+                    let why = format!(
+                        "the envelope of {} has another digest: sha256:{}",
+                        shown(&path),
+                        hex::encode(digest.0)
+                    );
                     let place = ["spec".into(), "digest".into()];
                     return Err(Unprepared::Problems(vec![manifests.problem(found, &place, why)]));
                 }
@@ -229,7 +235,9 @@ impl Known {
                         from_file(name.clone(), version, &folder.join(file), envelope)
                     }
                     (None, Some(digest)) => from_store(dir, name.clone(), version, &digest.0),
-                    (None, None) => Err(Failure::error(format!("image '{name}' says nowhere which image it is"))),
+                    (None, None) => {
+                        Err(Failure::error(format!("image '{name}' says nowhere which image it is")))
+                    }
                 }
             }
             ImageRef::Digest(digest) => from_store(dir, rollout_name.clone(), String::new(), &digest.0),
@@ -240,7 +248,12 @@ impl Known {
 
 use crate::manifest::check as compile_flaw;
 
-fn from_file(name: Name, version: String, path: &Path, envelope: Option<PathBuf>) -> Result<FleetImage, Failure> {
+fn from_file(
+    name: Name,
+    version: String,
+    path: &Path,
+    envelope: Option<PathBuf>,
+) -> Result<FleetImage, Failure> {
     let envelope = image_envelope(path, envelope)?;
     let offer = inspect_unverified(&envelope).and_then(|inspection| inspection.offer).map_err(|_| {
         Failure::bad_signature(format!(
@@ -289,7 +302,9 @@ pub(super) async fn rollout_groups<S: Store>(store: &S) -> Result<BTreeMap<Name,
 /// There is none of this name; the store's own.
 pub async fn rollout<S: Store>(store: &S, name: &Name) -> Result<(Rollout, u32), Failure> {
     let document = store.document(Kind::Rollout, name).await?.ok_or_else(|| {
-        Failure::error(format!("there is no rollout '{name}': `fwcast get rollouts` lists those that were applied"))
+        Failure::error(format!(
+            "there is no rollout '{name}': `fwcast get rollouts` lists those that were applied"
+        ))
     })?;
     Ok((framed(RolloutKind::Rollout, &document)?, document.generation))
 }
@@ -315,7 +330,8 @@ fn framed<K, T: DeserializeOwned>(kind: K, document: &Document) -> Result<Framed
             document.name
         ))
     };
-    let spec = serde_json::from_value(document.spec.clone()).map_err(|error| unreadable(error.to_string()))?;
+    let spec =
+        serde_json::from_value(document.spec.clone()).map_err(|error| unreadable(error.to_string()))?;
     let metadata = Metadata { name: document.name.clone(), labels: BTreeMap::new() };
     Ok(Framed { api_version: ApiVersion::V1, kind, metadata, spec })
 }

@@ -61,8 +61,10 @@ pub enum StateError {
         doing: &'static str,
     },
     /// Another process runs the rollout.
-    #[error("another fwcast process runs rollout '{0}' right now: steer it with `fwcast rollout`, or wait until it \
-             has ended")]
+    #[error(
+        "another fwcast process runs rollout '{0}' right now: steer it with `fwcast rollout`, or wait until it \
+             has ended"
+    )]
     RolloutLocked(Name),
     /// Another process does something to the state folder as a whole.
     #[error("another fwcast process {doing} right now: wait until it has ended")]
