@@ -73,8 +73,8 @@ impl Session {
     }
 
     /// The Security Context for a run with some agents of the group, with the first reservation made. Runs
-    /// follow one another: whatever ran before counts as ended, and where it was not settled, all numbers that
-    /// it had reserved count as used.
+    /// follow one another: whatever ran before counts as ended, and where it was not settled, all numbers
+    /// that it had reserved count as used.
     ///
     /// # Errors
     /// A Sender ID that no agent of the group has; keys that cannot be used; the reservation cannot be made.
