@@ -101,8 +101,8 @@ impl Session {
         for member in members {
             let agent = enrolled.get(member).ok_or_else(|| {
                 Failure::error(format!(
-                    "group '{}' has no agent with the Sender ID {} any more: it was removed or enrolled again \
-                     meanwhile; start again",
+                    "group '{}' has no agent with the Sender ID {} any more: it was removed or enrolled \
+                     again meanwhile; start again",
                     self.group.name,
                     hex::encode(member.as_bytes())
                 ))
