@@ -1,5 +1,5 @@
-//! What reaches a run from outside while it goes on: a stop, from the terminal or the service manager, and the
-//! operator's orders.
+//! What reaches a run from outside while it goes on: a stop, from the terminal or the service manager, and
+//! the operator's orders.
 
 use std::future::pending;
 

@@ -39,7 +39,8 @@ const SENT_IN_A_ROW_MAX: u32 = 8;
 const RECEIVE_BYTES: usize = 2048;
 
 /// Runs a distribution to its end, or until it is told to stop. Then the session is as it has to be kept; the
-/// caller settles or closes it. Several groups run at once on one thread, each with its own session and socket.
+/// caller settles or closes it. Several groups run at once on one thread, each with its own session and
+/// socket.
 ///
 /// # Errors
 /// The system refuses to send at all, or a file that must be durable cannot be written.

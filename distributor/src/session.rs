@@ -84,8 +84,8 @@ impl Session {
     }
 
     /// The Security Context for a run with some agents of the group, with the first reservation made. Runs
-    /// follow one another: whatever ran before counts as ended, and where it was not settled, all numbers that
-    /// it had reserved count as used.
+    /// follow one another: whatever ran before counts as ended, and where it was not settled, all numbers
+    /// that it had reserved count as used.
     ///
     /// # Errors
     /// A Sender ID that no agent of the group has; keys that cannot be used; the reservation cannot be made.
@@ -112,8 +112,8 @@ impl Session {
         for member in members {
             let agent = enrolled.get(member).ok_or_else(|| {
                 Failure::error(format!(
-                    "group '{}' has no agent with the Sender ID {} any more: it was removed or enrolled again \
-                     meanwhile; start again",
+                    "group '{}' has no agent with the Sender ID {} any more: it was removed or enrolled \
+                     again meanwhile; start again",
                     self.group.name,
                     hex::encode(member.as_bytes())
                 ))

@@ -141,7 +141,8 @@ pub const OFFER_AGAIN_AFTER: Duration = Duration::from_secs(5);
 pub const ROOT_PAGES_COPIES: u8 = 3;
 /// Rounds of orders and questions, while an update is taken back, for agents that stay silent.
 pub const WITHDRAWAL_ROUNDS_MAX: u8 = 8;
-/// An order to take an update back that was heard, and yet has changed nothing, is given anew after this time.
+/// An order to take an update back that was heard, and yet has changed nothing, is given anew after this
+/// time.
 pub const ORDER_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// Copies of an activation, or of an order to take an update back.
 pub const ORDER_COPIES: u32 = 3;

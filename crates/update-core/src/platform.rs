@@ -74,8 +74,8 @@ pub enum Task<'a> {
         digest: &'a [u8; 32],
     },
     /// The image on trial is to go, by order of the distributor: the old one comes back, and
-    /// [`Trial::RolledBack`] tells when it has. Nothing happens without a trial, nor when the image has proved
-    /// healthy.
+    /// [`Trial::RolledBack`] tells when it has. Nothing happens without a trial, nor when the image has
+    /// proved healthy.
     RollBack,
     /// The trial has ended well and the [`Record::Installed`] is saved: forget the old image's right to
     /// return.

@@ -232,7 +232,8 @@ fn waves_end_with_their_trials_also_in_the_middle_of_a_round_for_others() {
     assert!(fleet.agents[1].machine.progress().0 < 2_000);
 }
 
-/// A group of five in the middle of a rollout: on trial, confirmed, ready, without the last blocks, not there.
+/// A group of five in the middle of a rollout: on trial, confirmed, ready, without the last blocks, not
+/// there.
 fn in_the_middle(image: &Image) -> Fleet<'_> {
     let mut fleet = Fleet::with(image, 5, nobody(), None);
     fleet.off[4] = true;

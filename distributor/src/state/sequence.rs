@@ -219,8 +219,8 @@ impl SequenceStore {
         self.write(|record| record.reserved_end = end)
     }
 
-    /// A clean end: `next` is the first number that was not used. What was reserved beyond it is free again, to
-    /// be reserved anew before it is used.
+    /// A clean end: `next` is the first number that was not used. What was reserved beyond it is free again,
+    /// to be reserved anew before it is used.
     ///
     /// # Errors
     /// As [`Self::reserve`].

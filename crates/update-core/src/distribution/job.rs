@@ -44,8 +44,8 @@ pub enum Activate {
     Nobody,
     /// Every agent of the context.
     Everyone,
-    /// These alone, the agents of a wave. They activate as soon as each of them has the image, has ended or is
-    /// lost, and the distribution ends with their trials. The others are served as long as that takes, and
+    /// These alone, the agents of a wave. They activate as soon as each of them has the image, has ended or
+    /// is lost, and the distribution ends with their trials. The others are served as long as that takes, and
     /// nothing waits for them.
     Only(Vec<MemberId>),
 }

@@ -18,8 +18,8 @@ const RANGES_OVERHEAD: usize = 3;
 const BITMAP_OVERHEAD: usize = 10;
 
 impl Named {
-    /// Names these member numbers, which are in order, in a target of at most so many bytes; where they do not
-    /// fit, the first of them. Also gives how many it names: at least one, if there is one.
+    /// Names these member numbers, which are in order, in a target of at most so many bytes; where they do
+    /// not fit, the first of them. Also gives how many it names: at least one, if there is one.
     pub(super) fn first_of(numbers: &[u32], bytes_max: usize) -> (Self, usize) {
         let (ranges, in_ranges) = first_ranges(numbers, bytes_max.saturating_sub(RANGES_OVERHEAD));
         let first = numbers.first().copied().unwrap_or(0);

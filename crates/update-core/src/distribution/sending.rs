@@ -155,8 +155,8 @@ impl Distribution {
         Some((self.config.coap_group, len))
     }
 
-    /// Sends one block of the offer: all of it where it fits one. For a part of the group it goes out as often
-    /// as it takes to name everyone.
+    /// Sends one block of the offer: all of it where it fits one. For a part of the group it goes out as
+    /// often as it takes to name everyone.
     fn send_offer(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
         let subject = self.job.as_ref()?;
         let block_size = subject.update.offer.layout.block_size;

@@ -1,10 +1,10 @@
-//! Waves: whom a distribution waits for, and how the trials of some go on beside the transfer to others (DESIGN
-//! \[waves\]).
+//! Waves: whom a distribution waits for, and how the trials of some go on beside the transfer to others
+//! (DESIGN \[waves\]).
 //!
 //! A wave activates when each of its agents has the image, has ended or is lost; nobody else is waited for.
 //! From then on the questions go to the wave, and to those outside who are known to miss something; these are
-//! sent it until the time for the transfer is over. With the trials of the wave the distribution ends, whatever
-//! the others still miss.
+//! sent it until the time for the transfer is over. With the trials of the wave the distribution ends,
+//! whatever the others still miss.
 
 use super::asks::Purpose;
 use super::{Agent, Distribution, Ending, Phase};
@@ -74,8 +74,8 @@ impl Distribution {
         self.ask(Purpose::Confirm, now + wait);
     }
 
-    /// In the middle of a round for others: the trials may have ended, or somebody of the wave may wait for the
-    /// order.
+    /// In the middle of a round for others: the trials may have ended, or somebody of the wave may wait for
+    /// the order.
     pub(super) fn look_at_trials(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
         if self.trials_are_over(now) {
             self.end_trials();

@@ -1,5 +1,5 @@
-//! Taking an update back: cancellation drops it where it is not yet on trial, undoing takes it back where it is
-//! (DESIGN \[attempt\]). Either way everyone is asked afterwards what became of it.
+//! Taking an update back: cancellation drops it where it is not yet on trial, undoing takes it back where it
+//! is (DESIGN \[attempt\]). Either way everyone is asked afterwards what became of it.
 
 use super::asks::Purpose;
 use super::named::Named;
@@ -146,8 +146,8 @@ impl Distribution {
         self.withdrawal.as_ref().is_some_and(|withdrawal| !withdrawal.undoes)
     }
 
-    /// An attempt above all that have been acted upon. What one agent claims beyond what can be does not count,
-    /// or it could use the attempts up for all.
+    /// An attempt above all that have been acted upon. What one agent claims beyond what can be does not
+    /// count, or it could use the attempts up for all.
     fn raise_attempt(&mut self, now: Instant) {
         let used = self.attempt();
         let acted_upon = self.agents.iter().filter_map(|agent| Some(agent.status?.attempt));
@@ -202,8 +202,8 @@ impl Distribution {
         }
     }
 
-    /// Who holds it still is ordered again, and asked again, until everyone has answered for it or the time is
-    /// over.
+    /// Who holds it still is ordered again, and asked again, until everyone has answered for it or the time
+    /// is over.
     pub(super) fn decide_withdrawal(&mut self, now: Instant) {
         let Some(withdrawal) = &mut self.withdrawal else { return };
         withdrawal.rounds = withdrawal.rounds.saturating_add(1);
@@ -235,8 +235,8 @@ impl Distribution {
         open.map(|(index, _)| index).collect()
     }
 
-    /// The order goes to those it is for, and where it drops the update also to those not heard: they may come
-    /// back. Whoever has heard it needs a higher attempt, and some time before that.
+    /// The order goes to those it is for, and where it drops the update also to those not heard: they may
+    /// come back. Whoever has heard it needs a higher attempt, and some time before that.
     fn order_again(&mut self, now: Instant, open: Vec<usize>) {
         let Some(withdrawal) = &self.withdrawal else { return };
         let attempt = self.turns.attempt_used;
