@@ -20,6 +20,10 @@ use eavesdropper::Eavesdropper;
 const AGENTS: usize = 20;
 const RATE: &str = "8Mbit/s";
 const LOSS_PERCENT: f64 = 5.0;
+/// How long the first two waves are watched while the process is killed: the rollout is to outlast all kills.
+const SOAK_UNDER_KILLS_S: u32 = 16;
+/// Longest life of a process that is killed, in milliseconds.
+const LIFE_MAX_MS: u32 = 1200;
 /// How long a rollout may take.
 const WITHIN: Duration = Duration::from_secs(300);
 
@@ -42,7 +46,7 @@ pub fn demo(folder: &Path, programs: &Programs) -> Result<Outcome> {
     fs::write(fleet.path(sick(stubborn)), "")?;
     fleet.start_all()?;
 
-    write_rollout(&fleet, "first", FIRST_SEQUENCE + 1, 256 * 1024)?;
+    write_rollout(&fleet, "first", FIRST_SEQUENCE + 1, 256 * 1024, 2)?;
     fleet.fwcast(&[&["validate", "-f", "first.yaml"]])?;
     fleet.fwcast(&[&["plan", "-f", "first.yaml"]])?;
     let (status, report) = fleet.run_rollout("first.yaml")?.wait(WITHIN)?;
@@ -52,7 +56,7 @@ pub fn demo(folder: &Path, programs: &Programs) -> Result<Outcome> {
     for canary in &names[..2] {
         fs::write(fleet.path(sick(canary)), "")?;
     }
-    write_rollout(&fleet, "second", FIRST_SEQUENCE + 2, 128 * 1024)?;
+    write_rollout(&fleet, "second", FIRST_SEQUENCE + 2, 128 * 1024, 2)?;
     let (status, report) = fleet.run_rollout("second.yaml")?.wait(WITHIN)?;
     let second = report?;
     let stopped = status.code() == Some(4) && second.outcome.as_deref() == Some("stopped");
@@ -93,18 +97,17 @@ pub fn kills(folder: &Path, programs: &Programs, times: u32, seed: u64) -> Resul
     let names = sorted_names(&fleet);
     fs::write(fleet.path(sick(&names[4])), "")?;
     fleet.start_all()?;
-    write_rollout(&fleet, "first", FIRST_SEQUENCE + 1, 1024 * 1024)?;
+    write_rollout(&fleet, "first", FIRST_SEQUENCE + 1, 2 * 1024 * 1024, SOAK_UNDER_KILLS_S)?;
     let eavesdropper = Eavesdropper::start(fleet.coap_group())?;
     let mut random = Pcg64Mcg::new(u128::from(seed) | 1);
-    let (mut killed, mut ended_before) = (0, 0);
+    let mut killed = 0;
     while killed < times {
         let mut run = fleet.run_rollout("first.yaml")?;
-        std::thread::sleep(Duration::from_millis(u64::from(random.next_u32() % 1500)));
-        if run.has_ended()? {
-            ended_before += 1;
-            ensure!(ended_before < 3, "the rollout is over after {killed} kills: make the image larger");
-            break;
-        }
+        std::thread::sleep(Duration::from_millis(u64::from(random.next_u32() % LIFE_MAX_MS)));
+        ensure!(
+            !run.has_ended()?,
+            "the rollout is over after {killed} kills: let the waves be watched for longer"
+        );
         run.kill()?;
         killed += 1;
     }
@@ -148,8 +151,9 @@ fn sorted_names(fleet: &Fleet<'_>) -> Vec<String> {
     names
 }
 
-/// An image of so many bytes, signed, and the rollout manifest that brings it, both of this name.
-fn write_rollout(fleet: &Fleet<'_>, name: &str, sequence: u64, bytes: u64) -> Result<()> {
+/// An image of so many bytes, signed, and the rollout manifest that brings it, both of this name. The canary is watched
+/// for so long.
+fn write_rollout(fleet: &Fleet<'_>, name: &str, sequence: u64, bytes: u64, soak_s: u32) -> Result<()> {
     let image = format!("{name}.img");
     fleet.make_image(&image, bytes)?;
     fleet.sign(&image, &format!("{image}.suit"), Signing::of_sequence(sequence))?;
@@ -168,8 +172,8 @@ spec:
   image: {image}
   groups: [hall]
   waves:
-    - {{ name: canary, size: 2, soak: 2s }}
-    - {{ name: early, size: 6, soak: 1s }}
+    - {{ name: canary, size: 2, soak: {soak_s}s }}
+    - {{ name: early, size: 6, soak: {soak_s}s }}
     - {{ name: others, size: rest }}
   success: {{ minimum: 80% }}
   activation: {{ when: now, confirmWithin: 20s }}
