@@ -90,7 +90,8 @@ pub fn remove_agent(dir: &StateDir, key: &AgentKey) -> Result<(), Failure> {
         manager.save(dir, &lock)?;
     }
     eprintln!(
-        "agent '{key}' removed; it still has the group's keys, until `fwcast group create {} --replace` makes fresh ones",
+        "agent '{key}' removed; it still has the group's keys, until `fwcast group create {} --replace` \
+        makes fresh ones",
         key.group
     );
     Ok(())
