@@ -230,7 +230,8 @@ async fn write_agent(
 ) -> Answer<()> {
     sqlx::query(
         "INSERT INTO rollout_agents (rollout, security_group, name, wave, progress, since, reason, \
-         missing, installed, heard, told, tries, retry_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
+         missing, installed, heard, told, tries, retry_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
          ON CONFLICT (rollout, security_group, name) DO UPDATE SET wave = ?4, progress = ?5, since = ?6, \
          reason = ?7, missing = ?8, installed = ?9, heard = ?10, told = ?11, tries = ?12, retry_at = ?13",
     )
