@@ -160,8 +160,8 @@ fn lines(value: Value) -> String {
     }
 }
 
-/// Text from elsewhere, for a terminal or a log: whatever could move the cursor, change colours or the direction of
-/// writing, or begin a new line, is escaped.
+/// Text from elsewhere, for a terminal or a log: whatever could move the cursor, change colours or the
+/// direction of writing, or begin a new line, is escaped.
 pub fn safe(text: &str) -> Cow<'_, str> {
     let harmless = |c: char| matches!(c, '\'' | '"' | '\\') || c.escape_debug().len() == 1;
     if text.chars().all(harmless) {

@@ -119,8 +119,12 @@ async fn an_older_file_is_brought_up_to_date_and_a_newer_one_left_alone() {
     let mut files = Files::new();
     files.empty().await.close().await;
     let path = files.path();
-    sql(&path, "DROP TABLE events; DROP TABLE orders; DROP TABLE rollout_agents; DROP TABLE rollouts; \
-        DROP TABLE agents; DROP TABLE mirrors; DROP TABLE documents; DROP TABLE meta; DELETE FROM _sqlx_migrations")
+    sql(
+        &path,
+        "DROP TABLE events; DROP TABLE orders; DROP TABLE rollout_agents; DROP TABLE rollouts; \
+        DROP TABLE agents; DROP TABLE mirrors; DROP TABLE documents; DROP TABLE meta; DELETE FROM \
+        _sqlx_migrations",
+    )
     .await;
     let store = open(&path).await.unwrap();
     begin(&store, "spring", &["hall/lamp-1"]).await.unwrap();

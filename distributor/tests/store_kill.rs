@@ -1,4 +1,5 @@
-//! `kill -9` at any moment: the store is whole afterwards, and nothing is missing that it had said to be done.
+//! `kill -9` at any moment: the store is whole afterwards, and nothing is missing that it had said to be
+//! done.
 #![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
 mod store_suite;
@@ -17,8 +18,8 @@ const KILLS: usize = 20;
 const DATABASE: &str = "FWCAST_TEST_DATABASE";
 const AGENT: &str = "hall/lamp-1";
 
-/// Not a test by itself: what the other one starts and kills. It writes step after step, and says the number of each
-/// that is done.
+/// Not a test by itself: what the other one starts and kills. It writes step after step, and says the
+/// number of each that is done.
 #[tokio::test]
 async fn writer() {
     let Some(path) = std::env::var_os(DATABASE) else { return };

@@ -60,8 +60,8 @@ impl Restore {
         let contents = runtime()?.block_on(restore::restore(&dir, &self.file))?;
         for group in &contents.groups {
             eprintln!(
-                "note: nothing is sent for group '{group}' until it has fresh keys: run `fwcast group create {group} \
-                 --replace`, then enroll its agents again"
+                "note: nothing is sent for group '{group}' until it has fresh keys: run `fwcast group \
+                create {group} --replace`, then enroll its agents again"
             );
         }
         output::print(global.output, &Shown::new(&self.file, contents))?;

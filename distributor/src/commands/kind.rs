@@ -94,7 +94,8 @@ fn has(dir: &StateDir, key: &AgentKey) -> Result<bool, Failure> {
     Ok(is_group && Agents::load(dir, &key.group)?.has(&key.name))
 }
 
-fn no_agent(text: &str, group: Option<&Name>) -> Failure {
+/// There is no such agent.
+pub(super) fn no_agent(text: &str, group: Option<&Name>) -> Failure {
     let place = group.map(|group| format!(" in group '{group}'")).unwrap_or_default();
     Failure::error(format!(
         "there is no agent '{}'{place}: `fwcast agent list` shows those there are",

@@ -73,7 +73,8 @@ impl StateDir {
         &self.state
     }
 
-    /// Another state folder, with the same witness folder: what is put together in this one before it takes its name.
+    /// Another state folder, with the same witness folder: what is put together in this one before it takes
+    /// its name.
     pub fn in_making(&self, what: &str) -> Self {
         Self { state: self.state.join(format!(".{what}.new")), witness: self.witness.clone() }
     }

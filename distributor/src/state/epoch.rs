@@ -25,8 +25,8 @@ impl EpochWitness {
         Self { path: dir.witness_of_database(database) }
     }
 
-    /// The last number that was written; 0 where there is none, or none that can be read: the counters of the groups
-    /// have witnesses of their own, which are missed where this folder is lost.
+    /// The last number that was written; 0 where there is none, or none that can be read: the counters of
+    /// the groups have witnesses of their own, which are missed where this folder is lost.
     pub fn read(&self) -> Result<u64, StateError> {
         match sealed::read::<Record>(&self.path) {
             Ok(record) => Ok(record.epoch),

@@ -120,7 +120,8 @@ pub enum StateError {
     },
     /// No agent of this name.
     #[error(
-        "there is no agent '{name}' in group '{group}': `fwcast agent list --group {group}` shows those there are"
+        "there is no agent '{name}' in group '{group}' to enroll again: leave --again out, or see \
+             `fwcast agent list --group {group}`"
     )]
     NoAgent {
         /// The agent.

@@ -158,8 +158,8 @@ impl GroupState {
         Ok(agents)
     }
 
-    /// The group's state, or what lies beside it, was restored: nothing is sent with its keys any more. The caller has
-    /// the right to send for it, or it is in a folder that nobody else uses yet.
+    /// The group's state, or what lies beside it, was restored: nothing is sent with its keys any more. The
+    /// caller has the right to send for it, or it is in a folder that nobody else uses yet.
     ///
     /// # Errors
     /// The files cannot be written.

@@ -11,7 +11,8 @@
 //! | `locks/NAME.send`, `locks/NAME.edit` | one process sends, one process enrols ([`GroupLock`]) |
 //! | `archive/NAME-GID` | groups that were replaced |
 //!
-//! `fwcast.db` and `images/` beside them belong to [`crate::store`]. The witness folder lies elsewhere and holds
+//! `fwcast.db` and `images/` beside them belong to [`crate::store`]. The witness folder lies elsewhere and
+//! holds
 //! `NAME-GID.sequence`, the second copy of `sequence`, and `database-ID.epoch` ([`EpochWitness`]).
 //!
 //! Who sends for a group opens it in this order: [`StateDir::locate`], [`GroupState::open`],

@@ -123,8 +123,9 @@ impl SequenceStore {
         Ok(())
     }
 
-    /// The group's state was restored, so that it is not known what was sent with its keys since: no process sends
-    /// with them any more. Whatever is in both files is overwritten, so that no file put back by hand undoes this.
+    /// The group's state was restored, so that it is not known what was sent with its keys since: no
+    /// process sends with them any more. Whatever is in both files is overwritten, so that no file put back
+    /// by hand undoes this.
     /// `main` lies in the group's folder, or in the one in which it is put together.
     pub(super) fn write_restored(
         main: &Path,
@@ -142,7 +143,8 @@ impl SequenceStore {
             seen_ahead: false,
             restored: true,
         };
-        // The witness first: with the main file alone, what is there already would contradict it and still be in doubt.
+        // The witness first: with the main file alone, what is there already would contradict it and still
+        // be in doubt.
         sealed::write(witness, &record)?;
         sealed::write(main, &record)?;
         Ok(())

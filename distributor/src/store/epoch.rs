@@ -1,8 +1,9 @@
 //! A database that was put back is noticed before anything is sent (DESIGN \[reserve\]).
 //!
-//! Every process that opens the store to send raises a number, first in the database, then in the witness folder. A
-//! database that is ahead of its witness is a crash between the two. One that is behind was copied back: what was sent
-//! since is unknown, and where one part of the state was put back others may have been, so all groups need fresh keys.
+//! Every process that opens the store to send raises a number, first in the database, then in the witness
+//! folder. A database that is ahead of its witness is a crash between the two. One that is behind was
+//! copied back: what was sent since is unknown, and where one part of the state was put back others may
+//! have been, so all groups need fresh keys.
 //!
 //! A new database is not an old one: it has an identity of its own, and no witness yet.
 

@@ -1,7 +1,7 @@
 //! Images by the digest of their signed SUIT manifest: `images/sha256/DIGEST/image` and `envelope`.
 //!
-//! A folder takes its name when both files in it are whole and durable. Nothing is believed when it is opened: the
-//! envelope's digest, and the image against it, are checked each time.
+//! A folder takes its name when both files in it are whole and durable. Nothing is believed when it is
+//! opened: the envelope's digest, and the image against it, are checked each time.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -32,8 +32,8 @@ pub struct Images {
     folder: PathBuf,
 }
 
-/// An image that was opened and checked against its digest, byte for byte. Whether its signature is by a key that a
-/// group trusts is for that group to say.
+/// An image that was opened and checked against its digest, byte for byte. Whether its signature is by a
+/// key that a group trusts is for that group to say.
 #[derive(Debug)]
 pub struct StoredImage {
     /// The SUIT envelope.
@@ -52,10 +52,12 @@ impl Images {
         Self { folder: dir.state().join("images").join("sha256") }
     }
 
-    /// Takes in an image with its envelope, after comparing the two; its digest. One that is there already stays.
+    /// Takes in an image with its envelope, after comparing the two; its digest. One that is there already
+    /// stays.
     ///
     /// # Errors
-    /// The files cannot be read or written, the envelope offers nothing, or the image is not the one that it offers.
+    /// The files cannot be read or written, the envelope offers nothing, or the image is not the one that
+    /// it offers.
     pub fn add(&self, path: &Path, envelope: &[u8]) -> Result<Digest, Failure> {
         let offer = inspect_unverified(envelope).and_then(|inspection| inspection.offer).map_err(|_| {
             Failure::bad_signature(format!(
@@ -106,7 +108,8 @@ impl Images {
         let name = hex::encode(digest.0);
         if !place.is_dir() {
             return Err(Failure::error(format!(
-                "there is no image sha256:{name} in {}: apply its document again, with the image file and its envelope",
+                "there is no image sha256:{name} in {}: apply its document again, with the image file and \
+                its envelope",
                 shown(&self.folder)
             )));
         }
@@ -115,8 +118,8 @@ impl Images {
         let offer = inspect_unverified(&envelope).and_then(|inspection| inspection.offer);
         let offer = offer.ok().filter(|offer| offer.digest == *digest).ok_or_else(|| {
             Failure::bad_signature(format!(
-                "the envelope in {} is not the one with the digest sha256:{name}: delete that folder, and apply the \
-                 image's document again",
+                "the envelope in {} is not the one with the digest sha256:{name}: delete that folder, and \
+                apply the image's document again",
                 shown(&place)
             ))
         })?;
@@ -132,8 +135,8 @@ impl Images {
         Ok(self.entries()?.into_iter().filter(|name| is_digest(name)).collect())
     }
 
-    /// Removes images that no document and no rollout names, and what an interrupted command left; how many images
-    /// went. What is younger than an hour stays.
+    /// Removes images that no document and no rollout names, and what an interrupted command left; how many
+    /// images went. What is younger than an hour stays.
     ///
     /// # Errors
     /// The store's own; the folder cannot be changed.

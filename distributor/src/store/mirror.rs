@@ -1,6 +1,7 @@
 //! The store's copy of who is enrolled.
 //!
-//! The groups' folders are the one home of enrolment, labels included. Whoever needs agents from the store calls
+//! The groups' folders are the one home of enrolment, labels included. Whoever needs agents from the store
+//! calls
 //! [`refresh`] first, which costs one look at a file for each group that has not changed.
 
 use provisioning::Name;

@@ -3,13 +3,15 @@
 //! | What | Is kept |
 //! |---|---|
 //! | documents, rollouts with their agents, orders, events | here alone |
-//! | who is enrolled, with labels | in the security groups' folders ([`crate::state`]); here is a copy that
-//! | | [`mirror`] brings up to date, for selecting, with what was heard of each agent last |
-//! | Sender Sequence Numbers | never here (DESIGN \[reserve\]); [`epoch`] notices a database that was put back |
+//! | who is enrolled, with labels | in the groups' folders ([`crate::state`]); here is a copy ([`mirror`]) |
+//! | what was heard of an agent last | here, beside that copy |
+//! | Sender Sequence Numbers | never here (DESIGN \[reserve\]) |
 //! | images | beside it, by the digest of their signed SUIT manifest ([`images`]) |
 //!
-//! [`Store`] is what the rest of the distributor knows of a database. `tests/store` is what every implementation
-//! must fulfil.
+//! A database that was put back is noticed ([`epoch`]).
+//!
+//! [`Store`] is what the rest of the distributor knows of a database. `tests/store_suite` is what every
+//! implementation must fulfil.
 
 pub mod backup;
 pub mod epoch;
@@ -42,8 +44,8 @@ pub const EVENTS_MAX: i64 = 200_000;
 
 type Answer<T> = Result<T, StoreError>;
 
-/// A database. Each method is one transaction: what it says is done is durable when it returns, and after an error
-/// nothing of it is.
+/// A database. Each method is one transaction: what it says is done is durable when it returns, and after
+/// an error nothing of it is.
 pub trait Store: Send + Sync {
     /// Applies documents: all of them, or none. In the order of the documents, what it did to each.
     fn apply(
@@ -87,8 +89,8 @@ pub trait Store: Send + Sync {
     /// Begins a rollout. One of the same name that has ended gives way; its events stay.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`]: another rollout that has not ended has one of the agents. [`StoreError::Begun`]:
-    /// this one has not ended.
+    /// [`StoreError::Conflict`]: another rollout that has not ended has one of the agents.
+    /// [`StoreError::Begun`]: this one has not ended.
     fn begin_rollout(&self, rollout: NewRollout<'_>) -> impl Future<Output = Answer<()>> + Send;
 
     /// Stores a step of a rollout.

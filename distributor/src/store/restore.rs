@@ -1,8 +1,8 @@
 //! Taking a backup apart again, into an empty state folder.
 //!
-//! Everything is unpacked and checked in a folder in the making. There each group is marked, so that nothing is ever
-//! sent with the keys that it has: what was sent since the backup is unknown (DESIGN \[reserve\]). Then it takes its
-//! name, the database last.
+//! Everything is unpacked and checked in a folder in the making. There each group is marked, so that
+//! nothing is ever sent with the keys that it has: what was sent since the backup is unknown (DESIGN
+//! \[reserve\]). Then it takes its name, the database last.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -26,8 +26,8 @@ const INDEX_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Restores a backup.
 ///
 /// # Errors
-/// The state folder is not empty; the backup can be read by others, is damaged, incomplete or newer. Then the state
-/// folder is as it was.
+/// The state folder is not empty; the backup can be read by others, is damaged, incomplete or newer. Then
+/// the state folder is as it was.
 pub async fn restore(dir: &StateDir, file: &Path) -> Result<Contents, Failure> {
     let archive = files::open_secret(file)?;
     let _lock = StateLock::to_back_up(dir)?;
@@ -53,8 +53,8 @@ fn refuse_what_is_there(dir: &StateDir) -> Result<(), Failure> {
         None => return Ok(()),
     };
     Err(Failure::error(format!(
-        "the state folder {} holds {what} already, and nothing is overwritten: move what is in it away, or name another \
-         folder with --state",
+        "the state folder {} holds {what} already, and nothing is overwritten: move what is in it away, or \
+        name another folder with --state",
         shown(dir.state())
     )))
 }

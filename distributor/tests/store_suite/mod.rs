@@ -1,5 +1,5 @@
-//! What every store must fulfil, whatever it is made of. A backend calls [`conformance`] with a way to make an empty
-//! store of its own, and to open it again as another process would.
+//! What every store must fulfil, whatever it is made of. A backend calls [`conformance`] with a way to make
+//! an empty store of its own, and to open it again as another process would.
 #![allow(dead_code, reason = "no test file uses all of it")]
 
 use std::collections::{BTreeMap, BTreeSet};

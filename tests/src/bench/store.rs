@@ -23,9 +23,11 @@ const AGENTS: usize = 10_000;
 const REPETITIONS: usize = 41;
 /// So many times as long as the plain query may a list take.
 const TIMES_MAX: f64 = 5.0;
-const GET_AGENTS: &str = "SELECT security_group, name, sender_id, vendor, class, labels, enrolled_at, progress, installed, heard, rollout \
+const GET_AGENTS: &str = "SELECT security_group, name, sender_id, vendor, class, labels, enrolled_at, \
+progress, installed, heard, rollout \
      FROM agents ORDER BY security_group, name";
-const STATUS: &str = "SELECT security_group, name, wave, progress, since, reason, missing, installed, heard, told, tries, retry_at \
+const STATUS: &str = "SELECT security_group, name, wave, progress, since, reason, missing, installed, \
+heard, told, tries, retry_at \
      FROM rollout_agents WHERE rollout = 'spring' ORDER BY security_group, name";
 
 /// Measures.

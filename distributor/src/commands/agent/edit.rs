@@ -5,10 +5,10 @@ use std::str::FromStr;
 use clap::Args;
 use provisioning::Name;
 
-use super::super::kind::find_agent;
+use super::super::kind::{find_agent, no_agent};
 use crate::exit::Failure;
 use crate::rollout::plan::AgentKey;
-use crate::state::{Agents, GroupLock, Label, ManagerState, StateDir, StateError};
+use crate::state::{Agents, GroupLock, Label, ManagerState, StateDir};
 
 /// Arguments of `agent label`.
 #[derive(Debug, Args)]
@@ -82,7 +82,7 @@ pub fn remove_agent(dir: &StateDir, key: &AgentKey) -> Result<(), Failure> {
     let mut agents = Agents::load(dir, &key.group)?;
     let mut manager = ManagerState::load(dir, &key.group)?;
     if !agents.remove(&key.name) {
-        return Err(gone(key).into());
+        return Err(gone(key));
     }
     // In this order: an agent without its individual context would be half enrolled.
     agents.save(dir, &lock)?;
@@ -90,14 +90,16 @@ pub fn remove_agent(dir: &StateDir, key: &AgentKey) -> Result<(), Failure> {
         manager.save(dir, &lock)?;
     }
     eprintln!(
-        "agent '{key}' removed; it still has the group's keys, until `fwcast group create {} --replace` makes fresh ones",
+        "agent '{key}' removed; it still has the group's keys, until `fwcast group create {} --replace` \
+        makes fresh ones",
         key.group
     );
     Ok(())
 }
 
-fn gone(key: &AgentKey) -> StateError {
-    StateError::NoAgent { name: key.name.clone(), group: key.group.clone() }
+/// Someone removed it a moment ago.
+fn gone(key: &AgentKey) -> Failure {
+    no_agent(key.name.as_str(), Some(&key.group))
 }
 
 #[cfg(test)]

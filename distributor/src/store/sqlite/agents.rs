@@ -87,8 +87,8 @@ pub(super) async fn forget(store: &SqliteStore, group: &Name) -> Answer<()> {
 
 pub(super) async fn all(store: &SqliteStore, group: Option<&Name>) -> Answer<Vec<Agent>> {
     let rows = sqlx::query(
-        "SELECT security_group, name, sender_id, vendor, class, labels, enrolled_at, progress, installed, heard, \
-         rollout FROM agents WHERE ?1 IS NULL OR security_group = ?1 ORDER BY security_group, name",
+        "SELECT security_group, name, sender_id, vendor, class, labels, enrolled_at, progress, installed, \
+         heard, rollout FROM agents WHERE ?1 IS NULL OR security_group = ?1 ORDER BY security_group, name",
     )
     .bind(group.map(Name::as_str))
     .fetch_all(&store.pool)
@@ -99,8 +99,8 @@ pub(super) async fn all(store: &SqliteStore, group: Option<&Name>) -> Answer<Vec
 
 pub(super) async fn one(store: &SqliteStore, key: &AgentKey) -> Answer<Option<Agent>> {
     let row = sqlx::query(
-        "SELECT security_group, name, sender_id, vendor, class, labels, enrolled_at, progress, installed, heard, \
-         rollout FROM agents WHERE security_group = ?1 AND name = ?2",
+        "SELECT security_group, name, sender_id, vendor, class, labels, enrolled_at, progress, installed, \
+         heard, rollout FROM agents WHERE security_group = ?1 AND name = ?2",
     )
     .bind(key.group.as_str())
     .bind(key.name.as_str())

@@ -63,7 +63,8 @@ pub(super) async fn apply(
 
 pub(super) async fn all(store: &SqliteStore, kind: Kind) -> Answer<Vec<Document>> {
     let rows = sqlx::query(
-        "SELECT name, generation, applied_at, digest, labels, spec FROM documents WHERE kind = ?1 ORDER BY name",
+        "SELECT name, generation, applied_at, digest, labels, spec FROM documents \
+         WHERE kind = ?1 ORDER BY name",
     )
     .bind(kind.name())
     .fetch_all(&store.pool)
@@ -74,7 +75,8 @@ pub(super) async fn all(store: &SqliteStore, kind: Kind) -> Answer<Vec<Document>
 
 pub(super) async fn one(store: &SqliteStore, kind: Kind, name: &Name) -> Answer<Option<Document>> {
     let row = sqlx::query(
-        "SELECT name, generation, applied_at, digest, labels, spec FROM documents WHERE kind = ?1 AND name = ?2",
+        "SELECT name, generation, applied_at, digest, labels, spec FROM documents \
+         WHERE kind = ?1 AND name = ?2",
     )
     .bind(kind.name())
     .bind(name.as_str())

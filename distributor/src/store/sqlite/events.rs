@@ -42,7 +42,8 @@ pub(super) async fn some(store: &SqliteStore, query: &EventQuery) -> Answer<Vec<
     let sql = match query.after {
         Some(_) => {
             "SELECT id, at, rollout, agent, kind, text FROM events \
-             WHERE id > ?1 AND (?2 IS NULL OR rollout = ?2) AND (?3 IS NULL OR agent = ?3) ORDER BY id LIMIT ?4"
+             WHERE id > ?1 AND (?2 IS NULL OR rollout = ?2) AND (?3 IS NULL OR agent = ?3) ORDER BY id \
+             LIMIT ?4"
         }
         None => {
             "SELECT id, at, rollout, agent, kind, text FROM events \

@@ -281,7 +281,8 @@ impl Store for SqliteStore {
 
     async fn epoch(&self) -> Answer<Epoch> {
         let row: (i64, i64) = sqlx::query_as(
-            "SELECT id.value, epoch.value FROM meta id, meta epoch WHERE id.key = 'id' AND epoch.key = 'epoch'",
+            "SELECT id.value, epoch.value FROM meta id, meta epoch \
+             WHERE id.key = 'id' AND epoch.key = 'epoch'",
         )
         .fetch_one(&self.pool)
         .await

@@ -49,7 +49,8 @@ pub(super) async fn open(store: &SqliteStore, rollout: &Name) -> Answer<Vec<Give
 
 pub(super) async fn one(store: &SqliteStore, id: i64) -> Answer<Option<GivenOrder>> {
     let row = sqlx::query(
-        "SELECT id, rollout, command, reason, given_by, given_at, outcome, settled_at FROM orders WHERE id = ?1",
+        "SELECT id, rollout, command, reason, given_by, given_at, outcome, settled_at FROM orders \
+         WHERE id = ?1",
     )
     .bind(id)
     .fetch_optional(&store.pool)

@@ -31,7 +31,8 @@ pub(super) async fn begin(store: &SqliteStore, rollout: NewRollout<'_>) -> Answe
         .await
         .map_err(|error| store.error(error))?;
     sqlx::query(
-        "INSERT INTO rollouts (name, generation, plan, state, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
+        "INSERT INTO rollouts (name, generation, plan, state, created_at, updated_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
     )
     .bind(rollout.name.as_str())
     .bind(rollout.generation)
@@ -129,8 +130,8 @@ pub(super) async fn one(store: &SqliteStore, name: &Name) -> Answer<Option<Rollo
 
 pub(super) async fn agents(store: &SqliteStore, name: &Name) -> Answer<Vec<(AgentKey, AgentRecord)>> {
     let rows = sqlx::query(
-        "SELECT security_group, name, wave, progress, since, reason, missing, installed, heard, told, tries, retry_at \
-         FROM rollout_agents WHERE rollout = ?1 ORDER BY security_group, name",
+        "SELECT security_group, name, wave, progress, since, reason, missing, installed, heard, told, \
+         tries, retry_at FROM rollout_agents WHERE rollout = ?1 ORDER BY security_group, name",
     )
     .bind(name.as_str())
     .fetch_all(&store.pool)
@@ -228,10 +229,11 @@ async fn write_agent(
     record: &AgentRecord,
 ) -> Answer<()> {
     sqlx::query(
-        "INSERT INTO rollout_agents (rollout, security_group, name, wave, progress, since, reason, missing, installed, \
-         heard, told, tries, retry_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
-         ON CONFLICT (rollout, security_group, name) DO UPDATE SET wave = ?4, progress = ?5, since = ?6, reason = ?7, \
-         missing = ?8, installed = ?9, heard = ?10, told = ?11, tries = ?12, retry_at = ?13",
+        "INSERT INTO rollout_agents (rollout, security_group, name, wave, progress, since, reason, \
+         missing, installed, heard, told, tries, retry_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
+         ON CONFLICT (rollout, security_group, name) DO UPDATE SET wave = ?4, progress = ?5, since = ?6, \
+         reason = ?7, missing = ?8, installed = ?9, heard = ?10, told = ?11, tries = ?12, retry_at = ?13",
     )
     .bind(rollout.as_str())
     .bind(key.group.as_str())
