@@ -288,8 +288,8 @@ pub async fn load<S: Store>(store: &S, name: &Name) -> Result<Engine, Failure> {
     })?;
     let state = serde_json::from_str(&rollout.state).map_err(|error| {
         Failure::error(format!(
-            "the state of rollout '{name}' cannot be read ({error}): a newer fwcast may have written it, so use \
-             that one"
+            "the state of rollout '{name}' cannot be read ({error}): a newer fwcast may have written it, \
+             so use that one"
         ))
     })?;
     let agents = store.rollout_agents(name).await?.into_iter().collect();
