@@ -3,8 +3,9 @@
 use core::fmt::{Debug, Display};
 use core::net::SocketAddr;
 
-use embassy_futures::select::{Either, select};
+use embassy_futures::select::{Either3, select3};
 use embedded_storage::nor_flash::NorFlash;
+use update_core::census::State;
 use update_core::limits::DATAGRAM_BYTES_MAX;
 use update_core::platform::{Done, Record, RollBackCause, Task, Trial, carry_out};
 use update_core::reception::{Event, Input, Output, Reception, Via};
@@ -49,6 +50,12 @@ pub trait Board {
     /// Sleeps until then, or for ever.
     async fn sleep_until(&self, moment: Option<Instant>);
 
+    /// Waits until somebody wants a line that says how things stand: by any byte on the console. A board
+    /// whose console only sends is never asked.
+    async fn asked(&self) {
+        core::future::pending::<()>().await;
+    }
+
     /// Writes one line to the console: no secrets, and without the end of the line.
     fn line(&mut self, line: &dyn Display);
 
@@ -82,6 +89,8 @@ pub struct Agent<'m, F, N, B> {
 /// Moments that this loop waits for beside the machine's own.
 #[derive(Debug, Default)]
 struct Times {
+    /// The image that runs has not proved healthy yet.
+    unproven: bool,
     trial_ends: Option<Instant>,
     restart: Option<Instant>,
 }
@@ -93,8 +102,14 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
     /// Runs for ever.
     pub async fn run(mut self, buffer: &mut Buffer) -> ! {
         let mut times = Times::default();
-        if matches!(self.store.trial(), Ok(Trial::Running)) {
-            times.trial_ends = Some(self.board.now() + HEALTHY_WITHIN);
+        match self.store.trial() {
+            Ok(Trial::Running) => {
+                times.unproven = true;
+                times.trial_ends = Some(self.board.now() + HEALTHY_WITHIN);
+            }
+            // There is nothing to go back to, so there is no deadline.
+            Ok(Trial::Recovered) => times.unproven = self.reception.state() == State::Trial,
+            _ => {}
         }
         loop {
             let now = self.board.now();
@@ -108,19 +123,21 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
 
     /// An image on trial is confirmed when it hears the distributor, and rolled back when its time is over.
     async fn judge(&mut self, now: Instant, times: &mut Times) {
-        let Some(ends) = times.trial_ends.filter(|_| !self.reception.is_ordered_back()) else { return };
+        if !times.unproven || self.reception.is_ordered_back() {
+            return;
+        }
         if self.self_test == SelfTest::HearsDistributor && self.reception.has_heard_distributor() {
-            times.trial_ends = None;
+            (times.unproven, times.trial_ends) = (false, None);
             match self.store.confirm() {
                 Ok(()) => self.reception.handle(now, Input::Trial(Trial::Healthy)),
                 Err(error) => self.board.line(&format_args!("confirming failed: {}", Shown(&error))),
             }
-        } else if ends <= now {
+        } else if times.trial_ends.is_some_and(|ends| ends <= now) {
             self.board.line(&"not healthy in time: rolling back");
             if let Err(error) = self.store.give_up(RollBackCause::Unhealthy) {
                 self.board.line(&format_args!("the cause could not be stored: {}", Shown(&error)));
             }
-            times.trial_ends = None;
+            (times.unproven, times.trial_ends) = (false, None);
             times.restart = Some(now);
         }
     }
@@ -142,7 +159,7 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
                 if store.restart_due() && times.restart.is_none() {
                     times.restart = Some(board.now() + RESTART_AFTER);
                     // Activated or ordered back: there is nothing to judge any more.
-                    times.trial_ends = None;
+                    (times.unproven, times.trial_ends) = (false, None);
                 }
                 let bytes = read(done, buffer);
                 reception.handle(board.now(), Input::Done { done, bytes });
@@ -157,12 +174,16 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
         let Self { reception, network, board, .. } = self;
         // Datagrams come before the deadline: while the machine reads back an image, its deadline is always
         // now.
-        match select(network.receive(buffer), board.sleep_until(due)).await {
-            Either::First(Received { len, from, via }) => {
+        match select3(network.receive(buffer), board.asked(), board.sleep_until(due)).await {
+            Either3::First(Received { len, from, via }) => {
                 let bytes = buffer.get_mut(..len).unwrap_or_default();
                 reception.handle(board.now(), Input::Datagram { from, via, bytes });
             }
-            Either::Second(()) => reception.handle(board.now(), Input::Timeout),
+            Either3::Second(()) => {
+                let (blocks, of) = reception.progress();
+                board.line(&format_args!("state={} blocks={blocks} of={of}", reception.state().name()));
+            }
+            Either3::Third(()) => reception.handle(board.now(), Input::Timeout),
         }
     }
 

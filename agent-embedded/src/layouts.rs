@@ -15,3 +15,36 @@ pub const MPS2_AN386: FlashLayout = FlashLayout {
     update: Partition { offset: 0x10_0000, bytes: 0x2_d000 },
     rewritable: true,
 };
+
+/// Bytes of each of the two banks of [`STM32H563`].
+pub const STM32H563_BANK_BYTES: u32 = 0x10_0000;
+
+/// `stm32h563`, the NUCLEO-H563ZI: 2 MiB in two banks, in pages of 8 KiB and words of 16 bytes, which have an
+/// error correcting code.
+///
+/// Both banks begin with the boot stage, which takes 64 KiB, and have a slot of 512 KiB behind that. The rest
+/// lies in the first bank. The chip exchanges the slots together with the banks.
+pub const STM32H563: FlashLayout = FlashLayout {
+    active: Partition { offset: 0x1_0000, bytes: 0x8_0000 },
+    provisioning: Partition { offset: 0x9_0000, bytes: 0x2000 },
+    spare: Partition { offset: 0x9_2000, bytes: 0x2000 },
+    pages: Partition { offset: 0x9_4000, bytes: 0xc000 },
+    records: Partition { offset: 0xa_0000, bytes: 0x1_0000 },
+    update: Partition { offset: STM32H563_BANK_BYTES + 0x1_0000, bytes: 0x8_0000 },
+    rewritable: false,
+};
+
+/// `rp2350`, a Raspberry Pi Pico 2 or a W5500-EVB-Pico2: the first 2 MiB of its flash, in pages of 4 KiB and
+/// words of 16 bytes.
+///
+/// The flash programs any byte again, but some of its makers give each 16 bytes an error correcting code: so
+/// no word is programmed twice. The boot stage takes the first 64 KiB.
+pub const RP2350: FlashLayout = FlashLayout {
+    provisioning: Partition { offset: 0x1_0000, bytes: 0x1000 },
+    spare: Partition { offset: 0x1_1000, bytes: 0x1000 },
+    records: Partition { offset: 0x1_8000, bytes: 0x8000 },
+    pages: Partition { offset: 0x2_0000, bytes: 0x1_0000 },
+    active: Partition { offset: 0x4_0000, bytes: 0x8_0000 },
+    update: Partition { offset: 0xc_0000, bytes: 0x8_0000 },
+    rewritable: false,
+};

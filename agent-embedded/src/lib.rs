@@ -3,6 +3,7 @@
 
 pub mod drive;
 mod event_line;
+pub mod hardware_address;
 pub mod layouts;
 #[cfg(feature = "net")]
 pub mod network;

@@ -215,12 +215,14 @@ impl<'a> Provisioning<'a> {
         self.group.gid
     }
 
-    /// A seed for jitter, ports and tokens that differs with every start: what is stored of the counters
-    /// moves with every start that has sent something, and so counts the boots.
+    /// A seed for jitter, ports and tokens that differs with every start: by the chip's own randomness, and
+    /// where that is none, because what is stored of the counters moves with every start that has sent
+    /// something, and so counts the boots.
     #[must_use]
-    pub fn seed(&self, bounds: Option<&CounterBounds>) -> u64 {
+    pub fn seed(&self, bounds: Option<&CounterBounds>, entropy: &[u8; 16]) -> u64 {
         let mut hash = Sha256::new();
         hash.update(self.seed);
+        hash.update(entropy);
         hash.update(bounds.map_or(0, |bounds| bounds.reserved_end).to_le_bytes());
         hash.update(bounds.map_or(0, |bounds| bounds.floor).to_le_bytes());
         let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(hash.finalize());

@@ -6,8 +6,8 @@ use update_core::block_set::BlockSet;
 use update_core::device::Device;
 use update_core::digest::Digest;
 use update_core::limits::RECORD_BYTES_MAX;
-use update_core::platform::Record;
-use update_core::reception::{AgentContext, Memory, Reception, ReceptionConfig};
+use update_core::platform::{Record, Trial};
+use update_core::reception::{AgentContext, Input, Memory, Reception, ReceptionConfig};
 use update_core::record::{CounterBounds, decode_installed};
 use update_core::time::{Duration, Instant};
 
@@ -18,6 +18,9 @@ use crate::store::{FlashStore, StoreError};
 const QUIET: Duration = Duration::from_secs(5);
 /// The announcement of a boot comes within so long, so that a power failure does not make a storm.
 const ANNOUNCE_SPREAD: Duration = Duration::from_secs(5);
+
+/// Random bytes from the chip's own source; zeros where it has none.
+pub type Entropy = [u8; 16];
 
 /// Largest image in bytes that the sets below are made for.
 pub const IMAGE_BYTES_MAX: u32 = 1024 * 1024;
@@ -99,18 +102,19 @@ pub fn start<F: NorFlash>(
     given: &Provisioning<'_>,
     place: &'static Place,
     now: Instant,
+    entropy: Entropy,
 ) -> Result<(&'static mut Reception<'static>, u64), StartError<F::Error>> {
     let counters = counters(store)?;
     // Another Gid is another group: its numbers have never been used.
     let bounds = counters.filter(|bounds| bounds.gid == given.gid());
-    let seed = given.seed(bounds.as_ref());
+    let seed = given.seed(bounds.as_ref(), &entropy);
     let config = config(store, given, bounds.as_ref())?;
     let context = given.context(bounds.as_ref())?;
     let sets = place.sets.take();
     let memory = Memory { blocks: &mut sets.blocks, pages: &mut sets.pages };
     let reception = put(place, config, context, memory, (counters.is_some(), seed, now));
     let reception = reception.ok_or(StartError::Records)?;
-    restore(store, reception)?;
+    restore(store, reception, now)?;
     Ok((reception, seed))
 }
 
@@ -168,11 +172,17 @@ fn config<F: NorFlash>(
 fn restore<F: NorFlash>(
     store: &mut FlashStore<F>,
     reception: &mut Reception<'_>,
+    now: Instant,
 ) -> Result<(), StartError<F::Error>> {
     let trial = store.trial()?;
     let mut buffer = [0; RECORD_BYTES_MAX];
     if let Some(bytes) = store.load(Record::Update, &mut buffer)? {
         reception.restore(bytes, trial);
+    }
+    // What took the place of a damaged image need not be the update that is being received.
+    let runs = reception.digest().is_some_and(|digest| store.names(&digest));
+    if trial == Trial::Recovered && runs {
+        reception.handle(now, Input::Trial(trial));
     }
     Ok(())
 }

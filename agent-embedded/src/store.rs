@@ -14,6 +14,7 @@ use boot_stage::layout::{FlashLayout, LayoutError, Partition};
 use boot_stage::medium::READS;
 use boot_stage::record_log::{Kind, LogError, RecordLog};
 use embedded_storage::nor_flash::NorFlash;
+use update_core::digest::Digest;
 use update_core::key_set::KeySet;
 use update_core::limits::{KEY_SET_BYTES_MAX, RECORD_BYTES_MAX};
 use update_core::platform::{Area, Platform, Record, RollBackCause, Trial};
@@ -114,8 +115,15 @@ impl<F: NorFlash> FlashStore<F> {
             Phase::Trial | Phase::GivenUp(_) if installed => Trial::Healthy,
             Phase::Trial | Phase::GivenUp(_) => Trial::Running,
             Phase::RolledBack(cause) | Phase::ExchangingBack(cause) => Trial::RolledBack(cause),
+            Phase::Recovered => Trial::Recovered,
             Phase::Settled | Phase::Activated | Phase::Exchanging | Phase::Recovering => Trial::None,
         })
+    }
+
+    /// Whether the image that the boot stage speaks of is this update's.
+    #[must_use]
+    pub fn names(&self, digest: &Digest) -> bool {
+        BootRecord::name_of(&digest.0) == self.boot.name
     }
 
     /// Whether an image has been activated or given up: the device has to start its boot stage anew, after
@@ -126,7 +134,8 @@ impl<F: NorFlash> FlashStore<F> {
     }
 
     /// The image on trial has proved healthy: from now on no reset takes it back. To be followed by
-    /// `Input::Trial(Trial::Healthy)`. Nothing happens without a trial.
+    /// `Input::Trial(Trial::Healthy)`. Nothing happens without a trial, or where no reset takes it back
+    /// anyway.
     ///
     /// # Errors
     /// [`StoreError::Full`], [`StoreError::NotKept`], [`StoreError::Flash`].
@@ -210,7 +219,7 @@ impl<F: NorFlash> FlashStore<F> {
         let mut buffer = [0; 64];
         let installed = self.load(Record::Installed, &mut buffer)?;
         let installed = installed.and_then(|bytes| decode_installed(bytes).ok());
-        Ok(installed.is_some_and(|installed| BootRecord::name_of(&installed.digest.0) == self.boot.name))
+        Ok(installed.is_some_and(|installed| self.names(&installed.digest)))
     }
 
     fn set_prepared(&mut self, prepared: Prepared) -> Result<(), StoreError<F::Error>> {
@@ -223,7 +232,7 @@ impl<F: NorFlash> FlashStore<F> {
 
     fn not_on_trial(&self) -> Result<(), StoreError<F::Error>> {
         match self.boot.phase {
-            Phase::Settled | Phase::RolledBack(_) => Ok(()),
+            Phase::Settled | Phase::RolledBack(_) | Phase::Recovered => Ok(()),
             _ => Err(StoreError::OnTrial),
         }
     }
@@ -316,7 +325,8 @@ impl<F: NorFlash> Platform for FlashStore<F> {
             return Err(StoreError::NotTheUpdate);
         }
         self.write_trailer()?;
-        let record = BootRecord { phase: Phase::Activated, name, ..BootRecord::SETTLED };
+        let exchanged = self.boot.exchanged;
+        let record = BootRecord { phase: Phase::Activated, name, exchanged, ..BootRecord::SETTLED };
         record.save(&mut self.flash, &mut self.log)?;
         self.boot = record;
         Ok(())
@@ -333,7 +343,7 @@ impl<F: NorFlash> Platform for FlashStore<F> {
         match self.boot.phase {
             Phase::Settled => Ok(()),
             Phase::RolledBack(_) => self.enter(Phase::Settled),
-            Phase::Trial | Phase::Healthy if installed => {
+            Phase::Trial | Phase::Healthy | Phase::Recovered if installed => {
                 // The old image's slot is free from now on; what is in it is no update.
                 self.set_prepared(Prepared::default())?;
                 self.enter(Phase::Settled)

@@ -8,6 +8,7 @@
 //!
 //! Nothing is simplified but one thing: a signature over the same bytes by the same keys is checked once.
 
+mod banks;
 pub mod device;
 mod life;
 mod memo;
@@ -33,6 +34,8 @@ pub struct Geometry {
     pub word: u32,
     /// Whether a word can be programmed again.
     pub rewritable: bool,
+    /// Whether the chip exchanges two banks in hardware; otherwise the slots change places page by page.
+    pub banks: bool,
 }
 
 /// How often the power goes.
@@ -103,26 +106,31 @@ impl Report {
 impl fmt::Display for Geometry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if self.rewritable { "rewritable" } else { "once" };
-        write!(f, "pages of {}, words of {} ({kind})", self.page, self.word)
+        let banks = if self.banks { ", two banks" } else { "" };
+        write!(f, "pages of {}, words of {} ({kind}{banks})", self.page, self.word)
     }
 }
 
 impl Geometry {
-    /// Every size of page with every size of word. Words with an error correcting code are those of 4 bytes
-    /// and more.
+    /// A chip that exchanges two banks: pages of 8 KiB, words of 16 bytes with an error correcting code.
+    pub const BANKS: Self = Self { page: 8192, word: 16, rewritable: false, banks: true };
+
+    /// Every size of page with every size of word, and the one with banks. Words with an error correcting
+    /// code are those of 4 bytes and more.
     #[must_use]
     pub fn all() -> Vec<Self> {
         let pages = [256, 4096, 128 * 1024];
         let words = [(1, true), (4, true), (4, false), (8, true), (8, false), (32, true), (32, false)];
-        let of = |page| words.map(|(word, rewritable)| Self { page, word, rewritable });
-        pages.into_iter().flat_map(of).collect()
+        let of = |page| words.map(|(word, rewritable)| Self { page, word, rewritable, banks: false });
+        pages.into_iter().flat_map(of).chain([Self::BANKS]).collect()
     }
 
     /// The small ones on which every pair of cuts is tried: many pages to an image, and many blocks to a
-    /// page.
+    /// page. And the one with banks.
     #[must_use]
-    pub const fn small() -> [Self; 2] {
-        [Self { page: 256, word: 32, rewritable: false }, Self { page: 4096, word: 32, rewritable: false }]
+    pub fn small() -> [Self; 3] {
+        let of = |page| Self { page, word: 32, rewritable: false, banks: false };
+        [of(256), of(4096), Self::BANKS]
     }
 
     /// Bytes of the old image: more than one page where pages are small.
@@ -168,6 +176,7 @@ pub fn finds(geometry: Geometry, story: Story, depth: Depth) -> Option<String> {
 /// One flash and one story.
 fn on(geometry: Geometry, story: Story, depth: Depth, first_only: bool) -> Report {
     match (geometry.page, geometry.word) {
+        (8192, 16) => Campaign::<16, 8192>::run(geometry, story, depth, first_only),
         (256, 1) => Campaign::<1, 256>::run(geometry, story, depth, first_only),
         (256, 4) => Campaign::<4, 256>::run(geometry, story, depth, first_only),
         (256, 8) => Campaign::<8, 256>::run(geometry, story, depth, first_only),
@@ -195,7 +204,8 @@ struct Campaign<const WORD: usize, const PAGE: usize> {
 impl<const WORD: usize, const PAGE: usize> Campaign<WORD, PAGE> {
     fn run(geometry: Geometry, story: Story, depth: Depth, first_only: bool) -> Report {
         let mut campaign = Self { geometry, story, report: Report::default(), first_only };
-        let device = Device::new(geometry.page, geometry.image_bytes(depth), geometry.rewritable);
+        let device =
+            Device::new(geometry.page, geometry.image_bytes(depth), geometry.rewritable, geometry.banks);
         let device = Arc::new(device);
         let fresh = Lives::<WORD, PAGE>::new(device, story);
         // Room for some records more: the change to the other bank comes in the middle of the update. Where

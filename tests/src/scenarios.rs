@@ -1,6 +1,6 @@
 //! Stories that the real programs live through between network namespaces.
 
-mod attacker;
+pub(crate) mod attacker;
 mod attacks;
 mod faults;
 mod updates;

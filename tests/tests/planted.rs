@@ -6,8 +6,8 @@
 use boot_stage::planted::{Bug, plant};
 use tests::powercut::{Depth, Geometry, Story, finds};
 
-const ONCE: Geometry = Geometry { page: 256, word: 32, rewritable: false };
-const SEVERAL_BLOCKS: Geometry = Geometry { page: 4096, word: 32, rewritable: false };
+const ONCE: Geometry = Geometry { page: 256, word: 32, rewritable: false, banks: false };
+const SEVERAL_BLOCKS: Geometry = Geometry { page: 4096, word: 32, rewritable: false, banks: false };
 
 #[test]
 fn every_planted_bug_is_found() {
@@ -17,6 +17,7 @@ fn every_planted_bug_is_found() {
             Bug::ErasedInPlace => (SEVERAL_BLOCKS, Story::Confirmed, Depth::One),
             Bug::MendingNotRecorded => (SEVERAL_BLOCKS, Story::Confirmed, Depth::Two),
             Bug::NotWrittenAgain => (ONCE, Story::Confirmed, Depth::Two),
+            Bug::BanksBelieved => (Geometry::BANKS, Story::Confirmed, Depth::One),
             Bug::TrialNotRecorded | Bug::ErasedBeforeStep => (ONCE, Story::Silent, Depth::One),
             _ => (ONCE, Story::Confirmed, Depth::One),
         };

@@ -29,8 +29,18 @@ pub enum Phase {
     ExchangingBack(RollBackCause),
     /// The old image runs again, and the agent has not yet taken note of it.
     RolledBack(RollBackCause),
-    /// The active slot was damaged: the slots are changing places, and there will be no trial.
+    /// The active slot was damaged: the slots are changing places, and there will be no way back.
     Recovering,
+    /// The update runs in the place of the damaged image, and has not proved healthy yet.
+    Recovered,
+}
+
+impl Phase {
+    /// Whether the slots change places in this phase.
+    #[must_use]
+    pub const fn is_exchange(self) -> bool {
+        matches!(self, Self::Exchanging | Self::ExchangingBack(_) | Self::Recovering)
+    }
 }
 
 /// The boot state.
@@ -44,7 +54,8 @@ pub struct BootRecord {
     pub pages: u16,
     /// Steps of the exchange that are done.
     pub step: u16,
-    /// With banks in hardware: how they are to stand when the exchange is done.
+    /// How the slots stand against the state from the factory, or will when the exchange is done. Only where
+    /// hardware exchanges them does anything depend on it.
     pub exchanged: bool,
 }
 
@@ -92,6 +103,7 @@ impl BootRecord {
             Phase::ExchangingBack(cause) => (6, cause as u8),
             Phase::RolledBack(cause) => (7, cause as u8),
             Phase::Recovering => (8, 0),
+            Phase::Recovered => (9, 0),
         };
         let mut bytes = [0; BYTES];
         bytes[..4].copy_from_slice(&[VERSION, phase, cause, self.exchanged.into()]);
@@ -114,6 +126,7 @@ impl BootRecord {
             6 => Phase::ExchangingBack(cause()?),
             7 => Phase::RolledBack(cause()?),
             8 => Phase::Recovering,
+            9 => Phase::Recovered,
             _ => return None,
         };
         let mut name = [0; NAME_BYTES];
@@ -142,6 +155,7 @@ mod tests {
             Phase::Trial,
             Phase::Healthy,
             Phase::Recovering,
+            Phase::Recovered,
         ];
         let with_cause = causes.flat_map(|cause| {
             [Phase::GivenUp(cause), Phase::ExchangingBack(cause), Phase::RolledBack(cause)]
@@ -155,7 +169,7 @@ mod tests {
     #[test]
     fn other_versions_and_numbers_are_refused() {
         let bytes = BootRecord::SETTLED.to_bytes();
-        for (at, value) in [(0, 2), (0, 0), (1, 9), (1, 7), (3, 2)] {
+        for (at, value) in [(0, 2), (0, 0), (1, 10), (1, 7), (3, 2)] {
             let mut other = bytes;
             other[at] = value;
             assert_eq!(BootRecord::from_bytes(&other), None, "{at}");

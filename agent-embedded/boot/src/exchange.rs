@@ -17,21 +17,26 @@ pub enum Way {
     Back,
 }
 
-/// How far an exchange came.
+/// Whether the slots are where they should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// The slots have changed places.
+    /// They are.
     Done,
-    /// They will have after a reset.
+    /// They will be after a reset.
     NeedsReset,
+    /// The hardware refuses: they stay where they are.
+    Refused,
 }
 
 /// The way in which a device lets its slots change places.
 pub trait Exchange {
-    /// Whether the slots have changed places, where hardware keeps that; see [`BootRecord::exchanged`].
-    fn stands_exchanged(&mut self) -> bool;
+    /// Before anything is read from a slot: whether the slots are where the record says that they are
+    /// ([`BootRecord::exchanged`]). Where hardware keeps that beside the record, the record is right, and the
+    /// hardware is told so.
+    fn hold(&mut self, record: &BootRecord) -> Progress;
 
-    /// Goes on with the exchange from where `record` says that it is, and saves there how far it has come.
+    /// Goes on with the exchange from where `record` says that it is, to its end, and saves there how far it
+    /// has come.
     ///
     /// # Errors
     /// The flash's own, or the log's.
@@ -42,7 +47,7 @@ pub trait Exchange {
         log: &mut RecordLog,
         record: &mut BootRecord,
         way: Way,
-    ) -> Result<Progress, LogError<F::Error>>;
+    ) -> Result<(), LogError<F::Error>>;
 }
 
 /// Page by page through the spare page: all devices of a group run from the same address.
@@ -57,44 +62,9 @@ pub trait Exchange {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BySpare;
 
-/// A chip that exchanges the two slots in hardware, with the next reset.
-pub trait Banks {
-    /// Whether they are exchanged, against the state from the factory.
-    fn exchanged(&mut self) -> bool;
-
-    /// From the next reset on they are exchanged, or not. May reset by itself and not return. Where it fails,
-    /// nothing changes and the next start tries again.
-    fn set_exchanged(&mut self, exchanged: bool);
-}
-
-/// In hardware.
-#[derive(Debug, Clone, Copy)]
-pub struct ByBanks<B>(pub B);
-
-impl<B: Banks> Exchange for ByBanks<B> {
-    fn stands_exchanged(&mut self) -> bool {
-        self.0.exchanged()
-    }
-
-    fn go_on<F: NorFlash>(
-        &mut self,
-        _flash: &mut F,
-        _layout: &FlashLayout,
-        _log: &mut RecordLog,
-        record: &mut BootRecord,
-        _way: Way,
-    ) -> Result<Progress, LogError<F::Error>> {
-        if self.0.exchanged() == record.exchanged {
-            return Ok(Progress::Done);
-        }
-        self.0.set_exchanged(record.exchanged);
-        Ok(Progress::NeedsReset)
-    }
-}
-
 impl Exchange for BySpare {
-    fn stands_exchanged(&mut self) -> bool {
-        false
+    fn hold(&mut self, _record: &BootRecord) -> Progress {
+        Progress::Done
     }
 
     fn go_on<F: NorFlash>(
@@ -104,7 +74,7 @@ impl Exchange for BySpare {
         log: &mut RecordLog,
         record: &mut BootRecord,
         way: Way,
-    ) -> Result<Progress, LogError<F::Error>> {
+    ) -> Result<(), LogError<F::Error>> {
         let pages = Pages::new(layout, F::ERASE_SIZE as u32, record.pages.into());
         if planted::is(Bug::ExchangeBegunAnew) {
             record.step = 0;
@@ -121,7 +91,7 @@ impl Exchange for BySpare {
             }
             record.save(flash, log)?;
         }
-        Ok(Progress::Done)
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@
 //! back, and checks what runs. A board's binary gives it a flash and a [`layout::FlashLayout`].
 #![no_std]
 
+pub mod banks;
 pub mod boot_record;
 pub mod exchange;
 pub mod image;

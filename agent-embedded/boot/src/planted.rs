@@ -25,11 +25,13 @@ pub enum Bug {
     BlankAtOnce,
     /// The new image runs before its trial is recorded.
     TrialNotRecorded,
+    /// Once the slots have changed places, the chip is believed how its banks stand.
+    BanksBelieved,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::StepBeforeCopy,
         Self::ErasedBeforeStep,
         Self::NotWrittenAgain,
@@ -40,6 +42,7 @@ impl Bug {
         Self::MendingNotRecorded,
         Self::BlankAtOnce,
         Self::TrialNotRecorded,
+        Self::BanksBelieved,
     ];
 }
 

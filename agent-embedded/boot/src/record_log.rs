@@ -317,7 +317,7 @@ impl RecordLog {
         check: u32,
         content: &mut impl Content<F>,
     ) -> Result<u32, LogError<F::Error>> {
-        let bank = self.banks[self.used];
+        let bank = *self.bank();
         let cells = bank.cells_of(len.into());
         let header = Header { tag, len, cell: self.tail, check };
         if self.tail + cells + 1 > bank.cells() {
@@ -339,7 +339,7 @@ impl RecordLog {
     }
 
     fn seal<F: NorFlash>(&mut self, flash: &mut F, cell: u32) -> Result<(), LogError<F::Error>> {
-        let bank = self.banks[self.used];
+        let bank = *self.bank();
         if self.tail >= bank.cells() {
             return Err(LogError::Full);
         }
@@ -350,13 +350,13 @@ impl RecordLog {
     }
 
     /// Cells for records that are free.
-    const fn room(&self) -> u32 {
-        let bank = &self.banks[self.used];
-        bank.cells().saturating_sub(RESERVE_CELLS).saturating_sub(self.tail)
+    fn room(&self) -> u32 {
+        self.bank().cells().saturating_sub(RESERVE_CELLS).saturating_sub(self.tail)
     }
 
     const fn bank(&self) -> &Bank {
-        &self.banks[self.used]
+        let [first, second] = &self.banks;
+        if self.used == 0 { first } else { second }
     }
 }
 

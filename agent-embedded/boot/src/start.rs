@@ -14,12 +14,15 @@
 //! | given up | agent | new | old | exchanging back |
 //! | exchanging back | boot stage | mixed | mixed | goes on; then rolled back |
 //! | rolled back | boot stage | old | new | runs the active slot; the agent reports, then settled |
-//! | recovering | boot stage | mixed | mixed | goes on; then settled |
+//! | recovering | boot stage | mixed | mixed | goes on; then recovered |
+//! | recovered | boot stage | new | damaged | runs the active slot; the agent reports; if healthy, settled |
 //!
 //! Whatever runs has been checked in this very start: an image key from the key set in force signed its
 //! envelope, its manifest sequence number is not below that of the image confirmed last, and the SHA-256 of
 //! the whole image is right. When the active slot fails that while it should be confirmed, an update that
-//! was received whole takes its place, under the same checks; otherwise nothing runs.
+//! was received whole takes its place, under the same checks; otherwise nothing runs. It may be one that was
+//! rolled back: with two slots there is nothing else, and a device that runs it can be reached and updated.
+//! It has to prove healthy before it counts as confirmed, but no reset takes it away.
 
 use embedded_storage::nor_flash::NorFlash;
 use update_core::digest::Digest;
@@ -56,7 +59,8 @@ pub enum News {
     Trial,
     /// The old image runs again.
     RolledBack(RollBackCause),
-    /// The active slot was damaged; the whole update in the other one took its place.
+    /// The active slot was damaged; the whole update in the other one took its place, and has not proved
+    /// healthy yet.
     Recovered,
 }
 
@@ -82,6 +86,8 @@ pub enum Halt<E> {
     Image(ImageError),
     /// The image in the active slot is older than the one confirmed last.
     Downgrade,
+    /// The chip does not exchange its banks.
+    Banks,
 }
 
 impl<E> From<LogError<E>> for Halt<E> {
@@ -132,19 +138,29 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
     fn run(&mut self, floor: Floor) -> Result<Start, Halt<F::Error>> {
         let mut news = News::None;
         loop {
+            let phase = self.record.phase;
+            match self.exchange.hold(&self.record) {
+                Progress::Done => {}
+                _ if planted::is(Bug::BanksBelieved) && !phase.is_exchange() => {}
+                Progress::NeedsReset => return Ok(Start::Reset),
+                Progress::Refused => self.stay()?,
+            }
             match self.record.phase {
-                Phase::Settled | Phase::Healthy | Phase::RolledBack(_) => match self.active(floor) {
-                    Ok(offer) => return Ok(Start::Run(Runs::new(&offer, news))),
-                    Err(halt) => self.recover(floor).ok_or(halt)??,
-                },
+                Phase::Settled | Phase::Healthy | Phase::RolledBack(_) | Phase::Recovered => {
+                    if self.record.phase == Phase::Recovered {
+                        news = News::Recovered;
+                    }
+                    match self.active(floor) {
+                        Ok(offer) => return Ok(Start::Run(Runs::new(&offer, news))),
+                        Err(halt) => self.recover(floor).ok_or(halt)??,
+                    }
+                }
                 Phase::Trial if floor.name == Some(self.record.name) => self.enter(Phase::Healthy)?,
                 Phase::Trial => self.go_back(RollBackCause::Reset)?,
                 Phase::GivenUp(cause) => self.go_back(cause)?,
                 Phase::Activated => self.activate(floor)?,
                 Phase::Exchanging => {
-                    if self.exchange(Way::In)? == Progress::NeedsReset {
-                        return Ok(Start::Reset);
-                    }
+                    self.exchange(Way::In)?;
                     match self.active(floor) {
                         Ok(offer) => {
                             if !planted::is(Bug::TrialNotRecorded) {
@@ -156,18 +172,13 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
                     }
                 }
                 Phase::ExchangingBack(cause) => {
-                    if self.exchange(Way::Back)? == Progress::NeedsReset {
-                        return Ok(Start::Reset);
-                    }
+                    self.exchange(Way::Back)?;
                     self.enter(Phase::RolledBack(cause))?;
                     news = News::RolledBack(cause);
                 }
                 Phase::Recovering => {
-                    if self.exchange(Way::In)? == Progress::NeedsReset {
-                        return Ok(Start::Reset);
-                    }
-                    self.enter(Phase::Settled)?;
-                    news = News::Recovered;
+                    self.exchange(Way::In)?;
+                    self.enter(Phase::Recovered)?;
                 }
             }
         }
@@ -186,6 +197,7 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
     /// The active slot cannot run: an update that was received whole takes its place. `None` without one.
     fn recover(&mut self, floor: Floor) -> Option<Result<(), Halt<F::Error>>> {
         let offer = self.whole(self.layout.update, floor).ok()?;
+        self.record.name = BootRecord::name_of(&offer.digest.0);
         Some(self.go(Phase::Recovering, &offer))
     }
 
@@ -198,19 +210,27 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
         let pages = bytes.div_ceil(F::ERASE_SIZE as u32);
         self.record.pages = u16::try_from(pages).map_err(|_| Halt::Layout(LayoutError::Slots))?;
         self.record.step = 0;
-        self.record.exchanged = !self.exchange.stands_exchanged();
+        self.record.exchanged = !self.record.exchanged;
         self.enter(phase)
     }
 
     fn go_back(&mut self, cause: RollBackCause) -> Result<(), Halt<F::Error>> {
         self.record.step = 0;
-        self.record.exchanged = !self.exchange.stands_exchanged();
+        self.record.exchanged = !self.record.exchanged;
         self.enter(Phase::ExchangingBack(cause))
     }
 
-    fn exchange(&mut self, way: Way) -> Result<Progress, Halt<F::Error>> {
-        let progress = self.exchange.go_on(self.flash, self.layout, &mut self.log, &mut self.record, way)?;
-        Ok(progress)
+    fn exchange(&mut self, way: Way) -> Result<(), Halt<F::Error>> {
+        Ok(self.exchange.go_on(self.flash, self.layout, &mut self.log, &mut self.record, way)?)
+    }
+
+    /// The chip does not let the slots change places: the old image stays, if it is still in its place.
+    fn stay(&mut self) -> Result<(), Halt<F::Error>> {
+        if self.record.phase != Phase::Exchanging {
+            return Err(Halt::Banks);
+        }
+        self.record.exchanged = !self.record.exchanged;
+        self.enter(Phase::RolledBack(RollBackCause::ActivationFailed))
     }
 
     fn enter(&mut self, phase: Phase) -> Result<(), Halt<F::Error>> {

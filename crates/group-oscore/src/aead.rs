@@ -93,7 +93,7 @@ impl AeadAlgorithm {
         length: usize,
     ) -> Option<usize> {
         let sealed_length = length + self.tag_length();
-        let (plaintext, tag) = buffer.get_mut(..sealed_length)?.split_at_mut(length);
+        let (plaintext, tag) = buffer.get_mut(..sealed_length)?.split_at_mut_checked(length)?;
         match self {
             Self::A128Gcm => seal_with::<Aes128Gcm>(key, nonce, associated_data, plaintext, tag),
             Self::AesCcm16_64_128 => {

@@ -148,7 +148,7 @@ impl<const N: usize> Structures<N> {
         let length = encoder.into_writer().position();
         let head = bstr_head(length)?;
         let aad_start = AAD_ARRAY_START - head.length;
-        bytes.get_mut(aad_start..AAD_ARRAY_START)?.copy_from_slice(head.as_bytes());
+        put(bytes.get_mut(aad_start..AAD_ARRAY_START)?, head.as_bytes())?;
         Some(Self { bytes, aad_start, aad_end: AAD_ARRAY_START + length })
     }
 
@@ -174,7 +174,7 @@ impl<const N: usize> Structures<N> {
         let head = bstr_head(ciphertext.len())?;
         let text_start = self.aad_end + head.length;
         let end = text_start + ciphertext.len();
-        self.bytes.get_mut(self.aad_end..text_start)?.copy_from_slice(head.as_bytes());
+        put(self.bytes.get_mut(self.aad_end..text_start)?, head.as_bytes())?;
         self.bytes.get_mut(text_start..end)?.copy_from_slice(ciphertext);
         self.bytes.get(start..end)
     }
@@ -189,6 +189,15 @@ impl<const N: usize> Structures<N> {
 /// The initial bytes of a byte string of this length; `None` from 64 KiB on.
 pub(crate) fn bstr_head(length: usize) -> Option<Encoded<BSTR_HEAD_BYTES_MAX>> {
     Encoded::new(|encoder| encoder.bytes_len(length as u64)?.ok())
+}
+
+/// Copies `bytes` to a place of the same length; `None` if it is not.
+fn put(place: &mut [u8], bytes: &[u8]) -> Option<()> {
+    if place.len() != bytes.len() {
+        return None;
+    }
+    place.copy_from_slice(bytes);
+    Some(())
 }
 
 #[cfg(test)]

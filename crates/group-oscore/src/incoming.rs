@@ -43,7 +43,8 @@ impl<'b> Incoming<'b> {
         if message.payload().is_empty() {
             return Err(UnprotectError::Truncated);
         }
-        let (head, payload) = datagram.split_at_mut(payload_start);
+        let (head, payload) =
+            datagram.split_at_mut_checked(payload_start).ok_or(UnprotectError::Malformed)?;
         // Without the payload marker the head is a message of its own, which may be kept while the rest
         // changes.
         let head: &'b [u8] = head;

@@ -77,7 +77,8 @@ impl Layout {
     /// How many blocks the image has: at least one.
     #[must_use]
     pub const fn block_count(self) -> u32 {
-        self.image_size.0.div_ceil(self.block_size.bytes())
+        // By shifts: a compiler that does not know that a size is never zero would provide for it.
+        ((self.image_size.0 - 1) >> (self.block_size.exponent + 4)) + 1
     }
 
     /// Offset in the image and length of block `number`; `None` behind the last block.

@@ -170,6 +170,9 @@ pub enum Trial {
     Healthy,
     /// The old image runs again.
     RolledBack(RollBackCause),
+    /// The image before was damaged, and the update runs in its place: unproven, and with nothing to go back
+    /// to. Nobody has asked for that, and it may have been rolled back before.
+    Recovered,
 }
 
 /// Why an image on trial was rolled back.

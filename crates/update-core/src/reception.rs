@@ -17,7 +17,7 @@ mod recovery;
 mod saves;
 mod trials;
 
-pub use facts::{Event, Failure, Reason, reason_text};
+pub use facts::{Event, Failure, RECOVERED, Reason, reason_text};
 
 use crate::block_set::BlockSet;
 use crate::census::{Counters, State};
@@ -166,6 +166,8 @@ pub struct Reception<'m> {
     storage_failures: u8,
     /// Syncs of this update that failed, each of which begins it anew.
     sync_failures: u8,
+    /// The update runs because the image before was damaged.
+    recovered: bool,
     /// All blocks were right and the whole image was not: read back once more before it is believed.
     digest_doubted: bool,
     rests_until: Option<Instant>,
@@ -297,6 +299,7 @@ impl<'m> Reception<'m> {
             unsynced_since: None,
             storage_failures: 0,
             sync_failures: 0,
+            recovered: false,
             digest_doubted: false,
             rests_until: None,
             failed_at: None,
@@ -341,7 +344,7 @@ impl<'m> Reception<'m> {
             (Phase::Scheduled { .. } | Phase::Activating, _) => State::Scheduled,
             (Phase::Trial, _) => State::Trial,
             (Phase::Ended, Some(update)) => match update.outcome {
-                Outcome::Confirmed => State::Confirmed,
+                Outcome::Confirmed | Outcome::Recovered => State::Confirmed,
                 Outcome::RolledBack(_) => State::RolledBack,
                 Outcome::Failed(_) => State::Failed,
                 Outcome::Open => State::Idle,
@@ -522,7 +525,7 @@ impl<'m> Reception<'m> {
         self.phase = match record.outcome {
             Outcome::Open if trial == Trial::Running => Phase::Trial,
             Outcome::Open => Phase::Recovering(recovery::Walk::new()),
-            Outcome::RolledBack(_) | Outcome::Confirmed | Outcome::Failed(_) => Phase::Ended,
+            _ => Phase::Ended,
         };
         if matches!(trial, Trial::Healthy | Trial::RolledBack(_)) {
             self.on_trial(trial);

@@ -43,6 +43,8 @@ pub enum Outcome {
     Open,
     /// It runs and is confirmed.
     Confirmed,
+    /// It took the place of a damaged image, and has proved healthy.
+    Recovered,
     /// It was tried and rolled back, with the [`RollBackCause`](crate::platform::RollBackCause) as a number.
     RolledBack(u8),
     /// It was given up, with the [`Failure`](crate::reception::Failure) as a number.
@@ -83,6 +85,7 @@ impl<'a> UpdateRecord<'a> {
                 Outcome::Confirmed => (1, 0),
                 Outcome::RolledBack(cause) => (2, cause),
                 Outcome::Failed(reason) => (3, reason),
+                Outcome::Recovered => (4, 0),
             };
             out.map(5)?.u8(0)?.u8(VERSION)?.u8(1)?.bytes(self.envelope)?;
             out.u8(2)?.u32(self.attempt)?.u8(3)?.u8(code)?.u8(4)?.u8(detail)?;
@@ -105,6 +108,7 @@ impl<'a> UpdateRecord<'a> {
             1 => Outcome::Confirmed,
             2 => Outcome::RolledBack(detail),
             3 => Outcome::Failed(detail),
+            4 => Outcome::Recovered,
             _ => return Err(Malformed),
         };
         (envelope.len() <= ENVELOPE_BYTES_MAX).then_some(Self { envelope, attempt, outcome }).ok_or(Malformed)

@@ -40,7 +40,7 @@ impl TreeShape {
         let mut next = 0;
         for start in starts.iter_mut().take(levels) {
             *start = next;
-            next += layout.block_count().div_ceil(reach);
+            next += layout.block_count().div_ceil(reach.max(1));
             reach /= entries;
         }
         for start in starts.iter_mut().skip(levels) {
@@ -153,8 +153,10 @@ pub(crate) const fn shortened(digest: Digest) -> [u8; ENTRY_BYTES] {
 }
 
 const fn entries_per_page(block_size: BlockSize) -> u32 {
-    block_size.bytes() / ENTRY_BYTES as u32
+    1 << block_size.exponent()
 }
+
+const _: () = assert!(ENTRY_BYTES == 16, "a block of 2^(SZX + 4) bytes has 2^SZX entries");
 
 /// The prefix keeps a block from passing for a page, and a page for a block.
 fn prefixed_digest(prefix: u8, bytes: &[u8]) -> Digest {

@@ -9,8 +9,8 @@ use common::group::{self, Image, Speaker, order, question};
 use group_oscore::Mode;
 use update_core::census::{Query, State, Window};
 use update_core::command::Command;
-use update_core::platform::{Area, RollBackCause, Trial};
-use update_core::reception::{Event, Failure, Via};
+use update_core::platform::{Area, Record, RollBackCause, Trial};
+use update_core::reception::{Event, Failure, RECOVERED, Via};
 use update_core::resource::Resource;
 use update_core::target::Target;
 use update_core::time::Duration;
@@ -77,6 +77,41 @@ fn attempt_that_is_not_higher_is_ignored() {
     let activation = speaker.activate(&image, 4);
     agent.hear(Via::Group, &activation);
     assert_eq!((agent.machine.state(), count(&agent)), (State::Trial, 2));
+}
+
+/// A device whose confirmed image was damaged, and that runs the one that it had rolled back.
+fn recovered(speaker: &mut Speaker, image: &Image) -> Agent {
+    let mut agent = ready(speaker, image);
+    let activation = speaker.activate(image, 3);
+    agent.hear(Via::Group, &activation);
+    agent.judge(Trial::RolledBack(RollBackCause::Unhealthy));
+    agent.restart(true);
+    speaker.context.skip(300);
+    agent.judge(Trial::Recovered);
+    assert_eq!(agent.stand(speaker, image), (State::Trial, RECOVERED));
+    agent
+}
+
+#[test]
+fn an_image_in_the_place_of_a_damaged_one_is_told_from_others() {
+    let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 3, 64));
+    let mut agent = recovered(&mut speaker, &image);
+    agent.judge(Trial::Healthy);
+    assert_eq!(agent.stand(&mut speaker, &image), (State::Confirmed, RECOVERED));
+    let saved = [Did::Save(Record::Installed), Did::Save(Record::Update), Did::Settle];
+    assert!(agent.did.ends_with(&saved), "{:?}", agent.did);
+    agent.restart(true);
+    speaker.context.skip(300);
+    assert_eq!(agent.stand(&mut speaker, &image), (State::Confirmed, RECOVERED));
+}
+
+#[test]
+fn an_image_in_the_place_of_a_damaged_one_makes_way_for_a_newer_one() {
+    let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 3, 64));
+    let mut agent = recovered(&mut speaker, &image);
+    let newer = Image::new(6, 3, 64);
+    agent.hear_all(&speaker.everything(&newer));
+    assert_eq!(agent.stand(&mut speaker, &newer), (State::Ready, 0));
 }
 
 #[test]

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
+use crate::mcu::boards::Board;
 use crate::mcu::cost::{Cost, measure};
+use crate::mcu::panics::Panics;
 use crate::mcu::trial::{Trial, Wish};
 use crate::mcu::{build, setup};
 use crate::netns;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, rounded};
 use crate::programs::Programs;
 
 /// Arguments of `mcu`.
@@ -31,7 +33,7 @@ pub(super) struct Mcu {
     /// Decides when the power is cut
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Build the programs and check their budgets, no more
+    /// Build the programs of all boards and check their budgets, no more
     #[arg(long)]
     build_only: bool,
     /// Count what a block costs in QEMU, no more
@@ -40,41 +42,81 @@ pub(super) struct Mcu {
     /// Leave out what comes after the update: the images that are rolled back or refused
     #[arg(long)]
     quick: bool,
-    /// Keep flash files, consoles and logs in this folder, which is made
+    /// Keep flash files, consoles and logs in this folder, which is made; with --build-only, the programs of the
+    /// real boards
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
 }
 
 impl Mcu {
+    /// No more than the build.
+    pub(super) fn build_only() -> Self {
+        Self { build_only: true, ..Self::short() }
+    }
+
+    /// Two nodes and a Linux agent, each node losing its power three times.
+    pub(super) const fn short() -> Self {
+        Self {
+            nodes: 2,
+            linux: 1,
+            loss: 10.0,
+            cuts: 3,
+            seed: 1,
+            build_only: false,
+            cost: false,
+            quick: true,
+            keep: None,
+        }
+    }
+
     /// Runs it.
     ///
     /// # Errors
     /// Something is missing that cannot be installed, or a program does not build or is over its budget.
     pub(super) fn run(&self) -> Result<Outcome> {
         ensure!((0.0..50.0).contains(&self.loss), "--loss {}: give 0 to 49 percent", self.loss);
-        let core = setup::target()?;
+        let core = setup::target(Board::EMULATED.target)?;
         if self.cost {
             return cost(core);
         }
         let images = build::Images::build(core)?;
         images.say();
+        Panics::read()?.hold(build::BOARD, &images.first.linked, &images.boot.linked)?;
         if self.build_only {
-            return Ok(images.figures(Outcome::new(true)));
+            return self.build_all(&images);
         }
         if let Some(why) = netns::unavailable() {
             bail!("{why}: run `cargo xtask mcu` as root, or with --build-only");
         }
         setup::qemu()?;
         let programs = Programs::build()?;
-        match &self.keep {
-            Some(folder) => {
-                fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-                let empty = fs::read_dir(folder)?.next().is_none();
-                ensure!(empty, "{} is not empty: give --keep another folder", folder.display());
-                self.run_in(folder, &programs, &images)
-            }
+        match self.kept()? {
+            Some(folder) => self.run_in(folder, &programs, &images),
             None => self.run_in(tempfile::tempdir()?.path(), &programs, &images),
         }
+    }
+
+    /// The programs of the other boards too; for the real ones, what is to be flashed.
+    fn build_all(&self, images: &build::Images) -> Result<Outcome> {
+        let folder = self.kept()?;
+        let mut outcome = images.figures(Outcome::new(true));
+        for real in build::Real::build_all()? {
+            Panics::read()?.hold(real.board.name, &real.agent.linked, &real.boot.linked)?;
+            outcome = real.figures(outcome);
+            if let Some(folder) = folder {
+                real.save(folder)?;
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// The folder in which everything is to be kept, made.
+    fn kept(&self) -> Result<Option<&Path>> {
+        let Some(folder) = &self.keep else { return Ok(None) };
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let empty = fs::read_dir(folder)?.next().is_none();
+        ensure!(empty, "{} is not empty: give --keep another folder", folder.display());
+        Ok(Some(folder))
     }
 
     fn run_in(&self, folder: &Path, programs: &Programs, images: &build::Images) -> Result<Outcome> {
@@ -100,6 +142,8 @@ impl Mcu {
             .figure("cuts_at_first_boot", found.cuts_at[3])
             .figure("blocks_refetched", found.blocks_refetched)
             .figure("rollbacks", found.rollbacks)
+            .figure("junk", found.junk)
+            .figure("awake_percent", rounded(found.awake_percent))
             .figure("flash_bytes", images.first.linked.image.len())
             .figure("ram_bytes", ram_bytes)
             .figure("stack_bytes", found.stack_bytes)

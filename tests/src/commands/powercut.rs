@@ -29,6 +29,11 @@ pub(super) struct PowerCut {
 }
 
 impl PowerCut {
+    /// One cut, everywhere.
+    pub(super) fn of_one() -> Self {
+        Self { depth: 1, random: None, page: None, word: None, threads: threads() }
+    }
+
     /// Tries them. What is found wrong is printed with its cuts.
     ///
     /// # Errors

@@ -7,17 +7,19 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use super::demo::Demo;
+use super::mcu::Mcu;
 use super::net::NetScenarios;
+use super::powercut::PowerCut;
 use super::sim::Sim;
 use super::vectors::Vectors;
+use crate::mcu::boards::Board;
+use crate::mcu::setup::{self, CoreLibrary};
 use crate::netns;
 use crate::outcome::{Outcome, rounded};
 use crate::programs::{cargo, root};
 use crate::size::Size;
 use crate::tidy;
 
-/// A machine without an operating system, and so without `std`.
-const BARE_TARGET: &str = "thumbv7em-none-eabihf";
 /// The packages of the core.
 const CORE: [&str; 4] = ["coap-wire", "group-oscore", "update-core", "provisioning"];
 
@@ -40,7 +42,7 @@ enum End {
 
 type Step = (&'static str, fn() -> Result<End>);
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 9] = [
     ("tidy", tidy),
     ("cargo test", cargo_test),
     ("core without std", core_without_std),
@@ -48,6 +50,8 @@ const STEPS: [Step; 7] = [
     ("sim", sim),
     ("demo", demo),
     ("net", net),
+    ("mcu", mcu),
+    ("powercut", powercut),
 ];
 
 impl Test {
@@ -108,14 +112,14 @@ fn cargo_test() -> Result<End> {
 
 /// Builds the core where there is no `std` to be linked: the proof that it needs none.
 fn core_without_std() -> Result<End> {
-    let library = Command::new("rustc").args(["--print", "target-libdir", "--target", BARE_TARGET]).output();
-    let library = library.context("cannot run rustc")?;
-    let folder = String::from_utf8(library.stdout)?;
-    if !std::path::Path::new(folder.trim()).is_dir() {
-        return Ok(End::LeftOut(format!("there is no {BARE_TARGET}: `rustup target add {BARE_TARGET}`")));
-    }
+    let core = setup::target(Board::EMULATED.target)?;
     let packages = CORE.iter().flat_map(|package| ["--package", package]);
-    succeed(cargo().args(["check", "--quiet", "--target", BARE_TARGET]).args(packages))
+    let mut cargo = cargo();
+    cargo.args(["check", "--quiet", "--target", Board::EMULATED.target]).args(packages);
+    if core == CoreLibrary::FromSource {
+        cargo.arg("-Zbuild-std=core,alloc").env("RUSTC_BOOTSTRAP", "1");
+    }
+    succeed(&mut cargo)
 }
 
 fn vectors() -> Result<End> {
@@ -144,6 +148,17 @@ fn net() -> Result<End> {
         Some(why) => Ok(End::LeftOut(why)),
         None => hold(&NetScenarios::all().run()?),
     }
+}
+
+/// The programs of all boards within their budgets; with root, also in QEMU.
+fn mcu() -> Result<End> {
+    hold(&Mcu::build_only().run()?)?;
+    let Some(why) = netns::unavailable() else { return hold(&Mcu::short().run()?) };
+    Ok(End::LeftOut(format!("built, within its budgets, and not run: {why}")))
+}
+
+fn powercut() -> Result<End> {
+    hold(&PowerCut::of_one().run()?)
 }
 
 fn hold(outcome: &Outcome) -> Result<End> {

@@ -1,46 +1,19 @@
-//! Builds the programs of the emulated board, and holds them to their budgets.
+//! Builds the programs of the boards, and holds them to their budgets.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
 
+use super::boards::{BOARDS, Board, Budget};
 use super::elf::Linked;
-use super::setup::{CoreLibrary, TARGET};
+use super::setup::{self, CoreLibrary};
 use crate::outcome::Outcome;
 use crate::programs::{cargo, executable, root};
 
 /// The board that is emulated.
-pub const BOARD: &str = "mps2-an386";
-/// Where the boards are, below the root.
-pub const BOARDS: &str = "agent-embedded/boards";
-
-/// What a board's programs may take, in bytes.
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub struct Budget {
-    /// The agent's image in its slot.
-    pub agent_flash: u64,
-    /// The agent's static data and stack.
-    pub agent_ram: u64,
-    /// The boot stage.
-    pub boot_flash: u64,
-    /// The boot stage's static data.
-    pub boot_ram: u64,
-}
-
-impl Budget {
-    /// A board's, from the one file that has them all.
-    ///
-    /// # Errors
-    /// There is none.
-    pub fn of(board: &str) -> Result<Self> {
-        let text = fs::read_to_string(root().join(BOARDS).join("budgets.json"))?;
-        let mut all: std::collections::BTreeMap<String, Self> = serde_json::from_str(&text)?;
-        all.remove(board).with_context(|| format!("budgets.json has no board {board}"))
-    }
-}
+pub const BOARD: &str = Board::EMULATED.name;
 
 /// All programs that the trial of the board needs.
 #[derive(Debug)]
@@ -63,26 +36,21 @@ impl Images {
     /// # Errors
     /// One does not build, or is over its budget.
     pub fn build(core: CoreLibrary) -> Result<Self> {
+        let board = &Board::EMULATED;
         eprintln!("building boot stage and agent for {BOARD}");
-        let build = |version, never_healthy| agent(core, Build { version, never_healthy });
+        let build = |version, never_healthy| agent(core, board, Build { version, never_healthy });
         Ok(Self {
-            boot: boot(core)?,
+            boot: boot(core, board)?,
             first: build("1", false)?,
             second: build("2", false)?,
             sick: build("3", true)?,
-            budget: Budget::of(BOARD)?,
+            budget: board.budget()?,
         })
     }
 
     /// Prints what they take of their budgets.
     pub fn say(&self) {
-        let Self { boot, first, budget, .. } = self;
-        let (agent, boot) = (&first.linked, &boot.linked);
-        println!("agent       flash {:>7} of {:>7}", agent.image.len(), budget.agent_flash);
-        println!("agent       static RAM {:>7} of {:>7} with stack", agent.static_bytes, budget.agent_ram);
-        println!("boot stage  flash {:>7} of {:>7}", boot.image.len(), budget.boot_flash);
-        let panics = |linked: &Linked| if linked.formats_panics { "present" } else { "absent" };
-        println!("panic_fmt   agent {}, boot stage {}", panics(agent), panics(boot));
+        say(BOARD, &self.first.linked, &self.boot.linked, &self.budget);
     }
 
     /// Adds their sizes to an outcome.
@@ -93,6 +61,68 @@ impl Images {
             .figure("static_bytes", self.first.linked.static_bytes)
             .figure("boot_flash_bytes", self.boot.linked.image.len())
     }
+}
+
+/// The programs of a board that is not run here.
+#[derive(Debug)]
+pub struct Real {
+    /// The board.
+    pub board: Board,
+    /// Its boot stage.
+    pub boot: Program,
+    /// Its agent.
+    pub agent: Program,
+}
+
+impl Real {
+    /// Builds them for each such board, and prints what they take of their budgets.
+    ///
+    /// # Errors
+    /// One does not build, is over its budget, or is linked to the wrong place.
+    pub fn build_all() -> Result<Vec<Self>> {
+        Board::REAL.into_iter().map(Self::build).collect()
+    }
+
+    fn build(board: Board) -> Result<Self> {
+        let core = setup::target(board.target)?;
+        eprintln!("building boot stage and agent for {}", board.name);
+        let boot = boot(core, &board)?;
+        let agent = agent(core, &board, Build { version: "1", never_healthy: false })?;
+        say(board.name, &agent.linked, &boot.linked, &board.budget()?);
+        Ok(Self { board, boot, agent })
+    }
+
+    /// Writes what is to be flashed into this folder.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        for (name, program) in [("boot", &self.boot), ("agent", &self.agent)] {
+            let path = folder.join(format!("{}-{name}.bin", self.board.name));
+            fs::write(&path, &program.linked.image)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Adds their sizes to an outcome.
+    #[must_use]
+    pub fn figures(&self, outcome: Outcome) -> Outcome {
+        let name = |what| format!("{}_{what}", self.board.name);
+        outcome
+            .figure(&name("flash_bytes"), self.agent.linked.image.len())
+            .figure(&name("static_bytes"), self.agent.linked.static_bytes)
+            .figure(&name("boot_flash_bytes"), self.boot.linked.image.len())
+    }
+}
+
+fn say(board: &str, agent: &Linked, boot: &Linked, budget: &Budget) {
+    println!("{board}");
+    println!("agent       flash {:>7} of {:>7}", agent.image.len(), budget.agent_flash);
+    println!("agent       static RAM {:>7} of {:>7} with stack", agent.static_bytes, budget.agent_ram);
+    println!("boot stage  flash {:>7} of {:>7}", boot.image.len(), budget.boot_flash);
+    let panics = |linked: &Linked| if linked.formats_panics { "present" } else { "absent" };
+    println!("panic_fmt   agent {}, boot stage {}", panics(agent), panics(boot));
 }
 
 /// One of an agent's builds.
@@ -116,11 +146,12 @@ pub struct Program {
 /// Builds the agent.
 ///
 /// # Errors
-/// It does not build, or is over its budget.
-pub fn agent(core: CoreLibrary, build: Build<'_>) -> Result<Program> {
+/// It does not build, is over its budget, or is linked to the wrong place.
+pub fn agent(core: CoreLibrary, board: &Board, build: Build<'_>) -> Result<Program> {
     let features: &[&str] = if build.never_healthy { &["--features", "never-healthy"] } else { &[] };
-    let program = program(core, "agent", build.version, features)?;
-    let budget = Budget::of(BOARD)?;
+    let program = program(core, board, "agent", build.version, features)?;
+    let budget = board.budget()?;
+    at(&program, board.active())?;
     within("the agent's flash", program.linked.image.len() as u64, budget.agent_flash)?;
     within("the agent's static data", program.linked.static_bytes, budget.agent_ram)?;
     Ok(program)
@@ -129,10 +160,11 @@ pub fn agent(core: CoreLibrary, build: Build<'_>) -> Result<Program> {
 /// Builds the boot stage.
 ///
 /// # Errors
-/// It does not build, or is over its budget.
-pub fn boot(core: CoreLibrary) -> Result<Program> {
-    let program = program(core, "boot", "boot", &[])?;
-    let budget = Budget::of(BOARD)?;
+/// It does not build, is over its budget, or is linked to the wrong place.
+pub fn boot(core: CoreLibrary, board: &Board) -> Result<Program> {
+    let program = program(core, board, "boot", "boot", &[])?;
+    let budget = board.budget()?;
+    at(&program, board.boot)?;
     within("the boot stage's flash", program.linked.image.len() as u64, budget.boot_flash)?;
     within("the boot stage's static data", program.linked.static_bytes, budget.boot_ram)?;
     Ok(program)
@@ -143,7 +175,7 @@ pub fn boot(core: CoreLibrary) -> Result<Program> {
 /// # Errors
 /// It does not build.
 pub fn bench(core: CoreLibrary) -> Result<Program> {
-    program(core, "bench", "bench", &[])
+    program(core, &Board::EMULATED, "bench", "bench", &[])
 }
 
 /// Whether something fits its budget.
@@ -155,11 +187,24 @@ pub fn within(what: &str, bytes: u64, budget: u64) -> Result<()> {
     Ok(())
 }
 
-fn program(core: CoreLibrary, name: &str, version: &str, features: &[&str]) -> Result<Program> {
+/// The linker scripts and the layout name the same places.
+fn at(program: &Program, wanted: u32) -> Result<()> {
+    let (file, address) = (program.file.display(), program.linked.address);
+    ensure!(address == wanted, "{file} is linked to {address:#x}, and runs from {wanted:#x}");
+    Ok(())
+}
+
+fn program(
+    core: CoreLibrary,
+    board: &Board,
+    name: &str,
+    version: &str,
+    features: &[&str],
+) -> Result<Program> {
     let mut cargo = cargo();
     cargo
-        .current_dir(root().join(BOARDS).join(BOARD))
-        .args(["build", "--release", "--locked", "--target", TARGET, "--bin", name])
+        .current_dir(root().join(BOARDS).join(board.name))
+        .args(["build", "--release", "--locked", "--target", board.target, "--bin", name])
         .args(["--message-format", "json-render-diagnostics"])
         .args(features)
         .env("FWCAST_IMAGE_VERSION", version)
@@ -170,7 +215,7 @@ fn program(core: CoreLibrary, name: &str, version: &str, features: &[&str]) -> R
         cargo.arg("-Zbuild-std=core,alloc").env("RUSTC_BOOTSTRAP", "1");
     }
     let built = cargo.output().context("cannot run cargo")?;
-    ensure!(built.status.success(), "{name} does not build for {BOARD}");
+    ensure!(built.status.success(), "{name} does not build for {}", board.name);
     let messages = String::from_utf8(built.stdout).context("cargo does not speak UTF-8")?;
     let file = executable(&messages, name)?;
     let linked = Linked::read(&fs::read(&file)?)?;

@@ -171,6 +171,10 @@ impl Cuts {
         if aim.is_hit(moment) {
             self.to_come.pop();
         }
+        if moment == Moment::Missed && console.contains("agent: confirmed") {
+            // There will be no other chance: it would be cut at every start, and never heard of again.
+            self.to_come.clear();
+        }
         self.due = None;
         self.seen = match self.to_come.last() {
             // The next cut waits for a line of its own, or for one that the node has not come to yet.

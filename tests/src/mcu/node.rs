@@ -1,6 +1,8 @@
 //! An emulated node: QEMU with the board's flash in a file and its network on a tap.
 
 use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -21,6 +23,8 @@ pub struct Node {
     boot: PathBuf,
     flash: PathBuf,
     console: PathBuf,
+    /// Where the console listens. Not in the folder, whose path may be too long for a socket.
+    input: PathBuf,
     said: PathBuf,
     process: Option<Watched>,
 }
@@ -31,7 +35,8 @@ impl Node {
     pub fn new(host: usize, boot: &Path, folder: &Path) -> Self {
         let file = |end: &str| folder.join(format!("node-{host}.{end}"));
         let (flash, console, said) = (file("flash"), file("console"), file("qemu"));
-        Self { host, boot: boot.to_owned(), flash, console, said, process: None }
+        let input = std::env::temp_dir().join(format!("fwcast-{}-{host}.console", std::process::id()));
+        Self { host, boot: boot.to_owned(), flash, console, input, said, process: None }
     }
 
     /// The number of its tap.
@@ -57,14 +62,19 @@ impl Node {
     /// # Errors
     /// QEMU cannot be started.
     pub fn start(&mut self, net: &Net) -> Result<()> {
-        let (host, flash, console) = (self.host, self.flash.display(), self.console.display());
+        let (host, flash) = (self.host, self.flash.display());
+        let console = format!(
+            "socket,id=console,path={},server=on,wait=off,logfile={},logappend=on",
+            self.input.display(),
+            self.console.display()
+        );
         let mut command = Command::new(QEMU);
         command
             .args(["-M", "mps2-an386,memory-backend=flash", "-display", "none", "-monitor", "none"])
             .args(["-object", &format!("memory-backend-file,id=flash,size=16M,mem-path={flash},share=on")])
             .arg("-kernel")
             .arg(&self.boot)
-            .args(["-chardev", &format!("file,id=console,path={console},append=on")])
+            .args(["-chardev", &console])
             .args(["-serial", "chardev:console"])
             .args(["-nic", &nic(&net.tap(host), host)])
             .stdin(Stdio::null())
@@ -119,6 +129,32 @@ impl Node {
         Ok(())
     }
 
+    /// Sends a byte to its console, and waits for one more line that has this in it.
+    ///
+    /// # Errors
+    /// It does not come in time.
+    pub fn ask(&mut self, text: &str, within: Duration) -> Result<()> {
+        let lines = self.lines_with(text);
+        let mut input = UnixStream::connect(&self.input).context("the console does not listen")?;
+        input.write_all(b"?")?;
+        self.wait_for(text, lines + 1, within)
+    }
+
+    /// How long QEMU has had a processor for it, since it was switched on.
+    ///
+    /// # Errors
+    /// It is off.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        let process = self.process.as_ref().context("the node is off")?.id();
+        let mut nanoseconds = 0;
+        for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+            let counted = fs::read_to_string(thread?.path().join("schedstat"))?;
+            let running = counted.split_whitespace().next().and_then(|first| first.parse::<u64>().ok());
+            nanoseconds += running.context("the kernel counts no time for a thread")?;
+        }
+        Ok(Duration::from_nanos(nanoseconds))
+    }
+
     /// The most stack that it has said to need, in bytes.
     ///
     /// # Errors
@@ -129,6 +165,13 @@ impl Node {
         said.filter_map(|(_, bytes)| bytes.trim().parse().ok())
             .max()
             .with_context(|| format!("node {} does not tell its stack", self.host))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // QEMU, which is killed, leaves it behind; it was never there where QEMU was never started.
+        let _ = fs::remove_file(&self.input);
     }
 }
 

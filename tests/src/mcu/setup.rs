@@ -6,8 +6,6 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// The processor of the emulated board.
-pub const TARGET: &str = "thumbv7em-none-eabihf";
 /// QEMU for its processor.
 pub const QEMU: &str = "qemu-system-arm";
 
@@ -23,21 +21,21 @@ pub enum CoreLibrary {
     FromSource,
 }
 
-/// Makes the target ready: by rustup, or where it cannot download, from Debian's package of the sources.
+/// Makes this target ready: by rustup, or where it cannot download, from Debian's package of the sources.
 ///
 /// # Errors
 /// Neither way works; what each said is in the error.
-pub fn target() -> Result<CoreLibrary> {
+pub fn target(target: &str) -> Result<CoreLibrary> {
     let library = sysroot()?.join("lib/rustlib");
-    if library.join(TARGET).join("lib").is_dir() {
+    if library.join(target).join("lib").is_dir() {
         return Ok(CoreLibrary::Installed);
     }
     if library.join("src/rust/library/core").is_dir() {
         return Ok(CoreLibrary::FromSource);
     }
-    eprintln!("adding the target {TARGET} by rustup");
-    let Err(by_rustup) = run(Command::new("rustup").args(["target", "add", TARGET])) else {
-        eprintln!("rustup added the target {TARGET}");
+    eprintln!("adding the target {target} by rustup");
+    let Err(by_rustup) = run(Command::new("rustup").args(["target", "add", target])) else {
+        eprintln!("rustup added the target {target}");
         return Ok(CoreLibrary::Installed);
     };
     eprintln!("rustup cannot ({by_rustup:#}): taking the library's sources from Debian's {SUITE}");
@@ -135,10 +133,15 @@ impl<'f> Apt<'f> {
 fn mirror() -> Result<String> {
     let own = ["/etc/apt/sources.list", "/etc/apt/sources.list.d/debian.sources"];
     let text: String = own.iter().filter_map(|path| fs::read_to_string(path).ok()).collect();
-    let words = text.split_whitespace();
-    let found = words.filter(|word| word.starts_with("http")).find(|word| !word.contains("security"));
-    let found = found.context("apt names no mirror here: add the target with `rustup target add` instead")?;
+    let found = mirror_in(&text).context("apt names no mirror here: add the target with rustup instead")?;
     Ok(found.to_owned())
+}
+
+/// The first mirror that these sources of apt name, in either of their forms.
+fn mirror_in(sources: &str) -> Option<&str> {
+    let lines = sources.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let mut words = lines.flat_map(str::split_whitespace).filter(|word| word.starts_with("http"));
+    words.find(|word| !word.contains("security"))
 }
 
 fn run(command: &mut Command) -> Result<()> {
@@ -151,4 +154,18 @@ fn output(command: &mut Command) -> Result<String> {
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{program}: {}", said.lines().last().unwrap_or("it said nothing"));
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirror_in_a_comment_is_none() {
+        let sources = "Types: deb\n# http://old.example/debian/2025\nURIs: http://new.example/debian\n";
+        assert_eq!(mirror_in(sources), Some("http://new.example/debian"));
+        let line = "deb http://security.example/debian-security x main\ndeb http://a.example/debian x main\n";
+        assert_eq!(mirror_in(line), Some("http://a.example/debian"));
+        assert_eq!(mirror_in("# deb http://a.example/debian x main\n"), None);
+    }
 }

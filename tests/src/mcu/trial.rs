@@ -14,6 +14,7 @@ use rand_pcg::Pcg64Mcg;
 use super::build::Images;
 use super::cuts::{Cut, Cuts, Moment};
 use super::flash_file::FlashFile;
+use super::flood::Flood;
 use super::node::Node;
 use crate::fleet::{CLASS, FIRST_SEQUENCE, Fleet, GROUP, Place, Plan, Pushed, Signing, VENDOR};
 use crate::netns::{Family, Net};
@@ -25,7 +26,7 @@ const RATE: &str = "200kbit/s";
 /// How long a node may take until it listens.
 const UP_WITHIN: Duration = Duration::from_secs(60);
 /// How long a push may take.
-const PUSH_WITHIN: Duration = Duration::from_secs(900);
+pub(super) const PUSH_WITHIN: Duration = Duration::from_secs(900);
 /// How often nodes are looked at while a push runs.
 const GLANCE: Duration = Duration::from_millis(3);
 /// Pushes that try again whose first boot was cut.
@@ -67,6 +68,10 @@ pub struct Found {
     pub blocks_refetched: usize,
     /// Times that a node came back to the image before.
     pub rollbacks: usize,
+    /// Datagrams that nobody should have believed.
+    pub junk: u64,
+    /// The most that a node which had nothing to do has taken of a processor.
+    pub awake_percent: f64,
     /// The deepest stack of any node.
     pub stack_bytes: u64,
     /// What is not as it should be.
@@ -75,13 +80,13 @@ pub struct Found {
 
 /// A trial that runs.
 pub struct Trial<'a> {
-    net: &'a Net,
-    fleet: Fleet<'a>,
-    nodes: Vec<Node>,
-    images: &'a Images,
-    wish: Wish,
+    pub(super) net: &'a Net,
+    pub(super) fleet: Fleet<'a>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) images: &'a Images,
+    pub(super) wish: Wish,
     dice: Pcg64Mcg,
-    found: Found,
+    pub(super) found: Found,
 }
 
 impl Trial<'_> {
@@ -90,21 +95,30 @@ impl Trial<'_> {
     /// # Errors
     /// Something cannot be done at all; what is merely wrong is in [`Found::wrong`].
     pub fn run(folder: &Path, programs: &Programs, images: &Images, wish: Wish) -> Result<Found> {
-        let hosts = u8::try_from(wish.linux + 1).context("too many agents")?;
+        // The distributor, the Linux agents, and whoever sends junk.
+        let hosts = u8::try_from(wish.linux + 2).context("too many agents")?;
         let net = Net::new("mcu", Family::V6, hosts)?;
         let fleet = Fleet::create(programs, Place::Net(&net), folder, Plan::new(wish.linux, RATE))?;
         let dice = Pcg64Mcg::new(u128::from(wish.seed) | 1 << 64);
         let found = Found::default();
         let mut trial = Trial { net: &net, fleet, nodes: Vec::new(), images, wish, dice, found };
         trial.prepare(folder)?;
+        let flood = Flood::start(&net, wish.linux + 1, trial.fleet.coap_group(), wish.seed)?;
         trial.update()?;
+        trial.junk_alone()?;
+        trial.found.junk = flood.stop()?;
+        trial.sleeps("after the update")?;
         if !wish.quick {
+            trial.sleeps_without_distributor()?;
             trial.never_confirmed()?;
-            trial.refused("the downgrade", "second.img", Signing::of_sequence(1), "a newer version")?;
+            trial.refused("the downgrade", "second.img", Signing::of_sequence(1), "a newer version", true)?;
             let other = Signing { class: OTHER_CLASS, ..Signing::of_sequence(9) };
-            trial.refused("the image of another class", "second.img", other, "another class")?;
+            trial.refused("the image of another class", "second.img", other, "another class", true)?;
+            trial.too_large()?;
             trial.flipped_bit()?;
+            trial.last_update()?;
         }
+        trial.secrets()?;
         for node in &trial.nodes {
             trial.found.stack_bytes = trial.found.stack_bytes.max(node.stack_bytes()?);
         }
@@ -123,12 +137,13 @@ impl Trial<'_> {
         self.fleet.sign("first.bin", "first.suit", Signing::of_sequence(FIRST_SEQUENCE))?;
         let envelope = fs::read(self.fleet.path("first.suit"))?;
         for number in 0..self.wish.nodes {
-            let host = self.wish.linux + 1 + number;
+            let host = self.wish.linux + 2 + number;
             self.net.add_tap(host)?;
             let node = Node::new(host, &self.images.boot.file, folder);
             self.enroll(&node, &envelope)?;
             self.nodes.push(node);
         }
+        self.bad_starts(folder)?;
         self.fleet.start_all()?;
         for node in &mut self.nodes {
             node.start(self.net)?;
@@ -136,7 +151,7 @@ impl Trial<'_> {
         for node in &mut self.nodes {
             node.wait_for("listens to", 1, UP_WITHIN)?;
         }
-        for host in 1..=self.wish.linux + self.wish.nodes {
+        for host in (1..=self.wish.linux).chain(self.nodes.iter().map(Node::host)) {
             self.net.drop_randomly(host, self.wish.loss_percent)?;
         }
         println!("{} nodes and {} Linux agents listen", self.wish.nodes, self.wish.linux);
@@ -272,10 +287,10 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// An image that never proves healthy goes back to the one before.
+    /// An image that never proves healthy goes back to the one before. The push goes on where that of
+    /// [`Self::sleeps_without_distributor`] has died.
     fn never_confirmed(&mut self) -> Result<()> {
         let image = &self.images.second.linked.image;
-        self.fleet.sign("third.img", "third.img.suit", Signing::of_sequence(FIRST_SEQUENCE + 2))?;
         let before: Vec<usize> = self.nodes.iter().map(|node| node.lines_with(ROLLED_BACK)).collect();
         let push = self.fleet.push("third.img", "third.img.suit", &["--confirm-within", "4min"])?;
         let pushed = push.wait(PUSH_WITHIN)?;
@@ -298,8 +313,16 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// Every node refuses an image that is signed like this, with a reason that has `why` in it.
-    fn refused(&mut self, what: &str, image: &str, signing: Signing<'_>, why: &str) -> Result<()> {
+    /// Every node refuses an image that is signed like this, with a reason that has `why` in it, and so do
+    /// the Linux agents if it is meant for them as little.
+    pub(super) fn refused(
+        &mut self,
+        what: &str,
+        image: &str,
+        signing: Signing<'_>,
+        why: &str,
+        linux_too: bool,
+    ) -> Result<()> {
         let envelope = format!("{}.suit", what.replace(' ', "-"));
         self.fleet.sign(image, &envelope, signing)?;
         let pushed = self.fleet.push(image, &envelope, &["--transfer-within", "60s"])?.wait(PUSH_WITHIN)?;
@@ -307,8 +330,9 @@ impl Trial<'_> {
         let report = pushed.report.with_context(|| said)?;
         let told = report.agents.iter().filter(|it| it.reason.as_deref().is_some_and(|it| it.contains(why)));
         let told = told.count();
-        println!("{what}: {told} of {} refused it", report.agents.len());
-        if told != report.agents.len() {
+        let wanted = if linux_too { report.agents.len() } else { self.nodes.len() };
+        println!("{what}: {told} of {wanted} refused it");
+        if told != wanted {
             self.found.wrong.push(format!("{told} refused {what}: {:?}", report.agents));
         }
         for node in &self.nodes {
@@ -326,6 +350,7 @@ impl Trial<'_> {
         node.cut()?;
         let (jumped, noticed) = (node.lines_with("boot: runs"), node.lines_with("damaged"));
         let recovered = node.lines_with("recovered from the other slot");
+        let listened = node.lines_with("listens to");
         let mut flash = FlashFile::open(node.flash())?;
         flash.bytes_mut()[MPS2_AN386.active.offset as usize + place] ^= 1;
         flash.save()?;
@@ -337,16 +362,26 @@ impl Trial<'_> {
         if !recovers && !refuses {
             self.found.wrong.push(format!("{} runs a damaged image", name(node)));
         }
+        if recovers {
+            node.wait_for("listens to", listened + 1, UP_WITHIN)?;
+            let name = name(node);
+            let report = self.fleet.status()?.into_iter().find(|report| report.name == name);
+            let reason = report.and_then(|report| report.reason).unwrap_or_default();
+            println!("a flipped bit: {name} reports '{reason}'");
+            if !reason.contains("damaged") {
+                self.found.wrong.push(format!("{name} does not report that it recovered"));
+            }
+        }
         Ok(())
     }
 }
 
-fn name(node: &Node) -> String {
+pub(super) fn name(node: &Node) -> String {
     format!("node-{}", node.host())
 }
 
 /// Whether the active slot holds this image.
-fn active_is(node: &Node, image: &[u8]) -> Result<bool> {
+pub(super) fn active_is(node: &Node, image: &[u8]) -> Result<bool> {
     let flash = FlashFile::open(node.flash())?;
     let begin = MPS2_AN386.active.offset as usize;
     let slot = flash.bytes().get(begin..begin + image.len());

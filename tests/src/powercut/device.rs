@@ -30,12 +30,14 @@ pub struct Device {
     pub root_key: [u8; 32],
     /// Its key set, as it was signed.
     pub key_set: Vec<u8>,
+    /// Bytes of each of its two banks, where the chip exchanges them.
+    pub bank_bytes: Option<u32>,
 }
 
 impl Device {
     /// A device with pages of so many bytes. Its images take `image_bytes`, the new one a bit less.
     #[must_use]
-    pub fn new(page_bytes: u32, image_bytes: u32, rewritable: bool) -> Self {
+    pub fn new(page_bytes: u32, image_bytes: u32, rewritable: bool, banks: bool) -> Self {
         let mut dice = Dice::new(4, 0);
         let keys = Keys::new(0, [AeadAlgorithm::A128Gcm, AeadAlgorithm::A128Gcm], &mut dice);
         let old = Release::of(&keys, 1, image(image_bytes, &mut dice), BLOCK_BYTES);
@@ -43,14 +45,26 @@ impl Device {
         let root = SigningKey::from_bytes(&[7; 32]);
         let key_set = keys.key_set.attach(root.sign(&keys.key_set.to_be_signed()).to_bytes());
         let root_key = root.verifying_key().to_bytes();
-        let layout = layout(page_bytes, image_bytes, new.pages.len() as u32, rewritable);
-        Self { layout, old, new, root_key, key_set }
+        let mut layout = layout(page_bytes, image_bytes, new.pages.len() as u32, rewritable);
+        let bank_bytes = banks.then(|| layout.provisioning.offset + layout.provisioning.bytes);
+        if let Some(bytes) = bank_bytes {
+            layout.update.offset = layout.active.offset + bytes;
+        }
+        Self { layout, old, new, root_key, key_set, bank_bytes }
+    }
+
+    /// Where the active slot begins in the flash itself, with the banks exchanged or not.
+    #[must_use]
+    pub fn active(&self, exchanged: bool) -> u32 {
+        self.layout.active.offset + self.bank_bytes.filter(|_| exchanged).unwrap_or(0)
     }
 
     /// Its flash, as it comes from the factory.
     #[must_use]
     pub fn flash<const WORD: usize, const PAGE: usize>(&self) -> SimulatedFlash<WORD, PAGE> {
-        let end = self.layout.provisioning.offset + self.layout.provisioning.bytes;
+        let one = self.layout.provisioning.offset + self.layout.provisioning.bytes;
+        // Behind two banks, the page of the chip's own word.
+        let end = self.bank_bytes.map_or(one, |bytes| 2 * bytes + PAGE as u32);
         let mut flash = SimulatedFlash::new(end as usize, self.layout.rewritable);
         let mut buffer = [0; WRITTEN_BYTES_MAX];
         let trailer = trailer(&self.old.envelope, &mut buffer).expect("an envelope of the usual size");

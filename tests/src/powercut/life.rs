@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use agent_embedded::store::{FlashStore, StoreError};
+use boot_stage::banks::ByBanks;
 use boot_stage::exchange::BySpare;
 use boot_stage::start::{self, Start};
 use boot_stage::verify::Trust;
@@ -16,6 +17,7 @@ use update_core::limits::RECORD_BYTES_MAX;
 use update_core::platform::{Area, Platform, Record, RollBackCause, Trial};
 use update_core::record::{CounterBounds, Outcome, UpdateRecord, decode_installed, encode_installed};
 
+use super::banks::{OptionWord, Shared, View, take_over, view};
 use super::device::Device;
 use super::memo::Memo;
 use super::oracle::{Image, Oracle, Wrong};
@@ -30,11 +32,13 @@ pub enum Story {
     GivenUp,
     /// It is never confirmed, and reset.
     Silent,
+    /// As before, and then a bit of the old image turns over.
+    Damaged,
 }
 
 impl Story {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Confirmed, Self::Silent, Self::GivenUp];
+    pub const ALL: [Self; 4] = [Self::Confirmed, Self::Silent, Self::GivenUp, Self::Damaged];
 }
 
 /// Lives after which an update must have ended, when no more cuts come.
@@ -55,6 +59,11 @@ pub(super) struct Lives<const WORD: usize, const PAGE: usize> {
     story: Story,
     memo: Rc<RefCell<Memo>>,
     ended: Option<RollBackCause>,
+    damaged: bool,
+    /// How the chip has let its banks stand since the last reset.
+    exchanged: bool,
+    /// The chip refuses to let them stand otherwise.
+    pub(super) locked: bool,
 }
 
 /// Why a life ends early.
@@ -76,7 +85,7 @@ enum Next {
     Done,
 }
 
-type Store<'f, const WORD: usize, const PAGE: usize> = FlashStore<&'f mut SimulatedFlash<WORD, PAGE>>;
+type Store<'c, 'f, const WORD: usize, const PAGE: usize> = FlashStore<View<'c, 'f, WORD, PAGE>>;
 
 impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
     /// A device from the factory.
@@ -90,6 +99,9 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
             story,
             memo: Rc::default(),
             ended: None,
+            damaged: false,
+            exchanged: false,
+            locked: false,
         }
     }
 
@@ -102,7 +114,8 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
         let content = counters(FIRST);
         let taken = (16 + content.len() as u32).div_ceil(cell) + 1;
         let room = self.device.layout.records.bytes / 2 / cell - 24;
-        let mut store = FlashStore::open(&mut self.flash, self.device.layout)
+        let flash = Shared::new(&mut self.flash);
+        let mut store = FlashStore::open(view(&flash, &self.device, false), self.device.layout)
             .map_err(|_| Wrong::Bricked("the store does not open"))?;
         for _ in left..room / taken {
             now(store.save(Record::Counters, &content))
@@ -153,33 +166,56 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
 
     /// One life; `None` when it was cut.
     fn life(&mut self) -> Result<Option<Next>, Wrong> {
-        self.flash.power_on();
-        let ended = self.boot().and_then(|image| self.agent(image));
+        let ended = match self.boot() {
+            Ok(Some(image)) => self.agent(image),
+            Ok(None) => Ok(Next::Reset),
+            Err(stop) => Err(stop),
+        };
         if self.flash.violations() > 0 {
             return Err(Wrong::Misused);
         }
         match ended {
+            Ok(Next::Done) if self.story == Story::Damaged && !self.damaged => {
+                self.flash.flip(self.device.active(self.exchanged), 0);
+                (self.damaged, self.ended) = (true, None);
+                Ok(Some(Next::Reset))
+            }
             Ok(next) => Ok(Some(next)),
             Err(Stop::Off) => Ok(None),
             Err(Stop::Wrong(wrong)) => Err(wrong),
         }
     }
 
-    fn boot(&mut self) -> Result<Image, Stop> {
-        let Device { layout, root_key, key_set, .. } = &*self.device;
+    /// One start of the boot stage; `None` when it wants a reset.
+    fn boot(&mut self) -> Result<Option<Image>, Stop> {
+        let Device { layout, root_key, key_set, bank_bytes, .. } = &*self.device;
+        self.flash.power_on();
+        let option_word = bank_bytes.map(|bytes| 2 * bytes);
+        self.exchanged = option_word.is_some_and(|offset| take_over(&mut self.flash, offset));
+        let exchanged = self.exchanged;
+        let flash = Shared::new(&mut self.flash);
+        let mut seen = view(&flash, &self.device, exchanged);
         let trust = Trust { root_key, key_set };
-        let started =
-            start::start(&mut self.flash, layout, &mut BySpare, &trust, &mut *self.memo.borrow_mut());
+        let verify = &mut *self.memo.borrow_mut();
+        let started = match option_word {
+            None => start::start(&mut seen, layout, &mut BySpare, &trust, verify),
+            Some(offset) => {
+                let chip = OptionWord { flash: &flash, offset, exchanged, locked: self.locked };
+                start::start(&mut seen, layout, &mut ByBanks(chip), &trust, verify)
+            }
+        };
         match started {
-            Ok(Start::Run(_)) => Ok(self.oracle.ran(&self.device, &self.flash)?),
             _ if self.flash.is_off() => Err(Stop::Off),
+            Ok(Start::Run(_)) => Ok(Some(self.oracle.ran(&self.device, &self.flash, self.exchanged)?)),
+            Ok(Start::Reset) if option_word.is_some() => Ok(None),
             Ok(Start::Reset) => Err(Stop::Wrong(Wrong::Bricked("a reset without need"))),
             Err(_) => Err(Stop::Wrong(Wrong::Bricked("nothing may run"))),
         }
     }
 
     fn agent(&mut self, image: Image) -> Result<Next, Stop> {
-        let opened = FlashStore::open(&mut self.flash, self.device.layout);
+        let flash = Shared::new(&mut self.flash);
+        let opened = FlashStore::open(view(&flash, &self.device, self.exchanged), self.device.layout);
         let store = match opened {
             Ok(store) => store,
             Err(StoreError::Flash(FlashError::Off)) => return Err(Stop::Off),
@@ -201,13 +237,17 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
     /// The update has ended: what runs now is what has to, also after one more start.
     fn check_end(&mut self) -> Result<(), Wrong> {
         self.flash.spare();
-        let image = match self.boot() {
-            Ok(image) => image,
-            Err(Stop::Wrong(wrong)) => return Err(wrong),
-            Err(Stop::Off) => return Err(Wrong::Bricked("off without a cut")),
+        let image = loop {
+            match self.boot() {
+                Ok(Some(image)) => break image,
+                // The chip's word did not stand yet; now it does.
+                Ok(None) => {}
+                Err(Stop::Wrong(wrong)) => return Err(wrong),
+                Err(Stop::Off) => return Err(Wrong::Bricked("off without a cut")),
+            }
         };
         match (self.story, image, self.ended) {
-            (Story::Confirmed, Image::New, None) => Ok(()),
+            (Story::Confirmed | Story::Damaged, Image::New, None) => Ok(()),
             (Story::GivenUp | Story::Silent, Image::Old, Some(_)) => Ok(()),
             _ => Err(Wrong::Bricked("the wrong image has won")),
         }
@@ -215,8 +255,8 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
 }
 
 /// What `Reception` does in one life, reduced to its storage.
-struct Agent<'a, const WORD: usize, const PAGE: usize> {
-    store: Store<'a, WORD, PAGE>,
+struct Agent<'a, 'c, 'f, const WORD: usize, const PAGE: usize> {
+    store: Store<'c, 'f, WORD, PAGE>,
     device: &'a Device,
     oracle: &'a mut Oracle,
     story: Story,
@@ -226,7 +266,7 @@ struct Agent<'a, const WORD: usize, const PAGE: usize> {
     outcome: Option<Outcome>,
 }
 
-impl<const WORD: usize, const PAGE: usize> Agent<'_, WORD, PAGE> {
+impl<const WORD: usize, const PAGE: usize> Agent<'_, '_, '_, WORD, PAGE> {
     fn run(mut self) -> Result<Next, Stop> {
         self.load()?;
         let trial = self.store.trial();
@@ -234,10 +274,12 @@ impl<const WORD: usize, const PAGE: usize> Agent<'_, WORD, PAGE> {
         self.save_counters()?;
         match trial {
             Trial::Running => self.judge(),
-            Trial::Healthy => self.settle_new(),
+            Trial::Healthy => self.settle_new(Outcome::Confirmed),
+            Trial::Recovered if self.image == Image::New => self.settle_new(Outcome::Recovered),
+            Trial::Recovered => Err(Stop::Wrong(Wrong::Bricked("recovered, and the old image runs"))),
             Trial::RolledBack(cause) => self.note_roll_back(cause),
             Trial::None => match self.outcome {
-                Some(Outcome::Confirmed) => Ok(Next::Done),
+                Some(Outcome::Confirmed | Outcome::Recovered) => Ok(Next::Done),
                 Some(Outcome::RolledBack(_)) => self.after_roll_back(),
                 _ => self.receive(),
             },
@@ -365,18 +407,18 @@ impl<const WORD: usize, const PAGE: usize> Agent<'_, WORD, PAGE> {
             Story::Confirmed => {
                 let confirmed = self.store.confirm();
                 self.done(confirmed, "the image cannot be confirmed")?;
-                self.settle_new()
+                self.settle_new(Outcome::Confirmed)
             }
             Story::GivenUp => {
                 let given_up = self.store.give_up(RollBackCause::Unhealthy);
                 self.done(given_up, "the image cannot be given up")?;
                 Ok(Next::Reset)
             }
-            Story::Silent => Ok(Next::Reset),
+            Story::Silent | Story::Damaged => Ok(Next::Reset),
         }
     }
 
-    fn settle_new(&mut self) -> Result<Next, Stop> {
+    fn settle_new(&mut self, outcome: Outcome) -> Result<Next, Stop> {
         let offer = &self.device.new.offer;
         let installed = Installed { sequence_number: offer.sequence_number, digest: offer.digest };
         let mut buffer = [0; 64];
@@ -384,7 +426,7 @@ impl<const WORD: usize, const PAGE: usize> Agent<'_, WORD, PAGE> {
         let saved = now(self.store.save(Record::Installed, &buffer[..len]));
         self.done(saved, "what is installed cannot be saved")?;
         self.oracle.installed = offer.sequence_number;
-        self.save_update(Outcome::Confirmed)?;
+        self.save_update(outcome)?;
         self.settle()?;
         Ok(Next::Done)
     }
@@ -415,7 +457,7 @@ impl<const WORD: usize, const PAGE: usize> Agent<'_, WORD, PAGE> {
     fn done<T>(&self, result: Result<T, StoreError<FlashError>>, what: &'static str) -> Result<T, Stop> {
         match result {
             Ok(value) => Ok(value),
-            Err(_) if self.store.flash().is_off() => Err(Stop::Off),
+            Err(_) if self.store.flash().flash().is_off() => Err(Stop::Off),
             Err(_) => Err(Stop::Wrong(Wrong::Bricked(what))),
         }
     }

@@ -69,8 +69,10 @@ impl Oracle {
         &self,
         device: &Device,
         flash: &SimulatedFlash<WORD, PAGE>,
+        exchanged: bool,
     ) -> Result<Image, Wrong> {
-        let runs = |image: &[u8]| flash.steady(device.layout.active.offset, image.len()) == Some(image);
+        let active = device.active(exchanged);
+        let runs = |image: &[u8]| flash.steady(active, image.len()) == Some(image);
         let image = match (runs(&device.old.image), runs(&device.new.image)) {
             (true, false) => Image::Old,
             (false, true) => Image::New,

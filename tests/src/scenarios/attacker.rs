@@ -119,7 +119,8 @@ impl Recorder {
     }
 }
 
-fn join(coap_group: SocketAddr) -> Result<UdpSocket> {
+/// A socket in the CoAP group, in the network of the calling thread.
+pub(crate) fn join(coap_group: SocketAddr) -> Result<UdpSocket> {
     let interface = if_nametoindex(INTERFACE)?;
     let socket = Socket::new(Domain::for_address(coap_group), SocketType::DGRAM, Some(Protocol::UDP))?;
     socket.bind(&coap_group.into())?;

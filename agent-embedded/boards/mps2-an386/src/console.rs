@@ -1,6 +1,10 @@
-//! The serial console: UART0, sent by waiting. One line for each event.
+//! The serial console: UART0, sent by waiting. One line for each event; whoever sends a byte is told how
+//! things stand.
 
 use core::fmt::{self, Write};
+use core::task::{Context, Poll};
+
+use embassy_sync::waitqueue::AtomicWaker;
 
 use crate::registers::Register;
 
@@ -11,17 +15,31 @@ const STATE: Register = unsafe { Register::at(0x4000_4004) };
 // SAFETY: as above.
 const CONTROL: Register = unsafe { Register::at(0x4000_4008) };
 // SAFETY: as above.
+const INTERRUPT_CLEAR: Register = unsafe { Register::at(0x4000_400c) };
+// SAFETY: as above.
 const BAUD_DIVISOR: Register = unsafe { Register::at(0x4000_4010) };
 
 const STATE_SEND_FULL: u32 = 1;
-const CONTROL_SEND: u32 = 1;
+const STATE_RECEIVED: u32 = 1 << 1;
+/// Send and receive, with an interrupt for each byte that comes.
+const CONTROL_ON: u32 = 1 << 3 | 1 << 1 | 1;
+const RECEIVED: u32 = 1 << 1;
+const INTERRUPT: u16 = 0;
+
+static WAKER: AtomicWaker = AtomicWaker::new();
 /// 25 MHz / 115,200 baud.
 const DIVISOR: u32 = 217;
 
 /// Switches it on.
 pub fn start() {
     BAUD_DIVISOR.write(DIVISOR);
-    CONTROL.write(CONTROL_SEND);
+    CONTROL.write(CONTROL_ON);
+    crate::vectors::enable(INTERRUPT);
+}
+
+pub(crate) fn on_interrupt() {
+    INTERRUPT_CLEAR.write(RECEIVED);
+    WAKER.wake();
 }
 
 /// Where lines are written.
@@ -38,12 +56,13 @@ impl Write for Console {
     }
 }
 
-/// Writes one line.
-#[macro_export]
-macro_rules! line {
-    ($($argument:tt)*) => {{
-        use core::fmt::Write as _;
-        // The console cannot fail.
-        let _ = writeln!($crate::console::Console, $($argument)*);
-    }};
+impl board_common::Console for Console {
+    fn poll_byte(&self, context: &mut Context<'_>) -> Poll<()> {
+        WAKER.register(context.waker());
+        if STATE.read() & STATE_RECEIVED == 0 {
+            return Poll::Pending;
+        }
+        let _ = DATA.read();
+        Poll::Ready(())
+    }
 }

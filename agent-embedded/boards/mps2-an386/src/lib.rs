@@ -4,23 +4,17 @@
 //! This package alone touches registers; what an agent does is in `agent-embedded`.
 #![no_std]
 
-pub mod board;
 pub mod console;
-pub mod executor;
 pub mod flash;
 pub mod lan9118;
+pub mod place;
 mod registers;
-pub mod stack_paint;
 pub mod time;
 mod vectors;
 
 use core::panic::PanicInfo;
 
-/// Says where, and starts anew: the boot stage knows what is good.
 #[panic_handler]
 fn on_panic(info: &PanicInfo<'_>) -> ! {
-    if let Some(place) = info.location() {
-        line!("panic at {}:{}", place.file(), place.line());
-    }
-    cortex_m::peripheral::SCB::sys_reset()
+    board_common::on_panic(info, console::Console)
 }

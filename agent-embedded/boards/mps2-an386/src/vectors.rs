@@ -19,6 +19,10 @@ unsafe impl InterruptNumber for Interrupt {
     }
 }
 
+unsafe extern "C" fn on_console() {
+    crate::console::on_interrupt();
+}
+
 unsafe extern "C" fn on_timer() {
     crate::time::on_interrupt();
 }
@@ -32,6 +36,7 @@ unsafe extern "C" fn on_ethernet() {
 #[unsafe(no_mangle)]
 pub static __INTERRUPTS: [Vector; 32] = {
     let mut table = [Vector { reserved: 0 }; 32];
+    table[0] = Vector { handler: on_console };
     table[8] = Vector { handler: on_timer };
     table[9] = Vector { handler: on_timer };
     table[13] = Vector { handler: on_ethernet };

@@ -102,13 +102,13 @@ impl<F: NorFlash> Content<F> for InFlash {
 }
 
 impl Bank {
-    pub(super) const fn cells(&self) -> u32 {
-        self.place.bytes / self.cell_bytes
+    pub(super) fn cells(&self) -> u32 {
+        self.place.bytes / self.cell_bytes.max(1)
     }
 
     /// How many cells an entry with so many bytes of content takes.
-    pub(super) const fn cells_of(&self, len: usize) -> u32 {
-        (HEADER_BYTES as u32 + len as u32).div_ceil(self.cell_bytes)
+    pub(super) fn cells_of(&self, len: usize) -> u32 {
+        (HEADER_BYTES as u32 + len as u32).div_ceil(self.cell_bytes.max(1))
     }
 
     /// Offset in the flash of the content of the entry that begins with this cell.
@@ -134,7 +134,7 @@ impl Bank {
         let mut digest = CRC.digest();
         for piece in pieces(header.len.into()) {
             let mut buffer = [0; PIECE_BYTES];
-            let bytes = &mut buffer[..piece.len()];
+            let Some(bytes) = buffer.get_mut(..piece.len()) else { return false };
             if flash.read(self.content_offset(header.cell) + piece.start as u32, bytes).is_err() {
                 return false;
             }
@@ -160,16 +160,19 @@ impl Bank {
         let whole = (self.cells_of(len) * self.cell_bytes) as usize;
         for piece in pieces(whole) {
             let mut buffer = [BLANK; PIECE_BYTES];
-            let bytes = &mut buffer[..piece.len()];
+            // Whatever is left out by this is noticed when the entry is read back.
+            let Some(bytes) = buffer.get_mut(..piece.len()) else { break };
             // The content is shifted by the header in front of it.
             let from = if piece.start == 0 { HEADER_BYTES } else { 0 };
-            if piece.start == 0 {
-                bytes[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
+            if let Some(head) = bytes.first_chunk_mut().filter(|_| piece.start == 0) {
+                *head = header.to_bytes();
             }
             let begin = piece.start + from - HEADER_BYTES;
             let end = (piece.end - HEADER_BYTES).min(len);
-            if begin < end {
-                content.fill(flash, begin, &mut bytes[from..from + end - begin])?;
+            if begin < end
+                && let Some(bytes) = bytes.get_mut(from..from + end - begin)
+            {
+                content.fill(flash, begin, bytes)?;
             }
             flash.write(self.offset(header.cell) + piece.start as u32, bytes)?;
         }

@@ -41,7 +41,6 @@ impl Scan {
             moved: false,
             tail: 0,
         };
-        let mut broken: Option<Header> = None;
         let mut cell = 0;
         while cell < bank.cells() && cell < scan.tail + BLANK_CELLS_MAX {
             let Some(header) = bank.header(flash, cell) else {
@@ -54,7 +53,7 @@ impl Scan {
             let end = cell + bank.cells_of(header.len.into());
             scan.tail = scan.tail.max(end);
             if header.tag == TAG_SEAL {
-                scan.seal(&header, broken);
+                scan.seal(flash, bank, &header);
                 cell = end;
             } else if bank.is_whole(flash, &header) {
                 scan.unsealed = Some(header);
@@ -62,7 +61,6 @@ impl Scan {
                 cell = end;
             } else {
                 // What follows may have been written where this one was never finished.
-                broken = Some(header);
                 cell += 1;
             }
         }
@@ -72,16 +70,19 @@ impl Scan {
         scan
     }
 
-    /// A seal: the entry that it names is good, and everything unsealed before it is not.
-    fn seal(&mut self, seal: &Header, broken: Option<Header>) {
+    /// A seal: the entry that it names is good, and everything unsealed before it is not. It may name one
+    /// that is not the last before it: what came in between was never finished, and may look whole this once.
+    fn seal<F: NorFlash>(&mut self, flash: &mut F, bank: &Bank, seal: &Header) {
         let sealed = seal.check;
         match self.unsealed.take() {
             Some(header) if header.cell == sealed => self.keep(&header),
-            // Its content is not what was sealed: flash has forgotten it.
-            _ => match broken.filter(|header| header.cell == sealed && self.last != Some(sealed)) {
+            _ if self.last == Some(sealed) => {}
+            _ if sealed >= seal.cell => self.damaged = u8::MAX,
+            _ => match bank.header(flash, sealed) {
+                Some(header) if bank.is_whole(flash, &header) => self.keep(&header),
+                // Its content is not what was sealed: flash has forgotten it.
                 Some(header) => self.damage(header.tag),
-                None if self.last != Some(sealed) => self.damaged = u8::MAX,
-                None => {}
+                None => self.damaged = u8::MAX,
             },
         }
     }

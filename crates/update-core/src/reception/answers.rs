@@ -1,7 +1,7 @@
 //! What the distributor asks and orders, and what the agent answers (DESIGN \[census\], [answers],
 //! [attempt]).
 
-use super::{Event, Failure, Phase, Reception};
+use super::{Event, Failure, Phase, RECOVERED, Reception};
 use crate::census::{Query, Report, State, Window};
 use crate::command::Command;
 use crate::digest::UpdateId;
@@ -180,8 +180,9 @@ impl Reception<'_> {
             None => (Type::NonConfirmable, self.next_message_id()),
         };
         let mut plain = [0; DATAGRAM_BYTES_MAX];
+        let payload = payload.get(..len)?;
         let plain = Outgoing { ty, code, message_id, token: answer.token }
-            .build(&mut plain, |writer| writer.payload(&payload[..len]).map(|_| ()))?;
+            .build(&mut plain, |writer| writer.payload(payload).map(|_| ()))?;
         let message = Message::parse(plain).ok()?;
         let len = self
             .context
@@ -215,8 +216,9 @@ impl Reception<'_> {
         }
         if let Some(window) = window.filter(|_| matches!(report.state, State::Pages | State::Blocks)) {
             let len = (window.count as usize).div_ceil(8);
-            self.set(window.area).write_missing_bitmap(window.first, window.count, &mut bitmap[..len]);
-            report.window = Some((window, &bitmap[..len]));
+            let missing = bitmap.get_mut(..len)?;
+            self.set(window.area).write_missing_bitmap(window.first, window.count, missing);
+            report.window = Some((window, missing));
         }
         report.encode(out)
     }
@@ -227,6 +229,8 @@ impl Reception<'_> {
         report.attempt = update.attempt;
         report.reason = match (&self.phase, update.outcome) {
             (Phase::Ended, Outcome::RolledBack(reason) | Outcome::Failed(reason)) => reason,
+            (Phase::Trial, _) if self.recovered => RECOVERED,
+            (Phase::Ended, Outcome::Recovered) => RECOVERED,
             _ => 0,
         };
         if matches!(self.phase, Phase::Receiving) {

@@ -1,7 +1,7 @@
 //! From a block's bytes to storage: nothing is written before its hash is right (DESIGN \[tree\]).
 
 use super::{Doing, Failure, Phase, Reception};
-use crate::block::BlockNumber;
+use crate::block::{BlockNumber, BlockSize};
 use crate::limits::{BLOCK_BYTES_MAX, STORAGE_FAILURES_MAX, STORAGE_PAUSE};
 use crate::platform::{Area, Done, Task};
 use crate::record::Outcome;
@@ -40,6 +40,13 @@ pub(super) struct CachedPage {
 impl Default for CachedPage {
     fn default() -> Self {
         Self { index: None, bytes: [0; BLOCK_BYTES_MAX as usize] }
+    }
+}
+
+impl CachedPage {
+    /// The page, where pages have this size.
+    pub(super) fn of(&self, size: BlockSize) -> &[u8] {
+        self.bytes.get(..size.bytes() as usize).unwrap_or_default()
     }
 }
 
@@ -92,8 +99,8 @@ impl Reception<'_> {
         if held.proved || held.parent_to_load(&self.page).is_some() {
             return;
         }
-        let bytes = &self.held_bytes[..held.len];
-        let page = &self.page.bytes[..update.offer.layout.block_size.bytes() as usize];
+        let bytes = self.held_bytes.get(..held.len).unwrap_or_default();
+        let page = self.page.of(update.offer.layout.block_size);
         let right = match (held.parent, held.area) {
             (None, _) => check_root(&update.offer.tree_root, bytes),
             (Some((_, entry)), Area::Pages) => check_page(page, entry, bytes),
@@ -132,7 +139,7 @@ impl Reception<'_> {
                 Task::Write {
                     area: held.area,
                     offset: held.number * block_bytes,
-                    data: &self.held_bytes[..held.len],
+                    data: self.held_bytes.get(..held.len)?,
                 }
             }
             Doing::Sync => Task::Sync,

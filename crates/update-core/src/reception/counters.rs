@@ -71,7 +71,8 @@ impl Reception<'_> {
             CounterBounds { gid: self.context.common().gid(), reserved_end, floor: self.bounds.saving_floor };
         let len = bounds.encode(&mut self.record).unwrap_or(0);
         self.doing = Some(Doing::SaveCounters);
-        Output::Task(Task::Save { record: Record::Counters, bytes: &self.record[..len] })
+        let bytes = self.record.get(..len).unwrap_or_default();
+        Output::Task(Task::Save { record: Record::Counters, bytes })
     }
 
     /// They are durable: now they may be used.

@@ -103,6 +103,9 @@ impl Reason {
     }
 }
 
+/// The reason that comes with the states trial and confirmed when the image before was damaged.
+pub const RECOVERED: u8 = 81;
+
 /// What a reason code of a report means, in plain words, given the state that it came with.
 #[must_use]
 pub fn reason_text(state: State, code: u8) -> &'static str {
@@ -116,6 +119,7 @@ pub fn reason_text(state: State, code: u8) -> &'static str {
         (_, 65) => "storage failed",
         (_, 66) => "cancelled",
         (_, 67) => "superseded by a newer update",
+        (_, RECOVERED) => "it took the place of an image that was damaged",
         (_, Reason::BUSY) => "busy with another update",
         (_, code) => Refusal::from_code(code).map_or("unknown reason", Refusal::text),
     }

@@ -179,7 +179,7 @@ impl Reception<'_> {
         let mut payload = [0; REPORT_BYTES_MAX];
         let len = self.report(None, None, false, &mut payload)?;
         let (len, token, binding) =
-            self.request(Code::POST, Resource::Boot, None, &payload[..len], buffer)?;
+            self.request(Code::POST, Resource::Boot, None, payload.get(..len)?, buffer)?;
         self.announcement.as_mut()?.request = Some((token, binding));
         Some(len)
     }

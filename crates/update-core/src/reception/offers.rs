@@ -106,7 +106,8 @@ impl Reception<'_> {
         let known_size = BlockSize::from_exponent(block.size_exponent).is_some();
         if !self.knows(now, id) && known_size && self.assembly.add(id, block, payload) {
             let assembly = core::mem::take(&mut self.assembly);
-            if let Err(reason) = self.consider(now, id, &assembly.bytes[..assembly.len]) {
+            let envelope = assembly.bytes.get(..assembly.len).unwrap_or_default();
+            if let Err(reason) = self.consider(now, id, envelope) {
                 let already = reason == Reason::Refusal(Refusal::AlreadyInstalled);
                 let state = if already { State::Confirmed } else { State::Refused };
                 let code = if already { 0 } else { reason.code() };
@@ -148,6 +149,8 @@ impl Reception<'_> {
         let Some(update) = &self.update else { return Ok(()) };
         let current = &update.offer;
         match self.phase {
+            // There is nothing that it could be rolled back to, so nothing that has to be kept.
+            Phase::Trial if self.recovered => return Ok(()),
             Phase::Trial | Phase::Activating => return Err(Reason::Busy),
             Phase::Idle | Phase::Ended => return Ok(()),
             _ => {}
@@ -189,6 +192,7 @@ impl Reception<'_> {
         target.copy_from_slice(envelope);
         self.envelope_len = envelope.len();
         self.update = Some(Update { offer, shape, attempt, outcome: Outcome::Open });
+        self.recovered = false;
         self.digest_doubted = false;
         self.held = None;
         self.page.index = None;

@@ -119,7 +119,7 @@ impl Reception<'_> {
         let (area, number) = (walk.area, walk.next);
         walk.next += 1;
         let Some(bytes) = bytes else { return };
-        let page = &self.page.bytes[..update.offer.layout.block_size.bytes() as usize];
+        let page = self.page.of(update.offer.layout.block_size);
         let right = match area {
             Area::Pages => match update.shape.parent(number) {
                 None => check_root(&update.offer.tree_root, bytes),

@@ -29,15 +29,16 @@ impl Reception<'_> {
             let installed = self.config.device.installed;
             let len =
                 installed.and_then(|i| crate::record::encode_installed(&i, &mut self.record)).unwrap_or(0);
-            Task::Save { record: Record::Installed, bytes: &self.record[..len] }
+            Task::Save { record: Record::Installed, bytes: self.record.get(..len).unwrap_or_default() }
         } else if core::mem::take(&mut self.saves.update) {
             self.doing = Some(Doing::SaveUpdate);
-            let envelope = &self.envelope[..self.envelope_len];
+            let envelope = self.envelope.get(..self.envelope_len).unwrap_or_default();
             let len = self.update.as_ref().and_then(|update| {
                 UpdateRecord { envelope, attempt: update.attempt, outcome: update.outcome }
                     .encode(&mut self.record)
             });
-            Task::Save { record: Record::Update, bytes: &self.record[..len.unwrap_or(0)] }
+            let bytes = self.record.get(..len.unwrap_or(0)).unwrap_or_default();
+            Task::Save { record: Record::Update, bytes }
         } else if core::mem::take(&mut self.saves.roll_back) {
             self.doing = Some(Doing::RollBack);
             Task::RollBack

@@ -50,7 +50,12 @@ impl Reception<'_> {
                 self.config.device.installed =
                     Some(Installed { sequence_number: offer.sequence_number, digest: offer.digest });
                 self.saves.installed = true;
-                self.ended(Outcome::Confirmed);
+                self.ended(if self.recovered { Outcome::Recovered } else { Outcome::Confirmed });
+            }
+            // Whatever became of it before: it runs now.
+            (Trial::Recovered, _) if self.update.is_some() => {
+                self.phase = Phase::Trial;
+                self.recovered = true;
             }
             (Trial::RolledBack(cause), Phase::Trial | Phase::Recovering(_)) => {
                 self.ended(Outcome::RolledBack(cause as u8));
@@ -68,9 +73,9 @@ impl Reception<'_> {
         self.phase = Phase::Ended;
         self.saves.update = true;
         self.saves.roll_back = false;
-        self.saves.settle = matches!(outcome, Outcome::Confirmed | Outcome::RolledBack(_));
+        self.saves.settle = !matches!(outcome, Outcome::Open | Outcome::Failed(_));
         match outcome {
-            Outcome::Confirmed => self.event(Event::Confirmed(id)),
+            Outcome::Confirmed | Outcome::Recovered => self.event(Event::Confirmed(id)),
             Outcome::RolledBack(cause) => {
                 let cause = RollBackCause::from_code(cause).unwrap_or(RollBackCause::Unhealthy);
                 self.event(Event::RolledBack { id, cause });

@@ -5,6 +5,7 @@
 #![no_std]
 #![no_main]
 
+use board_common::{halt, line};
 use coap_wire::{Code, Message, Token, Type, Writer};
 use cortex_m_rt::entry;
 use embassy_time::Instant;
@@ -12,8 +13,8 @@ use group_oscore::{
     AeadAlgorithm, CommonContext, Credential, Gid, GroupContext, GroupParameters, MemberId, Mode, Received,
     RecipientContext, ReplayWindow, SenderContext, SequenceNumbers, encode_ccs, limits::OVERHEAD_BYTES_MAX,
 };
-use mps2_an386::board::halt;
-use mps2_an386::{console, line, time};
+use mps2_an386::console::{self, Console};
+use mps2_an386::time;
 use update_core::tree::leaf_hash;
 
 const BLOCK_BYTES: usize = 1024;
@@ -36,12 +37,12 @@ fn main() -> ! {
     for (name, algorithm) in ALGORITHMS {
         match block(algorithm) {
             Some((unprotect, hash)) => {
-                line!("bench: {name} unprotect={unprotect} hash={hash} instructions");
+                line!(Console, "bench: {name} unprotect={unprotect} hash={hash} instructions");
             }
-            None => line!("bench: {name} failed"),
+            None => line!(Console, "bench: {name} failed"),
         }
     }
-    line!("bench: done");
+    line!(Console, "bench: done");
     halt()
 }
 

@@ -1,0 +1,75 @@
+//! Runs one future for ever, and three of them beside each other.
+//!
+//! Its own loop, because it sleeps by WFI: QEMU does not sleep on WFE, by which embassy's executor does, so
+//! that each idle node would take a whole processor of its host.
+
+use core::future::{Future, poll_fn};
+use core::pin::{Pin, pin};
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+
+/// Somebody was woken.
+static WOKEN: AtomicBool = AtomicBool::new(true);
+/// For each of those that run beside each other: it was woken, or has never run.
+static WOKEN_BESIDE: [AtomicBool; 3] = [const { AtomicBool::new(true) }; 3];
+
+static WAKER: RawWakerVTable = RawWakerVTable::new(|flag| RawWaker::new(flag, &WAKER), wake, wake, |_| {});
+
+fn wake(flag: *const ()) {
+    // SAFETY: `waker` makes it of a flag that lives for ever.
+    unsafe { &*flag.cast::<AtomicBool>() }.store(true, Ordering::SeqCst);
+    WOKEN.store(true, Ordering::SeqCst);
+}
+
+fn waker(flag: &'static AtomicBool) -> Waker {
+    let flag = core::ptr::from_ref(flag).cast();
+    // SAFETY: the functions of the table want a flag that lives for ever, and this one does.
+    unsafe { Waker::from_raw(RawWaker::new(flag, &WAKER)) }
+}
+
+/// Polls `future`, which does not end, whenever somebody woke it, and sleeps in between.
+pub fn run(future: impl Future) -> ! {
+    let mut future = pin!(future);
+    let waker = waker(&WOKEN);
+    let mut context = Context::from_waker(&waker);
+    loop {
+        WOKEN.store(false, Ordering::SeqCst);
+        // Nothing is polled that has ended.
+        if future.as_mut().poll(&mut context).is_ready() {
+            crate::halt();
+        }
+        cortex_m::interrupt::disable();
+        if !WOKEN.load(Ordering::SeqCst) {
+            // An interrupt that came since the last look ends it at once, though it is masked.
+            cortex_m::asm::dsb();
+            cortex_m::asm::wfi();
+        }
+        // SAFETY: they were enabled before.
+        unsafe { cortex_m::interrupt::enable() };
+    }
+}
+
+/// Runs the agent, the network stack and the network controller beside each other. None of them ends, and
+/// there is one such trio in a program.
+///
+/// Each is polled only when it was woken itself: whoever looks into a socket wakes the network stack, and with
+/// one waker for all that would be whoever looked, so that the board would never sleep.
+pub async fn beside(agent: impl Future, network: impl Future, controller: impl Future) {
+    let (mut agent, mut network, mut controller) = (pin!(agent), pin!(network), pin!(controller));
+    let [of_agent, of_network, of_controller] = &WOKEN_BESIDE;
+    poll_fn(|_| {
+        poll(controller.as_mut(), of_controller);
+        poll(network.as_mut(), of_network);
+        poll(agent.as_mut(), of_agent);
+        Poll::<()>::Pending
+    })
+    .await;
+}
+
+fn poll(future: Pin<&mut impl Future>, woken: &'static AtomicBool) {
+    let is_over = woken.swap(false, Ordering::SeqCst)
+        && future.poll(&mut Context::from_waker(&waker(woken))).is_ready();
+    if is_over {
+        crate::halt();
+    }
+}

@@ -1,0 +1,95 @@
+//! What all boards with a Cortex-M share: everything around the agent and the boot stage that touches the
+//! processor and no register of a board.
+#![no_std]
+
+pub mod agent;
+pub mod board;
+pub mod boot;
+pub mod executor;
+pub mod stack_paint;
+
+use core::fmt::Write;
+use core::panic::PanicInfo;
+use core::task::{Context, Poll, Waker};
+
+use cortex_m::peripheral::SCB;
+use cortex_m::peripheral::syst::SystClkSource;
+
+/// Writes one line to a console, which is anything that is [`core::fmt::Write`] and cannot fail.
+#[macro_export]
+macro_rules! line {
+    ($console:expr, $($argument:tt)*) => {{
+        let line = core::format_args!($($argument)*);
+        // The console cannot fail.
+        let _ = core::fmt::Write::write_fmt(&mut $console, core::format_args!("{line}\n"));
+    }};
+}
+
+/// What the programs say goes out here.
+pub trait Console: Write {
+    /// Ready when a byte has come, which it takes: somebody wants to know how things stand. Otherwise the
+    /// next one wakes the context. A console that only sends is never ready.
+    fn poll_byte(&self, _context: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+/// Half a second where the processor runs at 25 MHz, less where it is faster.
+const TICK_COUNTS: u32 = 12_500_000;
+/// Ticks until it is said again.
+const TICKS: u32 = 20;
+
+/// Nothing can go on: says why, again and again, and whenever a byte comes on the console. In between the
+/// processor sleeps.
+pub fn stay<C: Console>(mut console: C, say: impl Fn(&mut C)) -> ! {
+    cortex_m::interrupt::disable();
+    disable_interrupts();
+    // SAFETY: whoever had it is not run any more.
+    let mut timer = unsafe { cortex_m::Peripherals::steal() }.SYST;
+    timer.set_clock_source(SystClkSource::Core);
+    timer.set_reload(TICK_COUNTS);
+    timer.clear_current();
+    timer.enable_interrupt();
+    timer.enable_counter();
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        say(&mut console);
+        for _ in 0..TICKS {
+            // A tick is pending and is not taken, being masked; it wakes the processor all the same.
+            SCB::clear_pendst();
+            cortex_m::asm::dsb();
+            cortex_m::asm::wfi();
+            if console.poll_byte(&mut context).is_ready() {
+                break;
+            }
+        }
+    }
+}
+
+/// No interrupt of this program comes any more.
+pub(crate) fn disable_interrupts() {
+    // SAFETY: the only user of the interrupt controller, which needs it no more.
+    let nvic = unsafe { &*cortex_m::peripheral::NVIC::PTR };
+    for (enabled, pending) in nvic.icer.iter().zip(&nvic.icpr) {
+        // SAFETY: all bits may be written.
+        unsafe {
+            enabled.write(u32::MAX);
+            pending.write(u32::MAX);
+        }
+    }
+}
+
+/// Nothing can go on, and there is nothing to say.
+pub fn halt() -> ! {
+    loop {
+        cortex_m::asm::wfi();
+    }
+}
+
+/// Says where, and starts anew: the boot stage knows what is good.
+pub fn on_panic(info: &PanicInfo<'_>, mut console: impl Write) -> ! {
+    if let Some(place) = info.location() {
+        line!(console, "panic at {}:{}", place.file(), place.line());
+    }
+    SCB::sys_reset()
+}

@@ -1,0 +1,115 @@
+//! The agent.
+#![no_std]
+#![no_main]
+
+use agent_embedded::hardware_address::hardware_address;
+use agent_embedded::start::Entropy;
+use board_common::agent::{Parts, Prepared, VERSION, Wrong, buffer};
+use board_common::{executor, line, stack_paint};
+use cortex_m_rt::entry;
+use embassy_net_wiznet::State;
+use embassy_net_wiznet::chip::W5500;
+use embassy_rp::gpio::{Input, Level, Output, Pull};
+use embassy_rp::peripherals::{DMA_CH0, DMA_CH1, PIN_16, PIN_17, PIN_18, PIN_19, PIN_20, PIN_21, SPI0, TRNG};
+use embassy_rp::spi::{self, Async, Spi};
+use embassy_rp::trng::{self, Trng};
+use embassy_rp::{Peri, bind_interrupts, dma, otp};
+use embassy_time::Delay;
+use embedded_hal_bus::spi::ExclusiveDevice;
+use rp2350::console::{self, Console};
+use rp2350::flash::{Flash, FlashError};
+use rp2350::place::{LAYOUT, provisioning};
+use static_cell::ConstStaticCell;
+
+bind_interrupts!(struct Interrupts {
+    TRNG_IRQ => trng::InterruptHandler<TRNG>;
+    DMA_IRQ_0 => dma::InterruptHandler<DMA_CH0>, dma::InterruptHandler<DMA_CH1>;
+});
+
+/// Of the W5500's SPI, in Hz. It takes 80 MHz; wires do not.
+const SPI_FREQUENCY: u32 = 30_000_000;
+
+/// Frames that wait for the network stack, and to be sent. The W5500 itself keeps 16 KiB of frames while
+/// flash is busy.
+type Frames = State<4, 2>;
+type Device = embassy_net_wiznet::Device<'static>;
+type Runner = embassy_net_wiznet::Runner<'static, W5500, Bus, Input<'static>, Output<'static>>;
+type Bus = ExclusiveDevice<Spi<'static, SPI0, Async>, Output<'static>, Delay>;
+
+static FRAMES: ConstStaticCell<Frames> = ConstStaticCell::new(Frames::new());
+
+/// What the W5500 is connected to, as on the W5500-EVB-Pico2.
+struct Wires {
+    spi: Peri<'static, SPI0>,
+    miso: Peri<'static, PIN_16>,
+    select: Peri<'static, PIN_17>,
+    clock: Peri<'static, PIN_18>,
+    mosi: Peri<'static, PIN_19>,
+    reset: Peri<'static, PIN_20>,
+    interrupt: Peri<'static, PIN_21>,
+    send: Peri<'static, DMA_CH0>,
+    receive: Peri<'static, DMA_CH1>,
+}
+
+#[entry]
+fn main() -> ! {
+    stack_paint::paint();
+    // SAFETY: main is entered once, and interrupts have their own critical sections.
+    unsafe { cortex_m::interrupt::enable() };
+    let chip = embassy_rp::init(Default::default());
+    console::start(chip.UART0, chip.PIN_0, chip.PIN_1);
+    line!(Console, "agent: image version={VERSION}");
+    let wires = Wires {
+        spi: chip.SPI0,
+        miso: chip.PIN_16,
+        select: chip.PIN_17,
+        clock: chip.PIN_18,
+        mosi: chip.PIN_19,
+        reset: chip.PIN_20,
+        interrupt: chip.PIN_21,
+        send: chip.DMA_CH0,
+        receive: chip.DMA_CH1,
+    };
+    match prepare(Flash::new(chip.FLASH), chip.TRNG) {
+        Ok(prepared) => executor::run(run(prepared, wires)),
+        Err(wrong) => wrong.halt(Console),
+    }
+}
+
+/// Not inlined: what it needs of the stack is free again afterwards.
+#[inline(never)]
+fn prepare(flash: Flash, trng: Peri<'_, TRNG>) -> Result<Prepared<Flash, Console>, Wrong<FlashError>> {
+    let mut entropy = Entropy::default();
+    Trng::new(trng, Interrupts, trng::Config::default()).blocking_fill_bytes(&mut entropy);
+    let parts = Parts { flash, layout: LAYOUT, provisioning: provisioning(), entropy, console: Console };
+    parts.prepare()
+}
+
+async fn run(prepared: Prepared<Flash, Console>, wires: Wires) {
+    let started = match ethernet(wires).await {
+        Ok((device, runner)) => prepared.connect(device).map(|tasks| (tasks, runner)),
+        Err(wrong) => Err(wrong),
+    };
+    match started {
+        Ok(((agent, mut network), runner)) => {
+            executor::beside(agent.run(buffer()), network.run(), runner.run()).await;
+        }
+        Err(wrong) => wrong.halt(Console),
+    }
+}
+
+async fn ethernet(wires: Wires) -> Result<(Device, Runner), Wrong<FlashError>> {
+    let mut config = spi::Config::default();
+    config.frequency = SPI_FREQUENCY;
+    let Wires { spi, miso, select, clock, mosi, reset, interrupt, send, receive } = wires;
+    let spi = Spi::new(spi, clock, mosi, miso, send, receive, Interrupts, config);
+    let select = Output::new(select, Level::High);
+    let bus = ExclusiveDevice::new(spi, select, Delay).map_err(|_| Wrong::Controller)?;
+    let interrupt = Input::new(interrupt, Pull::Up);
+    let reset = Output::new(reset, Level::High);
+    let unique = otp::get_chipid().map_err(|_| Wrong::Controller)?;
+    let address = hardware_address(&unique.to_le_bytes());
+    embassy_net_wiznet::new(address, FRAMES.take(), bus, interrupt, reset)
+        .await
+        .map_err(|_| Wrong::Controller)
+}

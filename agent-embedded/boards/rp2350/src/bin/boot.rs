@@ -1,0 +1,34 @@
+//! The boot stage, at the begin of the flash.
+#![no_std]
+#![no_main]
+
+use board_common::boot::BootStage;
+use boot_stage::exchange::BySpare;
+use cortex_m_rt::entry;
+use embassy_rp::block::ImageDef;
+use rp2350::console::{self, Console};
+use rp2350::flash::Flash;
+use rp2350::place::{ACTIVE, LAYOUT, provisioning};
+
+/// What makes this a program for the chip's boot ROM.
+#[unsafe(link_section = ".start_block")]
+#[used]
+static IMAGE: ImageDef = ImageDef::secure_exe();
+
+#[entry]
+fn main() -> ! {
+    // At full speed: the signature and the whole image are checked.
+    let chip = embassy_rp::init(Default::default());
+    console::start(chip.UART0, chip.PIN_0, chip.PIN_1);
+    let stage = BootStage {
+        flash: Flash::new(chip.FLASH),
+        layout: LAYOUT,
+        exchange: BySpare,
+        provisioning: provisioning(),
+        active: ACTIVE,
+        console: Console,
+    };
+    // SAFETY: the flash is mapped where ACTIVE says, and no device that writes memory is on; the agent sets
+    // the clocks and the timer up anew.
+    unsafe { stage.run() }
+}

@@ -1,0 +1,31 @@
+//! The boot stage, at the begin of both banks.
+#![no_std]
+#![no_main]
+
+use board_common::boot::BootStage;
+use boot_stage::banks::ByBanks;
+use cortex_m_rt::entry;
+use stm32h563::banks::SwapBank;
+use stm32h563::console::{self, Console};
+use stm32h563::place::{self, ACTIVE, LAYOUT};
+
+/// The clock after a reset, which the boot stage leaves as it is: the internal oscillator's half.
+const CLOCK: u32 = 32_000_000;
+
+#[entry]
+fn main() -> ! {
+    console::start(CLOCK);
+    // SAFETY: the only one of this program, which holds no reference into the flash.
+    let mut flash = unsafe { place::flash() };
+    let provisioning = place::provisioning(&mut flash);
+    let stage = BootStage {
+        flash,
+        layout: LAYOUT,
+        exchange: ByBanks(SwapBank),
+        provisioning,
+        active: ACTIVE,
+        console: Console,
+    };
+    // SAFETY: the flash is mapped where ACTIVE says, and no interrupt or device that writes memory is on.
+    unsafe { stage.run() }
+}

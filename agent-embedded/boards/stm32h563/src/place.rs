@@ -1,0 +1,45 @@
+//! Where everything lies in the flash.
+
+use agent_embedded::layouts::{STM32H563, STM32H563_BANK_BYTES};
+use agent_embedded::provisioning::PROVISIONING_BYTES_MAX;
+use boot_stage::banks::BankedFlash;
+use boot_stage::layout::FlashLayout;
+use embedded_storage::nor_flash::ReadNorFlash;
+use static_cell::ConstStaticCell;
+
+use crate::banks;
+use crate::flash::{self, Flash, WORD_BYTES};
+
+/// Where everything lies in the flash. `memory/agent/memory.x` has the begin of the active slot too.
+pub const LAYOUT: FlashLayout = STM32H563;
+
+/// The address of the active slot, in whichever bank it is.
+pub const ACTIVE: usize = flash::BASE + LAYOUT.active.offset as usize;
+
+/// The flash as the layout sees it.
+///
+/// # Safety
+/// As [`Flash::take`].
+#[must_use]
+pub unsafe fn flash() -> BankedFlash<Flash> {
+    let slot = LAYOUT.active.offset..LAYOUT.active.offset + LAYOUT.active.bytes;
+    let exchanged = banks::stand_exchanged();
+    // SAFETY: the caller's promise.
+    let flash = unsafe { Flash::take(exchanged) };
+    BankedFlash::new(flash, STM32H563_BANK_BYTES, slot, exchanged)
+}
+
+/// The provisioning area, read: what cannot be read comes out as zeros, so that it can be told from an area
+/// that is well. To be called once.
+#[must_use]
+pub fn provisioning(flash: &mut BankedFlash<Flash>) -> &'static [u8] {
+    static AREA: ConstStaticCell<[u8; PROVISIONING_BYTES_MAX]> =
+        ConstStaticCell::new([0; PROVISIONING_BYTES_MAX]);
+    let area = AREA.take();
+    for (at, word) in (LAYOUT.provisioning.offset..).step_by(WORD_BYTES).zip(area.chunks_mut(WORD_BYTES)) {
+        if flash.read(at, word).is_err() {
+            word.fill(0);
+        }
+    }
+    area
+}

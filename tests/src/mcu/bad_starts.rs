@@ -1,0 +1,104 @@
+//! A board whose provisioning area cannot be used: it says why in one line, says it again to whoever asks on
+//! the console, and does nothing else.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use agent_embedded::layouts::MPS2_AN386;
+use agent_embedded::provisioning::{HEADER_BYTES, MAGIC, ProvisioningError};
+use anyhow::{Context, Result, ensure};
+use boot_stage::layout::Partition;
+use sha2::{Digest as _, Sha256};
+
+use super::flash_file::FlashFile;
+use super::node::Node;
+use crate::netns::Net;
+
+/// How long a board may take until it says what is wrong, or says it again.
+const WITHIN: Duration = Duration::from_secs(20);
+/// Bytes of SHA-256 in the header.
+const DIGEST_BYTES: usize = 16;
+/// Where the CBOR has its version: behind the head of the map and the first key.
+const VERSION_AT: usize = 2;
+
+/// Something to be done to a provisioning area.
+type Spoil = fn(&mut [u8], &[u8; 16]) -> Result<()>;
+
+/// What is done to the area, what it is called, and what has to be said of it.
+const CASES: [(&str, Spoil, ProvisioningError); 5] = [
+    ("empty", empty, ProvisioningError::Empty),
+    ("torn", torn, ProvisioningError::Damaged),
+    ("of an older version", |area, _| version(area, 0), ProvisioningError::Version),
+    ("of a newer version", |area, _| version(area, 2), ProvisioningError::Version),
+    ("with a group that is no multicast address", unicast, ProvisioningError::NotMulticast),
+];
+
+/// Starts a board from a copy of this flash for each way in which its provisioning can be wrong; gives what
+/// was not as it should be. `group` is the CoAP group's address.
+///
+/// # Errors
+/// QEMU cannot be run.
+pub fn try_all(node: &mut Node, net: &Net, good: &Path, group: &[u8; 16]) -> Result<Vec<String>> {
+    let mut wrong = Vec::new();
+    for (what, spoil, error) in CASES {
+        fs::copy(good, node.flash())?;
+        let mut flash = FlashFile::open(node.flash())?;
+        let Partition { offset, bytes } = MPS2_AN386.provisioning;
+        let area = flash.bytes_mut().get_mut(offset as usize..(offset + bytes) as usize);
+        spoil(area.context("the layout lies within the flash")?, group)?;
+        flash.save()?;
+        let before = node.lines_with(error.text());
+        node.start(net)?;
+        if let Err(why) = node.wait_for(error.text(), before + 1, WITHIN) {
+            wrong.push(format!("a provisioning area {what} is not told: {why:#}"));
+        } else if let Err(why) = node.ask(error.text(), WITHIN) {
+            wrong.push(format!("with a provisioning area {what} nobody answers on the console: {why:#}"));
+        }
+        if node.console().contains("listens to") {
+            wrong.push(format!("with a provisioning area {what} the agent runs"));
+        }
+        node.cut()?;
+    }
+    println!("provisioning: {} of {} bad areas are told", CASES.len() - wrong.len(), CASES.len());
+    Ok(wrong)
+}
+
+fn empty(area: &mut [u8], _: &[u8; 16]) -> Result<()> {
+    area.fill(0xff);
+    Ok(())
+}
+
+fn torn(area: &mut [u8], _: &[u8; 16]) -> Result<()> {
+    let end = HEADER_BYTES + cbor(area)?.len();
+    area[end / 2..].fill(0xff);
+    Ok(())
+}
+
+fn version(area: &mut [u8], version: u8) -> Result<()> {
+    ensure!(cbor(area)?.get(VERSION_AT) == Some(&1), "the CBOR does not begin with its version");
+    area[HEADER_BYTES + VERSION_AT] = version;
+    seal(area)
+}
+
+fn unicast(area: &mut [u8], group: &[u8; 16]) -> Result<()> {
+    let place = area.windows(group.len()).position(|bytes| bytes == group);
+    let place = place.context("the CoAP group is not in the provisioning area")?;
+    area[place] = 0xfd;
+    seal(area)
+}
+
+/// The CBOR of a good area.
+fn cbor(area: &[u8]) -> Result<&[u8]> {
+    let (header, rest) = area.split_at_checked(HEADER_BYTES).context("the area is too short")?;
+    ensure!(header.starts_with(&MAGIC), "the area is not that of a provisioned device");
+    let length = u32::from_le_bytes(header[MAGIC.len()..MAGIC.len() + 4].try_into()?) as usize;
+    rest.get(..length).context("the length is wrong")
+}
+
+/// Makes the header fit again.
+fn seal(area: &mut [u8]) -> Result<()> {
+    let digest = Sha256::digest(cbor(area)?);
+    area[HEADER_BYTES - DIGEST_BYTES..HEADER_BYTES].copy_from_slice(&digest[..DIGEST_BYTES]);
+    Ok(())
+}

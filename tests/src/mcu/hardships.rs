@@ -1,0 +1,150 @@
+//! What the nodes of a trial have to bear besides power cuts: junk, silence, bad starts, images that do not
+//! fit.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use agent_embedded::layouts::MPS2_AN386;
+use agent_embedded::provisioning::HEADER_BYTES;
+use anyhow::{Context, Result};
+use update_core::refusal::Refusal;
+
+use super::node::Node;
+use super::trial::{PUSH_WITHIN, Trial, active_is, name};
+use super::{bad_starts, secrets};
+use crate::fleet::{FIRST_SEQUENCE, Signing};
+
+/// For so long nothing may change in any flash under nothing but junk, and it may take so long until what the
+/// update has left to do is done.
+const JUNK_ALONE: Duration = Duration::from_secs(4);
+const QUIET_WITHIN: Duration = Duration::from_secs(90);
+/// For so long it is counted what the nodes take of a processor, and so much of it may be.
+const ASLEEP: Duration = Duration::from_secs(5);
+const AWAKE_MAX: f64 = 0.1;
+/// A node answers on its console within this.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+/// What an answer has in it.
+const STATUS: &str = "agent: state=";
+
+impl Trial<'_> {
+    /// A board of its own, whose provisioning is wrong in every way.
+    pub(super) fn bad_starts(&mut self, folder: &Path) -> Result<()> {
+        let Some(good) = self.nodes.first().map(|node| node.flash().to_owned()) else { return Ok(()) };
+        let IpAddr::V6(group) = self.fleet.coap_group().ip() else { return Ok(()) };
+        let host = self.wish.linux + 2 + self.wish.nodes;
+        self.net.add_tap(host)?;
+        let mut node = Node::new(host, &self.images.boot.file, folder);
+        self.found.wrong.extend(bad_starts::try_all(&mut node, self.net, &good, &group.octets())?);
+        Ok(())
+    }
+
+    /// While junk comes and nothing else, no byte of any flash changes.
+    pub(super) fn junk_alone(&mut self) -> Result<()> {
+        let start = Instant::now();
+        let flashes = |nodes: &[Node]| -> Result<Vec<Vec<u8>>> {
+            nodes.iter().map(|node| Ok(fs::read(node.flash())?)).collect()
+        };
+        let mut before = flashes(&self.nodes)?;
+        while start.elapsed() < QUIET_WITHIN {
+            std::thread::sleep(JUNK_ALONE);
+            let after = flashes(&self.nodes)?;
+            if before == after {
+                println!("junk alone: no flash changes");
+                return Ok(());
+            }
+            before = after;
+        }
+        self.found.wrong.push("junk makes nodes write to their flash".to_owned());
+        Ok(())
+    }
+
+    /// Nodes that have nothing to do leave the processor alone.
+    pub(super) fn sleeps(&mut self, when: &str) -> Result<()> {
+        let count = |nodes: &[Node]| nodes.iter().map(Node::cpu_time).collect::<Result<Vec<_>>>();
+        let before = count(&self.nodes)?;
+        std::thread::sleep(ASLEEP);
+        let mut most: f64 = 0.0;
+        for (node, (before, after)) in self.nodes.iter().zip(before.into_iter().zip(count(&self.nodes)?)) {
+            let awake = (after - before).as_secs_f64() / ASLEEP.as_secs_f64();
+            most = most.max(awake);
+            if awake > AWAKE_MAX {
+                let percent = awake * 100.0;
+                self.found.wrong.push(format!("{} is awake {percent:.0} % of the time {when}", name(node)));
+            }
+        }
+        println!("{when} the nodes take at most {:.1} % of a processor", most * 100.0);
+        self.found.awake_percent = self.found.awake_percent.max(most * 100.0);
+        Ok(())
+    }
+
+    /// The distributor dies in the midst of a transfer.
+    pub(super) fn sleeps_without_distributor(&mut self) -> Result<()> {
+        self.fleet.sign("third.img", "third.img.suit", Signing::of_sequence(FIRST_SEQUENCE + 2))?;
+        let accepted: Vec<usize> = self.nodes.iter().map(|node| node.lines_with("agent: accepted")).collect();
+        let push = self.fleet.push("third.img", "third.img.suit", &[])?;
+        for (node, accepted) in self.nodes.iter_mut().zip(accepted) {
+            node.wait_for("agent: accepted", accepted + 1, PUSH_WITHIN)?;
+        }
+        push.kill()?;
+        // What was sent is stored, and the agents have noticed that nothing comes any more.
+        std::thread::sleep(Duration::from_secs(8));
+        self.sleeps("with the distributor gone")?;
+        for node in &mut self.nodes {
+            node.ask(STATUS, ANSWERS_WITHIN)?;
+        }
+        Ok(())
+    }
+
+    /// An image that does not fit is refused, and the nodes go on as if nothing had been.
+    pub(super) fn too_large(&mut self) -> Result<()> {
+        let bytes = u64::from(MPS2_AN386.image_bytes_max()) + 1;
+        self.fleet.make_image("large.img", bytes)?;
+        let starts: Vec<usize> = self.nodes.iter().map(|node| node.lines_with("image version=")).collect();
+        let signing = Signing::of_sequence(FIRST_SEQUENCE + 9);
+        let why = Refusal::ImageTooLarge.text();
+        self.refused("the image larger than the slot", "large.img", signing, why, false)?;
+        for (node, starts) in self.nodes.iter_mut().zip(starts) {
+            node.ask(STATUS, ANSWERS_WITHIN)?;
+            if node.lines_with("image version=") != starts {
+                self.found
+                    .wrong
+                    .push(format!("{} restarts because of an image that is too large", name(node)));
+            }
+        }
+        Ok(())
+    }
+
+    /// After all of that everyone takes one more update, also whoever has recovered.
+    pub(super) fn last_update(&mut self) -> Result<()> {
+        self.fleet.sign("second.img", "last.suit", Signing::of_sequence(FIRST_SEQUENCE + 10))?;
+        let pushed = self.fleet.push("second.img", "last.suit", &[])?.wait(PUSH_WITHIN)?;
+        let report = pushed.report.with_context(|| pushed.said.clone())?;
+        let confirmed = report.count("confirmed");
+        println!("one more update: {confirmed} of {} confirmed", report.agents.len());
+        let image = &self.images.second.linked.image;
+        for node in &self.nodes {
+            if !active_is(node, image)? {
+                self.found.wrong.push(format!("{} does not run the last update", name(node)));
+            }
+        }
+        if confirmed != report.agents.len() {
+            self.found.wrong.push(format!("{confirmed} have confirmed the last update: {:?}", report.agents));
+        }
+        Ok(())
+    }
+
+    /// No console has said a secret.
+    pub(super) fn secrets(&mut self) -> Result<()> {
+        for node in &self.nodes {
+            let file = fs::read(self.fleet.path(format!("{}.cbor", name(node))))?;
+            let secrets = secrets::of(&file, HEADER_BYTES)?;
+            let console = node.console();
+            if secrets.iter().any(|secret| secrets::is_said(secret, &console)) {
+                self.found.wrong.push(format!("the console of {} has a secret in it", name(node)));
+            }
+        }
+        Ok(())
+    }
+}

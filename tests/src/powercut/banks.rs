@@ -1,0 +1,145 @@
+//! The flash as the processor sees it, and a chip that exchanges the two banks of it.
+//!
+//! The chip keeps how the banks stand in a word of a page of its own, behind them, which is erased and
+//! programmed as any other: a power cut leaves there what it leaves elsewhere. It takes the word over with
+//! each reset; one that cannot be read is as from the factory.
+
+use std::cell::RefCell;
+
+use boot_stage::banks::{BankedFlash, Banks};
+use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
+
+use super::device::Device;
+use crate::nor_flash::{FlashError, SimulatedFlash};
+
+/// A flash that is used by the layout and by the chip itself.
+pub(super) type Shared<'f, const WORD: usize, const PAGE: usize> =
+    RefCell<&'f mut SimulatedFlash<WORD, PAGE>>;
+
+/// The flash as a device's layout sees it.
+pub(super) type View<'c, 'f, const WORD: usize, const PAGE: usize> = BankedFlash<Seen<'c, 'f, WORD, PAGE>>;
+
+/// The flash as the processor sees it.
+#[derive(Debug)]
+pub(super) struct Seen<'c, 'f, const WORD: usize, const PAGE: usize> {
+    flash: &'c Shared<'f, WORD, PAGE>,
+    bank_bytes: u32,
+    exchanged: bool,
+}
+
+/// The view of this device's layout.
+pub(super) fn view<'c, 'f, const WORD: usize, const PAGE: usize>(
+    flash: &'c Shared<'f, WORD, PAGE>,
+    device: &Device,
+    exchanged: bool,
+) -> View<'c, 'f, WORD, PAGE> {
+    let bank_bytes = device.bank_bytes.unwrap_or(u32::MAX);
+    let slot = device.layout.active;
+    let seen = Seen { flash, bank_bytes, exchanged };
+    BankedFlash::new(seen, bank_bytes, slot.offset..slot.offset + slot.bytes, exchanged)
+}
+
+impl<const WORD: usize, const PAGE: usize> Seen<'_, '_, WORD, PAGE> {
+    /// Whether there is no power.
+    pub(super) fn is_off(&self) -> bool {
+        self.flash.borrow().is_off()
+    }
+
+    fn really(&self, offset: u32) -> u32 {
+        if self.exchanged { (offset + self.bank_bytes) % (2 * self.bank_bytes) } else { offset }
+    }
+}
+
+impl<const WORD: usize, const PAGE: usize> ErrorType for Seen<'_, '_, WORD, PAGE> {
+    type Error = FlashError;
+}
+
+impl<const WORD: usize, const PAGE: usize> ReadNorFlash for Seen<'_, '_, WORD, PAGE> {
+    const READ_SIZE: usize = 1;
+
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), FlashError> {
+        self.flash.borrow_mut().read(self.really(offset), bytes)
+    }
+
+    fn capacity(&self) -> usize {
+        self.flash.borrow().capacity()
+    }
+}
+
+impl<const WORD: usize, const PAGE: usize> NorFlash for Seen<'_, '_, WORD, PAGE> {
+    const WRITE_SIZE: usize = WORD;
+    const ERASE_SIZE: usize = PAGE;
+
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), FlashError> {
+        let begin = self.really(from);
+        self.flash.borrow_mut().erase(begin, begin + to - from)
+    }
+
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), FlashError> {
+        self.flash.borrow_mut().write(self.really(offset), bytes)
+    }
+}
+
+/// The chip's own word.
+#[derive(Debug)]
+pub(super) struct OptionWord<'c, 'f, const WORD: usize, const PAGE: usize> {
+    pub(super) flash: &'c Shared<'f, WORD, PAGE>,
+    pub(super) offset: u32,
+    /// As it was taken over.
+    pub(super) exchanged: bool,
+    /// The chip refuses to change it.
+    pub(super) locked: bool,
+}
+
+/// What the chip takes over with a reset.
+pub(super) fn take_over<const WORD: usize, const PAGE: usize>(
+    flash: &mut SimulatedFlash<WORD, PAGE>,
+    offset: u32,
+) -> bool {
+    let mut word = [0xff; WORD];
+    flash.read(offset, &mut word).is_ok() && word[0] & 0x80 == 0
+}
+
+impl<const WORD: usize, const PAGE: usize> Banks for OptionWord<'_, '_, WORD, PAGE> {
+    fn exchanged(&mut self) -> bool {
+        self.exchanged
+    }
+
+    fn set_exchanged(&mut self, exchanged: bool) -> bool {
+        if self.locked {
+            return false;
+        }
+        let mut flash = self.flash.borrow_mut();
+        let erased = flash.erase(self.offset, self.offset + PAGE as u32);
+        erased.and_then(|()| if exchanged { flash.write(self.offset, &[0; WORD]) } else { Ok(()) }).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::Geometry;
+    use super::super::device::Device;
+    use super::super::life::{Lives, Story};
+
+    fn device() -> Lives<16, 8192> {
+        let Geometry { page, rewritable, banks, .. } = Geometry::BANKS;
+        Lives::new(Arc::new(Device::new(page, 900, rewritable, banks)), Story::Silent)
+    }
+
+    #[test]
+    fn an_exchange_costs_one_reset_more_each_way() {
+        // Received; exchanged; on trial; exchanged back; the old one again.
+        assert_eq!(device().lives_to_come().unwrap().len(), 5);
+    }
+
+    #[test]
+    fn a_chip_that_refuses_keeps_the_old_image() {
+        let mut device = device();
+        device.locked = true;
+        // Received; the old one again, and told so.
+        assert_eq!(device.lives_to_come().unwrap().len(), 2);
+        device.run_to_end().unwrap();
+    }
+}

@@ -1,0 +1,202 @@
+//! What `fwcast agent enroll --format cbor` writes is what a microcontroller reads, and whatever is wrong with
+//! its area is told apart.
+#![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
+
+use agent_embedded::provisioning::{
+    HEADER_BYTES, MAGIC, PROVISIONING_BYTES_MAX, Provisioning, ProvisioningError,
+};
+use coap_wire::{Code, Message, Token, Type, Writer};
+use ed25519_dalek::{Signer, SigningKey};
+use group_oscore::{
+    CommonContext, Credential, GroupContext, MemberId, Mode, Received, RecipientContext, SenderContext,
+    SequenceNumbers, encode_ccs,
+};
+use provisioning::cbor::McuSettings;
+use provisioning::{Distributor, Hex, KeyMap, Manager, Name, Provisioning as Document, Secret};
+use sha2::{Digest as _, Sha256};
+use update_core::key_set::KeySet;
+
+const AGENT: u8 = 0xa1;
+const DISTRIBUTOR: u8 = 0xa5;
+/// COSE numbers of the algorithms that a group can have.
+const ALGORITHMS: [i32; 3] = [1, 10, 24];
+
+fn ccs(seed: u8) -> Hex {
+    let key = SigningKey::from_bytes(&[seed; 32]);
+    let mut bytes = [0; 64];
+    let length = encode_ccs(key.verifying_key().as_bytes(), &mut bytes).unwrap();
+    Hex::from(&bytes[..length])
+}
+
+fn document(aead: i32, group_encryption: i32) -> Document {
+    let root = SigningKey::from_bytes(&[0xa2; 32]);
+    let image = SigningKey::from_bytes(&[0xa3; 32]);
+    let set = KeySet::new(1, &[image.verifying_key().to_bytes()]).unwrap();
+    Document {
+        version: 1,
+        name: Name::new("lamp-1").unwrap(),
+        vendor: "fa6b4a53-d5ad-5fdf-be9d-e663e4d41ffe".parse().unwrap(),
+        class: "1492af14-2569-5e48-bf42-9b2d51f2ab45".parse().unwrap(),
+        group: Name::new("hall").unwrap(),
+        coap_group: "[ff15::f00d]:5683".parse().unwrap(),
+        block_size: 512,
+        key: KeyMap {
+            ms: Secret::new(vec![0xb1; 16]),
+            hkdf: 5,
+            alg: aead,
+            salt: Secret::new(vec![0xb2; 8]),
+            context_id: Hex::from([1, 2, 3, 4]),
+            group_sender_id: Hex::from([1]),
+            cred_fmt: 14,
+            gp_enc_alg: group_encryption,
+            sign_alg: -8,
+            sign_params: vec![vec![1], vec![1, 6]],
+            ecdh_alg: -27,
+            ecdh_params: vec![vec![1], vec![1, 4]],
+        },
+        num: 3,
+        private_key: Secret::new(vec![AGENT; 32]),
+        cred: ccs(AGENT),
+        kdc_cred: ccs(0xa4),
+        distributor: Distributor {
+            sender_id: Hex::from([0]),
+            cred: ccs(DISTRIBUTOR),
+            address: "[fd77::1]:5684".parse().unwrap(),
+        },
+        root_key: Hex::from(root.verifying_key().to_bytes()),
+        key_set: Hex(set.attach(root.sign(&set.to_be_signed()).to_bytes())),
+        manager: Manager {
+            address: None,
+            ms: Secret::new(vec![0xb3; 16]),
+            salt: Secret::new(vec![0xb4; 8]),
+            alg: 1,
+            sender_id: Hex::from([1, 2, 3, 4, 5, 6]),
+            recipient_id: Hex::default(),
+        },
+    }
+}
+
+fn settings() -> McuSettings {
+    McuSettings {
+        address: "fd77::7".parse().unwrap(),
+        prefix_bits: 64,
+        router: Some("fe80::1".parse().unwrap()),
+    }
+}
+
+fn area(document: &Document) -> Vec<u8> {
+    let mut area = document.to_flash(&settings(), &[0xc1; 32]).unwrap().to_vec();
+    assert!(area.len() <= PROVISIONING_BYTES_MAX);
+    area.resize(4096, 0xff);
+    area
+}
+
+/// The area of an agent with this CBOR, with a header that fits.
+fn sealed(cbor: &[u8]) -> Vec<u8> {
+    let mut area = MAGIC.to_vec();
+    area.extend_from_slice(&(cbor.len() as u32).to_le_bytes());
+    area.extend_from_slice(&Sha256::digest(cbor)[..16]);
+    area.extend_from_slice(cbor);
+    area.resize(4096, 0xff);
+    area
+}
+
+fn cbor(document: &Document) -> Vec<u8> {
+    document.to_flash(&settings(), &[0xc1; 32]).unwrap()[HEADER_BYTES..].to_vec()
+}
+
+fn error(area: &[u8]) -> ProvisioningError {
+    Provisioning::read(area).err().unwrap()
+}
+
+#[test]
+fn what_is_written_is_read() {
+    for aead in ALGORITHMS {
+        for group_encryption in ALGORITHMS {
+            let document = document(aead, group_encryption);
+            document.check().unwrap();
+            let area = area(&document);
+            let read = Provisioning::read(&area).unwrap();
+            assert_eq!(read.name, "lamp-1");
+            assert_eq!(read.vendor, *document.vendor.as_bytes());
+            assert_eq!(read.class, *document.class.as_bytes());
+            assert_eq!((read.coap_group, read.block_size.bytes()), (document.coap_group, 512));
+            let own = settings();
+            assert_eq!((read.own.address, read.own.prefix_bits), (own.address, own.prefix_bits));
+            assert_eq!(read.own.router, own.router);
+            assert_eq!(read.distributor.as_bytes(), [0]);
+            assert_eq!(read.distributor_address, document.distributor.address);
+            assert_eq!(read.root_key, *document.root_key.as_bytes());
+            assert_eq!(read.signed_key_set, document.key_set.as_bytes());
+            assert_eq!(read.gid().as_bytes(), [1, 2, 3, 4]);
+            assert_eq!(hears(&document, &read), b"a block");
+        }
+    }
+}
+
+/// What the agent reads in a message to the group that the distributor has protected with the keys of the
+/// document. It fails if a key, a salt, an identifier or an algorithm is another one.
+fn hears(document: &Document, read: &Provisioning<'_>) -> Vec<u8> {
+    let common = CommonContext::derive(&document.check().unwrap().group_parameters()).unwrap();
+    let credential = Credential::from_ccs(document.distributor.cred.as_bytes()).unwrap();
+    let id = MemberId::new(&[0]).unwrap();
+    let numbers = SequenceNumbers::new(0, 9);
+    let sender = SenderContext::derive(&common, id, credential, &[DISTRIBUTOR; 32], numbers).unwrap();
+    let mut distributor = GroupContext::<[RecipientContext; 0]>::new(common, sender, []);
+    let mut plain = [0; 64];
+    let token = Token::new(&[7]).unwrap();
+    let mut writer = Writer::message(&mut plain, Type::NonConfirmable, Code::PUT, 1, token).unwrap();
+    writer.payload(b"a block").unwrap();
+    let length = writer.finish();
+    let mut datagram = [0; 256];
+    let message = Message::parse(&plain[..length]).unwrap();
+    let (length, _) = distributor.protect_request(&message, Mode::Group, &mut datagram).unwrap();
+    let mut agent = read.context(None).unwrap();
+    match agent.unprotect_request(&mut datagram[..length]) {
+        Ok(Received::Fresh(verified)) => verified.body().payload().to_vec(),
+        _ => panic!("the agent does not understand the distributor"),
+    }
+}
+
+#[test]
+fn what_is_wrong_with_an_area_is_told_apart() {
+    let good = document(1, 1);
+    assert_eq!(error(&[0xff; 4096]), ProvisioningError::Empty);
+    let whole = area(&good);
+    let length = HEADER_BYTES + cbor(&good).len();
+    for written in 1..length {
+        let mut torn = whole.clone();
+        torn[written..].fill(0xff);
+        assert_eq!(error(&torn), ProvisioningError::Damaged, "torn at {written}");
+    }
+    for at in 0..length {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x10;
+        assert_eq!(error(&damaged), ProvisioningError::Damaged, "damaged at {at}");
+    }
+    for version in [0, 2] {
+        let mut other = cbor(&good);
+        assert_eq!(other[..3], [0xb6, 0, 1], "a map of 22, and its version");
+        other[2] = version;
+        assert_eq!(error(&sealed(&other)), ProvisioningError::Version);
+    }
+}
+
+#[test]
+fn addresses_that_cannot_be_used_are_told_apart() {
+    let good = document(1, 1);
+    let elsewhere = Document { coap_group: "[fd77::f00d]:5683".parse().unwrap(), ..document(1, 1) };
+    assert_eq!(error(&area(&elsewhere)), ProvisioningError::NotMulticast);
+    let mixed = Document { coap_group: "239.192.0.1:5683".parse().unwrap(), ..good };
+    assert_eq!(error(&area(&mixed)), ProvisioningError::AddressFamilies);
+}
+
+#[test]
+fn every_reason_is_one_line() {
+    use ProvisioningError as Error;
+    let all = [Error::Empty, Error::Damaged, Error::Version, Error::Malformed, Error::NotMulticast];
+    for error in all.into_iter().chain([Error::AddressFamilies, Error::KeySet, Error::Group]) {
+        let text = error.text();
+        assert!(!text.is_empty() && text.len() <= 110 && !text.contains('\n'), "{text}");
+    }
+}
