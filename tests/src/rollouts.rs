@@ -13,11 +13,15 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::fleet::{FIRST_SEQUENCE, Fleet, GROUP, NAME_MARK, Place, Plan, Signing};
 use crate::outcome::{Outcome, rounded};
-use crate::programs::Programs;
+use crate::programs::{Programs, root};
 use eavesdropper::Eavesdropper;
 
 /// Agents of the fleet.
 const AGENTS: usize = 20;
+/// Agents that the samples are run with.
+const SAMPLE_AGENTS: usize = 9;
+/// Samples with the security group and the rollout in them.
+const SAMPLES: [(&str, &str, &str); 2] = [("lab", "lab", "lab-0-1-0"), ("canary", "hall", "lamps-2-4-1")];
 const RATE: &str = "8Mbit/s";
 const LOSS_PERCENT: f64 = 5.0;
 /// How long the first two waves are watched while the process is killed: the rollout is to outlast all kills.
@@ -39,7 +43,7 @@ fn sick(name: &str) -> String {
 /// A program fails, or hangs.
 pub fn demo(folder: &Path, programs: &Programs) -> Result<Outcome> {
     let start = Instant::now();
-    let mut fleet = fleet(folder, programs, true)?;
+    let mut fleet = fleet(folder, programs, AGENTS, true)?;
     let names = sorted_names(&fleet);
     // In the second wave, which has agents 2 to 7 in order of their names.
     let stubborn = &names[4];
@@ -94,7 +98,7 @@ pub fn demo(folder: &Path, programs: &Programs) -> Result<Outcome> {
 /// A program fails, or hangs.
 pub fn kills(folder: &Path, programs: &Programs, times: u32, seed: u64) -> Result<Outcome> {
     let start = Instant::now();
-    let mut fleet = fleet(folder, programs, false)?;
+    let mut fleet = fleet(folder, programs, AGENTS, false)?;
     let names = sorted_names(&fleet);
     fs::write(fleet.path(sick(&names[4])), "")?;
     fleet.start_all()?;
@@ -130,18 +134,52 @@ pub fn kills(folder: &Path, programs: &Programs, times: u32, seed: u64) -> Resul
         .figure("seconds", rounded(start.elapsed().as_secs_f64())))
 }
 
-fn fleet<'n>(folder: &Path, programs: &Programs, show: bool) -> Result<Fleet<'n>> {
+/// The samples of `manifests/` that need no special hour, run as they are but for the name of the security group.
+///
+/// # Errors
+/// A program fails, or hangs.
+pub fn samples(folder: &Path, programs: &Programs) -> Result<Outcome> {
+    let start = Instant::now();
+    let mut fleet = fleet(folder, programs, SAMPLE_AGENTS, false)?;
+    fleet.start_all()?;
+    let mut confirmed = Vec::new();
+    for (number, (sample, group, rollout)) in (1..).zip(SAMPLES) {
+        let text = fs::read_to_string(root().join("manifests").join(format!("{sample}.yaml")))?;
+        let text = text.replace(&format!("\n    group: {group}"), &format!("\n    group: {GROUP}"));
+        fs::write(fleet.path(format!("{sample}.yaml")), text)?;
+        fleet.make_image("firmware", 32 * 1024 * number)?;
+        let _ = fs::remove_file(fleet.path("firmware.suit"));
+        fleet.sign("firmware", "firmware.suit", Signing::of_sequence(FIRST_SEQUENCE + number))?;
+        let mut run = fleet.run_rollout(&format!("{sample}.yaml"))?;
+        while !run.has_ended()? && start.elapsed() < WITHIN {
+            // Refused, until the moment that an approval is wanted.
+            fleet.fwcast_output(&["rollout", "approve", rollout])?;
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        let (status, report) = run.wait(WITHIN)?;
+        ensure!(status.success(), "the sample {sample}.yaml ended with {status}: {report:?}");
+        confirmed.push(report?.count("confirmed"));
+    }
+    Ok(Outcome::new(confirmed == [SAMPLE_AGENTS; SAMPLES.len()])
+        .figure("samples", SAMPLES.map(|(sample, ..)| sample).to_vec())
+        .figure("confirmed", confirmed)
+        .figure("seconds", rounded(start.elapsed().as_secs_f64())))
+}
+
+fn fleet<'n>(folder: &Path, programs: &Programs, agents: usize, show: bool) -> Result<Fleet<'n>> {
     let folder = folder.canonicalize()?;
     let healthy = format!("test ! -e {}/{}", folder.display(), sick(NAME_MARK));
     let mut agent_arguments: Vec<String> =
-        ["--health-deadline", "3s", "--health-interval", "1s", "--health-command"].map(str::to_owned).into();
+        ["--label", "model=lamp-2", "--health-deadline", "3s", "--health-interval", "1s", "--health-command"]
+            .map(str::to_owned)
+            .into();
     agent_arguments.extend([
         "sh".to_owned(),
         "--health-command=-c".to_owned(),
         "--health-command".to_owned(),
         healthy,
     ]);
-    let plan = Plan { loss_percent: LOSS_PERCENT, agent_arguments, show, ..Plan::new(AGENTS, RATE) };
+    let plan = Plan { loss_percent: LOSS_PERCENT, agent_arguments, show, ..Plan::new(agents, RATE) };
     Fleet::create(programs, Place::Loopback, &folder, plan)
 }
 

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::exit::Failure;
 use crate::files::shown;
 use crate::image;
+use crate::manifest::check::Flaw;
 use crate::manifest::compile::{self, Compiled, FleetGroup, FleetImage};
 use crate::manifest::document::{ApiVersion, Framed, Metadata};
 use crate::manifest::group::{GroupKind, RolloutGroup};
@@ -206,7 +207,7 @@ impl Known {
         dir: &StateDir,
         rollout: &Rollout,
         folder: &Path,
-    ) -> Result<Result<Compiled, Vec<compile_flaw::Flaw>>, Failure> {
+    ) -> Result<Result<Compiled, Vec<Flaw>>, Failure> {
         let image = self.image(dir, rollout, folder)?;
         let groups: Vec<&RolloutGroup> = self.groups.values().collect();
         let mut fleet = Vec::new();
@@ -246,8 +247,6 @@ impl Known {
         }
     }
 }
-
-use crate::manifest::check as compile_flaw;
 
 fn from_file(
     name: Name,

@@ -55,6 +55,13 @@ struct Row {
     runs_image: bool,
 }
 
+impl Default for Demo {
+    fn default() -> Self {
+        let size = Size(1024 * 1024);
+        Self { agents: 5, size, image: None, loss: 10.0, rollout: false, kills: None, keep: None }
+    }
+}
+
 impl Demo {
     /// Runs it.
     ///
