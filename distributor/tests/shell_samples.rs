@@ -1,0 +1,18 @@
+//! The shell samples of the documentation, run as they are written there: `console` blocks in `README.md`,
+//! `docs/operating.md` and `tests/cmd/*.md`. Those that need a network are marked `console,ignore`; the scenarios of the
+//! package `tests` run the same commands between real programs.
+
+/// All blocks of a page run one after another in one folder, which begins as `tests/cmd/<page>.in`.
+#[test]
+fn shell_samples_say_what_fwcast_says() {
+    trycmd::TestCases::new()
+        .register_bin("fwcast", trycmd::cargo::cargo_bin!("fwcast"))
+        .env("FWCAST_STATE", "state")
+        .env("FWCAST_WITNESS", "witness")
+        .env("STATE_DIRECTORY", "")
+        .env("FWCAST_CONFIG", "")
+        .env("FWCAST_OUTPUT", "")
+        .env("NO_COLOR", "1")
+        .env("USER", "operator")
+        .case("tests/cmd/*.md");
+}
