@@ -16,3 +16,15 @@ fn shell_samples_say_what_fwcast_says() {
         .env("USER", "operator")
         .case("tests/cmd/*.md");
 }
+
+/// What a page shows of a file is what its samples read.
+#[test]
+fn documents_in_the_pages_are_those_that_their_samples_read() {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    for (page, file) in
+        [("../README.md", "README.in/first.yaml"), ("../docs/operating.md", "operating.in/lamps.yaml")]
+    {
+        let shown = format!("```yaml\n{}```", read(&format!("tests/cmd/{file}")));
+        assert!(read(page).contains(&shown), "{page} shows another {file}");
+    }
+}
