@@ -108,8 +108,8 @@ impl Plan {
         })
     }
 
-    /// Each block goes out until every agent has it: with independent loss, the rounds are those after which the last
-    /// of them is expected to miss less than one.
+    /// Each block goes out until every agent has it: with independent loss, the rounds are those after which
+    /// the last of them is expected to miss less than one.
     fn air_s(&self, plan: &RolloutPlan, blocks: u64, agents: usize, rate: u64) -> u64 {
         let loss = self.loss.of(10_000) as f64 / 10_000.0;
         let (mut sent, mut missing) = (0.0, blocks as f64);
@@ -159,7 +159,8 @@ impl Planning {
             count => format!(", with {count} approvals to give"),
         };
         format!(
-            "{} (manifest sequence number {}) to {} agents: {} blocks, {} s on the air with {} loss to each; {ends}{approvals}",
+            "{} (manifest sequence number {}) to {} agents: {} blocks, {} s on the air with {} loss to each; \
+             {ends}{approvals}",
             self.image, self.sequence_number, self.agents, self.blocks, self.air_s, self.loss
         )
     }

@@ -24,8 +24,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Steer a rollout
 ///
-/// Where `fwcast run` has it in another process, that process carries the order out. Else the order waits for the next
-/// `fwcast run`; cancel and undo are carried out here.
+/// Where `fwcast run` has it in another process, that process carries the order out. Else the order waits for
+/// the next `fwcast run`; cancel and undo are carried out here.
 #[derive(Debug, Subcommand)]
 pub enum Rollout {
     /// Begin a rollout whose manifest says `paused: true`
@@ -141,7 +141,8 @@ impl Ordered {
                 return Err(Failure::new(
                     Exit::TimedOut,
                     format!(
-                        "the process that runs rollout '{}' has not heard the order for {} s; it will when it looks: \
+                        "the process that runs rollout '{}' has not heard the order for {} s; it will when \
+                        it looks: \
                          `fwcast status {}` shows what it does",
                         self.name,
                         HEARD_WITHIN.as_secs(),

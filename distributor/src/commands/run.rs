@@ -21,8 +21,8 @@ use crate::store::{SqliteStore, Store};
 
 /// Carry one rollout out in the foreground
 ///
-/// Ctrl-C stops it without harm: agents keep what they have, and the same command goes on from there. `fwcast rollout`
-/// reaches it from another terminal.
+/// Ctrl-C stops it without harm: agents keep what they have, and the same command goes on from there. `fwcast
+/// rollout` reaches it from another terminal.
 #[derive(Debug, Args)]
 pub struct Run {
     #[command(flatten)]
@@ -71,14 +71,16 @@ impl Run {
             let changed = begun.line.generation != generation;
             return match begun.line.outcome {
                 None if changed => Err(Failure::error(format!(
-                    "rollout '{name}' has begun from another form of its document: put that back to go on, or `fwcast \
+                    "rollout '{name}' has begun from another form of its document: put that back to go on, \
+                    or `fwcast \
                      rollout cancel {name}` first"
                 ))),
                 Some(Outcome::Done | Outcome::DoneWithFailures) | None if !changed => {
                     Runner::resume(dir, store, name, show, lock).await
                 }
                 Some(_) if !changed => Err(Failure::error(format!(
-                    "rollout '{name}' has ended: `fwcast rollout retry {name}` tries again what failed, or give it another \
+                    "rollout '{name}' has ended: `fwcast rollout retry {name}` tries again what failed, or \
+                    give it another \
                      name"
                 ))),
                 _ => self.begin(global, dir, store, manifests, generation, show, lock).await,
@@ -129,7 +131,8 @@ pub(super) async fn plan_of(
 fn say_how_it_ended(ended: Ended, doing: &str, name: &Name) {
     match ended {
         Ended::Interrupted => eprintln!(
-            "stopped here ({doing}); agents keep what they have, and the same command goes on from there; `fwcast rollout \
+            "stopped here ({doing}); agents keep what they have, and the same command goes on from there; \
+            `fwcast rollout \
              cancel {name}` ends it for good"
         ),
         Ended::Over(_) => eprintln!("rollout '{name}': {doing}"),

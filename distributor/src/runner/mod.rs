@@ -1,8 +1,8 @@
 //! Carries a rollout out: the engine meets the store, the clock, the operator's orders and the network here.
 //!
-//! One process runs a rollout at a time ([`RolloutLock`](crate::state::RolloutLock)). Whatever the engine wants saved is
-//! durable before the next thing happens, so that the process may be killed at any moment and another one goes on. Orders
-//! come through the store, from whichever process they are given in.
+//! One process runs a rollout at a time ([`RolloutLock`](crate::state::RolloutLock)). Whatever the engine
+//! wants saved is durable before the next thing happens, so that the process may be killed at any moment and
+//! another one goes on. Orders come through the store, from whichever process they are given in.
 
 mod lanes;
 mod latest;
@@ -54,9 +54,12 @@ pub struct Runner<'a, S> {
     _lock: RolloutLock,
 }
 
+/// The lanes that a run had, and what came of it.
+type Done = (Lanes, Result<Worked, Failure>);
+
 /// A run under way, and what stops it.
 struct Work {
-    future: Pin<Box<dyn Future<Output = (Lanes, Result<Worked, Failure>)>>>,
+    future: Pin<Box<dyn Future<Output = Done>>>,
     stopper: watch::Sender<bool>,
 }
 
@@ -144,10 +147,7 @@ impl<'a, S: Store> Runner<'a, S> {
             let now = self.now();
             match self.engine.poll(now) {
                 Output::Save => self.save().await?,
-                Output::Run(run) if interrupted => {
-                    drop(run);
-                    return Ok(Ended::Interrupted);
-                }
+                Output::Run(_) if interrupted => return Ok(Ended::Interrupted),
                 Output::Run(run) => {
                     let opened = self.lanes(lanes.take()).await?;
                     let (stopper, stop) = Stop::on_demand();
@@ -288,7 +288,8 @@ pub async fn load<S: Store>(store: &S, name: &Name) -> Result<Engine, Failure> {
     })?;
     let state = serde_json::from_str(&rollout.state).map_err(|error| {
         Failure::error(format!(
-            "the state of rollout '{name}' cannot be read ({error}): a newer fwcast may have written it, so use that one"
+            "the state of rollout '{name}' cannot be read ({error}): a newer fwcast may have written it, \
+             so use that one"
         ))
     })?;
     let agents = store.rollout_agents(name).await?.into_iter().collect();
@@ -339,7 +340,7 @@ fn pause_until(until: Option<Timestamp>, now: Timestamp) -> Duration {
     left.unwrap_or(TICK).clamp(Duration::from_millis(1), TICK)
 }
 
-async fn finished(work: &mut Option<Work>) -> (Lanes, Result<Worked, Failure>) {
+async fn finished(work: &mut Option<Work>) -> Done {
     let Some(under_way) = work else { return std::future::pending().await };
     let done = under_way.future.as_mut().await;
     *work = None;

@@ -1,4 +1,5 @@
-//! From rollout manifests to a rollout that can begin: images are taken in, documents applied, and a plan made.
+//! From rollout manifests to a rollout that can begin: images are taken in, documents applied, and a plan
+//! made.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -198,9 +199,8 @@ impl Known {
 
     /// Makes a plan of a rollout. `folder` is where paths in it start from.
     ///
-    /// # Errors
-    /// Inner: all that is wrong, with its place in the rollout's `spec`. Outer: the image cannot be read, or a group's
-    /// folder.
+    /// # Errors Inner: all that is wrong, with its place in the rollout's `spec`. Outer: the image cannot be
+    /// read, or a group's folder.
     pub fn plan(
         &self,
         dir: &StateDir,
@@ -223,7 +223,8 @@ impl Known {
             ImageRef::Name(name) => {
                 let image = self.images.get(name).ok_or_else(|| {
                     Failure::error(format!(
-                        "rollout '{rollout_name}' names the image '{name}', and there is no such Image: give its document \
+                        "rollout '{rollout_name}' names the image '{name}', and there is no such Image: \
+                        give its document \
                          as well"
                     ))
                 })?;
