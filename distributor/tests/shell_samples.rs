@@ -1,6 +1,7 @@
 //! The shell samples of the documentation, run as they are written there: `console` blocks in `README.md`,
-//! `docs/operating.md` and `tests/cmd/*.md`. Those that need a network are marked `console,ignore`; the package
-//! `tests` runs the same commands between real programs. `TRYCMD=overwrite` writes down what is said now.
+//! `docs/operating.md` and `tests/cmd/*.md`. Those that need a network are marked `console,ignore`; the
+//! package `tests` runs the same commands between real programs. `TRYCMD=overwrite` writes down what is said
+//! now.
 
 /// All blocks of a page run one after another in one folder, which begins as `tests/cmd/<page>.in`.
 #[test]
