@@ -74,8 +74,8 @@ pub struct Flags {
 }
 
 impl Settings {
-    /// Gathers them: flags, then `FWCAST_*`, then the first configuration file there is: `--config`, `./fwcast.yaml`,
-    /// `$XDG_CONFIG_HOME/fwcast/config.yaml` or `/etc/fwcast/config.yaml`.
+    /// Gathers them: flags, then `FWCAST_*`, then the first configuration file there is: `--config`,
+    /// `./fwcast.yaml`, `$XDG_CONFIG_HOME/fwcast/config.yaml` or `/etc/fwcast/config.yaml`.
     ///
     /// # Errors
     /// A file or a variable says what cannot be.

@@ -55,8 +55,8 @@ impl Lanes {
     /// Opens all security groups of a plan, and checks that each would take the image.
     ///
     /// # Errors
-    /// A group is not there, or another process sends for it, or its counters are in doubt; the image is signed by no
-    /// key of its key set.
+    /// A group is not there, or another process sends for it, or its counters are in doubt; the image is
+    /// signed by no key of its key set.
     pub(super) fn open(dir: &StateDir, plan: &Plan, image: StoredImage) -> Result<Self, Failure> {
         let mut lanes: BTreeMap<&Name, Vec<Lane>> = BTreeMap::new();
         for lane in &plan.lanes {
@@ -249,12 +249,12 @@ fn end_of(
             Err(session.condemn())
         }
         Ended::By(Ending::ImageUnreadable) => Err(Failure::bad_signature(
-            "the image in the state folder changed or cannot be read: apply its document again, with the image file \
-             and its envelope",
+            "the image in the state folder changed or cannot be read: apply its document again, with the \
+             image file and its envelope",
         )),
         Ended::By(Ending::NumbersExhausted) => Err(Failure::not_allowed(format!(
-            "the Sender Sequence Numbers of group '{group}' are used up: give it fresh keys with `fwcast group create \
-             {group} --replace`"
+            "the Sender Sequence Numbers of group '{group}' are used up: give it fresh keys with `fwcast \
+             group create {group} --replace`"
         ))),
     }
 }

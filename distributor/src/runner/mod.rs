@@ -1,8 +1,8 @@
 //! Carries a rollout out: the engine meets the store, the clock, the operator's orders and the network here.
 //!
-//! One process runs a rollout at a time ([`RolloutLock`](crate::state::RolloutLock)). Whatever the engine wants saved is
-//! durable before the next thing happens, so that the process may be killed at any moment and another one goes on. Orders
-//! come through the store, from whichever process they are given in.
+//! One process runs a rollout at a time ([`RolloutLock`](crate::state::RolloutLock)). Whatever the engine
+//! wants saved is durable before the next thing happens, so that the process may be killed at any moment
+//! and another one goes on. Orders come through the store, from whichever process they are given in.
 
 mod lanes;
 mod latest;
@@ -288,7 +288,8 @@ pub async fn load<S: Store>(store: &S, name: &Name) -> Result<Engine, Failure> {
     })?;
     let state = serde_json::from_str(&rollout.state).map_err(|error| {
         Failure::error(format!(
-            "the state of rollout '{name}' cannot be read ({error}): a newer fwcast may have written it, so use that one"
+            "the state of rollout '{name}' cannot be read ({error}): a newer fwcast may have written it, \
+             so use that one"
         ))
     })?;
     let agents = store.rollout_agents(name).await?.into_iter().collect();

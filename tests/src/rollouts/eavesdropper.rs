@@ -1,4 +1,5 @@
-//! Listens to a CoAP group, and looks whether the distributor ever uses a Partial IV for two different datagrams.
+//! Listens to a CoAP group, and looks whether the distributor ever uses a Partial IV for two different
+//! datagrams.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -72,7 +73,8 @@ fn listen(socket: &UdpSocket, stop: &AtomicBool) -> Result<Heard> {
     Ok(heard)
 }
 
-/// Gid, kid and Partial IV of a request in group mode: the whole OSCORE option, but for its flags of no consequence.
+/// Gid, kid and Partial IV of a request in group mode: the whole OSCORE option, but for its flags of no
+/// consequence.
 fn number(datagram: &[u8]) -> Option<Vec<u8>> {
     let message = Message::parse(datagram).ok()?;
     let option = OscoreOption::of(&message).ok()?;
