@@ -70,8 +70,10 @@ impl Plan {
         let name = one_rollout(&manifests, self.rollout.as_ref())?.manifest.metadata().name.clone();
         let planning = on_store(global, async |dir, store| {
             let planned = plan_of(global, dir, store, &manifests, self.rollout.as_ref(), 0).await?;
-            let ended = store.rollout(&name).await?.and_then(|rollout| rollout.line.outcome);
-            self.planning(dir, planned, ended.is_none())
+            let done = store.rollout(&name).await?.is_some_and(|begun| {
+                begun.line.outcome.is_some() && form(begun.plan) == form(planned.plan.clone())
+            });
+            self.planning(dir, planned, !done)
         })?;
         output::print(global.output, &planning)?;
         if global.output.is_for_people() {
@@ -130,6 +132,13 @@ fn air_s(loss: Percent, block_bytes: u16, blocks: u64, agents: usize, rate: u64)
     }
     let bits = sent * (f64::from(block_bytes) + OVERHEAD_BYTES as f64) * 8.0;
     (bits / rate.max(1) as f64).ceil() as u64
+}
+
+/// A plan without its agents: what its documents say.
+fn form(mut plan: RolloutPlan) -> RolloutPlan {
+    plan.lanes.iter_mut().for_each(|lane| lane.agents.clear());
+    plan.waves.iter_mut().for_each(|wave| wave.agents.clear());
+    plan
 }
 
 /// When the last wave would be through.
