@@ -1,5 +1,5 @@
-//! `fwcast run` and `fwcast rollout` without any agent on the network: orders from other processes, and input that
-//! is wrong.
+//! `fwcast run` and `fwcast rollout` without any agent on the network: orders from other processes, and
+//! input that is wrong.
 #![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
 mod common;
