@@ -53,7 +53,7 @@ fn rollout(name: &str, more: &str) -> String {
 kind: Rollout
 metadata: {{ name: {name} }}
 spec:
-  image: firmware
+  image: ./firmware
   groups: [lamps]
 {more}"
     )
@@ -109,7 +109,7 @@ impl Drop for Running {
 fn begun(desk: &Desk, name: &str) {
     let start = Instant::now();
     while desk.run(&format!("status {name}")).code != 0 {
-        assert!(start.elapsed() < Duration::from_secs(60), "it does not begin");
+        assert!(start.elapsed() < Duration::from_secs(30), "it does not begin");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -150,7 +150,6 @@ fn a_paused_rollout_waits_for_its_start_and_every_order_is_answered() {
     assert!(said.contains("started") && said.contains("fwcast run"), "{said}");
     desk.fails("rollout start spring", 1, &["has been started already"]);
     desk.ok("rollout pause spring");
-    desk.fails("rollout start spring", 1, &["has been started already"]);
     desk.ok("rollout resume spring");
     desk.fails("rollout resume spring", 1, &["is not paused"]);
     for verb in ["start", "pause", "resume", "approve", "retry", "cancel --yes", "undo --yes"] {
@@ -209,7 +208,10 @@ fn what_has_begun_keeps_its_document_and_its_image() {
     let desk = desk();
     left(&desk);
     let before = desk.json("status spring");
-    desk.write("changed.yaml", rollout("spring", "  paused: true\n  retry: { max: 2 }\n").as_bytes());
+    desk.write(
+        "changed.yaml",
+        rollout("spring", "  paused: true\n  retry: { max: 2, on: [lost] }\n").as_bytes(),
+    );
     for command in ["run", "apply"] {
         let said = ["rollout 'spring' cannot be changed", "put it back", "fwcast rollout cancel spring"];
         desk.fails(&format!("{command} -f changed.yaml"), 1, &said);
@@ -223,7 +225,7 @@ fn what_has_begun_keeps_its_document_and_its_image() {
     assert_eq!(desk.json("status spring"), before);
     // As it was, it goes on.
     let running = Running::start(&desk, "spring.yaml");
-    desk.ok("rollout pause spring --reason x").code.to_string();
+    desk.ok("rollout resume spring --reason x");
     running.interrupt();
     assert_eq!(running.code(), 130);
 }
@@ -239,7 +241,7 @@ metadata: {{ name: lamp-firmware }}
 spec: {{ version: \"{version}\", file: firmware }}
 ---
 {}",
-            paused("spring").replace("image: firmware", "image: lamp-firmware")
+            paused("spring").replace("image: ./firmware", "image: lamp-firmware")
         )
     };
     desk.write("spring.yaml", image("1.0").as_bytes());
@@ -256,7 +258,7 @@ spec: {{ version: \"{version}\", file: firmware }}
     let running = Running::start(&desk, "spring.yaml");
     let start = Instant::now();
     while desk.json("status spring")["outcome"] != serde_json::Value::Null {
-        assert!(start.elapsed() < Duration::from_secs(60), "it does not begin anew");
+        assert!(start.elapsed() < Duration::from_secs(30), "it does not begin anew");
     }
     running.interrupt();
     assert_eq!(running.code(), 130);
@@ -276,7 +278,7 @@ fn wrong_documents_are_refused_before_anything_is_written() {
         rollout("spring", "  waves:\n    - { name: one, size: 1 }\n    - { name: rest, size: rest }\n");
     for (from, to, said) in [
         ("selector: {}", "selector: { matchLabels: { model: x } }", "has no agents"),
-        ("size: rest", "size: 1", "1 of the 3"),
+        ("size: rest", "size: 1", "add up to 2 of 3 agents"),
         ("selector: {}", "agents: [lamp-9]", "'lamp-9'"),
         ("groups: [lamps]", "groups: [others]", "no RolloutGroup 'others'"),
         ("group: hall }", "group: hall }\n  parity: { code: cauchy }", "not built yet"),

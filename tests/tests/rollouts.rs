@@ -167,7 +167,8 @@ fn cancelled_while_blocks_are_sent() {
     let (status, report) = run.wait(WITHIN).unwrap();
     assert_eq!((status.code(), report.unwrap().count("cancelled")), (Some(4), AGENTS));
     assert_eq!(world.images(), (0, AGENTS));
-    assert!(world.fleet.status().unwrap().iter().all(|agent| agent.state == "idle"));
+    let reports = world.fleet.status().unwrap();
+    assert!(reports.iter().all(|agent| agent.reason.as_deref() == Some("cancelled")), "{reports:?}");
 }
 
 #[test]

@@ -113,6 +113,7 @@ impl Ordered {
         order: Order,
         lock: RolloutLock,
     ) -> Result<Exit, Failure> {
+        let stop = Stop::on_signals()?;
         let mut runner = Runner::resume(dir, store, &self.name, Show::new(false), lock).await?;
         let id = self.give(store, order).await?;
         let ordered = runner.order(order).await;
@@ -129,7 +130,7 @@ impl Ordered {
             return Ok(Exit::Done);
         }
         println!("rollout '{}': {said}", self.name);
-        runner.run(Stop::on_signals()?).await?;
+        runner.run(stop).await?;
         println!("{}", doing(runner.engine()));
         Ok(exit_after(order, runner.engine()))
     }

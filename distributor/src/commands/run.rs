@@ -42,9 +42,11 @@ impl Run {
         let manifests = self.files.read(global.output)?;
         let name = one_rollout(&manifests, self.rollout.as_ref())?.manifest.metadata().name.clone();
         on_store(global, async |dir, store| {
+            // From now on: what has begun is never cut off.
+            let stop = Stop::on_signals()?;
             let lock = RolloutLock::to_run(dir, &name)?;
             let mut runner = self.runner(global, dir, store, &manifests, &name, lock).await?;
-            let ended = runner.run(Stop::on_signals()?).await?;
+            let ended = runner.run(stop).await?;
             let status = RolloutStatus::new(runner.engine());
             output::print(global.output, &status)?;
             if global.output == Format::Table && !self.quiet {
