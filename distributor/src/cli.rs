@@ -23,16 +23,15 @@ pub struct Cli {
     command: Command,
 }
 
-const AFTER_HELP: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 something would change (plan), 4 rollout \
-failed, 5 finished but \
-some devices failed, 6 timed out, 8 not allowed (a secret that others can read, counters in \
-doubt), 9 bad signature or hash, 130 interrupted.";
+const AFTER_HELP: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 something would change \
+(plan), 4 rollout failed, 5 finished but some devices failed, 6 timed out, 8 not allowed (a secret that \
+others can read, counters in doubt), 9 bad signature or hash, 130 interrupted.";
 
 /// What every command understands.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Configuration file [env: FWCAST_CONFIG] [default: ./fwcast.yaml, $XDG_CONFIG_HOME/fwcast/config.yaml
-    /// or /etc/fwcast/config.yaml]
+    /// Configuration file [env: FWCAST_CONFIG] [default: ./fwcast.yaml,
+    /// $XDG_CONFIG_HOME/fwcast/config.yaml or /etc/fwcast/config.yaml]
     #[arg(short, long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Folder for groups, keys and counters [env: FWCAST_STATE] [default: $STATE_DIRECTORY, else

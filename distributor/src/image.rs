@@ -103,8 +103,8 @@ pub fn offer_to(group: &GroupState, image: &Name, envelope: &[u8]) -> Result<Off
     suit::verify(envelope, &group.key_set()?).map_err(|error| {
         let why = update_core::refusal::Refusal::from(error).text();
         Failure::bad_signature(format!(
-            "image '{image}' is no update that group '{}' would take: {why}; sign it with a key of \
-             the group's key set",
+            "image '{image}' is no update that group '{}' would take: {why}; sign it with a key of the \
+             group's key set",
             group.name
         ))
     })

@@ -1,5 +1,5 @@
-//! Rollouts by the real programs on this machine: twenty agents, in waves, with failures, and with a process
-//! that is killed again and again.
+//! Rollouts by the real programs on this machine: twenty agents, in waves, with failures, and with a
+//! process that is killed again and again.
 
 mod eavesdropper;
 
@@ -36,8 +36,8 @@ fn sick(name: &str) -> String {
     format!("sick-{name}")
 }
 
-/// Canary of 2, then 6, then 12, with one agent of the second wave that never confirms; and a second rollout
-/// whose canary fails, and which leaves the other 18 alone.
+/// Canary of 2, then 6, then 12, with one agent of the second wave that never confirms; and a second
+/// rollout whose canary fails, and which leaves the other 18 alone.
 ///
 /// # Errors
 /// A program fails, or hangs.
@@ -190,8 +190,8 @@ fn sorted_names(fleet: &Fleet<'_>) -> Vec<String> {
     names
 }
 
-/// An image of so many bytes, signed, and the rollout manifest that brings it, both of this name. The canary
-/// is watched for so long.
+/// An image of so many bytes, signed, and the rollout manifest that brings it, both of this name. The
+/// canary is watched for so long.
 fn write_rollout(fleet: &Fleet<'_>, name: &str, sequence: u64, bytes: u64, soak_s: u32) -> Result<()> {
     let image = format!("{name}.img");
     fleet.make_image(&image, bytes)?;

@@ -16,7 +16,8 @@ use crate::store::Applied;
 
 /// Take rollout manifests over, with the images that they name; nothing is sent
 ///
-/// Applying the same files again changes nothing. A rollout that has begun goes on as it was planned.
+/// Applying the same files again changes nothing. The document of a rollout that is under way, and that of
+/// its image, cannot be changed.
 #[derive(Debug, Args)]
 pub struct Apply {
     #[command(flatten)]

@@ -35,6 +35,8 @@ pub struct Plan {
 
 /// What goes over the link besides a block's bytes: headers, signature and hash tree.
 const OVERHEAD_BYTES: u64 = 128 + 42;
+/// Rounds that are reckoned with at most: at such a loss nothing is brought anyway.
+const ROUNDS_MAX: i32 = 20;
 
 #[derive(Serialize)]
 struct Planning {
@@ -68,8 +70,10 @@ impl Plan {
         let name = one_rollout(&manifests, self.rollout.as_ref())?.manifest.metadata().name.clone();
         let planning = on_store(global, async |dir, store| {
             let planned = plan_of(global, dir, store, &manifests, self.rollout.as_ref(), 0).await?;
-            let ended = store.rollout(&name).await?.and_then(|rollout| rollout.line.outcome);
-            self.planning(dir, planned, ended.is_none())
+            let done = store.rollout(&name).await?.is_some_and(|begun| {
+                begun.line.outcome.is_some() && form(begun.plan) == form(planned.plan.clone())
+            });
+            self.planning(dir, planned, !done)
         })?;
         output::print(global.output, &planning)?;
         if global.output.is_for_people() {
@@ -85,7 +89,8 @@ impl Plan {
         for lane in &plan.lanes {
             let group = GroupState::open(dir, &lane.security_group)?;
             let rate = lane.rate_bits_per_second.unwrap_or(group.profile.rate_bits_per_second);
-            air_s = air_s.max(self.air_s(&plan, blocks, lane.agents.len(), rate));
+            air_s =
+                air_s.max(self::air_s(self.loss, plan.image.block_bytes, blocks, lane.agents.len(), rate));
         }
         let waves = plan.waves.iter().map(|wave| WaveLine {
             name: wave.name.clone(),
@@ -107,26 +112,33 @@ impl Plan {
             left_out,
         })
     }
+}
 
-    /// Each block goes out until every agent has it: with independent loss, the rounds are those after which
-    /// the last of them is expected to miss less than one.
-    fn air_s(&self, plan: &RolloutPlan, blocks: u64, agents: usize, rate: u64) -> u64 {
-        let loss = self.loss.of(10_000) as f64 / 10_000.0;
-        let (mut sent, mut missing) = (0.0, blocks as f64);
-        while missing >= 0.5 && sent < blocks as f64 * 20.0 {
-            sent += missing;
-            // A block is sent again if any agent misses it.
-            let round = (sent / blocks as f64).max(1.0);
-            let one_misses = loss.powf(round);
-            missing =
-                blocks as f64 * (1.0 - (1.0 - one_misses).powi(i32::try_from(agents).unwrap_or(i32::MAX)));
-            if loss == 0.0 {
-                missing = 0.0;
-            }
+/// Seconds to bring so many blocks to so many agents, at a rate in bit/s and with such a loss to each.
+///
+/// Each block goes out until every agent has it: with independent loss, the rounds are those after which
+/// all of them together are expected to miss less than half a block.
+fn air_s(loss: Percent, block_bytes: u16, blocks: u64, agents: usize, rate: u64) -> u64 {
+    let loss = f64::from(loss.hundredths()) / 10_000.0;
+    let (blocks, agents) = (blocks as f64, i32::try_from(agents).unwrap_or(i32::MAX));
+    let (mut sent, mut missing) = (0.0, blocks);
+    for round in 1..=ROUNDS_MAX {
+        sent += missing;
+        // A block is sent again if any agent has missed it each time.
+        missing = blocks * (1.0 - (1.0 - loss.powi(round)).powi(agents));
+        if missing < 0.5 {
+            break;
         }
-        let bits = sent * (f64::from(plan.image.block_bytes) + OVERHEAD_BYTES as f64) * 8.0;
-        (bits / rate.max(1) as f64).ceil() as u64
     }
+    let bits = sent * (f64::from(block_bytes) + OVERHEAD_BYTES as f64) * 8.0;
+    (bits / rate.max(1) as f64).ceil() as u64
+}
+
+/// A plan without its agents: what its documents say.
+fn form(mut plan: RolloutPlan) -> RolloutPlan {
+    plan.lanes.iter_mut().for_each(|lane| lane.agents.clear());
+    plan.waves.iter_mut().for_each(|wave| wave.agents.clear());
+    plan
 }
 
 /// When the last wave would be through.
@@ -183,5 +195,26 @@ impl Report for Planning {
             ]);
         }
         table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_on_the_air_is_what_the_bytes_take_and_grows_with_loss_and_agents() {
+        let air_s = |loss: &str, agents| air_s(loss.parse().unwrap(), 1024, 10_000, agents, 1_000_000);
+        // 10,000 blocks of 1194 bytes in all, at 1 Mbit/s.
+        assert_eq!(air_s("0%", 1), 96);
+        assert_eq!(air_s("0%", 10_000), 96);
+        // One agent that loses one of 20 needs 1 / 0.95 of that.
+        assert_eq!(air_s("5%", 1), 101);
+        let of_agents = [1, 10, 100, 10_000].map(|agents| air_s("5%", agents));
+        assert!(of_agents.is_sorted() && of_agents[3] < 6 * 96, "{of_agents:?}");
+        let of_loss = ["0%", "1%", "10%", "50%"].map(|loss| air_s(loss, 100));
+        assert!(of_loss.is_sorted() && of_loss[3] > 2 * 96, "{of_loss:?}");
+        // Nobody hears anything: that is no reason to hang.
+        assert!(air_s("100%", 3) >= 20 * 96);
     }
 }

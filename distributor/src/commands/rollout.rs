@@ -14,7 +14,7 @@ use crate::exit::{Exit, Failure};
 use crate::rollout::record::{Order, Outcome};
 use crate::runner::show::Show;
 use crate::runner::{REFUSED, Runner, doing, load};
-use crate::state::{RolloutLock, StateDir};
+use crate::state::{RolloutLock, StateDir, StateError};
 use crate::store::{NewOrder, SqliteStore, Store};
 
 /// How long the process that runs a rollout may take to hear an order.
@@ -24,8 +24,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Steer a rollout
 ///
-/// Where `fwcast run` has it in another process, that process carries the order out. Else the order waits for
-/// the next `fwcast run`; cancel and undo are carried out here.
+/// Where `fwcast run` has it in another process, that process carries the order out. Else it is carried out
+/// here, and the next `fwcast run` goes on from there.
 #[derive(Debug, Subcommand)]
 pub enum Rollout {
     /// Begin a rollout whose manifest says `paused: true`
@@ -75,11 +75,11 @@ impl Rollout {
         let (order, ordered) = self.order();
         ordered.agreed(order)?;
         on_store(global, async |dir, store| {
-            let before = load(store, &ordered.name).await?;
-            drop(before);
+            load(store, &ordered.name).await?;
             match RolloutLock::to_run(dir, &ordered.name) {
                 Ok(lock) => ordered.here(dir, store, order, lock).await,
-                Err(_) => ordered.there(store, order).await,
+                Err(StateError::RolloutLocked(_)) => ordered.there(dir, store, order).await,
+                Err(error) => Err(error.into()),
             }
         })
     }
@@ -113,24 +113,30 @@ impl Ordered {
         order: Order,
         lock: RolloutLock,
     ) -> Result<Exit, Failure> {
+        let stop = Stop::on_signals()?;
         let mut runner = Runner::resume(dir, store, &self.name, Show::new(false), lock).await?;
         let id = self.give(store, order).await?;
-        let said = runner.order(order).await?;
-        let text = said.clone().unwrap_or_else(|why| format!("{REFUSED}{why}"));
+        let ordered = runner.order(order).await;
+        let text = match &ordered {
+            Ok(Ok(said)) => said.clone(),
+            Ok(Err(why)) => format!("{REFUSED}{why}"),
+            Err(failure) => format!("{REFUSED}{failure}"),
+        };
         store.settle_order(id, &text, Timestamp::now()).await?;
+        let said = ordered?;
         let said = said.map_err(Failure::error)?;
         if !matches!(order, Order::Cancel | Order::Undo) {
             println!("rollout '{}': {said}; `fwcast run` goes on with it", self.name);
             return Ok(Exit::Done);
         }
         println!("rollout '{}': {said}", self.name);
-        runner.run(Stop::on_signals()?).await?;
+        runner.run(stop).await?;
         println!("{}", doing(runner.engine()));
         Ok(exit_after(order, runner.engine()))
     }
 
     /// Another process runs it, and hears of the order through the store.
-    async fn there(&self, store: &SqliteStore, order: Order) -> Result<Exit, Failure> {
+    async fn there(&self, dir: &StateDir, store: &SqliteStore, order: Order) -> Result<Exit, Failure> {
         let id = self.give(store, order).await?;
         let began = Instant::now();
         let said = loop {
@@ -142,8 +148,7 @@ impl Ordered {
                     Exit::TimedOut,
                     format!(
                         "the process that runs rollout '{}' has not heard the order for {} s; it will when \
-                        it looks: \
-                         `fwcast status {}` shows what it does",
+                         it looks: `fwcast status {}` shows what it does",
                         self.name,
                         HEARD_WITHIN.as_secs(),
                         self.name
@@ -165,6 +170,14 @@ impl Ordered {
             if engine.state().outcome().is_some() {
                 println!("{}", doing(&engine));
                 return Ok(exit_after(order, &engine));
+            }
+            if RolloutLock::to_run(dir, &self.name).is_ok() {
+                return Err(Failure::error(format!(
+                    "the process that ran rollout '{0}' has ended before it was through with this: `fwcast \
+                     rollout {1} {0}` goes on with it",
+                    self.name,
+                    order.name()
+                )));
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}

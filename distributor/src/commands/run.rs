@@ -2,7 +2,7 @@
 
 use clap::Args;
 use jiff::Timestamp;
-use provisioning::Name;
+use provisioning::{Hex, Name};
 
 use super::kind::on_store;
 use super::manifest_files::{ManifestFiles, one_rollout, placed, told, unprepared};
@@ -21,8 +21,9 @@ use crate::store::{SqliteStore, Store};
 
 /// Carry one rollout out in the foreground
 ///
-/// Ctrl-C stops it without harm: agents keep what they have, and the same command goes on from there. `fwcast
-/// rollout` reaches it from another terminal.
+/// Ctrl-C stops it without harm: agents keep what they have, and the same command goes on from there.
+/// `fwcast rollout` reaches it from another terminal. A rollout that has ended is not done again: how it
+/// ended is shown.
 #[derive(Debug, Args)]
 pub struct Run {
     #[command(flatten)]
@@ -41,9 +42,11 @@ impl Run {
         let manifests = self.files.read(global.output)?;
         let name = one_rollout(&manifests, self.rollout.as_ref())?.manifest.metadata().name.clone();
         on_store(global, async |dir, store| {
+            // From now on: what has begun is never cut off.
+            let stop = Stop::on_signals()?;
             let lock = RolloutLock::to_run(dir, &name)?;
             let mut runner = self.runner(global, dir, store, &manifests, &name, lock).await?;
-            let ended = runner.run(Stop::on_signals()?).await?;
+            let ended = runner.run(stop).await?;
             let status = RolloutStatus::new(runner.engine());
             output::print(global.output, &status)?;
             if global.output == Format::Table && !self.quiet {
@@ -68,23 +71,12 @@ impl Run {
         applied.map_err(|error| unprepared(error, global.output))?;
         let generation = store.document(Kind::Rollout, name).await?.map_or(0, |document| document.generation);
         if let Some(begun) = store.rollout(name).await? {
-            let changed = begun.line.generation != generation;
-            return match begun.line.outcome {
-                None if changed => Err(Failure::error(format!(
-                    "rollout '{name}' has begun from another form of its document: put that back to go on, \
-                    or `fwcast \
-                     rollout cancel {name}` first"
-                ))),
-                Some(Outcome::Done | Outcome::DoneWithFailures) | None if !changed => {
-                    Runner::resume(dir, store, name, show, lock).await
-                }
-                Some(_) if !changed => Err(Failure::error(format!(
-                    "rollout '{name}' has ended: `fwcast rollout retry {name}` tries again what failed, or \
-                    give it another \
-                     name"
-                ))),
-                _ => self.begin(global, dir, store, manifests, generation, show, lock).await,
-            };
+            // What is under way has its documents still: the store changes none of them below it.
+            let digest = prepare::image_digest(store, name).await?;
+            let same = begun.line.generation == generation && begun.plan.image.digest == Hex::from(digest.0);
+            if begun.line.outcome.is_none() || same {
+                return Runner::resume(dir, store, name, show, lock).await;
+            }
         }
         self.begin(global, dir, store, manifests, generation, show, lock).await
     }
@@ -132,9 +124,11 @@ fn say_how_it_ended(ended: Ended, doing: &str, name: &Name) {
     match ended {
         Ended::Interrupted => eprintln!(
             "stopped here ({doing}); agents keep what they have, and the same command goes on from there; \
-            `fwcast rollout \
-             cancel {name}` ends it for good"
+             `fwcast rollout cancel {name}` ends it for good"
         ),
+        Ended::Over(Outcome::Stopped) => {
+            eprintln!("rollout '{name}': {doing}; `fwcast rollout retry {name}` tries again what failed");
+        }
         Ended::Over(_) => eprintln!("rollout '{name}': {doing}"),
     }
 }

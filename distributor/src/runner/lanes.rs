@@ -54,8 +54,9 @@ pub(super) struct Worked {
 impl Lanes {
     /// Opens all security groups of a plan, and checks that each would take the image.
     ///
-    /// # Errors A group is not there, or another process sends for it, or its counters are in doubt; the
-    /// image is signed by no key of its key set.
+    /// # Errors
+    /// A group is not there, or another process sends for it, or its counters are in doubt; the image is
+    /// signed by no key of its key set.
     pub(super) fn open(dir: &StateDir, plan: &Plan, image: StoredImage) -> Result<Self, Failure> {
         let mut lanes: BTreeMap<&Name, Vec<Lane>> = BTreeMap::new();
         for lane in &plan.lanes {
@@ -249,13 +250,11 @@ fn end_of(
         }
         Ended::By(Ending::ImageUnreadable) => Err(Failure::bad_signature(
             "the image in the state folder changed or cannot be read: apply its document again, with the \
-            image file \
-             and its envelope",
+             image file and its envelope",
         )),
         Ended::By(Ending::NumbersExhausted) => Err(Failure::not_allowed(format!(
             "the Sender Sequence Numbers of group '{group}' are used up: give it fresh keys with `fwcast \
-            group create \
-             {group} --replace`"
+             group create {group} --replace`"
         ))),
     }
 }

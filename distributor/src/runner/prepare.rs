@@ -1,5 +1,4 @@
-//! From rollout manifests to a rollout that can begin: images are taken in, documents applied, and a plan
-//! made.
+//! From rollout manifests to a rollout that can begin: images are taken in, documents applied, a plan made.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -200,8 +199,9 @@ impl Known {
 
     /// Makes a plan of a rollout. `folder` is where paths in it start from.
     ///
-    /// # Errors Inner: all that is wrong, with its place in the rollout's `spec`. Outer: the image cannot be
-    /// read, or a group's folder.
+    /// # Errors
+    /// Inner: all that is wrong, with its place in the rollout's `spec`. Outer: the image cannot be read,
+    /// or a group's folder.
     pub fn plan(
         &self,
         dir: &StateDir,
@@ -225,8 +225,7 @@ impl Known {
                 let image = self.images.get(name).ok_or_else(|| {
                     Failure::error(format!(
                         "rollout '{rollout_name}' names the image '{name}', and there is no such Image: \
-                        give its document \
-                         as well"
+                         give its document as well"
                     ))
                 })?;
                 let version = image.spec.version.to_string();
@@ -307,6 +306,24 @@ pub async fn rollout<S: Store>(store: &S, name: &Name) -> Result<(Rollout, u32),
         ))
     })?;
     Ok((framed(RolloutKind::Rollout, &document)?, document.generation))
+}
+
+/// The digest of the image that a rollout names, by the documents that were applied.
+///
+/// # Errors
+/// A document is not there, or names an image without saying which.
+pub async fn image_digest<S: Store>(store: &S, name: &Name) -> Result<Digest, Failure> {
+    let unknown =
+        |image: &dyn std::fmt::Display| Failure::error(format!("image '{image}' is not there: apply it"));
+    match rollout(store, name).await?.0.spec.image {
+        ImageRef::Digest(digest) => Ok(digest.0),
+        ImageRef::File(file) => Err(unknown(&shown(&file))),
+        ImageRef::Name(image) => {
+            let document = store.document(Kind::Image, &image).await?.ok_or_else(|| unknown(&image))?;
+            let document: Image = framed(ImageKind::Image, &document)?;
+            document.spec.digest.map(|digest| digest.0).ok_or_else(|| unknown(&image))
+        }
+    }
 }
 
 /// The agents of a lane as they are enrolled now; `None` where its rollout group is no more.

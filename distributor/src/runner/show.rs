@@ -1,5 +1,4 @@
-//! What a rollout shows while it runs: what happened, line by line, and on a terminal a bar with counts below
-//! it.
+//! What a rollout shows while it runs: what happened, line by line, and on a terminal a bar with counts.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -77,8 +76,7 @@ impl Show {
     }
 }
 
-/// How far the phase is: who has the image while it is brought, else who has ended of the waves that were
-/// reached.
+/// How far the phase is: who has the image while it is brought, else who has ended of the waves so far.
 fn share(engine: &Engine) -> (u64, u64) {
     let (done, of) = match engine.state().reached {
         None => {

@@ -63,8 +63,7 @@ pub enum StateError {
     /// Another process runs the rollout.
     #[error(
         "another fwcast process runs rollout '{0}' right now: steer it with `fwcast rollout`, or wait until \
-        it \
-             has ended"
+        it has ended"
     )]
     RolloutLocked(Name),
     /// Another process does something to the state folder as a whole.

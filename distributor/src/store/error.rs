@@ -88,12 +88,6 @@ pub enum StoreError {
     /// There is no such rollout.
     #[error("there is no rollout '{0}': `fwcast get rollouts` shows those there are")]
     NoRollout(Name),
-    /// The rollout has ended.
-    #[error(
-        "rollout '{0}' has ended, so that nothing can be ordered any more: `fwcast describe rollout {0}` \
-        shows how"
-    )]
-    Ended(Name),
     /// A rollout that is not done needs it.
     #[error("{} '{name}' cannot be deleted, because rollout '{rollout}' uses it and is not done: wait for \
              its end, or cancel it with `fwcast rollout cancel {rollout}`", .kind.noun())]
@@ -103,6 +97,18 @@ pub enum StoreError {
         /// Its name.
         name: Name,
         /// Who uses it.
+        rollout: Name,
+    },
+    /// A rollout that is not done has begun with it.
+    #[error("{} '{name}' cannot be changed, because rollout '{rollout}' has begun with it as it was and is \
+             not done: put it back as it was to go on, or end that with `fwcast rollout cancel {rollout}`",
+            .kind.noun())]
+    BegunWith {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: Name,
+        /// Who has begun with it.
         rollout: Name,
     },
 }

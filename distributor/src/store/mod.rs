@@ -114,7 +114,7 @@ pub trait Store: Send + Sync {
     /// Gives an order; its number.
     ///
     /// # Errors
-    /// [`StoreError::NoRollout`], [`StoreError::Ended`].
+    /// [`StoreError::NoRollout`].
     fn give_order(&self, order: NewOrder<'_>) -> impl Future<Output = Answer<i64>> + Send;
 
     /// The orders to a rollout that nobody has carried out yet, in the order in which they were given.

@@ -136,7 +136,11 @@ impl Fleet<'_> {
         Ok(process.with_context(|| format!("{} does not run", name(number)))?.peak_bytes())
     }
 
-    pub(super) fn enroll(&mut self, number: usize) -> Result<()> {
+    /// Enrolls one more agent, with the next number, and installs its first image.
+    ///
+    /// # Errors
+    /// A command fails; what it said is in the error.
+    pub fn enroll(&mut self, number: usize) -> Result<()> {
         let (name, state) = (name(number), self.path(agent_state(number)));
         let (file, state) = (format!("{name}.yaml"), state.to_string_lossy().into_owned());
         let own = self.plan.agent_arguments.iter().map(|argument| argument.replace(NAME_MARK, &name));

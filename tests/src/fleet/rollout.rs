@@ -6,6 +6,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
 use serde::Deserialize;
 
 use super::Fleet;
@@ -67,10 +68,18 @@ impl Fleet<'_> {
     /// # Errors
     /// It cannot be started.
     pub fn run_rollout(&mut self, file: &str) -> Result<RolloutRun> {
+        self.start_fwcast(&["run", "-f", file])
+    }
+
+    /// Starts `fwcast` with these words, which are to print a rollout.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_fwcast(&mut self, words: &[&str]) -> Result<RolloutRun> {
         self.pushes += 1;
         let output = self.path(format!("run-{}.json", self.pushes));
         let log = self.path(format!("run-{}.log", self.pushes));
-        let arguments = ["run", "-f", file, "-o", "json"];
+        let arguments = [words, &["-o", "json"]].concat();
         self.show("fwcast", &arguments, "");
         let mut command = self.fwcast_command(&arguments);
         command.stdout(File::create(&output)?);
@@ -89,6 +98,14 @@ impl RolloutRun {
         let status = self.process.wait(within).with_context(|| format!("the rollout hangs: {}", said()))?;
         let report = last(&fs::read_to_string(&self.output)?);
         Ok((status, report.with_context(said)))
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
     }
 
     /// Whether it has ended by itself.

@@ -38,8 +38,10 @@ pub(super) async fn apply(
             None => Applied::Created,
         };
         done.push(applied);
-        if applied == Applied::Unchanged {
-            continue;
+        match applied {
+            Applied::Unchanged => continue,
+            Applied::Changed => refuse_begun(store, &mut transaction, document).await?,
+            Applied::Created => {}
         }
         sqlx::query(
             "INSERT INTO documents (kind, name, labels, spec, digest, generation, applied_at) \
@@ -59,6 +61,24 @@ pub(super) async fn apply(
     }
     store.commit(transaction).await?;
     Ok(done)
+}
+
+/// A rollout that is under way was planned from its document and its image: neither changes below it.
+async fn refuse_begun(
+    store: &SqliteStore,
+    transaction: &mut rollouts::Open,
+    document: &NewDocument,
+) -> Answer<()> {
+    let (kind, name) = (document.kind, &document.name);
+    if kind == Kind::RolloutGroup {
+        return Ok(());
+    }
+    for (rollout, plan) in rollouts::not_done(store, transaction).await? {
+        if rollout == *name && kind == Kind::Rollout || plan.image.name == *name && kind == Kind::Image {
+            return Err(StoreError::BegunWith { kind, name: name.clone(), rollout });
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn all(store: &SqliteStore, kind: Kind) -> Answer<Vec<Document>> {

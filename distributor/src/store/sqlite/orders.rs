@@ -7,18 +7,13 @@ use sqlx::sqlite::SqliteRow;
 use super::super::{Answer, StoreError};
 use super::rows::{Columns, word};
 use super::{SqliteStore, rollouts};
-use crate::rollout::record::Order;
 use crate::store::records::{GivenOrder, NewOrder};
 
 pub(super) async fn give(store: &SqliteStore, order: NewOrder<'_>) -> Answer<i64> {
     let mut transaction = store.begin().await?;
-    match rollouts::has_ended(store, &mut transaction, order.rollout).await? {
-        None => return Err(StoreError::NoRollout(order.rollout.clone())),
-        // Agents may be left that can be tried again, or are still on trial.
-        Some(true) if !matches!(order.order, Order::Retry | Order::Undo) => {
-            return Err(StoreError::Ended(order.rollout.clone()));
-        }
-        Some(_) => {}
+    // Whether the order makes sense now is the engine's to say, also after the end.
+    if rollouts::has_ended(store, &mut transaction, order.rollout).await?.is_none() {
+        return Err(StoreError::NoRollout(order.rollout.clone()));
     }
     let done = sqlx::query(
         "INSERT INTO orders (rollout, command, reason, given_by, given_at) VALUES (?1, ?2, ?3, ?4, ?5)",

@@ -15,7 +15,7 @@ use crate::store::records::{NewRollout, Rollout, RolloutLine, Step};
 
 const WHAT: &str = "a rollout";
 
-type Open = Transaction<'static, Sqlite>;
+pub(super) type Open = Transaction<'static, Sqlite>;
 
 pub(super) async fn begin(store: &SqliteStore, rollout: NewRollout<'_>) -> Answer<()> {
     let mut transaction = store.begin().await?;
