@@ -12,6 +12,7 @@ fn shell_samples_say_what_fwcast_says() {
         .env("FWCAST_WITNESS", "witness")
         .env("STATE_DIRECTORY", "")
         .env("FWCAST_CONFIG", "")
+        .env("XDG_CONFIG_HOME", "config")
         .env("FWCAST_OUTPUT", "")
         .env("NO_COLOR", "1")
         .env("USER", "operator")
