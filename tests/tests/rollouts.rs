@@ -31,12 +31,9 @@ impl World {
     fn new(programs: &Programs, health_deadline: &str, waves: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let healthy = format!("test ! -e {}/sick", folder.path().canonicalize().unwrap().display());
-        let agent_arguments = [
-            ["--health-deadline", health_deadline].as_slice(),
-            &["--health-interval", "1s", "--health-command", "sh"],
-            &["--health-command=-c", "--health-command", &healthy],
-        ];
-        let agent_arguments = agent_arguments.concat().into_iter().map(str::to_owned).collect();
+        let mut arguments = vec!["--health-deadline", health_deadline, "--health-interval", "1s"];
+        arguments.extend(["--health-command", "sh", "--health-command=-c", "--health-command", &healthy]);
+        let agent_arguments = arguments.into_iter().map(str::to_owned).collect();
         let plan = Plan { agent_arguments, ..Plan::new(AGENTS, RATE) };
         let mut fleet = Fleet::create(programs, Place::Loopback, folder.path(), plan).unwrap();
         fleet.start_all().unwrap();

@@ -54,12 +54,12 @@ pub struct Runner<'a, S> {
     _lock: RolloutLock,
 }
 
-/// The lanes that a run had, and what came of it.
-type Done = (Lanes, Result<Worked, Failure>);
+/// What a run gives back, and what came of it.
+type Finished = (Lanes, Result<Worked, Failure>);
 
 /// A run under way, and what stops it.
 struct Work {
-    future: Pin<Box<dyn Future<Output = Done>>>,
+    future: Pin<Box<dyn Future<Output = Finished>>>,
     stopper: watch::Sender<bool>,
 }
 
@@ -340,7 +340,7 @@ fn pause_until(until: Option<Timestamp>, now: Timestamp) -> Duration {
     left.unwrap_or(TICK).clamp(Duration::from_millis(1), TICK)
 }
 
-async fn finished(work: &mut Option<Work>) -> Done {
+async fn finished(work: &mut Option<Work>) -> Finished {
     let Some(under_way) = work else { return std::future::pending().await };
     let done = under_way.future.as_mut().await;
     *work = None;

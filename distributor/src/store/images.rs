@@ -66,10 +66,11 @@ impl Images {
             ))
         })?;
         let digest = offer.digest;
+        // Also where it is stored already: who names another file beside the old envelope is to hear of it.
+        image::check(path, &offer)?;
         if self.open(&digest).is_ok() {
             return Ok(digest);
         }
-        image::check(path, &offer)?;
         files::make_folder(&self.folder)?;
         let making = self.folder.join(format!(".{}.{:016x}", hex::encode(digest.0), seed()?));
         let added = self.add_in(&making, path, envelope, &digest);
