@@ -134,7 +134,8 @@ pub fn kills(folder: &Path, programs: &Programs, times: u32, seed: u64) -> Resul
         .figure("seconds", rounded(start.elapsed().as_secs_f64())))
 }
 
-/// The samples of `manifests/` that need no special hour, run as they are but for the name of the security group.
+/// The samples of `manifests/` that need no special hour, run as they are but for the name of the security
+/// group.
 ///
 /// # Errors
 /// A program fails, or hangs.

@@ -116,7 +116,7 @@ impl Ordered {
         let stop = Stop::on_signals()?;
         let mut runner = Runner::resume(dir, store, &self.name, Show::new(false), lock).await?;
         let id = self.give(store, order).await?;
-        let ordered = runner.order(order).await;
+        let ordered = runner.order(order, self.reason.as_deref()).await;
         let text = match &ordered {
             Ok(Ok(said)) => said.clone(),
             Ok(Err(why)) => format!("{REFUSED}{why}"),

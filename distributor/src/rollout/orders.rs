@@ -13,7 +13,7 @@ impl Engine {
     ///
     /// # Errors
     /// One sentence: why this order makes no sense now, and what does.
-    pub fn order(&mut self, now: Timestamp, order: Order) -> Result<String, String> {
+    pub fn order(&mut self, now: Timestamp, order: Order, reason: Option<&str>) -> Result<String, String> {
         let said = match order {
             Order::Start => self.start(),
             Order::Pause => self.pause(),
@@ -23,7 +23,8 @@ impl Engine {
             Order::Cancel => self.cancel(),
             Order::Undo => self.undo(),
         }?;
-        self.tell(now, None, order.name(), said.clone());
+        let why = reason.map_or_else(String::new, |reason| format!(" (reason: {reason})"));
+        self.tell(now, None, order.name(), format!("{said}{why}"));
         Ok(said)
     }
 

@@ -125,8 +125,12 @@ impl<'a, S: Store> Runner<'a, S> {
     ///
     /// # Errors
     /// The store's own; in the inner result, why the order makes no sense now.
-    pub async fn order(&mut self, order: Order) -> Result<Result<String, String>, Failure> {
-        let said = self.engine.order(Timestamp::now(), order);
+    pub async fn order(
+        &mut self,
+        order: Order,
+        reason: Option<&str>,
+    ) -> Result<Result<String, String>, Failure> {
+        let said = self.engine.order(Timestamp::now(), order, reason);
         self.save().await?;
         Ok(said)
     }
@@ -137,7 +141,9 @@ impl<'a, S: Store> Runner<'a, S> {
     /// What the rollout cannot go on with: its pause is saved, and says the same.
     pub async fn run(&mut self, mut stop: Stop) -> Result<Ended, Failure> {
         self.mended().await?;
-        let mut lanes = None;
+        // Agents may have been enrolled since it ended.
+        let over = matches!(self.engine.state().outcome(), Some(Outcome::Done | Outcome::DoneWithFailures));
+        let mut lanes = if over { Some(self.lanes(None).await?) } else { None };
         let mut work: Option<Work> = None;
         let latest = Latest::default();
         let mut interrupted = false;
@@ -186,7 +192,7 @@ impl<'a, S: Store> Runner<'a, S> {
     /// Who runs it again has mended what it could not go on with.
     async fn mended(&mut self) -> Result<(), Failure> {
         if matches!(self.engine.state().paused, Some(Pause::Broken(_))) {
-            let _ = self.engine.order(Timestamp::now(), Order::Resume);
+            let _ = self.engine.order(Timestamp::now(), Order::Resume, None);
         }
         self.save().await
     }
@@ -240,7 +246,7 @@ impl<'a, S: Store> Runner<'a, S> {
             return Ok(());
         }
         for given in self.store.open_orders(self.engine.name()).await? {
-            let said = match self.order(given.order).await? {
+            let said = match self.order(given.order, given.reason.as_deref()).await? {
                 Ok(said) => said,
                 Err(why) => format!("{REFUSED}{why}"),
             };

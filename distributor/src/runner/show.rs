@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::doing;
+use crate::output::safe;
 use crate::rollout::record::{Fact, Progress};
 use crate::rollout::{Engine, Run, Task};
 
@@ -37,7 +38,7 @@ impl Show {
     pub(super) fn facts(&mut self, facts: &[Fact]) {
         for fact in facts.iter().filter(|fact| fact.kind != "agent-confirmed") {
             let agent = fact.agent.as_ref().map_or_else(String::new, |agent| format!("agent {agent} "));
-            self.line(&format!("{:.0} {agent}{}", fact.at, fact.text));
+            self.line(&format!("{:.0} {agent}{}", fact.at, safe(&fact.text)));
         }
     }
 
