@@ -76,7 +76,7 @@ impl Running {
             .env("FWCAST_STATE", desk.path("state"))
             .env("FWCAST_WITNESS", desk.path("witness"))
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(desk.path("run.log")).unwrap())
             .spawn()
             .unwrap();
         Self(child)
@@ -109,7 +109,8 @@ impl Drop for Running {
 fn begun(desk: &Desk, name: &str) {
     let start = Instant::now();
     while desk.run(&format!("status {name}")).code != 0 {
-        assert!(start.elapsed() < Duration::from_secs(30), "it does not begin");
+        let log = || String::from_utf8_lossy(&desk.read("run.log")).into_owned();
+        assert!(start.elapsed() < Duration::from_secs(30), "it does not begin: {}", log());
         std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -140,7 +140,12 @@ impl SqliteStore {
             Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
         });
         let migrator = Migrator::with_migrations(migrations.into());
-        migrator.run(&self.pool).await.map_err(|error| match error {
+        let ran = match migrator.run(&self.pool).await {
+            // Another process may have made the same tables at the same moment: then they are there now.
+            Err(MigrateError::ExecuteMigration(..)) => migrator.run(&self.pool).await,
+            ran => ran,
+        };
+        ran.map_err(|error| match error {
             MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => self.error(error),
             MigrateError::VersionMissing(_) => StoreError::Newer(self.path.clone()),
             other => self.broken(other.to_string()),
