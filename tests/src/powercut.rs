@@ -210,7 +210,7 @@ impl<const WORD: usize, const PAGE: usize> Campaign<WORD, PAGE> {
         let fresh = Lives::<WORD, PAGE>::new(device, story);
         // Room for some records more: the change to the other bank comes in the middle of the update. Where
         // a bank has thousands of cells, that is done once.
-        let huge = PAGE > 4096 && (WORD < 32 || geometry.rewritable);
+        let huge = PAGE > 8192 && (WORD < 32 || geometry.rewritable);
         let used = if huge { Ok(fresh.clone()) } else { fresh.clone().with_full_bank(LEFT) };
         match (used, depth) {
             (Err(wrong), _) => campaign.report.add(wrong, || format!("{geometry}, filling a bank")),
