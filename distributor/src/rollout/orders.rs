@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::engine::{Engine, record_of};
 use super::plan::AgentKey;
 use super::record::{Order, Outcome, Progress};
-use super::state::Stage;
+use super::state::{Pause, Stage};
 use super::steps::after;
 
 impl Engine {
@@ -40,7 +40,7 @@ impl Engine {
         if self.state.paused.is_some() {
             return Err(format!("rollout '{}' is paused already", self.name));
         }
-        self.state.paused = Some("an operator paused it".to_owned());
+        self.state.paused = Some(Pause::Operator);
         Ok("paused: agents keep what they have, and trials under way go on to their end".to_owned())
     }
 

@@ -7,7 +7,7 @@ use update_core::census::State as Doing;
 use super::engine::{Input, Now, Output, RunEnd, Task};
 use super::plan::{Percent, RetryOn, When};
 use super::record::{Order, Outcome, Progress};
-use super::state::Stage;
+use super::state::{Pause, Stage};
 use super::testing::{Fleet, Nature, key, plan};
 use super::window::{Window, WindowForm, Windows};
 
@@ -312,7 +312,7 @@ fn what_cannot_go_on_is_paused_with_its_reason() {
         .engine
         .handle(now, Input::RunEnded { end: RunEnd::Broken("the image changed".to_owned()), attempt: 1 });
     fleet.go();
-    assert_eq!(fleet.engine.state().paused.as_deref(), Some("the image changed"));
+    assert_eq!(fleet.engine.state().paused, Some(Pause::Broken("the image changed".to_owned())));
     fleet.engine.order(now.wall, Order::Resume).unwrap();
     assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
 }
@@ -328,6 +328,18 @@ fn when_nobody_answers_it_stops_or_tries_again() {
     let mut fleet = Fleet::new(plan).with(&off);
     assert_eq!(outcome(fleet.go()), Some(Outcome::Stopped));
     assert_eq!(fleet.runs.len(), 4);
+}
+
+#[test]
+fn who_goes_silent_while_it_is_watched_is_lost_after_all() {
+    let mut fleet = Fleet::new(plan(&[1, 1]));
+    while !matches!(fleet.engine.state().stage, Stage::Soak { .. }) {
+        fleet.step();
+    }
+    fleet.devices.get_mut(&key(0)).unwrap().nature = Nature::Off;
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Stopped));
+    assert_eq!(fleet.engine.agents()[&key(0)].progress, Progress::Lost);
+    assert_eq!(fleet.doing(1), Doing::Ready);
 }
 
 fn nature() -> impl Strategy<Value = Nature> {

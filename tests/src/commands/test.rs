@@ -131,7 +131,15 @@ fn sim() -> Result<End> {
 }
 
 fn demo() -> Result<End> {
-    let small = Demo { agents: 3, size: Size(256 * 1024), image: None, loss: 10.0, keep: None };
+    let small = Demo {
+        agents: 3,
+        size: Size(256 * 1024),
+        image: None,
+        loss: 10.0,
+        rollout: false,
+        kills: None,
+        keep: None,
+    };
     hold(&small.run()?)
 }
 
