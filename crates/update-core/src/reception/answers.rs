@@ -111,7 +111,7 @@ impl Reception<'_> {
             return;
         };
         match self.phase {
-            Phase::Trial if command.from_trial => self.order_back(command.attempt),
+            Phase::Trial if command.from_trial && !self.recovered => self.order_back(command.attempt),
             Phase::Trial | Phase::Activating | Phase::Ended | Phase::Idle => {}
             _ => {
                 update.attempt = command.attempt;
