@@ -42,8 +42,8 @@ pub(super) struct Mcu {
     /// Leave out what comes after the update: the images that are rolled back or refused
     #[arg(long)]
     quick: bool,
-    /// Keep flash files, consoles and logs in this folder, which is made; with --build-only, the programs of the
-    /// real boards
+    /// Keep flash files, consoles and logs in this folder, which is made; with --build-only, the programs of
+    /// the real boards
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
 }

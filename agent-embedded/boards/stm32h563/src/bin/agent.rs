@@ -45,7 +45,9 @@ fn main() -> ! {
     console::start(CLOCK);
     line!(Console, "agent: image version={VERSION}");
     match prepare(chip) {
-        Ok((agent, mut network)) => executor::run(executor::beside(agent.run(buffer()), network.run(), pending::<()>())),
+        Ok((agent, mut network)) => {
+            executor::run(executor::beside(agent.run(buffer()), network.run(), pending::<()>()))
+        }
         Err(wrong) => wrong.halt(Console),
     }
 }
