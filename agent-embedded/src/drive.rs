@@ -123,7 +123,7 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
 
     /// An image on trial is confirmed when it hears the distributor, and rolled back when its time is over.
     async fn judge(&mut self, now: Instant, times: &mut Times) {
-        if !times.unproven {
+        if !times.unproven || self.reception.is_ordered_back() {
             return;
         }
         if self.self_test == SelfTest::HearsDistributor && self.reception.has_heard_distributor() {
@@ -158,6 +158,8 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
                 let done = done.await;
                 if store.restart_due() && times.restart.is_none() {
                     times.restart = Some(board.now() + RESTART_AFTER);
+                    // Activated or ordered back: there is nothing to judge any more.
+                    (times.unproven, times.trial_ends) = (false, None);
                 }
                 let bytes = read(done, buffer);
                 reception.handle(board.now(), Input::Done { done, bytes });

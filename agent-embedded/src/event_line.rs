@@ -49,6 +49,7 @@ const fn cause_text(cause: RollBackCause) -> &'static str {
         RollBackCause::Unhealthy => "the new image was not healthy",
         RollBackCause::ActivationFailed => "the activation failed",
         RollBackCause::Reset => "reset before it was confirmed",
+        RollBackCause::Ordered => "by order",
     }
 }
 

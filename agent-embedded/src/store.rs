@@ -332,6 +332,11 @@ impl<F: NorFlash> Platform for FlashStore<F> {
         Ok(())
     }
 
+    /// The decision is durable on return; the next start of the boot stage brings the old image back.
+    async fn roll_back(&mut self) -> Result<(), Self::Error> {
+        self.give_up(RollBackCause::Ordered)
+    }
+
     /// Also for a roll back that has been taken note of.
     async fn settle(&mut self) -> Result<(), Self::Error> {
         let installed = self.is_installed()?;

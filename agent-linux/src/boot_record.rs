@@ -128,12 +128,8 @@ impl<C> Encode<C> for Cause {
 
 impl<'b, C> Decode<'b, C> for Cause {
     fn decode(decoder: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
-        match decoder.u8()? {
-            1 => Ok(Self(RollBackCause::Unhealthy)),
-            2 => Ok(Self(RollBackCause::ActivationFailed)),
-            3 => Ok(Self(RollBackCause::Reset)),
-            _ => Err(minicbor::decode::Error::message("no cause of a roll back")),
-        }
+        let cause = RollBackCause::from_code(decoder.u8()?).map(Self);
+        cause.ok_or_else(|| minicbor::decode::Error::message("no cause of a roll back"))
     }
 }
 

@@ -137,6 +137,11 @@ impl Platform for LinuxPlatform {
         Ok(())
     }
 
+    /// The decision is durable on return; [`LinuxPlatform::verdict`] carries it out.
+    async fn roll_back(&mut self) -> Result<(), StoreError> {
+        self.runner.order_back(&mut self.slots).while_doing("saving the boot record")
+    }
+
     /// Also for a roll back that has been taken note of.
     async fn settle(&mut self) -> Result<(), StoreError> {
         match self.slots.phase() {

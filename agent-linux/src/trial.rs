@@ -75,6 +75,20 @@ impl Runner {
         Ok(())
     }
 
+    /// The distributor takes the image on trial back: whatever runs for it is killed, and
+    /// [`verdict`](Self::verdict) switches back. An image that has proved healthy stays.
+    ///
+    /// # Errors
+    /// The boot record could not be written.
+    pub fn order_back(&mut self, slots: &mut Slots) -> std::io::Result<()> {
+        if let Some(Phase::Switching | Phase::Running) = slots.phase() {
+            begin_roll_back(slots, RollBackCause::Ordered)?;
+            self.running = None;
+            self.pause = None;
+        }
+        Ok(())
+    }
+
     /// Carries the trial on and gives its verdict; waits for ever when there is no trial or it has been
     /// judged. Can be dropped and called again without losing anything.
     pub async fn verdict(&mut self, slots: &mut Slots) -> Trial {

@@ -135,6 +135,70 @@ fn a_switch_back_that_fails_is_tried_again() {
 }
 
 #[test]
+fn an_order_takes_an_image_on_trial_back_and_kills_what_runs_for_it() {
+    let device = Device::installed();
+    let health_command = device.shell("sleep 1000 & echo $! > child; echo $$ > parent; wait");
+    let settings = TrialSettings { health_command, ..settings() };
+    block_on(async {
+        let mut platform = device.open(&settings).unwrap();
+        activate(&mut platform).await;
+        let started = async {
+            while device.left("parent").is_none() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            verdict = platform.verdict() => panic!("judged too early: {verdict:?}"),
+            () = started => {}
+        }
+        assert_eq!(device.current(), NEW);
+        platform.roll_back().await.unwrap();
+        platform.roll_back().await.unwrap();
+        let verdict = tokio::time::timeout(Duration::from_secs(10), platform.verdict()).await;
+        assert_eq!(verdict, Ok(Trial::RolledBack(RollBackCause::Ordered)));
+    });
+    assert_eq!(device.current(), OLD);
+    for name in ["child", "parent"] {
+        let pid = device.left(name).unwrap();
+        assert!(eventually(|| !lives(&pid)), "{name} lives on");
+    }
+    let platform = device.open(&settings).unwrap();
+    assert_eq!(platform.trial(), Trial::RolledBack(RollBackCause::Ordered));
+}
+
+#[test]
+fn an_order_that_a_kill_interrupts_is_carried_out_at_the_next_start() {
+    let device = Device::installed();
+    let settings = TrialSettings { health_command: device.shell("sleep 1000"), ..settings() };
+    block_on(async {
+        let mut platform = device.open(&settings).unwrap();
+        activate(&mut platform).await;
+        let early = tokio::time::timeout(Duration::from_millis(50), platform.verdict()).await;
+        assert!(early.is_err(), "judged too early: {early:?}");
+        platform.roll_back().await.unwrap();
+    });
+    let verdict = block_on(async { device.open(&settings).unwrap().verdict().await });
+    assert_eq!(verdict, Trial::RolledBack(RollBackCause::Ordered));
+    assert_eq!(device.current(), OLD);
+}
+
+#[test]
+fn an_order_leaves_an_image_alone_that_has_proved_healthy() {
+    let device = Device::installed();
+    assert_eq!(tried(&device, &settings()), Trial::Healthy);
+    block_on(async {
+        let mut platform = device.open(&settings()).unwrap();
+        platform.roll_back().await.unwrap();
+        assert_eq!(platform.trial(), Trial::Healthy);
+        platform.settle().await.unwrap();
+        // Nor does it do anything without a trial.
+        platform.roll_back().await.unwrap();
+        assert_eq!(platform.trial(), Trial::None);
+    });
+    assert_eq!(device.current(), NEW);
+}
+
+#[test]
 fn a_fourth_restart_on_trial_rolls_back() {
     let device = Device::installed();
     let health_command = device.shell("sleep 1000");

@@ -4,9 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{agent, doctor, group, image, key, push, status};
+use crate::commands::{
+    agent, apply, backup, completions, config, delete, describe, doctor, events, get, group, image, key,
+    plan, push, rollout, run, schema, status, validate,
+};
+use crate::config::{Flags, Settings};
 use crate::exit::{Exit, Failure};
-use crate::output::Format;
+use crate::output::{Color, Format};
 use crate::state::StateDir;
 
 /// Updates the firmware of many devices at once, over secured multicast.
@@ -19,30 +23,61 @@ pub struct Cli {
     command: Command,
 }
 
-const AFTER_HELP: &str = "Exit codes: 0 done, 1 error, 2 usage, 4 rollout failed, 5 finished but \
-some devices failed, 6 timed out, 8 not allowed (a secret that others can read, counters in \
-doubt), 9 bad signature or hash, 130 interrupted.";
+const AFTER_HELP: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 something would change \
+(plan), 4 rollout failed, 5 finished but some devices failed, 6 timed out, 8 not allowed (a secret that \
+others can read, counters in doubt), 9 bad signature or hash, 130 interrupted.";
 
 /// What every command understands.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Folder for groups, keys and counters [default: $STATE_DIRECTORY, else $XDG_STATE_HOME/fwcast, else
-    /// ~/.local/state/fwcast]
-    #[arg(long, global = true, value_name = "DIR", env = "FWCAST_STATE")]
+    /// Configuration file [env: FWCAST_CONFIG] [default: ./fwcast.yaml,
+    /// $XDG_CONFIG_HOME/fwcast/config.yaml or /etc/fwcast/config.yaml]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder for groups, keys and counters [env: FWCAST_STATE] [default: $STATE_DIRECTORY, else
+    /// $XDG_STATE_HOME/fwcast, else ~/.local/state/fwcast]
+    #[arg(long, global = true, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// Folder for the second copy of the counters, not in the state folder nor in its backups [default:
-    /// $XDG_DATA_HOME/fwcast-witness, else ~/.local/share/fwcast-witness]
-    #[arg(long, global = true, value_name = "DIR", env = "FWCAST_WITNESS")]
+    /// Folder for the second copy of the counters, not in the state folder nor in its backups [env:
+    /// FWCAST_WITNESS] [default: $XDG_DATA_HOME/fwcast-witness, else ~/.local/share/fwcast-witness]
+    #[arg(long, global = true, value_name = "DIR")]
     witness: Option<PathBuf>,
-    /// Form of what is printed
-    #[arg(short, long, global = true, value_enum, default_value_t)]
+    /// Form of what is printed [env: FWCAST_OUTPUT] [default: table]
+    #[arg(id = "output", short, long, global = true, value_enum, value_name = "FORM")]
+    output_flag: Option<Format>,
+    /// Colours in tables: on a terminal unless NO_COLOR is set, always, or never [env: FWCAST_COLOR]
+    /// [default: auto]
+    #[arg(long, global = true, value_enum, value_name = "WHEN")]
+    color: Option<Color>,
+    /// Form of what is printed, from wherever it comes.
+    #[arg(skip)]
     pub output: Format,
 }
 
 impl Global {
     /// The folders that the operator named, or their defaults.
     pub fn state_dir(&self) -> Result<StateDir, Failure> {
-        Ok(StateDir::locate(self.state.as_deref(), self.witness.as_deref())?)
+        let settings = self.settings()?;
+        Ok(StateDir::locate(settings.state.value.as_deref(), settings.witness.value.as_deref())?)
+    }
+
+    /// All settings with their origins.
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        Settings::gather(Flags {
+            config: self.config.clone(),
+            state: self.state.clone(),
+            witness: self.witness.clone(),
+            output: self.output_flag,
+            color: self.color,
+        })
+    }
+
+    /// Takes over what is said elsewhere than in flags.
+    fn settle(&mut self) -> Result<(), Failure> {
+        let settings = self.settings()?;
+        settings.color.value.unwrap_or_default().choose();
+        self.output = settings.output.value.unwrap_or_default();
+        Ok(())
     }
 }
 
@@ -58,7 +93,7 @@ enum Command {
     /// Make and look at security groups
     #[command(subcommand)]
     Group(group::Group),
-    /// Enroll agents in a group
+    /// Enroll, list, label and remove agents
     #[command(subcommand)]
     Agent(agent::Agent),
     /// Sign and check images
@@ -67,11 +102,30 @@ enum Command {
     Push(push::Push),
     Status(status::Status),
     Doctor(doctor::Doctor),
+    Get(get::Get),
+    Describe(describe::Describe),
+    Delete(delete::Delete),
+    History(events::History),
+    Events(events::Events),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
+    Validate(validate::Validate),
+    Schema(schema::Schema),
+    Plan(plan::Plan),
+    Apply(apply::Apply),
+    Run(run::Run),
+    #[command(subcommand)]
+    Rollout(rollout::Rollout),
+    #[command(subcommand)]
+    Config(config::Config),
+    Completions(completions::Completions),
+    Man(completions::Man),
 }
 
 impl Cli {
     /// Does what the arguments say.
-    pub fn run(&self) -> Result<Exit, Failure> {
+    pub fn run(mut self) -> Result<Exit, Failure> {
+        self.global.settle()?;
         let global = &self.global;
         match &self.command {
             Command::Key(key) => key.run(global),
@@ -81,6 +135,22 @@ impl Cli {
             Command::Push(push) => push.run(global),
             Command::Status(status) => status.run(global),
             Command::Doctor(doctor) => doctor.run(global),
+            Command::Get(get) => get.run(global),
+            Command::Describe(describe) => describe.run(global),
+            Command::Delete(delete) => delete.run(global),
+            Command::History(history) => history.run(global),
+            Command::Events(events) => events.run(global),
+            Command::Backup(backup) => backup.run(global),
+            Command::Restore(restore) => restore.run(global),
+            Command::Validate(validate) => validate.run(global),
+            Command::Schema(schema) => schema.run(),
+            Command::Plan(plan) => plan.run(global),
+            Command::Apply(apply) => apply.run(global),
+            Command::Run(run) => run.run(global),
+            Command::Rollout(rollout) => rollout.run(global),
+            Command::Config(config) => config.run(global),
+            Command::Completions(completions) => completions.run(),
+            Command::Man(man) => man.run(),
         }
     }
 }

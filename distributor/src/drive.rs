@@ -1,4 +1,4 @@
-//! The loop around a distribution: socket, clock, files and signals meet the machine here and nowhere else.
+//! The loop around a distribution: socket, clock, files and orders meet the machine here and nowhere else.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -6,11 +6,11 @@ use std::os::unix::fs::FileExt;
 use std::time::Instant as Clock;
 
 use tokio::net::UdpSocket;
-use tokio::signal::unix::{SignalKind, signal};
 use update_core::distribution::{Distribution, Ending, Event, Input, Output};
 use update_core::limits::{BLOCK_BYTES_MAX, DATAGRAM_BYTES_MAX};
 use update_core::time::{Duration, Instant};
 
+use crate::control::{Control, Order};
 use crate::exit::Failure;
 use crate::session::Session;
 
@@ -38,8 +38,9 @@ const SENT_IN_A_ROW_MAX: u32 = 8;
 /// Room for any datagram that might come, so that none is cut short and taken for another.
 const RECEIVE_BYTES: usize = 2048;
 
-/// Runs a distribution to its end, or until Ctrl-C or SIGTERM. Then the session is as it has to be kept; the
-/// caller closes it.
+/// Runs a distribution to its end, or until it is told to stop. Then the session is as it has to be kept; the
+/// caller settles or closes it. Several groups run at once on one thread, each with its own session and
+/// socket.
 ///
 /// # Errors
 /// The system refuses to send at all, or a file that must be durable cannot be written.
@@ -49,12 +50,11 @@ pub async fn run(
     image: Option<&File>,
     socket: &UdpSocket,
     observer: &mut impl Observer,
+    control: &mut Control,
 ) -> Result<Ended, Failure> {
     let clock = clock();
     let mut buffer = [0; DATAGRAM_BYTES_MAX];
     let mut incoming = [0; RECEIVE_BYTES];
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut terminate = listen(SignalKind::terminate())?;
     let mut sent = 0;
     let mut ticked = clock();
     loop {
@@ -104,21 +104,18 @@ pub async fn run(
                         }
                     }
                     () = tokio::time::sleep(pause) => distribution.handle(clock(), Input::Timeout),
-                    _ = interrupt.recv() => return Ok(stop(distribution)),
-                    _ = terminate.recv() => return Ok(stop(distribution)),
+                    order = control.next() => match order {
+                        Order::Stop => {
+                            distribution.stop();
+                            return Ok(Ended::Interrupted);
+                        }
+                        Order::Cancel => distribution.handle(clock(), Input::Cancel),
+                        Order::Undo => distribution.handle(clock(), Input::Undo),
+                    },
                 }
             }
         }
     }
-}
-
-fn stop(distribution: &mut Distribution) -> Ended {
-    distribution.stop();
-    Ended::Interrupted
-}
-
-fn listen(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Failure> {
-    signal(kind).map_err(|error| Failure::error(format!("cannot listen for signals: {error}")))
 }
 
 /// A clock that starts now, in the machine's units.

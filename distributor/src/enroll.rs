@@ -58,6 +58,7 @@ pub fn enroll(
         vendor,
         class,
         labels: request.labels,
+        enrolled_at: Some(jiff::Timestamp::now()),
     };
     let context = individual_context(&group, &manager)?;
     let private_key = Secret::new(key.to_bytes().to_vec());

@@ -5,6 +5,7 @@
 //! | 0 | done |
 //! | 1 | error: something on this machine or in the network is not as it should be |
 //! | 2 | usage: an argument is wrong by itself |
+//! | 3 | `plan --exit-code`: something would change
 //! | 4 | the rollout failed or was aborted |
 //! | 5 | finished, but some devices failed within what the rollout tolerates |
 //! | 6 | timed out |
@@ -25,6 +26,8 @@ pub enum Exit {
     Error = 1,
     /// An argument is wrong by itself.
     Usage = 2,
+    /// `plan --exit-code`: something would change.
+    ChangesPending = 3,
     /// The rollout failed or was aborted.
     RolloutFailed = 4,
     /// Finished, but some devices failed within what the rollout tolerates.

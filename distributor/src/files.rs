@@ -103,18 +103,32 @@ pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
 
 /// Reads a file of at most `max` bytes, unless anyone but its owner can read or write it.
 pub fn read_secret(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
+    read_open(&open_secret(path)?, path, max)
+}
+
+/// Opens a regular file for reading, unless anyone but its owner can read or write it.
+pub fn open_secret(path: &Path) -> Result<File, FileError> {
     let file = open(path)?;
     let metadata = file.metadata().map_err(|source| system("look at", path, source))?;
     let mode = metadata.mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(FileError::Exposed { path: path.into(), mode });
     }
-    read_open(&file, path, max)
+    Ok(file)
 }
 
 /// Writes a file that must not exist yet. After a power cut it is there whole or not at all.
 pub fn create(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError> {
-    let temporary = write_temporary(path, bytes, access)?;
+    create_with(path, access, |file| file.write_all(bytes))
+}
+
+/// As [`create`], with a content that `fill` writes piece by piece.
+pub fn create_with(
+    path: &Path,
+    access: Access,
+    fill: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), FileError> {
+    let temporary = write_temporary(path, access, fill)?;
     // A hard link fails where the name is taken, unlike a rename.
     let linked = fs::hard_link(&temporary, path);
     let _ = fs::remove_file(&temporary);
@@ -127,7 +141,7 @@ pub fn create(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError
 
 /// Writes a file or replaces it. After a power cut it is the old one or the new one, never a mixture.
 pub fn replace(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError> {
-    let temporary = write_temporary(path, bytes, access)?;
+    let temporary = write_temporary(path, access, |file| file.write_all(bytes))?;
     fs::rename(&temporary, path).map_err(|source| {
         let _ = fs::remove_file(&temporary);
         system("write", path, source)
@@ -156,6 +170,14 @@ pub fn make_folder(path: &Path) -> Result<(), FileError> {
         .map_err(|source| system("make the folder", path, source))
 }
 
+/// Removes a folder with all that is in it; one that is not there is fine.
+pub fn remove_folder(path: &Path) -> Result<(), FileError> {
+    match fs::remove_dir_all(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(system("remove", path, source)),
+        _ => Ok(()),
+    }
+}
+
 /// Renames a file or folder durably.
 pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::rename(from, to).map_err(|source| system("rename", from, source))?;
@@ -181,7 +203,11 @@ fn read_open(file: &File, path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
 }
 
 /// Writes and syncs a file beside `path`, whose name no one else uses.
-fn write_temporary(path: &Path, bytes: &[u8], access: Access) -> Result<PathBuf, FileError> {
+fn write_temporary(
+    path: &Path,
+    access: Access,
+    fill: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<PathBuf, FileError> {
     let Some(name) = path.file_name() else {
         return Err(FileError::NotRegular(path.into()));
     };
@@ -197,7 +223,7 @@ fn write_temporary(path: &Path, bytes: &[u8], access: Access) -> Result<PathBuf,
     };
     let written =
         OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary).and_then(|mut file| {
-            file.write_all(bytes)?;
+            fill(&mut file)?;
             file.sync_all()
         });
     written.map_err(|source| {

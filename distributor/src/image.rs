@@ -4,14 +4,16 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use provisioning::Name;
 use update_core::block::{BlockNumber, BlockSize, ImageSize, Layout};
 use update_core::limits::IMAGE_BYTES_MAX;
-use update_core::suit::Offer;
+use update_core::suit::{self, Offer};
 use update_core::suit_build::Draft;
 use update_core::tree_build::{Tree, TreeBuilder};
 
 use crate::exit::{Exit, Failure};
 use crate::files::{self, FileError, shown};
+use crate::state::GroupState;
 
 /// Longest envelope that is read, in bytes. Other tools write longer ones than devices take.
 const ENVELOPE_FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -84,6 +86,28 @@ pub fn check(path: &Path, offer: &Offer) -> Result<Tree, ImageError> {
         return Err(differs("its hash tree"));
     }
     Ok(tree)
+}
+
+/// Where the envelope of an image lies, unless somebody says otherwise: beside it, with `.suit` appended.
+pub fn default_envelope(image: &Path) -> PathBuf {
+    let mut path = image.as_os_str().to_owned();
+    path.push(".suit");
+    path.into()
+}
+
+/// What an envelope offers to a group, verified as its agents will verify it.
+///
+/// # Errors
+/// No agent of the group would take it.
+pub fn offer_to(group: &GroupState, image: &Name, envelope: &[u8]) -> Result<Offer, Failure> {
+    suit::verify(envelope, &group.key_set()?).map_err(|error| {
+        let why = update_core::refusal::Refusal::from(error).text();
+        Failure::bad_signature(format!(
+            "image '{image}' is no update that group '{}' would take: {why}; sign it with a key of the \
+             group's key set",
+            group.name
+        ))
+    })
 }
 
 /// Reads a SUIT envelope.

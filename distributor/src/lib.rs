@@ -5,18 +5,25 @@
 
 pub mod cli;
 pub mod commands;
+pub mod config;
+pub mod control;
 pub mod drive;
 pub mod enroll;
 pub mod exit;
 pub mod files;
 pub mod image;
 pub mod keys;
+pub mod manifest;
 pub mod new_group;
 pub mod outcome;
 pub mod output;
 pub mod progress;
+pub mod report;
 pub mod rollout;
+pub mod runner;
 pub mod session;
 pub mod socket;
 pub mod state;
+pub mod store;
+pub mod values;
 pub mod yaml;

@@ -210,5 +210,6 @@ pub fn ending_name(ended: Ended) -> &'static str {
         Ended::By(Ending::ImageUnreadable) => "image-unreadable",
         Ended::By(Ending::NumbersExhausted) => "numbers-exhausted",
         Ended::By(Ending::Cancelled) => "cancelled",
+        Ended::By(Ending::Undone) => "undone",
     }
 }

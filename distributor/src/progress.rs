@@ -66,6 +66,7 @@ impl Progress {
             Stage::Closing => "checking that everyone has it".to_owned(),
             Stage::Activation => "activating".to_owned(),
             Stage::Cancellation => "cancelling".to_owned(),
+            Stage::Undo => "taking back what is on trial".to_owned(),
         };
         if let Some(bar) = &self.bar {
             bar.set_message(self.stage.clone());

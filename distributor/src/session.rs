@@ -1,19 +1,23 @@
 //! The right to send for one group: its lock, its counters and its Security Context.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use group_oscore::{
-    CommonContext, GroupContext, RecipientContext, ReplayWindow, Reservation, SenderContext, SequenceNumbers,
+    CommonContext, GroupContext, MemberId, RecipientContext, ReplayWindow, Reservation, SenderContext,
+    SequenceNumbers,
 };
 use provisioning::Name;
 use update_core::digest::Digest;
-use update_core::distribution::{Distribution, DistributionConfig, Members};
+use update_core::distribution::{Activate, Distribution, DistributionConfig, Members};
 use update_core::limits::{DISTRIBUTOR_RESERVE_STEP, FLOOR_AHEAD};
 use update_core::time::Duration;
 
 use crate::exit::Failure;
 use crate::state::{
-    Attempts, Floor, FloorStore, Floors, GroupLock, GroupState, MachineId, SequenceStore, StateDir,
-    StateError,
+    Agents, Attempts, Enrolled, Floor, FloorStore, Floors, GroupLock, GroupState, MachineId, SequenceDoubt,
+    SequenceStore, StateDir, StateError,
 };
+use crate::store::epoch;
 
 /// What one datagram costs on Ethernet besides its UDP payload.
 const OVERHEAD_BYTES_V4: u32 = 14 + 20 + 8;
@@ -28,6 +32,10 @@ pub struct Session {
     floor_store: FloorStore,
     floors: Floors,
     attempts: Attempts,
+    /// The first Sender Sequence Number that no run of this process can have used.
+    next: u64,
+    /// The first number of the last run.
+    run_start: u64,
     // Held for its life alone: dropped last, when all files are written.
     _lock: GroupLock,
 }
@@ -39,6 +47,7 @@ impl Session {
     /// Another process sends for it; its counters are in doubt, so that nothing may be sent.
     pub fn open(dir: &StateDir, name: &Name) -> Result<Self, Failure> {
         let group = GroupState::open(dir, name)?;
+        epoch::claim_blocking(dir)?;
         let lock = GroupLock::to_send(dir, name)?;
         let machine = MachineId::of_this_machine()?;
         let sequence = SequenceStore::open(dir, &group, &machine, &lock)?;
@@ -50,14 +59,41 @@ impl Session {
                 "group '{name}' has no agents: enroll some with `fwcast agent enroll NAME --group {name}`"
             )));
         }
-        Ok(Self { group, sequence, floor_store, floors, attempts, _lock: lock })
+        let next = sequence.numbers().next;
+        Ok(Self { group, sequence, floor_store, floors, attempts, next, run_start: next, _lock: lock })
     }
 
-    /// The Security Context, with the first reservation made.
+    /// Reads anew who is enrolled: agents may have come or gone since the group was opened.
+    ///
+    /// # Errors
+    /// The group's files cannot be read.
+    pub fn reload_agents(&mut self, dir: &StateDir) -> Result<(), StateError> {
+        self.group.agents = Agents::load(dir, &self.group.name)?.enrolled;
+        Ok(())
+    }
+
+    /// The Sender IDs of all agents of the group.
+    pub fn members(&self) -> Vec<MemberId> {
+        self.group.agents.iter().map(Enrolled::member_id).collect()
+    }
+
+    /// The Security Context for a run with the whole group, with the first reservation made: see
+    /// [`Self::context_of`].
     pub fn context(&mut self) -> Result<GroupContext<Members>, Failure> {
-        let start = self.sequence.numbers().next;
+        self.context_of(&self.members())
+    }
+
+    /// The Security Context for a run with some agents of the group, with the first reservation made. Runs
+    /// follow one another: whatever ran before counts as ended, and where it was not settled, all numbers
+    /// that it had reserved count as used.
+    ///
+    /// # Errors
+    /// A Sender ID that no agent of the group has; keys that cannot be used; the reservation cannot be made.
+    pub fn context_of(&mut self, members: &[MemberId]) -> Result<GroupContext<Members>, Failure> {
+        let start = self.next;
         let end = start + DISTRIBUTOR_RESERVE_STEP;
         self.sequence.reserve(end)?;
+        (self.run_start, self.next) = (start, end);
         let unusable = |what: &str| {
             Failure::error(format!(
                 "group '{}' has {what} that cannot be used: restore it from a backup",
@@ -70,8 +106,18 @@ impl Session {
         let numbers = SequenceNumbers::new(start, end);
         let sender = SenderContext::derive(&common, id, credential, seed, numbers)
             .map_err(|_| unusable("an own key"))?;
-        let mut recipients = Vec::with_capacity(self.group.agents.len());
-        for agent in &self.group.agents {
+        let enrolled: BTreeMap<MemberId, &Enrolled> =
+            self.group.agents.iter().map(|agent| (agent.member_id(), agent)).collect();
+        let mut recipients = Vec::with_capacity(members.len());
+        for member in members {
+            let agent = enrolled.get(member).ok_or_else(|| {
+                Failure::error(format!(
+                    "group '{}' has no agent with the Sender ID {} any more: it was removed or enrolled \
+                     again meanwhile; start again",
+                    self.group.name,
+                    hex::encode(member.as_bytes())
+                ))
+            })?;
             let window = match self.floors.get(&agent.member_id()) {
                 Some(Floor::At(0)) => ReplayWindow::fresh(),
                 Some(Floor::At(floor)) => ReplayWindow::from_floor(*floor),
@@ -86,6 +132,13 @@ impl Session {
         Ok(GroupContext::new(common, sender, Members::new(recipients)))
     }
 
+    /// How these agents of the group are reached, with nothing said about activation.
+    pub fn config_of(&self, members: &[MemberId]) -> DistributionConfig {
+        let part: BTreeSet<&MemberId> = members.iter().collect();
+        let everyone = self.group.agents.iter().all(|agent| part.contains(&agent.member_id()));
+        DistributionConfig { everyone, ..self.config() }
+    }
+
     /// How this group is reached, with nothing said about activation.
     pub fn config(&self) -> DistributionConfig {
         let profile = &self.group.profile;
@@ -94,7 +147,8 @@ impl Session {
             coap_group: profile.coap_group,
             rate: profile.rate_bits_per_second,
             overhead_bytes: if v4 { OVERHEAD_BYTES_V4 } else { OVERHEAD_BYTES_V6 },
-            activate: false,
+            everyone: true,
+            activate: Activate::Nobody,
             attempt: 1,
             delay_ms: 0,
             transfer_within: Duration::MAX,
@@ -121,7 +175,13 @@ impl Session {
 
     /// Makes a reservation durable.
     pub fn reserve(&mut self, reservation: &Reservation) -> Result<(), StateError> {
-        self.sequence.reserve(reservation.end)
+        if reservation.end <= self.next {
+            // A run that was given up would use the numbers of the one after it.
+            return Err(self.sequence.in_doubt(SequenceDoubt::OtherRun));
+        }
+        self.sequence.reserve(reservation.end)?;
+        self.next = reservation.end;
+        Ok(())
     }
 
     /// Makes the agents' floors durable.
@@ -133,14 +193,26 @@ impl Session {
         self.floor_store.save(&self.floors)
     }
 
-    /// Ends cleanly: the exact numbers are kept, so that nothing is skipped that need not be.
-    pub fn close(mut self, distribution: &Distribution) -> Result<(), StateError> {
+    /// Ends a run cleanly, the one that had the last context: the exact floors and numbers are kept, so that
+    /// nothing is skipped that need not be. Another run may follow.
+    pub fn settle(&mut self, distribution: &Distribution) -> Result<(), StateError> {
         self.save_floors(distribution)?;
-        self.sequence.close(distribution.next_sequence_number())
+        let next = distribution.next_sequence_number();
+        // Not what an earlier run left off at.
+        if next > self.run_start {
+            self.sequence.settle(next)?;
+            self.next = next;
+        }
+        Ok(())
+    }
+
+    /// Settles, and gives up the right to send.
+    pub fn close(mut self, distribution: &Distribution) -> Result<(), StateError> {
+        self.settle(distribution)
     }
 
     /// An agent has seen a higher number than this machine has used: nothing more is sent with these keys.
-    pub fn condemn(self) -> Failure {
+    pub fn condemn(&mut self) -> Failure {
         self.sequence.condemn().into()
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod memory;
 pub mod protect;
+pub mod store;
 pub mod transfer;
 
 use std::time::{Duration, Instant};

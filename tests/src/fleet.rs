@@ -4,6 +4,7 @@
 
 mod agents;
 mod push;
+mod rollout;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -19,7 +20,9 @@ use crate::netns::{INTERFACE, Net};
 use crate::programs::Programs;
 use crate::push_report::{AgentReport, last};
 
+pub use agents::NAME_MARK;
 pub use push::{Push, Pushed, Update};
+pub use rollout::RolloutRun;
 
 /// Name of the group.
 pub const GROUP: &str = "lamps";
@@ -54,7 +57,7 @@ pub struct Plan {
     pub loss_percent: f64,
     /// Further arguments of `fwcast group create`.
     pub group_arguments: Vec<String>,
-    /// Further arguments of `fwcast agent enroll`.
+    /// Further arguments of `fwcast agent enroll`; [`NAME_MARK`] in them becomes the agent's name.
     pub agent_arguments: Vec<String>,
     /// Print every command, so that people learn them, and let `fwcast push` be seen.
     pub show: bool,

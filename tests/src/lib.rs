@@ -12,6 +12,7 @@ pub mod powercut;
 pub mod process;
 pub mod programs;
 pub mod push_report;
+pub mod rollouts;
 pub mod scenarios;
 pub mod size;
 pub mod tidy;

@@ -10,6 +10,7 @@
 //! * no nonce is used twice under one key, by anyone, over all restarts;
 //! * what an agent reports as stored is durable and right, and after a restart exactly that is found again;
 //! * an image that is activated is one that was signed, byte for byte;
+//! * where agents activate in waves, none does before its wave;
 //! * nothing goes round in circles; and once the faults end, everyone ends confirmed on the new image.
 //!
 //! The same seed gives the same course of events, byte for byte: [`Outcome::trace_hash`] is over all of it.
@@ -56,6 +57,7 @@ mod network;
 mod release;
 mod seeds;
 mod simulation;
+mod waves;
 
 pub use agent::Speed;
 pub use dice::Dice;
@@ -92,6 +94,8 @@ pub struct Options {
     pub faults: Faults,
     /// A promise that the world breaks, which the checker has to notice.
     pub sabotage: Option<Sabotage>,
+    /// Agents activate in waves, each about twice as large as the one before, instead of all at once.
+    pub waves: bool,
     /// The last agent is never there.
     pub absent: bool,
     /// The first agent comes so late.
@@ -127,6 +131,7 @@ impl Options {
             },
             faults: Faults::none(),
             sabotage: None,
+            waves: false,
             absent: false,
             late: None,
             cut_at: None,
@@ -160,6 +165,7 @@ impl Options {
         options.second = dice.chance(0.3).then(|| image_of(&mut dice));
         let soon = Duration::from_millis(dice.pick(&[50, 500, 2_000, 10_000]));
         options.superseded_after = options.second.filter(|_| dice.chance(0.5)).map(|_| soon);
+        options.waves = dice.chance(0.3);
         options.deadline = options.faults.until + Duration::from_secs(900);
         options
     }

@@ -1,5 +1,5 @@
-//! What `fwcast agent enroll --format cbor` writes is what a microcontroller reads, and whatever is wrong with
-//! its area is told apart.
+//! What `fwcast agent enroll --format cbor` writes is what a microcontroller reads, and whatever is wrong
+//! with its area is told apart.
 #![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
 use agent_embedded::provisioning::{

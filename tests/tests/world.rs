@@ -81,6 +81,18 @@ fn one_that_is_never_there_and_one_that_comes_late_hold_nobody_up() {
 }
 
 #[test]
+fn waves_with_loss_activate_one_after_another() {
+    let options = Options { waves: true, faults: Faults::loss(0.10), ..Options::perfect(8, 1 << 18, 1024) };
+    for seed in 1..4 {
+        let outcome = run(seed, &options);
+        fine(&outcome);
+        // 1, 2, 4 and the last one.
+        assert_eq!((outcome.updates, outcome.pushes), (8, 4), "seed {seed}");
+        assert!(outcome.figures.blocks_ratio < 2.0, "it is sent once for all: {:?}", outcome.figures);
+    }
+}
+
+#[test]
 fn three_hundred_agents_are_not_too_many() {
     let options = Options { faults: Faults::loss(0.05), ..Options::perfect(300, 8192, 1024) };
     let outcome = run(1, &options);

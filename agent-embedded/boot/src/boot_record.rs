@@ -115,12 +115,7 @@ impl BootRecord {
 
     fn from_bytes(bytes: &[u8; BYTES]) -> Option<Self> {
         let [version, phase, cause, exchanged, p0, p1, s0, s1, ..] = *bytes;
-        let cause = || match cause {
-            1 => Some(RollBackCause::Unhealthy),
-            2 => Some(RollBackCause::ActivationFailed),
-            3 => Some(RollBackCause::Reset),
-            _ => None,
-        };
+        let cause = || RollBackCause::from_code(cause);
         let phase = match phase {
             0 => Phase::Settled,
             1 => Phase::Activated,
@@ -152,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let causes = [RollBackCause::Unhealthy, RollBackCause::ActivationFailed, RollBackCause::Reset];
+        let causes = (1..=4).filter_map(RollBackCause::from_code);
         let plain = [
             Phase::Settled,
             Phase::Activated,
@@ -162,7 +157,7 @@ mod tests {
             Phase::Recovering,
             Phase::Recovered,
         ];
-        let with_cause = causes.into_iter().flat_map(|cause| {
+        let with_cause = causes.flat_map(|cause| {
             [Phase::GivenUp(cause), Phase::ExchangingBack(cause), Phase::RolledBack(cause)]
         });
         for phase in plain.into_iter().chain(with_cause) {

@@ -4,21 +4,33 @@
 //! in silence, takes the last of two equal keys in a map, and descends as deep as the text goes. So the
 //! text is first walked once as a stream of events, which refuses all that with its position, and only then
 //! read.
+//!
+//! [`from_str`] reads a file with one document. [`Document::all`] reads one with several, keeps where each
+//! value lies, and tells all that is wrong in a document and not only the first.
+
+mod document;
+mod walk;
 
 use alloc::borrow::ToOwned;
-use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+pub use document::{Document, PROBLEMS_MAX, Step, Trouble};
+pub use walk::Place;
 
 /// Longest text that is read, in bytes. Whoever reads a file stops there, before parsing.
 pub const TEXT_BYTES_MAX: usize = 1024 * 1024;
 /// How deep lists and maps may lie in one another.
 pub const DEPTH_MAX: usize = 16;
+/// Most values in a text, so that a hostile one costs no more than an honest one: a list of 30,000 agents
+/// fits.
+pub const VALUES_MAX: usize = 32_000;
+/// Most documents in a text.
+pub const DOCUMENTS_MAX: usize = 1000;
 
 /// Why a YAML text was refused, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +50,8 @@ pub enum YamlProblem {
     TooLong,
     /// Lists and maps deeper than [`DEPTH_MAX`].
     TooDeep,
+    /// More than [`VALUES_MAX`] values.
+    TooMany,
     /// An alias (`*name`).
     Alias,
     /// An anchor (`&name`).
@@ -52,6 +66,8 @@ pub enum YamlProblem {
     DoubledKey(String),
     /// No document, or more than one.
     NotOneDocument,
+    /// More than [`DOCUMENTS_MAX`] documents.
+    TooManyDocuments,
     /// Not YAML.
     Syntax(String),
     /// YAML, but not what belongs in this file: an unknown or missing key, or a value of the wrong kind.
@@ -62,7 +78,7 @@ pub enum YamlProblem {
 ///
 /// Unknown keys are refused where `T` says `deny_unknown_fields`, as every type of this crate does.
 pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
-    walk(text)?;
+    walk::one(text)?;
     serde_yaml::from_str(text).map_err(|error| {
         let (line, column) = error.location().map_or((0, 0), |place| (place.line(), place.column()));
         let problem = YamlProblem::Content(printable(&without_place(&error.to_string())));
@@ -93,6 +109,7 @@ impl fmt::Display for YamlProblem {
         match self {
             Self::TooLong => write!(f, "the text is longer than {TEXT_BYTES_MAX} bytes"),
             Self::TooDeep => write!(f, "lists and maps lie more than {DEPTH_MAX} deep"),
+            Self::TooMany => write!(f, "there are more than {VALUES_MAX} values in the text"),
             Self::Alias => f.write_str("aliases (*name) are not taken; write the value out"),
             Self::Anchor => f.write_str("anchors (&name) are not taken; write the value out"),
             Self::Tag => f.write_str("tags (!name) are not taken; leave it out"),
@@ -100,6 +117,7 @@ impl fmt::Display for YamlProblem {
             Self::CompoundKey => f.write_str("a key must be a plain word"),
             Self::DoubledKey(key) => write!(f, "the key '{key}' is there twice; keep one"),
             Self::NotOneDocument => f.write_str("exactly one document is wanted"),
+            Self::TooManyDocuments => write!(f, "there are more than {DOCUMENTS_MAX} documents in the text"),
             Self::Syntax(text) => write!(f, "this is not YAML: {text}"),
             Self::Content(text) => f.write_str(text),
         }
@@ -107,103 +125,6 @@ impl fmt::Display for YamlProblem {
 }
 
 impl core::error::Error for YamlError {}
-
-/// A list or map that is open while walking.
-enum Open {
-    List,
-    Map { keys: BTreeSet<String>, key_comes_next: bool },
-}
-
-/// Walks over the events of `text` and refuses what this module refuses.
-fn walk(text: &str) -> Result<(), YamlError> {
-    if text.len() > TEXT_BYTES_MAX {
-        return Err(YamlError { line: 0, column: 0, problem: YamlProblem::TooLong });
-    }
-    let mut documents = 0;
-    let mut open: Vec<Open> = Vec::new();
-    for next in Parser::new_from_str(text) {
-        let (event, span) = next.map_err(|error| {
-            let problem = YamlProblem::Syntax(printable(error.info()));
-            at(*error.marker(), problem)
-        })?;
-        if matches!(event, Event::DocumentStart(_)) {
-            documents += 1;
-        }
-        let too_many = documents > 1;
-        let checked = if too_many { Err(YamlProblem::NotOneDocument) } else { step(&event, &mut open) };
-        checked.map_err(|problem| at(span.start, problem))?;
-    }
-    if documents == 0 {
-        return Err(at(Marker::new(0, 1, 0), YamlProblem::NotOneDocument));
-    }
-    Ok(())
-}
-
-/// Checks one event in the list or map that is open around it.
-fn step(event: &Event<'_>, open: &mut Vec<Open>) -> Result<(), YamlProblem> {
-    match event {
-        Event::Alias(_) => Err(YamlProblem::Alias),
-        Event::Scalar(text, style, anchor, tag) => {
-            refuse_extras(*anchor, tag.as_deref())?;
-            scalar(text, *style, open.last_mut())
-        }
-        Event::SequenceStart(anchor, tag) | Event::MappingStart(anchor, tag) => {
-            refuse_extras(*anchor, tag.as_deref())?;
-            if let Some(Open::Map { key_comes_next, .. }) = open.last_mut() {
-                if *key_comes_next {
-                    return Err(YamlProblem::CompoundKey);
-                }
-                *key_comes_next = true;
-            }
-            if open.len() >= DEPTH_MAX {
-                return Err(YamlProblem::TooDeep);
-            }
-            open.push(match event {
-                Event::MappingStart(..) => Open::Map { keys: BTreeSet::new(), key_comes_next: true },
-                _ => Open::List,
-            });
-            Ok(())
-        }
-        Event::SequenceEnd | Event::MappingEnd => {
-            open.pop();
-            Ok(())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A scalar is a key, a value or an element of a list.
-fn scalar(text: &str, style: ScalarStyle, around: Option<&mut Open>) -> Result<(), YamlProblem> {
-    let Some(Open::Map { keys, key_comes_next }) = around else {
-        return Ok(());
-    };
-    let is_key = *key_comes_next;
-    *key_comes_next = !is_key;
-    if !is_key {
-        return Ok(());
-    }
-    if text == "<<" && style == ScalarStyle::Plain {
-        return Err(YamlProblem::MergeKey);
-    }
-    if !keys.insert(text.to_owned()) {
-        return Err(YamlProblem::DoubledKey(printable(text)));
-    }
-    Ok(())
-}
-
-fn refuse_extras(anchor: usize, tag: Option<&Tag>) -> Result<(), YamlProblem> {
-    if anchor != 0 {
-        return Err(YamlProblem::Anchor);
-    }
-    if tag.is_some() {
-        return Err(YamlProblem::Tag);
-    }
-    Ok(())
-}
-
-fn at(place: Marker, problem: YamlProblem) -> YamlError {
-    YamlError { line: place.line(), column: place.col() + 1, problem }
-}
 
 /// `serde_yaml` ends its message with the place, which [`YamlError`] says in front.
 fn without_place(message: &str) -> String {

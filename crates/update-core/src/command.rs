@@ -5,7 +5,7 @@ use crate::digest::Digest;
 use crate::target::Target;
 use minicbor::Decoder;
 
-/// Activate an update, or drop it.
+/// Activate an update, drop it, or go back from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Command<'a> {
     /// SHA-256 of the signed manifest that is meant.
@@ -16,6 +16,8 @@ pub struct Command<'a> {
     pub target: Target<'a>,
     /// How long after hearing it, in milliseconds; a reboot in between cancels it. Ignored by cancel.
     pub delay_ms: u32,
+    /// A cancellation that also takes back an image on trial. Ignored by activate.
+    pub from_trial: bool,
 }
 
 impl<'a> Command<'a> {
@@ -23,10 +25,13 @@ impl<'a> Command<'a> {
     #[must_use]
     pub fn encode(&self, buffer: &mut [u8]) -> Option<usize> {
         write_into(buffer, |out| {
-            out.map(4)?.u8(1)?.bytes(&self.digest.0)?;
+            out.map(4 + u64::from(self.from_trial))?.u8(1)?.bytes(&self.digest.0)?;
             out.u8(2)?.u32(self.attempt)?.u8(3)?;
             self.target.encode(out)?;
             out.u8(4)?.u32(self.delay_ms)?;
+            if self.from_trial {
+                out.u8(5)?.bool(true)?;
+            }
             Ok(())
         })
     }
@@ -38,6 +43,7 @@ impl<'a> Command<'a> {
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut decoder = Decoder::new(bytes);
         let (mut digest, mut attempt, mut target, mut delay_ms) = (None, None, Target::All, 0);
+        let mut from_trial = false;
         for _ in 0..decoder.map()?.ok_or(Malformed)? {
             match decoder.u8()? {
                 1 => {
@@ -47,9 +53,11 @@ impl<'a> Command<'a> {
                 2 => attempt = Some(decoder.u32()?),
                 3 => target = Target::decode(&mut decoder)?,
                 4 => delay_ms = decoder.u32()?,
+                5 => from_trial = decoder.bool()?,
                 _ => decoder.skip()?,
             }
         }
-        Ok(Self { digest: digest.ok_or(Malformed)?, attempt: attempt.ok_or(Malformed)?, target, delay_ms })
+        let (digest, attempt) = (digest.ok_or(Malformed)?, attempt.ok_or(Malformed)?);
+        Ok(Self { digest, attempt, target, delay_ms, from_trial })
     }
 }

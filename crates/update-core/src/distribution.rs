@@ -13,77 +13,33 @@ mod activation;
 mod agents;
 mod asks;
 mod facts;
+mod job;
 mod named;
 mod needed;
 mod pace;
 mod replies;
 mod sending;
 mod turns;
+mod wave;
+mod withdrawal;
 
 pub use agents::{Agent, Members, Status};
 pub use facts::{Ending, Event, Stage, Tallies};
+pub use job::{Activate, DistributionConfig, Job, Update};
+pub use withdrawal::Fate;
 
 use crate::block::BlockNumber;
-use crate::digest::Digest;
 use crate::limits::{BLOCK_BYTES_MAX, DISTRIBUTOR_RESERVE_LOW, DISTRIBUTOR_RESERVE_STEP, FLOOR_AHEAD};
 use crate::random::Random;
-use crate::suit::Offer;
 use crate::time::{Duration, Instant, earliest};
-use crate::tree::TreeShape;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use asks::{Ask, Sent};
 use core::net::SocketAddr;
 use group_oscore::{GroupContext, MemberId, Reservation};
-use needed::Needed;
+use job::Subject;
 use pace::Pace;
 use replies::Reply;
-
-/// How a group is reached and what is done with it.
-#[derive(Debug, Clone)]
-pub struct DistributionConfig {
-    /// The CoAP group: multicast address and port.
-    pub coap_group: SocketAddr,
-    /// The group's rate, in bits a second on the link.
-    pub rate: u64,
-    /// What one datagram costs on the link besides its UDP payload: 42 bytes with IPv4 on Ethernet, 62 with
-    /// IPv6.
-    pub overhead_bytes: u32,
-    /// After the transfer, activate at once.
-    pub activate: bool,
-    /// The attempt to activate as (DESIGN \[attempt\]), at least 1. Agents that rolled back at a lower one
-    /// try again. Where a reset has cut an attempt off, a higher one follows by itself.
-    pub attempt: u32,
-    /// How long agents wait before they activate, in milliseconds (DESIGN \[moment\]).
-    pub delay_ms: u32,
-    /// A transfer that is not complete by then ends with who is not ready counted as lost.
-    pub transfer_within: Duration,
-    /// Who has not confirmed so long after the activation counts as lost.
-    pub confirm_within: Duration,
-}
-
-/// What a distribution is about.
-#[derive(Debug)]
-pub enum Job {
-    /// Bring this update to the group.
-    Update(Update),
-    /// Only ask everyone what it is doing.
-    Census {
-        /// So many times.
-        rounds: u32,
-    },
-}
-
-/// A signed update, ready to be sent.
-#[derive(Debug)]
-pub struct Update {
-    /// The signed SUIT envelope.
-    pub envelope: Vec<u8>,
-    /// What it says, verified.
-    pub offer: Offer,
-    /// All pages of the hash tree, in order; their root is the signed one.
-    pub pages: Vec<u8>,
-}
 
 /// What goes into the machine.
 #[derive(Debug)]
@@ -101,8 +57,11 @@ pub enum Input<'a> {
     Reserved(Reservation),
     /// The floors that [`Output::SaveFloors`] asked for are durable.
     FloorsSaved,
-    /// Stop, and tell the agents to drop the update.
+    /// Stop, tell the agents to drop the update, and ask what has become of it: see [`Agent::fate`].
     Cancel,
+    /// Stop, tell the agents on trial to go back to the image that they had, and wait until they have: see
+    /// [`Agent::fate`]. What is confirmed stays.
+    Undo,
     /// The moment of [`Output::Wait`] has come.
     Timeout,
 }
@@ -148,10 +107,11 @@ enum Phase {
     Sending(sending::Round),
     /// Sends the activation so many times more, then asks.
     Activating {
-        left: u8,
+        left: u32,
     },
-    Cancelling {
-        left: u8,
+    /// Sends the order to drop the update, or to go back from it, so many times more, then asks.
+    Withdrawing {
+        left: u32,
     },
     Finished,
 }
@@ -167,6 +127,8 @@ pub struct Distribution {
     phase: Phase,
     /// Turns of asking and sending: see `turns`.
     turns: turns::Turns,
+    /// The update is being taken back.
+    withdrawal: Option<withdrawal::Withdrawal>,
     /// Queries whose answers still count.
     sent: VecDeque<Sent>,
     asks: u32,
@@ -185,15 +147,6 @@ pub struct Distribution {
     token: u32,
     started_at: Instant,
     tallies: Tallies,
-}
-
-/// The update with everything derived from it.
-#[derive(Debug)]
-struct Subject {
-    update: Update,
-    shape: TreeShape,
-    needed_pages: Needed,
-    needed_blocks: Needed,
 }
 
 /// What a read of the image is for.
@@ -226,7 +179,10 @@ impl Distribution {
             .recipients()
             .as_slice()
             .iter()
-            .map(|recipient| Agent::new(recipient.id(), recipient.window().floor(), config.attempt))
+            .map(|recipient| {
+                let waited_for = config.activate.is_about(recipient.id());
+                Agent::new(recipient.id(), recipient.window().floor(), config.attempt, waited_for)
+            })
             .collect();
         let mut random = Random::new(seed);
         let mut turns = turns::Turns::default();
@@ -235,12 +191,7 @@ impl Distribution {
                 turns.censuses = rounds;
                 None
             }
-            Job::Update(update) => {
-                let shape = TreeShape::new(update.offer.layout);
-                let needed_pages = Needed::none_of(shape.page_count());
-                let needed_blocks = Needed::none_of(update.offer.layout.block_count());
-                Some(Subject { update, shape, needed_pages, needed_blocks })
-            }
+            Job::Update(update) => Some(Subject::new(update)),
         };
         let mut distribution = Self {
             pace: Pace::new(config.rate, config.overhead_bytes, now),
@@ -253,6 +204,7 @@ impl Distribution {
             random,
             phase: Phase::Finished,
             turns,
+            withdrawal: None,
             sent: VecDeque::new(),
             asks: 0,
             straggle: crate::limits::STRAGGLE_FIRST,
@@ -340,7 +292,8 @@ impl Distribution {
             Input::Block(bytes) => self.on_block(bytes),
             Input::Reserved(reservation) => self.context.reserve(reservation),
             Input::FloorsSaved => self.floors_saved(),
-            Input::Cancel => self.cancel(),
+            Input::Cancel => self.cancel(now),
+            Input::Undo => self.undo(now),
             Input::Timeout => {}
         }
     }
@@ -417,7 +370,7 @@ impl Distribution {
             Phase::Polling(_) => self.step_polling(now, buffer),
             Phase::Sending(_) => self.step_sending(now, buffer),
             Phase::Activating { .. } => self.step_activating(now, buffer),
-            Phase::Cancelling { .. } => self.step_cancelling(now, buffer),
+            Phase::Withdrawing { .. } => self.step_withdrawing(now, buffer),
             Phase::Finished => None,
         }
     }
@@ -525,24 +478,5 @@ impl Distribution {
     fn next_token(&mut self) -> coap_wire::Token {
         self.token = self.token.wrapping_add(1);
         coap_wire::Token::new(&self.token.to_be_bytes()).unwrap_or_default()
-    }
-}
-
-impl Subject {
-    fn digest(&self) -> Digest {
-        self.update.offer.digest
-    }
-
-    fn page(&self, index: u32) -> Option<&[u8]> {
-        let bytes = self.update.offer.layout.block_size.bytes() as usize;
-        self.update.pages.get(index as usize * bytes..(index as usize + 1) * bytes)
-    }
-
-    /// Whether a block read from the image file is the one that was signed: the file may change under us.
-    fn is_right(&self, number: u32, block: &[u8]) -> bool {
-        self.shape
-            .entry_of_leaf(BlockNumber(number))
-            .and_then(|(page, entry)| Some(crate::tree::check_block(self.page(page)?, entry, block)))
-            .unwrap_or(false)
     }
 }

@@ -38,8 +38,11 @@ pub const TARGET_RANGES_MAX: usize = 64;
 /// Longest target in a Uri-Query option, in bytes of CBOR: a Uri-Query has at most 255 bytes.
 pub const TARGET_QUERY_BYTES_MAX: usize = 126;
 
-/// Longest bitmap of member numbers in a target that the distributor sends.
-pub const TARGET_BITMAP_BYTES_MAX: usize = 896;
+/// Longest target in the payload of a question or an order that the distributor sends, in bytes of CBOR.
+pub const TARGET_BYTES_MAX: usize = 906;
+
+/// What a PUT takes besides its payload and a Uri-Query, at most.
+pub const PUT_OVERHEAD_MAX: usize = 150;
 
 /// Longest record that an agent stores.
 pub const RECORD_BYTES_MAX: usize = ENVELOPE_BYTES_MAX + 32;
@@ -136,8 +139,13 @@ pub const OFFER_ROUNDS_MAX: u8 = 8;
 pub const OFFER_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Copies of pages of the hash tree above the bottom level.
 pub const ROOT_PAGES_COPIES: u8 = 3;
-/// Copies of an activation.
-pub const ACTIVATION_COPIES: u8 = 3;
+/// Rounds of orders and questions, while an update is taken back, for agents that stay silent.
+pub const WITHDRAWAL_ROUNDS_MAX: u8 = 8;
+/// An order to take an update back that was heard, and yet has changed nothing, is given anew after this
+/// time.
+pub const ORDER_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// Copies of an activation, or of an order to take an update back.
+pub const ORDER_COPIES: u32 = 3;
 /// How far above the attempts used an agent can have come by resets; what it claims beyond is not believed.
 pub const ATTEMPTS_AHEAD_MAX: u32 = 64;
 /// Answers to agents that wait for their turn at the pace.
@@ -153,5 +161,10 @@ const _: () = {
     assert!(REPORT_BYTES_MAX >= WINDOW_BLOCKS_MAX as usize / 8 + 150);
     assert!(DISTRIBUTOR_RESERVE_LOW > FLOOR_AHEAD, "a skip never leaves the reservation");
     assert!(FLOOR_AHEAD < group_oscore::limits::REPLAY_WINDOW, "a skip never leaves the replay window");
+    assert!(
+        DATAGRAM_BYTES_MAX - PUT_OVERHEAD_MAX - BLOCK_BYTES_MAX as usize >= 32,
+        "an offer has room for names"
+    );
+    assert!(TARGET_BYTES_MAX + 200 <= DATAGRAM_BYTES_MAX);
     assert!(ENVELOPE_BYTES_MAX <= 32 * BLOCK_BYTES_MIN as usize, "an offer's blocks fit one word of bits");
 };

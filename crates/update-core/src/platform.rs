@@ -73,6 +73,10 @@ pub enum Task<'a> {
         /// SHA-256 of the signed manifest: the update that goes on trial.
         digest: &'a [u8; 32],
     },
+    /// The image on trial is to go, by order of the distributor: the old one comes back, and
+    /// [`Trial::RolledBack`] tells when it has. Nothing happens without a trial, nor when the image has
+    /// proved healthy.
+    RollBack,
     /// The trial has ended well and the [`Record::Installed`] is saved: forget the old image's right to
     /// return.
     Settle,
@@ -113,6 +117,8 @@ pub trait Platform {
     async fn sync(&mut self) -> Result<(), Self::Error>;
     /// See [`Task::Activate`]. On return the switch is durable; the trial may end in a reset at any moment.
     async fn activate(&mut self, image_bytes: u32, digest: &[u8; 32]) -> Result<(), Self::Error>;
+    /// See [`Task::RollBack`]. On return the decision is durable.
+    async fn roll_back(&mut self) -> Result<(), Self::Error>;
     /// See [`Task::Settle`].
     async fn settle(&mut self) -> Result<(), Self::Error>;
 }
@@ -141,6 +147,7 @@ pub async fn carry_out<P: Platform>(
         }
         Task::Sync => platform.sync().await,
         Task::Activate { image_bytes, digest } => platform.activate(image_bytes, digest).await,
+        Task::RollBack => platform.roll_back().await,
         Task::Settle => platform.settle().await,
     };
     match result {
@@ -178,4 +185,20 @@ pub enum RollBackCause {
     ActivationFailed = 2,
     /// The device was reset before the image had been confirmed.
     Reset = 3,
+    /// The distributor ordered it.
+    Ordered = 4,
+}
+
+impl RollBackCause {
+    /// The cause with this number.
+    #[must_use]
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Unhealthy),
+            2 => Some(Self::ActivationFailed),
+            3 => Some(Self::Reset),
+            4 => Some(Self::Ordered),
+            _ => None,
+        }
+    }
 }

@@ -14,6 +14,7 @@ mod facts;
 mod fetch;
 mod offers;
 mod recovery;
+mod saves;
 mod trials;
 
 pub use facts::{Event, Failure, RECOVERED, Reason, reason_text};
@@ -158,7 +159,7 @@ pub struct Reception<'m> {
     page: blocks::CachedPage,
     /// What the platform is doing.
     doing: Option<Doing>,
-    saves: Saves,
+    saves: saves::Saves,
     /// When the first byte that is not yet durable was written.
     unsynced_since: Option<Instant>,
     /// Failures of the medium in a row, and until when it is left alone after the last one.
@@ -223,6 +224,7 @@ enum Doing {
     SaveUpdate,
     SaveInstalled,
     Prepare,
+    RollBack,
     Settle,
     Sync,
     Activate,
@@ -231,15 +233,6 @@ enum Doing {
     WriteHeld,
     /// Reads for the walk or the check.
     Examine,
-}
-
-/// Records and area changes that are due, in the order in which they are carried out.
-#[derive(Debug, Clone, Copy, Default)]
-struct Saves {
-    update: bool,
-    prepare: bool,
-    installed: bool,
-    settle: bool,
 }
 
 impl<'m> Reception<'m> {
@@ -302,7 +295,7 @@ impl<'m> Reception<'m> {
             held_bytes: [0; BLOCK_BYTES_MAX as usize],
             page: blocks::CachedPage::default(),
             doing: None,
-            saves: Saves::default(),
+            saves: saves::Saves::default(),
             unsynced_since: None,
             storage_failures: 0,
             sync_failures: 0,

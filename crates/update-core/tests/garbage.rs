@@ -67,7 +67,10 @@ fn payload(dice: &mut Random, image: &Image) -> Vec<u8> {
         1 => {
             let (attempt, delay_ms) = (number(dice), number(dice));
             let digest = image.offer.digest;
-            Command { digest, attempt, target: Target::All, delay_ms }.encode(&mut buffer).unwrap()
+            let from_trial = dice.next_u64().is_multiple_of(2);
+            Command { digest, attempt, target: Target::All, delay_ms, from_trial }
+                .encode(&mut buffer)
+                .unwrap()
         }
         _ => {
             let any = bytes(dice, 1024);

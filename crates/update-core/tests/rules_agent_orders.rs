@@ -144,6 +144,63 @@ fn attempt_counts_for_cancellations_too_and_outlives_them() {
 }
 
 #[test]
+fn undo_takes_back_what_is_on_trial_and_nothing_that_is_confirmed() {
+    let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 3, 64));
+    let back = |speaker: &mut Speaker, attempt| {
+        let command = Command { from_trial: true, ..order(&image, attempt) };
+        speaker.command(Mode::Group, Resource::Cancel, &command)
+    };
+    let mut agent = ready(&mut speaker, &image);
+    let activation = speaker.activate(&image, 2);
+    agent.hear(Via::Group, &activation);
+    // [attempt]: not higher than the activation's.
+    let datagram = back(&mut speaker, 2);
+    agent.hear(Via::Group, &datagram);
+    assert!(!agent.did.contains(&Did::RollBack));
+    // The attempt is saved first; a power cut after that leaves the trial to a higher one.
+    agent.cut_before = Some(Did::RollBack);
+    let datagram = back(&mut speaker, 3);
+    agent.hear(Via::Group, &datagram);
+    speaker.context.skip(300);
+    assert_eq!((agent.machine.state(), agent.trial), (State::Trial, Trial::Running));
+    assert_eq!(agent.ask(&mut speaker, &question(&image), |report| report.attempt), 3);
+    let datagram = back(&mut speaker, 4);
+    agent.hear(Via::Group, &datagram);
+    assert!(agent.did.contains(&Did::RollBack));
+    assert_eq!(agent.machine.state(), State::Trial, "until the old image runs");
+    agent.judge(agent.trial);
+    assert_eq!(agent.stand(&mut speaker, &image), (State::RolledBack, RollBackCause::Ordered as u8));
+    // [attempt]: only a higher one tries again, and what it then confirms stays.
+    for attempt in [4, 5, 5] {
+        let activation = speaker.activate(&image, attempt);
+        agent.hear(Via::Group, &activation);
+    }
+    assert_eq!(agent.machine.state(), State::Trial);
+    agent.judge(Trial::Healthy);
+    let count = agent.did.len();
+    let datagram = back(&mut speaker, 9);
+    agent.hear(Via::Group, &datagram);
+    assert_eq!((agent.machine.state(), agent.did.len()), (State::Confirmed, count));
+}
+
+#[test]
+fn undo_that_the_medium_does_not_take_is_tried_again() {
+    let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 3, 64));
+    let mut agent = ready(&mut speaker, &image);
+    let activation = speaker.activate(&image, 1);
+    agent.hear(Via::Group, &activation);
+    agent.refuse = |did| *did == Did::RollBack;
+    let command = Command { from_trial: true, ..order(&image, 2) };
+    let datagram = speaker.command(Mode::Group, Resource::Cancel, &command);
+    agent.hear(Via::Group, &datagram);
+    agent.pass(Duration::from_secs(2));
+    assert_eq!((agent.machine.state(), agent.trial), (State::Trial, Trial::Running));
+    agent.refuse = |_| false;
+    agent.pass(Duration::from_secs(15));
+    assert_eq!(agent.trial, Trial::RolledBack(RollBackCause::Ordered));
+}
+
+#[test]
 fn moment_is_a_delay_and_a_reboot_cancels_it() {
     let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 3, 64));
     let mut agent = ready(&mut speaker, &image);

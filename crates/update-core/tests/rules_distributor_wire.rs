@@ -11,7 +11,7 @@ use common::wire::{exchange, piv_of, request, seen};
 use group_oscore::{MessageMode, Received, ReplayWindow, SequenceNumbers};
 use std::collections::{BTreeMap, BTreeSet};
 use update_core::census::{Report, State};
-use update_core::distribution::{Ending, Event, Input, Output, Stage};
+use update_core::distribution::{Activate, Ending, Event, Input, Output, Stage};
 use update_core::platform::Area;
 use update_core::resource::Resource;
 use update_core::time::Duration;
@@ -164,7 +164,8 @@ fn reserve_an_agent_that_has_seen_a_higher_number_stops_it() {
 #[test]
 fn bound_numbers_are_skipped_for_an_agent_that_has_booted() {
     let image = Image::new(5, 3, 64);
-    let config = update_core::distribution::DistributionConfig { activate: false, ..fleet::config() };
+    let config =
+        update_core::distribution::DistributionConfig { activate: Activate::Nobody, ..fleet::config() };
     let mut fleet = Fleet::with(&image, 2, config, None);
     fleet.off[1] = true;
     let before = fleet.distribution.next_sequence_number();

@@ -1,5 +1,7 @@
 //! `fwcast agent`: the members of a group.
 
+mod edit;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -11,12 +13,17 @@ use provisioning::{AgentFile, Hex, LinuxSettings, Name, Provisioning};
 use serde::Serialize;
 use uuid::Uuid;
 
+pub use edit::remove_agent;
+use edit::{Relabel, Remove};
+
 use super::arguments::{self, Class};
 use crate::cli::Global;
 use crate::enroll::{self, Request};
 use crate::exit::{Exit, Failure};
 use crate::files::{self, Access, shown};
+use crate::manifest::selector::Selector;
 use crate::output::{self, Report, columns, fields};
+use crate::report::labels;
 use crate::state::{Agents, GroupLock, GroupState, Label, StateDir, StateError, Waiting};
 use crate::yaml;
 
@@ -25,12 +32,19 @@ use crate::yaml;
 pub enum Agent {
     /// Enroll an agent in a group and write the one file that it needs
     Enroll(Box<Enroll>),
-    /// List the agents of a group
+    /// List the agents that are enrolled, or wait to be enrolled again
     List {
-        /// Which group
+        /// Only of this group
         #[arg(long)]
-        group: Name,
+        group: Option<Name>,
+        /// Only those with such labels, like 'model=lamp-2,ring!=canary'
+        #[arg(short = 'l', long, value_name = "SELECTOR")]
+        selector: Option<Selector>,
     },
+    /// Set labels of an agent, or take them away
+    Label(Relabel),
+    /// Take an agent out of its group
+    Remove(Remove),
     /// Check the file of an agent and show what in it is no secret
     Inspect {
         /// The file that `agent enroll` wrote
@@ -145,12 +159,18 @@ impl Agent {
                 let shown = enroll.run(&global.state_dir()?)?;
                 output::print(global.output, &shown)?;
             }
-            Self::List { group } => {
-                let dir = global.state_dir()?;
-                let group = GroupState::open(&dir, group)?;
-                let agents = Agents::load(&dir, &group.name)?;
-                output::print(global.output, &Listed::new(&group.name, agents))?;
+            Self::List { group, selector } => {
+                let listed = Listed::read(&global.state_dir()?, group.as_ref(), selector.as_ref())?;
+                output::print(global.output, &listed)?;
             }
+            Self::Label(relabel) => {
+                let dir = global.state_dir()?;
+                let key = relabel.run(&dir)?;
+                let mut listed = Listed::read(&dir, Some(&key.group), None)?;
+                listed.0.retain(|agent| agent.name == key.name);
+                output::print(global.output, &listed)?;
+            }
+            Self::Remove(remove) => remove.run(&global.state_dir()?)?,
             Self::Inspect { file } => {
                 let read: AgentFile = yaml::read_secret(file)?;
                 let inspected = Inspected::new(read).map_err(|error| {
@@ -255,6 +275,21 @@ impl Enroll {
 }
 
 impl Listed {
+    /// The agents of one group, or of all, with such labels.
+    fn read(dir: &StateDir, group: Option<&Name>, selector: Option<&Selector>) -> Result<Self, Failure> {
+        let groups = match group {
+            // Opened first, so that a group that is not there is said to be so.
+            Some(name) => vec![GroupState::open(dir, name)?.name],
+            None => dir.groups()?,
+        };
+        let mut all = Vec::new();
+        for group in groups {
+            all.extend(Self::new(&group, Agents::load(dir, &group)?).0);
+        }
+        all.retain(|agent| selector.is_none_or(|selector| selector.matches(&agent.labels)));
+        Ok(Self(all))
+    }
+
     fn new(group: &Name, agents: Agents) -> Self {
         let enrolled = agents.enrolled.into_iter().map(|agent| Shown {
             name: agent.name,
@@ -316,9 +351,10 @@ impl Report for Shown {
 
 impl Report for Listed {
     fn table(&self) -> Table {
-        let mut table = columns(["AGENT", "SENDER ID", "VENDOR", "CLASS", "LABELS"]);
+        let mut table = columns(["GROUP", "AGENT", "SENDER ID", "VENDOR", "CLASS", "LABELS"]);
         for agent in &self.0 {
             table.add_row([
+                agent.group.to_string(),
                 agent.name.to_string(),
                 sender_id(agent.sender_id.as_ref()),
                 agent.vendor.to_string(),
@@ -327,6 +363,10 @@ impl Report for Listed {
             ]);
         }
         table
+    }
+
+    fn names(&self) -> Option<Vec<String>> {
+        Some(self.0.iter().map(|agent| format!("{}/{}", agent.group, agent.name)).collect())
     }
 }
 
@@ -351,9 +391,4 @@ impl Report for Inspected {
 
 fn sender_id(id: Option<&Hex>) -> String {
     id.map_or_else(|| "enroll again".to_owned(), ToString::to_string)
-}
-
-fn labels(labels: &BTreeMap<String, String>) -> String {
-    let all: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    if all.is_empty() { "-".to_owned() } else { all.join(" ") }
 }

@@ -7,18 +7,19 @@ use std::time::Instant;
 use clap::Args;
 use provisioning::Name;
 use update_core::census::State;
-use update_core::distribution::{Distribution, DistributionConfig, Ending, Job, Update};
+use update_core::distribution::{Activate, Distribution, DistributionConfig, Ending, Job, Update};
 use update_core::suit::{self, Offer};
 use update_core::suit_inspect::inspect_unverified;
 use update_core::time::Duration;
 
 use crate::cli::Global;
 use crate::commands::arguments::{Rate, seconds};
+use crate::control::{Control, Stop};
 use crate::drive::{self, Ended};
 use crate::exit::{Exit, Failure};
 use crate::files::{self, shown};
 use crate::outcome::PushReport;
-use crate::output::{self, Format};
+use crate::output;
 use crate::progress::Progress;
 use crate::session::Session;
 use crate::state::GroupState;
@@ -94,7 +95,7 @@ impl Push {
         }
         session.close(&distribution)?;
         output::print(global.output, &report)?;
-        if global.output == Format::Table {
+        if global.output.is_for_people() {
             self.say_how_it_ended(ended, &report);
         }
         Ok(report.exit(ended, self.wanted()))
@@ -114,7 +115,9 @@ impl Push {
         let mut distribution =
             Distribution::new(config, context, Job::Update(update), seed()?, drive::clock()());
         let mut progress = Progress::new(self.quiet);
-        let ended = drive::run(&mut distribution, session, Some(file), &socket, &mut progress).await;
+        let mut control = Control::new(Stop::on_signals()?);
+        let ended =
+            drive::run(&mut distribution, session, Some(file), &socket, &mut progress, &mut control).await;
         progress.finish();
         let ended = ended?;
         let (took, rounds) = (started.elapsed(), progress.rounds());
@@ -127,7 +130,7 @@ impl Push {
         let config = session.config();
         DistributionConfig {
             rate: self.rate.map_or(config.rate, |rate| rate.0),
-            activate: !self.no_activate,
+            activate: if self.no_activate { Activate::Nobody } else { Activate::Everyone },
             attempt,
             delay_ms: self.delay.unwrap_or(0).saturating_mul(1000),
             transfer_within: Duration::from_secs(self.transfer_within.into()),
@@ -144,7 +147,7 @@ impl Push {
     fn update(&self, group: &GroupState) -> Result<(Update, File), Failure> {
         // The image first: an envelope's name is made from its own.
         files::open(&self.image)?;
-        let path = self.envelope.clone().unwrap_or_else(|| default_envelope(&self.image));
+        let path = self.envelope.clone().unwrap_or_else(|| image::default_envelope(&self.image));
         let envelope = image::read_envelope(&path)?;
         let offer = self.offer(group, &path, &envelope)?;
         let block_bytes = offer.layout.block_size.bytes();
@@ -201,14 +204,8 @@ impl Push {
     }
 }
 
-fn default_envelope(image: &Path) -> PathBuf {
-    let mut path = image.as_os_str().to_owned();
-    path.push(".suit");
-    path.into()
-}
-
 /// One thread is enough: the work is signing, and that is done in one place.
-pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -216,6 +213,6 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 /// A fresh seed for jitter and Echo values.
-pub(super) fn seed() -> Result<u64, Failure> {
+pub(crate) fn seed() -> Result<u64, Failure> {
     getrandom::u64().map_err(|error| Failure::error(format!("the system gives no random numbers: {error}")))
 }

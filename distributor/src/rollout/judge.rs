@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::engine::{Engine, RunEnd, Task};
 use super::plan::{AgentKey, RetryOn};
 use super::record::{Outcome, Progress, Report};
-use super::state::Stage;
+use super::state::{Pause, Stage};
 use super::steps::after;
 
 /// How many agents are where.
@@ -84,7 +84,7 @@ impl Engine {
         }
         if let RunEnd::Broken(why) = end {
             self.tell(now, None, "broken", why.clone());
-            self.state.paused = Some(why);
+            self.state.paused = Some(Pause::Broken(why));
             return;
         }
         match (task, end) {
@@ -93,8 +93,11 @@ impl Engine {
             (Task::Transfer, _) => self.transfer_ended(now),
             (Task::Activate(told), _) => self.activation_ended(now, &told),
             (Task::Census, _) => {
-                if let Stage::Soak { until, checked, .. } = &mut self.state.stage {
-                    *checked = now >= *until;
+                if let Stage::Soak { wave, until, .. } = self.state.stage
+                    && now >= until
+                {
+                    self.look_for_the_silent(now, wave, until);
+                    self.enter(Stage::Soak { wave, until, checked: true });
                 }
             }
             (Task::Cancel, _) => self.cancelled(now),
@@ -102,6 +105,18 @@ impl Engine {
         }
         if let Some(why) = self.state.stop.take() {
             self.stopped(now, why);
+        }
+    }
+
+    /// Who has confirmed, and has not been heard once while its wave was watched, is lost after all.
+    fn look_for_the_silent(&mut self, now: Timestamp, wave: u32, until: Timestamp) {
+        let soak = self.plan.waves.get(wave as usize).map_or(0, |wave| wave.soak_s);
+        let silent = self.agents.iter().filter(|(_, agent)| {
+            let unheard = agent.heard.is_none_or(|heard| after(heard, soak) <= until);
+            agent.wave == wave && agent.progress == Progress::Confirmed && unheard
+        });
+        for key in silent.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            self.set(now, &key, Progress::Lost, 0);
         }
     }
 

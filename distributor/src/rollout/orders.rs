@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::engine::{Engine, record_of};
 use super::plan::AgentKey;
 use super::record::{Order, Outcome, Progress};
-use super::state::Stage;
+use super::state::{Pause, Stage};
 use super::steps::after;
 
 impl Engine {
@@ -13,7 +13,7 @@ impl Engine {
     ///
     /// # Errors
     /// One sentence: why this order makes no sense now, and what does.
-    pub fn order(&mut self, now: Timestamp, order: Order) -> Result<String, String> {
+    pub fn order(&mut self, now: Timestamp, order: Order, reason: Option<&str>) -> Result<String, String> {
         let said = match order {
             Order::Start => self.start(),
             Order::Pause => self.pause(),
@@ -23,7 +23,8 @@ impl Engine {
             Order::Cancel => self.cancel(),
             Order::Undo => self.undo(),
         }?;
-        self.tell(now, None, order.name(), said.clone());
+        let why = reason.map_or_else(String::new, |reason| format!(" (reason: {reason})"));
+        self.tell(now, None, order.name(), format!("{said}{why}"));
         Ok(said)
     }
 
@@ -40,7 +41,7 @@ impl Engine {
         if self.state.paused.is_some() {
             return Err(format!("rollout '{}' is paused already", self.name));
         }
-        self.state.paused = Some("an operator paused it".to_owned());
+        self.state.paused = Some(Pause::Operator);
         Ok("paused: agents keep what they have, and trials under way go on to their end".to_owned())
     }
 

@@ -128,7 +128,9 @@ pub struct Retry {
 }
 
 /// A kind of failure after which trying again makes sense.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum RetryOn {
     /// The agent did not report in time.
@@ -174,6 +176,11 @@ impl Percent {
     /// From hundredths of a percent; `None` above 100 %.
     pub fn from_hundredths(hundredths: u16) -> Option<Self> {
         (hundredths <= Self::ALL.0).then_some(Self(hundredths))
+    }
+
+    /// In hundredths of a percent.
+    pub const fn hundredths(self) -> u16 {
+        self.0
     }
 
     /// Whether `part` of `whole` is more than this. Nothing of nothing is not.

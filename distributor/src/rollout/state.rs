@@ -1,5 +1,7 @@
 //! How far a rollout is: what survives a restart, beside the agents' records.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +13,7 @@ pub struct State {
     /// What is done next.
     pub stage: Stage,
     /// Nothing new begins, for this reason.
-    pub paused: Option<String>,
+    pub paused: Option<Pause>,
     /// The rollout has begun: something may have been sent.
     pub started: bool,
     /// The highest wave that has been told to activate.
@@ -28,6 +30,18 @@ pub struct State {
     pub attempt: u32,
     /// It has been raised for a run that has not ended: after a restart it is not raised again.
     pub retrying: bool,
+}
+
+/// Why nothing new begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pause {
+    /// The rollout manifest says so.
+    Manifest,
+    /// An operator ordered it.
+    Operator,
+    /// It could not go on, as this sentence says.
+    Broken(String),
 }
 
 /// What a rollout does next. Waves count from 0.
@@ -73,7 +87,7 @@ impl State {
     pub(super) fn new(paused: bool, attempt: u32) -> Self {
         Self {
             stage: Stage::Transfer,
-            paused: paused.then(|| "the rollout manifest says so".to_owned()),
+            paused: paused.then_some(Pause::Manifest),
             started: false,
             reached: None,
             stop: None,
@@ -90,6 +104,16 @@ impl State {
         match self.stage {
             Stage::Ended { outcome, .. } => Some(outcome),
             _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Pause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Manifest => f.write_str("the rollout manifest says so"),
+            Self::Operator => f.write_str("an operator paused it"),
+            Self::Broken(why) => f.write_str(why),
         }
     }
 }

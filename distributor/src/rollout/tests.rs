@@ -7,7 +7,7 @@ use update_core::census::State as Doing;
 use super::engine::{Input, Now, Output, RunEnd, Task};
 use super::plan::{Percent, RetryOn, When};
 use super::record::{Order, Outcome, Progress};
-use super::state::Stage;
+use super::state::{Pause, Stage};
 use super::testing::{Fleet, Nature, key, plan};
 use super::window::{Window, WindowForm, Windows};
 
@@ -116,7 +116,7 @@ fn an_operator_tries_again_what_was_stopped() {
     let mut fleet = Fleet::new(plan(&[2, 2])).with(&[(0, Nature::UnhealthyAtFirst(1))]);
     assert_eq!(outcome(fleet.go()), Some(Outcome::Stopped));
     let now = fleet.wall();
-    fleet.engine.order(now, Order::Retry).unwrap();
+    fleet.engine.order(now, Order::Retry, None).unwrap();
     assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
 }
 
@@ -131,7 +131,7 @@ fn an_agent_that_comes_back_is_caught_up() {
     assert!(matches!(fleet.engine.state().stage, Stage::Approval { wave: 0 }));
     fleet.devices.get_mut(&key(0)).unwrap().nature = Nature::Good;
     let now = fleet.wall();
-    fleet.engine.order(now, Order::Approve).unwrap();
+    fleet.engine.order(now, Order::Approve, None).unwrap();
     assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
     assert_eq!(fleet.doing(0), Doing::Confirmed);
 }
@@ -145,7 +145,7 @@ fn a_late_joiner_goes_with_the_last_wave() {
     fleet.devices.insert(key(9), fleet.devices[&key(1)]);
     let now = fleet.now;
     fleet.engine.handle(now, Input::Joined(key(9)));
-    fleet.engine.order(now.wall, Order::Approve).unwrap();
+    fleet.engine.order(now.wall, Order::Approve, None).unwrap();
     assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
     assert_eq!(fleet.doing(9), Doing::Confirmed);
     // Also when all is over.
@@ -163,12 +163,12 @@ fn an_approval_is_waited_for_and_asked_for_once() {
     plan.waves[0].approval = true;
     let mut fleet = Fleet::new(plan);
     let now = fleet.wall();
-    assert!(fleet.engine.order(now, Order::Approve).is_err());
+    assert!(fleet.engine.order(now, Order::Approve, None).is_err());
     fleet.go();
     assert_eq!(fleet.doing(1), Doing::Ready);
     let now = fleet.wall();
-    fleet.engine.order(now, Order::Approve).unwrap();
-    assert!(fleet.engine.order(now, Order::Approve).is_err());
+    fleet.engine.order(now, Order::Approve, None).unwrap();
+    assert!(fleet.engine.order(now, Order::Approve, None).is_err());
     assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
 }
 
@@ -180,9 +180,9 @@ fn paused_means_that_nothing_begins() {
     fleet.go();
     assert!(fleet.runs.is_empty());
     let now = fleet.wall();
-    assert!(fleet.engine.order(now, Order::Pause).is_err());
-    fleet.engine.order(now, Order::Start).unwrap();
-    assert!(fleet.engine.order(now, Order::Start).is_err() || !fleet.engine.state().started);
+    assert!(fleet.engine.order(now, Order::Pause, None).is_err());
+    fleet.engine.order(now, Order::Start, None).unwrap();
+    assert!(fleet.engine.order(now, Order::Start, None).is_err() || !fleet.engine.state().started);
     assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
 }
 
@@ -200,16 +200,16 @@ fn a_pause_stops_a_transfer_but_hears_trials_to_the_end() {
     };
     assert_eq!(run(&mut fleet).task, Task::Transfer);
     let now = fleet.now;
-    fleet.engine.order(now.wall, Order::Pause).unwrap();
+    fleet.engine.order(now.wall, Order::Pause, None).unwrap();
     assert_eq!(fleet.engine.poll(now), Output::Save);
     assert_eq!(fleet.engine.poll(now), Output::Stop);
     assert_eq!(fleet.engine.poll(now), Output::Wait(None), "it is told once");
     fleet.engine.handle(now, Input::RunEnded { end: RunEnd::Stopped, attempt: 1 });
-    fleet.engine.order(now.wall, Order::Resume).unwrap();
+    fleet.engine.order(now.wall, Order::Resume, None).unwrap();
     run(&mut fleet);
     fleet.engine.handle(now, Input::RunEnded { end: RunEnd::Done, attempt: 1 });
     assert!(matches!(run(&mut fleet).task, Task::Activate(_)));
-    fleet.engine.order(now.wall, Order::Pause).unwrap();
+    fleet.engine.order(now.wall, Order::Pause, None).unwrap();
     assert_eq!(fleet.engine.poll(now), Output::Save);
     assert!(matches!(fleet.engine.poll(now), Output::Wait(_)));
 }
@@ -221,13 +221,13 @@ fn cancel_says_what_it_did() {
     let mut fleet = Fleet::new(plan);
     fleet.go();
     let now = fleet.wall();
-    fleet.engine.order(now, Order::Cancel).unwrap();
+    fleet.engine.order(now, Order::Cancel, None).unwrap();
     fleet.go();
     let Stage::Ended { outcome: Outcome::Cancelled, why } = &fleet.engine.state().stage else { panic!() };
     assert!(why.starts_with("2 agents dropped the update, 1 have confirmed it"), "{why}");
     let now = fleet.wall();
-    assert!(fleet.engine.order(now, Order::Cancel).is_err());
-    assert!(fleet.engine.order(now, Order::Retry).is_err());
+    assert!(fleet.engine.order(now, Order::Cancel, None).is_err());
+    assert!(fleet.engine.order(now, Order::Retry, None).is_err());
 }
 
 #[test]
@@ -241,13 +241,13 @@ fn undo_brings_those_on_trial_back_and_tells_what_to_do_with_the_others() {
         fleet.step();
     }
     let now = fleet.wall();
-    fleet.engine.order(now, Order::Undo).unwrap();
+    fleet.engine.order(now, Order::Undo, None).unwrap();
     fleet.go();
     let Stage::Ended { outcome: Outcome::Undone, why } = &fleet.engine.state().stage else { panic!() };
     assert!(why.starts_with("1 agents are back") && why.contains("2 have confirmed"), "{why}");
     assert_eq!(fleet.doing(0), Doing::RolledBack);
     let now = fleet.wall();
-    let why = fleet.engine.order(now, Order::Undo).unwrap_err();
+    let why = fleet.engine.order(now, Order::Undo, None).unwrap_err();
     assert!(why.contains("higher manifest sequence number") && why.contains("--sequence 3"), "{why}");
 }
 
@@ -312,8 +312,8 @@ fn what_cannot_go_on_is_paused_with_its_reason() {
         .engine
         .handle(now, Input::RunEnded { end: RunEnd::Broken("the image changed".to_owned()), attempt: 1 });
     fleet.go();
-    assert_eq!(fleet.engine.state().paused.as_deref(), Some("the image changed"));
-    fleet.engine.order(now.wall, Order::Resume).unwrap();
+    assert_eq!(fleet.engine.state().paused, Some(Pause::Broken("the image changed".to_owned())));
+    fleet.engine.order(now.wall, Order::Resume, None).unwrap();
     assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
 }
 
@@ -328,6 +328,18 @@ fn when_nobody_answers_it_stops_or_tries_again() {
     let mut fleet = Fleet::new(plan).with(&off);
     assert_eq!(outcome(fleet.go()), Some(Outcome::Stopped));
     assert_eq!(fleet.runs.len(), 4);
+}
+
+#[test]
+fn who_goes_silent_while_it_is_watched_is_lost_after_all() {
+    let mut fleet = Fleet::new(plan(&[1, 1]));
+    while !matches!(fleet.engine.state().stage, Stage::Soak { .. }) {
+        fleet.step();
+    }
+    fleet.devices.get_mut(&key(0)).unwrap().nature = Nature::Off;
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Stopped));
+    assert_eq!(fleet.engine.agents()[&key(0)].progress, Progress::Lost);
+    assert_eq!(fleet.doing(1), Doing::Ready);
 }
 
 fn nature() -> impl Strategy<Value = Nature> {

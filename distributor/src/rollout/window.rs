@@ -165,4 +165,62 @@ mod tests {
         // In summer, an hour earlier by Greenwich.
         assert!(night.are_open(at("2026-07-01T23:00:00Z")));
     }
+
+    #[test]
+    fn an_hour_that_the_clock_skips_opens_right_after_it() {
+        // On 28 March 2027 it is 03:00 right after 01:59 in Amsterdam: 01:00 UTC.
+        let night = windows("30 2 * * *", 1, "Europe/Amsterdam");
+        assert_eq!(night.next_open(at("2027-03-26T12:00:00Z")), Some(at("2027-03-27T01:30:00Z")));
+        let next = night.next_open(at("2027-03-27T12:00:00Z"));
+        assert_eq!(next, Some(at("2027-03-29T00:30:00Z")), "there is no 02:30 on that day");
+        // A window over the skipped hour is as long as it says, and ends an hour later by the clock on the
+        // wall.
+        let long = windows("0 1 * * *", 4, "Europe/Amsterdam");
+        assert_eq!(long.closes(at("2027-03-28T00:30:00Z")), Some(at("2027-03-28T04:00:00Z")));
+        assert_eq!(long.closes(at("2027-03-29T00:30:00Z")), Some(at("2027-03-29T03:00:00Z")));
+    }
+
+    #[test]
+    fn an_hour_that_the_clock_repeats_opens_twice() {
+        // On 31 October 2027 the hour from 02:00 comes twice in Amsterdam: at 00:00 and 01:00 UTC.
+        let night = windows("30 2 * * *", 1, "Europe/Amsterdam");
+        assert_eq!(night.next_open(at("2027-10-30T12:00:00Z")), Some(at("2027-10-31T00:30:00Z")));
+        assert_eq!(night.next_open(at("2027-10-31T00:30:00Z")), Some(at("2027-10-31T01:30:00Z")));
+        assert_eq!(night.next_open(at("2027-10-31T01:30:00Z")), Some(at("2027-11-01T01:30:00Z")));
+        assert_eq!(night.closes(at("2027-10-31T01:00:00Z")), Some(at("2027-10-31T01:30:00Z")));
+        assert_eq!(night.closes(at("2027-10-31T01:30:00Z")), Some(at("2027-10-31T02:30:00Z")));
+        // One that opens at another hour opens once.
+        let early = windows("0 1 * * *", 1, "Europe/Amsterdam");
+        assert_eq!(early.next_open(at("2027-10-30T12:00:00Z")), Some(at("2027-10-30T23:00:00Z")));
+        assert_eq!(early.next_open(at("2027-10-30T23:00:00Z")), Some(at("2027-11-01T00:00:00Z")));
+    }
+
+    #[test]
+    fn what_never_opens_or_cannot_be_read_is_refused() {
+        let new = |cron: &str, for_s, tz: &str| {
+            Window::new(WindowForm { cron: cron.to_owned(), for_s, tz: tz.to_owned() }).map(|_| ())
+        };
+        assert_eq!(new("0 3 29 2 *", 60, "UTC"), Ok(()));
+        for (cron, for_s, tz, said) in [
+            ("0 0 31 2 *", 60, "UTC", "never opens"),
+            ("0 0 * *", 60, "UTC", "has 4 fields"),
+            ("0 0 * * * *", 60, "UTC", "has 6 fields"),
+            ("0 25 * * *", 60, "UTC", "no cron expression"),
+            ("0 1 * * *", 60, "Europe/Nowhere", "IANA time zone"),
+            ("0 1 * * *", 60, "", "IANA time zone"),
+            ("0 1 * * *", 0, "UTC", "at least a second"),
+        ] {
+            let error = new(cron, for_s, tz).unwrap_err();
+            assert!(error.contains(said), "{cron} {tz}: {error}");
+        }
+    }
+
+    #[test]
+    fn windows_are_written_and_read_alike() {
+        let night = windows("0 1 * * 1-5", 4, "Europe/Amsterdam");
+        let text = serde_json::to_string(&night).unwrap();
+        assert_eq!(text, r#"[{"cron":"0 1 * * 1-5","for_s":14400,"tz":"Europe/Amsterdam"}]"#);
+        assert_eq!(serde_json::from_str::<Windows>(&text).unwrap(), night);
+        assert!(serde_json::from_str::<Windows>(&text.replace("1-5", "1-9")).is_err());
+    }
 }

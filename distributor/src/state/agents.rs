@@ -1,17 +1,20 @@
 //! Who is enrolled in a group.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::str::FromStr;
+use std::{fmt, io};
 
 use group_oscore::{Credential, CredentialError, MemberId};
+use jiff::Timestamp;
 use provisioning::{Hex, Name};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::group::{read_json, write_json};
 use super::{GroupLock, StateDir, StateError};
+use crate::files::FileError;
 
 /// Sender IDs have at most 3 bytes.
 const SENDER_NUMBER_MAX: u32 = 0xff_ffff;
@@ -34,6 +37,9 @@ pub struct Enrolled {
     pub class: Uuid,
     /// What the operator calls it by.
     pub labels: BTreeMap<String, String>,
+    /// When it was enrolled; `None` where an older program did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enrolled_at: Option<Timestamp>,
 }
 
 impl Enrolled {
@@ -125,6 +131,37 @@ impl Agents {
     pub fn find(&self, name: &Name) -> Option<Waiting> {
         let enrolled = self.enrolled.iter().find(|agent| &agent.name == name).map(Waiting::from);
         enrolled.or_else(|| self.waiting.iter().find(|agent| &agent.name == name).cloned())
+    }
+
+    /// Whether an agent of this name is enrolled or waiting.
+    pub fn has(&self, name: &Name) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// The labels of an agent, enrolled or waiting, to change them.
+    pub fn labels_mut(&mut self, name: &Name) -> Option<&mut BTreeMap<String, String>> {
+        let enrolled = self.enrolled.iter_mut().find(|agent| &agent.name == name);
+        let waiting = self.waiting.iter_mut().find(|agent| &agent.name == name);
+        enrolled.map(|agent| &mut agent.labels).or(waiting.map(|agent| &mut agent.labels))
+    }
+
+    /// Takes an agent out; whether it was enrolled or waiting. Its Sender ID is never given again.
+    pub fn remove(&mut self, name: &Name) -> bool {
+        let before = self.enrolled.len() + self.waiting.len();
+        self.enrolled.retain(|agent| &agent.name != name);
+        self.waiting.retain(|agent| &agent.name != name);
+        self.enrolled.len() + self.waiting.len() < before
+    }
+
+    /// Differs whenever the group's agents were written again. `None` where there is no such group.
+    pub fn fingerprint(dir: &StateDir, group: &Name) -> Result<Option<String>, StateError> {
+        let path = dir.group(group).join("agents.json");
+        match std::fs::metadata(&path) {
+            // Each writing makes a new file.
+            Ok(it) => Ok(Some(format!("{}-{}-{}.{:09}", it.ino(), it.size(), it.mtime(), it.mtime_nsec()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(FileError::System { verb: "look at", path, source }.into()),
+        }
     }
 
     /// Enters an agent, in place of the one that had its name.

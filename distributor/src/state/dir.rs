@@ -9,6 +9,9 @@ use provisioning::{Hex, Name};
 use super::StateError;
 use crate::files::{self, FileError};
 
+/// The files in a group's folder, without its counters.
+pub const GROUP_FILES: [&str; 5] = ["group.json", "agents.json", "manager.json", "floors", "attempts"];
+
 /// The state folder and the witness folder, which must not lie in one another: a backup that is played back
 /// should not bring back both copies of the counters (DESIGN [reserve]).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +73,27 @@ impl StateDir {
         &self.state
     }
 
+    /// Another state folder, with the same witness folder: what is put together in this one before it takes
+    /// its name.
+    pub fn in_making(&self, what: &str) -> Self {
+        Self { state: self.state.join(format!(".{what}.new")), witness: self.witness.clone() }
+    }
+
+    /// The files of a group that go into a backup: all but its counters (DESIGN \[reserve\]).
+    pub fn backed_up(&self, name: &Name) -> Vec<PathBuf> {
+        GROUP_FILES.iter().map(|file| self.group(name).join(file)).filter(|path| path.exists()).collect()
+    }
+
+    /// The witness copy of a database's epoch.
+    pub(super) fn witness_of_database(&self, database: u64) -> PathBuf {
+        self.witness.join(format!("database-{database:016x}.epoch"))
+    }
+
+    /// The witness folder.
+    pub fn witness(&self) -> &Path {
+        &self.witness
+    }
+
     /// The folder of a group.
     pub(super) fn group(&self, name: &Name) -> PathBuf {
         self.state.join("groups").join(name.as_str())
@@ -88,6 +112,11 @@ impl StateDir {
     /// A lock file outside the group's folder, which is renamed when the group is replaced.
     pub(super) fn lock(&self, name: &Name, purpose: &str) -> PathBuf {
         self.state.join("locks").join(format!("{name}.{purpose}"))
+    }
+
+    /// A lock file for the state folder as a whole. That of a group has a dot in its name.
+    pub(super) fn state_lock(&self, purpose: &str) -> PathBuf {
+        self.state.join("locks").join(purpose)
     }
 
     /// The witness copy of a group's counters.

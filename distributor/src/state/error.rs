@@ -60,6 +60,18 @@ pub enum StateError {
         /// What it does.
         doing: &'static str,
     },
+    /// Another process runs the rollout.
+    #[error(
+        "another fwcast process runs rollout '{0}' right now: steer it with `fwcast rollout`, or wait until \
+        it has ended"
+    )]
+    RolloutLocked(Name),
+    /// Another process does something to the state folder as a whole.
+    #[error("another fwcast process {doing} right now: wait until it has ended")]
+    StateLocked {
+        /// What it does.
+        doing: &'static str,
+    },
     /// A file is damaged.
     #[error("{} is damaged ({why}): restore this one file from a backup, or make the group anew \
              with `fwcast group create NAME --replace`", shown(.path))]

@@ -96,6 +96,7 @@ mod tests {
                 vendor: Default::default(),
                 class: Default::default(),
                 labels: BTreeMap::new(),
+                enrolled_at: None,
             })
             .collect();
         group

@@ -139,13 +139,7 @@ impl GroupState {
             Err(error) if taken => return Err(error),
             Err(_) => Agents::default(),
         };
-        if making.exists() {
-            std::fs::remove_dir_all(&making).map_err(|source| FileError::System {
-                verb: "remove",
-                path: making.clone(),
-                source,
-            })?;
-        }
+        files::remove_folder(&making)?;
         files::make_folder(&making)?;
         write_json(&making.join("manager.json"), manager)?;
         write_json(&making.join("agents.json"), &agents)?;
@@ -162,6 +156,17 @@ impl GroupState {
         }
         files::rename(&making, &folder)?;
         Ok(agents)
+    }
+
+    /// The group's state, or what lies beside it, was restored: nothing is sent with its keys any more. The
+    /// caller has the right to send for it, or it is in a folder that nobody else uses yet.
+    ///
+    /// # Errors
+    /// The files cannot be written.
+    pub fn condemn_restored(&self, dir: &StateDir) -> Result<(), StateError> {
+        let gid = &self.security.gid;
+        let main = dir.group(&self.name).join("sequence");
+        SequenceStore::write_restored(&main, &dir.witness_of(&self.name, gid), &self.name, gid)
     }
 
     /// The group identifier.

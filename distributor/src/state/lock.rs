@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -51,24 +52,77 @@ impl GroupLock {
     }
 
     fn take(dir: &StateDir, name: &Name, purpose: &str, doing: &'static str) -> Result<Self, StateError> {
-        let path = dir.lock(name, purpose);
-        if let Some(folder) = path.parent() {
-            files::make_folder(folder)?;
+        match lock_file(&dir.lock(name, purpose))? {
+            Some(file) => Ok(Self { name: name.clone(), _file: file }),
+            None => Err(StateError::Locked { name: name.clone(), doing }),
         }
-        let system = |verb, source| FileError::System { verb, path: path.clone(), source };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|source| system("open", source))?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(file) => Ok(Self { name: name.clone(), _file: file }),
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(StateError::Locked { name: name.clone(), doing }),
-            Err((_, error)) => Err(system("lock", error.into()).into()),
+    }
+}
+
+/// The right to do one thing to the state folder as a whole, until it is dropped or the process ends.
+#[derive(Debug)]
+pub struct StateLock {
+    _file: Flock<File>,
+}
+
+impl StateLock {
+    /// The right to compare a database's epoch with its witness, and to raise both.
+    pub fn to_claim(dir: &StateDir) -> Result<Self, StateError> {
+        Self::wait(dir, "claim", "opens the database to send")
+    }
+
+    /// The right to put a backup together, or to take one apart.
+    pub fn to_back_up(dir: &StateDir) -> Result<Self, StateError> {
+        Self::wait(dir, "backup", "makes or restores a backup")
+    }
+
+    /// As others need it for a moment only, it is waited for.
+    fn wait(dir: &StateDir, purpose: &str, doing: &'static str) -> Result<Self, StateError> {
+        let deadline = Instant::now() + EDIT_WAIT_MAX;
+        loop {
+            match lock_file(&dir.state_lock(purpose))? {
+                Some(file) => return Ok(Self { _file: file }),
+                None if Instant::now() < deadline => thread::sleep(EDIT_WAIT_STEP),
+                None => return Err(StateError::StateLocked { doing }),
+            }
         }
+    }
+}
+
+/// The right to carry one rollout out, until it is dropped or the process ends.
+#[derive(Debug)]
+pub struct RolloutLock {
+    _file: Flock<File>,
+}
+
+impl RolloutLock {
+    /// The right to run this rollout, which one process at a time has.
+    pub fn to_run(dir: &StateDir, rollout: &Name) -> Result<Self, StateError> {
+        match lock_file(&dir.state_lock(&format!("rollout.{rollout}")))? {
+            Some(file) => Ok(Self { _file: file }),
+            None => Err(StateError::RolloutLocked(rollout.clone())),
+        }
+    }
+}
+
+/// Locks a file, which is made where it is missing; `None` while another process has it.
+fn lock_file(path: &Path) -> Result<Option<Flock<File>>, StateError> {
+    if let Some(folder) = path.parent() {
+        files::make_folder(folder)?;
+    }
+    let system = |verb, source| FileError::System { verb, path: path.to_owned(), source };
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|source| system("open", source))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(file) => Ok(Some(file)),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, error)) => Err(system("lock", error.into()).into()),
     }
 }
 

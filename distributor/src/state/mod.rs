@@ -11,7 +11,9 @@
 //! | `locks/NAME.send`, `locks/NAME.edit` | one process sends, one process enrols ([`GroupLock`]) |
 //! | `archive/NAME-GID` | groups that were replaced |
 //!
-//! The witness folder lies elsewhere and holds `NAME-GID.sequence`, the second copy of `sequence`.
+//! `fwcast.db` and `images/` beside them belong to [`crate::store`]. The witness folder lies elsewhere and
+//! holds
+//! `NAME-GID.sequence`, the second copy of `sequence`, and `database-ID.epoch` ([`EpochWitness`]).
 //!
 //! Who sends for a group opens it in this order: [`StateDir::locate`], [`GroupState::open`],
 //! [`GroupLock::to_send`], [`SequenceStore::open`], then [`FloorStore::load`] and [`Attempts::load`].
@@ -19,6 +21,7 @@
 mod agents;
 mod attempts;
 mod dir;
+mod epoch;
 mod error;
 mod floor;
 mod group;
@@ -36,11 +39,12 @@ mod testing;
 
 pub use agents::{Agents, DISTRIBUTOR_SENDER_ID, Enrolled, Label, LabelError, Waiting};
 pub use attempts::Attempts;
-pub use dir::StateDir;
+pub use dir::{GROUP_FILES, StateDir};
+pub use epoch::EpochWitness;
 pub use error::StateError;
 pub use floor::{Floor, FloorStore, Floors};
 pub use group::{GroupState, Identity, Profile, Security};
-pub use lock::GroupLock;
+pub use lock::{GroupLock, RolloutLock, StateLock};
 pub use machine::MachineId;
 pub use manager::{IndividualContext, ManagerState};
 pub use sequence::{Numbers, SKIPPED, SequenceDoubt, SequenceStore};

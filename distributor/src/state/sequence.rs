@@ -9,7 +9,7 @@
 //! What cannot be noticed: a snapshot of the whole machine, with both files, that is started again.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use group_oscore::limits::SEQUENCE_NUMBER_MAX;
 use provisioning::{Hex, Name};
@@ -61,8 +61,12 @@ pub enum SequenceDoubt {
     WriteFailed,
     /// An agent has seen a higher number from this distributor than it has used.
     SeenAhead,
+    /// The state around them was restored from a backup.
+    Restored,
     /// All 2^40 numbers are used.
     UsedUp,
+    /// A run that was given up asks for more, while another one counts.
+    OtherRun,
 }
 
 /// What both files hold.
@@ -80,6 +84,9 @@ struct Record {
     reserved_end: u64,
     /// An agent has seen a higher number: nothing is sent any more with these keys.
     seen_ahead: bool,
+    /// The state around it was restored: nothing is sent any more with these keys.
+    #[serde(default, skip_serializing_if = "is_false")]
+    restored: bool,
 }
 
 /// The Sender Sequence Numbers of one group, reserved ahead.
@@ -109,9 +116,37 @@ impl SequenceStore {
             previous: Hex::default(),
             reserved_end: 0,
             seen_ahead: false,
+            restored: false,
         };
         sealed::write(&witness, &record)?;
         sealed::write(&main, &record)?;
+        Ok(())
+    }
+
+    /// The group's state was restored, so that it is not known what was sent with its keys since: no
+    /// process sends with them any more. Whatever is in both files is overwritten, so that no file put back
+    /// by hand undoes this.
+    /// `main` lies in the group's folder, or in the one in which it is put together.
+    pub(super) fn write_restored(
+        main: &Path,
+        witness: &Path,
+        group: &Name,
+        gid: &Hex,
+    ) -> Result<(), StateError> {
+        let record = Record {
+            group: group.clone(),
+            gid: gid.clone(),
+            machine: String::new(),
+            generation: 0,
+            previous: Hex::default(),
+            reserved_end: 0,
+            seen_ahead: false,
+            restored: true,
+        };
+        // The witness first: with the main file alone, what is there already would contradict it and still
+        // be in doubt.
+        sealed::write(witness, &record)?;
+        sealed::write(main, &record)?;
         Ok(())
     }
 
@@ -141,6 +176,9 @@ impl SequenceStore {
         };
         if record.gid != group.security.gid || record.group != group.name || lock.group() != &group.name {
             return Err(in_doubt(SequenceDoubt::OtherGroup));
+        }
+        if record.restored {
+            return Err(in_doubt(SequenceDoubt::Restored));
         }
         if record.machine != machine.as_str() {
             return Err(in_doubt(SequenceDoubt::OtherMachine));
@@ -183,8 +221,12 @@ impl SequenceStore {
         self.write(|record| record.reserved_end = end)
     }
 
-    /// A clean end: `next` is the first number that was not used. What was reserved beyond it is free again.
-    pub fn close(mut self, next: u64) -> Result<(), StateError> {
+    /// A clean end: `next` is the first number that was not used. What was reserved beyond it is free again,
+    /// to be reserved anew before it is used.
+    ///
+    /// # Errors
+    /// As [`Self::reserve`].
+    pub fn settle(&mut self, next: u64) -> Result<(), StateError> {
         let reserved_nothing = self.record.reserved_end <= self.start;
         if reserved_nothing || next >= self.record.reserved_end {
             return Ok(());
@@ -195,7 +237,7 @@ impl SequenceStore {
 
     /// An agent reports a higher number from this distributor than it has ever used: someone else counts
     /// with these keys. No process sends with them any more.
-    pub fn condemn(mut self) -> StateError {
+    pub fn condemn(&mut self) -> StateError {
         match self.write(|record| record.seen_ahead = true) {
             Ok(()) => self.in_doubt(SequenceDoubt::SeenAhead),
             Err(error) => error,
@@ -227,7 +269,8 @@ impl SequenceStore {
         Ok(())
     }
 
-    fn in_doubt(&self, doubt: SequenceDoubt) -> StateError {
+    /// The error with this reason.
+    pub(crate) fn in_doubt(&self, doubt: SequenceDoubt) -> StateError {
         StateError::SequenceInDoubt { group: self.record.group.clone(), doubt }
     }
 }
@@ -239,7 +282,12 @@ enum Found {
     Whole(Record),
 }
 
-fn read(path: &std::path::Path) -> Result<Found, StateError> {
+/// For serde, which gives a reference.
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+fn read(path: &Path) -> Result<Found, StateError> {
     match sealed::read(path) {
         Ok(record) => Ok(Found::Whole(record)),
         Err(SealedError::Missing) => Ok(Found::Missing),
@@ -298,6 +346,10 @@ impl fmt::Display for SequenceDoubt {
                 "an agent has seen a higher number from this distributor than it \
             has ever used, so someone else counts with the same keys"
             }
+            Self::Restored => {
+                "its state was restored from a backup, so that it is unknown what was sent since"
+            }
+            Self::OtherRun => "another run of this process counts with them by now",
             Self::UsedUp => "all its 2^40 Sender Sequence Numbers are used",
         })
     }

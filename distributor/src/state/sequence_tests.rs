@@ -27,11 +27,11 @@ fn reserve(world: &World, ends: &[u64]) {
 #[test]
 fn a_fresh_group_begins_with_0_and_has_sent_nothing() {
     let world = World::new();
-    let store = world.open().unwrap();
+    let mut store = world.open().unwrap();
     assert_eq!((store.numbers().next, store.numbers().end), (0, 0));
     assert!(!store.has_sent());
     // Opening alone uses nothing.
-    store.close(0).unwrap();
+    store.settle(0).unwrap();
     assert_eq!(world.open().unwrap().numbers().next, 0);
 }
 
@@ -49,7 +49,7 @@ fn no_number_is_used_twice_over_crashes_and_clean_ends() {
         if run % 2 == 0 {
             // Sent 10, then ended cleanly: the other 990 are not lost.
             used_below = numbers.next + 10;
-            store.close(used_below).unwrap();
+            store.settle(used_below).unwrap();
             assert_eq!(world.open().unwrap().numbers().next, used_below + SKIPPED);
         } else {
             // Killed: all 1000 may have been used.
@@ -66,13 +66,13 @@ fn closing_gives_back_only_what_this_run_reserved() {
     reserve(&world, &[1000]);
     // Opened and closed without reserving, whatever number is named.
     for next in [0, 500, 1000, 1256] {
-        world.open().unwrap().close(next).unwrap();
+        world.open().unwrap().settle(next).unwrap();
         assert_eq!(world.open().unwrap().numbers().next, 1000 + SKIPPED);
     }
     // A number below this run's start gives back no more than this run's.
     let mut store = world.open().unwrap();
     store.reserve(3000).unwrap();
-    store.close(0).unwrap();
+    store.settle(0).unwrap();
     assert!(world.open().unwrap().numbers().next >= 1000 + SKIPPED);
 }
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::bench::{memory, protect, transfer};
+use crate::bench::{memory, protect, store, transfer};
 use crate::outcome::Outcome;
 
 /// What is measured.
@@ -15,6 +15,8 @@ pub(super) enum Bench {
     Transfer,
     /// What the programs hold in memory for an image of 64 MiB
     Memory,
+    /// Lists of 10,000 agents, beside a plain SQL query of the same rows
+    Store,
 }
 
 impl Bench {
@@ -23,6 +25,7 @@ impl Bench {
             Self::Protect => protect::run(),
             Self::Transfer => transfer::run(),
             Self::Memory => memory::run(),
+            Self::Store => store::run(),
         }
     }
 }

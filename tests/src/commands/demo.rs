@@ -12,6 +12,7 @@ use crate::fleet::{FIRST_SEQUENCE, Fleet, Place, Plan, Signing};
 use crate::outcome::{Outcome, rounded};
 use crate::programs::Programs;
 use crate::push_report::AgentReport;
+use crate::rollouts;
 use crate::size::Size;
 
 /// Fast enough that nobody waits long, slow enough that the loss is only what is injected.
@@ -36,6 +37,12 @@ pub(super) struct Demo {
     /// Percent of datagrams that every agent drops on purpose, each way
     #[arg(long, default_value_t = 10.0, value_name = "PERCENT")]
     pub(super) loss: f64,
+    /// Instead: twenty agents in waves of 2, 6 and 12, and a second rollout whose canary fails
+    #[arg(long, conflicts_with_all = ["image", "size", "agents", "loss"])]
+    pub(super) rollout: bool,
+    /// With --rollout: kill the process that runs it so often, and look whether a nonce repeats
+    #[arg(long, value_name = "TIMES", requires = "rollout")]
+    pub(super) kills: Option<u32>,
     /// Keep keys, agents and logs in this folder, which is made
     #[arg(long, value_name = "DIR")]
     pub(super) keep: Option<PathBuf>,
@@ -46,6 +53,13 @@ struct Row {
     report: AgentReport,
     /// What it runs is the image, byte for byte.
     runs_image: bool,
+}
+
+impl Default for Demo {
+    fn default() -> Self {
+        let size = Size(1024 * 1024);
+        Self { agents: 5, size, image: None, loss: 10.0, rollout: false, kills: None, keep: None }
+    }
 }
 
 impl Demo {
@@ -68,6 +82,12 @@ impl Demo {
     }
 
     fn run_in(&self, folder: &Path, programs: &Programs) -> Result<Outcome> {
+        if self.rollout {
+            return match self.kills {
+                Some(times) => rollouts::kills(folder, programs, times, u64::from(std::process::id())),
+                None => rollouts::demo(folder, programs),
+            };
+        }
         let start = Instant::now();
         let agents = usize::from(self.agents);
         let plan = Plan { loss_percent: self.loss, show: true, ..Plan::new(agents, RATE) };

@@ -16,13 +16,16 @@ use crate::mcu::boards::Board;
 use crate::mcu::setup::{self, CoreLibrary};
 use crate::netns;
 use crate::outcome::{Outcome, rounded};
-use crate::programs::{cargo, root};
+use crate::programs::{Programs, cargo, root};
+use crate::rollouts;
 use crate::size::Size;
 use crate::tidy;
 
 /// The packages of the core.
 const CORE: [&str; 4] = ["coap-wire", "group-oscore", "update-core", "provisioning"];
 
+/// How often the process that runs a rollout is killed.
+const KILLS: u32 = 20;
 /// Simulated worlds that are looked at.
 const SEEDS: u64 = 200;
 
@@ -42,13 +45,14 @@ enum End {
 
 type Step = (&'static str, fn() -> Result<End>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("tidy", tidy),
     ("cargo test", cargo_test),
     ("core without std", core_without_std),
     ("vectors", vectors),
     ("sim", sim),
     ("demo", demo),
+    ("rollouts", rollouts),
     ("net", net),
     ("mcu", mcu),
     ("powercut", powercut),
@@ -131,8 +135,14 @@ fn sim() -> Result<End> {
 }
 
 fn demo() -> Result<End> {
-    let small = Demo { agents: 3, size: Size(256 * 1024), image: None, loss: 10.0, keep: None };
-    hold(&small.run()?)
+    hold(&Demo { agents: 3, size: Size(256 * 1024), ..Demo::default() }.run()?)
+}
+
+/// The samples of `manifests/`; waves with failures; a rollout whose process is killed again and again.
+fn rollouts() -> Result<End> {
+    hold(&rollouts::samples(tempfile::tempdir()?.path(), &Programs::build()?)?)?;
+    hold(&Demo { rollout: true, ..Demo::default() }.run()?)?;
+    hold(&Demo { rollout: true, kills: Some(KILLS), ..Demo::default() }.run()?)
 }
 
 fn net() -> Result<End> {

@@ -18,6 +18,9 @@ const UP_WITHIN: Duration = Duration::from_secs(30);
 /// How long an agent may take to end when it is asked to.
 const DOWN_WITHIN: Duration = Duration::from_secs(10);
 
+/// What stands for an agent's name in [`Plan::agent_arguments`](super::Plan::agent_arguments).
+pub const NAME_MARK: &str = "{name}";
+
 /// An agent, running or not.
 #[derive(Debug)]
 pub(super) struct Agent {
@@ -133,10 +136,16 @@ impl Fleet<'_> {
         Ok(process.with_context(|| format!("{} does not run", name(number)))?.peak_bytes())
     }
 
-    pub(super) fn enroll(&mut self, number: usize) -> Result<()> {
+    /// Enrolls one more agent, with the next number, and installs its first image.
+    ///
+    /// # Errors
+    /// A command fails; what it said is in the error.
+    pub fn enroll(&mut self, number: usize) -> Result<()> {
         let (name, state) = (name(number), self.path(agent_state(number)));
         let (file, state) = (format!("{name}.yaml"), state.to_string_lossy().into_owned());
-        let more: Vec<&str> = self.plan.agent_arguments.iter().map(String::as_str).collect();
+        let own = self.plan.agent_arguments.iter().map(|argument| argument.replace(NAME_MARK, &name));
+        let own: Vec<String> = own.collect();
+        let more: Vec<&str> = own.iter().map(String::as_str).collect();
         self.fwcast(&[
             &["agent", "enroll", &name, "--group", GROUP, "--vendor", VENDOR, "--class", CLASS],
             &["--agent-state", &state, "--out", &file],

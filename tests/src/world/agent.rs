@@ -50,6 +50,8 @@ pub(super) enum Work {
     Sync,
     /// [`Task::Activate`]
     Activate(u32, [u8; 32]),
+    /// [`Task::RollBack`]
+    RollBack,
     /// [`Task::Settle`]
     Settle,
 }
@@ -65,6 +67,7 @@ impl Work {
             Task::Read { area, offset, len } => Self::Read(area, offset, len),
             Task::Sync => Self::Sync,
             Task::Activate { image_bytes, digest } => Self::Activate(image_bytes, *digest),
+            Task::RollBack => Self::RollBack,
             Task::Settle => Self::Settle,
         }
     }
@@ -79,6 +82,7 @@ impl Work {
             Self::Read(area, offset, len) => Task::Read { area: *area, offset: *offset, len: *len },
             Self::Sync => Task::Sync,
             Self::Activate(image_bytes, digest) => Task::Activate { image_bytes: *image_bytes, digest },
+            Self::RollBack => Task::RollBack,
             Self::Settle => Task::Settle,
         }
     }
@@ -240,7 +244,9 @@ impl Agent {
         match work {
             Work::Write(..) => self.speed.write,
             Work::Sync => self.speed.sync,
-            Work::Save(..) | Work::Prepare(..) | Work::Activate(..) | Work::Settle => self.speed.save,
+            Work::Save(..) | Work::Prepare(..) | Work::Activate(..) | Work::RollBack | Work::Settle => {
+                self.speed.save
+            }
             Work::Read(..) => Duration::ZERO,
         }
     }

@@ -98,6 +98,7 @@ impl Attacker {
                 attempt: u32::MAX,
                 target,
                 delay_ms: 0,
+                from_trial: false,
             };
             let mut payload = [0; 256];
             let len = command.encode(&mut payload)?;

@@ -190,7 +190,7 @@ impl Disk {
             if healthy {
                 self.trial = Trial::Healthy;
             } else {
-                self.roll_back(RollBackCause::Unhealthy);
+                self.go_back(RollBackCause::Unhealthy);
             }
         }
     }
@@ -202,11 +202,11 @@ impl Disk {
             self.pages.power_cut(&mut self.dice);
         }
         if self.trial == Trial::Running {
-            self.roll_back(RollBackCause::Reset);
+            self.go_back(RollBackCause::Reset);
         }
     }
 
-    fn roll_back(&mut self, cause: RollBackCause) {
+    fn go_back(&mut self, cause: RollBackCause) {
         self.trial = Trial::RolledBack(cause);
         self.running = self.fallback;
     }
@@ -262,6 +262,14 @@ impl Platform for Disk {
         self.fallback = self.running;
         self.running = Digest::of(image);
         self.trial = Trial::Running;
+        Ok(())
+    }
+
+    async fn roll_back(&mut self) -> Result<(), DiskFailed> {
+        self.refuses()?;
+        if self.trial == Trial::Running {
+            self.go_back(RollBackCause::Ordered);
+        }
         Ok(())
     }
 

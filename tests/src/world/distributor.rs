@@ -4,7 +4,9 @@ use super::{Dice, Keys, Network, OVERHEAD_BYTES, Options, Release, Sabotage};
 use core::net::SocketAddr;
 use group_oscore::{MemberId, ReplayWindow, SequenceNumbers};
 use std::collections::BTreeMap;
-use update_core::distribution::{Distribution, DistributionConfig, Ending, Event, Input, Job, Output};
+use update_core::distribution::{
+    Activate, Distribution, DistributionConfig, Ending, Event, Input, Job, Output,
+};
 use update_core::time::{Duration, Instant};
 
 /// The files of the distributor, as they are after `fsync`.
@@ -73,7 +75,7 @@ impl Distributor {
     }
 
     /// Starts the program from its files.
-    pub(super) fn start(&mut self, keys: &Keys, release: &Release, now: Instant) {
+    pub(super) fn start(&mut self, keys: &Keys, release: &Release, activate: Activate, now: Instant) {
         let Files { reserved_end, floors, attempt, .. } = &self.files;
         let floors = keys.agents.iter().map(|agent| floors.get(&agent.id).copied().flatten());
         let windows = floors.map(|floor| floor.map_or_else(ReplayWindow::invalid, ReplayWindow::from_floor));
@@ -82,7 +84,8 @@ impl Distributor {
             coap_group: Network::coap_group(),
             rate: self.rate,
             overhead_bytes: OVERHEAD_BYTES,
-            activate: true,
+            everyone: true,
+            activate,
             attempt: *attempt,
             delay_ms: 0,
             transfer_within: Duration::from_secs(600),

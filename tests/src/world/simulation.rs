@@ -5,6 +5,7 @@ use super::attacker::Attacker;
 use super::checker::Checker;
 use super::distributor::{self, Distributor};
 use super::network::{Arrival, LinkBytes};
+use super::waves::Waves;
 use super::{Cut, Dice, Disk, Faults, Host, Keys, Network, Options, Releases, Sabotage};
 use coap_wire::Message;
 use sha2::{Digest as _, Sha256};
@@ -33,6 +34,7 @@ pub(super) struct Simulation<'o> {
     spins: u32,
     trace: Sha256,
     confirmed: Vec<Option<Instant>>,
+    waves: Waves,
     restarts: u32,
     updates_before: u32,
     blocks_multicast: u64,
@@ -87,6 +89,7 @@ impl<'o> Simulation<'o> {
             attacks_at: options.faults.attack_every.map(|every| now + every),
             checker: Checker::new(options.agents, options.faults.is_none()),
             confirmed: vec![None; options.agents],
+            waves: Waves::new(options.waves, options.agents),
             options,
             keys,
             releases,
@@ -280,6 +283,10 @@ impl<'o> Simulation<'o> {
 
     fn work_done(&mut self, index: usize, work: &Work, done: Done) {
         self.checker.work_done(&mut self.agents[index], work, done, &self.releases);
+        if matches!((work, done), (Work::RollBack, Done::Carried)) {
+            // Whoever would have judged the image tells that it has gone.
+            self.agents[index].verdict = Some((self.now, false));
+        }
         if !matches!(work, Work::Activate(..)) || !matches!(done, Done::Carried) {
             return;
         }
@@ -372,6 +379,9 @@ impl<'o> Simulation<'o> {
             agent::Step::Work(work) => {
                 let work = &self.changed(index, work);
                 self.checker.work_begins(&self.agents[index], work, &self.releases);
+                if self.waves.is_early(index, work, self.releases.current()) {
+                    self.checker.violation(format!("agent {index} activates before its wave"));
+                }
                 let agent = &mut self.agents[index];
                 agent.work = Some((self.now + agent.duration(work), work.clone()));
             }
@@ -406,7 +416,8 @@ impl<'o> Simulation<'o> {
     fn distributor_moment(&mut self) {
         let now = self.now;
         if self.distributor.starts_at.is_some_and(|at| at <= now) {
-            self.distributor.start(&self.keys, self.releases.current(), now);
+            let activate = self.waves.next(&self.confirmed, &self.keys);
+            self.distributor.start(&self.keys, self.releases.current(), activate, now);
         }
         if self.distributor.wake.is_none_or(|at| at > now) {
             return;
@@ -478,6 +489,7 @@ impl<'o> Simulation<'o> {
             return false;
         }
         self.superseded_at = None;
+        self.waves.begin_anew();
         self.distributor.push_another(self.now + Duration::from_millis(100));
         true
     }

@@ -52,8 +52,8 @@ pub fn run(future: impl Future) -> ! {
 /// Runs the agent, the network stack and the network controller beside each other. None of them ends, and
 /// there is one such trio in a program.
 ///
-/// Each is polled only when it was woken itself: whoever looks into a socket wakes the network stack, and with
-/// one waker for all that would be whoever looked, so that the board would never sleep.
+/// Each is polled only when it was woken itself: whoever looks into a socket wakes the network stack, and
+/// with one waker for all that would be whoever looked, so that the board would never sleep.
 pub async fn beside(agent: impl Future, network: impl Future, controller: impl Future) {
     let (mut agent, mut network, mut controller) = (pin!(agent), pin!(network), pin!(controller));
     let [of_agent, of_network, of_controller] = &WOKEN_BESIDE;

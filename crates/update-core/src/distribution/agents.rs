@@ -60,6 +60,8 @@ pub struct Agent {
     pub(super) floor: Option<u64>,
     /// Image blocks that it missed when the round began; `None` before the first one.
     pub(super) missed_before: Option<u32>,
+    /// The distribution goes on until it has what it is to have.
+    pub(super) waited_for: bool,
     /// Rolled back at a lower attempt than this one, it is to try again (DESIGN \[attempt\]).
     attempt: u32,
 }
@@ -84,7 +86,7 @@ pub struct Status {
 }
 
 impl Agent {
-    pub(super) const fn new(id: MemberId, floor: Option<u64>, attempt: u32) -> Self {
+    pub(super) const fn new(id: MemberId, floor: Option<u64>, attempt: u32, waited_for: bool) -> Self {
         Self {
             id,
             address: None,
@@ -97,6 +99,7 @@ impl Agent {
             echo: None,
             floor,
             missed_before: None,
+            waited_for,
             attempt,
         }
     }

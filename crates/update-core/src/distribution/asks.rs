@@ -1,15 +1,16 @@
 //! Asking: the census from the distributor's side (DESIGN \[census\]).
 
+use super::named::Named;
 use super::{Distribution, Ending, Event, Phase};
-use crate::census::{Query, Report, Window};
+use crate::census::{Query, Report, State, Window};
 use crate::limits::{
     ASK_REPEATS_MAX, DATAGRAM_BYTES_MAX, EVERYONE_ANSWERS_MAX, LEISURE_MAX, LEISURE_MIN, POLL_WAIT,
-    POLLS_MAX, QUERIES_OPEN_MAX, STRAGGLE_MAX, STRAGGLE_MIN, WINDOW_BLOCKS_MAX,
+    POLLS_MAX, QUERIES_OPEN_MAX, STRAGGLE_MAX, STRAGGLE_MIN, TARGET_BYTES_MAX, WINDOW_BLOCKS_MAX,
 };
 use crate::outgoing::Outgoing;
 use crate::platform::Area;
 use crate::resource::Resource;
-use crate::target::Target;
+use crate::target::{Target, member_number};
 use crate::time::{Duration, Instant};
 use alloc::vec::Vec;
 use coap_wire::{Code, Message, Token, Type};
@@ -29,6 +30,8 @@ pub(super) enum Purpose {
     Close,
     /// How the trial goes.
     Confirm,
+    /// What has become of an update that is being taken back.
+    Withdrawn,
     /// Only what everyone is doing.
     Status,
 }
@@ -40,6 +43,8 @@ pub(super) struct Ask {
     window: Option<Window>,
     /// Queries sent for this window so far.
     tries: u8,
+    /// The highest member number that this try has asked so far, where one target does not name all.
+    named_to: Option<u32>,
     repeats_max: u8,
     /// The query goes out from this moment.
     from: Instant,
@@ -77,14 +82,15 @@ impl Distribution {
             _ => None,
         };
         self.asks += 1;
-        let repeats_max = if self.is_large() { 0 } else { ASK_REPEATS_MAX };
-        let repeats_max = if purpose == Purpose::Close { ASK_REPEATS_MAX } else { repeats_max };
+        let once = self.is_large() && !matches!(purpose, Purpose::Close | Purpose::Withdrawn);
+        let repeats_max = if once { 0 } else { ASK_REPEATS_MAX };
         let number = self.asks;
         self.forget_needed(window);
         self.phase = Phase::Asking(Ask {
             purpose,
             window,
             tries: 0,
+            named_to: None,
             repeats_max,
             from,
             until: None,
@@ -136,10 +142,12 @@ impl Distribution {
         let agents = self.agents.iter().enumerate();
         agents
             .filter(|(_, agent)| agent.heard_in < ask.number)
+            .filter(|(_, agent)| self.concerns(agent, ask.purpose))
             .filter(|(_, agent)| match ask.purpose {
                 Purpose::Close => agent.unsure(),
                 // A census wants to hear everyone, whatever has become of an update there.
                 Purpose::Status => !agent.lost,
+                Purpose::Withdrawn => self.is_to_answer_for_it(agent),
                 _ => agent.awaited(),
             })
             .map(|(index, _)| index)
@@ -148,17 +156,21 @@ impl Distribution {
 
     /// The agents that are asked: at first also those that nobody waits for any more.
     fn asked(&self, ask: &Ask) -> Vec<usize> {
-        if ask.tries > 0 || ask.purpose == Purpose::Close {
+        if ask.tries > 0 || matches!(ask.purpose, Purpose::Close | Purpose::Withdrawn) {
             return self.unheard(ask);
         }
         let agents = self.agents.iter().enumerate();
         let everyone = ask.purpose == Purpose::Status;
-        agents.filter(|(_, agent)| everyone || agent.lost || !agent.ended()).map(|(index, _)| index).collect()
+        agents
+            .filter(|(_, agent)| everyone || agent.lost || !agent.ended())
+            .filter(|(_, agent)| self.concerns(agent, ask.purpose))
+            .map(|(index, _)| index)
+            .collect()
     }
 
     fn answers_are_in(&mut self, now: Instant, ask: Ask, unheard: &[usize]) {
         if !unheard.is_empty() && ask.tries <= ask.repeats_max {
-            self.phase = Phase::Asking(Ask { from: now, until: None, ..ask });
+            self.phase = Phase::Asking(Ask { from: now, until: None, named_to: None, ..ask });
             return;
         }
         let only_missing = self.only_missing(&ask);
@@ -172,8 +184,9 @@ impl Distribution {
         if let Some(window) = next {
             self.asks += 1;
             let number = self.asks;
-            self.phase =
-                Phase::Asking(Ask { window: Some(window), tries: 0, from: now, until: None, number, ..ask });
+            let next =
+                Ask { window: Some(window), tries: 0, named_to: None, from: now, until: None, number, ..ask };
+            self.phase = Phase::Asking(next);
             return;
         }
         self.decide(now, ask.purpose);
@@ -191,18 +204,31 @@ impl Distribution {
 
     fn send_query(&mut self, now: Instant, ask: &Ask, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
         let asked = self.asked(ask);
+        let numbers = self.numbers(&asked);
+        let left = &numbers[numbers.partition_point(|number| Some(*number) <= ask.named_to)..];
+        let (named, count) = Named::first_of(left, TARGET_BYTES_MAX);
+        // In the whole group a question to all costs less than several to some.
+        let all = self.config.everyone && (asked.len() == self.agents.len() || count < numbers.len());
+        let (target, last) =
+            if all { (Target::All, numbers.last()) } else { (named.target(), left[..count].last()) };
+        let Some(last) = last.copied() else {
+            // Nobody is left to be asked.
+            self.phase = Phase::Asking(Ask { tries: ask.tries + 1, until: Some(now), ..ask.clone() });
+            return None;
+        };
         for index in &asked {
             if let Some(agent) = self.agents.get_mut(*index) {
-                agent.asked += 1;
+                let number = member_number(agent.id);
+                agent.asked += u32::from(all || (number > ask.named_to && number <= Some(last)));
             }
         }
+        // Where several targets are needed, their answers share the same time.
         let leisure = self.leisure(asked.len(), ask.window);
-        let named = self.named(&asked);
-        let everyone = asked.len() == self.agents.len() || !named.names_all;
-        let target = if everyone { Target::All } else { named.target() };
+        let id = self.job.as_ref().map(|subject| subject.update.offer.id);
         let query = Query {
             target,
-            update: self.job.as_ref().map(|subject| subject.update.offer.id),
+            // Who has dropped an update would fetch it again if it were asked for it by name.
+            update: id.filter(|_| ask.purpose != Purpose::Withdrawn),
             leisure_ms: leisure.as_millis() as u32,
             window: ask.window,
             only_missing: self.only_missing(ask),
@@ -210,6 +236,10 @@ impl Distribution {
             detail: matches!(ask.purpose, Purpose::Status | Purpose::Close | Purpose::Confirm),
         };
         let len = self.query(now, &query, ask.number, leisure, Mode::Group, buffer)?;
+        if Some(last) < numbers.last().copied() {
+            self.phase = Phase::Asking(Ask { named_to: Some(last), ..ask.clone() });
+            return Some((self.config.coap_group, len));
+        }
         let waits = leisure + self.straggle * u32::from(1 + ask.tries);
         let airtime = Duration::from_micros(len as u64 * 8_000_000 / self.pace.bits_per_second());
         self.phase =
@@ -224,6 +254,7 @@ impl Distribution {
         self.asks += 1;
         let silent =
             self.agents.iter().enumerate().filter(|(_, agent)| agent.unsure() && agent.address.is_some());
+        let silent = silent.filter(|(_, agent)| self.concerns(agent, Purpose::Close));
         let indices: Vec<usize> = silent.map(|(index, _)| index).take(POLLS_MAX).collect();
         let any = !indices.is_empty();
         if any {
@@ -241,6 +272,7 @@ impl Distribution {
                 purpose,
                 window: None,
                 tries: 1,
+                named_to: None,
                 repeats_max: 0,
                 from: now,
                 until,
@@ -340,11 +372,23 @@ impl Distribution {
             return self.finish(Ending::CounterBehind { agent, expects });
         }
         let about_this = self.job.as_ref().is_none_or(|s| report.update == Some(s.update.offer.id));
-        if !about_this {
+        let withdrawn = self.withdrawal.as_ref().is_some_and(|withdrawal| withdrawal.asks(number));
+        if !about_this && !withdrawn {
             return;
         }
         agent.heard_in = agent.heard_in.max(number);
-        agent.take(report);
+        if about_this {
+            agent.take(report);
+        } else {
+            // It was asked what it holds, and that is something else or nothing.
+            agent.take(&Report {
+                state: State::Unknown,
+                reason: 0,
+                missing_pages: 0,
+                missing_blocks: 0,
+                ..*report
+            });
+        }
         let id = agent.id;
         self.events.push_back(Event::Report(id));
         if let (Some((window, bitmap)), Some(subject)) = (report.window, &mut self.job) {

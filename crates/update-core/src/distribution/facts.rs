@@ -39,6 +39,8 @@ pub enum Stage {
     Activation,
     /// Agents are told to drop the update.
     Cancellation,
+    /// Agents on trial are told to go back to the image that they had.
+    Undo,
 }
 
 /// How a distribution ended.
@@ -60,8 +62,10 @@ pub enum Ending {
     ImageUnreadable,
     /// The counters are exhausted: the group needs new keys.
     NumbersExhausted,
-    /// Cancelled.
+    /// Cancelled: [`Agent::fate`](super::Agent::fate) says what that did at each agent.
     Cancelled,
+    /// Undone: [`Agent::fate`](super::Agent::fate) says what that did at each agent.
+    Undone,
 }
 
 /// What has been sent so far.

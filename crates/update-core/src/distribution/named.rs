@@ -1,48 +1,40 @@
 //! Naming some of the agents in a request (DESIGN \[target\]).
 
 use super::Distribution;
-use crate::limits::{TARGET_BITMAP_BYTES_MAX, TARGET_RANGES_MAX};
+use crate::limits::{TARGET_BYTES_MAX, TARGET_RANGES_MAX};
 use crate::target::{Ranges, Target, member_number};
-use alloc::vec;
 use alloc::vec::Vec;
 
-/// Some agents by their member numbers: as ranges where those are few, else as a bitmap.
+/// Some agents by their member numbers: as ranges where those fit, else as a bitmap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Named {
     ranges: Vec<(u32, u32)>,
     first: u32,
     bits: Vec<u8>,
-    /// Whether everyone is named who should be; a bitmap has its limits.
-    pub(super) names_all: bool,
 }
 
+/// What a target of ranges, and one with a bitmap, takes besides them.
+const RANGES_OVERHEAD: usize = 3;
+const BITMAP_OVERHEAD: usize = 10;
+
 impl Named {
-    /// Names these member numbers.
-    pub(super) fn new(mut numbers: Vec<u32>) -> Self {
-        numbers.sort_unstable();
-        let mut ranges: Vec<(u32, u32)> = Vec::new();
-        for number in &numbers {
-            match ranges.last_mut() {
-                Some((_, last)) if last.saturating_add(1) >= *number => *last = *number,
-                _ => ranges.push((*number, *number)),
-            }
-        }
-        if ranges.len() <= TARGET_RANGES_MAX {
-            return Self { ranges, first: 0, bits: Vec::new(), names_all: true };
-        }
+    /// Names these member numbers, which are in order, in a target of at most so many bytes; where they do
+    /// not fit, the first of them. Also gives how many it names: at least one, if there is one.
+    pub(super) fn first_of(numbers: &[u32], bytes_max: usize) -> (Self, usize) {
+        let (ranges, in_ranges) = first_ranges(numbers, bytes_max.saturating_sub(RANGES_OVERHEAD));
         let first = numbers.first().copied().unwrap_or(0);
-        let mut bits = vec![0; TARGET_BITMAP_BYTES_MAX];
-        let mut names_all = true;
-        for number in numbers {
-            let bit = (number - first) as usize;
-            match bits.get_mut(bit / 8) {
-                Some(byte) => *byte |= 0x80 >> (bit % 8),
-                None => names_all = false,
-            }
+        let bits = u32::try_from(bytes_max.saturating_sub(BITMAP_OVERHEAD) * 8).unwrap_or(u32::MAX);
+        let in_bitmap = numbers.partition_point(|number| number - first < bits);
+        if in_ranges >= in_bitmap {
+            return (Self { ranges, first: 0, bits: Vec::new() }, in_ranges);
         }
-        let used = bits.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        bits.truncate(used);
-        Self { ranges: Vec::new(), first, bits, names_all }
+        let mut bitmap = Vec::new();
+        for number in &numbers[..in_bitmap] {
+            let bit = (number - first) as usize;
+            bitmap.resize(bit / 8 + 1, 0);
+            bitmap[bit / 8] |= 0x80 >> (bit % 8);
+        }
+        (Self { ranges: Vec::new(), first, bits: bitmap }, in_bitmap)
     }
 
     pub(super) fn target(&self) -> Target<'_> {
@@ -54,11 +46,61 @@ impl Named {
     }
 }
 
+/// The ranges for as many of these numbers as fit, and how many those are.
+fn first_ranges(numbers: &[u32], bytes_max: usize) -> (Vec<(u32, u32)>, usize) {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    let mut closed_bytes = 0;
+    for (count, number) in numbers.iter().enumerate() {
+        let begun = ranges.last().copied();
+        let joined = begun.filter(|(_, last)| last.saturating_add(1) >= *number);
+        let (first, before) = match (joined, begun) {
+            (Some((first, _)), _) => (first, closed_bytes),
+            (None, Some((first, last))) => (*number, closed_bytes + cbor_bytes(first) + cbor_bytes(last)),
+            (None, None) => (*number, 0),
+        };
+        let fits = before + cbor_bytes(first) + cbor_bytes(*number) <= bytes_max;
+        if !fits || (joined.is_none() && ranges.len() == TARGET_RANGES_MAX) {
+            return (ranges, count);
+        }
+        if joined.is_some() {
+            ranges.pop();
+        }
+        ranges.push((first, *number));
+        closed_bytes = before;
+    }
+    (ranges, numbers.len())
+}
+
+/// Bytes that a number takes in CBOR.
+const fn cbor_bytes(number: u32) -> usize {
+    match number {
+        0..=23 => 1,
+        24..=0xff => 2,
+        0x100..=0xffff => 3,
+        _ => 5,
+    }
+}
+
 impl Distribution {
-    /// Names the agents with these indices.
-    pub(super) fn named(&self, indices: &[usize]) -> Named {
+    /// The member numbers of the agents with these indices, in order.
+    pub(super) fn numbers(&self, indices: &[usize]) -> Vec<u32> {
         let agents = indices.iter().filter_map(|index| self.agents.get(*index));
-        Named::new(agents.filter_map(|agent| member_number(agent.id)).collect())
+        let mut numbers: Vec<u32> = agents.filter_map(|agent| member_number(agent.id)).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// Names the agents with these indices, in as many targets as that takes.
+    pub(super) fn named(&self, indices: &[usize]) -> Vec<Named> {
+        let numbers = self.numbers(indices);
+        let mut left = numbers.as_slice();
+        let mut targets = Vec::new();
+        while !left.is_empty() {
+            let (named, count) = Named::first_of(left, TARGET_BYTES_MAX);
+            targets.push(named);
+            left = &left[count.max(1)..];
+        }
+        targets
     }
 }
 
@@ -66,35 +108,52 @@ impl Distribution {
 mod tests {
     use super::*;
     use crate::digest::Digest;
+    use crate::limits::TARGET_QUERY_BYTES_MAX;
     use group_oscore::MemberId;
 
     fn names(named: &Named, number: u32) -> bool {
-        let id = MemberId::new(&number.to_be_bytes()[2..]).unwrap();
+        let id = MemberId::new(&number.to_be_bytes()[1..]).unwrap();
         named.target().matches(id, &Digest([0; 32]))
+    }
+
+    /// Names all of them, in targets that fit so many bytes each, and gives how many targets that took.
+    fn named_in(numbers: &[u32], bytes_max: usize) -> usize {
+        let (mut left, mut targets) = (numbers, 0);
+        let mut buffer = [0; 1000];
+        while !left.is_empty() {
+            let (named, count) = Named::first_of(left, bytes_max);
+            let encoded = crate::codec::write_into(&mut buffer, |out| named.target().encode(out)).unwrap();
+            assert!(encoded <= bytes_max, "{encoded} bytes");
+            let last = left[count - 1];
+            for number in left[0].saturating_sub(20)..=last + 20 {
+                assert_eq!(names(&named, number), left[..count].contains(&number), "{number}");
+            }
+            left = &left[count..];
+            targets += 1;
+        }
+        targets
     }
 
     #[test]
     fn neighbours_become_ranges() {
-        let named = Named::new(vec![9, 3, 4, 5, 9]);
-        assert_eq!(named.ranges, [(3, 5), (9, 9)]);
+        let (named, count) = Named::first_of(&[3, 4, 5, 9, 9], TARGET_BYTES_MAX);
+        assert_eq!((named.ranges.as_slice(), count), (&[(3, 5), (9, 9)][..], 5));
         assert!((0..20).all(|number| names(&named, number) == [3, 4, 5, 9].contains(&number)));
     }
 
     #[test]
     fn many_become_a_bitmap() {
-        let named = Named::new((100..1100).filter(|number| number % 3 == 0).collect());
-        assert!(named.ranges.is_empty() && named.names_all);
-        assert!(
-            (0..1200).all(|number| {
-                names(&named, number) == ((100..1100).contains(&number) && number % 3 == 0)
-            })
-        );
+        let numbers: Vec<u32> = (100..1100).filter(|number| number % 3 == 0).collect();
+        assert_eq!(named_in(&numbers, TARGET_BYTES_MAX), 1);
+        assert!(Named::first_of(&numbers, TARGET_BYTES_MAX).0.ranges.is_empty());
     }
 
     #[test]
-    fn a_bitmap_that_is_too_long_names_the_first_of_them() {
-        let named = Named::new((0..60_000).filter(|number| number % 2 == 1).collect());
-        assert!(!named.names_all);
-        assert!(names(&named, 1) && !names(&named, 2) && !names(&named, 59_999));
+    fn what_does_not_fit_one_target_takes_several_that_leave_nobody_out() {
+        let odd: Vec<u32> = (0..20_000).filter(|number| number % 2 == 1).collect();
+        assert_eq!(named_in(&odd, TARGET_BYTES_MAX), 3);
+        assert_eq!(named_in(&odd, TARGET_QUERY_BYTES_MAX), 22);
+        let scattered: Vec<u32> = (0..200).map(|number| number * 70_001).collect();
+        named_in(&scattered, 32);
     }
 }

@@ -130,7 +130,7 @@ impl Distribution {
     }
 
     fn on_get(&mut self, request: Request, resource: Resource, block: Option<Block>) {
-        let Some(subject) = &self.job else {
+        let Some(subject) = self.job.as_ref().filter(|_| !self.is_cancelling()) else {
             return self.reply(request, Content::Code(Code::NOT_FOUND));
         };
         let offer = &subject.update.offer;

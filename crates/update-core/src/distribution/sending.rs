@@ -1,14 +1,18 @@
 //! Sending: the offer, and rounds over pages or blocks that somebody misses.
 
 use super::asks::Purpose;
+use super::named::Named;
 use super::{Distribution, Event, Phase, Stage};
 use crate::census::Query;
-use crate::limits::{DATAGRAM_BYTES_MAX, OFFER_AGAIN_AFTER, ROOT_PAGES_COPIES};
+use crate::limits::{
+    DATAGRAM_BYTES_MAX, OFFER_AGAIN_AFTER, PUT_OVERHEAD_MAX, ROOT_PAGES_COPIES, TARGET_QUERY_BYTES_MAX,
+};
 use crate::outgoing::Outgoing;
 use crate::platform::Area;
 use crate::resource::Resource;
 use crate::target::Target;
 use crate::time::Instant;
+use alloc::vec::Vec;
 use coap_wire::{Block, Code, Message, NoResponse, Type, option};
 use core::net::SocketAddr;
 use group_oscore::Mode;
@@ -30,6 +34,8 @@ enum Interlude {
     None,
     Offer,
     Question,
+    /// How the trials stand, and the order to whoever of the wave has not heard it.
+    Trials,
 }
 
 impl Round {
@@ -86,10 +92,11 @@ impl Distribution {
     pub(super) fn step_sending(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
         let Phase::Sending(round) = &mut self.phase else { return None };
         let Some(number) = round.current else {
-            let purpose = if round.area == Area::Pages { Purpose::Pages } else { Purpose::Blocks };
-            self.ask(purpose, now);
+            let area = round.area;
+            self.ask(self.purpose_after(area), now);
             return None;
         };
+        let on_trial = self.turns.activated_at.is_some();
         if now.since(self.offered_at) >= OFFER_AGAIN_AFTER && round.interlude == Interlude::None {
             round.interlude = Interlude::Offer;
         }
@@ -99,8 +106,12 @@ impl Distribution {
                 self.send_offer(now, buffer)
             }
             Interlude::Question => {
-                round.interlude = Interlude::None;
+                round.interlude = if on_trial { Interlude::Trials } else { Interlude::None };
                 self.send_question(now, buffer)
+            }
+            Interlude::Trials => {
+                round.interlude = Interlude::None;
+                self.look_at_trials(now, buffer)
             }
             Interlude::None => self.send_block(number, buffer),
         }
@@ -127,8 +138,8 @@ impl Distribution {
             };
             let token = self.token.wrapping_add(1).to_be_bytes();
             let message_id = self.message_id.wrapping_add(1);
-            let plain = put_block(resource, block, payload, &token, message_id, &mut plain)?;
-            let message = Message::parse(plain).ok()?;
+            let put = Put { resource, query: &[], block, payload };
+            let message = Message::parse(put.write(&token, message_id, &mut plain)?).ok()?;
             let (len, _) = self.context.protect_request(&message, Mode::Group, buffer).ok()?;
             round.copies -= 1;
             (len, round.copies == 0)
@@ -144,31 +155,47 @@ impl Distribution {
         Some((self.config.coap_group, len))
     }
 
-    /// Sends one block of the offer: all of it where it fits one.
+    /// Sends one block of the offer: all of it where it fits one. For a part of the group it goes out as
+    /// often as it takes to name everyone.
     fn send_offer(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
         let subject = self.job.as_ref()?;
         let block_size = subject.update.offer.layout.block_size;
         let bytes = block_size.bytes() as usize;
-        let count = subject.update.envelope.len().div_ceil(bytes) as u32;
+        let envelope = &subject.update.envelope;
+        let count = envelope.len().div_ceil(bytes) as u32;
         let number = self.turns.next_offer_block % count.max(1);
         let start = number as usize * bytes;
-        let end = (start + bytes).min(subject.update.envelope.len());
+        let end = (start + bytes).min(envelope.len());
         let block = Block { number, more: number + 1 < count, size_exponent: block_size.exponent() };
         let resource = Resource::Manifest(subject.update.offer.id);
+        let (mut query, mut query_len, mut names_the_last) = ([0; 2 + 2 * TARGET_QUERY_BYTES_MAX], 0, true);
+        if !self.config.everyone {
+            let all: Vec<usize> = (0..self.agents.len()).collect();
+            let numbers = self.numbers(&all);
+            let left = numbers.get(self.turns.offered..).unwrap_or_default();
+            // Every block of one offer is for the same agents.
+            let room = DATAGRAM_BYTES_MAX - PUT_OVERHEAD_MAX - bytes.min(envelope.len());
+            // The option's header and `t=` take 5 bytes, and hexadecimal two for one.
+            let (named, named_count) = Named::first_of(left, TARGET_QUERY_BYTES_MAX.min((room - 5) / 2));
+            query_len = named.target().to_query(&mut query)?;
+            names_the_last = named_count >= left.len();
+            if !block.more {
+                self.turns.offered = if names_the_last { 0 } else { self.turns.offered + named_count };
+            }
+        }
         let mut payload = [0; crate::limits::ENVELOPE_BYTES_MAX];
         let payload = {
-            let part = subject.update.envelope.get(start..end)?;
+            let part = envelope.get(start..end)?;
             payload.get_mut(..part.len())?.copy_from_slice(part);
             &payload[..part.len()]
         };
         let (token, message_id) = (self.next_token(), self.next_message_id());
         let mut plain = [0; DATAGRAM_BYTES_MAX];
-        let plain = put_block(resource, block, payload, token.as_bytes(), message_id, &mut plain)?;
-        let message = Message::parse(plain).ok()?;
+        let put = Put { resource, query: &query[..query_len], block, payload };
+        let message = Message::parse(put.write(token.as_bytes(), message_id, &mut plain)?).ok()?;
         let (len, _) = self.context.protect_request(&message, Mode::Group, buffer).ok()?;
-        self.turns.next_offer_block = number + 1;
-        if number + 1 == count {
-            self.turns.next_offer_block = 0;
+        self.turns.next_offer_block = if block.more { number + 1 } else { 0 };
+        if !block.more && names_the_last {
             self.offered_at = now;
         } else if let Phase::Offering { left } = &mut self.phase {
             // The copies count whole offers.
@@ -182,13 +209,21 @@ impl Distribution {
     /// In the middle of a long round: how far is everyone? Without it a distributor would send for hours to
     /// agents that may not be there (RFC 10020 section 3.6, PROBING_RATE).
     fn send_question(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
-        let leisure = self.leisure(self.agents.len(), None);
+        let concerned = self.concerned();
+        let everyone = self.config.everyone && concerned.len() == self.agents.len();
+        let named = if everyone { Vec::new() } else { self.named(&concerned) };
+        // Where one target does not name all, they take turns.
+        let turn = (self.turns.questions as usize).checked_rem(named.len());
+        self.turns.questions = self.turns.questions.wrapping_add(1);
+        let target = turn.and_then(|turn| named.get(turn)).map_or(Target::All, Named::target);
+        let leisure = self.leisure(concerned.len(), None);
         let query = Query {
-            target: Target::All,
+            target,
             update: self.job.as_ref().map(|subject| subject.update.offer.id),
             leisure_ms: leisure.as_millis() as u32,
             window: None,
-            only_missing: self.agents.len() > crate::limits::EVERYONE_ANSWERS_MAX,
+            // How a trial goes tells only who is asked for it.
+            only_missing: self.is_large() && !self.is_on_trial(),
             unicast_max: 0,
             detail: false,
         };
@@ -200,25 +235,33 @@ impl Distribution {
     /// How many datagrams the whole offer takes.
     pub(super) fn offering(&mut self, copies: u8) {
         self.turns.next_offer_block = 0;
+        self.turns.offered = 0;
         self.events.push_back(Event::Stage(Stage::Offer));
         self.phase = Phase::Offering { left: copies };
     }
 }
 
-/// [plain]: Non-confirmable, Block1 inside, no answer wanted. RFC 7252 orders options by number.
-fn put_block<'b>(
+/// A PUT of one block (DESIGN \[plain\]): Non-confirmable, Block1 inside, no answer wanted.
+struct Put<'a> {
     resource: Resource,
+    /// The Uri-Query; empty for none.
+    query: &'a [u8],
     block: Block,
-    payload: &[u8],
-    token: &[u8],
-    message_id: u16,
-    plain: &'b mut [u8],
-) -> Option<&'b [u8]> {
-    let token = coap_wire::Token::new(token)?;
-    Outgoing { ty: Type::NonConfirmable, code: Code::PUT, message_id, token }.build(plain, |writer| {
-        resource.write_path(writer)?;
-        writer.option(option::BLOCK1, block.encode().as_bytes())?;
-        writer.option(option::NO_RESPONSE, &[NoResponse::ALL_SUPPRESSED.value()])?;
-        writer.payload(payload).map(|_| ())
-    })
+    payload: &'a [u8],
+}
+
+impl Put<'_> {
+    /// Writes it. RFC 7252 orders options by number.
+    fn write<'b>(&self, token: &[u8], message_id: u16, plain: &'b mut [u8]) -> Option<&'b [u8]> {
+        let token = coap_wire::Token::new(token)?;
+        Outgoing { ty: Type::NonConfirmable, code: Code::PUT, message_id, token }.build(plain, |writer| {
+            self.resource.write_path(writer)?;
+            if !self.query.is_empty() {
+                writer.option(option::URI_QUERY, self.query)?;
+            }
+            writer.option(option::BLOCK1, self.block.encode().as_bytes())?;
+            writer.option(option::NO_RESPONSE, &[NoResponse::ALL_SUPPRESSED.value()])?;
+            writer.payload(self.payload).map(|_| ())
+        })
+    }
 }

@@ -1,7 +1,7 @@
 //! Turns: what an ask's answers lead to. All of a distribution's decisions stand here.
 
 use super::asks::Purpose;
-use super::{Distribution, Ending, Event, Phase, Stage};
+use super::{Activate, Agent, Distribution, Ending, Event, Stage};
 use crate::census::State;
 use crate::limits::{
     ASK_AGAIN_FIRST, ASK_AGAIN_MAX, CLOSE_ASKS_MAX, NOBODY_ASKS_MAX, OFFER_COPIES, OFFER_ROUNDS_MAX,
@@ -16,6 +16,10 @@ pub(super) struct Turns {
     /// The next pass over image blocks.
     pub(super) round: u32,
     pub(super) next_offer_block: u32,
+    /// Agents that the offer under way has named so far, where it has to be sent several times to name all.
+    pub(super) offered: usize,
+    /// Questions sent in the middle of rounds.
+    pub(super) questions: u32,
     /// Rounds of offers since somebody last took one up.
     offers: u8,
     /// Asks of the same purpose in a row without progress.
@@ -40,6 +44,8 @@ impl Default for Turns {
         Self {
             round: 0,
             next_offer_block: 0,
+            offered: 0,
+            questions: 0,
             offers: 0,
             stalled: 0,
             missing_before: u64::MAX,
@@ -85,6 +91,13 @@ struct Tally {
     busy: usize,
 }
 
+impl Tally {
+    /// Whoever answers has it.
+    fn is_complete(&self) -> bool {
+        self.unknown == 0 && self.missing_pages + self.missing_blocks == 0 && self.busy == 0
+    }
+}
+
 impl Distribution {
     pub(super) fn begin(&mut self) {
         if self.job.is_some() {
@@ -98,19 +111,26 @@ impl Distribution {
     /// All answers that can be expected are in.
     pub(super) fn decide(&mut self, now: Instant, purpose: Purpose) {
         match purpose {
+            Purpose::Withdrawn => self.decide_withdrawal(now),
             _ if self.job.is_none() => self.decide_status(now),
-            Purpose::Confirm => self.decide_trials(now),
+            _ if self.is_on_trial() => self.decide_trials(now, purpose),
             Purpose::Close => self.decide_closing(now),
-            _ if now.since(self.started_at) >= self.config.transfer_within => self.time_is_up(now),
+            _ if self.transfer_is_late(now) => self.time_is_up(now),
             _ => self.decide_transfer(now, purpose),
         }
     }
 
-    fn tally(&self) -> Tally {
+    pub(super) fn transfer_is_late(&self, now: Instant) -> bool {
+        now.since(self.started_at) >= self.config.transfer_within
+    }
+
+    /// The sum over the agents that `counts` names.
+    fn tally(&self, counts: impl Fn(&Agent) -> bool) -> Tally {
         let mut tally = Tally::default();
         let blocks = self.job.as_ref().map_or(0, |subject| subject.needed_blocks.count());
         let large = self.is_large();
-        for agent in self.agents.iter().filter(|agent| agent.awaited() && !(large && agent.unsure())) {
+        let agents = self.agents.iter().filter(|agent| counts(agent));
+        for agent in agents.filter(|agent| agent.awaited() && !(large && agent.unsure())) {
             let Some(status) = agent.status else { continue };
             tally.heard += 1;
             match status.state {
@@ -131,17 +151,35 @@ impl Distribution {
     }
 
     fn decide_transfer(&mut self, now: Instant, purpose: Purpose) {
-        let tally = self.tally();
         let ever_heard = self.agents.iter().any(|agent| agent.status.is_some());
         if !ever_heard {
             return self.nobody_answered(now);
         }
+        // [waves]: a wave waits for nobody else.
+        let wave_has_it = matches!(self.config.activate, Activate::Only(_))
+            && self.tally(|agent| agent.waited_for).is_complete();
+        if !wave_has_it && self.serve(now, purpose) {
+            return;
+        }
+        if !wave_has_it && self.tally(|_| true).busy > 0 {
+            let wait = self.turns.wait();
+            return self.ask(Purpose::Repair(u32::MAX), now + wait);
+        }
+        self.events.push_back(Event::Stage(Stage::Closing));
+        self.turns.closing = 0;
+        self.decide_closing(now);
+    }
+
+    /// Does the next thing for those who miss something; `false` when nobody who answers does.
+    pub(super) fn serve(&mut self, now: Instant, purpose: Purpose) -> bool {
+        let tally = self.tally(|_| true);
         if purpose == Purpose::Blocks {
             self.adapt_pace();
         }
         if tally.unknown > 0 && self.turns.offers < OFFER_ROUNDS_MAX {
             self.turns.offers += 1;
-            return self.offering(OFFER_COPIES);
+            self.offering(OFFER_COPIES);
+            return true;
         }
         let missing = tally.missing_pages + tally.missing_blocks;
         if missing < self.turns.missing_before {
@@ -149,23 +187,22 @@ impl Distribution {
         }
         self.turns.missing_before = missing;
         if tally.missing_pages > 0 {
-            return self.decide_pages(now, purpose);
+            self.decide_pages(now, purpose);
+            return true;
         }
-        self.turns.offers = 0;
+        if tally.unknown == 0 || !self.is_on_trial() {
+            self.turns.offers = 0;
+        }
         if purpose == Purpose::Pages && self.is_large() && self.turns.round > 0 {
             // Who misses only blocks was not asked.
-            return self.ask(Purpose::Blocks, now);
+            self.ask(Purpose::Blocks, now);
+            return true;
         }
         if tally.missing_blocks > 0 {
-            return self.decide_blocks(now, purpose, &tally);
+            self.decide_blocks(now, purpose, &tally);
+            return true;
         }
-        if tally.busy > 0 {
-            let wait = self.turns.wait();
-            return self.ask(Purpose::Repair(u32::MAX), now + wait);
-        }
-        self.events.push_back(Event::Stage(Stage::Closing));
-        self.turns.closing = 0;
-        self.decide_closing(now);
+        false
     }
 
     fn decide_pages(&mut self, now: Instant, purpose: Purpose) {
@@ -245,13 +282,13 @@ impl Distribution {
     /// [census]: the transfer closes on evidence. Only who stays silent through the last asks is lost.
     fn decide_closing(&mut self, now: Instant) {
         let unfinished =
-            self.agents.iter().any(|agent| agent.awaited() && !agent.unsure() && !agent.has_all());
+            self.waited_for().any(|agent| agent.awaited() && !agent.unsure() && !agent.has_all());
         if unfinished {
             // Somebody who was silent before has turned up and misses something.
             let purpose = if self.turns.round == 0 { Purpose::Pages } else { Purpose::Blocks };
             return self.ask(purpose, now);
         }
-        let silent = self.agents.iter().any(super::Agent::unsure);
+        let silent = self.waited_for().any(Agent::unsure);
         if silent && self.turns.closing < CLOSE_ASKS_MAX {
             self.turns.closing += 1;
             if self.turns.closing == CLOSE_ASKS_MAX && self.poll_silent() {
@@ -265,25 +302,25 @@ impl Distribution {
     }
 
     fn count_lost(&mut self) {
-        for agent in self.agents.iter_mut().filter(|agent| agent.unsure()) {
+        self.lose(|agent| agent.waited_for && agent.unsure());
+    }
+
+    /// These count as lost.
+    pub(super) fn lose(&mut self, counts: impl Fn(&Agent) -> bool) {
+        for agent in self.agents.iter_mut().filter(|agent| counts(agent)) {
             agent.lost = true;
             self.events.push_back(Event::Lost(agent.id));
         }
     }
 
     fn time_is_up(&mut self, now: Instant) {
-        for agent in self.agents.iter_mut().filter(|agent| !agent.ended()) {
-            if !agent.has_all() {
-                agent.lost = true;
-                self.events.push_back(Event::Lost(agent.id));
-            }
-        }
+        self.lose(|agent| !agent.ended() && !agent.has_all());
         self.transfer_complete(now);
     }
 
     fn transfer_complete(&mut self, now: Instant) {
-        let someone = self.agents.iter().any(|agent| !agent.ended());
-        if self.config.activate && someone {
+        let someone = self.waited_for().any(|agent| !agent.ended());
+        if self.config.activate != Activate::Nobody && someone {
             self.begin_activation(now);
         } else {
             self.finish(Ending::Done);
@@ -303,12 +340,5 @@ impl Distribution {
         self.count_lost();
         let nobody = self.agents.iter().all(|agent| agent.status.is_none());
         self.finish(if nobody { Ending::NobodyAnswered } else { Ending::Done });
-    }
-
-    pub(super) fn cancel(&mut self) {
-        if self.job.is_none() || matches!(self.phase, Phase::Finished) {
-            return self.finish(Ending::Cancelled);
-        }
-        self.begin_cancellation();
     }
 }

@@ -76,7 +76,7 @@ impl Reception<'_> {
         let meant = command.target.matches(self.context.sender_id(), &self.config.name)
             && self.digest() == Some(command.digest);
         if meant && cancel {
-            self.cancel(command.attempt);
+            self.cancel(&command);
         } else if meant {
             self.schedule(now, &command);
         }
@@ -104,16 +104,21 @@ impl Reception<'_> {
         }
     }
 
-    /// Drops an update that is not yet on trial, if the attempt is higher than the last one acted upon. An
-    /// update that is on trial, or that has ended, stays as it is.
-    fn cancel(&mut self, attempt: u32) {
-        let Some(update) = &mut self.update else { return };
-        let open = !matches!(self.phase, Phase::Trial | Phase::Activating | Phase::Ended | Phase::Idle);
-        if open && attempt > update.attempt {
-            update.attempt = attempt;
-            let id = update.offer.id;
-            self.give_up(Failure::Cancelled);
-            self.event(Event::Cancelled(id));
+    /// Drops an update that is not yet on trial, and where that is ordered takes back one that is, if the
+    /// attempt is higher than the last one acted upon. An update that has ended stays as it is.
+    fn cancel(&mut self, command: &Command<'_>) {
+        let Some(update) = self.update.as_mut().filter(|update| command.attempt > update.attempt) else {
+            return;
+        };
+        match self.phase {
+            Phase::Trial if command.from_trial && !self.recovered => self.order_back(command.attempt),
+            Phase::Trial | Phase::Activating | Phase::Ended | Phase::Idle => {}
+            _ => {
+                update.attempt = command.attempt;
+                let id = update.offer.id;
+                self.give_up(Failure::Cancelled);
+                self.event(Event::Cancelled(id));
+            }
         }
     }
 

@@ -1,10 +1,10 @@
 //! From a block's bytes to storage: nothing is written before its hash is right (DESIGN \[tree\]).
 
-use super::{Doing, Failure, Phase, Reception, Saves};
+use super::{Doing, Failure, Phase, Reception};
 use crate::block::{BlockNumber, BlockSize};
 use crate::limits::{BLOCK_BYTES_MAX, STORAGE_FAILURES_MAX, STORAGE_PAUSE};
-use crate::platform::{Area, Done, Record, Task};
-use crate::record::{Outcome, UpdateRecord};
+use crate::platform::{Area, Done, Task};
+use crate::record::Outcome;
 use crate::time::Instant;
 use crate::tree::{check_block, check_page, check_root};
 use coap_wire::Block;
@@ -152,48 +152,11 @@ impl Reception<'_> {
             | Doing::SaveUpdate
             | Doing::SaveInstalled
             | Doing::Prepare
+            | Doing::RollBack
             | Doing::Settle => {
                 return None;
             }
         })
-    }
-
-    pub(super) fn records_due(&self) -> bool {
-        let Saves { update, prepare, installed, settle } = self.saves;
-        update || prepare || installed || settle
-    }
-
-    /// The next record or area change that is due, in the order that survives a power cut between any two:
-    /// what is installed before the outcome that rests on it, the update before its areas.
-    pub(super) fn save_records(&mut self) -> super::Output<'_> {
-        let task = if core::mem::take(&mut self.saves.installed) {
-            self.doing = Some(Doing::SaveInstalled);
-            let installed = self.config.device.installed;
-            let len =
-                installed.and_then(|i| crate::record::encode_installed(&i, &mut self.record)).unwrap_or(0);
-            Task::Save { record: Record::Installed, bytes: self.record.get(..len).unwrap_or_default() }
-        } else if core::mem::take(&mut self.saves.update) {
-            self.doing = Some(Doing::SaveUpdate);
-            let envelope = self.envelope.get(..self.envelope_len).unwrap_or_default();
-            let len = self.update.as_ref().and_then(|update| {
-                UpdateRecord { envelope, attempt: update.attempt, outcome: update.outcome }
-                    .encode(&mut self.record)
-            });
-            let bytes = self.record.get(..len.unwrap_or(0)).unwrap_or_default();
-            Task::Save { record: Record::Update, bytes }
-        } else if core::mem::take(&mut self.saves.prepare) {
-            self.doing = Some(Doing::Prepare);
-            let (image_bytes, page_bytes) = self.update.as_ref().map_or((0, 0), |update| {
-                let layout = update.offer.layout;
-                (layout.image_size.bytes(), update.shape.page_count() * layout.block_size.bytes())
-            });
-            Task::Prepare { image_bytes, page_bytes }
-        } else {
-            self.saves.settle = false;
-            self.doing = Some(Doing::Settle);
-            Task::Settle
-        };
-        super::Output::Task(task)
     }
 
     /// A task has ended.
@@ -213,7 +176,7 @@ impl Reception<'_> {
             Doing::Sync => self.unsynced_since = None,
             Doing::Examine => self.examined(Some(bytes)),
             Doing::Activate => self.switched(false),
-            Doing::Prepare | Doing::SaveUpdate | Doing::SaveInstalled | Doing::Settle => {}
+            Doing::Prepare | Doing::SaveUpdate | Doing::SaveInstalled | Doing::RollBack | Doing::Settle => {}
         }
     }
 
@@ -235,6 +198,7 @@ impl Reception<'_> {
             // The old image's right to return rests on these two.
             Doing::SaveInstalled => self.saves.installed = true,
             Doing::Settle => self.saves.settle = true,
+            Doing::RollBack => self.saves.roll_back = true,
             Doing::Prepare => self.saves.prepare = true,
             Doing::SaveCounters | Doing::LoadPage(_) | Doing::WriteHeld | Doing::Examine => {}
         }
@@ -245,6 +209,8 @@ impl Reception<'_> {
         match outcome {
             // It may be forgotten: the next start finds the update open and fails again, or does not.
             Some(Outcome::Failed(_)) if hopeless => {}
+            // The attempt of an order to go back, which goes on without it.
+            Some(Outcome::Open) if hopeless && matches!(self.phase, Phase::Trial) => {}
             Some(Outcome::Open) if hopeless && matches!(self.phase, Phase::Activating) => self.switched(true),
             Some(Outcome::Open) if hopeless => self.storage_failed_for_good(now),
             _ => self.saves.update = true,

@@ -114,6 +114,7 @@ pub fn reason_text(state: State, code: u8) -> &'static str {
         (State::RolledBack, 1) => "the health check did not pass in time",
         (State::RolledBack, 2) => "the activation failed",
         (State::RolledBack, 3) => "the device was reset before the image was confirmed",
+        (State::RolledBack, 4) => "rolled back by order",
         (_, 64) => "the whole image's SHA-256 is not the signed one",
         (_, 65) => "storage failed",
         (_, 66) => "cancelled",

@@ -25,6 +25,22 @@ impl Reception<'_> {
         }
     }
 
+    /// The distributor takes an image on trial back: save the attempt, then tell the platform. It stays on
+    /// trial until the platform says that the old image runs again.
+    pub(super) fn order_back(&mut self, attempt: u32) {
+        let Some(update) = &mut self.update else { return };
+        update.attempt = attempt;
+        self.saves.update = true;
+        self.saves.roll_back = true;
+    }
+
+    /// Whether an order to take the image on trial back waits to be carried out. Who judges that image
+    /// judges no more.
+    #[must_use]
+    pub const fn is_ordered_back(&self) -> bool {
+        self.saves.roll_back
+    }
+
     /// News of the trial from the platform.
     pub(super) fn on_trial(&mut self, trial: Trial) {
         match (trial, &self.phase) {
@@ -56,15 +72,12 @@ impl Reception<'_> {
         let id = update.offer.id;
         self.phase = Phase::Ended;
         self.saves.update = true;
+        self.saves.roll_back = false;
         self.saves.settle = !matches!(outcome, Outcome::Open | Outcome::Failed(_));
         match outcome {
             Outcome::Confirmed | Outcome::Recovered => self.event(Event::Confirmed(id)),
             Outcome::RolledBack(cause) => {
-                let cause = match cause {
-                    2 => RollBackCause::ActivationFailed,
-                    3 => RollBackCause::Reset,
-                    _ => RollBackCause::Unhealthy,
-                };
+                let cause = RollBackCause::from_code(cause).unwrap_or(RollBackCause::Unhealthy);
                 self.event(Event::RolledBack { id, cause });
             }
             Outcome::Open | Outcome::Failed(_) => {}

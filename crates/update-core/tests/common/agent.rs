@@ -6,7 +6,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use group_oscore::{Gid, Mode, OscoreOption, ReplayWindow, SequenceNumbers};
 use update_core::census::{Query, State};
 use update_core::device::{Device, Installed};
-use update_core::platform::{Area, Done, Record, StorageFailed, Task, Trial};
+use update_core::platform::{Area, Done, Record, RollBackCause, StorageFailed, Task, Trial};
 use update_core::reception::{Event, Input, Memory, Output, Reception, ReceptionConfig, Saved, Via};
 use update_core::record::{CounterBounds, decode_installed};
 use update_core::time::{Duration, Instant};
@@ -22,6 +22,7 @@ pub enum Did {
     Read(Area, u32),
     Sync,
     Activate([u8; 32]),
+    RollBack,
     Settle,
 }
 
@@ -268,6 +269,7 @@ fn did(task: &Task<'_>) -> Did {
         Task::Read { area, offset, .. } => Did::Read(area, offset),
         Task::Sync => Did::Sync,
         Task::Activate { digest, .. } => Did::Activate(*digest),
+        Task::RollBack => Did::RollBack,
         Task::Settle => Did::Settle,
     }
 }
@@ -313,6 +315,8 @@ fn carry_out(
             durable.pages.clone_from(&store.pages);
         }
         Task::Activate { .. } => *trial = Trial::Running,
+        Task::RollBack if *trial == Trial::Running => *trial = Trial::RolledBack(RollBackCause::Ordered),
+        Task::RollBack => {}
         Task::Settle => *trial = Trial::None,
     }
     Done::Carried

@@ -5,7 +5,10 @@ use super::group::{self, Image};
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use group_oscore::{MemberId, ReplayWindow, SequenceNumbers};
 use std::collections::BTreeMap;
-use update_core::distribution::{Distribution, DistributionConfig, Ending, Event, Input, Job, Output};
+use update_core::census::State;
+use update_core::distribution::{
+    Activate, Distribution, DistributionConfig, Ending, Event, Input, Job, Output,
+};
 use update_core::platform::Trial;
 use update_core::reception::Via;
 use update_core::time::{Duration, Instant};
@@ -51,7 +54,8 @@ pub fn config() -> DistributionConfig {
         coap_group: coap_group(),
         rate: 10_000_000,
         overhead_bytes: 42,
-        activate: true,
+        everyone: true,
+        activate: Activate::Everyone,
         attempt: 1,
         delay_ms: 0,
         transfer_within: Duration::from_secs(600),
@@ -65,7 +69,18 @@ impl<'i> Fleet<'i> {
     }
 
     pub fn with(image: &'i Image, agents: usize, config: DistributionConfig, job: Option<Job>) -> Self {
-        let floors: BTreeMap<_, _> = (0..agents).map(|index| (group::agent_id(index), Some(0))).collect();
+        Self::with_part(image, agents, agents, config, job)
+    }
+
+    /// A distribution to the first `part` agents of a group.
+    pub fn with_part(
+        image: &'i Image,
+        agents: usize,
+        part: usize,
+        config: DistributionConfig,
+        job: Option<Job>,
+    ) -> Self {
+        let floors: BTreeMap<_, _> = (0..part).map(|index| (group::agent_id(index), Some(0))).collect();
         let now = Instant::from_micros(0);
         let job = job.unwrap_or_else(|| Job::Update(image.update()));
         let context = context(0, &floors);
@@ -136,6 +151,10 @@ impl<'i> Fleet<'i> {
         if self.agents[index].trial == Trial::Running {
             let verdict = (self.verdict)(index);
             self.agents[index].judge(verdict);
+        }
+        let trial = self.agents[index].trial;
+        if matches!(trial, Trial::RolledBack(_)) && self.agents[index].machine.state() == State::Trial {
+            self.agents[index].judge(trial);
         }
         for (to, bytes) in std::mem::take(&mut self.agents[index].sent) {
             assert_eq!(to, distributor_address());

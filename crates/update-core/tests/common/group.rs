@@ -85,6 +85,13 @@ pub fn distributor_context(
     GroupContext::new(common(), sender, Members::new(recipients))
 }
 
+/// The distributor's context with agents under these Sender IDs, who all have the same key.
+pub fn distributor_context_of(numbers: SequenceNumbers, ids: &[MemberId]) -> GroupContext<Members> {
+    let sender = sender(distributor_id(), credential(DISTRIBUTOR), DISTRIBUTOR, numbers);
+    let recipients = ids.iter().map(|id| recipient(*id, 1, ReplayWindow::fresh())).collect();
+    GroupContext::new(common(), sender, Members::new(recipients))
+}
+
 /// An image with all that is signed for it.
 pub struct Image {
     pub envelope: Vec<u8>,
@@ -293,7 +300,7 @@ impl Speaker {
 
 /// A command to everyone.
 pub fn order(image: &Image, attempt: u32) -> Command<'static> {
-    Command { digest: image.offer.digest, attempt, target: Target::All, delay_ms: 0 }
+    Command { digest: image.offer.digest, attempt, target: Target::All, delay_ms: 0, from_trial: false }
 }
 
 /// A query to everyone about an image, to be answered at once.

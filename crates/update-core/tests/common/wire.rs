@@ -16,6 +16,7 @@ pub struct Seen {
     pub path: String,
     pub block1: Option<Block>,
     pub no_response: Option<u8>,
+    pub query: Vec<u8>,
     pub payload: Vec<u8>,
     pub piv: u64,
     pub outer_options: Vec<u16>,
@@ -23,9 +24,14 @@ pub struct Seen {
 
 /// Unprotects everything that was sent to the group.
 pub fn seen(fleet: &Fleet<'_>) -> Vec<Seen> {
-    let mut peer = group::agent_context(0, SequenceNumbers::new(0, 0), ReplayWindow::fresh());
     let sent = fleet.sent.iter().filter(|(to, _)| *to == coap_group());
-    sent.map(|(_, datagram)| {
+    seen_in(sent.map(|(_, datagram)| datagram))
+}
+
+/// Unprotects these datagrams.
+pub fn seen_in<'a>(datagrams: impl Iterator<Item = &'a Vec<u8>>) -> Vec<Seen> {
+    let mut peer = group::agent_context(0, SequenceNumbers::new(0, 0), ReplayWindow::fresh());
+    let look = |datagram: &Vec<u8>| {
         let mut bytes = datagram.clone();
         let Ok(Received::Fresh(request)) = peer.unprotect_request(&mut bytes) else { panic!("it is new") };
         assert_eq!(request.mode(), MessageMode::Group);
@@ -38,12 +44,13 @@ pub fn seen(fleet: &Fleet<'_>) -> Vec<Seen> {
             path,
             block1: body.option(option::BLOCK1).map(|value| Block::parse(value).unwrap()),
             no_response: body.option(option::NO_RESPONSE).map(|value| value[0]),
+            query: body.option(option::URI_QUERY).unwrap_or_default().to_vec(),
             payload: body.payload().to_vec(),
             piv: request.partial_iv().unwrap().value(),
             outer_options: outer.options().map(|option| option.number).collect(),
         }
-    })
-    .collect()
+    };
+    datagrams.map(look).collect()
 }
 
 /// The request of an agent with this context.

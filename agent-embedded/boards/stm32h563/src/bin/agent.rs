@@ -46,7 +46,8 @@ fn main() -> ! {
     line!(Console, "agent: image version={VERSION}");
     match prepare(chip) {
         Ok((agent, mut network)) => {
-            executor::run(executor::beside(agent.run(buffer()), network.run(), pending::<()>()))
+            let all = executor::beside(agent.run(buffer()), network.run(), pending::<()>());
+            executor::run(all)
         }
         Err(wrong) => wrong.halt(Console),
     }

@@ -1,0 +1,299 @@
+//! One of several documents of a text.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+
+use serde::de::DeserializeOwned;
+use serde_path_to_error::Segment;
+use serde_yaml::Value;
+
+use super::walk::{self, Inner, Node, Place};
+use super::{YamlError, YamlProblem, printable, without_place};
+
+/// Most problems that are told of one document.
+pub const PROBLEMS_MAX: usize = 20;
+
+/// A document, and where everything in it lies.
+#[derive(Debug, Clone)]
+pub struct Document {
+    root: Node,
+    value: Value,
+}
+
+/// One step from a value to one that lies in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// To the value of this key of a map.
+    Key(String),
+    /// To this element of a list, counted from 0.
+    Index(usize),
+}
+
+/// Something in a document that does not belong there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// Where.
+    pub place: Place,
+    /// What is wrong, without its place.
+    pub text: String,
+}
+
+impl Document {
+    /// The documents of a text.
+    ///
+    /// # Errors
+    /// The first thing in the text that is not read at all: see the head of [`super`].
+    pub fn all(text: &str) -> Result<Vec<Self>, YamlError> {
+        let mut documents = Vec::new();
+        let roots = walk::all(text)?;
+        for (root, part) in roots.into_iter().zip(serde_yaml::Deserializer::from_str(text)) {
+            let value = serde::Deserialize::deserialize(part).map_err(|error: serde_yaml::Error| {
+                let (line, column) = error.location().map_or((0, 0), |place| (place.line(), place.column()));
+                let problem = YamlProblem::Content(printable(&without_place(&error.to_string())));
+                YamlError { line, column, problem }
+            })?;
+            documents.push(Self { root, value });
+        }
+        Ok(documents)
+    }
+
+    /// Whether there is nothing in it, as after a `---` at the end.
+    pub fn is_empty(&self) -> bool {
+        self.value.is_null()
+    }
+
+    /// The text under a key at the top.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.value.get(key)?.as_str()
+    }
+
+    /// Where the value at the end of `path` lies: the value itself where it is one word, else its key. Where
+    /// the path leads nowhere, the last value on it.
+    pub fn place(&self, path: &[Step]) -> Place {
+        place(&self.root, path, false)
+    }
+
+    /// Reads the document into `T`. Unknown keys are refused where `T` says `deny_unknown_fields`.
+    ///
+    /// # Errors
+    /// All that does not belong there, at most [`PROBLEMS_MAX`]: after each, the value that it is about is
+    /// left out and the rest is read again.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Vec<Trouble>> {
+        let (mut root, mut value) = (self.root.clone(), self.value.clone());
+        let mut found = Vec::new();
+        let mut taken_out: Vec<Vec<Step>> = Vec::new();
+        loop {
+            let error = match serde_path_to_error::deserialize::<_, T>(&value) {
+                Ok(read) if found.is_empty() => return Ok(read),
+                Ok(_) => return Err(found),
+                Err(error) => error,
+            };
+            let path = steps(error.path());
+            let text = without_place(&error.inner().to_string());
+            if !follows(&text, &path, &taken_out) {
+                let is_key = text.starts_with("unknown field");
+                found.push(Trouble { place: place(&root, &path, is_key), text: plainly(&text) });
+            }
+            if found.len() >= PROBLEMS_MAX || !take_out(&mut value, &mut root, &path) {
+                return Err(found);
+            }
+            match path.split_last() {
+                // What lies behind it in the list has moved up.
+                Some((Step::Index(_), list)) => taken_out.retain(|other| !other.starts_with(list)),
+                _ => taken_out.push(path),
+            }
+        }
+    }
+}
+
+/// Whether a problem at `path` is there only because of what was taken out before.
+fn follows(text: &str, path: &[Step], taken_out: &[Vec<Step>]) -> bool {
+    match between_quotes(text, "missing field ") {
+        Some(key) => {
+            let whole: Vec<Step> = path.iter().cloned().chain([key.into()]).collect();
+            taken_out.contains(&whole)
+        }
+        None => taken_out.iter().any(|other| other.len() > path.len() && other.starts_with(path)),
+    }
+}
+
+impl From<&str> for Step {
+    fn from(key: &str) -> Self {
+        Self::Key(key.to_string())
+    }
+}
+
+impl From<usize> for Step {
+    fn from(index: usize) -> Self {
+        Self::Index(index)
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+fn steps(path: &serde_path_to_error::Path) -> Vec<Step> {
+    let step = |segment: &Segment| match segment {
+        Segment::Map { key } => Some(Step::Key(key.clone())),
+        Segment::Seq { index } => Some(Step::Index(*index)),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    };
+    path.iter().map_while(step).collect()
+}
+
+/// The value below `node` that a step leads to, and its key's place.
+fn follow<'a>(node: &'a Node, step: &Step) -> Option<(Option<Place>, &'a Node)> {
+    match (&node.inner, step) {
+        (Inner::List(elements), Step::Index(index)) => elements.get(*index).map(|element| (None, element)),
+        (Inner::Map(entries), Step::Key(key)) => {
+            entries.iter().find(|entry| &entry.0 == key).map(|(_, place, node)| (Some(*place), node))
+        }
+        _ => None,
+    }
+}
+
+fn place(root: &Node, path: &[Step], key_wanted: bool) -> Place {
+    let (mut node, mut key) = (root, None);
+    for step in path {
+        let Some(next) = follow(node, step) else { break };
+        (key, node) = next;
+    }
+    let scalar = matches!(node.inner, Inner::Scalar);
+    match key {
+        Some(key) if key_wanted || !scalar => key,
+        // The first key of a map stands for it.
+        _ => match &node.inner {
+            Inner::Map(entries) => entries.first().map_or(node.place, |entry| entry.1),
+            _ => node.place,
+        },
+    }
+}
+
+/// Takes a value out of both trees; whether it was there.
+fn take_out(value: &mut Value, root: &mut Node, path: &[Step]) -> bool {
+    let Some((last, way)) = path.split_last() else { return false };
+    let (mut value, mut node) = (value, root);
+    for step in way {
+        let next = match (value, &mut node.inner, step) {
+            (Value::Sequence(values), Inner::List(nodes), Step::Index(index)) => {
+                values.get_mut(*index).zip(nodes.get_mut(*index))
+            }
+            (Value::Mapping(map), Inner::Map(entries), Step::Key(key)) => map
+                .get_mut(key.as_str())
+                .zip(entries.iter_mut().find(|entry| &entry.0 == key).map(|entry| &mut entry.2)),
+            _ => None,
+        };
+        let Some(next) = next else { return false };
+        (value, node) = next;
+    }
+    match (value, &mut node.inner, last) {
+        (Value::Sequence(values), Inner::List(nodes), Step::Index(index)) if *index < values.len() => {
+            values.remove(*index);
+            nodes.remove(*index);
+            true
+        }
+        (Value::Mapping(map), Inner::Map(entries), Step::Key(key)) => {
+            entries.retain(|entry| &entry.0 != key);
+            map.shift_remove(key.as_str()).is_some()
+        }
+        _ => false,
+    }
+}
+
+/// What stands between the first backquotes after `before`, at the beginning of a text.
+fn between_quotes<'a>(text: &'a str, before: &str) -> Option<&'a str> {
+    text.strip_prefix(before)?.strip_prefix('`')?.split('`').next()
+}
+
+/// The words of `serde` in those of people who write YAML.
+fn plainly(text: &str) -> String {
+    let plain = text
+        .replacen("unknown field", "unknown key", 1)
+        .replacen("missing field", "missing key", 1)
+        .replacen("unknown variant", "unknown word", 1)
+        .replacen("invalid type: unit value", "there is nothing here", 1)
+        .replacen("invalid type: map", "there is a map here", 1)
+        .replacen("invalid type: sequence", "there is a list here", 1)
+        .replacen("invalid type", "wrong kind of value", 1)
+        .replacen("invalid value", "wrong value", 1)
+        .replacen("a nonzero u8", "a number from 1 to 255", 1)
+        .replacen("a nonzero u16", "a number from 1 to 65535", 1)
+        .replacen("a nonzero u32", "a number from 1 on", 1)
+        .replace('`', "'");
+    printable(&plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+    use alloc::vec;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code, reason = "only its fields' names and kinds matter")]
+    struct Small {
+        port: u16,
+        inner: Vec<Inner>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code, reason = "only its fields' names and kinds matter")]
+    struct Inner {
+        size: u8,
+        name: Option<String>,
+    }
+
+    fn told(text: &str) -> Vec<(usize, usize, String)> {
+        let document = &Document::all(text).unwrap()[0];
+        let found = document.read::<Small>().unwrap_err();
+        found.into_iter().map(|one| (one.place.line, one.place.column, one.text)).collect()
+    }
+
+    #[test]
+    fn several_documents_keep_their_places() {
+        let text = "# é\nport: 1\n---\ninner:\n  - size: 1\n    name: é\n---\n";
+        let documents = Document::all(text).unwrap();
+        assert_eq!(documents.len(), 3);
+        assert!(documents[2].is_empty() && !documents[0].is_empty());
+        let path = ["inner".into(), 0.into(), "name".into()];
+        let place = documents[1].place(&path);
+        assert_eq!((place.line, place.column, place.characters), (6, 11, 1));
+        // A list is shown by its key, an element that is a map by its first key.
+        assert_eq!(documents[1].place(&path[..1]).line, 4);
+        assert_eq!((documents[1].place(&path[..2]).line, documents[1].place(&path[..2]).column), (5, 5));
+        assert_eq!(Document::all("").unwrap().len(), 0);
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_each_at_its_place() {
+        let text =
+            "port: http\nprot: 2\ninner:\n- {size: 1, more: 1}\n- {size: 300}\n- {size: 1, name: [1]}\n";
+        let found = told(text);
+        let places: Vec<_> = found.iter().map(|one| (one.0, one.1)).collect();
+        assert_eq!(places, [(1, 7), (2, 1), (4, 13), (5, 10), (6, 13)], "{found:?}");
+        assert!(found[1].2.starts_with("unknown key 'prot', expected 'port' or 'inner'"), "{found:?}");
+    }
+
+    #[test]
+    fn what_is_missing_is_told_once() {
+        let found = told("inner: [{name: a}, {size: 1}]\n");
+        let texts: Vec<_> = found.iter().map(|one| one.2.as_str()).collect();
+        assert_eq!(texts, ["missing key 'size'", "missing key 'port'"]);
+        assert_eq!((found[0].0, found[0].1), (1, 10));
+    }
+
+    #[test]
+    fn problems_have_a_limit() {
+        let text = ["port: 1\ninner:\n".to_string(), "- {size: 300}\n".repeat(30)].concat();
+        assert_eq!(told(&text).len(), PROBLEMS_MAX);
+        let text = vec!["- [\n"; 30].concat();
+        assert!(Document::all(&text).is_err());
+    }
+}

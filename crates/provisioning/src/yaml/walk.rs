@@ -1,0 +1,188 @@
+//! The walk over a text's events, which refuses what [`super`] refuses and notes where each value lies.
+
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeSet;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
+
+use super::{DEPTH_MAX, DOCUMENTS_MAX, TEXT_BYTES_MAX, VALUES_MAX, YamlError, YamlProblem, printable};
+
+/// Where something lies in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Line, counted from 1.
+    pub line: usize,
+    /// Column in characters, counted from 1.
+    pub column: usize,
+    /// Length in characters, at least 1; what goes on over several lines counts to the end of it.
+    pub characters: usize,
+}
+
+/// A value of a document: where it lies, and what lies in it.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) place: Place,
+    pub(super) inner: Inner,
+}
+
+/// What lies in a value.
+#[derive(Debug, Clone)]
+pub(super) enum Inner {
+    Scalar,
+    List(Vec<Node>),
+    /// Keys with their places and values, in the order of the text.
+    Map(Vec<(String, Place, Node)>),
+}
+
+/// A list or map that is open while walking.
+enum Open {
+    List(Place, Vec<Node>),
+    Map {
+        place: Place,
+        keys: BTreeSet<String>,
+        entries: Vec<(String, Place, Node)>,
+        key: Option<(String, Place)>,
+    },
+}
+
+/// Walks over a text with exactly one document.
+pub(super) fn one(text: &str) -> Result<Node, YamlError> {
+    let mut documents = walk(text, 1)?;
+    documents.pop().ok_or_else(|| at(Marker::new(0, 1, 0), YamlProblem::NotOneDocument))
+}
+
+/// Walks over a text with several documents.
+pub(super) fn all(text: &str) -> Result<Vec<Node>, YamlError> {
+    walk(text, DOCUMENTS_MAX)
+}
+
+/// Walks over the events of `text`, with at most so many documents.
+fn walk(text: &str, documents_max: usize) -> Result<Vec<Node>, YamlError> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(YamlError { line: 0, column: 0, problem: YamlProblem::TooLong });
+    }
+    let mut walk = Walk { documents: Vec::new(), open: Vec::new(), values: 0 };
+    for next in Parser::new_from_str(text) {
+        let (event, span) = next.map_err(|error| {
+            let problem = YamlProblem::Syntax(printable(error.info()));
+            at(*error.marker(), problem)
+        })?;
+        let too_many = matches!(event, Event::DocumentStart(_)) && walk.documents.len() >= documents_max;
+        let problem =
+            if documents_max == 1 { YamlProblem::NotOneDocument } else { YamlProblem::TooManyDocuments };
+        let checked = if too_many { Err(problem) } else { walk.step(event, span) };
+        checked.map_err(|problem| at(span.start, problem))?;
+    }
+    Ok(walk.documents)
+}
+
+struct Walk {
+    documents: Vec<Node>,
+    open: Vec<Open>,
+    values: usize,
+}
+
+impl Walk {
+    /// Takes one event in the list or map that is open around it.
+    fn step(&mut self, event: Event<'_>, span: Span) -> Result<(), YamlProblem> {
+        match event {
+            Event::Alias(_) => Err(YamlProblem::Alias),
+            Event::Scalar(text, style, anchor, tag) => {
+                refuse_extras(anchor, tag.as_deref())?;
+                self.scalar(&text, style, place(span))
+            }
+            Event::SequenceStart(anchor, tag) => {
+                refuse_extras(anchor, tag.as_deref())?;
+                self.enter(Open::List(place(span), Vec::new()))
+            }
+            Event::MappingStart(anchor, tag) => {
+                refuse_extras(anchor, tag.as_deref())?;
+                let (keys, entries) = (BTreeSet::new(), Vec::new());
+                self.enter(Open::Map { place: place(span), keys, entries, key: None })
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some(ended) = self.open.pop() {
+                    self.put(ended.close());
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn enter(&mut self, inner: Open) -> Result<(), YamlProblem> {
+        if matches!(self.open.last(), Some(Open::Map { key: None, .. })) {
+            return Err(YamlProblem::CompoundKey);
+        }
+        if self.open.len() >= DEPTH_MAX {
+            return Err(YamlProblem::TooDeep);
+        }
+        self.count()?;
+        self.open.push(inner);
+        Ok(())
+    }
+
+    /// A scalar is a key, a value or an element of a list.
+    fn scalar(&mut self, text: &str, style: ScalarStyle, place: Place) -> Result<(), YamlProblem> {
+        self.count()?;
+        let Some(Open::Map { keys, key: key @ None, .. }) = self.open.last_mut() else {
+            self.put(Node { place, inner: Inner::Scalar });
+            return Ok(());
+        };
+        if text == "<<" && style == ScalarStyle::Plain {
+            return Err(YamlProblem::MergeKey);
+        }
+        if !keys.insert(text.to_owned()) {
+            return Err(YamlProblem::DoubledKey(printable(text)));
+        }
+        *key = Some((text.to_string(), place));
+        Ok(())
+    }
+
+    /// Puts a whole value where it belongs.
+    fn put(&mut self, node: Node) {
+        match self.open.last_mut() {
+            None => self.documents.push(node),
+            Some(Open::List(_, elements)) => elements.push(node),
+            Some(Open::Map { entries, key, .. }) => {
+                if let Some((key, place)) = key.take() {
+                    entries.push((key, place, node));
+                }
+            }
+        }
+    }
+
+    fn count(&mut self) -> Result<(), YamlProblem> {
+        self.values += 1;
+        if self.values > VALUES_MAX { Err(YamlProblem::TooMany) } else { Ok(()) }
+    }
+}
+
+impl Open {
+    fn close(self) -> Node {
+        match self {
+            Self::List(place, elements) => Node { place, inner: Inner::List(elements) },
+            Self::Map { place, entries, .. } => Node { place, inner: Inner::Map(entries) },
+        }
+    }
+}
+
+fn refuse_extras(anchor: usize, tag: Option<&Tag>) -> Result<(), YamlProblem> {
+    if anchor != 0 {
+        return Err(YamlProblem::Anchor);
+    }
+    if tag.is_some() {
+        return Err(YamlProblem::Tag);
+    }
+    Ok(())
+}
+
+fn at(place: Marker, problem: YamlProblem) -> YamlError {
+    YamlError { line: place.line(), column: place.col() + 1, problem }
+}
+
+fn place(span: Span) -> Place {
+    Place { line: span.start.line(), column: span.start.col() + 1, characters: span.len().max(1) }
+}

@@ -1,0 +1,98 @@
+//! Waves: whom a distribution waits for, and how the trials of some go on beside the transfer to others
+//! (DESIGN \[waves\]).
+//!
+//! A wave activates when each of its agents has the image, has ended or is lost; nobody else is waited for.
+//! From then on the questions go to the wave, and to those outside who are known to miss something; these are
+//! sent it until the time for the transfer is over. With the trials of the wave the distribution ends,
+//! whatever the others still miss.
+
+use super::asks::Purpose;
+use super::{Agent, Distribution, Ending, Phase};
+use crate::platform::Area;
+use crate::time::Instant;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+impl Distribution {
+    /// The agents that decide when a stage is over.
+    pub(super) fn waited_for(&self) -> impl Iterator<Item = &Agent> {
+        self.agents.iter().filter(|agent| agent.waited_for)
+    }
+
+    /// The image has been activated.
+    pub(super) const fn is_on_trial(&self) -> bool {
+        self.turns.activated_at.is_some()
+    }
+
+    /// Whether an agent is asked something for this purpose: how the trial goes concerns the wave alone, and
+    /// while it goes on, who is outside and misses nothing is left in peace.
+    pub(super) fn concerns(&self, agent: &Agent, purpose: Purpose) -> bool {
+        match purpose {
+            Purpose::Close | Purpose::Confirm => agent.waited_for,
+            Purpose::Pages | Purpose::Blocks | Purpose::Repair(_) if self.is_on_trial() => {
+                agent.waited_for || !agent.has_all()
+            }
+            _ => true,
+        }
+    }
+
+    /// The agents of whom something is still expected, by index.
+    pub(super) fn concerned(&self) -> Vec<usize> {
+        let agents = self.agents.iter().enumerate();
+        let open = agents.filter(|(_, agent)| !self.is_on_trial() || agent.lost || !agent.ended());
+        open.filter(|(_, agent)| self.concerns(agent, Purpose::Pages)).map(|(index, _)| index).collect()
+    }
+
+    /// What is asked after a round.
+    pub(super) const fn purpose_after(&self, round: Area) -> Purpose {
+        match round {
+            // The trials come first; what is missing is asked for next.
+            _ if self.is_on_trial() => Purpose::Confirm,
+            Area::Pages => Purpose::Pages,
+            Area::Image => Purpose::Blocks,
+        }
+    }
+
+    /// The trials go on until each has ended, or until the deadline.
+    pub(super) fn decide_trials(&mut self, now: Instant, purpose: Purpose) {
+        if self.trials_are_over(now) {
+            return self.end_trials();
+        }
+        // Silence is no reason to give up here: agents restart.
+        for agent in self.agents.iter_mut().filter(|agent| agent.waited_for) {
+            agent.silent = 0;
+        }
+        if !self.waiting().is_empty() {
+            let left = self.orders().max(1);
+            self.phase = Phase::Activating { left };
+            return;
+        }
+        if !self.transfer_is_late(now) && self.serve(now, purpose) {
+            return;
+        }
+        let wait = self.turns.wait();
+        self.ask(Purpose::Confirm, now + wait);
+    }
+
+    /// In the middle of a round for others: the trials may have ended, or somebody of the wave may wait for
+    /// the order.
+    pub(super) fn look_at_trials(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+        if self.trials_are_over(now) {
+            self.end_trials();
+            return None;
+        }
+        let sent = self.send_activation(buffer);
+        self.skip_pending |= sent.is_some();
+        sent
+    }
+
+    fn trials_are_over(&self, now: Instant) -> bool {
+        let due = self.turns.activated_at.map(|at| at + self.config.confirm_within + self.delay());
+        due.is_some_and(|due| now >= due) || self.waited_for().all(Agent::ended)
+    }
+
+    fn end_trials(&mut self) {
+        self.lose(|agent| agent.waited_for && !agent.ended());
+        self.finish(Ending::Done);
+    }
+}

@@ -1,0 +1,261 @@
+//! Taking an update back: cancellation drops it where it is not yet on trial, undoing takes it back where it
+//! is (DESIGN \[attempt\]). Either way everyone is asked afterwards what became of it.
+
+use super::asks::Purpose;
+use super::named::Named;
+use super::{Agent, Distribution, Ending, Event, Phase, Stage, Status};
+use crate::census::State;
+use crate::limits::{
+    ASK_AGAIN_FIRST, ATTEMPTS_AHEAD_MAX, ORDER_AGAIN_AFTER, ORDER_COPIES, WITHDRAWAL_ROUNDS_MAX,
+};
+use crate::reception::Failure;
+use crate::resource::Resource;
+use crate::target::Target;
+use crate::time::Instant;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+/// An update on its way back.
+#[derive(Debug)]
+pub(super) struct Withdrawal {
+    undoes: bool,
+    began_at: Instant,
+    /// When the attempt was last raised.
+    raised_at: Instant,
+    /// The first ask of it: what was heard before does not count.
+    first_ask: u32,
+    /// Orders and asks so far.
+    rounds: u8,
+    /// Whom the orders under way are for, as targets that take turns; none for everyone.
+    named: Vec<Named>,
+    turn: usize,
+}
+
+/// What an order to take an update back, or the time before it, has made of the update at one agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It has dropped it, and runs what it ran before.
+    Dropped,
+    /// It had ended before: failed, refused, or never taken up.
+    Nothing,
+    /// It still holds it, without running it.
+    Held,
+    /// It runs it on trial.
+    OnTrial,
+    /// It runs it and has confirmed it.
+    Confirmed,
+    /// It has gone back to the image that it had.
+    RolledBack,
+    /// Nothing was heard of it since.
+    Silent,
+}
+
+impl Agent {
+    /// What has become of the update here, after [`Ending::Cancelled`] or [`Ending::Undone`].
+    #[must_use]
+    pub fn fate(&self) -> Fate {
+        let Some(status) = self.status.filter(|_| !self.lost) else { return Fate::Silent };
+        match status.state {
+            State::Failed if status.reason == Failure::Cancelled as u8 => Fate::Dropped,
+            State::Failed | State::Refused | State::Unknown | State::Idle => Fate::Nothing,
+            State::Trial => Fate::OnTrial,
+            State::Confirmed => Fate::Confirmed,
+            State::RolledBack => Fate::RolledBack,
+            _ => Fate::Held,
+        }
+    }
+
+    /// It holds an update that a cancellation would make it drop.
+    const fn can_drop(status: &Status) -> bool {
+        matches!(
+            status.state,
+            State::Recovering
+                | State::Pages
+                | State::Blocks
+                | State::Checking
+                | State::Ready
+                | State::Scheduled
+        )
+    }
+
+    /// It runs an update on trial, or is about to.
+    const fn can_go_back(status: &Status) -> bool {
+        matches!(status.state, State::Trial | State::Scheduled)
+    }
+}
+
+impl Withdrawal {
+    /// Whether this ask belongs to it.
+    pub(super) const fn asks(&self, number: u32) -> bool {
+        number >= self.first_ask
+    }
+
+    /// Whether the order is for an agent that stands like this.
+    const fn is_for(&self, status: &Status) -> bool {
+        if self.undoes { Agent::can_go_back(status) } else { Agent::can_drop(status) }
+    }
+}
+
+impl Distribution {
+    pub(super) fn cancel(&mut self, now: Instant) {
+        if self.begin_withdrawal(now, false) {
+            self.events.push_back(Event::Stage(Stage::Cancellation));
+            self.raise_attempt(now);
+            // Whatever each has acted upon: to everyone at first.
+            let all: Vec<usize> = (0..self.agents.len()).collect();
+            self.order(&all, ORDER_COPIES);
+        } else {
+            self.finish(Ending::Cancelled);
+        }
+    }
+
+    pub(super) fn undo(&mut self, now: Instant) {
+        if self.begin_withdrawal(now, true) {
+            self.events.push_back(Event::Stage(Stage::Undo));
+            self.raise_attempt(now);
+            // Who is on trial is asked first: nobody else is to hear the order.
+            self.ask(Purpose::Withdrawn, now);
+        } else {
+            self.finish(Ending::Undone);
+        }
+    }
+
+    /// `false` where there is nothing to take back.
+    fn begin_withdrawal(&mut self, now: Instant, undoes: bool) -> bool {
+        if self.job.is_none() || matches!(self.phase, Phase::Finished) {
+            return false;
+        }
+        for agent in &mut self.agents {
+            (agent.lost, agent.silent) = (false, 0);
+        }
+        self.turns.again = ASK_AGAIN_FIRST;
+        self.withdrawal = Some(Withdrawal {
+            undoes,
+            began_at: now,
+            raised_at: now,
+            first_ask: self.asks + 1,
+            rounds: 0,
+            named: Vec::new(),
+            turn: 0,
+        });
+        true
+    }
+
+    /// Whether agents get no more blocks, because the update is being dropped.
+    pub(super) fn is_cancelling(&self) -> bool {
+        self.withdrawal.as_ref().is_some_and(|withdrawal| !withdrawal.undoes)
+    }
+
+    /// An attempt above all that have been acted upon. What one agent claims beyond what can be does not
+    /// count, or it could use the attempts up for all.
+    fn raise_attempt(&mut self, now: Instant) {
+        let used = self.attempt();
+        let acted_upon = self.agents.iter().filter_map(|agent| Some(agent.status?.attempt));
+        let highest = acted_upon.filter(|attempt| attempt.saturating_sub(used) <= ATTEMPTS_AHEAD_MAX).max();
+        self.turns.attempt_used = used.max(highest.unwrap_or(0)).saturating_add(1);
+        if let Some(withdrawal) = &mut self.withdrawal {
+            withdrawal.raised_at = now;
+        }
+    }
+
+    /// Sends the order to these agents, so many times.
+    fn order(&mut self, indices: &[usize], copies: u32) {
+        let everyone = self.config.everyone && indices.len() == self.agents.len();
+        let named = if everyone { Vec::new() } else { self.named(indices) };
+        self.phase = Phase::Withdrawing { left: copies * (named.len().max(1) as u32) };
+        if let Some(withdrawal) = &mut self.withdrawal {
+            withdrawal.named = named;
+        }
+    }
+
+    pub(super) fn step_withdrawing(
+        &mut self,
+        now: Instant,
+        buffer: &mut [u8],
+    ) -> Option<(SocketAddr, usize)> {
+        let (Phase::Withdrawing { left }, Some(withdrawal)) = (&mut self.phase, &mut self.withdrawal) else {
+            return None;
+        };
+        if *left == 0 {
+            self.skip_pending |= withdrawal.undoes;
+            let wait = self.turns.wait();
+            self.ask(Purpose::Withdrawn, now + wait);
+            return None;
+        }
+        *left -= 1;
+        withdrawal.turn = withdrawal.turn.wrapping_add(1);
+        let turn = withdrawal.turn.checked_rem(withdrawal.named.len());
+        let (named, undoes) = (turn.and_then(|turn| withdrawal.named.get(turn)).cloned(), withdrawal.undoes);
+        let target = named.as_ref().map_or(Target::All, Named::target);
+        self.send_order(Resource::Cancel, self.turns.attempt_used, target, undoes, buffer)
+    }
+
+    /// Whether it is not yet known what the order has made of the update at this agent.
+    pub(super) fn is_to_answer_for_it(&self, agent: &Agent) -> bool {
+        let Some(withdrawal) = self.withdrawal.as_ref().filter(|_| !agent.lost) else { return false };
+        match &agent.status {
+            // Whether it activates or only looks through its image shows in a moment.
+            Some(status) if withdrawal.asks(agent.heard_in) => {
+                withdrawal.is_for(status) || status.state == State::Checking
+            }
+            _ => !agent.ended(),
+        }
+    }
+
+    /// Who holds it still is ordered again, and asked again, until everyone has answered for it or the time
+    /// is over.
+    pub(super) fn decide_withdrawal(&mut self, now: Instant) {
+        let Some(withdrawal) = &mut self.withdrawal else { return };
+        withdrawal.rounds = withdrawal.rounds.saturating_add(1);
+        let (undoes, first_ask) = (withdrawal.undoes, withdrawal.first_ask);
+        let rounds_over = withdrawal.rounds >= WITHDRAWAL_ROUNDS_MAX;
+        // Going back takes the time that a trial takes; saying so does not.
+        let late = now.since(withdrawal.began_at) >= self.config.confirm_within;
+        let over = |agent: &Agent| {
+            let goes_back = undoes && agent.status.as_ref().is_some_and(Agent::can_go_back);
+            late || (rounds_over && !goes_back)
+        };
+        let open: Vec<usize> = self.open(|agent| !over(agent));
+        if open.is_empty() {
+            let silent: Vec<usize> = self.open(|agent| agent.heard_in < first_ask);
+            for index in silent {
+                if let Some(agent) = self.agents.get_mut(index) {
+                    agent.lost = true;
+                    self.events.push_back(Event::Lost(agent.id));
+                }
+            }
+            return self.finish(if undoes { Ending::Undone } else { Ending::Cancelled });
+        }
+        self.order_again(now, open);
+    }
+
+    fn open(&self, counts: impl Fn(&Agent) -> bool) -> Vec<usize> {
+        let agents = self.agents.iter().enumerate();
+        let open = agents.filter(|(_, agent)| self.is_to_answer_for_it(agent) && counts(agent));
+        open.map(|(index, _)| index).collect()
+    }
+
+    /// The order goes to those it is for, and where it drops the update also to those not heard: they may
+    /// come back. Whoever has heard it needs a higher attempt, and some time before that.
+    fn order_again(&mut self, now: Instant, open: Vec<usize>) {
+        let Some(withdrawal) = &self.withdrawal else { return };
+        let attempt = self.turns.attempt_used;
+        let status = |index: &usize| self.agents.get(*index).and_then(|agent| agent.status);
+        let raises = now.since(withdrawal.raised_at) >= ORDER_AGAIN_AFTER;
+        let meant = open.into_iter().filter(|index| match status(index) {
+            Some(status) if withdrawal.is_for(&status) => raises || status.attempt < attempt,
+            Some(_) => false,
+            None => !withdrawal.undoes,
+        });
+        let meant: Vec<usize> = meant.collect();
+        if meant.is_empty() {
+            let wait = self.turns.wait();
+            return self.ask(Purpose::Withdrawn, now + wait);
+        }
+        let heard = meant.iter().any(|index| status(index).is_some_and(|status| status.attempt >= attempt));
+        if heard {
+            self.raise_attempt(now);
+        }
+        self.order(&meant, 1);
+    }
+}

@@ -1,0 +1,60 @@
+//! `fwcast apply`: documents into the database, images into the state folder.
+
+use clap::Args;
+use comfy_table::Table;
+use jiff::Timestamp;
+use provisioning::Name;
+use serde::Serialize;
+
+use super::kind::on_store;
+use super::manifest_files::{ManifestFiles, unprepared};
+use crate::cli::Global;
+use crate::exit::{Exit, Failure};
+use crate::output::{self, Report, columns};
+use crate::runner::prepare;
+use crate::store::Applied;
+
+/// Take rollout manifests over, with the images that they name; nothing is sent
+///
+/// Applying the same files again changes nothing. The document of a rollout that is under way, and that of
+/// its image, cannot be changed.
+#[derive(Debug, Args)]
+pub struct Apply {
+    #[command(flatten)]
+    files: ManifestFiles,
+}
+
+#[derive(Serialize)]
+struct Line {
+    kind: &'static str,
+    name: Name,
+    applied: Applied,
+}
+
+#[derive(Serialize)]
+struct Lines(Vec<Line>);
+
+impl Apply {
+    /// Takes the documents over, all or none.
+    pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
+        let manifests = self.files.read(global.output)?;
+        let applied = on_store(global, async |dir, store| {
+            let applied = prepare::apply(dir, store, &manifests, Timestamp::now()).await;
+            applied.map_err(|error| unprepared(error, global.output))
+        })?;
+        let line =
+            |it: prepare::AppliedDocument| Line { kind: it.kind.name(), name: it.name, applied: it.applied };
+        output::print(global.output, &Lines(applied.into_iter().map(line).collect()))?;
+        Ok(Exit::Done)
+    }
+}
+
+impl Report for Lines {
+    fn table(&self) -> Table {
+        let mut table = columns(["KIND", "NAME", "APPLIED"]);
+        for line in &self.0 {
+            table.add_row([line.kind.to_owned(), line.name.to_string(), line.applied.to_string()]);
+        }
+        table
+    }
+}

@@ -1,0 +1,93 @@
+//! `fwcast backup` and `fwcast restore`: everything that can be had back, in one file.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use comfy_table::Table;
+use jiff::Timestamp;
+use provisioning::Name;
+use serde::Serialize;
+
+use super::push::runtime;
+use crate::cli::Global;
+use crate::exit::{Exit, Failure};
+use crate::files::shown;
+use crate::output::{self, Report, fields};
+use crate::store::{SqliteStore, backup, restore};
+
+/// Write groups, agents, rollouts and images to one file, with their secrets
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// The file; nothing is overwritten
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+/// Put the content of a backup into an empty state folder; its groups need fresh keys before anything is sent
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The file that `fwcast backup` wrote
+    file: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    file: PathBuf,
+    made_at: Timestamp,
+    groups: Vec<Name>,
+    images: usize,
+}
+
+impl Backup {
+    /// Writes it.
+    pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
+        let dir = global.state_dir()?;
+        let contents = runtime()?.block_on(async {
+            let store = SqliteStore::open(&dir).await?;
+            let contents = backup::write(&dir, &store, &self.out).await;
+            store.close().await;
+            contents
+        })?;
+        output::print(global.output, &Shown::new(&self.out, contents))?;
+        Ok(Exit::Done)
+    }
+}
+
+impl Restore {
+    /// Restores it.
+    pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
+        let dir = global.state_dir()?;
+        let contents = runtime()?.block_on(restore::restore(&dir, &self.file))?;
+        for group in &contents.groups {
+            eprintln!(
+                "note: nothing is sent for group '{group}' until it has fresh keys: run `fwcast group \
+                create {group} --replace`, then enroll its agents again"
+            );
+        }
+        output::print(global.output, &Shown::new(&self.file, contents))?;
+        Ok(Exit::Done)
+    }
+}
+
+impl Shown {
+    fn new(file: &std::path::Path, contents: backup::Contents) -> Self {
+        let backup::Contents { made_at, groups, images } = contents;
+        Self { file: file.to_owned(), made_at, groups, images }
+    }
+}
+
+impl Report for Shown {
+    fn table(&self) -> Table {
+        let groups: Vec<_> = self.groups.iter().map(Name::as_str).collect();
+        fields([
+            ("file", shown(&self.file)),
+            ("made at", self.made_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+            ("groups", groups.join(" ")),
+            ("images", self.images.to_string()),
+        ])
+    }
+
+    fn names(&self) -> Option<Vec<String>> {
+        Some(self.groups.iter().map(ToString::to_string).collect())
+    }
+}

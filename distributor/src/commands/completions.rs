@@ -1,0 +1,59 @@
+//! `fwcast completions` and `fwcast man`: what shells and `man` read.
+
+use std::io;
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use crate::cli::Cli;
+use crate::exit::{Exit, Failure};
+use crate::output;
+
+/// Print the completions for a shell
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// Which shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+/// Print the manual page, or with a command its own
+#[derive(Debug, Args)]
+pub struct Man {
+    /// A command and its subcommands, such as `rollout approve`
+    command: Vec<String>,
+}
+
+impl Completions {
+    /// Prints them.
+    pub fn run(&self) -> Result<Exit, Failure> {
+        let mut text = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "fwcast", &mut text);
+        print(&text)
+    }
+}
+
+impl Man {
+    /// Prints it.
+    pub fn run(&self) -> Result<Exit, Failure> {
+        let mut command = Cli::command();
+        command.build();
+        for name in &self.command {
+            command = command.find_subcommand(name).cloned().ok_or_else(|| {
+                Failure::usage(format!(
+                    "fwcast has no command '{}': `fwcast --help` lists them",
+                    self.command.join(" ").escape_debug()
+                ))
+            })?;
+        }
+        let mut text = Vec::new();
+        let written: io::Result<()> = clap_mangen::Man::new(command).render(&mut text);
+        written.map_err(|error| Failure::error(format!("cannot write the manual page: {error}")))?;
+        print(&text)
+    }
+}
+
+fn print(text: &[u8]) -> Result<Exit, Failure> {
+    output::print_text(&String::from_utf8_lossy(text))?;
+    Ok(Exit::Done)
+}

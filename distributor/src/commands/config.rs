@@ -1,0 +1,70 @@
+//! `fwcast config`: the settings, and where each comes from.
+
+use clap::{Args, Subcommand};
+use comfy_table::Table;
+use serde::Serialize;
+
+use crate::cli::Global;
+use crate::config::Origin;
+use crate::exit::{Exit, Failure};
+use crate::files::shown;
+use crate::output::{self, Report, columns};
+
+/// What there is to do with the configuration.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Show the settings in force
+    View(View),
+}
+
+/// Arguments of `config view`.
+#[derive(Debug, Args)]
+pub struct View {
+    /// Say where each comes from
+    #[arg(long)]
+    origin: bool,
+}
+
+#[derive(Serialize)]
+struct Line {
+    name: &'static str,
+    value: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<Origin>,
+}
+
+#[derive(Serialize)]
+struct Lines(Vec<Line>);
+
+impl Config {
+    /// Prints them.
+    pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
+        let Self::View(view) = self;
+        let dir = global.state_dir()?;
+        let settings = global.settings()?;
+        let line = |name, value: String, origin: &Origin| Line {
+            name,
+            value,
+            origin: view.origin.then(|| origin.clone()),
+        };
+        let lines = vec![
+            line("state", shown(dir.state()).to_string(), &settings.state.origin),
+            line("witness", shown(dir.witness()).to_string(), &settings.witness.origin),
+            line("output", output::word(global.output), &settings.output.origin),
+            line("color", output::word(settings.color.value.unwrap_or_default()), &settings.color.origin),
+        ];
+        output::print(global.output, &Lines(lines))?;
+        Ok(Exit::Done)
+    }
+}
+
+impl Report for Lines {
+    fn table(&self) -> Table {
+        let mut table = columns(["SETTING", "VALUE", "FROM"]);
+        for line in &self.0 {
+            let origin = line.origin.as_ref().map_or_else(String::new, ToString::to_string);
+            table.add_row([line.name.to_owned(), line.value.clone(), origin]);
+        }
+        table
+    }
+}

@@ -1,0 +1,72 @@
+//! `fwcast describe`: one thing with all that is known of it.
+
+use clap::Args;
+use provisioning::Name;
+
+use super::kind::{Noun, document_name, find_agent, on_store};
+use crate::cli::Global;
+use crate::exit::{Exit, Failure};
+use crate::manifest::Kind;
+use crate::output;
+use crate::report::{DescribedAgent, DescribedDocument, DescribedRollout, RolloutRow};
+use crate::state::StateDir;
+use crate::store::{EventQuery, SqliteStore, Store};
+
+/// So many of the newest events are shown.
+const EVENTS_SHOWN: u32 = 10;
+
+/// Show one agent, rollout group, image or rollout
+#[derive(Debug, Args)]
+pub struct Describe {
+    /// What
+    #[arg(value_enum)]
+    noun: Noun,
+    /// Its name; an agent's may have its group in front, like hall/lamp-1
+    name: String,
+}
+
+impl Describe {
+    /// Prints it.
+    pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
+        on_store(global, async |dir, store| match self.noun.document() {
+            None => output::print(global.output, &self.agent(dir, store).await?),
+            Some(Kind::Rollout) => output::print(global.output, &self.rollout(store).await?),
+            Some(kind) => {
+                let name = document_name(&self.name)?;
+                let document = store.document(kind, &name).await?.ok_or_else(|| missing(kind, &name))?;
+                output::print(global.output, &DescribedDocument(document))
+            }
+        })?;
+        Ok(Exit::Done)
+    }
+
+    async fn agent(&self, dir: &StateDir, store: &SqliteStore) -> Result<DescribedAgent, Failure> {
+        let key = find_agent(dir, &self.name, None)?;
+        let agent = store.agent(&key).await?;
+        // Someone removed it a moment ago.
+        let agent = agent.ok_or_else(|| Failure::error(format!("agent '{key}' is no longer enrolled")))?;
+        let query = EventQuery { after: None, rollout: None, agent: Some(key), limit: EVENTS_SHOWN };
+        Ok(DescribedAgent::new(agent, store.events(&query).await?))
+    }
+
+    async fn rollout(&self, store: &SqliteStore) -> Result<DescribedRollout, Failure> {
+        let name = document_name(&self.name)?;
+        let document = store.document(Kind::Rollout, &name).await?;
+        let rollout = store.rollout(&name).await?;
+        let (line, plan) = rollout.map(|rollout| (rollout.line, rollout.plan)).unzip();
+        let row = RolloutRow::new(document.clone(), line).ok_or_else(|| missing(Kind::Rollout, &name))?;
+        let agents = store.rollout_agents(&name).await?;
+        let query = EventQuery { after: None, rollout: Some(name), agent: None, limit: EVENTS_SHOWN };
+        Ok(DescribedRollout::new(row, plan, &agents, document, store.events(&query).await?))
+    }
+}
+
+/// There is no document, and no rollout, of this name.
+pub(super) fn missing(kind: Kind, name: &Name) -> Failure {
+    let list = match kind {
+        Kind::RolloutGroup => "groups",
+        Kind::Image => "images",
+        Kind::Rollout => "rollouts",
+    };
+    Failure::error(format!("there is no {} '{name}': `fwcast get {list}` shows those there are", kind.noun()))
+}

@@ -1,0 +1,263 @@
+//! What can be wrong between values and between documents, without knowing any agent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use provisioning::Name;
+use provisioning::yaml::{PROBLEMS_MAX, Step};
+
+use super::group::{GroupSpec, Members, ParityCode, RolloutGroup};
+use super::image::ImageSpec;
+use super::rollout::{ActivateWhen, RolloutSpec, Wave, Who, WindowSpec};
+use super::text::{ImageRef, WaveSize};
+use super::{Kind, Manifest, Manifests, Problem};
+use crate::rollout::plan::Percent;
+
+/// Something wrong in a document: where in it, and a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flaw {
+    /// The way to the value, from the top of `spec`.
+    pub path: Vec<Step>,
+    /// One sentence, without a full stop at its end.
+    pub problem: String,
+}
+
+impl Flaw {
+    /// A flaw of the value at the end of `path`, which begins in `spec`.
+    pub fn new(path: impl IntoIterator<Item = Step>, problem: impl Into<String>) -> Self {
+        Self { path: path.into_iter().collect(), problem: problem.into() }
+    }
+}
+
+/// Checks all documents. References to documents that are not among them are left open.
+///
+/// # Errors
+/// All that is wrong, at most [`PROBLEMS_MAX`] of each document.
+pub fn check(manifests: &Manifests) -> Result<(), Vec<Problem>> {
+    let mut problems = doubled(manifests);
+    let groups: BTreeMap<&Name, &RolloutGroup> = manifests
+        .found
+        .iter()
+        .filter_map(|found| match &found.manifest {
+            Manifest::RolloutGroup(group) => Some((&group.metadata.name, group)),
+            _ => None,
+        })
+        .collect();
+    for found in &manifests.found {
+        let flaws = match &found.manifest {
+            Manifest::RolloutGroup(group) => of_group(&group.spec),
+            Manifest::Image(image) => of_image(&image.spec),
+            Manifest::Rollout(rollout) => of_rollout(&rollout.spec, &groups),
+        };
+        for flaw in flaws.into_iter().take(PROBLEMS_MAX) {
+            let mut path = vec![Step::from("spec")];
+            path.extend(flaw.path);
+            problems.push(manifests.problem(found, &path, flaw.problem));
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// The names of groups and images that rollouts refer to and that are not among the documents, with the kind.
+pub fn open_references(manifests: &Manifests) -> BTreeSet<(Kind, Name)> {
+    let there: BTreeSet<(Kind, &Name)> =
+        manifests.found.iter().map(|it| (it.manifest.kind(), &it.manifest.metadata().name)).collect();
+    let mut open = BTreeSet::new();
+    for found in &manifests.found {
+        let Manifest::Rollout(rollout) = &found.manifest else { continue };
+        let groups = rollout.spec.groups.iter().map(|name| (Kind::RolloutGroup, name));
+        let image = match &rollout.spec.image {
+            ImageRef::Name(name) => Some((Kind::Image, name)),
+            _ => None,
+        };
+        let missing = groups.chain(image).filter(|reference| !there.contains(reference));
+        open.extend(missing.map(|(kind, name)| (kind, name.clone())));
+    }
+    open
+}
+
+/// Documents of the same kind and name.
+fn doubled(manifests: &Manifests) -> Vec<Problem> {
+    let mut first = BTreeMap::new();
+    let mut problems = Vec::new();
+    for found in &manifests.found {
+        let (kind, name) = (found.manifest.kind(), &found.manifest.metadata().name);
+        if let Some(before) = first.insert((kind, name), found) {
+            let place = manifests.place(before);
+            let why =
+                format!("there is a {kind} '{name}' already at {place}: rename or remove one of the two");
+            problems.push(manifests.problem(found, &["metadata".into(), "name".into()], why));
+        }
+    }
+    problems
+}
+
+/// What is wrong in a RolloutGroup by itself.
+pub fn of_group(spec: &GroupSpec) -> Vec<Flaw> {
+    let mut flaws = Vec::new();
+    if let Members::Agents(agents) = &spec.members {
+        flaws.extend(twice(agents, "agent", &["members".into(), "agents".into()]));
+    }
+    let code = match spec.parity.code {
+        ParityCode::None => None,
+        ParityCode::Cauchy => Some("cauchy"),
+        ParityCode::Rs16 => Some("rs16"),
+    };
+    if let Some(code) = code {
+        let why = format!("the parity code {code} is not built yet: write `code: none` or leave parity out");
+        flaws.push(Flaw::new(["parity".into(), "code".into()], why));
+    } else if spec.parity.generation.is_some() {
+        let why = "a generation belongs to a parity code, and there is none: leave it out";
+        flaws.push(Flaw::new(["parity".into(), "generation".into()], why));
+    }
+    flaws
+}
+
+/// What is wrong in an Image by itself.
+pub fn of_image(spec: &ImageSpec) -> Vec<Flaw> {
+    let mut flaws = Vec::new();
+    if spec.file.is_none() && spec.envelope.is_some() {
+        let why = "an envelope alone brings no image: give the file that it was signed for as well";
+        flaws.push(Flaw::new(["envelope".into()], why));
+    } else if spec.file.is_none() && spec.digest.is_none() {
+        flaws.push(Flaw::new([], "this says nowhere which image it is: give its file, its digest, or both"));
+    }
+    flaws
+}
+
+/// What is wrong in a Rollout, by itself and with the groups that are known.
+pub fn of_rollout(spec: &RolloutSpec, groups: &BTreeMap<&Name, &RolloutGroup>) -> Vec<Flaw> {
+    let mut flaws = twice(&spec.groups, "group", &["groups".into()]);
+    if spec.groups.is_empty() {
+        flaws.push(Flaw::new(
+            ["groups".into()],
+            "the list of groups is empty: name at least one RolloutGroup",
+        ));
+    }
+    flaws.extend(in_two_groups(&spec.groups, groups));
+    flaws.extend(of_waves(&spec.waves));
+    flaws.extend(of_windows("transfer", &spec.windows.transfer));
+    flaws.extend(of_windows("activate", &spec.windows.activate));
+    flaws.extend(of_activation(spec));
+    if spec.retry.max > 0 && spec.retry.on.is_empty() {
+        let why = "this says how often, but not after what: add `on:`, for example `on: [lost, busy]`";
+        flaws.push(Flaw::new(["retry".into(), "max".into()], why));
+    }
+    flaws
+}
+
+/// Agents that two groups name in their lists. Selectors are looked at when the agents are known.
+fn in_two_groups(names: &[Name], groups: &BTreeMap<&Name, &RolloutGroup>) -> Vec<Flaw> {
+    let mut first: BTreeMap<(&Name, &Name), &Name> = BTreeMap::new();
+    let mut flaws = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        let Some(group) = groups.get(name) else { continue };
+        let Members::Agents(agents) = &group.spec.members else { continue };
+        for agent in agents {
+            let before = *first.entry((&group.spec.security.group, agent)).or_insert(name);
+            if before != name {
+                flaws.push(Flaw::new(["groups".into(), index.into()], two_groups(agent, before, name)));
+            }
+        }
+    }
+    flaws
+}
+
+/// The sentence for an agent in two groups.
+pub(super) fn two_groups(agent: &Name, one: &Name, other: &Name) -> String {
+    format!(
+        "agent '{agent}' is in the groups '{one}' and '{other}' of this rollout: take it out of one of them"
+    )
+}
+
+fn of_waves(waves: &[Wave]) -> Vec<Flaw> {
+    let at = |index: usize, key: &str| ["waves".into(), index.into(), key.into()];
+    let mut flaws = Vec::new();
+    let mut names = BTreeSet::new();
+    let mut hundredths = 0_u32;
+    for (index, wave) in waves.iter().enumerate() {
+        if !names.insert(&wave.name) {
+            let why = format!("there is a wave '{}' before this one: give each its own name", wave.name);
+            flaws.push(Flaw::new(at(index, "name"), why));
+        }
+        let is_last_size = !waves[index + 1..].iter().any(|later| matches!(later.who, Who::Size(_)));
+        match &wave.who {
+            Who::Size(WaveSize::Rest) if !is_last_size => {
+                let why = format!("wave '{}' takes all that are left: move it behind the others", wave.name);
+                flaws.push(Flaw::new(at(index, "size"), why));
+            }
+            Who::Size(WaveSize::Percent(percent)) if !(is_last_size && *percent == Percent::ALL) => {
+                hundredths += u32::from(percent.hundredths());
+                if hundredths > 10_000 {
+                    let why = "the waves up to this one are more than 100%, as each size is a wave's own: \
+                               write `size: rest` for the last wave";
+                    flaws.push(Flaw::new(at(index, "size"), why));
+                    break;
+                }
+            }
+            Who::Agents(agents) => flaws.extend(twice(agents, "agent", &at(index, "agents"))),
+            _ => {}
+        }
+    }
+    let only_percent = |wave: &Wave| matches!(wave.who, Who::Size(WaveSize::Percent(_)));
+    if flaws.is_empty() && !waves.is_empty() && waves.iter().all(only_percent) && hundredths < 10_000 {
+        let last = waves.last().map(|wave| &wave.who);
+        if last != Some(&Who::Size(WaveSize::Percent(Percent::ALL))) {
+            let sum = f64::from(hundredths) / 100.0;
+            let why = format!("the waves add up to {sum}% of all agents: add a wave with `size: rest`");
+            flaws.push(Flaw::new(["waves".into()], why));
+        }
+    }
+    flaws
+}
+
+fn of_windows(which: &str, windows: &[WindowSpec]) -> Vec<Flaw> {
+    let flaw = |(index, window): (usize, &WindowSpec)| {
+        let (key, why) = match window.window() {
+            Ok(_) => return None,
+            // Whichever of the two is wrong is shown.
+            Err(_) if jiff::tz::TimeZone::get(&window.tz).is_err() => {
+                let tz = window.tz.escape_debug();
+                ("tz", format!("there is no time zone '{tz}': write an IANA name like Europe/Amsterdam"))
+            }
+            Err(why) => ("cron", why),
+        };
+        Some(Flaw::new(["windows".into(), which.into(), index.into(), key.into()], why))
+    };
+    windows.iter().enumerate().filter_map(flaw).collect()
+}
+
+fn of_activation(spec: &RolloutSpec) -> Vec<Flaw> {
+    let (when, at) = (spec.activation.when, spec.activation.at);
+    let mut flaws = Vec::new();
+    if when == ActivateWhen::At && at.is_none() {
+        let why = "`when: at` needs the moment: add `at:`, like `at: 2026-12-01T03:00:00+01:00`";
+        flaws.push(Flaw::new(["activation".into(), "when".into()], why));
+    }
+    if when != ActivateWhen::At && at.is_some() {
+        let why = "a moment counts only with `when: at`: write that, or leave `at` out";
+        flaws.push(Flaw::new(["activation".into(), "at".into()], why));
+    }
+    let windows = !spec.windows.activate.is_empty();
+    if when == ActivateWhen::Window && !windows {
+        let why = "`when: window` needs windows to activate in: add `windows.activate`";
+        flaws.push(Flaw::new(["activation".into(), "when".into()], why));
+    }
+    if when != ActivateWhen::Window && windows {
+        let why =
+            "these windows count only with `activation: { when: window }`: write that, or leave them out";
+        flaws.push(Flaw::new(["windows".into(), "activate".into()], why));
+    }
+    flaws
+}
+
+/// Names that are in a list more than once.
+fn twice(names: &[Name], what: &str, path: &[Step]) -> Vec<Flaw> {
+    let mut seen = BTreeSet::new();
+    let again = names.iter().enumerate().filter(|(_, name)| !seen.insert(*name));
+    again
+        .map(|(index, name)| {
+            let path = path.iter().cloned().chain([index.into()]);
+            Flaw::new(path, format!("{what} '{name}' is in this list twice: take it out once"))
+        })
+        .collect()
+}

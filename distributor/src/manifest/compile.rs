@@ -1,0 +1,343 @@
+//! From rollout manifests and the agents that are known to a [`Plan`]: no selector and no file name is left.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use provisioning::Name;
+use provisioning::yaml::Step;
+use uuid::Uuid;
+
+use super::check::{Flaw, of_group, two_groups};
+use super::group::{Members, RolloutGroup};
+use super::rollout::{ActivateWhen, Approval, Rollout, RolloutSpec, WindowSpec};
+use super::text::Span;
+use super::waves::{self, Member};
+use crate::rollout::plan::{Abort, AgentKey, Lane, Plan, PlannedImage, Retry, Wave, When};
+use crate::rollout::window::Windows;
+use crate::state::GroupState;
+
+/// To have the whole image, where the rollout manifest says nothing.
+const TRANSFER_WITHIN_S: u32 = 6 * 60 * 60;
+/// To report the end of a trial, where the rollout manifest says nothing.
+const CONFIRM_WITHIN_S: u32 = 10 * 60;
+
+/// A security group as far as a plan needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FleetGroup {
+    /// Its name.
+    pub name: Name,
+    /// Address and port of its CoAP group.
+    pub coap_group: SocketAddr,
+    /// Bytes in a block.
+    pub block_bytes: u16,
+    /// Who is enrolled.
+    pub agents: Vec<FleetAgent>,
+}
+
+/// An agent as far as a plan needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FleetAgent {
+    /// Its name.
+    pub name: Name,
+    /// SUIT vendor identifier.
+    pub vendor: Uuid,
+    /// SUIT class identifier.
+    pub class: Uuid,
+    /// What the operator calls it by.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A signed image, and the devices that it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FleetImage {
+    /// What a plan keeps of it.
+    pub planned: PlannedImage,
+    /// SUIT vendor identifier.
+    pub vendor: Uuid,
+    /// SUIT class identifier.
+    pub class: Uuid,
+}
+
+/// A plan, and who is not in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compiled {
+    /// What is to be done.
+    pub plan: Plan,
+    /// Agents of the groups that the image is not for: another vendor's, or of another class.
+    pub left_out: Vec<AgentKey>,
+}
+
+/// Compiles a rollout. `groups` are the rollout groups that are known, in any order; `fleet` the security
+/// groups.
+///
+/// Agents are taken in order of their names, then of their security groups, so that the same rollout of the
+/// same fleet always gives the same waves.
+///
+/// # Errors
+/// All that is wrong, with its place in the rollout's `spec`.
+pub fn compile(
+    rollout: &Rollout,
+    groups: &[&RolloutGroup],
+    image: &FleetImage,
+    fleet: &[FleetGroup],
+) -> Result<Compiled, Vec<Flaw>> {
+    let spec = &rollout.spec;
+    let by_name = groups.iter().map(|group| (&group.metadata.name, *group)).collect();
+    // The waves are looked at again below, when it is known how many agents there are.
+    let mut flaws = super::check::of_rollout(spec, &by_name);
+    let mut gathered = Gathered::default();
+    for (index, name) in spec.groups.iter().enumerate() {
+        let at = |problem: String| Flaw::new(["groups".into(), index.into()], problem);
+        match lane(name, &by_name, image, fleet) {
+            Ok((lane, members, left_out)) => {
+                flaws.extend(gathered.add(lane, members, left_out).into_iter().map(at));
+            }
+            Err(problems) => flaws.extend(problems.into_iter().map(at)),
+        }
+    }
+    if !flaws.is_empty() {
+        return Err(flaws);
+    }
+    gathered
+        .members
+        .sort_by(|one, other| (&one.key.name, &one.key.group).cmp(&(&other.key.name, &other.key.group)));
+    let waves = planned_waves(spec, &gathered.members)?;
+    let plan = Plan {
+        image: image.planned.clone(),
+        lanes: gathered.lanes,
+        waves,
+        success: spec.success.minimum,
+        abort: Abort {
+            failed: spec.abort.failed,
+            lost: spec.abort.lost,
+            min_sample: spec.abort.min_sample.get(),
+        },
+        retry: Retry {
+            max: spec.retry.max,
+            backoff_s: spec.retry.backoff.seconds(),
+            on: spec.retry.on.clone(),
+        },
+        transfer_within_s: spec.deadlines.transfer.map_or(TRANSFER_WITHIN_S, Span::seconds),
+        report_within_s: report_within_s(spec),
+        transfer_windows: windows("transfer", &spec.windows.transfer)?,
+        activation_windows: windows("activate", &spec.windows.activate)?,
+        activation: match (spec.activation.when, spec.activation.at) {
+            (ActivateWhen::At, Some(moment)) => When::At(moment.0),
+            (ActivateWhen::Window, _) => When::Window,
+            _ => When::Now,
+        },
+        paused: spec.paused,
+    };
+    Ok(Compiled { plan, left_out: gathered.left_out })
+}
+
+/// What the groups so far give.
+#[derive(Default)]
+struct Gathered {
+    lanes: Vec<Lane>,
+    members: Vec<Member>,
+    left_out: Vec<AgentKey>,
+    group_of: BTreeMap<AgentKey, Name>,
+}
+
+impl Gathered {
+    /// Takes a group in; a sentence for each agent that another has already.
+    fn add(&mut self, lane: Lane, members: Vec<Member>, left_out: Vec<AgentKey>) -> Vec<String> {
+        let mut problems = Vec::new();
+        for member in &members {
+            if let Some(before) = self.group_of.insert(member.key.clone(), lane.name.clone()) {
+                problems.push(two_groups(&member.key.name, &before, &lane.name));
+            }
+        }
+        self.lanes.push(lane);
+        self.members.extend(members);
+        self.left_out.extend(left_out);
+        problems
+    }
+}
+
+/// The agents of a rollout group that can take an image, by name, as they are enrolled now.
+pub fn fitting(group: &RolloutGroup, security: &FleetGroup, image: &FleetImage) -> Vec<Name> {
+    let chosen = members(group, security).unwrap_or_default();
+    let fits = |agent: &&FleetAgent| can_take(agent, image);
+    chosen.into_iter().filter(fits).map(|agent| agent.name.clone()).collect()
+}
+
+fn can_take(agent: &FleetAgent, image: &FleetImage) -> bool {
+    agent.vendor == image.vendor && agent.class == image.class
+}
+
+type LaneParts = (Lane, Vec<Member>, Vec<AgentKey>);
+
+/// The lane of a rollout group, its members that can take the image, and the others.
+fn lane(
+    name: &Name,
+    groups: &BTreeMap<&Name, &RolloutGroup>,
+    image: &FleetImage,
+    fleet: &[FleetGroup],
+) -> Result<LaneParts, Vec<String>> {
+    let group = groups.get(name).ok_or_else(|| {
+        vec![format!("there is no RolloutGroup '{name}': correct the name, or give its document as well")]
+    })?;
+    let mut problems: Vec<String> = of_group(&group.spec)
+        .into_iter()
+        .map(|flaw| format!("in group '{name}', {}", flaw.problem))
+        .collect();
+    let wanted = &group.spec.security.group;
+    let Some(security) = fleet.iter().find(|it| &it.name == wanted) else {
+        problems.push(format!(
+            "there is no security group '{wanted}' for group '{name}': make it with `fwcast group create`"
+        ));
+        return Err(problems);
+    };
+    problems.extend(transport_differs(group, security, image));
+    let chosen = match members(group, security) {
+        Ok(chosen) => chosen,
+        Err(more) => {
+            problems.extend(more);
+            return Err(problems);
+        }
+    };
+    let key = |agent: &FleetAgent| AgentKey { group: wanted.clone(), name: agent.name.clone() };
+    let (fitting, others): (Vec<&FleetAgent>, Vec<&FleetAgent>) =
+        chosen.into_iter().partition(|agent| can_take(agent, image));
+    if fitting.is_empty() {
+        problems.push(format!(
+            "no agent of group '{name}' can take the image '{}', which is for vendor {} and class {}: choose \
+             another image or group",
+            image.planned.name, image.vendor, image.class
+        ));
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let transport = &group.spec.transport;
+    let lane = Lane {
+        name: name.clone(),
+        security_group: wanted.clone(),
+        interface: transport.interface.as_ref().map(|interface| interface.0.clone()),
+        hops: transport.hops.map(std::num::NonZeroU8::get),
+        rate_bits_per_second: transport.rate.map(|rate| rate.0),
+        agents: fitting.iter().map(|agent| agent.name.clone()).collect(),
+    };
+    let member = |agent: &&FleetAgent| Member { key: key(agent), labels: agent.labels.clone() };
+    Ok((lane, fitting.iter().map(member).collect(), others.into_iter().map(key).collect()))
+}
+
+/// What of a group's transport cannot differ from its security group, but does.
+fn transport_differs(group: &RolloutGroup, security: &FleetGroup, image: &FleetImage) -> Vec<String> {
+    let (name, transport) = (&group.metadata.name, &group.spec.transport);
+    let mut problems = Vec::new();
+    if let Some(address) = transport.group.filter(|address| address.0 != security.coap_group) {
+        problems.push(format!(
+            "group '{name}' says {address}, but agents of security group '{}' listen on coap://{}: write \
+             that, or leave it out",
+            security.name, security.coap_group
+        ));
+    }
+    if let Some(size) = transport.block_size.filter(|size| size.0 != security.block_bytes) {
+        problems.push(format!(
+            "group '{name}' says blocks of {} bytes, but security group '{}' carries blocks of {}: write \
+             that, or leave it out",
+            size.0, security.name, security.block_bytes
+        ));
+    }
+    if image.planned.block_bytes != security.block_bytes {
+        problems.push(format!(
+            "the image '{}' is signed for blocks of {} bytes, but group '{name}' carries blocks of {}: \
+             sign it with --block-size {}",
+            image.planned.name, image.planned.block_bytes, security.block_bytes, security.block_bytes
+        ));
+    }
+    problems
+}
+
+/// The agents of a group, by name.
+fn members<'a>(group: &RolloutGroup, security: &'a FleetGroup) -> Result<Vec<&'a FleetAgent>, Vec<String>> {
+    let name = &group.metadata.name;
+    let mut chosen: Vec<&FleetAgent> = match &group.spec.members {
+        Members::Selector(selector) => {
+            security.agents.iter().filter(|agent| selector.matches(&agent.labels)).collect()
+        }
+        Members::Agents(names) => {
+            let known: BTreeSet<&Name> = security.agents.iter().map(|agent| &agent.name).collect();
+            let unknown: Vec<&Name> = names.iter().filter(|agent| !known.contains(agent)).collect();
+            if let Some(first) = unknown.first() {
+                let more = match unknown.len() - 1 {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                return Err(vec![format!(
+                    "agent '{first}'{more} of group '{name}' is not enrolled in security group '{}': \
+                     enroll it with `fwcast agent enroll {first} --group {}`, or take it out",
+                    security.name, security.name
+                )]);
+            }
+            let wanted: BTreeSet<&Name> = names.iter().collect();
+            security.agents.iter().filter(|agent| wanted.contains(&agent.name)).collect()
+        }
+    };
+    if chosen.is_empty() {
+        return Err(vec![format!(
+            "group '{name}' has no agents, as none of the {} in security group '{}' meets its selector: \
+             correct the selector, or the labels of the agents",
+            security.agents.len(),
+            security.name
+        )]);
+    }
+    chosen.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(chosen)
+}
+
+fn planned_waves(spec: &RolloutSpec, members: &[Member]) -> Result<Vec<Wave>, Vec<Flaw>> {
+    let keys = |indices: &[usize]| indices.iter().map(|&index| members[index].key.clone()).collect();
+    if spec.waves.is_empty() {
+        let agents = members.iter().map(|member| member.key.clone()).collect();
+        let name = Name::new("all").map_err(|error| vec![Flaw::new(["waves".into()], error.to_string())])?;
+        return Ok(vec![Wave { name, agents, soak_s: 0, approval: false }]);
+    }
+    let divided = waves::divide(&spec.waves, members)?;
+    let wave = |(wave, indices): (&super::rollout::Wave, Vec<usize>)| Wave {
+        name: wave.name.clone(),
+        agents: keys(&indices),
+        soak_s: wave.soak.map_or(0, Span::seconds),
+        approval: wave.approval == Approval::Manual,
+    };
+    let planned = spec.waves.iter().zip(divided).map(wave);
+    // A rest of nobody has nothing to wait for.
+    Ok(planned.filter(|wave| !wave.agents.is_empty()).collect())
+}
+
+fn report_within_s(spec: &RolloutSpec) -> u32 {
+    let confirm = spec.activation.confirm_within.map_or(CONFIRM_WITHIN_S, Span::seconds);
+    confirm.saturating_add(spec.deadlines.report.map_or(0, Span::seconds))
+}
+
+fn windows(which: &str, specs: &[WindowSpec]) -> Result<Windows, Vec<Flaw>> {
+    let window = |(index, spec): (usize, &WindowSpec)| {
+        let path: [Step; 3] = ["windows".into(), which.into(), index.into()];
+        spec.window().map_err(|why| vec![Flaw::new(path, why)])
+    };
+    specs.iter().enumerate().map(window).collect::<Result<Vec<_>, _>>().map(Windows::new)
+}
+
+impl From<&GroupState> for FleetGroup {
+    fn from(group: &GroupState) -> Self {
+        let agent = |agent: &crate::state::Enrolled| FleetAgent {
+            name: agent.name.clone(),
+            vendor: agent.vendor,
+            class: agent.class,
+            labels: agent.labels.clone(),
+        };
+        Self {
+            name: group.name.clone(),
+            coap_group: group.profile.coap_group,
+            block_bytes: group.profile.block_size,
+            agents: group.agents.iter().map(agent).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "compile_tests.rs"]
+mod tests;

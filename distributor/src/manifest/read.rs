@@ -1,0 +1,101 @@
+//! From texts to documents.
+
+use provisioning::yaml::{Document, PROBLEMS_MAX, Place, Step};
+use serde::de::DeserializeOwned;
+
+use super::document::Kind;
+use super::source::Source;
+use super::{Manifest, Problem};
+
+/// All documents that were read, and where they come from.
+#[derive(Debug, Clone)]
+pub struct Manifests {
+    sources: Vec<Source>,
+    /// The documents, in order of the files and within them.
+    pub found: Vec<Found>,
+}
+
+/// A document that was read.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// What it says.
+    pub manifest: Manifest,
+    /// Which of the sources it is from.
+    source: usize,
+    document: Document,
+}
+
+impl Manifests {
+    /// Reads all documents.
+    ///
+    /// # Errors
+    /// All that is wrong in them, each by itself; of one file not much more than [`PROBLEMS_MAX`].
+    pub fn read(sources: Vec<Source>) -> Result<Self, Vec<Problem>> {
+        let (mut found, mut problems) = (Vec::new(), Vec::new());
+        for (index, source) in sources.iter().enumerate() {
+            let documents = match Document::all(&source.text) {
+                Ok(documents) => documents,
+                Err(error) => {
+                    let place = Place { line: error.line, column: error.column, characters: 1 };
+                    problems.push(Problem::at(source, place, error.problem.to_string()));
+                    continue;
+                }
+            };
+            let documents: Vec<_> = documents.into_iter().filter(|document| !document.is_empty()).collect();
+            if documents.is_empty() {
+                let why = "there is no document in this file: write one, or leave the file out";
+                problems.push(Problem::with_file(&source.name, why));
+            }
+            let before = problems.len();
+            for document in documents {
+                // Whoever has so much to correct begins with this.
+                if problems.len() - before >= PROBLEMS_MAX {
+                    break;
+                }
+                match read(source, &document) {
+                    Ok(manifest) => found.push(Found { manifest, source: index, document }),
+                    Err(more) => problems.extend(more),
+                }
+            }
+        }
+        if problems.is_empty() { Ok(Self { sources, found }) } else { Err(problems) }
+    }
+
+    /// The source of a document.
+    pub fn source(&self, found: &Found) -> &Source {
+        &self.sources[found.source]
+    }
+
+    /// A problem at a place in a document.
+    pub fn problem(&self, found: &Found, path: &[Step], problem: impl Into<String>) -> Problem {
+        Problem::at(self.source(found), found.document.place(path), problem)
+    }
+
+    /// Where a document begins, as `file:line`.
+    pub fn place(&self, found: &Found) -> String {
+        format!("{}:{}", self.source(found).name, found.document.place(&[]).line)
+    }
+}
+
+fn read(source: &Source, document: &Document) -> Result<Manifest, Vec<Problem>> {
+    let Some(kind) = document.text("kind") else {
+        let names = Kind::ALL.map(Kind::name).join(", ");
+        let why = format!("this document does not say its kind: add `kind:` with one of {names}");
+        return Err(vec![Problem::at(source, document.place(&["kind".into()]), why)]);
+    };
+    match Kind::ALL.into_iter().find(|known| known.name() == kind) {
+        Some(Kind::RolloutGroup) => of_kind(source, document).map(Manifest::RolloutGroup),
+        Some(Kind::Image) => of_kind(source, document).map(Manifest::Image),
+        Some(Kind::Rollout) => of_kind(source, document).map(|it| Manifest::Rollout(Box::new(it))),
+        None => {
+            let names = Kind::ALL.map(Kind::name).join(", ");
+            let why = format!("there is no kind '{}': write one of {names}", kind.escape_debug());
+            Err(vec![Problem::at(source, document.place(&["kind".into()]), why)])
+        }
+    }
+}
+
+fn of_kind<T: DeserializeOwned>(source: &Source, document: &Document) -> Result<T, Vec<Problem>> {
+    let problem = |trouble: provisioning::yaml::Trouble| Problem::at(source, trouble.place, trouble.text);
+    document.read().map_err(|found| found.into_iter().map(problem).collect())
+}

@@ -1,0 +1,302 @@
+//! `kind: Rollout`: how an image is brought to groups.
+
+use std::collections::BTreeSet;
+
+use provisioning::Name;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::document::Framed;
+use super::schema::NameForm;
+use super::selector::Selector;
+use super::text::{self, ImageRef, Moment, Span, WaveSize};
+use crate::rollout::plan::{Percent, RetryOn};
+use crate::rollout::window::{Window, WindowForm};
+
+/// A Rollout.
+pub type Rollout = Framed<RolloutKind, RolloutSpec>;
+
+/// The word in `kind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum RolloutKind {
+    /// A rollout.
+    Rollout,
+}
+
+/// A rollout: the image goes to all agents of all groups; then wave after wave activates it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    expecting = "image, groups, waves, success, abort, windows, activation, deadlines, retry and paused"
+)]
+pub struct RolloutSpec {
+    /// What is brought.
+    pub image: ImageRef,
+    /// To which groups. No agent may be in two of them.
+    #[schemars(with = "Vec<NameForm>", length(min = 1))]
+    pub groups: Vec<Name>,
+    /// Who activates when. Left out, all agents activate together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waves: Vec<Wave>,
+    /// When a wave has proved healthy.
+    #[serde(default)]
+    pub success: Success,
+    /// When everything stops.
+    #[serde(default)]
+    pub abort: Abort,
+    /// When something may happen at all.
+    #[serde(default)]
+    pub windows: WindowsSpec,
+    /// When waves activate.
+    #[serde(default)]
+    pub activation: Activation,
+    /// How long agents may take.
+    #[serde(default)]
+    pub deadlines: Deadlines,
+    /// What is tried again without being asked.
+    #[serde(default)]
+    pub retry: Retry,
+    /// Wait for `fwcast rollout start` before anything is sent.
+    #[serde(default)]
+    pub paused: bool,
+}
+
+/// Agents that activate together: by size, by labels or by name, and only one of these.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "WaveForm", into = "WaveForm")]
+pub struct Wave {
+    /// Its name.
+    pub name: Name,
+    /// Who.
+    pub who: Who,
+    /// How long it is watched after its last confirmation.
+    pub soak: Option<Span>,
+    /// Whether an operator has to approve before the next wave.
+    pub approval: Approval,
+}
+
+/// Who is in a wave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    /// So many, in order of their names.
+    Size(WaveSize),
+    /// Those with these labels.
+    Selector(Selector),
+    /// Those with these names.
+    Agents(Vec<Name>),
+}
+
+/// A [`Wave`] as it is written.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    expecting = "a wave: name, soak, approval, and one of size, selector and agents"
+)]
+#[schemars(rename = "Wave", extend("oneOf" = [
+    { "required": ["size"] }, { "required": ["selector"] }, { "required": ["agents"] }
+]))]
+struct WaveForm {
+    /// Its name.
+    #[schemars(with = "NameForm")]
+    name: Name,
+    /// So many agents that no other wave has, in order of their names: a number, a part of all agents of the
+    /// rollout, or `rest`. The waves together must be all agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    size: Option<WaveSize>,
+    /// Agents with these labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    selector: Option<Selector>,
+    /// These agents, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<NameForm>>")]
+    agents: Option<Vec<Name>>,
+    /// How long it is watched between its last confirmation and the judgement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    soak: Option<Span>,
+    /// Whether an operator has to approve, after the judgement, before the next wave activates.
+    #[serde(default)]
+    approval: Approval,
+}
+
+/// Whether an operator has to approve.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Approval {
+    /// The next wave follows by itself.
+    #[default]
+    None,
+    /// `fwcast rollout approve` lets the next wave begin.
+    Manual,
+}
+
+/// When a wave has proved healthy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "minimum")]
+pub struct Success {
+    /// At least so many of its agents have confirmed.
+    #[serde(deserialize_with = "text::deserialize")]
+    pub minimum: Percent,
+}
+
+/// When everything stops, judged over all agents that have been told to activate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default, expecting = "failed, lost and minSample")]
+pub struct Abort {
+    /// More than so many have failed, refused or rolled back.
+    #[serde(deserialize_with = "text::option", skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Percent>,
+    /// More than so many are lost.
+    #[serde(deserialize_with = "text::option", skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Percent>,
+    /// Not before so many have ended well or badly, so that one of one is not 100 %.
+    #[schemars(range(min = 1))]
+    pub min_sample: std::num::NonZeroU32,
+}
+
+/// When something may happen at all. Without windows, always.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default, expecting = "transfer and activate")]
+pub struct WindowsSpec {
+    /// When blocks may be sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub transfer: Vec<WindowSpec>,
+    /// When waves may activate, with `activation: { when: window }`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub activate: Vec<WindowSpec>,
+}
+
+/// A window that opens again and again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a window: cron, for and tz")]
+pub struct WindowSpec {
+    /// When it opens: minute, hour, day of the month, month, day of the week.
+    #[schemars(example = "0 1 * * *")]
+    pub cron: String,
+    /// How long it stays open.
+    #[serde(rename = "for")]
+    pub open_for: Span,
+    /// The IANA time zone that the cron expression is meant in.
+    #[schemars(example = "Europe/Amsterdam")]
+    pub tz: String,
+}
+
+/// When waves activate.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default, expecting = "when, at and confirmWithin")]
+pub struct Activation {
+    /// When, once it is a wave's turn.
+    pub when: ActivateWhen,
+    /// Not before this moment, with `when: at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Moment>,
+    /// How long an agent may take from its activation to the report of how its trial ended [default: 10m].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirm_within: Option<Span>,
+}
+
+/// When a wave activates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ActivateWhen {
+    /// At once.
+    #[default]
+    Now,
+    /// Not before the moment in `at`.
+    At,
+    /// In one of `windows.activate`.
+    Window,
+}
+
+/// How long agents may take before they count as lost.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default, expecting = "transfer and report")]
+pub struct Deadlines {
+    /// To have the whole image, in time that blocks may be sent [default: 6h].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<Span>,
+    /// To report, beyond `activation.confirmWithin` [default: 0s].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub report: Option<Span>,
+}
+
+/// What is tried again without being asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default, expecting = "max, backoff and on")]
+pub struct Retry {
+    /// So many times for each agent.
+    pub max: u8,
+    /// The time until the first; it doubles each time.
+    pub backoff: Span,
+    /// After what.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub on: BTreeSet<RetryOn>,
+}
+
+impl WindowSpec {
+    /// The window.
+    ///
+    /// # Errors
+    /// One sentence: the expression or the zone cannot be read, or it never opens.
+    pub fn window(&self) -> Result<Window, String> {
+        let form =
+            WindowForm { cron: self.cron.clone(), for_s: self.open_for.seconds(), tz: self.tz.clone() };
+        Window::new(form)
+    }
+}
+
+impl Default for Success {
+    fn default() -> Self {
+        Self { minimum: Percent::ALL }
+    }
+}
+
+impl Default for Abort {
+    fn default() -> Self {
+        Self { failed: None, lost: None, min_sample: std::num::NonZeroU32::MIN }
+    }
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { max: 0, backoff: Span::from_seconds(15 * 60), on: BTreeSet::new() }
+    }
+}
+
+impl TryFrom<WaveForm> for Wave {
+    type Error = &'static str;
+
+    fn try_from(form: WaveForm) -> Result<Self, &'static str> {
+        let who = match (form.size, form.selector, form.agents) {
+            (Some(size), None, None) => Who::Size(size),
+            (None, Some(selector), None) => Who::Selector(selector),
+            (None, None, Some(agents)) if agents.is_empty() => {
+                return Err("the list of agents is empty: name at least one, or give a size");
+            }
+            (None, None, Some(agents)) => Who::Agents(agents),
+            _ => return Err("a wave has exactly one of size, selector and agents: give one of the three"),
+        };
+        Ok(Self { name: form.name, who, soak: form.soak, approval: form.approval })
+    }
+}
+
+impl From<Wave> for WaveForm {
+    fn from(wave: Wave) -> Self {
+        let mut form = Self {
+            name: wave.name,
+            size: None,
+            selector: None,
+            agents: None,
+            soak: wave.soak,
+            approval: wave.approval,
+        };
+        match wave.who {
+            Who::Size(size) => form.size = Some(size),
+            Who::Selector(selector) => form.selector = Some(selector),
+            Who::Agents(agents) => form.agents = Some(agents),
+        }
+        form
+    }
+}

@@ -1,0 +1,164 @@
+//! One thing of the store with all that is known of it.
+
+use comfy_table::{Cell, Table};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::agents::AgentLine;
+use super::events::EventLine;
+use super::rollouts::RolloutRow;
+use super::{labels, or_dash};
+use crate::output::{Report, age, age_of, fields, safe};
+use crate::rollout::plan::{AgentKey, Plan};
+use crate::rollout::record::{AgentRecord, Progress};
+use crate::store::{Agent, Document, Event};
+
+/// An agent.
+#[derive(Debug, Serialize)]
+pub struct DescribedAgent {
+    #[serde(flatten)]
+    agent: AgentLine,
+    /// What happened to it last.
+    events: Vec<EventLine>,
+}
+
+/// A document.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct DescribedDocument(pub Document);
+
+/// A rollout.
+#[derive(Debug, Serialize)]
+pub struct DescribedRollout {
+    #[serde(flatten)]
+    row: RolloutRow,
+    /// What it does; `None` before it begins.
+    plan: Option<Plan>,
+    /// How many agents of each wave are where.
+    waves: Vec<WaveLine>,
+    /// The document that was applied last.
+    document: Option<Document>,
+    /// What happened last.
+    events: Vec<EventLine>,
+}
+
+#[derive(Debug, Serialize)]
+struct WaveLine {
+    name: String,
+    agents: std::collections::BTreeMap<Progress, u32>,
+}
+
+impl DescribedAgent {
+    /// This agent, with these events.
+    pub fn new(agent: Agent, events: Vec<Event>) -> Self {
+        Self { agent: agent.into(), events: events.into_iter().map(EventLine::from).collect() }
+    }
+}
+
+impl Report for DescribedAgent {
+    fn table(&self) -> Table {
+        let (agent, now) = (&self.agent, Timestamp::now());
+        let installed = Some(agent.installed).filter(|number| *number > 0);
+        let mut table = fields([
+            ("agent", agent.name.to_string()),
+            ("group", agent.group.to_string()),
+            ("Sender ID", or_dash(agent.sender_id.as_ref())),
+            ("vendor", agent.vendor.to_string()),
+            ("class", agent.class.to_string()),
+            ("labels", labels(&agent.labels)),
+            ("enrolled", age_of(agent.enrolled_at, now)),
+            ("state", or_dash(agent.progress.map(Progress::name))),
+            ("installed", or_dash(installed)),
+            ("heard", age_of(agent.heard, now)),
+            ("rollout", or_dash(agent.rollout.as_ref())),
+        ]);
+        add_events(&mut table, &self.events);
+        table
+    }
+}
+
+impl Report for DescribedDocument {
+    fn table(&self) -> Table {
+        let document = &self.0;
+        let mut table = fields([
+            ("kind", document.kind.to_string()),
+            ("name", document.name.to_string()),
+            ("generation", document.generation.to_string()),
+            ("changed", age(document.applied_at, Timestamp::now())),
+            ("digest", document.digest.to_string()),
+            ("labels", labels(&document.labels)),
+        ]);
+        add_spec(&mut table, document);
+        table
+    }
+}
+
+impl DescribedRollout {
+    /// A rollout with its plan, the agents of that, its document, and its last events.
+    pub fn new(
+        row: RolloutRow,
+        plan: Option<Plan>,
+        agents: &[(AgentKey, AgentRecord)],
+        document: Option<Document>,
+        events: Vec<Event>,
+    ) -> Self {
+        let mut waves: Vec<WaveLine> = plan
+            .iter()
+            .flat_map(|plan| &plan.waves)
+            .map(|wave| WaveLine { name: wave.name.to_string(), agents: Default::default() })
+            .collect();
+        for (_, record) in agents {
+            if let Some(wave) = waves.get_mut(record.wave as usize) {
+                *wave.agents.entry(record.progress).or_default() += 1;
+            }
+        }
+        let events = events.into_iter().map(EventLine::from).collect();
+        Self { row, plan, waves, document, events }
+    }
+}
+
+impl Report for DescribedRollout {
+    fn table(&self) -> Table {
+        let now = Timestamp::now();
+        let mut table = fields([("rollout", self.row.name.to_string())]);
+        table.add_row([Cell::new("state"), self.row.state_cell()]);
+        let mut add = |name: &str, value: String| {
+            table.add_row([name.to_owned(), value]);
+        };
+        if let Some(plan) = &self.plan {
+            add("image", format!("{} {}", plan.image.name, safe(&plan.image.version)));
+            add("manifest sequence number", plan.image.sequence_number.to_string());
+            add("digest", plan.image.digest.to_string());
+            let lanes = plan.lanes.iter().map(|lane| format!("{} ({} agents)", lane.name, lane.agents.len()));
+            add("groups", lanes.collect::<Vec<_>>().join(" "));
+        }
+        for (number, wave) in self.waves.iter().enumerate() {
+            let counts = wave.agents.iter().map(|(progress, count)| format!("{count} {}", progress.name()));
+            let counts = counts.collect::<Vec<_>>().join(", ");
+            add(&format!("wave {}", number + 1), format!("{}: {counts}", wave.name));
+        }
+        add("began", age_of(self.row.created_at, now));
+        add("last step", age_of(self.row.updated_at, now));
+        add("labels", labels(&self.row.labels));
+        if let Some(document) = &self.document {
+            add_spec(&mut table, document);
+        }
+        add_events(&mut table, &self.events);
+        table
+    }
+}
+
+fn add_spec(table: &mut Table, document: &Document) {
+    let text = provisioning::yaml::to_string(&document.spec).unwrap_or_default();
+    for (number, line) in text.lines().enumerate() {
+        let head = if number == 0 { "spec" } else { "" };
+        table.add_row([head.to_owned(), safe(line).into_owned()]);
+    }
+}
+
+fn add_events(table: &mut Table, events: &[EventLine]) {
+    for (number, event) in events.iter().enumerate() {
+        let head = if number == 0 { "events" } else { "" };
+        table.add_row([head.to_owned(), event.line()]);
+    }
+}

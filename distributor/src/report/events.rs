@@ -1,0 +1,65 @@
+//! What happened.
+
+use comfy_table::Table;
+use serde::Serialize;
+
+use super::or_dash;
+use crate::output::{Report, columns, safe};
+use crate::store::Event;
+
+/// Events, by ascending number.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct EventList(pub Vec<EventLine>);
+
+/// One event, which says by itself what form it has.
+#[derive(Debug, Clone, Serialize)]
+pub struct EventLine {
+    #[serde(rename = "apiVersion")]
+    api_version: &'static str,
+    #[serde(flatten)]
+    event: Event,
+}
+
+impl EventList {
+    /// These events.
+    pub fn new(events: Vec<Event>) -> Self {
+        Self(events.into_iter().map(EventLine::from).collect())
+    }
+}
+
+impl From<Event> for EventLine {
+    fn from(event: Event) -> Self {
+        Self { api_version: "fwcast/v1", event }
+    }
+}
+
+impl EventLine {
+    /// As one line for people, with the same columns as in a table.
+    pub fn line(&self) -> String {
+        let [at, rollout, agent, kind, text] = self.cells();
+        format!("{at}  {rollout}  {agent}  {kind}  {text}")
+    }
+
+    fn cells(&self) -> [String; 5] {
+        let fact = &self.event.fact;
+        [
+            // To the second: more is in JSON.
+            fact.at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            or_dash(fact.rollout.as_ref()),
+            or_dash(fact.agent.as_ref()),
+            safe(&fact.kind).into_owned(),
+            safe(&fact.text).into_owned(),
+        ]
+    }
+}
+
+impl Report for EventList {
+    fn table(&self) -> Table {
+        let mut table = columns(["AT", "ROLLOUT", "AGENT", "KIND", "WHAT"]);
+        for event in &self.0 {
+            table.add_row(event.cells());
+        }
+        table
+    }
+}

@@ -1,0 +1,122 @@
+//! Rollouts, in lists: those that were applied, and those that have begun.
+
+use std::collections::BTreeMap;
+
+use comfy_table::{Cell, Color, Table};
+use jiff::Timestamp;
+use provisioning::Name;
+use serde::Serialize;
+
+use crate::output::{Report, age_of, columns};
+use crate::rollout::record::{Outcome, Progress};
+use crate::store::{Document, RolloutLine};
+
+/// Rollouts.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct RolloutList(pub Vec<RolloutRow>);
+
+/// One rollout.
+#[derive(Debug, Serialize)]
+pub struct RolloutRow {
+    /// Its name.
+    pub name: Name,
+    /// `not-begun`, `running`, or how it ended.
+    pub state: &'static str,
+    /// The generation of the document that was applied last; `None` where there is none.
+    pub applied_generation: Option<u32>,
+    /// The generation of the document that it carries out; `None` before it begins.
+    pub generation: Option<u32>,
+    /// How many of its agents are where.
+    pub agents: BTreeMap<Progress, u32>,
+    /// When it began.
+    pub created_at: Option<Timestamp>,
+    /// When it made its last step.
+    pub updated_at: Option<Timestamp>,
+    /// Labels of its document.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl RolloutRow {
+    /// From its document and its record, of which at least one is there.
+    pub fn new(document: Option<Document>, line: Option<RolloutLine>) -> Option<Self> {
+        let name = line.as_ref().map(|line| &line.name).or(document.as_ref().map(|it| &it.name))?.clone();
+        let state = match line.as_ref().map(|line| line.outcome) {
+            None => "not-begun",
+            Some(None) => "running",
+            Some(Some(outcome)) => outcome_name(outcome),
+        };
+        let applied_generation = document.as_ref().map(|document| document.generation);
+        let labels = document.map(|document| document.labels).unwrap_or_default();
+        let (generation, created_at, updated_at) = match &line {
+            Some(line) => (Some(line.generation), Some(line.created_at), Some(line.updated_at)),
+            None => (None, None, None),
+        };
+        let agents = line.map(|line| line.agents).unwrap_or_default();
+        Some(Self { name, state, applied_generation, generation, agents, created_at, updated_at, labels })
+    }
+
+    /// How many of its agents are where one of these is.
+    fn count(&self, is: impl Fn(Progress) -> bool) -> u32 {
+        self.agents.iter().filter(|(progress, _)| is(**progress)).map(|(_, count)| count).sum()
+    }
+
+    /// Its state, in the colour of good or bad news.
+    pub(super) fn state_cell(&self) -> Cell {
+        let cell = Cell::new(self.state);
+        match self.state {
+            "done" => cell.fg(Color::Green),
+            "done-with-failures" => cell.fg(Color::Yellow),
+            "stopped" => cell.fg(Color::Red),
+            _ => cell,
+        }
+    }
+}
+
+impl RolloutList {
+    /// All of both, by name.
+    pub fn new(documents: Vec<Document>, lines: Vec<RolloutLine>) -> Self {
+        let mut both: BTreeMap<Name, (Option<Document>, Option<RolloutLine>)> = BTreeMap::new();
+        for document in documents {
+            let name = document.name.clone();
+            both.entry(name).or_default().0 = Some(document);
+        }
+        for line in lines {
+            let name = line.name.clone();
+            both.entry(name).or_default().1 = Some(line);
+        }
+        Self(both.into_values().filter_map(|(document, line)| RolloutRow::new(document, line)).collect())
+    }
+}
+
+impl Report for RolloutList {
+    fn table(&self) -> Table {
+        let now = Timestamp::now();
+        let mut table =
+            columns(["ROLLOUT", "STATE", "AGENTS", "CONFIRMED", "FAILED", "LOST", "BEGAN", "LAST STEP"]);
+        for row in &self.0 {
+            table.add_row([
+                Cell::new(&row.name),
+                row.state_cell(),
+                Cell::new(row.count(|_| true)),
+                Cell::new(row.count(|progress| progress == Progress::Confirmed)),
+                Cell::new(row.count(Progress::has_failed)),
+                Cell::new(row.count(|progress| progress == Progress::Lost)),
+                Cell::new(age_of(row.created_at, now)),
+                Cell::new(age_of(row.updated_at, now)),
+            ]);
+        }
+        table
+    }
+}
+
+/// As in JSON.
+const fn outcome_name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Done => "done",
+        Outcome::DoneWithFailures => "done-with-failures",
+        Outcome::Stopped => "stopped",
+        Outcome::Cancelled => "cancelled",
+        Outcome::Undone => "undone",
+    }
+}

@@ -1,0 +1,140 @@
+//! One rollout, as `run` and `status` print it.
+
+use comfy_table::{Cell, Table};
+use jiff::Timestamp;
+use provisioning::Name;
+use serde::Serialize;
+
+use crate::output::{Report, age_of, columns, progress};
+use crate::rollout::plan::AgentKey;
+use crate::rollout::record::{Outcome, Progress};
+use crate::rollout::{Engine, reason_of};
+use crate::runner::doing;
+
+/// A rollout with its waves and its agents.
+#[derive(Debug, Serialize)]
+pub struct RolloutStatus {
+    /// Its name.
+    pub name: Name,
+    /// Whether it has ended, or goes on, as it should.
+    pub ok: bool,
+    /// What it does next: `transfer`, `activation`, `soak`, `approval`, `cancelling`, `undoing` or `ended`.
+    pub stage: &'static str,
+    /// How it ended; `None` while it goes on.
+    pub outcome: Option<Outcome>,
+    /// The same as a sentence.
+    pub doing: String,
+    /// Each wave.
+    pub waves: Vec<WaveStatus>,
+    /// Each agent, by group and name.
+    pub agents: Vec<AgentStatus>,
+}
+
+/// One wave.
+#[derive(Debug, Serialize)]
+pub struct WaveStatus {
+    /// Its name.
+    pub name: Name,
+    /// How many agents it has.
+    pub agents: usize,
+    /// How many have confirmed.
+    pub confirmed: usize,
+    /// How many refused, gave up, or rolled back.
+    pub failed: usize,
+    /// How many are lost.
+    pub lost: usize,
+}
+
+/// One agent.
+#[derive(Debug, Serialize)]
+pub struct AgentStatus {
+    /// Its name.
+    pub name: AgentKey,
+    /// Its wave.
+    pub wave: Name,
+    /// Where it is.
+    pub progress: Progress,
+    /// Why, in words.
+    pub reason: &'static str,
+    /// Blocks and pages that it misses.
+    pub missing: u32,
+    /// Manifest sequence number of what it runs and has confirmed.
+    pub installed: u64,
+    /// How often it has been told to activate.
+    pub tries: u8,
+    /// Since when it is there.
+    pub since: Timestamp,
+    /// When it last let itself be heard.
+    pub heard: Option<Timestamp>,
+}
+
+impl RolloutStatus {
+    /// As the engine knows it.
+    pub fn new(engine: &Engine) -> Self {
+        let waves = engine.plan().waves.iter().zip(0_u32..).map(|(wave, number)| {
+            let counts = engine.counts(|of| of == number);
+            WaveStatus {
+                name: wave.name.clone(),
+                agents: counts.all,
+                confirmed: counts.confirmed,
+                failed: counts.failed,
+                lost: counts.lost,
+            }
+        });
+        let wave_of = |number: u32| engine.plan().waves.get(number as usize).map(|wave| wave.name.clone());
+        let agents = engine.agents().iter().filter_map(|(key, agent)| {
+            Some(AgentStatus {
+                name: key.clone(),
+                wave: wave_of(agent.wave)?,
+                progress: agent.progress,
+                reason: reason_of(agent.progress, agent.reason),
+                missing: agent.missing,
+                installed: agent.installed,
+                tries: agent.tries,
+                since: agent.since,
+                heard: agent.heard,
+            })
+        });
+        let outcome = engine.state().outcome();
+        Self {
+            name: engine.name().clone(),
+            ok: matches!(outcome, None | Some(Outcome::Done | Outcome::DoneWithFailures)),
+            stage: engine.state().stage.name(),
+            outcome,
+            doing: doing(engine),
+            waves: waves.collect(),
+            agents: agents.collect(),
+        }
+    }
+}
+
+impl Report for RolloutStatus {
+    fn table(&self) -> Table {
+        let mut table = columns(["WAVE", "AGENTS", "CONFIRMED", "FAILED", "LOST"]);
+        for wave in &self.waves {
+            let counts = [wave.agents, wave.confirmed, wave.failed, wave.lost].map(|count| count.to_string());
+            table.add_row([wave.name.to_string()].into_iter().chain(counts));
+        }
+        table
+    }
+
+    fn wide(&self) -> Table {
+        let now = Timestamp::now();
+        let mut table =
+            columns(["AGENT", "WAVE", "PROGRESS", "FOR", "MISSING", "INSTALLED", "TRIES", "HEARD", "REASON"]);
+        for agent in &self.agents {
+            table.add_row([
+                Cell::new(&agent.name),
+                Cell::new(&agent.wave),
+                progress(agent.progress),
+                Cell::new(age_of(Some(agent.since), now)),
+                Cell::new(agent.missing),
+                Cell::new(agent.installed),
+                Cell::new(agent.tries),
+                Cell::new(age_of(agent.heard, now)),
+                Cell::new(agent.reason),
+            ]);
+        }
+        table
+    }
+}

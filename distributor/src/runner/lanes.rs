@@ -1,0 +1,314 @@
+//! A run's work in the network: one distribution after the other for each security group, all groups at once.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+use group_oscore::MemberId;
+use provisioning::Name;
+use update_core::digest::Digest;
+use update_core::distribution::{
+    Activate, Agent, Distribution, DistributionConfig, Ending, Event, Job, Update,
+};
+use update_core::suit::Offer;
+use update_core::time::Duration;
+
+use super::latest::Latest;
+use super::prepare;
+use crate::commands::push::seed;
+use crate::control::{Control, Order, Stop};
+use crate::drive::{self, Ended, Observer};
+use crate::exit::Failure;
+use crate::rollout::plan::{AgentKey, Lane, Plan};
+use crate::rollout::record::{Progress, Report};
+use crate::rollout::{Engine, Input, Run, RunEnd, Task};
+use crate::session::Session;
+use crate::socket;
+use crate::state::{Agents, Profile, StateDir};
+use crate::store::Store;
+use crate::store::images::StoredImage;
+
+/// The security groups of a rollout, opened to send.
+pub(super) struct Lanes {
+    image: StoredImage,
+    groups: Vec<Group>,
+}
+
+/// One security group with the rollout groups in it.
+struct Group {
+    name: Name,
+    session: Session,
+    fingerprint: Option<String>,
+    lanes: Vec<Lane>,
+    offer: Offer,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub(super) struct Worked {
+    /// How it ended.
+    pub(super) end: RunEnd,
+    /// The highest attempt number that was used.
+    pub(super) attempt: u32,
+}
+
+impl Lanes {
+    /// Opens all security groups of a plan, and checks that each would take the image.
+    ///
+    /// # Errors
+    /// A group is not there, or another process sends for it, or its counters are in doubt; the image is
+    /// signed by no key of its key set.
+    pub(super) fn open(dir: &StateDir, plan: &Plan, image: StoredImage) -> Result<Self, Failure> {
+        let mut lanes: BTreeMap<&Name, Vec<Lane>> = BTreeMap::new();
+        for lane in &plan.lanes {
+            lanes.entry(&lane.security_group).or_default().push(lane.clone());
+        }
+        let open = |(name, lanes): (&Name, Vec<Lane>)| {
+            let session = Session::open(dir, name)?;
+            let offer = crate::image::offer_to(&session.group, &plan.image.name, &image.envelope)?;
+            let fingerprint = Agents::fingerprint(dir, name)?;
+            Ok(Group { name: name.clone(), session, fingerprint, lanes, offer })
+        };
+        let groups = lanes.into_iter().map(open).collect::<Result<_, Failure>>()?;
+        Ok(Self { image, groups })
+    }
+
+    /// Takes notice of agents that were enrolled or removed since.
+    pub(super) async fn refresh<S: Store>(&mut self, dir: &StateDir, store: &S) -> Result<(), Failure> {
+        let mut documents = None;
+        for group in &mut self.groups {
+            let fingerprint = Agents::fingerprint(dir, &group.name)?;
+            if fingerprint != group.fingerprint {
+                group.session.reload_agents(dir)?;
+                group.fingerprint = fingerprint;
+            }
+            let documents = match &documents {
+                Some(documents) => documents,
+                None => documents.insert(prepare::rollout_groups(store).await?),
+            };
+            for lane in &mut group.lanes {
+                if let Some(agents) = prepare::members_of(lane, documents, &group.session.group, &group.offer)
+                {
+                    lane.agents = agents;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Who has joined, and who has left, since the engine last heard of it.
+    pub(super) fn differences(&self, engine: &Engine) -> Vec<Input> {
+        let there: std::collections::BTreeSet<AgentKey> = self.groups.iter().flat_map(Group::keys).collect();
+        let known = |key: &AgentKey| {
+            engine.agents().get(key).is_some_and(|agent| agent.progress != Progress::Removed)
+        };
+        let joined = there.iter().filter(|key| !known(key)).cloned().map(Input::Joined);
+        let left = engine.agents().keys().filter(|key| known(key) && !there.contains(key)).cloned();
+        joined.chain(left.map(Input::Left)).collect()
+    }
+
+    /// Does a run, in all groups at once; the lanes of one group follow one another.
+    pub(super) async fn work(
+        mut self,
+        run: Run,
+        latest: Latest,
+        stop: Stop,
+    ) -> (Self, Result<Worked, Failure>) {
+        let image = &self.image;
+        let works = self.groups.iter_mut().map(|group| group.work(image, &run, &latest, &stop));
+        let mut ends = Vec::new();
+        for worked in join_all(works).await {
+            match worked {
+                Ok(more) => ends.extend(more),
+                Err(failure) => return (self, Err(failure)),
+            }
+        }
+        let attempt = ends.iter().map(|(_, attempt)| *attempt).max().unwrap_or(0);
+        let all = |end: &RunEnd| !ends.is_empty() && ends.iter().all(|(other, _)| other == end);
+        let end = if ends.iter().any(|(end, _)| *end == RunEnd::Stopped) || stop.is_asked() {
+            RunEnd::Stopped
+        } else if all(&RunEnd::NobodyAnswered) {
+            RunEnd::NobodyAnswered
+        } else {
+            RunEnd::Done
+        };
+        (self, Ok(Worked { end, attempt }))
+    }
+}
+
+impl Group {
+    fn keys(&self) -> impl Iterator<Item = AgentKey> {
+        let key = |name: &Name| AgentKey { group: self.name.clone(), name: name.clone() };
+        self.lanes.iter().flat_map(|lane| lane.agents.iter()).map(key)
+    }
+
+    async fn work(
+        &mut self,
+        image: &StoredImage,
+        run: &Run,
+        latest: &Latest,
+        stop: &Stop,
+    ) -> Result<Vec<(RunEnd, u32)>, Failure> {
+        let mut ends = Vec::new();
+        for index in 0..self.lanes.len() {
+            if stop.is_asked() {
+                break;
+            }
+            let members = self.members(index, run);
+            let idle = matches!(run.task, Task::Activate(_)) && !members.values().any(|key| run.tells(key));
+            if members.is_empty() || idle {
+                continue;
+            }
+            ends.push(self.work_lane(index, image, run, &members, latest, stop).await?);
+        }
+        Ok(ends)
+    }
+
+    /// The agents of a lane that a run is for, by Sender ID.
+    fn members(&self, lane: usize, run: &Run) -> BTreeMap<MemberId, AgentKey> {
+        let Some(lane) = self.lanes.get(lane) else { return BTreeMap::new() };
+        let wanted: std::collections::BTreeSet<&Name> =
+            run.agents.iter().filter(|key| key.group == self.name).map(|key| &key.name).collect();
+        let names: std::collections::BTreeSet<&Name> = lane.agents.iter().collect();
+        let enrolled = self.session.group.agents.iter();
+        enrolled
+            .filter(|agent| wanted.contains(&agent.name) && names.contains(&agent.name))
+            .map(|agent| (agent.member_id(), AgentKey { group: self.name.clone(), name: agent.name.clone() }))
+            .collect()
+    }
+
+    async fn work_lane(
+        &mut self,
+        index: usize,
+        image: &StoredImage,
+        run: &Run,
+        members: &BTreeMap<MemberId, AgentKey>,
+        latest: &Latest,
+        stop: &Stop,
+    ) -> Result<(RunEnd, u32), Failure> {
+        let digest: Digest = self.offer.digest;
+        let ids: Vec<MemberId> = members.keys().copied().collect();
+        let told = members.iter().filter(|(_, key)| run.tells(key)).map(|(id, _)| *id).collect();
+        let Some(lane) = self.lanes.get(index) else { return Ok((RunEnd::Done, 0)) };
+        let config = self.session.config_of(&ids);
+        let config = DistributionConfig {
+            rate: lane.rate_bits_per_second.unwrap_or(config.rate),
+            activate: if matches!(run.task, Task::Activate(_)) {
+                Activate::Only(told)
+            } else {
+                Activate::Nobody
+            },
+            attempt: run.attempt,
+            transfer_within: Duration::from_secs(run.transfer_within_s.into()),
+            confirm_within: Duration::from_secs(run.report_within_s.into()),
+            ..config
+        };
+        let socket = socket::open(&profile(&self.session.group.profile, lane))?;
+        let session = &mut self.session;
+        session.note_attempt(&digest, run.attempt)?;
+        let update =
+            Update { envelope: image.envelope.clone(), offer: self.offer, pages: image.tree.pages.clone() };
+        let context = session.context_of(&ids)?;
+        let mut distribution =
+            Distribution::new(config, context, Job::Update(update), seed()?, drive::clock()());
+        let (orders, mut control) = Control::with_orders(stop.clone());
+        let order = match run.task {
+            Task::Cancel => Some(Order::Cancel),
+            Task::Undo => Some(Order::Undo),
+            _ => None,
+        };
+        // The receiver is right here.
+        order.map(|order| orders.send(order));
+        let mut reporter = Reporter { members, latest };
+        let ended =
+            drive::run(&mut distribution, session, Some(&image.file), &socket, &mut reporter, &mut control)
+                .await?;
+        session.note_attempt(&digest, distribution.attempt())?;
+        reporter.all(&distribution);
+        let end = end_of(ended, session, &distribution, self.name.as_str())?;
+        if end == RunEnd::NobodyAnswered {
+            reporter.silence();
+        }
+        session.settle(&distribution)?;
+        Ok((end, distribution.attempt()))
+    }
+}
+
+/// How a run ended for the engine.
+fn end_of(
+    ended: Ended,
+    session: &mut Session,
+    distribution: &Distribution,
+    group: &str,
+) -> Result<RunEnd, Failure> {
+    match ended {
+        Ended::Interrupted => Ok(RunEnd::Stopped),
+        Ended::By(Ending::Done | Ending::Cancelled | Ending::Undone) => Ok(RunEnd::Done),
+        Ended::By(Ending::NobodyAnswered) => Ok(RunEnd::NobodyAnswered),
+        Ended::By(Ending::CounterBehind { .. }) => {
+            session.save_floors(distribution)?;
+            Err(session.condemn())
+        }
+        Ended::By(Ending::ImageUnreadable) => Err(Failure::bad_signature(
+            "the image in the state folder changed or cannot be read: apply its document again, with the \
+             image file and its envelope",
+        )),
+        Ended::By(Ending::NumbersExhausted) => Err(Failure::not_allowed(format!(
+            "the Sender Sequence Numbers of group '{group}' are used up: give it fresh keys with `fwcast \
+             group create {group} --replace`"
+        ))),
+    }
+}
+
+/// The security group's profile, with what a rollout group says otherwise.
+fn profile(profile: &Profile, lane: &Lane) -> Profile {
+    Profile {
+        interface: lane.interface.clone().unwrap_or_else(|| profile.interface.clone()),
+        hops: lane.hops.unwrap_or(profile.hops),
+        ..profile.clone()
+    }
+}
+
+/// Hands on what agents report.
+struct Reporter<'a> {
+    members: &'a BTreeMap<MemberId, AgentKey>,
+    latest: &'a Latest,
+}
+
+impl Reporter<'_> {
+    fn one(&self, agent: &Agent) {
+        let Some(key) = self.members.get(&agent.id) else { return };
+        let report = match agent.status {
+            _ if agent.lost => SILENT,
+            None => return,
+            Some(status) => Report {
+                state: Some(status.state),
+                reason: status.reason,
+                missing: status.missing_blocks.saturating_add(status.missing_pages),
+                installed: status.installed,
+            },
+        };
+        self.latest.put(key.clone(), report);
+    }
+
+    fn all(&self, distribution: &Distribution) {
+        distribution.agents().iter().for_each(|agent| self.one(agent));
+    }
+
+    fn silence(&self) {
+        self.members.values().for_each(|key| self.latest.put(key.clone(), SILENT));
+    }
+}
+
+const SILENT: Report = Report { state: None, reason: 0, missing: 0, installed: 0 };
+
+impl Observer for Reporter<'_> {
+    fn event(&mut self, event: Event, distribution: &Distribution) {
+        if let Event::Report(id) | Event::Lost(id) = event
+            && let Some(agent) = distribution.agents().iter().find(|agent| agent.id == id)
+        {
+            self.one(agent);
+        }
+    }
+
+    fn tick(&mut self, _: &Distribution) {}
+}

@@ -1,0 +1,361 @@
+//! Carries a rollout out: the engine meets the store, the clock, the operator's orders and the network here.
+//!
+//! One process runs a rollout at a time ([`RolloutLock`](crate::state::RolloutLock)). Whatever the engine
+//! wants saved is durable before the next thing happens, so that the process may be killed at any moment
+//! and another one goes on. Orders come through the store, from whichever process they are given in.
+
+mod lanes;
+mod latest;
+pub mod prepare;
+pub mod show;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use provisioning::Name;
+use tokio::sync::watch;
+
+use crate::control::Stop;
+use crate::exit::{Exit, Failure};
+use crate::rollout::record::{Order, Outcome};
+use crate::rollout::state::{Pause, Stage};
+use crate::rollout::{Engine, Input, Now, Output, Run, RunEnd};
+use crate::state::{RolloutLock, StateDir};
+use crate::store::images::{Images, StoredImage};
+use crate::store::{NewRollout, Revision, Step, Store, epoch};
+use lanes::{Lanes, Worked};
+use latest::Latest;
+use show::Show;
+
+/// How often orders and reports are looked at while there is nothing else to do.
+const TICK: Duration = Duration::from_millis(250);
+/// What an order's outcome begins with when it made no sense.
+pub const REFUSED: &str = "refused: ";
+
+/// How running ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The rollout is over.
+    Over(Outcome),
+    /// This process was told to stop; another one can go on.
+    Interrupted,
+}
+
+/// A rollout in the hands of this process.
+pub struct Runner<'a, S> {
+    dir: &'a StateDir,
+    store: &'a S,
+    engine: Engine,
+    began: Instant,
+    seen: Revision,
+    show: Show,
+    _lock: RolloutLock,
+}
+
+/// What a run gives back, and what came of it.
+type Finished = (Lanes, Result<Worked, Failure>);
+
+/// A run under way, and what stops it.
+struct Work {
+    future: Pin<Box<dyn Future<Output = Finished>>>,
+    stopper: watch::Sender<bool>,
+}
+
+impl Work {
+    fn stop(&self) {
+        self.stopper.send_replace(true);
+    }
+}
+
+impl<'a, S: Store> Runner<'a, S> {
+    /// Begins a rollout that was planned; from then on it is in the store.
+    ///
+    /// # Errors
+    /// The store's own, as for agents that another rollout has.
+    pub async fn begin(
+        dir: &'a StateDir,
+        store: &'a S,
+        planned: prepare::Planned,
+        show: Show,
+        lock: RolloutLock,
+    ) -> Result<Self, Failure> {
+        let began = Instant::now();
+        let now = Now { wall: Timestamp::now(), steady: Duration::ZERO };
+        let attempt = planned.last_attempt(dir)?;
+        let mut engine = Engine::begin(planned.name, planned.plan, attempt, now);
+        let changes = engine.take_changes();
+        let state = to_json(&engine)?;
+        let new = NewRollout {
+            name: engine.name(),
+            generation: planned.generation,
+            plan: engine.plan(),
+            state: &state,
+            agents: &changes.agents,
+            at: now.wall,
+        };
+        store.begin_rollout(new).await?;
+        let mut runner = Self { dir, store, engine, began, seen: Revision::UNKNOWN, show, _lock: lock };
+        runner.save_facts(&changes.facts).await?;
+        Ok(runner)
+    }
+
+    /// Goes on with a rollout that is in the store.
+    ///
+    /// # Errors
+    /// The store's own; what it holds cannot be read.
+    pub async fn resume(
+        dir: &'a StateDir,
+        store: &'a S,
+        name: &Name,
+        show: Show,
+        lock: RolloutLock,
+    ) -> Result<Self, Failure> {
+        let engine = load(store, name).await?;
+        Ok(Self { dir, store, engine, began: Instant::now(), seen: Revision::UNKNOWN, show, _lock: lock })
+    }
+
+    /// The engine, for looking at.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Carries an order out as far as that needs no network, and saves what comes of it.
+    ///
+    /// # Errors
+    /// The store's own; in the inner result, why the order makes no sense now.
+    pub async fn order(
+        &mut self,
+        order: Order,
+        reason: Option<&str>,
+    ) -> Result<Result<String, String>, Failure> {
+        let said = self.engine.order(Timestamp::now(), order, reason);
+        self.save().await?;
+        Ok(said)
+    }
+
+    /// Runs to the end, or until `stop`.
+    ///
+    /// # Errors
+    /// What the rollout cannot go on with: its pause is saved, and says the same.
+    pub async fn run(&mut self, mut stop: Stop) -> Result<Ended, Failure> {
+        self.mended().await?;
+        // Agents may have been enrolled since it ended.
+        let over = matches!(self.engine.state().outcome(), Some(Outcome::Done | Outcome::DoneWithFailures));
+        let mut lanes = if over { Some(self.lanes(None).await?) } else { None };
+        let mut work: Option<Work> = None;
+        let latest = Latest::default();
+        let mut interrupted = false;
+        loop {
+            self.take_reports(&latest);
+            self.take_orders().await?;
+            let now = self.now();
+            match self.engine.poll(now) {
+                Output::Save => self.save().await?,
+                Output::Run(_) if interrupted => return Ok(Ended::Interrupted),
+                Output::Run(run) => {
+                    let opened = self.lanes(lanes.take()).await?;
+                    let (stopper, stop) = Stop::on_demand();
+                    self.show.run_begins(&run, &self.engine);
+                    let future = Box::pin(opened.work(run, latest.clone(), stop));
+                    work = Some(Work { future, stopper });
+                }
+                Output::Stop => work.iter().for_each(Work::stop),
+                Output::Ended => break,
+                Output::Wait(_) if interrupted && work.is_none() => return Ok(Ended::Interrupted),
+                Output::Wait(until) => {
+                    self.show.tick(&self.engine);
+                    let pause = pause_until(until, now.wall);
+                    tokio::select! {
+                        (back, worked) = finished(&mut work) => {
+                            lanes = Some(back);
+                            self.take_reports(&latest);
+                            if let Err(failure) = self.run_ended(worked) {
+                                self.save().await?;
+                                return Err(failure);
+                            }
+                        }
+                        () = stop.asked(), if !interrupted => {
+                            interrupted = true;
+                            work.iter().for_each(Work::stop);
+                        }
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                }
+            }
+        }
+        self.show.finish();
+        Ok(self.engine.state().outcome().map_or(Ended::Interrupted, Ended::Over))
+    }
+
+    /// Who runs it again has mended what it could not go on with.
+    async fn mended(&mut self) -> Result<(), Failure> {
+        if matches!(self.engine.state().paused, Some(Pause::Broken(_))) {
+            let _ = self.engine.order(Timestamp::now(), Order::Resume, None);
+        }
+        self.save().await
+    }
+
+    /// The security groups, opened to send; their members are looked at before each run.
+    async fn lanes(&mut self, opened: Option<Lanes>) -> Result<Lanes, Failure> {
+        let mut lanes = match opened {
+            Some(lanes) => lanes,
+            None => {
+                epoch::claim(self.dir, self.store).await?;
+                Lanes::open(self.dir, self.engine.plan(), self.image()?)?
+            }
+        };
+        lanes.refresh(self.dir, self.store).await?;
+        let now = self.now();
+        for input in lanes.differences(&self.engine) {
+            self.engine.handle(now, input);
+        }
+        Ok(lanes)
+    }
+
+    fn image(&self) -> Result<StoredImage, Failure> {
+        let digest = self.engine.plan().image.digest.as_bytes().try_into().map(update_core::digest::Digest);
+        let digest = digest.map_err(|_| {
+            Failure::error("the plan's image has no SHA-256: apply the rollout under a new name")
+        })?;
+        Images::of(self.dir).open(&digest)
+    }
+
+    fn run_ended(&mut self, worked: Result<Worked, Failure>) -> Result<(), Failure> {
+        let now = self.now();
+        let (end, attempt, failure) = match worked {
+            Ok(Worked { end, attempt }) => (end, attempt, None),
+            Err(failure) => (RunEnd::Broken(failure.sentence.clone()), 0, Some(failure)),
+        };
+        self.engine.handle(now, Input::RunEnded { end, attempt });
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn take_reports(&mut self, latest: &Latest) {
+        let now = Timestamp::now();
+        for (key, report) in latest.take() {
+            self.engine.report(now, &key, report);
+        }
+    }
+
+    /// Carries out what operators have ordered since.
+    async fn take_orders(&mut self) -> Result<(), Failure> {
+        let revision = self.store.revision().await?;
+        if std::mem::replace(&mut self.seen, revision) == revision {
+            return Ok(());
+        }
+        for given in self.store.open_orders(self.engine.name()).await? {
+            let said = match self.order(given.order, given.reason.as_deref()).await? {
+                Ok(said) => said,
+                Err(why) => format!("{REFUSED}{why}"),
+            };
+            self.store.settle_order(given.id, &said, Timestamp::now()).await?;
+        }
+        Ok(())
+    }
+
+    async fn save(&mut self) -> Result<(), Failure> {
+        let changes = self.engine.take_changes();
+        self.show.facts(&changes.facts);
+        let state = to_json(&self.engine)?;
+        let step = Step {
+            rollout: self.engine.name(),
+            state: &state,
+            outcome: self.engine.state().outcome(),
+            agents: &changes.agents,
+            facts: &changes.facts,
+            at: Timestamp::now(),
+        };
+        Ok(self.store.save(step).await?)
+    }
+
+    async fn save_facts(&mut self, facts: &[crate::rollout::record::Fact]) -> Result<(), Failure> {
+        self.show.facts(facts);
+        let state = to_json(&self.engine)?;
+        let (rollout, at) = (self.engine.name(), Timestamp::now());
+        Ok(self.store.save(Step { rollout, state: &state, outcome: None, agents: &[], facts, at }).await?)
+    }
+
+    fn now(&self) -> Now {
+        Now { wall: Timestamp::now(), steady: self.began.elapsed() }
+    }
+}
+
+/// The engine of a rollout that is in the store.
+///
+/// # Errors
+/// There is none of this name; it cannot be read.
+pub async fn load<S: Store>(store: &S, name: &Name) -> Result<Engine, Failure> {
+    let rollout = store.rollout(name).await?.ok_or_else(|| {
+        Failure::error(format!(
+            "there is no rollout '{name}' that has begun: `fwcast get rollouts` lists them"
+        ))
+    })?;
+    let state = serde_json::from_str(&rollout.state).map_err(|error| {
+        Failure::error(format!(
+            "the state of rollout '{name}' cannot be read ({error}): a newer fwcast may have written it, \
+             so use that one"
+        ))
+    })?;
+    let agents = store.rollout_agents(name).await?.into_iter().collect();
+    Ok(Engine::resume(name.clone(), rollout.plan, state, agents))
+}
+
+/// The exit code of a rollout that has ended like this.
+pub fn exit_of(ended: Ended) -> Exit {
+    match ended {
+        Ended::Interrupted => Exit::Interrupted,
+        Ended::Over(Outcome::Done) => Exit::Done,
+        Ended::Over(Outcome::DoneWithFailures) => Exit::SomeDevicesFailed,
+        Ended::Over(Outcome::Stopped | Outcome::Cancelled | Outcome::Undone) => Exit::RolloutFailed,
+    }
+}
+
+/// In one line, what the rollout does or waits for.
+pub fn doing(engine: &Engine) -> String {
+    let state = engine.state();
+    let wave = |wave: u32| engine.plan().waves.get(wave as usize).map_or("", |wave| wave.name.as_str());
+    if let (Some(pause), false) = (&state.paused, state.outcome().is_some()) {
+        return format!("paused: {pause}");
+    }
+    match &state.stage {
+        Stage::Transfer => "everyone receives".to_owned(),
+        Stage::Activation { wave: number } => format!("wave '{}' activates", wave(*number)),
+        Stage::Soak { wave: number, until, .. } => {
+            format!("wave '{}' is watched until {until:.0}", wave(*number))
+        }
+        Stage::Approval { wave: number } => {
+            let (name, next) = (engine.name(), wave(number + 1));
+            format!("wave '{next}' waits for `fwcast rollout approve {name}`")
+        }
+        Stage::Cancelling => "agents are told to drop the update".to_owned(),
+        Stage::Undoing => "agents on trial are told to go back".to_owned(),
+        Stage::Ended { outcome, why } => format!("{}: {why}", outcome.name()),
+    }
+}
+
+fn to_json(engine: &Engine) -> Result<String, Failure> {
+    serde_json::to_string(engine.state())
+        .map_err(|error| Failure::error(format!("cannot write the rollout's state as JSON: {error}")))
+}
+
+/// Until a moment, but not so long that orders wait.
+fn pause_until(until: Option<Timestamp>, now: Timestamp) -> Duration {
+    let left = until.and_then(|until| Duration::try_from(until.duration_since(now)).ok());
+    left.unwrap_or(TICK).clamp(Duration::from_millis(1), TICK)
+}
+
+async fn finished(work: &mut Option<Work>) -> Finished {
+    let Some(under_way) = work else { return std::future::pending().await };
+    let done = under_way.future.as_mut().await;
+    *work = None;
+    done
+}
+
+impl Run {
+    /// Whether it tells this agent to activate.
+    fn tells(&self, key: &crate::rollout::plan::AgentKey) -> bool {
+        matches!(&self.task, crate::rollout::Task::Activate(told) if told.contains(key))
+    }
+}

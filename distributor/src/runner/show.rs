@@ -1,0 +1,104 @@
+//! What a rollout shows while it runs: what happened, line by line, and on a terminal a bar with counts.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::doing;
+use crate::output::safe;
+use crate::rollout::record::{Fact, Progress};
+use crate::rollout::{Engine, Run, Task};
+
+/// Without a terminal, a line after so long without any.
+const LINE_AFTER: Duration = Duration::from_secs(30);
+
+/// Shows on standard error. Each phase has counts of its own: nothing stands at 100 % that is not over.
+#[derive(Debug)]
+pub struct Show {
+    quiet: bool,
+    bar: Option<ProgressBar>,
+    spoke: Instant,
+}
+
+impl Show {
+    /// A bar if standard error is a terminal, nothing at all if `quiet`.
+    pub fn new(quiet: bool) -> Self {
+        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::new(0);
+            let style = ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len} {elapsed_precise}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            bar.set_style(style);
+            bar
+        });
+        Self { quiet, bar, spoke: Instant::now() }
+    }
+
+    /// What has happened; agents that are well are only counted.
+    pub(super) fn facts(&mut self, facts: &[Fact]) {
+        for fact in facts.iter().filter(|fact| fact.kind != "agent-confirmed") {
+            let agent = fact.agent.as_ref().map_or_else(String::new, |agent| format!("agent {agent} "));
+            self.line(&format!("{:.0} {agent}{}", fact.at, safe(&fact.text)));
+        }
+    }
+
+    pub(super) fn run_begins(&mut self, run: &Run, engine: &Engine) {
+        if !matches!(run.task, Task::Census) {
+            self.line(&format!("{}; {}", doing(engine), counts(engine)));
+        }
+    }
+
+    pub(super) fn tick(&mut self, engine: &Engine) {
+        let Some(bar) = &self.bar else {
+            if self.spoke.elapsed() >= LINE_AFTER {
+                self.line(&format!("{}; {}", doing(engine), counts(engine)));
+            }
+            return;
+        };
+        let (done, of) = share(engine);
+        bar.set_length(of);
+        bar.set_position(done);
+        bar.set_message(doing(engine));
+    }
+
+    pub(super) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn line(&mut self, text: &str) {
+        self.spoke = Instant::now();
+        match &self.bar {
+            _ if self.quiet => {}
+            Some(bar) => bar.println(text),
+            None => eprintln!("{text}"),
+        }
+    }
+}
+
+/// How far the phase is: who has the image while it is brought, else who has ended of the waves so far.
+fn share(engine: &Engine) -> (u64, u64) {
+    let (done, of) = match engine.state().reached {
+        None => {
+            let counts = engine.counts(|_| true);
+            (counts.have_it, counts.all)
+        }
+        Some(reached) => {
+            let counts = engine.counts(|wave| wave <= reached);
+            (counts.confirmed + counts.failed + counts.lost, counts.all)
+        }
+    };
+    (done as u64, of as u64)
+}
+
+/// How many agents are where, as in `3 ready, 2 confirmed`.
+fn counts(engine: &Engine) -> String {
+    let mut by_progress = std::collections::BTreeMap::<Progress, usize>::new();
+    for agent in engine.agents().values() {
+        *by_progress.entry(agent.progress).or_default() += 1;
+    }
+    let parts: Vec<String> =
+        by_progress.into_iter().map(|(progress, count)| format!("{count} {}", progress.name())).collect();
+    parts.join(", ")
+}

@@ -1,0 +1,171 @@
+//! One file with everything that can be had back: database, groups, images. A tar archive, whose last entry
+//! lists the others with their SHA-256, so that a file that ends too early is noticed.
+//!
+//! The groups' counters are never in it (DESIGN \[reserve\]).
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use provisioning::{Hex, Name};
+use serde::{Deserialize, Serialize};
+use tar::{Builder, EntryType, Header};
+use update_core::digest::Hasher;
+
+use super::images::Images;
+use super::{DATABASE, SqliteStore};
+use crate::exit::Failure;
+use crate::files::{self, Access, FileError};
+use crate::state::{GroupLock, StateDir, StateLock};
+
+/// The form of a backup that this program writes and reads.
+pub(super) const FORMAT: u32 = 1;
+/// The last entry.
+pub(super) const INDEX: &str = "index.json";
+
+/// What a backup holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Index {
+    pub(super) format: u32,
+    /// Version of the program that wrote it.
+    pub(super) program: String,
+    pub(super) made_at: Timestamp,
+    /// Path in the archive, to what is there.
+    pub(super) files: BTreeMap<String, Entry>,
+}
+
+/// One file of a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Entry {
+    pub(super) bytes: u64,
+    pub(super) sha256: Hex,
+}
+
+/// What was backed up or restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Contents {
+    /// When the backup was made.
+    pub made_at: Timestamp,
+    /// The security groups.
+    pub groups: Vec<Name>,
+    /// How many images.
+    pub images: usize,
+}
+
+/// Writes a backup to a file that does not exist yet, for its owner only.
+///
+/// # Errors
+/// Something cannot be read, or the file cannot be written; then there is no such file.
+pub async fn write(dir: &StateDir, store: &SqliteStore, out: &Path) -> Result<Contents, Failure> {
+    files::check_target(out)?;
+    let _lock = StateLock::to_back_up(dir)?;
+    let making = dir.in_making("backup");
+    files::remove_folder(making.state())?;
+    files::make_folder(making.state())?;
+    let written = write_with(dir, store, out, &making.state().join(DATABASE)).await;
+    files::remove_folder(making.state())?;
+    written
+}
+
+async fn write_with(
+    dir: &StateDir,
+    store: &SqliteStore,
+    out: &Path,
+    database: &Path,
+) -> Result<Contents, Failure> {
+    store.copy_to(database).await?;
+    let groups = dir.groups()?;
+    let images = Images::of(dir).digests()?;
+    let made_at = Timestamp::now();
+    // Whoever enrols an agent writes several files: not in between.
+    let locks = groups.iter().map(|group| GroupLock::to_edit(dir, group)).collect::<Result<Vec<_>, _>>()?;
+    let mut sources = vec![(DATABASE.to_owned(), database.to_owned())];
+    for path in groups.iter().flat_map(|group| dir.backed_up(group)) {
+        sources.push((below(dir, &path), path));
+    }
+    for digest in &images {
+        for file in ["image", "envelope"] {
+            let path = Images::of(dir).folder().join(digest).join(file);
+            sources.push((below(dir, &path), path));
+        }
+    }
+    let mut index = Index {
+        format: FORMAT,
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        made_at,
+        files: BTreeMap::new(),
+    };
+    files::create_with(out, Access::Secret, |file| {
+        let mut archive = Builder::new(file);
+        for (name, path) in sources {
+            let entry = append(&mut archive, &name, &path, made_at)?;
+            index.files.insert(name, entry);
+        }
+        let text = serde_json::to_vec_pretty(&index)?;
+        archive.append_data(&mut header(text.len() as u64, made_at), INDEX, text.as_slice())?;
+        archive.into_inner().map(drop)
+    })?;
+    drop(locks);
+    Ok(Contents { made_at, groups, images: images.len() })
+}
+
+/// A path in the archive: that below the state folder.
+fn below(dir: &StateDir, path: &Path) -> String {
+    path.strip_prefix(dir.state()).unwrap_or(path).to_string_lossy().into_owned()
+}
+
+fn append(archive: &mut Builder<&mut File>, name: &str, path: &Path, at: Timestamp) -> io::Result<Entry> {
+    let told = |error: FileError| io::Error::other(error.to_string());
+    let file = files::open(path).map_err(told)?;
+    let bytes = file.metadata()?.len();
+    // What is appended meanwhile is left out; what is cut off is an error of the archive.
+    let mut reader = Hashing { inner: file.take(bytes), hasher: Hasher::new(), bytes: 0 };
+    archive.append_data(&mut header(bytes, at), name, &mut reader)?;
+    if reader.bytes != bytes {
+        return Err(io::Error::other(format!("{} became shorter while it was read", path.display())));
+    }
+    Ok(Entry { bytes, sha256: Hex::from(reader.hasher.finish().0) })
+}
+
+fn header(bytes: u64, at: Timestamp) -> Header {
+    let mut header = Header::new_ustar();
+    header.set_entry_type(EntryType::Regular);
+    header.set_mode(0o600);
+    header.set_size(bytes);
+    header.set_mtime(at.as_second().try_into().unwrap_or(0));
+    header
+}
+
+/// Hashes what is read through it.
+pub(super) struct Hashing<R> {
+    pub(super) inner: R,
+    pub(super) hasher: Hasher,
+    pub(super) bytes: u64,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..read]);
+        self.bytes += read as u64;
+        Ok(read)
+    }
+}
+
+/// Where a file of a backup belongs below a state folder; `None` for what is never in a backup.
+pub(super) fn place(dir: &StateDir, name: &str) -> Option<PathBuf> {
+    let parts: Vec<&str> = name.split('/').collect();
+    let known = match parts.as_slice() {
+        [file] => *file == DATABASE,
+        ["groups", group, file] => Name::new(group).is_ok() && crate::state::GROUP_FILES.contains(file),
+        ["images", "sha256", digest, file] => {
+            super::images::is_digest(digest) && ["image", "envelope"].contains(file)
+        }
+        _ => false,
+    };
+    known.then(|| dir.state().join(name))
+}

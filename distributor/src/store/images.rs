@@ -1,0 +1,219 @@
+//! Images by the digest of their signed SUIT manifest: `images/sha256/DIGEST/image` and `envelope`.
+//!
+//! A folder takes its name when both files in it are whole and durable. Nothing is believed when it is
+//! opened: the envelope's digest, and the image against it, are checked each time.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+use update_core::digest::Digest;
+use update_core::suit::Offer;
+use update_core::suit_inspect::inspect_unverified;
+use update_core::tree_build::Tree;
+
+use super::{Store, StoreError};
+use crate::commands::push::seed;
+use crate::exit::Failure;
+use crate::files::{self, Access, FileError, shown};
+use crate::image;
+use crate::manifest::Kind;
+use crate::state::StateDir;
+
+/// What is younger than this is not collected: the document that will name it may not be applied yet.
+const COLLECTED_AFTER: Duration = Duration::from_secs(3600);
+
+/// The images of a state folder.
+#[derive(Debug, Clone)]
+pub struct Images {
+    folder: PathBuf,
+}
+
+/// An image that was opened and checked against its digest, byte for byte. Whether its signature is by a
+/// key that a group trusts is for that group to say.
+#[derive(Debug)]
+pub struct StoredImage {
+    /// The SUIT envelope.
+    pub envelope: Vec<u8>,
+    /// What it offers.
+    pub offer: Offer,
+    /// The image's hash tree.
+    pub tree: Tree,
+    /// The image, at its beginning.
+    pub file: File,
+}
+
+impl Images {
+    /// The images of a state folder.
+    pub fn of(dir: &StateDir) -> Self {
+        Self { folder: dir.state().join("images").join("sha256") }
+    }
+
+    /// Takes in an image with its envelope, after comparing the two; its digest. One that is there already
+    /// stays.
+    ///
+    /// # Errors
+    /// The files cannot be read or written, the envelope offers nothing, or the image is not the one that
+    /// it offers.
+    pub fn add(&self, path: &Path, envelope: &[u8]) -> Result<Digest, Failure> {
+        let offer = inspect_unverified(envelope).and_then(|inspection| inspection.offer).map_err(|_| {
+            Failure::bad_signature(format!(
+                "the envelope of {} is no SUIT envelope that offers an image: sign the image again",
+                shown(path)
+            ))
+        })?;
+        let digest = offer.digest;
+        // Also where it is stored already: who names another file beside the old envelope is to hear of it.
+        image::check(path, &offer)?;
+        if self.open(&digest).is_ok() {
+            return Ok(digest);
+        }
+        files::make_folder(&self.folder)?;
+        let making = self.folder.join(format!(".{}.{:016x}", hex::encode(digest.0), seed()?));
+        let added = self.add_in(&making, path, envelope, &digest);
+        files::remove_folder(&making)?;
+        added?;
+        Ok(digest)
+    }
+
+    fn add_in(&self, making: &Path, path: &Path, envelope: &[u8], digest: &Digest) -> Result<(), Failure> {
+        files::make_folder(making)?;
+        let mut source = files::open(path)?;
+        files::create_with(&making.join("image"), Access::Secret, |file| {
+            io::copy(&mut source, file).map(drop)
+        })?;
+        files::create(&making.join("envelope"), envelope, Access::Secret)?;
+        let place = self.place(digest);
+        // What is there under this name did not open, so it is not what it should be.
+        files::remove_folder(&place)?;
+        files::rename(making, &place)?;
+        // The file may have changed between the check and the copy.
+        match self.open(digest) {
+            Ok(_) => Ok(()),
+            Err(failure) => {
+                files::remove_folder(&place)?;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Opens an image, and checks that it is what its name says.
+    ///
+    /// # Errors
+    /// There is none of this digest, or it is damaged.
+    pub fn open(&self, digest: &Digest) -> Result<StoredImage, Failure> {
+        let place = self.place(digest);
+        let name = hex::encode(digest.0);
+        if !place.is_dir() {
+            return Err(Failure::error(format!(
+                "there is no image sha256:{name} in {}: apply its document again, with the image file and \
+                its envelope",
+                shown(&self.folder)
+            )));
+        }
+        let path = place.join("image");
+        let envelope = image::read_envelope(&place.join("envelope"))?;
+        let offer = inspect_unverified(&envelope).and_then(|inspection| inspection.offer);
+        let offer = offer.ok().filter(|offer| offer.digest == *digest).ok_or_else(|| {
+            Failure::bad_signature(format!(
+                "the envelope in {} is not the one with the digest sha256:{name}: delete that folder, and \
+                apply the image's document again",
+                shown(&place)
+            ))
+        })?;
+        let tree = image::check(&path, &offer)?;
+        Ok(StoredImage { envelope, offer, tree, file: files::open(&path)? })
+    }
+
+    /// The digests of all images, unopened.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn digests(&self) -> Result<BTreeSet<String>, FileError> {
+        Ok(self.entries()?.into_iter().filter(|name| is_digest(name)).collect())
+    }
+
+    /// Removes images that no document and no rollout names, and what an interrupted command left; how many
+    /// images went. What is younger than an hour stays.
+    ///
+    /// # Errors
+    /// The store's own; the folder cannot be changed.
+    pub async fn collect<S: Store>(&self, store: &S) -> Result<usize, StoreError> {
+        let entries = self.entries()?;
+        let named = named(store).await?;
+        let mut gone = 0;
+        for name in entries.iter().filter(|name| !named.contains(*name)) {
+            let path = self.folder.join(name);
+            if age(&path).is_some_and(|age| age >= COLLECTED_AFTER) {
+                files::remove_folder(&path)?;
+                gone += usize::from(is_digest(name));
+            }
+        }
+        Ok(gone)
+    }
+
+    /// The folder in which each image has one of its own.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Folder of an image.
+    fn place(&self, digest: &Digest) -> PathBuf {
+        self.folder.join(hex::encode(digest.0))
+    }
+
+    fn entries(&self) -> Result<Vec<String>, FileError> {
+        let failed = |source| FileError::System { verb: "list", path: self.folder.clone(), source };
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed)?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            names.extend(entry.map_err(failed)?.file_name().into_string());
+        }
+        Ok(names)
+    }
+}
+
+/// The digests that any document or rollout names, wherever in it.
+async fn named<S: Store>(store: &S) -> Result<BTreeSet<String>, StoreError> {
+    let mut named = BTreeSet::new();
+    for kind in Kind::ALL {
+        for document in store.documents(kind).await? {
+            collect_digests(&document.spec, &mut named);
+        }
+    }
+    for line in store.rollouts().await? {
+        if let Some(rollout) = store.rollout(&line.name).await? {
+            named.insert(rollout.plan.image.digest.to_string());
+        }
+    }
+    Ok(named)
+}
+
+fn collect_digests(value: &Value, named: &mut BTreeSet<String>) {
+    match value {
+        Value::String(text) => {
+            let digits = text.strip_prefix("sha256:").unwrap_or(text);
+            if is_digest(digits) {
+                named.insert(digits.to_owned());
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| collect_digests(value, named)),
+        Value::Object(fields) => fields.values().for_each(|value| collect_digests(value, named)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// SHA-256 in lower-case hexadecimal.
+pub(super) fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn age(path: &Path) -> Option<Duration> {
+    SystemTime::now().duration_since(fs::metadata(path).ok()?.modified().ok()?).ok()
+}

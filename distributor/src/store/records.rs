@@ -1,0 +1,248 @@
+//! What the store keeps, as its callers see it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use provisioning::{Hex, Name};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::manifest::Kind;
+use crate::rollout::plan::{AgentKey, Plan};
+use crate::rollout::record::{AgentRecord, Fact, Order, Outcome, Progress};
+
+/// A document to apply: its kind and name, and its spec as JSON in one canonical form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDocument {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: Name,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its spec, a JSON object.
+    pub spec: serde_json::Value,
+}
+
+/// A document that was applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Document {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: Name,
+    /// 1 when it was applied first, and one more with each change.
+    pub generation: u32,
+    /// When it was made or changed last.
+    pub applied_at: Timestamp,
+    /// SHA-256 of its labels and its spec, as JSON.
+    pub digest: Hex,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its spec.
+    pub spec: serde_json::Value,
+}
+
+/// What applying a document did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Applied {
+    /// It is new.
+    Created,
+    /// It is there with another spec now.
+    Changed,
+    /// It was there already.
+    Unchanged,
+}
+
+/// An agent as its security group's folder knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its name.
+    pub name: Name,
+    /// Its Sender ID; `None` where it has no keys until it is enrolled again.
+    pub sender_id: Option<Hex>,
+    /// SUIT vendor identifier.
+    pub vendor: Uuid,
+    /// SUIT class identifier.
+    pub class: Uuid,
+    /// What the operator calls it by.
+    pub labels: BTreeMap<String, String>,
+    /// When it was enrolled, where that was written down.
+    pub enrolled_at: Option<Timestamp>,
+}
+
+/// An agent, with what was heard of it last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Agent {
+    /// Its security group and its name.
+    pub key: AgentKey,
+    /// Its Sender ID; `None` where it has no keys until it is enrolled again.
+    pub sender_id: Option<Hex>,
+    /// SUIT vendor identifier.
+    pub vendor: Uuid,
+    /// SUIT class identifier.
+    pub class: Uuid,
+    /// What the operator calls it by.
+    pub labels: BTreeMap<String, String>,
+    /// When it was enrolled, where that was written down.
+    pub enrolled_at: Option<Timestamp>,
+    /// Where it was last with the update of a rollout.
+    pub progress: Option<Progress>,
+    /// Manifest sequence number of what it runs and has confirmed; 0 where that is not known.
+    pub installed: u64,
+    /// When it last let itself be heard.
+    pub heard: Option<Timestamp>,
+    /// The rollout that it is in now.
+    pub rollout: Option<Name>,
+}
+
+/// A rollout that begins.
+#[derive(Debug, Clone, Copy)]
+pub struct NewRollout<'a> {
+    /// Its name.
+    pub name: &'a Name,
+    /// The generation of the document that it was compiled from; 0 where there is none.
+    pub generation: u32,
+    /// What is to be done.
+    pub plan: &'a Plan,
+    /// The engine's state, which the store does not look into.
+    pub state: &'a str,
+    /// All its agents.
+    pub agents: &'a [(AgentKey, AgentRecord)],
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A step of a rollout: everything in it is stored, or nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Step<'a> {
+    /// Which rollout.
+    pub rollout: &'a Name,
+    /// The engine's state after it.
+    pub state: &'a str,
+    /// How the rollout has ended, if it has.
+    pub outcome: Option<Outcome>,
+    /// The agents that have changed.
+    pub agents: &'a [(AgentKey, AgentRecord)],
+    /// What happened.
+    pub facts: &'a [Fact],
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A rollout in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RolloutLine {
+    /// Its name.
+    pub name: Name,
+    /// The generation of the document that it was compiled from.
+    pub generation: u32,
+    /// How it ended; `None` while it goes on.
+    pub outcome: Option<Outcome>,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When it made its last step.
+    pub updated_at: Timestamp,
+    /// How many of its agents are where.
+    pub agents: BTreeMap<Progress, u32>,
+}
+
+/// A rollout with all that is needed to go on with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rollout {
+    /// As in a list.
+    pub line: RolloutLine,
+    /// What is to be done.
+    pub plan: Plan,
+    /// The engine's state.
+    pub state: String,
+}
+
+/// An order that an operator gives to a rollout, which may run in another process.
+#[derive(Debug, Clone, Copy)]
+pub struct NewOrder<'a> {
+    /// Which rollout.
+    pub rollout: &'a Name,
+    /// What.
+    pub order: Order,
+    /// Why, in the operator's words.
+    pub reason: Option<&'a str>,
+    /// Who.
+    pub by: &'a str,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// An order that was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GivenOrder {
+    /// Its number, higher than of all before it.
+    pub id: i64,
+    /// Which rollout.
+    pub rollout: Name,
+    /// What.
+    pub order: Order,
+    /// Why, in the operator's words.
+    pub reason: Option<String>,
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// What came of it; `None` as long as it is open.
+    pub outcome: Option<String>,
+    /// Since when it is settled.
+    pub settled_at: Option<Timestamp>,
+}
+
+/// Which events are asked for. All conditions hold at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventQuery {
+    /// Those with a higher number than this, from there on; without it, the newest ones.
+    pub after: Option<i64>,
+    /// Of this rollout.
+    pub rollout: Option<Name>,
+    /// About this agent.
+    pub agent: Option<AgentKey>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Something that happened, with its number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// Its number, higher than of all before it.
+    pub id: i64,
+    /// What happened.
+    #[serde(flatten)]
+    pub fact: Fact,
+}
+
+/// Which database this is, and how often a process has opened it to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Epoch {
+    /// Random, made with the database, and the same in every copy of it.
+    pub database: u64,
+    /// Rises with each process that opens it to send; 0 for never.
+    pub number: u64,
+}
+
+/// Differs from an earlier one if anything was written meanwhile, by whichever process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revision(pub(super) i64, pub(super) i64);
+
+impl Revision {
+    /// Differs from every other.
+    pub const UNKNOWN: Self = Self(-1, -1);
+}
+
+impl fmt::Display for Applied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Created => "created",
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+        })
+    }
+}

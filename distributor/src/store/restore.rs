@@ -1,0 +1,170 @@
+//! Taking a backup apart again, into an empty state folder.
+//!
+//! Everything is unpacked and checked in a folder in the making. There each group is marked, so that
+//! nothing is ever sent with the keys that it has: what was sent since the backup is unknown (DESIGN
+//! \[reserve\]). Then it takes its name, the database last.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use provisioning::Hex;
+use tar::{Archive, EntryType};
+use update_core::digest::{Digest, Hasher};
+
+use super::backup::{Contents, Entry, FORMAT, Hashing, INDEX, Index, place};
+use super::images::Images;
+use super::{BUSY_MAX, DATABASE, SqliteStore, Store};
+use crate::exit::Failure;
+use crate::files::{self, Access, shown};
+use crate::state::{EpochWitness, GroupState, StateDir, StateLock};
+
+/// Longest list of the other files, in bytes.
+const INDEX_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Restores a backup.
+///
+/// # Errors
+/// The state folder is not empty; the backup can be read by others, is damaged, incomplete or newer. Then
+/// the state folder is as it was.
+pub async fn restore(dir: &StateDir, file: &Path) -> Result<Contents, Failure> {
+    let archive = files::open_secret(file)?;
+    let _lock = StateLock::to_back_up(dir)?;
+    refuse_what_is_there(dir)?;
+    let making = dir.in_making("restore");
+    files::remove_folder(making.state())?;
+    files::make_folder(making.state())?;
+    let restored = match unpack(&making, archive, file) {
+        Ok(index) => take_over(dir, &making, &index).await,
+        Err(failure) => Err(failure),
+    };
+    files::remove_folder(making.state())?;
+    restored
+}
+
+fn refuse_what_is_there(dir: &StateDir) -> Result<(), Failure> {
+    let taken = |name: &str| dir.state().join(name).exists();
+    let database = [DATABASE, "fwcast.db-wal", "fwcast.db-shm"].into_iter().find(|name| taken(name));
+    let what = match database {
+        Some(name) => format!("a database ({name})"),
+        None if !dir.groups()?.is_empty() => "groups".to_owned(),
+        None if !Images::of(dir).digests()?.is_empty() => "images".to_owned(),
+        None => return Ok(()),
+    };
+    Err(Failure::error(format!(
+        "the state folder {} holds {what} already, and nothing is overwritten: move what is in it away, or \
+        name another folder with --state",
+        shown(dir.state())
+    )))
+}
+
+/// Writes each file of the archive below the folder in the making, and compares all with the list at its end.
+fn unpack(making: &StateDir, archive: File, file: &Path) -> Result<Index, Failure> {
+    let damaged = |why: &str| {
+        Failure::error(format!(
+            "{} is no whole backup of fwcast ({why}): take another copy of it, or another backup",
+            shown(file)
+        ))
+    };
+    let unreadable = |error: io::Error| damaged(&error.to_string().escape_debug().to_string());
+    let mut archive = Archive::new(archive);
+    let mut found = BTreeMap::new();
+    let mut index: Option<Index> = None;
+    for entry in archive.entries().map_err(unreadable)? {
+        let mut entry = entry.map_err(unreadable)?;
+        let name = String::from_utf8(entry.path_bytes().into_owned())
+            .map_err(|_| damaged("a name in it is no text"))?;
+        if index.is_some() || entry.header().entry_type() != EntryType::Regular {
+            return Err(damaged("it holds what does not belong there"));
+        }
+        if name == INDEX {
+            let mut text = Vec::new();
+            entry.by_ref().take(INDEX_BYTES_MAX).read_to_end(&mut text).map_err(unreadable)?;
+            index =
+                Some(serde_json::from_slice(&text).map_err(|_| damaged("its list of files cannot be read"))?);
+            continue;
+        }
+        let Some(path) = place(making, &name).filter(|_| !found.contains_key(&name)) else {
+            return Err(damaged("it holds what does not belong there"));
+        };
+        if let Some(folder) = path.parent() {
+            files::make_folder(folder)?;
+        }
+        let mut reader = Hashing { inner: entry, hasher: Hasher::new(), bytes: 0 };
+        let mut read_failed = None;
+        let written =
+            files::create_with(&path, Access::Secret, |file| copy(&mut reader, file, &mut read_failed));
+        if let Some(error) = read_failed {
+            return Err(unreadable(error));
+        }
+        written?;
+        found.insert(name, Entry { bytes: reader.bytes, sha256: Hex::from(reader.hasher.finish().0) });
+    }
+    let index = index.ok_or_else(|| damaged("its end is missing"))?;
+    if index.format != FORMAT {
+        return Err(Failure::error(format!(
+            "{} was made by a newer fwcast ({}) than this one: restore it with that one",
+            shown(file),
+            index.program.escape_debug()
+        )));
+    }
+    if found != index.files || !found.contains_key(DATABASE) {
+        return Err(damaged("its files are not those of its list"));
+    }
+    Ok(index)
+}
+
+/// As [`io::copy`], but says which side failed.
+fn copy(from: &mut impl Read, to: &mut File, read_failed: &mut Option<io::Error>) -> io::Result<()> {
+    let mut noted = Noted { inner: from, failed: read_failed };
+    io::copy(&mut noted, to).map(drop)
+}
+
+struct Noted<'a, R> {
+    inner: &'a mut R,
+    failed: &'a mut Option<io::Error>,
+}
+
+impl<R: Read> Read for Noted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer).map_err(|error| {
+            let told = io::Error::new(error.kind(), error.to_string());
+            *self.failed = Some(error);
+            told
+        })
+    }
+}
+
+/// Checks what was unpacked, takes the right to send from it, and gives it its name.
+async fn take_over(dir: &StateDir, making: &StateDir, index: &Index) -> Result<Contents, Failure> {
+    let store = SqliteStore::open_file(&making.state().join(DATABASE), BUSY_MAX).await?;
+    store.check().await?;
+    let images = Images::of(making);
+    let digests = images.digests()?;
+    for digest in &digests {
+        let mut bytes = [0; 32];
+        if hex::decode_to_slice(digest, &mut bytes).is_ok() {
+            images.open(&Digest(bytes))?;
+        }
+    }
+    let groups = making.groups()?;
+    for name in &groups {
+        GroupState::open(making, name)?.condemn_restored(making)?;
+    }
+    let epoch = store.epoch().await?;
+    let witness = EpochWitness::of(dir, epoch.database);
+    let next = epoch.number.max(witness.read()?) + 1;
+    store.set_epoch(next).await?;
+    store.close().await;
+    witness.write(next)?;
+    for name in ["images", "groups", DATABASE] {
+        let (from, to) = (making.state().join(name), dir.state().join(name));
+        if from.exists() {
+            // Nothing of worth is there, or it would have been refused.
+            files::remove_folder(&to)?;
+            files::rename(&from, &to)?;
+        }
+    }
+    Ok(Contents { made_at: index.made_at, groups, images: digests.len() })
+}

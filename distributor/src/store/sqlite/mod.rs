@@ -1,0 +1,306 @@
+//! The store in one SQLite file.
+
+mod agents;
+mod documents;
+mod events;
+mod orders;
+mod rollouts;
+mod rows;
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use provisioning::Name;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::pool::PoolOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, SqlSafeStr, Sqlite, Transaction};
+
+use super::records::{
+    Agent, Applied, Document, Epoch, Event, EventQuery, GivenOrder, Member, NewDocument, NewOrder,
+    NewRollout, Revision, Rollout, RolloutLine, Step,
+};
+use super::{Answer, Store, StoreError};
+use crate::files::FileError;
+use crate::manifest::Kind;
+use crate::rollout::plan::AgentKey;
+use crate::rollout::record::AgentRecord;
+use crate::state::StateDir;
+
+/// The database's name in the state folder.
+pub const DATABASE: &str = "fwcast.db";
+/// So long is waited for another program that writes.
+pub const BUSY_MAX: Duration = Duration::from_secs(5);
+/// Rows that the thread of SQLite reads ahead.
+const ROWS_AHEAD: usize = 1024;
+/// The tables, step by step: a step that was released never changes.
+const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "first", include_str!("../../../migrations/0001_first.sql"))];
+
+/// The store in one SQLite file, with a connection of its own.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    busy_max: Duration,
+    pool: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the database of a state folder, makes it where there is none, and brings its tables up to date.
+    ///
+    /// # Errors
+    /// It is locked, newer, broken or cannot be used; or its disk is full.
+    pub async fn open(dir: &StateDir) -> Answer<Self> {
+        Self::open_file(&dir.state().join(DATABASE), BUSY_MAX).await
+    }
+
+    /// As [`Self::open`], with a file of any name, and another time to wait for other programs.
+    pub async fn open_file(path: &Path, busy_max: Duration) -> Answer<Self> {
+        make_file(path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(busy_max)
+            .foreign_keys(true)
+            .row_buffer_size(ROWS_AHEAD);
+        // One connection: SQLite has one writer anyway, and `revision` has to ask the same one each time.
+        let pool = PoolOptions::new()
+            .max_connections(1)
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .acquire_timeout(busy_max + BUSY_MAX)
+            .connect_lazy_with(options);
+        let store = Self { path: path.to_owned(), busy_max, pool };
+        store.migrate().await?;
+        Ok(store)
+    }
+
+    /// Writes a copy to a file that does not exist yet: whole, without write-ahead log.
+    ///
+    /// # Errors
+    /// As of any command.
+    pub async fn copy_to(&self, path: &Path) -> Answer<()> {
+        let text = path.to_str().ok_or_else(|| StoreError::Unusable {
+            path: path.to_owned(),
+            why: "its name is no UTF-8".to_owned(),
+        })?;
+        sqlx::query("VACUUM INTO ?1").bind(text).execute(&self.pool).await.map_err(|it| self.error(it))?;
+        Ok(())
+    }
+
+    /// Reads every page once and looks for damage.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`].
+    pub async fn check(&self) -> Answer<()> {
+        let found: String = sqlx::query_scalar("PRAGMA quick_check(1)")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|it| self.error(it))?;
+        if found == "ok" { Ok(()) } else { Err(self.broken(found)) }
+    }
+
+    /// Journal mode, level of syncing and whether foreign keys are checked, as SQLite tells them.
+    ///
+    /// # Errors
+    /// As of any command.
+    pub async fn durability(&self) -> Answer<(String, i64, i64)> {
+        sqlx::query_as(
+            "SELECT journal_mode, synchronous, foreign_keys \
+             FROM pragma_journal_mode, pragma_synchronous, pragma_foreign_keys",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(|error| self.error(error))
+    }
+
+    /// Lets the file grow to so many pages, as if the disk were full then.
+    ///
+    /// # Errors
+    /// As of any command.
+    pub async fn limit_pages(&self, pages: u32) -> Answer<()> {
+        let sql = AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
+        sqlx::query(sql).execute(&self.pool).await.map_err(|error| self.error(error))?;
+        Ok(())
+    }
+
+    /// Closes the database, and takes its write-ahead log in. Dropping it loses nothing either.
+    pub async fn close(self) {
+        self.pool.close().await;
+    }
+
+    async fn migrate(&self) -> Answer<()> {
+        let migrations = MIGRATIONS.map(|(version, name, sql)| {
+            Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+        });
+        let migrator = Migrator::with_migrations(migrations.into());
+        let ran = match migrator.run(&self.pool).await {
+            // Another process may have made the same tables at the same moment: then they are there now.
+            Err(MigrateError::ExecuteMigration(..)) => migrator.run(&self.pool).await,
+            ran => ran,
+        };
+        ran.map_err(|error| match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => self.error(error),
+            MigrateError::VersionMissing(_) => StoreError::Newer(self.path.clone()),
+            other => self.broken(other.to_string()),
+        })
+    }
+
+    /// A transaction that has the right to write from its beginning on.
+    async fn begin(&self) -> Answer<Transaction<'static, Sqlite>> {
+        self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.error(error))
+    }
+
+    async fn commit(&self, transaction: Transaction<'static, Sqlite>) -> Answer<()> {
+        transaction.commit().await.map_err(|error| self.error(error))
+    }
+
+    /// What an error of SQLite means to an operator.
+    fn error(&self, error: sqlx::Error) -> StoreError {
+        let path = self.path.clone();
+        let code = match &error {
+            sqlx::Error::Database(error) => error.code().and_then(|code| code.parse::<i32>().ok()),
+            _ => None,
+        };
+        // The lowest byte is the primary result code (sqlite.org/rescode.html).
+        match code.map(|code| code & 0xff) {
+            Some(5 | 6) => StoreError::Locked { path, seconds: self.busy_max.as_secs() },
+            Some(11 | 26) => self.broken(text_of(&error)),
+            Some(13) => StoreError::Full(path),
+            _ => StoreError::Unusable { path, why: text_of(&error) },
+        }
+    }
+
+    fn broken(&self, why: String) -> StoreError {
+        StoreError::Broken { path: self.path.clone(), why }
+    }
+}
+
+/// What SQLite says, without what sqlx says about who said it.
+fn text_of(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// SQLite would make the file for everyone to read. Its log takes the mode of the file.
+fn make_file(path: &Path) -> Answer<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(source) => Err(FileError::System { verb: "make", path: path.to_owned(), source }.into()),
+    }
+}
+
+impl Store for SqliteStore {
+    async fn apply(&self, documents: &[NewDocument], at: Timestamp) -> Answer<Vec<Applied>> {
+        documents::apply(self, documents, at).await
+    }
+
+    async fn documents(&self, kind: Kind) -> Answer<Vec<Document>> {
+        documents::all(self, kind).await
+    }
+
+    async fn document(&self, kind: Kind, name: &Name) -> Answer<Option<Document>> {
+        documents::one(self, kind, name).await
+    }
+
+    async fn delete(&self, kind: Kind, name: &Name) -> Answer<bool> {
+        documents::delete(self, kind, name).await
+    }
+
+    async fn fingerprints(&self) -> Answer<BTreeMap<Name, String>> {
+        agents::fingerprints(self).await
+    }
+
+    async fn sync_agents(&self, group: &Name, members: &[Member], fingerprint: &str) -> Answer<()> {
+        agents::sync(self, group, members, fingerprint).await
+    }
+
+    async fn forget_group(&self, group: &Name) -> Answer<()> {
+        agents::forget(self, group).await
+    }
+
+    async fn agents(&self, group: Option<&Name>) -> Answer<Vec<Agent>> {
+        agents::all(self, group).await
+    }
+
+    async fn agent(&self, key: &AgentKey) -> Answer<Option<Agent>> {
+        agents::one(self, key).await
+    }
+
+    async fn begin_rollout(&self, rollout: NewRollout<'_>) -> Answer<()> {
+        rollouts::begin(self, rollout).await
+    }
+
+    async fn save(&self, step: Step<'_>) -> Answer<()> {
+        rollouts::save(self, step).await
+    }
+
+    async fn rollouts(&self) -> Answer<Vec<RolloutLine>> {
+        rollouts::all(self).await
+    }
+
+    async fn rollout(&self, name: &Name) -> Answer<Option<Rollout>> {
+        rollouts::one(self, name).await
+    }
+
+    async fn rollout_agents(&self, name: &Name) -> Answer<Vec<(AgentKey, AgentRecord)>> {
+        rollouts::agents(self, name).await
+    }
+
+    async fn give_order(&self, order: NewOrder<'_>) -> Answer<i64> {
+        orders::give(self, order).await
+    }
+
+    async fn open_orders(&self, rollout: &Name) -> Answer<Vec<GivenOrder>> {
+        orders::open(self, rollout).await
+    }
+
+    async fn order(&self, id: i64) -> Answer<Option<GivenOrder>> {
+        orders::one(self, id).await
+    }
+
+    async fn settle_order(&self, id: i64, outcome: &str, at: Timestamp) -> Answer<()> {
+        orders::settle(self, id, outcome, at).await
+    }
+
+    async fn events(&self, query: &EventQuery) -> Answer<Vec<Event>> {
+        events::some(self, query).await
+    }
+
+    async fn revision(&self) -> Answer<Revision> {
+        let row: (i64, i64) = sqlx::query_as("SELECT data_version, total_changes() FROM pragma_data_version")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|error| self.error(error))?;
+        Ok(Revision(row.0, row.1))
+    }
+
+    async fn epoch(&self) -> Answer<Epoch> {
+        let row: (i64, i64) = sqlx::query_as(
+            "SELECT id.value, epoch.value FROM meta id, meta epoch \
+             WHERE id.key = 'id' AND epoch.key = 'epoch'",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(|error| self.error(error))?;
+        Ok(Epoch { database: row.0.cast_unsigned(), number: row.1.cast_unsigned() })
+    }
+
+    async fn set_epoch(&self, number: u64) -> Answer<()> {
+        sqlx::query("UPDATE meta SET value = ?1 WHERE key = 'epoch'")
+            .bind(number.cast_signed())
+            .execute(&self.pool)
+            .await
+            .map_err(|error| self.error(error))?;
+        Ok(())
+    }
+}

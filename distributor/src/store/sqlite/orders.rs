@@ -1,0 +1,80 @@
+//! Orders that operators give to rollouts.
+
+use jiff::Timestamp;
+use provisioning::Name;
+use sqlx::sqlite::SqliteRow;
+
+use super::super::{Answer, StoreError};
+use super::rows::{Columns, word};
+use super::{SqliteStore, rollouts};
+use crate::store::records::{GivenOrder, NewOrder};
+
+pub(super) async fn give(store: &SqliteStore, order: NewOrder<'_>) -> Answer<i64> {
+    let mut transaction = store.begin().await?;
+    // Whether the order makes sense now is the engine's to say, also after the end.
+    if rollouts::has_ended(store, &mut transaction, order.rollout).await?.is_none() {
+        return Err(StoreError::NoRollout(order.rollout.clone()));
+    }
+    let done = sqlx::query(
+        "INSERT INTO orders (rollout, command, reason, given_by, given_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )
+    .bind(order.rollout.as_str())
+    .bind(word(&order.order))
+    .bind(order.reason)
+    .bind(order.by)
+    .bind(order.at.to_string())
+    .execute(&mut *transaction)
+    .await
+    .map_err(|error| store.error(error))?;
+    store.commit(transaction).await?;
+    Ok(done.last_insert_rowid())
+}
+
+pub(super) async fn open(store: &SqliteStore, rollout: &Name) -> Answer<Vec<GivenOrder>> {
+    let rows = sqlx::query(
+        "SELECT id, rollout, command, reason, given_by, given_at, outcome, settled_at FROM orders \
+         WHERE rollout = ?1 AND outcome IS NULL ORDER BY id",
+    )
+    .bind(rollout.as_str())
+    .fetch_all(&store.pool)
+    .await
+    .map_err(|error| store.error(error))?;
+    rows.iter().map(|row| read(store, row)).collect()
+}
+
+pub(super) async fn one(store: &SqliteStore, id: i64) -> Answer<Option<GivenOrder>> {
+    let row = sqlx::query(
+        "SELECT id, rollout, command, reason, given_by, given_at, outcome, settled_at FROM orders \
+         WHERE id = ?1",
+    )
+    .bind(id)
+    .fetch_optional(&store.pool)
+    .await
+    .map_err(|error| store.error(error))?;
+    row.map(|row| read(store, &row)).transpose()
+}
+
+pub(super) async fn settle(store: &SqliteStore, id: i64, outcome: &str, at: Timestamp) -> Answer<()> {
+    sqlx::query("UPDATE orders SET outcome = ?2, settled_at = ?3 WHERE id = ?1 AND outcome IS NULL")
+        .bind(id)
+        .bind(outcome)
+        .bind(at.to_string())
+        .execute(&store.pool)
+        .await
+        .map_err(|error| store.error(error))?;
+    Ok(())
+}
+
+fn read(store: &SqliteStore, row: &SqliteRow) -> Answer<GivenOrder> {
+    let mut columns = Columns::new(store, row, "an order");
+    Ok(GivenOrder {
+        id: columns.get()?,
+        rollout: columns.parse()?,
+        order: columns.word()?,
+        reason: columns.get()?,
+        by: columns.get()?,
+        at: columns.parse()?,
+        outcome: columns.get()?,
+        settled_at: columns.moment()?,
+    })
+}

@@ -1,0 +1,126 @@
+//! One `fwcast run` of a rollout for the fleet.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
+use serde::Deserialize;
+
+use super::Fleet;
+use crate::process::Watched;
+use crate::push_report::last;
+
+/// A `fwcast run` that runs.
+#[derive(Debug)]
+pub struct RolloutRun {
+    process: Watched,
+    output: PathBuf,
+    log: PathBuf,
+}
+
+/// What `fwcast run -o json` and `fwcast status ROLLOUT -o json` say.
+#[derive(Debug, Deserialize)]
+pub struct RolloutReport {
+    /// How it ended.
+    pub outcome: Option<String>,
+    /// A sentence.
+    pub doing: String,
+    /// Each wave.
+    pub waves: Vec<WaveReport>,
+    /// Each agent.
+    pub agents: Vec<RolloutAgent>,
+}
+
+/// One wave.
+#[derive(Debug, Deserialize)]
+pub struct WaveReport {
+    /// How many agents it has.
+    pub agents: usize,
+    /// How many have confirmed.
+    pub confirmed: usize,
+}
+
+/// One agent of a rollout.
+#[derive(Debug, Deserialize)]
+pub struct RolloutAgent {
+    /// Its group and name.
+    pub name: String,
+    /// Where it is.
+    pub progress: String,
+    /// How often it was told to activate.
+    pub tries: u8,
+}
+
+impl RolloutReport {
+    /// How many agents are there.
+    #[must_use]
+    pub fn count(&self, progress: &str) -> usize {
+        self.agents.iter().filter(|agent| agent.progress == progress).count()
+    }
+}
+
+impl Fleet<'_> {
+    /// Starts `fwcast run` with this file of the folder.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn run_rollout(&mut self, file: &str) -> Result<RolloutRun> {
+        self.start_fwcast(&["run", "-f", file])
+    }
+
+    /// Starts `fwcast` with these words, which are to print a rollout.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_fwcast(&mut self, words: &[&str]) -> Result<RolloutRun> {
+        self.pushes += 1;
+        let output = self.path(format!("run-{}.json", self.pushes));
+        let log = self.path(format!("run-{}.log", self.pushes));
+        let arguments = [words, &["-o", "json"]].concat();
+        self.show("fwcast", &arguments, "");
+        let mut command = self.fwcast_command(&arguments);
+        command.stdout(File::create(&output)?);
+        command.stderr(if self.plan.show { Stdio::inherit() } else { File::create(&log)?.into() });
+        Ok(RolloutRun { process: Watched::new(self.spawn(0, command)?), output, log })
+    }
+}
+
+impl RolloutRun {
+    /// Waits for the end: how it ended, and its report, where it came so far.
+    ///
+    /// # Errors
+    /// It does not end in time.
+    pub fn wait(mut self, within: Duration) -> Result<(ExitStatus, Result<RolloutReport>)> {
+        let said = || fs::read_to_string(&self.log).unwrap_or_default();
+        let status = self.process.wait(within).with_context(|| format!("the rollout hangs: {}", said()))?;
+        let report = last(&fs::read_to_string(&self.output)?);
+        Ok((status, report.with_context(said)))
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// Whether it has ended by itself.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.process.ended()?.is_some())
+    }
+
+    /// Kills it without warning.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn kill(mut self) -> Result<()> {
+        self.process.kill()
+    }
+}

@@ -1,0 +1,223 @@
+//! Rollouts by the real programs on this machine: twenty agents, in waves, with failures, and with a
+//! process that is killed again and again.
+
+mod eavesdropper;
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use rand_core::Rng;
+use rand_pcg::Pcg64Mcg;
+
+use crate::fleet::{FIRST_SEQUENCE, Fleet, GROUP, NAME_MARK, Place, Plan, Signing};
+use crate::outcome::{Outcome, rounded};
+use crate::programs::{Programs, root};
+use eavesdropper::Eavesdropper;
+
+/// Agents of the fleet.
+const AGENTS: usize = 20;
+/// Agents that the samples are run with.
+const SAMPLE_AGENTS: usize = 9;
+/// Samples with the security group and the rollout in them.
+const SAMPLES: [(&str, &str, &str); 2] = [("lab", "lab", "lab-0-1-0"), ("canary", "hall", "lamps-2-4-1")];
+const RATE: &str = "8Mbit/s";
+const LOSS_PERCENT: f64 = 5.0;
+/// How long the first two waves are watched while the process is killed: the rollout is to outlast all kills.
+const SOAK_UNDER_KILLS_S: u32 = 16;
+/// Longest life of a process that is killed, in milliseconds.
+const LIFE_MAX_MS: u32 = 1200;
+/// How long a rollout may take.
+const WITHIN: Duration = Duration::from_secs(300);
+
+/// An agent is unhealthy while there is a file of this name in the fleet's folder.
+fn sick(name: &str) -> String {
+    format!("sick-{name}")
+}
+
+/// Canary of 2, then 6, then 12, with one agent of the second wave that never confirms; and a second
+/// rollout whose canary fails, and which leaves the other 18 alone.
+///
+/// # Errors
+/// A program fails, or hangs.
+pub fn demo(folder: &Path, programs: &Programs) -> Result<Outcome> {
+    let start = Instant::now();
+    let mut fleet = fleet(folder, programs, AGENTS, true)?;
+    let names = sorted_names(&fleet);
+    // In the second wave, which has agents 2 to 7 in order of their names.
+    let stubborn = &names[4];
+    fs::write(fleet.path(sick(stubborn)), "")?;
+    fleet.start_all()?;
+
+    write_rollout(&fleet, "first", FIRST_SEQUENCE + 1, 256 * 1024, 2)?;
+    fleet.fwcast(&[&["validate", "-f", "first.yaml"]])?;
+    fleet.fwcast(&[&["plan", "-f", "first.yaml"]])?;
+    let (status, report) = fleet.run_rollout("first.yaml")?.wait(WITHIN)?;
+    let first = report?;
+    let tolerated = status.code() == Some(5) && first.outcome.as_deref() == Some("done-with-failures");
+
+    for canary in &names[..2] {
+        fs::write(fleet.path(sick(canary)), "")?;
+    }
+    write_rollout(&fleet, "second", FIRST_SEQUENCE + 2, 128 * 1024, 2)?;
+    let (status, report) = fleet.run_rollout("second.yaml")?.wait(WITHIN)?;
+    let second = report?;
+    let stopped = status.code() == Some(4) && second.outcome.as_deref() == Some("stopped");
+    let second_image = fs::read(fleet.path("second.img"))?;
+    let untouched = (1..=AGENTS).filter(|number| {
+        let runs_it = fleet.running_image(*number).is_ok_and(|image| image == second_image);
+        let told = second.agents.iter().any(|agent| {
+            agent.tries > 0 && agent.name == format!("{GROUP}/{}", fleet.agent_names()[number - 1])
+        });
+        !runs_it && !told
+    });
+    let untouched = untouched.count();
+    for line in [&first.doing, &second.doing] {
+        println!("{line}");
+    }
+    let waves: Vec<_> = first.waves.iter().map(|wave| wave.agents).collect();
+    let ok = tolerated
+        && stopped
+        && waves == [2, 6, 12]
+        && first.count("confirmed") == AGENTS - 1
+        && untouched == 18;
+    Ok(Outcome::new(ok)
+        .figure("waves", waves)
+        .figure("confirmed", first.count("confirmed"))
+        .figure("rolled_back", first.count("rolled-back") + second.count("rolled-back"))
+        .figure("untouched", untouched)
+        .figure("seconds", rounded(start.elapsed().as_secs_f64())))
+}
+
+/// The process that runs a rollout is killed at random moments, so often, and started again each time: it
+/// ends as if nothing had been, and no Partial IV of the distributor's is ever seen on two different
+/// datagrams.
+///
+/// # Errors
+/// A program fails, or hangs.
+pub fn kills(folder: &Path, programs: &Programs, times: u32, seed: u64) -> Result<Outcome> {
+    let start = Instant::now();
+    let mut fleet = fleet(folder, programs, AGENTS, false)?;
+    let names = sorted_names(&fleet);
+    fs::write(fleet.path(sick(&names[4])), "")?;
+    fleet.start_all()?;
+    write_rollout(&fleet, "first", FIRST_SEQUENCE + 1, 2 * 1024 * 1024, SOAK_UNDER_KILLS_S)?;
+    let eavesdropper = Eavesdropper::start(fleet.coap_group())?;
+    let mut random = Pcg64Mcg::new(u128::from(seed) | 1);
+    let mut killed = 0;
+    while killed < times {
+        let mut run = fleet.run_rollout("first.yaml")?;
+        std::thread::sleep(Duration::from_millis(u64::from(random.next_u32() % LIFE_MAX_MS)));
+        ensure!(
+            !run.has_ended()?,
+            "the rollout is over after {killed} kills: let the waves be watched for longer"
+        );
+        run.kill()?;
+        killed += 1;
+    }
+    let (status, report) = fleet.run_rollout("first.yaml")?.wait(WITHIN)?;
+    let report = report?;
+    let heard = eavesdropper.stop()?;
+    let as_if_nothing = status.code() == Some(5)
+        && report.count("confirmed") == AGENTS - 1
+        && report.count("rolled-back") == 1
+        && report.agents.iter().all(|agent| agent.tries == 1);
+    println!("{}", report.doing);
+    Ok(Outcome::new(as_if_nothing && killed == times && heard.repeated == 0 && heard.numbers > 1000)
+        .figure("kills", killed)
+        .figure("confirmed", report.count("confirmed"))
+        .figure("rolled_back", report.count("rolled-back"))
+        .figure("tries_max", report.agents.iter().map(|agent| agent.tries).max().unwrap_or(0))
+        .figure("nonces", heard.numbers)
+        .figure("nonces_repeated", heard.repeated)
+        .figure("seconds", rounded(start.elapsed().as_secs_f64())))
+}
+
+/// The samples of `manifests/` that need no special hour, run as they are but for the name of the security
+/// group.
+///
+/// # Errors
+/// A program fails, or hangs.
+pub fn samples(folder: &Path, programs: &Programs) -> Result<Outcome> {
+    let start = Instant::now();
+    let mut fleet = fleet(folder, programs, SAMPLE_AGENTS, false)?;
+    fleet.start_all()?;
+    let mut confirmed = Vec::new();
+    for (number, (sample, group, rollout)) in (1..).zip(SAMPLES) {
+        let text = fs::read_to_string(root().join("manifests").join(format!("{sample}.yaml")))?;
+        let text = text.replace(&format!("\n    group: {group}"), &format!("\n    group: {GROUP}"));
+        fs::write(fleet.path(format!("{sample}.yaml")), text)?;
+        fleet.make_image("firmware", 32 * 1024 * number)?;
+        let _ = fs::remove_file(fleet.path("firmware.suit"));
+        fleet.sign("firmware", "firmware.suit", Signing::of_sequence(FIRST_SEQUENCE + number))?;
+        let mut run = fleet.run_rollout(&format!("{sample}.yaml"))?;
+        while !run.has_ended()? && start.elapsed() < WITHIN {
+            // Refused, until the moment that an approval is wanted.
+            fleet.fwcast_output(&["rollout", "approve", rollout])?;
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        let (status, report) = run.wait(WITHIN)?;
+        ensure!(status.success(), "the sample {sample}.yaml ended with {status}: {report:?}");
+        confirmed.push(report?.count("confirmed"));
+    }
+    Ok(Outcome::new(confirmed == [SAMPLE_AGENTS; SAMPLES.len()])
+        .figure("samples", SAMPLES.map(|(sample, ..)| sample).to_vec())
+        .figure("confirmed", confirmed)
+        .figure("seconds", rounded(start.elapsed().as_secs_f64())))
+}
+
+fn fleet<'n>(folder: &Path, programs: &Programs, agents: usize, show: bool) -> Result<Fleet<'n>> {
+    let folder = folder.canonicalize()?;
+    let healthy = format!("test ! -e {}/{}", folder.display(), sick(NAME_MARK));
+    let mut agent_arguments: Vec<String> =
+        ["--label", "model=lamp-2", "--health-deadline", "3s", "--health-interval", "1s", "--health-command"]
+            .map(str::to_owned)
+            .into();
+    agent_arguments.extend([
+        "sh".to_owned(),
+        "--health-command=-c".to_owned(),
+        "--health-command".to_owned(),
+        healthy,
+    ]);
+    let plan = Plan { loss_percent: LOSS_PERCENT, agent_arguments, show, ..Plan::new(agents, RATE) };
+    Fleet::create(programs, Place::Loopback, &folder, plan)
+}
+
+/// In the order in which waves take them.
+fn sorted_names(fleet: &Fleet<'_>) -> Vec<String> {
+    let mut names = fleet.agent_names();
+    names.sort();
+    names
+}
+
+/// An image of so many bytes, signed, and the rollout manifest that brings it, both of this name. The
+/// canary is watched for so long.
+fn write_rollout(fleet: &Fleet<'_>, name: &str, sequence: u64, bytes: u64, soak_s: u32) -> Result<()> {
+    let image = format!("{name}.img");
+    fleet.make_image(&image, bytes)?;
+    fleet.sign(&image, &format!("{image}.suit"), Signing::of_sequence(sequence))?;
+    let text = format!(
+        "apiVersion: fwcast/v1
+kind: RolloutGroup
+metadata: {{ name: hall }}
+spec:
+  members: {{ selector: {{}} }}
+  security: {{ group: {GROUP} }}
+---
+apiVersion: fwcast/v1
+kind: Rollout
+metadata: {{ name: {name} }}
+spec:
+  image: {image}
+  groups: [hall]
+  waves:
+    - {{ name: canary, size: 2, soak: {soak_s}s }}
+    - {{ name: early, size: 6, soak: {soak_s}s }}
+    - {{ name: others, size: rest }}
+  success: {{ minimum: 80% }}
+  activation: {{ when: now, confirmWithin: 20s }}
+"
+    );
+    fs::write(fleet.path(format!("{name}.yaml")), text).context("cannot write the rollout manifest")
+}

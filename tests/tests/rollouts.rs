@@ -1,0 +1,186 @@
+//! Rollouts by the real programs, steered from other processes while they run.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use std::fs;
+use std::process::Output;
+use std::sync::{LazyLock, Mutex};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+use tests::fleet::{FIRST_SEQUENCE, Fleet, GROUP, Place, Plan, RolloutRun, Signing};
+use tests::programs::Programs;
+
+/// One fleet at a time: they share a CoAP group.
+static PROGRAMS: LazyLock<Mutex<Programs>> = LazyLock::new(|| Mutex::new(Programs::build().unwrap()));
+
+const AGENTS: usize = 3;
+/// So slow that a transfer can be seen to go on.
+const RATE: &str = "500kbit/s";
+const WITHIN: Duration = Duration::from_secs(120);
+
+/// A fleet that runs, with the rollout `spring` in `spring.yaml`.
+struct World {
+    fleet: Fleet<'static>,
+    folder: TempDir,
+}
+
+impl World {
+    /// Agents are healthy unless there is a file `sick`, and so long they may try to become so.
+    fn new(programs: &Programs, health_deadline: &str, waves: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let healthy = format!("test ! -e {}/sick", folder.path().canonicalize().unwrap().display());
+        let mut arguments = vec!["--health-deadline", health_deadline, "--health-interval", "1s"];
+        arguments.extend(["--health-command", "sh", "--health-command=-c", "--health-command", &healthy]);
+        let agent_arguments = arguments.into_iter().map(str::to_owned).collect();
+        let plan = Plan { agent_arguments, ..Plan::new(AGENTS, RATE) };
+        let mut fleet = Fleet::create(programs, Place::Loopback, folder.path(), plan).unwrap();
+        fleet.start_all().unwrap();
+        fleet.make_image("spring.img", 300_000).unwrap();
+        fleet.sign("spring.img", "spring.img.suit", Signing::of_sequence(FIRST_SEQUENCE + 1)).unwrap();
+        let text = format!(
+            "apiVersion: fwcast/v1
+kind: RolloutGroup
+metadata: {{ name: hall }}
+spec:
+  members: {{ selector: {{}} }}
+  security: {{ group: {GROUP} }}
+---
+apiVersion: fwcast/v1
+kind: Rollout
+metadata: {{ name: spring }}
+spec:
+  image: spring.img
+  groups: [hall]
+{waves}
+"
+        );
+        fs::write(fleet.path("spring.yaml"), text).unwrap();
+        Self { fleet, folder }
+    }
+
+    fn run(&mut self) -> RolloutRun {
+        self.fleet.run_rollout("spring.yaml").unwrap()
+    }
+
+    fn order(&self, order: &str) -> Output {
+        let words: Vec<&str> = order.split(' ').collect();
+        self.fleet.fwcast_output(&[&["rollout"], &words[..1], &["spring"], &words[1..]].concat()).unwrap()
+    }
+
+    /// Gives an order, which must be carried out; what was said.
+    fn obeyed(&self, order: &str) -> String {
+        let output = self.order(order);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{order}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn status(&self) -> Value {
+        let output = self.fleet.fwcast_output(&["status", "spring", "-o", "json"]).unwrap();
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    }
+
+    fn until(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let start = Instant::now();
+        loop {
+            let status = self.status();
+            if is_so(&status) {
+                return status;
+            }
+            assert!(start.elapsed() < WITHIN, "not {what}: {status:#}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Agents that run the new image, and those that run the one they came with.
+    fn images(&self) -> (usize, usize) {
+        let (new, first) =
+            ["spring.img", "first.img"].map(|name| fs::read(self.folder.path().join(name)).unwrap()).into();
+        let running: Vec<_> =
+            (1..=self.fleet.agent_names().len()).map(|n| self.fleet.running_image(n).unwrap()).collect();
+        let count = |image: &[u8]| running.iter().filter(|running| *running == image).count();
+        (count(&new), count(&first))
+    }
+}
+
+/// How many agents are there.
+fn count(status: &Value, progress: &str) -> usize {
+    let agents = status["agents"].as_array().map_or(&[][..], Vec::as_slice);
+    agents.iter().filter(|agent| agent["progress"] == progress).count()
+}
+
+#[test]
+fn pause_interrupt_approval_and_a_late_joiner() {
+    let programs = PROGRAMS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let waves = "  waves:
+    - { name: canary, size: 1, soak: 2s, approval: manual }
+    - { name: others, size: rest }";
+    let mut world = World::new(&programs, "3s", waves);
+    let run = world.run();
+    world.until("under way", |status| count(status, "receiving") == AGENTS);
+    assert!(world.obeyed("pause").contains("paused: agents keep what they have"));
+    let paused = world.until("paused", |status| status["doing"] == "paused: an operator paused it");
+    assert_eq!((&paused["stage"], count(&paused, "ready")), (&"transfer".into(), 0));
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(world.status()["agents"], paused["agents"]);
+    assert_eq!(world.order("pause").status.code(), Some(1));
+    world.obeyed("resume");
+    world.until("waiting for approval", |status| status["stage"] == "approval");
+    assert_eq!(world.images(), (1, AGENTS - 1));
+
+    // Whoever runs it is stopped, and an agent is enrolled that nobody has heard of.
+    run.signal(Signal::SIGINT).unwrap();
+    assert_eq!(run.wait(WITHIN).unwrap().0.code(), Some(130));
+    let run = world.run();
+    world.fleet.enroll(AGENTS + 1).unwrap();
+    world.fleet.start(AGENTS + 1).unwrap();
+    let waiting = world.fleet.start_fwcast(&["status", "spring", "--wait"]).unwrap();
+    assert!(world.obeyed("approve").contains("wave 'others' activates"));
+    let (status, report) = run.wait(WITHIN).unwrap();
+    let report = report.unwrap();
+    assert_eq!((status.code(), report.count("confirmed")), (Some(0), AGENTS + 1), "{report:?}");
+    assert_eq!(waiting.wait(WITHIN).unwrap().0.code(), Some(0));
+    assert_eq!(world.images(), (AGENTS + 1, 0));
+
+    // It is done: the same command says so again, and sends nothing.
+    let start = Instant::now();
+    assert_eq!(world.run().wait(WITHIN).unwrap().0.code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(5));
+    let refused = world.order("undo --yes");
+    let why = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(1) && why.contains("--sequence 3"), "{why}");
+}
+
+#[test]
+fn cancelled_while_blocks_are_sent() {
+    let programs = PROGRAMS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut world = World::new(&programs, "3s", "");
+    let run = world.run();
+    world.until("under way", |status| count(status, "receiving") == AGENTS);
+    let said = world.obeyed("cancel --yes --reason wrong");
+    assert!(said.contains("cancelling: 3 agents") && said.contains("3 agents dropped the update"), "{said}");
+    let (status, report) = run.wait(WITHIN).unwrap();
+    assert_eq!((status.code(), report.unwrap().count("cancelled")), (Some(4), AGENTS));
+    assert_eq!(world.images(), (0, AGENTS));
+    let reports = world.fleet.status().unwrap();
+    assert!(reports.iter().all(|agent| agent.reason.as_deref() == Some("cancelled")), "{reports:?}");
+}
+
+#[test]
+fn undone_while_agents_are_on_trial() {
+    let programs = PROGRAMS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut world = World::new(&programs, "10min", "  activation: { confirmWithin: 20m }");
+    fs::write(world.fleet.path("sick"), "").unwrap();
+    let run = world.run();
+    world.until("on trial", |status| count(status, "trial") == AGENTS);
+    assert_eq!(world.images(), (AGENTS, 0));
+    let said = world.obeyed("undo --yes");
+    assert!(said.contains("3 agents are back on the image that they had"), "{said}");
+    let (status, report) = run.wait(WITHIN).unwrap();
+    let report = report.unwrap();
+    assert_eq!((status.code(), report.count("rolled-back")), (Some(4), AGENTS), "{report:?}");
+    assert_eq!(report.outcome.as_deref(), Some("undone"));
+    assert_eq!(world.images(), (0, AGENTS));
+}
