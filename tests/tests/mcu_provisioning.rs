@@ -61,7 +61,7 @@ fn document(aead: i32, group_encryption: i32) -> Document {
         distributor: Distributor {
             sender_id: Hex::from([0]),
             cred: ccs(DISTRIBUTOR),
-            address: "[fd77::1]:5684".parse().unwrap(),
+            address: "[fd77::1]:5690".parse().unwrap(),
         },
         root_key: Hex::from(root.verifying_key().to_bytes()),
         key_set: Hex(set.attach(root.sign(&set.to_be_signed()).to_bytes())),

@@ -17,7 +17,7 @@ fn every_planted_bug_is_found() {
             Bug::ErasedInPlace => (SEVERAL_BLOCKS, Story::Confirmed, Depth::One),
             Bug::MendingNotRecorded => (SEVERAL_BLOCKS, Story::Confirmed, Depth::Two),
             Bug::NotWrittenAgain => (ONCE, Story::Confirmed, Depth::Two),
-            Bug::BanksBelieved => (Geometry::BANKS, Story::Confirmed, Depth::One),
+            Bug::BanksBelieved => (Geometry::BANKS, Story::Silent, Depth::Two),
             Bug::TrialNotRecorded | Bug::ErasedBeforeStep => (ONCE, Story::Silent, Depth::One),
             _ => (ONCE, Story::Confirmed, Depth::One),
         };
