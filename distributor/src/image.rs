@@ -9,6 +9,7 @@ use update_core::block::{BlockNumber, BlockSize, ImageSize, Layout};
 use update_core::limits::IMAGE_BYTES_MAX;
 use update_core::suit::{self, Offer};
 use update_core::suit_build::Draft;
+use update_core::suit_inspect::inspect_unverified;
 use update_core::tree_build::{Tree, TreeBuilder};
 
 use crate::exit::{Exit, Failure};
@@ -106,6 +107,19 @@ pub fn offer_to(group: &GroupState, image: &Name, envelope: &[u8]) -> Result<Off
             "image '{image}' is no update that group '{}' would take: {why}; sign it with a key of the \
              group's key set",
             group.name
+        ))
+    })
+}
+
+/// What an envelope says that it offers. `image` is where its image lies.
+///
+/// # Errors
+/// It is no SUIT envelope, or offers no image.
+pub fn offer_unverified(image: &Path, envelope: &[u8]) -> Result<Offer, Failure> {
+    inspect_unverified(envelope).and_then(|inspection| inspection.offer).map_err(|_| {
+        Failure::bad_signature(format!(
+            "the envelope of {} is no SUIT envelope that offers an image: sign the image again",
+            shown(image)
         ))
     })
 }

@@ -10,7 +10,7 @@ use update_core::distribution::{Distribution, Event, Stage};
 use crate::drive::Observer;
 
 /// Without a terminal there is a line at each stage, and one after so long without any.
-const LINE_AFTER: Duration = Duration::from_secs(30);
+pub(crate) const LINE_AFTER: Duration = Duration::from_secs(30);
 
 /// Shows how far a push is, on standard error.
 #[derive(Debug)]
@@ -26,14 +26,14 @@ pub struct Progress {
 impl Progress {
     /// A bar if standard error is a terminal; nothing at all if `quiet`.
     pub fn new(quiet: bool) -> Self {
-        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::new(0);
-            let style = ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len} {elapsed_precise}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
-            bar.set_style(style);
-            bar
-        });
-        Self { bar, quiet, stage: String::new(), round_blocks: 0, rounds: 0, spoke: Instant::now() }
+        Self {
+            bar: bar(quiet),
+            quiet,
+            stage: String::new(),
+            round_blocks: 0,
+            rounds: 0,
+            spoke: Instant::now(),
+        }
     }
 
     /// Passes over image blocks so far.
@@ -110,6 +110,15 @@ impl Observer for Progress {
             bar.set_message(format!("{}: {}", self.stage, counts(distribution)));
         }
     }
+}
+
+/// A bar on standard error, if that is a terminal and it is not to be quiet.
+pub(crate) fn bar(quiet: bool) -> Option<ProgressBar> {
+    if quiet || !std::io::stderr().is_terminal() {
+        return None;
+    }
+    let style = ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len} {elapsed_precise}");
+    Some(ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
 }
 
 /// How many agents are in which state, as in `3 blocks, 2 ready`.

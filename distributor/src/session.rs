@@ -212,8 +212,10 @@ impl Session {
     }
 
     /// An agent has seen a higher number than this machine has used: nothing more is sent with these keys.
-    pub fn condemn(&mut self) -> Failure {
-        self.sequence.condemn().into()
+    /// What there is to say of that.
+    pub fn condemn(&mut self, distribution: &Distribution) -> Failure {
+        let condemned = self.save_floors(distribution).map(|()| self.sequence.condemn());
+        condemned.unwrap_or_else(|error| error).into()
     }
 }
 

@@ -9,8 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Desk, ENROLL_LAMP, SIGN};
+use distributor::state::{RolloutLock, StateDir};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use provisioning::Name;
 
 /// A desk with three agents in group `hall`, and the image `firmware`, signed.
 fn desk() -> Desk {
@@ -102,6 +104,18 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// Waits until another process runs the rollout.
+fn held(desk: &Desk, name: &str) {
+    let dir = StateDir::open(&desk.path("state"), &desk.path("witness")).unwrap();
+    let name = Name::new(name).unwrap();
+    let start = Instant::now();
+    while RolloutLock::if_free(&dir, &name).unwrap().is_some() {
+        let log = || String::from_utf8_lossy(&desk.read("run.log")).into_owned();
+        assert!(start.elapsed() < Duration::from_secs(30), "nobody runs it: {}", log());
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -226,6 +240,7 @@ fn what_has_begun_keeps_its_document_and_its_image() {
     assert_eq!(desk.json("status spring"), before);
     // As it was, it goes on.
     let running = Running::start(&desk, "spring.yaml");
+    held(&desk, "spring");
     desk.ok("rollout resume spring --reason x");
     running.interrupt();
     assert_eq!(running.code(), 130);

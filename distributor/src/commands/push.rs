@@ -90,8 +90,7 @@ impl Push {
             session.note_attempt(&offer.digest, distribution.attempt())?;
         }
         if let Ended::By(Ending::CounterBehind { .. }) = ended {
-            session.save_floors(&distribution)?;
-            return Err(session.condemn());
+            return Err(session.condemn(&distribution));
         }
         session.close(&distribution)?;
         output::print(global.output, &report)?;

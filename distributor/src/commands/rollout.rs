@@ -11,10 +11,11 @@ use super::kind::on_store;
 use crate::cli::Global;
 use crate::control::Stop;
 use crate::exit::{Exit, Failure};
+use crate::rollout::Engine;
 use crate::rollout::record::{Order, Outcome};
 use crate::runner::show::Show;
 use crate::runner::{REFUSED, Runner, doing, load};
-use crate::state::{RolloutLock, StateDir, StateError};
+use crate::state::{RolloutLock, StateDir};
 use crate::store::{NewOrder, SqliteStore, Store};
 
 /// How long the process that runs a rollout may take to hear an order.
@@ -76,11 +77,22 @@ impl Rollout {
         ordered.agreed(order)?;
         on_store(global, async |dir, store| {
             load(store, &ordered.name).await?;
-            match RolloutLock::to_run(dir, &ordered.name) {
-                Ok(lock) => ordered.here(dir, store, order, lock).await,
-                Err(StateError::RolloutLocked(_)) => ordered.there(dir, store, order).await,
-                Err(error) => Err(error.into()),
+            let mut stop = Stop::on_signals()?;
+            let place = Place { dir, store, name: &ordered.name };
+            let id = ordered.give(store, order).await?;
+            let (said, runner) = place.carried_out(id).await?;
+            if let Some(why) = said.strip_prefix(REFUSED) {
+                return Err(Failure::error(why));
             }
+            let ends_it = matches!(order, Order::Cancel | Order::Undo);
+            let next = if runner.is_some() && !ends_it { "; `fwcast run` goes on with it" } else { "" };
+            println!("rollout '{}': {said}{next}", ordered.name);
+            if !ends_it {
+                return Ok(Exit::Done);
+            }
+            let Some(engine) = place.end(runner, &mut stop).await? else { return Ok(Exit::Interrupted) };
+            println!("{}", doing(&engine));
+            Ok(exit_after(order, &engine))
         })
     }
 }
@@ -105,87 +117,6 @@ impl Ordered {
         if yes { Ok(()) } else { Err(declined("the answer was not yes")) }
     }
 
-    /// Nobody runs it: the order is carried out here, as far as that ends by itself.
-    async fn here(
-        &self,
-        dir: &StateDir,
-        store: &SqliteStore,
-        order: Order,
-        lock: RolloutLock,
-    ) -> Result<Exit, Failure> {
-        let stop = Stop::on_signals()?;
-        let mut runner = Runner::resume(dir, store, &self.name, Show::new(false), lock).await?;
-        let id = self.give(store, order).await?;
-        let ordered = runner.order(order, self.reason.as_deref()).await;
-        let text = match &ordered {
-            Ok(Ok(said)) => said.clone(),
-            Ok(Err(why)) => format!("{REFUSED}{why}"),
-            Err(failure) => format!("{REFUSED}{failure}"),
-        };
-        store.settle_order(id, &text, Timestamp::now()).await?;
-        let said = ordered?;
-        let said = said.map_err(Failure::error)?;
-        if !matches!(order, Order::Cancel | Order::Undo) {
-            println!("rollout '{}': {said}; `fwcast run` goes on with it", self.name);
-            return Ok(Exit::Done);
-        }
-        println!("rollout '{}': {said}", self.name);
-        runner.run(stop).await?;
-        println!("{}", doing(runner.engine()));
-        Ok(exit_after(order, runner.engine()))
-    }
-
-    /// Another process runs it, and hears of the order through the store.
-    async fn there(&self, dir: &StateDir, store: &SqliteStore, order: Order) -> Result<Exit, Failure> {
-        let id = self.give(store, order).await?;
-        let began = Instant::now();
-        let said = loop {
-            if let Some(said) = store.order(id).await?.and_then(|given| given.outcome) {
-                break said;
-            }
-            if began.elapsed() > HEARD_WITHIN {
-                return Err(Failure::new(
-                    Exit::TimedOut,
-                    format!(
-                        "the process that runs rollout '{}' has not heard the order for {} s; it will when \
-                         it looks: `fwcast status {}` shows what it does",
-                        self.name,
-                        HEARD_WITHIN.as_secs(),
-                        self.name
-                    ),
-                ));
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        };
-        if let Some(why) = said.strip_prefix(REFUSED) {
-            return Err(Failure::error(why));
-        }
-        println!("rollout '{}': {said}", self.name);
-        if !matches!(order, Order::Cancel | Order::Undo) {
-            return Ok(Exit::Done);
-        }
-        let mut stop = Stop::on_signals()?;
-        loop {
-            let engine = load(store, &self.name).await?;
-            if engine.state().outcome().is_some() {
-                println!("{}", doing(&engine));
-                return Ok(exit_after(order, &engine));
-            }
-            if RolloutLock::to_run(dir, &self.name).is_ok() {
-                return Err(Failure::error(format!(
-                    "the process that ran rollout '{0}' has ended before it was through with this: `fwcast \
-                     rollout {1} {0}` goes on with it",
-                    self.name,
-                    order.name()
-                )));
-            }
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-                () = stop.asked() => return Ok(Exit::Interrupted),
-            }
-        }
-    }
-
     async fn give(&self, store: &SqliteStore, order: Order) -> Result<i64, Failure> {
         let by = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
         let (rollout, reason) = (&self.name, self.reason.as_deref());
@@ -193,8 +124,72 @@ impl Ordered {
     }
 }
 
+/// A rollout that may be in the hands of another process.
+struct Place<'a> {
+    dir: &'a StateDir,
+    store: &'a SqliteStore,
+    name: &'a Name,
+}
+
+impl<'a> Place<'a> {
+    /// The rollout in the hands of this process, unless another one has it.
+    async fn runner(&self) -> Result<Option<Runner<'a, SqliteStore>>, Failure> {
+        let Some(lock) = RolloutLock::if_free(self.dir, self.name)? else { return Ok(None) };
+        Runner::resume(self.dir, self.store, self.name, Show::new(false), lock).await.map(Some)
+    }
+
+    /// What came of an order: of the process that runs the rollout, or of this one, where none does.
+    async fn carried_out(&self, order: i64) -> Result<(String, Option<Runner<'a, SqliteStore>>), Failure> {
+        let mut runner = None;
+        let began = Instant::now();
+        while began.elapsed() < HEARD_WITHIN {
+            if let Some(said) = self.store.order(order).await?.and_then(|given| given.outcome) {
+                return Ok((said, runner));
+            }
+            runner = self.runner().await?;
+            match &mut runner {
+                Some(runner) => runner.take_orders().await?,
+                None => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
+        Err(Failure::new(
+            Exit::TimedOut,
+            format!(
+                "the process that runs rollout '{0}' has not heard the order for {1} s; it will when it looks: \
+                 `fwcast status {0}` shows what it does",
+                self.name,
+                HEARD_WITHIN.as_secs(),
+            ),
+        ))
+    }
+
+    /// The rollout at its end, to which this process brings it where no other one does; nothing if it was
+    /// told to stop before.
+    async fn end(
+        &self,
+        mut runner: Option<Runner<'a, SqliteStore>>,
+        stop: &mut Stop,
+    ) -> Result<Option<Engine>, Failure> {
+        while !stop.is_asked() {
+            if let Some(runner) = &mut runner {
+                runner.run(stop.clone()).await?;
+            }
+            let engine = load(self.store, self.name).await?;
+            if engine.state().outcome().is_some() {
+                return Ok(Some(engine));
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = stop.asked() => {}
+            }
+            runner = self.runner().await?;
+        }
+        Ok(None)
+    }
+}
+
 /// An undo that could not reach everyone is not done.
-fn exit_after(order: Order, engine: &crate::rollout::Engine) -> Exit {
+fn exit_after(order: Order, engine: &Engine) -> Exit {
     match (order, engine.state().outcome()) {
         (Order::Cancel, Some(Outcome::Cancelled)) => Exit::Done,
         (Order::Undo, Some(Outcome::Undone)) if engine.counts(|_| true).confirmed == 0 => Exit::Done,

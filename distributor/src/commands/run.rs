@@ -45,7 +45,8 @@ impl Run {
             // From now on: what has begun is never cut off.
             let stop = Stop::on_signals()?;
             let lock = RolloutLock::to_run(dir, &name)?;
-            let mut runner = self.runner(global, dir, store, &manifests, &name, lock).await?;
+            let beginning = Beginning { global, dir, store, manifests: &manifests, name: name.clone() };
+            let mut runner = beginning.runner(lock, Show::new(self.quiet)).await?;
             let ended = runner.run(stop).await?;
             let status = RolloutStatus::new(runner.engine());
             output::print(global.output, &status)?;
@@ -55,48 +56,37 @@ impl Run {
             Ok(exit_of(ended))
         })
     }
+}
 
+/// What a rollout is begun with, or gone on with.
+struct Beginning<'a> {
+    global: &'a Global,
+    dir: &'a StateDir,
+    store: &'a SqliteStore,
+    manifests: &'a Manifests,
+    name: Name,
+}
+
+impl<'a> Beginning<'a> {
     /// The rollout, begun now or gone on with.
-    async fn runner<'a>(
-        &self,
-        global: &Global,
-        dir: &'a StateDir,
-        store: &'a SqliteStore,
-        manifests: &Manifests,
-        name: &Name,
-        lock: RolloutLock,
-    ) -> Result<Runner<'a, SqliteStore>, Failure> {
-        let show = Show::new(self.quiet);
-        let applied = prepare::apply(dir, store, manifests, Timestamp::now()).await;
+    async fn runner(&self, lock: RolloutLock, show: Show) -> Result<Runner<'a, SqliteStore>, Failure> {
+        let Self { global, dir, store, manifests, name } = self;
+        let applied = prepare::apply(dir, *store, manifests, Timestamp::now()).await;
         applied.map_err(|error| unprepared(error, global.output))?;
         let generation = store.document(Kind::Rollout, name).await?.map_or(0, |document| document.generation);
         if let Some(begun) = store.rollout(name).await? {
             // What is under way has its documents still: the store changes none of them below it.
-            let digest = prepare::image_digest(store, name).await?;
+            let digest = prepare::image_digest(*store, name).await?;
             let same = begun.line.generation == generation && begun.plan.image.digest == Hex::from(digest.0);
             if begun.line.outcome.is_none() || same {
-                return Runner::resume(dir, store, name, show, lock).await;
+                return Runner::resume(dir, *store, name, show, lock).await;
             }
         }
-        self.begin(global, dir, store, manifests, generation, show, lock).await
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "each is needed once, to begin")]
-    async fn begin<'a>(
-        &self,
-        global: &Global,
-        dir: &'a StateDir,
-        store: &'a SqliteStore,
-        manifests: &Manifests,
-        generation: u32,
-        show: Show,
-        lock: RolloutLock,
-    ) -> Result<Runner<'a, SqliteStore>, Failure> {
-        let planned = plan_of(global, dir, store, manifests, self.rollout.as_ref(), generation).await?;
+        let planned = plan_of(global, dir, store, manifests, Some(name), generation).await?;
         for agent in &planned.left_out {
             eprintln!("note: agent {agent} is left out, because the image is not for its vendor and class");
         }
-        Runner::begin(dir, store, planned, show, lock).await
+        Runner::begin(dir, *store, planned, show, lock).await
     }
 }
 

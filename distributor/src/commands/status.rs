@@ -143,8 +143,7 @@ pub(super) fn census(session: &mut Session, rounds: u32) -> Result<(Distribution
 /// Closes the session as the census's end demands.
 pub(super) fn finish(mut session: Session, distribution: &Distribution, ended: Ended) -> Result<(), Failure> {
     if let Ended::By(Ending::CounterBehind { .. }) = ended {
-        session.save_floors(distribution)?;
-        return Err(session.condemn());
+        return Err(session.condemn(distribution));
     }
     Ok(session.close(distribution)?)
 }

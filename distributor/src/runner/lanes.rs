@@ -1,6 +1,6 @@
 //! A run's work in the network: one distribution after the other for each security group, all groups at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 use group_oscore::MemberId;
@@ -74,19 +74,16 @@ impl Lanes {
 
     /// Takes notice of agents that were enrolled or removed since.
     pub(super) async fn refresh<S: Store>(&mut self, dir: &StateDir, store: &S) -> Result<(), Failure> {
-        let mut documents = None;
+        let documents = prepare::rollout_groups(store).await?;
         for group in &mut self.groups {
             let fingerprint = Agents::fingerprint(dir, &group.name)?;
             if fingerprint != group.fingerprint {
                 group.session.reload_agents(dir)?;
                 group.fingerprint = fingerprint;
             }
-            let documents = match &documents {
-                Some(documents) => documents,
-                None => documents.insert(prepare::rollout_groups(store).await?),
-            };
             for lane in &mut group.lanes {
-                if let Some(agents) = prepare::members_of(lane, documents, &group.session.group, &group.offer)
+                if let Some(agents) =
+                    prepare::members_of(lane, &documents, &group.session.group, &group.offer)
                 {
                     lane.agents = agents;
                 }
@@ -97,7 +94,7 @@ impl Lanes {
 
     /// Who has joined, and who has left, since the engine last heard of it.
     pub(super) fn differences(&self, engine: &Engine) -> Vec<Input> {
-        let there: std::collections::BTreeSet<AgentKey> = self.groups.iter().flat_map(Group::keys).collect();
+        let there: BTreeSet<AgentKey> = self.groups.iter().flat_map(Group::keys).collect();
         let known = |key: &AgentKey| {
             engine.agents().get(key).is_some_and(|agent| agent.progress != Progress::Removed)
         };
@@ -166,9 +163,9 @@ impl Group {
     /// The agents of a lane that a run is for, by Sender ID.
     fn members(&self, lane: usize, run: &Run) -> BTreeMap<MemberId, AgentKey> {
         let Some(lane) = self.lanes.get(lane) else { return BTreeMap::new() };
-        let wanted: std::collections::BTreeSet<&Name> =
+        let wanted: BTreeSet<&Name> =
             run.agents.iter().filter(|key| key.group == self.name).map(|key| &key.name).collect();
-        let names: std::collections::BTreeSet<&Name> = lane.agents.iter().collect();
+        let names: BTreeSet<&Name> = lane.agents.iter().collect();
         let enrolled = self.session.group.agents.iter();
         enrolled
             .filter(|agent| wanted.contains(&agent.name) && names.contains(&agent.name))
@@ -233,6 +230,13 @@ impl Group {
     }
 }
 
+impl Run {
+    /// Whether it tells this agent to activate.
+    fn tells(&self, key: &AgentKey) -> bool {
+        matches!(&self.task, Task::Activate(told) if told.contains(key))
+    }
+}
+
 /// How a run ended for the engine.
 fn end_of(
     ended: Ended,
@@ -244,10 +248,7 @@ fn end_of(
         Ended::Interrupted => Ok(RunEnd::Stopped),
         Ended::By(Ending::Done | Ending::Cancelled | Ending::Undone) => Ok(RunEnd::Done),
         Ended::By(Ending::NobodyAnswered) => Ok(RunEnd::NobodyAnswered),
-        Ended::By(Ending::CounterBehind { .. }) => {
-            session.save_floors(distribution)?;
-            Err(session.condemn())
-        }
+        Ended::By(Ending::CounterBehind { .. }) => Err(session.condemn(distribution)),
         Ended::By(Ending::ImageUnreadable) => Err(Failure::bad_signature(
             "the image in the state folder changed or cannot be read: apply its document again, with the \
              image file and its envelope",

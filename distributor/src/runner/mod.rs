@@ -23,8 +23,8 @@ use crate::rollout::record::{Order, Outcome};
 use crate::rollout::state::{Pause, Stage};
 use crate::rollout::{Engine, Input, Now, Output, Run, RunEnd};
 use crate::state::{RolloutLock, StateDir};
-use crate::store::images::{Images, StoredImage};
-use crate::store::{NewRollout, Revision, Step, Store, epoch};
+use crate::store::images::Images;
+use crate::store::{NewRollout, Revision, Step, Store};
 use lanes::{Lanes, Worked};
 use latest::Latest;
 use show::Show;
@@ -93,11 +93,12 @@ impl<'a, S: Store> Runner<'a, S> {
             plan: engine.plan(),
             state: &state,
             agents: &changes.agents,
+            facts: &changes.facts,
             at: now.wall,
         };
         store.begin_rollout(new).await?;
         let mut runner = Self { dir, store, engine, began, seen: Revision::UNKNOWN, show, _lock: lock };
-        runner.save_facts(&changes.facts).await?;
+        runner.show.facts(&changes.facts);
         Ok(runner)
     }
 
@@ -121,25 +122,17 @@ impl<'a, S: Store> Runner<'a, S> {
         &self.engine
     }
 
-    /// Carries an order out as far as that needs no network, and saves what comes of it.
-    ///
-    /// # Errors
-    /// The store's own; in the inner result, why the order makes no sense now.
-    pub async fn order(
-        &mut self,
-        order: Order,
-        reason: Option<&str>,
-    ) -> Result<Result<String, String>, Failure> {
-        let said = self.engine.order(Timestamp::now(), order, reason);
-        self.save().await?;
-        Ok(said)
-    }
-
     /// Runs to the end, or until `stop`.
     ///
     /// # Errors
     /// What the rollout cannot go on with: its pause is saved, and says the same.
-    pub async fn run(&mut self, mut stop: Stop) -> Result<Ended, Failure> {
+    pub async fn run(&mut self, stop: Stop) -> Result<Ended, Failure> {
+        let ended = self.run_to_end(stop).await;
+        self.show.finish();
+        ended
+    }
+
+    async fn run_to_end(&mut self, mut stop: Stop) -> Result<Ended, Failure> {
         self.mended().await?;
         // Agents may have been enrolled since it ended.
         let over = matches!(self.engine.state().outcome(), Some(Outcome::Done | Outcome::DoneWithFailures));
@@ -154,15 +147,11 @@ impl<'a, S: Store> Runner<'a, S> {
             match self.engine.poll(now) {
                 Output::Save => self.save().await?,
                 Output::Run(_) if interrupted => return Ok(Ended::Interrupted),
-                Output::Run(run) => {
-                    let opened = self.lanes(lanes.take()).await?;
-                    let (stopper, stop) = Stop::on_demand();
-                    self.show.run_begins(&run, &self.engine);
-                    let future = Box::pin(opened.work(run, latest.clone(), stop));
-                    work = Some(Work { future, stopper });
-                }
+                Output::Run(run) => work = Some(self.begin_run(run, lanes.take(), &latest).await?),
                 Output::Stop => work.iter().for_each(Work::stop),
-                Output::Ended => break,
+                Output::Ended => {
+                    return Ok(self.engine.state().outcome().map_or(Ended::Interrupted, Ended::Over));
+                }
                 Output::Wait(_) if interrupted && work.is_none() => return Ok(Ended::Interrupted),
                 Output::Wait(until) => {
                     self.show.tick(&self.engine);
@@ -171,10 +160,7 @@ impl<'a, S: Store> Runner<'a, S> {
                         (back, worked) = finished(&mut work) => {
                             lanes = Some(back);
                             self.take_reports(&latest);
-                            if let Err(failure) = self.run_ended(worked) {
-                                self.save().await?;
-                                return Err(failure);
-                            }
+                            self.run_ended(worked).await?;
                         }
                         () = stop.asked(), if !interrupted => {
                             interrupted = true;
@@ -185,8 +171,13 @@ impl<'a, S: Store> Runner<'a, S> {
                 }
             }
         }
-        self.show.finish();
-        Ok(self.engine.state().outcome().map_or(Ended::Interrupted, Ended::Over))
+    }
+
+    async fn begin_run(&mut self, run: Run, opened: Option<Lanes>, latest: &Latest) -> Result<Work, Failure> {
+        let lanes = self.lanes(opened).await?;
+        let (stopper, stop) = Stop::on_demand();
+        self.show.run_begins(&run, &self.engine);
+        Ok(Work { future: Box::pin(lanes.work(run, latest.clone(), stop)), stopper })
     }
 
     /// Who runs it again has mended what it could not go on with.
@@ -202,8 +193,9 @@ impl<'a, S: Store> Runner<'a, S> {
         let mut lanes = match opened {
             Some(lanes) => lanes,
             None => {
-                epoch::claim(self.dir, self.store).await?;
-                Lanes::open(self.dir, self.engine.plan(), self.image()?)?
+                let plan = self.engine.plan();
+                let image = Images::of(self.dir).open(&prepare::digest_of(plan)?)?;
+                Lanes::open(self.dir, plan, image)?
             }
         };
         lanes.refresh(self.dir, self.store).await?;
@@ -214,22 +206,17 @@ impl<'a, S: Store> Runner<'a, S> {
         Ok(lanes)
     }
 
-    fn image(&self) -> Result<StoredImage, Failure> {
-        let digest = self.engine.plan().image.digest.as_bytes().try_into().map(update_core::digest::Digest);
-        let digest = digest.map_err(|_| {
-            Failure::error("the plan's image has no SHA-256: apply the rollout under a new name")
-        })?;
-        Images::of(self.dir).open(&digest)
-    }
-
-    fn run_ended(&mut self, worked: Result<Worked, Failure>) -> Result<(), Failure> {
+    /// Tells the engine. What the rollout cannot go on with is given back when it is saved.
+    async fn run_ended(&mut self, worked: Result<Worked, Failure>) -> Result<(), Failure> {
         let now = self.now();
         let (end, attempt, failure) = match worked {
             Ok(Worked { end, attempt }) => (end, attempt, None),
             Err(failure) => (RunEnd::Broken(failure.sentence.clone()), 0, Some(failure)),
         };
         self.engine.handle(now, Input::RunEnded { end, attempt });
-        failure.map_or(Ok(()), Err)
+        let Some(failure) = failure else { return Ok(()) };
+        self.save().await?;
+        Err(failure)
     }
 
     fn take_reports(&mut self, latest: &Latest) {
@@ -239,17 +226,19 @@ impl<'a, S: Store> Runner<'a, S> {
         }
     }
 
-    /// Carries out what operators have ordered since.
-    async fn take_orders(&mut self) -> Result<(), Failure> {
+    /// Carries out what operators have ordered since, as far as that needs no network.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub async fn take_orders(&mut self) -> Result<(), Failure> {
         let revision = self.store.revision().await?;
         if std::mem::replace(&mut self.seen, revision) == revision {
             return Ok(());
         }
         for given in self.store.open_orders(self.engine.name()).await? {
-            let said = match self.order(given.order, given.reason.as_deref()).await? {
-                Ok(said) => said,
-                Err(why) => format!("{REFUSED}{why}"),
-            };
+            let said = self.engine.order(Timestamp::now(), given.order, given.reason.as_deref());
+            self.save().await?;
+            let said = said.unwrap_or_else(|why| format!("{REFUSED}{why}"));
             self.store.settle_order(given.id, &said, Timestamp::now()).await?;
         }
         Ok(())
@@ -257,7 +246,6 @@ impl<'a, S: Store> Runner<'a, S> {
 
     async fn save(&mut self) -> Result<(), Failure> {
         let changes = self.engine.take_changes();
-        self.show.facts(&changes.facts);
         let state = to_json(&self.engine)?;
         let step = Step {
             rollout: self.engine.name(),
@@ -267,14 +255,9 @@ impl<'a, S: Store> Runner<'a, S> {
             facts: &changes.facts,
             at: Timestamp::now(),
         };
-        Ok(self.store.save(step).await?)
-    }
-
-    async fn save_facts(&mut self, facts: &[crate::rollout::record::Fact]) -> Result<(), Failure> {
-        self.show.facts(facts);
-        let state = to_json(&self.engine)?;
-        let (rollout, at) = (self.engine.name(), Timestamp::now());
-        Ok(self.store.save(Step { rollout, state: &state, outcome: None, agents: &[], facts, at }).await?)
+        self.store.save(step).await?;
+        self.show.facts(&changes.facts);
+        Ok(())
     }
 
     fn now(&self) -> Now {
@@ -351,11 +334,4 @@ async fn finished(work: &mut Option<Work>) -> Finished {
     let done = under_way.future.as_mut().await;
     *work = None;
     done
-}
-
-impl Run {
-    /// Whether it tells this agent to activate.
-    fn tells(&self, key: &crate::rollout::plan::AgentKey) -> bool {
-        matches!(&self.task, crate::rollout::Task::Activate(told) if told.contains(key))
-    }
 }

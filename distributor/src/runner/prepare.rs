@@ -8,7 +8,6 @@ use provisioning::{Hex, Name};
 use serde::de::DeserializeOwned;
 use update_core::digest::Digest;
 use update_core::suit::Offer;
-use update_core::suit_inspect::inspect_unverified;
 use uuid::Uuid;
 
 use crate::exit::Failure;
@@ -254,12 +253,7 @@ fn from_file(
     envelope: Option<PathBuf>,
 ) -> Result<FleetImage, Failure> {
     let envelope = image_envelope(path, envelope)?;
-    let offer = inspect_unverified(&envelope).and_then(|inspection| inspection.offer).map_err(|_| {
-        Failure::bad_signature(format!(
-            "the envelope of {} is no SUIT envelope that offers an image: sign the image again",
-            shown(path)
-        ))
-    })?;
+    let offer = image::offer_unverified(path, &envelope)?;
     image::check(path, &offer)?;
     Ok(fleet_image(name, version, &offer))
 }

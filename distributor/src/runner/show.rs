@@ -1,17 +1,15 @@
 //! What a rollout shows while it runs: what happened, line by line, and on a terminal a bar with counts.
 
-use std::io::IsTerminal;
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::doing;
 use crate::output::safe;
+use crate::progress::{LINE_AFTER, bar};
 use crate::rollout::record::{Fact, Progress};
 use crate::rollout::{Engine, Run, Task};
-
-/// Without a terminal, a line after so long without any.
-const LINE_AFTER: Duration = Duration::from_secs(30);
 
 /// Shows on standard error. Each phase has counts of its own: nothing stands at 100 % that is not over.
 #[derive(Debug)]
@@ -24,14 +22,7 @@ pub struct Show {
 impl Show {
     /// A bar if standard error is a terminal, nothing at all if `quiet`.
     pub fn new(quiet: bool) -> Self {
-        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::new(0);
-            let style = ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len} {elapsed_precise}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
-            bar.set_style(style);
-            bar
-        });
-        Self { quiet, bar, spoke: Instant::now() }
+        Self { quiet, bar: bar(quiet), spoke: Instant::now() }
     }
 
     /// What has happened; agents that are well are only counted.
@@ -94,7 +85,7 @@ fn share(engine: &Engine) -> (u64, u64) {
 
 /// How many agents are where, as in `3 ready, 2 confirmed`.
 fn counts(engine: &Engine) -> String {
-    let mut by_progress = std::collections::BTreeMap::<Progress, usize>::new();
+    let mut by_progress = BTreeMap::<Progress, usize>::new();
     for agent in engine.agents().values() {
         *by_progress.entry(agent.progress).or_default() += 1;
     }

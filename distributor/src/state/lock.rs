@@ -14,7 +14,9 @@ use crate::files::{self, FileError};
 
 /// How long another process may take to change a group.
 const EDIT_WAIT_MAX: Duration = Duration::from_secs(10);
-const EDIT_WAIT_STEP: Duration = Duration::from_millis(20);
+/// How long an order to a rollout that nobody runs may take.
+const ORDER_WAIT_MAX: Duration = Duration::from_secs(3);
+const WAIT_STEP: Duration = Duration::from_millis(20);
 
 /// The right to do one thing to a group, until it is dropped or the process ends.
 ///
@@ -29,21 +31,13 @@ impl GroupLock {
     /// The right to send for this group: two processes that count with the same Sender Sequence Numbers
     /// would give its keys away.
     pub fn to_send(dir: &StateDir, name: &Name) -> Result<Self, StateError> {
-        Self::take(dir, name, "send", "sends for")
+        Self::take(dir, name, "send", "sends for", Duration::ZERO)
     }
 
     /// The right to change who is enrolled in this group. Sending goes on meanwhile. As this takes a moment
     /// only, it is waited for.
     pub fn to_edit(dir: &StateDir, name: &Name) -> Result<Self, StateError> {
-        let deadline = Instant::now() + EDIT_WAIT_MAX;
-        loop {
-            match Self::take(dir, name, "edit", "changes") {
-                Err(StateError::Locked { .. }) if Instant::now() < deadline => {
-                    thread::sleep(EDIT_WAIT_STEP);
-                }
-                other => return other,
-            }
-        }
+        Self::take(dir, name, "edit", "changes", EDIT_WAIT_MAX)
     }
 
     /// Which group it is for.
@@ -51,8 +45,14 @@ impl GroupLock {
         &self.name
     }
 
-    fn take(dir: &StateDir, name: &Name, purpose: &str, doing: &'static str) -> Result<Self, StateError> {
-        match lock_file(&dir.lock(name, purpose))? {
+    fn take(
+        dir: &StateDir,
+        name: &Name,
+        purpose: &str,
+        doing: &'static str,
+        wait: Duration,
+    ) -> Result<Self, StateError> {
+        match lock_within(wait, &dir.lock(name, purpose))? {
             Some(file) => Ok(Self { name: name.clone(), _file: file }),
             None => Err(StateError::Locked { name: name.clone(), doing }),
         }
@@ -78,14 +78,8 @@ impl StateLock {
 
     /// As others need it for a moment only, it is waited for.
     fn wait(dir: &StateDir, purpose: &str, doing: &'static str) -> Result<Self, StateError> {
-        let deadline = Instant::now() + EDIT_WAIT_MAX;
-        loop {
-            match lock_file(&dir.state_lock(purpose))? {
-                Some(file) => return Ok(Self { _file: file }),
-                None if Instant::now() < deadline => thread::sleep(EDIT_WAIT_STEP),
-                None => return Err(StateError::StateLocked { doing }),
-            }
-        }
+        let file = lock_within(EDIT_WAIT_MAX, &dir.state_lock(purpose))?;
+        file.map(|file| Self { _file: file }).ok_or(StateError::StateLocked { doing })
     }
 }
 
@@ -96,11 +90,31 @@ pub struct RolloutLock {
 }
 
 impl RolloutLock {
-    /// The right to run this rollout, which one process at a time has.
+    /// The right to run this rollout, which one process at a time has. An order that is carried out where it
+    /// is given has it for a moment, which is waited for.
     pub fn to_run(dir: &StateDir, rollout: &Name) -> Result<Self, StateError> {
-        match lock_file(&dir.state_lock(&format!("rollout.{rollout}")))? {
-            Some(file) => Ok(Self { _file: file }),
-            None => Err(StateError::RolloutLocked(rollout.clone())),
+        let lock = Self::take(dir, rollout, ORDER_WAIT_MAX)?;
+        lock.ok_or_else(|| StateError::RolloutLocked(rollout.clone()))
+    }
+
+    /// The same right, unless another process has it now.
+    pub fn if_free(dir: &StateDir, rollout: &Name) -> Result<Option<Self>, StateError> {
+        Self::take(dir, rollout, Duration::ZERO)
+    }
+
+    fn take(dir: &StateDir, rollout: &Name, wait: Duration) -> Result<Option<Self>, StateError> {
+        let file = lock_within(wait, &dir.state_lock(&format!("rollout.{rollout}")))?;
+        Ok(file.map(|file| Self { _file: file }))
+    }
+}
+
+/// Locks a file as soon as no other process has it; `None` if one has it for so long.
+fn lock_within(wait: Duration, path: &Path) -> Result<Option<Flock<File>>, StateError> {
+    let deadline = Instant::now() + wait;
+    loop {
+        match lock_file(path)? {
+            None if Instant::now() < deadline => thread::sleep(WAIT_STEP),
+            done => return Ok(done),
         }
     }
 }
@@ -141,5 +155,23 @@ mod tests {
         let _other = GroupLock::to_send(&dir, &yard).unwrap();
         drop(sending);
         GroupLock::to_send(&dir, &hall).unwrap();
+    }
+
+    #[test]
+    fn who_runs_a_rollout_waits_for_an_order_and_for_no_other_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(&folder.path().join("s"), &folder.path().join("w")).unwrap();
+        let spring = Name::new("spring").unwrap();
+        let ordering = RolloutLock::if_free(&dir, &spring).unwrap().unwrap();
+        let running = thread::scope(|scope| {
+            let running = scope.spawn(|| RolloutLock::to_run(&dir, &spring));
+            thread::sleep(Duration::from_millis(100));
+            drop(ordering);
+            running.join().unwrap().unwrap()
+        });
+        assert!(RolloutLock::if_free(&dir, &spring).unwrap().is_none());
+        assert!(matches!(RolloutLock::to_run(&dir, &spring), Err(StateError::RolloutLocked(_))));
+        drop(running);
+        RolloutLock::to_run(&dir, &spring).unwrap();
     }
 }

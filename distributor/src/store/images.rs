@@ -59,12 +59,7 @@ impl Images {
     /// The files cannot be read or written, the envelope offers nothing, or the image is not the one that
     /// it offers.
     pub fn add(&self, path: &Path, envelope: &[u8]) -> Result<Digest, Failure> {
-        let offer = inspect_unverified(envelope).and_then(|inspection| inspection.offer).map_err(|_| {
-            Failure::bad_signature(format!(
-                "the envelope of {} is no SUIT envelope that offers an image: sign the image again",
-                shown(path)
-            ))
-        })?;
+        let offer = image::offer_unverified(path, envelope)?;
         let digest = offer.digest;
         // Also where it is stored already: who names another file beside the old envelope is to hear of it.
         image::check(path, &offer)?;

@@ -111,6 +111,8 @@ pub struct NewRollout<'a> {
     pub state: &'a str,
     /// All its agents.
     pub agents: &'a [(AgentKey, AgentRecord)],
+    /// What happened.
+    pub facts: &'a [Fact],
     /// When.
     pub at: Timestamp,
 }

@@ -147,6 +147,7 @@ pub(crate) async fn begin<S: Store>(store: &S, rollout: &str, agents: &[&str]) -
         plan: &plan(agents),
         state: "{}",
         agents: &agents_waiting,
+        facts: &[],
         at: at(10),
     };
     store.begin_rollout(new).await

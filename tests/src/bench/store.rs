@@ -116,7 +116,15 @@ async fn fill(store: &SqliteStore, rollout: &Name) -> Result<()> {
     let agents: Vec<(AgentKey, AgentRecord)> =
         keys.iter().enumerate().map(|(number, key)| (key.clone(), record(number, at))).collect();
     let plan = plan(&group, names, keys)?;
-    let new = NewRollout { name: rollout, generation: 1, plan: &plan, state: "{}", agents: &agents, at };
+    let new = NewRollout {
+        name: rollout,
+        generation: 1,
+        plan: &plan,
+        state: "{}",
+        agents: &agents,
+        facts: &[],
+        at,
+    };
     store.begin_rollout(new).await?;
     store.save(Step { rollout, state: "{}", outcome: None, agents: &agents, facts: &[], at }).await?;
     Ok(())

@@ -46,6 +46,7 @@ pub(super) async fn begin(store: &SqliteStore, rollout: NewRollout<'_>) -> Answe
         write_agent(store, &mut transaction, rollout.name, key, record).await?;
     }
     claim_agents(store, &mut transaction, rollout.name, &keys).await?;
+    events::append(store, &mut transaction, rollout.facts).await?;
     store.commit(transaction).await
 }
 
