@@ -11,7 +11,9 @@ use anyhow::{Context, Result, ensure};
 use rand_core::Rng;
 use rand_pcg::Pcg64Mcg;
 
-use crate::fleet::{FIRST_SEQUENCE, Fleet, GROUP, NAME_MARK, Place, Plan, Signing};
+use crate::fleet::{
+    FIRST_SEQUENCE, Fleet, GROUP, NAME_MARK, Place, Plan, Signing, healthy_without, manifest,
+};
 use crate::outcome::{Outcome, rounded};
 use crate::programs::{Programs, root};
 use eavesdropper::Eavesdropper;
@@ -26,6 +28,8 @@ const RATE: &str = "8Mbit/s";
 const LOSS_PERCENT: f64 = 5.0;
 /// How long the first two waves are watched while the process is killed: the rollout is to outlast all kills.
 const SOAK_UNDER_KILLS_S: u32 = 16;
+/// How long an agent may try to become healthy: one that is has several times that.
+const HEALTH_DEADLINE: &str = "5s";
 /// Longest life of a process that is killed, in milliseconds.
 const LIFE_MAX_MS: u32 = 1200;
 /// How long a rollout may take.
@@ -169,17 +173,9 @@ pub fn samples(folder: &Path, programs: &Programs) -> Result<Outcome> {
 
 fn fleet<'n>(folder: &Path, programs: &Programs, agents: usize, show: bool) -> Result<Fleet<'n>> {
     let folder = folder.canonicalize()?;
-    let healthy = format!("test ! -e {}/{}", folder.display(), sick(NAME_MARK));
-    let mut agent_arguments: Vec<String> =
-        ["--label", "model=lamp-2", "--health-deadline", "3s", "--health-interval", "1s", "--health-command"]
-            .map(str::to_owned)
-            .into();
-    agent_arguments.extend([
-        "sh".to_owned(),
-        "--health-command=-c".to_owned(),
-        "--health-command".to_owned(),
-        healthy,
-    ]);
+    let mut agent_arguments =
+        healthy_without(&folder.join(sick(NAME_MARK)).display().to_string(), HEALTH_DEADLINE);
+    agent_arguments.extend(["--label", "model=lamp-2"].map(str::to_owned));
     let plan = Plan { loss_percent: LOSS_PERCENT, agent_arguments, show, ..Plan::new(agents, RATE) };
     Fleet::create(programs, Place::Loopback, &folder, plan)
 }
@@ -197,27 +193,14 @@ fn write_rollout(fleet: &Fleet<'_>, name: &str, sequence: u64, bytes: u64, soak_
     let image = format!("{name}.img");
     fleet.make_image(&image, bytes)?;
     fleet.sign(&image, &format!("{image}.suit"), Signing::of_sequence(sequence))?;
-    let text = format!(
-        "apiVersion: fwcast/v1
-kind: RolloutGroup
-metadata: {{ name: hall }}
-spec:
-  members: {{ selector: {{}} }}
-  security: {{ group: {GROUP} }}
----
-apiVersion: fwcast/v1
-kind: Rollout
-metadata: {{ name: {name} }}
-spec:
-  image: {image}
-  groups: [hall]
-  waves:
+    let spec = format!(
+        "  waves:
     - {{ name: canary, size: 2, soak: {soak_s}s }}
     - {{ name: early, size: 6, soak: {soak_s}s }}
     - {{ name: others, size: rest }}
   success: {{ minimum: 80% }}
-  activation: {{ when: now, confirmWithin: 20s }}
-"
+  activation: {{ when: now, confirmWithin: 20s }}"
     );
-    fs::write(fleet.path(format!("{name}.yaml")), text).context("cannot write the rollout manifest")
+    fs::write(fleet.path(format!("{name}.yaml")), manifest(name, &image, &spec))
+        .context("cannot write the rollout manifest")
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::fleet::{FIRST_SEQUENCE, Fleet, GROUP, Place, Plan, RolloutRun, Signing};
+use tests::fleet::{FIRST_SEQUENCE, Fleet, Place, Plan, RolloutRun, Signing, healthy_without, manifest};
 use tests::programs::Programs;
 
 /// One fleet at a time: they share a CoAP group.
@@ -28,35 +28,16 @@ struct World {
 
 impl World {
     /// Agents are healthy unless there is a file `sick`, and so long they may try to become so.
-    fn new(programs: &Programs, health_deadline: &str, waves: &str) -> Self {
+    fn new(programs: &Programs, health_deadline: &str, spec: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let healthy = format!("test ! -e {}/sick", folder.path().canonicalize().unwrap().display());
-        let mut arguments = vec!["--health-deadline", health_deadline, "--health-interval", "1s"];
-        arguments.extend(["--health-command", "sh", "--health-command=-c", "--health-command", &healthy]);
-        let agent_arguments = arguments.into_iter().map(str::to_owned).collect();
+        let sick = folder.path().canonicalize().unwrap().join("sick");
+        let agent_arguments = healthy_without(&sick.display().to_string(), health_deadline);
         let plan = Plan { agent_arguments, ..Plan::new(AGENTS, RATE) };
         let mut fleet = Fleet::create(programs, Place::Loopback, folder.path(), plan).unwrap();
         fleet.start_all().unwrap();
         fleet.make_image("spring.img", 300_000).unwrap();
         fleet.sign("spring.img", "spring.img.suit", Signing::of_sequence(FIRST_SEQUENCE + 1)).unwrap();
-        let text = format!(
-            "apiVersion: fwcast/v1
-kind: RolloutGroup
-metadata: {{ name: hall }}
-spec:
-  members: {{ selector: {{}} }}
-  security: {{ group: {GROUP} }}
----
-apiVersion: fwcast/v1
-kind: Rollout
-metadata: {{ name: spring }}
-spec:
-  image: spring.img
-  groups: [hall]
-{waves}
-"
-        );
-        fs::write(fleet.path("spring.yaml"), text).unwrap();
+        fs::write(fleet.path("spring.yaml"), manifest("spring", "spring.img", spec)).unwrap();
         Self { fleet, folder }
     }
 
@@ -117,7 +98,7 @@ fn pause_interrupt_approval_and_a_late_joiner() {
     let waves = "  waves:
     - { name: canary, size: 1, soak: 2s, approval: manual }
     - { name: others, size: rest }";
-    let mut world = World::new(&programs, "3s", waves);
+    let mut world = World::new(&programs, "1min", waves);
     let run = world.run();
     world.until("under way", |status| count(status, "receiving") == AGENTS);
     assert!(world.obeyed("pause").contains("paused: agents keep what they have"));
@@ -156,7 +137,7 @@ fn pause_interrupt_approval_and_a_late_joiner() {
 #[test]
 fn cancelled_while_blocks_are_sent() {
     let programs = PROGRAMS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mut world = World::new(&programs, "3s", "");
+    let mut world = World::new(&programs, "1min", "");
     let run = world.run();
     world.until("under way", |status| count(status, "receiving") == AGENTS);
     let said = world.obeyed("cancel --yes --reason wrong");

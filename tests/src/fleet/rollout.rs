@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use serde::Deserialize;
 
-use super::Fleet;
+use super::{Fleet, GROUP};
 use crate::process::Watched;
 use crate::push_report::last;
 
@@ -60,6 +60,38 @@ impl RolloutReport {
     pub fn count(&self, progress: &str) -> usize {
         self.agents.iter().filter(|agent| agent.progress == progress).count()
     }
+}
+
+/// The documents of a rollout of this name to all agents of the fleet; `spec` is what its `spec` has besides.
+#[must_use]
+pub fn manifest(name: &str, image: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: fwcast/v1
+kind: RolloutGroup
+metadata: {{ name: hall }}
+spec:
+  members: {{ selector: {{}} }}
+  security: {{ group: {GROUP} }}
+---
+apiVersion: fwcast/v1
+kind: Rollout
+metadata: {{ name: {name} }}
+spec:
+  image: {image}
+  groups: [hall]
+{spec}
+"
+    )
+}
+
+/// Arguments of an agent that is healthy while there is no file of this name, and that has so long to
+/// become so.
+#[must_use]
+pub fn healthy_without(file: &str, deadline: &str) -> Vec<String> {
+    let check = format!("test ! -e {file}");
+    let timing = ["--health-deadline", deadline, "--health-interval", "1s"];
+    let command = ["--health-command", "sh", "--health-command=-c", "--health-command", &check];
+    timing.into_iter().chain(command).map(str::to_owned).collect()
 }
 
 impl Fleet<'_> {
