@@ -12,6 +12,8 @@ mod judge;
 mod orders;
 pub mod plan;
 pub mod record;
+#[cfg(test)]
+mod sample_tests;
 pub mod state;
 mod steps;
 #[cfg(test)]
