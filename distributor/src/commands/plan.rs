@@ -1,5 +1,7 @@
 //! `fwcast plan`: what a rollout would do; nothing is written and nothing sent.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use comfy_table::Table;
 use jiff::{SignedDuration, Timestamp};
@@ -15,7 +17,7 @@ use crate::output::{self, Report, columns};
 use crate::rollout::plan::{AgentKey, Percent, Plan as RolloutPlan};
 use crate::runner::prepare::Planned;
 use crate::state::{GroupState, StateDir};
-use crate::store::Store;
+use crate::store::{Loss, Store};
 
 /// Show what a rollout would do: which agents, in which waves, how many blocks, how long on the air
 #[derive(Debug, Args)]
@@ -25,9 +27,9 @@ pub struct Plan {
     /// Which rollout, where the files have several
     #[arg(long, value_name = "NAME")]
     rollout: Option<Name>,
-    /// Reckon with such a loss to each agent
-    #[arg(long, value_name = "PERCENT", default_value = "5%")]
-    loss: Percent,
+    /// Reckon with such a loss to each agent, in place of what the last rollout measured; 5% where none has
+    #[arg(long, value_name = "PERCENT")]
+    loss: Option<Percent>,
     /// End with code 3 where something would change
     #[arg(long)]
     exit_code: bool,
@@ -35,6 +37,8 @@ pub struct Plan {
 
 /// What goes over the link besides a block's bytes: headers, signature and hash tree.
 const OVERHEAD_BYTES: u64 = 128 + 42;
+/// The loss that is reckoned with where none was measured.
+const LOSS_ASSUMED: Percent = Percent::whole(5);
 /// Rounds that are reckoned with at most: at such a loss nothing is brought anyway.
 const ROUNDS_MAX: i32 = 20;
 
@@ -46,7 +50,10 @@ struct Planning {
     agents: usize,
     blocks: u64,
     changes: bool,
+    /// The loss that was reckoned with, in the group that takes longest.
     loss: Percent,
+    /// When that was measured; none where it was given or assumed.
+    loss_measured_at: Option<Timestamp>,
     /// Seconds on the air, transfer alone, of the group that takes longest.
     air_s: u64,
     /// When the last wave would be through, if all goes well and nobody has to approve.
@@ -73,7 +80,7 @@ impl Plan {
             let done = store.rollout(&name).await?.is_some_and(|begun| {
                 begun.line.outcome.is_some() && form(begun.plan) == form(planned.plan.clone())
             });
-            self.planning(dir, planned, !done)
+            self.planning(dir, planned, !done, &store.losses().await?)
         })?;
         output::print(global.output, &planning)?;
         if global.output.is_for_people() {
@@ -82,15 +89,26 @@ impl Plan {
         Ok(if self.exit_code && planning.changes { Exit::ChangesPending } else { Exit::Done })
     }
 
-    fn planning(&self, dir: &StateDir, planned: Planned, changes: bool) -> Result<Planning, Failure> {
+    fn planning(
+        &self,
+        dir: &StateDir,
+        planned: Planned,
+        changes: bool,
+        losses: &BTreeMap<Name, Loss>,
+    ) -> Result<Planning, Failure> {
         let Planned { name, plan, left_out, .. } = planned;
         let blocks = u64::from(plan.image.bytes.div_ceil(u32::from(plan.image.block_bytes).max(1)));
-        let mut air_s = 0;
+        let (mut air_s, mut loss, mut loss_measured_at) = (0, self.loss.unwrap_or(LOSS_ASSUMED), None);
         for lane in &plan.lanes {
             let group = GroupState::open(dir, &lane.security_group)?;
             let rate = lane.rate_bits_per_second.unwrap_or(group.profile.rate_bits_per_second);
-            air_s =
-                air_s.max(self::air_s(self.loss, plan.image.block_bytes, blocks, lane.agents.len(), rate));
+            let measured = losses.get(&lane.security_group).filter(|_| self.loss.is_none());
+            let here = measured
+                .map_or(self.loss.unwrap_or(LOSS_ASSUMED), |loss| Percent::share(loss.missed, loss.awaited));
+            let takes = self::air_s(here, plan.image.block_bytes, blocks, lane.agents.len(), rate);
+            if takes > air_s {
+                (air_s, loss, loss_measured_at) = (takes, here, measured.map(|loss| loss.at));
+            }
         }
         let waves = plan.waves.iter().map(|wave| WaveLine {
             name: wave.name.clone(),
@@ -105,7 +123,8 @@ impl Plan {
             agents: plan.agents().count(),
             blocks,
             changes,
-            loss: self.loss,
+            loss,
+            loss_measured_at,
             air_s,
             ends_at: ends_at(&plan, air_s),
             waves: waves.collect(),
@@ -170,9 +189,10 @@ impl Planning {
             0 => String::new(),
             count => format!(", with {count} approvals to give"),
         };
+        let measured = self.loss_measured_at.map_or_else(String::new, |at| format!(" (measured at {at:.0})"));
         format!(
-            "{} (manifest sequence number {}) to {} agents: {} blocks, {} s on the air with {} loss to each; \
-             {ends}{approvals}",
+            "{} (manifest sequence number {}) to {} agents: {} blocks, {} s on the air with {} loss to \
+             each{measured}; {ends}{approvals}",
             self.image, self.sequence_number, self.agents, self.blocks, self.air_s, self.loss
         )
     }

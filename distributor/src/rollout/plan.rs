@@ -178,6 +178,18 @@ impl Percent {
         (hundredths <= Self::ALL.0).then_some(Self(hundredths))
     }
 
+    /// So many whole percent, 100 at most.
+    pub const fn whole(percent: u8) -> Self {
+        assert!(percent <= 100);
+        Self(percent as u16 * 100)
+    }
+
+    /// The part that some make up of all, rounded; nothing of nothing is nothing.
+    pub fn share(part: u64, all: u64) -> Self {
+        let hundredths = (u128::from(part) * 20_000 + u128::from(all)) / (u128::from(all) * 2).max(1);
+        Self(u16::try_from(hundredths).unwrap_or(Self::ALL.0).min(Self::ALL.0))
+    }
+
     /// In hundredths of a percent.
     pub const fn hundredths(self) -> u16 {
         self.0

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 use group_oscore::MemberId;
+use jiff::Timestamp;
 use provisioning::Name;
 use update_core::digest::Digest;
 use update_core::distribution::{
-    Activate, Agent, Distribution, DistributionConfig, Ending, Event, Job, Update,
+    Activate, Agent, Distribution, DistributionConfig, Ending, Event, Job, Tallies, Update,
 };
 use update_core::suit::Offer;
 use update_core::time::Duration;
@@ -24,8 +25,11 @@ use crate::rollout::{Engine, Input, Run, RunEnd, Task};
 use crate::session::Session;
 use crate::socket;
 use crate::state::{Agents, Profile, StateDir};
-use crate::store::Store;
 use crate::store::images::StoredImage;
+use crate::store::{Loss, Store};
+
+/// Blocks that agents have to have missed before the part of them that got lost says anything.
+const LOSS_SAMPLE_MIN: u64 = 100;
 
 /// The security groups of a rollout, opened to send.
 pub(super) struct Lanes {
@@ -49,6 +53,16 @@ pub(super) struct Worked {
     pub(super) end: RunEnd,
     /// The highest attempt number that was used.
     pub(super) attempt: u32,
+    /// The loss that was measured, by security group.
+    pub(super) losses: BTreeMap<Name, Loss>,
+}
+
+/// What came of a run in one lane.
+struct LaneEnd {
+    group: Name,
+    end: RunEnd,
+    attempt: u32,
+    tallies: Tallies,
 }
 
 impl Lanes {
@@ -119,16 +133,16 @@ impl Lanes {
                 Err(failure) => return (self, Err(failure)),
             }
         }
-        let attempt = ends.iter().map(|(_, attempt)| *attempt).max().unwrap_or(0);
-        let all = |end: &RunEnd| !ends.is_empty() && ends.iter().all(|(other, _)| other == end);
-        let end = if ends.iter().any(|(end, _)| *end == RunEnd::Stopped) || stop.is_asked() {
+        let attempt = ends.iter().map(|lane| lane.attempt).max().unwrap_or(0);
+        let all = |end: &RunEnd| !ends.is_empty() && ends.iter().all(|lane| lane.end == *end);
+        let end = if ends.iter().any(|lane| lane.end == RunEnd::Stopped) || stop.is_asked() {
             RunEnd::Stopped
         } else if all(&RunEnd::NobodyAnswered) {
             RunEnd::NobodyAnswered
         } else {
             RunEnd::Done
         };
-        (self, Ok(Worked { end, attempt }))
+        (self, Ok(Worked { end, attempt, losses: losses(&ends) }))
     }
 }
 
@@ -144,25 +158,24 @@ impl Group {
         run: &Run,
         latest: &Latest,
         stop: &Stop,
-    ) -> Result<Vec<(RunEnd, u32)>, Failure> {
+    ) -> Result<Vec<LaneEnd>, Failure> {
         let mut ends = Vec::new();
-        for index in 0..self.lanes.len() {
+        for lane in &self.lanes.clone() {
             if stop.is_asked() {
                 break;
             }
-            let members = self.members(index, run);
+            let members = self.members(lane, run);
             let idle = matches!(run.task, Task::Activate(_)) && !members.values().any(|key| run.tells(key));
             if members.is_empty() || idle {
                 continue;
             }
-            ends.push(self.work_lane(index, image, run, &members, latest, stop).await?);
+            ends.push(self.work_lane(lane, image, run, &members, latest, stop).await?);
         }
         Ok(ends)
     }
 
     /// The agents of a lane that a run is for, by Sender ID.
-    fn members(&self, lane: usize, run: &Run) -> BTreeMap<MemberId, AgentKey> {
-        let Some(lane) = self.lanes.get(lane) else { return BTreeMap::new() };
+    fn members(&self, lane: &Lane, run: &Run) -> BTreeMap<MemberId, AgentKey> {
         let wanted: BTreeSet<&Name> =
             run.agents.iter().filter(|key| key.group == self.name).map(|key| &key.name).collect();
         let names: BTreeSet<&Name> = lane.agents.iter().collect();
@@ -175,17 +188,16 @@ impl Group {
 
     async fn work_lane(
         &mut self,
-        index: usize,
+        lane: &Lane,
         image: &StoredImage,
         run: &Run,
         members: &BTreeMap<MemberId, AgentKey>,
         latest: &Latest,
         stop: &Stop,
-    ) -> Result<(RunEnd, u32), Failure> {
+    ) -> Result<LaneEnd, Failure> {
         let digest: Digest = self.offer.digest;
         let ids: Vec<MemberId> = members.keys().copied().collect();
         let told = members.iter().filter(|(_, key)| run.tells(key)).map(|(id, _)| *id).collect();
-        let Some(lane) = self.lanes.get(index) else { return Ok((RunEnd::Done, 0)) };
         let config = self.session.config_of(&ids);
         let config = DistributionConfig {
             rate: lane.rate_bits_per_second.unwrap_or(config.rate),
@@ -226,7 +238,8 @@ impl Group {
             reporter.silence();
         }
         session.settle(&distribution)?;
-        Ok((end, distribution.attempt()))
+        let (attempt, tallies) = (distribution.attempt(), distribution.tallies());
+        Ok(LaneEnd { group: self.name.clone(), end, attempt, tallies })
     }
 }
 
@@ -235,6 +248,19 @@ impl Run {
     fn tells(&self, key: &AgentKey) -> bool {
         matches!(&self.task, Task::Activate(told) if told.contains(key))
     }
+}
+
+/// What the lanes have measured on the way to their agents, where that is enough to go by.
+fn losses(ends: &[LaneEnd]) -> BTreeMap<Name, Loss> {
+    let mut losses = BTreeMap::new();
+    for lane in ends {
+        let none = Loss { awaited: 0, missed: 0, at: Timestamp::now() };
+        let loss = losses.entry(lane.group.clone()).or_insert(none);
+        loss.awaited += lane.tallies.blocks_awaited;
+        loss.missed += lane.tallies.blocks_missed;
+    }
+    losses.retain(|_, loss| loss.awaited >= LOSS_SAMPLE_MIN);
+    losses
 }
 
 /// How a run ended for the engine.

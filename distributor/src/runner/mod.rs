@@ -210,7 +210,12 @@ impl<'a, S: Store> Runner<'a, S> {
     async fn run_ended(&mut self, worked: Result<Worked, Failure>) -> Result<(), Failure> {
         let now = self.now();
         let (end, attempt, failure) = match worked {
-            Ok(Worked { end, attempt }) => (end, attempt, None),
+            Ok(Worked { end, attempt, losses }) => {
+                for (group, loss) in losses {
+                    self.store.note_loss(&group, loss).await?;
+                }
+                (end, attempt, None)
+            }
             Err(failure) => (RunEnd::Broken(failure.sentence.clone()), 0, Some(failure)),
         };
         self.engine.handle(now, Input::RunEnded { end, attempt });

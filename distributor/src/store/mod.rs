@@ -30,7 +30,7 @@ use provisioning::Name;
 
 pub use error::StoreError;
 pub use records::{
-    Agent, Applied, Document, Epoch, Event, EventQuery, GivenOrder, Member, NewDocument, NewOrder,
+    Agent, Applied, Document, Epoch, Event, EventQuery, GivenOrder, Loss, Member, NewDocument, NewOrder,
     NewRollout, Revision, Rollout, RolloutLine, Step,
 };
 pub use sqlite::{BUSY_MAX, DATABASE, SqliteStore};
@@ -77,7 +77,7 @@ pub trait Store: Send + Sync {
         fingerprint: &str,
     ) -> impl Future<Output = Answer<()>> + Send;
 
-    /// A group is no more: forgets its agents.
+    /// A group is no more: forgets its agents, and what was measured of it.
     fn forget_group(&self, group: &Name) -> impl Future<Output = Answer<()>> + Send;
 
     /// All agents, of all groups or of one, by group and name.
@@ -85,6 +85,12 @@ pub trait Store: Send + Sync {
 
     /// One agent.
     fn agent(&self, key: &AgentKey) -> impl Future<Output = Answer<Option<Agent>>> + Send;
+
+    /// Notes the loss that was measured on the way to a security group's agents, in place of an earlier one.
+    fn note_loss(&self, group: &Name, loss: Loss) -> impl Future<Output = Answer<()>> + Send;
+
+    /// The loss that was measured last, by security group.
+    fn losses(&self) -> impl Future<Output = Answer<BTreeMap<Name, Loss>>> + Send;
 
     /// Begins a rollout. One of the same name that has ended gives way; its events stay.
     ///

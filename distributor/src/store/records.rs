@@ -98,6 +98,17 @@ pub struct Agent {
     pub rollout: Option<Name>,
 }
 
+/// What was measured of the way to a security group's agents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loss {
+    /// Image blocks that agents missed when they were sent.
+    pub awaited: u64,
+    /// Those of them that they missed afterwards.
+    pub missed: u64,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// A rollout that begins.
 #[derive(Debug, Clone, Copy)]
 pub struct NewRollout<'a> {

@@ -10,7 +10,7 @@ use distributor::rollout::record::{AgentRecord, Fact, Order, Outcome, Progress};
 use distributor::rollout::window::Windows;
 
 use distributor::store::{
-    Applied, EventQuery, Member, NewDocument, NewOrder, NewRollout, Step, Store, StoreError,
+    Applied, EventQuery, Loss, Member, NewDocument, NewOrder, NewRollout, Step, Store, StoreError,
 };
 use jiff::Timestamp;
 use provisioning::{Hex, Name};
@@ -38,6 +38,7 @@ pub(crate) async fn conformance<F: Factory>(factory: &mut F) {
     events_are_found_from_both_ends(factory).await;
     a_revision_tells_of_other_processes(factory).await;
     the_epoch_stays(factory).await;
+    the_last_loss_counts(factory).await;
 }
 
 pub(crate) fn name(text: &str) -> Name {
@@ -379,6 +380,20 @@ async fn a_revision_tells_of_other_processes<F: Factory>(factory: &mut F) {
     assert_ne!(after, before);
     store.save(step(&spring, "2")).await.unwrap();
     assert_ne!(store.revision().await.unwrap(), after);
+}
+
+async fn the_last_loss_counts<F: Factory>(factory: &mut F) {
+    let store = factory.empty().await;
+    assert!(store.losses().await.unwrap().is_empty());
+    let (hall, yard) = (name("hall"), name("yard"));
+    let loss = |missed, second| Loss { awaited: u64::MAX, missed, at: at(second) };
+    for (group, loss) in [(&hall, loss(1, 1)), (&yard, loss(2, 2)), (&hall, loss(3, 3))] {
+        store.note_loss(group, loss).await.unwrap();
+    }
+    let losses = factory.again().await.losses().await.unwrap();
+    assert_eq!(losses, BTreeMap::from([(hall.clone(), loss(3, 3)), (yard.clone(), loss(2, 2))]));
+    store.forget_group(&hall).await.unwrap();
+    assert_eq!(store.losses().await.unwrap().into_keys().collect::<Vec<_>>(), [yard]);
 }
 
 async fn the_epoch_stays<F: Factory>(factory: &mut F) {

@@ -249,11 +249,16 @@ impl Distribution {
         }
     }
 
-    /// After a round over blocks: what does the agent miss that has the least part left of what it missed
+    /// After a round over blocks: what is left of what agents missed, and what does the agent miss that has the least part left of what it missed
     /// before? Where somebody missed nothing before, the others' loss is on their own links.
     fn adapt_pace(&mut self) {
         let agents = self.agents.iter_mut().filter(|agent| agent.awaited() && agent.silent == 0);
+        let tallies = &mut self.tallies;
         let left = agents.filter_map(|agent| Some((agent.missed_before.take()?, agent.misses()?)));
+        let left = left.inspect(|(before, left)| {
+            tallies.blocks_awaited += u64::from(*before);
+            tallies.blocks_missed += u64::from(*left.min(before));
+        });
         // By the part that is left, where nothing of nothing is the least.
         let best =
             left.min_by_key(|(before, left)| u64::from(*left) * 1_000_000 / u64::from((*before).max(1)));

@@ -73,9 +73,11 @@ pub(super) async fn sync(
 
 pub(super) async fn forget(store: &SqliteStore, group: &Name) -> Answer<()> {
     let mut transaction = store.begin().await?;
-    for sql in
-        ["DELETE FROM agents WHERE security_group = ?1", "DELETE FROM mirrors WHERE security_group = ?1"]
-    {
+    for sql in [
+        "DELETE FROM agents WHERE security_group = ?1",
+        "DELETE FROM mirrors WHERE security_group = ?1",
+        "DELETE FROM losses WHERE security_group = ?1",
+    ] {
         sqlx::query(sql)
             .bind(group.as_str())
             .execute(&mut *transaction)

@@ -3,6 +3,7 @@
 mod agents;
 mod documents;
 mod events;
+mod losses;
 mod orders;
 mod rollouts;
 mod rows;
@@ -22,7 +23,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSy
 use sqlx::{AssertSqlSafe, SqlSafeStr, Sqlite, Transaction};
 
 use super::records::{
-    Agent, Applied, Document, Epoch, Event, EventQuery, GivenOrder, Member, NewDocument, NewOrder,
+    Agent, Applied, Document, Epoch, Event, EventQuery, GivenOrder, Loss, Member, NewDocument, NewOrder,
     NewRollout, Revision, Rollout, RolloutLine, Step,
 };
 use super::{Answer, Store, StoreError};
@@ -39,7 +40,10 @@ pub const BUSY_MAX: Duration = Duration::from_secs(5);
 /// Rows that the thread of SQLite reads ahead.
 const ROWS_AHEAD: usize = 1024;
 /// The tables, step by step: a step that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "first", include_str!("../../../migrations/0001_first.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "first", include_str!("../../../migrations/0001_first.sql")),
+    (2, "losses", include_str!("../../../migrations/0002_losses.sql")),
+];
 
 /// The store in one SQLite file, with a connection of its own.
 #[derive(Debug)]
@@ -234,6 +238,14 @@ impl Store for SqliteStore {
 
     async fn agent(&self, key: &AgentKey) -> Answer<Option<Agent>> {
         agents::one(self, key).await
+    }
+
+    async fn note_loss(&self, group: &Name, loss: Loss) -> Answer<()> {
+        losses::note(self, group, loss).await
+    }
+
+    async fn losses(&self) -> Answer<BTreeMap<Name, Loss>> {
+        losses::all(self).await
     }
 
     async fn begin_rollout(&self, rollout: NewRollout<'_>) -> Answer<()> {
