@@ -2,6 +2,7 @@
 
 pub(crate) mod attacker;
 mod attacks;
+mod disk;
 mod faults;
 mod updates;
 
@@ -35,7 +36,7 @@ pub struct Stage<'s> {
 /// All scenarios.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
-    [&updates::SCENARIOS[..], &faults::SCENARIOS, &attacks::SCENARIOS].concat()
+    [&updates::SCENARIOS[..], &faults::SCENARIOS, &attacks::SCENARIOS, &disk::SCENARIOS].concat()
 }
 
 impl Scenario {

@@ -1,0 +1,101 @@
+//! What a full disk does to a rollout.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::{Scenario, Stage};
+use crate::fleet::{FIRST_SEQUENCE, Fleet, Signing, manifest};
+use crate::netns::Family::V4;
+
+pub(super) const SCENARIOS: [Scenario; 1] = [Scenario::new("full disk", V4, 2, full_disk)];
+
+/// So slow that the disk is full before everyone has the image.
+const RATE: &str = "400kbit/s";
+const IMAGE_BYTES: u64 = 256 * 1024;
+/// The disk of the state folder.
+const DISK: &str = "size=4m";
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// The disk with the state folder fills up in the midst of a rollout: it stops with one sentence that says so,
+/// and goes on to its end when there is room again.
+fn full_disk(stage: &Stage<'_>) -> Result<()> {
+    let disk = Disk::mount(&stage.folder.join("state"))?;
+    let mut fleet = stage.fleet(RATE)?;
+    fleet.start_all()?;
+    fleet.make_image("spring.img", IMAGE_BYTES)?;
+    fleet.sign("spring.img", "spring.img.suit", Signing::of_sequence(FIRST_SEQUENCE + 1))?;
+    fs::write(fleet.path("spring.yaml"), manifest("spring", "spring.img", ""))?;
+
+    let run = fleet.run_rollout("spring.yaml")?;
+    until_receiving(&fleet)?;
+    disk.fill()?;
+    let (status, report) = run.wait(WITHIN)?;
+    let said = format!("{:#}", report.err().context("a rollout on a full disk comes to its end")?);
+    ensure!(status.code() == Some(1), "ended with {status}: {said}");
+    ensure!(said.contains("no space") || said.contains("free space"), "nobody says that it is full: {said}");
+    // Nor is there room for anything new.
+    let refused = fleet.fwcast_output(&["rollout", "pause", "spring"])?;
+    ensure!(refused.status.code() == Some(1), "an order on a full disk ended with {}", refused.status);
+
+    disk.make_room()?;
+    let (status, report) = fleet.run_rollout("spring.yaml")?.wait(WITHIN)?;
+    let report = report?;
+    ensure!(status.success() && report.count("confirmed") == 2, "ended with {status}: {report:?}");
+    ensure!(report.agents.iter().all(|agent| agent.tries == 1), "somebody was told twice: {report:?}");
+    Ok(())
+}
+
+fn until_receiving(fleet: &Fleet<'_>) -> Result<()> {
+    let start = Instant::now();
+    while start.elapsed() < WITHIN {
+        let output = fleet.fwcast_output(&["status", "spring", "-o", "json"])?;
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let agents = status["agents"].as_array().map_or(&[][..], Vec::as_slice);
+        if !agents.is_empty() && agents.iter().all(|agent| agent["progress"] == "receiving") {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    bail!("the agents do not receive")
+}
+
+/// A small file system of its own. It is gone when this value is.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(folder: &Path) -> Result<Self> {
+        fs::create_dir(folder)?;
+        let status = Command::new("mount").args(["-t", "tmpfs", "-o", DISK, "tmpfs"]).arg(folder).status();
+        ensure!(status.context("cannot run mount")?.success(), "cannot mount {}", folder.display());
+        Ok(Self(folder.to_owned()))
+    }
+
+    /// Leaves no byte.
+    fn fill(&self) -> Result<()> {
+        let mut file = File::create(self.filler())?;
+        for bytes in [64 * 1024, 1] {
+            while file.write_all(&vec![0; bytes]).is_ok() {}
+        }
+        Ok(())
+    }
+
+    fn make_room(&self) -> Result<()> {
+        Ok(fs::remove_file(self.filler())?)
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.0.join("filler")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: processes of the fleet may have it open still.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
