@@ -10,6 +10,8 @@
 
 mod banks;
 pub mod device;
+#[cfg(test)]
+mod found;
 mod life;
 mod memo;
 mod oracle;

@@ -11,10 +11,13 @@
 //!   look whole: it is appended and sealed anew.
 //! * **An entry that is not sealed and not the last one is void.** So what one start took for torn cannot
 //!   come back in a later one.
-//! * **A cell that may have been touched is not used**: the first free one has to read as blank each time.
+//! * **A cell that may have been touched is not used**: each has to read as blank time after time before it is
+//!   written.
 //! * **When the bank is full, the other one is erased and filled with the newest records, the bank in use
 //!   says that it is not in use any more, and then the new one says that it is.** Until the first of these
-//!   two has been sealed, the new bank counts for nothing and can be erased again at will.
+//!   two has been sealed, the new bank counts for nothing and can be erased again at will. Where starts that
+//!   were cut have left no room for it, or for any seal, no start can use the bank in use for anything but to
+//!   fill the other one anew: so it need not be said.
 //!
 //! | bank in use says | other bank | a start |
 //! |---|---|---|
@@ -110,10 +113,17 @@ impl RecordLog {
             return Self::format(flash, banks, &scans);
         };
         let mut log = Self::at(banks, used, &scans[used]);
-        if log.seal_again(flash, &scans[used])? {
-            // Everything in the other bank was finished before.
-            log = Self { generation: log.generation, ..Self::at(banks, 1 - used, &scans[1 - used]) };
-            log.begin(flash)?;
+        match log.seal_again(flash, &scans[used]) {
+            Ok(false) => {}
+            Ok(true) => {
+                // Everything in the other bank was finished before.
+                log = Self { generation: log.generation, ..Self::at(banks, 1 - used, &scans[1 - used]) };
+                log.begin(flash)?;
+            }
+            // What was read is written again in the other bank. An entry that was never sealed is not: nothing
+            // can have relied on it.
+            Err(LogError::Full) => {}
+            Err(error) => return Err(error),
         }
         if log.room() == 0 {
             log.change_banks(flash, None)?;
@@ -236,10 +246,14 @@ impl RecordLog {
         kind: Kind,
         content: &[u8],
     ) -> Result<(), LogError<F::Error>> {
-        if self.bank().cells_of(content.len()) + 1 > self.room() {
-            return self.change_banks(flash, Some((kind, content)));
+        if self.bank().cells_of(content.len()) < self.room() {
+            match self.append_record(flash, kind, content) {
+                // Cells were touched that were counted as free.
+                Err(LogError::Full) => {}
+                ended => return ended,
+            }
         }
-        self.append_record(flash, kind, content)
+        self.change_banks(flash, Some((kind, content)))
     }
 
     /// Fills the other bank with the newest records, `new` among them, and uses it from now on.
@@ -263,7 +277,10 @@ impl RecordLog {
             }
             other.append_record(flash, kind, content)?;
         }
-        self.append_sealed(flash, TAG_MOVED, 0, checksum(&[]), &mut InMemory(&[]))?;
+        match self.append_sealed(flash, TAG_MOVED, 0, checksum(&[]), &mut InMemory(&[])) {
+            Ok(_) | Err(LogError::Full) => {}
+            Err(error) => return Err(error),
+        }
         *self = other;
         self.begin(flash)
     }
@@ -319,6 +336,7 @@ impl RecordLog {
     ) -> Result<u32, LogError<F::Error>> {
         let bank = *self.bank();
         let cells = bank.cells_of(len.into());
+        self.tail = bank.free(flash, self.tail, cells);
         let header = Header { tag, len, cell: self.tail, check };
         if self.tail + cells + 1 > bank.cells() {
             return Err(LogError::Full);
@@ -340,6 +358,7 @@ impl RecordLog {
 
     fn seal<F: NorFlash>(&mut self, flash: &mut F, cell: u32) -> Result<(), LogError<F::Error>> {
         let bank = *self.bank();
+        self.tail = bank.free(flash, self.tail, 1);
         if self.tail >= bank.cells() {
             return Err(LogError::Full);
         }

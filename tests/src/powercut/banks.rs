@@ -121,8 +121,7 @@ mod tests {
 
     use super::super::device::Device;
     use super::super::life::{Lives, Story};
-    use super::super::{Depth, Geometry, seed};
-    use crate::nor_flash::{Cut, Way};
+    use super::super::{Depth, Geometry};
 
     fn device(story: Story) -> Lives<16, 8192> {
         let geometry = Geometry::BANKS;
@@ -144,25 +143,5 @@ mod tests {
         // Received; the old one again, and told so.
         assert_eq!(device.lives_to_come().unwrap().len(), 2);
         device.run_to_end().unwrap();
-    }
-    /// Pairs that were too much for the records once: an entry that was never finished looked whole in the
-    /// very start in which the seal before it did not.
-    #[test]
-    fn two_cuts_that_leave_words_in_doubt_lose_no_record() {
-        for (first, second) in [(2, 1), (35, 1), (38, 1), (80, 2), (127, 1), (142, 2)] {
-            let cuts = [first, second].map(|after| Cut { after, way: Way::Unstable });
-            let mut device = device(Story::Confirmed);
-            for (index, cut) in cuts.iter().enumerate() {
-                let begin = device.flash.operations();
-                let after = |lives: &Lives<16, 8192>| (lives.flash.operations() - begin) as u32;
-                let to_come = device.lives_to_come().unwrap();
-                device = to_come.into_iter().rfind(|lives| after(lives) <= cut.after).unwrap();
-                let before = Cut { after: cut.after - after(&device), way: Way::Before };
-                device.flash.cut(before, 0);
-                assert!(device.run_to_cut().unwrap());
-                device.flash.cut_otherwise(cut.way, seed(&cuts[..=index]));
-            }
-            assert_eq!(device.run_to_end(), Ok(()), "{cuts:?}");
-        }
     }
 }

@@ -6,7 +6,7 @@ use crc::{CRC_32_ISO_HDLC, Crc};
 use embedded_storage::nor_flash::NorFlash;
 
 use crate::layout::Partition;
-use crate::medium::{BLANK, is_blank};
+use crate::medium::{BLANK, READS, is_blank};
 
 /// Bytes of a header.
 pub(super) const HEADER_BYTES: usize = 16;
@@ -147,6 +147,25 @@ impl Bank {
     /// not each time.
     pub(super) fn is_blank<F: NorFlash>(&self, flash: &mut F, cell: u32, times: u8) -> bool {
         is_blank(flash, self.offset(cell), self.cell_bytes, times)
+    }
+
+    /// The first cell, from this one on, with so many that were not touched; behind the last one if there is
+    /// none.
+    pub(super) fn free<F: NorFlash>(&self, flash: &mut F, from: u32, cells: u32) -> u32 {
+        let mut first = from;
+        let mut cell = from;
+        while cell < self.cells() && cell < first + cells {
+            if !self.is_blank(flash, cell, READS) {
+                first = cell + 1;
+            }
+            cell += 1;
+        }
+        if cell < first + cells { self.cells() } else { first }
+    }
+
+    /// Whether a header reads like this time after time.
+    pub(super) fn is_steady<F: NorFlash>(&self, flash: &mut F, header: &Header) -> bool {
+        (1..READS).all(|_| self.header(flash, header.cell) == Some(*header))
     }
 
     /// Writes an entry whose first cell is given by its header.

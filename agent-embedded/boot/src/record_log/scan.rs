@@ -4,10 +4,9 @@ use embedded_storage::nor_flash::NorFlash;
 
 use super::RECORDS;
 use super::entry::{Bank, Header, TAG_BANK, TAG_MOVED, TAG_SEAL};
-use crate::medium::READS;
 
-/// Blank cells in a row after which nothing more comes. Where headers could be read in one start and not in
-/// the next one, as many cells as their contents would have taken lie between two entries.
+/// Blank cells in a row after which nothing more comes: more than the blank ones in the content of an entry
+/// that was never finished.
 const BLANK_CELLS_MAX: u32 = 512;
 
 /// What one pass over a bank has found.
@@ -25,7 +24,7 @@ pub(super) struct Scan {
     pub(super) generation: Option<u32>,
     /// The other bank is in use since.
     pub(super) moved: bool,
-    /// The first cell that can be written.
+    /// The first cell that may be free.
     pub(super) tail: u32,
 }
 
@@ -51,7 +50,6 @@ impl Scan {
                 continue;
             };
             let end = cell + bank.cells_of(header.len.into());
-            scan.tail = scan.tail.max(end);
             if header.tag == TAG_SEAL {
                 scan.seal(flash, bank, &header);
                 cell = end;
@@ -60,12 +58,13 @@ impl Scan {
                 scan.note(flash, bank, &header);
                 cell = end;
             } else {
+                // Once the header stands, cells of its content may be programmed that read as blank.
+                let touched = if bank.is_steady(flash, &header) { end } else { cell + 1 };
+                scan.tail = scan.tail.max(touched);
                 // What follows may have been written where this one was never finished.
                 cell += 1;
             }
-        }
-        while scan.tail < bank.cells() && !bank.is_blank(flash, scan.tail, READS) {
-            scan.tail += 1;
+            scan.tail = scan.tail.max(cell);
         }
         scan
     }

@@ -1,0 +1,66 @@
+//! Pairs of cuts that were too much for the records once.
+
+use std::sync::Arc;
+
+use super::device::Device;
+use super::life::{Lives, Story};
+use super::oracle::Wrong;
+use super::{Depth, Geometry, LEFT, seed};
+use crate::nor_flash::{Cut, Way};
+
+/// A device from the factory that is to confirm its update.
+fn device<const WORD: usize, const PAGE: usize>(geometry: Geometry) -> Lives<WORD, PAGE> {
+    let Geometry { page, rewritable, banks, .. } = geometry;
+    let device = Device::new(page, geometry.image_bytes(Depth::Two), rewritable, banks);
+    Lives::new(Arc::new(device), Story::Confirmed)
+}
+
+/// Cuts, each counted from the one before, and then the update to its end.
+fn after<const WORD: usize, const PAGE: usize>(
+    mut device: Lives<WORD, PAGE>,
+    cuts: [(u32, Way); 2],
+) -> Result<(), Wrong> {
+    let cuts = cuts.map(|(after, way)| Cut { after, way });
+    for (index, cut) in cuts.iter().enumerate() {
+        let begin = device.flash.operations();
+        let done = |lives: &Lives<WORD, PAGE>| (lives.flash.operations() - begin) as u32;
+        let to_come = device.lives_to_come()?;
+        device = to_come.into_iter().rfind(|lives| done(lives) <= cut.after).expect("it has lives to come");
+        let before = Cut { after: cut.after - done(&device), way: Way::Before };
+        device.flash.cut(before, 0);
+        assert!(device.run_to_cut()?, "{cut:?} comes");
+        device.flash.cut_otherwise(cut.way, seed(&cuts[..=index]));
+    }
+    device.run_to_end()
+}
+
+/// An entry that was never finished looked whole in the very start in which the seal before it did not.
+#[test]
+fn two_words_in_doubt_lose_no_record() {
+    for (first, second) in [(2, 1), (35, 1), (38, 1), (80, 2), (127, 1), (142, 2)] {
+        let cuts = [first, second].map(|after| (after, Way::Unstable));
+        assert_eq!(after(device::<16, 8192>(Geometry::BANKS), cuts), Ok(()), "{cuts:?}");
+    }
+}
+
+/// The header of an entry could be read in one start, which wrote a seal behind the content that never was,
+/// and not in the next; and that seal looked blank, and was in the midst of what was written then.
+#[test]
+fn a_word_that_looks_blank_is_not_written() {
+    let [small, large, banks] = Geometry::small();
+    let cuts = [(6, Way::Unstable), (1, Way::Unstable)];
+    assert_eq!(after(device::<32, 256>(small), cuts), Ok(()));
+    assert_eq!(after(device::<32, 4096>(large), cuts), Ok(()));
+    assert_eq!(after(device::<16, 8192>(banks), cuts), Ok(()));
+}
+
+/// A long entry that had to be written twice left no room to say that the other bank is in use.
+#[test]
+fn a_bank_may_be_full_to_its_last_cell() {
+    for first in [Way::Before, Way::Half] {
+        for second in [Way::Half, Way::Random, Way::Unreadable, Way::Unstable] {
+            let used = device::<16, 8192>(Geometry::BANKS).with_full_bank(LEFT).expect("it has room");
+            assert_eq!(after(used, [(42, first), (73, second)]), Ok(()), "{first:?}, {second:?}");
+        }
+    }
+}
