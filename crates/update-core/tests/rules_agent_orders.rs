@@ -105,6 +105,21 @@ fn an_image_in_the_place_of_a_damaged_one_is_told_from_others() {
     assert_eq!(agent.stand(&mut speaker, &image), (State::Confirmed, RECOVERED));
 }
 
+/// There is nothing to go back to: the image before is the damaged one.
+#[test]
+fn an_image_in_the_place_of_a_damaged_one_is_not_taken_back_by_order() {
+    let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 3, 64));
+    let mut agent = recovered(&mut speaker, &image);
+    let count = agent.did.len();
+    let command = Command { from_trial: true, ..order(&image, 9) };
+    let datagram = speaker.command(Mode::Group, Resource::Cancel, &command);
+    agent.hear(Via::Group, &datagram);
+    assert_eq!(agent.did.len(), count, "{:?}", agent.did);
+    assert_eq!(agent.stand(&mut speaker, &image), (State::Trial, RECOVERED));
+    agent.judge(Trial::Healthy);
+    assert_eq!(agent.stand(&mut speaker, &image), (State::Confirmed, RECOVERED));
+}
+
 #[test]
 fn an_image_in_the_place_of_a_damaged_one_makes_way_for_a_newer_one() {
     let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 3, 64));
