@@ -206,11 +206,6 @@ impl Session {
         Ok(())
     }
 
-    /// Settles, and gives up the right to send.
-    pub fn close(mut self, distribution: &Distribution) -> Result<(), StateError> {
-        self.settle(distribution)
-    }
-
     /// An agent has seen a higher number than this machine has used: nothing more is sent with these keys.
     /// What there is to say of that.
     pub fn condemn(&mut self, distribution: &Distribution) -> Failure {

@@ -104,7 +104,7 @@ impl Process<'_> {
             9,
             Instant::default(),
         );
-        self.write(|| session.close(&distribution).unwrap())
+        self.write(|| session.settle(&distribution).unwrap())
     }
 
     fn drive(&mut self, session: &mut Session, distribution: &mut Distribution) -> Option<()> {
@@ -203,7 +203,7 @@ async fn serve(desk: &Desk, group: &str, mut control: Control) -> (Ended, u64) {
     let ended =
         drive::run(&mut distribution, &mut session, None, &socket, &mut Nobody, &mut control).await.unwrap();
     let sent = distribution.tallies().datagrams_multicast;
-    session.close(&distribution).unwrap();
+    session.settle(&distribution).unwrap();
     (ended, sent)
 }
 

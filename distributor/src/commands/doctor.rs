@@ -10,7 +10,8 @@ use provisioning::Name;
 use serde::Serialize;
 use update_core::distribution::Distribution;
 
-use super::status::{census, finish};
+use super::finish::finish;
+use super::status::census;
 use crate::cli::Global;
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Report};
@@ -70,7 +71,7 @@ impl Doctor {
             let mut session = Session::open(&dir, &self.group)?;
             let (distribution, ended) = census(&mut session, self.probes)?;
             checks.extend(loss(&group, &distribution));
-            finish(session, &distribution, ended)?;
+            finish(global, session, &distribution, ended)?;
         }
         let ok = checks.iter().all(|finding| finding.ok);
         output::print(global.output, &Findings { ok, group: self.group.to_string(), checks })?;

@@ -9,6 +9,7 @@ pub mod config;
 pub mod delete;
 pub mod describe;
 pub mod events;
+mod finish;
 pub mod get;
 pub mod group;
 pub mod image;

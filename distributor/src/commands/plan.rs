@@ -27,7 +27,8 @@ pub struct Plan {
     /// Which rollout, where the files have several
     #[arg(long, value_name = "NAME")]
     rollout: Option<Name>,
-    /// Reckon with such a loss to each agent, in place of what the last rollout measured; 5% where none has
+    /// Reckon with such a loss to each agent, in place of what the last rollout or push measured; 5%
+    /// where none has
     #[arg(long, value_name = "PERCENT")]
     loss: Option<Percent>,
     /// End with code 3 where something would change

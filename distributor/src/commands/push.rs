@@ -12,6 +12,7 @@ use update_core::suit::{self, Offer};
 use update_core::suit_inspect::inspect_unverified;
 use update_core::time::Duration;
 
+use super::finish::finish;
 use crate::cli::Global;
 use crate::commands::arguments::{Rate, seconds};
 use crate::control::{Control, Stop};
@@ -89,10 +90,7 @@ impl Push {
         if distribution.attempt() > attempt {
             session.note_attempt(&offer.digest, distribution.attempt())?;
         }
-        if let Ended::By(Ending::CounterBehind { .. }) = ended {
-            return Err(session.condemn(&distribution));
-        }
-        session.close(&distribution)?;
+        finish(global, session, &distribution, ended)?;
         output::print(global.output, &report)?;
         if global.output.is_for_people() {
             self.say_how_it_ended(ended, &report);

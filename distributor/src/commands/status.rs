@@ -7,6 +7,7 @@ use provisioning::Name;
 use update_core::distribution::{Distribution, Ending, Event, Job};
 
 use super::arguments::seconds;
+use super::finish::finish;
 use super::kind::on_store;
 use super::push::{runtime, seed};
 use crate::cli::Global;
@@ -115,7 +116,7 @@ fn group(global: &Global, group: &Name) -> Result<Exit, Failure> {
     let agents = outcome::lines(&session.group, &distribution);
     let silent = agents.iter().filter(|agent| matches!(agent.state, "silent" | "lost")).count();
     let report = StatusReport { ok: silent == 0, group: group.to_string(), agents };
-    finish(session, &distribution, ended)?;
+    finish(global, session, &distribution, ended)?;
     output::print(global.output, &report)?;
     Ok(match ended {
         Ended::Interrupted => Exit::Interrupted,
@@ -138,12 +139,4 @@ pub(super) fn census(session: &mut Session, rounds: u32) -> Result<(Distribution
         let ended = drive::run(&mut distribution, session, None, &socket, &mut Nobody, &mut control).await?;
         Ok((distribution, ended))
     })
-}
-
-/// Closes the session as the census's end demands.
-pub(super) fn finish(mut session: Session, distribution: &Distribution, ended: Ended) -> Result<(), Failure> {
-    if let Ended::By(Ending::CounterBehind { .. }) = ended {
-        return Err(session.condemn(distribution));
-    }
-    Ok(session.close(distribution)?)
 }

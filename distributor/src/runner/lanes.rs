@@ -28,9 +28,6 @@ use crate::state::{Agents, Profile, StateDir};
 use crate::store::images::StoredImage;
 use crate::store::{Loss, Store};
 
-/// Blocks that agents have to have missed before the part of them that got lost says anything.
-const LOSS_SAMPLE_MIN: u64 = 100;
-
 /// The security groups of a rollout, opened to send.
 pub(super) struct Lanes {
     image: StoredImage,
@@ -250,17 +247,18 @@ impl Run {
     }
 }
 
-/// What the lanes have measured on the way to their agents, where that is enough to go by.
+/// What the lanes have measured on the way to their agents, by security group.
 fn losses(ends: &[LaneEnd]) -> BTreeMap<Name, Loss> {
-    let mut losses = BTreeMap::new();
+    let mut sums: BTreeMap<&Name, (u64, u64)> = BTreeMap::new();
     for lane in ends {
-        let none = Loss { awaited: 0, missed: 0, at: Timestamp::now() };
-        let loss = losses.entry(lane.group.clone()).or_insert(none);
-        loss.awaited += lane.tallies.blocks_awaited;
-        loss.missed += lane.tallies.blocks_missed;
+        let (awaited, missed) = sums.entry(&lane.group).or_default();
+        *awaited += lane.tallies.blocks_awaited;
+        *missed += lane.tallies.blocks_missed;
     }
-    losses.retain(|_, loss| loss.awaited >= LOSS_SAMPLE_MIN);
-    losses
+    let at = Timestamp::now();
+    let measured =
+        |(group, (awaited, missed)): (&Name, _)| Some((group.clone(), Loss::measured(awaited, missed, at)?));
+    sums.into_iter().filter_map(measured).collect()
 }
 
 /// How a run ended for the engine.

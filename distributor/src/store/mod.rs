@@ -30,8 +30,8 @@ use provisioning::Name;
 
 pub use error::StoreError;
 pub use records::{
-    Agent, Applied, Document, Epoch, Event, EventQuery, GivenOrder, Loss, Member, NewDocument, NewOrder,
-    NewRollout, Revision, Rollout, RolloutLine, Step,
+    Agent, Applied, Document, Epoch, Event, EventQuery, GivenOrder, Heard, Loss, Member, NewDocument,
+    NewOrder, NewRollout, Revision, Rollout, RolloutLine, Step,
 };
 pub use sqlite::{BUSY_MAX, DATABASE, SqliteStore};
 
@@ -85,6 +85,9 @@ pub trait Store: Send + Sync {
 
     /// One agent.
     fn agent(&self, key: &AgentKey) -> impl Future<Output = Answer<Option<Agent>>> + Send;
+
+    /// Notes what was heard of agents outside of any rollout; those that are not enrolled are passed over.
+    fn hear(&self, heard: &[Heard], at: Timestamp) -> impl Future<Output = Answer<()>> + Send;
 
     /// Notes the loss that was measured on the way to a security group's agents, in place of an earlier one.
     fn note_loss(&self, group: &Name, loss: Loss) -> impl Future<Output = Answer<()>> + Send;

@@ -109,6 +109,25 @@ pub struct Loss {
     pub at: Timestamp,
 }
 
+/// Blocks that agents have to have missed before the part of them that got lost says anything.
+const LOSS_SAMPLE_MIN: u64 = 100;
+
+impl Loss {
+    /// What was measured, where that is enough to go by.
+    pub fn measured(awaited: u64, missed: u64, at: Timestamp) -> Option<Self> {
+        (awaited >= LOSS_SAMPLE_MIN).then_some(Self { awaited, missed, at })
+    }
+}
+
+/// An agent that has let itself be heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// Which one.
+    pub key: AgentKey,
+    /// Manifest sequence number of what it runs and has confirmed.
+    pub installed: u64,
+}
+
 /// A rollout that begins.
 #[derive(Debug, Clone, Copy)]
 pub struct NewRollout<'a> {

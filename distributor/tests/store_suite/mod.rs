@@ -10,7 +10,7 @@ use distributor::rollout::record::{AgentRecord, Fact, Order, Outcome, Progress};
 use distributor::rollout::window::Windows;
 
 use distributor::store::{
-    Applied, EventQuery, Loss, Member, NewDocument, NewOrder, NewRollout, Step, Store, StoreError,
+    Applied, EventQuery, Heard, Loss, Member, NewDocument, NewOrder, NewRollout, Step, Store, StoreError,
 };
 use jiff::Timestamp;
 use provisioning::{Hex, Name};
@@ -38,6 +38,7 @@ pub(crate) async fn conformance<F: Factory>(factory: &mut F) {
     events_are_found_from_both_ends(factory).await;
     a_revision_tells_of_other_processes(factory).await;
     the_epoch_stays(factory).await;
+    who_is_heard_is_remembered(factory).await;
     the_last_loss_counts(factory).await;
 }
 
@@ -380,6 +381,18 @@ async fn a_revision_tells_of_other_processes<F: Factory>(factory: &mut F) {
     assert_ne!(after, before);
     store.save(step(&spring, "2")).await.unwrap();
     assert_ne!(store.revision().await.unwrap(), after);
+}
+
+async fn who_is_heard_is_remembered<F: Factory>(factory: &mut F) {
+    let store = factory.empty().await;
+    let hall = name("hall");
+    store.sync_agents(&hall, &[member("lamp-1", Some(1)), member("lamp-2", Some(2))], "1").await.unwrap();
+    let heard = ["hall/lamp-1", "hall/lamp-9"].map(|agent| Heard { key: key(agent), installed: u64::MAX });
+    store.hear(&heard, at(7)).await.unwrap();
+    let agents = factory.again().await.agents(None).await.unwrap();
+    let known: Vec<_> = agents.iter().map(|agent| (agent.installed, agent.heard)).collect();
+    assert_eq!(known, [(u64::MAX, Some(at(7))), (0, None)]);
+    assert_eq!(agents[0].progress, None);
 }
 
 async fn the_last_loss_counts<F: Factory>(factory: &mut F) {

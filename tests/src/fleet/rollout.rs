@@ -103,6 +103,16 @@ impl Fleet<'_> {
         self.start_fwcast(&["run", "-f", file])
     }
 
+    /// How many agents of a rollout are there; 0 before it has begun.
+    ///
+    /// # Errors
+    /// `fwcast` cannot be run.
+    pub fn rollout_count(&self, rollout: &str, progress: &str) -> Result<usize> {
+        let output = self.fwcast_output(&["status", rollout, "-o", "json"])?;
+        Ok(last(&String::from_utf8_lossy(&output.stdout))
+            .map_or(0, |report: RolloutReport| report.count(progress)))
+    }
+
     /// Starts `fwcast` with these words, which are to print a rollout.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use update_core::refusal::Refusal;
 use super::node::Node;
 use super::trial::{PUSH_WITHIN, Trial, active_is, name};
 use super::{bad_starts, secrets};
-use crate::fleet::{FIRST_SEQUENCE, Signing};
+use crate::fleet::{FIRST_SEQUENCE, Signing, manifest};
 
 /// For so long nothing may change in any flash under nothing but junk, and it may take so long until what the
 /// update has left to do is done.
@@ -27,6 +27,8 @@ const AWAKE_MAX: f64 = 0.1;
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// What an answer has in it.
 const STATUS: &str = "agent: state=";
+/// How a node says that it has come back by order.
+const UNDONE: &str = ": by order";
 
 impl Trial<'_> {
     /// A board of its own, whose provisioning is wrong in every way.
@@ -93,6 +95,42 @@ impl Trial<'_> {
         self.sleeps("with the distributor gone")?;
         for node in &mut self.nodes {
             node.ask(STATUS, ANSWERS_WITHIN)?;
+        }
+        Ok(())
+    }
+
+    /// An image on trial is taken back by order, before it can give itself up.
+    pub(super) fn undone(&mut self) -> Result<()> {
+        self.fleet.sign("third.img", "undone.suit", Signing::of_sequence(FIRST_SEQUENCE + 3))?;
+        let names: Vec<String> = self.nodes.iter().map(name).collect();
+        let text = manifest("undone", "third", "  activation: { confirmWithin: 10m }")
+            .replace("selector: {}", &format!("agents: [{}]", names.join(", ")));
+        let image = "---\napiVersion: fwcast/v1\nkind: Image\nmetadata: { name: third }\nspec: { version: \"3\", \
+                     file: third.img, envelope: undone.suit }\n";
+        fs::write(self.fleet.path("undone.yaml"), text + image)?;
+        let before: Vec<usize> = self.nodes.iter().map(|node| node.lines_with(UNDONE)).collect();
+        let run = self.fleet.run_rollout("undone.yaml")?;
+        let start = Instant::now();
+        while self.fleet.rollout_count("undone", "trial")? < names.len() && start.elapsed() < PUSH_WITHIN {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        self.fleet.fwcast(&[&["rollout", "undo", "undone", "--yes"]])?;
+        let report = run.wait(PUSH_WITHIN)?.1?;
+        let told = report.count("rolled-back");
+        let image = &self.images.second.linked.image;
+        let mut back = 0;
+        for (node, before) in self.nodes.iter_mut().zip(before) {
+            let said = node.wait_for(UNDONE, before + 1, ANSWERS_WITHIN);
+            if said.is_ok() && active_is(node, image)? {
+                back += 1;
+            } else {
+                self.found.wrong.push(format!("{} was not undone", name(node)));
+            }
+        }
+        println!("an image on trial, undone by order: {back} went back, {told} told it");
+        self.found.rollbacks += back;
+        if told != names.len() || report.outcome.as_deref() != Some("undone") {
+            self.found.wrong.push(format!("the rollout that was undone: {report:?}"));
         }
         Ok(())
     }

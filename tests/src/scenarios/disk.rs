@@ -12,7 +12,9 @@ use super::{Scenario, Stage};
 use crate::fleet::{FIRST_SEQUENCE, Fleet, Signing, manifest};
 use crate::netns::Family::V4;
 
-pub(super) const SCENARIOS: [Scenario; 1] = [Scenario::new("full disk", V4, 2, full_disk)];
+pub(super) const SCENARIOS: [Scenario; 1] = [Scenario::new("full disk", V4, AGENTS, full_disk)];
+
+const AGENTS: u8 = 2;
 
 /// So slow that the disk is full before everyone has the image.
 const RATE: &str = "400kbit/s";
@@ -45,7 +47,10 @@ fn full_disk(stage: &Stage<'_>) -> Result<()> {
     disk.make_room()?;
     let (status, report) = fleet.run_rollout("spring.yaml")?.wait(WITHIN)?;
     let report = report?;
-    ensure!(status.success() && report.count("confirmed") == 2, "ended with {status}: {report:?}");
+    ensure!(
+        status.success() && report.count("confirmed") == usize::from(AGENTS),
+        "ended with {status}: {report:?}"
+    );
     ensure!(report.agents.iter().all(|agent| agent.tries == 1), "somebody was told twice: {report:?}");
     Ok(())
 }
@@ -53,10 +58,7 @@ fn full_disk(stage: &Stage<'_>) -> Result<()> {
 fn until_receiving(fleet: &Fleet<'_>) -> Result<()> {
     let start = Instant::now();
     while start.elapsed() < WITHIN {
-        let output = fleet.fwcast_output(&["status", "spring", "-o", "json"])?;
-        let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        let agents = status["agents"].as_array().map_or(&[][..], Vec::as_slice);
-        if !agents.is_empty() && agents.iter().all(|agent| agent["progress"] == "receiving") {
+        if fleet.rollout_count("spring", "receiving")? == usize::from(AGENTS) {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(100));

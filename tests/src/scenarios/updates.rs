@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::{Scenario, Stage};
-use crate::fleet::{Fleet, Place, Plan, Push, Update};
+use crate::fleet::{FIRST_SEQUENCE, Fleet, Place, Plan, Push, Update};
 use crate::netns::Family::{V4, V6};
 use crate::push_report::PushReport;
 
@@ -165,6 +165,11 @@ pub(super) fn everyone_runs(fleet: &Fleet<'_>, update: &Update, report: &PushRep
     for (index, name) in names.iter().enumerate() {
         ensure!(fleet.running_image(index + 1)? == image, "{name} runs something else");
     }
+    let known = fleet.fwcast(&[&["get", "agents", "-o", "json"]])?;
+    let known: Vec<serde_json::Value> = serde_json::from_slice(&known.stdout)?;
+    let heard =
+        known.iter().filter(|agent| agent["installed"] == FIRST_SEQUENCE + 1 && agent["heard"].is_string());
+    ensure!(heard.count() == names.len(), "what was heard is not remembered: {known:?}");
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use provisioning::Name;
 use sqlx::sqlite::SqliteRow;
 
@@ -9,7 +10,7 @@ use super::super::Answer;
 use super::SqliteStore;
 use super::rows::{Columns, json};
 use crate::rollout::plan::AgentKey;
-use crate::store::records::{Agent, Member};
+use crate::store::records::{Agent, Heard, Member};
 
 const WHAT: &str = "an agent";
 
@@ -80,6 +81,21 @@ pub(super) async fn forget(store: &SqliteStore, group: &Name) -> Answer<()> {
     ] {
         sqlx::query(sql)
             .bind(group.as_str())
+            .execute(&mut *transaction)
+            .await
+            .map_err(|error| store.error(error))?;
+    }
+    store.commit(transaction).await
+}
+
+pub(super) async fn hear(store: &SqliteStore, heard: &[Heard], at: Timestamp) -> Answer<()> {
+    let mut transaction = store.begin().await?;
+    for Heard { key, installed } in heard {
+        sqlx::query("UPDATE agents SET installed = ?3, heard = ?4 WHERE security_group = ?1 AND name = ?2")
+            .bind(key.group.as_str())
+            .bind(key.name.as_str())
+            .bind(installed.cast_signed())
+            .bind(at.to_string())
             .execute(&mut *transaction)
             .await
             .map_err(|error| store.error(error))?;

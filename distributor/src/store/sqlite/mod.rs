@@ -23,8 +23,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSy
 use sqlx::{AssertSqlSafe, SqlSafeStr, Sqlite, Transaction};
 
 use super::records::{
-    Agent, Applied, Document, Epoch, Event, EventQuery, GivenOrder, Loss, Member, NewDocument, NewOrder,
-    NewRollout, Revision, Rollout, RolloutLine, Step,
+    Agent, Applied, Document, Epoch, Event, EventQuery, GivenOrder, Heard, Loss, Member, NewDocument,
+    NewOrder, NewRollout, Revision, Rollout, RolloutLine, Step,
 };
 use super::{Answer, Store, StoreError};
 use crate::files::FileError;
@@ -238,6 +238,10 @@ impl Store for SqliteStore {
 
     async fn agent(&self, key: &AgentKey) -> Answer<Option<Agent>> {
         agents::one(self, key).await
+    }
+
+    async fn hear(&self, heard: &[Heard], at: Timestamp) -> Answer<()> {
+        agents::hear(self, heard, at).await
     }
 
     async fn note_loss(&self, group: &Name, loss: Loss) -> Answer<()> {
