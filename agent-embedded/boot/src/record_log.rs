@@ -11,8 +11,8 @@
 //!   look whole: it is appended and sealed anew.
 //! * **An entry that is not sealed and not the last one is void.** So what one start took for torn cannot
 //!   come back in a later one.
-//! * **A cell that may have been touched is not used**: each has to read as blank time after time before it is
-//!   written.
+//! * **A cell that may have been touched is not used**: each has to read as blank time after time before it
+//!   is written.
 //! * **When the bank is full, the other one is erased and filled with the newest records, the bank in use
 //!   says that it is not in use any more, and then the new one says that it is.** Until the first of these
 //!   two has been sealed, the new bank counts for nothing and can be erased again at will. Where starts that
@@ -120,8 +120,8 @@ impl RecordLog {
                 log = Self { generation: log.generation, ..Self::at(banks, 1 - used, &scans[1 - used]) };
                 log.begin(flash)?;
             }
-            // What was read is written again in the other bank. An entry that was never sealed is not: nothing
-            // can have relied on it.
+            // What was read is written again in the other bank. An entry that was never sealed is not:
+            // nothing can have relied on it.
             Err(LogError::Full) => {}
             Err(error) => return Err(error),
         }

@@ -155,8 +155,8 @@ impl<'a> Place<'a> {
         Err(Failure::new(
             Exit::TimedOut,
             format!(
-                "the process that runs rollout '{0}' has not heard the order for {1} s; it will when it looks: \
-                 `fwcast status {0}` shows what it does",
+                "the process that runs rollout '{0}' has not heard the order for {1} s; it will when it \
+                 looks: `fwcast status {0}` shows what it does",
                 self.name,
                 HEARD_WITHIN.as_secs(),
             ),

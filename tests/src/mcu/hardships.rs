@@ -105,8 +105,8 @@ impl Trial<'_> {
         let names: Vec<String> = self.nodes.iter().map(name).collect();
         let text = manifest("undone", "third", "  activation: { confirmWithin: 10m }")
             .replace("selector: {}", &format!("agents: [{}]", names.join(", ")));
-        let image = "---\napiVersion: fwcast/v1\nkind: Image\nmetadata: { name: third }\nspec: { version: \"3\", \
-                     file: third.img, envelope: undone.suit }\n";
+        let image = "---\napiVersion: fwcast/v1\nkind: Image\nmetadata: { name: third }\n\
+                     spec: { version: \"3\", file: third.img, envelope: undone.suit }\n";
         fs::write(self.fleet.path("undone.yaml"), text + image)?;
         let before: Vec<usize> = self.nodes.iter().map(|node| node.lines_with(UNDONE)).collect();
         let run = self.fleet.run_rollout("undone.yaml")?;

@@ -23,8 +23,8 @@ const IMAGE_BYTES: u64 = 256 * 1024;
 const DISK: &str = "size=4m";
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// The disk with the state folder fills up in the midst of a rollout: it stops with one sentence that says so,
-/// and goes on to its end when there is room again.
+/// The disk with the state folder fills up in the midst of a rollout: it stops with one sentence that says
+/// so, and goes on to its end when there is room again.
 fn full_disk(stage: &Stage<'_>) -> Result<()> {
     let disk = Disk::mount(&stage.folder.join("state"))?;
     let mut fleet = stage.fleet(RATE)?;

@@ -83,8 +83,8 @@ pub struct Tallies {
     pub blocks_multicast: u64,
     /// Image blocks and pages sent in answer to requests.
     pub blocks_unicast: u64,
-    /// Image blocks that were sent to the CoAP group while an agent missed them, added up over the agents that
-    /// said afterwards what they still miss.
+    /// Image blocks that were sent to the CoAP group while an agent missed them, added up over the agents
+    /// that said afterwards what they still miss.
     pub blocks_awaited: u64,
     /// Those of them that the agent still missed: by [`Self::blocks_awaited`], the loss on the way to it.
     pub blocks_missed: u64,

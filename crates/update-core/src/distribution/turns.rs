@@ -249,8 +249,8 @@ impl Distribution {
         }
     }
 
-    /// After a round over blocks: what is left of what agents missed, and what does the agent miss that has the least part left of what it missed
-    /// before? Where somebody missed nothing before, the others' loss is on their own links.
+    /// After a round over blocks: what is left of what agents missed, and what does the agent miss that has
+    /// the least part left? Where somebody missed nothing before, the others' loss is on their own links.
     fn adapt_pace(&mut self) {
         let agents = self.agents.iter_mut().filter(|agent| agent.awaited() && agent.silent == 0);
         let tallies = &mut self.tallies;
