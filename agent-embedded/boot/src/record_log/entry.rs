@@ -59,6 +59,17 @@ impl Header {
     }
 }
 
+/// What one look at a cell finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Nothing. A word whose programming was cut may read as blank, but not each time.
+    Blank,
+    /// An entry begins here.
+    Entry(Header),
+    /// A part of an entry, or what a cut has left.
+    Other,
+}
+
 /// CRC-32 of a content in memory.
 pub(super) fn checksum(content: &[u8]) -> u32 {
     CRC.checksum(content)
@@ -120,13 +131,29 @@ impl Bank {
         self.place.offset + cell * self.cell_bytes
     }
 
+    /// One look at a cell.
+    pub(super) fn look<F: NorFlash>(&self, flash: &mut F, cell: u32) -> Look {
+        let mut bytes = [0; HEADER_BYTES];
+        let offset = self.offset(cell);
+        if flash.read(offset, &mut bytes).is_err() {
+            return Look::Other;
+        }
+        if bytes == [BLANK; HEADER_BYTES] {
+            let head = HEADER_BYTES as u32;
+            let blank = is_blank(flash, offset + head, self.cell_bytes.saturating_sub(head), 1);
+            return if blank { Look::Blank } else { Look::Other };
+        }
+        let fits =
+            |header: &Header| header.cell == cell && cell + self.cells_of(header.len.into()) <= self.cells();
+        Header::from_bytes(&bytes).filter(fits).map_or(Look::Other, Look::Entry)
+    }
+
     /// The header of the entry that begins with this cell; `None` if none does.
     pub(super) fn header<F: NorFlash>(&self, flash: &mut F, cell: u32) -> Option<Header> {
-        let mut bytes = [0; HEADER_BYTES];
-        flash.read(self.offset(cell), &mut bytes).ok()?;
-        let header = Header::from_bytes(&bytes)?;
-        let fits = cell + self.cells_of(header.len.into()) <= self.cells();
-        (header.cell == cell && fits).then_some(header)
+        match self.look(flash, cell) {
+            Look::Entry(header) => Some(header),
+            Look::Blank | Look::Other => None,
+        }
     }
 
     /// Whether the content of this entry is what its header says. Seals have none.
@@ -143,19 +170,13 @@ impl Bank {
         header.tag == TAG_SEAL || digest.finalize() == header.check
     }
 
-    /// Whether a cell reads as blank so many times. A word whose programming was cut may read as blank, but
-    /// not each time.
-    pub(super) fn is_blank<F: NorFlash>(&self, flash: &mut F, cell: u32, times: u8) -> bool {
-        is_blank(flash, self.offset(cell), self.cell_bytes, times)
-    }
-
     /// The first cell, from this one on, with so many that were not touched; behind the last one if there is
     /// none.
     pub(super) fn free<F: NorFlash>(&self, flash: &mut F, from: u32, cells: u32) -> u32 {
         let mut first = from;
         let mut cell = from;
         while cell < self.cells() && cell < first + cells {
-            if !self.is_blank(flash, cell, READS) {
+            if !is_blank(flash, self.offset(cell), self.cell_bytes, READS) {
                 first = cell + 1;
             }
             cell += 1;

@@ -3,7 +3,7 @@
 use embedded_storage::nor_flash::NorFlash;
 
 use super::RECORDS;
-use super::entry::{Bank, Header, TAG_BANK, TAG_MOVED, TAG_SEAL};
+use super::entry::{Bank, Header, Look, TAG_BANK, TAG_MOVED, TAG_SEAL};
 
 /// Blank cells in a row after which nothing more comes: more than the blank ones in the content of an entry
 /// that was never finished.
@@ -40,14 +40,19 @@ impl Scan {
             moved: false,
             tail: 0,
         };
-        let mut cell = 0;
-        while cell < bank.cells() && cell < scan.tail + BLANK_CELLS_MAX {
-            let Some(header) = bank.header(flash, cell) else {
-                if !bank.is_blank(flash, cell, 1) {
-                    scan.tail = scan.tail.max(cell + 1);
+        let (mut cell, cells) = (0, bank.cells());
+        while cell < cells && cell < scan.tail + BLANK_CELLS_MAX {
+            let header = match bank.look(flash, cell) {
+                Look::Entry(header) => header,
+                Look::Blank => {
+                    cell += 1;
+                    continue;
                 }
-                cell += 1;
-                continue;
+                Look::Other => {
+                    cell += 1;
+                    scan.tail = scan.tail.max(cell);
+                    continue;
+                }
             };
             let end = cell + bank.cells_of(header.len.into());
             if header.tag == TAG_SEAL {
