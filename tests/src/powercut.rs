@@ -332,7 +332,9 @@ impl<const WORD: usize, const PAGE: usize> Campaign<WORD, PAGE> {
             *lives = to_come.pop().expect("there is at least one");
             let after = after - (lives.flash.operations() - begin) as u32;
             lives.flash.cut(Cut { after, ..cut }, seed(cuts));
-            *count += u64::from(lives.run_to_cut()?);
+            lives.run_to_cut()?;
+            // One that was to come in the start that only looks at how it ended does not come.
+            *count += u64::from(!lives.flash.spare());
         }
         lives.run_to_end()
     }
