@@ -10,7 +10,8 @@ use crate::cli::Global;
 use crate::control::Stop;
 use crate::exit::{Exit, Failure};
 use crate::manifest::{Kind, Manifest, Manifests};
-use crate::output::{self, Format};
+use crate::output;
+use crate::output::say;
 use crate::report::RolloutStatus;
 use crate::rollout::record::Outcome;
 use crate::runner::prepare::{self, Known, Planned};
@@ -50,7 +51,7 @@ impl Run {
             let ended = runner.run(stop).await?;
             let status = RolloutStatus::new(runner.engine());
             output::print(global.output, &status)?;
-            if global.output == Format::Table && !self.quiet {
+            if global.output.is_for_people() && !self.quiet {
                 say_how_it_ended(ended, &doing(runner.engine()), &name);
             }
             Ok(exit_of(ended))
@@ -84,7 +85,7 @@ impl<'a> Beginning<'a> {
         }
         let planned = plan_of(global, dir, store, manifests, Some(name), generation).await?;
         for agent in &planned.left_out {
-            eprintln!("note: agent {agent} is left out, because the image is not for its vendor and class");
+            say!("note: agent {agent} is left out, because the image is not for its vendor and class");
         }
         Runner::begin(dir, *store, planned, show, lock).await
     }
@@ -112,13 +113,13 @@ pub(super) async fn plan_of(
 
 fn say_how_it_ended(ended: Ended, doing: &str, name: &Name) {
     match ended {
-        Ended::Interrupted => eprintln!(
+        Ended::Interrupted => say!(
             "stopped here ({doing}); agents keep what they have, and the same command goes on from there; \
              `fwcast rollout cancel {name}` ends it for good"
         ),
         Ended::Over(Outcome::Stopped) => {
-            eprintln!("rollout '{name}': {doing}; `fwcast rollout retry {name}` tries again what failed");
+            say!("rollout '{name}': {doing}; `fwcast rollout retry {name}` tries again what failed");
         }
-        Ended::Over(_) => eprintln!("rollout '{name}': {doing}"),
+        Ended::Over(_) => say!("rollout '{name}': {doing}"),
     }
 }

@@ -6,14 +6,11 @@ use comfy_table::{Cell, Table};
 use jiff::Timestamp;
 use provisioning::{Hex, Name};
 use serde::Serialize;
-use update_core::census::State;
-use update_core::reception::reason_text;
 use uuid::Uuid;
 
 use super::{labels, or_dash};
 use crate::output::{self, Report, age_of, columns};
-use crate::rollout::plan::AgentKey;
-use crate::rollout::record::{AgentRecord, Progress};
+use crate::rollout::record::Progress;
 use crate::store::Agent;
 
 /// Agents of the fleet, with what was heard of each last.
@@ -46,21 +43,6 @@ pub struct AgentLine {
     pub heard: Option<Timestamp>,
     /// The rollout that it is in now.
     pub rollout: Option<Name>,
-}
-
-/// The agents of one rollout.
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-pub struct RolloutAgents(Vec<RolloutAgent>);
-
-#[derive(Debug, Serialize)]
-struct RolloutAgent {
-    name: Name,
-    group: Name,
-    #[serde(flatten)]
-    record: AgentRecord,
-    /// Why, in words.
-    reason_text: &'static str,
 }
 
 impl From<Agent> for AgentLine {
@@ -152,67 +134,6 @@ impl Report for AgentList {
 
     fn names(&self) -> Option<Vec<String>> {
         Some(self.0.iter().map(|agent| format!("{}/{}", agent.group, agent.name)).collect())
-    }
-}
-
-impl RolloutAgents {
-    /// These agents.
-    pub fn new(agents: Vec<(AgentKey, AgentRecord)>) -> Self {
-        let line = |(key, record): (AgentKey, AgentRecord)| RolloutAgent {
-            name: key.name,
-            group: key.group,
-            reason_text: why(&record),
-            record,
-        };
-        Self(agents.into_iter().map(line).collect())
-    }
-}
-
-impl Report for RolloutAgents {
-    fn table(&self) -> Table {
-        let now = Timestamp::now();
-        let mut table = columns([
-            "GROUP",
-            "AGENT",
-            "WAVE",
-            "STATE",
-            "SINCE",
-            "MISSING",
-            "INSTALLED",
-            "HEARD",
-            "TRIES",
-            "WHY",
-        ]);
-        for agent in &self.0 {
-            let record = &agent.record;
-            table.add_row([
-                Cell::new(&agent.group),
-                Cell::new(&agent.name),
-                Cell::new(record.wave + 1),
-                output::progress(record.progress),
-                Cell::new(output::age(record.since, now)),
-                Cell::new(record.missing),
-                Cell::new(number(record.installed)),
-                Cell::new(age_of(record.heard, now)),
-                Cell::new(record.tries),
-                Cell::new(agent.reason_text),
-            ]);
-        }
-        table
-    }
-
-    fn names(&self) -> Option<Vec<String>> {
-        Some(self.0.iter().map(|agent| format!("{}/{}", agent.group, agent.name)).collect())
-    }
-}
-
-/// Why an agent is where it is, in words.
-fn why(record: &AgentRecord) -> &'static str {
-    match record.progress {
-        Progress::Refused => reason_text(State::Refused, record.reason),
-        Progress::RolledBack => reason_text(State::RolledBack, record.reason),
-        Progress::Failed | Progress::Cancelled => reason_text(State::Failed, record.reason),
-        _ => "",
     }
 }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use crate::output::safe;
 
-pub use agents::{AgentList, RolloutAgents};
+pub use agents::AgentList;
 pub use described::{DescribedAgent, DescribedDocument, DescribedRollout};
 pub use documents::DocumentList;
 pub use events::{EventLine, EventList};

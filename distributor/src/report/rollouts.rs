@@ -8,7 +8,7 @@ use provisioning::Name;
 use serde::Serialize;
 
 use crate::output::{Report, age_of, columns};
-use crate::rollout::record::{Outcome, Progress};
+use crate::rollout::record::Progress;
 use crate::store::{Document, RolloutLine};
 
 /// Rollouts.
@@ -44,7 +44,7 @@ impl RolloutRow {
         let state = match line.as_ref().map(|line| line.outcome) {
             None => "not-begun",
             Some(None) => "running",
-            Some(Some(outcome)) => outcome_name(outcome),
+            Some(Some(outcome)) => outcome.name(),
         };
         let applied_generation = document.as_ref().map(|document| document.generation);
         let labels = document.map(|document| document.labels).unwrap_or_default();
@@ -107,16 +107,5 @@ impl Report for RolloutList {
             ]);
         }
         table
-    }
-}
-
-/// As in JSON.
-const fn outcome_name(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Done => "done",
-        Outcome::DoneWithFailures => "done-with-failures",
-        Outcome::Stopped => "stopped",
-        Outcome::Cancelled => "cancelled",
-        Outcome::Undone => "undone",
     }
 }

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use distributor::output::{Format, Report, render};
-use distributor::report::{AgentList, RolloutAgents};
+use distributor::report::{AgentList, RolloutStatus};
 use distributor::rollout::plan::{Abort, AgentKey, Lane, Percent, Plan, PlannedImage, Retry, Wave, When};
 use distributor::rollout::record::{AgentRecord, Progress};
 use distributor::rollout::window::Windows;
+use distributor::rollout::{Engine, Now};
+use distributor::runner::load;
 use distributor::store::{BUSY_MAX, Member, NewRollout, SqliteStore, Step, Store};
 use jiff::Timestamp;
 use provisioning::{Hex, Name};
@@ -48,7 +50,8 @@ async fn measure() -> Result<Outcome> {
     let mut plain = SqliteConnectOptions::new().filename(&path).connect().await?;
     let mut outcome = Outcome::new(true).figure("agents", AGENTS).figure("repetitions", REPETITIONS);
     for (name, sql) in [("get_agents", GET_AGENTS), ("status", STATUS)] {
-        for (form, format) in [("table", Format::Table), ("json", Format::Json)] {
+        // The table with all agents.
+        for (form, format) in [("table", Format::Wide), ("json", Format::Json)] {
             let mut plainly = Vec::with_capacity(REPETITIONS);
             let mut listed = Vec::with_capacity(REPETITIONS);
             for _ in 0..REPETITIONS {
@@ -57,7 +60,7 @@ async fn measure() -> Result<Outcome> {
                 plainly.push(start.elapsed());
                 let start = std::time::Instant::now();
                 if name == "status" {
-                    show(format, &RolloutAgents::new(store.rollout_agents(&spring).await?))?;
+                    show(format, &RolloutStatus::new(&load(&store, &spring).await?))?;
                 } else {
                     show(format, &AgentList::new(store.agents(None).await?))?;
                 }
@@ -116,17 +119,12 @@ async fn fill(store: &SqliteStore, rollout: &Name) -> Result<()> {
     let agents: Vec<(AgentKey, AgentRecord)> =
         keys.iter().enumerate().map(|(number, key)| (key.clone(), record(number, at))).collect();
     let plan = plan(&group, names, keys)?;
-    let new = NewRollout {
-        name: rollout,
-        generation: 1,
-        plan: &plan,
-        state: "{}",
-        agents: &agents,
-        facts: &[],
-        at,
-    };
+    let begun = Engine::begin(rollout.clone(), plan.clone(), 0, Now { wall: at, steady: Duration::ZERO });
+    let state = &serde_json::to_string(begun.state())?;
+    let new =
+        NewRollout { name: rollout, generation: 1, plan: &plan, state, agents: &agents, facts: &[], at };
     store.begin_rollout(new).await?;
-    store.save(Step { rollout, state: "{}", outcome: None, agents: &agents, facts: &[], at }).await?;
+    store.save(Step { rollout, state, outcome: None, agents: &agents, facts: &[], at }).await?;
     Ok(())
 }
 
