@@ -3,6 +3,9 @@
 //! The binary `fwcast` is a thin `main` over [`cli`]. State on disk is in [`state`]; the loop around the
 //! machine that distributes an update is in [`drive`].
 
+// What nobody reads any more must stop nothing: see `output::say`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -17,6 +20,7 @@ pub mod manifest;
 pub mod new_group;
 pub mod outcome;
 pub mod output;
+pub mod process;
 pub mod progress;
 pub mod report;
 pub mod rollout;

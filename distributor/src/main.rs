@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use distributor::cli::Cli;
+use distributor::output::say;
 
 fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            eprintln!("error: {failure}");
+            say!("error: {failure}");
             failure.exit.into()
         }
     }

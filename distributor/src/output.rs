@@ -1,6 +1,7 @@
 //! How results are printed: a table for people, JSON and YAML for programs, names for other commands.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 
@@ -106,7 +107,7 @@ pub fn print<R: Report>(format: Format, report: &R) -> Result<(), Failure> {
 
 /// Prints what is no list and has no table, in a form for programs.
 pub fn print_value(format: Format, value: &impl Serialize) -> Result<(), Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::error(format!("cannot write the result: {error}"));
+    let failed = |error: &dyn fmt::Display| Failure::error(format!("cannot write the result: {error}"));
     let text = match format {
         Format::Yaml => provisioning::yaml::to_string(value).map_err(|error| failed(&error))?,
         Format::Jsonl => serde_json::to_string(value).map_err(|error| failed(&error))?,
@@ -117,7 +118,7 @@ pub fn print_value(format: Format, value: &impl Serialize) -> Result<(), Failure
 
 /// A report as text, as it is printed.
 pub fn render<R: Report>(format: Format, report: &R) -> Result<String, Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::error(format!("cannot write the result: {error}"));
+    let failed = |error: &dyn fmt::Display| Failure::error(format!("cannot write the result: {error}"));
     let mut text = match format {
         Format::Table => styled(report.table()),
         Format::Wide => styled(report.wide()),
@@ -132,6 +133,19 @@ pub fn render<R: Report>(format: Format, report: &R) -> Result<String, Failure> 
         text.push('\n');
     }
     Ok(text)
+}
+
+/// Says a line on standard error, as `format!` makes it. A reader that has gone away (`2>&1 | head`) is no
+/// failure, and stops nothing that is under way.
+#[macro_export]
+macro_rules! say {
+    ($($text:tt)*) => { $crate::output::say_line(format_args!($($text)*)) };
+}
+pub use crate::say;
+
+/// As [`say!`].
+pub fn say_line(text: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Prints a text on standard output as it is. A reader that has gone away is no failure.

@@ -8,6 +8,7 @@ use update_core::census::State;
 use update_core::distribution::{Distribution, Event, Stage};
 
 use crate::drive::Observer;
+use crate::output::say;
 
 /// Without a terminal there is a line at each stage, and one after so long without any.
 pub(crate) const LINE_AFTER: Duration = Duration::from_secs(30);
@@ -77,7 +78,7 @@ impl Progress {
 
     fn line(&mut self, distribution: &Distribution) {
         if !self.quiet && self.bar.is_none() {
-            eprintln!("{}; {}", self.stage, counts(distribution));
+            say!("{}; {}", self.stage, counts(distribution));
             self.spoke = Instant::now();
         }
     }

@@ -1,7 +1,7 @@
 //! The distributor's one socket: everything is sent from the address that its agents know, and comes back
 //! there (DESIGN [sockets]).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use nix::net::if_::if_nametoindex;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -37,7 +37,7 @@ pub fn open(profile: &Profile) -> Result<UdpSocket, Failure> {
     let _ = socket.set_send_buffer_size(SEND_BUFFER_BYTES);
     let multicast = match profile.distributor.ip() {
         IpAddr::V4(address) => socket
-            .set_multicast_if_v4(&address)
+            .set_multicast_if_v4(&address_on(&profile.interface, address)?)
             .and_then(|()| socket.set_multicast_ttl_v4(profile.hops.into()))
             .and_then(|()| socket.set_multicast_loop_v4(true)),
         IpAddr::V6(_) => socket
@@ -50,6 +50,25 @@ pub fn open(profile: &Profile) -> Result<UdpSocket, Failure> {
     let address = with_scope(profile.distributor, interface);
     socket.bind(&address.into()).map_err(|e| fail("bind a socket", e))?;
     UdpSocket::from_std(socket.into()).map_err(|e| fail("use the socket", e))
+}
+
+/// An address of the interface, by which the system knows it: the distributor's own if that is there.
+fn address_on(interface: &str, own: Ipv4Addr) -> Result<Ipv4Addr, Failure> {
+    let all = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    let mut first = None;
+    for entry in all.filter(|entry| entry.interface_name == interface) {
+        let address = entry.address.and_then(|address| Some(address.as_sockaddr_in()?.ip()));
+        if address == Some(own) {
+            return Ok(own);
+        }
+        first = first.or(address);
+    }
+    first.ok_or_else(|| {
+        Failure::error(format!(
+            "the network interface '{interface}' has no IPv4 address, so nothing can be sent to an IPv4 \
+             group there: give it one, or name another interface"
+        ))
+    })
 }
 
 /// The index of an interface, or a sentence that names those that exist.

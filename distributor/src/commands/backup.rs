@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use provisioning::Name;
 use serde::Serialize;
 
-use super::push::runtime;
 use crate::cli::Global;
 use crate::exit::{Exit, Failure};
 use crate::files::shown;
+use crate::output::say;
 use crate::output::{self, Report, fields};
+use crate::process::runtime;
 use crate::store::{SqliteStore, backup, restore};
 
 /// Write groups, agents, rollouts and images to one file, with their secrets
@@ -59,7 +60,7 @@ impl Restore {
         let dir = global.state_dir()?;
         let contents = runtime()?.block_on(restore::restore(&dir, &self.file))?;
         for group in &contents.groups {
-            eprintln!(
+            say!(
                 "note: nothing is sent for group '{group}' until it has fresh keys: run `fwcast group \
                 create {group} --replace`, then enroll its agents again"
             );

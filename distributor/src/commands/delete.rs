@@ -7,6 +7,7 @@ use super::describe::missing;
 use super::kind::{Noun, document_name, find_agent, on_store};
 use crate::cli::Global;
 use crate::exit::{Exit, Failure};
+use crate::output::say;
 use crate::store::Store;
 use crate::store::images::Images;
 
@@ -33,7 +34,7 @@ impl Delete {
             if !store.delete(kind, &name).await? {
                 return Err(missing(kind, &name));
             }
-            eprintln!("{} '{name}' deleted", kind.noun());
+            say!("{} '{name}' deleted", kind.noun());
             Images::of(dir).collect(store).await?;
             Ok(Exit::Done)
         })

@@ -94,8 +94,13 @@ impl History {
 async fn follow(format: Format, store: &SqliteStore, query: &mut EventQuery) -> Result<Exit, Failure> {
     // Asked before the events, so that nothing falls in between.
     let mut seen = store.revision().await?;
+    let wanted = query.limit;
+    query.limit = wanted.max(1);
     let mut events = store.events(query).await?;
-    query.after = Some(query.after.unwrap_or(0));
+    query.after = Some(query.after.or(events.last().map(|event| event.id)).unwrap_or(0));
+    if wanted == 0 {
+        events.clear();
+    }
     query.limit = EVENTS_AT_ONCE;
     loop {
         for event in events.drain(..) {

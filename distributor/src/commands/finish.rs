@@ -10,6 +10,7 @@ use super::kind::on_store;
 use crate::cli::Global;
 use crate::drive::Ended;
 use crate::exit::Failure;
+use crate::output::say;
 use crate::rollout::plan::AgentKey;
 use crate::session::Session;
 use crate::state::GroupState;
@@ -31,15 +32,16 @@ pub(super) fn finish(
     }
     session.settle(distribution)?;
     if let Err(failure) = note(global, &session.group, distribution) {
-        eprintln!("note: `fwcast get agents` does not know of this: {failure}");
+        say!("note: not all that was heard and measured could be stored: {failure}");
     }
     Ok(())
 }
 
 fn note(global: &Global, group: &GroupState, distribution: &Distribution) -> Result<(), Failure> {
     let at = Timestamp::now();
+    let there = distribution.agents().iter().filter(|agent| !agent.lost);
     let statuses: BTreeMap<MemberId, Status> =
-        distribution.agents().iter().filter_map(|agent| Some((agent.id, agent.status?))).collect();
+        there.filter_map(|agent| Some((agent.id, agent.status?))).collect();
     let heard: Vec<Heard> = group
         .agents
         .iter()

@@ -15,6 +15,7 @@ use crate::exit::{Exit, Failure};
 use crate::files::shown;
 use crate::keys::{self, KeyKind, PrivateKey, PublicKey};
 use crate::new_group::{self, Plan};
+use crate::output::say;
 use crate::output::{self, Report, columns, fields};
 use crate::socket::interface_index;
 use crate::state::{GroupState, MachineId, Profile};
@@ -119,7 +120,7 @@ impl Group {
                 let machine = MachineId::of_this_machine()?;
                 let (group, waiting) = new_group::create(&dir, plan, &machine)?;
                 if let Some(first) = waiting.first() {
-                    eprintln!(
+                    say!(
                         "note: {} agents have keys of the old group and must be enrolled again, \
                          beginning with `fwcast agent enroll {first} --group {} --again --out \
                          {first}.yaml`",

@@ -3,10 +3,10 @@
 use clap::ValueEnum;
 use provisioning::Name;
 
-use super::push::runtime;
 use crate::cli::Global;
 use crate::exit::Failure;
 use crate::manifest::Kind;
+use crate::process::runtime;
 use crate::rollout::plan::AgentKey;
 use crate::state::{Agents, StateDir};
 use crate::store::{SqliteStore, mirror};

@@ -13,6 +13,7 @@ use crate::manifest::check::{self, Flaw};
 use crate::manifest::source::Source;
 use crate::manifest::{Found, Manifest, Manifests, Problem};
 use crate::output::Format;
+use crate::output::say;
 use crate::runner::prepare::Unprepared;
 
 /// The option that names them.
@@ -48,7 +49,7 @@ pub(super) fn told(problems: &[Problem], format: Format) -> Failure {
     let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     let (found, places) = (count(problems.len(), "problem"), count(files.len(), "file"));
     if format.is_for_people() {
-        problems.iter().for_each(|problem| eprintln!("{}\n", problem.render()));
+        problems.iter().for_each(|problem| say!("{}\n", problem.render()));
     } else if let Err(failure) =
         crate::output::print_value(format, &Problems { ok: false, documents: [], problems })
     {

@@ -13,6 +13,7 @@ use super::manifest_files::{ManifestFiles, one_rollout};
 use super::run::plan_of;
 use crate::cli::Global;
 use crate::exit::{Exit, Failure};
+use crate::output::say;
 use crate::output::{self, Report, columns};
 use crate::rollout::plan::{AgentKey, Percent, Plan as RolloutPlan};
 use crate::runner::prepare::Planned;
@@ -85,7 +86,7 @@ impl Plan {
         })?;
         output::print(global.output, &planning)?;
         if global.output.is_for_people() {
-            eprintln!("{}", planning.summary());
+            say!("{}", planning.summary());
         }
         Ok(if self.exit_code && planning.changes { Exit::ChangesPending } else { Exit::Done })
     }

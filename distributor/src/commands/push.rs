@@ -21,6 +21,8 @@ use crate::exit::{Exit, Failure};
 use crate::files::{self, shown};
 use crate::outcome::PushReport;
 use crate::output;
+use crate::output::say;
+use crate::process::{runtime, seed};
 use crate::progress::Progress;
 use crate::session::Session;
 use crate::state::GroupState;
@@ -75,7 +77,7 @@ impl Push {
         let attempt = session.attempt(&offer.digest, self.retry)?;
         let config = self.config(&session, attempt);
         if !self.quiet {
-            eprintln!(
+            say!(
                 "pushing update {} (manifest sequence number {}) to {} agents of group {} at {}",
                 offer.id,
                 offer.sequence_number,
@@ -185,31 +187,17 @@ impl Push {
         let state = self.wanted().name();
         match ended {
             Ended::Interrupted => {
-                eprintln!("stopped; agents keep what they have, and the same command goes on from there");
+                say!("stopped; agents keep what they have, and the same command goes on from there");
             }
-            Ended::By(Ending::NobodyAnswered) => eprintln!(
-                "no agent answered: check that they run, then `fwcast doctor --group {}`",
-                self.group
-            ),
-            Ended::By(Ending::ImageUnreadable) => eprintln!(
+            Ended::By(Ending::NobodyAnswered) => {
+                say!("no agent answered: check that they run, then `fwcast doctor --group {}`", self.group);
+            }
+            Ended::By(Ending::ImageUnreadable) => say!(
                 "{} changed or could not be read while it was sent; agents keep what they have, and with the \
                  right file the same command goes on",
                 shown(&self.image)
             ),
-            Ended::By(_) => eprintln!("{there} of {of} agents {state} after {:.1} s", report.seconds),
+            Ended::By(_) => say!("{there} of {of} agents {state} after {:.1} s", report.seconds),
         }
     }
-}
-
-/// One thread is enough: the work is signing, and that is done in one place.
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::error(format!("cannot start the event loop: {error}")))
-}
-
-/// A fresh seed for jitter and Echo values.
-pub(crate) fn seed() -> Result<u64, Failure> {
-    getrandom::u64().map_err(|error| Failure::error(format!("the system gives no random numbers: {error}")))
 }

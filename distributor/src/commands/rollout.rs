@@ -11,12 +11,13 @@ use super::kind::on_store;
 use crate::cli::Global;
 use crate::control::Stop;
 use crate::exit::{Exit, Failure};
+use crate::output;
 use crate::rollout::Engine;
 use crate::rollout::record::{Order, Outcome};
 use crate::runner::show::Show;
-use crate::runner::{REFUSED, Runner, doing, load};
+use crate::runner::{Runner, doing, load};
 use crate::state::{RolloutLock, StateDir};
-use crate::store::{NewOrder, SqliteStore, Store};
+use crate::store::{NewOrder, REFUSED, SqliteStore, Store};
 
 /// How long the process that runs a rollout may take to hear an order.
 const HEARD_WITHIN: Duration = Duration::from_secs(15);
@@ -86,12 +87,12 @@ impl Rollout {
             }
             let ends_it = matches!(order, Order::Cancel | Order::Undo);
             let next = if runner.is_some() && !ends_it { "; `fwcast run` goes on with it" } else { "" };
-            println!("rollout '{}': {said}{next}", ordered.name);
+            output::print_text(&format!("rollout '{}': {said}{next}\n", ordered.name))?;
             if !ends_it {
                 return Ok(Exit::Done);
             }
             let Some(engine) = place.end(runner, &mut stop).await? else { return Ok(Exit::Interrupted) };
-            println!("{}", doing(&engine));
+            output::print_text(&format!("{}\n", doing(&engine)))?;
             Ok(exit_after(order, &engine))
         })
     }
@@ -108,9 +109,8 @@ impl Ordered {
         if !std::io::stdin().is_terminal() {
             return Err(declined("there is no terminal to ask on, so say --yes"));
         }
-        eprint!("{} rollout '{}' for good? [y/N] ", order.name(), self.name);
         // Without a terminal to show it on, the answer decides all the same.
-        let _ = std::io::stderr().flush();
+        let _ = write!(std::io::stderr(), "{} rollout '{}' for good? [y/N] ", order.name(), self.name);
         let mut answer = String::new();
         let read = std::io::stdin().read_line(&mut answer);
         let yes = read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes");

@@ -9,13 +9,14 @@ use update_core::distribution::{Distribution, Ending, Event, Job};
 use super::arguments::seconds;
 use super::finish::finish;
 use super::kind::on_store;
-use super::push::{runtime, seed};
 use crate::cli::Global;
 use crate::control::{Control, Stop};
 use crate::drive::{self, Ended, Observer};
 use crate::exit::{Exit, Failure};
 use crate::outcome::{self, StatusReport};
 use crate::output;
+use crate::output::say;
+use crate::process::{runtime, seed};
 use crate::report::RolloutStatus;
 use crate::rollout::Engine;
 use crate::runner::{self, exit_of, load};
@@ -88,7 +89,7 @@ impl Status {
                 tokio::select! {
                     () = tokio::time::sleep(LOOK_EVERY) => {}
                     () = stop.asked() => {
-                        eprintln!("the rollout goes on; `fwcast rollout cancel {name}` would end it");
+                        say!("the rollout goes on; `fwcast rollout cancel {name}` would end it");
                         return Ok(Exit::Interrupted);
                     }
                 }
@@ -104,7 +105,7 @@ fn show(global: &Global, engine: &Engine) -> Result<(), Failure> {
     let status = RolloutStatus::new(engine);
     output::print(global.output, &status)?;
     if global.output.is_for_people() {
-        println!("{}\n", status.doing);
+        output::print_text(&format!("{}\n\n", status.doing))?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use super::manifest_files::ManifestFiles;
 use crate::cli::Global;
 use crate::exit::{Exit, Failure};
 use crate::manifest::{Found, Manifests, Problem, check};
+use crate::output::say;
 use crate::output::{self, Report, columns};
 
 /// Check rollout manifests, without network, keys or state
@@ -37,7 +38,7 @@ impl Validate {
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         let manifests = self.files.read(global.output)?;
         for (kind, name) in check::open_references(&manifests) {
-            eprintln!("note: {kind} '{name}' is not in these files, so it was not looked at");
+            say!("note: {kind} '{name}' is not in these files, so it was not looked at");
         }
         output::print(global.output, &Validated::new(&manifests))?;
         Ok(Exit::Done)

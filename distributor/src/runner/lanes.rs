@@ -15,10 +15,10 @@ use update_core::time::Duration;
 
 use super::latest::Latest;
 use super::prepare;
-use crate::commands::push::seed;
 use crate::control::{Control, Order, Stop};
 use crate::drive::{self, Ended, Observer};
 use crate::exit::Failure;
+use crate::process::seed;
 use crate::rollout::plan::{AgentKey, Lane, Plan};
 use crate::rollout::record::{Progress, Report};
 use crate::rollout::{Engine, Input, Run, RunEnd, Task};

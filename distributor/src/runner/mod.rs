@@ -24,15 +24,13 @@ use crate::rollout::state::{Pause, Stage};
 use crate::rollout::{Engine, Input, Now, Output, Run, RunEnd};
 use crate::state::{RolloutLock, StateDir};
 use crate::store::images::Images;
-use crate::store::{NewRollout, Revision, Step, Store};
+use crate::store::{NewRollout, REFUSED, Revision, Step, Store};
 use lanes::{Lanes, Worked};
 use latest::Latest;
 use show::Show;
 
 /// How often orders and reports are looked at while there is nothing else to do.
 const TICK: Duration = Duration::from_millis(250);
-/// What an order's outcome begins with when it made no sense.
-pub const REFUSED: &str = "refused: ";
 
 /// How running ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,9 +240,14 @@ impl<'a, S: Store> Runner<'a, S> {
         }
         for given in self.store.open_orders(self.engine.name()).await? {
             let said = self.engine.order(Timestamp::now(), given.order, given.reason.as_deref());
-            self.save().await?;
-            let said = said.unwrap_or_else(|why| format!("{REFUSED}{why}"));
+            let saved = self.save().await;
+            let said = match &saved {
+                Ok(()) => said.unwrap_or_else(|why| format!("{REFUSED}{why}")),
+                // It must not be carried out by whoever comes next.
+                Err(failure) => format!("{REFUSED}{failure}"),
+            };
             self.store.settle_order(given.id, &said, Timestamp::now()).await?;
+            saved?;
         }
         Ok(())
     }

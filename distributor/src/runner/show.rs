@@ -7,6 +7,7 @@ use indicatif::ProgressBar;
 
 use super::doing;
 use crate::output::safe;
+use crate::output::say;
 use crate::progress::{LINE_AFTER, bar};
 use crate::rollout::record::{Fact, Progress};
 use crate::rollout::{Engine, Run, Task};
@@ -63,7 +64,7 @@ impl Show {
         match &self.bar {
             _ if self.quiet => {}
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => say!("{text}"),
         }
     }
 }

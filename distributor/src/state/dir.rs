@@ -109,12 +109,13 @@ impl StateDir {
         self.state.join("archive").join(format!("{name}-{gid}"))
     }
 
-    /// A lock file outside the group's folder, which is renamed when the group is replaced.
+    /// A lock file for one thing that is done to a group or a rollout of this name. It lies outside the
+    /// group's folder, which is renamed when the group is replaced.
     pub(super) fn lock(&self, name: &Name, purpose: &str) -> PathBuf {
         self.state.join("locks").join(format!("{name}.{purpose}"))
     }
 
-    /// A lock file for the state folder as a whole. That of a group has a dot in its name.
+    /// A lock file for the state folder as a whole; that of a group or a rollout has a dot in its name.
     pub(super) fn state_lock(&self, purpose: &str) -> PathBuf {
         self.state.join("locks").join(purpose)
     }

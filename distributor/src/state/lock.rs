@@ -103,7 +103,7 @@ impl RolloutLock {
     }
 
     fn take(dir: &StateDir, rollout: &Name, wait: Duration) -> Result<Option<Self>, StateError> {
-        let file = lock_within(wait, &dir.state_lock(&format!("rollout.{rollout}")))?;
+        let file = lock_within(wait, &dir.lock(rollout, "run"))?;
         Ok(file.map(|file| Self { _file: file }))
     }
 }

@@ -9,6 +9,8 @@
 //! | `groups/NAME/floors` | replay floors, one for each agent ([`FloorStore`]) |
 //! | `groups/NAME/attempts` | attempt numbers, one for each update ([`Attempts`]) |
 //! | `locks/NAME.send`, `locks/NAME.edit` | one process sends, one process enrols ([`GroupLock`]) |
+//! | `locks/NAME.run` | one process carries a rollout out ([`RolloutLock`]) |
+//! | `locks/claim`, `locks/backup` | one process claims the database, or makes a backup ([`StateLock`]) |
 //! | `archive/NAME-GID` | groups that were replaced |
 //!
 //! `fwcast.db` and `images/` beside them belong to [`crate::store`]. The witness folder lies elsewhere and

@@ -36,7 +36,7 @@ pub fn claim_blocking(dir: &StateDir) -> Result<(), Failure> {
     let claimed = std::thread::scope(|scope| {
         // In a thread of its own, because an event loop must not be started within another.
         let thread = scope.spawn(|| {
-            crate::commands::push::runtime()?.block_on(async {
+            crate::process::runtime()?.block_on(async {
                 let store = SqliteStore::open(dir).await?;
                 claim(dir, &store).await?;
                 store.close().await;

@@ -16,11 +16,11 @@ use update_core::suit_inspect::inspect_unverified;
 use update_core::tree_build::Tree;
 
 use super::{Store, StoreError};
-use crate::commands::push::seed;
 use crate::exit::Failure;
 use crate::files::{self, Access, FileError, shown};
 use crate::image;
 use crate::manifest::Kind;
+use crate::process::seed;
 use crate::state::StateDir;
 
 /// What is younger than this is not collected: the document that will name it may not be applied yet.

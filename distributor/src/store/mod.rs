@@ -39,6 +39,8 @@ use crate::manifest::Kind;
 use crate::rollout::plan::AgentKey;
 use crate::rollout::record::AgentRecord;
 
+/// What the outcome of an order begins with that was not carried out.
+pub const REFUSED: &str = "refused: ";
 /// So many events are kept, the newest ones.
 pub const EVENTS_MAX: i64 = 200_000;
 
@@ -95,7 +97,8 @@ pub trait Store: Send + Sync {
     /// The loss that was measured last, by security group.
     fn losses(&self) -> impl Future<Output = Answer<BTreeMap<Name, Loss>>> + Send;
 
-    /// Begins a rollout. One of the same name that has ended gives way; its events stay.
+    /// Begins a rollout. One of the same name that has ended gives way; its events stay, and orders that
+    /// nobody has carried out are refused: they were not meant for this one.
     ///
     /// # Errors
     /// [`StoreError::Conflict`]: another rollout that has not ended has one of the agents.

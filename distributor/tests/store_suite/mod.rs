@@ -10,7 +10,8 @@ use distributor::rollout::record::{AgentRecord, Fact, Order, Outcome, Progress};
 use distributor::rollout::window::Windows;
 
 use distributor::store::{
-    Applied, EventQuery, Heard, Loss, Member, NewDocument, NewOrder, NewRollout, Step, Store, StoreError,
+    Applied, EventQuery, Heard, Loss, Member, NewDocument, NewOrder, NewRollout, REFUSED, Step, Store,
+    StoreError,
 };
 use jiff::Timestamp;
 use provisioning::{Hex, Name};
@@ -341,6 +342,11 @@ async fn orders_reach_another_process<F: Factory>(factory: &mut F) {
     // What makes sense after the end is for the engine to say.
     let late = other.give_order(order(Order::Retry)).await.unwrap();
     assert_eq!(store.open_orders(&spring).await.unwrap().last().map(|order| order.id), Some(late));
+    // But it was not meant for another rollout of the same name.
+    begin(&store, "spring", &["hall/lamp-1"]).await.unwrap();
+    assert!(store.open_orders(&spring).await.unwrap().is_empty());
+    let late = other.order(late).await.unwrap().unwrap();
+    assert!(late.outcome.is_some_and(|outcome| outcome.starts_with(REFUSED)));
 }
 
 async fn events_are_found_from_both_ends<F: Factory>(factory: &mut F) {

@@ -7,6 +7,7 @@ use provisioning::Name;
 
 use super::super::kind::{find_agent, no_agent};
 use crate::exit::Failure;
+use crate::output::say;
 use crate::rollout::plan::AgentKey;
 use crate::state::{Agents, GroupLock, Label, ManagerState, StateDir};
 
@@ -89,7 +90,7 @@ pub fn remove_agent(dir: &StateDir, key: &AgentKey) -> Result<(), Failure> {
     if manager.contexts.remove(&key.name).is_some() {
         manager.save(dir, &lock)?;
     }
-    eprintln!(
+    say!(
         "agent '{key}' removed; it still has the group's keys, until `fwcast group create {} --replace` \
         makes fresh ones",
         key.group

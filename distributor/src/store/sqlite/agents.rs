@@ -91,14 +91,17 @@ pub(super) async fn forget(store: &SqliteStore, group: &Name) -> Answer<()> {
 pub(super) async fn hear(store: &SqliteStore, heard: &[Heard], at: Timestamp) -> Answer<()> {
     let mut transaction = store.begin().await?;
     for Heard { key, installed } in heard {
-        sqlx::query("UPDATE agents SET installed = ?3, heard = ?4 WHERE security_group = ?1 AND name = ?2")
-            .bind(key.group.as_str())
-            .bind(key.name.as_str())
-            .bind(installed.cast_signed())
-            .bind(at.to_string())
-            .execute(&mut *transaction)
-            .await
-            .map_err(|error| store.error(error))?;
+        sqlx::query(
+            "UPDATE agents SET installed = CASE ?3 WHEN 0 THEN installed ELSE ?3 END, heard = ?4 \
+             WHERE security_group = ?1 AND name = ?2",
+        )
+        .bind(key.group.as_str())
+        .bind(key.name.as_str())
+        .bind(installed.cast_signed())
+        .bind(at.to_string())
+        .execute(&mut *transaction)
+        .await
+        .map_err(|error| store.error(error))?;
     }
     store.commit(transaction).await
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use provisioning::Name;
 use sqlx::sqlite::SqliteRow;
 
-use super::super::{Answer, StoreError};
+use super::super::{Answer, REFUSED, StoreError};
 use super::rows::{Columns, word};
 use super::{SqliteStore, rollouts};
 use crate::store::records::{GivenOrder, NewOrder};
@@ -52,6 +52,23 @@ pub(super) async fn one(store: &SqliteStore, id: i64) -> Answer<Option<GivenOrde
     .await
     .map_err(|error| store.error(error))?;
     row.map(|row| read(store, &row)).transpose()
+}
+
+/// The rollout that these orders were for has ended.
+pub(super) async fn refuse_open(
+    store: &SqliteStore,
+    transaction: &mut rollouts::Open,
+    rollout: &Name,
+    at: Timestamp,
+) -> Answer<()> {
+    sqlx::query("UPDATE orders SET outcome = ?2, settled_at = ?3 WHERE rollout = ?1 AND outcome IS NULL")
+        .bind(rollout.as_str())
+        .bind(format!("{REFUSED}the rollout ended, and another one of its name began"))
+        .bind(at.to_string())
+        .execute(&mut **transaction)
+        .await
+        .map_err(|error| store.error(error))?;
+    Ok(())
 }
 
 pub(super) async fn settle(store: &SqliteStore, id: i64, outcome: &str, at: Timestamp) -> Answer<()> {

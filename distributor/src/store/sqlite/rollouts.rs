@@ -8,7 +8,7 @@ use sqlx::{Sqlite, Transaction};
 
 use super::super::{Answer, StoreError};
 use super::rows::{Columns, json, word};
-use super::{SqliteStore, events};
+use super::{SqliteStore, events, orders};
 use crate::rollout::plan::{AgentKey, Plan};
 use crate::rollout::record::{AgentRecord, Progress};
 use crate::store::records::{NewRollout, Rollout, RolloutLine, Step};
@@ -46,6 +46,7 @@ pub(super) async fn begin(store: &SqliteStore, rollout: NewRollout<'_>) -> Answe
         write_agent(store, &mut transaction, rollout.name, key, record).await?;
     }
     claim_agents(store, &mut transaction, rollout.name, &keys).await?;
+    orders::refuse_open(store, &mut transaction, rollout.name, rollout.at).await?;
     events::append(store, &mut transaction, rollout.facts).await?;
     store.commit(transaction).await
 }
