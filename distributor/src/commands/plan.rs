@@ -1,6 +1,6 @@
-//! `fwcast plan`: what a rollout would do; nothing is written and nothing sent.
+//! `fwcast plan`: what a rollout would do; nothing of rollouts is changed, and nothing sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 use comfy_table::Table;
@@ -100,14 +100,20 @@ impl Plan {
     ) -> Result<Planning, Failure> {
         let Planned { name, plan, left_out, .. } = planned;
         let blocks = u64::from(plan.image.bytes.div_ceil(u32::from(plan.image.block_bytes).max(1)));
-        let (mut air_s, mut loss, mut loss_measured_at) = (0, self.loss.unwrap_or(LOSS_ASSUMED), None);
-        for lane in &plan.lanes {
-            let group = GroupState::open(dir, &lane.security_group)?;
-            let rate = lane.rate_bits_per_second.unwrap_or(group.profile.rate_bits_per_second);
-            let measured = losses.get(&lane.security_group).filter(|_| self.loss.is_none());
-            let here = measured
-                .map_or(self.loss.unwrap_or(LOSS_ASSUMED), |loss| Percent::share(loss.missed, loss.awaited));
-            let takes = self::air_s(here, plan.image.block_bytes, blocks, lane.agents.len(), rate);
+        let given = self.loss.unwrap_or(LOSS_ASSUMED);
+        let (mut air_s, mut loss, mut loss_measured_at) = (0, given, None);
+        // Security groups go at once, the rollout groups of one follow one another.
+        let groups: BTreeSet<&Name> = plan.lanes.iter().map(|lane| &lane.security_group).collect();
+        for name in groups {
+            let group = GroupState::open(dir, name)?;
+            let measured = losses.get(name).filter(|_| self.loss.is_none());
+            let here = measured.map_or(given, |loss| Percent::share(loss.missed, loss.awaited));
+            let lanes = plan.lanes.iter().filter(|lane| lane.security_group == *name);
+            let takes = lanes.map(|lane| {
+                let rate = lane.rate_bits_per_second.unwrap_or(group.profile.rate_bits_per_second);
+                self::air_s(here, plan.image.block_bytes, blocks, lane.agents.len(), rate)
+            });
+            let takes = takes.sum();
             if takes > air_s {
                 (air_s, loss, loss_measured_at) = (takes, here, measured.map(|loss| loss.at));
             }

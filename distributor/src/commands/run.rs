@@ -76,7 +76,7 @@ impl<'a> Beginning<'a> {
         applied.map_err(|error| unprepared(error, global.output))?;
         let generation = store.document(Kind::Rollout, name).await?.map_or(0, |document| document.generation);
         if let Some(begun) = store.rollout(name).await? {
-            // What is under way has its documents still: the store changes none of them below it.
+            // What is under way has its rollout's document still, and its image's: the store changes neither.
             let digest = prepare::image_digest(*store, name).await?;
             let same = begun.line.generation == generation && begun.plan.image.digest == Hex::from(digest.0);
             if begun.line.outcome.is_none() || same {

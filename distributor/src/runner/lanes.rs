@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use group_oscore::MemberId;
 use jiff::Timestamp;
 use provisioning::Name;
@@ -14,13 +15,13 @@ use update_core::suit::Offer;
 use update_core::time::Duration;
 
 use super::latest::Latest;
-use super::prepare;
+use super::{membership, prepare};
 use crate::control::{Control, Order, Stop};
 use crate::drive::{self, Ended, Observer};
 use crate::exit::Failure;
 use crate::process::seed;
 use crate::rollout::plan::{AgentKey, Lane, Plan};
-use crate::rollout::record::{Progress, Report};
+use crate::rollout::record::{AgentRecord, Progress, Report};
 use crate::rollout::{Engine, Input, Run, RunEnd, Task};
 use crate::session::Session;
 use crate::socket;
@@ -52,6 +53,15 @@ pub(super) struct Worked {
     pub(super) attempt: u32,
     /// The loss that was measured, by security group.
     pub(super) losses: BTreeMap<Name, Loss>,
+    /// What a group could not go on with.
+    pub(super) failure: Option<Failure>,
+}
+
+impl Worked {
+    /// Of a run that could not begin.
+    pub(super) fn not_begun(failure: Failure) -> Self {
+        Self { end: RunEnd::Stopped, attempt: 0, losses: BTreeMap::new(), failure: Some(failure) }
+    }
 }
 
 /// What came of a run in one lane.
@@ -84,7 +94,12 @@ impl Lanes {
     }
 
     /// Takes notice of agents that were enrolled or removed since.
-    pub(super) async fn refresh<S: Store>(&mut self, dir: &StateDir, store: &S) -> Result<(), Failure> {
+    pub(super) async fn refresh<S: Store>(
+        &mut self,
+        dir: &StateDir,
+        store: &S,
+        engine: &Engine,
+    ) -> Result<(), Failure> {
         let documents = prepare::rollout_groups(store).await?;
         for group in &mut self.groups {
             let fingerprint = Agents::fingerprint(dir, &group.name)?;
@@ -92,13 +107,24 @@ impl Lanes {
                 group.session.reload_agents(dir)?;
                 group.fingerprint = fingerprint;
             }
-            for lane in &mut group.lanes {
-                if let Some(agents) =
-                    prepare::members_of(lane, &documents, &group.session.group, &group.offer)
-                {
-                    lane.agents = agents;
+            let had = had(engine, &group.name);
+            let mut selected = Vec::new();
+            for lane in &group.lanes {
+                let of_lane = prepare::members_of(lane, &documents, &group.session.group, &group.offer);
+                let mut free = Vec::new();
+                for name in of_lane.unwrap_or_default() {
+                    let key = AgentKey { group: group.name.clone(), name };
+                    if had.contains(&key.name) || is_free(store, &key, engine.name()).await? {
+                        free.push(key.name);
+                    }
                 }
+                selected.push((lane.name.clone(), free));
             }
+            let enrolled = group.session.group.agents.iter().map(|agent| agent.name.clone()).collect();
+            membership::assign(&mut group.lanes, &enrolled, &had, |lane| {
+                let of_lane = selected.iter().find(|(name, _)| *name == lane.name);
+                of_lane.map_or_else(Vec::new, |(_, names)| names.clone())
+            });
         }
         Ok(())
     }
@@ -106,30 +132,34 @@ impl Lanes {
     /// Who has joined, and who has left, since the engine last heard of it.
     pub(super) fn differences(&self, engine: &Engine) -> Vec<Input> {
         let there: BTreeSet<AgentKey> = self.groups.iter().flat_map(Group::keys).collect();
-        let known = |key: &AgentKey| {
-            engine.agents().get(key).is_some_and(|agent| agent.progress != Progress::Removed)
-        };
+        let known = |key: &AgentKey| engine.agents().get(key).is_some_and(is_in);
         let joined = there.iter().filter(|key| !known(key)).cloned().map(Input::Joined);
         let left = engine.agents().keys().filter(|key| known(key) && !there.contains(key)).cloned();
         joined.chain(left.map(Input::Left)).collect()
     }
 
     /// Does a run, in all groups at once; the lanes of one group follow one another.
-    pub(super) async fn work(
-        mut self,
-        run: Run,
-        latest: Latest,
-        stop: Stop,
-    ) -> (Self, Result<Worked, Failure>) {
+    pub(super) async fn work(mut self, run: Run, latest: Latest, mut stop: Stop) -> (Self, Worked) {
         let image = &self.image;
-        let works = self.groups.iter_mut().map(|group| group.work(image, &run, &latest, &stop));
-        let mut ends = Vec::new();
-        for worked in join_all(works).await {
-            match worked {
-                Ok(more) => ends.extend(more),
-                Err(failure) => return (self, Err(failure)),
+        let (stopper, own) = Stop::on_demand();
+        let works = self.groups.iter_mut().map(|group| group.work(image, &run, &latest, &own));
+        let mut works: FuturesUnordered<_> = works.collect();
+        let (mut ends, mut failure) = (Vec::new(), None);
+        loop {
+            tokio::select! {
+                () = stop.asked(), if !own.is_asked() => drop(stopper.send_replace(true)),
+                worked = works.next() => match worked {
+                    None => break,
+                    Some(Ok(more)) => ends.extend(more),
+                    // What one group cannot go on with is not kept until the others are through.
+                    Some(Err(failed)) => {
+                        stopper.send_replace(true);
+                        failure.get_or_insert(failed);
+                    }
+                },
             }
         }
+        drop(works);
         let attempt = ends.iter().map(|lane| lane.attempt).max().unwrap_or(0);
         let all = |end: &RunEnd| !ends.is_empty() && ends.iter().all(|lane| lane.end == *end);
         let end = if ends.iter().any(|lane| lane.end == RunEnd::Stopped) || stop.is_asked() {
@@ -139,7 +169,9 @@ impl Lanes {
         } else {
             RunEnd::Done
         };
-        (self, Ok(Worked { end, attempt, losses: losses(&ends) }))
+        // Later runs only catch up with the few that were away.
+        let losses = if run.task == Task::Transfer { losses(&ends) } else { BTreeMap::new() };
+        (self, Worked { end, attempt, losses, failure })
     }
 }
 
@@ -238,6 +270,23 @@ impl Group {
         let (attempt, tallies) = (distribution.attempt(), distribution.tallies());
         Ok(LaneEnd { group: self.name.clone(), end, attempt, tallies })
     }
+}
+
+/// Whether the rollout has this agent still.
+fn is_in(agent: &AgentRecord) -> bool {
+    agent.progress != Progress::Removed
+}
+
+/// The agents of a security group that the rollout has.
+fn had(engine: &Engine, group: &Name) -> BTreeSet<Name> {
+    let agents = engine.agents().iter().filter(|(key, agent)| key.group == *group && is_in(agent));
+    agents.map(|(key, _)| key.name.clone()).collect()
+}
+
+/// Whether no other rollout has this agent.
+async fn is_free<S: Store>(store: &S, key: &AgentKey, rollout: &Name) -> Result<bool, Failure> {
+    let agent = store.agent(key).await?;
+    Ok(agent.and_then(|agent| agent.rollout).is_none_or(|other| other == *rollout))
 }
 
 impl Run {

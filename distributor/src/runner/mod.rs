@@ -6,6 +6,7 @@
 
 mod lanes;
 mod latest;
+mod membership;
 pub mod prepare;
 pub mod show;
 
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 
 use crate::control::Stop;
 use crate::exit::{Exit, Failure};
+use crate::output::say;
 use crate::rollout::record::{Order, Outcome};
 use crate::rollout::state::{Pause, Stage};
 use crate::rollout::{Engine, Input, Now, Output, Run, RunEnd};
@@ -53,7 +55,7 @@ pub struct Runner<'a, S> {
 }
 
 /// What a run gives back, and what came of it.
-type Finished = (Lanes, Result<Worked, Failure>);
+type Finished = (Lanes, Worked);
 
 /// A run under way, and what stops it.
 struct Work {
@@ -145,7 +147,10 @@ impl<'a, S: Store> Runner<'a, S> {
             match self.engine.poll(now) {
                 Output::Save => self.save().await?,
                 Output::Run(_) if interrupted => return Ok(Ended::Interrupted),
-                Output::Run(run) => work = Some(self.begin_run(run, lanes.take(), &latest).await?),
+                Output::Run(run) => match self.begin_run(run, lanes.take(), &latest).await {
+                    Ok(begun) => work = Some(begun),
+                    Err(failure) => self.run_ended(Worked::not_begun(failure)).await?,
+                },
                 Output::Stop => work.iter().for_each(Work::stop),
                 Output::Ended => {
                     return Ok(self.engine.state().outcome().map_or(Ended::Interrupted, Ended::Over));
@@ -196,7 +201,7 @@ impl<'a, S: Store> Runner<'a, S> {
                 Lanes::open(self.dir, plan, image)?
             }
         };
-        lanes.refresh(self.dir, self.store).await?;
+        lanes.refresh(self.dir, self.store, &self.engine).await?;
         let now = self.now();
         for input in lanes.differences(&self.engine) {
             self.engine.handle(now, input);
@@ -205,21 +210,18 @@ impl<'a, S: Store> Runner<'a, S> {
     }
 
     /// Tells the engine. What the rollout cannot go on with is given back when it is saved.
-    async fn run_ended(&mut self, worked: Result<Worked, Failure>) -> Result<(), Failure> {
+    async fn run_ended(&mut self, worked: Worked) -> Result<(), Failure> {
         let now = self.now();
-        let (end, attempt, failure) = match worked {
-            Ok(Worked { end, attempt, losses }) => {
-                for (group, loss) in losses {
-                    self.store.note_loss(&group, loss).await?;
-                }
-                (end, attempt, None)
-            }
-            Err(failure) => (RunEnd::Broken(failure.sentence.clone()), 0, Some(failure)),
-        };
+        let Worked { end, attempt, losses, failure } = worked;
+        let end = failure.as_ref().map_or(end, |failure| RunEnd::Broken(failure.sentence.clone()));
         self.engine.handle(now, Input::RunEnded { end, attempt });
-        let Some(failure) = failure else { return Ok(()) };
         self.save().await?;
-        Err(failure)
+        for (group, loss) in losses {
+            if let Err(error) = self.store.note_loss(&group, loss).await {
+                say!("note: the loss on the way to group '{group}' could not be stored: {error}");
+            }
+        }
+        failure.map_or(Ok(()), Err)
     }
 
     fn take_reports(&mut self, latest: &Latest) {

@@ -99,7 +99,7 @@ pub struct Known {
     folders: BTreeMap<Name, PathBuf>,
 }
 
-/// Takes images in and applies all documents: all, or none.
+/// Takes images in and applies all documents: all, or none. Images that no document names any more go.
 ///
 /// # Errors
 /// An image is not there, or not the one that was signed; the store's own.
@@ -114,6 +114,8 @@ pub async fn apply<S: Store>(
         documents.push(document(dir, manifests, found)?);
     }
     let applied = store.apply(&documents, at).await?;
+    // What the documents before named.
+    Images::of(dir).collect(store).await?;
     let said = documents.into_iter().zip(applied);
     Ok(said.map(|(it, applied)| AppliedDocument { kind: it.kind, name: it.name, applied }).collect())
 }

@@ -64,6 +64,10 @@ impl Images {
         // Also where it is stored already: who names another file beside the old envelope is to hear of it.
         image::check(path, &offer)?;
         if self.open(&digest).is_ok() {
+            // Young again: the document that will name it is not applied yet.
+            let place = self.place(&digest);
+            let touched = File::open(&place).and_then(|folder| folder.set_modified(SystemTime::now()));
+            touched.map_err(|source| FileError::System { verb: "touch", path: place, source })?;
             return Ok(digest);
         }
         files::make_folder(&self.folder)?;

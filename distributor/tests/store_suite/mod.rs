@@ -34,6 +34,7 @@ pub(crate) async fn conformance<F: Factory>(factory: &mut F) {
     agents_follow_their_group(factory).await;
     a_rollout_is_stored_step_by_step(factory).await;
     no_agent_is_in_two_rollouts(factory).await;
+    who_joins_later_is_taken_too(factory).await;
     what_a_rollout_uses_stays(factory).await;
     orders_reach_another_process(factory).await;
     events_are_found_from_both_ends(factory).await;
@@ -291,6 +292,20 @@ async fn no_agent_is_in_two_rollouts<F: Factory>(factory: &mut F) {
     store.save(Step { outcome: Some(Outcome::Done), ..step(&summer, "1") }).await.unwrap();
     store.save(step(&spring, "2")).await.unwrap();
     assert_eq!(store.rollout(&spring).await.unwrap().unwrap().line.outcome, None);
+}
+
+async fn who_joins_later_is_taken_too<F: Factory>(factory: &mut F) {
+    let store = factory.empty().await;
+    let members = ["lamp-1", "lamp-2", "lamp-3"].map(|agent| member(agent, Some(1)));
+    store.sync_agents(&name("hall"), &members, "1").await.unwrap();
+    begin(&store, "spring", &["hall/lamp-1"]).await.unwrap();
+    let joined = waiting(&["hall/lamp-2"]);
+    store.save(Step { agents: &joined, ..step(&name("spring"), "1") }).await.unwrap();
+    let agents = factory.again().await.agents(None).await.unwrap();
+    let taken: Vec<_> = agents.into_iter().map(|agent| agent.rollout).collect();
+    assert_eq!(taken, [Some(name("spring")), Some(name("spring")), None]);
+    let refused = begin(&store, "summer", &["hall/lamp-2"]).await;
+    assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
 }
 
 async fn what_a_rollout_uses_stays<F: Factory>(factory: &mut F) {

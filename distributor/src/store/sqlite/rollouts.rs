@@ -75,6 +75,12 @@ pub(super) async fn save(store: &SqliteStore, step: Step<'_>) -> Answer<()> {
             refuse_conflict(store, &mut transaction, step.rollout, &keys).await?;
             claim_agents(store, &mut transaction, step.rollout, &keys).await?;
         }
+        None if !step.agents.is_empty() => {
+            // Those that have joined since.
+            let keys: Vec<&AgentKey> = step.agents.iter().map(|(key, _)| key).collect();
+            let keys = json(store, WHAT, &keys)?;
+            claim_agents(store, &mut transaction, step.rollout, &keys).await?;
+        }
         _ => {}
     }
     events::append(store, &mut transaction, step.facts).await?;
@@ -204,7 +210,7 @@ async fn keys_of(store: &SqliteStore, transaction: &mut Open, name: &Name) -> An
 async fn claim_agents(store: &SqliteStore, transaction: &mut Open, name: &Name, keys: &str) -> Answer<()> {
     sqlx::query(
         "UPDATE agents SET rollout = ?1 \
-         WHERE security_group || '/' || name IN (SELECT value FROM json_each(?2))",
+         WHERE rollout IS NOT ?1 AND security_group || '/' || name IN (SELECT value FROM json_each(?2))",
     )
     .bind(name.as_str())
     .bind(keys)

@@ -1,0 +1,85 @@
+//! Who takes part in a rollout that is under way.
+//!
+//! Whom it has it keeps as long as that agent is enrolled, whatever its labels or the groups' documents say
+//! since: nobody is let go in the midst of a trial because of a label. Who is enrolled later joins if a
+//! rollout group selects it by its document of now, unless another rollout has it.
+
+use std::collections::BTreeSet;
+
+use provisioning::Name;
+
+use crate::rollout::plan::Lane;
+
+/// Puts the agents of one security group into its lanes, each into one. `had` are those that the rollout has;
+/// `selected` whom a lane's rollout group selects now, of those that are free or had.
+pub(super) fn assign(
+    lanes: &mut [Lane],
+    enrolled: &BTreeSet<Name>,
+    had: &BTreeSet<Name>,
+    selected: impl Fn(&Lane) -> Vec<Name>,
+) {
+    let mut taken = BTreeSet::new();
+    for lane in &mut *lanes {
+        lane.agents
+            .retain(|name| enrolled.contains(name) && had.contains(name) && taken.insert(name.clone()));
+    }
+    for lane in &mut *lanes {
+        let joined: Vec<Name> = selected(lane).into_iter().filter(|name| enrolled.contains(name)).collect();
+        lane.agents.extend(joined.into_iter().filter(|name| taken.insert(name.clone())));
+    }
+    // Joined before a restart, and not selected any more.
+    let left_over = had.intersection(enrolled).filter(|name| !taken.contains(*name)).cloned();
+    if let Some(lane) = lanes.first_mut() {
+        lane.agents.extend(left_over);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(text: &str) -> BTreeSet<Name> {
+        text.split_whitespace().map(|name| Name::new(name).unwrap()).collect()
+    }
+
+    fn lane(name: &str, agents: &str) -> Lane {
+        Lane {
+            name: Name::new(name).unwrap(),
+            security_group: Name::new("hall").unwrap(),
+            interface: None,
+            hops: None,
+            rate_bits_per_second: None,
+            agents: names(agents).into_iter().collect(),
+        }
+    }
+
+    /// Each lane's agents after that; `selects` is what each lane's document selects now.
+    fn assigned(lanes: [&str; 2], enrolled: &str, had: &str, selects: [&str; 2]) -> [String; 2] {
+        let mut lanes = [lane("a", lanes[0]), lane("b", lanes[1])];
+        assign(&mut lanes, &names(enrolled), &names(had), |lane| {
+            names(selects[usize::from(lane.name.as_str() == "b")]).into_iter().collect()
+        });
+        lanes.map(|lane| lane.agents.iter().map(Name::as_str).collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn who_is_in_stays_whatever_its_labels_say() {
+        assert_eq!(assigned(["x y", "z"], "x y z", "x y z", ["x", "y"]), ["x y", "z"]);
+        assert_eq!(assigned(["x y", "z"], "x y z", "x y z", ["", ""]), ["x y", "z"]);
+    }
+
+    #[test]
+    fn who_is_not_enrolled_any_more_leaves() {
+        assert_eq!(assigned(["x y", "z"], "y", "x y z", ["x y", "z"]), ["y", ""]);
+    }
+
+    #[test]
+    fn who_comes_later_is_in_one_lane_only() {
+        assert_eq!(assigned(["x", ""], "x y", "x", ["x y", "x y"]), ["x y", ""]);
+        // And stays in the rollout after a restart, where the plan does not know of it.
+        assert_eq!(assigned(["x", ""], "x y", "x y", ["", ""]), ["x y", ""]);
+        assert_eq!(assigned(["x", ""], "x y", "x y", ["", "y"]), ["x", "y"]);
+        // Removed, and enrolled again.
+        assert_eq!(assigned(["x y", ""], "x y", "x", ["y", ""]), ["x y", ""]);
+    }
+}
