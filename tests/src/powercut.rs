@@ -68,6 +68,8 @@ pub struct Report {
     pub misused: u64,
     /// The first few of them, told so that they can be repeated.
     pub told: Vec<String>,
+    /// The first of them.
+    found: Option<(Found, Wrong)>,
 }
 
 /// Failures that are told.
@@ -100,8 +102,16 @@ impl Report {
         self.regressed += other.regressed;
         self.lost += other.lost;
         self.misused += other.misused;
+        self.found = self.found.take().or(other.found);
         self.told.extend(other.told);
         self.told.truncate(TOLD_MAX);
+    }
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let begin = if self.used { "used" } else { "fresh" };
+        write!(f, "{}, {:?}, {begin}, {:?}", self.geometry, self.story, self.cuts)
     }
 }
 
@@ -122,7 +132,8 @@ impl Geometry {
     #[must_use]
     pub fn all() -> Vec<Self> {
         let pages = [256, 4096, 128 * 1024];
-        let words = [(1, true), (4, true), (4, false), (8, true), (8, false), (32, true), (32, false)];
+        let words =
+            [(1, true), (4, true), (4, false), (8, true), (8, false), (16, false), (32, true), (32, false)];
         let of = |page| words.map(|(word, rewritable)| Self { page, word, rewritable, banks: false });
         pages.into_iter().flat_map(of).chain([Self::BANKS]).collect()
     }
@@ -159,7 +170,7 @@ pub fn run(geometries: &[Geometry], depth: Depth, threads: usize, tell: impl Fn(
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some((geometry, story)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let report = on(*geometry, *story, depth, false);
+                    let report = on(*geometry, *story, depth, Task::All);
                     tell(format!("{geometry}, {story:?}: {} cuts", report.cuts));
                     total.lock().expect("no thread has panicked").merge(report);
                 }
@@ -169,43 +180,83 @@ pub fn run(geometries: &[Geometry], depth: Depth, threads: usize, tell: impl Fn(
     total.into_inner().expect("no thread has panicked")
 }
 
-/// Whether a cut of this depth finds something wrong. It ends with the first one that does.
+/// A device on which something went wrong: how it began, and its cuts.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Its flash.
+    pub geometry: Geometry,
+    /// How its update goes.
+    pub story: Story,
+    /// For cuts of which depth it was made.
+    pub depth: Depth,
+    /// A bank of its records is nearly full.
+    pub used: bool,
+    /// When and how the power went, each counted from the one before.
+    pub cuts: Vec<Cut>,
+}
+
+/// The first cut of this depth that finds something wrong.
 #[must_use]
-pub fn finds(geometry: Geometry, story: Story, depth: Depth) -> Option<String> {
-    on(geometry, story, depth, true).told.pop()
+pub fn finds(geometry: Geometry, story: Story, depth: Depth) -> Option<Found> {
+    on(geometry, story, depth, Task::First).found.map(|(found, _)| found)
+}
+
+/// The same cuts once more.
+///
+/// # Errors
+/// [`Wrong`]: they find something.
+pub fn again(found: &Found) -> Result<(), Wrong> {
+    let report = on(found.geometry, found.story, found.depth, Task::Again(found));
+    report.found.map_or(Ok(()), |(_, wrong)| Err(wrong))
+}
+
+/// What to do on a flash.
+#[derive(Debug, Clone, Copy)]
+enum Task<'f> {
+    /// Every cut.
+    All,
+    /// Every cut, until one finds something.
+    First,
+    /// These.
+    Again(&'f Found),
 }
 
 /// One flash and one story.
-fn on(geometry: Geometry, story: Story, depth: Depth, first_only: bool) -> Report {
+fn on(geometry: Geometry, story: Story, depth: Depth, task: Task<'_>) -> Report {
     match (geometry.page, geometry.word) {
-        (8192, 16) => Campaign::<16, 8192>::run(geometry, story, depth, first_only),
-        (256, 1) => Campaign::<1, 256>::run(geometry, story, depth, first_only),
-        (256, 4) => Campaign::<4, 256>::run(geometry, story, depth, first_only),
-        (256, 8) => Campaign::<8, 256>::run(geometry, story, depth, first_only),
-        (256, _) => Campaign::<32, 256>::run(geometry, story, depth, first_only),
-        (4096, 1) => Campaign::<1, 4096>::run(geometry, story, depth, first_only),
-        (4096, 4) => Campaign::<4, 4096>::run(geometry, story, depth, first_only),
-        (4096, 8) => Campaign::<8, 4096>::run(geometry, story, depth, first_only),
-        (4096, _) => Campaign::<32, 4096>::run(geometry, story, depth, first_only),
-        (_, 1) => Campaign::<1, 131_072>::run(geometry, story, depth, first_only),
-        (_, 4) => Campaign::<4, 131_072>::run(geometry, story, depth, first_only),
-        (_, 8) => Campaign::<8, 131_072>::run(geometry, story, depth, first_only),
-        (_, _) => Campaign::<32, 131_072>::run(geometry, story, depth, first_only),
+        (8192, 16) => Campaign::<16, 8192>::run(geometry, story, depth, task),
+        (256, 1) => Campaign::<1, 256>::run(geometry, story, depth, task),
+        (256, 4) => Campaign::<4, 256>::run(geometry, story, depth, task),
+        (256, 16) => Campaign::<16, 256>::run(geometry, story, depth, task),
+        (256, 8) => Campaign::<8, 256>::run(geometry, story, depth, task),
+        (256, _) => Campaign::<32, 256>::run(geometry, story, depth, task),
+        (4096, 1) => Campaign::<1, 4096>::run(geometry, story, depth, task),
+        (4096, 4) => Campaign::<4, 4096>::run(geometry, story, depth, task),
+        (4096, 16) => Campaign::<16, 4096>::run(geometry, story, depth, task),
+        (4096, 8) => Campaign::<8, 4096>::run(geometry, story, depth, task),
+        (4096, _) => Campaign::<32, 4096>::run(geometry, story, depth, task),
+        (_, 1) => Campaign::<1, 131_072>::run(geometry, story, depth, task),
+        (_, 4) => Campaign::<4, 131_072>::run(geometry, story, depth, task),
+        (_, 16) => Campaign::<16, 131_072>::run(geometry, story, depth, task),
+        (_, 8) => Campaign::<8, 131_072>::run(geometry, story, depth, task),
+        (_, _) => Campaign::<32, 131_072>::run(geometry, story, depth, task),
     }
 }
 
 /// All cuts on one flash.
-struct Campaign<const WORD: usize, const PAGE: usize> {
+struct Campaign<'f, const WORD: usize, const PAGE: usize> {
     geometry: Geometry,
     story: Story,
+    depth: Depth,
+    task: Task<'f>,
+    /// A bank of the device's records is nearly full.
+    used: bool,
     report: Report,
-    /// The first failure is enough.
-    first_only: bool,
 }
 
-impl<const WORD: usize, const PAGE: usize> Campaign<WORD, PAGE> {
-    fn run(geometry: Geometry, story: Story, depth: Depth, first_only: bool) -> Report {
-        let mut campaign = Self { geometry, story, report: Report::default(), first_only };
+impl<const WORD: usize, const PAGE: usize> Campaign<'_, WORD, PAGE> {
+    fn run(geometry: Geometry, story: Story, depth: Depth, task: Task<'_>) -> Report {
+        let mut campaign = Campaign { geometry, story, depth, task, used: false, report: Report::default() };
         let device =
             Device::new(geometry.page, geometry.image_bytes(depth), geometry.rewritable, geometry.banks);
         let device = Arc::new(device);
@@ -214,23 +265,37 @@ impl<const WORD: usize, const PAGE: usize> Campaign<WORD, PAGE> {
         // a bank has thousands of cells, that is done once.
         let huge = PAGE > 8192 && (WORD < 32 || geometry.rewritable);
         let used = if huge { Ok(fresh.clone()) } else { fresh.clone().with_full_bank(LEFT) };
-        match (used, depth) {
-            (Err(wrong), _) => campaign.report.add(wrong, || format!("{geometry}, filling a bank")),
-            (Ok(used), Depth::One) => {
-                campaign.cut_once(&fresh);
-                if !huge {
-                    campaign.cut_once(&used);
-                }
-            }
-            (Ok(used), Depth::Two) => {
-                if story == Story::Confirmed {
-                    campaign.cut_twice(&fresh);
-                }
-                campaign.cut_twice(&used);
-            }
-            (Ok(used), Depth::Three(times)) => campaign.cut_by_chance(&[fresh, used], times),
+        match used {
+            Err(wrong) => campaign.report.add(wrong, || format!("{geometry}, filling a bank")),
+            Ok(used) => campaign.on([fresh, used], huge),
         }
         campaign.report
+    }
+
+    /// On a fresh device and a used one; `same` where they are the same.
+    fn on(&mut self, [fresh, used]: [Lives<WORD, PAGE>; 2], same: bool) {
+        if let Task::Again(found) = self.task {
+            self.used = found.used;
+            let device = if found.used { used } else { fresh };
+            return device.after(&found.cuts).unwrap_or_else(|wrong| self.tell(wrong, &found.cuts));
+        }
+        match self.depth {
+            Depth::One => {
+                self.cut_once(&fresh);
+                self.used = true;
+                if !same {
+                    self.cut_once(&used);
+                }
+            }
+            Depth::Two => {
+                if self.story == Story::Confirmed {
+                    self.cut_twice(&fresh);
+                }
+                self.used = true;
+                self.cut_twice(&used);
+            }
+            Depth::Three(times) => self.cut_by_chance([fresh, used], times),
+        }
     }
 
     fn cut_once(&mut self, lives: &Lives<WORD, PAGE>) {
@@ -295,13 +360,15 @@ impl<const WORD: usize, const PAGE: usize> Campaign<WORD, PAGE> {
         }
     }
 
-    fn cut_by_chance(&mut self, devices: &[Lives<WORD, PAGE>], times: u32) {
+    fn cut_by_chance(&mut self, devices: [Lives<WORD, PAGE>; 2], times: u32) {
         let mut dice = Dice::new(3, u64::from(self.geometry.word) << 32 | u64::from(self.geometry.page));
         for _ in 0..times {
             if self.is_enough() {
                 return;
             }
-            let mut lives = devices[dice.below(devices.len() as u64) as usize].clone();
+            let device = dice.below(devices.len() as u64) as usize;
+            self.used = device == 1;
+            let mut lives = devices[device].clone();
             let mut cuts = Vec::new();
             if let Err(wrong) = Self::three_cuts(&mut lives, &mut cuts, &mut dice, &mut self.report.cuts) {
                 self.tell(wrong, &cuts);
@@ -340,12 +407,14 @@ impl<const WORD: usize, const PAGE: usize> Campaign<WORD, PAGE> {
     }
 
     const fn is_enough(&self) -> bool {
-        self.first_only && !self.report.told.is_empty()
+        matches!(self.task, Task::First) && self.report.found.is_some()
     }
 
     fn tell(&mut self, wrong: Wrong, cuts: &[Cut]) {
-        let (geometry, story) = (self.geometry, self.story);
-        self.report.add(wrong, || format!("{geometry}, {story:?}, {cuts:?}"));
+        let Self { geometry, story, depth, used, .. } = *self;
+        let found = Found { geometry, story, depth, used, cuts: cuts.to_vec() };
+        self.report.add(wrong, || found.to_string());
+        self.report.found.get_or_insert((found, wrong));
     }
 }
 

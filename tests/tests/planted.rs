@@ -4,7 +4,7 @@
 //! A bug is planted in the whole process, so this is one test, alone in its program.
 
 use boot_stage::planted::{Bug, plant};
-use tests::powercut::{Depth, Geometry, Story, finds};
+use tests::powercut::{Depth, Geometry, Story, again, finds};
 
 const ONCE: Geometry = Geometry { page: 256, word: 32, rewritable: false, banks: false };
 const SEVERAL_BLOCKS: Geometry = Geometry { page: 4096, word: 32, rewritable: false, banks: false };
@@ -23,13 +23,16 @@ fn every_planted_bug_is_found() {
         };
         plant(Some(bug));
         match finds(geometry, story, depth) {
-            Some(found) => println!("{bug:?}: {found}"),
+            Some(found) => {
+                println!("{bug:?}: {found}");
+                plant(None);
+                assert_eq!(again(&found), Ok(()), "without the bug");
+                plant(Some(bug));
+                assert!(again(&found).is_err(), "the same cuts find it again");
+            }
             None => missed.push(bug),
         }
         plant(None);
-        if depth == Depth::One {
-            assert_eq!(finds(geometry, story, depth), None, "without the bug");
-        }
     }
     assert_eq!(missed, [], "not found");
 }

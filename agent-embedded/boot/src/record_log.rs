@@ -26,6 +26,9 @@
 //! | records, "moved" | filled | lets the other bank say "bank n + 1" and uses it |
 //! | "moved" | "bank n + 1", records | uses the other bank |
 //!
+//! Flash that forgets a bit of an entry loses that record, and says so: an older one does not take its place. Of
+//! a seal it makes its entry void.
+//!
 //! The agent and the boot stage both open the log; it needs no heap, no journal beside it, and one cell a
 //! start.
 
@@ -37,7 +40,7 @@ use embedded_storage::nor_flash::NorFlash;
 use crate::layout::Partition;
 use crate::medium::erase;
 use crate::planted::{self, Bug};
-use entry::{Bank, Content, Header, InFlash, InMemory, TAG_BANK, TAG_MOVED, TAG_SEAL, checksum};
+use entry::{Bank, Content, Header, InFlash, InMemory, Sealed, TAG_BANK, TAG_MOVED, checksum};
 use scan::Scan;
 
 /// What is kept.
@@ -120,8 +123,7 @@ impl RecordLog {
                 log = Self { generation: log.generation, ..Self::at(banks, 1 - used, &scans[1 - used]) };
                 log.begin(flash)?;
             }
-            // What was read is written again in the other bank. An entry that was never sealed is not:
-            // nothing can have relied on it.
+            // What was read is written again in the other bank.
             Err(LogError::Full) => {}
             Err(error) => return Err(error),
         }
@@ -142,14 +144,14 @@ impl RecordLog {
         kind: Kind,
         content: &[u8],
     ) -> Result<(), LogError<F::Error>> {
-        // A cell that was touched and looked blank all the same: the next one is taken.
-        for _ in 1..TRIES {
-            match self.append_once(flash, kind, content) {
-                Err(LogError::NotKept) => {}
+        if self.bank().cells_of(content.len()) < self.room() {
+            match self.append_record(flash, kind, content) {
+                // Cells were touched that were counted as free.
+                Err(LogError::Full) => {}
                 ended => return ended,
             }
         }
-        self.append_once(flash, kind, content)
+        self.change_banks(flash, Some((kind, content)))
     }
 
     /// Reads a record into `buffer` and gives its length; `None` when it was never saved.
@@ -201,9 +203,12 @@ impl RecordLog {
     /// Says that the bank is in use, as the next generation.
     fn begin<F: NorFlash>(&mut self, flash: &mut F) -> Result<(), LogError<F::Error>> {
         self.generation = self.generation.wrapping_add(1);
+        self.say_in_use(flash)
+    }
+
+    fn say_in_use<F: NorFlash>(&mut self, flash: &mut F) -> Result<(), LogError<F::Error>> {
         let content = self.generation.to_le_bytes();
-        self.append_sealed(flash, TAG_BANK, 4, checksum(&content), &mut InMemory(&content))?;
-        Ok(())
+        self.append_sealed(flash, TAG_BANK, 4, checksum(&content), &mut InMemory(&content)).map(drop)
     }
 
     /// What was read is written again: the last entry, if it was never sealed, else its seal. Says whether
@@ -218,6 +223,14 @@ impl RecordLog {
             }
             return Ok(scan.moved || scan.unsealed.is_some_and(|header| header.tag == TAG_MOVED));
         }
+        if scan.unsealed.is_some_and(|header| header.tag == TAG_BANK) {
+            // Without it this bank is not in use: it is said again from what was checked. Where it cannot, the
+            // other bank must not be erased.
+            return match self.say_in_use(flash) {
+                Err(LogError::Full) => Err(LogError::NotKept),
+                said => said.map(|()| false),
+            };
+        }
         if let Some(Header { tag, len, cell, check }) = scan.unsealed {
             let mut content = InFlash { offset: self.bank().content_offset(cell) };
             match self.append_sealed(flash, tag, len, check, &mut content) {
@@ -228,8 +241,9 @@ impl RecordLog {
                     }
                     return Ok(tag == TAG_MOVED);
                 }
-                // It looked whole once and does not any more: it was never finished.
-                Err(LogError::NotKept) => {}
+                // It looked whole once and does not any more, so it was never finished; or there is no room.
+                // Nothing has relied on it, and after the next seal nothing can.
+                Err(LogError::NotKept | LogError::Lost | LogError::Full) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -238,22 +252,6 @@ impl RecordLog {
             None => self.begin(flash)?,
         }
         Ok(scan.moved)
-    }
-
-    fn append_once<F: NorFlash>(
-        &mut self,
-        flash: &mut F,
-        kind: Kind,
-        content: &[u8],
-    ) -> Result<(), LogError<F::Error>> {
-        if self.bank().cells_of(content.len()) < self.room() {
-            match self.append_record(flash, kind, content) {
-                // Cells were touched that were counted as free.
-                Err(LogError::Full) => {}
-                ended => return ended,
-            }
-        }
-        self.change_banks(flash, Some((kind, content)))
     }
 
     /// Fills the other bank with the newest records, `new` among them, and uses it from now on.
@@ -298,11 +296,12 @@ impl RecordLog {
         let cell = match whole {
             Some(Header { len, cell, check, .. }) => {
                 let mut content = InFlash { offset: other.bank().content_offset(cell) };
-                self.append_sealed(flash, tag, len, check, &mut content)?
+                match self.append_sealed(flash, tag, len, check, &mut content) {
+                    Err(LogError::Lost) => self.append_lost(flash, tag)?,
+                    ended => ended?,
+                }
             }
-            None if live.is_some() || other.damaged & (1 << tag) != 0 => {
-                self.append_sealed(flash, tag, 0, checksum(&[]), &mut InMemory(&[]))?
-            }
+            None if live.is_some() || other.damaged & (1 << tag) != 0 => self.append_lost(flash, tag)?,
             None => return Ok(()),
         };
         if let Some(live) = self.live.get_mut(usize::from(tag)) {
@@ -310,6 +309,11 @@ impl RecordLog {
         }
         self.damaged &= !(1 << tag);
         Ok(())
+    }
+
+    /// Says that a record was lost.
+    fn append_lost<F: NorFlash>(&mut self, flash: &mut F, tag: u8) -> Result<u32, LogError<F::Error>> {
+        self.append_sealed(flash, tag, 0, checksum(&[]), &mut InMemory(&[]))
     }
 
     fn append_record<F: NorFlash>(
@@ -325,8 +329,26 @@ impl RecordLog {
         Ok(())
     }
 
-    /// Appends an entry and its seal; gives its cell. What cannot be read back is not sealed.
+    /// Appends an entry and its seal; gives its cell. What cannot be read back is not sealed, and written once
+    /// more behind it: the cells do not take it, or were touched and looked blank all the same.
     fn append_sealed<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        tag: u8,
+        len: u16,
+        check: u32,
+        content: &mut impl Content<F>,
+    ) -> Result<u32, LogError<F::Error>> {
+        for _ in 1..TRIES {
+            match self.append_once(flash, tag, len, check, content) {
+                Err(LogError::NotKept | LogError::Lost) => {}
+                ended => return ended,
+            }
+        }
+        self.append_once(flash, tag, len, check, content)
+    }
+
+    fn append_once<F: NorFlash>(
         &mut self,
         flash: &mut F,
         tag: u8,
@@ -336,36 +358,42 @@ impl RecordLog {
     ) -> Result<u32, LogError<F::Error>> {
         let bank = *self.bank();
         let cells = bank.cells_of(len.into());
-        self.tail = bank.free(flash, self.tail, cells);
-        let header = Header { tag, len, cell: self.tail, check };
-        if self.tail + cells + 1 > bank.cells() {
+        let cell = bank.free(flash, self.tail, cells);
+        if cell + cells + 1 > bank.cells() {
             return Err(LogError::Full);
         }
-        self.tail += cells;
+        let header = Header { tag, len, cell, check };
+        self.tail = cell + cells;
         if planted::is(Bug::SealedBeforeWritten) {
-            self.seal(flash, header.cell)?;
+            self.seal(flash, header.entry())?;
         }
-        bank.write(flash, &header, content).map_err(LogError::Flash)?;
-        let kept = bank.header(flash, header.cell) == Some(header) && bank.is_whole(flash, &header);
+        bank.write(flash, &header, content)?;
+        let kept = bank.header(flash, cell) == Some(header) && bank.is_whole(flash, &header);
         if !kept {
             return Err(LogError::NotKept);
         }
         if !planted::is(Bug::SealedBeforeWritten) {
-            self.seal(flash, header.cell)?;
+            self.seal(flash, header.entry())?;
         }
-        Ok(header.cell)
+        Ok(cell)
     }
 
-    fn seal<F: NorFlash>(&mut self, flash: &mut F, cell: u32) -> Result<(), LogError<F::Error>> {
+    /// Seals an entry in the next free cell that takes it.
+    fn seal<F: NorFlash>(&mut self, flash: &mut F, entry: Sealed) -> Result<(), LogError<F::Error>> {
         let bank = *self.bank();
-        self.tail = bank.free(flash, self.tail, 1);
-        if self.tail >= bank.cells() {
-            return Err(LogError::Full);
+        for _ in 0..TRIES {
+            let cell = bank.free(flash, self.tail, 1);
+            if cell >= bank.cells() {
+                return Err(LogError::Full);
+            }
+            let header = Header::seal(cell, entry);
+            self.tail = cell + 1;
+            bank.write(flash, &header, &mut InMemory(&[]))?;
+            if bank.header(flash, cell) == Some(header) {
+                return Ok(());
+            }
         }
-        let header = Header { tag: TAG_SEAL, len: 0, cell: self.tail, check: cell };
-        self.tail += 1;
-        bank.write(flash, &header, &mut InMemory(&[])).map_err(LogError::Flash)?;
-        if bank.header(flash, header.cell) == Some(header) { Ok(()) } else { Err(LogError::NotKept) }
+        Err(LogError::NotKept)
     }
 
     /// Cells for records that are free.

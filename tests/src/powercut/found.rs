@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::device::Device;
 use super::life::{Lives, Story};
 use super::oracle::Wrong;
-use super::{Depth, Geometry, LEFT, seed};
+use super::{Depth, Geometry, LEFT};
 use crate::nor_flash::{Cut, Way};
 
 /// A device from the factory that is to confirm its update.
@@ -15,23 +15,11 @@ fn device<const WORD: usize, const PAGE: usize>(geometry: Geometry) -> Lives<WOR
     Lives::new(Arc::new(device), Story::Confirmed)
 }
 
-/// Cuts, each counted from the one before, and then the update to its end.
 fn after<const WORD: usize, const PAGE: usize>(
-    mut device: Lives<WORD, PAGE>,
+    device: Lives<WORD, PAGE>,
     cuts: [(u32, Way); 2],
 ) -> Result<(), Wrong> {
-    let cuts = cuts.map(|(after, way)| Cut { after, way });
-    for (index, cut) in cuts.iter().enumerate() {
-        let begin = device.flash.operations();
-        let done = |lives: &Lives<WORD, PAGE>| (lives.flash.operations() - begin) as u32;
-        let to_come = device.lives_to_come()?;
-        device = to_come.into_iter().rfind(|lives| done(lives) <= cut.after).expect("it has lives to come");
-        let before = Cut { after: cut.after - done(&device), way: Way::Before };
-        device.flash.cut(before, 0);
-        assert!(device.run_to_cut()?, "{cut:?} comes");
-        device.flash.cut_otherwise(cut.way, seed(&cuts[..=index]));
-    }
-    device.run_to_end()
+    device.after(&cuts.map(|(after, way)| Cut { after, way }))
 }
 
 /// An entry that was never finished looked whole in the very start in which the seal before it did not.

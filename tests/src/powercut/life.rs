@@ -21,7 +21,8 @@ use super::banks::{OptionWord, Shared, View, take_over, view};
 use super::device::Device;
 use super::memo::Memo;
 use super::oracle::{Image, Oracle, Wrong};
-use crate::nor_flash::{FlashError, SimulatedFlash};
+use super::seed;
+use crate::nor_flash::{Cut, FlashError, SimulatedFlash, Way};
 
 /// How the update goes, but for the cuts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,6 +155,23 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
                 _ => return Err(Wrong::Bricked("the update does not end")),
             }
         }
+    }
+
+    /// Cuts, each counted from the one before, and then the update to its end.
+    ///
+    /// # Errors
+    /// [`Wrong`]: what did not hold.
+    pub(super) fn after(mut self, cuts: &[Cut]) -> Result<(), Wrong> {
+        for (index, cut) in cuts.iter().enumerate() {
+            let begin = self.flash.operations();
+            let done = |lives: &Self| (lives.flash.operations() - begin) as u32;
+            let to_come = self.lives_to_come()?;
+            self = to_come.into_iter().rfind(|lives| done(lives) <= cut.after).expect("the first one is so");
+            self.flash.cut(Cut { after: cut.after - done(&self), way: Way::Before }, 0);
+            self.run_to_cut()?;
+            self.flash.cut_otherwise(cut.way, seed(&cuts[..=index]));
+        }
+        self.run_to_end()
     }
 
     /// One life, in which the power is cut; `false` when it ended before.

@@ -5,6 +5,7 @@ use core::ops::Range;
 use crc::{CRC_32_ISO_HDLC, Crc};
 use embedded_storage::nor_flash::NorFlash;
 
+use super::LogError;
 use crate::layout::Partition;
 use crate::medium::{BLANK, READS, is_blank};
 
@@ -30,11 +31,29 @@ pub(super) struct Header {
     pub(super) len: u16,
     /// The cell that the entry begins with: no copy of it elsewhere is taken for an entry.
     pub(super) cell: u32,
-    /// CRC-32 of the content; in a seal, the cell of the entry that it seals.
+    /// CRC-32 of the content; in a seal, which entry it seals: its cell, and its tag in the highest byte.
     pub(super) check: u32,
 }
 
+/// The cell of an entry, in what a seal says of it.
+const CELL_MASK: u32 = 0x00ff_ffff;
+
 impl Header {
+    /// A seal in this cell for the entry in another one.
+    pub(super) const fn seal(cell: u32, entry: Sealed) -> Self {
+        Self { tag: TAG_SEAL, len: 0, cell, check: (entry.tag as u32) << 24 | (entry.cell & CELL_MASK) }
+    }
+
+    /// The entry that this seal is for.
+    pub(super) const fn sealed(&self) -> Sealed {
+        Sealed { tag: (self.check >> 24) as u8, cell: self.check & CELL_MASK }
+    }
+
+    /// The entry itself, as a seal names it.
+    pub(super) const fn entry(&self) -> Sealed {
+        Sealed { tag: self.tag, cell: self.cell }
+    }
+
     fn to_bytes(self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         bytes[0] = MAGIC;
@@ -75,6 +94,13 @@ pub(super) fn checksum(content: &[u8]) -> u32 {
     CRC.checksum(content)
 }
 
+/// An entry as its seal names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sealed {
+    pub(super) tag: u8,
+    pub(super) cell: u32,
+}
+
 /// One of the two banks: a range of whole cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Bank {
@@ -84,19 +110,20 @@ pub(super) struct Bank {
 
 /// Where a content comes from while an entry is written.
 pub(super) trait Content<F: NorFlash> {
-    /// Fills `piece` with the content from `offset` on.
-    fn fill(&mut self, flash: &mut F, offset: usize, piece: &mut [u8]) -> Result<(), F::Error>;
+    /// Fills `piece` with the content from `offset` on; `false` when it cannot be read.
+    fn fill(&mut self, flash: &mut F, offset: usize, piece: &mut [u8]) -> bool;
 }
 
 /// A content in memory.
 pub(super) struct InMemory<'a>(pub(super) &'a [u8]);
 
 impl<F: NorFlash> Content<F> for InMemory<'_> {
-    fn fill(&mut self, _flash: &mut F, offset: usize, piece: &mut [u8]) -> Result<(), F::Error> {
-        if let Some(bytes) = self.0.get(offset..offset + piece.len()) {
+    fn fill(&mut self, _flash: &mut F, offset: usize, piece: &mut [u8]) -> bool {
+        let bytes = self.0.get(offset..offset + piece.len());
+        bytes.is_some_and(|bytes| {
             piece.copy_from_slice(bytes);
-        }
-        Ok(())
+            true
+        })
     }
 }
 
@@ -107,8 +134,8 @@ pub(super) struct InFlash {
 }
 
 impl<F: NorFlash> Content<F> for InFlash {
-    fn fill(&mut self, flash: &mut F, offset: usize, piece: &mut [u8]) -> Result<(), F::Error> {
-        flash.read(self.offset + offset as u32, piece)
+    fn fill(&mut self, flash: &mut F, offset: usize, piece: &mut [u8]) -> bool {
+        flash.read(self.offset + offset as u32, piece).is_ok()
     }
 }
 
@@ -189,13 +216,21 @@ impl Bank {
         (1..READS).all(|_| self.header(flash, header.cell) == Some(*header))
     }
 
-    /// Writes an entry whose first cell is given by its header.
+    /// The number in a content of 4 bytes, of which every byte was checked.
+    pub(super) fn number<F: NorFlash>(&self, flash: &mut F, header: &Header) -> Option<u32> {
+        let mut bytes = [0; 4];
+        flash.read(self.content_offset(header.cell), &mut bytes).ok()?;
+        (header.len == 4 && checksum(&bytes) == header.check).then_some(u32::from_le_bytes(bytes))
+    }
+
+    /// Writes an entry whose first cell is given by its header; [`LogError::Lost`] when its content cannot be
+    /// read where it comes from.
     pub(super) fn write<F: NorFlash>(
         &self,
         flash: &mut F,
         header: &Header,
         content: &mut impl Content<F>,
-    ) -> Result<(), F::Error> {
+    ) -> Result<(), LogError<F::Error>> {
         let len = usize::from(header.len);
         let whole = (self.cells_of(len) * self.cell_bytes) as usize;
         for piece in pieces(whole) {
@@ -211,10 +246,11 @@ impl Bank {
             let end = (piece.end - HEADER_BYTES).min(len);
             if begin < end
                 && let Some(bytes) = bytes.get_mut(from..from + end - begin)
+                && !content.fill(flash, begin, bytes)
             {
-                content.fill(flash, begin, bytes)?;
+                return Err(LogError::Lost);
             }
-            flash.write(self.offset(header.cell) + piece.start as u32, bytes)?;
+            flash.write(self.offset(header.cell) + piece.start as u32, bytes).map_err(LogError::Flash)?;
         }
         Ok(())
     }

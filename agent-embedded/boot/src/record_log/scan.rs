@@ -3,7 +3,7 @@
 use embedded_storage::nor_flash::NorFlash;
 
 use super::RECORDS;
-use super::entry::{Bank, Header, Look, TAG_BANK, TAG_MOVED, TAG_SEAL};
+use super::entry::{Bank, Header, Look, Sealed, TAG_BANK, TAG_MOVED, TAG_SEAL};
 
 /// Blank cells in a row after which nothing more comes: more than the blank ones in the content of an entry
 /// that was never finished.
@@ -17,7 +17,7 @@ pub(super) struct Scan {
     /// Bit n: a sealed entry of record n is damaged, and none follows.
     pub(super) damaged: u8,
     /// The last sealed entry of all.
-    pub(super) last: Option<u32>,
+    pub(super) last: Option<Sealed>,
     /// The last entry, if no seal follows it: the power was cut while it was written, or just after.
     pub(super) unsealed: Option<Header>,
     /// The generation of the bank, once it is in use.
@@ -77,22 +77,22 @@ impl Scan {
     /// A seal: the entry that it names is good, and everything unsealed before it is not. It may name one
     /// that is not the last before it: what came in between was never finished, and may look whole this once.
     fn seal<F: NorFlash>(&mut self, flash: &mut F, bank: &Bank, seal: &Header) {
-        let sealed = seal.check;
+        let sealed = seal.sealed();
         match self.unsealed.take() {
-            Some(header) if header.cell == sealed => self.keep(&header),
+            Some(header) if header.entry() == sealed => self.keep(&header),
             _ if self.last == Some(sealed) => {}
-            _ if sealed >= seal.cell => self.damaged = u8::MAX,
-            _ => match bank.header(flash, sealed) {
-                Some(header) if bank.is_whole(flash, &header) => self.keep(&header),
-                // Its content is not what was sealed: flash has forgotten it.
-                Some(header) => self.damage(header.tag),
-                None => self.damaged = u8::MAX,
+            _ => match bank.header(flash, sealed.cell) {
+                Some(header) if header.entry() == sealed && bank.is_whole(flash, &header) => {
+                    self.keep(&header);
+                }
+                // It is not what was sealed: flash has forgotten it, and an older one does not take its place.
+                _ => self.damage(sealed.tag),
             },
         }
     }
 
     fn keep(&mut self, header: &Header) {
-        self.last = Some(header.cell);
+        self.last = Some(header.entry());
         self.moved = header.tag == TAG_MOVED;
         if let Some(live) = self.live.get_mut(usize::from(header.tag)) {
             *live = Some(header.cell);
@@ -100,23 +100,23 @@ impl Scan {
         }
     }
 
+    /// An entry of the log itself holds no record. That a bank is in use is known by the seal alone; one that
+    /// says by which generation goes before it.
     fn damage(&mut self, tag: u8) {
-        match self.live.get_mut(usize::from(tag)) {
-            Some(live) => {
-                *live = None;
-                self.damaged |= 1 << tag;
-            }
-            None => self.damaged = u8::MAX,
+        if tag == TAG_BANK {
+            self.generation.get_or_insert(0);
+        }
+        if let Some(live) = self.live.get_mut(usize::from(tag)) {
+            *live = None;
+            self.damaged |= 1 << tag;
         }
     }
 
     /// A bank is in use as soon as it says so, sealed or not: before it is written, the other one has said
     /// it.
     fn note<F: NorFlash>(&mut self, flash: &mut F, bank: &Bank, header: &Header) {
-        let mut generation = [0; 4];
-        let readable = flash.read(bank.content_offset(header.cell), &mut generation).is_ok();
-        if header.tag == TAG_BANK && readable {
-            self.generation = Some(u32::from_le_bytes(generation));
+        if header.tag == TAG_BANK {
+            self.generation = bank.number(flash, header).or(self.generation);
         }
     }
 }
