@@ -26,8 +26,8 @@
 //! | records, "moved" | filled | lets the other bank say "bank n + 1" and uses it |
 //! | "moved" | "bank n + 1", records | uses the other bank |
 //!
-//! Flash that forgets a bit of an entry loses that record, and says so: an older one does not take its place. Of
-//! a seal it makes its entry void.
+//! Flash that forgets a bit of an entry loses that record, and says so: an older one does not take its place.
+//! Of a seal it makes its entry void.
 //!
 //! The agent and the boot stage both open the log; it needs no heap, no journal beside it, and one cell a
 //! start.
@@ -224,8 +224,8 @@ impl RecordLog {
             return Ok(scan.moved || scan.unsealed.is_some_and(|header| header.tag == TAG_MOVED));
         }
         if scan.unsealed.is_some_and(|header| header.tag == TAG_BANK) {
-            // Without it this bank is not in use: it is said again from what was checked. Where it cannot, the
-            // other bank must not be erased.
+            // Without it this bank is not in use: it is said again from what was checked. Where it cannot be,
+            // the other bank must not be erased.
             return match self.say_in_use(flash) {
                 Err(LogError::Full) => Err(LogError::NotKept),
                 said => said.map(|()| false),
@@ -329,8 +329,8 @@ impl RecordLog {
         Ok(())
     }
 
-    /// Appends an entry and its seal; gives its cell. What cannot be read back is not sealed, and written once
-    /// more behind it: the cells do not take it, or were touched and looked blank all the same.
+    /// Appends an entry and its seal; gives its cell. What cannot be read back is not sealed, and written
+    /// once more behind it: the cells do not take it, or were touched and looked blank all the same.
     fn append_sealed<F: NorFlash>(
         &mut self,
         flash: &mut F,

@@ -85,7 +85,7 @@ impl Scan {
                 Some(header) if header.entry() == sealed && bank.is_whole(flash, &header) => {
                     self.keep(&header);
                 }
-                // It is not what was sealed: flash has forgotten it, and an older one does not take its place.
+                // It is not what was sealed: flash has forgotten it. An older one does not take its place.
                 _ => self.damage(sealed.tag),
             },
         }
