@@ -26,7 +26,7 @@ pub enum Way {
     /// The words cannot be read until they are programmed or erased again.
     Unreadable,
     /// The words read differently each time, until they are programmed or erased again: as before, as
-    /// after, or as anything between.
+    /// after, as anything between, or not at all.
     Unstable,
 }
 
@@ -338,7 +338,10 @@ impl<const WORD: usize, const PAGE: usize> ReadNorFlash for SimulatedFlash<WORD,
             if doubtful.unreadable {
                 return Err(FlashError::Unreadable);
             }
-            let way = self.dice.below(3);
+            let way = self.dice.below(4);
+            if way == 3 {
+                return Err(FlashError::Unreadable);
+            }
             for (index, bits) in doubtful.bits[..WORD].iter().enumerate() {
                 let Some(byte) = (*word as usize * WORD + index).checked_sub(begin) else { continue };
                 let Some(byte) = bytes.get_mut(byte) else { continue };
