@@ -288,6 +288,21 @@ spec: {{ version: \"{version}\", file: firmware }}
 }
 
 #[test]
+fn a_group_that_cannot_be_read_stops_no_other() {
+    let desk = desk();
+    desk.ok("group create yard --coap-group 239.192.74.2:5685 --interface lo --distributor 127.0.0.1:5685 \
+         --root-key root.pem --image-key image.pem.pub");
+    desk.write("state/groups/yard/agents.json", b"{");
+    desk.write("spring.yaml", paused("spring").as_bytes());
+    let plan = desk.run("plan -f spring.yaml");
+    assert_eq!(plan.code, 0, "{}", plan.err);
+    assert!(plan.err.contains("note: the agents of group 'yard'"), "{}", plan.err);
+    left(&desk);
+    let order = desk.run("rollout pause spring");
+    assert!(order.err.contains("paused already"), "{}", order.err);
+}
+
+#[test]
 fn wrong_documents_are_refused_before_anything_is_written() {
     let desk = desk();
     let text =

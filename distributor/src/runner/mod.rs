@@ -136,7 +136,7 @@ impl<'a, S: Store> Runner<'a, S> {
         self.mended().await?;
         // Agents may have been enrolled since it ended.
         let over = matches!(self.engine.state().outcome(), Some(Outcome::Done | Outcome::DoneWithFailures));
-        let mut lanes = if over { Some(self.lanes(None).await?) } else { None };
+        let mut lanes = if over { self.joined_since().await } else { None };
         let mut work: Option<Work> = None;
         let latest = Latest::default();
         let mut interrupted = false;
@@ -181,6 +181,14 @@ impl<'a, S: Store> Runner<'a, S> {
         let (stopper, stop) = Stop::on_demand();
         self.show.run_begins(&run, &self.engine);
         Ok(Work { future: Box::pin(lanes.work(run, latest.clone(), stop)), stopper })
+    }
+
+    /// Tells the engine who has joined since the rollout ended; how it ended is known without.
+    async fn joined_since(&mut self) -> Option<Lanes> {
+        let lanes = self.lanes(None).await;
+        lanes
+            .inspect_err(|failure| say!("note: whether agents were enrolled since is not known: {failure}"))
+            .ok()
     }
 
     /// Who runs it again has mended what it could not go on with.

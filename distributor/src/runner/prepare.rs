@@ -1,6 +1,6 @@
 //! From rollout manifests to a rollout that can begin: images are taken in, documents applied, a plan made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -211,9 +211,11 @@ impl Known {
     ) -> Result<Result<Compiled, Vec<Flaw>>, Failure> {
         let image = self.image(dir, rollout, folder)?;
         let groups: Vec<&RolloutGroup> = self.groups.values().collect();
+        let named = groups.iter().filter(|group| rollout.spec.groups.contains(&group.metadata.name));
+        let security: BTreeSet<&Name> = named.map(|group| &group.spec.security.group).collect();
         let mut fleet = Vec::new();
-        for name in dir.groups()? {
-            fleet.push(FleetGroup::from(&GroupState::open(dir, &name)?));
+        for name in dir.groups()?.iter().filter(|name| security.contains(name)) {
+            fleet.push(FleetGroup::from(&GroupState::open(dir, name)?));
         }
         Ok(compile::compile(rollout, &groups, &image, &fleet))
     }

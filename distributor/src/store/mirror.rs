@@ -7,19 +7,22 @@
 use provisioning::Name;
 
 use super::{Member, Store, StoreError};
-use crate::state::{Agents, Enrolled, StateDir, Waiting};
+use crate::output::say;
+use crate::state::{Agents, Enrolled, StateDir, StateError, Waiting};
 
-/// Takes over every group whose agents were written since, and forgets those that are gone.
+/// Takes over every group whose agents were written since, and forgets those that are gone. A group that
+/// cannot be read is noted, and stays as the store knows it: commands for the others go on.
 ///
 /// # Errors
-/// A group's folder cannot be read; the store's own.
+/// The groups cannot be listed; the store's own.
 pub async fn refresh<S: Store>(dir: &StateDir, store: &S) -> Result<(), StoreError> {
     let mut known = store.fingerprints().await?;
     for group in dir.groups()? {
-        // Read first: what is written after it is found the next time.
-        let Some(fingerprint) = Agents::fingerprint(dir, &group)? else { continue };
-        if known.remove(&group).is_none_or(|known| known != fingerprint) {
-            store.sync_agents(&group, &members(dir, &group)?, &fingerprint).await?;
+        let before = known.remove(&group);
+        match written_since(dir, &group, before.as_deref()) {
+            Ok(None) => {}
+            Ok(Some((members, fingerprint))) => store.sync_agents(&group, &members, &fingerprint).await?,
+            Err(error) => say!("note: the agents of group '{group}' may not be as they are shown: {error}"),
         }
     }
     for gone in known.into_keys() {
@@ -28,10 +31,19 @@ pub async fn refresh<S: Store>(dir: &StateDir, store: &S) -> Result<(), StoreErr
     Ok(())
 }
 
-fn members(dir: &StateDir, group: &Name) -> Result<Vec<Member>, StoreError> {
+/// The members of a group with the fingerprint of what they were read from, if that is another one.
+fn written_since(
+    dir: &StateDir,
+    group: &Name,
+    before: Option<&str>,
+) -> Result<Option<(Vec<Member>, String)>, StateError> {
+    // Taken first: what is written after it is found the next time.
+    let fingerprint = Agents::fingerprint(dir, group)?;
+    let Some(fingerprint) = fingerprint.filter(|now| before != Some(now.as_str())) else { return Ok(None) };
     let agents = Agents::load(dir, group)?;
     let enrolled = agents.enrolled.into_iter().map(Member::from);
-    Ok(enrolled.chain(agents.waiting.into_iter().map(Member::from)).collect())
+    let members = enrolled.chain(agents.waiting.into_iter().map(Member::from)).collect();
+    Ok(Some((members, fingerprint)))
 }
 
 impl From<Enrolled> for Member {
