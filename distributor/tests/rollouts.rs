@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Desk, ENROLL_LAMP, SIGN};
-use distributor::state::{RolloutLock, StateDir};
+use distributor::state::{GroupLock, RolloutLock, StateDir};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use provisioning::Name;
@@ -285,6 +285,26 @@ spec: {{ version: \"{version}\", file: firmware }}
         assert!(run.err.contains("a version has 1 to 64"), "{}", run.err);
         assert!(!run.err.contains(['\u{1b}', '\u{202e}']), "{}", run.err);
     }
+}
+
+#[test]
+fn another_process_that_sends_is_waited_for() {
+    let desk = desk();
+    desk.write("spring.yaml", rollout("spring", "").as_bytes());
+    let dir = StateDir::open(&desk.path("state"), &desk.path("witness")).unwrap();
+    let sending = GroupLock::to_send(&dir, &Name::new("hall").unwrap()).unwrap();
+    let running = Running::start(&desk, "spring.yaml");
+    let start = Instant::now();
+    let log = || String::from_utf8_lossy(&desk.read("run.log")).into_owned();
+    while !log().contains("another fwcast process sends for it, which is waited for") {
+        assert!(start.elapsed() < Duration::from_secs(30), "{}", log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(desk.json("status spring")["outcome"], serde_json::Value::Null);
+    drop(sending);
+    // Nobody is there to answer.
+    assert_eq!(running.code(), 4, "{}", log());
+    assert_eq!(log().matches("waited for").count(), 1);
 }
 
 #[test]

@@ -110,6 +110,8 @@ fn pause_interrupt_approval_and_a_late_joiner() {
     world.obeyed("resume");
     world.until("waiting for approval", |status| status["stage"] == "approval");
     assert_eq!(world.images(), (1, AGENTS - 1));
+    // Meanwhile anybody may ask the group.
+    assert_eq!(world.fleet.status().unwrap().len(), AGENTS);
 
     // Whoever runs it is stopped, and an agent is enrolled that nobody has heard of.
     run.signal(Signal::SIGINT).unwrap();

@@ -58,9 +58,9 @@ pub(super) struct Worked {
 }
 
 impl Worked {
-    /// Of a run that could not begin.
-    pub(super) fn not_begun(failure: Failure) -> Self {
-        Self { end: RunEnd::Stopped, attempt: 0, losses: BTreeMap::new(), failure: Some(failure) }
+    /// Of a run that has not begun.
+    pub(super) fn stopped() -> Self {
+        Self { end: RunEnd::Stopped, attempt: 0, losses: BTreeMap::new(), failure: None }
     }
 }
 

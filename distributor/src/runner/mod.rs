@@ -10,11 +10,12 @@ mod membership;
 pub mod prepare;
 pub mod show;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use provisioning::Name;
 use tokio::sync::watch;
 
@@ -24,7 +25,7 @@ use crate::output::say;
 use crate::rollout::record::{Order, Outcome};
 use crate::rollout::state::{Pause, Stage};
 use crate::rollout::{Engine, Input, Now, Output, Run, RunEnd};
-use crate::state::{RolloutLock, StateDir};
+use crate::state::{GroupLock, RolloutLock, StateDir, StateError};
 use crate::store::images::Images;
 use crate::store::{NewRollout, REFUSED, Revision, Step, Store};
 use lanes::{Lanes, Worked};
@@ -33,6 +34,9 @@ use show::Show;
 
 /// How often orders and reports are looked at while there is nothing else to do.
 const TICK: Duration = Duration::from_millis(250);
+
+/// Where nothing is to be done for longer than this, others may send for the groups.
+const RELEASED_FOR: SignedDuration = SignedDuration::from_secs(3);
 
 /// How running ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,19 +142,22 @@ impl<'a, S: Store> Runner<'a, S> {
         let over = matches!(self.engine.state().outcome(), Some(Outcome::Done | Outcome::DoneWithFailures));
         let mut lanes = if over { self.joined_since().await } else { None };
         let mut work: Option<Work> = None;
+        // A run that waits for another process to be through with a group.
+        let mut held: Option<Run> = None;
         let latest = Latest::default();
         let mut interrupted = false;
         loop {
             self.take_reports(&latest);
             self.take_orders().await?;
+            if let Some(run) = held.take_if(|_| self.are_free(lanes.is_some())) {
+                work = self.begin_run(run, lanes.take(), &latest).await?;
+            }
             let now = self.now();
             match self.engine.poll(now) {
                 Output::Save => self.save().await?,
                 Output::Run(_) if interrupted => return Ok(Ended::Interrupted),
-                Output::Run(run) => match self.begin_run(run, lanes.take(), &latest).await {
-                    Ok(begun) => work = Some(begun),
-                    Err(failure) => self.run_ended(Worked::not_begun(failure)).await?,
-                },
+                Output::Run(run) => held = Some(run),
+                Output::Stop if held.take().is_some() => self.run_ended(Worked::stopped()).await?,
                 Output::Stop => work.iter().for_each(Work::stop),
                 Output::Ended => {
                     return Ok(self.engine.state().outcome().map_or(Ended::Interrupted, Ended::Over));
@@ -158,6 +165,10 @@ impl<'a, S: Store> Runner<'a, S> {
                 Output::Wait(_) if interrupted && work.is_none() => return Ok(Ended::Interrupted),
                 Output::Wait(until) => {
                     self.show.tick(&self.engine);
+                    if work.is_none() && held.is_none() && is_far(until, now.wall) {
+                        // Others may send for the groups meanwhile.
+                        lanes = None;
+                    }
                     let pause = pause_until(until, now.wall);
                     tokio::select! {
                         (back, worked) = finished(&mut work) => {
@@ -176,11 +187,44 @@ impl<'a, S: Store> Runner<'a, S> {
         }
     }
 
-    async fn begin_run(&mut self, run: Run, opened: Option<Lanes>, latest: &Latest) -> Result<Work, Failure> {
-        let lanes = self.lanes(opened).await?;
+    /// Begins a run; `None` where it could not begin, and has ended with that.
+    ///
+    /// # Errors
+    /// What the rollout cannot go on with.
+    async fn begin_run(
+        &mut self,
+        run: Run,
+        opened: Option<Lanes>,
+        latest: &Latest,
+    ) -> Result<Option<Work>, Failure> {
+        let lanes = match self.lanes(opened).await {
+            Ok(lanes) => lanes,
+            Err(failure) => {
+                let ended = Worked { failure: Some(failure), ..Worked::stopped() };
+                return self.run_ended(ended).await.map(|()| None);
+            }
+        };
         let (stopper, stop) = Stop::on_demand();
         self.show.run_begins(&run, &self.engine);
-        Ok(Work { future: Box::pin(lanes.work(run, latest.clone(), stop)), stopper })
+        Ok(Some(Work { future: Box::pin(lanes.work(run, latest.clone(), stop)), stopper }))
+    }
+
+    /// Whether no other process sends for a group of the rollout; who waits for one is told so.
+    fn are_free(&mut self, opened: bool) -> bool {
+        if opened {
+            return true;
+        }
+        let groups: BTreeSet<&Name> =
+            self.engine.plan().lanes.iter().map(|lane| &lane.security_group).collect();
+        let taken = groups.into_iter().find_map(|group| match GroupLock::to_send(self.dir, group) {
+            Err(StateError::Locked { name, .. }) => Some(name),
+            // Whatever else is wrong is told by whoever opens it.
+            _ => None,
+        });
+        if let Some(group) = &taken {
+            self.show.waits_for(group);
+        }
+        taken.is_none()
     }
 
     /// Tells the engine who has joined since the rollout ended; how it ended is known without.
@@ -339,6 +383,11 @@ pub fn doing(engine: &Engine) -> String {
 fn to_json(engine: &Engine) -> Result<String, Failure> {
     serde_json::to_string(engine.state())
         .map_err(|error| Failure::error(format!("cannot write the rollout's state as JSON: {error}")))
+}
+
+/// Whether it is long enough until a moment, or nobody knows how long, to let others send.
+fn is_far(until: Option<Timestamp>, now: Timestamp) -> bool {
+    until.is_none_or(|until| until.duration_since(now) > RELEASED_FOR)
 }
 
 /// Until a moment, but not so long that orders wait.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use indicatif::ProgressBar;
+use provisioning::Name;
 
 use super::doing;
 use crate::output::safe;
@@ -18,12 +19,14 @@ pub struct Show {
     quiet: bool,
     bar: Option<ProgressBar>,
     spoke: Instant,
+    /// The group that another process sends for.
+    awaited: Option<Name>,
 }
 
 impl Show {
     /// A bar if standard error is a terminal, nothing at all if `quiet`.
     pub fn new(quiet: bool) -> Self {
-        Self { quiet, bar: bar(quiet), spoke: Instant::now() }
+        Self { quiet, bar: bar(quiet), spoke: Instant::now(), awaited: None }
     }
 
     /// What has happened; agents that are well are only counted.
@@ -35,8 +38,17 @@ impl Show {
     }
 
     pub(super) fn run_begins(&mut self, run: &Run, engine: &Engine) {
+        self.awaited = None;
         if !matches!(run.task, Task::Census) {
             self.line(&format!("{}; {}", doing(engine), counts(engine)));
+        }
+    }
+
+    /// Said once at a time.
+    pub(super) fn waits_for(&mut self, group: &Name) {
+        if self.awaited.as_ref() != Some(group) {
+            self.line(&format!("group '{group}': another fwcast process sends for it, which is waited for"));
+            self.awaited = Some(group.clone());
         }
     }
 
