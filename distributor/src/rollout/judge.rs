@@ -34,6 +34,10 @@ impl Engine {
     pub fn report(&mut self, now: Timestamp, key: &AgentKey, report: Report) {
         let sequence_number = self.plan.image.sequence_number;
         let Some(agent) = self.agents.get_mut(key) else { return };
+        // It left while a run was under way.
+        if agent.progress == Progress::Removed {
+            return;
+        }
         let mut progress = Progress::from(report);
         // It runs the image, and holds no update any more.
         if progress == Progress::Waiting && report.installed == sequence_number {
@@ -148,15 +152,21 @@ impl Engine {
     fn activation_ended(&mut self, now: Timestamp, told: &std::collections::BTreeSet<AgentKey>) {
         self.state.retrying = false;
         for key in told {
-            let Some(agent) = self.agents.get_mut(key) else { continue };
-            agent.tries = agent.tries.saturating_add(1);
-            (agent.told, agent.retry_at) = (false, None);
-            self.changed.insert(key.clone());
-            if !agent.progress.has_ended() {
-                self.set(now, key, Progress::Lost, 0);
-            }
-            self.plan_retry(now, key);
+            self.try_ended(now, key);
         }
+    }
+
+    /// What an agent was told to activate for is over: who has not said how it ended is lost.
+    pub(super) fn try_ended(&mut self, now: Timestamp, key: &AgentKey) {
+        let Some(agent) = self.agents.get_mut(key) else { return };
+        agent.tries = agent.tries.saturating_add(1);
+        (agent.told, agent.retry_at) = (false, None);
+        self.changed.insert(key.clone());
+        self.dirty = true;
+        if !agent.progress.has_ended() {
+            self.set(now, key, Progress::Lost, 0);
+        }
+        self.plan_retry(now, key);
     }
 
     /// When the agent may try again by itself, if it may.

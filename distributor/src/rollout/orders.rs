@@ -186,6 +186,8 @@ impl Engine {
     }
 
     pub(super) fn left(&mut self, now: Timestamp, key: &AgentKey) {
+        let Some(agent) = self.agents.get_mut(key) else { return };
+        (agent.told, agent.retry_at) = (false, None);
         self.set(now, key, Progress::Removed, 0);
     }
 }

@@ -8,21 +8,7 @@ use super::engine::{Input, Now, Output, RunEnd, Task};
 use super::plan::{Percent, RetryOn, When};
 use super::record::{Order, Outcome, Progress};
 use super::state::{Pause, Stage};
-use super::testing::{Fleet, Nature, key, plan};
-use super::window::{Window, WindowForm, Windows};
-
-fn percent(text: &str) -> Percent {
-    text.parse().unwrap()
-}
-
-fn nightly() -> Windows {
-    let form = WindowForm { cron: "0 1 * * *".to_owned(), for_s: 3600, tz: "UTC".to_owned() };
-    Windows::new(vec![Window::new(form).unwrap()])
-}
-
-fn outcome(fleet: &Fleet) -> Option<Outcome> {
-    fleet.engine.state().outcome()
-}
+use super::testing::{Fleet, Nature, key, nightly, outcome, percent, plan};
 
 #[test]
 fn everyone_receives_once_and_one_wave_after_the_other_activates() {
