@@ -29,6 +29,8 @@ impl Engine {
     }
 
     fn start(&mut self) -> Result<String, String> {
+        self.not_ended()?;
+        self.not_given_up()?;
         if self.state.started || self.state.paused.is_none() {
             return Err(format!("rollout '{}' has been started already", self.name));
         }
@@ -63,6 +65,7 @@ impl Engine {
 
     /// Those that have failed or are lost try again, up to the wave that was reached.
     fn retry(&mut self, now: Timestamp) -> Result<String, String> {
+        self.not_given_up()?;
         match self.state.outcome() {
             Some(Outcome::Cancelled | Outcome::Undone) => {
                 return Err(format!(
@@ -168,6 +171,20 @@ impl Engine {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Cancelled or undone is for good, also where not every agent has been told yet.
+    fn not_given_up(&self) -> Result<(), String> {
+        let (doing, order) = match self.state.stage {
+            Stage::Cancelling => ("cancelled", Order::Cancel),
+            Stage::Undoing => ("undone", Order::Undo),
+            _ => return Ok(()),
+        };
+        Err(format!(
+            "rollout '{0}' is being {doing}: `fwcast rollout {1} {0}` or `fwcast run` brings that to its end",
+            self.name,
+            order.name()
+        ))
     }
 
     /// An agent that was enrolled late goes with the last wave.

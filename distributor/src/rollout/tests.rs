@@ -168,8 +168,38 @@ fn paused_means_that_nothing_begins() {
     let now = fleet.wall();
     assert!(fleet.engine.order(now, Order::Pause, None).is_err());
     fleet.engine.order(now, Order::Start, None).unwrap();
-    assert!(fleet.engine.order(now, Order::Start, None).is_err() || !fleet.engine.state().started);
+    assert!(fleet.engine.order(now, Order::Start, None).is_err());
     assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
+}
+
+#[test]
+fn what_was_given_up_is_given_up_for_good() {
+    let mut plan = plan(&[1, 1]);
+    plan.paused = true;
+    let mut fleet = Fleet::new(plan);
+    let now = fleet.wall();
+    fleet.engine.order(now, Order::Cancel, None).unwrap();
+    // Nobody has told the agents yet, and then everybody has.
+    for _ in 0..2 {
+        for order in [Order::Start, Order::Retry] {
+            let why = fleet.engine.order(now, order, None).unwrap_err();
+            assert!(why.contains("cancelled"), "{why}");
+        }
+        assert_eq!(outcome(fleet.go()), Some(Outcome::Cancelled));
+    }
+    assert_eq!(fleet.doing(0), Doing::Failed);
+}
+
+#[test]
+fn an_undo_that_was_cut_off_is_no_longer_retried() {
+    let mut fleet = Fleet::new(plan(&[1, 1])).with(&[(0, Nature::Undecided)]);
+    while !fleet.engine.agents()[&key(0)].told {
+        fleet.step();
+    }
+    fleet.engine.enter(Stage::Undoing);
+    let now = fleet.wall();
+    let why = fleet.engine.order(now, Order::Retry, None).unwrap_err();
+    assert!(why.contains("being undone") && why.contains("fwcast rollout undo"), "{why}");
 }
 
 #[test]
