@@ -1,10 +1,11 @@
 //! What waits for the night: agents that cannot be spoken to by day, and those that have left meanwhile.
 
 use jiff::SignedDuration;
+use provisioning::Name;
 use update_core::census::State as Doing;
 
-use super::engine::Input;
-use super::plan::{RetryOn, When};
+use super::engine::{Input, Output, Run, RunEnd};
+use super::plan::{Lane, RetryOn, When};
 use super::record::{Order, Outcome, Progress, Report};
 use super::state::Stage;
 use super::testing::{Fleet, Nature, key, nightly, outcome, percent, plan};
@@ -104,4 +105,49 @@ fn a_retry_that_waits_for_the_activation_window_does_not_spin() {
     fleet.engine.agents.get_mut(&key(0)).unwrap().retry_at = Some(now);
     fleet.engine.changed.insert(key(0));
     assert!(outcome(fleet.go()).is_some());
+}
+
+/// The run that is ordered next, with what was to be saved before.
+fn next_run(fleet: &mut Fleet) -> Run {
+    loop {
+        match fleet.engine.poll(fleet.now) {
+            Output::Save => {
+                let _ = fleet.engine.take_changes();
+            }
+            Output::Run(run) => return run,
+            Output::Wait(Some(until)) => fleet.pass(until.duration_since(fleet.wall())),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn each_lane_has_the_whole_deadline_also_when_the_night_is_too_short_for_all() {
+    let lane = |name: &str, security: &str| Lane {
+        name: Name::new(name).unwrap(),
+        security_group: Name::new(security).unwrap(),
+        interface: None,
+        hops: None,
+        rate_bits_per_second: None,
+        agents: Vec::new(),
+    };
+    let mut plan = plan(&[1]);
+    plan.transfer_windows = nightly();
+    plan.transfer_within_s = 3000;
+    plan.lanes = vec![lane("one", "hall"), lane("other", "hall"), lane("alone", "stairs")];
+    let mut fleet = Fleet::new(plan);
+    let mut left = Vec::new();
+    for _ in 0..3 {
+        left.push(next_run(&mut fleet).transfer_within_s);
+        assert!(matches!(fleet.engine.poll(fleet.now), Output::Wait(Some(_))));
+        fleet.pass(SignedDuration::from_mins(60));
+        assert_eq!(fleet.engine.poll(fleet.now), Output::Stop);
+        let now = fleet.now;
+        fleet.engine.handle(now, Input::RunEnded { end: RunEnd::Stopped, attempt: 1 });
+    }
+    // Two in a row have 6000 s together, of which a night is 3600.
+    assert_eq!(left, [3000, 2400, 1]);
+    let now = fleet.now;
+    fleet.engine.order(now.wall, Order::Retry, None).unwrap();
+    assert_eq!(next_run(&mut fleet).transfer_within_s, 3000);
 }

@@ -83,7 +83,8 @@ impl Engine {
         }
         let Some(reached) = self.state.reached else {
             self.state.unanswered = 0;
-            (self.state.try_at, self.state.transfer_spent_s) = (None, 0);
+            self.state.try_at = None;
+            self.transfer_begins_anew();
             self.enter(Stage::Transfer);
             return Ok("blocks are sent again".to_owned());
         };

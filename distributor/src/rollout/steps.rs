@@ -1,8 +1,9 @@
 //! Steps: which run comes next, or what is waited for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use provisioning::Name;
 
 use super::engine::{Engine, Output, Run, Task};
 use super::plan::{AgentKey, When};
@@ -187,9 +188,21 @@ impl Engine {
             task,
             agents,
             attempt: self.state.attempt,
-            transfer_within_s: self.plan.transfer_within_s.saturating_sub(spent).max(1),
+            transfer_within_s: self.transfer_left_s(spent),
             report_within_s: self.plan.report_within_s,
         })
+    }
+
+    /// How long each lane may take in a run, after so many seconds of transfer. The lanes of one security group
+    /// follow one another, and each has the whole deadline: together they have it so many times.
+    fn transfer_left_s(&self, spent: u32) -> u32 {
+        let mut in_a_row: BTreeMap<&Name, u32> = BTreeMap::new();
+        for lane in &self.plan.lanes {
+            *in_a_row.entry(&lane.security_group).or_default() += 1;
+        }
+        let lanes = in_a_row.into_values().max().unwrap_or(1);
+        let within = self.plan.transfer_within_s;
+        within.saturating_mul(lanes).saturating_sub(spent).clamp(1, within.max(1))
     }
 
     /// Whether the run under way is no longer wanted.
