@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::engine::{Engine, record_of};
 use super::plan::AgentKey;
-use super::record::{Order, Outcome, Progress};
+use super::record::{AgentRecord, Order, Outcome, Progress};
 use super::state::{Pause, Stage};
 use super::steps::after;
 
@@ -121,7 +121,9 @@ impl Engine {
 
     fn undo(&mut self) -> Result<String, String> {
         let counts = self.counts(|_| true);
-        if counts.trial == 0 && !self.activates() {
+        let on_trial = self.may_be_on_trial();
+        // One that was cut off is brought to its end, even if nobody is left to hear it.
+        if on_trial == 0 && self.state.stage != Stage::Undoing {
             let confirmed = counts.confirmed;
             return Err(format!(
                 "no agent of rollout '{}' is on trial; {confirmed} have confirmed, and go back only to an \
@@ -133,12 +135,25 @@ impl Engine {
             ));
         }
         self.enter(Stage::Undoing);
-        Ok(format!("undoing: {} agents on trial go back to the image that they had", counts.trial))
+        Ok(match on_trial - counts.trial {
+            0 => format!("undoing: {on_trial} agents on trial go back to the image that they had"),
+            unheard => format!(
+                "undoing: {} agents on trial go back to the image that they had, and {unheard} that were told \
+                 to activate and have not said how it went, if they are on trial",
+                counts.trial
+            ),
+        })
     }
 
-    /// Agents are being told to activate, so that some may be on trial without having said so.
-    fn activates(&self) -> bool {
-        matches!(self.running, Some(super::engine::Task::Activate(_)))
+    /// How many agents are on trial, or may be: they were told to activate, and have not said how it ended.
+    /// After an undo these were not reached by it, and may confirm later.
+    pub fn may_be_on_trial(&self) -> usize {
+        let may_be = |agent: &&AgentRecord| match agent.progress {
+            Progress::Trial => true,
+            Progress::Lost => agent.told || agent.tries > 0,
+            progress => agent.told && !progress.has_ended(),
+        };
+        self.agents.values().filter(may_be).count()
     }
 
     pub(super) fn cancelled(&mut self, now: Timestamp) {
@@ -152,6 +167,11 @@ impl Engine {
     }
 
     pub(super) fn undone(&mut self, now: Timestamp) {
+        // Whoever was being told to activate has said how that ended, or is lost.
+        for (key, agent) in self.agents.iter_mut().filter(|(_, agent)| agent.told) {
+            (agent.told, agent.tries) = (false, agent.tries.saturating_add(1));
+            self.changed.insert(key.clone());
+        }
         let counts = self.counts(|_| true);
         let mut why = format!("{} agents are back on the image that they had", counts.rolled_back);
         if counts.confirmed > 0 {
@@ -161,6 +181,14 @@ impl Engine {
                  sequence number",
                 counts.confirmed
             ));
+        }
+        match self.may_be_on_trial() {
+            0 => {}
+            unheard => why.push_str(&format!(
+                "; {unheard} that may be on trial have not said that they went back: `fwcast rollout undo {}` \
+                 again when they can be reached",
+                self.name
+            )),
         }
         self.end(now, Outcome::Undone, why);
     }

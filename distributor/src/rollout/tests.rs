@@ -268,6 +268,53 @@ fn undo_brings_those_on_trial_back_and_tells_what_to_do_with_the_others() {
 }
 
 #[test]
+fn an_undo_is_repeated_for_who_was_on_trial_and_was_not_heard() {
+    let mut plan = plan(&[3]);
+    plan.success = percent("10%");
+    plan.waves[0].soak_s = 3600;
+    let mut fleet = Fleet::new(plan).with(&[(0, Nature::Undecided)]);
+    while !matches!(fleet.runs.last(), Some(Task::Census)) {
+        fleet.step();
+    }
+    assert_eq!(fleet.engine.may_be_on_trial(), 1);
+    fleet.devices.get_mut(&key(0)).unwrap().nature = Nature::Off;
+    for _ in 0..2 {
+        let now = fleet.wall();
+        fleet.engine.order(now, Order::Undo, None).unwrap();
+        assert_eq!(outcome(fleet.go()), Some(Outcome::Undone));
+        assert_eq!(fleet.engine.agents()[&key(0)].progress, Progress::Lost);
+        assert_eq!(fleet.engine.may_be_on_trial(), 1);
+        let Stage::Ended { why, .. } = &fleet.engine.state().stage else { unreachable!("it has ended") };
+        assert!(
+            why.contains("1 that may be on trial") && why.contains("fwcast rollout undo update"),
+            "{why}"
+        );
+    }
+    fleet.devices.get_mut(&key(0)).unwrap().nature = Nature::Undecided;
+    let now = fleet.wall();
+    fleet.engine.order(now, Order::Undo, None).unwrap();
+    fleet.go();
+    assert_eq!((fleet.engine.may_be_on_trial(), fleet.doing(0)), (0, Doing::RolledBack));
+    let now = fleet.wall();
+    assert!(fleet.engine.order(now, Order::Undo, None).is_err());
+}
+
+#[test]
+fn an_undo_reaches_who_was_told_in_a_run_that_was_cut_off() {
+    let mut fleet = Fleet::new(plan(&[1])).with(&[(0, Nature::Undecided)]);
+    while !fleet.engine.agents()[&key(0)].told {
+        fleet.step();
+    }
+    // It has heard that, and whoever told it was killed before it could say so.
+    fleet.devices.get_mut(&key(0)).unwrap().doing = Doing::Trial;
+    fleet.crash();
+    let now = fleet.wall();
+    fleet.engine.order(now, Order::Undo, None).unwrap();
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Undone));
+    assert_eq!((fleet.engine.may_be_on_trial(), fleet.doing(0)), (0, Doing::RolledBack));
+}
+
+#[test]
 fn windows_hold_transfer_and_activation_back() {
     let mut plan = plan(&[1]);
     plan.transfer_windows = nightly();
