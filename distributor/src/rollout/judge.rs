@@ -11,7 +11,8 @@ use super::steps::after;
 /// How many agents are where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// All of them; those that are no longer enrolled do not count.
+    /// All of them; those that are no longer enrolled count only if they were told to activate and had not
+    /// confirmed.
     pub all: usize,
     /// Have the whole image, or had it.
     pub have_it: usize,
@@ -228,6 +229,15 @@ impl Engine {
     /// Judges a wave; one that has not proved healthy stops everything.
     fn is_healthy(&mut self, now: Timestamp, wave: u32) -> bool {
         let counts = self.counts(|of| of == wave);
+        if !self.agents.values().any(|agent| agent.wave == wave && agent.progress != Progress::Removed) {
+            let why = format!(
+                "all agents of wave '{}' have left the rollout, so that nothing proves it healthy: apply the \
+                 rollout manifest under another name, for the agents that there are now",
+                self.wave_name(wave)
+            );
+            self.stopped(now, why);
+            return false;
+        }
         if self.plan.success.is_reached_by(counts.confirmed, counts.all) {
             return true;
         }
@@ -289,10 +299,11 @@ impl Engine {
     /// Counts the agents of some waves.
     pub fn counts(&self, of: impl Fn(u32) -> bool) -> Counts {
         let mut counts = Counts::default();
-        for agent in self.agents.values().filter(|agent| of(agent.wave)) {
-            counts.all += usize::from(agent.progress != Progress::Removed);
-            counts.failed += usize::from(agent.progress.has_failed());
-            match agent.progress {
+        for (key, agent) in self.agents.iter().filter(|(_, agent)| of(agent.wave)) {
+            let progress = self.state.left.get(key).copied().unwrap_or(agent.progress);
+            counts.all += usize::from(progress != Progress::Removed);
+            counts.failed += usize::from(progress.has_failed());
+            match progress {
                 Progress::Confirmed => counts.confirmed += 1,
                 Progress::RolledBack => counts.rolled_back += 1,
                 Progress::Lost => counts.lost += 1,
@@ -301,7 +312,7 @@ impl Engine {
                 _ => {}
             }
             let has_it = [Progress::Ready, Progress::Trial, Progress::Confirmed, Progress::RolledBack];
-            counts.have_it += usize::from(has_it.contains(&agent.progress));
+            counts.have_it += usize::from(has_it.contains(&progress));
         }
         counts
     }

@@ -222,9 +222,19 @@ impl Engine {
         if self.agents.get(&key).is_some_and(|agent| agent.progress != Progress::Removed) {
             return;
         }
-        self.agents.insert(key.clone(), record_of(last, now));
-        self.changed.insert(key.clone());
-        self.tell(now, Some(key), "agent-joined", "was enrolled, and goes with the last wave".to_owned());
+        let text = match self.state.left.remove(&key) {
+            // Who has failed does not begin anew by leaving and coming back.
+            Some(left_as) => {
+                self.set(now, &key, left_as, 0);
+                "is enrolled again, and goes on in its wave where it was"
+            }
+            None => {
+                self.agents.insert(key.clone(), record_of(last, now));
+                self.changed.insert(key.clone());
+                "was enrolled, and goes with the last wave"
+            }
+        };
+        self.tell(now, Some(key), "agent-joined", text.to_owned());
         if let Some(Outcome::Done | Outcome::DoneWithFailures) = self.state.outcome() {
             let wave = u32::try_from(last).unwrap_or(u32::MAX);
             self.enter(Stage::Soak { wave, until: after(now, 0), checked: false });
@@ -233,6 +243,12 @@ impl Engine {
 
     pub(super) fn left(&mut self, now: Timestamp, key: &AgentKey) {
         let Some(agent) = self.agents.get_mut(key) else { return };
+        let progress = agent.progress;
+        if (agent.told || agent.tries > 0) && !matches!(progress, Progress::Confirmed | Progress::Removed) {
+            // Nobody will hear how it ends.
+            let left_as = if progress.has_ended() { progress } else { Progress::Lost };
+            self.state.left.insert(key.clone(), left_as);
+        }
         (agent.told, agent.retry_at) = (false, None);
         self.set(now, key, Progress::Removed, 0);
     }

@@ -405,6 +405,72 @@ fn who_goes_silent_while_it_is_watched_is_lost_after_all() {
     assert_eq!(fleet.doing(1), Doing::Ready);
 }
 
+/// A canary of these has failed in a soak that it does not end by itself.
+fn failed_canary(canaries: usize) -> Fleet {
+    let mut plan = plan(&[canaries, 2]);
+    plan.success = percent("50%");
+    let mut fleet = Fleet::new(plan);
+    while !matches!(fleet.engine.state().stage, Stage::Soak { .. }) {
+        fleet.step();
+    }
+    let device = fleet.devices.get_mut(&key(0)).unwrap();
+    (device.doing, device.reason) = (Doing::RolledBack, 1);
+    while fleet.engine.agents()[&key(0)].progress != Progress::RolledBack {
+        fleet.step();
+    }
+    fleet
+}
+
+#[test]
+fn taking_a_failed_agent_away_makes_no_wave_healthy() {
+    let mut fleet = failed_canary(2);
+    fleet.engine.plan.success = percent("100%");
+    let now = fleet.now;
+    fleet.engine.handle(now, Input::Left(key(0)));
+    assert_eq!(fleet.engine.counts(|wave| wave == 0).failed, 1);
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Stopped));
+    assert_eq!((fleet.doing(2), fleet.doing(3)), (Doing::Ready, Doing::Ready));
+}
+
+#[test]
+fn a_failed_agent_that_leaves_and_comes_back_has_failed_still() {
+    let mut fleet = failed_canary(2);
+    fleet.engine.plan.success = percent("100%");
+    let now = fleet.now;
+    fleet.engine.handle(now, Input::Left(key(0)));
+    fleet.engine.handle(now, Input::Joined(key(0)));
+    let agent = &fleet.engine.agents()[&key(0)];
+    assert_eq!((agent.wave, agent.progress), (0, Progress::RolledBack));
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Stopped));
+}
+
+#[test]
+fn a_wave_of_which_everyone_has_left_stops_the_rollout() {
+    for success in ["0%", "100%"] {
+        let mut fleet = failed_canary(1);
+        fleet.engine.plan.success = percent(success);
+        let now = fleet.now;
+        fleet.engine.handle(now, Input::Left(key(0)));
+        fleet.go();
+        let Stage::Ended { outcome: Outcome::Stopped, why } = &fleet.engine.state().stage else { panic!() };
+        assert!(why.contains("have left"), "{why}");
+        assert_eq!(fleet.doing(1), Doing::Ready);
+    }
+}
+
+#[test]
+fn who_leaves_before_it_was_told_to_activate_does_not_count() {
+    let mut plan = plan(&[2, 2]);
+    plan.waves[0].approval = true;
+    let mut fleet = Fleet::new(plan);
+    fleet.go();
+    let now = fleet.now;
+    fleet.engine.handle(now, Input::Left(key(3)));
+    fleet.engine.order(now.wall, Order::Approve, None).unwrap();
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
+    assert_eq!(fleet.engine.counts(|_| true).all, 3);
+}
+
 fn nature() -> impl Strategy<Value = Nature> {
     prop_oneof![
         6 => Just(Nature::Good),
