@@ -251,6 +251,11 @@ impl Engine {
         self.tell(now.wall, None, "clock-set", text);
     }
 
+    /// No time of the transfer's deadline has been spent.
+    pub(super) fn transfer_begins_anew(&mut self) {
+        (self.transferring, self.state.transfer_spent_s) = (Duration::ZERO, 0);
+    }
+
     /// Writes a fact down.
     pub(super) fn tell(&mut self, at: Timestamp, agent: Option<AgentKey>, kind: &str, text: String) {
         let rollout = Some(self.name.clone());

@@ -11,7 +11,8 @@ use super::steps::after;
 /// How many agents are where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// All of them; those that are no longer enrolled do not count.
+    /// All of them; those that are no longer enrolled count only if they were told to activate and had not
+    /// confirmed.
     pub all: usize,
     /// Have the whole image, or had it.
     pub have_it: usize,
@@ -34,6 +35,10 @@ impl Engine {
     pub fn report(&mut self, now: Timestamp, key: &AgentKey, report: Report) {
         let sequence_number = self.plan.image.sequence_number;
         let Some(agent) = self.agents.get_mut(key) else { return };
+        // It left while a run was under way.
+        if agent.progress == Progress::Removed {
+            return;
+        }
         let mut progress = Progress::from(report);
         // It runs the image, and holds no update any more.
         if progress == Progress::Waiting && report.installed == sequence_number {
@@ -148,15 +153,21 @@ impl Engine {
     fn activation_ended(&mut self, now: Timestamp, told: &std::collections::BTreeSet<AgentKey>) {
         self.state.retrying = false;
         for key in told {
-            let Some(agent) = self.agents.get_mut(key) else { continue };
-            agent.tries = agent.tries.saturating_add(1);
-            (agent.told, agent.retry_at) = (false, None);
-            self.changed.insert(key.clone());
-            if !agent.progress.has_ended() {
-                self.set(now, key, Progress::Lost, 0);
-            }
-            self.plan_retry(now, key);
+            self.try_ended(now, key);
         }
+    }
+
+    /// What an agent was told to activate for is over: who has not said how it ended is lost.
+    pub(super) fn try_ended(&mut self, now: Timestamp, key: &AgentKey) {
+        let Some(agent) = self.agents.get_mut(key) else { return };
+        agent.tries = agent.tries.saturating_add(1);
+        (agent.told, agent.retry_at) = (false, None);
+        self.changed.insert(key.clone());
+        self.dirty = true;
+        if !agent.progress.has_ended() {
+            self.set(now, key, Progress::Lost, 0);
+        }
+        self.plan_retry(now, key);
     }
 
     /// When the agent may try again by itself, if it may.
@@ -218,6 +229,15 @@ impl Engine {
     /// Judges a wave; one that has not proved healthy stops everything.
     fn is_healthy(&mut self, now: Timestamp, wave: u32) -> bool {
         let counts = self.counts(|of| of == wave);
+        if !self.agents.values().any(|agent| agent.wave == wave && agent.progress != Progress::Removed) {
+            let why = format!(
+                "all agents of wave '{}' have left the rollout, so that nothing proves it healthy: apply the \
+                 rollout manifest under another name, for the agents that there are now",
+                self.wave_name(wave)
+            );
+            self.stopped(now, why);
+            return false;
+        }
         if self.plan.success.is_reached_by(counts.confirmed, counts.all) {
             return true;
         }
@@ -279,10 +299,11 @@ impl Engine {
     /// Counts the agents of some waves.
     pub fn counts(&self, of: impl Fn(u32) -> bool) -> Counts {
         let mut counts = Counts::default();
-        for agent in self.agents.values().filter(|agent| of(agent.wave)) {
-            counts.all += usize::from(agent.progress != Progress::Removed);
-            counts.failed += usize::from(agent.progress.has_failed());
-            match agent.progress {
+        for (key, agent) in self.agents.iter().filter(|(_, agent)| of(agent.wave)) {
+            let progress = self.state.left.get(key).copied().unwrap_or(agent.progress);
+            counts.all += usize::from(progress != Progress::Removed);
+            counts.failed += usize::from(progress.has_failed());
+            match progress {
                 Progress::Confirmed => counts.confirmed += 1,
                 Progress::RolledBack => counts.rolled_back += 1,
                 Progress::Lost => counts.lost += 1,
@@ -291,7 +312,7 @@ impl Engine {
                 _ => {}
             }
             let has_it = [Progress::Ready, Progress::Trial, Progress::Confirmed, Progress::RolledBack];
-            counts.have_it += usize::from(has_it.contains(&agent.progress));
+            counts.have_it += usize::from(has_it.contains(&progress));
         }
         counts
     }

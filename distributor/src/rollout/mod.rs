@@ -9,6 +9,8 @@
 
 mod engine;
 mod judge;
+#[cfg(test)]
+mod night_tests;
 mod orders;
 pub mod plan;
 pub mod record;

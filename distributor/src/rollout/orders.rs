@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::engine::{Engine, record_of};
 use super::plan::AgentKey;
-use super::record::{Order, Outcome, Progress};
+use super::record::{AgentRecord, Order, Outcome, Progress};
 use super::state::{Pause, Stage};
 use super::steps::after;
 
@@ -29,6 +29,8 @@ impl Engine {
     }
 
     fn start(&mut self) -> Result<String, String> {
+        self.not_ended()?;
+        self.not_given_up()?;
         if self.state.started || self.state.paused.is_none() {
             return Err(format!("rollout '{}' has been started already", self.name));
         }
@@ -63,6 +65,7 @@ impl Engine {
 
     /// Those that have failed or are lost try again, up to the wave that was reached.
     fn retry(&mut self, now: Timestamp) -> Result<String, String> {
+        self.not_given_up()?;
         match self.state.outcome() {
             Some(Outcome::Cancelled | Outcome::Undone) => {
                 return Err(format!(
@@ -80,7 +83,8 @@ impl Engine {
         }
         let Some(reached) = self.state.reached else {
             self.state.unanswered = 0;
-            (self.state.try_at, self.state.transfer_spent_s) = (None, 0);
+            self.state.try_at = None;
+            self.transfer_begins_anew();
             self.enter(Stage::Transfer);
             return Ok("blocks are sent again".to_owned());
         };
@@ -117,7 +121,9 @@ impl Engine {
 
     fn undo(&mut self) -> Result<String, String> {
         let counts = self.counts(|_| true);
-        if counts.trial == 0 && !self.activates() {
+        let on_trial = self.may_be_on_trial();
+        // One that was cut off is brought to its end, even if nobody is left to hear it.
+        if on_trial == 0 && self.state.stage != Stage::Undoing {
             let confirmed = counts.confirmed;
             return Err(format!(
                 "no agent of rollout '{}' is on trial; {confirmed} have confirmed, and go back only to an \
@@ -129,12 +135,25 @@ impl Engine {
             ));
         }
         self.enter(Stage::Undoing);
-        Ok(format!("undoing: {} agents on trial go back to the image that they had", counts.trial))
+        Ok(match on_trial - counts.trial {
+            0 => format!("undoing: {on_trial} agents on trial go back to the image that they had"),
+            unheard => format!(
+                "undoing: {} agents on trial go back to the image that they had, and {unheard} that were told \
+                 to activate and have not said how it went, if they are on trial",
+                counts.trial
+            ),
+        })
     }
 
-    /// Agents are being told to activate, so that some may be on trial without having said so.
-    fn activates(&self) -> bool {
-        matches!(self.running, Some(super::engine::Task::Activate(_)))
+    /// How many agents are on trial, or may be: they were told to activate, and have not said how it ended.
+    /// After an undo these were not reached by it, and may confirm later.
+    pub fn may_be_on_trial(&self) -> usize {
+        let may_be = |agent: &&AgentRecord| match agent.progress {
+            Progress::Trial => true,
+            Progress::Lost => agent.told || agent.tries > 0,
+            progress => agent.told && !progress.has_ended(),
+        };
+        self.agents.values().filter(may_be).count()
     }
 
     pub(super) fn cancelled(&mut self, now: Timestamp) {
@@ -148,6 +167,11 @@ impl Engine {
     }
 
     pub(super) fn undone(&mut self, now: Timestamp) {
+        // Whoever was being told to activate has said how that ended, or is lost.
+        for (key, agent) in self.agents.iter_mut().filter(|(_, agent)| agent.told) {
+            (agent.told, agent.tries) = (false, agent.tries.saturating_add(1));
+            self.changed.insert(key.clone());
+        }
         let counts = self.counts(|_| true);
         let mut why = format!("{} agents are back on the image that they had", counts.rolled_back);
         if counts.confirmed > 0 {
@@ -157,6 +181,14 @@ impl Engine {
                  sequence number",
                 counts.confirmed
             ));
+        }
+        match self.may_be_on_trial() {
+            0 => {}
+            unheard => why.push_str(&format!(
+                "; {unheard} that may be on trial have not said that they went back: `fwcast rollout undo {}` \
+                 again when they can be reached",
+                self.name
+            )),
         }
         self.end(now, Outcome::Undone, why);
     }
@@ -170,15 +202,39 @@ impl Engine {
         }
     }
 
+    /// Cancelled or undone is for good, also where not every agent has been told yet.
+    fn not_given_up(&self) -> Result<(), String> {
+        let (doing, order) = match self.state.stage {
+            Stage::Cancelling => ("cancelled", Order::Cancel),
+            Stage::Undoing => ("undone", Order::Undo),
+            _ => return Ok(()),
+        };
+        Err(format!(
+            "rollout '{0}' is being {doing}: `fwcast rollout {1} {0}` or `fwcast run` brings that to its end",
+            self.name,
+            order.name()
+        ))
+    }
+
     /// An agent that was enrolled late goes with the last wave.
     pub(super) fn joined(&mut self, now: Timestamp, key: AgentKey) {
         let last = self.plan.waves.len().saturating_sub(1);
         if self.agents.get(&key).is_some_and(|agent| agent.progress != Progress::Removed) {
             return;
         }
-        self.agents.insert(key.clone(), record_of(last, now));
-        self.changed.insert(key.clone());
-        self.tell(now, Some(key), "agent-joined", "was enrolled, and goes with the last wave".to_owned());
+        let text = match self.state.left.remove(&key) {
+            // Who has failed does not begin anew by leaving and coming back.
+            Some(left_as) => {
+                self.set(now, &key, left_as, 0);
+                "is enrolled again, and goes on in its wave where it was"
+            }
+            None => {
+                self.agents.insert(key.clone(), record_of(last, now));
+                self.changed.insert(key.clone());
+                "was enrolled, and goes with the last wave"
+            }
+        };
+        self.tell(now, Some(key), "agent-joined", text.to_owned());
         if let Some(Outcome::Done | Outcome::DoneWithFailures) = self.state.outcome() {
             let wave = u32::try_from(last).unwrap_or(u32::MAX);
             self.enter(Stage::Soak { wave, until: after(now, 0), checked: false });
@@ -186,6 +242,14 @@ impl Engine {
     }
 
     pub(super) fn left(&mut self, now: Timestamp, key: &AgentKey) {
+        let Some(agent) = self.agents.get_mut(key) else { return };
+        let progress = agent.progress;
+        if (agent.told || agent.tries > 0) && !matches!(progress, Progress::Confirmed | Progress::Removed) {
+            // Nobody will hear how it ends.
+            let left_as = if progress.has_ended() { progress } else { Progress::Lost };
+            self.state.left.insert(key.clone(), left_as);
+        }
+        (agent.told, agent.retry_at) = (false, None);
         self.set(now, key, Progress::Removed, 0);
     }
 }

@@ -1,11 +1,13 @@
 //! How far a rollout is: what survives a restart, beside the agents' records.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::record::Outcome;
+use super::plan::AgentKey;
+use super::record::{Outcome, Progress};
 
 /// The state of a rollout, as the store keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +32,11 @@ pub struct State {
     pub attempt: u32,
     /// It has been raised for a run that has not ended: after a restart it is not raised again.
     pub retrying: bool,
+    /// Agents that were told to activate, and are no longer enrolled: where they were when they left, other
+    /// than confirmed. They count for their wave as if they were there still, so that taking a failed one
+    /// away makes no wave healthy.
+    #[serde(default)]
+    pub left: BTreeMap<AgentKey, Progress>,
 }
 
 /// Why nothing new begins.
@@ -96,6 +103,7 @@ impl State {
             try_at: None,
             attempt,
             retrying: false,
+            left: BTreeMap::new(),
         }
     }
 

@@ -1,12 +1,13 @@
 //! Steps: which run comes next, or what is waited for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use provisioning::Name;
 
 use super::engine::{Engine, Output, Run, Task};
 use super::plan::{AgentKey, When};
-use super::record::Progress;
+use super::record::{AgentRecord, Progress};
 use super::state::Stage;
 
 /// How often a soaking wave is asked: a tenth of its soak, within these bounds.
@@ -58,7 +59,7 @@ impl Engine {
                 None => self.activate(now, wave, due),
             };
         }
-        if let Some(at) = self.next_retry(wave) {
+        if let Some(at) = self.next_retry(now, wave) {
             return Some(Output::Wait(Some(at)));
         }
         self.wave_is_through(now, wave);
@@ -81,7 +82,7 @@ impl Engine {
         if now >= next {
             return Some(self.run(Task::Census, self.reachable(now)));
         }
-        let retry = self.next_retry(wave);
+        let retry = self.next_retry(now, wave);
         Some(Output::Wait(Some(retry.map_or(next, |retry| retry.min(next)))))
     }
 
@@ -102,7 +103,7 @@ impl Engine {
         let (due, absent): (BTreeSet<_>, BTreeSet<_>) = due.into_iter().partition(|key| with.contains(key));
         for key in &absent {
             // It needs blocks, and none may be sent now: later runs catch it up.
-            self.set(now, key, Progress::Lost, 0);
+            self.is_absent(now, key);
         }
         let again = due.iter().any(|key| self.agents.get(key).is_some_and(|agent| agent.tries > 0));
         let mut fresh = !absent.is_empty();
@@ -128,6 +129,15 @@ impl Engine {
         (!fresh).then(|| self.run(Task::Activate(due), with))
     }
 
+    /// Its turn has come, or came before an interruption, and it cannot be spoken to now.
+    fn is_absent(&mut self, now: Timestamp, key: &AgentKey) {
+        if self.agents.get(key).is_some_and(|agent| agent.told) {
+            self.try_ended(now, key);
+        } else {
+            self.set(now, key, Progress::Lost, 0);
+        }
+    }
+
     /// Who is spoken to: outside of a transfer window only those who need no blocks.
     fn reachable(&self, now: Timestamp) -> Vec<AgentKey> {
         if self.plan.transfer_windows.are_open(now) {
@@ -145,18 +155,29 @@ impl Engine {
         agents.map(|(key, _)| key.clone()).collect()
     }
 
-    /// Agents up to this wave that are to be told to activate now, or that have been and have not ended.
+    /// Agents up to this wave that are to be told to activate now, or that have been and have not ended. Who
+    /// is to try again and cannot be spoken to now waits until it can.
     fn due(&self, now: Timestamp, wave: u32) -> BTreeSet<AgentKey> {
         let tries_max = COMEBACKS_MAX.max(self.plan.retry.max);
-        let agents = self.agents.iter().filter(|(_, agent)| {
+        let with: BTreeSet<AgentKey> = self.reachable(now).into_iter().collect();
+        let agents = self.agents.iter().filter(|(key, agent)| {
             let open = !agent.progress.has_ended() && agent.tries <= tries_max;
-            agent.told || (agent.wave <= wave && (open || agent.retry_at.is_some_and(|at| at <= now)))
+            let again = agent.retry_at.is_some_and(|at| at <= now) && with.contains(*key);
+            agent.progress != Progress::Removed && (agent.told || (agent.wave <= wave && (open || again)))
         });
         agents.map(|(key, _)| key.clone()).collect()
     }
 
-    fn next_retry(&self, wave: u32) -> Option<Timestamp> {
-        self.agents.values().filter(|agent| agent.wave <= wave).filter_map(|agent| agent.retry_at).min()
+    /// When the next agent up to this wave may try again: always after `now`.
+    fn next_retry(&self, now: Timestamp, wave: u32) -> Option<Timestamp> {
+        let with: BTreeSet<AgentKey> = self.reachable(now).into_iter().collect();
+        let agents = self.agents.iter().filter(|(_, agent)| agent.wave <= wave);
+        let moment = |(key, agent): (&AgentKey, &AgentRecord)| match agent.retry_at? {
+            at if at > now => Some(at),
+            _ if with.contains(key) => self.activation_waits(now).flatten(),
+            _ => self.plan.transfer_windows.next_open(now),
+        };
+        agents.filter_map(moment).min()
     }
 
     fn run(&mut self, task: Task, agents: Vec<AgentKey>) -> Output {
@@ -167,9 +188,21 @@ impl Engine {
             task,
             agents,
             attempt: self.state.attempt,
-            transfer_within_s: self.plan.transfer_within_s.saturating_sub(spent).max(1),
+            transfer_within_s: self.transfer_left_s(spent),
             report_within_s: self.plan.report_within_s,
         })
+    }
+
+    /// How long each lane may take in a run, after so many seconds of transfer. The lanes of one security group
+    /// follow one another, and each has the whole deadline: together they have it so many times.
+    fn transfer_left_s(&self, spent: u32) -> u32 {
+        let mut in_a_row: BTreeMap<&Name, u32> = BTreeMap::new();
+        for lane in &self.plan.lanes {
+            *in_a_row.entry(&lane.security_group).or_default() += 1;
+        }
+        let lanes = in_a_row.into_values().max().unwrap_or(1);
+        let within = self.plan.transfer_within_s;
+        within.saturating_mul(lanes).saturating_sub(spent).clamp(1, within.max(1))
     }
 
     /// Whether the run under way is no longer wanted.

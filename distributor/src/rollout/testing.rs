@@ -9,9 +9,9 @@ use update_core::census::State as Doing;
 
 use super::engine::{Engine, Input, Now, Output, Run, RunEnd, Task};
 use super::plan::{Abort, AgentKey, Percent, Plan, PlannedImage, Retry, Wave, When};
-use super::record::{AgentRecord, Fact, Report};
+use super::record::{AgentRecord, Fact, Outcome, Report};
 use super::state::State;
-use super::window::Windows;
+use super::window::{Window, WindowForm, Windows};
 
 /// The manifest sequence number of the new image; agents begin with the one before.
 pub(super) const NEW: u64 = 2;
@@ -54,6 +54,8 @@ pub(super) struct Fleet {
     /// Crashes happen before the action with such a number.
     pub(super) crashes: BTreeSet<u32>,
     actions: u32,
+    /// The last step was a save: another one has to change something, or it never ends.
+    saving: bool,
 }
 
 /// The agent with this number.
@@ -93,6 +95,20 @@ pub(super) fn plan(sizes: &[usize]) -> Plan {
     }
 }
 
+pub(super) fn percent(text: &str) -> Percent {
+    text.parse().unwrap()
+}
+
+/// An hour at night.
+pub(super) fn nightly() -> Windows {
+    let form = WindowForm { cron: "0 1 * * *".to_owned(), for_s: 3600, tz: "UTC".to_owned() };
+    Windows::new(vec![Window::new(form).unwrap()])
+}
+
+pub(super) fn outcome(fleet: &Fleet) -> Option<Outcome> {
+    fleet.engine.state().outcome()
+}
+
 impl Fleet {
     pub(super) fn new(plan: Plan) -> Self {
         let now = Now { wall: "2026-11-25T12:00:00Z".parse().unwrap(), steady: Duration::ZERO };
@@ -107,6 +123,7 @@ impl Fleet {
             runs: Vec::new(),
             crashes: BTreeSet::new(),
             actions: 0,
+            saving: false,
         }
     }
 
@@ -132,8 +149,13 @@ impl Fleet {
         if self.crashes_now() {
             self.crash();
         }
-        match self.engine.poll(self.now) {
-            Output::Save => self.save(),
+        let output = self.engine.poll(self.now);
+        let saved_before = std::mem::replace(&mut self.saving, output == Output::Save);
+        match output {
+            Output::Save => {
+                let changes = self.save();
+                assert!(changes || !saved_before, "saves again and changes nothing: {:?}", self.saved);
+            }
             Output::Run(run) => self.run(&run),
             Output::Stop => panic!("a run ends at once here"),
             Output::Wait(None) | Output::Ended => return false,
@@ -153,8 +175,11 @@ impl Fleet {
         self.crashes.contains(&self.actions)
     }
 
-    fn save(&mut self) {
+    /// Whether that changed anything.
+    fn save(&mut self) -> bool {
+        let before = self.saved.clone();
         let changes = self.engine.take_changes();
+        let told = !changes.facts.is_empty();
         self.facts.extend(changes.facts);
         let (state, agents) =
             self.saved.get_or_insert_with(|| (self.engine.state().clone(), BTreeMap::new()));
@@ -162,10 +187,12 @@ impl Fleet {
         *state = serde_json::from_str(&serde_json::to_string(self.engine.state()).unwrap()).unwrap();
         agents.extend(changes.agents);
         assert_eq!(agents, self.engine.agents(), "what has changed is told");
+        told || before != self.saved
     }
 
     pub(super) fn crash(&mut self) {
         let Some((state, agents)) = self.saved.clone() else { return };
+        self.saving = false;
         let (name, plan) = (self.engine.name().clone(), self.engine.plan().clone());
         self.engine = Engine::resume(name, plan, state, agents);
     }
@@ -185,7 +212,7 @@ impl Fleet {
             let report = device.report(told || run.task == Task::Transfer);
             self.engine.report(self.now.wall, key, report);
             if self.engine.poll(self.now) == Output::Save {
-                self.save();
+                let _ = self.save();
             }
         }
         let off = run.agents.iter().all(|key| self.devices[key].nature == Nature::Off);

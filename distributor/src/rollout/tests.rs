@@ -8,21 +8,7 @@ use super::engine::{Input, Now, Output, RunEnd, Task};
 use super::plan::{Percent, RetryOn, When};
 use super::record::{Order, Outcome, Progress};
 use super::state::{Pause, Stage};
-use super::testing::{Fleet, Nature, key, plan};
-use super::window::{Window, WindowForm, Windows};
-
-fn percent(text: &str) -> Percent {
-    text.parse().unwrap()
-}
-
-fn nightly() -> Windows {
-    let form = WindowForm { cron: "0 1 * * *".to_owned(), for_s: 3600, tz: "UTC".to_owned() };
-    Windows::new(vec![Window::new(form).unwrap()])
-}
-
-fn outcome(fleet: &Fleet) -> Option<Outcome> {
-    fleet.engine.state().outcome()
-}
+use super::testing::{Fleet, Nature, key, nightly, outcome, percent, plan};
 
 #[test]
 fn everyone_receives_once_and_one_wave_after_the_other_activates() {
@@ -182,8 +168,38 @@ fn paused_means_that_nothing_begins() {
     let now = fleet.wall();
     assert!(fleet.engine.order(now, Order::Pause, None).is_err());
     fleet.engine.order(now, Order::Start, None).unwrap();
-    assert!(fleet.engine.order(now, Order::Start, None).is_err() || !fleet.engine.state().started);
+    assert!(fleet.engine.order(now, Order::Start, None).is_err());
     assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
+}
+
+#[test]
+fn what_was_given_up_is_given_up_for_good() {
+    let mut plan = plan(&[1, 1]);
+    plan.paused = true;
+    let mut fleet = Fleet::new(plan);
+    let now = fleet.wall();
+    fleet.engine.order(now, Order::Cancel, None).unwrap();
+    // Nobody has told the agents yet, and then everybody has.
+    for _ in 0..2 {
+        for order in [Order::Start, Order::Retry] {
+            let why = fleet.engine.order(now, order, None).unwrap_err();
+            assert!(why.contains("cancelled"), "{why}");
+        }
+        assert_eq!(outcome(fleet.go()), Some(Outcome::Cancelled));
+    }
+    assert_eq!(fleet.doing(0), Doing::Failed);
+}
+
+#[test]
+fn an_undo_that_was_cut_off_is_no_longer_retried() {
+    let mut fleet = Fleet::new(plan(&[1, 1])).with(&[(0, Nature::Undecided)]);
+    while !fleet.engine.agents()[&key(0)].told {
+        fleet.step();
+    }
+    fleet.engine.enter(Stage::Undoing);
+    let now = fleet.wall();
+    let why = fleet.engine.order(now, Order::Retry, None).unwrap_err();
+    assert!(why.contains("being undone") && why.contains("fwcast rollout undo"), "{why}");
 }
 
 #[test]
@@ -249,6 +265,53 @@ fn undo_brings_those_on_trial_back_and_tells_what_to_do_with_the_others() {
     let now = fleet.wall();
     let why = fleet.engine.order(now, Order::Undo, None).unwrap_err();
     assert!(why.contains("higher manifest sequence number") && why.contains("--sequence 3"), "{why}");
+}
+
+#[test]
+fn an_undo_is_repeated_for_who_was_on_trial_and_was_not_heard() {
+    let mut plan = plan(&[3]);
+    plan.success = percent("10%");
+    plan.waves[0].soak_s = 3600;
+    let mut fleet = Fleet::new(plan).with(&[(0, Nature::Undecided)]);
+    while !matches!(fleet.runs.last(), Some(Task::Census)) {
+        fleet.step();
+    }
+    assert_eq!(fleet.engine.may_be_on_trial(), 1);
+    fleet.devices.get_mut(&key(0)).unwrap().nature = Nature::Off;
+    for _ in 0..2 {
+        let now = fleet.wall();
+        fleet.engine.order(now, Order::Undo, None).unwrap();
+        assert_eq!(outcome(fleet.go()), Some(Outcome::Undone));
+        assert_eq!(fleet.engine.agents()[&key(0)].progress, Progress::Lost);
+        assert_eq!(fleet.engine.may_be_on_trial(), 1);
+        let Stage::Ended { why, .. } = &fleet.engine.state().stage else { unreachable!("it has ended") };
+        assert!(
+            why.contains("1 that may be on trial") && why.contains("fwcast rollout undo update"),
+            "{why}"
+        );
+    }
+    fleet.devices.get_mut(&key(0)).unwrap().nature = Nature::Undecided;
+    let now = fleet.wall();
+    fleet.engine.order(now, Order::Undo, None).unwrap();
+    fleet.go();
+    assert_eq!((fleet.engine.may_be_on_trial(), fleet.doing(0)), (0, Doing::RolledBack));
+    let now = fleet.wall();
+    assert!(fleet.engine.order(now, Order::Undo, None).is_err());
+}
+
+#[test]
+fn an_undo_reaches_who_was_told_in_a_run_that_was_cut_off() {
+    let mut fleet = Fleet::new(plan(&[1])).with(&[(0, Nature::Undecided)]);
+    while !fleet.engine.agents()[&key(0)].told {
+        fleet.step();
+    }
+    // It has heard that, and whoever told it was killed before it could say so.
+    fleet.devices.get_mut(&key(0)).unwrap().doing = Doing::Trial;
+    fleet.crash();
+    let now = fleet.wall();
+    fleet.engine.order(now, Order::Undo, None).unwrap();
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Undone));
+    assert_eq!((fleet.engine.may_be_on_trial(), fleet.doing(0)), (0, Doing::RolledBack));
 }
 
 #[test]
@@ -340,6 +403,72 @@ fn who_goes_silent_while_it_is_watched_is_lost_after_all() {
     assert_eq!(outcome(fleet.go()), Some(Outcome::Stopped));
     assert_eq!(fleet.engine.agents()[&key(0)].progress, Progress::Lost);
     assert_eq!(fleet.doing(1), Doing::Ready);
+}
+
+/// A canary of these has failed in a soak that it does not end by itself.
+fn failed_canary(canaries: usize) -> Fleet {
+    let mut plan = plan(&[canaries, 2]);
+    plan.success = percent("50%");
+    let mut fleet = Fleet::new(plan);
+    while !matches!(fleet.engine.state().stage, Stage::Soak { .. }) {
+        fleet.step();
+    }
+    let device = fleet.devices.get_mut(&key(0)).unwrap();
+    (device.doing, device.reason) = (Doing::RolledBack, 1);
+    while fleet.engine.agents()[&key(0)].progress != Progress::RolledBack {
+        fleet.step();
+    }
+    fleet
+}
+
+#[test]
+fn taking_a_failed_agent_away_makes_no_wave_healthy() {
+    let mut fleet = failed_canary(2);
+    fleet.engine.plan.success = percent("100%");
+    let now = fleet.now;
+    fleet.engine.handle(now, Input::Left(key(0)));
+    assert_eq!(fleet.engine.counts(|wave| wave == 0).failed, 1);
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Stopped));
+    assert_eq!((fleet.doing(2), fleet.doing(3)), (Doing::Ready, Doing::Ready));
+}
+
+#[test]
+fn a_failed_agent_that_leaves_and_comes_back_has_failed_still() {
+    let mut fleet = failed_canary(2);
+    fleet.engine.plan.success = percent("100%");
+    let now = fleet.now;
+    fleet.engine.handle(now, Input::Left(key(0)));
+    fleet.engine.handle(now, Input::Joined(key(0)));
+    let agent = &fleet.engine.agents()[&key(0)];
+    assert_eq!((agent.wave, agent.progress), (0, Progress::RolledBack));
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Stopped));
+}
+
+#[test]
+fn a_wave_of_which_everyone_has_left_stops_the_rollout() {
+    for success in ["0%", "100%"] {
+        let mut fleet = failed_canary(1);
+        fleet.engine.plan.success = percent(success);
+        let now = fleet.now;
+        fleet.engine.handle(now, Input::Left(key(0)));
+        fleet.go();
+        let Stage::Ended { outcome: Outcome::Stopped, why } = &fleet.engine.state().stage else { panic!() };
+        assert!(why.contains("have left"), "{why}");
+        assert_eq!(fleet.doing(1), Doing::Ready);
+    }
+}
+
+#[test]
+fn who_leaves_before_it_was_told_to_activate_does_not_count() {
+    let mut plan = plan(&[2, 2]);
+    plan.waves[0].approval = true;
+    let mut fleet = Fleet::new(plan);
+    fleet.go();
+    let now = fleet.now;
+    fleet.engine.handle(now, Input::Left(key(3)));
+    fleet.engine.order(now.wall, Order::Approve, None).unwrap();
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
+    assert_eq!(fleet.engine.counts(|_| true).all, 3);
 }
 
 fn nature() -> impl Strategy<Value = Nature> {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use cronexpr::Crontab;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// One window that opens again and again.
@@ -30,6 +30,9 @@ pub struct WindowForm {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Windows(Vec<Window>);
+
+/// Cron knows no shorter time between two moments.
+const SHORTEST: SignedDuration = SignedDuration::from_mins(1);
 
 impl Window {
     /// Checks a window.
@@ -76,14 +79,26 @@ impl Window {
     /// When it closes, if it is open at `now`.
     fn closes(&self, now: Timestamp) -> Option<Timestamp> {
         let open_for = Duration::from_secs(self.form.for_s.into());
-        // The last moment that it opened, if that is not longer ago than it stays open.
-        let mut opened = None;
-        let mut from = now.checked_sub(open_for).ok()?;
-        while let Some(moment) = self.next_open(from).filter(|moment| *moment <= now) {
-            opened = Some(moment);
-            from = moment;
+        self.opened(now, now.checked_sub(open_for).ok()?)?.checked_add(open_for).ok()
+    }
+}
+
+impl Window {
+    /// The last moment up to `now` and after `earliest` at which it opened. Halved instead of walked through:
+    /// one that opens each minute and stays open for a year has opened half a million times.
+    fn opened(&self, now: Timestamp, earliest: Timestamp) -> Option<Timestamp> {
+        let next = |from| self.next_open(from).filter(|moment| *moment <= now);
+        let mut opened = next(earliest)?;
+        // After `opened` it may have opened again; after `none` it has not.
+        let mut none = now;
+        while none.duration_since(opened) >= SHORTEST {
+            let middle = opened + none.duration_since(opened) / 2;
+            match next(middle) {
+                Some(later) => opened = later,
+                None => none = middle,
+            }
         }
-        opened?.checked_add(open_for).ok()
+        Some(opened)
     }
 }
 
@@ -193,6 +208,37 @@ mod tests {
         let early = windows("0 1 * * *", 1, "Europe/Amsterdam");
         assert_eq!(early.next_open(at("2027-10-30T12:00:00Z")), Some(at("2027-10-30T23:00:00Z")));
         assert_eq!(early.next_open(at("2027-10-30T23:00:00Z")), Some(at("2027-11-01T00:00:00Z")));
+    }
+
+    #[test]
+    fn the_last_time_that_it_opened_counts() {
+        for (cron, hours) in [("* * * * *", 30), ("*/7 3-5 * * *", 9), ("0 1 * * *", 60), ("30 2 1 * *", 3)] {
+            let [window] = &windows(cron, hours, "Europe/Amsterdam").0[..] else { unreachable!("one") };
+            for half_hours in 0..100 {
+                let now = at("2027-10-30T00:00:00Z") + SignedDuration::from_mins(half_hours * 30);
+                // One after the other.
+                let mut opened = None;
+                let mut from = now - SignedDuration::from_hours(hours.into());
+                while let Some(moment) = window.next_open(from).filter(|moment| *moment <= now) {
+                    (opened, from) = (Some(moment), moment);
+                }
+                let closes = opened.map(|opened| opened + SignedDuration::from_hours(hours.into()));
+                assert_eq!(window.closes(now), closes, "{cron} at {now}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_window_that_opens_each_minute_for_a_year_costs_no_more_than_others() {
+        let always = windows("* * * * *", 366 * 24, "Europe/Amsterdam");
+        let began = std::time::Instant::now();
+        for minutes in 0..1000 {
+            let now = at("2026-11-25T12:00:30Z") + SignedDuration::from_mins(minutes);
+            let opened = now - SignedDuration::from_secs(30);
+            assert_eq!(always.closes(now), Some(opened + SignedDuration::from_hours(366 * 24)));
+        }
+        // One after the other, that is half a thousand million moments.
+        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     }
 
     #[test]
