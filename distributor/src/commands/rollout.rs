@@ -192,7 +192,11 @@ impl<'a> Place<'a> {
 fn exit_after(order: Order, engine: &Engine) -> Exit {
     match (order, engine.state().outcome()) {
         (Order::Cancel, Some(Outcome::Cancelled)) => Exit::Done,
-        (Order::Undo, Some(Outcome::Undone)) if engine.counts(|_| true).confirmed == 0 => Exit::Done,
+        (Order::Undo, Some(Outcome::Undone))
+            if engine.counts(|_| true).confirmed + engine.may_be_on_trial() == 0 =>
+        {
+            Exit::Done
+        }
         (Order::Undo, Some(Outcome::Undone)) => Exit::SomeDevicesFailed,
         _ => Exit::RolloutFailed,
     }
