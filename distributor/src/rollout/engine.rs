@@ -237,7 +237,8 @@ impl Engine {
         if let Stage::Soak { until, .. } = &mut self.state.stage {
             *until = moved(*until);
         }
-        for moment in self.state.try_at.iter_mut().chain(self.censused.iter_mut()) {
+        let moments = [&mut self.state.try_at, &mut self.state.heard_until, &mut self.censused];
+        for moment in moments.into_iter().flatten() {
             *moment = moved(*moment);
         }
         for (key, agent) in &mut self.agents {

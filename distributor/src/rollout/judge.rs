@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::engine::{Engine, RunEnd, Task};
 use super::plan::{AgentKey, RetryOn};
-use super::record::{Outcome, Progress, Report};
+use super::record::{AgentRecord, Outcome, Progress, Report};
 use super::state::{Pause, Stage};
 use super::steps::after;
 
@@ -44,8 +44,9 @@ impl Engine {
         if progress == Progress::Waiting && report.installed == sequence_number {
             progress = Progress::Confirmed;
         }
-        // Silence takes nothing back.
-        if progress == Progress::Lost && agent.progress.has_ended() {
+        // Silence takes nothing back, and proves nothing while the time to be heard is not over.
+        let waits = agent.told && self.state.heard_until.is_some();
+        if progress == Progress::Lost && (agent.progress.has_ended() || waits) {
             return;
         }
         if report.state.is_some() {
@@ -54,6 +55,42 @@ impl Engine {
             self.changed.insert(key.clone());
         }
         self.set(now, key, progress, report.reason);
+        if waits {
+            self.heard_out(key, progress);
+        }
+    }
+
+    /// A rollout is being stopped. Who was told to activate is waited for, if it has not said how it ended.
+    pub(super) fn begin_hearing(&mut self, now: Timestamp) {
+        self.state.heard_until = Some(after(now, self.plan.report_within_s));
+        // What it was asked for last is older than the end of the run.
+        self.censused = None;
+        self.state.retrying = false;
+        let told = self.agents.iter().filter(|(_, agent)| agent.told && agent.progress.has_ended());
+        for (key, progress) in told.map(|(key, agent)| (key.clone(), agent.progress)).collect::<Vec<_>>() {
+            self.heard_out(&key, progress);
+        }
+        self.dirty = true;
+    }
+
+    /// It has been heard after the last order to activate: unless it is on trial, nothing more comes of that.
+    fn heard_out(&mut self, key: &AgentKey, progress: Progress) {
+        let Some(agent) = self.agents.get_mut(key).filter(|_| progress != Progress::Trial) else { return };
+        agent.told = false;
+        // Who never activated has not tried.
+        agent.tries = agent.tries.saturating_add(u8::from(progress.has_ended()));
+        self.changed.insert(key.clone());
+        self.dirty = true;
+    }
+
+    pub(super) fn end_hearing(&mut self, now: Timestamp) {
+        let told = self.agents.iter().filter(|(_, agent)| agent.told);
+        for key in told.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            self.try_ended(now, &key);
+        }
+        if let Some(why) = self.state.stop.take() {
+            self.stopped(now, why);
+        }
     }
 
     /// Writes down where an agent is.
@@ -76,7 +113,7 @@ impl Engine {
                 &format!("agent-{}", progress.name()),
                 format!("{}{why}", said(progress)),
             );
-            self.look_whether_to_stop(now);
+            self.look_whether_to_stop();
         }
     }
 
@@ -107,9 +144,6 @@ impl Engine {
             }
             (Task::Cancel, _) => self.cancelled(now),
             (Task::Undo, _) => self.undone(now),
-        }
-        if let Some(why) = self.state.stop.take() {
-            self.stopped(now, why);
         }
     }
 
@@ -155,6 +189,8 @@ impl Engine {
         for key in told {
             self.try_ended(now, key);
         }
+        // Those that tried again count from now on.
+        self.look_whether_to_stop();
     }
 
     /// What an agent was told to activate for is over: who has not said how it ended is lost.
@@ -252,15 +288,17 @@ impl Engine {
         false
     }
 
-    /// Too many have failed or are lost: the run under way is the last one.
-    fn look_whether_to_stop(&mut self, now: Timestamp) {
+    /// Too many have failed or are lost: nothing new begins. Who is being told to try again does not count: how
+    /// it failed before is no news.
+    fn look_whether_to_stop(&mut self) {
         let Some(reached) = self.state.reached else { return };
         if self.state.stop.is_some()
             || matches!(self.state.stage, Stage::Ended { .. } | Stage::Cancelling | Stage::Undoing)
         {
             return;
         }
-        let counts = self.counts(|wave| wave <= reached);
+        let again = |agent: &AgentRecord| agent.told && agent.tries > 0;
+        let counts = self.counts_of(|agent| agent.wave <= reached && !again(agent));
         let ended = counts.confirmed + counts.failed + counts.lost;
         let abort = self.plan.abort;
         if ended < abort.min_sample as usize {
@@ -272,10 +310,9 @@ impl Engine {
         };
         let why = too_many(abort.failed, counts.failed, "failed")
             .or_else(|| too_many(abort.lost, counts.lost, "were lost"));
-        match why {
-            Some(why) if self.running.is_none() => self.stopped(now, why),
-            Some(why) => self.state.stop = Some(why),
-            None => {}
+        if why.is_some() {
+            self.state.stop = why;
+            self.dirty = true;
         }
     }
 
@@ -291,15 +328,19 @@ impl Engine {
                 self.changed.insert(key.clone());
             }
         }
-        self.state.stop = None;
+        (self.state.stop, self.state.heard_until) = (None, None);
         self.tell(now, None, "rollout-ended", format!("{}: {why}", outcome.name()));
         self.enter(Stage::Ended { outcome, why });
     }
 
     /// Counts the agents of some waves.
     pub fn counts(&self, of: impl Fn(u32) -> bool) -> Counts {
+        self.counts_of(|agent| of(agent.wave))
+    }
+
+    fn counts_of(&self, of: impl Fn(&AgentRecord) -> bool) -> Counts {
         let mut counts = Counts::default();
-        for (key, agent) in self.agents.iter().filter(|(_, agent)| of(agent.wave)) {
+        for (key, agent) in self.agents.iter().filter(|(_, agent)| of(agent)) {
             let progress = self.state.left.get(key).copied().unwrap_or(agent.progress);
             counts.all += usize::from(progress != Progress::Removed);
             counts.failed += usize::from(progress.has_failed());

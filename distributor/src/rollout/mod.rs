@@ -19,6 +19,8 @@ mod sample_tests;
 pub mod state;
 mod steps;
 #[cfg(test)]
+mod stop_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

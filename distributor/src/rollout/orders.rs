@@ -96,9 +96,11 @@ impl Engine {
                 self.changed.insert(key.clone());
             }
         }
-        if again == 0 && self.state.outcome() != Some(Outcome::Stopped) {
+        let stopped = self.state.stop.is_some() || self.state.outcome() == Some(Outcome::Stopped);
+        if again == 0 && !stopped {
             return Err(format!("no agent of rollout '{}' has failed or is lost", self.name));
         }
+        self.overrule_stop();
         self.enter(Stage::Activation { wave: reached });
         Ok(format!("{again} agents try again"))
     }
@@ -108,6 +110,7 @@ impl Engine {
             self.not_ended()?;
         }
         let counts = self.counts(|_| true);
+        self.overrule_stop();
         self.enter(Stage::Cancelling);
         Ok(format!(
             "cancelling: {} agents that have not activated drop the update; {} on trial end that by \
@@ -134,6 +137,7 @@ impl Engine {
                 self.plan.image.sequence_number.saturating_add(1)
             ));
         }
+        self.overrule_stop();
         self.enter(Stage::Undoing);
         Ok(match on_trial - counts.trial {
             0 => format!("undoing: {on_trial} agents on trial go back to the image that they had"),
@@ -143,6 +147,11 @@ impl Engine {
                 counts.trial
             ),
         })
+    }
+
+    /// What an operator orders goes ahead of a stop that is not through yet.
+    fn overrule_stop(&mut self) {
+        (self.state.stop, self.state.heard_until) = (None, None);
     }
 
     /// How many agents are on trial, or may be: they were told to activate, and have not said how it ended.

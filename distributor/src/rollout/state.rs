@@ -20,8 +20,12 @@ pub struct State {
     pub started: bool,
     /// The highest wave that has been told to activate.
     pub reached: Option<u32>,
-    /// Nothing new begins, and this is why: the run under way is the last one.
+    /// Nothing new begins, and this is why: the run under way is stopped, and who was told to activate is
+    /// heard to the end.
     pub stop: Option<String>,
+    /// Once the run under way has been stopped: until when they are heard.
+    #[serde(default)]
+    pub heard_until: Option<Timestamp>,
     /// Seconds of transfer so far, pauses and closed windows not counted.
     pub transfer_spent_s: u32,
     /// How often nobody answered at all.
@@ -98,6 +102,7 @@ impl State {
             started: false,
             reached: None,
             stop: None,
+            heard_until: None,
             transfer_spent_s: 0,
             unanswered: 0,
             try_at: None,

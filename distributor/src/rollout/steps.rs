@@ -8,7 +8,7 @@ use provisioning::Name;
 use super::engine::{Engine, Output, Run, Task};
 use super::plan::{AgentKey, When};
 use super::record::{AgentRecord, Progress};
-use super::state::Stage;
+use super::state::{Pause, Stage};
 
 /// How often a soaking wave is asked: a tenth of its soak, within these bounds.
 const CENSUS_EVERY_S: std::ops::RangeInclusive<u32> = 2..=300;
@@ -21,6 +21,10 @@ impl Engine {
     pub(super) fn step(&mut self, now: Timestamp) -> Option<Output> {
         let stage = self.state.stage.clone();
         let orderly = !matches!(stage, Stage::Cancelling | Stage::Undoing | Stage::Ended { .. });
+        // Ahead of an operator's pause, in which trials go on to their end as well.
+        if orderly && !matches!(self.state.paused, Some(Pause::Broken(_))) && self.state.stop.is_some() {
+            return self.step_stop(now);
+        }
         if self.state.paused.is_some() && orderly {
             return Some(Output::Wait(None));
         }
@@ -33,6 +37,33 @@ impl Engine {
             Stage::Undoing => Some(self.run(Task::Undo, self.everyone())),
             Stage::Ended { .. } => Some(Output::Ended),
         }
+    }
+
+    /// Too many have failed or are lost: nobody is told to activate any more, and who was told is asked how it
+    /// ended. Only then is the rollout over, so that nobody is left half-way.
+    fn step_stop(&mut self, now: Timestamp) -> Option<Output> {
+        let with = self.reachable(now);
+        let told = |key: &AgentKey| self.agents.get(key).is_some_and(|agent| agent.told);
+        let told: Vec<AgentKey> = with.into_iter().filter(|key| told(key)).collect();
+        let Some(until) = self.state.heard_until else {
+            self.begin_hearing(now);
+            return None;
+        };
+        if told.is_empty() || now >= until {
+            self.end_hearing(now);
+            return None;
+        }
+        let next = self.next_census(now, self.plan.report_within_s).min(until);
+        if now >= next {
+            return Some(self.run(Task::Census, told));
+        }
+        Some(Output::Wait(Some(next)))
+    }
+
+    /// When agents that are watched for so long are asked next.
+    fn next_census(&self, now: Timestamp, watched_s: u32) -> Timestamp {
+        let every = (watched_s / 10).clamp(*CENSUS_EVERY_S.start(), *CENSUS_EVERY_S.end());
+        self.censused.map_or(now, |last| after(last, every))
     }
 
     fn step_transfer(&mut self, now: Timestamp) -> Option<Output> {
@@ -77,8 +108,7 @@ impl Engine {
             return None;
         }
         let soak = self.plan.waves.get(wave as usize).map_or(0, |wave| wave.soak_s);
-        let every = (soak / 10).clamp(*CENSUS_EVERY_S.start(), *CENSUS_EVERY_S.end());
-        let next = self.censused.map_or(now, |last| after(last, every)).min(until);
+        let next = self.next_census(now, soak).min(until);
         if now >= next {
             return Some(self.run(Task::Census, self.reachable(now)));
         }
@@ -213,8 +243,11 @@ impl Engine {
             _ => false,
         };
         // Agents that have been told to activate are heard to the end, also in a pause.
-        let brings = matches!(self.running, Some(Task::Transfer | Task::Census));
+        let hears = self.state.heard_until.is_some();
+        let brings = !hears && matches!(self.running, Some(Task::Transfer | Task::Census));
+        let stops = !hears && self.state.stop.is_some();
         ordered
+            || stops
             || (brings && self.state.paused.is_some())
             || self.run_stops_at(now).is_some_and(|at| at <= now)
     }

@@ -30,6 +30,8 @@ pub(super) enum Nature {
     Off,
     /// It stays on trial until it is told to go back.
     Undecided,
+    /// It is on trial in the run in which it activates, and has confirmed when it is asked again.
+    Slow,
 }
 
 /// One agent: what it is doing, and the attempts it has made.
@@ -157,7 +159,7 @@ impl Fleet {
                 assert!(changes || !saved_before, "saves again and changes nothing: {:?}", self.saved);
             }
             Output::Run(run) => self.run(&run),
-            Output::Stop => panic!("a run ends at once here"),
+            Output::Stop => panic!("a run is stopped in its midst"),
             Output::Wait(None) | Output::Ended => return false,
             Output::Wait(Some(until)) => self.pass(until.duration_since(self.now.wall)),
         }
@@ -211,8 +213,12 @@ impl Fleet {
             let told = matches!(&run.task, Task::Activate(told) if told.contains(key));
             let report = device.report(told || run.task == Task::Transfer);
             self.engine.report(self.now.wall, key, report);
-            if self.engine.poll(self.now) == Output::Save {
+            while self.engine.poll(self.now) == Output::Save {
                 let _ = self.save();
+            }
+            if self.engine.stopping {
+                let end = RunEnd::Stopped;
+                return self.engine.handle(self.now, Input::RunEnded { end, attempt: run.attempt });
             }
         }
         let off = run.agents.iter().all(|key| self.devices[key].nature == Nature::Off);
@@ -243,6 +249,9 @@ impl Device {
             return;
         }
         match &run.task {
+            Task::Census if self.nature == Nature::Slow && self.doing == Doing::Trial => {
+                self.doing = Doing::Confirmed;
+            }
             Task::Transfer | Task::Census => self.receive(),
             Task::Activate(told) => {
                 self.receive();
@@ -273,13 +282,14 @@ impl Device {
         (self.doing, self.reason) = match self.nature {
             Nature::Unhealthy => (Doing::RolledBack, 1),
             Nature::UnhealthyAtFirst(attempts) if self.attempts <= attempts => (Doing::RolledBack, 1),
-            Nature::Undecided => (Doing::Trial, 0),
+            Nature::Undecided | Nature::Slow => (Doing::Trial, 0),
             _ => (Doing::Confirmed, 0),
         };
     }
 
     fn report(&self, to_the_end: bool) -> Report {
-        let silent = self.nature == Nature::Off || (to_the_end && self.doing == Doing::Trial);
+        let silent = self.nature == Nature::Off
+            || (self.nature == Nature::Undecided && to_the_end && self.doing == Doing::Trial);
         Report {
             state: (!silent).then_some(self.doing),
             reason: self.reason,
