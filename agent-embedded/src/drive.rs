@@ -114,7 +114,8 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
         loop {
             let now = self.board.now();
             self.judge(now, &mut times).await;
-            if times.restart.is_some_and(|moment| moment <= now) {
+            // An order whose attempt is saved is carried out first: it would not be taken a second time.
+            if times.restart.is_some_and(|moment| moment <= now) && !self.reception.is_ordered_back() {
                 self.restart(buffer).await;
             }
             self.step(buffer, &mut times).await;

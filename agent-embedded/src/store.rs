@@ -143,13 +143,17 @@ impl<F: NorFlash> FlashStore<F> {
         if self.boot.phase == Phase::Trial { self.enter(Phase::Healthy) } else { Ok(()) }
     }
 
-    /// The image on trial is given up; the next start of the boot stage brings the old one back. Nothing
-    /// happens without a trial.
+    /// The image on trial is given up; the next start of the boot stage brings the old one back. One that is
+    /// activated and has not run yet never will: the old one runs still. Nothing happens without a trial.
     ///
     /// # Errors
     /// [`StoreError::Full`], [`StoreError::NotKept`], [`StoreError::Flash`].
     pub fn give_up(&mut self, cause: RollBackCause) -> Result<(), StoreError<F::Error>> {
-        if self.boot.phase == Phase::Trial { self.enter(Phase::GivenUp(cause)) } else { Ok(()) }
+        match self.boot.phase {
+            Phase::Trial => self.enter(Phase::GivenUp(cause)),
+            Phase::Activated => self.enter(Phase::RolledBack(cause)),
+            _ => Ok(()),
+        }
     }
 
     /// The key set in force: the stored one where it supersedes this one, which was provisioned.
