@@ -16,6 +16,8 @@ use crate::store::FlashStore;
 
 /// How long an image on trial may take until it has heard the distributor; then it is rolled back.
 pub const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
+/// So long after a confirmation could not be stored, it is tried again.
+const CONFIRM_AGAIN: Duration = Duration::from_secs(1);
 /// Answers that are due go out, and those of others are not disturbed, before the board restarts.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 
@@ -92,6 +94,8 @@ struct Times {
     /// The image that runs has not proved healthy yet.
     unproven: bool,
     trial_ends: Option<Instant>,
+    /// Not before this moment is a confirmation tried again that could not be stored.
+    confirm_again: Option<Instant>,
     restart: Option<Instant>,
 }
 
@@ -127,19 +131,25 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
         if !times.unproven || self.reception.is_ordered_back() {
             return;
         }
-        if self.self_test == SelfTest::HearsDistributor && self.reception.has_heard_distributor() {
-            (times.unproven, times.trial_ends) = (false, None);
+        let is_healthy =
+            self.self_test == SelfTest::HearsDistributor && self.reception.has_heard_distributor();
+        if is_healthy && times.confirm_again.is_none_or(|moment| moment <= now) {
             match self.store.confirm() {
-                Ok(()) => self.reception.handle(now, Input::Trial(Trial::Healthy)),
-                Err(error) => self.board.line(&format_args!("confirming failed: {}", Shown(&error))),
+                Ok(()) => {
+                    *times = Times { restart: times.restart, ..Times::default() };
+                    self.reception.handle(now, Input::Trial(Trial::Healthy));
+                }
+                Err(error) => {
+                    times.confirm_again = Some(now + CONFIRM_AGAIN);
+                    self.board.line(&format_args!("confirming failed: {}", Shown(&error)));
+                }
             }
         } else if times.trial_ends.is_some_and(|ends| ends <= now) {
             self.board.line(&"not healthy in time: rolling back");
             if let Err(error) = self.store.give_up(RollBackCause::Unhealthy) {
                 self.board.line(&format_args!("the cause could not be stored: {}", Shown(&error)));
             }
-            (times.unproven, times.trial_ends) = (false, None);
-            times.restart = Some(now);
+            *times = Times { restart: Some(now), ..Times::default() };
         }
     }
 
@@ -158,9 +168,8 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
                 });
                 let done = done.await;
                 if store.restart_due() && times.restart.is_none() {
-                    times.restart = Some(board.now() + RESTART_AFTER);
                     // Activated or ordered back: there is nothing to judge any more.
-                    (times.unproven, times.trial_ends) = (false, None);
+                    *times = Times { restart: Some(board.now() + RESTART_AFTER), ..Times::default() };
                 }
                 let bytes = read(done, buffer);
                 reception.handle(board.now(), Input::Done { done, bytes });
@@ -171,7 +180,8 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
     }
 
     async fn wait(&mut self, until: Option<Instant>, buffer: &mut Buffer, times: &Times) {
-        let due = earliest(until, earliest(times.trial_ends, times.restart));
+        let of_trial = earliest(times.trial_ends, times.confirm_again);
+        let due = earliest(until, earliest(of_trial, times.restart));
         let Self { reception, network, board, .. } = self;
         // Datagrams come before the deadline: while the machine reads back an image, its deadline is always
         // now.

@@ -5,6 +5,11 @@
 #[path = "../../../crates/update-core/tests/common/group.rs"]
 pub mod group;
 
+pub mod drive;
+
+use std::cell::Cell;
+use std::rc::Rc;
+
 use agent_embedded::store::FlashStore;
 use boot_stage::boot_record::{BootRecord, Phase};
 use boot_stage::image::{self, WRITTEN_BYTES_MAX};
@@ -53,7 +58,7 @@ pub const LAYOUT: FlashLayout = FlashLayout {
 #[derive(Debug, Clone)]
 pub struct Flash {
     pub bytes: Vec<u8>,
-    pub refuses: u32,
+    pub refuses: Rc<Cell<u32>>,
 }
 
 impl ErrorType for Flash {
@@ -86,8 +91,8 @@ impl NorFlash for Flash {
 
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
         check_write(self, offset, bytes.len())?;
-        if self.refuses > 0 {
-            self.refuses -= 1;
+        if let Some(left) = self.refuses.get().checked_sub(1) {
+            self.refuses.set(left);
             return Err(NorFlashErrorKind::Other);
         }
         for (place, byte) in self.bytes[offset as usize..].iter_mut().zip(bytes) {
@@ -103,7 +108,7 @@ pub fn image() -> Image {
 }
 
 pub fn erased() -> Flash {
-    Flash { bytes: vec![0xff; 0x1_0000], refuses: 0 }
+    Flash { bytes: vec![0xff; 0x1_0000], refuses: Rc::default() }
 }
 
 /// What an agent finds that starts in this phase of an update: the record of the update, and the signed
