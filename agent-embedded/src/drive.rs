@@ -108,7 +108,9 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
         let mut times = Times::default();
         match self.store.trial() {
             Ok(Trial::Running) => {
-                times.unproven = true;
+                // Without its update nobody could settle it afterwards, and no other one would ever be taken: it
+                // goes back when its time is over.
+                times.unproven = self.reception.state() == State::Trial;
                 times.trial_ends = Some(self.board.now() + HEALTHY_WITHIN);
             }
             // There is nothing to go back to, so there is no deadline.
@@ -128,11 +130,12 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
 
     /// An image on trial is confirmed when it hears the distributor, and rolled back when its time is over.
     async fn judge(&mut self, now: Instant, times: &mut Times) {
-        if !times.unproven || self.reception.is_ordered_back() {
+        if self.reception.is_ordered_back() {
             return;
         }
-        let is_healthy =
-            self.self_test == SelfTest::HearsDistributor && self.reception.has_heard_distributor();
+        let is_healthy = times.unproven
+            && self.self_test == SelfTest::HearsDistributor
+            && self.reception.has_heard_distributor();
         if is_healthy && times.confirm_again.is_none_or(|moment| moment <= now) {
             match self.store.confirm() {
                 Ok(()) => {

@@ -14,7 +14,7 @@ use agent_embedded::store::FlashStore;
 use boot_stage::boot_record::{BootRecord, Phase};
 use boot_stage::image::{self, WRITTEN_BYTES_MAX};
 use boot_stage::layout::{FlashLayout, Partition};
-use boot_stage::record_log::{Kind, RecordLog};
+use boot_stage::record_log::{Kind, LogError, RecordLog};
 use ed25519_dalek::SigningKey;
 use embassy_futures::block_on;
 use embedded_storage::nor_flash::{
@@ -119,13 +119,33 @@ pub fn flash_in(phase: Phase, image: &Image) -> Flash {
     let trailer = image::trailer(&image.envelope, &mut buffer).unwrap();
     flash.write(LAYOUT.trailer(LAYOUT.active).offset, trailer).unwrap();
     let mut log = RecordLog::open(&mut flash, LAYOUT.records).unwrap();
-    let mut record = [0; RECORD_BYTES_MAX];
-    let update = UpdateRecord { envelope: &image.envelope, attempt: 1, outcome: Outcome::Open };
-    let len = update.encode(&mut record).unwrap();
-    log.append(&mut flash, Kind::Update, &record[..len]).unwrap();
     let name = BootRecord::name_of(&image.offer.digest.0);
     BootRecord { phase, name, ..BootRecord::SETTLED }.save(&mut flash, &mut log).unwrap();
+    save_update(&mut flash, image);
     flash
+}
+
+/// Saves the record of an update that is open.
+pub fn save_update(flash: &mut Flash, image: &Image) {
+    let mut record = [0; RECORD_BYTES_MAX];
+    let len = open_update(image, &mut record);
+    let mut log = RecordLog::open(flash, LAYOUT.records).unwrap();
+    log.append(flash, Kind::Update, &record[..len]).unwrap();
+}
+
+fn open_update(image: &Image, record: &mut [u8]) -> usize {
+    let update = UpdateRecord { envelope: &image.envelope, attempt: 1, outcome: Outcome::Open };
+    update.encode(record).unwrap()
+}
+
+/// Turns a bit of the record of the update over.
+pub fn lose_update(flash: &mut Flash, image: &Image) {
+    let records = LAYOUT.records.offset as usize..(LAYOUT.records.offset + LAYOUT.records.bytes) as usize;
+    let part = &image.envelope[..64];
+    let place = flash.bytes[records.clone()].windows(part.len()).rposition(|bytes| bytes == part).unwrap();
+    flash.bytes[records.start + place] ^= 1;
+    let log = RecordLog::open(flash, LAYOUT.records).unwrap();
+    assert_eq!(log.read(flash, Kind::Update, &mut [0; RECORD_BYTES_MAX]), Err(LogError::Lost));
 }
 
 /// Saves something else as the record of the update.
@@ -145,8 +165,7 @@ pub fn phase(flash: &Flash) -> Phase {
 pub fn activated(image: &Image) -> FlashStore<Flash> {
     let mut store = FlashStore::open(erased(), LAYOUT).unwrap();
     let mut record = [0; RECORD_BYTES_MAX];
-    let update = UpdateRecord { envelope: &image.envelope, attempt: 1, outcome: Outcome::Open };
-    let len = update.encode(&mut record).unwrap();
+    let len = open_update(image, &mut record);
     block_on(async {
         store.save(Record::Update, &record[..len]).await.unwrap();
         store.prepare(image.bytes.len() as u32, image.pages.len() as u32).await.unwrap();
