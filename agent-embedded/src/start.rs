@@ -1,5 +1,6 @@
 //! The state machine of a device as its last run left it.
 
+use boot_stage::verify::Trust;
 use embedded_storage::nor_flash::NorFlash;
 use static_cell::{ConstStaticCell, StaticCell};
 use update_core::block_set::BlockSet;
@@ -109,7 +110,8 @@ pub fn start<F: NorFlash>(
     // Another Gid is another group: its numbers have never been used.
     let bounds = counters.filter(|bounds| bounds.gid == given.gid());
     let seed = given.seed(bounds.as_ref(), &entropy);
-    let keys = store.key_set(given.key_set, &given.root_key)?;
+    let trust = Trust { root_key: &given.root_key, key_set: given.signed_key_set };
+    let keys = store.key_set(&trust)?.ok_or(ProvisioningError::KeySet)?;
     store.note_installed(&keys)?;
     let config = config(store, given, bounds.as_ref(), keys)?;
     let context = given.context(bounds.as_ref())?;

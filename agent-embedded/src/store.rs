@@ -13,12 +13,12 @@ use boot_stage::image::{self, WRITTEN_BYTES_MAX};
 use boot_stage::layout::{FlashLayout, LayoutError, Partition};
 use boot_stage::medium::READS;
 use boot_stage::record_log::{Kind, LogError, RecordLog};
-use boot_stage::verify::Ed25519;
+use boot_stage::verify::{Ed25519, Trust, key_set};
 use embedded_storage::nor_flash::NorFlash;
 use update_core::device::Installed;
 use update_core::digest::Digest;
 use update_core::key_set::KeySet;
-use update_core::limits::{KEY_SET_BYTES_MAX, RECORD_BYTES_MAX};
+use update_core::limits::RECORD_BYTES_MAX;
 use update_core::platform::{Area, Platform, Record, RollBackCause, Trial};
 use update_core::record::{UpdateRecord, decode_installed, encode_installed};
 
@@ -179,41 +179,13 @@ impl<F: NorFlash> FlashStore<F> {
         Ok(self.log.append(&mut self.flash, Kind::Installed, buffer.get(..len).unwrap_or_default())?)
     }
 
-    /// The key set in force: the stored one where it supersedes this one, which was provisioned.
+    /// The key set in force, as the boot stage takes it; `None` when the root key did not even sign the
+    /// provisioned one.
     ///
     /// # Errors
     /// [`StoreError::Flash`].
-    pub fn key_set(
-        &mut self,
-        provisioned: KeySet,
-        root_key: &[u8; 32],
-    ) -> Result<KeySet, StoreError<F::Error>> {
-        let mut buffer = [0; KEY_SET_BYTES_MAX];
-        let stored = match self.log.read(&mut self.flash, Kind::KeySet, &mut buffer) {
-            Ok(len) => len.and_then(|len| buffer.get(..len)),
-            Err(LogError::Lost) => None,
-            Err(error) => return Err(error.into()),
-        };
-        let stored = stored.and_then(|signed| KeySet::verify(signed, root_key).ok());
-        Ok(stored.filter(|stored| stored.supersedes(&provisioned)).unwrap_or(provisioned))
-    }
-
-    /// Stores a signed key set that has been verified and supersedes the one in force.
-    ///
-    /// # Errors
-    /// [`StoreError::Full`], [`StoreError::NotKept`], [`StoreError::Flash`].
-    pub fn save_key_set(&mut self, signed: &[u8]) -> Result<(), StoreError<F::Error>> {
-        Ok(self.log.append(&mut self.flash, Kind::KeySet, signed)?)
-    }
-
-    /// Reads the beginning of the provisioning area.
-    ///
-    /// # Errors
-    /// [`StoreError::OutOfRange`], [`StoreError::Flash`].
-    pub fn read_provisioning(&mut self, buffer: &mut [u8]) -> Result<(), StoreError<F::Error>> {
-        let place = self.layout.provisioning;
-        let place = inside(place, place.bytes, 0, buffer.len())?;
-        self.flash.read(place, buffer).map_err(StoreError::Flash)
+    pub fn key_set(&mut self, trust: &Trust<'_>) -> Result<Option<KeySet>, StoreError<F::Error>> {
+        Ok(key_set(&mut self.flash, &self.log, trust, &mut Ed25519)?)
     }
 
     /// [`Platform::settle`].
@@ -241,12 +213,6 @@ impl<F: NorFlash> FlashStore<F> {
     #[must_use]
     pub const fn flash(&self) -> &F {
         &self.flash
-    }
-
-    /// The flash itself.
-    #[must_use]
-    pub fn into_flash(self) -> F {
-        self.flash
     }
 
     fn enter(&mut self, phase: Phase) -> Result<(), StoreError<F::Error>> {
