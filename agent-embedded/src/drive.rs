@@ -1,7 +1,9 @@
 //! The driver loop: the state machine on one side; flash, network, clock and console of a board on the other.
 
 use core::fmt::{Debug, Display};
+use core::future::{Future as _, poll_fn};
 use core::net::SocketAddr;
+use core::pin::pin;
 
 use embassy_futures::select::{Either3, select3};
 use embedded_storage::nor_flash::NorFlash;
@@ -16,6 +18,12 @@ use crate::store::FlashStore;
 
 /// How long an image on trial may take until it has heard the distributor; then it is rolled back.
 pub const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
+/// A board that has not fed its watchdog for so long hangs, and is reset. A start with its verifications, an
+/// erase and a hash over a whole image each take a fraction of it; no longer time fits the watchdog of the
+/// RP2350.
+pub const WATCHDOG_WITHIN: Duration = Duration::from_secs(16);
+/// An agent with nothing to do wakes so often to feed it.
+const FEED_EVERY: Duration = Duration::from_secs(4);
 /// So long after a confirmation could not be stored, it is tried again.
 const CONFIRM_AGAIN: Duration = Duration::from_secs(1);
 /// Answers that are due go out, and those of others are not disturbed, before the board restarts.
@@ -60,6 +68,9 @@ pub trait Board {
 
     /// Writes one line to the console: no secrets, and without the end of the line.
     fn line(&mut self, line: &dyn Display);
+
+    /// Feeds the watchdog. Only this loop does, so that it bites where the loop gets no further.
+    fn feed(&mut self);
 
     /// Starts the boot stage anew.
     fn restart(&mut self) -> !;
@@ -108,8 +119,8 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
         let mut times = Times::default();
         match self.store.trial() {
             Ok(Trial::Running) => {
-                // Without its update nobody could settle it afterwards, and no other one would ever be taken: it
-                // goes back when its time is over.
+                // Without its update nobody could settle it afterwards, and no other one would ever be
+                // taken: it goes back when its time is over.
                 times.unproven = self.reception.state() == State::Trial;
                 times.trial_ends = Some(self.board.now() + HEALTHY_WITHIN);
             }
@@ -118,6 +129,7 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
             _ => {}
         }
         loop {
+            self.board.feed();
             let now = self.board.now();
             self.judge(now, &mut times).await;
             // An order whose attempt is saved is carried out first: it would not be taken a second time.
@@ -166,10 +178,19 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
                 }
             }
             Output::Task(task) => {
-                let done = carry_out(task, store, buffer, |error| {
+                let mut failed = None;
+                let done = {
+                    let mut work = pin!(carry_out(task, store, buffer, |error| failed = Some(error)));
+                    // Erasing both areas may take longer than the watchdog waits; a single page never does.
+                    let fed = poll_fn(|context| {
+                        board.feed();
+                        work.as_mut().poll(context)
+                    });
+                    fed.await
+                };
+                if let Some(error) = failed {
                     board.line(&format_args!("storage failed: {}", Shown(&error)));
-                });
-                let done = done.await;
+                }
                 if store.restart_due() && times.restart.is_none() {
                     // Activated or ordered back: there is nothing to judge any more.
                     *times = Times { restart: Some(board.now() + RESTART_AFTER), ..Times::default() };
@@ -185,6 +206,7 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
     async fn wait(&mut self, until: Option<Instant>, buffer: &mut Buffer, times: &Times) {
         let of_trial = earliest(times.trial_ends, times.confirm_again);
         let due = earliest(until, earliest(of_trial, times.restart));
+        let due = earliest(due, Some(self.board.now() + FEED_EVERY));
         let Self { reception, network, board, .. } = self;
         // Datagrams come before the deadline: while the machine reads back an image, its deadline is always
         // now.

@@ -5,7 +5,7 @@ mod common;
 
 use std::rc::Rc;
 
-use agent_embedded::drive::HEALTHY_WITHIN;
+use agent_embedded::drive::{HEALTHY_WITHIN, WATCHDOG_WITHIN};
 use agent_embedded::start::restore;
 use agent_embedded::store::FlashStore;
 use boot_stage::boot_record::Phase;
@@ -38,6 +38,8 @@ fn a_confirmation_that_cannot_be_stored_is_tried_again() {
     let (flash, ran) = trial(flash_in(Phase::Trial, &image()), 1);
     let failed = ran.lines.borrow().iter().filter(|line| line.contains("confirming failed")).count();
     assert_eq!((failed, ran.restarted.get()), (1, None));
+    // Also with nothing to do for a minute and more.
+    assert!(ran.hungry.get() < WATCHDOG_WITHIN / 2, "{:?}", ran.hungry);
     // Confirmed, saved as installed and settled.
     assert_eq!(phase(&flash), Phase::Settled);
 }

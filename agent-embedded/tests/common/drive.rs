@@ -19,6 +19,9 @@ use update_core::time::{Duration, Instant};
 pub struct Ran {
     now: Cell<u64>,
     pub lines: RefCell<Vec<String>>,
+    fed: Cell<u64>,
+    /// The longest that the watchdog was not fed.
+    pub hungry: Cell<Duration>,
     /// When it restarted.
     pub restarted: Cell<Option<Duration>>,
 }
@@ -44,6 +47,12 @@ impl Board for TestBoard {
 
     fn line(&mut self, line: &dyn Display) {
         self.ran.lines.borrow_mut().push(line.to_string());
+    }
+
+    fn feed(&mut self) {
+        let (now, fed) = (self.ran.now.get(), self.ran.fed.get());
+        self.ran.hungry.set(self.ran.hungry.get().max(Duration::from_micros(now - fed)));
+        self.ran.fed.set(now);
     }
 
     /// The test's own future is dropped then.
