@@ -1,7 +1,9 @@
 //! The driver loop: the state machine on one side; flash, network, clock and console of a board on the other.
 
 use core::fmt::{Debug, Display};
+use core::future::{Future as _, poll_fn};
 use core::net::SocketAddr;
+use core::pin::pin;
 
 use embassy_futures::select::{Either3, select3};
 use embedded_storage::nor_flash::NorFlash;
@@ -16,6 +18,14 @@ use crate::store::FlashStore;
 
 /// How long an image on trial may take until it has heard the distributor; then it is rolled back.
 pub const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
+/// A board that has not fed its watchdog for so long hangs, and is reset. A start with its verifications, an
+/// erase and a hash over a whole image each take a fraction of it; no longer time fits the watchdog of the
+/// RP2350.
+pub const WATCHDOG_WITHIN: Duration = Duration::from_secs(16);
+/// An agent with nothing to do wakes so often to feed it.
+const FEED_EVERY: Duration = Duration::from_secs(4);
+/// So long after a confirmation could not be stored, it is tried again.
+const CONFIRM_AGAIN: Duration = Duration::from_secs(1);
 /// Answers that are due go out, and those of others are not disturbed, before the board restarts.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 
@@ -59,6 +69,9 @@ pub trait Board {
     /// Writes one line to the console: no secrets, and without the end of the line.
     fn line(&mut self, line: &dyn Display);
 
+    /// Feeds the watchdog. Only this loop does, so that it bites where the loop gets no further.
+    fn feed(&mut self);
+
     /// Starts the boot stage anew.
     fn restart(&mut self) -> !;
 }
@@ -92,6 +105,8 @@ struct Times {
     /// The image that runs has not proved healthy yet.
     unproven: bool,
     trial_ends: Option<Instant>,
+    /// Not before this moment is a confirmation tried again that could not be stored.
+    confirm_again: Option<Instant>,
     restart: Option<Instant>,
 }
 
@@ -104,7 +119,9 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
         let mut times = Times::default();
         match self.store.trial() {
             Ok(Trial::Running) => {
-                times.unproven = true;
+                // Without its update nobody could settle it afterwards, and no other one would ever be
+                // taken: it goes back when its time is over.
+                times.unproven = self.reception.state() == State::Trial;
                 times.trial_ends = Some(self.board.now() + HEALTHY_WITHIN);
             }
             // There is nothing to go back to, so there is no deadline.
@@ -112,9 +129,11 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
             _ => {}
         }
         loop {
+            self.board.feed();
             let now = self.board.now();
             self.judge(now, &mut times).await;
-            if times.restart.is_some_and(|moment| moment <= now) {
+            // An order whose attempt is saved is carried out first: it would not be taken a second time.
+            if times.restart.is_some_and(|moment| moment <= now) && !self.reception.is_ordered_back() {
                 self.restart(buffer).await;
             }
             self.step(buffer, &mut times).await;
@@ -123,22 +142,29 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
 
     /// An image on trial is confirmed when it hears the distributor, and rolled back when its time is over.
     async fn judge(&mut self, now: Instant, times: &mut Times) {
-        if !times.unproven || self.reception.is_ordered_back() {
+        if self.reception.is_ordered_back() {
             return;
         }
-        if self.self_test == SelfTest::HearsDistributor && self.reception.has_heard_distributor() {
-            (times.unproven, times.trial_ends) = (false, None);
+        let is_healthy = times.unproven
+            && self.self_test == SelfTest::HearsDistributor
+            && self.reception.has_heard_distributor();
+        if is_healthy && times.confirm_again.is_none_or(|moment| moment <= now) {
             match self.store.confirm() {
-                Ok(()) => self.reception.handle(now, Input::Trial(Trial::Healthy)),
-                Err(error) => self.board.line(&format_args!("confirming failed: {}", Shown(&error))),
+                Ok(()) => {
+                    *times = Times { restart: times.restart, ..Times::default() };
+                    self.reception.handle(now, Input::Trial(Trial::Healthy));
+                }
+                Err(error) => {
+                    times.confirm_again = Some(now + CONFIRM_AGAIN);
+                    self.board.line(&format_args!("confirming failed: {}", Shown(&error)));
+                }
             }
         } else if times.trial_ends.is_some_and(|ends| ends <= now) {
             self.board.line(&"not healthy in time: rolling back");
             if let Err(error) = self.store.give_up(RollBackCause::Unhealthy) {
                 self.board.line(&format_args!("the cause could not be stored: {}", Shown(&error)));
             }
-            (times.unproven, times.trial_ends) = (false, None);
-            times.restart = Some(now);
+            *times = Times { restart: Some(now), ..Times::default() };
         }
     }
 
@@ -152,14 +178,22 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
                 }
             }
             Output::Task(task) => {
-                let done = carry_out(task, store, buffer, |error| {
+                let mut failed = None;
+                let done = {
+                    let mut work = pin!(carry_out(task, store, buffer, |error| failed = Some(error)));
+                    // Erasing both areas may take longer than the watchdog waits; a single page never does.
+                    let fed = poll_fn(|context| {
+                        board.feed();
+                        work.as_mut().poll(context)
+                    });
+                    fed.await
+                };
+                if let Some(error) = failed {
                     board.line(&format_args!("storage failed: {}", Shown(&error)));
-                });
-                let done = done.await;
+                }
                 if store.restart_due() && times.restart.is_none() {
-                    times.restart = Some(board.now() + RESTART_AFTER);
                     // Activated or ordered back: there is nothing to judge any more.
-                    (times.unproven, times.trial_ends) = (false, None);
+                    *times = Times { restart: Some(board.now() + RESTART_AFTER), ..Times::default() };
                 }
                 let bytes = read(done, buffer);
                 reception.handle(board.now(), Input::Done { done, bytes });
@@ -170,7 +204,9 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
     }
 
     async fn wait(&mut self, until: Option<Instant>, buffer: &mut Buffer, times: &Times) {
-        let due = earliest(until, earliest(times.trial_ends, times.restart));
+        let of_trial = earliest(times.trial_ends, times.confirm_again);
+        let due = earliest(until, earliest(of_trial, times.restart));
+        let due = earliest(due, Some(self.board.now() + FEED_EVERY));
         let Self { reception, network, board, .. } = self;
         // Datagrams come before the deadline: while the machine reads back an image, its deadline is always
         // now.

@@ -67,10 +67,8 @@ pub struct Provisioning<'a> {
     pub distributor_address: SocketAddr,
     /// The Ed25519 public key that signs key sets.
     pub root_key: [u8; 32],
-    /// The key set, as it was signed.
+    /// The key set, as it was signed: by the root key.
     pub signed_key_set: &'a [u8],
-    /// The same, verified.
-    pub key_set: KeySet,
     group: Group<'a>,
     seed: [u8; 32],
 }
@@ -255,7 +253,7 @@ impl<'a> Provisioning<'a> {
         if map.decoder.position() != cbor.len() {
             return Err(ProvisioningError::Malformed);
         }
-        let key_set = KeySet::verify(signed_key_set, &root_key).map_err(|_| ProvisioningError::KeySet)?;
+        KeySet::verify(signed_key_set, &root_key).map_err(|_| ProvisioningError::KeySet)?;
         Ok(Self {
             name,
             vendor,
@@ -267,7 +265,6 @@ impl<'a> Provisioning<'a> {
             distributor_address,
             root_key,
             signed_key_set,
-            key_set,
             group: Group {
                 gid,
                 master_secret,

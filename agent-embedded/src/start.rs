@@ -1,10 +1,12 @@
 //! The state machine of a device as its last run left it.
 
+use boot_stage::verify::Trust;
 use embedded_storage::nor_flash::NorFlash;
 use static_cell::{ConstStaticCell, StaticCell};
 use update_core::block_set::BlockSet;
 use update_core::device::Device;
 use update_core::digest::Digest;
+use update_core::key_set::KeySet;
 use update_core::limits::RECORD_BYTES_MAX;
 use update_core::platform::{Record, Trial};
 use update_core::reception::{AgentContext, Input, Memory, Reception, ReceptionConfig};
@@ -108,7 +110,10 @@ pub fn start<F: NorFlash>(
     // Another Gid is another group: its numbers have never been used.
     let bounds = counters.filter(|bounds| bounds.gid == given.gid());
     let seed = given.seed(bounds.as_ref(), &entropy);
-    let config = config(store, given, bounds.as_ref())?;
+    let trust = Trust { root_key: &given.root_key, key_set: given.signed_key_set };
+    let keys = store.key_set(&trust)?.ok_or(ProvisioningError::KeySet)?;
+    store.note_installed(&keys)?;
+    let config = config(store, given, bounds.as_ref(), keys)?;
     let context = given.context(bounds.as_ref())?;
     let sets = place.sets.take();
     let memory = Memory { blocks: &mut sets.blocks, pages: &mut sets.pages };
@@ -145,6 +150,7 @@ fn config<F: NorFlash>(
     store: &mut FlashStore<F>,
     given: &Provisioning<'_>,
     bounds: Option<&CounterBounds>,
+    keys: KeySet,
 ) -> Result<ReceptionConfig, StartError<F::Error>> {
     let mut buffer = [0; 64];
     let installed = match store.load(Record::Installed, &mut buffer)? {
@@ -158,7 +164,7 @@ fn config<F: NorFlash>(
             slot_bytes: store.layout().image_bytes_max().min(IMAGE_BYTES_MAX),
             installed,
         },
-        keys: store.key_set(given.key_set, &given.root_key)?,
+        keys,
         name: Digest::of(given.name.as_bytes()),
         distributor: given.distributor,
         distributor_address: given.distributor_address,
@@ -168,21 +174,36 @@ fn config<F: NorFlash>(
     })
 }
 
+/// Takes up the update that was saved. One whose record is lost or not understood can be fetched again, and
+/// counts as none.
+///
+/// # Errors
+/// The flash's own.
 #[inline(never)]
-fn restore<F: NorFlash>(
+pub fn restore<F: NorFlash>(
     store: &mut FlashStore<F>,
     reception: &mut Reception<'_>,
     now: Instant,
-) -> Result<(), StartError<F::Error>> {
+) -> Result<(), StoreError<F::Error>> {
     let trial = store.trial()?;
     let mut buffer = [0; RECORD_BYTES_MAX];
-    if let Some(bytes) = store.load(Record::Update, &mut buffer)? {
-        reception.restore(bytes, trial);
+    let saved = match store.load(Record::Update, &mut buffer) {
+        Err(StoreError::Lost) => None,
+        saved => saved?,
+    };
+    if let Some(bytes) = saved {
+        // What the boot stage speaks of need not be the update that is being received.
+        reception.restore(bytes, |digest| if store.names(digest) { trial } else { Trial::None });
     }
-    // What took the place of a damaged image need not be the update that is being received.
     let runs = reception.digest().is_some_and(|digest| store.names(&digest));
-    if trial == Trial::Recovered && runs {
-        reception.handle(now, Input::Trial(trial));
+    match trial {
+        Trial::Recovered if runs => reception.handle(now, Input::Trial(trial)),
+        // Nobody else will ask for that any more, and without it no update is taken.
+        Trial::Healthy if !runs => {
+            // What cannot be stored now is tried again at the next start.
+            let _ = store.settle_now();
+        }
+        _ => {}
     }
     Ok(())
 }

@@ -13,17 +13,21 @@ use boot_stage::image::{self, WRITTEN_BYTES_MAX};
 use boot_stage::layout::{FlashLayout, LayoutError, Partition};
 use boot_stage::medium::READS;
 use boot_stage::record_log::{Kind, LogError, RecordLog};
+use boot_stage::verify::{Ed25519, Trust, key_set};
 use embedded_storage::nor_flash::NorFlash;
+use update_core::device::Installed;
 use update_core::digest::Digest;
 use update_core::key_set::KeySet;
-use update_core::limits::{KEY_SET_BYTES_MAX, RECORD_BYTES_MAX};
+use update_core::limits::RECORD_BYTES_MAX;
 use update_core::platform::{Area, Platform, Record, RollBackCause, Trial};
-use update_core::record::{UpdateRecord, decode_installed};
+use update_core::record::{UpdateRecord, decode_installed, encode_installed};
 
 use crate::page::{self, Pages};
 
 /// Reads of a block that have to agree before it is believed. A block whose writing was cut may look whole.
 const BLOCK_READS: u8 = 4;
+/// More than the record of what is installed takes.
+const INSTALLED_BYTES_MAX: usize = 64;
 
 /// The flash of one device, as its agent uses it.
 #[derive(Debug, Clone)]
@@ -143,50 +147,60 @@ impl<F: NorFlash> FlashStore<F> {
         if self.boot.phase == Phase::Trial { self.enter(Phase::Healthy) } else { Ok(()) }
     }
 
-    /// The image on trial is given up; the next start of the boot stage brings the old one back. Nothing
-    /// happens without a trial.
+    /// The image on trial is given up; the next start of the boot stage brings the old one back. One that is
+    /// activated and has not run yet never will: the old one runs still. Nothing happens without a trial.
     ///
     /// # Errors
     /// [`StoreError::Full`], [`StoreError::NotKept`], [`StoreError::Flash`].
     pub fn give_up(&mut self, cause: RollBackCause) -> Result<(), StoreError<F::Error>> {
-        if self.boot.phase == Phase::Trial { self.enter(Phase::GivenUp(cause)) } else { Ok(()) }
+        match self.boot.phase {
+            Phase::Trial => self.enter(Phase::GivenUp(cause)),
+            Phase::Activated => self.enter(Phase::RolledBack(cause)),
+            _ => Ok(()),
+        }
     }
 
-    /// The key set in force: the stored one where it supersedes this one, which was provisioned.
+    /// Saves an image that has proved healthy as installed, where a cut came before that: by the envelope that
+    /// the boot stage has verified, as the record of the update may be lost.
+    ///
+    /// # Errors
+    /// [`StoreError::Lost`], [`StoreError::Full`], [`StoreError::NotKept`], [`StoreError::Flash`].
+    #[inline(never)]
+    pub fn note_installed(&mut self, keys: &KeySet) -> Result<(), StoreError<F::Error>> {
+        if self.boot.phase != Phase::Healthy || self.is_installed()? {
+            return Ok(());
+        }
+        let slot = self.layout.active;
+        let offer = image::offer(&mut self.flash, &self.layout, slot, keys, &mut Ed25519).ok();
+        let Some(offer) = offer.filter(|offer| self.names(&offer.digest)) else { return Ok(()) };
+        let installed = Installed { sequence_number: offer.sequence_number, digest: offer.digest };
+        let mut buffer = [0; INSTALLED_BYTES_MAX];
+        let len = encode_installed(&installed, &mut buffer).unwrap_or(0);
+        Ok(self.log.append(&mut self.flash, Kind::Installed, buffer.get(..len).unwrap_or_default())?)
+    }
+
+    /// The key set in force, as the boot stage takes it; `None` when the root key did not even sign the
+    /// provisioned one.
     ///
     /// # Errors
     /// [`StoreError::Flash`].
-    pub fn key_set(
-        &mut self,
-        provisioned: KeySet,
-        root_key: &[u8; 32],
-    ) -> Result<KeySet, StoreError<F::Error>> {
-        let mut buffer = [0; KEY_SET_BYTES_MAX];
-        let stored = match self.log.read(&mut self.flash, Kind::KeySet, &mut buffer) {
-            Ok(len) => len.and_then(|len| buffer.get(..len)),
-            Err(LogError::Lost) => None,
-            Err(error) => return Err(error.into()),
-        };
-        let stored = stored.and_then(|signed| KeySet::verify(signed, root_key).ok());
-        Ok(stored.filter(|stored| stored.supersedes(&provisioned)).unwrap_or(provisioned))
+    pub fn key_set(&mut self, trust: &Trust<'_>) -> Result<Option<KeySet>, StoreError<F::Error>> {
+        Ok(key_set(&mut self.flash, &self.log, trust, &mut Ed25519)?)
     }
 
-    /// Stores a signed key set that has been verified and supersedes the one in force.
-    ///
-    /// # Errors
-    /// [`StoreError::Full`], [`StoreError::NotKept`], [`StoreError::Flash`].
-    pub fn save_key_set(&mut self, signed: &[u8]) -> Result<(), StoreError<F::Error>> {
-        Ok(self.log.append(&mut self.flash, Kind::KeySet, signed)?)
-    }
-
-    /// Reads the beginning of the provisioning area.
-    ///
-    /// # Errors
-    /// [`StoreError::OutOfRange`], [`StoreError::Flash`].
-    pub fn read_provisioning(&mut self, buffer: &mut [u8]) -> Result<(), StoreError<F::Error>> {
-        let place = self.layout.provisioning;
-        let place = inside(place, place.bytes, 0, buffer.len())?;
-        self.flash.read(place, buffer).map_err(StoreError::Flash)
+    /// [`Platform::settle`].
+    pub(crate) fn settle_now(&mut self) -> Result<(), StoreError<F::Error>> {
+        let installed = self.is_installed()?;
+        match self.boot.phase {
+            Phase::Settled => Ok(()),
+            Phase::RolledBack(_) => self.enter(Phase::Settled),
+            Phase::Trial | Phase::Healthy | Phase::Recovered if installed => {
+                // The old image's slot is free from now on; what is in it is no update.
+                self.set_prepared(Prepared::default())?;
+                self.enter(Phase::Settled)
+            }
+            _ => Err(StoreError::OnTrial),
+        }
     }
 
     /// The layout.
@@ -201,12 +215,6 @@ impl<F: NorFlash> FlashStore<F> {
         &self.flash
     }
 
-    /// The flash itself.
-    #[must_use]
-    pub fn into_flash(self) -> F {
-        self.flash
-    }
-
     fn enter(&mut self, phase: Phase) -> Result<(), StoreError<F::Error>> {
         let record = BootRecord { phase, ..self.boot };
         record.save(&mut self.flash, &mut self.log)?;
@@ -216,7 +224,7 @@ impl<F: NorFlash> FlashStore<F> {
 
     /// Whether the image on trial is saved as installed.
     fn is_installed(&mut self) -> Result<bool, StoreError<F::Error>> {
-        let mut buffer = [0; 64];
+        let mut buffer = [0; INSTALLED_BYTES_MAX];
         let installed = self.load(Record::Installed, &mut buffer)?;
         let installed = installed.and_then(|bytes| decode_installed(bytes).ok());
         Ok(installed.is_some_and(|installed| self.names(&installed.digest)))
@@ -339,17 +347,7 @@ impl<F: NorFlash> Platform for FlashStore<F> {
 
     /// Also for a roll back that has been taken note of.
     async fn settle(&mut self) -> Result<(), Self::Error> {
-        let installed = self.is_installed()?;
-        match self.boot.phase {
-            Phase::Settled => Ok(()),
-            Phase::RolledBack(_) => self.enter(Phase::Settled),
-            Phase::Trial | Phase::Healthy | Phase::Recovered if installed => {
-                // The old image's slot is free from now on; what is in it is no update.
-                self.set_prepared(Prepared::default())?;
-                self.enter(Phase::Settled)
-            }
-            _ => Err(StoreError::OnTrial),
-        }
+        self.settle_now()
     }
 }
 

@@ -52,15 +52,17 @@ impl<B: Banks> Exchange for ByBanks<B> {
         }
     }
 
-    /// As soon as the banks stand as the record says, nothing is left to do.
+    /// As soon as the banks stand as the record says, nothing is left to do: the resets that it took are
+    /// forgotten.
     fn go_on<F: NorFlash>(
         &mut self,
         _flash: &mut F,
         _layout: &FlashLayout,
         _log: &mut RecordLog,
-        _record: &mut BootRecord,
+        record: &mut BootRecord,
         _way: Way,
     ) -> Result<(), LogError<F::Error>> {
+        record.step = 0;
         Ok(())
     }
 }

@@ -11,6 +11,9 @@ pub const TRAILER_BYTES: u32 = ENVELOPE_BYTES_MAX as u32 + 64;
 /// Longest word in bytes.
 pub const WORD_BYTES_MAX: usize = 32;
 
+/// Most pages of a slot: an exchange counts two steps for each, in 16 bits.
+const SLOT_PAGES_MAX: u32 = u16::MAX as u32 / 2;
+
 /// A range of the flash. It begins and ends with a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Partition {
@@ -46,7 +49,7 @@ pub struct FlashLayout {
 pub enum LayoutError {
     /// A partition does not begin and end with a page, or not within the flash, or two overlap.
     Partition,
-    /// The slots differ in length, or have no room for an image.
+    /// The slots differ in length, have no room for an image, or more pages than an exchange can count.
     Slots,
     /// The spare partition is not one page.
     Spare,
@@ -74,7 +77,8 @@ impl FlashLayout {
         if !separate {
             return Err(LayoutError::Partition);
         }
-        if self.active.bytes != self.update.bytes || self.active.bytes <= TRAILER_BYTES {
+        let is_usable = self.active.bytes == self.update.bytes && self.active.bytes > TRAILER_BYTES;
+        if !is_usable || self.active.bytes / page > SLOT_PAGES_MAX {
             return Err(LayoutError::Slots);
         }
         if self.spare.bytes != page {
@@ -110,5 +114,63 @@ impl Partition {
     /// Whether the two have no byte in common. Both fit the flash.
     const fn avoids(&self, other: &Self) -> bool {
         self.offset + self.bytes <= other.offset || other.offset + other.bytes <= self.offset
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use embedded_storage::nor_flash::{ErrorType, NorFlashErrorKind, ReadNorFlash};
+
+    use super::*;
+
+    /// A flash of very small pages.
+    struct Flash;
+
+    impl ErrorType for Flash {
+        type Error = NorFlashErrorKind;
+    }
+
+    impl ReadNorFlash for Flash {
+        const READ_SIZE: usize = 1;
+
+        fn read(&mut self, _offset: u32, _bytes: &mut [u8]) -> Result<(), NorFlashErrorKind> {
+            Ok(())
+        }
+
+        fn capacity(&self) -> usize {
+            1 << 24
+        }
+    }
+
+    impl NorFlash for Flash {
+        const WRITE_SIZE: usize = 1;
+        const ERASE_SIZE: usize = 64;
+
+        fn erase(&mut self, _from: u32, _to: u32) -> Result<(), NorFlashErrorKind> {
+            Ok(())
+        }
+
+        fn write(&mut self, _offset: u32, _bytes: &[u8]) -> Result<(), NorFlashErrorKind> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn slots_have_no_more_pages_than_an_exchange_can_count() {
+        let check = |pages: u32| {
+            let slot = |offset| Partition { offset, bytes: pages * 64 };
+            FlashLayout {
+                provisioning: Partition { offset: 0, bytes: 64 },
+                spare: Partition { offset: 64, bytes: 64 },
+                pages: Partition { offset: 128, bytes: 64 },
+                records: Partition { offset: 0x1000, bytes: 0x2000 },
+                active: slot(0x1_0000),
+                update: slot(0x80_0000),
+                rewritable: true,
+            }
+            .check(&Flash)
+        };
+        assert_eq!(check(32_767), Ok(()));
+        assert_eq!(check(32_768), Err(LayoutError::Slots));
     }
 }

@@ -39,6 +39,11 @@ use crate::planted::{self, Bug};
 use crate::record_log::{Kind, LogError, RecordLog};
 use crate::verify::{Trust, Verify, key_set};
 
+/// Resets for one exchange of the banks. A chip that has not let them change places by then never will, and
+/// each try programs it once more. One reset is enough for a chip that is well, and each power cut in the midst
+/// of the programming takes one more.
+pub const RESETS_MAX: u16 = 8;
+
 /// The image in the active slot that may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Runs {
@@ -142,8 +147,12 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
             match self.exchange.hold(&self.record) {
                 Progress::Done => {}
                 _ if planted::is(Bug::BanksBelieved) && !phase.is_exchange() => {}
-                Progress::NeedsReset => return Ok(Start::Reset),
-                Progress::Refused => self.stay()?,
+                Progress::NeedsReset if self.record.step < RESETS_MAX => {
+                    self.record.step += 1;
+                    self.enter(phase)?;
+                    return Ok(Start::Reset);
+                }
+                Progress::NeedsReset | Progress::Refused => self.stay()?,
             }
             match self.record.phase {
                 Phase::Settled | Phase::Healthy | Phase::RolledBack(_) | Phase::Recovered => {
@@ -226,7 +235,10 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
 
     /// The chip does not let the slots change places: the old image stays, if it is still in its place.
     fn stay(&mut self) -> Result<(), Halt<F::Error>> {
+        // Should the chip come round, the tries are counted anew.
+        self.record.step = 0;
         if self.record.phase != Phase::Exchanging {
+            self.enter(self.record.phase)?;
             return Err(Halt::Banks);
         }
         self.record.exchanged = !self.record.exchanged;

@@ -251,7 +251,7 @@ impl<'m> Reception<'m> {
     ) -> Option<Self> {
         let mut reception = Self::without_update(config, context, memory, saved.booted_before, seed, now)?;
         if let Some(bytes) = saved.update {
-            reception.restore(bytes, saved.trial);
+            reception.restore(bytes, |_| saved.trial);
         }
         Some(reception)
     }
@@ -512,8 +512,9 @@ impl<'m> Reception<'m> {
         let _ = self.events.push_back(event);
     }
 
-    /// Takes up what the record of the update says, before anything else is handed in.
-    pub fn restore(&mut self, bytes: &[u8], trial: Trial) {
+    /// Takes up what the record of the update says, before anything else is handed in. `trial` tells how the
+    /// trial of the update with this digest stands, if it is that one's.
+    pub fn restore(&mut self, bytes: &[u8], trial: impl FnOnce(&Digest) -> Trial) {
         let Ok(record) = UpdateRecord::decode(bytes) else { return };
         // The envelope is verified again: storage may rot, and the key set may have changed.
         let Ok(offer) = suit::verify(record.envelope, &self.config.keys) else { return };
@@ -522,6 +523,7 @@ impl<'m> Reception<'m> {
         }
         let Some(update) = &mut self.update else { return };
         (update.attempt, update.outcome) = (record.attempt, record.outcome);
+        let trial = trial(&update.offer.digest);
         self.phase = match record.outcome {
             Outcome::Open if trial == Trial::Running => Phase::Trial,
             Outcome::Open => Phase::Recovering(recovery::Walk::new()),

@@ -79,7 +79,7 @@ impl Mcu {
         if self.cost {
             return cost(core);
         }
-        let images = build::Images::build(core)?;
+        let images = build::Images::build(core, !self.quick && !self.build_only)?;
         images.say();
         Panics::read()?.hold(build::BOARD, &images.first.linked, &images.boot.linked)?;
         if self.build_only {

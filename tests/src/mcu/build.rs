@@ -15,6 +15,9 @@ use crate::programs::{cargo, executable, root};
 /// The board that is emulated.
 pub const BOARD: &str = Board::EMULATED.name;
 
+/// The features of updates that get stuck.
+const STUCK: &[&str] = &["hangs", "faults", "cannot-start"];
+
 /// All programs that the trial of the board needs.
 #[derive(Debug)]
 pub struct Images {
@@ -26,24 +29,29 @@ pub struct Images {
     pub second: Program,
     /// An update that never proves healthy.
     pub sick: Program,
+    /// Updates that get no further than their first turn, and what each does; only for a full trial.
+    pub stuck: Vec<(&'static str, Program)>,
     /// What they may take.
     pub budget: Budget,
 }
 
 impl Images {
-    /// Builds them.
+    /// Builds them, for a full trial with those that get stuck.
     ///
     /// # Errors
     /// One does not build, or is over its budget.
-    pub fn build(core: CoreLibrary) -> Result<Self> {
+    pub fn build(core: CoreLibrary, full: bool) -> Result<Self> {
         let board = &Board::EMULATED;
         eprintln!("building boot stage and agent for {BOARD}");
-        let build = |version, never_healthy| agent(core, board, Build { version, never_healthy });
+        let build = |version, feature| agent(core, board, Build { version, feature });
+        let stuck = if full { STUCK } else { &[] };
+        let stuck = stuck.iter().map(|feature| Ok((*feature, build("4", Some(feature))?)));
         Ok(Self {
             boot: boot(core, board)?,
-            first: build("1", false)?,
-            second: build("2", false)?,
-            sick: build("3", true)?,
+            first: build("1", None)?,
+            second: build("2", None)?,
+            sick: build("3", Some("never-healthy"))?,
+            stuck: stuck.collect::<Result<_>>()?,
             budget: board.budget()?,
         })
     }
@@ -87,7 +95,7 @@ impl Real {
         let core = setup::target(board.target)?;
         eprintln!("building boot stage and agent for {}", board.name);
         let boot = boot(core, &board)?;
-        let agent = agent(core, &board, Build { version: "1", never_healthy: false })?;
+        let agent = agent(core, &board, Build { version: "1", feature: None })?;
         say(board.name, &agent.linked, &boot.linked, &board.budget()?);
         Ok(Self { board, boot, agent })
     }
@@ -130,8 +138,8 @@ fn say(board: &str, agent: &Linked, boot: &Linked, budget: &Budget) {
 pub struct Build<'a> {
     /// What its console calls it.
     pub version: &'a str,
-    /// On trial it never proves healthy.
-    pub never_healthy: bool,
+    /// What is wrong with it.
+    pub feature: Option<&'a str>,
 }
 
 /// A program and the file that QEMU loads.
@@ -148,8 +156,8 @@ pub struct Program {
 /// # Errors
 /// It does not build, is over its budget, or is linked to the wrong place.
 pub fn agent(core: CoreLibrary, board: &Board, build: Build<'_>) -> Result<Program> {
-    let features: &[&str] = if build.never_healthy { &["--features", "never-healthy"] } else { &[] };
-    let program = program(core, board, "agent", build.version, features)?;
+    let features: Vec<&str> = build.feature.iter().flat_map(|feature| ["--features", feature]).collect();
+    let program = program(core, board, "agent", build.version, &features)?;
     let budget = board.budget()?;
     at(&program, board.active())?;
     within("the agent's flash", program.linked.image.len() as u64, budget.agent_flash)?;

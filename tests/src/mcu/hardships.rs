@@ -27,6 +27,8 @@ const AWAKE_MAX: f64 = 0.1;
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// What an answer has in it.
 const STATUS: &str = "agent: state=";
+/// How a node says that it has come back after a reset.
+const RESET: &str = ": reset before it was confirmed";
 /// How a node says that it has come back by order.
 const UNDONE: &str = ": by order";
 
@@ -99,9 +101,40 @@ impl Trial<'_> {
         Ok(())
     }
 
+    /// A node whose update hangs, faults or cannot start comes back to the image before by itself.
+    pub(super) fn hangs(&mut self) -> Result<()> {
+        let images = self.images;
+        for (sequence, (what, program)) in (FIRST_SEQUENCE + 3..).zip(&images.stuck) {
+            let (file, envelope) = (format!("{what}.img"), format!("{what}.suit"));
+            fs::write(self.fleet.path(&file), &program.linked.image)?;
+            self.fleet.sign(&file, &envelope, Signing::of_sequence(sequence))?;
+            let Some(node) = self.nodes.last() else { return Ok(()) };
+            let text = manifest(what, what, "  activation: { confirmWithin: 4m }")
+                .replace("selector: {}", &format!("agents: [{}]", name(node)));
+            let image = format!(
+                "---\napiVersion: fwcast/v1\nkind: Image\nmetadata: {{ name: {what} }}\n\
+                 spec: {{ version: \"4\", file: {file}, envelope: {envelope} }}\n"
+            );
+            let rollout = format!("{what}.yaml");
+            fs::write(self.fleet.path(&rollout), text + &image)?;
+            let before = node.lines_with(RESET);
+            let report = self.fleet.run_rollout(&rollout)?.wait(PUSH_WITHIN)?.1?;
+            let Some(node) = self.nodes.last_mut() else { return Ok(()) };
+            let said = node.wait_for(RESET, before + 1, ANSWERS_WITHIN);
+            let back = said.is_ok() && active_is(node, &images.second.linked.image)?;
+            println!("an image that {what}: {} back by itself", if back { "came" } else { "did not come" });
+            self.found.rollbacks += usize::from(back);
+            if !back || report.count("rolled-back") != 1 {
+                let name = name(node);
+                self.found.wrong.push(format!("{name} and an update that {what}: {report:?}"));
+            }
+        }
+        Ok(())
+    }
+
     /// An image on trial is taken back by order, before it can give itself up.
     pub(super) fn undone(&mut self) -> Result<()> {
-        self.fleet.sign("third.img", "undone.suit", Signing::of_sequence(FIRST_SEQUENCE + 3))?;
+        self.fleet.sign("third.img", "undone.suit", Signing::of_sequence(FIRST_SEQUENCE + 6))?;
         let names: Vec<String> = self.nodes.iter().map(name).collect();
         let text = manifest("undone", "third", "  activation: { confirmWithin: 10m }")
             .replace("selector: {}", &format!("agents: [{}]", names.join(", ")));

@@ -111,6 +111,7 @@ impl Trial<'_> {
         if !wish.quick {
             trial.sleeps_without_distributor()?;
             trial.never_confirmed()?;
+            trial.hangs()?;
             trial.undone()?;
             trial.refused("the downgrade", "second.img", Signing::of_sequence(1), "a newer version", true)?;
             let other = Signing { class: OTHER_CLASS, ..Signing::of_sequence(9) };

@@ -1,6 +1,7 @@
 //! The agent, put together from what a board has.
 
 use core::net::SocketAddr;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use agent_embedded::drive::{Agent, Board, Buffer, SelfTest};
 use agent_embedded::network::{self, NetworkError, Runner, Sockets};
@@ -8,13 +9,15 @@ use agent_embedded::provisioning::{OwnAddress, Provisioning, ProvisioningError};
 use agent_embedded::start::{Entropy, Place, StartError, start};
 use agent_embedded::store::{FlashStore, StoreError};
 use boot_stage::layout::FlashLayout;
+use cortex_m::peripheral::SCB;
 use embassy_net_driver_channel::driver::Driver;
 use embedded_storage::nor_flash::NorFlash;
 use static_cell::ConstStaticCell;
+use update_core::platform::Trial;
 use update_core::reception::Reception;
 
 use crate::board::CortexM;
-use crate::{Console, line, stay};
+use crate::{Chip, Console, line, stay};
 
 /// What tells one build from another.
 pub const VERSION: &str = match option_env!("FWCAST_IMAGE_VERSION") {
@@ -24,6 +27,10 @@ pub const VERSION: &str = match option_env!("FWCAST_IMAGE_VERSION") {
 
 const SELF_TEST: SelfTest =
     if cfg!(feature = "never-healthy") { SelfTest::Never } else { SelfTest::HearsDistributor };
+
+/// The image is on trial. So it is taken to be until its records have been read: the boot stage, which has
+/// read them, knows better and goes back only where it is.
+static ON_TRIAL: AtomicBool = AtomicBool::new(true);
 
 static NETWORK: ConstStaticCell<network::Memory> = ConstStaticCell::new(network::Memory::new());
 static PLACE: Place = Place::new();
@@ -37,10 +44,12 @@ pub struct Parts<F, C> {
     pub layout: FlashLayout,
     /// The provisioning area.
     pub provisioning: &'static [u8],
-    /// Random bytes from the chip.
-    pub entropy: Entropy,
+    /// Random bytes from the chip; `None` when its source fails.
+    pub entropy: Option<Entropy>,
     /// Where it says what it does.
     pub console: C,
+    /// Clock and watchdog.
+    pub chip: Chip,
 }
 
 /// The agent but for its network.
@@ -80,11 +89,17 @@ impl<F: NorFlash, C: Console> Parts<F, C> {
     // Not inlined: what it needs of the stack is free again afterwards.
     #[inline(never)]
     pub fn prepare(self) -> Result<Prepared<F, C>, Wrong<F::Error>> {
+        let of_store = |error| Wrong::Start(StartError::Store(error));
+        let mut store = FlashStore::open(self.flash, self.layout).map_err(of_store)?;
+        let trial = store.trial().map_err(of_store)?;
+        ON_TRIAL.store(trial == Trial::Running, Ordering::Relaxed);
+        if cfg!(feature = "cannot-start") {
+            return Err(Wrong::Controller);
+        }
         let given = Provisioning::read(self.provisioning).map_err(Wrong::Provisioning)?;
-        let board = CortexM::new(self.console);
-        let opened = FlashStore::open(self.flash, self.layout);
-        let mut store = opened.map_err(|error| Wrong::Start(StartError::Store(error)))?;
-        let started = start(&mut store, &given, &PLACE, board.now(), self.entropy);
+        let entropy = self.entropy.ok_or(Wrong::Randomness)?;
+        let board = CortexM::new(self.console, self.chip);
+        let started = start(&mut store, &given, &PLACE, board.now(), entropy);
         let (reception, seed) = started.map_err(Wrong::Start)?;
         let Provisioning { name, own, coap_group, .. } = given;
         Ok(Prepared { reception, store, board, name, own, coap_group, seed })
@@ -112,9 +127,13 @@ pub fn buffer() -> &'static mut Buffer {
 }
 
 impl<E> Wrong<E> {
-    /// Says why, for ever.
-    pub fn halt(&self, console: impl Console) -> ! {
-        stay(console, |console| line!(*console, "agent: cannot run: {}", self.text()))
+    /// Says why, for ever. On trial it says so once and starts anew: the image before may be able to run.
+    pub fn halt(&self, mut console: impl Console, chip: Chip) -> ! {
+        if ON_TRIAL.load(Ordering::Relaxed) {
+            line!(console, "agent: cannot run: {}", self.text());
+            SCB::sys_reset()
+        }
+        stay(console, chip, |console| line!(*console, "agent: cannot run: {}", self.text()))
     }
 
     const fn text(&self) -> &'static str {

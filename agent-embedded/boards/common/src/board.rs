@@ -7,19 +7,20 @@ use agent_embedded::drive::Board;
 use embassy_time::Timer;
 use update_core::time::Instant;
 
-use crate::{Console, line, stack_paint};
+use crate::{Chip, Console, line, stack_paint};
 
 /// A board with a console, embassy's clock and the processor's own reset.
 #[derive(Debug)]
 pub struct CortexM<C> {
     console: C,
+    chip: Chip,
     stack_bytes: usize,
 }
 
 impl<C: Console> CortexM<C> {
-    /// With this console.
-    pub const fn new(console: C) -> Self {
-        Self { console, stack_bytes: 0 }
+    /// With this console and this watchdog.
+    pub const fn new(console: C, chip: Chip) -> Self {
+        Self { console, chip, stack_bytes: 0 }
     }
 }
 
@@ -47,6 +48,16 @@ impl<C: Console> Board for CortexM<C> {
             self.stack_bytes = peak;
             line!(self.console, "agent: stack bytes={peak}");
         }
+    }
+
+    fn feed(&mut self) {
+        if cfg!(feature = "hangs") {
+            crate::halt();
+        }
+        if cfg!(feature = "faults") {
+            cortex_m::asm::udf();
+        }
+        (self.chip.feed)();
     }
 
     fn restart(&mut self) -> ! {

@@ -9,7 +9,7 @@ use boot_stage::start::{Halt, News, Runs, Start, start};
 use boot_stage::verify::{Ed25519, Trust};
 use embedded_storage::nor_flash::NorFlash;
 
-use crate::{Console, disable_interrupts, line, stay};
+use crate::{Chip, Console, disable_interrupts, line, stay};
 
 /// What a board's boot stage has.
 pub struct BootStage<'p, F, X, C> {
@@ -25,6 +25,11 @@ pub struct BootStage<'p, F, X, C> {
     pub active: usize,
     /// Where it says what it does.
     pub console: C,
+    /// What the processor runs at, in Hz.
+    pub clock: u32,
+    /// Starts the watchdog, which from then on the image has to feed: one that hangs before its first line,
+    /// too, goes back if it is on trial.
+    pub watchdog: fn(),
 }
 
 impl<F: NorFlash, X: Exchange, C: Console> BootStage<'_, F, X, C> {
@@ -34,9 +39,11 @@ impl<F: NorFlash, X: Exchange, C: Console> BootStage<'_, F, X, C> {
     /// At `active` the processor sees the begin of the layout's active slot, and the program that calls this
     /// shares no memory with the image there but what that sets up anew.
     pub unsafe fn run(mut self) -> ! {
+        // The watchdog does not run yet.
+        let chip = Chip { clock: self.clock, feed: || {} };
         let (root_key, key_set) = match Provisioning::read_keys(self.provisioning) {
             Ok(keys) => keys,
-            Err(error) => stay(self.console, |console| {
+            Err(error) => stay(self.console, chip, |console| {
                 line!(*console, "boot: nothing can run: {}", error.text());
             }),
         };
@@ -44,6 +51,7 @@ impl<F: NorFlash, X: Exchange, C: Console> BootStage<'_, F, X, C> {
         match start(&mut self.flash, &self.layout, &mut self.exchange, &trust, &mut Ed25519) {
             Ok(Start::Run(runs)) => {
                 self.tell(&runs);
+                (self.watchdog)();
                 // SAFETY: the boot stage has verified that a signed image lies there; the rest is the
                 // caller's promise.
                 unsafe { jump(self.active) }
@@ -52,7 +60,7 @@ impl<F: NorFlash, X: Exchange, C: Console> BootStage<'_, F, X, C> {
                 line!(self.console, "boot: the slots change places with this reset");
                 cortex_m::peripheral::SCB::sys_reset()
             }
-            Err(why) => stay(self.console, |console| {
+            Err(why) => stay(self.console, chip, |console| {
                 line!(*console, "boot: nothing can run: {}", text(&why));
             }),
         }

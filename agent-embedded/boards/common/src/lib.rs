@@ -34,20 +34,29 @@ pub trait Console: Write {
     }
 }
 
-/// Half a second where the processor runs at 25 MHz, less where it is faster.
-const TICK_COUNTS: u32 = 12_500_000;
+/// What is to be known of the chip.
+#[derive(Debug, Clone, Copy)]
+pub struct Chip {
+    /// What the processor runs at, in Hz.
+    pub clock: u32,
+    /// Feeds the watchdog.
+    pub feed: fn(),
+}
+
+/// Ticks in a second: at 250 MHz the counts of one still fit the 24 bits of the processor's timer.
+const TICKS_PER_SECOND: u32 = 20;
 /// Ticks until it is said again.
-const TICKS: u32 = 20;
+const TICKS: u32 = 10 * TICKS_PER_SECOND;
 
 /// Nothing can go on: says why, again and again, and whenever a byte comes on the console. In between the
 /// processor sleeps.
-pub fn stay<C: Console>(mut console: C, say: impl Fn(&mut C)) -> ! {
+pub fn stay<C: Console>(mut console: C, chip: Chip, say: impl Fn(&mut C)) -> ! {
     cortex_m::interrupt::disable();
     disable_interrupts();
     // SAFETY: whoever had it is not run any more.
     let mut timer = unsafe { cortex_m::Peripherals::steal() }.SYST;
     timer.set_clock_source(SystClkSource::Core);
-    timer.set_reload(TICK_COUNTS);
+    timer.set_reload(chip.clock / TICKS_PER_SECOND);
     timer.clear_current();
     timer.enable_interrupt();
     timer.enable_counter();
@@ -55,8 +64,11 @@ pub fn stay<C: Console>(mut console: C, say: impl Fn(&mut C)) -> ! {
     loop {
         say(&mut console);
         for _ in 0..TICKS {
-            // A tick is pending and is not taken, being masked; it wakes the processor all the same.
+            (chip.feed)();
+            // A tick or a byte is pending and is not taken, being masked; it wakes the processor all the
+            // same. Whatever stayed pending would wake it again at once, and for ever.
             SCB::clear_pendst();
+            clear_pending();
             cortex_m::asm::dsb();
             cortex_m::asm::wfi();
             if console.poll_byte(&mut context).is_ready() {
@@ -70,12 +82,20 @@ pub fn stay<C: Console>(mut console: C, say: impl Fn(&mut C)) -> ! {
 pub(crate) fn disable_interrupts() {
     // SAFETY: the only user of the interrupt controller, which needs it no more.
     let nvic = unsafe { &*cortex_m::peripheral::NVIC::PTR };
-    for (enabled, pending) in nvic.icer.iter().zip(&nvic.icpr) {
+    for enabled in &nvic.icer {
         // SAFETY: all bits may be written.
-        unsafe {
-            enabled.write(u32::MAX);
-            pending.write(u32::MAX);
-        }
+        unsafe { enabled.write(u32::MAX) }
+    }
+    clear_pending();
+}
+
+/// Forgets the interrupts that have come and were not taken.
+fn clear_pending() {
+    // SAFETY: whoever calls it takes no interrupts any more.
+    let nvic = unsafe { &*cortex_m::peripheral::NVIC::PTR };
+    for pending in &nvic.icpr {
+        // SAFETY: all bits may be written.
+        unsafe { pending.write(u32::MAX) }
     }
 }
 
@@ -84,6 +104,12 @@ pub fn halt() -> ! {
     loop {
         cortex_m::asm::wfi();
     }
+}
+
+/// Says where, and starts anew, so that an image on trial that does this goes back.
+pub fn on_hard_fault(address: u32, mut console: impl Write) -> ! {
+    line!(console, "hard fault at {address:#x}");
+    SCB::sys_reset()
 }
 
 /// Says where, and starts anew: the boot stage knows what is good.

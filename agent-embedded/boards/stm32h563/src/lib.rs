@@ -9,14 +9,20 @@ pub mod banks;
 pub mod console;
 pub mod flash;
 pub mod place;
+pub mod watchdog;
 
 use core::panic::PanicInfo;
 
-use cortex_m_rt::exception;
+use cortex_m_rt::{ExceptionFrame, exception};
 
 #[panic_handler]
 fn on_panic(info: &PanicInfo<'_>) -> ! {
     board_common::on_panic(info, console::Console)
+}
+
+#[exception]
+unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
+    board_common::on_hard_fault(frame.pc(), console::Console)
 }
 
 /// A word of the flash cannot be read: its programming or erasing was cut. Whoever reads by

@@ -7,7 +7,6 @@ use crate::command::Command;
 use crate::digest::UpdateId;
 use crate::limits::{DATAGRAM_BYTES_MAX, REPORT_BYTES_MAX, WINDOW_BLOCKS_MAX};
 use crate::outgoing::Outgoing;
-use crate::platform::Area;
 use crate::record::Outcome;
 use crate::time::{Duration, Instant};
 use coap_wire::{Code, Message, Token, Type};
@@ -237,11 +236,5 @@ impl Reception<'_> {
             report.missing_pages = self.pages.count() - self.pages.len();
             report.missing_blocks = self.blocks.count() - self.blocks.len();
         }
-    }
-
-    /// Whether the window's area may be asked about: kept beside `report` for the two callers.
-    pub(super) fn area_missing(&self, area: Area) -> u32 {
-        let set = self.set(area);
-        set.count() - set.len()
     }
 }

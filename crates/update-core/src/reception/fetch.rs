@@ -106,6 +106,12 @@ impl Reception<'_> {
         }
     }
 
+    /// How many blocks of an area are missing.
+    fn area_missing(&self, area: Area) -> u32 {
+        let set = self.set(area);
+        set.count() - set.len()
+    }
+
     /// What to fetch next, if anything may be fetched.
     fn wanted(&self, now: Instant) -> Option<Wanted> {
         if let Some(id) = self.fetch.offer_wanted {

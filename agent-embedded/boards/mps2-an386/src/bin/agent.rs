@@ -6,6 +6,7 @@ use agent_embedded::start::Entropy;
 use board_common::agent::{Parts, Tasks, VERSION, Wrong, buffer};
 use board_common::{executor, line, stack_paint};
 use cortex_m_rt::entry;
+use mps2_an386::CHIP;
 use mps2_an386::console::{self, Console};
 use mps2_an386::flash::{Flash, FlashError};
 use mps2_an386::lan9118::{self, Frames};
@@ -27,7 +28,7 @@ fn main() -> ! {
         Ok(((agent, mut network), ethernet)) => {
             executor::run(executor::beside(agent.run(buffer()), network.run(), lan9118::run(ethernet)))
         }
-        Err(wrong) => wrong.halt(Console),
+        Err(wrong) => wrong.halt(Console, CHIP),
     }
 }
 
@@ -39,8 +40,9 @@ fn prepare() -> Result<WithEthernet, Wrong<FlashError>> {
     // SAFETY: the only one of this program, which holds references to the provisioning area only.
     let flash = unsafe { Flash::take() };
     // QEMU emulates no source of randomness on this board; what is provisioned differs for each device.
-    let entropy = Entropy::default();
-    let parts = Parts { flash, layout: LAYOUT, provisioning: provisioning(), entropy, console: Console };
+    let entropy = Some(Entropy::default());
+    let (provisioning, chip) = (provisioning(), CHIP);
+    let parts = Parts { flash, layout: LAYOUT, provisioning, entropy, console: Console, chip };
     let prepared = parts.prepare()?;
     let (frames, device, _) = lan9118::start(FRAMES.take()).ok_or(Wrong::Controller)?;
     Ok((prepared.connect(device)?, frames))

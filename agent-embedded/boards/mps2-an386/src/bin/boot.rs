@@ -8,6 +8,7 @@ use cortex_m_rt::entry;
 use mps2_an386::console::{self, Console};
 use mps2_an386::flash::Flash;
 use mps2_an386::place::{ACTIVE, LAYOUT, provisioning};
+use mps2_an386::{CHIP, watchdog};
 
 #[entry]
 fn main() -> ! {
@@ -21,6 +22,8 @@ fn main() -> ! {
         provisioning: provisioning(),
         active: ACTIVE,
         console: Console,
+        clock: CHIP.clock,
+        watchdog: watchdog::start,
     };
     // SAFETY: the flash is mapped where ACTIVE says, and no interrupt or device that writes memory is on.
     unsafe { stage.run() }

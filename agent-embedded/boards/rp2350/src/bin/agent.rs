@@ -16,6 +16,7 @@ use embassy_rp::trng::{self, Trng};
 use embassy_rp::{Peri, bind_interrupts, dma, otp};
 use embassy_time::Delay;
 use embedded_hal_bus::spi::ExclusiveDevice;
+use rp2350::CHIP;
 use rp2350::console::{self, Console};
 use rp2350::flash::{Flash, FlashError};
 use rp2350::place::{LAYOUT, provisioning};
@@ -72,7 +73,7 @@ fn main() -> ! {
     };
     match prepare(Flash::new(chip.FLASH), chip.TRNG) {
         Ok(prepared) => executor::run(run(prepared, wires)),
-        Err(wrong) => wrong.halt(Console),
+        Err(wrong) => wrong.halt(Console, CHIP),
     }
 }
 
@@ -81,7 +82,8 @@ fn main() -> ! {
 fn prepare(flash: Flash, trng: Peri<'_, TRNG>) -> Result<Prepared<Flash, Console>, Wrong<FlashError>> {
     let mut entropy = Entropy::default();
     Trng::new(trng, Interrupts, trng::Config::default()).blocking_fill_bytes(&mut entropy);
-    let parts = Parts { flash, layout: LAYOUT, provisioning: provisioning(), entropy, console: Console };
+    let (provisioning, entropy, chip) = (provisioning(), Some(entropy), CHIP);
+    let parts = Parts { flash, layout: LAYOUT, provisioning, entropy, console: Console, chip };
     parts.prepare()
 }
 
@@ -94,7 +96,7 @@ async fn run(prepared: Prepared<Flash, Console>, wires: Wires) {
         Ok(((agent, mut network), runner)) => {
             executor::beside(agent.run(buffer()), network.run(), runner.run()).await;
         }
-        Err(wrong) => wrong.halt(Console),
+        Err(wrong) => wrong.halt(Console, CHIP),
     }
 }
 

@@ -9,6 +9,7 @@ use embassy_rp::block::ImageDef;
 use rp2350::console::{self, Console};
 use rp2350::flash::Flash;
 use rp2350::place::{ACTIVE, LAYOUT, provisioning};
+use rp2350::{CHIP, watchdog};
 
 /// What makes this a program for the chip's boot ROM.
 #[unsafe(link_section = ".start_block")]
@@ -17,6 +18,7 @@ static IMAGE: ImageDef = ImageDef::secure_exe();
 
 #[entry]
 fn main() -> ! {
+    watchdog::stop();
     // At full speed: the signature and the whole image are checked.
     let chip = embassy_rp::init(Default::default());
     console::start(chip.UART0, chip.PIN_0, chip.PIN_1);
@@ -27,6 +29,8 @@ fn main() -> ! {
         provisioning: provisioning(),
         active: ACTIVE,
         console: Console,
+        clock: CHIP.clock,
+        watchdog: watchdog::start,
     };
     // SAFETY: the flash is mapped where ACTIVE says, and no device that writes memory is on; the agent sets
     // the clocks and the timer up anew.

@@ -7,7 +7,7 @@ use core::future::pending;
 use agent_embedded::hardware_address::hardware_address;
 use agent_embedded::start::Entropy;
 use board_common::agent::{Parts, Tasks, VERSION, Wrong, buffer};
-use board_common::{executor, line, stack_paint};
+use board_common::{Chip, executor, line, stack_paint};
 use boot_stage::banks::BankedFlash;
 use cortex_m_rt::entry;
 use embassy_futures::block_on;
@@ -21,6 +21,7 @@ use static_cell::ConstStaticCell;
 use stm32h563::console::{self, Console};
 use stm32h563::flash::{Flash, FlashError};
 use stm32h563::place::{self, LAYOUT};
+use stm32h563::watchdog;
 
 bind_interrupts!(struct Interrupts {
     ETH => eth::InterruptHandler;
@@ -29,6 +30,8 @@ bind_interrupts!(struct Interrupts {
 
 /// Of the processor and of all buses.
 const CLOCK: u32 = 250_000_000;
+
+const CHIP: Chip = Chip { clock: CLOCK, feed: watchdog::feed };
 
 /// Frames that wait for the network stack, and to be sent.
 type Frames = PacketQueue<2, 8>;
@@ -49,7 +52,7 @@ fn main() -> ! {
             let all = executor::beside(agent.run(buffer()), network.run(), pending::<()>());
             executor::run(all)
         }
-        Err(wrong) => wrong.halt(Console),
+        Err(wrong) => wrong.halt(Console, CHIP),
     }
 }
 
@@ -77,11 +80,12 @@ fn clocks() -> Config {
 #[inline(never)]
 fn prepare(chip: Peripherals) -> Result<Tasks<BankedFlash<Flash>, Console, Device>, Wrong<FlashError>> {
     let mut entropy = Entropy::default();
-    block_on(Rng::new(chip.RNG, Interrupts).async_fill_bytes(&mut entropy)).map_err(|_| Wrong::Randomness)?;
+    let filled = block_on(Rng::new(chip.RNG, Interrupts).async_fill_bytes(&mut entropy));
+    let entropy = filled.is_ok().then_some(entropy);
     // SAFETY: the only one of this program, which holds no reference into the flash where it is written.
     let mut flash = unsafe { place::flash() };
     let provisioning = place::provisioning(&mut flash);
-    let parts = Parts { flash, layout: LAYOUT, provisioning, entropy, console: Console };
+    let parts = Parts { flash, layout: LAYOUT, provisioning, entropy, console: Console, chip: CHIP };
     let prepared = parts.prepare()?;
     let device = Ethernet::new(
         FRAMES.take(),

@@ -8,6 +8,7 @@ use cortex_m_rt::entry;
 use stm32h563::banks::SwapBank;
 use stm32h563::console::{self, Console};
 use stm32h563::place::{self, ACTIVE, LAYOUT};
+use stm32h563::watchdog;
 
 /// The clock after a reset, which the boot stage leaves as it is: the internal oscillator's half.
 const CLOCK: u32 = 32_000_000;
@@ -25,6 +26,8 @@ fn main() -> ! {
         provisioning,
         active: ACTIVE,
         console: Console,
+        clock: CLOCK,
+        watchdog: watchdog::start,
     };
     // SAFETY: the flash is mapped where ACTIVE says, and no interrupt or device that writes memory is on.
     unsafe { stage.run() }

@@ -1,0 +1,89 @@
+//! A chip that takes the order to exchange its banks of flash, and does not carry it out.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod common;
+
+use boot_stage::banks::{Banks, ByBanks};
+use boot_stage::boot_record::{BootRecord, Phase};
+use boot_stage::image::{self, WRITTEN_BYTES_MAX};
+use boot_stage::layout::Partition;
+use boot_stage::record_log::RecordLog;
+use boot_stage::start::{Halt, News, RESETS_MAX, Start, start};
+use boot_stage::verify::{Ed25519, Trust};
+use common::group::Image;
+use common::{Flash, LAYOUT, erased, keys, phase, public_key, signing_key};
+use ed25519_dalek::Signer;
+use embedded_storage::nor_flash::NorFlash;
+use update_core::platform::RollBackCause;
+
+const ROOT: u8 = 9;
+
+/// Accepts everything; its banks stand as from the factory.
+struct Idle(u32);
+
+impl Banks for Idle {
+    fn exchanged(&mut self) -> bool {
+        false
+    }
+
+    fn set_exchanged(&mut self, _exchanged: bool) -> bool {
+        self.0 += 1;
+        true
+    }
+}
+
+fn put(flash: &mut Flash, slot: Partition, image: &Image) {
+    let mut buffer = [0; WRITTEN_BYTES_MAX];
+    flash.write(slot.offset, &image.bytes).unwrap();
+    let trailer = image::trailer(&image.envelope, &mut buffer).unwrap();
+    flash.write(LAYOUT.trailer(slot).offset, trailer).unwrap();
+}
+
+/// A device with an image in each slot and this boot state.
+fn device(phase: Phase, exchanged: bool) -> Flash {
+    let mut flash = erased();
+    let new = Image::new(8, 4, 256);
+    put(&mut flash, LAYOUT.active, &Image::new(7, 4, 256));
+    put(&mut flash, LAYOUT.update, &new);
+    let mut log = RecordLog::open(&mut flash, LAYOUT.records).unwrap();
+    let name = BootRecord::name_of(&new.offer.digest.0);
+    let record = BootRecord { phase, name, exchanged, ..BootRecord::SETTLED };
+    record.save(&mut flash, &mut log).unwrap();
+    flash
+}
+
+/// Starts again and again until it is no reset that is wanted; gives how many resets there were.
+fn resets(
+    flash: &mut Flash,
+) -> (u32, Result<Start, Halt<<Flash as embedded_storage::nor_flash::ErrorType>::Error>>) {
+    let set = keys();
+    let key_set = set.attach(signing_key(ROOT).sign(&set.to_be_signed()).to_bytes());
+    let trust = Trust { root_key: &public_key(ROOT), key_set: &key_set };
+    let mut chip = ByBanks(Idle(0));
+    for count in 0..1000 {
+        match start(flash, &LAYOUT, &mut chip, &trust, &mut Ed25519) {
+            Ok(Start::Reset) => assert_eq!(chip.0.0, count + 1),
+            end => return (count, end),
+        }
+    }
+    panic!("it resets for ever");
+}
+
+#[test]
+fn an_exchange_that_never_comes_counts_as_refused() {
+    let mut flash = device(Phase::Activated, false);
+    let (count, end) = resets(&mut flash);
+    assert_eq!(count, u32::from(RESETS_MAX));
+    let Ok(Start::Run(runs)) = end else { panic!("{end:?}") };
+    assert_eq!((runs.sequence_number, runs.news), (7, News::None));
+    assert_eq!(phase(&flash), Phase::RolledBack(RollBackCause::ActivationFailed));
+}
+
+#[test]
+fn without_an_old_image_in_its_place_it_stops_and_tries_again_with_the_next_power_on() {
+    let mut flash = device(Phase::ExchangingBack(RollBackCause::Reset), true);
+    for _ in 0..2 {
+        let (count, end) = resets(&mut flash);
+        assert_eq!((count, end), (u32::from(RESETS_MAX), Err(Halt::Banks)));
+    }
+}

@@ -1,0 +1,196 @@
+//! A device in memory: its flash, what lies there, and the group that it belongs to.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(dead_code, unreachable_pub, reason = "every test binary uses a part of it")]
+
+#[path = "../../../crates/update-core/tests/common/group.rs"]
+pub mod group;
+
+pub mod drive;
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use agent_embedded::store::FlashStore;
+use boot_stage::boot_record::{BootRecord, Phase};
+use boot_stage::image::{self, WRITTEN_BYTES_MAX};
+use boot_stage::layout::{FlashLayout, Partition};
+use boot_stage::record_log::{Kind, LogError, RecordLog};
+use ed25519_dalek::SigningKey;
+use embassy_futures::block_on;
+use embedded_storage::nor_flash::{
+    ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash, check_erase, check_read, check_write,
+};
+use group::Image;
+use group_oscore::{ReplayWindow, SequenceNumbers};
+use update_core::device::Device;
+use update_core::key_set::KeySet;
+use update_core::limits::RECORD_BYTES_MAX;
+use update_core::platform::{Area, Platform, Record};
+use update_core::reception::{Memory, Reception, ReceptionConfig};
+use update_core::record::{Outcome, UpdateRecord};
+use update_core::time::{Duration, Instant};
+
+pub fn signing_key(seed: u8) -> SigningKey {
+    SigningKey::from_bytes(&[seed; 32])
+}
+
+pub fn public_key(seed: u8) -> [u8; 32] {
+    signing_key(seed).verifying_key().to_bytes()
+}
+
+pub fn keys() -> KeySet {
+    KeySet::new(1, &[public_key(1)]).unwrap()
+}
+
+const PAGE: usize = 4096;
+
+pub const LAYOUT: FlashLayout = FlashLayout {
+    provisioning: Partition { offset: 0, bytes: 0x1000 },
+    spare: Partition { offset: 0x1000, bytes: 0x1000 },
+    records: Partition { offset: 0x2000, bytes: 0x2000 },
+    pages: Partition { offset: 0x4000, bytes: 0x1000 },
+    active: Partition { offset: 0x8000, bytes: 0x4000 },
+    update: Partition { offset: 0xc000, bytes: 0x4000 },
+    rewritable: true,
+};
+
+/// Flash that is never torn, and refuses as many writes as it is told.
+#[derive(Debug, Clone)]
+pub struct Flash {
+    pub bytes: Vec<u8>,
+    pub refuses: Rc<Cell<u32>>,
+}
+
+impl ErrorType for Flash {
+    type Error = NorFlashErrorKind;
+}
+
+impl ReadNorFlash for Flash {
+    const READ_SIZE: usize = 1;
+
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Self::Error> {
+        check_read(self, offset, bytes.len())?;
+        bytes.copy_from_slice(&self.bytes[offset as usize..][..bytes.len()]);
+        Ok(())
+    }
+
+    fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+impl NorFlash for Flash {
+    const WRITE_SIZE: usize = 4;
+    const ERASE_SIZE: usize = PAGE;
+
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), Self::Error> {
+        check_erase(self, from, to)?;
+        self.bytes[from as usize..to as usize].fill(0xff);
+        Ok(())
+    }
+
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
+        check_write(self, offset, bytes.len())?;
+        if let Some(left) = self.refuses.get().checked_sub(1) {
+            self.refuses.set(left);
+            return Err(NorFlashErrorKind::Other);
+        }
+        for (place, byte) in self.bytes[offset as usize..].iter_mut().zip(bytes) {
+            *place &= byte;
+        }
+        Ok(())
+    }
+}
+
+/// An update of four blocks.
+pub fn image() -> Image {
+    Image::new(7, 4, 256)
+}
+
+pub fn erased() -> Flash {
+    Flash { bytes: vec![0xff; 0x1_0000], refuses: Rc::default() }
+}
+
+/// What an agent finds that starts in this phase of an update: the record of the update, and the signed
+/// envelope behind the image in the active slot.
+pub fn flash_in(phase: Phase, image: &Image) -> Flash {
+    let mut flash = erased();
+    let mut buffer = [0; WRITTEN_BYTES_MAX];
+    let trailer = image::trailer(&image.envelope, &mut buffer).unwrap();
+    flash.write(LAYOUT.trailer(LAYOUT.active).offset, trailer).unwrap();
+    let mut log = RecordLog::open(&mut flash, LAYOUT.records).unwrap();
+    let name = BootRecord::name_of(&image.offer.digest.0);
+    BootRecord { phase, name, ..BootRecord::SETTLED }.save(&mut flash, &mut log).unwrap();
+    save_update(&mut flash, image);
+    flash
+}
+
+/// Saves the record of an update that is open.
+pub fn save_update(flash: &mut Flash, image: &Image) {
+    let mut record = [0; RECORD_BYTES_MAX];
+    let len = open_update(image, &mut record);
+    let mut log = RecordLog::open(flash, LAYOUT.records).unwrap();
+    log.append(flash, Kind::Update, &record[..len]).unwrap();
+}
+
+fn open_update(image: &Image, record: &mut [u8]) -> usize {
+    let update = UpdateRecord { envelope: &image.envelope, attempt: 1, outcome: Outcome::Open };
+    update.encode(record).unwrap()
+}
+
+/// Turns a bit of the record of the update over.
+pub fn lose_update(flash: &mut Flash, image: &Image) {
+    let records = LAYOUT.records.offset as usize..(LAYOUT.records.offset + LAYOUT.records.bytes) as usize;
+    let part = &image.envelope[..64];
+    let place = flash.bytes[records.clone()].windows(part.len()).rposition(|bytes| bytes == part).unwrap();
+    flash.bytes[records.start + place] ^= 1;
+    let log = RecordLog::open(flash, LAYOUT.records).unwrap();
+    assert_eq!(log.read(flash, Kind::Update, &mut [0; RECORD_BYTES_MAX]), Err(LogError::Lost));
+}
+
+/// Saves something else as the record of the update.
+pub fn spoil_update(flash: &mut Flash) {
+    let mut log = RecordLog::open(flash, LAYOUT.records).unwrap();
+    log.append(flash, Kind::Update, b"of another version").unwrap();
+}
+
+/// The phase that the boot stage would find.
+pub fn phase(flash: &Flash) -> Phase {
+    let mut flash = flash.clone();
+    let log = RecordLog::open(&mut flash, LAYOUT.records).unwrap();
+    BootRecord::load(&mut flash, &log).unwrap().phase
+}
+
+/// A store that has received an image and activated it.
+pub fn activated(image: &Image) -> FlashStore<Flash> {
+    let mut store = FlashStore::open(erased(), LAYOUT).unwrap();
+    let mut record = [0; RECORD_BYTES_MAX];
+    let len = open_update(image, &mut record);
+    block_on(async {
+        store.save(Record::Update, &record[..len]).await.unwrap();
+        store.prepare(image.bytes.len() as u32, image.pages.len() as u32).await.unwrap();
+        for (number, block) in (0..).zip(image.bytes.chunks(image.block_bytes())) {
+            let offset = number * image.block_bytes() as u32;
+            store.write(Area::Image, offset, block).await.unwrap();
+        }
+        store.activate(image.bytes.len() as u32, &image.offer.digest.0).await.unwrap();
+    });
+    store
+}
+
+/// The state machine of a device that has saved nothing.
+pub fn reception() -> Reception<'static> {
+    let config = ReceptionConfig {
+        device: Device { vendor: group::VENDOR, class: group::CLASS, slot_bytes: 8192, installed: None },
+        keys: keys(),
+        name: group::name(0),
+        distributor: group::distributor_id(),
+        distributor_address: "10.0.0.1:5683".parse().unwrap(),
+        quiet: Duration::from_secs(30),
+        announce_spread: Duration::from_millis(500),
+        floor: 0,
+    };
+    let context = group::agent_context(0, SequenceNumbers::new(0, 0), ReplayWindow::fresh());
+    let memory = Memory { blocks: vec![0; 64].leak(), pages: vec![0; 64].leak() };
+    Reception::without_update(config, context, memory, false, 1, Instant::from_micros(0)).unwrap()
+}

@@ -1,0 +1,107 @@
+//! How an image on trial is confirmed.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod common;
+
+use std::rc::Rc;
+
+use agent_embedded::drive::{HEALTHY_WITHIN, WATCHDOG_WITHIN};
+use agent_embedded::start::restore;
+use agent_embedded::store::FlashStore;
+use boot_stage::boot_record::Phase;
+use common::drive::Ran;
+use common::group::{Speaker, question};
+use common::{Flash, LAYOUT, drive, flash_in, image, lose_update, phase, reception, spoil_update};
+use group_oscore::Mode;
+use update_core::census::State;
+use update_core::limits::RECORD_BYTES_MAX;
+use update_core::platform::{Platform, Record, RollBackCause, Trial};
+use update_core::reception::Via;
+use update_core::record::decode_installed;
+use update_core::time::{Duration, Instant};
+
+/// Starts an image on trial, and once it has heard the distributor the flash refuses so many writes.
+fn trial(mut flash: Flash, refused: u32) -> (Flash, Rc<Ran>) {
+    let refuses = flash.refuses.clone();
+    let mut store = FlashStore::open(&mut flash, LAYOUT).unwrap();
+    let mut reception = reception();
+    restore(&mut store, &mut reception, Instant::from_micros(0)).unwrap();
+    let (heard, _) = Speaker::distributor(1).query(Mode::Group, &question(&image()));
+    let heard = vec![(Via::Group, heard)];
+    let ran = drive::run(&mut reception, store, heard, || refuses.set(refused), 2 * HEALTHY_WITHIN);
+    flash.refuses.set(0);
+    (flash, ran)
+}
+
+#[test]
+fn a_confirmation_that_cannot_be_stored_is_tried_again() {
+    let (flash, ran) = trial(flash_in(Phase::Trial, &image()), 1);
+    let failed = ran.lines.borrow().iter().filter(|line| line.contains("confirming failed")).count();
+    assert_eq!((failed, ran.restarted.get()), (1, None));
+    // Also with nothing to do for a minute and more.
+    assert!(ran.hungry.get() < WATCHDOG_WITHIN / 2, "{:?}", ran.hungry);
+    // Confirmed, saved as installed and settled.
+    assert_eq!(phase(&flash), Phase::Settled);
+}
+
+#[test]
+fn an_image_that_can_never_be_confirmed_goes_back_in_time() {
+    let (flash, ran) = trial(flash_in(Phase::Trial, &image()), u32::MAX);
+    assert_eq!(ran.restarted.get(), Some(HEALTHY_WITHIN));
+    // The cause could not be stored either: the boot stage goes back from a trial.
+    assert_eq!(phase(&flash), Phase::Trial);
+    let failed = ran.lines.borrow().iter().filter(|line| line.contains("confirming failed")).count();
+    assert!(failed <= HEALTHY_WITHIN.div_duration_f64(Duration::from_secs(1)) as usize + 1, "{failed}");
+}
+
+#[test]
+fn an_image_on_trial_whose_update_is_not_understood_goes_back_in_time() {
+    let mut flash = flash_in(Phase::Trial, &image());
+    spoil_update(&mut flash);
+    let (flash, ran) = trial(flash, 0);
+    assert_eq!(ran.restarted.get(), Some(HEALTHY_WITHIN));
+    assert_eq!(phase(&flash), Phase::GivenUp(RollBackCause::Unhealthy));
+}
+
+#[test]
+fn a_rotten_record_of_the_update_counts_as_none() {
+    let image = image();
+    for phase in [Phase::Settled, Phase::RolledBack(RollBackCause::Reset), Phase::Recovered] {
+        let mut flash = flash_in(phase, &image);
+        lose_update(&mut flash, &image);
+        let mut store = FlashStore::open(flash, LAYOUT).unwrap();
+        let mut reception = reception();
+        restore(&mut store, &mut reception, Instant::from_micros(0)).unwrap();
+        assert_eq!(reception.digest(), None, "{phase:?}");
+        embassy_futures::block_on(store.prepare(1024, 256)).unwrap();
+    }
+}
+
+#[test]
+fn an_image_that_has_proved_healthy_is_settled_without_the_record_of_its_update() {
+    let image = image();
+    let mut flash = flash_in(Phase::Healthy, &image);
+    lose_update(&mut flash, &image);
+    let mut store = FlashStore::open(flash, LAYOUT).unwrap();
+    store.note_installed(&common::keys()).unwrap();
+    restore(&mut store, &mut reception(), Instant::from_micros(0)).unwrap();
+    assert_eq!(store.trial(), Ok(Trial::None));
+    let mut buffer = [0; RECORD_BYTES_MAX];
+    let installed = store.load(Record::Installed, &mut buffer).unwrap().unwrap();
+    assert_eq!(decode_installed(installed).unwrap().digest, image.offer.digest);
+    embassy_futures::block_on(store.prepare(1024, 256)).unwrap();
+}
+
+#[test]
+fn a_roll_back_is_told_of_the_update_that_it_was_of() {
+    let flash = flash_in(Phase::RolledBack(RollBackCause::Reset), &image());
+    let other = common::group::Image::new(8, 4, 256);
+    for (saved, expected) in [(&image(), State::RolledBack), (&other, State::Recovering)] {
+        let mut flash = flash.clone();
+        common::save_update(&mut flash, saved);
+        let mut store = FlashStore::open(flash, LAYOUT).unwrap();
+        let mut reception = reception();
+        restore(&mut store, &mut reception, Instant::from_micros(0)).unwrap();
+        assert_eq!(reception.state(), expected);
+    }
+}
