@@ -288,8 +288,8 @@ impl Engine {
         false
     }
 
-    /// Too many have failed or are lost: nothing new begins. Who is being told to try again does not count: how
-    /// it failed before is no news.
+    /// Too many have failed or are lost: nothing new begins. Who is being told to try again does not count:
+    /// how it failed before is no news.
     fn look_whether_to_stop(&mut self) {
         let Some(reached) = self.state.reached else { return };
         if self.state.stop.is_some()

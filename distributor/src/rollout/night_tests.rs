@@ -10,7 +10,8 @@ use super::record::{Order, Outcome, Progress, Report};
 use super::state::Stage;
 use super::testing::{Fleet, Nature, key, nightly, outcome, percent, plan};
 
-/// Transfers at night, and an agent that is switched off once it has the image: by day it cannot be caught up.
+/// Transfers at night, and an agent that is switched off once it has the image: by day it cannot be caught
+/// up.
 fn lost_by_day(retries: u8) -> Fleet {
     let mut plan = plan(&[2]);
     plan.transfer_windows = nightly();

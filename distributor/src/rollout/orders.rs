@@ -142,8 +142,8 @@ impl Engine {
         Ok(match on_trial - counts.trial {
             0 => format!("undoing: {on_trial} agents on trial go back to the image that they had"),
             unheard => format!(
-                "undoing: {} agents on trial go back to the image that they had, and {unheard} that were told \
-                 to activate and have not said how it went, if they are on trial",
+                "undoing: {} agents on trial go back to the image that they had, and {unheard} that were \
+                 told to activate and have not said how it went, if they are on trial",
                 counts.trial
             ),
         })
@@ -194,8 +194,8 @@ impl Engine {
         match self.may_be_on_trial() {
             0 => {}
             unheard => why.push_str(&format!(
-                "; {unheard} that may be on trial have not said that they went back: `fwcast rollout undo {}` \
-                 again when they can be reached",
+                "; {unheard} that may be on trial have not said that they went back: `fwcast rollout undo \
+                 {}` again when they can be reached",
                 self.name
             )),
         }

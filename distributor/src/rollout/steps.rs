@@ -39,8 +39,8 @@ impl Engine {
         }
     }
 
-    /// Too many have failed or are lost: nobody is told to activate any more, and who was told is asked how it
-    /// ended. Only then is the rollout over, so that nobody is left half-way.
+    /// Too many have failed or are lost: nobody is told to activate any more, and who was told is asked how
+    /// it ended. Only then is the rollout over, so that nobody is left half-way.
     fn step_stop(&mut self, now: Timestamp) -> Option<Output> {
         let with = self.reachable(now);
         let told = |key: &AgentKey| self.agents.get(key).is_some_and(|agent| agent.told);
@@ -223,8 +223,8 @@ impl Engine {
         })
     }
 
-    /// How long each lane may take in a run, after so many seconds of transfer. The lanes of one security group
-    /// follow one another, and each has the whole deadline: together they have it so many times.
+    /// How long each lane may take in a run, after so many seconds of transfer. The lanes of one security
+    /// group follow one another, and each has the whole deadline: together they have it so many times.
     fn transfer_left_s(&self, spent: u32) -> u32 {
         let mut in_a_row: BTreeMap<&Name, u32> = BTreeMap::new();
         for lane in &self.plan.lanes {
