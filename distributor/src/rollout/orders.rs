@@ -143,8 +143,7 @@ impl Engine {
             0 => format!("undoing: {on_trial} agents on trial go back to the image that they had"),
             unheard => format!(
                 "undoing: {} agents on trial go back to the image that they had, and {unheard} that were \
-                told \
-                 to activate and have not said how it went, if they are on trial",
+                 told to activate and have not said how it went, if they are on trial",
                 counts.trial
             ),
         })
@@ -196,8 +195,7 @@ impl Engine {
             0 => {}
             unheard => why.push_str(&format!(
                 "; {unheard} that may be on trial have not said that they went back: `fwcast rollout undo \
-                {}` \
-                 again when they can be reached",
+                 {}` again when they can be reached",
                 self.name
             )),
         }
