@@ -160,8 +160,8 @@ impl<F: NorFlash> FlashStore<F> {
         }
     }
 
-    /// Saves an image that has proved healthy as installed, where a cut came before that: by the envelope that
-    /// the boot stage has verified, as the record of the update may be lost.
+    /// Saves an image that has proved healthy as installed, where a cut came before that: by the envelope
+    /// that the boot stage has verified, as the record of the update may be lost.
     ///
     /// # Errors
     /// [`StoreError::Lost`], [`StoreError::Full`], [`StoreError::NotKept`], [`StoreError::Flash`].

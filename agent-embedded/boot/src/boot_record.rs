@@ -52,7 +52,8 @@ pub struct BootRecord {
     pub name: [u8; NAME_BYTES],
     /// Pages of the image that change places, those of the trailer not counted.
     pub pages: u16,
-    /// Steps of the exchange that are done; where hardware exchanges the slots, resets that were tried for it.
+    /// Steps of the exchange that are done; where hardware exchanges the slots, resets that were tried for
+    /// it.
     pub step: u16,
     /// How the slots stand against the state from the factory, or will when the exchange is done. Only where
     /// hardware exchanges them does anything depend on it.

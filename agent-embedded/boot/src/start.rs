@@ -40,8 +40,8 @@ use crate::record_log::{Kind, LogError, RecordLog};
 use crate::verify::{Trust, Verify, key_set};
 
 /// Resets for one exchange of the banks. A chip that has not let them change places by then never will, and
-/// each try programs it once more. One reset is enough for a chip that is well, and each power cut in the midst
-/// of the programming takes one more.
+/// each try programs it once more. One reset is enough for a chip that is well, and each power cut in the
+/// midst of the programming takes one more.
 pub const RESETS_MAX: u16 = 8;
 
 /// The image in the active slot that may run.
