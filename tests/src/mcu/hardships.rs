@@ -122,7 +122,8 @@ impl Trial<'_> {
             let Some(node) = self.nodes.last_mut() else { return Ok(()) };
             let said = node.wait_for(RESET, before + 1, ANSWERS_WITHIN);
             let back = said.is_ok() && active_is(node, &images.second.linked.image)?;
-            println!("an image that {what}: {} back by itself", if back { "came" } else { "did not come" });
+            let ended = if back { "came back by itself" } else { "did not come back" };
+            println!("the update that was built with `{what}`: the node {ended}");
             self.found.rollbacks += usize::from(back);
             if !back || report.count("rolled-back") != 1 {
                 let name = name(node);
