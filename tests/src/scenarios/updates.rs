@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::{Scenario, Stage};
-use crate::fleet::{FIRST_SEQUENCE, Fleet, Place, Plan, Push, Update};
+use crate::fleet::{Fleet, Place, Plan, Push, Update};
 use crate::netns::Family::{V4, V6};
 use crate::push_report::PushReport;
 
@@ -167,9 +167,12 @@ pub(super) fn everyone_runs(fleet: &Fleet<'_>, update: &Update, report: &PushRep
     }
     let known = fleet.fwcast(&[&["get", "agents", "-o", "json"]])?;
     let known: Vec<serde_json::Value> = serde_json::from_slice(&known.stdout)?;
-    let heard =
-        known.iter().filter(|agent| agent["installed"] == FIRST_SEQUENCE + 1 && agent["heard"].is_string());
-    ensure!(heard.count() == names.len(), "what was heard is not remembered: {known:?}");
+    for told in &report.agents {
+        let is_known = |agent: &serde_json::Value| {
+            agent["name"] == told.name && agent["installed"] == told.installed && agent["heard"].is_string()
+        };
+        ensure!(known.iter().any(is_known), "what {} said is not remembered: {known:?}", told.name);
+    }
     Ok(())
 }
 
