@@ -90,6 +90,8 @@ fn repair_what_many_miss_goes_by_multicast_and_the_last_few_by_unicast() {
     let tallies = fleet.distribution.tallies();
     assert_eq!(tallies.blocks_unicast, 2);
     assert_eq!(tallies.blocks_multicast, 400);
+    // Four agents missed 300 blocks each and then 100 of them; of those one still missed two.
+    assert_eq!((tallies.blocks_awaited, tallies.blocks_missed), (4 * 300 + 4 * 100, 4 * 100 + 2));
     assert!(fleet.events.contains(&Event::Stage(Stage::Repair)));
 }
 

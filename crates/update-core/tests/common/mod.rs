@@ -2,13 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 #![allow(dead_code, unreachable_pub, reason = "every test binary uses a part of it")]
 
+pub use keys::{keys, public_key, signing_key};
+
 use coset::cbor::Value;
 use coset::{CborSerializable, CoseSign1Builder, HeaderBuilder, TaggedCborSerializable, iana};
-use ed25519_dalek::{Signer, SigningKey};
+use ed25519_dalek::Signer;
 use sha2::{Digest as _, Sha256};
 use update_core::block::{BlockSize, ImageSize};
 use update_core::digest::Digest;
-use update_core::key_set::KeySet;
 use update_core::suit_build::Draft;
 
 pub const DRAFT: Draft = Draft {
@@ -20,18 +21,6 @@ pub const DRAFT: Draft = Draft {
     block_size: BlockSize::new(1024).unwrap(),
     tree_root: Digest([0x22; 32]),
 };
-
-pub fn signing_key(seed: u8) -> SigningKey {
-    SigningKey::from_bytes(&[seed; 32])
-}
-
-pub fn public_key(seed: u8) -> [u8; 32] {
-    signing_key(seed).verifying_key().to_bytes()
-}
-
-pub fn keys() -> KeySet {
-    KeySet::new(1, &[public_key(1)]).unwrap()
-}
 
 pub fn signed(draft: &Draft) -> Vec<u8> {
     draft.attach(signing_key(1).sign(&draft.to_be_signed()).to_bytes())
@@ -167,4 +156,5 @@ pub fn bit_flips(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
 pub mod agent;
 pub mod fleet;
 pub mod group;
+mod keys;
 pub mod wire;

@@ -1,8 +1,7 @@
 //! A chip that takes the order to exchange its banks of flash, and does not carry it out.
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
-mod common;
-
+use super::common::group::Image;
+use super::common::{Flash, LAYOUT, erased, keys, phase, public_key, signing_key};
 use boot_stage::banks::{Banks, ByBanks};
 use boot_stage::boot_record::{BootRecord, Phase};
 use boot_stage::image::{self, WRITTEN_BYTES_MAX};
@@ -10,8 +9,6 @@ use boot_stage::layout::Partition;
 use boot_stage::record_log::RecordLog;
 use boot_stage::start::{Halt, News, RESETS_MAX, Start, start};
 use boot_stage::verify::{Ed25519, Trust};
-use common::group::Image;
-use common::{Flash, LAYOUT, erased, keys, phase, public_key, signing_key};
 use ed25519_dalek::Signer;
 use embedded_storage::nor_flash::NorFlash;
 use update_core::platform::RollBackCause;

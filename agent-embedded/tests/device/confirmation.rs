@@ -1,17 +1,14 @@
 //! How an image on trial is confirmed.
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
-
-mod common;
 
 use std::rc::Rc;
 
+use super::common::drive::Ran;
+use super::common::group::{Speaker, question};
+use super::common::{Flash, LAYOUT, drive, flash_in, image, lose_update, phase, reception, spoil_update};
 use agent_embedded::drive::{HEALTHY_WITHIN, WATCHDOG_WITHIN};
 use agent_embedded::start::restore;
 use agent_embedded::store::FlashStore;
 use boot_stage::boot_record::Phase;
-use common::drive::Ran;
-use common::group::{Speaker, question};
-use common::{Flash, LAYOUT, drive, flash_in, image, lose_update, phase, reception, spoil_update};
 use group_oscore::Mode;
 use update_core::census::State;
 use update_core::limits::RECORD_BYTES_MAX;
@@ -83,7 +80,7 @@ fn an_image_that_has_proved_healthy_is_settled_without_the_record_of_its_update(
     let mut flash = flash_in(Phase::Healthy, &image);
     lose_update(&mut flash, &image);
     let mut store = FlashStore::open(flash, LAYOUT).unwrap();
-    store.note_installed(&common::keys()).unwrap();
+    store.note_installed(&super::common::keys()).unwrap();
     restore(&mut store, &mut reception(), Instant::from_micros(0)).unwrap();
     assert_eq!(store.trial(), Ok(Trial::None));
     let mut buffer = [0; RECORD_BYTES_MAX];
@@ -95,10 +92,10 @@ fn an_image_that_has_proved_healthy_is_settled_without_the_record_of_its_update(
 #[test]
 fn a_roll_back_is_told_of_the_update_that_it_was_of() {
     let flash = flash_in(Phase::RolledBack(RollBackCause::Reset), &image());
-    let other = common::group::Image::new(8, 4, 256);
+    let other = super::common::group::Image::new(8, 4, 256);
     for (saved, expected) in [(&image(), State::RolledBack), (&other, State::Recovering)] {
         let mut flash = flash.clone();
-        common::save_update(&mut flash, saved);
+        super::common::save_update(&mut flash, saved);
         let mut store = FlashStore::open(flash, LAYOUT).unwrap();
         let mut reception = reception();
         restore(&mut store, &mut reception, Instant::from_micros(0)).unwrap();

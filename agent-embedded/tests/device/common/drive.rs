@@ -16,14 +16,14 @@ use update_core::time::{Duration, Instant};
 
 /// How a run has gone.
 #[derive(Debug, Default)]
-pub struct Ran {
+pub(crate) struct Ran {
     now: Cell<u64>,
-    pub lines: RefCell<Vec<String>>,
+    pub(crate) lines: RefCell<Vec<String>>,
     fed: Cell<u64>,
     /// The longest that the watchdog was not fed.
-    pub hungry: Cell<Duration>,
+    pub(crate) hungry: Cell<Duration>,
     /// When it restarted.
-    pub restarted: Cell<Option<Duration>>,
+    pub(crate) restarted: Cell<Option<Duration>>,
 }
 
 struct TestBoard {
@@ -86,7 +86,7 @@ impl<H: FnMut()> Network for Queue<H> {
 
 /// Runs an agent that hears these datagrams, until it restarts or `end` is over. `on_heard` is called right
 /// before each of them comes.
-pub fn run<'m, F: NorFlash>(
+pub(crate) fn run<'m, F: NorFlash>(
     reception: &'m mut Reception<'m>,
     store: FlashStore<F>,
     heard: Vec<(Via, Vec<u8>)>,

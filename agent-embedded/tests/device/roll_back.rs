@@ -1,11 +1,8 @@
 //! An image is taken back before it has run for the first time.
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
-mod common;
-
+use super::common::{LAYOUT, activated, image, phase};
 use agent_embedded::store::FlashStore;
 use boot_stage::boot_record::Phase;
-use common::{LAYOUT, activated, image, phase};
 use embassy_futures::block_on;
 use update_core::platform::{Platform, RollBackCause, Trial};
 

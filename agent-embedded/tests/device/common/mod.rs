@@ -1,11 +1,15 @@
 //! A device in memory: its flash, what lies there, and the group that it belongs to.
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
-#![allow(dead_code, unreachable_pub, reason = "every test binary uses a part of it")]
 
-#[path = "../../../crates/update-core/tests/common/group.rs"]
-pub mod group;
+#[path = "../../../../crates/update-core/tests/common/group.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the tests of update-core use the rest of it")]
+pub(crate) mod group;
+#[path = "../../../../crates/update-core/tests/common/keys.rs"]
+#[allow(unreachable_pub, reason = "as above")]
+mod keys;
 
-pub mod drive;
+pub(crate) mod drive;
+
+pub(crate) use keys::{keys, public_key, signing_key};
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -15,7 +19,6 @@ use boot_stage::boot_record::{BootRecord, Phase};
 use boot_stage::image::{self, WRITTEN_BYTES_MAX};
 use boot_stage::layout::{FlashLayout, Partition};
 use boot_stage::record_log::{Kind, LogError, RecordLog};
-use ed25519_dalek::SigningKey;
 use embassy_futures::block_on;
 use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash, check_erase, check_read, check_write,
@@ -23,28 +26,15 @@ use embedded_storage::nor_flash::{
 use group::Image;
 use group_oscore::{ReplayWindow, SequenceNumbers};
 use update_core::device::Device;
-use update_core::key_set::KeySet;
 use update_core::limits::RECORD_BYTES_MAX;
 use update_core::platform::{Area, Platform, Record};
 use update_core::reception::{Memory, Reception, ReceptionConfig};
 use update_core::record::{Outcome, UpdateRecord};
 use update_core::time::{Duration, Instant};
 
-pub fn signing_key(seed: u8) -> SigningKey {
-    SigningKey::from_bytes(&[seed; 32])
-}
-
-pub fn public_key(seed: u8) -> [u8; 32] {
-    signing_key(seed).verifying_key().to_bytes()
-}
-
-pub fn keys() -> KeySet {
-    KeySet::new(1, &[public_key(1)]).unwrap()
-}
-
 const PAGE: usize = 4096;
 
-pub const LAYOUT: FlashLayout = FlashLayout {
+pub(crate) const LAYOUT: FlashLayout = FlashLayout {
     provisioning: Partition { offset: 0, bytes: 0x1000 },
     spare: Partition { offset: 0x1000, bytes: 0x1000 },
     records: Partition { offset: 0x2000, bytes: 0x2000 },
@@ -56,9 +46,9 @@ pub const LAYOUT: FlashLayout = FlashLayout {
 
 /// Flash that is never torn, and refuses as many writes as it is told.
 #[derive(Debug, Clone)]
-pub struct Flash {
-    pub bytes: Vec<u8>,
-    pub refuses: Rc<Cell<u32>>,
+pub(crate) struct Flash {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) refuses: Rc<Cell<u32>>,
 }
 
 impl ErrorType for Flash {
@@ -103,17 +93,17 @@ impl NorFlash for Flash {
 }
 
 /// An update of four blocks.
-pub fn image() -> Image {
+pub(crate) fn image() -> Image {
     Image::new(7, 4, 256)
 }
 
-pub fn erased() -> Flash {
+pub(crate) fn erased() -> Flash {
     Flash { bytes: vec![0xff; 0x1_0000], refuses: Rc::default() }
 }
 
 /// What an agent finds that starts in this phase of an update: the record of the update, and the signed
 /// envelope behind the image in the active slot.
-pub fn flash_in(phase: Phase, image: &Image) -> Flash {
+pub(crate) fn flash_in(phase: Phase, image: &Image) -> Flash {
     let mut flash = erased();
     let mut buffer = [0; WRITTEN_BYTES_MAX];
     let trailer = image::trailer(&image.envelope, &mut buffer).unwrap();
@@ -126,7 +116,7 @@ pub fn flash_in(phase: Phase, image: &Image) -> Flash {
 }
 
 /// Saves the record of an update that is open.
-pub fn save_update(flash: &mut Flash, image: &Image) {
+pub(crate) fn save_update(flash: &mut Flash, image: &Image) {
     let mut record = [0; RECORD_BYTES_MAX];
     let len = open_update(image, &mut record);
     let mut log = RecordLog::open(flash, LAYOUT.records).unwrap();
@@ -139,7 +129,7 @@ fn open_update(image: &Image, record: &mut [u8]) -> usize {
 }
 
 /// Turns a bit of the record of the update over.
-pub fn lose_update(flash: &mut Flash, image: &Image) {
+pub(crate) fn lose_update(flash: &mut Flash, image: &Image) {
     let records = LAYOUT.records.offset as usize..(LAYOUT.records.offset + LAYOUT.records.bytes) as usize;
     let part = &image.envelope[..64];
     let place = flash.bytes[records.clone()].windows(part.len()).rposition(|bytes| bytes == part).unwrap();
@@ -149,20 +139,20 @@ pub fn lose_update(flash: &mut Flash, image: &Image) {
 }
 
 /// Saves something else as the record of the update.
-pub fn spoil_update(flash: &mut Flash) {
+pub(crate) fn spoil_update(flash: &mut Flash) {
     let mut log = RecordLog::open(flash, LAYOUT.records).unwrap();
     log.append(flash, Kind::Update, b"of another version").unwrap();
 }
 
 /// The phase that the boot stage would find.
-pub fn phase(flash: &Flash) -> Phase {
+pub(crate) fn phase(flash: &Flash) -> Phase {
     let mut flash = flash.clone();
     let log = RecordLog::open(&mut flash, LAYOUT.records).unwrap();
     BootRecord::load(&mut flash, &log).unwrap().phase
 }
 
 /// A store that has received an image and activated it.
-pub fn activated(image: &Image) -> FlashStore<Flash> {
+pub(crate) fn activated(image: &Image) -> FlashStore<Flash> {
     let mut store = FlashStore::open(erased(), LAYOUT).unwrap();
     let mut record = [0; RECORD_BYTES_MAX];
     let len = open_update(image, &mut record);
@@ -179,7 +169,7 @@ pub fn activated(image: &Image) -> FlashStore<Flash> {
 }
 
 /// The state machine of a device that has saved nothing.
-pub fn reception() -> Reception<'static> {
+pub(crate) fn reception() -> Reception<'static> {
     let config = ReceptionConfig {
         device: Device { vendor: group::VENDOR, class: group::CLASS, slot_bytes: 8192, installed: None },
         keys: keys(),
