@@ -71,6 +71,8 @@ pub const BANK_BYTES_MIN: u32 = 4096;
 const RESERVE_CELLS: u32 = 24;
 /// Cells of a bank that was never used: a start that was cut may have left as many.
 const FRESH_CELLS_MAX: u32 = 16;
+/// What stands for a record that was lost: no record is empty.
+const LOST: [u8; 0] = [];
 /// How often a record is written when the flash does not keep it.
 const TRIES: u8 = 3;
 
@@ -171,8 +173,7 @@ impl RecordLog {
         };
         let header = self.bank().header(flash, cell).ok_or(LogError::Lost)?;
         let len = usize::from(header.len);
-        if len == 0 {
-            // What stands for a record that was lost.
+        if len == LOST.len() {
             return Err(LogError::Lost);
         }
         let bytes = buffer.get_mut(..len).ok_or(LogError::Full)?;
@@ -208,7 +209,7 @@ impl RecordLog {
 
     fn say_in_use<F: NorFlash>(&mut self, flash: &mut F) -> Result<(), LogError<F::Error>> {
         let content = self.generation.to_le_bytes();
-        self.append_sealed(flash, TAG_BANK, 4, checksum(&content), &mut InMemory(&content)).map(drop)
+        self.append_bytes(flash, TAG_BANK, &content).map(drop)
     }
 
     /// What was read is written again: the last entry, if it was never sealed, else its seal. Says whether
@@ -231,15 +232,15 @@ impl RecordLog {
                 said => said.map(|()| false),
             };
         }
-        if let Some(Header { tag, len, cell, check }) = scan.unsealed {
-            let mut content = InFlash { offset: self.bank().content_offset(cell) };
-            match self.append_sealed(flash, tag, len, check, &mut content) {
+        if let Some(header) = scan.unsealed {
+            let mut content = InFlash { offset: self.bank().content_offset(header.cell) };
+            match self.append_sealed(flash, header, &mut content) {
                 Ok(cell) => {
-                    if let Some(live) = self.live.get_mut(usize::from(tag)) {
+                    if let Some(live) = self.live.get_mut(usize::from(header.tag)) {
                         *live = Some(cell);
-                        self.damaged &= !(1 << tag);
+                        self.damaged &= !(1 << header.tag);
                     }
-                    return Ok(tag == TAG_MOVED);
+                    return Ok(header.tag == TAG_MOVED);
                 }
                 // It looked whole once and does not any more, so it was never finished; or there is no room.
                 // Nothing has relied on it, and after the next seal nothing can.
@@ -262,7 +263,7 @@ impl RecordLog {
     ) -> Result<(), LogError<F::Error>> {
         let mut other = Self { used: 1 - self.used, tail: 0, live: [None; RECORDS], ..self.clone() };
         if planted::is(Bug::MovedBeforeFilled) {
-            self.append_sealed(flash, TAG_MOVED, 0, checksum(&[]), &mut InMemory(&[]))?;
+            self.append_bytes(flash, TAG_MOVED, &[])?;
         }
         erase(flash, other.bank().place).map_err(LogError::Flash)?;
         let skipped = new.map(|(kind, _)| kind as u8);
@@ -275,7 +276,7 @@ impl RecordLog {
             }
             other.append_record(flash, kind, content)?;
         }
-        match self.append_sealed(flash, TAG_MOVED, 0, checksum(&[]), &mut InMemory(&[])) {
+        match self.append_bytes(flash, TAG_MOVED, &[]) {
             Ok(_) | Err(LogError::Full) => {}
             Err(error) => return Err(error),
         }
@@ -294,14 +295,16 @@ impl RecordLog {
         let header = live.and_then(|cell| other.bank().header(flash, cell));
         let whole = header.filter(|header| other.bank().is_whole(flash, header));
         let cell = match whole {
-            Some(Header { len, cell, check, .. }) => {
-                let mut content = InFlash { offset: other.bank().content_offset(cell) };
-                match self.append_sealed(flash, tag, len, check, &mut content) {
-                    Err(LogError::Lost) => self.append_lost(flash, tag)?,
+            Some(header) => {
+                let mut content = InFlash { offset: other.bank().content_offset(header.cell) };
+                match self.append_sealed(flash, header, &mut content) {
+                    Err(LogError::Lost) => self.append_bytes(flash, tag, &LOST)?,
                     ended => ended?,
                 }
             }
-            None if live.is_some() || other.damaged & (1 << tag) != 0 => self.append_lost(flash, tag)?,
+            None if live.is_some() || other.damaged & (1 << tag) != 0 => {
+                self.append_bytes(flash, tag, &LOST)?
+            }
             None => return Ok(()),
         };
         if let Some(live) = self.live.get_mut(usize::from(tag)) {
@@ -311,58 +314,62 @@ impl RecordLog {
         Ok(())
     }
 
-    /// Says that a record was lost.
-    fn append_lost<F: NorFlash>(&mut self, flash: &mut F, tag: u8) -> Result<u32, LogError<F::Error>> {
-        self.append_sealed(flash, tag, 0, checksum(&[]), &mut InMemory(&[]))
-    }
-
     fn append_record<F: NorFlash>(
         &mut self,
         flash: &mut F,
         kind: Kind,
         content: &[u8],
     ) -> Result<(), LogError<F::Error>> {
-        let len = u16::try_from(content.len()).map_err(|_| LogError::Full)?;
-        let cell = self.append_sealed(flash, kind as u8, len, checksum(content), &mut InMemory(content))?;
+        let cell = self.append_bytes(flash, kind as u8, content)?;
         self.live[kind as usize] = Some(cell);
         self.damaged &= !(1 << kind as u8);
         Ok(())
     }
 
-    /// Appends an entry and its seal; gives its cell. What cannot be read back is not sealed, and written
-    /// once more behind it: the cells do not take it, or were touched and looked blank all the same.
-    fn append_sealed<F: NorFlash>(
+    /// Appends an entry with a content from memory and its seal; gives its cell.
+    fn append_bytes<F: NorFlash>(
         &mut self,
         flash: &mut F,
         tag: u8,
-        len: u16,
-        check: u32,
+        content: &[u8],
+    ) -> Result<u32, LogError<F::Error>> {
+        let len = u16::try_from(content.len()).map_err(|_| LogError::Full)?;
+        let entry = Header { tag, len, cell: self.tail, check: checksum(content) };
+        self.append_sealed(flash, entry, &mut InMemory(content))
+    }
+
+    /// Appends an entry like this one, wherever it was before, and its seal; gives its cell. What cannot be
+    /// read back is not sealed, and written once more behind it: the cells do not take it, or were touched
+    /// and looked blank all the same.
+    fn append_sealed<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        entry: Header,
         content: &mut impl Content<F>,
     ) -> Result<u32, LogError<F::Error>> {
-        for _ in 1..TRIES {
-            match self.append_once(flash, tag, len, check, content) {
-                Err(LogError::NotKept | LogError::Lost) => {}
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            match self.append_once(flash, entry, content) {
+                Err(LogError::NotKept | LogError::Lost) if tries > 0 => {}
                 ended => return ended,
             }
         }
-        self.append_once(flash, tag, len, check, content)
     }
 
     fn append_once<F: NorFlash>(
         &mut self,
         flash: &mut F,
-        tag: u8,
-        len: u16,
-        check: u32,
+        entry: Header,
         content: &mut impl Content<F>,
     ) -> Result<u32, LogError<F::Error>> {
         let bank = *self.bank();
-        let cells = bank.cells_of(len.into());
+        let cells = bank.cells_of(entry.len.into());
         let cell = bank.free(flash, self.tail, cells);
         if cell + cells + 1 > bank.cells() {
             return Err(LogError::Full);
         }
-        let header = Header { tag, len, cell, check };
+        let header = Header { cell, ..entry };
         self.tail = cell + cells;
         if planted::is(Bug::SealedBeforeWritten) {
             self.seal(flash, header.entry())?;
