@@ -109,14 +109,7 @@ impl Trial<'_> {
             fs::write(self.fleet.path(&file), &program.linked.image)?;
             self.fleet.sign(&file, &envelope, Signing::of_sequence(sequence))?;
             let Some(node) = self.nodes.last() else { return Ok(()) };
-            let text = manifest(what, what, "  activation: { confirmWithin: 4m }")
-                .replace("selector: {}", &format!("agents: [{}]", name(node)));
-            let image = format!(
-                "---\napiVersion: fwcast/v1\nkind: Image\nmetadata: {{ name: {what} }}\n\
-                 spec: {{ version: \"4\", file: {file}, envelope: {envelope} }}\n"
-            );
-            let rollout = format!("{what}.yaml");
-            fs::write(self.fleet.path(&rollout), text + &image)?;
+            let rollout = self.write_rollout(what, &file, &envelope, &[name(node)])?;
             let before = node.lines_with(RESET);
             let report = self.fleet.run_rollout(&rollout)?.wait(PUSH_WITHIN)?.1?;
             let Some(node) = self.nodes.last_mut() else { return Ok(()) };
@@ -133,17 +126,42 @@ impl Trial<'_> {
         Ok(())
     }
 
+    /// Writes the manifest of a rollout to these agents alone; the file's name.
+    fn write_rollout(&self, name: &str, image: &str, envelope: &str, agents: &[String]) -> Result<String> {
+        let agents = format!("agents: [{}]", agents.join(", "));
+        let text =
+            manifest(name, name, "  activation: { confirmWithin: 4m }").replace("selector: {}", &agents);
+        let image = format!(
+            "---\napiVersion: fwcast/v1\nkind: Image\nmetadata: {{ name: {name} }}\n\
+             spec: {{ version: \"3\", file: {image}, envelope: {envelope} }}\n"
+        );
+        let file = format!("{name}.yaml");
+        fs::write(self.fleet.path(&file), text + &image)?;
+        Ok(file)
+    }
+
+    /// How many nodes are back on the image before, and have said so in one line more than `before`.
+    pub(super) fn came_back(&mut self, said: &str, before: &[usize], within: Duration) -> Result<usize> {
+        let image = &self.images.second.linked.image;
+        let mut back = 0;
+        for (node, before) in self.nodes.iter_mut().zip(before) {
+            if node.wait_for(said, before + 1, within).is_ok() && active_is(node, image)? {
+                back += 1;
+            } else {
+                self.found.wrong.push(format!("{} did not come back: '{said}'", name(node)));
+            }
+        }
+        self.found.rollbacks += back;
+        Ok(back)
+    }
+
     /// An image on trial is taken back by order, before it can give itself up.
     pub(super) fn undone(&mut self) -> Result<()> {
         self.fleet.sign("third.img", "undone.suit", Signing::of_sequence(FIRST_SEQUENCE + 6))?;
         let names: Vec<String> = self.nodes.iter().map(name).collect();
-        let text = manifest("undone", "third", "  activation: { confirmWithin: 10m }")
-            .replace("selector: {}", &format!("agents: [{}]", names.join(", ")));
-        let image = "---\napiVersion: fwcast/v1\nkind: Image\nmetadata: { name: third }\n\
-                     spec: { version: \"3\", file: third.img, envelope: undone.suit }\n";
-        fs::write(self.fleet.path("undone.yaml"), text + image)?;
+        let rollout = self.write_rollout("undone", "third.img", "undone.suit", &names)?;
         let before: Vec<usize> = self.nodes.iter().map(|node| node.lines_with(UNDONE)).collect();
-        let run = self.fleet.run_rollout("undone.yaml")?;
+        let run = self.fleet.run_rollout(&rollout)?;
         let start = Instant::now();
         while self.fleet.rollout_count("undone", "trial")? < names.len() && start.elapsed() < PUSH_WITHIN {
             std::thread::sleep(Duration::from_millis(200));
@@ -151,18 +169,8 @@ impl Trial<'_> {
         self.fleet.fwcast(&[&["rollout", "undo", "undone", "--yes"]])?;
         let report = run.wait(PUSH_WITHIN)?.1?;
         let told = report.count("rolled-back");
-        let image = &self.images.second.linked.image;
-        let mut back = 0;
-        for (node, before) in self.nodes.iter_mut().zip(before) {
-            let said = node.wait_for(UNDONE, before + 1, ANSWERS_WITHIN);
-            if said.is_ok() && active_is(node, image)? {
-                back += 1;
-            } else {
-                self.found.wrong.push(format!("{} was not undone", name(node)));
-            }
-        }
+        let back = self.came_back(UNDONE, &before, ANSWERS_WITHIN)?;
         println!("an image on trial, undone by order: {back} went back, {told} told it");
-        self.found.rollbacks += back;
         if told != names.len() || report.outcome.as_deref() != Some("undone") {
             self.found.wrong.push(format!("the rollout that was undone: {report:?}"));
         }

@@ -292,23 +292,13 @@ impl Trial<'_> {
     /// An image that never proves healthy goes back to the one before. The push goes on where that of
     /// [`Self::sleeps_without_distributor`] has died.
     fn never_confirmed(&mut self) -> Result<()> {
-        let image = &self.images.second.linked.image;
         let before: Vec<usize> = self.nodes.iter().map(|node| node.lines_with(ROLLED_BACK)).collect();
         let push = self.fleet.push("third.img", "third.img.suit", &["--confirm-within", "4min"])?;
         let pushed = push.wait(PUSH_WITHIN)?;
         let report = pushed.report.with_context(|| pushed.said.clone())?;
         let told = report.count("rolled back");
-        let mut back = 0;
-        for (node, before) in self.nodes.iter_mut().zip(before) {
-            let said = node.wait_for(ROLLED_BACK, before + 1, UP_WITHIN);
-            if said.is_ok() && active_is(node, image)? {
-                back += 1;
-            } else {
-                self.found.wrong.push(format!("{} did not roll back", name(node)));
-            }
-        }
+        let back = self.came_back(ROLLED_BACK, &before, UP_WITHIN)?;
         println!("an image that never proves healthy: {back} rolled back, {told} told it");
-        self.found.rollbacks += back;
         if told != self.wish.nodes {
             self.found.wrong.push(format!("{told} nodes told that they rolled back: {:?}", report.agents));
         }
