@@ -108,4 +108,13 @@ mod tests {
         let failure = interface_index("nosuch0").unwrap_err();
         assert!(failure.sentence.contains("'nosuch0'") && failure.sentence.contains("lo"));
     }
+
+    #[test]
+    fn the_interface_decides_by_which_address_multicast_leaves() {
+        let [own, elsewhere] = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(203, 0, 113, 9)];
+        assert_eq!(address_on("lo", own).unwrap(), own);
+        assert_eq!(address_on("lo", elsewhere).unwrap(), own);
+        let none = address_on("nothing0", own).unwrap_err();
+        assert!(none.sentence.contains("'nothing0' has no IPv4 address"), "{none}");
+    }
 }

@@ -45,6 +45,12 @@ impl World {
     }
 }
 
+/// As if it had lain there for two hours.
+fn make_old(path: PathBuf) {
+    let old = SystemTime::now() - Duration::from_secs(2 * 3600);
+    File::open(path).unwrap().set_modified(old).unwrap();
+}
+
 #[test]
 fn an_image_is_kept_by_the_digest_of_its_suit_manifest() {
     let world = World::new();
@@ -114,10 +120,6 @@ async fn only_what_nobody_names_is_collected_and_only_after_an_hour() {
     store.apply(&[image], at(1)).await.unwrap();
     let left = world.dir.state().join("images/sha256/.left.over");
     fs::create_dir(&left).unwrap();
-    let make_old = |path: PathBuf| {
-        let old = SystemTime::now() - Duration::from_secs(2 * 3600);
-        File::open(path).unwrap().set_modified(old).unwrap();
-    };
     make_old(world.place(&digest));
     assert_eq!(world.images.collect(&store).await.unwrap(), 0);
     assert!(left.exists() && world.images.open(&digest).is_ok());
@@ -127,6 +129,28 @@ async fn only_what_nobody_names_is_collected_and_only_after_an_hour() {
     assert!(!left.exists() && !world.place(&digest).exists());
     world.add();
     assert_eq!(world.images.collect(&store).await.unwrap(), 0);
+    // Taken in again, it is young again.
+    make_old(world.place(&digest));
+    world.add();
+    assert_eq!(world.images.collect(&store).await.unwrap(), 0);
+}
+
+#[test]
+fn what_a_document_no_longer_names_goes_when_it_is_applied() {
+    let world = World::new();
+    let document = "apiVersion: fwcast/v1\nkind: Image\nmetadata: { name: lamp }\n\
+                    spec: { version: \"1\", file: firmware }\n";
+    world.desk.write("lamp.yaml", document.as_bytes());
+    world.desk.ok("apply -f lamp.yaml");
+    let first = world.add();
+    make_old(world.place(&first));
+    world.desk.write("firmware", &[8; 5000]);
+    fs::remove_file(world.desk.path("firmware.suit")).unwrap();
+    world.desk.ok(SIGN);
+    world.desk.ok("apply -f lamp.yaml");
+    assert!(!world.place(&first).exists());
+    let digests = world.images.digests().unwrap();
+    assert_eq!(digests, [hex::encode(world.add().0)].into());
 }
 
 #[test]

@@ -191,6 +191,35 @@ fn events_are_told_and_followed() {
 }
 
 #[test]
+fn without_history_only_what_is_new_is_followed() {
+    let desk = desk();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_fwcast"))
+        .args(["events", "-f", "-o", "jsonl", "--limit", "0"])
+        .env("FWCAST_STATE", desk.path("state"))
+        .env("FWCAST_WITNESS", desk.path("witness"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = std::thread::spawn(move || lines.next().unwrap().unwrap());
+    // It may not listen yet: what happens before it does is history as well.
+    for second in 3..100 {
+        on_store(&desk, async |store| {
+            let facts = [fact(second, "spring", None, "later")];
+            store.save(Step { facts: &facts, ..step(&name("spring"), "2") }).await.unwrap();
+        });
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        if first.is_finished() {
+            break;
+        }
+    }
+    let first: serde_json::Value = serde_json::from_str(&first.join().unwrap()).unwrap();
+    assert_eq!(first["text"], "later");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 fn every_form_can_be_had_and_colours_only_when_asked_for() {
     let desk = desk();
     assert_eq!(desk.ok("get agents -o jsonl").out.lines().count(), 3);

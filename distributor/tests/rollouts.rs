@@ -288,6 +288,27 @@ spec: {{ version: \"{version}\", file: firmware }}
 }
 
 #[test]
+fn whoever_reads_no_more_stops_nothing() {
+    let desk = desk();
+    desk.write("spring.yaml", rollout("spring", "").as_bytes());
+    for command in ["plan", "run"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let status = Command::new(env!("CARGO_BIN_EXE_fwcast"))
+            .args([command, "-f", "spring.yaml"])
+            .current_dir(desk.path("."))
+            .env("FWCAST_STATE", desk.path("state"))
+            .env("FWCAST_WITNESS", desk.path("witness"))
+            .stdout(writer.try_clone().unwrap())
+            .stderr(writer)
+            .status()
+            .unwrap();
+        // Nobody answers the rollout.
+        assert_eq!(status.code(), Some(if command == "run" { 4 } else { 0 }), "{command}");
+    }
+}
+
+#[test]
 fn another_process_that_sends_is_waited_for() {
     let desk = desk();
     desk.write("spring.yaml", rollout("spring", "").as_bytes());

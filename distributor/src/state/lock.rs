@@ -158,6 +158,16 @@ mod tests {
     }
 
     #[test]
+    fn a_rollout_and_a_group_never_share_a_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(&folder.path().join("s"), &folder.path().join("w")).unwrap();
+        let (send, rollout) = (Name::new("send").unwrap(), Name::new("rollout").unwrap());
+        let _running = RolloutLock::to_run(&dir, &send).unwrap();
+        let _sending = GroupLock::to_send(&dir, &rollout).unwrap();
+        let _of_group = GroupLock::to_send(&dir, &send).unwrap();
+    }
+
+    #[test]
     fn who_runs_a_rollout_waits_for_an_order_and_for_no_other_run() {
         let folder = tempfile::tempdir().unwrap();
         let dir = StateDir::open(&folder.path().join("s"), &folder.path().join("w")).unwrap();

@@ -413,6 +413,10 @@ async fn who_is_heard_is_remembered<F: Factory>(factory: &mut F) {
     let agents = factory.again().await.agents(None).await.unwrap();
     let known: Vec<_> = agents.iter().map(|agent| (agent.installed, agent.heard)).collect();
     assert_eq!(known, [(u64::MAX, Some(at(7))), (0, None)]);
+    // One that does not say what it runs takes nothing back.
+    store.hear(&[Heard { key: key("hall/lamp-1"), installed: 0 }], at(8)).await.unwrap();
+    let agent = store.agent(&key("hall/lamp-1")).await.unwrap().unwrap();
+    assert_eq!((agent.installed, agent.heard), (u64::MAX, Some(at(8))));
     assert_eq!(agents[0].progress, None);
 }
 
