@@ -11,8 +11,7 @@ use serde::Serialize;
 use crate::cli::Global;
 use crate::exit::{Exit, Failure};
 use crate::files::shown;
-use crate::output::say;
-use crate::output::{self, Report, fields};
+use crate::output::{self, Report, fields, say};
 use crate::process::runtime;
 use crate::store::{SqliteStore, backup, restore};
 

@@ -15,8 +15,7 @@ use crate::exit::{Exit, Failure};
 use crate::files::shown;
 use crate::keys::{self, KeyKind, PrivateKey, PublicKey};
 use crate::new_group::{self, Plan};
-use crate::output::say;
-use crate::output::{self, Report, columns, fields};
+use crate::output::{self, Report, columns, fields, say};
 use crate::socket::interface_index;
 use crate::state::{GroupState, MachineId, Profile};
 

@@ -12,8 +12,7 @@ use crate::exit::Failure;
 use crate::manifest::check::{self, Flaw};
 use crate::manifest::source::Source;
 use crate::manifest::{Found, Manifest, Manifests, Problem};
-use crate::output::Format;
-use crate::output::say;
+use crate::output::{Format, say};
 use crate::runner::prepare::Unprepared;
 
 /// The option that names them.

@@ -9,8 +9,7 @@ use super::manifest_files::ManifestFiles;
 use crate::cli::Global;
 use crate::exit::{Exit, Failure};
 use crate::manifest::{Found, Manifests, Problem, check};
-use crate::output::say;
-use crate::output::{self, Report, columns};
+use crate::output::{self, Report, columns, say};
 
 /// Check rollout manifests, without network, keys or state
 #[derive(Debug, Args)]

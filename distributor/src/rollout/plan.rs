@@ -304,6 +304,14 @@ mod tests {
     }
 
     #[test]
+    fn a_share_is_rounded_and_never_more_than_all() {
+        let share = |part, all| Percent::share(part, all).to_string();
+        assert_eq!([share(1, 3), share(2, 3), share(0, 0)], ["33.33%", "66.67%", "0%"]);
+        assert_eq!([share(u64::MAX, u64::MAX), share(9, 1), share(1, u64::MAX)], ["100%", "100%", "0%"]);
+        assert_eq!(Percent::whole(5), "5%".parse().unwrap());
+    }
+
+    #[test]
     fn an_agent_is_named_with_its_group() {
         let key: AgentKey = "hall/lamp-1".parse().unwrap();
         assert_eq!(serde_json::to_string(&key).unwrap(), "\"hall/lamp-1\"");

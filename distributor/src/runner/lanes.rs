@@ -111,20 +111,17 @@ impl Lanes {
             let mut selected = Vec::new();
             for lane in &group.lanes {
                 let of_lane = prepare::members_of(lane, &documents, &group.session.group, &group.offer);
-                let mut free = Vec::new();
+                let mut there = Vec::new();
                 for name in of_lane.unwrap_or_default() {
                     let key = AgentKey { group: group.name.clone(), name };
                     if had.contains(&key.name) || is_free(store, &key, engine.name()).await? {
-                        free.push(key.name);
+                        there.push(key.name);
                     }
                 }
-                selected.push((lane.name.clone(), free));
+                selected.push(there);
             }
             let enrolled = group.session.group.agents.iter().map(|agent| agent.name.clone()).collect();
-            membership::assign(&mut group.lanes, &enrolled, &had, |lane| {
-                let of_lane = selected.iter().find(|(name, _)| *name == lane.name);
-                of_lane.map_or_else(Vec::new, |(_, names)| names.clone())
-            });
+            membership::assign(&mut group.lanes, &enrolled, &had, selected);
         }
         Ok(())
     }

@@ -10,22 +10,22 @@ use provisioning::Name;
 
 use crate::rollout::plan::Lane;
 
-/// Puts the agents of one security group into its lanes, each into one. `had` are those that the rollout has;
-/// `selected` whom a lane's rollout group selects now, of those that are free or had.
+/// Puts the agents of one security group into its lanes, each into one. `had` are those that the rollout
+/// has; `selected` whom each lane's rollout group selects now, of those that are free or had.
 pub(super) fn assign(
     lanes: &mut [Lane],
     enrolled: &BTreeSet<Name>,
     had: &BTreeSet<Name>,
-    selected: impl Fn(&Lane) -> Vec<Name>,
+    selected: Vec<Vec<Name>>,
 ) {
     let mut taken = BTreeSet::new();
     for lane in &mut *lanes {
         lane.agents
             .retain(|name| enrolled.contains(name) && had.contains(name) && taken.insert(name.clone()));
     }
-    for lane in &mut *lanes {
-        let joined: Vec<Name> = selected(lane).into_iter().filter(|name| enrolled.contains(name)).collect();
-        lane.agents.extend(joined.into_iter().filter(|name| taken.insert(name.clone())));
+    for (lane, selected) in lanes.iter_mut().zip(selected) {
+        let enrolled = selected.into_iter().filter(|name| enrolled.contains(name));
+        lane.agents.extend(enrolled.filter(|name| taken.insert(name.clone())));
     }
     // Joined before a restart, and not selected any more.
     let left_over = had.intersection(enrolled).filter(|name| !taken.contains(*name)).cloned();
@@ -56,9 +56,8 @@ mod tests {
     /// Each lane's agents after that; `selects` is what each lane's document selects now.
     fn assigned(lanes: [&str; 2], enrolled: &str, had: &str, selects: [&str; 2]) -> [String; 2] {
         let mut lanes = [lane("a", lanes[0]), lane("b", lanes[1])];
-        assign(&mut lanes, &names(enrolled), &names(had), |lane| {
-            names(selects[usize::from(lane.name.as_str() == "b")]).into_iter().collect()
-        });
+        let selected = selects.map(|selects| names(selects).into_iter().collect()).into();
+        assign(&mut lanes, &names(enrolled), &names(had), selected);
         lanes.map(|lane| lane.agents.iter().map(Name::as_str).collect::<Vec<_>>().join(" "))
     }
 

@@ -73,6 +73,27 @@ impl Work {
     }
 }
 
+/// What running a rollout has at hand.
+#[derive(Default)]
+struct Hands {
+    /// The security groups, while they are open and no run has them.
+    lanes: Option<Lanes>,
+    /// A run that waits for another process to be through with a group.
+    held: Option<Run>,
+    /// The run under way.
+    work: Option<Work>,
+    /// What agents report in it.
+    latest: Latest,
+    /// Nothing more is to begin.
+    interrupted: bool,
+}
+
+impl Hands {
+    fn stop_work(&self) {
+        self.work.iter().for_each(Work::stop);
+    }
+}
+
 impl<'a, S: Store> Runner<'a, S> {
     /// Begins a rollout that was planned; from then on it is in the store.
     ///
@@ -140,51 +161,65 @@ impl<'a, S: Store> Runner<'a, S> {
         self.mended().await?;
         // Agents may have been enrolled since it ended.
         let over = matches!(self.engine.state().outcome(), Some(Outcome::Done | Outcome::DoneWithFailures));
-        let mut lanes = if over { self.joined_since().await } else { None };
-        let mut work: Option<Work> = None;
-        // A run that waits for another process to be through with a group.
-        let mut held: Option<Run> = None;
-        let latest = Latest::default();
-        let mut interrupted = false;
+        let mut hands =
+            Hands { lanes: if over { self.joined_since().await } else { None }, ..Hands::default() };
         loop {
-            self.take_reports(&latest);
+            self.take_reports(&hands.latest);
             self.take_orders().await?;
-            if let Some(run) = held.take_if(|_| self.are_free(lanes.is_some())) {
-                work = self.begin_run(run, lanes.take(), &latest).await?;
-            }
+            self.begin_held(&mut hands).await?;
             let now = self.now();
             match self.engine.poll(now) {
                 Output::Save => self.save().await?,
-                Output::Run(_) if interrupted => return Ok(Ended::Interrupted),
-                Output::Run(run) => held = Some(run),
-                Output::Stop if held.take().is_some() => self.run_ended(Worked::stopped()).await?,
-                Output::Stop => work.iter().for_each(Work::stop),
+                Output::Run(_) if hands.interrupted => return Ok(Ended::Interrupted),
+                Output::Run(run) => hands.held = Some(run),
+                Output::Stop if hands.held.take().is_some() => self.run_ended(Worked::stopped()).await?,
+                Output::Stop => hands.stop_work(),
                 Output::Ended => {
                     return Ok(self.engine.state().outcome().map_or(Ended::Interrupted, Ended::Over));
                 }
-                Output::Wait(_) if interrupted && work.is_none() => return Ok(Ended::Interrupted),
-                Output::Wait(until) => {
-                    self.show.tick(&self.engine);
-                    if work.is_none() && held.is_none() && is_far(until, now.wall) {
-                        // Others may send for the groups meanwhile.
-                        lanes = None;
-                    }
-                    let pause = pause_until(until, now.wall);
-                    tokio::select! {
-                        (back, worked) = finished(&mut work) => {
-                            lanes = Some(back);
-                            self.take_reports(&latest);
-                            self.run_ended(worked).await?;
-                        }
-                        () = stop.asked(), if !interrupted => {
-                            interrupted = true;
-                            work.iter().for_each(Work::stop);
-                        }
-                        () = tokio::time::sleep(pause) => {}
-                    }
+                Output::Wait(_) if hands.interrupted && hands.work.is_none() => {
+                    return Ok(Ended::Interrupted);
                 }
+                Output::Wait(until) => self.wait(&mut hands, until, now.wall, &mut stop).await?,
             }
         }
+    }
+
+    /// Waits for the end of the run under way, for a stop, or until it is time to look again.
+    async fn wait(
+        &mut self,
+        hands: &mut Hands,
+        until: Option<Timestamp>,
+        now: Timestamp,
+        stop: &mut Stop,
+    ) -> Result<(), Failure> {
+        self.show.tick(&self.engine);
+        if hands.work.is_none() && hands.held.is_none() && is_far(until, now) {
+            // Others may send for the groups meanwhile.
+            hands.lanes = None;
+        }
+        tokio::select! {
+            (back, worked) = finished(&mut hands.work) => {
+                hands.lanes = Some(back);
+                self.take_reports(&hands.latest);
+                self.run_ended(worked).await?;
+            }
+            () = stop.asked(), if !hands.interrupted => {
+                hands.interrupted = true;
+                hands.stop_work();
+            }
+            () = tokio::time::sleep(pause_until(until, now)) => {}
+        }
+        Ok(())
+    }
+
+    /// Begins the run that is held, if no other process sends for its groups.
+    async fn begin_held(&mut self, hands: &mut Hands) -> Result<(), Failure> {
+        let opened = hands.lanes.is_some();
+        if let Some(run) = hands.held.take_if(|_| opened || self.are_free()) {
+            hands.work = self.begin_run(run, hands.lanes.take(), &hands.latest).await?;
+        }
+        Ok(())
     }
 
     /// Begins a run; `None` where it could not begin, and has ended with that.
@@ -210,10 +245,7 @@ impl<'a, S: Store> Runner<'a, S> {
     }
 
     /// Whether no other process sends for a group of the rollout; who waits for one is told so.
-    fn are_free(&mut self, opened: bool) -> bool {
-        if opened {
-            return true;
-        }
+    fn are_free(&mut self) -> bool {
         let groups: BTreeSet<&Name> =
             self.engine.plan().lanes.iter().map(|lane| &lane.security_group).collect();
         let taken = groups.into_iter().find_map(|group| match GroupLock::to_send(self.dir, group) {

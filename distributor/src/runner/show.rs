@@ -7,8 +7,7 @@ use indicatif::ProgressBar;
 use provisioning::Name;
 
 use super::doing;
-use crate::output::safe;
-use crate::output::say;
+use crate::output::{safe, say};
 use crate::progress::{LINE_AFTER, bar};
 use crate::rollout::record::{Fact, Progress};
 use crate::rollout::{Engine, Run, Task};
