@@ -6,10 +6,11 @@ mod store_suite;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use distributor::exit::{Exit, Failure};
-use distributor::store::{EVENTS_MAX, EventQuery, SqliteStore, Step, Store, StoreError};
+use distributor::store::{BUSY_MAX, EVENTS_MAX, EventQuery, SqliteStore, Step, Store, StoreError};
 use store_suite::{Factory, at, begin, conformance, fact, name, step};
 use tempfile::TempDir;
 
@@ -112,6 +113,29 @@ async fn a_lock_of_another_program_is_waited_for_and_then_named() {
     let (saved, ()) = tokio::join!(waiting, letting_go);
     saved.unwrap();
     assert_eq!(files.again().await.rollout(&spring).await.unwrap().unwrap().state, "2");
+}
+
+/// As the first `fwcast run` and who asks for its status meanwhile: each opens the file, reads, and closes it.
+#[test]
+fn programs_that_make_the_file_at_the_same_moment_wait_for_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..100 {
+        let path = folder.path().join(format!("{round}.db"));
+        let program = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let store = SqliteStore::open_file(&path, BUSY_MAX).await?;
+                let agents = store.agents(None).await?;
+                store.close().await;
+                Ok(agents.len())
+            })
+        };
+        let opened: Vec<Result<usize, StoreError>> = thread::scope(|scope| {
+            let programs = [(); 4].map(|()| scope.spawn(program));
+            programs.into_iter().map(|program| program.join().unwrap()).collect()
+        });
+        assert!(opened.iter().all(Result::is_ok), "round {round}: {opened:?}");
+    }
 }
 
 #[tokio::test]

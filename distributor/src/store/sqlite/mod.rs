@@ -13,7 +13,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use provisioning::Name;
@@ -37,6 +37,8 @@ use crate::state::StateDir;
 pub const DATABASE: &str = "fwcast.db";
 /// So long is waited for another program that writes.
 pub const BUSY_MAX: Duration = Duration::from_secs(5);
+/// Between two attempts to open a file that is just being made.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// Rows that the thread of SQLite reads ahead.
 const ROWS_AHEAD: usize = 1024;
 /// The tables, step by step: a step that was released never changes.
@@ -139,16 +141,32 @@ impl SqliteStore {
         self.pool.close().await;
     }
 
+    /// Waits for another process that makes the same file: while that one switches it to its write-ahead log,
+    /// or makes tables that this one was about to make, SQLite refuses at once and heeds no `busy_timeout`.
     async fn migrate(&self) -> Answer<()> {
+        let start = Instant::now();
+        loop {
+            match self.migrate_now().await {
+                Err(StoreError::Locked { .. }) if start.elapsed() < self.busy_max => {
+                    tokio::time::sleep(BUSY_PAUSE).await;
+                }
+                ran => return ran,
+            }
+        }
+    }
+
+    async fn migrate_now(&self) -> Answer<()> {
         let migrations = MIGRATIONS.map(|(version, name, sql)| {
             Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
         });
         let migrator = Migrator::with_migrations(migrations.into());
-        let ran = match migrator.run(&self.pool).await {
-            // Another process may have made the same tables at the same moment: then they are there now.
-            Err(MigrateError::ExecuteMigration(..)) => migrator.run(&self.pool).await,
-            ran => ran,
-        };
+        let mut ran = migrator.run(&self.pool).await;
+        for _ in MIGRATIONS {
+            // Another process may have taken the same step at the same moment: then it is done now.
+            if let Err(MigrateError::ExecuteMigration(..)) = ran {
+                ran = migrator.run(&self.pool).await;
+            }
+        }
         ran.map_err(|error| match error {
             MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => self.error(error),
             MigrateError::VersionMissing(_) => StoreError::Newer(self.path.clone()),
