@@ -162,7 +162,7 @@ impl Running {
                 return End::Deadline;
             }
             self.pipe = None;
-            self.give_up = Some(next + GRACE);
+            self.give_up = Some(Instant::now() + GRACE);
         }
     }
 
