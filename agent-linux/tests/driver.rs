@@ -115,7 +115,7 @@ fn driven(device: &Device, settings: &TrialSettings, port: u16, loss: Loss) -> (
     let notifier = Notifier::from_environment();
     let start = tokio::time::Instant::now();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket.set_nonblocking(true).unwrap();
     socket2::SockRef::from(&socket).set_multicast_if_v4(&std::net::Ipv4Addr::LOCALHOST).unwrap();
     (run::Device { sockets, platform, notifier, start }, Sender { socket, group })
 }
@@ -134,7 +134,9 @@ fn a_datagram_goes_in_and_its_answer_out() {
         run(&mut parrot, &mut driven, for_a_while()).await;
         assert_eq!(driven.sockets.traffic().sent, 1);
         let mut answer = [0; 10];
-        let (length, from) = sender.socket.recv_from(&mut answer).unwrap();
+        let socket = tokio::net::UdpSocket::from_std(sender.socket).unwrap();
+        let received = tokio::time::timeout(Duration::from_secs(5), socket.recv_from(&mut answer)).await;
+        let (length, from) = received.expect("no answer came").unwrap();
         assert_eq!(&answer[..length], b"hello");
         assert_eq!(from.port(), driven.sockets.own_address().unwrap().port());
     });

@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod commands;
 pub mod fleet;
+pub mod hear;
 pub mod mcu;
 pub mod netns;
 pub mod nor_flash;

@@ -2,12 +2,12 @@
 //! are counted.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use tests::hear::hear;
 use tests::netns::{Family, INTERFACE, Net, unavailable};
 
 const GROUP_V4: Ipv4Addr = Ipv4Addr::new(239, 77, 0, 1);
@@ -59,13 +59,10 @@ fn sender(net: &Net, host: usize) -> UdpSocket {
 fn count(socket: &UdpSocket) -> usize {
     let mut buffer = [0; 64];
     let mut counted = 0;
-    loop {
-        match socket.recv(&mut buffer) {
-            Ok(_) => counted += 1,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return counted,
-            Err(error) => panic!("{error}"),
-        }
+    while hear(|| socket.recv(&mut buffer)).unwrap().is_some() {
+        counted += 1;
     }
+    counted
 }
 
 fn multicast_reaches_the_others(family: Family, name: &str) {
@@ -85,7 +82,7 @@ fn multicast_reaches_the_others(family: Family, name: &str) {
     back.send_to(b"unicast", sender.local_addr().unwrap()).unwrap();
     let mut buffer = [0; 64];
     sender.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    let (_, from) = sender.recv_from(&mut buffer).unwrap();
+    let (_, from) = hear(|| sender.recv_from(&mut buffer)).unwrap().unwrap();
     assert_eq!(from.ip(), net.address(2));
 }
 

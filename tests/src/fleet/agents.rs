@@ -1,7 +1,6 @@
 //! The agents of a fleet.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -11,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 
 use super::{CLASS, FIRST_IMAGE, FIRST_SEQUENCE, Fleet, GROUP, VENDOR};
+use crate::hear::hear;
 use crate::process::Watched;
 
 /// How long an agent may take until it listens: it may have to read back a large image.
@@ -185,13 +185,9 @@ fn wait_until_ready(socket: &UnixDatagram, process: &mut Watched) -> Result<()> 
     socket.set_read_timeout(Some(Duration::from_millis(50)))?;
     let mut buffer = [0; 1024];
     while start.elapsed() < UP_WITHIN {
-        match socket.recv(&mut buffer) {
-            Ok(len) if buffer[..len].split(|byte| *byte == b'\n').any(|line| line == b"READY=1") => {
-                return Ok(());
-            }
-            Ok(_) => {}
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            Err(error) => return Err(error.into()),
+        let said = hear(|| socket.recv(&mut buffer))?.map_or(&[][..], |len| &buffer[..len]);
+        if said.split(|byte| *byte == b'\n').any(|line| line == b"READY=1") {
+            return Ok(());
         }
         if let Some(status) = process.ended()? {
             bail!("the agent ended with {status} instead of listening");

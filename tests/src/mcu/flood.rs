@@ -1,6 +1,5 @@
 //! Junk: somebody on the network who sends to the CoAP group what nobody should believe, without end.
 
-use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +11,7 @@ use coap_wire::{Code, Message, Token, Type, Writer, option};
 use update_core::digest::UpdateId;
 use update_core::resource::Resource;
 
+use crate::hear::hear;
 use crate::netns::Net;
 use crate::scenarios::attacker::join;
 use crate::world::Dice;
@@ -94,19 +94,16 @@ impl Junk {
     /// Keeps what others say.
     fn listen(&mut self, ears: &UdpSocket) -> Result<()> {
         let mut buffer = [0; BYTES_MAX];
-        loop {
-            match ears.recv_from(&mut buffer) {
-                Ok((length, from)) if from.ip() != self.own => {
-                    if self.heard.len() == KEPT_MAX {
-                        self.heard.swap_remove(self.dice.below(KEPT_MAX as u64) as usize);
-                    }
-                    self.heard.push(buffer[..length].to_vec());
-                }
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error.into()),
+        while let Some((length, from)) = hear(|| ears.recv_from(&mut buffer))? {
+            if from.ip() == self.own {
+                continue;
             }
+            if self.heard.len() == KEPT_MAX {
+                self.heard.swap_remove(self.dice.below(KEPT_MAX as u64) as usize);
+            }
+            self.heard.push(buffer[..length].to_vec());
         }
+        Ok(())
     }
 
     fn next(&mut self) -> Option<Vec<u8>> {

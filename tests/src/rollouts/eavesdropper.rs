@@ -14,6 +14,8 @@ use group_oscore::OscoreOption;
 use sha2::{Digest, Sha256};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::hear::hear;
+
 /// What was heard.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Heard {
@@ -61,7 +63,7 @@ fn listen(socket: &UdpSocket, stop: &AtomicBool) -> Result<Heard> {
     let mut heard = Heard::default();
     let mut buffer = [0; 2048];
     while !stop.load(Ordering::Relaxed) {
-        let Ok(len) = socket.recv(&mut buffer) else { continue };
+        let Some(len) = hear(|| socket.recv(&mut buffer))? else { continue };
         let Some(number) = number(&buffer[..len]) else { continue };
         let content: [u8; 32] = Sha256::digest(&buffer[..len]).into();
         match seen.insert(number, content) {

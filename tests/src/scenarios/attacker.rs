@@ -1,7 +1,6 @@
 //! Somebody who is on the network, and perhaps a member of the group, and wants agents to do what the
 //! distributor has not said.
 
-use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +18,7 @@ use provisioning::{AgentFile, yaml};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type as SocketType};
 use update_core::resource::Resource;
 
+use crate::hear::hear;
 use crate::netns::{INTERFACE, Net};
 
 /// Between two datagrams, so that nobody can say that a queue was full.
@@ -92,8 +92,8 @@ pub(super) fn send(net: &Net, host: usize, port: u16, to: SocketAddr, datagrams:
         std::thread::sleep(PAUSE);
     }
     socket.set_read_timeout(Some(Duration::from_millis(500)))?;
-    let answered = socket.recv_from(&mut [0; DATAGRAM_BYTES_MAX]);
-    ensure!(answered.is_err(), "somebody answers: {answered:?}");
+    let answered = hear(|| socket.recv_from(&mut [0; DATAGRAM_BYTES_MAX]))?;
+    ensure!(answered.is_none(), "somebody answers: {answered:?}");
     Ok(())
 }
 
@@ -138,11 +138,10 @@ fn record(socket: &UdpSocket, stop: &AtomicBool) -> Result<Vec<Vec<u8>>> {
     let mut datagrams = Vec::new();
     let mut buffer = [0; DATAGRAM_BYTES_MAX];
     loop {
-        match socket.recv(&mut buffer) {
-            Ok(length) => datagrams.push(buffer[..length].to_vec()),
-            Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error.into()),
-            Err(_) if stop.load(Ordering::Relaxed) => return Ok(datagrams),
-            Err(_) => {}
+        match hear(|| socket.recv(&mut buffer))? {
+            Some(length) => datagrams.push(buffer[..length].to_vec()),
+            None if stop.load(Ordering::Relaxed) => return Ok(datagrams),
+            None => {}
         }
     }
 }
