@@ -59,7 +59,7 @@ fn the_health_command_is_asked_until_it_says_yes() {
 fn an_image_that_is_not_healthy_in_time_is_rolled_back() {
     let device = Device::installed();
     let health_command = device.shell("echo x >> asked; false");
-    let health_deadline = Duration::from_millis(300);
+    let health_deadline = Duration::from_secs(2);
     let settings = TrialSettings { health_command, health_deadline, ..settings() };
     assert_eq!(tried(&device, &settings), Trial::RolledBack(RollBackCause::Unhealthy));
     assert_eq!(device.current(), OLD);
@@ -73,11 +73,11 @@ fn an_image_that_is_not_healthy_in_time_is_rolled_back() {
 fn a_health_command_that_hangs_is_killed_with_its_children() {
     let device = Device::installed();
     let health_command = device.shell("sleep 1000 & echo $! > child; echo $$ > parent; wait");
-    let health_deadline = Duration::from_millis(500);
+    let health_deadline = Duration::from_secs(2);
     let start = Instant::now();
     let settings = TrialSettings { health_command, health_deadline, ..settings() };
     assert_eq!(tried(&device, &settings), Trial::RolledBack(RollBackCause::Unhealthy));
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(100));
     for name in ["child", "parent"] {
         let pid = device.left(name).unwrap();
         assert!(eventually(|| !lives(&pid)), "{name} lives on");
@@ -118,7 +118,7 @@ fn a_failing_activation_is_rolled_back() {
 fn an_activation_that_hangs_is_killed_and_rolled_back() {
     let device = Device::installed_for(Switch::Command);
     let activate_command = device.shell("[ $FWCAST_ACTION = rollback ] || { echo $$ > pid; sleep 1000; }");
-    let activate_deadline = Duration::from_millis(500);
+    let activate_deadline = Duration::from_secs(2);
     let settings = TrialSettings { activate_command, activate_deadline, ..settings() };
     assert_eq!(tried(&device, &settings), Trial::RolledBack(RollBackCause::ActivationFailed));
     let pid = device.left("pid").unwrap();

@@ -22,7 +22,7 @@ use crate::push_report::{AgentReport, last};
 
 pub use agents::NAME_MARK;
 pub use push::{Push, Pushed, Update};
-pub use rollout::{RolloutRun, healthy_without, manifest};
+pub use rollout::{RolloutReport, RolloutRun, healthy_without, manifest};
 
 /// Name of the group.
 pub const GROUP: &str = "lamps";

@@ -6,6 +6,7 @@ mod eavesdropper;
 use std::fs;
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -13,7 +14,8 @@ use rand_core::Rng;
 use rand_pcg::Pcg64Mcg;
 
 use crate::fleet::{
-    FIRST_SEQUENCE, Fleet, GROUP, NAME_MARK, Place, Plan, Signing, healthy_without, manifest,
+    FIRST_SEQUENCE, Fleet, GROUP, NAME_MARK, Place, Plan, RolloutReport, RolloutRun, Signing,
+    healthy_without, manifest,
 };
 use crate::outcome::{Outcome, rounded};
 use crate::programs::{Programs, root};
@@ -29,8 +31,6 @@ const RATE: &str = "8Mbit/s";
 const LOSS_PERCENT: f64 = 5.0;
 /// What may be measured where agents drop so much: on a busy machine, buffers overflow besides.
 const LOSS_MEASURED: RangeInclusive<f64> = 3.5..=25.0;
-/// How long the first two waves are watched while the process is killed: the rollout is to outlast all kills.
-const SOAK_UNDER_KILLS_S: u32 = 16;
 /// How long an agent may try to become healthy: one that is has several times that.
 const HEALTH_DEADLINE: &str = "5s";
 /// Longest life of a process that is killed, in milliseconds.
@@ -57,21 +57,19 @@ pub fn demo(folder: &Path, programs: &Programs) -> Result<Outcome> {
     fs::write(fleet.path(sick(stubborn)), "")?;
     fleet.start_all()?;
 
-    write_rollout(&fleet, "first", FIRST_SEQUENCE + 1, 256 * 1024, 2)?;
+    write_rollout(&fleet, "first", FIRST_SEQUENCE + 1, 256 * 1024, &waves("2s", ""))?;
     fleet.fwcast(&[&["validate", "-f", "first.yaml"]])?;
     fleet.fwcast(&[&["plan", "-f", "first.yaml"]])?;
-    let (status, report) = fleet.run_rollout("first.yaml")?.wait(WITHIN)?;
+    let (first_exit, report) = fleet.run_rollout("first.yaml")?.wait(WITHIN)?;
     let first = report?;
-    let tolerated = status.code() == Some(5) && first.outcome.as_deref() == Some("done-with-failures");
 
     for canary in &names[..2] {
         fs::write(fleet.path(sick(canary)), "")?;
     }
-    write_rollout(&fleet, "second", FIRST_SEQUENCE + 2, 128 * 1024, 2)?;
+    write_rollout(&fleet, "second", FIRST_SEQUENCE + 2, 128 * 1024, &waves("2s", ""))?;
     let loss = measured_loss(&fleet, "second.yaml")?;
-    let (status, report) = fleet.run_rollout("second.yaml")?.wait(WITHIN)?;
+    let (second_exit, report) = fleet.run_rollout("second.yaml")?.wait(WITHIN)?;
     let second = report?;
-    let stopped = status.code() == Some(4) && second.outcome.as_deref() == Some("stopped");
     let second_image = fs::read(fleet.path("second.img"))?;
     let untouched = (1..=AGENTS).filter(|number| {
         let runs_it = fleet.running_image(*number).is_ok_and(|image| image == second_image);
@@ -85,13 +83,17 @@ pub fn demo(folder: &Path, programs: &Programs) -> Result<Outcome> {
         println!("{line}");
     }
     let waves: Vec<_> = first.waves.iter().map(|wave| wave.agents).collect();
-    let ok = tolerated
-        && stopped
+    let exits = [first_exit.code(), second_exit.code()];
+    let outcomes = [first.outcome.as_deref(), second.outcome.as_deref()];
+    let ok = exits == [Some(5), Some(4)]
+        && outcomes == [Some("done-with-failures"), Some("stopped")]
         && waves == [2, 6, 12]
         && first.count("confirmed") == AGENTS - 1
         && untouched == 18
         && LOSS_MEASURED.contains(&loss);
     Ok(Outcome::new(ok)
+        .figure("exits", exits.to_vec())
+        .figure("outcomes", outcomes.to_vec())
         .figure("waves", waves)
         .figure("confirmed", first.count("confirmed"))
         .figure("rolled_back", first.count("rolled-back") + second.count("rolled-back"))
@@ -112,22 +114,20 @@ pub fn kills(folder: &Path, programs: &Programs, times: u32, seed: u64) -> Resul
     let names = sorted_names(&fleet);
     fs::write(fleet.path(sick(&names[4])), "")?;
     fleet.start_all()?;
-    write_rollout(&fleet, "first", FIRST_SEQUENCE + 1, 2 * 1024 * 1024, SOAK_UNDER_KILLS_S)?;
+    // The last wave is let in when no more is killed: so the rollout outlasts all kills.
+    write_rollout(&fleet, "first", FIRST_SEQUENCE + 1, 2 * 1024 * 1024, &waves("8s", ", approval: manual"))?;
     let eavesdropper = Eavesdropper::start(fleet.coap_group())?;
     let mut random = Pcg64Mcg::new(u128::from(seed) | 1);
     let mut killed = 0;
     while killed < times {
         let mut run = fleet.run_rollout("first.yaml")?;
         std::thread::sleep(Duration::from_millis(u64::from(random.next_u32() % LIFE_MAX_MS)));
-        ensure!(
-            !run.has_ended()?,
-            "the rollout is over after {killed} kills: let the waves be watched for longer"
-        );
+        ensure!(!run.has_ended()?, "the rollout is over after {killed} kills: {:?}", run.wait(WITHIN)?);
         run.kill()?;
         killed += 1;
     }
-    let (status, report) = fleet.run_rollout("first.yaml")?.wait(WITHIN)?;
-    let report = report?;
+    let run = fleet.run_rollout("first.yaml")?;
+    let (status, report) = approve_to_the_end(&fleet, "first", run)?;
     let heard = eavesdropper.stop()?;
     let as_if_nothing = status.code() == Some(5)
         && report.count("confirmed") == AGENTS - 1
@@ -136,6 +136,7 @@ pub fn kills(folder: &Path, programs: &Programs, times: u32, seed: u64) -> Resul
     println!("{}", report.doing);
     Ok(Outcome::new(as_if_nothing && killed == times && heard.repeated == 0 && heard.numbers > 1000)
         .figure("kills", killed)
+        .figure("exit", status.code())
         .figure("confirmed", report.count("confirmed"))
         .figure("rolled_back", report.count("rolled-back"))
         .figure("tries_max", report.agents.iter().map(|agent| agent.tries).max().unwrap_or(0))
@@ -161,20 +162,31 @@ pub fn samples(folder: &Path, programs: &Programs) -> Result<Outcome> {
         fleet.make_image("firmware", 32 * 1024 * number)?;
         let _ = fs::remove_file(fleet.path("firmware.suit"));
         fleet.sign("firmware", "firmware.suit", Signing::of_sequence(FIRST_SEQUENCE + number))?;
-        let mut run = fleet.run_rollout(&format!("{sample}.yaml"))?;
-        while !run.has_ended()? && start.elapsed() < WITHIN {
-            // Refused, until the moment that an approval is wanted.
-            fleet.fwcast_output(&["rollout", "approve", rollout])?;
-            std::thread::sleep(Duration::from_millis(500));
-        }
-        let (status, report) = run.wait(WITHIN)?;
+        let run = fleet.run_rollout(&format!("{sample}.yaml"))?;
+        let (status, report) = approve_to_the_end(&fleet, rollout, run)?;
         ensure!(status.success(), "the sample {sample}.yaml ended with {status}: {report:?}");
-        confirmed.push(report?.count("confirmed"));
+        confirmed.push(report.count("confirmed"));
     }
     Ok(Outcome::new(confirmed == [SAMPLE_AGENTS; SAMPLES.len()])
         .figure("samples", SAMPLES.map(|(sample, ..)| sample).to_vec())
         .figure("confirmed", confirmed)
         .figure("seconds", rounded(start.elapsed().as_secs_f64())))
+}
+
+/// Approves whatever wants approval, until the rollout ends.
+fn approve_to_the_end(
+    fleet: &Fleet<'_>,
+    rollout: &str,
+    mut run: RolloutRun,
+) -> Result<(ExitStatus, RolloutReport)> {
+    let start = Instant::now();
+    while !run.has_ended()? && start.elapsed() < WITHIN {
+        // Refused, until the moment that an approval is wanted.
+        fleet.fwcast_output(&["rollout", "approve", rollout])?;
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let (status, report) = run.wait(WITHIN)?;
+    Ok((status, report?))
 }
 
 fn fleet<'n>(folder: &Path, programs: &Programs, agents: usize, show: bool) -> Result<Fleet<'n>> {
@@ -202,18 +214,26 @@ fn sorted_names(fleet: &Fleet<'_>) -> Vec<String> {
     names
 }
 
-/// An image of so many bytes, signed, and the rollout manifest that brings it, both of this name. The
-/// canary is watched for so long.
-fn write_rollout(fleet: &Fleet<'_>, name: &str, sequence: u64, bytes: u64, soak_s: u32) -> Result<()> {
+/// Waves of 2, 6 and the others; the first two are watched for so long. `early` is what the second has
+/// besides.
+fn waves(soak: &str, early: &str) -> String {
+    format!(
+        "  waves:
+    - {{ name: canary, size: 2, soak: {soak} }}
+    - {{ name: early, size: 6, soak: {soak}{early} }}
+    - {{ name: others, size: rest }}
+"
+    )
+}
+
+/// An image of so many bytes, signed, and the rollout manifest that brings it in these waves, both of this
+/// name.
+fn write_rollout(fleet: &Fleet<'_>, name: &str, sequence: u64, bytes: u64, waves: &str) -> Result<()> {
     let image = format!("{name}.img");
     fleet.make_image(&image, bytes)?;
     fleet.sign(&image, &format!("{image}.suit"), Signing::of_sequence(sequence))?;
     let spec = format!(
-        "  waves:
-    - {{ name: canary, size: 2, soak: {soak_s}s }}
-    - {{ name: early, size: 6, soak: {soak_s}s }}
-    - {{ name: others, size: rest }}
-  success: {{ minimum: 80% }}
+        "{waves}  success: {{ minimum: 80% }}
   activation: {{ when: now, confirmWithin: 20s }}"
     );
     fs::write(fleet.path(format!("{name}.yaml")), manifest(name, &image, &spec))

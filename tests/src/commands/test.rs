@@ -81,16 +81,21 @@ impl Test {
                     left_out.push(*name);
                 }
                 Err(error) => {
-                    println!("== {name}: FAILED ({seconds:.1} s): {error:#}");
-                    failed.push(*name);
+                    let line = format!("== {name}: FAILED ({seconds:.1} s): {error:#}");
+                    println!("{line}");
+                    failed.push((*name, line));
                 }
             }
         }
         ensure!(passed + left_out.len() + failed.len() > 0, "no step has such a name");
+        // Again, where whoever looks at the end only finds it.
+        for (_, line) in &failed {
+            println!("{line}");
+        }
         println!("{passed} passed, {} failed, {} left out", failed.len(), left_out.len());
         Ok(Outcome::new(failed.is_empty())
             .figure("passed", passed)
-            .figure("failed", failed)
+            .figure("failed", failed.iter().map(|(name, _)| *name).collect::<Vec<_>>())
             .figure("left_out", left_out)
             .figure("seconds", rounded(start.elapsed().as_secs_f64())))
     }
