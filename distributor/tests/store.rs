@@ -115,7 +115,7 @@ async fn a_lock_of_another_program_is_waited_for_and_then_named() {
     assert_eq!(files.again().await.rollout(&spring).await.unwrap().unwrap().state, "2");
 }
 
-/// As the first `fwcast run` and who asks for its status meanwhile: each opens the file, reads, and closes it.
+/// As the first `fwcast run` and who asks for its status meanwhile: each opens the file, reads, closes it.
 #[test]
 fn programs_that_make_the_file_at_the_same_moment_wait_for_each_other() {
     let folder = tempfile::tempdir().unwrap();

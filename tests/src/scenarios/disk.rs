@@ -40,7 +40,8 @@ fn full_disk(stage: &Stage<'_>) -> Result<()> {
     let said = format!("{:#}", report.err().context("a rollout on a full disk comes to its end")?);
     ensure!(status.code() == Some(1), "ended with {status}: {said}");
     ensure!(said.contains("no space") || said.contains("free space"), "nobody says that it is full: {said}");
-    // Nor is there room for anything new.
+    // Nor is there room for anything new: what the write-ahead log had is taken as well.
+    disk.fill()?;
     let refused = fleet.fwcast_output(&["rollout", "pause", "spring"])?;
     ensure!(refused.status.code() == Some(1), "an order on a full disk ended with {}", refused.status);
 
@@ -79,7 +80,7 @@ impl Disk {
 
     /// Leaves no byte.
     fn fill(&self) -> Result<()> {
-        let mut file = File::create(self.filler())?;
+        let mut file = File::options().create(true).append(true).open(self.filler())?;
         for bytes in [64 * 1024, 1] {
             while file.write_all(&vec![0; bytes]).is_ok() {}
         }
