@@ -171,3 +171,23 @@ fn undone_while_agents_are_on_trial() {
     assert_eq!(report.outcome.as_deref(), Some("undone"));
     assert_eq!(world.images(), (0, AGENTS));
 }
+
+#[test]
+fn an_undo_that_reaches_nobody_fails_and_can_be_repeated() {
+    let programs = PROGRAMS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut world = World::new(&programs, "10min", "  activation: { confirmWithin: 20m }");
+    fs::write(world.fleet.path("sick"), "").unwrap();
+    let run = world.run();
+    world.until("on trial", |status| count(status, "trial") == AGENTS);
+    run.signal(Signal::SIGINT).unwrap();
+    assert_eq!(run.wait(WITHIN).unwrap().0.code(), Some(130));
+    (1..=AGENTS).for_each(|number| world.fleet.kill(number).unwrap());
+    let unheard = world.order("undo --yes");
+    assert_eq!(unheard.status.code(), Some(5), "{unheard:?}");
+    assert_eq!(world.images(), (AGENTS, 0));
+
+    world.fleet.start_all().unwrap();
+    let said = world.obeyed("undo --yes");
+    assert!(said.contains("3 agents are back on the image that they had"), "{said}");
+    assert_eq!(world.images(), (0, AGENTS));
+}
