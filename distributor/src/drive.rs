@@ -103,7 +103,11 @@ pub async fn run(
                             receive_ready(socket, distribution, clock(), &mut incoming);
                         }
                     }
-                    () = tokio::time::sleep(pause) => distribution.handle(clock(), Input::Timeout),
+                    () = tokio::time::sleep(pause) => {
+                        // What came while this process was kept from running has come in time.
+                        receive_ready(socket, distribution, clock(), &mut incoming);
+                        distribution.handle(clock(), Input::Timeout);
+                    }
                     order = control.next() => match order {
                         Order::Stop => {
                             distribution.stop();
