@@ -76,11 +76,7 @@ pub async fn run(
             }
             Output::Read { offset, len } => {
                 let mut block = [0; BLOCK_BYTES_MAX as usize];
-                let bytes = image.and_then(|file| {
-                    let target = block.get_mut(..len)?;
-                    file.read_exact_at(target, offset.into()).ok()?;
-                    Some(&*target)
-                });
+                let bytes = image.and_then(|file| read(file, offset, block.get_mut(..len)?));
                 distribution.handle(clock(), Input::Block(bytes));
             }
             Output::Event(event) => {
@@ -96,30 +92,51 @@ pub async fn run(
                     observer.tick(distribution);
                 }
                 let pause = until.map_or(TICK, |until| until.since(now)).min(TICK);
-                tokio::select! {
-                    received = socket.recv_from(&mut incoming) => {
-                        if let Ok((len, from)) = received {
-                            take(distribution, clock(), from, &mut incoming[..len]);
-                            receive_ready(socket, distribution, clock(), &mut incoming);
-                        }
+                let order = wait(pause, distribution, socket, &mut incoming, control, clock).await;
+                match order {
+                    None => {}
+                    Some(Order::Stop) => {
+                        distribution.stop();
+                        return Ok(Ended::Interrupted);
                     }
-                    () = tokio::time::sleep(pause) => {
-                        // What came while this process was kept from running has come in time.
-                        receive_ready(socket, distribution, clock(), &mut incoming);
-                        distribution.handle(clock(), Input::Timeout);
-                    }
-                    order = control.next() => match order {
-                        Order::Stop => {
-                            distribution.stop();
-                            return Ok(Ended::Interrupted);
-                        }
-                        Order::Cancel => distribution.handle(clock(), Input::Cancel),
-                        Order::Undo => distribution.handle(clock(), Input::Undo),
-                    },
+                    Some(Order::Cancel) => distribution.handle(clock(), Input::Cancel),
+                    Some(Order::Undo) => distribution.handle(clock(), Input::Undo),
                 }
             }
         }
     }
+}
+
+/// Hands in the next datagrams, or that the pause is over; or gives back an order that came before.
+async fn wait(
+    pause: Duration,
+    distribution: &mut Distribution,
+    socket: &UdpSocket,
+    incoming: &mut [u8],
+    control: &mut Control,
+    clock: impl Fn() -> Instant,
+) -> Option<Order> {
+    tokio::select! {
+        received = socket.recv_from(incoming) => {
+            if let Ok((len, from)) = received {
+                take(distribution, clock(), from, &mut incoming[..len]);
+                receive_ready(socket, distribution, clock(), incoming);
+            }
+        }
+        () = tokio::time::sleep(pause) => {
+            // What came while this process was kept from running has come in time.
+            receive_ready(socket, distribution, clock(), incoming);
+            distribution.handle(clock(), Input::Timeout);
+        }
+        order = control.next() => return Some(order),
+    }
+    None
+}
+
+/// A part of the image, if the file has all of it.
+fn read<'b>(image: &File, offset: u32, target: &'b mut [u8]) -> Option<&'b [u8]> {
+    image.read_exact_at(target, offset.into()).ok()?;
+    Some(target)
 }
 
 /// A clock that starts now, in the machine's units.

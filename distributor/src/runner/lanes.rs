@@ -212,16 +212,14 @@ impl Group {
             .collect()
     }
 
-    async fn work_lane(
+    /// What is to be said to the agents of a lane.
+    fn distribution(
         &mut self,
         lane: &Lane,
         image: &StoredImage,
         run: &Run,
         members: &BTreeMap<MemberId, AgentKey>,
-        latest: &Latest,
-        stop: &Stop,
-    ) -> Result<LaneEnd, Failure> {
-        let digest: Digest = self.offer.digest;
+    ) -> Result<Distribution, Failure> {
         let ids: Vec<MemberId> = members.keys().copied().collect();
         let told = members.iter().filter(|(_, key)| run.tells(key)).map(|(id, _)| *id).collect();
         let config = self.session.config_of(&ids);
@@ -237,14 +235,26 @@ impl Group {
             confirm_within: Duration::from_secs(run.report_within_s.into()),
             ..config
         };
-        let socket = socket::open(&profile(&self.session.group.profile, lane))?;
-        let session = &mut self.session;
-        session.note_attempt(&digest, run.attempt)?;
         let update =
             Update { envelope: image.envelope.clone(), offer: self.offer, pages: image.tree.pages.clone() };
-        let context = session.context_of(&ids)?;
-        let mut distribution =
-            Distribution::new(config, context, Job::Update(update), seed()?, drive::clock()());
+        let context = self.session.context_of(&ids)?;
+        Ok(Distribution::new(config, context, Job::Update(update), seed()?, drive::clock()()))
+    }
+
+    async fn work_lane(
+        &mut self,
+        lane: &Lane,
+        image: &StoredImage,
+        run: &Run,
+        members: &BTreeMap<MemberId, AgentKey>,
+        latest: &Latest,
+        stop: &Stop,
+    ) -> Result<LaneEnd, Failure> {
+        let digest: Digest = self.offer.digest;
+        let socket = socket::open(&profile(&self.session.group.profile, lane))?;
+        self.session.note_attempt(&digest, run.attempt)?;
+        let mut distribution = self.distribution(lane, image, run, members)?;
+        let session = &mut self.session;
         let (orders, mut control) = Control::with_orders(stop.clone());
         let order = match run.task {
             Task::Cancel => Some(Order::Cancel),
