@@ -81,8 +81,8 @@ pub fn interface_index(name: &str) -> Result<u32, Failure> {
             })
             .unwrap_or_default();
         Failure::error(format!(
-            "this machine has no network interface '{name}' (there are: {known}): make the group with one of \
-             them as --interface, or bring this one up"
+            "this machine has no network interface '{name}' (there are: {known}): bring it up, or name one \
+             of them, as `interface` of the rollout group or as --interface when the group is made"
         ))
     })
 }
