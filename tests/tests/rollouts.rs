@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::fs;
+use std::net::UdpSocket;
 use std::process::Output;
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
@@ -9,7 +10,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::fleet::{FIRST_SEQUENCE, Fleet, Place, Plan, RolloutRun, Signing, healthy_without, manifest};
+use tests::fleet::{
+    CLASS, FIRST_SEQUENCE, Fleet, Place, Plan, RolloutRun, Signing, VENDOR, healthy_without, manifest,
+};
 use tests::programs::Programs;
 
 /// One fleet at a time: they share a CoAP group.
@@ -190,4 +193,43 @@ fn an_undo_that_reaches_nobody_fails_and_can_be_repeated() {
     let said = world.obeyed("undo --yes");
     assert!(said.contains("3 agents are back on the image that they had"), "{said}");
     assert_eq!(world.images(), (0, AGENTS));
+}
+
+#[test]
+fn what_one_group_cannot_go_on_with_stops_the_others() {
+    let programs = PROGRAMS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut world = World::new(&programs, "1min", "");
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let [coap_group, distributor] = ["239.192.98.99", "127.0.0.1"].map(|host| format!("{host}:{port}"));
+    let fleet = &world.fleet;
+    fleet
+        .fwcast(&[
+            &["group", "create", "annex", "--coap-group", &coap_group, "--distributor", &distributor],
+            &["--interface", "lo", "--root-key", "root.pem", "--image-key", "image.pem.pub"],
+        ])
+        .unwrap();
+    fleet
+        .fwcast(&[
+            &["agent", "enroll", "annex-1", "--group", "annex", "--vendor", VENDOR, "--class", CLASS],
+            &["--agent-state", "annex-1-state", "--out", "annex-1.yaml"],
+        ])
+        .unwrap();
+    let spring = fs::read_to_string(fleet.path("spring.yaml")).unwrap();
+    let spring = spring.replace("groups: [hall]", "groups: [hall, annex]");
+    let annex = "---
+apiVersion: fwcast/v1
+kind: RolloutGroup
+metadata: { name: annex }
+spec:
+  members: { selector: {} }
+  transport: { interface: nosuch0 }
+  security: { group: annex }
+";
+    fs::write(fleet.path("spring.yaml"), spring + annex).unwrap();
+    let (status, report) = world.run().wait(WITHIN).unwrap();
+    let said = format!("{:#}", report.unwrap_err());
+    assert!(status.code() == Some(1) && said.contains("no network interface 'nosuch0'"), "{status}: {said}");
+    let left = world.status();
+    assert!(left["doing"].as_str().unwrap().contains("nosuch0"), "{left:#}");
+    assert_eq!(count(&left, "ready"), 0, "the others went on for the whole transfer: {left:#}");
 }
