@@ -20,7 +20,7 @@ use crate::netns::{INTERFACE, Net};
 use crate::programs::Programs;
 use crate::push_report::{AgentReport, last};
 
-pub use agents::NAME_MARK;
+pub use agents::{NAME_MARK, last_line};
 pub use push::{Push, Pushed, Update};
 pub use rollout::{RolloutReport, RolloutRun, healthy_without, manifest};
 

@@ -6,12 +6,13 @@ mod disk;
 mod faults;
 mod updates;
 
+use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use crate::fleet::{Fleet, Place, Plan};
+use crate::fleet::{Fleet, Place, Plan, last_line};
 use crate::netns::{Family, Net};
 use crate::programs::Programs;
 
@@ -79,10 +80,22 @@ impl Scenario {
         let end = (self.story)(&stage);
         if end.is_err() {
             let kept = folder.keep();
-            return end.context(format!("see {}", kept.display())).map(|()| 0.0);
+            return end.context(format!("see {}{}", kept.display(), last_lines(&kept))).map(|()| 0.0);
         }
         Ok(start.elapsed().as_secs_f64())
     }
+}
+
+/// What each program said last, for whoever reads only what was printed here.
+fn last_lines(folder: &Path) -> String {
+    let mut logs: Vec<_> = fs::read_dir(folder).into_iter().flatten().flatten().collect();
+    logs.retain(|file| file.path().extension().is_some_and(|extension| extension == "log"));
+    logs.sort_by_key(fs::DirEntry::file_name);
+    let last = |file: &fs::DirEntry| {
+        let log = fs::read_to_string(file.path()).unwrap_or_default();
+        format!("; {} says '{}'", file.file_name().display(), last_line(&log))
+    };
+    logs.iter().map(last).collect()
 }
 
 impl<'s> Stage<'s> {

@@ -196,6 +196,8 @@ fn wait_until_ready(socket: &UnixDatagram, process: &mut Watched) -> Result<()> 
     bail!("the agent does not listen after {} s", UP_WITHIN.as_secs())
 }
 
-fn last_line(log: &str) -> &str {
+/// What a program said last.
+#[must_use]
+pub fn last_line(log: &str) -> &str {
     log.lines().last().unwrap_or("it said nothing")
 }
