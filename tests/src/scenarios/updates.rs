@@ -9,18 +9,21 @@ use crate::fleet::{Fleet, Place, Plan, Push, Update};
 use crate::netns::Family::{V4, V6};
 use crate::push_report::PushReport;
 
-pub(super) const SCENARIOS: [Scenario; 9] = [
+pub(super) const SCENARIOS: [Scenario; 10] = [
     Scenario::new("eight agents with loss", V6, 8, eight_agents_with_loss),
     Scenario::new("eight agents with loss", V4, 8, eight_agents_with_loss),
     Scenario::new("late joiner", V6, 3, late_joiner),
     Scenario::new("agent killed", V6, 3, agent_killed),
     Scenario::new("agent killed", V4, 3, agent_killed),
+    Scenario::new("agent lost", V4, 3, agent_lost),
     Scenario::new("distributor killed", V6, 3, distributor_killed),
     Scenario::new("push interrupted", V4, 3, push_interrupted),
     Scenario::new("agent cut off", V6, 3, agent_cut_off),
     Scenario::new("unhealthy image", V4, 2, unhealthy_image),
 ];
 
+/// Exit code where some agents have failed.
+const SOME_FAILED: i32 = 5;
 /// Exit code of an interrupted push.
 const INTERRUPTED: i32 = 130;
 const RATE: &str = "4Mbit/s";
@@ -76,6 +79,30 @@ fn agent_killed(stage: &Stage<'_>) -> Result<()> {
     let restarted = restarted.context("the agent that was killed does not answer")?;
     let heard = restarted.heard_multicast + restarted.heard_unicast;
     ensure!(heard > 0 && heard < BLOCKS * 3 / 4, "after the crash it needed {heard} of {BLOCKS} blocks");
+    Ok(())
+}
+
+/// An agent that is gone for good is told as lost, and not remembered as one that was heard at the end.
+fn agent_lost(stage: &Stage<'_>) -> Result<()> {
+    let mut fleet = stage.fleet(RATE)?;
+    let update = Update::make(&fleet, IMAGE_BYTES / 2)?;
+    fleet.start_all()?;
+    let mut push = update.push(&mut fleet, &["--transfer-within", "10s"])?;
+    wait_for_bytes(stage, &mut push, IMAGE_BYTES / 4)?;
+    fleet.kill(2)?;
+    let pushed = push.wait(WITHIN)?;
+    let report = pushed.report?;
+    ensure!(
+        pushed.status.code() == Some(SOME_FAILED) && report.count("confirmed") == 2,
+        "the push ended with {}: {:?}",
+        pushed.status,
+        report.agents
+    );
+    let lost = &fleet.agent_names()[1];
+    for agent in known_agents(&fleet)? {
+        let heard = agent["heard"].is_string();
+        ensure!(heard != (agent["name"] == **lost), "{lost} is lost, and remembered is {agent}");
+    }
     Ok(())
 }
 
@@ -165,8 +192,7 @@ pub(super) fn everyone_runs(fleet: &Fleet<'_>, update: &Update, report: &PushRep
     for (index, name) in names.iter().enumerate() {
         ensure!(fleet.running_image(index + 1)? == image, "{name} runs something else");
     }
-    let known = fleet.fwcast(&[&["get", "agents", "-o", "json"]])?;
-    let known: Vec<serde_json::Value> = serde_json::from_slice(&known.stdout)?;
+    let known = known_agents(fleet)?;
     for told in &report.agents {
         let is_known = |agent: &serde_json::Value| {
             agent["name"] == told.name && agent["installed"] == told.installed && agent["heard"].is_string()
@@ -174,6 +200,11 @@ pub(super) fn everyone_runs(fleet: &Fleet<'_>, update: &Update, report: &PushRep
         ensure!(known.iter().any(is_known), "what {} said is not remembered: {known:?}", told.name);
     }
     Ok(())
+}
+
+/// What the distributor remembers of each agent.
+fn known_agents(fleet: &Fleet<'_>) -> Result<Vec<serde_json::Value>> {
+    Ok(serde_json::from_slice(&fleet.fwcast(&[&["get", "agents", "-o", "json"]])?.stdout)?)
 }
 
 /// Waits until so many bytes have gone over the distributor's link since the push began.
