@@ -4,8 +4,8 @@
 mod common;
 mod store_suite;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use common::{CREATE_HALL, Desk, ENROLL_LAMP};
 use distributor::manifest::Kind;
@@ -149,6 +149,20 @@ fn rollouts_are_listed_and_described() {
     assert_eq!(names(&desk, "history"), ["spring"]);
 }
 
+/// A `fwcast events -f` with this option, and what it prints.
+fn follow(desk: &Desk, option: [&str; 2]) -> (Child, Lines<BufReader<ChildStdout>>) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_fwcast"))
+        .args(["events", "-f", "-o", "jsonl"])
+        .args(option)
+        .env("FWCAST_STATE", desk.path("state"))
+        .env("FWCAST_WITNESS", desk.path("witness"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    (child, lines)
+}
+
 #[test]
 fn events_are_told_and_followed() {
     let desk = desk();
@@ -166,14 +180,7 @@ fn events_are_told_and_followed() {
     desk.fails("events -f -o json", 2, &["jsonl"]);
     desk.fails("events -o name", 2, &["has a name"]);
 
-    let mut child = Command::new(env!("CARGO_BIN_EXE_fwcast"))
-        .args(["events", "-f", "-o", "jsonl", "--rollout", "spring"])
-        .env("FWCAST_STATE", desk.path("state"))
-        .env("FWCAST_WITNESS", desk.path("witness"))
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (mut child, mut lines) = follow(&desk, ["--rollout", "spring"]);
     let mut next = || serde_json::from_str::<serde_json::Value>(&lines.next().unwrap().unwrap()).unwrap();
     assert_eq!((&next()["id"], &next()["id"]), (&json!(1), &json!(2)));
     on_store(&desk, async |store| {
@@ -193,14 +200,7 @@ fn events_are_told_and_followed() {
 #[test]
 fn without_history_only_what_is_new_is_followed() {
     let desk = desk();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_fwcast"))
-        .args(["events", "-f", "-o", "jsonl", "--limit", "0"])
-        .env("FWCAST_STATE", desk.path("state"))
-        .env("FWCAST_WITNESS", desk.path("witness"))
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (mut child, mut lines) = follow(&desk, ["--limit", "0"]);
     let first = std::thread::spawn(move || lines.next().unwrap().unwrap());
     // It may not listen yet: what happens before it does is history as well.
     for second in 3..100 {
