@@ -44,6 +44,15 @@ impl World {
         Self { fleet, folder }
     }
 
+    /// One in which all agents run the new image on trial, and go on so.
+    fn on_trial(programs: &Programs) -> (Self, RolloutRun) {
+        let mut world = Self::new(programs, "10min", "  activation: { confirmWithin: 20m }");
+        fs::write(world.fleet.path("sick"), "").unwrap();
+        let run = world.run();
+        world.until("on trial", |status| count(status, "trial") == AGENTS);
+        (world, run)
+    }
+
     fn run(&mut self) -> RolloutRun {
         self.fleet.run_rollout("spring.yaml").unwrap()
     }
@@ -161,10 +170,7 @@ fn cancelled_while_blocks_are_sent() {
 #[test]
 fn undone_while_agents_are_on_trial() {
     let programs = PROGRAMS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mut world = World::new(&programs, "10min", "  activation: { confirmWithin: 20m }");
-    fs::write(world.fleet.path("sick"), "").unwrap();
-    let run = world.run();
-    world.until("on trial", |status| count(status, "trial") == AGENTS);
+    let (world, run) = World::on_trial(&programs);
     assert_eq!(world.images(), (AGENTS, 0));
     let said = world.obeyed("undo --yes");
     assert!(said.contains("3 agents are back on the image that they had"), "{said}");
@@ -178,10 +184,7 @@ fn undone_while_agents_are_on_trial() {
 #[test]
 fn an_undo_that_reaches_nobody_fails_and_can_be_repeated() {
     let programs = PROGRAMS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mut world = World::new(&programs, "10min", "  activation: { confirmWithin: 20m }");
-    fs::write(world.fleet.path("sick"), "").unwrap();
-    let run = world.run();
-    world.until("on trial", |status| count(status, "trial") == AGENTS);
+    let (mut world, run) = World::on_trial(&programs);
     run.signal(Signal::SIGINT).unwrap();
     assert_eq!(run.wait(WITHIN).unwrap().0.code(), Some(130));
     (1..=AGENTS).for_each(|number| world.fleet.kill(number).unwrap());
