@@ -59,6 +59,8 @@ pub struct Update {
     pub image: String,
     /// The envelope's file.
     pub envelope: String,
+    /// Its manifest sequence number.
+    pub sequence: u64,
 }
 
 impl Update {
@@ -76,7 +78,8 @@ impl Update {
     /// As [`Fleet::sign`].
     pub fn make_signed(fleet: &Fleet<'_>, image: &str, bytes: u64, signing: Signing<'_>) -> Result<Self> {
         fleet.make_image(image, bytes)?;
-        let update = Self { image: image.to_owned(), envelope: format!("{image}.suit") };
+        let sequence = signing.sequence;
+        let update = Self { image: image.to_owned(), envelope: format!("{image}.suit"), sequence };
         fleet.sign(image, &update.envelope, signing)?;
         Ok(update)
     }
