@@ -175,12 +175,12 @@ impl Session {
 
     /// Makes a reservation durable.
     pub fn reserve(&mut self, reservation: &Reservation) -> Result<(), StateError> {
-        if reservation.end <= self.next {
+        if reservation.end() <= self.next {
             // A run that was given up would use the numbers of the one after it.
             return Err(self.sequence.in_doubt(SequenceDoubt::OtherRun));
         }
-        self.sequence.reserve(reservation.end)?;
-        self.next = reservation.end;
+        self.sequence.reserve(reservation.end())?;
+        self.next = reservation.end();
         Ok(())
     }
 

@@ -11,75 +11,80 @@ pub enum MessageMode {
     Pairwise,
 }
 
-/// The request that a response answers: kid, Partial IV, Gid and mode, and whether its nonce may still serve
-/// for an answer. It outlives the context it came from: a request may be answered after a rekey.
-///
-/// At most one answer may use the request's nonce. So a clone may not, whatever the original may.
-#[derive(Debug, PartialEq, Eq)]
-pub struct RequestBinding {
-    kid: MemberId,
-    piv: PartialIv,
-    gid: Gid,
+/// A request that this endpoint has sent. Its responses are unprotected with it. It outlives the context that
+/// made it: a response may come after a rekey.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentRequest {
+    identity: RequestIdentity,
     mode: MessageMode,
     peer: Option<MemberId>,
+}
+
+/// A request that this endpoint has received. Its responses are protected with it. It outlives the context
+/// that made it: a request may be answered after a rekey.
+///
+/// At most one response may use the nonce of the request. A clone never may.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ReceivedRequest {
+    identity: RequestIdentity,
+    mode: MessageMode,
     nonce_is_free: bool,
 }
 
-impl RequestBinding {
-    /// Of an own request, to `peer` if it is known.
-    pub(crate) const fn of_own(
-        identity: &RequestIdentity,
-        mode: MessageMode,
-        peer: Option<MemberId>,
-    ) -> Self {
-        let RequestIdentity { kid, piv, gid } = *identity;
-        Self { kid, piv, gid, mode, peer, nonce_is_free: false }
-    }
+macro_rules! shared {
+    () => {
+        /// Who sent the request.
+        pub const fn kid(&self) -> MemberId {
+            self.identity.kid
+        }
 
-    /// Of a received request.
-    pub(crate) const fn of_received(
-        identity: &RequestIdentity,
-        mode: MessageMode,
-        nonce_is_free: bool,
-    ) -> Self {
-        let RequestIdentity { kid, piv, gid } = *identity;
-        Self { kid, piv, gid, mode, peer: None, nonce_is_free }
-    }
+        /// The Partial IV of the request.
+        pub const fn partial_iv(&self) -> PartialIv {
+            self.identity.piv
+        }
 
-    /// Who sent the request.
-    pub const fn kid(&self) -> MemberId {
-        self.kid
-    }
+        /// The Gid under which the request was protected; empty with plain OSCORE.
+        pub const fn gid(&self) -> Gid {
+            self.identity.gid
+        }
 
-    /// The request's Partial IV.
-    pub const fn partial_iv(&self) -> PartialIv {
-        self.piv
-    }
+        /// How the request was protected.
+        pub const fn mode(&self) -> MessageMode {
+            self.mode
+        }
 
-    /// The Gid under which the request was protected; empty with plain OSCORE.
-    pub const fn gid(&self) -> Gid {
-        self.gid
-    }
+        pub(crate) const fn identity(&self) -> RequestIdentity {
+            self.identity
+        }
+    };
+}
 
-    /// How the request was protected.
-    pub const fn mode(&self) -> MessageMode {
-        self.mode
+impl SentRequest {
+    shared!();
+
+    /// `peer` is the only member that may answer, or `None` for a request to the group.
+    pub(crate) const fn new(identity: RequestIdentity, mode: MessageMode, peer: Option<MemberId>) -> Self {
+        Self { identity, mode, peer }
     }
 
     pub(crate) const fn peer(&self) -> Option<MemberId> {
         self.peer
     }
+}
 
-    /// Whether an answer may still leave its own Partial IV out.
+impl ReceivedRequest {
+    shared!();
+
+    pub(crate) const fn new(identity: RequestIdentity, mode: MessageMode, nonce_is_free: bool) -> Self {
+        Self { identity, mode, nonce_is_free }
+    }
+
+    /// Whether a response may still leave out its own Partial IV.
     pub const fn nonce_is_free(&self) -> bool {
         self.nonce_is_free
     }
 
-    pub(crate) const fn identity(&self) -> RequestIdentity {
-        RequestIdentity { kid: self.kid, piv: self.piv, gid: self.gid }
-    }
-
-    /// Uses the request's nonce up.
+    /// Uses the nonce of the request.
     pub(crate) const fn take_nonce(&mut self) -> Result<(), ProtectError> {
         if !self.nonce_is_free {
             return Err(ProtectError::NonceAlreadyUsed);
@@ -88,22 +93,16 @@ impl RequestBinding {
         Ok(())
     }
 
-    /// This binding with the right to use the request's nonce, or without.
-    pub(crate) const fn with_nonce(mut self, nonce_is_free: bool) -> Self {
-        self.nonce_is_free = nonce_is_free;
-        self
+    /// Moves the right to use the nonce into the returned value.
+    pub(crate) const fn take(&mut self) -> Self {
+        let taken = Self { identity: self.identity, mode: self.mode, nonce_is_free: self.nonce_is_free };
+        self.nonce_is_free = false;
+        taken
     }
 }
 
-impl Clone for RequestBinding {
+impl Clone for ReceivedRequest {
     fn clone(&self) -> Self {
-        Self {
-            kid: self.kid,
-            piv: self.piv,
-            gid: self.gid,
-            mode: self.mode,
-            peer: self.peer,
-            nonce_is_free: false,
-        }
+        Self { identity: self.identity, mode: self.mode, nonce_is_free: false }
     }
 }

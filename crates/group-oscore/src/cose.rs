@@ -89,7 +89,7 @@ pub(crate) fn group_aad_head(aead: AeadAlgorithm, group_encryption: AeadAlgorith
 }
 
 /// The request that a message is or answers.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RequestIdentity {
     pub(crate) kid: MemberId,
     pub(crate) piv: PartialIv,

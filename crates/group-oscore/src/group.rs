@@ -114,11 +114,11 @@ impl<R: Recipients> GroupContext<R> {
     /// [`UnprotectError::UnknownSender`] if the Recipient Context is gone.
     pub fn accept_echo<'b>(&mut self, request: Unproven<'b>) -> Result<Verified<'b>, UnprotectError> {
         let recipient = self.recipients.get_mut(request.kid()).ok_or(UnprotectError::UnknownSender)?;
-        let piv = request.inner.piv.ok_or(UnprotectError::MalformedOption)?;
+        let piv = request.message.piv.ok_or(UnprotectError::MalformedOption)?;
         if !recipient.window.accept_proven(piv) {
             return Err(UnprotectError::Replayed);
         }
-        Ok(Verified { inner: request.inner })
+        Ok(Verified { message: request.message, binding: request.binding })
     }
 }
 

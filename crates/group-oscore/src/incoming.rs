@@ -1,12 +1,10 @@
 //! The outside of a received datagram, before anything of it is verified.
 
 use crate::{
-    MemberId, MessageMode, OscoreOption, PartialIv, RequestBinding, UnprotectError,
-    limits::DATAGRAM_BYTES_MAX,
-    received::{Inner, Verified},
+    MemberId, MessageMode, OscoreOption, PartialIv, UnprotectError, limits::DATAGRAM_BYTES_MAX,
+    received::Inner,
 };
 use coap_wire::{Body, Message, option};
-use core::cell::Cell;
 
 /// A protected datagram taken apart: its head as it is, and the part that is decrypted in place.
 pub(crate) struct Incoming<'b> {
@@ -64,15 +62,14 @@ impl<'b> Incoming<'b> {
         head: &Head<'b>,
         kid: MemberId,
         plaintext: &'b [u8],
-        binding: RequestBinding,
-    ) -> Result<Verified<'b>, UnprotectError> {
+    ) -> Result<Inner<'b>, UnprotectError> {
         let body = Body::parse_plaintext(plaintext).map_err(|_| UnprotectError::MalformedPlaintext)?;
         let same_kind =
             if head.outer.code().is_request() { body.code().is_request() } else { body.code().is_response() };
         if !same_kind {
             return Err(UnprotectError::MalformedPlaintext);
         }
-        let inner = Inner {
+        Ok(Inner {
             ty: head.outer.ty(),
             message_id: head.outer.message_id(),
             token: head.outer.token(),
@@ -81,10 +78,7 @@ impl<'b> Incoming<'b> {
             mode: head.mode,
             piv: head.piv,
             body,
-            nonce_is_free: Cell::new(binding.nonce_is_free()),
-            binding,
-        };
-        Ok(Verified { inner })
+        })
     }
 
     /// Splits off what is decrypted.

@@ -84,7 +84,7 @@
 //!
 //! # Answers
 //!
-//! [`Verified::binding`] ties the answer to its request and says whether the answer may do without an own
+//! [`Verified::take_binding`] ties the answer to its request and says whether the answer may do without an own
 //! Partial IV ([`ResponsePiv::OfRequest`]): at most once, and never after an Echo. Of the responses that come
 //! back a [`ResponseNumber`] for each (request, kid) tells which are new. No error is to be answered to a
 //! group request; for unicast [`UnprotectError::code`] has the code.
@@ -130,14 +130,14 @@ mod sender;
 mod sequence;
 
 pub use aead::AeadAlgorithm;
-pub use binding::{MessageMode, RequestBinding};
+pub use binding::{MessageMode, ReceivedRequest, SentRequest};
 pub use common::{CommonContext, GroupParameters};
 pub use credential::{Credential, encode_ccs};
 pub use error::{CredentialError, DeriveError, ProtectError, UnprotectError};
 pub use group::{GroupContext, Mode, ResponseMode, ResponsePiv};
 pub use ids::{Gid, IdContext, MemberId, PartialIv, PartialIvBytes};
 pub use option::OscoreOption;
-pub use received::{Received, Unproven, Verified};
+pub use received::{Received, Unproven, Verified, VerifiedResponse};
 pub use recipient::{RecipientContext, Recipients};
 pub use replay::ReplayWindow;
 pub use responses::ResponseNumber;

@@ -6,8 +6,8 @@
 
 use crate::{
     AeadAlgorithm, DeriveError, Gid, IdContext, MemberId, MessageMode, OscoreOption, PartialIv, ProtectError,
-    Received, ReplayWindow, RequestBinding, Reservation, ResponsePiv, SequenceNumbers, UnprotectError,
-    Verified,
+    Received, ReceivedRequest, ReplayWindow, Reservation, ResponsePiv, SentRequest, SequenceNumbers,
+    UnprotectError, Verified, VerifiedResponse,
     cose::{RequestIdentity, SenderStructures},
     incoming::{Head, Incoming},
     key::{Key, Master},
@@ -95,7 +95,7 @@ impl Context {
         &mut self,
         request: &Message<'_>,
         out: &mut [u8],
-    ) -> Result<(usize, RequestBinding), ProtectError> {
+    ) -> Result<(usize, SentRequest), ProtectError> {
         outgoing::check(request, true)?;
         let (kid, piv) = (self.sender_id, self.numbers.take()?);
         // RFC 8613 section 6.1: kid and Partial IV "MUST be present" in requests.
@@ -107,7 +107,7 @@ impl Context {
         };
         let identity = RequestIdentity { kid, piv, gid: Gid::EMPTY };
         let length = self.write(request, &option, &identity, (kid, piv), out)?;
-        Ok((length, RequestBinding::of_own(&identity, MessageMode::Pairwise, Some(self.recipient_id))))
+        Ok((length, SentRequest::new(identity, MessageMode::Pairwise, Some(self.recipient_id))))
     }
 
     /// Protects the response to a request; see
@@ -115,7 +115,7 @@ impl Context {
     pub fn protect_response(
         &mut self,
         response: &Message<'_>,
-        to: &mut RequestBinding,
+        to: &mut ReceivedRequest,
         piv: ResponsePiv,
         out: &mut [u8],
     ) -> Result<usize, ProtectError> {
@@ -170,15 +170,15 @@ impl Context {
         let request = RequestIdentity { kid: self.recipient_id, piv, gid: Gid::EMPTY };
         let (head, plaintext) = self.open(incoming, &request, (self.recipient_id, piv))?;
         let is_new = verdict == Verdict::New;
-        let binding = RequestBinding::of_received(&request, MessageMode::Pairwise, is_new);
-        let verified = Incoming::verified(&head, self.recipient_id, plaintext, binding)?;
+        let binding = ReceivedRequest::new(request, MessageMode::Pairwise, is_new);
+        let message = Incoming::verified(&head, self.recipient_id, plaintext)?;
         if !is_new {
-            return Ok(Received::Unproven(Unproven { inner: verified.inner }));
+            return Ok(Received::Unproven(Unproven { message, binding }));
         }
         if !self.window.accept(piv) {
             return Err(UnprotectError::Replayed);
         }
-        Ok(Received::Fresh(verified))
+        Ok(Received::Fresh(Verified { message, binding }))
     }
 
     /// Unprotects a response to an own request in place; see
@@ -186,8 +186,8 @@ impl Context {
     pub fn unprotect_response<'b>(
         &mut self,
         datagram: &'b mut [u8],
-        to: &RequestBinding,
-    ) -> Result<Verified<'b>, UnprotectError> {
+        to: &SentRequest,
+    ) -> Result<VerifiedResponse<'b>, UnprotectError> {
         let incoming = Incoming::response(datagram)?;
         let option = incoming.option;
         if to.kid() != self.sender_id || to.gid() != Gid::EMPTY {
@@ -196,17 +196,18 @@ impl Context {
         self.check_sender(&option, option.kid)?;
         let nonce_of = option.partial_iv.map_or((to.kid(), to.partial_iv()), |piv| (self.recipient_id, piv));
         let (head, plaintext) = self.open(incoming, &to.identity(), nonce_of)?;
-        Incoming::verified(&head, self.recipient_id, plaintext, to.clone())
+        let message = Incoming::verified(&head, self.recipient_id, plaintext)?;
+        Ok(VerifiedResponse { message, request: to.clone() })
     }
 
     /// Takes a request as new after its Echo value has been compared (RFC 8613 appendix B.1.2, RFC 9175); see
     /// [`GroupContext::accept_echo`](crate::GroupContext::accept_echo).
     pub fn accept_echo<'b>(&mut self, request: Unproven<'b>) -> Result<Verified<'b>, UnprotectError> {
-        let piv = request.inner.piv.ok_or(UnprotectError::MalformedOption)?;
+        let piv = request.message.piv.ok_or(UnprotectError::MalformedOption)?;
         if !self.window.accept_proven(piv) {
             return Err(UnprotectError::Replayed);
         }
-        Ok(Verified { inner: request.inner })
+        Ok(Verified { message: request.message, binding: request.binding })
     }
 
     /// Whether the message names this context. A kid context may be left out, but must not be another one.

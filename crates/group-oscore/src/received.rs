@@ -1,9 +1,7 @@
-//! Messages that have been unprotected. Only this crate makes them, so whoever holds one knows that it was
-//! verified.
+//! Messages that have been unprotected. Only this crate makes them: each of them was decrypted and verified.
 
-use crate::{MemberId, MessageMode, PartialIv, RequestBinding};
+use crate::{MemberId, MessageMode, PartialIv, ReceivedRequest, SentRequest};
 use coap_wire::{Body, Token, Type, option};
-use core::cell::Cell;
 
 /// A request that has been verified.
 #[derive(Debug)]
@@ -15,16 +13,26 @@ pub enum Received<'b> {
     Unproven(Unproven<'b>),
 }
 
-/// A message that has been decrypted, verified and, as a request, found new.
+/// A request that has been decrypted, verified and found new.
 #[derive(Debug)]
 pub struct Verified<'b> {
-    pub(crate) inner: Inner<'b>,
+    pub(crate) message: Inner<'b>,
+    pub(crate) binding: ReceivedRequest,
 }
 
-/// A request that may be a replay: what is needed to ask for a proof, and nothing else.
+/// A request that may be a replay. It shows only what a challenge needs.
 #[derive(Debug)]
 pub struct Unproven<'b> {
-    pub(crate) inner: Inner<'b>,
+    pub(crate) message: Inner<'b>,
+    pub(crate) binding: ReceivedRequest,
+}
+
+/// A response that has been decrypted and verified. Whether it is new is told by a
+/// [`ResponseNumber`](crate::ResponseNumber).
+#[derive(Debug)]
+pub struct VerifiedResponse<'b> {
+    pub(crate) message: Inner<'b>,
+    pub(crate) request: SentRequest,
 }
 
 #[derive(Debug)]
@@ -37,79 +45,91 @@ pub(crate) struct Inner<'b> {
     pub(crate) mode: MessageMode,
     pub(crate) piv: Option<PartialIv>,
     pub(crate) body: Body<'b>,
-    pub(crate) binding: RequestBinding,
-    /// The right to use the request's nonce, which is handed out once.
-    pub(crate) nonce_is_free: Cell<bool>,
 }
 
-impl Inner<'_> {
-    fn binding(&self) -> RequestBinding {
-        self.binding.clone().with_nonce(self.nonce_is_free.take())
-    }
-}
-
-macro_rules! shared {
+macro_rules! envelope {
     () => {
         /// Who sent it.
         pub const fn kid(&self) -> MemberId {
-            self.inner.kid
+            self.message.kid
         }
 
         /// How it was protected.
         pub const fn mode(&self) -> MessageMode {
-            self.inner.mode
+            self.message.mode
         }
 
         /// The message type.
         pub const fn ty(&self) -> Type {
-            self.inner.ty
+            self.message.ty
         }
 
         /// The Message ID.
         pub const fn message_id(&self) -> u16 {
-            self.inner.message_id
+            self.message.message_id
         }
 
         /// The Token.
         pub const fn token(&self) -> Token {
-            self.inner.token
+            self.message.token
+        }
+    };
+}
+
+macro_rules! content {
+    () => {
+        /// The Partial IV in this message. Every request has one. A response without one uses the nonce of
+        /// the request.
+        pub const fn partial_iv(&self) -> Option<PartialIv> {
+            self.message.piv
         }
 
-        /// What an answer to this request needs; of a response, the request that it answers. Only the first
-        /// call hands out the right to use the request's nonce.
-        pub fn binding(&self) -> RequestBinding {
-            self.inner.binding()
+        /// Code, options and payload as they were before they were protected. Options that travel unprotected
+        /// are in [`outer`](Self::outer). The application has to check that it knows the critical ones.
+        pub const fn body(&self) -> Body<'b> {
+            self.message.body
+        }
+
+        /// The outer options, which are not verified. Use only Uri-Host, Uri-Port, Proxy-Scheme and the like,
+        /// and ignore all others (RFC 8613 section 8.2).
+        pub const fn outer(&self) -> Body<'b> {
+            self.message.outer
+        }
+    };
+}
+
+macro_rules! binding {
+    () => {
+        /// Takes what a response to this request needs. Only the first call moves out the right to use the
+        /// nonce of the request; later calls return a binding without it.
+        pub const fn take_binding(&mut self) -> ReceivedRequest {
+            self.binding.take()
         }
     };
 }
 
 impl<'b> Verified<'b> {
-    shared!();
-
-    /// The Partial IV in this message: always in a request. Of a response without one, the nonce is the
-    /// request's.
-    pub const fn partial_iv(&self) -> Option<PartialIv> {
-        self.inner.piv
-    }
-
-    /// Code, options and payload as they were before they were protected. Options that travel unprotected are
-    /// in [`outer`](Self::outer). That critical ones are known is the application's to check.
-    pub const fn body(&self) -> Body<'b> {
-        self.inner.body
-    }
-
-    /// The options outside, which nobody has verified: only Uri-Host, Uri-Port, Proxy-Scheme and the like may
-    /// be looked at, and all others are to be ignored (RFC 8613 section 8.2).
-    pub const fn outer(&self) -> Body<'b> {
-        self.inner.outer
-    }
+    envelope!();
+    content!();
+    binding!();
 }
 
 impl<'b> Unproven<'b> {
-    shared!();
+    envelope!();
+    binding!();
 
-    /// The value of the Echo option in it, to be compared with the one that was sent to this member.
+    /// The value of its Echo option, to be compared with the one that was sent to this member.
     pub fn echo(&self) -> Option<&'b [u8]> {
-        self.inner.body.option(option::ECHO)
+        self.message.body.option(option::ECHO)
+    }
+}
+
+impl<'b> VerifiedResponse<'b> {
+    envelope!();
+    content!();
+
+    /// The request that it answers.
+    pub const fn request(&self) -> &SentRequest {
+        &self.request
     }
 }

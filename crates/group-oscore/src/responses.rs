@@ -1,6 +1,6 @@
 //! The Response Number of a request and one server (RFC 10021 section 5.3.1).
 
-use crate::{PartialIv, Verified};
+use crate::{PartialIv, VerifiedResponse};
 
 /// Tells a client which of a server's responses to one request are new. Keep one for each (request, kid):
 /// several members may answer a group request, and each may answer more than once.
@@ -19,7 +19,7 @@ impl ResponseNumber {
     /// Whether this response is new: the first one without Partial IV, or one whose Partial IV is higher than
     /// that of all before.
     #[must_use]
-    pub fn accept(&mut self, response: &Verified<'_>) -> bool {
+    pub fn accept(&mut self, response: &VerifiedResponse<'_>) -> bool {
         match response.partial_iv() {
             None => !core::mem::replace(&mut self.without_piv_seen, true),
             Some(piv) => {

@@ -9,13 +9,21 @@ pub struct SequenceNumbers {
     end: u64,
 }
 
-/// Numbers below `end` are to be used from now on. It must be stored durably before it is handed to
-/// `reserve`, so that after a restart the first number used is `end`.
-#[must_use = "store it, then hand it to `reserve`"]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A request to use the numbers below [`end`](Self::end). Store that end durably, then hand the reservation to
+/// `reserve`. After a restart the first number used is the stored end.
+///
+/// Only a context makes reservations, and a reservation cannot be copied: it takes effect at most once.
+#[must_use = "store its end, then hand it to `reserve`"]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Reservation {
-    /// The first number that is not reserved.
-    pub end: u64,
+    end: u64,
+}
+
+impl Reservation {
+    /// The first number that is not reserved: what has to be stored.
+    pub const fn end(&self) -> u64 {
+        self.end
+    }
 }
 
 impl SequenceNumbers {
@@ -71,7 +79,7 @@ mod tests {
         assert_eq!(numbers.take().unwrap().value(), 6);
         assert_eq!(numbers.take(), Err(ProtectError::ReservationExhausted));
         let due = numbers.reservation_due(0, 10).unwrap();
-        assert_eq!(due.end, 17);
+        assert_eq!(due.end(), 17);
         numbers.reserve(due);
         assert_eq!(numbers.take().unwrap().value(), 7);
         assert_eq!(numbers.remaining(), 9);
@@ -83,7 +91,7 @@ mod tests {
         numbers.skip(256);
         assert_eq!(numbers.take(), Err(ProtectError::ReservationExhausted));
         let due = numbers.reservation_due(16, 100).unwrap();
-        assert_eq!(due.end, 356);
+        assert_eq!(due.end(), 356);
         numbers.reserve(due);
         assert_eq!(numbers.take().unwrap().value(), 256);
     }

@@ -6,7 +6,7 @@ mod common;
 use common::{Group, Member, around, array, hex, message, plaintext, protected_payload, written};
 use group_oscore::{
     AeadAlgorithm, Credential, Gid, GroupContext, MemberId, MessageMode, Mode, OscoreOption, PartialIv,
-    Received, RecipientContext, RequestBinding, ResponseMode, ResponsePiv, inspect,
+    Received, ReceivedRequest, RecipientContext, ResponseMode, ResponsePiv, SentRequest, inspect,
 };
 use std::collections::BTreeMap;
 
@@ -239,7 +239,7 @@ fn bindings(
     case: &Case,
     client: &mut Context,
     server: &mut Context,
-) -> (RequestBinding, RequestBinding) {
+) -> (SentRequest, ReceivedRequest) {
     let request = around(&vectors.value(&format!("{}.plaintext", case.request)), 1);
     let mode = if case.request == T6 { Mode::Pairwise(vectors.member("S1").id) } else { Mode::Group };
     let mut datagram = [0; 1500];
@@ -251,14 +251,14 @@ fn bindings(
         "{}",
         case.request
     );
-    let Ok(Received::Fresh(received)) = server.unprotect_request(&mut datagram[..length]) else {
+    let Ok(Received::Fresh(mut received)) = server.unprotect_request(&mut datagram[..length]) else {
         panic!("{} was not accepted", case.request)
     };
     assert_eq!(plaintext(&received.body()), vectors.value(&format!("{}.plaintext", case.request)));
     assert_eq!(received.kid(), vectors.member("C").id);
     let expected_mode = if case.request == T6 { MessageMode::Pairwise } else { MessageMode::Group };
     assert_eq!(received.mode(), expected_mode);
-    (own, received.binding())
+    (own, received.take_binding())
 }
 
 #[test]

@@ -56,11 +56,11 @@ fn every_flipped_bit_of_a_response_is_noticed() {
             for piv in [ResponsePiv::OfRequest, ResponsePiv::Own] {
                 let mut world = world(algorithm);
                 let (mut request, own) = world.request(Mode::Group);
-                let Ok(Received::Fresh(received)) = world.server.unprotect_request(&mut request) else {
+                let Ok(Received::Fresh(mut received)) = world.server.unprotect_request(&mut request) else {
                     panic!("refused")
                 };
                 let (response, mut out) = (changed(b"ok"), [0; 1500]);
-                let mut binding = received.binding();
+                let mut binding = received.take_binding();
                 let length = world
                     .server
                     .protect_response(&message(&response), &mut binding, mode, piv, &mut out)

@@ -231,10 +231,10 @@ fn c7_and_c8_protect_responses() {
     let request = hex(C4.unprotected);
     let mut datagram = [0; 128];
     let (length, own) = client.protect_request(&message(&request), &mut datagram).unwrap();
-    let Ok(Received::Fresh(received)) = server.unprotect_request(&mut datagram[..length]) else {
+    let Ok(Received::Fresh(mut received)) = server.unprotect_request(&mut datagram[..length]) else {
         panic!("refused")
     };
-    let mut binding = received.binding();
+    let mut binding = received.take_binding();
     let mut number = ResponseNumber::new();
     for (which, protected) in [(ResponsePiv::OfRequest, C7), (ResponsePiv::Own, C8)] {
         let response = hex(RESPONSE);
@@ -247,6 +247,6 @@ fn c7_and_c8_protect_responses() {
         assert!(number.accept(&verified));
         assert!(!number.accept(&verified));
         assert_eq!(verified.kid(), id("01"));
-        assert_eq!(verified.binding().gid(), Gid::EMPTY);
+        assert_eq!(verified.request().gid(), Gid::EMPTY);
     }
 }

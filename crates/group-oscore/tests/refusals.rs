@@ -67,7 +67,7 @@ fn responses_of_others_are_refused() {
     let server_id = world.server.sender_id();
     let (mut request, own) = world.request(Mode::Pairwise(server_id));
     let received = match world.server.unprotect_request(&mut request) {
-        Ok(Received::Fresh(verified)) => verified.binding(),
+        Ok(Received::Fresh(mut verified)) => verified.take_binding(),
         other => panic!("{other:?}"),
     };
     let (response, mut out) = (changed(b"ok"), [0; 1500]);

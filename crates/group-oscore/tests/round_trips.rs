@@ -6,24 +6,24 @@ mod common;
 use common::{Group, Member, changed, message, plaintext, put};
 use group_oscore::{
     AeadAlgorithm, CommonContext, DeriveError, GroupContext, GroupParameters, MemberId, MessageMode, Mode,
-    ProtectError, Received, RecipientContext, Recipients as _, ReplayWindow, RequestBinding, ResponseMode,
-    ResponseNumber, ResponsePiv, SenderContext, SequenceNumbers, UnprotectError, limits,
+    ProtectError, Received, ReceivedRequest, RecipientContext, Recipients as _, ReplayWindow, ResponseMode,
+    ResponseNumber, ResponsePiv, SenderContext, SentRequest, SequenceNumbers, UnprotectError, limits,
 };
 
 type Pair = GroupContext<[RecipientContext; 1]>;
 
 /// Sends a request and returns both bindings.
-fn request(from: &mut Pair, to: &mut Pair, mode: Mode) -> (RequestBinding, RequestBinding) {
+fn request(from: &mut Pair, to: &mut Pair, mode: Mode) -> (SentRequest, ReceivedRequest) {
     let request = put(b"block");
     let mut datagram = [0; 1500];
     let (length, own) = from.protect_request(&message(&request), mode, &mut datagram).unwrap();
     assert!(length <= request.len() + limits::OVERHEAD_BYTES_MAX);
     let received = to.unprotect_request(&mut datagram[..length]).unwrap();
-    let Received::Fresh(verified) = received else { panic!("unproven") };
+    let Received::Fresh(mut verified) = received else { panic!("unproven") };
     assert_eq!(plaintext(&verified.body()), plaintext(&message(&request).body()));
     assert_eq!((verified.kid(), verified.token()), (from.sender_id(), message(&request).token()));
-    let binding = verified.binding();
-    assert!(binding.nonce_is_free() && !verified.binding().nonce_is_free());
+    let binding = verified.take_binding();
+    assert!(binding.nonce_is_free() && !verified.take_binding().nonce_is_free());
     (own, binding)
 }
 
@@ -130,7 +130,7 @@ fn a_request_nonce_serves_once() {
     let response = changed(b"ok");
     let response = message(&response);
     let mut out = [0; 1500];
-    let mut answer = |binding: &mut RequestBinding, piv| {
+    let mut answer = |binding: &mut ReceivedRequest, piv| {
         server.protect_response(&response, binding, ResponseMode::Group, piv, &mut out)
     };
     assert_eq!(answer(&mut copy, ResponsePiv::OfRequest), Err(ProtectError::NonceAlreadyUsed));
@@ -166,11 +166,11 @@ fn an_unproven_request_is_accepted_by_echo_only() {
     let (length, own) =
         client.protect_request(&message(&token), Mode::Pairwise(server_id), &mut datagram).unwrap();
     let mut copy = datagram;
-    let Ok(Received::Unproven(unproven)) = server.unprotect_request(&mut datagram[..length]) else {
+    let Ok(Received::Unproven(mut unproven)) = server.unprotect_request(&mut datagram[..length]) else {
         panic!("the window cannot know")
     };
     assert_eq!(unproven.echo(), Some(&[1, 2, 3, 4][..]));
-    let (mut binding, response, mut out) = (unproven.binding(), changed(b""), [0; 1500]);
+    let (mut binding, response, mut out) = (unproven.take_binding(), changed(b""), [0; 1500]);
     let mut challenge = |piv| {
         server.protect_response(&message(&response), &mut binding, ResponseMode::Pairwise, piv, &mut out)
     };
@@ -181,8 +181,8 @@ fn an_unproven_request_is_accepted_by_echo_only() {
     let Ok(Received::Unproven(again)) = server.unprotect_request(&mut copy[..length]) else {
         panic!("nothing was accepted yet")
     };
-    let verified = server.accept_echo(unproven).unwrap();
-    assert!(!verified.binding().nonce_is_free());
+    let mut verified = server.accept_echo(unproven).unwrap();
+    assert!(!verified.take_binding().nonce_is_free());
     assert_eq!(server.accept_echo(again).err(), Some(UnprotectError::Replayed));
     request(&mut client, &mut server, Mode::Group);
 }

@@ -189,9 +189,9 @@ fn lie(
     query: &[u8],
 ) -> Option<Vec<u8>> {
     let mut bytes = query.to_vec();
-    let Ok(Received::Fresh(request)) = context.unprotect_request(&mut bytes) else { return None };
+    let Ok(Received::Fresh(mut request)) = context.unprotect_request(&mut bytes) else { return None };
     let asked = request.body().code() == Code::FETCH;
-    let (token, mut binding, mode) = (request.token(), request.binding(), request.mode());
+    let (token, mut binding, mode) = (request.token(), request.take_binding(), request.mode());
     assert!(matches!(mode, MessageMode::Group | MessageMode::Pairwise));
     let content = report(dice, image);
     let mut plain = [0; 1000];

@@ -262,8 +262,8 @@ fn role_an_agent_cannot_speak_for_another() {
         fleet.sent.iter().rfind(|(to, bytes)| *to == coap_group() && bytes.len() < 150).unwrap().clone();
     let mut context = group::agent_context(1, SequenceNumbers::new(0, 10), ReplayWindow::fresh());
     let mut bytes = query.clone();
-    let Ok(Received::Fresh(request)) = context.unprotect_request(&mut bytes) else { panic!("it is new") };
-    let (token, mut binding) = (request.token(), request.binding());
+    let Ok(Received::Fresh(mut request)) = context.unprotect_request(&mut bytes) else { panic!("it is new") };
+    let (token, mut binding) = (request.token(), request.take_binding());
     let mut report = Report::new(State::Confirmed);
     report.update = Some(image.offer.id);
     let mut payload = [0; 128];

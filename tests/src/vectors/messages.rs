@@ -5,10 +5,10 @@ use super::{
     json::{Comparison, Object, written},
     members::{Context, Suite},
 };
-use coap_wire::{Body, Message, Writer, option};
+use coap_wire::{Body, Message, Token, Type, Writer, option};
 use group_oscore::{
-    MessageMode, Mode, OscoreOption, PartialIv, Received, RequestBinding, ResponseMode, ResponsePiv,
-    Verified, inspect,
+    MemberId, MessageMode, Mode, OscoreOption, PartialIv, Received, ReceivedRequest, ResponseMode,
+    ResponsePiv, SentRequest, inspect,
 };
 
 /// One message of a suite.
@@ -113,7 +113,7 @@ impl<'v> Vector<'v> {
         sender: &mut Context,
         receiver: &mut Context,
         receiver_name: &str,
-    ) -> Result<(RequestBinding, RequestBinding), String> {
+    ) -> Result<(SentRequest, ReceivedRequest), String> {
         let mode = match self.mode {
             MessageMode::Group => Mode::Group,
             MessageMode::Pairwise => Mode::Pairwise(suite.member(receiver_name)?.id),
@@ -125,9 +125,10 @@ impl<'v> Vector<'v> {
         datagram.truncate(length);
         self.check_protected(&datagram)?;
         match receiver.unprotect_request(&mut datagram) {
-            Ok(Received::Fresh(verified)) => {
-                self.check_verified(suite, &verified)?;
-                Ok((binding, verified.binding()))
+            Ok(Received::Fresh(mut verified)) => {
+                let header = (verified.ty(), verified.message_id(), verified.token());
+                self.check_verified(suite, header, (verified.kid(), verified.mode()), &verified.body())?;
+                Ok((binding, verified.take_binding()))
             }
             other => Err(format!("not accepted by {receiver_name}: {other:?}")),
         }
@@ -154,15 +155,12 @@ impl<'v> Vector<'v> {
         let verified = client.unprotect_response(&mut datagram, &own);
         let receiver = self.receiver(suite, messages)?;
         let verified = verified.map_err(|error| format!("not accepted by {receiver}: {error:?}"))?;
-        self.check_verified(suite, &verified)
+        let header = (verified.ty(), verified.message_id(), verified.token());
+        self.check_verified(suite, header, (verified.kid(), verified.mode()), &verified.body())
     }
 
     /// The binding of the client, for a response to this request.
-    pub(super) fn client_binding(
-        &self,
-        suite: &Suite<'v>,
-        messages: &[Self],
-    ) -> Result<RequestBinding, String> {
+    pub(super) fn client_binding(&self, suite: &Suite<'v>, messages: &[Self]) -> Result<SentRequest, String> {
         let receiver = self.receiver(suite, messages)?;
         let (mut sender, mut other) = (self.sender_context(suite)?, suite.context(&receiver, 0)?);
         Ok(self.exchange_request(suite, &mut sender, &mut other, &receiver)?.0)
@@ -176,16 +174,21 @@ impl<'v> Vector<'v> {
         values.equal("protected_coap", datagram)
     }
 
-    fn check_verified(&self, suite: &Suite<'v>, verified: &Verified<'_>) -> Result<(), String> {
+    fn check_verified(
+        &self,
+        suite: &Suite<'v>,
+        header: (Type, u16, Token),
+        (kid, mode): (MemberId, MessageMode),
+        body: &Body<'_>,
+    ) -> Result<(), String> {
         let expected = parse(&self.unprotected)?;
-        let header = (verified.ty(), verified.message_id(), verified.token());
         if header != (expected.ty(), expected.message_id(), expected.token()) {
             return Err("another header than before".to_owned());
         }
-        if verified.kid() != suite.member(self.sender)?.id || verified.mode() != self.mode {
+        if kid != suite.member(self.sender)?.id || mode != self.mode {
             return Err("another sender or mode than before".to_owned());
         }
-        Comparison::with(self.object).equal("plaintext", &plaintext(&verified.body())?)
+        Comparison::with(self.object).equal("plaintext", &plaintext(body)?)
     }
 
     fn check_values(&self, suite: &Suite<'v>, receiver: &str, request: &Self) -> Result<usize, String> {
@@ -259,7 +262,7 @@ impl<'v> Vector<'v> {
         &self,
         values: &Comparison<'_>,
         suite: &Suite<'v>,
-        (generator, piv): (group_oscore::MemberId, PartialIv),
+        (generator, piv): (MemberId, PartialIv),
     ) -> Result<(), String> {
         let is_request = self.in_reply_to.is_none();
         let key = suite.signature_encryption_key()?;

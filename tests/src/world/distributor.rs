@@ -158,7 +158,7 @@ impl Distributor {
             Output::Wait(until) => (Step::Wait(until), 0),
             Output::Reserve(reservation) => {
                 if !self.forgets && (!dies_filing || self.dice.chance(0.5)) {
-                    self.files.reserved_end = reservation.end;
+                    self.files.reserved_end = reservation.end();
                 }
                 machine.handle(now, Input::Reserved(reservation));
                 (Step::Filed, 0)

@@ -2,7 +2,8 @@
 
 use super::{GroupContext, Mode, ResponseMode, ResponsePiv};
 use crate::{
-    AeadAlgorithm, MemberId, MessageMode, OscoreOption, PartialIv, ProtectError, Recipients, RequestBinding,
+    AeadAlgorithm, MemberId, MessageMode, OscoreOption, PartialIv, ProtectError, ReceivedRequest, Recipients,
+    SentRequest,
     cose::{self, RequestIdentity, SenderStructures},
     key::{self, Key},
     limits::SIGNATURE_BYTES,
@@ -33,7 +34,7 @@ impl<R: Recipients> GroupContext<R> {
         request: &Message<'_>,
         mode: Mode,
         out: &mut [u8],
-    ) -> Result<(usize, RequestBinding), ProtectError> {
+    ) -> Result<(usize, SentRequest), ProtectError> {
         outgoing::check(request, true)?;
         let (kid, gid) = (self.sender.id, self.common.gid);
         let piv = self.sender.numbers.take()?;
@@ -57,7 +58,7 @@ impl<R: Recipients> GroupContext<R> {
                 (self.write_pairwise(&outgoing, peer, out)?, MessageMode::Pairwise, Some(peer))
             }
         };
-        Ok((length, RequestBinding::of_own(&identity, mode, peer)))
+        Ok((length, SentRequest::new(identity, mode, peer)))
     }
 
     /// Protects the response to a request. With [`ResponsePiv::OfRequest`] the request's nonce is used up,
@@ -65,7 +66,7 @@ impl<R: Recipients> GroupContext<R> {
     pub fn protect_response(
         &mut self,
         response: &Message<'_>,
-        to: &mut RequestBinding,
+        to: &mut ReceivedRequest,
         mode: ResponseMode,
         piv: ResponsePiv,
         out: &mut [u8],

@@ -2,8 +2,8 @@
 
 use super::GroupContext;
 use crate::{
-    CommonContext, MemberId, MessageMode, PartialIv, Received, RecipientContext, Recipients, RequestBinding,
-    SenderContext, UnprotectError, Verified,
+    CommonContext, MemberId, MessageMode, PartialIv, Received, ReceivedRequest, RecipientContext, Recipients,
+    SenderContext, SentRequest, UnprotectError, Verified, VerifiedResponse,
     cose::{ReceiverStructures, RequestIdentity, SenderStructures},
     incoming::{Head, Incoming},
     key,
@@ -59,15 +59,15 @@ impl<R: Recipients> GroupContext<R> {
         };
         let (head, plaintext) = opening.open(incoming)?;
         let is_new = verdict == Verdict::New;
-        let binding = RequestBinding::of_received(&request, head.mode, is_new);
-        let verified = Incoming::verified(&head, kid, plaintext, binding)?;
+        let binding = ReceivedRequest::new(request, head.mode, is_new);
+        let message = Incoming::verified(&head, kid, plaintext)?;
         if !is_new {
-            return Ok(Received::Unproven(Unproven { inner: verified.inner }));
+            return Ok(Received::Unproven(Unproven { message, binding }));
         }
         if !opening.recipient.window.accept(piv) {
             return Err(UnprotectError::Replayed);
         }
-        Ok(Received::Fresh(verified))
+        Ok(Received::Fresh(Verified { message, binding }))
     }
 
     /// Unprotects a response to an own request in place; to a group request both modes are taken. Which of a
@@ -75,8 +75,8 @@ impl<R: Recipients> GroupContext<R> {
     pub fn unprotect_response<'b>(
         &mut self,
         datagram: &'b mut [u8],
-        to: &RequestBinding,
-    ) -> Result<Verified<'b>, UnprotectError> {
+        to: &SentRequest,
+    ) -> Result<VerifiedResponse<'b>, UnprotectError> {
         let incoming = Incoming::response(datagram)?;
         let option = incoming.option;
         // A kid context is there only if it differs from the request's (RFC 10021 section 4.1).
@@ -113,7 +113,8 @@ impl<R: Recipients> GroupContext<R> {
             is_request: false,
         };
         let (head, plaintext) = opening.open(incoming)?;
-        Incoming::verified(&head, kid, plaintext, to.clone())
+        let message = Incoming::verified(&head, kid, plaintext)?;
+        Ok(VerifiedResponse { message, request: to.clone() })
     }
 
     /// The kid of a member that is not this one (RFC 10021 section 7.2: a server does not process its own

@@ -4,7 +4,7 @@
 use coap_wire::{Body, Code, Message, Token, Type, Writer, option};
 use group_oscore::{
     AeadAlgorithm, CommonContext, Credential, Gid, GroupContext, GroupParameters, MemberId, Mode,
-    RecipientContext, ReplayWindow, RequestBinding, SenderContext, SequenceNumbers, encode_ccs, limits,
+    RecipientContext, ReplayWindow, SenderContext, SentRequest, SequenceNumbers, encode_ccs, limits,
 };
 
 pub(crate) fn hex(text: &str) -> Vec<u8> {
@@ -167,7 +167,7 @@ pub(crate) fn world(algorithm: AeadAlgorithm) -> World {
 }
 
 impl World {
-    pub(crate) fn request(&mut self, mode: Mode) -> (Vec<u8>, RequestBinding) {
+    pub(crate) fn request(&mut self, mode: Mode) -> (Vec<u8>, SentRequest) {
         let request = put(b"block");
         let mut datagram = [0; 1500];
         let (length, own) = self.client.protect_request(&message(&request), mode, &mut datagram).unwrap();

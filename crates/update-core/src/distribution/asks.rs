@@ -15,7 +15,7 @@ use crate::time::{Duration, Instant};
 use alloc::vec::Vec;
 use coap_wire::{Code, Message, Token, Type};
 use core::net::SocketAddr;
-use group_oscore::{Mode, RequestBinding};
+use group_oscore::{Mode, SentRequest};
 
 /// What an ask is to find out, which decides what follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Ask {
 #[derive(Debug)]
 pub(super) struct Sent {
     token: Token,
-    binding: RequestBinding,
+    binding: SentRequest,
     number: u32,
     /// Answers are spread until then; what comes later straggles.
     leisure_ends: Instant,
@@ -326,7 +326,7 @@ impl Distribution {
         payload: &[u8],
         mode: Mode,
         buffer: &mut [u8],
-    ) -> Option<(usize, RequestBinding)> {
+    ) -> Option<(usize, SentRequest)> {
         let message_id = self.next_message_id();
         let mut plain = [0; DATAGRAM_BYTES_MAX];
         let header = Outgoing { ty: Type::NonConfirmable, code, message_id, token };

@@ -9,7 +9,7 @@ use crate::resource::Resource;
 use crate::time::Instant;
 use coap_wire::{Block, Code, Message, Token, Type, option};
 use core::net::SocketAddr;
-use group_oscore::{MessageMode, Received, RequestBinding, ResponseMode, ResponsePiv};
+use group_oscore::{MessageMode, Received, ReceivedRequest, ResponseMode, ResponsePiv};
 
 /// The critical options that requests to the distributor may carry.
 const KNOWN_OPTIONS: [u16; 2] = [option::URI_PATH, option::BLOCK2];
@@ -19,7 +19,7 @@ const KNOWN_OPTIONS: [u16; 2] = [option::URI_PATH, option::BLOCK2];
 pub(super) struct Reply {
     to: SocketAddr,
     token: Token,
-    binding: RequestBinding,
+    binding: ReceivedRequest,
     acknowledge: Option<u16>,
     content: Content,
     /// Its own Partial IV, where the request's nonce may not be used.
@@ -50,7 +50,7 @@ struct Request {
     from: SocketAddr,
     index: usize,
     token: Token,
-    binding: RequestBinding,
+    binding: ReceivedRequest,
     acknowledge: Option<u16>,
     piv: ResponsePiv,
 }
@@ -65,15 +65,15 @@ impl Distribution {
             let token = message.token();
             return self.on_response(now, from, token, bytes);
         }
-        let (request, piv) = match self.context.unprotect_request(bytes) {
+        let (mut request, piv) = match self.context.unprotect_request(bytes) {
             Ok(Received::Fresh(request)) => (request, ResponsePiv::OfRequest),
-            Ok(Received::Unproven(unproven)) => {
+            Ok(Received::Unproven(mut unproven)) => {
                 let Some(index) = self.context.recipients().index(unproven.kid()) else { return };
                 let Some(agent) = self.agents.get_mut(index) else { return };
                 let returned =
                     unproven.echo().is_some_and(|echo| agent.echo(now).is_some_and(|sent| sent == echo));
                 if !returned {
-                    let (token, binding) = (unproven.token(), unproven.binding());
+                    let (token, binding) = (unproven.token(), unproven.take_binding());
                     let acknowledge = (unproven.ty() == Type::Confirmable).then(|| unproven.message_id());
                     let piv = ResponsePiv::Own;
                     return self.challenge(now, Request { from, index, token, binding, acknowledge, piv });
@@ -93,7 +93,7 @@ impl Distribution {
             agent.address = Some(from);
         }
         let acknowledge = (request.ty() == Type::Confirmable).then(|| request.message_id());
-        let (token, binding) = (request.token(), request.binding());
+        let (token, binding) = (request.token(), request.take_binding());
         let meta = Request { from, index, token, binding, acknowledge, piv };
         let body = request.body();
         if body.unknown_critical(&KNOWN_OPTIONS).is_some() {

@@ -11,7 +11,7 @@ use crate::record::Outcome;
 use crate::time::{Duration, Instant};
 use coap_wire::{Code, Message, Token, Type};
 use core::net::SocketAddr;
-use group_oscore::{RequestBinding, ResponseMode, ResponsePiv, Verified};
+use group_oscore::{ReceivedRequest, ResponseMode, ResponsePiv, Verified};
 
 /// An answer that waits for its moment.
 #[derive(Debug, Clone)]
@@ -19,7 +19,7 @@ pub(super) struct Answer {
     pub(super) due: Instant,
     to: SocketAddr,
     token: Token,
-    binding: RequestBinding,
+    binding: ReceivedRequest,
     /// The Message ID to acknowledge, for a Confirmable request.
     acknowledge: Option<u16>,
     content: Content,
@@ -37,7 +37,7 @@ impl Reception<'_> {
         &mut self,
         now: Instant,
         from: SocketAddr,
-        request: &Verified<'_>,
+        request: &mut Verified<'_>,
         multicast: bool,
     ) {
         let Ok(query) = Query::decode(request.body().payload()) else {
@@ -65,7 +65,7 @@ impl Reception<'_> {
         &mut self,
         now: Instant,
         from: SocketAddr,
-        request: &Verified<'_>,
+        request: &mut Verified<'_>,
         multicast: bool,
         cancel: bool,
     ) {
@@ -124,7 +124,7 @@ impl Reception<'_> {
     fn answer(
         &mut self,
         from: SocketAddr,
-        request: &Verified<'_>,
+        request: &mut Verified<'_>,
         due: Instant,
         content: Content,
         multicast: bool,
@@ -142,7 +142,7 @@ impl Reception<'_> {
             due,
             to: from,
             token: request.token(),
-            binding: request.binding(),
+            binding: request.take_binding(),
             acknowledge: confirmable.then(|| request.message_id()),
             content,
         });

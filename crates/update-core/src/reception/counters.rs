@@ -57,7 +57,7 @@ impl Reception<'_> {
         self.bounds.saving_floor = self.floor_due().unwrap_or(self.bounds.floor);
         let mut reserved_end = self.context.next_sequence_number() + self.context.remaining();
         if let Some(reservation) = &self.bounds.saving {
-            reserved_end = reservation.end;
+            reserved_end = reservation.end();
         }
         if exact {
             self.bounds.saving = None;

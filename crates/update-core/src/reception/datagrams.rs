@@ -26,7 +26,7 @@ impl Reception<'_> {
             return;
         }
         match self.context.unprotect_request(bytes) {
-            Ok(Received::Fresh(request)) => self.on_request(now, from, via, &request),
+            Ok(Received::Fresh(mut request)) => self.on_request(now, from, via, &mut request),
             // At or below the stored bound: perhaps a replay (DESIGN \[bound\]).
             Ok(Received::Unproven(_)) => self.discard(UnprotectError::Replayed),
             Err(error) => self.discard(error),
@@ -47,7 +47,7 @@ impl Reception<'_> {
     }
 
     /// A request that the distributor has signed (group mode) or that only it can have made (pairwise mode).
-    fn on_request(&mut self, now: Instant, from: SocketAddr, via: Via, request: &Verified<'_>) {
+    fn on_request(&mut self, now: Instant, from: SocketAddr, via: Via, request: &mut Verified<'_>) {
         // [role], and the two ways kept apart: nothing that was meant for the group may be redirected to one
         // agent (RFC 10021 section 14.9), nor a Confirmable sent to all (RFC 7252 section 8.1).
         let multicast = via == Via::Group;

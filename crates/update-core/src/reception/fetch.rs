@@ -15,7 +15,7 @@ use crate::platform::Area;
 use crate::resource::Resource;
 use crate::time::{Duration, Instant};
 use coap_wire::{Block, Code, Message, Token, Type, option};
-use group_oscore::{Mode, RequestBinding};
+use group_oscore::{Mode, SentRequest};
 
 /// What is known of the repair by unicast.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(super) struct Fetch {
 #[derive(Debug, Clone)]
 struct Request {
     token: Token,
-    binding: RequestBinding,
+    binding: SentRequest,
     wanted: Wanted,
     sent: Instant,
     expires: Instant,
@@ -81,7 +81,7 @@ impl Fetch {
 pub(super) struct Announcement {
     due: Instant,
     tries: u8,
-    request: Option<(Token, RequestBinding)>,
+    request: Option<(Token, SentRequest)>,
 }
 
 impl Announcement {
@@ -198,7 +198,7 @@ impl Reception<'_> {
         block: Option<Block>,
         payload: &[u8],
         buffer: &mut [u8],
-    ) -> Option<(usize, Token, RequestBinding)> {
+    ) -> Option<(usize, Token, SentRequest)> {
         let token = Token::new(&self.random.next_u64().to_be_bytes()[..4])?;
         let message_id = self.next_message_id();
         let echo = core::mem::take(&mut self.fetch.echo);

@@ -182,7 +182,7 @@ impl<'i> Fleet<'i> {
                 Output::Transmit { to, len } => self.transmit(to, &buffer[..len], copies),
                 Output::Reserve(_) if self.withhold => return self.wake = None,
                 Output::Reserve(reservation) => {
-                    self.reserved_end = reservation.end;
+                    self.reserved_end = reservation.end();
                     self.distribution.handle(self.now, Input::Reserved(reservation));
                 }
                 Output::SaveFloors => {

@@ -5,7 +5,7 @@ use coap_wire::{Block, Code, Message, NoResponse, Token, Type, Writer, option};
 use ed25519_dalek::Signer;
 use group_oscore::{
     AeadAlgorithm, CommonContext, Credential, Gid, GroupContext, GroupParameters, MemberId, Mode,
-    RecipientContext, ReplayWindow, RequestBinding, SenderContext, SequenceNumbers, encode_ccs,
+    RecipientContext, ReplayWindow, SenderContext, SentRequest, SequenceNumbers, encode_ccs,
 };
 use update_core::block::{BlockSize, ImageSize, Layout};
 use update_core::census::{Query, Report, State};
@@ -197,7 +197,7 @@ impl Speaker {
         ty: Type,
         code: Code,
         write: impl FnOnce(&mut Writer<'_>),
-    ) -> (Vec<u8>, RequestBinding) {
+    ) -> (Vec<u8>, SentRequest) {
         self.next += 1;
         let token = Token::new(&self.next.to_be_bytes()).unwrap();
         let mut plain = [0; 1400];
@@ -259,7 +259,7 @@ impl Speaker {
     }
 
     /// A query, to the group or to one agent.
-    pub fn query(&mut self, mode: Mode, query: &Query<'_>) -> (Vec<u8>, RequestBinding) {
+    pub fn query(&mut self, mode: Mode, query: &Query<'_>) -> (Vec<u8>, SentRequest) {
         let mut payload = [0; 512];
         let len = query.encode(&mut payload).unwrap();
         self.request(mode, Type::NonConfirmable, Code::FETCH, |writer| {
@@ -288,7 +288,7 @@ impl Speaker {
     pub fn answer<T>(
         &mut self,
         datagram: &[u8],
-        binding: &RequestBinding,
+        binding: &SentRequest,
         read: impl FnOnce(&Report<'_>) -> T,
     ) -> T {
         let mut bytes = datagram.to_vec();

@@ -60,7 +60,7 @@ pub fn request(
     resource: Resource,
     block: Option<Block>,
     echo: &[u8],
-) -> (Vec<u8>, group_oscore::RequestBinding) {
+) -> (Vec<u8>, group_oscore::SentRequest) {
     let mut plain = [0; 256];
     let token = Token::new(&[token]).unwrap();
     let code = if resource == Resource::Boot { Code::POST } else { Code::GET };
