@@ -109,6 +109,8 @@ pub mod inspect;
 pub mod limits;
 pub mod oscore;
 
+pub use coap_wire;
+
 mod aead;
 mod binding;
 mod common;
