@@ -1,6 +1,7 @@
 //! One error for each operation.
 
 use coap_wire::Code;
+use core::fmt;
 
 /// Why a context could not be derived: the parameters are wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +127,98 @@ impl UnprotectError {
         self as usize
     }
 }
+
+impl fmt::Display for DeriveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MemberIdTooLong => {
+                "the Sender or Recipient ID is too long for the AEAD algorithm: use a shorter one"
+            }
+            Self::EqualIds => "Sender ID and Recipient ID are equal: give each endpoint its own",
+            Self::EmptyMasterSecret => "the Master Secret is empty: provision one",
+            Self::InvalidPublicKey => {
+                "the public key of the credential is invalid or weak: replace the credential"
+            }
+            Self::PrivateKeyMismatch => {
+                "the private key does not belong to the credential: check which pair was provisioned"
+            }
+        })
+    }
+}
+
+impl core::error::Error for DeriveError {}
+
+impl fmt::Display for CredentialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "the credential has too many bytes: use a shorter one",
+            Self::Malformed => {
+                "the credential is not a CWT claims set with a COSE_Key: check how it was encoded"
+            }
+            Self::NotEd25519 => "the key of the credential is not an Ed25519 key for EdDSA: use one that is",
+        })
+    }
+}
+
+impl core::error::Error for CredentialError {}
+
+impl fmt::Display for ProtectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotARequest => "the message is not a request: pass a message with a method code",
+            Self::NotAResponse => "the message is not a response: pass a message with a response code",
+            Self::AlreadyProtected => "the message already has an OSCORE option: pass the unprotected message",
+            Self::UnsupportedOption => "the message has an option that is not supported (Observe, Proxy-Uri or Proxy-Cri): leave it out",
+            Self::BufferTooSmall => "the protected message does not fit: pass a larger buffer or a shorter message",
+            Self::ReservationExhausted => "all reserved Sender Sequence Numbers are used: store and hand in a new reservation",
+            Self::SequenceNumbersExhausted => "all Sender Sequence Numbers are used: the group needs new keys",
+            Self::UnknownRecipient => "there is no Recipient Context for this member: add one first",
+            Self::KeyAgreement => "the key agreement with this member failed: its credential is unusable",
+            Self::NonceAlreadyUsed => "the nonce of the request cannot be used for this response: use an own Partial IV",
+            Self::WrongBinding => "the request was not received by this context: pass the binding of a received request",
+        })
+    }
+}
+
+impl core::error::Error for ProtectError {}
+
+impl fmt::Display for UnprotectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "the datagram is not a CoAP message: drop it",
+            Self::TooLong => "the datagram is longer than the limit: the sender must send smaller ones",
+            Self::NotProtected => "the message has no OSCORE option: the sender must protect it",
+            Self::UnexpectedCode => {
+                "the message is a response instead of a request, or the reverse: call the other function"
+            }
+            Self::MalformedOption => {
+                "the OSCORE option is malformed: the sender's implementation is at fault"
+            }
+            Self::OuterBlock => "the message has an outer Block option: reassemble it before unprotecting it",
+            Self::UnknownGroup => "no context has this Gid or ID Context: the sender may have other keys",
+            Self::UnknownSender => {
+                "there is no Recipient Context for this kid: add the sender's credential or drop the message"
+            }
+            Self::OwnMessage => "the message has this endpoint's own kid: drop it",
+            Self::UnexpectedSender => "the response is from another member than the one asked: drop it",
+            Self::WrongBinding => {
+                "the request was not sent by this context: pass the binding of the request that is answered"
+            }
+            Self::Replayed => "the message was received before or is too old: drop it",
+            Self::Truncated => "the payload is too short: the datagram was damaged or the sender is at fault",
+            Self::BadCountersignature => {
+                "the countersignature is not the sender's: the message is forged or damaged"
+            }
+            Self::KeyAgreement => "the key agreement with the sender failed: its credential is unusable",
+            Self::BadTag => "decryption failed: the message is forged or damaged, or the keys differ",
+            Self::MalformedPlaintext => {
+                "the decrypted message is malformed: the sender's implementation is at fault"
+            }
+        })
+    }
+}
+
+impl core::error::Error for UnprotectError {}
 
 #[cfg(test)]
 mod tests {
