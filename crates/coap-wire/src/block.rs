@@ -20,6 +20,21 @@ pub enum BlockError {
     ReservedSize,
 }
 
+impl core::fmt::Display for BlockError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => {
+                "the Block option has more than three bytes: the sender's implementation is at fault"
+            }
+            Self::ReservedSize => {
+                "the Block option has the reserved size exponent 7: the sender's implementation is at fault"
+            }
+        })
+    }
+}
+
+impl core::error::Error for BlockError {}
+
 impl Block {
     /// The largest number that 20 bits hold.
     pub const NUMBER_MAX: u32 = (1 << 20) - 1;

@@ -98,6 +98,27 @@ pub enum MessageError {
     PayloadMarker,
 }
 
+impl fmt::Display for MessageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooShort => "the datagram ends before the message is complete: drop it",
+            Self::Version => "the datagram has another CoAP version than 1: ignore it",
+            Self::TokenLength => "the Token length is reserved: the sender's implementation is at fault",
+            Self::TokenTruncated => "the datagram ends within its Token: it was cut short",
+            Self::EmptyWithContent => "an Empty message has content: the sender's implementation is at fault",
+            Self::TypeForCode => {
+                "the message type does not go with the code: the sender's implementation is at fault"
+            }
+            Self::Option => "an option is malformed: the sender's implementation is at fault",
+            Self::PayloadMarker => {
+                "there is a payload marker without a payload: the sender's implementation is at fault"
+            }
+        })
+    }
+}
+
+impl core::error::Error for MessageError {}
+
 /// A datagram that has been checked: header, options and payload are what RFC 7252 section 3 describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {

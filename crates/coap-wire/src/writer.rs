@@ -13,6 +13,17 @@ pub enum WriteError {
     OptionOutOfOrder,
 }
 
+impl core::fmt::Display for WriteError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::BufferTooSmall => "the message does not fit: pass a larger buffer",
+            Self::OptionOutOfOrder => "options must be added in ascending order and before the payload: change the order of the calls",
+        })
+    }
+}
+
+impl core::error::Error for WriteError {}
+
 /// Writes a header, then options in ascending order, then a payload.
 pub struct Writer<'b> {
     message: MessageMut<SliceBufferMut<'b>>,
