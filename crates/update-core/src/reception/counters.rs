@@ -1,8 +1,9 @@
-//! The two counters' bounds, stored before anything relies on them (DESIGN \[reserve\], [bound]).
+//! The two counters' bounds, stored before anything relies on them (protocol.md \[reserve\], [bound]).
 
-use super::{Doing, Output, Reception};
+use super::vault::Doing;
+use super::{Output, Reception};
 use crate::limits::{AGENT_RESERVE_LOW, AGENT_RESERVE_STEP, FLOOR_AHEAD};
-use crate::platform::{Record, Task};
+use crate::platform::Record;
 use crate::record::CounterBounds;
 use group_oscore::Reservation;
 
@@ -69,10 +70,8 @@ impl Reception<'_> {
         }
         let bounds =
             CounterBounds { gid: self.context.common().gid(), reserved_end, floor: self.bounds.saving_floor };
-        let len = bounds.encode(&mut self.record).unwrap_or(0);
-        self.doing = Some(Doing::SaveCounters);
-        let bytes = self.record.get(..len).unwrap_or_default();
-        Output::Task(Task::Save { record: Record::Counters, bytes })
+        self.vault.begin(Doing::SaveCounters);
+        Output::Task(self.vault.save_task(Record::Counters, |out| bounds.encode(out)))
     }
 
     /// They are durable: now they may be used.

@@ -27,7 +27,7 @@ impl Reception<'_> {
         }
         match self.context.unprotect_request(bytes) {
             Ok(Received::Fresh(request)) => self.on_request(now, from, via, &request),
-            // At or below the stored bound: perhaps a replay (DESIGN \[bound\]).
+            // At or below the stored bound: perhaps a replay (protocol.md \[bound\]).
             Ok(Received::Unproven(_)) => self.discard(UnprotectError::Replayed),
             Err(error) => self.discard(error),
         }
@@ -92,10 +92,10 @@ impl Reception<'_> {
     }
 
     fn on_block(&mut self, now: Instant, id: crate::digest::UpdateId, area: Area, body: &Body<'_>) {
-        if self.update.as_ref().is_none_or(|update| update.offer.id != id) {
+        if self.received.id() != Some(id) {
             return;
         }
-        self.heard_at = now;
+        self.received.heard(now);
         match block_option(body, option::BLOCK1) {
             Some(block) => self.take_block(area, block, body.payload(), true),
             None => self.counters.malformed += 1,

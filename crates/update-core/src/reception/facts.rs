@@ -77,7 +77,7 @@ pub enum Failure {
     Storage = 65,
     /// The distributor dropped it.
     Cancelled = 66,
-    /// An update with a higher manifest sequence number took its place (DESIGN \[one update\]).
+    /// An update with a higher manifest sequence number took its place (protocol.md \[one update\]).
     Superseded = 67,
 }
 

@@ -1,8 +1,8 @@
-//! Unicast repair: what the agent fetches by itself, one request at a time (DESIGN \[repair\]), and the
-//! announcement of a boot (DESIGN \[bound\]).
+//! Unicast repair: what the agent fetches by itself, one request at a time (protocol.md \[repair\]), and the
+//! announcement of a boot (protocol.md \[bound\]).
 
+use super::Reception;
 use super::datagrams::block_option;
-use super::{Phase, Reception};
 use crate::census::Query;
 use crate::digest::UpdateId;
 use crate::limits::{
@@ -23,9 +23,9 @@ pub(super) struct Fetch {
     /// A census allows agents that miss at most so many to fetch.
     allowance: u32,
     /// An image block needed a page that is missing.
-    pub(super) page_wanted: bool,
+    page_wanted: bool,
     /// A census asked about an update whose offer was missed.
-    pub(super) offer_wanted: Option<UpdateId>,
+    offer_wanted: Option<UpdateId>,
     /// The request under way.
     request: Option<Request>,
     /// Not before this moment: jitter, and waiting after a failure.
@@ -33,7 +33,7 @@ pub(super) struct Fetch {
     retry: Duration,
     echo: heapless::Vec<u8, ECHO_BYTES_MAX>,
     /// Answers in a row whose hash was wrong.
-    pub(super) in_vain: u8,
+    in_vain: u8,
 }
 
 #[derive(Debug, Clone)]
@@ -74,6 +74,34 @@ impl Fetch {
         let echo = core::mem::take(&mut self.echo);
         *self = Self { echo, ..Self::default() };
     }
+
+    /// An image block needed a page that is missing.
+    pub(super) const fn want_pages(&mut self) {
+        self.page_wanted = true;
+    }
+
+    /// A census asked about an update whose offer was missed.
+    pub(super) const fn want_offer(&mut self, id: UpdateId) {
+        self.offer_wanted = Some(id);
+    }
+
+    /// The offer that was wanted has come, or cannot be had.
+    pub(super) const fn offer_settled(&mut self) {
+        self.offer_wanted = None;
+    }
+
+    /// What was fetched is stored.
+    pub(super) const fn was_of_use(&mut self) {
+        self.in_vain = 0;
+    }
+
+    /// What was fetched had the wrong hash: wait before the next try. `true` when that has happened again and
+    /// again.
+    pub(super) fn was_in_vain(&mut self, now: Instant) -> bool {
+        self.not_before = Some(now + FETCH_RETRY_FIRST * (1 << self.in_vain.min(6)));
+        self.in_vain = self.in_vain.saturating_add(1);
+        self.in_vain.is_multiple_of(FETCHES_IN_VAIN_MAX)
+    }
 }
 
 /// The announcement of a boot: repeated a few times until it is answered.
@@ -97,7 +125,7 @@ impl Announcement {
 impl Reception<'_> {
     /// A census says how much may be fetched now.
     pub(super) fn grant(&mut self, now: Instant, query: &Query<'_>) {
-        if query.update.is_none() || query.update == self.update.as_ref().map(|update| update.offer.id) {
+        if query.update.is_none() || query.update == self.received.id() {
             self.fetch.allowance = query.unicast_max;
             if query.unicast_max > 0 && self.fetch.request.is_none() {
                 let spread = Duration::from_millis(u64::from(query.leisure_ms)).min(FETCH_FIRST_WITHIN);
@@ -106,30 +134,24 @@ impl Reception<'_> {
         }
     }
 
-    /// How many blocks of an area are missing.
-    fn area_missing(&self, area: Area) -> u32 {
-        let set = self.set(area);
-        set.count() - set.len()
-    }
-
     /// What to fetch next, if anything may be fetched.
     fn wanted(&self, now: Instant) -> Option<Wanted> {
         if let Some(id) = self.fetch.offer_wanted {
-            let (number, size_exponent) = self.assembly.next_missing(id);
+            let (number, size_exponent) = self.offers.next_missing(id);
             return Some(Wanted::Offer(id, number, size_exponent));
         }
-        if !matches!(self.phase, Phase::Receiving) || self.records_due() {
+        if !self.received.is_receiving() || self.vault.has_changes() {
             return None;
         }
-        let (pages, blocks) = (self.area_missing(Area::Pages), self.area_missing(Area::Image));
-        let quiet = now.since(self.heard_at) >= self.config.quiet;
+        let (pages, blocks) = (self.vault.missing(Area::Pages), self.vault.missing(Area::Image));
+        let quiet = self.received.is_quiet(now, self.config.quiet);
         let granted = pages + blocks <= self.fetch.allowance;
         let few_pages = pages <= PAGES_FETCHED_MAX && self.fetch.page_wanted;
         if pages > 0 && (quiet || granted || few_pages) {
-            return self.pages.next_missing(0).map(|page| Wanted::Block(Area::Pages, page));
+            return self.vault.next_missing(Area::Pages, 0).map(|page| Wanted::Block(Area::Pages, page));
         }
         if blocks > 0 && (quiet || granted) {
-            return self.blocks.next_missing(0).map(|block| Wanted::Block(Area::Image, block));
+            return self.vault.next_missing(Area::Image, 0).map(|block| Wanted::Block(Area::Image, block));
         }
         None
     }
@@ -140,7 +162,7 @@ impl Reception<'_> {
             if now < request.expires {
                 return None;
             }
-            // No answer: wait longer each time. The retry is a new request (DESIGN \[requests\]).
+            // No answer: wait longer each time. The retry is a new request (protocol.md \[requests\]).
             self.fetch.request = None;
             self.fetch.retry = (self.fetch.retry * 2).min(FETCH_RETRY_MAX);
         }
@@ -156,7 +178,7 @@ impl Reception<'_> {
         let (resource, number) = match wanted {
             Wanted::Offer(id, number, _) => (Resource::Manifest(id), number),
             Wanted::Block(area, number) => {
-                let id = self.update.as_ref()?.offer.id;
+                let id = self.received.id()?;
                 (if area == Area::Image { Resource::Image(id) } else { Resource::Hashes(id) }, number)
             }
         };
@@ -164,7 +186,7 @@ impl Reception<'_> {
             Wanted::Offer(.., Some(size_exponent)) => size_exponent,
             // The offer's block size is not known yet; the distributor answers in its own.
             Wanted::Offer(..) => Block::exponent_of(crate::limits::BLOCK_BYTES_MAX as usize)?,
-            Wanted::Block(..) => self.update.as_ref()?.offer.layout.block_size.exponent(),
+            Wanted::Block(..) => self.received.update()?.shape().layout().block_size.exponent(),
         };
         let block = Block { number, more: false, size_exponent };
         let (len, token, binding) = self.request(Code::GET, resource, Some(block), &[], buffer)?;
@@ -270,20 +292,12 @@ impl Reception<'_> {
             }
             Wanted::Block(area, number) if number == block.number => {
                 self.take_block(area, block, body.payload(), false);
-                if self.area_missing(Area::Pages) == 0 {
+                if self.vault.missing(Area::Pages) == 0 {
                     self.fetch.page_wanted = false;
                 }
             }
             _ => self.counters.malformed += 1,
         }
-    }
-
-    /// What was fetched had the wrong hash: wait before the next try. `true` when that has happened again and
-    /// again.
-    pub(super) fn fetched_in_vain(&mut self, now: Instant) -> bool {
-        self.fetch.not_before = Some(now + FETCH_RETRY_FIRST * (1 << self.fetch.in_vain.min(6)));
-        self.fetch.in_vain = self.fetch.in_vain.saturating_add(1);
-        self.fetch.in_vain.is_multiple_of(FETCHES_IN_VAIN_MAX)
     }
 
     /// When the fetching side wants to be polled again.
@@ -294,7 +308,7 @@ impl Reception<'_> {
         if self.wanted(now).is_some() {
             return Some(self.fetch.not_before.unwrap_or(now));
         }
-        let unfinished = matches!(self.phase, Phase::Receiving);
-        unfinished.then(|| self.heard_at + self.config.quiet).filter(|moment| *moment > now)
+        let unfinished = self.received.is_receiving();
+        unfinished.then(|| self.received.quiet_at(self.config.quiet)).filter(|moment| *moment > now)
     }
 }
