@@ -51,7 +51,7 @@ pub const PUT_OVERHEAD_MAX: usize = 150;
 pub const RECORD_BYTES_MAX: usize = ENVELOPE_BYTES_MAX + 32;
 
 /// How far ahead of the highest Partial IV accepted a bound is stored, and how many numbers the distributor
-/// skips for agents that have booted (DESIGN \[bound\]).
+/// skips for agents that have booted (protocol.md \[bound\]).
 pub const FLOOR_AHEAD: u64 = 256;
 
 /// An agent reserves Sender Sequence Numbers when fewer than this are left ...
@@ -63,9 +63,9 @@ pub const DISTRIBUTOR_RESERVE_LOW: u64 = 2 * FLOOR_AHEAD;
 /// ... so many at a time.
 pub const DISTRIBUTOR_RESERVE_STEP: u64 = 4096;
 
-/// Written bytes are durable within this time (DESIGN \[synced\]).
+/// Written bytes are durable within this time (protocol.md \[synced\]).
 pub const SYNC_WITHIN: Duration = Duration::from_millis(100);
-/// An unfinished update is replaced by another at most once in this time (DESIGN \[one update\]).
+/// An unfinished update is replaced by another at most once in this time (protocol.md \[one update\]).
 pub const REPLACE_AFTER: Duration = Duration::from_secs(600);
 /// An offer that was refused is looked at again after this time.
 pub const RECONSIDER_AFTER: Duration = Duration::from_secs(60);
@@ -86,8 +86,8 @@ pub const ECHO_BYTES_MAX: usize = 40;
 
 /// An agent that hears nothing of an unfinished update for this time fetches by itself.
 pub const QUIET: Duration = Duration::from_secs(5);
-/// The announcement of a boot comes within this time, so that a power failure does not make all agents send at
-/// once.
+/// The announcement of a boot comes within this time, so that a power failure does not make all agents send
+/// at once.
 pub const ANNOUNCE_SPREAD: Duration = Duration::from_secs(5);
 /// A first fetch by unicast comes within this time, evenly spread.
 pub const FETCH_FIRST_WITHIN: Duration = Duration::from_millis(100);

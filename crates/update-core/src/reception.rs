@@ -6,9 +6,10 @@
 //!
 //! One block is in flight at a time: while storage is busy, datagrams are lost and repaired later.
 
+mod announcement;
 mod answers;
 mod blocks;
-mod counters;
+mod channel;
 mod datagrams;
 mod facts;
 mod fetch;
@@ -24,7 +25,7 @@ use crate::census::{Counters, State};
 use crate::device::Device;
 use crate::digest::Digest;
 use crate::key_set::KeySet;
-use crate::platform::{Area, Done, Task, Trial};
+use crate::platform::{Area, Done, Record, Task, Trial};
 use crate::random::Random;
 use crate::record::UpdateRecord;
 use crate::suit;
@@ -135,18 +136,16 @@ pub struct Memory<'m> {
 /// The agent's machine. See the module.
 pub struct Reception<'m> {
     config: ReceptionConfig,
-    context: AgentContext,
+    channel: channel::Channel,
     random: Random,
     counters: Counters,
-    bounds: counters::Bounds,
     vault: Vault<'m>,
     received: Received,
     offers: offers::Offers,
-    answers: heapless::Vec<answers::Answer, { crate::limits::ANSWERS_MAX }>,
+    answers: answers::Answers,
     fetch: fetch::Fetch,
-    announcement: Option<fetch::Announcement>,
+    announcement: Option<announcement::Announcement>,
     events: heapless::Deque<Event, { crate::limits::EVENTS_MAX }>,
-    message_id: u16,
     /// Reads in a row without looking at the network.
     reads: u8,
 }
@@ -187,21 +186,19 @@ impl<'m> Reception<'m> {
         now: Instant,
     ) -> Option<Self> {
         let mut random = Random::new(seed);
-        let announcement =
-            booted_before.then(|| fetch::Announcement::new(now + random.up_to(config.announce_spread)));
+        let announcement = booted_before
+            .then(|| announcement::Announcement::new(now + random.up_to(config.announce_spread)));
         let message_id = (random.next_u64() & 0xffff) as u16;
         let vault = Vault::new(memory)?;
         Some(Self {
-            bounds: counters::Bounds::new(config.floor),
-            message_id,
+            channel: channel::Channel::new(context, config.distributor, config.floor, message_id),
             config,
-            context,
             random,
             counters: Counters::default(),
             vault,
             received: Received::nothing(now),
             offers: offers::Offers::default(),
-            answers: heapless::Vec::new(),
+            answers: answers::Answers::default(),
             fetch: fetch::Fetch::default(),
             announcement,
             events: heapless::Deque::new(),
@@ -219,7 +216,7 @@ impl<'m> Reception<'m> {
     /// proof that its network and its keys work.
     #[must_use]
     pub fn has_heard_distributor(&self) -> bool {
-        self.context.recipients().first().is_some_and(|it| it.window().highest().is_some())
+        self.channel.has_heard_distributor()
     }
 
     /// Tells how many datagrams the program has dropped on purpose so far.
@@ -272,10 +269,10 @@ impl<'m> Reception<'m> {
         if let Some(until) = self.vault.rests_until(now) {
             return Output::Wait(Some(until));
         }
-        if self.counters_due() {
+        if self.channel.bounds_due() {
             return self.save_counters();
         }
-        if self.bounds.closed {
+        if self.channel.is_closed() {
             return if self.vault.is_unsynced() { self.give_out(Doing::Sync) } else { Output::Wait(None) };
         }
         self.compare_held(now);
@@ -302,10 +299,10 @@ impl<'m> Reception<'m> {
     /// Something is under way or due that nothing else may overtake: a task, a block on its way, a counter or
     /// a record to be saved, a pause after a failure of the medium.
     fn is_busy(&self, now: Instant) -> bool {
-        self.bounds.closed
+        self.channel.is_closed()
             || self.vault.is_doing()
             || self.vault.is_holding()
-            || self.counters_due()
+            || self.channel.bounds_due()
             || self.vault.has_changes()
             || self.vault.rests_until(now).is_some()
     }
@@ -342,13 +339,26 @@ impl<'m> Reception<'m> {
         None
     }
 
-    /// Whether everything written has to become durable now (protocol.md \[synced\]): an announcement is a report
-    /// too.
+    /// Whether everything written has to become durable now (protocol.md \[synced\]): an announcement is a
+    /// report too.
     fn sync_due(&self, now: Instant) -> bool {
         let announcing = self.announcement.as_ref().is_some_and(|announcement| announcement.due() <= now);
-        let answering = announcing || self.answers.iter().any(|answer| answer.due <= now);
+        let answering = announcing || self.answers.next_due().is_some_and(|due| due <= now);
         let checking = matches!(self.received.phase(), Phase::Checking(_));
         self.vault.sync_due(now, answering || checking)
+    }
+
+    fn save_counters(&mut self) -> Output<'_> {
+        let bounds = self.channel.begin_saving();
+        self.vault.begin(Doing::SaveCounters);
+        Output::Task(self.vault.save_task(Record::Counters, |out| bounds.encode(out)))
+    }
+
+    /// Before a planned end of the program: stores the exact numbers, so that nothing is skipped at the next
+    /// start, and makes durable what was written. Poll until it waits for ever; nothing is sent or accepted
+    /// any more.
+    pub fn close(&mut self) {
+        self.channel.close();
     }
 
     /// The task of the next change that is due.
@@ -367,13 +377,13 @@ impl<'m> Reception<'m> {
         if self.received.is_examining() {
             return Some(now);
         }
-        let answers = self.answers.iter().map(|answer| answer.due).min();
+        let answers = self.answers.next_due();
         let sync = self.vault.sync_deadline();
         let scheduled = match self.received.phase() {
             Phase::Scheduled { due, .. } => Some(*due),
             _ => None,
         };
-        let announce = self.announcement.as_ref().map(fetch::Announcement::due);
+        let announce = self.announcement.as_ref().map(announcement::Announcement::due);
         let mut deadline = self.fetch_deadline(now);
         for other in [answers, sync, scheduled, announce] {
             deadline = earliest(deadline, other);

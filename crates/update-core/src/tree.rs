@@ -107,8 +107,8 @@ impl TreeShape {
         Some((self.start(above) + parent, entry))
     }
 
-    /// Page index and entry of the hash of a block or page; `None` for the root page and for a number that the
-    /// area does not have ([`contains`](Self::contains)).
+    /// Page index and entry of the hash of a block or page; `None` for the root page and for a number that
+    /// the area does not have ([`contains`](Self::contains)).
     #[must_use]
     pub fn parent_of(&self, area: Area, number: u32) -> Option<(u32, usize)> {
         match area {
@@ -132,8 +132,8 @@ impl TreeShape {
         number < self.count_of(area)
     }
 
-    /// Where a block or page lies in its area, as offset and length in bytes; `None` for a number that the area
-    /// does not have.
+    /// Where a block or page lies in its area, as offset and length in bytes; `None` for a number that the
+    /// area does not have.
     #[must_use]
     pub fn range_of(&self, area: Area, number: u32) -> Option<(u32, usize)> {
         let bytes = self.layout.block_size.bytes();
@@ -153,8 +153,8 @@ impl TreeShape {
     }
 }
 
-/// Whether a block or page is the one that was signed. `parent` is the verified page that has its hash, and the
-/// entry there ([`TreeShape::parent_of`]); without a parent, only the root page can be right.
+/// Whether a block or page is the one that was signed. `parent` is the verified page that has its hash, and
+/// the entry there ([`TreeShape::parent_of`]); without a parent, only the root page can be right.
 #[must_use]
 pub fn check(area: Area, parent: Option<(&[u8], usize)>, root: &Digest, bytes: &[u8]) -> bool {
     match (area, parent) {

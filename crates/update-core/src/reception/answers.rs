@@ -5,19 +5,18 @@ use super::{Event, Failure, Phase, RECOVERED, Reception};
 use crate::census::{Query, Report, State, Window};
 use crate::command::Command;
 use crate::digest::UpdateId;
-use crate::limits::{DATAGRAM_BYTES_MAX, REPORT_BYTES_MAX, WINDOW_BLOCKS_MAX};
-use crate::outgoing::Outgoing;
+use crate::limits::{ANSWERS_MAX, REPORT_BYTES_MAX, WINDOW_BLOCKS_MAX};
 use crate::platform::Area;
 use crate::record::Outcome;
 use crate::time::{Duration, Instant};
-use coap_wire::{Code, Message, Token, Type};
+use coap_wire::{Code, Token, Type};
 use core::net::SocketAddr;
-use group_oscore::{RequestBinding, ResponseMode, ResponsePiv, Verified};
+use group_oscore::{RequestBinding, Verified};
 
 /// An answer that waits for its moment.
 #[derive(Debug, Clone)]
-pub(super) struct Answer {
-    pub(super) due: Instant,
+struct Answer {
+    due: Instant,
     to: SocketAddr,
     token: Token,
     binding: RequestBinding,
@@ -32,6 +31,33 @@ enum Content {
     Changed,
 }
 
+/// The answers that wait, each for its moment.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    waiting: heapless::Vec<Answer, ANSWERS_MAX>,
+}
+
+impl Answers {
+    /// Adds an answer, in place of the oldest if there are too many.
+    fn put(&mut self, answer: Answer) {
+        if self.waiting.is_full() {
+            self.waiting.remove(0);
+        }
+        let _ = self.waiting.push(answer);
+    }
+
+    /// The first answer whose moment has come.
+    fn take_due(&mut self, now: Instant) -> Option<Answer> {
+        let index = self.waiting.iter().position(|answer| answer.due <= now)?;
+        Some(self.waiting.remove(index))
+    }
+
+    /// When the next answer is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.waiting.iter().map(|answer| answer.due).min()
+    }
+}
+
 impl Reception<'_> {
     /// A FETCH of `/fw/status`.
     pub(super) fn on_query(
@@ -44,7 +70,7 @@ impl Reception<'_> {
         let Ok(query) = Query::decode(request.body().payload()) else {
             return self.counters.malformed += 1;
         };
-        if !query.target.matches(self.context.sender_id(), &self.config.name) {
+        if !query.target.matches(self.channel.own_id(), &self.config.name) {
             return;
         }
         if let Some(id) = query.update.filter(|id| !self.knows(now, *id) && multicast) {
@@ -73,7 +99,7 @@ impl Reception<'_> {
         let Ok(command) = Command::decode(request.body().payload()) else {
             return self.counters.malformed += 1;
         };
-        let meant = command.target.matches(self.context.sender_id(), &self.config.name)
+        let meant = command.target.matches(self.channel.own_id(), &self.config.name)
             && self.digest() == Some(command.digest);
         if meant && cancel {
             self.cancel(&command);
@@ -137,11 +163,8 @@ impl Reception<'_> {
         if multicast && (from.ip(), from.port()) != (provisioned.ip(), provisioned.port()) {
             return self.counters.not_for_us += 1;
         }
-        if self.answers.is_full() {
-            self.answers.remove(0);
-        }
         let confirmable = request.ty() == Type::Confirmable;
-        let _ = self.answers.push(Answer {
+        self.answers.put(Answer {
             due,
             to: from,
             token: request.token(),
@@ -165,8 +188,7 @@ impl Reception<'_> {
 
     /// Sends the first answer whose moment has come. Everything it reports is durable: see `sync_due`.
     pub(super) fn next_answer(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
-        let index = self.answers.iter().position(|answer| answer.due <= now)?;
-        let mut answer = self.answers.remove(index);
+        let mut answer = self.answers.take_due(now)?;
         let mut payload = [0; REPORT_BYTES_MAX];
         let (code, len) = match answer.content {
             Content::Changed => (Code::CHANGED, 0),
@@ -174,19 +196,10 @@ impl Reception<'_> {
                 (Code::CONTENT, self.report(update, window, detail, &mut payload)?)
             }
         };
-        let (ty, message_id) = match answer.acknowledge {
-            Some(message_id) => (Type::Acknowledgement, message_id),
-            None => (Type::NonConfirmable, self.next_message_id()),
-        };
-        let mut plain = [0; DATAGRAM_BYTES_MAX];
         let payload = payload.get(..len)?;
-        let plain = Outgoing { ty, code, message_id, token: answer.token }
-            .build(&mut plain, |writer| writer.payload(payload).map(|_| ()))?;
-        let message = Message::parse(plain).ok()?;
-        let len = self
-            .context
-            .protect_response(&message, &mut answer.binding, ResponseMode::Pairwise, ResponsePiv::Own, buffer)
-            .ok()?;
+        let Answer { token, acknowledge, binding, .. } = &mut answer;
+        let sent = self.channel.respond(code, *token, *acknowledge, binding, payload, buffer);
+        let len = self.sent(sent)?;
         Some((answer.to, len))
     }
 
@@ -202,7 +215,7 @@ impl Reception<'_> {
         let mut bitmap = [0; WINDOW_BLOCKS_MAX as usize / 8];
         let mut report = Report::new(self.state());
         report.update = asked.or(held);
-        report.distributor_next = self.distributor_next();
+        report.distributor_next = self.channel.distributor_next();
         report.installed = self.config.device.installed.map_or(0, |installed| installed.sequence_number);
         report.counters = detail.then_some(self.counters);
         let refused = asked.and_then(|id| self.offers.verdict(id));

@@ -99,7 +99,7 @@ impl Reception<'_> {
         }
         self.vault.succeeded();
         match doing {
-            Doing::SaveCounters => self.counters_saved(),
+            Doing::SaveCounters => self.channel.saved(),
             Doing::LoadPage(page) => self.vault.cache_page(page, bytes),
             Doing::WriteHeld => self.held_written(now),
             Doing::Sync => self.vault.synced(),

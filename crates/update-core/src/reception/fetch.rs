@@ -1,21 +1,18 @@
-//! Unicast repair: what the agent fetches by itself, one request at a time (protocol.md \[repair\]), and the
-//! announcement of a boot (protocol.md \[bound\]).
+//! Unicast repair: what the agent fetches by itself, one request at a time (protocol.md \[repair\]).
 
-use super::Reception;
 use super::datagrams::block_option;
+use super::{Reception, channel};
 use crate::census::Query;
 use crate::digest::UpdateId;
 use crate::limits::{
-    ANNOUNCE_AGAIN, ANNOUNCE_TRIES_MAX, DATAGRAM_BYTES_MAX, ECHO_BYTES_MAX, FETCH_FIRST_WITHIN,
-    FETCH_RETRY_FIRST, FETCH_RETRY_MAX, FETCH_RETRY_MIN, FETCHES_IN_VAIN_MAX, PAGES_FETCHED_MAX,
-    REPORT_BYTES_MAX,
+    FETCH_FIRST_WITHIN, FETCH_RETRY_FIRST, FETCH_RETRY_MAX, FETCH_RETRY_MIN, FETCHES_IN_VAIN_MAX,
+    PAGES_FETCHED_MAX,
 };
-use crate::outgoing::Outgoing;
 use crate::platform::Area;
 use crate::resource::Resource;
 use crate::time::{Duration, Instant};
-use coap_wire::{Block, Code, Message, Token, Type, option};
-use group_oscore::{Mode, RequestBinding};
+use coap_wire::{Block, Code, Token, option};
+use group_oscore::RequestBinding;
 
 /// What is known of the repair by unicast.
 #[derive(Debug)]
@@ -31,7 +28,6 @@ pub(super) struct Fetch {
     /// Not before this moment: jitter, and waiting after a failure.
     not_before: Option<Instant>,
     retry: Duration,
-    echo: heapless::Vec<u8, ECHO_BYTES_MAX>,
     /// Answers in a row whose hash was wrong.
     in_vain: u8,
 }
@@ -62,7 +58,6 @@ impl Default for Fetch {
             request: None,
             not_before: None,
             retry: FETCH_RETRY_FIRST,
-            echo: heapless::Vec::new(),
             in_vain: 0,
         }
     }
@@ -71,8 +66,7 @@ impl Default for Fetch {
 impl Fetch {
     /// A new update: nothing of the old one is wanted any more.
     pub(super) fn restart(&mut self) {
-        let echo = core::mem::take(&mut self.echo);
-        *self = Self { echo, ..Self::default() };
+        *self = Self::default();
     }
 
     /// An image block needed a page that is missing.
@@ -101,24 +95,6 @@ impl Fetch {
         self.not_before = Some(now + FETCH_RETRY_FIRST * (1 << self.in_vain.min(6)));
         self.in_vain = self.in_vain.saturating_add(1);
         self.in_vain.is_multiple_of(FETCHES_IN_VAIN_MAX)
-    }
-}
-
-/// The announcement of a boot: repeated a few times until it is answered.
-#[derive(Debug)]
-pub(super) struct Announcement {
-    due: Instant,
-    tries: u8,
-    request: Option<(Token, RequestBinding)>,
-}
-
-impl Announcement {
-    pub(super) const fn new(due: Instant) -> Self {
-        Self { due, tries: 0, request: None }
-    }
-
-    pub(super) const fn due(&self) -> Instant {
-        self.due
     }
 }
 
@@ -189,92 +165,29 @@ impl Reception<'_> {
             Wanted::Block(..) => self.received.update()?.shape().layout().block_size.exponent(),
         };
         let block = Block { number, more: false, size_exponent };
-        let (len, token, binding) = self.request(Code::GET, resource, Some(block), &[], buffer)?;
+        let request = channel::Request { code: Code::GET, resource, block: Some(block), payload: &[] };
+        let sent = self.channel.request(&mut self.random, &request, buffer);
+        let (len, token, binding) = self.sent(sent)?;
         let expires = now + self.fetch.retry + self.random.up_to(self.fetch.retry / 4);
         self.fetch.request = Some(Request { token, binding, wanted, sent: now, expires });
         Some(len)
     }
 
-    /// The announcement to send now. After the last try the agent waits to be asked.
-    pub(super) fn next_announcement(&mut self, now: Instant, buffer: &mut [u8]) -> Option<usize> {
-        let announcement = self.announcement.as_mut().filter(|announcement| announcement.due <= now)?;
-        announcement.tries += 1;
-        announcement.due = now + ANNOUNCE_AGAIN * (1 << announcement.tries.min(6));
-        if announcement.tries > ANNOUNCE_TRIES_MAX {
-            self.announcement = None;
-            return None;
-        }
-        let mut payload = [0; REPORT_BYTES_MAX];
-        let len = self.report(None, None, false, &mut payload)?;
-        let (len, token, binding) =
-            self.request(Code::POST, Resource::Boot, None, payload.get(..len)?, buffer)?;
-        self.announcement.as_mut()?.request = Some((token, binding));
-        Some(len)
-    }
-
-    /// Builds and protects one pairwise request to the distributor.
-    fn request(
-        &mut self,
-        code: Code,
-        resource: Resource,
-        block: Option<Block>,
-        payload: &[u8],
-        buffer: &mut [u8],
-    ) -> Option<(usize, Token, RequestBinding)> {
-        let token = Token::new(&self.random.next_u64().to_be_bytes()[..4])?;
-        let message_id = self.next_message_id();
-        let echo = core::mem::take(&mut self.fetch.echo);
-        let mut plain = [0; DATAGRAM_BYTES_MAX];
-        let plain =
-            Outgoing { ty: Type::NonConfirmable, code, message_id, token }.build(&mut plain, |writer| {
-                resource.write_path(writer)?;
-                if let Some(block) = &block {
-                    writer.option(option::BLOCK2, block.encode().as_bytes())?;
-                }
-                if !echo.is_empty() {
-                    writer.option(option::ECHO, &echo)?;
-                }
-                if !payload.is_empty() {
-                    writer.payload(payload)?;
-                }
-                Ok(())
-            })?;
-        let message = Message::parse(plain).ok()?;
-        let mode = Mode::Pairwise(self.config.distributor);
-        let (len, binding) = self.context.protect_request(&message, mode, buffer).ok()?;
-        Some((len, token, binding))
-    }
-
-    /// A datagram that may answer the request under way or the announcement.
-    pub(super) fn on_response(&mut self, now: Instant, token: Token, bytes: &mut [u8]) {
-        if let Some(request) = self.fetch.request.take_if(|request| request.token == token) {
-            self.on_block_response(now, request, bytes);
-        } else if let Some((_, binding)) =
-            self.announcement.as_ref().and_then(|a| a.request.as_ref()).filter(|(sent, _)| *sent == token)
-        {
-            let Ok(response) = self.context.unprotect_response(bytes, binding) else { return };
-            if let Some(echo) = response.body().option(option::ECHO) {
-                self.fetch.echo = heapless::Vec::from_slice(echo).unwrap_or_default();
-                if let Some(announcement) = &mut self.announcement {
-                    announcement.due = now;
-                }
-            } else {
-                self.announcement = None;
-            }
-        }
+    /// A datagram that may answer the request under way; `false` when its Token is another's.
+    pub(super) fn on_fetched(&mut self, now: Instant, token: Token, bytes: &mut [u8]) -> bool {
+        let request = self.fetch.request.take_if(|request| request.token == token);
+        request.map(|request| self.on_block_response(now, request, bytes)).is_some()
     }
 
     fn on_block_response(&mut self, now: Instant, request: Request, bytes: &mut [u8]) {
-        let Ok(response) = self.context.unprotect_response(bytes, &request.binding) else {
+        let Ok(response) = self.channel.open_response(bytes, &request.binding) else {
             // Not the distributor's: the request is still under way.
             self.fetch.request = Some(request);
             return;
         };
         let body = response.body();
         if let Some(echo) = body.option(option::ECHO) {
-            // The distributor wants to know that this is no replay: the next request carries its value.
-            self.fetch.echo = heapless::Vec::from_slice(echo).unwrap_or_default();
-            return;
+            return self.channel.echo_next(echo);
         }
         let Some(block) = block_option(&body, option::BLOCK2).filter(|_| body.code() == Code::CONTENT) else {
             self.fetch.not_before = Some(now + self.fetch.retry);

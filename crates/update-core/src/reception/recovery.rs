@@ -1,5 +1,5 @@
-//! Reading back: the walk that finds after a restart what is whole (protocol.md \[journal\]), and the hash over
-//! the whole image (protocol.md \[whole\]).
+//! Reading back: the walk that finds after a restart what is whole (protocol.md \[journal\]), and the hash
+//! over the whole image (protocol.md \[whole\]).
 
 use super::vault::{Doing, ReadBack};
 use super::{Event, Failure, Phase, Reception};
@@ -136,8 +136,8 @@ impl Reception<'_> {
                 self.event(Event::Verified(id));
             }
             (true, Then::Activate(attempt)) => self.activate(attempt),
-            // Every block was read back and matched the signed tree, but the signed digest itself does not fit
-            // the image.
+            // Every block was read back and matched the signed tree, but the signed digest itself does not
+            // fit the image.
             (false, _) if self.received.doubt_digest() => self.give_up(Failure::ImageDigest),
             // Storage may have changed since it was found right: the walk finds where, and the rest is
             // repaired.

@@ -32,8 +32,8 @@ impl Reception<'_> {
         self.vault.order(Change::RollBack);
     }
 
-    /// Whether an order to take the image on trial back waits to be carried out. The health check must then no
-    /// longer judge that image.
+    /// Whether an order to take the image on trial back waits to be carried out. The health check must then
+    /// no longer judge that image.
     #[must_use]
     pub const fn is_ordered_back(&self) -> bool {
         self.vault.is_ordered(Change::RollBack)

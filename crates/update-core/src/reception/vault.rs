@@ -1,5 +1,5 @@
-//! What is stored of the update and what the platform is doing about it. Nothing is written before its hash is
-//! right (protocol.md \[tree\]).
+//! What is stored of the update and what the platform is doing about it. Nothing is written before its hash
+//! is right (protocol.md \[tree\]).
 
 mod changes;
 
@@ -131,8 +131,8 @@ impl<'m> Vault<'m> {
         [Area::Image, Area::Pages].iter().all(|area| self.set(*area).capacity() >= shape.count_of(*area))
     }
 
-    /// Makes room for a new update, of which nothing is stored; `false` when the memory for its two sets is too
-    /// small.
+    /// Makes room for a new update, of which nothing is stored; `false` when the memory for its two sets is
+    /// too small.
     pub(super) fn start(&mut self, shape: &TreeShape) -> bool {
         let fits =
             self.blocks.reset(shape.count_of(Area::Image)) && self.pages.reset(shape.count_of(Area::Pages));
@@ -372,8 +372,8 @@ impl Vault<'_> {
         Task::Save { record, bytes: self.record.get(..len).unwrap_or_default() }
     }
 
-    /// Whether written bytes have to become durable now (protocol.md \[synced\]). `urgent` says that something
-    /// relies on them already.
+    /// Whether written bytes have to become durable now (protocol.md \[synced\]). `urgent` says that
+    /// something relies on them already.
     pub(super) fn sync_due(&self, now: Instant, urgent: bool) -> bool {
         self.unsynced_since.is_some_and(|since| urgent || now.since(since) >= SYNC_WITHIN)
     }

@@ -1,6 +1,7 @@
 //! What has to be made durable, and in which order.
 
-/// A change of a record or an area, in the order in which changes are carried out. That order survives a power
+/// A change of a record or an area, in the order in which changes are carried out. That order survives a
+/// power
 /// cut between any two: what is installed before the outcome that rests on it, the update before its areas
 /// and before an order that came with its attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
