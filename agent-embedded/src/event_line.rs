@@ -24,6 +24,7 @@ impl Display for EventLine {
             Event::RolledBack { id, cause } => write!(f, "rolled back {}: {}", Id(id), cause_text(cause)),
             Event::Failed { id, failure } => write!(f, "failed {}: {}", Id(id), failure_text(failure)),
             Event::Cancelled(id) => write!(f, "cancelled {}", Id(id)),
+            Event::NotSent(_) => f.write_str("a datagram could not be protected"),
             Event::Discarded(_) => f.write_str("a datagram was discarded"),
         }
     }

@@ -7,30 +7,24 @@ use update_core::block_set::BlockSet;
 use update_core::device::Device;
 use update_core::digest::Digest;
 use update_core::key_set::KeySet;
-use update_core::limits::RECORD_BYTES_MAX;
+use update_core::limits::{GROUP_BLOCK_BYTES_MIN, RECORD_BYTES_MAX};
 use update_core::platform::{Record, Trial};
 use update_core::reception::{AgentContext, Input, Memory, Reception, ReceptionConfig};
 use update_core::record::{CounterBounds, decode_installed};
-use update_core::time::{Duration, Instant};
+use update_core::time::Instant;
 
 use crate::provisioning::{Provisioning, ProvisioningError};
 use crate::store::{FlashStore, StoreError};
-
-/// Hearing nothing of an unfinished update for so long, the agent fetches by itself.
-const QUIET: Duration = Duration::from_secs(5);
-/// The announcement of a boot comes within so long, so that a power failure does not make a storm.
-const ANNOUNCE_SPREAD: Duration = Duration::from_secs(5);
 
 /// Random bytes from the chip's own source; zeros where it has none.
 pub type Entropy = [u8; 16];
 
 /// Largest image in bytes that the sets below are made for.
 pub const IMAGE_BYTES_MAX: u32 = 1024 * 1024;
-/// Smallest block of a group, and the entries of a hash page of that size.
-const BLOCK_BYTES_MIN: u32 = 256;
-const ENTRIES_MIN: u32 = BLOCK_BYTES_MIN / 16;
+/// The entries of a hash page of the smallest size.
+const ENTRIES_MIN: u32 = GROUP_BLOCK_BYTES_MIN / update_core::tree::ENTRY_BYTES as u32;
 
-const BLOCKS_MAX: u32 = IMAGE_BYTES_MAX / BLOCK_BYTES_MIN;
+const BLOCKS_MAX: u32 = IMAGE_BYTES_MAX / GROUP_BLOCK_BYTES_MIN;
 const PAGES_MAX: u32 = pages(BLOCKS_MAX);
 
 /// Pages of a hash tree over so many blocks.
@@ -168,8 +162,8 @@ fn config<F: NorFlash>(
         name: Digest::of(given.name.as_bytes()),
         distributor: given.distributor,
         distributor_address: given.distributor_address,
-        quiet: QUIET,
-        announce_spread: ANNOUNCE_SPREAD,
+        quiet: update_core::limits::QUIET,
+        announce_spread: update_core::limits::ANNOUNCE_SPREAD,
         floor: bounds.map_or(0, |bounds| bounds.floor),
     })
 }

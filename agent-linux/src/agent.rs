@@ -1,7 +1,5 @@
 //! The state machine of one agent: what it was given, what it saved, and a seed.
 
-use std::time::Duration;
-
 use group_oscore::{
     CommonContext, GroupContext, RecipientContext, ReplayWindow, SenderContext, SequenceNumbers,
 };
@@ -20,11 +18,6 @@ use crate::config::{Config, shown};
 use crate::failure::Failure;
 use crate::file_store::record_name;
 use crate::linux_platform::LinuxPlatform;
-
-/// Hearing nothing of an unfinished update for so long, the agent fetches by itself.
-const QUIET: Duration = Duration::from_secs(5);
-/// The announcement of a boot comes within so long, so that a power failure does not make a storm.
-const ANNOUNCE_SPREAD: Duration = Duration::from_secs(5);
 
 /// The memory of the sets of blocks and pages, for the largest image.
 #[derive(Debug)]
@@ -83,8 +76,8 @@ fn reception_config(config: &Config, installed: Option<Installed>, floor: u64) -
         name: Digest::of(given.name.as_str().as_bytes()),
         distributor: given.distributor.sender_id,
         distributor_address: given.distributor.address,
-        quiet: QUIET,
-        announce_spread: ANNOUNCE_SPREAD,
+        quiet: update_core::limits::QUIET,
+        announce_spread: update_core::limits::ANNOUNCE_SPREAD,
         floor,
     }
 }

@@ -28,6 +28,7 @@ pub fn write(event: &Event) {
             tracing::error!(%id, reason, "update failed");
         }
         Event::Cancelled(id) => tracing::warn!(%id, "update cancelled"),
+        Event::NotSent(reason) => tracing::warn!(?reason, "datagram not protected, and not sent"),
         // Anyone on the network can cause these, so they must not fill the log.
         Event::Discarded(reason) => tracing::debug!(?reason, "datagram discarded"),
     }

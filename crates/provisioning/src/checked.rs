@@ -10,6 +10,7 @@ use group_oscore::{
 };
 use update_core::block::BlockSize;
 use update_core::key_set::KeySet;
+use update_core::limits::GROUP_BLOCK_BYTES_MIN;
 use zeroize::Zeroizing;
 
 use crate::address;
@@ -23,8 +24,6 @@ use crate::name::Name;
 
 /// Shortest Master Secret: the security level of the algorithms (RFC 10021 section 2.1.5).
 const MASTER_SECRET_BYTES_MIN: usize = 16;
-/// Smallest block in bytes that a group distributes.
-const BLOCK_BYTES_MIN: u16 = 256;
 /// Longest Sender ID that `fwcast` gives, in bytes.
 const SENDER_ID_BYTES_MAX: usize = 3;
 
@@ -143,7 +142,7 @@ impl Provisioning {
         ensure(self.version == VERSION, ProvisioningError::Version)?;
         let coap_group = address::coap_group(self.coap_group).map_err(ProvisioningError::CoapGroup)?;
         let block_size = Some(self.block_size)
-            .filter(|bytes| *bytes >= BLOCK_BYTES_MIN)
+            .filter(|bytes| u32::from(*bytes) >= GROUP_BLOCK_BYTES_MIN)
             .and_then(|bytes| BlockSize::new(bytes.into()))
             .ok_or(ProvisioningError::BlockSize)?;
         let (aead, group_encryption) = self.key.check_algorithms()?;

@@ -215,11 +215,11 @@ pub struct Report<'a> {
     pub missing_blocks: u32,
     /// Which blocks of the window asked about are missing: a bitmap, most significant bit first.
     pub window: Option<(Window, &'a [u8])>,
-    /// The highest Partial IV accepted from the distributor, plus one; 0 for none (DESIGN \[reserve\]).
+    /// The highest Partial IV accepted from the distributor, plus one; 0 for none (protocol.md \[reserve\]).
     pub distributor_next: u64,
     /// Manifest sequence number of the confirmed image; 0 for none.
     pub installed: u64,
-    /// The last attempt acted upon (DESIGN \[attempt\]).
+    /// The last attempt acted upon (protocol.md \[attempt\]).
     pub attempt: u32,
     /// Only where detail was asked for.
     pub counters: Option<Counters>,

@@ -8,6 +8,9 @@ pub const IMAGE_BYTES_MAX: u32 = 64 * 1024 * 1024;
 /// Smallest block size in bytes that fwcast accepts. A hash page of it still has four entries.
 pub const BLOCK_BYTES_MIN: u32 = 64;
 
+/// Smallest block size in bytes of a group: agents size the memory of their sets for it.
+pub const GROUP_BLOCK_BYTES_MIN: u32 = 256;
+
 /// Largest block size in bytes (RFC 7959 section 2.2: SZX 6).
 pub const BLOCK_BYTES_MAX: u32 = 1024;
 
@@ -48,7 +51,7 @@ pub const PUT_OVERHEAD_MAX: usize = 150;
 pub const RECORD_BYTES_MAX: usize = ENVELOPE_BYTES_MAX + 32;
 
 /// How far ahead of the highest Partial IV accepted a bound is stored, and how many numbers the distributor
-/// skips for agents that have booted (DESIGN \[bound\]).
+/// skips for agents that have booted (protocol.md \[bound\]).
 pub const FLOOR_AHEAD: u64 = 256;
 
 /// An agent reserves Sender Sequence Numbers when fewer than this are left ...
@@ -60,9 +63,9 @@ pub const DISTRIBUTOR_RESERVE_LOW: u64 = 2 * FLOOR_AHEAD;
 /// ... so many at a time.
 pub const DISTRIBUTOR_RESERVE_STEP: u64 = 4096;
 
-/// Written bytes are durable within this time (DESIGN \[synced\]).
+/// Written bytes are durable within this time (protocol.md \[synced\]).
 pub const SYNC_WITHIN: Duration = Duration::from_millis(100);
-/// An unfinished update is replaced by another at most once in this time (DESIGN \[one update\]).
+/// An unfinished update is replaced by another at most once in this time (protocol.md \[one update\]).
 pub const REPLACE_AFTER: Duration = Duration::from_secs(600);
 /// An offer that was refused is looked at again after this time.
 pub const RECONSIDER_AFTER: Duration = Duration::from_secs(60);
@@ -81,6 +84,11 @@ pub const ECHO_WITHIN: Duration = Duration::from_secs(30);
 /// Longest Echo value that an agent returns (RFC 9175 section 2.2.1: up to 40 bytes).
 pub const ECHO_BYTES_MAX: usize = 40;
 
+/// An agent that hears nothing of an unfinished update for this time fetches by itself.
+pub const QUIET: Duration = Duration::from_secs(5);
+/// The announcement of a boot comes within this time, so that a power failure does not make all agents send
+/// at once.
+pub const ANNOUNCE_SPREAD: Duration = Duration::from_secs(5);
 /// A first fetch by unicast comes within this time, evenly spread.
 pub const FETCH_FIRST_WITHIN: Duration = Duration::from_millis(100);
 /// How long the first fetch waits for its answer; later ones four times as long as the last answer took, at
@@ -158,6 +166,19 @@ pub const SKIP_AGAIN_AFTER: Duration = Duration::from_secs(1);
 const _: () = {
     assert!(BLOCK_BYTES_MAX as usize + 136 <= 1160, "a protected block is at most 1160 bytes");
     assert!(DATAGRAM_BYTES_MAX >= 1160);
+    assert!(BLOCK_BYTES_MIN <= GROUP_BLOCK_BYTES_MIN && GROUP_BLOCK_BYTES_MIN <= BLOCK_BYTES_MAX);
+    assert!(AGENT_RESERVE_LOW < AGENT_RESERVE_STEP);
+    assert!(DISTRIBUTOR_RESERVE_LOW < DISTRIBUTOR_RESERVE_STEP, "a reservation is not due again at once");
+    assert!(
+        (ANSWERS_MAX as u64) < AGENT_RESERVE_LOW,
+        "what waits to be sent fits what is left of a reservation"
+    );
+    assert!(FETCH_RETRY_MIN.as_millis() <= FETCH_RETRY_FIRST.as_millis());
+    assert!(FETCH_RETRY_FIRST.as_millis() <= FETCH_RETRY_MAX.as_millis());
+    assert!(
+        FETCH_RETRY_FIRST.as_millis() <= QUIET.as_millis(),
+        "an agent that fetches does not look quiet to itself"
+    );
     assert!(REPORT_BYTES_MAX >= WINDOW_BLOCKS_MAX as usize / 8 + 150);
     assert!(DISTRIBUTOR_RESERVE_LOW > FLOOR_AHEAD, "a skip never leaves the reservation");
     assert!(FLOOR_AHEAD < group_oscore::limits::REPLAY_WINDOW, "a skip never leaves the replay window");

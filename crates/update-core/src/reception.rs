@@ -6,33 +6,34 @@
 //!
 //! One block is in flight at a time: while storage is busy, datagrams are lost and repaired later.
 
+mod announcement;
 mod answers;
 mod blocks;
-mod counters;
+mod channel;
 mod datagrams;
 mod facts;
 mod fetch;
 mod offers;
+mod received;
 mod recovery;
-mod saves;
 mod trials;
+mod vault;
 
 pub use facts::{Event, Failure, RECOVERED, Reason, reason_text};
 
-use crate::block_set::BlockSet;
 use crate::census::{Counters, State};
 use crate::device::Device;
 use crate::digest::Digest;
 use crate::key_set::KeySet;
-use crate::limits::{BLOCK_BYTES_MAX, ENVELOPE_BYTES_MAX, RECORD_BYTES_MAX};
-use crate::platform::{Done, Task, Trial};
+use crate::platform::{Area, Done, Record, Task, Trial};
 use crate::random::Random;
-use crate::record::{Outcome, UpdateRecord};
-use crate::suit::{self, Offer};
+use crate::record::UpdateRecord;
+use crate::suit;
 use crate::time::{Duration, Instant, earliest};
-use crate::tree::TreeShape;
 use core::net::SocketAddr;
 use group_oscore::{GroupContext, MemberId, RecipientContext};
+use received::{Phase, Received};
+use vault::{Doing, Vault};
 
 /// The Group OSCORE context of an agent: it listens to the distributor alone.
 pub type AgentContext = GroupContext<[RecipientContext; 1]>;
@@ -46,9 +47,9 @@ pub struct ReceptionConfig {
     pub keys: KeySet,
     /// SHA-256 of the agent's name, for targets.
     pub name: Digest,
-    /// Whose messages count: the distributor's Sender ID (DESIGN \[role\]).
+    /// Whose messages count: the distributor's Sender ID (protocol.md \[role\]).
     pub distributor: MemberId,
-    /// Where answers and repair requests go (DESIGN \[answers\]).
+    /// Where answers and repair requests go (protocol.md \[answers\]).
     pub distributor_address: SocketAddr,
     /// Hearing nothing of an unfinished update for so long, the agent starts to fetch by itself.
     pub quiet: Duration,
@@ -135,104 +136,18 @@ pub struct Memory<'m> {
 /// The agent's machine. See the module.
 pub struct Reception<'m> {
     config: ReceptionConfig,
-    context: AgentContext,
+    channel: channel::Channel,
     random: Random,
     counters: Counters,
-    bounds: counters::Bounds,
-    /// Image blocks present; for no update, of none.
-    blocks: BlockSet<'m>,
-    /// Pages of the hash tree present.
-    pages: BlockSet<'m>,
-    update: Option<Update>,
-    envelope: [u8; ENVELOPE_BYTES_MAX],
-    envelope_len: usize,
-    phase: Phase,
-    /// An offer that comes in pieces.
-    assembly: offers::Assembly,
-    /// The last offer refused or update replaced.
-    refused: Option<offers::Refused>,
-    /// When an unfinished update was last replaced by another (DESIGN \[one update\]).
-    replaced_at: Option<Instant>,
-    /// A block or page between its datagram and its storage.
-    held: Option<blocks::Held>,
-    held_bytes: [u8; BLOCK_BYTES_MAX as usize],
-    page: blocks::CachedPage,
-    /// What the platform is doing.
-    doing: Option<Doing>,
-    saves: saves::Saves,
-    /// When the first byte that is not yet durable was written.
-    unsynced_since: Option<Instant>,
-    /// Failures of the medium in a row, and until when it is left alone after the last one.
-    storage_failures: u8,
-    /// Syncs of this update that failed, each of which begins it anew.
-    sync_failures: u8,
-    /// The update runs because the image before was damaged.
-    recovered: bool,
-    /// All blocks were right and the whole image was not: read back once more before it is believed.
-    digest_doubted: bool,
-    rests_until: Option<Instant>,
-    /// When the medium failed for good, since the start of the program.
-    failed_at: Option<Instant>,
-    answers: heapless::Vec<answers::Answer, { crate::limits::ANSWERS_MAX }>,
+    vault: Vault<'m>,
+    received: Received,
+    offers: offers::Offers,
+    answers: answers::Answers,
     fetch: fetch::Fetch,
-    announcement: Option<fetch::Announcement>,
-    /// When something of this update was last heard by multicast.
-    heard_at: Instant,
+    announcement: Option<announcement::Announcement>,
     events: heapless::Deque<Event, { crate::limits::EVENTS_MAX }>,
-    message_id: u16,
-    record: [u8; RECORD_BYTES_MAX],
     /// Reads in a row without looking at the network.
     reads: u8,
-}
-
-/// The update that the agent is busy with.
-#[derive(Debug, Clone)]
-struct Update {
-    offer: Offer,
-    shape: TreeShape,
-    attempt: u32,
-    outcome: Outcome,
-}
-
-/// Where the update stands.
-#[derive(Debug, Clone)]
-enum Phase {
-    Idle,
-    /// Reads back what storage holds.
-    Recovering(recovery::Walk),
-    /// Takes pages and blocks.
-    Receiving,
-    /// Hashes the whole image from storage.
-    Checking(recovery::Check),
-    Ready,
-    /// Activates when the moment comes.
-    Scheduled {
-        due: Instant,
-        attempt: u32,
-    },
-    /// The attempt is saved, then the platform switches.
-    Activating,
-    Trial,
-    /// See the update's outcome.
-    Ended,
-}
-
-/// The task that the platform is carrying out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Doing {
-    SaveCounters,
-    SaveUpdate,
-    SaveInstalled,
-    Prepare,
-    RollBack,
-    Settle,
-    Sync,
-    Activate,
-    /// Reads a page into the cache.
-    LoadPage(u32),
-    WriteHeld,
-    /// Reads for the walk or the check.
-    Examine,
 }
 
 impl<'m> Reception<'m> {
@@ -271,44 +186,22 @@ impl<'m> Reception<'m> {
         now: Instant,
     ) -> Option<Self> {
         let mut random = Random::new(seed);
-        let announcement =
-            booted_before.then(|| fetch::Announcement::new(now + random.up_to(config.announce_spread)));
+        let announcement = booted_before
+            .then(|| announcement::Announcement::new(now + random.up_to(config.announce_spread)));
         let message_id = (random.next_u64() & 0xffff) as u16;
-        let (blocks, pages) = (BlockSet::new(memory.blocks, 0)?, BlockSet::new(memory.pages, 0)?);
+        let vault = Vault::new(memory)?;
         Some(Self {
-            bounds: counters::Bounds::new(config.floor),
-            message_id,
+            channel: channel::Channel::new(context, config.distributor, config.floor, message_id),
             config,
-            context,
             random,
             counters: Counters::default(),
-            blocks,
-            pages,
-            update: None,
-            envelope: [0; ENVELOPE_BYTES_MAX],
-            envelope_len: 0,
-            phase: Phase::Idle,
-            assembly: offers::Assembly::default(),
-            refused: None,
-            replaced_at: None,
-            held: None,
-            held_bytes: [0; BLOCK_BYTES_MAX as usize],
-            page: blocks::CachedPage::default(),
-            doing: None,
-            saves: saves::Saves::default(),
-            unsynced_since: None,
-            storage_failures: 0,
-            sync_failures: 0,
-            recovered: false,
-            digest_doubted: false,
-            rests_until: None,
-            failed_at: None,
-            answers: heapless::Vec::new(),
+            vault,
+            received: Received::nothing(now),
+            offers: offers::Offers::default(),
+            answers: answers::Answers::default(),
             fetch: fetch::Fetch::default(),
             announcement,
-            heard_at: now,
             events: heapless::Deque::new(),
-            record: [0; RECORD_BYTES_MAX],
             reads: 0,
         })
     }
@@ -323,7 +216,7 @@ impl<'m> Reception<'m> {
     /// proof that its network and its keys work.
     #[must_use]
     pub fn has_heard_distributor(&self) -> bool {
-        self.context.recipients().first().is_some_and(|it| it.window().highest().is_some())
+        self.channel.has_heard_distributor()
     }
 
     /// Tells how many datagrams the program has dropped on purpose so far.
@@ -334,34 +227,19 @@ impl<'m> Reception<'m> {
     /// What the agent is doing with its update.
     #[must_use]
     pub fn state(&self) -> State {
-        match (&self.phase, &self.update) {
-            (Phase::Idle, _) | (_, None) => State::Idle,
-            (Phase::Recovering(_), _) => State::Recovering,
-            (Phase::Receiving, _) if !self.pages.is_full() => State::Pages,
-            (Phase::Receiving, _) => State::Blocks,
-            (Phase::Checking(_), _) => State::Checking,
-            (Phase::Ready, _) => State::Ready,
-            (Phase::Scheduled { .. } | Phase::Activating, _) => State::Scheduled,
-            (Phase::Trial, _) => State::Trial,
-            (Phase::Ended, Some(update)) => match update.outcome {
-                Outcome::Confirmed | Outcome::Recovered => State::Confirmed,
-                Outcome::RolledBack(_) => State::RolledBack,
-                Outcome::Failed(_) => State::Failed,
-                Outcome::Open => State::Idle,
-            },
-        }
+        self.received.state(self.vault.has_all(Area::Pages))
     }
 
     /// The digest of the update that the agent is busy with.
     #[must_use]
     pub fn digest(&self) -> Option<Digest> {
-        self.update.as_ref().map(|update| update.offer.digest)
+        self.received.update().map(|update| update.offer().digest)
     }
 
     /// Image blocks present, and how many the image has.
     #[must_use]
     pub fn progress(&self) -> (u32, u32) {
-        (self.blocks.len(), self.blocks.count())
+        self.vault.progress()
     }
 
     /// Takes something in. A datagram while a task is under way is lost, as on a busy device.
@@ -385,31 +263,27 @@ impl<'m> Reception<'m> {
         if let Some(event) = self.events.pop_front() {
             return Output::Event(event);
         }
-        if self.doing.is_some() {
+        if self.vault.is_doing() {
             return Output::Wait(None);
         }
-        if let Some(until) = self.rests_until.filter(|until| *until > now) {
+        if let Some(until) = self.vault.rests_until(now) {
             return Output::Wait(Some(until));
         }
-        if self.counters_due() {
+        if self.channel.bounds_due() {
             return self.save_counters();
         }
-        if self.bounds.closed {
-            return if self.unsynced_since.is_some() {
-                self.give_out(Doing::Sync)
-            } else {
-                Output::Wait(None)
-            };
+        if self.channel.is_closed() {
+            return if self.vault.is_unsynced() { self.give_out(Doing::Sync) } else { Output::Wait(None) };
         }
         self.compare_held(now);
         self.advance(now);
-        if self.records_due() {
+        if self.vault.has_changes() {
             return self.save_records();
         }
         if let Some(doing) = self.next_work(now) {
             return self.give_out(doing);
         }
-        if self.records_due() {
+        if self.vault.has_changes() {
             // The walk has just ended.
             return self.save_records();
         }
@@ -425,22 +299,22 @@ impl<'m> Reception<'m> {
     /// Something is under way or due that nothing else may overtake: a task, a block on its way, a counter or
     /// a record to be saved, a pause after a failure of the medium.
     fn is_busy(&self, now: Instant) -> bool {
-        self.bounds.closed
-            || self.doing.is_some()
-            || self.held.is_some()
-            || self.counters_due()
-            || self.records_due()
-            || self.rests_until.is_some_and(|until| until > now)
+        self.channel.is_closed()
+            || self.vault.is_doing()
+            || self.vault.is_holding()
+            || self.channel.bounds_due()
+            || self.vault.has_changes()
+            || self.vault.rests_until(now).is_some()
     }
 
     /// Moves the update on where nothing has to be waited for.
     fn advance(&mut self, now: Instant) {
-        match &self.phase {
-            Phase::Receiving if self.pages.is_full() && self.blocks.is_full() && self.held.is_none() => {
-                self.phase = Phase::Checking(recovery::Check::new(recovery::Then::Report));
+        match *self.received.phase() {
+            Phase::Receiving if self.vault.is_whole() && !self.vault.is_holding() => {
+                self.received.begin_check(recovery::Then::Report);
             }
-            Phase::Scheduled { due, attempt } if *due <= now => {
-                self.phase = Phase::Checking(recovery::Check::new(recovery::Then::Activate(*attempt)));
+            Phase::Scheduled { due, attempt } if due <= now => {
+                self.received.begin_check(recovery::Then::Activate(attempt));
             }
             _ => {}
         }
@@ -448,20 +322,16 @@ impl<'m> Reception<'m> {
 
     /// The storage work that comes next, if any.
     fn next_work(&mut self, now: Instant) -> Option<Doing> {
-        if let Some(held) = &self.held {
-            return Some(match held.parent_to_load(&self.page) {
-                Some(page) => Doing::LoadPage(page),
-                None => Doing::WriteHeld,
-            });
+        if let Some(doing) = self.vault.work_for_held() {
+            return Some(doing);
         }
         if self.sync_due(now) {
             return Some(Doing::Sync);
         }
-        if matches!(self.phase, Phase::Activating) {
+        if matches!(self.received.phase(), Phase::Activating) {
             return Some(Doing::Activate);
         }
-        let examining = matches!(self.phase, Phase::Recovering(_) | Phase::Checking(_));
-        if examining && self.reads < crate::limits::READS_IN_A_ROW_MAX {
+        if self.received.is_examining() && self.reads < crate::limits::READS_IN_A_ROW_MAX {
             self.reads += 1;
             // When the walk has ended, what it found is made durable first.
             return self.next_examination(now).or_else(|| self.sync_due(now).then_some(Doing::Sync));
@@ -469,34 +339,51 @@ impl<'m> Reception<'m> {
         None
     }
 
-    /// Whether everything written has to become durable now (DESIGN \[synced\]): an announcement is a report
-    /// too.
+    /// Whether everything written has to become durable now (protocol.md \[synced\]): an announcement is a
+    /// report too.
     fn sync_due(&self, now: Instant) -> bool {
         let announcing = self.announcement.as_ref().is_some_and(|announcement| announcement.due() <= now);
-        let answering = announcing || self.answers.iter().any(|answer| answer.due <= now);
-        let checking = matches!(self.phase, Phase::Checking(_));
-        self.unsynced_since
-            .is_some_and(|since| answering || checking || now.since(since) >= crate::limits::SYNC_WITHIN)
+        let answering = announcing || self.answers.next_due().is_some_and(|due| due <= now);
+        let checking = matches!(self.received.phase(), Phase::Checking(_));
+        self.vault.sync_due(now, answering || checking)
+    }
+
+    fn save_counters(&mut self) -> Output<'_> {
+        let bounds = self.channel.begin_saving();
+        self.vault.begin(Doing::SaveCounters);
+        Output::Task(self.vault.save_task(Record::Counters, |out| bounds.encode(out)))
+    }
+
+    /// Before a planned end of the program: stores the exact numbers, so that nothing is skipped at the next
+    /// start, and makes durable what was written. Poll until it waits for ever; nothing is sent or accepted
+    /// any more.
+    pub fn close(&mut self) {
+        self.channel.close();
+    }
+
+    /// The task of the next change that is due.
+    fn save_records(&mut self) -> Output<'_> {
+        self.carry_out_change().unwrap_or(Output::Wait(None))
     }
 
     /// Turns the next work into the task for it.
     fn give_out(&mut self, doing: Doing) -> Output<'_> {
-        self.doing = Some(doing);
+        self.vault.begin(doing);
         // There is a task for every work that `next_work` names; syncing once more would do no harm.
         Output::Task(self.task(doing).unwrap_or(Task::Sync))
     }
 
     fn deadline(&self, now: Instant) -> Option<Instant> {
-        if matches!(self.phase, Phase::Recovering(_) | Phase::Checking(_)) {
+        if self.received.is_examining() {
             return Some(now);
         }
-        let answers = self.answers.iter().map(|answer| answer.due).min();
-        let sync = self.unsynced_since.map(|since| since + crate::limits::SYNC_WITHIN);
-        let scheduled = match self.phase {
-            Phase::Scheduled { due, .. } => Some(due),
+        let answers = self.answers.next_due();
+        let sync = self.vault.sync_deadline();
+        let scheduled = match self.received.phase() {
+            Phase::Scheduled { due, .. } => Some(*due),
             _ => None,
         };
-        let announce = self.announcement.as_ref().map(fetch::Announcement::due);
+        let announce = self.announcement.as_ref().map(announcement::Announcement::due);
         let mut deadline = self.fetch_deadline(now);
         for other in [answers, sync, scheduled, announce] {
             deadline = earliest(deadline, other);
@@ -521,14 +408,9 @@ impl<'m> Reception<'m> {
         if !self.adopt(offer, record.envelope) {
             return;
         }
-        let Some(update) = &mut self.update else { return };
-        (update.attempt, update.outcome) = (record.attempt, record.outcome);
-        let trial = trial(&update.offer.digest);
-        self.phase = match record.outcome {
-            Outcome::Open if trial == Trial::Running => Phase::Trial,
-            Outcome::Open => Phase::Recovering(recovery::Walk::new()),
-            _ => Phase::Ended,
-        };
+        let Some(update) = self.received.update() else { return };
+        let trial = trial(&update.offer().digest);
+        self.received.restore(record.attempt, record.outcome, trial);
         if matches!(trial, Trial::Healthy | Trial::RolledBack(_)) {
             self.on_trial(trial);
         }

@@ -1,4 +1,5 @@
-//! The three small records that an agent keeps (DESIGN \[journal\]): everything else is derived from storage.
+//! The three small records that an agent keeps (protocol.md \[journal\]): everything else is derived from
+//! storage.
 //!
 //! Each is a CBOR map whose key 0 is the record's version. A platform keeps the bytes and never looks into
 //! them.
@@ -13,7 +14,7 @@ use minicbor::Decoder;
 const VERSION: u8 = 1;
 
 /// [`Record::Counters`](crate::platform::Record::Counters): the bounds of the two counters of one security
-/// group (DESIGN \[reserve\], [bound]). They name their Gid, so that counters never meet another group's
+/// group (protocol.md \[reserve\], [bound]). They name their Gid, so that counters never meet another group's
 /// keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CounterBounds {

@@ -25,7 +25,7 @@ pub enum Resource {
     Cancel,
     /// `/fw/keys`: a key set signed by the root key. Kept free; replacing a key set comes later.
     Keys,
-    /// `/fw/boot` on the distributor: an agent says that it has booted (DESIGN \[bound\]).
+    /// `/fw/boot` on the distributor: an agent says that it has booted (protocol.md \[bound\]).
     Boot,
 }
 

@@ -1,4 +1,4 @@
-//! Whom an offer, an activation or a census is for (DESIGN \[target\]).
+//! Whom an offer, an activation or a census is for (protocol.md \[target\]).
 //!
 //! CBOR: `null` is everyone; `[0, bits, prefix]` the agents whose SHA-256 of the name begins with these bits;
 //! `[1, first, last, ...]` ranges of member numbers, both ends included; `[2, first, bitmap]` a bitmap of

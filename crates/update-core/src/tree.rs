@@ -9,6 +9,7 @@
 use crate::block::{BlockNumber, BlockSize, Layout};
 use crate::digest::{Digest, Hasher};
 use crate::limits::{BLOCK_BYTES_MIN, IMAGE_BYTES_MAX, LEVELS_MAX};
+use crate::platform::Area;
 
 /// The bytes of one entry of a hash page.
 pub const ENTRY_BYTES: usize = 16;
@@ -106,6 +107,42 @@ impl TreeShape {
         Some((self.start(above) + parent, entry))
     }
 
+    /// Page index and entry of the hash of a block or page; `None` for the root page and for a number that
+    /// the area does not have ([`contains`](Self::contains)).
+    #[must_use]
+    pub fn parent_of(&self, area: Area, number: u32) -> Option<(u32, usize)> {
+        match area {
+            Area::Image => self.entry_of_leaf(BlockNumber(number)),
+            Area::Pages => self.parent(number),
+        }
+    }
+
+    /// How many blocks or pages an area has.
+    #[must_use]
+    pub const fn count_of(&self, area: Area) -> u32 {
+        match area {
+            Area::Image => self.layout.block_count(),
+            Area::Pages => self.page_count(),
+        }
+    }
+
+    /// Whether an area has a block or page with this number.
+    #[must_use]
+    pub const fn contains(&self, area: Area, number: u32) -> bool {
+        number < self.count_of(area)
+    }
+
+    /// Where a block or page lies in its area, as offset and length in bytes; `None` for a number that the
+    /// area does not have.
+    #[must_use]
+    pub fn range_of(&self, area: Area, number: u32) -> Option<(u32, usize)> {
+        let bytes = self.layout.block_size.bytes();
+        match area {
+            Area::Image => self.layout.block_range(BlockNumber(number)),
+            Area::Pages => self.contains(area, number).then_some((number * bytes, bytes as usize)),
+        }
+    }
+
     fn split(&self, index: u32) -> (u32, usize) {
         let entries = self.entries_per_page();
         (index / entries, (index % entries) as usize)
@@ -113,6 +150,18 @@ impl TreeShape {
 
     fn start(&self, level: usize) -> u32 {
         self.starts.get(level).copied().unwrap_or(self.page_count())
+    }
+}
+
+/// Whether a block or page is the one that was signed. `parent` is the verified page that has its hash, and
+/// the entry there ([`TreeShape::parent_of`]); without a parent, only the root page can be right.
+#[must_use]
+pub fn check(area: Area, parent: Option<(&[u8], usize)>, root: &Digest, bytes: &[u8]) -> bool {
+    match (area, parent) {
+        (Area::Image, Some((page, entry))) => check_block(page, entry, bytes),
+        (Area::Pages, Some((page, entry))) => check_page(page, entry, bytes),
+        (Area::Pages, None) => check_root(root, bytes),
+        (Area::Image, None) => false,
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a distribution is to do, and for whom.
 
 use super::needed::Needed;
-use crate::block::BlockNumber;
 use crate::digest::Digest;
+use crate::platform::Area;
 use crate::suit::Offer;
 use crate::time::Duration;
 use crate::tree::TreeShape;
@@ -112,9 +112,8 @@ impl Subject {
 
     /// Whether a block read from the image file is the one that was signed: the file may change under us.
     pub(super) fn is_right(&self, number: u32, block: &[u8]) -> bool {
-        self.shape
-            .entry_of_leaf(BlockNumber(number))
-            .and_then(|(page, entry)| Some(crate::tree::check_block(self.page(page)?, entry, block)))
-            .unwrap_or(false)
+        let parent = self.shape.parent_of(Area::Image, number);
+        let parent = parent.and_then(|(page, entry)| Some((self.page(page)?, entry)));
+        crate::tree::check(Area::Image, parent, &self.update.offer.tree_root, block)
     }
 }

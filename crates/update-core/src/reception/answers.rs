@@ -1,22 +1,22 @@
-//! What the distributor asks and orders, and what the agent answers (DESIGN \[census\], [answers],
+//! What the distributor asks and orders, and what the agent answers (protocol.md \[census\], [answers],
 //! [attempt]).
 
 use super::{Event, Failure, Phase, RECOVERED, Reception};
 use crate::census::{Query, Report, State, Window};
 use crate::command::Command;
 use crate::digest::UpdateId;
-use crate::limits::{DATAGRAM_BYTES_MAX, REPORT_BYTES_MAX, WINDOW_BLOCKS_MAX};
-use crate::outgoing::Outgoing;
+use crate::limits::{ANSWERS_MAX, REPORT_BYTES_MAX, WINDOW_BLOCKS_MAX};
+use crate::platform::Area;
 use crate::record::Outcome;
 use crate::time::{Duration, Instant};
-use coap_wire::{Code, Message, Token, Type};
+use coap_wire::{Code, Token, Type};
 use core::net::SocketAddr;
-use group_oscore::{ReceivedRequest, ResponseMode, ResponsePiv, Verified};
+use group_oscore::{ReceivedRequest, Verified};
 
 /// An answer that waits for its moment.
 #[derive(Debug, Clone)]
-pub(super) struct Answer {
-    pub(super) due: Instant,
+struct Answer {
+    due: Instant,
     to: SocketAddr,
     token: Token,
     binding: ReceivedRequest,
@@ -31,6 +31,33 @@ enum Content {
     Changed,
 }
 
+/// The answers that wait, each for its moment.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    waiting: heapless::Vec<Answer, ANSWERS_MAX>,
+}
+
+impl Answers {
+    /// Adds an answer, in place of the oldest if there are too many.
+    fn put(&mut self, answer: Answer) {
+        if self.waiting.is_full() {
+            self.waiting.remove(0);
+        }
+        let _ = self.waiting.push(answer);
+    }
+
+    /// The first answer whose moment has come.
+    fn take_due(&mut self, now: Instant) -> Option<Answer> {
+        let index = self.waiting.iter().position(|answer| answer.due <= now)?;
+        Some(self.waiting.remove(index))
+    }
+
+    /// When the next answer is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.waiting.iter().map(|answer| answer.due).min()
+    }
+}
+
 impl Reception<'_> {
     /// A FETCH of `/fw/status`.
     pub(super) fn on_query(
@@ -43,11 +70,11 @@ impl Reception<'_> {
         let Ok(query) = Query::decode(request.body().payload()) else {
             return self.counters.malformed += 1;
         };
-        if !query.target.matches(self.context.sender_id(), &self.config.name) {
+        if !query.target.matches(self.channel.own_id(), &self.config.name) {
             return;
         }
         if let Some(id) = query.update.filter(|id| !self.knows(now, *id) && multicast) {
-            self.fetch.offer_wanted = Some(id);
+            self.fetch.want_offer(id);
         }
         self.grant(now, &query);
         if query.only_missing && !self.misses_something(now, &query) {
@@ -72,7 +99,7 @@ impl Reception<'_> {
         let Ok(command) = Command::decode(request.body().payload()) else {
             return self.counters.malformed += 1;
         };
-        let meant = command.target.matches(self.context.sender_id(), &self.config.name)
+        let meant = command.target.matches(self.channel.own_id(), &self.config.name)
             && self.digest() == Some(command.digest);
         if meant && cancel {
             self.cancel(&command);
@@ -86,19 +113,19 @@ impl Reception<'_> {
 
     /// Acts only on an attempt higher than the last one acted upon, and only with a whole image.
     fn schedule(&mut self, now: Instant, command: &Command<'_>) {
-        let Some(update) = &self.update else { return };
-        let whole = match self.phase {
+        let Some(update) = self.received.update() else { return };
+        let whole = match self.received.phase() {
             Phase::Ready => true,
-            Phase::Ended => matches!(update.outcome, Outcome::RolledBack(_)),
+            Phase::Ended => matches!(update.outcome(), Outcome::RolledBack(_)),
             _ => false,
         };
-        if whole && command.attempt > update.attempt {
+        if whole && command.attempt > update.attempt() {
             let due = now + Duration::from_millis(u64::from(command.delay_ms));
-            if matches!(self.phase, Phase::Ended) {
+            if matches!(self.received.phase(), Phase::Ended) {
                 // After a roll back the slot is read back before it is trusted again.
                 self.start_walk();
             } else {
-                self.phase = Phase::Scheduled { due, attempt: command.attempt };
+                self.received.schedule(due, command.attempt);
             }
         }
     }
@@ -106,15 +133,17 @@ impl Reception<'_> {
     /// Drops an update that is not yet on trial, and where that is ordered takes back one that is, if the
     /// attempt is higher than the last one acted upon. An update that has ended stays as it is.
     fn cancel(&mut self, command: &Command<'_>) {
-        let Some(update) = self.update.as_mut().filter(|update| command.attempt > update.attempt) else {
+        let Some(update) = self.received.update().filter(|update| command.attempt > update.attempt()) else {
             return;
         };
-        match self.phase {
-            Phase::Trial if command.from_trial && !self.recovered => self.order_back(command.attempt),
+        let id = update.id();
+        match self.received.phase() {
+            Phase::Trial if command.from_trial && !self.received.is_recovered() => {
+                self.order_back(command.attempt)
+            }
             Phase::Trial | Phase::Activating | Phase::Ended | Phase::Idle => {}
             _ => {
-                update.attempt = command.attempt;
-                let id = update.offer.id;
+                self.received.act_upon(command.attempt);
                 self.give_up(Failure::Cancelled);
                 self.event(Event::Cancelled(id));
             }
@@ -134,11 +163,8 @@ impl Reception<'_> {
         if multicast && (from.ip(), from.port()) != (provisioned.ip(), provisioned.port()) {
             return self.counters.not_for_us += 1;
         }
-        if self.answers.is_full() {
-            self.answers.remove(0);
-        }
         let confirmable = request.ty() == Type::Confirmable;
-        let _ = self.answers.push(Answer {
+        self.answers.put(Answer {
             due,
             to: from,
             token: request.token(),
@@ -149,24 +175,20 @@ impl Reception<'_> {
     }
 
     fn misses_something(&self, now: Instant, query: &Query<'_>) -> bool {
-        if query.update.is_some() && query.update != self.update.as_ref().map(|update| update.offer.id) {
+        if query.update.is_some() && query.update != self.received.id() {
             return !query.update.is_some_and(|id| self.knows(now, id));
         }
-        match (&self.phase, query.window) {
+        match (self.received.phase(), query.window) {
             (Phase::Recovering(_), _) => true,
             (Phase::Receiving, None) => true,
-            (Phase::Receiving, Some(window)) => self
-                .set(window.area)
-                .next_missing(window.first)
-                .is_some_and(|missing| missing < window.first + window.count),
+            (Phase::Receiving, Some(window)) => self.vault.misses_in(window),
             _ => false,
         }
     }
 
     /// Sends the first answer whose moment has come. Everything it reports is durable: see `sync_due`.
     pub(super) fn next_answer(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
-        let index = self.answers.iter().position(|answer| answer.due <= now)?;
-        let mut answer = self.answers.remove(index);
+        let mut answer = self.answers.take_due(now)?;
         let mut payload = [0; REPORT_BYTES_MAX];
         let (code, len) = match answer.content {
             Content::Changed => (Code::CHANGED, 0),
@@ -174,19 +196,10 @@ impl Reception<'_> {
                 (Code::CONTENT, self.report(update, window, detail, &mut payload)?)
             }
         };
-        let (ty, message_id) = match answer.acknowledge {
-            Some(message_id) => (Type::Acknowledgement, message_id),
-            None => (Type::NonConfirmable, self.next_message_id()),
-        };
-        let mut plain = [0; DATAGRAM_BYTES_MAX];
         let payload = payload.get(..len)?;
-        let plain = Outgoing { ty, code, message_id, token: answer.token }
-            .build(&mut plain, |writer| writer.payload(payload).map(|_| ()))?;
-        let message = Message::parse(plain).ok()?;
-        let len = self
-            .context
-            .protect_response(&message, &mut answer.binding, ResponseMode::Pairwise, ResponsePiv::Own, buffer)
-            .ok()?;
+        let Answer { token, acknowledge, binding, .. } = &mut answer;
+        let sent = self.channel.respond(code, *token, *acknowledge, binding, payload, buffer);
+        let len = self.sent(sent)?;
         Some((answer.to, len))
     }
 
@@ -198,14 +211,14 @@ impl Reception<'_> {
         detail: bool,
         out: &mut [u8],
     ) -> Option<usize> {
-        let held = self.update.as_ref().map(|update| update.offer.id);
+        let held = self.received.id();
         let mut bitmap = [0; WINDOW_BLOCKS_MAX as usize / 8];
         let mut report = Report::new(self.state());
         report.update = asked.or(held);
-        report.distributor_next = self.distributor_next();
+        report.distributor_next = self.channel.distributor_next();
         report.installed = self.config.device.installed.map_or(0, |installed| installed.sequence_number);
         report.counters = detail.then_some(self.counters);
-        let refused = asked.and_then(|id| self.refused?.report(id));
+        let refused = asked.and_then(|id| self.offers.verdict(id));
         match (asked, refused) {
             (Some(id), Some((state, reason))) if held != Some(id) => {
                 (report.state, report.reason) = (state, reason);
@@ -216,7 +229,7 @@ impl Reception<'_> {
         if let Some(window) = window.filter(|_| matches!(report.state, State::Pages | State::Blocks)) {
             let len = (window.count as usize).div_ceil(8);
             let missing = bitmap.get_mut(..len)?;
-            self.set(window.area).write_missing_bitmap(window.first, window.count, missing);
+            self.vault.write_missing(window, missing);
             report.window = Some((window, missing));
         }
         report.encode(out)
@@ -224,17 +237,17 @@ impl Reception<'_> {
 
     /// The part of a report that is about the update held.
     fn describe(&self, report: &mut Report<'_>) {
-        let Some(update) = &self.update else { return };
-        report.attempt = update.attempt;
-        report.reason = match (&self.phase, update.outcome) {
+        let Some(update) = self.received.update() else { return };
+        report.attempt = update.attempt();
+        report.reason = match (self.received.phase(), update.outcome()) {
             (Phase::Ended, Outcome::RolledBack(reason) | Outcome::Failed(reason)) => reason,
-            (Phase::Trial, _) if self.recovered => RECOVERED,
+            (Phase::Trial, _) if self.received.is_recovered() => RECOVERED,
             (Phase::Ended, Outcome::Recovered) => RECOVERED,
             _ => 0,
         };
-        if matches!(self.phase, Phase::Receiving) {
-            report.missing_pages = self.pages.count() - self.pages.len();
-            report.missing_blocks = self.blocks.count() - self.blocks.len();
+        if self.received.is_receiving() {
+            report.missing_pages = self.vault.missing(Area::Pages);
+            report.missing_blocks = self.vault.missing(Area::Image);
         }
     }
 }

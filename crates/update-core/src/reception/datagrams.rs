@@ -8,7 +8,7 @@ use crate::target::Target;
 use crate::time::Instant;
 use coap_wire::{Block, Body, Code, Message, Type, option};
 use core::net::SocketAddr;
-use group_oscore::{MessageMode, Received, UnprotectError, Verified};
+use group_oscore::{MessageMode, ProtectError, Received, UnprotectError, Verified};
 
 /// The critical options that requests to an agent may carry (RFC 7252 section 5.4.1).
 const KNOWN_OPTIONS: [u16; 3] = [option::URI_PATH, option::BLOCK1, option::URI_QUERY];
@@ -21,13 +21,15 @@ impl Reception<'_> {
         if message.code().is_response() {
             if via == Via::Own {
                 let token = message.token();
-                self.on_response(now, token, bytes);
+                if !self.on_fetched(now, token, bytes) {
+                    self.on_announced(now, token, bytes);
+                }
             }
             return;
         }
-        match self.context.unprotect_request(bytes) {
+        match self.channel.open_request(bytes) {
             Ok(Received::Fresh(mut request)) => self.on_request(now, from, via, &mut request),
-            // At or below the stored bound: perhaps a replay (DESIGN \[bound\]).
+            // At or below the stored bound: perhaps a replay (protocol.md \[bound\]).
             Ok(Received::Unproven(_)) => self.discard(UnprotectError::Replayed),
             Err(error) => self.discard(error),
         }
@@ -76,7 +78,7 @@ impl Reception<'_> {
             (Code::FETCH, Resource::Status) => self.on_query(now, from, request, multicast),
             (Code::POST, Resource::Activate) => self.on_command(now, from, request, multicast, false),
             (Code::POST, Resource::Cancel) => self.on_command(now, from, request, multicast, true),
-            // Parity is optional to understand; replacing a key set comes later.
+            // An agent without parity ignores it, and one that keeps its keys ignores new ones.
             (Code::PUT, Resource::Parity(_) | Resource::Keys) => {}
             _ => self.counters.malformed += 1,
         }
@@ -87,22 +89,22 @@ impl Reception<'_> {
         let mut cbor = [0; TARGET_QUERY_BYTES_MAX];
         body.option(option::URI_QUERY).is_none_or(|query| {
             Target::from_query(query, &mut cbor)
-                .is_ok_and(|target| target.matches(self.context.sender_id(), &self.config.name))
+                .is_ok_and(|target| target.matches(self.channel.own_id(), &self.config.name))
         })
     }
 
     fn on_block(&mut self, now: Instant, id: crate::digest::UpdateId, area: Area, body: &Body<'_>) {
-        if self.update.as_ref().is_none_or(|update| update.offer.id != id) {
+        if self.received.id() != Some(id) {
             return;
         }
-        self.heard_at = now;
+        self.received.heard(now);
         match block_option(body, option::BLOCK1) {
             Some(block) => self.take_block(area, block, body.payload(), true),
             None => self.counters.malformed += 1,
         }
     }
 
-    /// The datagram to send now, if there is one.
+    /// The datagram to send now, if there is one. Who goes next is decided here and nowhere else.
     pub(super) fn next_datagram(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
         if let Some(sent) = self.next_answer(now, buffer) {
             return Some(sent);
@@ -114,9 +116,9 @@ impl Reception<'_> {
         Some((self.config.distributor_address, len))
     }
 
-    pub(super) fn next_message_id(&mut self) -> u16 {
-        self.message_id = self.message_id.wrapping_add(1);
-        self.message_id
+    /// What was protected; if it was not, the log tells why.
+    pub(super) fn sent<T>(&mut self, sent: Result<T, ProtectError>) -> Option<T> {
+        sent.map_err(|error| self.event(Event::NotSent(error))).ok()
     }
 }
 

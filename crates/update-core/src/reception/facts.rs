@@ -4,7 +4,7 @@ use crate::census::State;
 use crate::digest::UpdateId;
 use crate::platform::RollBackCause;
 use crate::refusal::Refusal;
-use group_oscore::UnprotectError;
+use group_oscore::{ProtectError, UnprotectError};
 
 /// Facts about an update, for the agent's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub enum Event {
     },
     /// An update was dropped because the distributor said so.
     Cancelled(UpdateId),
+    /// A datagram could not be protected, and was not sent.
+    NotSent(ProtectError),
     /// A datagram was refused before it could do anything.
     Discarded(UnprotectError),
 }
@@ -77,7 +79,7 @@ pub enum Failure {
     Storage = 65,
     /// The distributor dropped it.
     Cancelled = 66,
-    /// An update with a higher manifest sequence number took its place (DESIGN \[one update\]).
+    /// An update with a higher manifest sequence number took its place (protocol.md \[one update\]).
     Superseded = 67,
 }
 

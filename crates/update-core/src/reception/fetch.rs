@@ -1,21 +1,18 @@
-//! Unicast repair: what the agent fetches by itself, one request at a time (DESIGN \[repair\]), and the
-//! announcement of a boot (DESIGN \[bound\]).
+//! Unicast repair: what the agent fetches by itself, one request at a time (protocol.md \[repair\]).
 
 use super::datagrams::block_option;
-use super::{Phase, Reception};
+use super::{Reception, channel};
 use crate::census::Query;
 use crate::digest::UpdateId;
 use crate::limits::{
-    ANNOUNCE_AGAIN, ANNOUNCE_TRIES_MAX, DATAGRAM_BYTES_MAX, ECHO_BYTES_MAX, FETCH_FIRST_WITHIN,
-    FETCH_RETRY_FIRST, FETCH_RETRY_MAX, FETCH_RETRY_MIN, FETCHES_IN_VAIN_MAX, PAGES_FETCHED_MAX,
-    REPORT_BYTES_MAX,
+    FETCH_FIRST_WITHIN, FETCH_RETRY_FIRST, FETCH_RETRY_MAX, FETCH_RETRY_MIN, FETCHES_IN_VAIN_MAX,
+    PAGES_FETCHED_MAX,
 };
-use crate::outgoing::Outgoing;
 use crate::platform::Area;
 use crate::resource::Resource;
 use crate::time::{Duration, Instant};
-use coap_wire::{Block, Code, Message, Token, Type, option};
-use group_oscore::{Mode, SentRequest};
+use coap_wire::{Block, Code, Token, option};
+use group_oscore::SentRequest;
 
 /// What is known of the repair by unicast.
 #[derive(Debug)]
@@ -23,17 +20,16 @@ pub(super) struct Fetch {
     /// A census allows agents that miss at most so many to fetch.
     allowance: u32,
     /// An image block needed a page that is missing.
-    pub(super) page_wanted: bool,
+    page_wanted: bool,
     /// A census asked about an update whose offer was missed.
-    pub(super) offer_wanted: Option<UpdateId>,
+    offer_wanted: Option<UpdateId>,
     /// The request under way.
     request: Option<Request>,
     /// Not before this moment: jitter, and waiting after a failure.
     not_before: Option<Instant>,
     retry: Duration,
-    echo: heapless::Vec<u8, ECHO_BYTES_MAX>,
     /// Answers in a row whose hash was wrong.
-    pub(super) in_vain: u8,
+    in_vain: u8,
 }
 
 #[derive(Debug, Clone)]
@@ -62,7 +58,6 @@ impl Default for Fetch {
             request: None,
             not_before: None,
             retry: FETCH_RETRY_FIRST,
-            echo: heapless::Vec::new(),
             in_vain: 0,
         }
     }
@@ -71,33 +66,42 @@ impl Default for Fetch {
 impl Fetch {
     /// A new update: nothing of the old one is wanted any more.
     pub(super) fn restart(&mut self) {
-        let echo = core::mem::take(&mut self.echo);
-        *self = Self { echo, ..Self::default() };
-    }
-}
-
-/// The announcement of a boot: repeated a few times until it is answered.
-#[derive(Debug)]
-pub(super) struct Announcement {
-    due: Instant,
-    tries: u8,
-    request: Option<(Token, SentRequest)>,
-}
-
-impl Announcement {
-    pub(super) const fn new(due: Instant) -> Self {
-        Self { due, tries: 0, request: None }
+        *self = Self::default();
     }
 
-    pub(super) const fn due(&self) -> Instant {
-        self.due
+    /// An image block needed a page that is missing.
+    pub(super) const fn want_pages(&mut self) {
+        self.page_wanted = true;
+    }
+
+    /// A census asked about an update whose offer was missed.
+    pub(super) const fn want_offer(&mut self, id: UpdateId) {
+        self.offer_wanted = Some(id);
+    }
+
+    /// The offer that was wanted has come, or cannot be had.
+    pub(super) const fn offer_settled(&mut self) {
+        self.offer_wanted = None;
+    }
+
+    /// What was fetched is stored.
+    pub(super) const fn was_of_use(&mut self) {
+        self.in_vain = 0;
+    }
+
+    /// What was fetched had the wrong hash: wait before the next try. `true` when that has happened again and
+    /// again.
+    pub(super) fn was_in_vain(&mut self, now: Instant) -> bool {
+        self.not_before = Some(now + FETCH_RETRY_FIRST * (1 << self.in_vain.min(6)));
+        self.in_vain = self.in_vain.saturating_add(1);
+        self.in_vain.is_multiple_of(FETCHES_IN_VAIN_MAX)
     }
 }
 
 impl Reception<'_> {
     /// A census says how much may be fetched now.
     pub(super) fn grant(&mut self, now: Instant, query: &Query<'_>) {
-        if query.update.is_none() || query.update == self.update.as_ref().map(|update| update.offer.id) {
+        if query.update.is_none() || query.update == self.received.id() {
             self.fetch.allowance = query.unicast_max;
             if query.unicast_max > 0 && self.fetch.request.is_none() {
                 let spread = Duration::from_millis(u64::from(query.leisure_ms)).min(FETCH_FIRST_WITHIN);
@@ -106,30 +110,24 @@ impl Reception<'_> {
         }
     }
 
-    /// How many blocks of an area are missing.
-    fn area_missing(&self, area: Area) -> u32 {
-        let set = self.set(area);
-        set.count() - set.len()
-    }
-
     /// What to fetch next, if anything may be fetched.
     fn wanted(&self, now: Instant) -> Option<Wanted> {
         if let Some(id) = self.fetch.offer_wanted {
-            let (number, size_exponent) = self.assembly.next_missing(id);
+            let (number, size_exponent) = self.offers.next_missing(id);
             return Some(Wanted::Offer(id, number, size_exponent));
         }
-        if !matches!(self.phase, Phase::Receiving) || self.records_due() {
+        if !self.received.is_receiving() || self.vault.has_changes() {
             return None;
         }
-        let (pages, blocks) = (self.area_missing(Area::Pages), self.area_missing(Area::Image));
-        let quiet = now.since(self.heard_at) >= self.config.quiet;
+        let (pages, blocks) = (self.vault.missing(Area::Pages), self.vault.missing(Area::Image));
+        let quiet = self.received.is_quiet(now, self.config.quiet);
         let granted = pages + blocks <= self.fetch.allowance;
         let few_pages = pages <= PAGES_FETCHED_MAX && self.fetch.page_wanted;
         if pages > 0 && (quiet || granted || few_pages) {
-            return self.pages.next_missing(0).map(|page| Wanted::Block(Area::Pages, page));
+            return self.vault.next_missing(Area::Pages, 0).map(|page| Wanted::Block(Area::Pages, page));
         }
         if blocks > 0 && (quiet || granted) {
-            return self.blocks.next_missing(0).map(|block| Wanted::Block(Area::Image, block));
+            return self.vault.next_missing(Area::Image, 0).map(|block| Wanted::Block(Area::Image, block));
         }
         None
     }
@@ -140,7 +138,7 @@ impl Reception<'_> {
             if now < request.expires {
                 return None;
             }
-            // No answer: wait longer each time. The retry is a new request (DESIGN \[requests\]).
+            // No answer: wait longer each time. The retry is a new request (protocol.md \[requests\]).
             self.fetch.request = None;
             self.fetch.retry = (self.fetch.retry * 2).min(FETCH_RETRY_MAX);
         }
@@ -156,7 +154,7 @@ impl Reception<'_> {
         let (resource, number) = match wanted {
             Wanted::Offer(id, number, _) => (Resource::Manifest(id), number),
             Wanted::Block(area, number) => {
-                let id = self.update.as_ref()?.offer.id;
+                let id = self.received.id()?;
                 (if area == Area::Image { Resource::Image(id) } else { Resource::Hashes(id) }, number)
             }
         };
@@ -164,95 +162,32 @@ impl Reception<'_> {
             Wanted::Offer(.., Some(size_exponent)) => size_exponent,
             // The offer's block size is not known yet; the distributor answers in its own.
             Wanted::Offer(..) => Block::exponent_of(crate::limits::BLOCK_BYTES_MAX as usize)?,
-            Wanted::Block(..) => self.update.as_ref()?.offer.layout.block_size.exponent(),
+            Wanted::Block(..) => self.received.update()?.shape().layout().block_size.exponent(),
         };
         let block = Block { number, more: false, size_exponent };
-        let (len, token, binding) = self.request(Code::GET, resource, Some(block), &[], buffer)?;
+        let request = channel::Request { code: Code::GET, resource, block: Some(block), payload: &[] };
+        let sent = self.channel.request(&mut self.random, &request, buffer);
+        let (len, token, binding) = self.sent(sent)?;
         let expires = now + self.fetch.retry + self.random.up_to(self.fetch.retry / 4);
         self.fetch.request = Some(Request { token, binding, wanted, sent: now, expires });
         Some(len)
     }
 
-    /// The announcement to send now. After the last try the agent waits to be asked.
-    pub(super) fn next_announcement(&mut self, now: Instant, buffer: &mut [u8]) -> Option<usize> {
-        let announcement = self.announcement.as_mut().filter(|announcement| announcement.due <= now)?;
-        announcement.tries += 1;
-        announcement.due = now + ANNOUNCE_AGAIN * (1 << announcement.tries.min(6));
-        if announcement.tries > ANNOUNCE_TRIES_MAX {
-            self.announcement = None;
-            return None;
-        }
-        let mut payload = [0; REPORT_BYTES_MAX];
-        let len = self.report(None, None, false, &mut payload)?;
-        let (len, token, binding) =
-            self.request(Code::POST, Resource::Boot, None, payload.get(..len)?, buffer)?;
-        self.announcement.as_mut()?.request = Some((token, binding));
-        Some(len)
-    }
-
-    /// Builds and protects one pairwise request to the distributor.
-    fn request(
-        &mut self,
-        code: Code,
-        resource: Resource,
-        block: Option<Block>,
-        payload: &[u8],
-        buffer: &mut [u8],
-    ) -> Option<(usize, Token, SentRequest)> {
-        let token = Token::new(&self.random.next_u64().to_be_bytes()[..4])?;
-        let message_id = self.next_message_id();
-        let echo = core::mem::take(&mut self.fetch.echo);
-        let mut plain = [0; DATAGRAM_BYTES_MAX];
-        let plain =
-            Outgoing { ty: Type::NonConfirmable, code, message_id, token }.build(&mut plain, |writer| {
-                resource.write_path(writer)?;
-                if let Some(block) = &block {
-                    writer.option(option::BLOCK2, block.encode().as_bytes())?;
-                }
-                if !echo.is_empty() {
-                    writer.option(option::ECHO, &echo)?;
-                }
-                if !payload.is_empty() {
-                    writer.payload(payload)?;
-                }
-                Ok(())
-            })?;
-        let message = Message::parse(plain).ok()?;
-        let mode = Mode::Pairwise(self.config.distributor);
-        let (len, binding) = self.context.protect_request(&message, mode, buffer).ok()?;
-        Some((len, token, binding))
-    }
-
-    /// A datagram that may answer the request under way or the announcement.
-    pub(super) fn on_response(&mut self, now: Instant, token: Token, bytes: &mut [u8]) {
-        if let Some(request) = self.fetch.request.take_if(|request| request.token == token) {
-            self.on_block_response(now, request, bytes);
-        } else if let Some((_, binding)) =
-            self.announcement.as_ref().and_then(|a| a.request.as_ref()).filter(|(sent, _)| *sent == token)
-        {
-            let Ok(response) = self.context.unprotect_response(bytes, binding) else { return };
-            if let Some(echo) = response.body().option(option::ECHO) {
-                self.fetch.echo = heapless::Vec::from_slice(echo).unwrap_or_default();
-                if let Some(announcement) = &mut self.announcement {
-                    announcement.due = now;
-                }
-            } else {
-                self.announcement = None;
-            }
-        }
+    /// A datagram that may answer the request under way; `false` when its Token is another's.
+    pub(super) fn on_fetched(&mut self, now: Instant, token: Token, bytes: &mut [u8]) -> bool {
+        let request = self.fetch.request.take_if(|request| request.token == token);
+        request.map(|request| self.on_block_response(now, request, bytes)).is_some()
     }
 
     fn on_block_response(&mut self, now: Instant, request: Request, bytes: &mut [u8]) {
-        let Ok(response) = self.context.unprotect_response(bytes, &request.binding) else {
+        let Ok(response) = self.channel.open_response(bytes, &request.binding) else {
             // Not the distributor's: the request is still under way.
             self.fetch.request = Some(request);
             return;
         };
         let body = response.body();
         if let Some(echo) = body.option(option::ECHO) {
-            // The distributor wants to know that this is no replay: the next request carries its value.
-            self.fetch.echo = heapless::Vec::from_slice(echo).unwrap_or_default();
-            return;
+            return self.channel.echo_next(echo);
         }
         let Some(block) = block_option(&body, option::BLOCK2).filter(|_| body.code() == Code::CONTENT) else {
             self.fetch.not_before = Some(now + self.fetch.retry);
@@ -270,20 +205,12 @@ impl Reception<'_> {
             }
             Wanted::Block(area, number) if number == block.number => {
                 self.take_block(area, block, body.payload(), false);
-                if self.area_missing(Area::Pages) == 0 {
+                if self.vault.missing(Area::Pages) == 0 {
                     self.fetch.page_wanted = false;
                 }
             }
             _ => self.counters.malformed += 1,
         }
-    }
-
-    /// What was fetched had the wrong hash: wait before the next try. `true` when that has happened again and
-    /// again.
-    pub(super) fn fetched_in_vain(&mut self, now: Instant) -> bool {
-        self.fetch.not_before = Some(now + FETCH_RETRY_FIRST * (1 << self.fetch.in_vain.min(6)));
-        self.fetch.in_vain = self.fetch.in_vain.saturating_add(1);
-        self.fetch.in_vain.is_multiple_of(FETCHES_IN_VAIN_MAX)
     }
 
     /// When the fetching side wants to be polled again.
@@ -294,7 +221,7 @@ impl Reception<'_> {
         if self.wanted(now).is_some() {
             return Some(self.fetch.not_before.unwrap_or(now));
         }
-        let unfinished = matches!(self.phase, Phase::Receiving);
-        unfinished.then(|| self.heard_at + self.config.quiet).filter(|moment| *moment > now)
+        let unfinished = self.received.is_receiving();
+        unfinished.then(|| self.received.quiet_at(self.config.quiet)).filter(|moment| *moment > now)
     }
 }

@@ -1,12 +1,12 @@
-//! Offers: put together, verified, admitted, and only then anything is stored (DESIGN \[order\], [one
-//! update]).
+//! Offers: put together, verified, admitted, and only then anything is stored (protocol.md \[order\],
+//! [one update]).
 
-use super::{Event, Failure, Phase, Reason, Reception, Update};
+use super::vault::Change;
+use super::{Event, Failure, Phase, Reason, Reception};
 use crate::block::BlockSize;
 use crate::census::State;
 use crate::digest::UpdateId;
 use crate::limits::{ENVELOPE_BYTES_MAX, RECONSIDER_AFTER, REPLACE_AFTER};
-use crate::record::Outcome;
 use crate::refusal::Refusal;
 use crate::suit::{self, Offer};
 use crate::time::Instant;
@@ -15,7 +15,7 @@ use coap_wire::Block;
 
 /// An envelope that comes in blocks, in any order.
 #[derive(Debug)]
-pub(super) struct Assembly {
+struct Assembly {
     id: Option<UpdateId>,
     size_exponent: u8,
     /// One bit for each block.
@@ -54,7 +54,7 @@ impl Assembly {
     }
 
     /// The lowest block of this envelope that is missing, and the SZX of its blocks as far as it is known.
-    pub(super) fn next_missing(&self, id: UpdateId) -> (u32, Option<u8>) {
+    fn next_missing(&self, id: UpdateId) -> (u32, Option<u8>) {
         if self.id == Some(id) && self.have != 0 {
             (self.have.trailing_ones(), Some(self.size_exponent))
         } else {
@@ -65,7 +65,7 @@ impl Assembly {
 
 /// The last offer that was refused, or the last update that another one replaced.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Refused {
+struct Refused {
     id: UpdateId,
     state: State,
     code: u8,
@@ -74,47 +74,87 @@ pub(super) struct Refused {
 
 impl Refused {
     /// What to report of this update.
-    pub(super) fn report(&self, id: UpdateId) -> Option<(State, u8)> {
+    fn report(&self, id: UpdateId) -> Option<(State, u8)> {
         (self.id == id).then_some((self.state, self.code))
     }
 
-    /// Whether it would be refused again. After a while that may have changed, and busy is nobody for ever.
+    /// Whether it would be refused again. After a while that may have changed, and no agent is busy for ever.
     fn stands(&self, now: Instant, id: UpdateId) -> bool {
         self.id == id && self.code != Reason::Busy.code() && now.since(self.at) < RECONSIDER_AFTER
     }
 }
 
+/// The offers that come in, and what was decided about the last of them.
+#[derive(Debug, Default)]
+pub(super) struct Offers {
+    /// An offer that comes in pieces.
+    assembly: Assembly,
+    /// The last offer refused or update replaced.
+    refused: Option<Refused>,
+    /// When an unfinished update was last replaced by another (protocol.md \[one update\]).
+    replaced_at: Option<Instant>,
+}
+
+impl Offers {
+    /// Takes one block; `true` when the envelope is whole.
+    fn add(&mut self, id: UpdateId, block: Block, payload: &[u8]) -> bool {
+        self.assembly.add(id, block, payload)
+    }
+
+    /// The envelope that is whole. The next one begins anew.
+    fn take_assembly(&mut self) -> Assembly {
+        core::mem::take(&mut self.assembly)
+    }
+
+    /// The lowest block of this offer that is missing, and the SZX of its blocks as far as it is known.
+    pub(super) fn next_missing(&self, id: UpdateId) -> (u32, Option<u8>) {
+        self.assembly.next_missing(id)
+    }
+
+    const fn refuse(&mut self, now: Instant, id: UpdateId, state: State, code: u8) {
+        self.refused = Some(Refused { id, state, code, at: now });
+    }
+
+    /// This unfinished update was replaced by another.
+    const fn replaced(&mut self, now: Instant, id: UpdateId) {
+        self.replaced_at = Some(now);
+        self.refuse(now, id, State::Failed, Failure::Superseded as u8);
+    }
+
+    fn has_just_replaced(&self, now: Instant) -> bool {
+        self.replaced_at.is_some_and(|at| now.since(at) < REPLACE_AFTER)
+    }
+
+    fn would_refuse(&self, now: Instant, id: UpdateId) -> bool {
+        self.refused.is_some_and(|refused| refused.stands(now, id))
+    }
+
+    /// What to report of an update that was refused or replaced.
+    pub(super) fn verdict(&self, id: UpdateId) -> Option<(State, u8)> {
+        self.refused?.report(id)
+    }
+}
+
 impl Reception<'_> {
-    /// Whether an offer with this identifier would tell anything new. What was cancelled may come again, and
-    /// what failed for the medium's sake too, after a while.
+    /// Whether an offer with this identifier would tell nothing new.
     pub(super) fn knows(&self, now: Instant, id: UpdateId) -> bool {
-        const CANCELLED: Outcome = Outcome::Failed(Failure::Cancelled as u8);
-        const STORAGE: Outcome = Outcome::Failed(Failure::Storage as u8);
-        let held = self.update.as_ref().is_some_and(|update| {
-            update.offer.id == id
-                && match update.outcome {
-                    CANCELLED => false,
-                    STORAGE => self.failed_at.is_some_and(|at| now.since(at) < REPLACE_AFTER),
-                    _ => true,
-                }
-        });
-        held || self.refused.is_some_and(|refused| refused.stands(now, id))
+        self.received.knows(now, id) || self.offers.would_refuse(now, id)
     }
 
     /// One block of an envelope.
     pub(super) fn take_offer(&mut self, now: Instant, id: UpdateId, block: Block, payload: &[u8]) {
         let known_size = BlockSize::from_exponent(block.size_exponent).is_some();
-        if !self.knows(now, id) && known_size && self.assembly.add(id, block, payload) {
-            let assembly = core::mem::take(&mut self.assembly);
+        if !self.knows(now, id) && known_size && self.offers.add(id, block, payload) {
+            let assembly = self.offers.take_assembly();
             let envelope = assembly.bytes.get(..assembly.len).unwrap_or_default();
             if let Err(reason) = self.consider(now, id, envelope) {
                 let already = reason == Reason::Refusal(Refusal::AlreadyInstalled);
                 let state = if already { State::Confirmed } else { State::Refused };
                 let code = if already { 0 } else { reason.code() };
-                self.refused = Some(Refused { id, state, code, at: now });
+                self.offers.refuse(now, id, state, code);
                 self.event(Event::Refused { id, reason });
             }
-            self.fetch.offer_wanted = None;
+            self.fetch.offer_settled();
         }
     }
 
@@ -126,7 +166,7 @@ impl Reception<'_> {
             return Err(Reason::Refusal(Refusal::Malformed));
         }
         self.config.device.admit(&offer).map_err(Reason::Refusal)?;
-        if !self.has_memory_for(&offer) {
+        if !self.vault.has_room_for(&TreeShape::new(offer.layout)) {
             return Err(Reason::Refusal(Refusal::ImageTooLarge));
         }
         self.make_way(now, &offer)?;
@@ -135,10 +175,10 @@ impl Reception<'_> {
         if !self.adopt(offer, envelope) {
             return Err(Reason::Refusal(Refusal::ImageTooLarge));
         }
-        self.phase = Phase::Receiving;
-        self.heard_at = now;
-        self.saves.update = true;
-        self.saves.prepare = true;
+        self.received.receive();
+        self.received.heard(now);
+        self.vault.order(Change::Update);
+        self.vault.order(Change::Prepare);
         self.event(Event::Accepted { id, sequence_number, image_bytes });
         Ok(())
     }
@@ -146,11 +186,11 @@ impl Reception<'_> {
     /// [one update]: only a higher manifest sequence number takes the place of an unfinished update, at most
     /// once in ten minutes, and never while an image is on trial.
     fn make_way(&mut self, now: Instant, offer: &Offer) -> Result<(), Reason> {
-        let Some(update) = &self.update else { return Ok(()) };
-        let current = &update.offer;
-        match self.phase {
+        let Some(update) = self.received.update() else { return Ok(()) };
+        let current = update.offer();
+        match self.received.phase() {
             // There is nothing that it could be rolled back to, so nothing that has to be kept.
-            Phase::Trial if self.recovered => return Ok(()),
+            Phase::Trial if self.received.is_recovered() => return Ok(()),
             Phase::Trial | Phase::Activating => return Err(Reason::Busy),
             Phase::Idle | Phase::Ended => return Ok(()),
             _ => {}
@@ -161,45 +201,24 @@ impl Reception<'_> {
         if offer.sequence_number == current.sequence_number {
             return Err(Reason::Refusal(Refusal::SequenceNumberReused));
         }
-        if self.replaced_at.is_some_and(|at| now.since(at) < REPLACE_AFTER) {
+        if self.offers.has_just_replaced(now) {
             return Err(Reason::Busy);
         }
         let id = current.id;
-        self.replaced_at = Some(now);
-        self.refused = Some(Refused { id, state: State::Failed, code: Failure::Superseded as u8, at: now });
+        self.offers.replaced(now, id);
         self.event(Event::Failed { id, failure: Failure::Superseded });
         Ok(())
-    }
-
-    fn has_memory_for(&self, offer: &Offer) -> bool {
-        let pages = TreeShape::new(offer.layout).page_count();
-        self.blocks.capacity() >= offer.layout.block_count() && self.pages.capacity() >= pages
     }
 
     /// Makes a verified offer the agent's update, with nothing of it present; `false` when the memory for its
     /// two sets is too small.
     pub(super) fn adopt(&mut self, offer: Offer, envelope: &[u8]) -> bool {
         let shape = TreeShape::new(offer.layout);
-        // [attempt]: what was acted upon under this digest stays so, also after a cancellation.
-        let same = self.update.as_ref().filter(|update| update.offer.digest == offer.digest);
-        let attempt = same.map_or(0, |update| update.attempt);
-        let fits = self.blocks.reset(offer.layout.block_count()) && self.pages.reset(shape.page_count());
-        let Some(target) = self.envelope.get_mut(..envelope.len()).filter(|_| fits) else {
-            self.update = None;
-            self.phase = Phase::Idle;
-            return false;
-        };
-        target.copy_from_slice(envelope);
-        self.envelope_len = envelope.len();
-        self.update = Some(Update { offer, shape, attempt, outcome: Outcome::Open });
-        self.recovered = false;
-        self.digest_doubted = false;
-        self.held = None;
-        self.page.index = None;
-        self.unsynced_since = None;
-        self.storage_failures = 0;
-        self.sync_failures = 0;
-        self.fetch.restart();
-        true
+        let fits = self.vault.start(&shape);
+        let adopted = self.received.adopt(offer, shape, envelope, fits);
+        if adopted {
+            self.fetch.restart();
+        }
+        adopted
     }
 }

@@ -1,0 +1,213 @@
+//! The way to the distributor: it alone protects and opens datagrams, and it keeps the bounds of the two
+//! counters, which are stored before anything relies on them (protocol.md \[reserve\], [bound]).
+
+use super::AgentContext;
+use crate::limits::{AGENT_RESERVE_LOW, AGENT_RESERVE_STEP, DATAGRAM_BYTES_MAX, ECHO_BYTES_MAX, FLOOR_AHEAD};
+use crate::outgoing::Outgoing;
+use crate::random::Random;
+use crate::record::CounterBounds;
+use crate::resource::Resource;
+use coap_wire::{Block, Code, Message, Token, Type, option};
+use group_oscore::{
+    MemberId, Mode, ProtectError, Received, ReceivedRequest, Reservation, ResponseMode, ResponsePiv,
+    SentRequest, UnprotectError, Verified, VerifiedResponse,
+};
+
+/// The context, the stored bounds of its counters, and the Message IDs.
+pub(super) struct Channel {
+    context: AgentContext,
+    distributor: MemberId,
+    /// The floor that was stored when the program started.
+    first_floor: u64,
+    /// The stored floor: Partial IVs below it may have been accepted.
+    floor: u64,
+    saving_floor: u64,
+    saving: Option<Reservation>,
+    /// A planned end: the exact numbers are stored once more ...
+    exact: bool,
+    /// ... and then nothing is sent or accepted any more.
+    closed: bool,
+    message_id: u16,
+    /// The Echo value that the next request has to carry.
+    echo: heapless::Vec<u8, ECHO_BYTES_MAX>,
+}
+
+/// A request to the distributor.
+pub(super) struct Request<'a> {
+    pub(super) code: Code,
+    pub(super) resource: Resource,
+    pub(super) block: Option<Block>,
+    pub(super) payload: &'a [u8],
+}
+
+impl Channel {
+    pub(super) const fn new(
+        context: AgentContext,
+        distributor: MemberId,
+        floor: u64,
+        message_id: u16,
+    ) -> Self {
+        Self {
+            context,
+            distributor,
+            first_floor: floor,
+            floor,
+            saving_floor: floor,
+            saving: None,
+            exact: false,
+            closed: false,
+            message_id,
+            echo: heapless::Vec::new(),
+        }
+    }
+
+    /// This agent's Sender ID.
+    pub(super) const fn own_id(&self) -> MemberId {
+        self.context.sender_id()
+    }
+
+    /// The highest Partial IV accepted from the distributor since the start.
+    fn highest(&self) -> Option<u64> {
+        self.context.recipients().first()?.window().highest()
+    }
+
+    pub(super) fn has_heard_distributor(&self) -> bool {
+        self.highest().is_some()
+    }
+
+    /// The number above the highest Partial IV accepted from the distributor; after a reboot, what the stored
+    /// floor proves of it.
+    pub(super) fn distributor_next(&self) -> u64 {
+        self.highest().map_or(self.first_floor.saturating_sub(FLOOR_AHEAD), |highest| highest + 1)
+    }
+}
+
+/// The stored bounds.
+impl Channel {
+    pub(super) fn bounds_due(&self) -> bool {
+        let due = self.context.reservation_due(AGENT_RESERVE_LOW, AGENT_RESERVE_STEP).is_some()
+            || self.floor_due().is_some();
+        self.exact || (due && !self.closed)
+    }
+
+    fn floor_due(&self) -> Option<u64> {
+        self.context.recipients().first()?.window().floor_due(self.floor, FLOOR_AHEAD)
+    }
+
+    pub(super) const fn close(&mut self) {
+        self.exact = true;
+        self.closed = true;
+    }
+
+    pub(super) const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// The bounds to store now.
+    pub(super) fn begin_saving(&mut self) -> CounterBounds {
+        let exact = core::mem::take(&mut self.exact);
+        self.saving = self.context.reservation_due(AGENT_RESERVE_LOW, AGENT_RESERVE_STEP);
+        self.saving_floor = self.floor_due().unwrap_or(self.floor);
+        let mut reserved_end = self.context.next_sequence_number() + self.context.remaining();
+        if let Some(reservation) = &self.saving {
+            reserved_end = reservation.end();
+        }
+        if exact {
+            self.saving = None;
+            reserved_end = self.context.next_sequence_number();
+            // Not below what a reboot before this one has proved.
+            self.saving_floor = self.highest().map_or(self.floor, |highest| highest + 1);
+        }
+        CounterBounds { gid: self.context.common().gid(), reserved_end, floor: self.saving_floor }
+    }
+
+    /// The bounds are durable: now they may be used.
+    pub(super) fn saved(&mut self) {
+        self.floor = self.saving_floor;
+        if let Some(reservation) = self.saving.take() {
+            self.context.reserve(reservation);
+        }
+    }
+}
+
+/// Datagrams.
+impl Channel {
+    pub(super) fn open_request<'b>(&mut self, bytes: &'b mut [u8]) -> Result<Received<'b>, UnprotectError> {
+        self.context.unprotect_request(bytes)
+    }
+
+    pub(super) fn open_response<'b>(
+        &mut self,
+        bytes: &'b mut [u8],
+        to: &SentRequest,
+    ) -> Result<VerifiedResponse<'b>, UnprotectError> {
+        self.context.unprotect_response(bytes, to)
+    }
+
+    /// The distributor wants to know that a request is no replay: the next one carries this value.
+    pub(super) fn echo_next(&mut self, echo: &[u8]) {
+        self.echo = heapless::Vec::from_slice(echo).unwrap_or_default();
+    }
+
+    fn next_message_id(&mut self) -> u16 {
+        self.message_id = self.message_id.wrapping_add(1);
+        self.message_id
+    }
+
+    /// Builds and protects one pairwise request to the distributor.
+    pub(super) fn request(
+        &mut self,
+        random: &mut Random,
+        request: &Request<'_>,
+        buffer: &mut [u8],
+    ) -> Result<(usize, Token, SentRequest), ProtectError> {
+        let token = Token::new(&random.next_u64().to_be_bytes()[..4]).ok_or(ProtectError::BufferTooSmall)?;
+        let message_id = self.next_message_id();
+        let echo = core::mem::take(&mut self.echo);
+        let mut plain = [0; DATAGRAM_BYTES_MAX];
+        let header = Outgoing { ty: Type::NonConfirmable, code: request.code, message_id, token };
+        let plain = header.build(&mut plain, |writer| {
+            request.resource.write_path(writer)?;
+            if let Some(block) = &request.block {
+                writer.option(option::BLOCK2, block.encode().as_bytes())?;
+            }
+            if !echo.is_empty() {
+                writer.option(option::ECHO, &echo)?;
+            }
+            if !request.payload.is_empty() {
+                writer.payload(request.payload)?;
+            }
+            Ok(())
+        });
+        let message = parsed(plain)?;
+        let (len, binding) =
+            self.context.protect_request(&message, Mode::Pairwise(self.distributor), buffer)?;
+        Ok((len, token, binding))
+    }
+
+    /// Builds and protects an answer. `acknowledge` is the Message ID of a Confirmable request.
+    pub(super) fn respond(
+        &mut self,
+        code: Code,
+        token: Token,
+        acknowledge: Option<u16>,
+        binding: &mut ReceivedRequest,
+        payload: &[u8],
+        buffer: &mut [u8],
+    ) -> Result<usize, ProtectError> {
+        let (ty, message_id) = match acknowledge {
+            Some(message_id) => (Type::Acknowledgement, message_id),
+            None => (Type::NonConfirmable, self.next_message_id()),
+        };
+        let mut plain = [0; DATAGRAM_BYTES_MAX];
+        let header = Outgoing { ty, code, message_id, token };
+        let plain = header.build(&mut plain, |writer| writer.payload(payload).map(|_| ()));
+        let message = parsed(plain)?;
+        self.context.protect_response(&message, binding, ResponseMode::Pairwise, ResponsePiv::Own, buffer)
+    }
+}
+
+/// What was just written is well-formed, if it had room.
+fn parsed(plain: Option<&[u8]>) -> Result<Message<'_>, ProtectError> {
+    plain.and_then(|plain| Message::parse(plain).ok()).ok_or(ProtectError::BufferTooSmall)
+}

@@ -1,0 +1,431 @@
+//! What is stored of the update and what the platform is doing about it. Nothing is written before its hash
+//! is right (protocol.md \[tree\]).
+
+mod changes;
+
+pub(super) use changes::Change;
+
+use super::Memory;
+use crate::block::BlockSize;
+use crate::block_set::BlockSet;
+use crate::census::Window;
+use crate::digest::Digest;
+use crate::limits::{BLOCK_BYTES_MAX, RECORD_BYTES_MAX, STORAGE_FAILURES_MAX, STORAGE_PAUSE, SYNC_WITHIN};
+use crate::platform::{Area, Record, Task};
+use crate::time::Instant;
+use crate::tree::{self, TreeShape};
+use changes::Changes;
+
+/// The blocks and pages that are stored, the one on its way there, and the medium.
+#[derive(Debug)]
+pub(super) struct Vault<'m> {
+    /// Image blocks present; for no update, of none.
+    blocks: BlockSet<'m>,
+    /// Pages of the hash tree present.
+    pages: BlockSet<'m>,
+    /// A block or page between its datagram and its storage.
+    held: Option<Held>,
+    held_bytes: [u8; BLOCK_BYTES_MAX as usize],
+    page: CachedPage,
+    /// What the platform is doing.
+    doing: Option<Doing>,
+    changes: Changes,
+    /// When the first byte that is not yet durable was written.
+    unsynced_since: Option<Instant>,
+    /// Failures of the medium in a row, and until when it is left alone after the last one.
+    failures_in_a_row: u8,
+    rests_until: Option<Instant>,
+    /// Syncs of this update that failed, each of which begins it anew.
+    failed_syncs: u8,
+    record: [u8; RECORD_BYTES_MAX],
+}
+
+/// The task that the platform is carrying out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doing {
+    SaveCounters,
+    Change(Change),
+    Sync,
+    Activate,
+    /// Reads a page into the cache.
+    LoadPage(u32),
+    WriteHeld,
+    /// Reads for the walk or the check.
+    Examine,
+}
+
+/// What became of a block or page that was to be held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hold {
+    Taken,
+    /// It is stored already.
+    Duplicate,
+    /// The page that has its hash is missing.
+    WithoutPage,
+}
+
+/// What has to be read before a block or page in storage can be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReadBack {
+    /// Nothing: without the page that has its hash, it proves nothing.
+    Pointless,
+    /// The page that has its hash.
+    Page(u32),
+    /// The block or page itself.
+    Itself,
+}
+
+/// What was held had the wrong hash and was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct WrongHash {
+    pub(super) multicast: bool,
+}
+
+/// A block or page in the one buffer, on its way to storage.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    area: Area,
+    number: u32,
+    len: usize,
+    /// The page that has its hash, and where in it; `None` for the root page.
+    parent: Option<(u32, usize)>,
+    multicast: bool,
+    /// Its hash has been compared and is right.
+    proved: bool,
+}
+
+/// The page of the hash tree that was needed last.
+#[derive(Debug)]
+struct CachedPage {
+    index: Option<u32>,
+    bytes: [u8; BLOCK_BYTES_MAX as usize],
+}
+
+impl CachedPage {
+    /// The page, where pages have this size.
+    fn of(&self, size: BlockSize) -> &[u8] {
+        self.bytes.get(..size.bytes() as usize).unwrap_or_default()
+    }
+}
+
+impl<'m> Vault<'m> {
+    /// `None` when `memory` is empty.
+    pub(super) fn new(memory: Memory<'m>) -> Option<Self> {
+        Some(Self {
+            blocks: BlockSet::new(memory.blocks, 0)?,
+            pages: BlockSet::new(memory.pages, 0)?,
+            held: None,
+            held_bytes: [0; BLOCK_BYTES_MAX as usize],
+            page: CachedPage { index: None, bytes: [0; BLOCK_BYTES_MAX as usize] },
+            doing: None,
+            changes: Changes::default(),
+            unsynced_since: None,
+            failures_in_a_row: 0,
+            rests_until: None,
+            failed_syncs: 0,
+            record: [0; RECORD_BYTES_MAX],
+        })
+    }
+
+    pub(super) fn has_room_for(&self, shape: &TreeShape) -> bool {
+        [Area::Image, Area::Pages].iter().all(|area| self.set(*area).capacity() >= shape.count_of(*area))
+    }
+
+    /// Makes room for a new update, of which nothing is stored; `false` when the memory for its two sets is
+    /// too small.
+    pub(super) fn start(&mut self, shape: &TreeShape) -> bool {
+        let fits =
+            self.blocks.reset(shape.count_of(Area::Image)) && self.pages.reset(shape.count_of(Area::Pages));
+        if fits {
+            self.held = None;
+            self.page.index = None;
+            self.unsynced_since = None;
+            self.failures_in_a_row = 0;
+            self.failed_syncs = 0;
+        }
+        fits
+    }
+
+    /// Image blocks stored, and how many the image has.
+    pub(super) const fn progress(&self) -> (u32, u32) {
+        (self.blocks.len(), self.blocks.count())
+    }
+
+    /// Whether every block and page is stored.
+    pub(super) const fn is_whole(&self) -> bool {
+        self.pages.is_full() && self.blocks.is_full()
+    }
+
+    pub(super) fn has_all(&self, area: Area) -> bool {
+        self.set(area).is_full()
+    }
+
+    /// How many blocks or pages are missing.
+    pub(super) fn missing(&self, area: Area) -> u32 {
+        let set = self.set(area);
+        set.count() - set.len()
+    }
+
+    pub(super) fn next_missing(&self, area: Area, from: u32) -> Option<u32> {
+        self.set(area).next_missing(from)
+    }
+
+    pub(super) fn misses_in(&self, window: Window) -> bool {
+        self.next_missing(window.area, window.first)
+            .is_some_and(|missing| missing < window.first + window.count)
+    }
+
+    pub(super) fn write_missing(&self, window: Window, out: &mut [u8]) {
+        self.set(window.area).write_missing_bitmap(window.first, window.count, out);
+    }
+
+    fn set(&self, area: Area) -> &BlockSet<'m> {
+        match area {
+            Area::Image => &self.blocks,
+            Area::Pages => &self.pages,
+        }
+    }
+
+    fn set_mut(&mut self, area: Area) -> &mut BlockSet<'m> {
+        match area {
+            Area::Image => &mut self.blocks,
+            Area::Pages => &mut self.pages,
+        }
+    }
+}
+
+/// A block on its way to storage.
+impl Vault<'_> {
+    /// Takes a block or page into the one buffer if it is still missing and its hash can be compared.
+    pub(super) fn hold(
+        &mut self,
+        shape: &TreeShape,
+        area: Area,
+        number: u32,
+        payload: &[u8],
+        multicast: bool,
+    ) -> Hold {
+        if self.set(area).contains(number) {
+            return Hold::Duplicate;
+        }
+        let parent = shape.parent_of(area, number);
+        if parent.is_some_and(|(page, _)| !self.pages.contains(page)) {
+            return Hold::WithoutPage;
+        }
+        let len = payload.len();
+        if let Some(target) = self.held_bytes.get_mut(..len) {
+            target.copy_from_slice(payload);
+            self.held = Some(Held { area, number, len, parent, multicast, proved: false });
+        }
+        Hold::Taken
+    }
+
+    pub(super) const fn is_holding(&self) -> bool {
+        self.held.is_some()
+    }
+
+    pub(super) const fn drop_held(&mut self) {
+        self.held = None;
+    }
+
+    /// Compares the hash of what is held as soon as the page that has it is at hand; drops it if it is wrong.
+    pub(super) fn compare(&mut self, shape: &TreeShape, root: &Digest) -> Result<(), WrongHash> {
+        let Some(held) = &mut self.held else { return Ok(()) };
+        if held.proved || held.parent.is_some_and(|(page, _)| self.page.index != Some(page)) {
+            return Ok(());
+        }
+        let bytes = self.held_bytes.get(..held.len).unwrap_or_default();
+        let page = self.page.of(shape.layout().block_size);
+        held.proved = tree::check(held.area, held.parent.map(|(_, entry)| (page, entry)), root, bytes);
+        if held.proved {
+            return Ok(());
+        }
+        let multicast = held.multicast;
+        self.held = None;
+        Err(WrongHash { multicast })
+    }
+
+    /// What has to be done next for what is held.
+    pub(super) fn work_for_held(&self) -> Option<Doing> {
+        let held = self.held.as_ref()?;
+        Some(match held.parent {
+            Some((page, _)) if !held.proved && self.page.index != Some(page) => Doing::LoadPage(page),
+            _ => Doing::WriteHeld,
+        })
+    }
+
+    pub(super) fn write_task(&self, shape: &TreeShape) -> Option<Task<'_>> {
+        let held = self.held.as_ref()?;
+        let (offset, _) = shape.range_of(held.area, held.number)?;
+        Some(Task::Write { area: held.area, offset, data: self.held_bytes.get(..held.len)? })
+    }
+
+    /// What was held is written, and counts as present. Tells whether it had come by multicast.
+    pub(super) fn written(&mut self, now: Instant) -> Option<bool> {
+        let held = self.held.take()?;
+        self.unsynced_since.get_or_insert(now);
+        self.set_mut(held.area).insert(held.number);
+        Some(held.multicast)
+    }
+
+    /// A page has been read.
+    pub(super) fn cache_page(&mut self, page: u32, bytes: &[u8]) {
+        if let Some(target) = self.page.bytes.get_mut(..bytes.len()) {
+            target.copy_from_slice(bytes);
+            self.page.index = Some(page);
+        }
+    }
+
+    /// A page cannot be read back: it is missing again, and what is held cannot be compared.
+    pub(super) fn lose_page(&mut self, page: u32) {
+        self.pages.remove(page);
+        self.held = None;
+    }
+}
+
+/// Reading back.
+impl Vault<'_> {
+    /// Nothing counts as present any more before it has been read back.
+    pub(super) fn clear(&mut self) {
+        self.blocks.clear();
+        self.pages.clear();
+        self.page.index = None;
+        self.unsynced_since = None;
+    }
+
+    /// As [`clear`](Self::clear), for areas that are emptied.
+    pub(super) fn begin_anew(&mut self) {
+        self.clear();
+        self.held = None;
+        self.changes.insert(Change::Prepare);
+    }
+
+    pub(super) fn read_back(&self, shape: &TreeShape, area: Area, number: u32) -> ReadBack {
+        match shape.parent_of(area, number) {
+            Some((page, _)) if !self.pages.contains(page) => ReadBack::Pointless,
+            Some((page, _)) if self.page.index != Some(page) => ReadBack::Page(page),
+            _ => ReadBack::Itself,
+        }
+    }
+
+    /// A block or page was read back: it counts as present if its hash is right.
+    pub(super) fn examined(
+        &mut self,
+        shape: &TreeShape,
+        root: &Digest,
+        area: Area,
+        number: u32,
+        bytes: &[u8],
+    ) {
+        let page = self.page.of(shape.layout().block_size);
+        let parent = shape.parent_of(area, number).map(|(_, entry)| (page, entry));
+        if tree::check(area, parent, root, bytes) {
+            self.set_mut(area).insert(number);
+        }
+    }
+
+    /// Everything has been read back.
+    pub(super) const fn read_back_ended(&mut self, now: Instant) {
+        // Without a root page nothing in the areas can be relied upon, their size included.
+        if self.pages.is_empty() {
+            self.changes.insert(Change::Prepare);
+        } else {
+            self.changes.remove(Change::Prepare);
+        }
+        // When only the program has ended, what was read may still wait to be written to the medium.
+        self.unsynced_since = Some(now);
+    }
+}
+
+/// What is not yet durable.
+impl Vault<'_> {
+    pub(super) const fn order(&mut self, change: Change) {
+        self.changes.insert(change);
+    }
+
+    pub(super) const fn withdraw(&mut self, change: Change) {
+        self.changes.remove(change);
+    }
+
+    pub(super) const fn is_ordered(&self, change: Change) -> bool {
+        self.changes.contains(change)
+    }
+
+    pub(super) const fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// The next change to carry out, which is then under way.
+    pub(super) fn begin_change(&mut self) -> Option<Change> {
+        let change = self.changes.take_first()?;
+        self.begin(Doing::Change(change));
+        Some(change)
+    }
+
+    /// The task that stores a record. `encode` writes its content and says how long it is.
+    pub(super) fn save_task(
+        &mut self,
+        record: Record,
+        encode: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) -> Task<'_> {
+        let len = encode(&mut self.record).unwrap_or(0);
+        Task::Save { record, bytes: self.record.get(..len).unwrap_or_default() }
+    }
+
+    /// Whether written bytes have to become durable now (protocol.md \[synced\]). `urgent` says that
+    /// something relies on them already.
+    pub(super) fn sync_due(&self, now: Instant, urgent: bool) -> bool {
+        self.unsynced_since.is_some_and(|since| urgent || now.since(since) >= SYNC_WITHIN)
+    }
+
+    pub(super) fn sync_deadline(&self) -> Option<Instant> {
+        self.unsynced_since.map(|since| since + SYNC_WITHIN)
+    }
+
+    pub(super) const fn is_unsynced(&self) -> bool {
+        self.unsynced_since.is_some()
+    }
+
+    /// Written bytes are durable, or nothing relies on them any more.
+    pub(super) const fn synced(&mut self) {
+        self.unsynced_since = None;
+    }
+
+    /// A sync has failed. `true` when that has happened too often.
+    pub(super) const fn sync_failed(&mut self) -> bool {
+        self.unsynced_since = None;
+        self.failed_syncs = self.failed_syncs.saturating_add(1);
+        self.failed_syncs >= STORAGE_FAILURES_MAX
+    }
+}
+
+/// The medium.
+impl Vault<'_> {
+    pub(super) const fn begin(&mut self, doing: Doing) {
+        self.doing = Some(doing);
+    }
+
+    pub(super) const fn is_doing(&self) -> bool {
+        self.doing.is_some()
+    }
+
+    pub(super) const fn end(&mut self) -> Option<Doing> {
+        self.doing.take()
+    }
+
+    pub(super) const fn succeeded(&mut self) {
+        self.failures_in_a_row = 0;
+    }
+
+    /// The medium has failed and is left alone for a while. `true` when that has happened too often in a row.
+    pub(super) fn failed(&mut self, now: Instant) -> bool {
+        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+        self.rests_until = Some(now + STORAGE_PAUSE * (1 << (self.failures_in_a_row - 1).min(7)));
+        self.failures_in_a_row >= STORAGE_FAILURES_MAX
+    }
+
+    /// Until when the medium is left alone.
+    pub(super) fn rests_until(&self, now: Instant) -> Option<Instant> {
+        self.rests_until.filter(|until| *until > now)
+    }
+}
