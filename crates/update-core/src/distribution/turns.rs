@@ -253,17 +253,16 @@ impl Distribution {
     /// the least part left? Where somebody missed nothing before, the others' loss is on their own links.
     fn adapt_pace(&mut self) {
         let agents = self.agents.iter_mut().filter(|agent| agent.awaited() && agent.silent == 0);
-        let tallies = &mut self.tallies;
+        let outbox = &mut self.outbox;
         let left = agents.filter_map(|agent| Some((agent.missed_before.take()?, agent.misses()?)));
         let left = left.inspect(|(before, left)| {
-            tallies.blocks_awaited += u64::from(*before);
-            tallies.blocks_missed += u64::from(*left.min(before));
+            outbox.count_loss(*before, *left.min(before));
         });
         // By the part that is left, where nothing of nothing is the least.
         let best =
             left.min_by_key(|(before, left)| u64::from(*left) * 1_000_000 / u64::from((*before).max(1)));
         if let Some((before, left)) = best {
-            self.pace.adapt(before, left);
+            self.outbox.adapt(before, left);
         }
     }
 

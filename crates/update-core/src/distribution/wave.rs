@@ -7,11 +7,12 @@
 //! whatever the others still miss.
 
 use super::asks::Purpose;
+use super::outbox::{Sent, Slot};
 use super::{Agent, Distribution, Ending, Phase};
 use crate::platform::Area;
 use crate::time::Instant;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use group_oscore::ProtectError;
 
 impl Distribution {
     /// The agents that decide when a stage is over.
@@ -76,14 +77,16 @@ impl Distribution {
 
     /// In the middle of a round for others: the trials may have ended, or somebody of the wave may wait for
     /// the order.
-    pub(super) fn look_at_trials(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
-        if self.trials_are_over(now) {
+    pub(super) fn look_at_trials(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
+        if self.trials_are_over(slot.now) {
             self.end_trials();
-            return None;
+            return Ok(None);
         }
-        let sent = self.send_activation(buffer);
-        self.skip_pending |= sent.is_some();
-        sent
+        let sent = self.send_activation(slot)?;
+        if sent.is_some() {
+            self.outbox.skip_soon();
+        }
+        Ok(sent)
     }
 
     fn trials_are_over(&self, now: Instant) -> bool {

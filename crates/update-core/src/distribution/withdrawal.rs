@@ -3,6 +3,7 @@
 
 use super::asks::Purpose;
 use super::named::Named;
+use super::outbox::{Sent, Slot};
 use super::{Agent, Distribution, Ending, Event, Phase, Stage, Status};
 use crate::census::State;
 use crate::limits::{
@@ -13,7 +14,7 @@ use crate::resource::Resource;
 use crate::target::Target;
 use crate::time::Instant;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use group_oscore::ProtectError;
 
 /// An update on its way back.
 #[derive(Debug)]
@@ -133,7 +134,7 @@ impl Distribution {
             undoes,
             began_at: now,
             raised_at: now,
-            first_ask: self.asks + 1,
+            first_ask: self.questions.next_ask(),
             rounds: 0,
             named: Vec::new(),
             turn: 0,
@@ -168,26 +169,24 @@ impl Distribution {
         }
     }
 
-    pub(super) fn step_withdrawing(
-        &mut self,
-        now: Instant,
-        buffer: &mut [u8],
-    ) -> Option<(SocketAddr, usize)> {
+    pub(super) fn step_withdrawing(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
         let (Phase::Withdrawing { left }, Some(withdrawal)) = (&mut self.phase, &mut self.withdrawal) else {
-            return None;
+            return Ok(None);
         };
         if *left == 0 {
-            self.skip_pending |= withdrawal.undoes;
+            if withdrawal.undoes {
+                self.outbox.skip_soon();
+            }
             let wait = self.turns.wait();
-            self.ask(Purpose::Withdrawn, now + wait);
-            return None;
+            self.ask(Purpose::Withdrawn, slot.now + wait);
+            return Ok(None);
         }
         *left -= 1;
         withdrawal.turn = withdrawal.turn.wrapping_add(1);
         let turn = withdrawal.turn.checked_rem(withdrawal.named.len());
         let (named, undoes) = (turn.and_then(|turn| withdrawal.named.get(turn)).cloned(), withdrawal.undoes);
         let target = named.as_ref().map_or(Target::All, Named::target);
-        self.send_order(Resource::Cancel, self.turns.attempt_used, target, undoes, buffer)
+        self.send_order(Resource::Cancel, self.turns.attempt_used, target, undoes, slot)
     }
 
     /// Whether it is not yet known what the order has made of the update at this agent.
