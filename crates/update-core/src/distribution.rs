@@ -13,6 +13,7 @@ mod activation;
 mod agents;
 mod asks;
 mod facts;
+mod fleet;
 mod job;
 mod named;
 mod needed;
@@ -31,13 +32,14 @@ pub use job::{Activate, DistributionConfig, Job, Update};
 pub use withdrawal::Fate;
 
 use crate::block::BlockNumber;
-use crate::limits::{BLOCK_BYTES_MAX, FLOOR_AHEAD};
+use crate::limits::BLOCK_BYTES_MAX;
 use crate::random::Random;
 use crate::time::{Instant, earliest};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use asks::Ask;
 use core::net::SocketAddr;
+use fleet::Fleet;
 use group_oscore::{GroupContext, MemberId, ProtectError, Reservation};
 use job::Subject;
 use outbox::{Outbox, Sent, Slot};
@@ -128,7 +130,7 @@ pub struct Distribution {
     outbox: Outbox,
     questions: Questions,
     job: Option<Subject>,
-    agents: Vec<Agent>,
+    fleet: Fleet,
     random: Random,
     phase: Phase,
     /// Turns of asking and sending: see `turns`.
@@ -138,7 +140,6 @@ pub struct Distribution {
     replies: VecDeque<Reply>,
     reading: Option<Reading>,
     block: LoadedBlock,
-    floors_saving: Option<Vec<Option<u64>>>,
     /// When the offer, and a question how far everyone is, were last sent.
     offered_at: Instant,
     events: VecDeque<Event>,
@@ -171,15 +172,6 @@ impl Distribution {
         seed: u64,
         now: Instant,
     ) -> Self {
-        let agents = context
-            .recipients()
-            .as_slice()
-            .iter()
-            .map(|recipient| {
-                let waited_for = config.activate.is_about(recipient.id());
-                Agent::new(recipient.id(), recipient.window().floor(), config.attempt, waited_for)
-            })
-            .collect();
         let mut random = Random::new(seed);
         let mut turns = turns::Turns::default();
         let job = match job {
@@ -190,11 +182,11 @@ impl Distribution {
             Job::Update(update) => Some(Subject::new(update)),
         };
         let mut distribution = Self {
+            fleet: Fleet::new(&config, context.recipients()),
             outbox: Outbox::new(&config, context, &mut random, now),
             questions: Questions::new(),
             config,
             job,
-            agents,
             random,
             phase: Phase::Finished,
             turns,
@@ -202,7 +194,6 @@ impl Distribution {
             replies: VecDeque::new(),
             reading: None,
             block: LoadedBlock { number: None, len: 0, bytes: [0; BLOCK_BYTES_MAX as usize] },
-            floors_saving: None,
             offered_at: now,
             events: VecDeque::new(),
             started_at: now,
@@ -214,7 +205,7 @@ impl Distribution {
     /// What is known of each agent, by Sender ID.
     #[must_use]
     pub fn agents(&self) -> &[Agent] {
-        &self.agents
+        self.fleet.agents()
     }
 
     /// What has been sent so far.
@@ -223,7 +214,7 @@ impl Distribution {
         self.outbox.tallies()
     }
 
-    /// The rate at present, in bits a second (DESIGN \[pace\]).
+    /// The rate at present, in bits a second (protocol.md \[pace\]).
     #[must_use]
     pub fn rate(&self) -> u64 {
         self.outbox.bits_per_second()
@@ -249,21 +240,12 @@ impl Distribution {
     }
 
     /// The floor to store for each agent's requests: ahead of what has been accepted while the distribution
-    /// runs (DESIGN \[bound\]), exact after its end; `None` where a window is invalid, so that the first
+    /// runs (protocol.md \[bound\]), exact after its end; `None` where a window is invalid, so that the first
     /// request after the next start is met with Echo.
     #[must_use]
     pub fn floors(&self) -> Vec<(MemberId, Option<u64>)> {
         let finished = matches!(self.phase, Phase::Finished);
-        let recipients = self.outbox.members().as_slice();
-        let floors = self.agents.iter().zip(recipients).map(|(agent, recipient)| {
-            let window = recipient.window();
-            let floor = match window.highest() {
-                Some(highest) if finished => Some(highest + 1),
-                _ => window.floor_due(agent.floor.unwrap_or(0), FLOOR_AHEAD).or(agent.floor),
-            };
-            (agent.id, floor)
-        });
-        floors.collect()
+        self.fleet.floors(self.outbox.members(), finished)
     }
 
     /// Ends at once, without another datagram: for a clean stop. The same job goes on later where it was.
@@ -278,7 +260,7 @@ impl Distribution {
             Input::Datagram { from, bytes } => self.on_datagram(now, from, bytes),
             Input::Block(bytes) => self.on_block(bytes),
             Input::Reserved(reservation) => self.outbox.reserve(reservation),
-            Input::FloorsSaved => self.floors_saved(),
+            Input::FloorsSaved => self.fleet.floors_saved(),
             Input::Cancel => self.cancel(now),
             Input::Undo => self.undo(now),
             Input::Timeout => {}
@@ -292,7 +274,9 @@ impl Distribution {
             if let Some(event) = self.events.pop_front() {
                 return Output::Event(event);
             }
-            if matches!(self.phase, Phase::Finished) || self.reading.is_some() || self.floors_saving.is_some()
+            if matches!(self.phase, Phase::Finished)
+                || self.reading.is_some()
+                || self.fleet.is_saving_floors()
             {
                 return Output::Wait(None);
             }
@@ -303,7 +287,7 @@ impl Distribution {
                 self.finish(Ending::NumbersExhausted);
                 continue;
             }
-            if self.floors_due() {
+            if self.fleet.begin_saving_floors(self.outbox.members()) {
                 return Output::SaveFloors;
             }
             self.outbox.skip_when_due(now);
@@ -377,23 +361,6 @@ impl Distribution {
             self.phase = Phase::Finished;
             self.replies.clear();
             self.events.push_back(Event::Finished(ending));
-        }
-    }
-
-    fn floors_due(&mut self) -> bool {
-        let recipients = self.outbox.members().as_slice();
-        let due = self.agents.iter().zip(recipients).any(|(agent, recipient)| {
-            recipient.window().floor_due(agent.floor.unwrap_or(0), FLOOR_AHEAD).is_some()
-        });
-        if due {
-            self.floors_saving = Some(self.floors().into_iter().map(|(_, floor)| floor).collect());
-        }
-        due
-    }
-
-    fn floors_saved(&mut self) {
-        for (agent, floor) in self.agents.iter_mut().zip(self.floors_saving.take().unwrap_or_default()) {
-            agent.floor = floor;
         }
     }
 

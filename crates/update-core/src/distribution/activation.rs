@@ -1,4 +1,4 @@
-//! The order to activate (DESIGN \[attempt\], [moment], [bound]).
+//! The order to activate (protocol.md \[attempt\], [moment], [bound]).
 
 use super::asks::Purpose;
 use super::named::Named;
@@ -55,7 +55,7 @@ impl Distribution {
     }
 
     fn activations(&self) -> Vec<(u32, Named)> {
-        let waiting = self.waiting();
+        let waiting = self.fleet.waiting();
         let mut attempts: Vec<u32> = waiting.iter().map(|index| self.attempt_for(*index)).collect();
         attempts.sort_unstable();
         attempts.dedup();
@@ -63,7 +63,7 @@ impl Distribution {
         for attempt in attempts {
             let meant: Vec<usize> =
                 waiting.iter().copied().filter(|index| self.attempt_for(*index) == attempt).collect();
-            orders.extend(self.named(&meant).into_iter().map(|named| (attempt, named)));
+            orders.extend(self.fleet.named(&meant).into_iter().map(|named| (attempt, named)));
         }
         orders
     }
@@ -71,7 +71,7 @@ impl Distribution {
     /// An attempt that was acted upon and yet left the image waiting was cut off by a reset: this agent, and
     /// no other one, needs a higher one.
     fn attempt_for(&self, index: usize) -> u32 {
-        let status = self.agents.get(index).and_then(|agent| agent.status);
+        let status = self.fleet.get(index).and_then(|agent| agent.status);
         let acted_upon = status.map_or(0, |status| status.attempt);
         self.turns.attempt.max(acted_upon.saturating_add(1))
     }
@@ -89,12 +89,6 @@ impl Distribution {
         let digest = subject.digest();
         let command = Command { digest, attempt, target, delay_ms: self.config.delay_ms, from_trial };
         self.outbox.order(slot, resource, &command).map(Some)
-    }
-
-    /// Those who are to activate, and have everything for it.
-    pub(super) fn waiting(&self) -> Vec<usize> {
-        let agents = self.agents.iter().enumerate();
-        agents.filter(|(_, agent)| agent.waited_for && agent.waits()).map(|(index, _)| index).collect()
     }
 
     pub(super) fn delay(&self) -> crate::time::Duration {

@@ -1,12 +1,11 @@
-//! Asking: the census from the distributor's side (DESIGN \[census\]).
+//! Asking: the census from the distributor's side (protocol.md \[census\]).
 
 use super::named::Named;
 use super::outbox::{Sent, Slot, To};
-use super::{Distribution, Ending, Event, Phase};
+use super::{Agent, Distribution, Ending, Event, Phase};
 use crate::census::{Query, Report, State, Window};
 use crate::limits::{
-    ASK_REPEATS_MAX, EVERYONE_ANSWERS_MAX, LEISURE_MAX, LEISURE_MIN, POLL_WAIT, POLLS_MAX, TARGET_BYTES_MAX,
-    WINDOW_BLOCKS_MAX,
+    ASK_REPEATS_MAX, LEISURE_MAX, LEISURE_MIN, POLL_WAIT, POLLS_MAX, TARGET_BYTES_MAX, WINDOW_BLOCKS_MAX,
 };
 use crate::platform::Area;
 use crate::target::{Target, member_number};
@@ -71,7 +70,7 @@ impl Distribution {
             _ => None,
         };
         let number = self.questions.begin_ask();
-        let once = self.is_large() && !matches!(purpose, Purpose::Close | Purpose::Withdrawn);
+        let once = self.fleet.is_large() && !matches!(purpose, Purpose::Close | Purpose::Withdrawn);
         let repeats_max = if once { 0 } else { ASK_REPEATS_MAX };
         self.forget_needed(window);
         self.phase = Phase::Asking(Ask {
@@ -128,19 +127,16 @@ impl Distribution {
 
     /// The agents that this ask waits for and has not heard, by index.
     fn unheard(&self, ask: &Ask) -> Vec<usize> {
-        let agents = self.agents.iter().enumerate();
-        agents
-            .filter(|(_, agent)| agent.heard_in < ask.number)
-            .filter(|(_, agent)| self.concerns(agent, ask.purpose))
-            .filter(|(_, agent)| match ask.purpose {
-                Purpose::Close => agent.unsure(),
-                // A census wants to hear everyone, whatever has become of an update there.
-                Purpose::Status => !agent.lost,
-                Purpose::Withdrawn => self.is_to_answer_for_it(agent),
-                _ => agent.awaited(),
-            })
-            .map(|(index, _)| index)
-            .collect()
+        let waits_for = |agent: &Agent| match ask.purpose {
+            Purpose::Close => agent.unsure(),
+            // A census wants to hear everyone, whatever has become of an update there.
+            Purpose::Status => !agent.lost,
+            Purpose::Withdrawn => self.is_to_answer_for_it(agent),
+            _ => agent.awaited(),
+        };
+        self.fleet.indices(|agent| {
+            !agent.has_answered(ask.number) && self.concerns(agent, ask.purpose) && waits_for(agent)
+        })
     }
 
     /// The agents that are asked: at first also those that nobody waits for any more.
@@ -148,13 +144,9 @@ impl Distribution {
         if ask.tries > 0 || matches!(ask.purpose, Purpose::Close | Purpose::Withdrawn) {
             return self.unheard(ask);
         }
-        let agents = self.agents.iter().enumerate();
         let everyone = ask.purpose == Purpose::Status;
-        agents
-            .filter(|(_, agent)| everyone || agent.lost || !agent.ended())
-            .filter(|(_, agent)| self.concerns(agent, ask.purpose))
-            .map(|(index, _)| index)
-            .collect()
+        let open = |agent: &Agent| everyone || agent.lost || !agent.ended();
+        self.fleet.indices(|agent| open(agent) && self.concerns(agent, ask.purpose))
     }
 
     fn answers_are_in(&mut self, now: Instant, ask: Ask, unheard: &[usize]) {
@@ -164,9 +156,10 @@ impl Distribution {
         }
         let only_missing = self.only_missing(&ask);
         for index in unheard {
-            if let Some(agent) = self.agents.get_mut(*index) {
-                // Who misses nothing may be silent, and who is silent may be lost: the last asks find out.
-                agent.silent = if only_missing { 1 } else { agent.silent.saturating_add(1) };
+            match self.fleet.get_mut(*index) {
+                Some(agent) if only_missing => agent.had_no_reason_to_answer(),
+                Some(agent) => agent.missed_an_ask(),
+                None => {}
             }
         }
         let next = ask.window.and_then(|window| self.window_from(window.area, window.first + window.count));
@@ -183,21 +176,17 @@ impl Distribution {
     /// In a large group only those who miss something answer a question about a window, once a first round
     /// has been decided upon with everyone's answers.
     fn only_missing(&self, ask: &Ask) -> bool {
-        ask.window.is_some() && self.is_large() && self.turns.round > 0
-    }
-
-    pub(super) fn is_large(&self) -> bool {
-        self.agents.len() > EVERYONE_ANSWERS_MAX
+        ask.window.is_some() && self.fleet.is_large() && self.turns.round > 0
     }
 
     fn send_query(&mut self, ask: &Ask, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
         let now = slot.now;
         let asked = self.asked(ask);
-        let numbers = self.numbers(&asked);
+        let numbers = self.fleet.numbers(&asked);
         let left = &numbers[numbers.partition_point(|number| Some(*number) <= ask.named_to)..];
         let (named, count) = Named::first_of(left, TARGET_BYTES_MAX);
         // In the whole group a question to all costs less than several to some.
-        let all = self.config.everyone && (asked.len() == self.agents.len() || count < numbers.len());
+        let all = self.config.everyone && (asked.len() == self.fleet.len() || count < numbers.len());
         let (target, last) =
             if all { (Target::All, numbers.last()) } else { (named.target(), left[..count].last()) };
         let Some(last) = last.copied() else {
@@ -206,9 +195,11 @@ impl Distribution {
             return Ok(None);
         };
         for index in &asked {
-            if let Some(agent) = self.agents.get_mut(*index) {
+            if let Some(agent) = self.fleet.get_mut(*index) {
                 let number = member_number(agent.id);
-                agent.asked += u32::from(all || (number > ask.named_to && number <= Some(last)));
+                if all || (number > ask.named_to && number <= Some(last)) {
+                    agent.count_asked();
+                }
             }
         }
         // Where several targets are needed, their answers share the same time.
@@ -236,14 +227,13 @@ impl Distribution {
         Ok(Some(sent))
     }
 
-    /// Only who stays silent through the multicast asks is polled by unicast, a few at a time (DESIGN
-    /// \[census\]).
-    /// `false` when there is nobody whose address is known.
+    /// Only agents that stay silent through the multicast asks are polled by unicast, a few at a time
+    /// (protocol.md \[census\]). `false` when there is nobody whose address is known.
     pub(super) fn poll_silent(&mut self) -> bool {
-        let silent =
-            self.agents.iter().enumerate().filter(|(_, agent)| agent.unsure() && agent.address.is_some());
-        let silent = silent.filter(|(_, agent)| self.concerns(agent, Purpose::Close));
-        let indices: Vec<usize> = silent.map(|(index, _)| index).take(POLLS_MAX).collect();
+        let mut indices = self.fleet.indices(|agent| {
+            agent.unsure() && agent.address.is_some() && self.concerns(agent, Purpose::Close)
+        });
+        indices.truncate(POLLS_MAX);
         let any = !indices.is_empty();
         if any {
             let ask = self.questions.begin_ask();
@@ -255,7 +245,7 @@ impl Distribution {
     pub(super) fn step_polling(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
         let Phase::Polling { ask: number, indices } = &mut self.phase else { return Ok(None) };
         let number = *number;
-        let Some(agent) = indices.pop().and_then(|index| self.agents.get(index)) else {
+        let Some(agent) = indices.pop().and_then(|index| self.fleet.get(index)) else {
             let (purpose, until) = (Purpose::Close, Some(slot.now + POLL_WAIT));
             self.phase = Phase::Asking(Ask {
                 purpose,
@@ -299,8 +289,8 @@ impl Distribution {
         let Some(index) = self.outbox.members().index(response.kid()) else { return };
         let Ok(report) = Report::decode(response.body().payload()) else { return };
         let number = self.questions.answered(now, token);
-        if let Some(agent) = self.agents.get_mut(index).filter(|_| number > 0) {
-            agent.answered += 1;
+        if let Some(agent) = self.fleet.get_mut(index).filter(|_| number > 0) {
+            agent.count_answered();
         }
         self.take_report(index, from, number, &report);
     }
@@ -308,8 +298,8 @@ impl Distribution {
     /// What an agent says of itself, in an answer or an announcement.
     pub(super) fn take_report(&mut self, index: usize, from: SocketAddr, number: u32, report: &Report<'_>) {
         let next = self.outbox.next_sequence_number();
-        let Some(agent) = self.agents.get_mut(index) else { return };
-        agent.address = Some(from);
+        let Some(agent) = self.fleet.get_mut(index) else { return };
+        agent.heard_from(from);
         if report.distributor_next > next {
             let (agent, expects) = (agent.id, report.distributor_next);
             return self.finish(Ending::CounterBehind { agent, expects });
@@ -319,18 +309,14 @@ impl Distribution {
         if !about_this && !withdrawn {
             return;
         }
-        agent.heard_in = agent.heard_in.max(number);
         if about_this {
-            agent.take(report);
+            agent.take(number, report);
         } else {
             // It was asked what it holds, and that is something else or nothing.
-            agent.take(&Report {
-                state: State::Unknown,
-                reason: 0,
-                missing_pages: 0,
-                missing_blocks: 0,
-                ..*report
-            });
+            agent.take(
+                number,
+                &Report { state: State::Unknown, reason: 0, missing_pages: 0, missing_blocks: 0, ..*report },
+            );
         }
         let id = agent.id;
         self.events.push_back(Event::Report(id));

@@ -51,7 +51,7 @@ pub enum Ending {
     /// Nobody answered at all.
     NobodyAnswered,
     /// An agent has seen a higher Partial IV than ours: this machine's counter is an old one, and a nonce
-    /// might be used twice. Nothing more is sent (DESIGN \[reserve\]).
+    /// might be used twice. Nothing more is sent (protocol.md \[reserve\]).
     CounterBehind {
         /// Who said so.
         agent: MemberId,

@@ -1,5 +1,5 @@
-//! What agents ask of the distributor: repair by Block2, and the announcement of a boot (DESIGN \[repair\],
-//! [bound], [requests]).
+//! What agents ask of the distributor: repair by Block2, and the announcement of a boot (protocol.md
+//! \[repair\], [bound], [requests]).
 
 use super::job::Subject;
 use super::outbox::{Requester, Sent, Slot};
@@ -55,16 +55,14 @@ impl Distribution {
             Ok(Received::Fresh(request)) => (request, ResponsePiv::OfRequest),
             Ok(Received::Unproven(unproven)) => {
                 let Some(index) = self.outbox.members().index(unproven.kid()) else { return };
-                let Some(agent) = self.agents.get_mut(index) else { return };
-                let returned =
-                    unproven.echo().is_some_and(|echo| agent.echo(now).is_some_and(|sent| sent == echo));
+                let Some(agent) = self.fleet.get_mut(index) else { return };
+                let returned = unproven.echo().is_some_and(|echo| agent.returns_echo(now, echo));
                 if !returned {
                     let (token, binding) = (unproven.token(), unproven.binding());
                     let acknowledge = (unproven.ty() == Type::Confirmable).then(|| unproven.message_id());
                     let piv = ResponsePiv::Own;
                     return self.challenge(now, index, Requester { from, token, binding, acknowledge, piv });
                 }
-                agent.echo = None;
                 // The window is valid again; this one answer still shows its own Partial IV.
                 let Ok(request) = self.outbox.accept_echo(unproven) else { return };
                 (request, ResponsePiv::Own)
@@ -75,8 +73,8 @@ impl Distribution {
             return;
         }
         let Some(index) = self.outbox.members().index(request.kid()) else { return };
-        if let Some(agent) = self.agents.get_mut(index) {
-            agent.address = Some(from);
+        if let Some(agent) = self.fleet.get_mut(index) {
+            agent.heard_from(from);
         }
         let acknowledge = (request.ty() == Type::Confirmable).then(|| request.message_id());
         let (token, binding) = (request.token(), request.binding());
@@ -98,11 +96,8 @@ impl Distribution {
     /// [requests]: a window that cannot tell a replay asks for proof, under its own Partial IV. The value
     /// stays the same for a while, or replayed requests would make every answer to it too late.
     fn challenge(&mut self, now: Instant, index: usize, requester: Requester) {
-        let Some(agent) = self.agents.get_mut(index) else { return };
-        let echo = agent.echo(now).unwrap_or_else(|| self.random.next_u64().to_be_bytes());
-        if agent.echo(now).is_none() {
-            agent.echo = Some((echo, now));
-        }
+        let Some(agent) = self.fleet.get_mut(index) else { return };
+        let echo = agent.challenge(now, || self.random.next_u64().to_be_bytes());
         self.reply(requester, Content::Echo(echo));
     }
 

@@ -3,7 +3,7 @@
 use super::asks::Purpose;
 use super::named::Named;
 use super::outbox::{Put, Sent, Slot, To};
-use super::{Distribution, Event, Phase, Stage};
+use super::{Agent, Distribution, Event, Phase, Stage};
 use crate::census::Query;
 use crate::limits::{
     DATAGRAM_BYTES_MAX, OFFER_AGAIN_AFTER, PUT_OVERHEAD_MAX, ROOT_PAGES_COPIES, TARGET_QUERY_BYTES_MAX,
@@ -51,9 +51,7 @@ impl Distribution {
             Area::Image => {
                 let round = self.turns.round;
                 self.turns.round += 1;
-                for agent in &mut self.agents {
-                    agent.missed_before = agent.misses();
-                }
+                self.fleet.iter_mut().for_each(Agent::begin_round);
                 Stage::Blocks { round, blocks: subject.needed_blocks.len() }
             }
         };
@@ -155,8 +153,8 @@ impl Distribution {
         let resource = Resource::Manifest(subject.update.offer.id);
         let (mut query, mut query_len, mut names_the_last) = ([0; 2 + 2 * TARGET_QUERY_BYTES_MAX], 0, true);
         if !self.config.everyone {
-            let all: Vec<usize> = (0..self.agents.len()).collect();
-            let numbers = self.numbers(&all);
+            let all: Vec<usize> = (0..self.fleet.len()).collect();
+            let numbers = self.fleet.numbers(&all);
             let left = numbers.get(self.turns.offered..).unwrap_or_default();
             // Every block of one offer is for the same agents.
             let room = DATAGRAM_BYTES_MAX - PUT_OVERHEAD_MAX - bytes.min(envelope.len());
@@ -187,8 +185,8 @@ impl Distribution {
     /// agents that may not be there (RFC 10020 section 3.6, PROBING_RATE).
     fn send_question(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
         let concerned = self.concerned();
-        let everyone = self.config.everyone && concerned.len() == self.agents.len();
-        let named = if everyone { Vec::new() } else { self.named(&concerned) };
+        let everyone = self.config.everyone && concerned.len() == self.fleet.len();
+        let named = if everyone { Vec::new() } else { self.fleet.named(&concerned) };
         // Where one target does not name all, they take turns.
         let turn = (self.turns.questions as usize).checked_rem(named.len());
         self.turns.questions = self.turns.questions.wrapping_add(1);
@@ -200,7 +198,7 @@ impl Distribution {
             leisure_ms: leisure.as_millis() as u32,
             window: None,
             // How a trial goes tells only who is asked for it.
-            only_missing: self.is_large() && !self.is_on_trial(),
+            only_missing: self.fleet.is_large() && !self.is_on_trial(),
             unicast_max: 0,
             detail: false,
         };

@@ -1,5 +1,5 @@
 //! Taking an update back: cancellation drops it where it is not yet on trial, undoing takes it back where it
-//! is (DESIGN \[attempt\]). Either way everyone is asked afterwards what became of it.
+//! is (protocol.md \[attempt\]). Either way everyone is asked afterwards what became of it.
 
 use super::asks::Purpose;
 use super::named::Named;
@@ -103,7 +103,7 @@ impl Distribution {
             self.events.push_back(Event::Stage(Stage::Cancellation));
             self.raise_attempt(now);
             // Whatever each has acted upon: to everyone at first.
-            let all: Vec<usize> = (0..self.agents.len()).collect();
+            let all: Vec<usize> = (0..self.fleet.len()).collect();
             self.order(&all, ORDER_COPIES);
         } else {
             self.finish(Ending::Cancelled);
@@ -126,9 +126,7 @@ impl Distribution {
         if self.job.is_none() || matches!(self.phase, Phase::Finished) {
             return false;
         }
-        for agent in &mut self.agents {
-            (agent.lost, agent.silent) = (false, 0);
-        }
+        self.fleet.iter_mut().for_each(Agent::expect_again);
         self.turns.again = ASK_AGAIN_FIRST;
         self.withdrawal = Some(Withdrawal {
             undoes,
@@ -151,7 +149,7 @@ impl Distribution {
     /// count, or it could use the attempts up for all.
     fn raise_attempt(&mut self, now: Instant) {
         let used = self.attempt();
-        let acted_upon = self.agents.iter().filter_map(|agent| Some(agent.status?.attempt));
+        let acted_upon = self.fleet.agents().iter().filter_map(|agent| Some(agent.status?.attempt));
         let highest = acted_upon.filter(|attempt| attempt.saturating_sub(used) <= ATTEMPTS_AHEAD_MAX).max();
         self.turns.attempt_used = used.max(highest.unwrap_or(0)).saturating_add(1);
         if let Some(withdrawal) = &mut self.withdrawal {
@@ -161,8 +159,8 @@ impl Distribution {
 
     /// Sends the order to these agents, so many times.
     fn order(&mut self, indices: &[usize], copies: u32) {
-        let everyone = self.config.everyone && indices.len() == self.agents.len();
-        let named = if everyone { Vec::new() } else { self.named(indices) };
+        let everyone = self.config.everyone && indices.len() == self.fleet.len();
+        let named = if everyone { Vec::new() } else { self.fleet.named(indices) };
         self.phase = Phase::Withdrawing { left: copies * (named.len().max(1) as u32) };
         if let Some(withdrawal) = &mut self.withdrawal {
             withdrawal.named = named;
@@ -194,7 +192,7 @@ impl Distribution {
         let Some(withdrawal) = self.withdrawal.as_ref().filter(|_| !agent.lost) else { return false };
         match &agent.status {
             // Whether it activates or only looks through its image shows in a moment.
-            Some(status) if withdrawal.asks(agent.heard_in) => {
+            Some(status) if agent.has_answered(withdrawal.first_ask) => {
                 withdrawal.is_for(status) || status.state == State::Checking
             }
             _ => !agent.ended(),
@@ -216,10 +214,10 @@ impl Distribution {
         };
         let open: Vec<usize> = self.open(|agent| !over(agent));
         if open.is_empty() {
-            let silent: Vec<usize> = self.open(|agent| agent.heard_in < first_ask);
+            let silent: Vec<usize> = self.open(|agent| !agent.has_answered(first_ask));
             for index in silent {
-                if let Some(agent) = self.agents.get_mut(index) {
-                    agent.lost = true;
+                if let Some(agent) = self.fleet.get_mut(index) {
+                    agent.lose();
                     self.events.push_back(Event::Lost(agent.id));
                 }
             }
@@ -229,9 +227,7 @@ impl Distribution {
     }
 
     fn open(&self, counts: impl Fn(&Agent) -> bool) -> Vec<usize> {
-        let agents = self.agents.iter().enumerate();
-        let open = agents.filter(|(_, agent)| self.is_to_answer_for_it(agent) && counts(agent));
-        open.map(|(index, _)| index).collect()
+        self.fleet.indices(|agent| self.is_to_answer_for_it(agent) && counts(agent))
     }
 
     /// The order goes to those it is for, and where it drops the update also to those not heard: they may
@@ -239,7 +235,7 @@ impl Distribution {
     fn order_again(&mut self, now: Instant, open: Vec<usize>) {
         let Some(withdrawal) = &self.withdrawal else { return };
         let attempt = self.turns.attempt_used;
-        let status = |index: &usize| self.agents.get(*index).and_then(|agent| agent.status);
+        let status = |index: &usize| self.fleet.get(*index).and_then(|agent| agent.status);
         let raises = now.since(withdrawal.raised_at) >= ORDER_AGAIN_AFTER;
         let meant = open.into_iter().filter(|index| match status(index) {
             Some(status) if withdrawal.is_for(&status) => raises || status.attempt < attempt,
