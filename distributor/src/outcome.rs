@@ -152,6 +152,7 @@ impl PushReport {
             (Ended::Interrupted, _) => Exit::Interrupted,
             (Ended::By(Ending::ImageUnreadable), _) => Exit::BadSignature,
             (Ended::By(Ending::CounterBehind { .. } | Ending::NumbersExhausted), _) => Exit::NotAllowed,
+            (Ended::By(Ending::Unprotectable(_)), _) => Exit::Error,
             (Ended::By(_), (there, of)) if there == of => Exit::Done,
             (Ended::By(_), (0, _)) => Exit::RolloutFailed,
             (Ended::By(_), _) => Exit::SomeDevicesFailed,
@@ -209,6 +210,7 @@ pub fn ending_name(ended: Ended) -> &'static str {
         Ended::By(Ending::CounterBehind { .. }) => "counter-behind",
         Ended::By(Ending::ImageUnreadable) => "image-unreadable",
         Ended::By(Ending::NumbersExhausted) => "numbers-exhausted",
+        Ended::By(Ending::Unprotectable(_)) => "unprotectable",
         Ended::By(Ending::Cancelled) => "cancelled",
         Ended::By(Ending::Undone) => "undone",
     }

@@ -13,10 +13,13 @@ mod activation;
 mod agents;
 mod asks;
 mod facts;
+mod fleet;
 mod job;
 mod named;
 mod needed;
+mod outbox;
 mod pace;
+mod questions;
 mod replies;
 mod sending;
 mod turns;
@@ -29,16 +32,18 @@ pub use job::{Activate, DistributionConfig, Job, Update};
 pub use withdrawal::Fate;
 
 use crate::block::BlockNumber;
-use crate::limits::{BLOCK_BYTES_MAX, DISTRIBUTOR_RESERVE_LOW, DISTRIBUTOR_RESERVE_STEP, FLOOR_AHEAD};
+use crate::limits::BLOCK_BYTES_MAX;
 use crate::random::Random;
-use crate::time::{Duration, Instant, earliest};
+use crate::time::{Instant, earliest};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use asks::{Ask, Sent};
+use asks::Ask;
 use core::net::SocketAddr;
-use group_oscore::{GroupContext, MemberId, Reservation};
+use fleet::Fleet;
+use group_oscore::{GroupContext, MemberId, ProtectError, Reservation};
 use job::Subject;
-use pace::Pace;
+use outbox::{Outbox, Sent, Slot};
+use questions::Questions;
 use replies::Reply;
 
 /// What goes into the machine.
@@ -103,7 +108,10 @@ enum Phase {
     },
     Asking(Ask),
     /// Asks silent agents one by one.
-    Polling(Vec<usize>),
+    Polling {
+        ask: u32,
+        indices: Vec<usize>,
+    },
     Sending(sending::Round),
     /// Sends the activation so many times more, then asks.
     Activating {
@@ -119,34 +127,23 @@ enum Phase {
 /// The distributor's machine. See the module.
 pub struct Distribution {
     config: DistributionConfig,
-    context: GroupContext<Members>,
+    outbox: Outbox,
+    questions: Questions,
     job: Option<Subject>,
-    agents: Vec<Agent>,
+    fleet: Fleet,
     random: Random,
-    pace: Pace,
     phase: Phase,
     /// Turns of asking and sending: see `turns`.
     turns: turns::Turns,
     /// The update is being taken back.
     withdrawal: Option<withdrawal::Withdrawal>,
-    /// Queries whose answers still count.
-    sent: VecDeque<Sent>,
-    asks: u32,
-    /// How late answers come after their leisure: the wait for stragglers.
-    straggle: Duration,
     replies: VecDeque<Reply>,
     reading: Option<Reading>,
     block: LoadedBlock,
-    floors_saving: Option<Vec<Option<u64>>>,
-    skip_pending: bool,
-    skipped_at: Option<Instant>,
     /// When the offer, and a question how far everyone is, were last sent.
     offered_at: Instant,
     events: VecDeque<Event>,
-    message_id: u16,
-    token: u32,
     started_at: Instant,
-    tallies: Tallies,
 }
 
 /// What a read of the image is for.
@@ -175,15 +172,6 @@ impl Distribution {
         seed: u64,
         now: Instant,
     ) -> Self {
-        let agents = context
-            .recipients()
-            .as_slice()
-            .iter()
-            .map(|recipient| {
-                let waited_for = config.activate.is_about(recipient.id());
-                Agent::new(recipient.id(), recipient.window().floor(), config.attempt, waited_for)
-            })
-            .collect();
         let mut random = Random::new(seed);
         let mut turns = turns::Turns::default();
         let job = match job {
@@ -194,31 +182,21 @@ impl Distribution {
             Job::Update(update) => Some(Subject::new(update)),
         };
         let mut distribution = Self {
-            pace: Pace::new(config.rate, config.overhead_bytes, now),
+            fleet: Fleet::new(&config, context.recipients()),
+            outbox: Outbox::new(&config, context, &mut random, now),
+            questions: Questions::new(),
             config,
-            context,
             job,
-            agents,
-            message_id: (random.next_u64() & 0xffff) as u16,
-            token: (random.next_u64() & 0xffff_ffff) as u32,
             random,
             phase: Phase::Finished,
             turns,
             withdrawal: None,
-            sent: VecDeque::new(),
-            asks: 0,
-            straggle: crate::limits::STRAGGLE_FIRST,
             replies: VecDeque::new(),
             reading: None,
             block: LoadedBlock { number: None, len: 0, bytes: [0; BLOCK_BYTES_MAX as usize] },
-            floors_saving: None,
-            // Agents may have booted while nobody was there to hear them say so.
-            skip_pending: true,
-            skipped_at: None,
             offered_at: now,
             events: VecDeque::new(),
             started_at: now,
-            tallies: Tallies::default(),
         };
         distribution.begin();
         distribution
@@ -227,19 +205,19 @@ impl Distribution {
     /// What is known of each agent, by Sender ID.
     #[must_use]
     pub fn agents(&self) -> &[Agent] {
-        &self.agents
+        self.fleet.agents()
     }
 
     /// What has been sent so far.
     #[must_use]
     pub fn tallies(&self) -> Tallies {
-        self.tallies
+        self.outbox.tallies()
     }
 
-    /// The rate at present, in bits a second (DESIGN \[pace\]).
+    /// The rate at present, in bits a second (protocol.md \[pace\]).
     #[must_use]
     pub fn rate(&self) -> u64 {
-        self.pace.bits_per_second()
+        self.outbox.bits_per_second()
     }
 
     /// Blocks of the round under way that are still to be sent; 0 outside a round.
@@ -258,25 +236,16 @@ impl Distribution {
     /// The Sender Sequence Number that is used next. At a clean end this is what the state file keeps.
     #[must_use]
     pub fn next_sequence_number(&self) -> u64 {
-        self.context.next_sequence_number()
+        self.outbox.next_sequence_number()
     }
 
     /// The floor to store for each agent's requests: ahead of what has been accepted while the distribution
-    /// runs (DESIGN \[bound\]), exact after its end; `None` where a window is invalid, so that the first
+    /// runs (protocol.md \[bound\]), exact after its end; `None` where a window is invalid, so that the first
     /// request after the next start is met with Echo.
     #[must_use]
     pub fn floors(&self) -> Vec<(MemberId, Option<u64>)> {
         let finished = matches!(self.phase, Phase::Finished);
-        let recipients = self.context.recipients().as_slice();
-        let floors = self.agents.iter().zip(recipients).map(|(agent, recipient)| {
-            let window = recipient.window();
-            let floor = match window.highest() {
-                Some(highest) if finished => Some(highest + 1),
-                _ => window.floor_due(agent.floor.unwrap_or(0), FLOOR_AHEAD).or(agent.floor),
-            };
-            (agent.id, floor)
-        });
-        floors.collect()
+        self.fleet.floors(self.outbox.members(), finished)
     }
 
     /// Ends at once, without another datagram: for a clean stop. The same job goes on later where it was.
@@ -290,8 +259,8 @@ impl Distribution {
         match input {
             Input::Datagram { from, bytes } => self.on_datagram(now, from, bytes),
             Input::Block(bytes) => self.on_block(bytes),
-            Input::Reserved(reservation) => self.context.reserve(reservation),
-            Input::FloorsSaved => self.floors_saved(),
+            Input::Reserved(reservation) => self.outbox.reserve(reservation),
+            Input::FloorsSaved => self.fleet.floors_saved(),
             Input::Cancel => self.cancel(now),
             Input::Undo => self.undo(now),
             Input::Timeout => {}
@@ -305,73 +274,73 @@ impl Distribution {
             if let Some(event) = self.events.pop_front() {
                 return Output::Event(event);
             }
-            if matches!(self.phase, Phase::Finished) || self.reading.is_some() || self.floors_saving.is_some()
+            if matches!(self.phase, Phase::Finished)
+                || self.reading.is_some()
+                || self.fleet.is_saving_floors()
             {
                 return Output::Wait(None);
             }
-            if let Some(reservation) =
-                self.context.reservation_due(DISTRIBUTOR_RESERVE_LOW, DISTRIBUTOR_RESERVE_STEP)
-            {
+            if let Some(reservation) = self.outbox.reservation_due() {
                 return Output::Reserve(reservation);
             }
-            if self.context.remaining() == 0 {
+            if self.outbox.is_exhausted() {
                 self.finish(Ending::NumbersExhausted);
                 continue;
             }
-            if self.floors_due() {
+            if self.fleet.begin_saving_floors(self.outbox.members()) {
                 return Output::SaveFloors;
             }
-            self.skip_when_due(now);
+            self.outbox.skip_when_due(now);
             if let Some(number) = self.block_wanted() {
                 return self.read(number);
             }
-            if self.pace.free_at() <= now
-                && let Some((to, len)) = self.next_datagram(now, buffer)
-            {
-                self.count(to, len);
-                self.pace.sent(now, len);
-                return Output::Transmit { to, len };
+            if self.outbox.free_at() <= now {
+                match self.next_datagram(now, buffer) {
+                    Ok(Some(sent)) => return Output::Transmit { to: sent.to(), len: sent.len() },
+                    Ok(None) => {}
+                    Err(error) => self.finish(error.into()),
+                }
             }
             if !self.events.is_empty() || self.block_wanted().is_some() {
                 continue;
             }
             let deadline = self.deadline(now);
-            if deadline.is_none_or(|deadline| deadline > self.pace.free_at()) {
-                self.pace.pause();
+            if deadline.is_none_or(|deadline| deadline > self.outbox.free_at()) {
+                self.outbox.pause();
             }
             return Output::Wait(deadline);
         }
     }
 
-    fn next_datagram(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
-        if let Some(sent) = self.next_reply(buffer) {
-            return Some(sent);
+    fn next_datagram(&mut self, now: Instant, buffer: &mut [u8]) -> Result<Option<Sent>, ProtectError> {
+        if let Some(sent) = self.next_reply(Slot { now, buffer })? {
+            return Ok(Some(sent));
         }
         // A phase that has nothing to send any more hands over to the next one; each such step makes
         // progress, and the bound is for safety alone.
         for _ in 0..8 {
             let before = core::mem::discriminant(&self.phase);
-            if let Some(sent) = self.step(now, buffer) {
-                return Some(sent);
+            if let Some(sent) = self.step(Slot { now, buffer })? {
+                return Ok(Some(sent));
             }
             let moved = core::mem::discriminant(&self.phase) != before;
             if !moved || self.block_wanted().is_some() {
-                return None;
+                return Ok(None);
             }
         }
-        None
+        Ok(None)
     }
 
     /// One step of the phase: a datagram, or a move to another phase, or neither while it waits.
-    fn step(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+    fn step(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
         match &self.phase {
-            Phase::Offering { .. } => self.step_offering(now, buffer),
-            Phase::Asking(_) => self.step_asking(now, buffer),
-            Phase::Polling(_) => self.step_polling(now, buffer),
-            Phase::Sending(_) => self.step_sending(now, buffer),
-            Phase::Activating { .. } => self.step_activating(now, buffer),
-            Phase::Withdrawing { .. } => self.step_withdrawing(now, buffer),
-            Phase::Finished => None,
+            Phase::Offering { .. } => self.step_offering(slot),
+            Phase::Asking(_) => self.step_asking(slot),
+            Phase::Polling { .. } => self.step_polling(slot),
+            Phase::Sending(_) => self.step_sending(slot),
+            Phase::Activating { .. } => self.step_activating(slot),
+            Phase::Withdrawing { .. } => self.step_withdrawing(slot),
+            Phase::Finished => Ok(None),
         }
     }
 
@@ -384,7 +353,7 @@ impl Distribution {
         let reply = (!self.replies.is_empty()).then_some(now);
         let wanted = earliest(phase, reply).map(|moment| moment.max(now));
         // Waiting for answers costs nothing; anything that may be sent now waits for the pace.
-        wanted.map(|moment| if moment > now { moment } else { moment.max(self.pace.free_at()) })
+        wanted.map(|moment| if moment > now { moment } else { moment.max(self.outbox.free_at()) })
     }
 
     fn finish(&mut self, ending: Ending) {
@@ -392,44 +361,6 @@ impl Distribution {
             self.phase = Phase::Finished;
             self.replies.clear();
             self.events.push_back(Event::Finished(ending));
-        }
-    }
-
-    fn count(&mut self, to: SocketAddr, len: usize) {
-        if to == self.config.coap_group {
-            self.tallies.datagrams_multicast += 1;
-            self.tallies.bytes_multicast += len as u64;
-        } else {
-            self.tallies.datagrams_unicast += 1;
-            self.tallies.bytes_unicast += len as u64;
-        }
-    }
-
-    fn floors_due(&mut self) -> bool {
-        let recipients = self.context.recipients().as_slice();
-        let due = self.agents.iter().zip(recipients).any(|(agent, recipient)| {
-            recipient.window().floor_due(agent.floor.unwrap_or(0), FLOOR_AHEAD).is_some()
-        });
-        if due {
-            self.floors_saving = Some(self.floors().into_iter().map(|(_, floor)| floor).collect());
-        }
-        due
-    }
-
-    fn floors_saved(&mut self) {
-        for (agent, floor) in self.agents.iter_mut().zip(self.floors_saving.take().unwrap_or_default()) {
-            agent.floor = floor;
-        }
-    }
-
-    /// [bound]: agents that have just booted accept nothing below their stored bound. That is so too before
-    /// the first datagram, and after an activation. At most once a second.
-    fn skip_when_due(&mut self, now: Instant) {
-        let long_ago = self.skipped_at.is_none_or(|at| now.since(at) >= crate::limits::SKIP_AGAIN_AFTER);
-        if self.skip_pending && long_ago {
-            self.context.skip(FLOOR_AHEAD);
-            self.skip_pending = false;
-            self.skipped_at = Some(now);
         }
     }
 
@@ -467,16 +398,5 @@ impl Distribution {
             }
             None => self.finish(Ending::ImageUnreadable),
         }
-    }
-
-    fn next_message_id(&mut self) -> u16 {
-        self.message_id = self.message_id.wrapping_add(1);
-        self.message_id
-    }
-
-    /// A token that has not been used for a long time (RFC 10020 section 3.1.5): a counter of 32 bits.
-    fn next_token(&mut self) -> coap_wire::Token {
-        self.token = self.token.wrapping_add(1);
-        coap_wire::Token::new(&self.token.to_be_bytes()).unwrap_or_default()
     }
 }

@@ -163,6 +163,18 @@ pub const PACE_BURST: Duration = Duration::from_millis(10);
 /// Numbers are skipped for booted agents at most once in this time.
 pub const SKIP_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// Numbers that the distributor skips for agents that have booted: as far as their stored bound can be ahead.
+pub const BOOT_SKIP: u64 = FLOOR_AHEAD;
+
+const _: () = {
+    assert!(BOOT_SKIP >= FLOOR_AHEAD, "a skip reaches every stored bound");
+    assert!(DISTRIBUTOR_RESERVE_LOW > BOOT_SKIP, "a skip leaves numbers to send with");
+    assert!(BOOT_SKIP < group_oscore::limits::REPLAY_WINDOW, "a skip stays in the replay window");
+    assert!(DISTRIBUTOR_RESERVE_STEP > BOOT_SKIP, "a reservation is worth more than a skip");
+    assert!(ASK_REPEATS_MAX < SILENT_ASKS_MAX, "one ask does not exhaust the patience with an agent");
+    assert!(POLLS_MAX <= QUERIES_OPEN_MAX, "the answers to all polls still count");
+};
+
 const _: () = {
     assert!(BLOCK_BYTES_MAX as usize + 136 <= 1160, "a protected block is at most 1160 bytes");
     assert!(DATAGRAM_BYTES_MAX >= 1160);

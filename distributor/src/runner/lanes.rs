@@ -337,6 +337,10 @@ fn end_of(
             "the Sender Sequence Numbers of group '{group}' are used up: give it fresh keys with `fwcast \
              group create {group} --replace`"
         ))),
+        Ended::By(Ending::Unprotectable(error)) => Err(Failure::error(format!(
+            "a message to group '{group}' could not be protected ({error:?}): this is a fault of fwcast, \
+             please report it"
+        ))),
     }
 }
 

@@ -1,17 +1,16 @@
-//! The order to activate (DESIGN \[attempt\], [moment], [bound]).
+//! The order to activate (protocol.md \[attempt\], [moment], [bound]).
 
 use super::asks::Purpose;
 use super::named::Named;
+use super::outbox::{Sent, Slot};
 use super::{Distribution, Event, Phase, Stage};
 use crate::command::Command;
-use crate::limits::{ATTEMPTS_AHEAD_MAX, DATAGRAM_BYTES_MAX, ORDER_COPIES};
+use crate::limits::{ATTEMPTS_AHEAD_MAX, ORDER_COPIES};
 use crate::resource::Resource;
 use crate::target::Target;
 use crate::time::Instant;
 use alloc::vec::Vec;
-use coap_wire::Code;
-use core::net::SocketAddr;
-use group_oscore::Mode;
+use group_oscore::ProtectError;
 
 impl Distribution {
     pub(super) fn begin_activation(&mut self, now: Instant) {
@@ -22,31 +21,32 @@ impl Distribution {
         self.phase = Phase::Activating { left: ORDER_COPIES * self.orders().max(1) };
     }
 
-    pub(super) fn step_activating(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
-        let Phase::Activating { left } = &mut self.phase else { return None };
+    pub(super) fn step_activating(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
+        let Phase::Activating { left } = &mut self.phase else { return Ok(None) };
         if *left == 0 {
-            self.skip_pending = true;
+            self.outbox.skip_soon();
             let wait = self.turns.wait();
-            self.ask(Purpose::Confirm, now + wait);
-            return None;
+            self.ask(Purpose::Confirm, slot.now + wait);
+            return Ok(None);
         }
         *left -= 1;
-        self.send_activation(buffer)
+        self.send_activation(slot)
     }
 
     /// Orders those who wait to activate, one attempt at a time where they need different ones. They are
     /// named one by one, so that a higher attempt reaches nobody who has rolled back at a lower one, and one
     /// target at a time where one does not name them all.
-    pub(super) fn send_activation(&mut self, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+    pub(super) fn send_activation(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
         let orders = self.activations();
         let turn = self.turns.activations as usize;
         self.turns.activations = self.turns.activations.wrapping_add(1);
-        let (attempt, named) = orders.get(turn.checked_rem(orders.len())?)?;
+        let next = turn.checked_rem(orders.len()).and_then(|turn| orders.get(turn));
+        let Some((attempt, named)) = next else { return Ok(None) };
         let attempt = *attempt;
         if attempt - self.turns.attempt <= ATTEMPTS_AHEAD_MAX {
             self.turns.attempt_used = self.turns.attempt_used.max(attempt);
         }
-        self.send_order(Resource::Activate, attempt, named.target(), false, buffer)
+        self.send_order(Resource::Activate, attempt, named.target(), false, slot)
     }
 
     /// How many orders it takes to reach everyone who waits.
@@ -55,7 +55,7 @@ impl Distribution {
     }
 
     fn activations(&self) -> Vec<(u32, Named)> {
-        let waiting = self.waiting();
+        let waiting = self.fleet.waiting();
         let mut attempts: Vec<u32> = waiting.iter().map(|index| self.attempt_for(*index)).collect();
         attempts.sort_unstable();
         attempts.dedup();
@@ -63,7 +63,7 @@ impl Distribution {
         for attempt in attempts {
             let meant: Vec<usize> =
                 waiting.iter().copied().filter(|index| self.attempt_for(*index) == attempt).collect();
-            orders.extend(self.named(&meant).into_iter().map(|named| (attempt, named)));
+            orders.extend(self.fleet.named(&meant).into_iter().map(|named| (attempt, named)));
         }
         orders
     }
@@ -71,7 +71,7 @@ impl Distribution {
     /// An attempt that was acted upon and yet left the image waiting was cut off by a reset: this agent, and
     /// no other one, needs a higher one.
     fn attempt_for(&self, index: usize) -> u32 {
-        let status = self.agents.get(index).and_then(|agent| agent.status);
+        let status = self.fleet.get(index).and_then(|agent| agent.status);
         let acted_upon = status.map_or(0, |status| status.attempt);
         self.turns.attempt.max(acted_upon.saturating_add(1))
     }
@@ -83,21 +83,12 @@ impl Distribution {
         attempt: u32,
         target: Target<'_>,
         from_trial: bool,
-        buffer: &mut [u8],
-    ) -> Option<(SocketAddr, usize)> {
-        let digest = self.job.as_ref()?.digest();
+        slot: Slot<'_>,
+    ) -> Result<Option<Sent>, ProtectError> {
+        let Some(subject) = &self.job else { return Ok(None) };
+        let digest = subject.digest();
         let command = Command { digest, attempt, target, delay_ms: self.config.delay_ms, from_trial };
-        let mut payload = [0; DATAGRAM_BYTES_MAX];
-        let len = command.encode(&mut payload)?;
-        let token = self.next_token();
-        let (len, _) = self.protect(Code::POST, resource, token, &payload[..len], Mode::Group, buffer)?;
-        Some((self.config.coap_group, len))
-    }
-
-    /// Those who are to activate, and have everything for it.
-    pub(super) fn waiting(&self) -> Vec<usize> {
-        let agents = self.agents.iter().enumerate();
-        agents.filter(|(_, agent)| agent.waited_for && agent.waits()).map(|(index, _)| index).collect()
+        self.outbox.order(slot, resource, &command).map(Some)
     }
 
     pub(super) fn delay(&self) -> crate::time::Duration {

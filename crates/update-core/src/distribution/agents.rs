@@ -40,29 +40,29 @@ impl Recipients for Members {
 pub struct Agent {
     /// Its Sender ID.
     pub id: MemberId,
-    /// Where it last authenticated from (DESIGN \[sockets\]).
+    /// Where it last authenticated from (protocol.md \[sockets\]).
     pub address: Option<SocketAddr>,
     /// The latest report; `None` before the first.
     pub status: Option<Status>,
     /// It stayed silent to the end and counts as lost.
     pub lost: bool,
     /// Queries that it was meant to answer.
-    pub(super) asked: u32,
+    asked: u32,
     /// Answers that came.
-    pub(super) answered: u32,
-    /// Asks in a row that it did not answer.
-    pub(super) silent: u8,
+    answered: u32,
+    /// Asks in a row that it did not answer; 1 also where it may have had no reason to answer.
+    silent: u8,
     /// The ask that it answered last.
-    pub(super) heard_in: u32,
+    heard_in: u32,
     /// The Echo value that it was sent and has not returned, and when that was first.
-    pub(super) echo: Option<([u8; 8], Instant)>,
+    echo: Option<([u8; 8], Instant)>,
     /// The floor stored for its requests; `None` while its window is invalid and nothing is stored.
-    pub(super) floor: Option<u64>,
+    floor: Option<u64>,
     /// Image blocks that it missed when the round began; `None` before the first one.
-    pub(super) missed_before: Option<u32>,
+    missed_before: Option<u32>,
     /// The distribution goes on until it has what it is to have.
-    pub(super) waited_for: bool,
-    /// Rolled back at a lower attempt than this one, it is to try again (DESIGN \[attempt\]).
+    waited_for: bool,
+    /// Rolled back at a lower attempt than this one, it is to try again (protocol.md \[attempt\]).
     attempt: u32,
 }
 
@@ -123,7 +123,7 @@ impl Agent {
     }
 
     /// The Echo value that proves a request to be new, while it may still come.
-    pub(super) fn echo(&self, now: Instant) -> Option<[u8; 8]> {
+    fn echo(&self, now: Instant) -> Option<[u8; 8]> {
         self.echo.filter(|(_, sent)| now.since(*sent) < ECHO_WITHIN).map(|(value, _)| value)
     }
 
@@ -166,7 +166,99 @@ impl Agent {
         !self.ended() && self.silent < SILENT_ASKS_MAX
     }
 
-    pub(super) fn take(&mut self, report: &Report<'_>) {
+    pub(super) const fn waited_for(&self) -> bool {
+        self.waited_for
+    }
+
+    pub(super) const fn floor(&self) -> Option<u64> {
+        self.floor
+    }
+
+    pub(super) const fn set_floor(&mut self, floor: Option<u64>) {
+        self.floor = floor;
+    }
+
+    /// It authenticated from this address.
+    pub(super) const fn heard_from(&mut self, address: SocketAddr) {
+        self.address = Some(address);
+    }
+
+    /// It is asked something.
+    pub(super) const fn count_asked(&mut self) {
+        self.asked += 1;
+    }
+
+    /// It has answered a question that it was asked.
+    pub(super) const fn count_answered(&mut self) {
+        self.answered += 1;
+    }
+
+    /// It has answered this ask, or a later one.
+    pub(super) const fn has_answered(&self, ask: u32) -> bool {
+        self.heard_in >= ask
+    }
+
+    /// It stayed silent in an ask.
+    pub(super) const fn missed_an_ask(&mut self) {
+        self.silent = self.silent.saturating_add(1);
+    }
+
+    /// It stayed silent in an ask that it had to answer only if it misses something: it may be complete, and
+    /// it may be gone. The last asks find out.
+    pub(super) const fn had_no_reason_to_answer(&mut self) {
+        self.silent = 1;
+    }
+
+    /// It is waited for again, however often it stayed silent.
+    pub(super) const fn forgive_silence(&mut self) {
+        self.silent = 0;
+    }
+
+    /// It counts as lost.
+    pub(super) const fn lose(&mut self) {
+        self.lost = true;
+    }
+
+    /// Whatever was thought of it, it is waited for.
+    pub(super) const fn expect_again(&mut self) {
+        (self.lost, self.silent) = (false, 0);
+    }
+
+    /// A round over image blocks begins.
+    pub(super) fn begin_round(&mut self) {
+        self.missed_before = self.misses();
+    }
+
+    /// After a round: how many of the blocks sent it missed before, and how many blocks it misses now.
+    pub(super) fn end_round(&mut self) -> Option<(u32, u32)> {
+        if !self.awaited() || self.silent > 0 {
+            return None;
+        }
+        Some((self.missed_before.take()?, self.misses()?))
+    }
+
+    /// The Echo value to send it: the one under way, or else a new one.
+    pub(super) fn challenge(&mut self, now: Instant, new: impl FnOnce() -> [u8; 8]) -> [u8; 8] {
+        if let Some(echo) = self.echo(now) {
+            return echo;
+        }
+        let echo = new();
+        self.echo = Some((echo, now));
+        echo
+    }
+
+    /// Whether this is the Echo value that it was sent, which then has served.
+    pub(super) fn returns_echo(&mut self, now: Instant, value: &[u8]) -> bool {
+        let returned = self.echo(now).is_some_and(|sent| sent == value);
+        if returned {
+            self.echo = None;
+        }
+        returned
+    }
+
+    /// It has answered this ask, or announced itself as ask 0.
+    pub(super) fn take(&mut self, ask: u32, report: &Report<'_>) {
+        self.heard_in = self.heard_in.max(ask);
         let counters = report.counters.or(self.status.and_then(|status| status.counters));
         self.status = Some(Status {
             state: report.state,

@@ -1,21 +1,19 @@
-//! Asking: the census from the distributor's side (DESIGN \[census\]).
+//! Asking: the census from the distributor's side (protocol.md \[census\]).
 
 use super::named::Named;
-use super::{Distribution, Ending, Event, Phase};
+use super::outbox::{Sent, Slot, To};
+use super::{Agent, Distribution, Ending, Event, Phase};
 use crate::census::{Query, Report, State, Window};
 use crate::limits::{
-    ASK_REPEATS_MAX, DATAGRAM_BYTES_MAX, EVERYONE_ANSWERS_MAX, LEISURE_MAX, LEISURE_MIN, POLL_WAIT,
-    POLLS_MAX, QUERIES_OPEN_MAX, STRAGGLE_MAX, STRAGGLE_MIN, TARGET_BYTES_MAX, WINDOW_BLOCKS_MAX,
+    ASK_REPEATS_MAX, LEISURE_MAX, LEISURE_MIN, POLL_WAIT, POLLS_MAX, TARGET_BYTES_MAX, WINDOW_BLOCKS_MAX,
 };
-use crate::outgoing::Outgoing;
 use crate::platform::Area;
-use crate::resource::Resource;
 use crate::target::{Target, member_number};
 use crate::time::{Duration, Instant};
 use alloc::vec::Vec;
-use coap_wire::{Code, Message, Token, Type};
+use coap_wire::Token;
 use core::net::SocketAddr;
-use group_oscore::{Mode, SentRequest};
+use group_oscore::ProtectError;
 
 /// What an ask is to find out, which decides what follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,16 +61,6 @@ impl Ask {
     }
 }
 
-/// A query on its way, by whose token and binding an answer is known.
-#[derive(Debug)]
-pub(super) struct Sent {
-    token: Token,
-    binding: SentRequest,
-    number: u32,
-    /// Answers are spread until then; what comes later straggles.
-    leisure_ends: Instant,
-}
-
 impl Distribution {
     /// Begins to ask, at once or later.
     pub(super) fn ask(&mut self, purpose: Purpose, from: Instant) {
@@ -81,10 +69,9 @@ impl Distribution {
             Purpose::Blocks => self.window_from(Area::Image, 0),
             _ => None,
         };
-        self.asks += 1;
-        let once = self.is_large() && !matches!(purpose, Purpose::Close | Purpose::Withdrawn);
+        let number = self.questions.begin_ask();
+        let once = self.fleet.is_large() && !matches!(purpose, Purpose::Close | Purpose::Withdrawn);
         let repeats_max = if once { 0 } else { ASK_REPEATS_MAX };
-        let number = self.asks;
         self.forget_needed(window);
         self.phase = Phase::Asking(Ask {
             purpose,
@@ -120,38 +107,36 @@ impl Distribution {
 
     /// Sends the query, waits for the answers, repeats it to the silent, goes on with the next window, and at
     /// the end decides what comes next.
-    pub(super) fn step_asking(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
-        let Phase::Asking(ask) = &self.phase else { return None };
+    pub(super) fn step_asking(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
+        let Phase::Asking(ask) = &self.phase else { return Ok(None) };
+        let now = slot.now;
         let ask = ask.clone();
         match ask.until {
-            None if ask.from > now => None,
-            None => self.send_query(now, &ask, buffer),
+            None if ask.from > now => Ok(None),
+            None => self.send_query(&ask, slot),
             Some(until) => {
                 let unheard = self.unheard(&ask);
                 if !unheard.is_empty() && now < until {
-                    return None;
+                    return Ok(None);
                 }
                 self.answers_are_in(now, ask, &unheard);
-                None
+                Ok(None)
             }
         }
     }
 
     /// The agents that this ask waits for and has not heard, by index.
     fn unheard(&self, ask: &Ask) -> Vec<usize> {
-        let agents = self.agents.iter().enumerate();
-        agents
-            .filter(|(_, agent)| agent.heard_in < ask.number)
-            .filter(|(_, agent)| self.concerns(agent, ask.purpose))
-            .filter(|(_, agent)| match ask.purpose {
-                Purpose::Close => agent.unsure(),
-                // A census wants to hear everyone, whatever has become of an update there.
-                Purpose::Status => !agent.lost,
-                Purpose::Withdrawn => self.is_to_answer_for_it(agent),
-                _ => agent.awaited(),
-            })
-            .map(|(index, _)| index)
-            .collect()
+        let waits_for = |agent: &Agent| match ask.purpose {
+            Purpose::Close => agent.unsure(),
+            // A census wants to hear everyone, whatever has become of an update there.
+            Purpose::Status => !agent.lost,
+            Purpose::Withdrawn => self.is_to_answer_for_it(agent),
+            _ => agent.awaited(),
+        };
+        self.fleet.indices(|agent| {
+            !agent.has_answered(ask.number) && self.concerns(agent, ask.purpose) && waits_for(agent)
+        })
     }
 
     /// The agents that are asked: at first also those that nobody waits for any more.
@@ -159,13 +144,9 @@ impl Distribution {
         if ask.tries > 0 || matches!(ask.purpose, Purpose::Close | Purpose::Withdrawn) {
             return self.unheard(ask);
         }
-        let agents = self.agents.iter().enumerate();
         let everyone = ask.purpose == Purpose::Status;
-        agents
-            .filter(|(_, agent)| everyone || agent.lost || !agent.ended())
-            .filter(|(_, agent)| self.concerns(agent, ask.purpose))
-            .map(|(index, _)| index)
-            .collect()
+        let open = |agent: &Agent| everyone || agent.lost || !agent.ended();
+        self.fleet.indices(|agent| open(agent) && self.concerns(agent, ask.purpose))
     }
 
     fn answers_are_in(&mut self, now: Instant, ask: Ask, unheard: &[usize]) {
@@ -175,15 +156,15 @@ impl Distribution {
         }
         let only_missing = self.only_missing(&ask);
         for index in unheard {
-            if let Some(agent) = self.agents.get_mut(*index) {
-                // Who misses nothing may be silent, and who is silent may be lost: the last asks find out.
-                agent.silent = if only_missing { 1 } else { agent.silent.saturating_add(1) };
+            match self.fleet.get_mut(*index) {
+                Some(agent) if only_missing => agent.had_no_reason_to_answer(),
+                Some(agent) => agent.missed_an_ask(),
+                None => {}
             }
         }
         let next = ask.window.and_then(|window| self.window_from(window.area, window.first + window.count));
         if let Some(window) = next {
-            self.asks += 1;
-            let number = self.asks;
+            let number = self.questions.begin_ask();
             let next =
                 Ask { window: Some(window), tries: 0, named_to: None, from: now, until: None, number, ..ask };
             self.phase = Phase::Asking(next);
@@ -195,31 +176,30 @@ impl Distribution {
     /// In a large group only those who miss something answer a question about a window, once a first round
     /// has been decided upon with everyone's answers.
     fn only_missing(&self, ask: &Ask) -> bool {
-        ask.window.is_some() && self.is_large() && self.turns.round > 0
+        ask.window.is_some() && self.fleet.is_large() && self.turns.round > 0
     }
 
-    pub(super) fn is_large(&self) -> bool {
-        self.agents.len() > EVERYONE_ANSWERS_MAX
-    }
-
-    fn send_query(&mut self, now: Instant, ask: &Ask, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+    fn send_query(&mut self, ask: &Ask, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
+        let now = slot.now;
         let asked = self.asked(ask);
-        let numbers = self.numbers(&asked);
+        let numbers = self.fleet.numbers(&asked);
         let left = &numbers[numbers.partition_point(|number| Some(*number) <= ask.named_to)..];
         let (named, count) = Named::first_of(left, TARGET_BYTES_MAX);
         // In the whole group a question to all costs less than several to some.
-        let all = self.config.everyone && (asked.len() == self.agents.len() || count < numbers.len());
+        let all = self.config.everyone && (asked.len() == self.fleet.len() || count < numbers.len());
         let (target, last) =
             if all { (Target::All, numbers.last()) } else { (named.target(), left[..count].last()) };
         let Some(last) = last.copied() else {
             // Nobody is left to be asked.
             self.phase = Phase::Asking(Ask { tries: ask.tries + 1, until: Some(now), ..ask.clone() });
-            return None;
+            return Ok(None);
         };
         for index in &asked {
-            if let Some(agent) = self.agents.get_mut(*index) {
+            if let Some(agent) = self.fleet.get_mut(*index) {
                 let number = member_number(agent.id);
-                agent.asked += u32::from(all || (number > ask.named_to && number <= Some(last)));
+                if all || (number > ask.named_to && number <= Some(last)) {
+                    agent.count_asked();
+                }
             }
         }
         // Where several targets are needed, their answers share the same time.
@@ -235,53 +215,53 @@ impl Distribution {
             unicast_max: if let Purpose::Repair(blocks) = ask.purpose { blocks } else { 0 },
             detail: matches!(ask.purpose, Purpose::Status | Purpose::Close | Purpose::Confirm),
         };
-        let len = self.query(now, &query, ask.number, leisure, Mode::Group, buffer)?;
+        let sent = self.questions.send(&mut self.outbox, slot, &query, ask.number, leisure, To::Group)?;
         if Some(last) < numbers.last().copied() {
             self.phase = Phase::Asking(Ask { named_to: Some(last), ..ask.clone() });
-            return Some((self.config.coap_group, len));
+            return Ok(Some(sent));
         }
-        let waits = leisure + self.straggle * u32::from(1 + ask.tries);
-        let airtime = Duration::from_micros(len as u64 * 8_000_000 / self.pace.bits_per_second());
+        let waits = leisure + self.questions.straggle_wait(ask.tries);
+        let airtime = self.outbox.airtime(sent.len() as u64);
         self.phase =
             Phase::Asking(Ask { tries: ask.tries + 1, until: Some(now + airtime + waits), ..ask.clone() });
-        Some((self.config.coap_group, len))
+        Ok(Some(sent))
     }
 
-    /// Only who stays silent through the multicast asks is polled by unicast, a few at a time (DESIGN
-    /// \[census\]).
-    /// `false` when there is nobody whose address is known.
+    /// Only agents that stay silent through the multicast asks are polled by unicast, a few at a time
+    /// (protocol.md \[census\]). `false` when there is nobody whose address is known.
     pub(super) fn poll_silent(&mut self) -> bool {
-        self.asks += 1;
-        let silent =
-            self.agents.iter().enumerate().filter(|(_, agent)| agent.unsure() && agent.address.is_some());
-        let silent = silent.filter(|(_, agent)| self.concerns(agent, Purpose::Close));
-        let indices: Vec<usize> = silent.map(|(index, _)| index).take(POLLS_MAX).collect();
+        let mut indices = self.fleet.indices(|agent| {
+            agent.unsure() && agent.address.is_some() && self.concerns(agent, Purpose::Close)
+        });
+        indices.truncate(POLLS_MAX);
         let any = !indices.is_empty();
         if any {
-            self.phase = Phase::Polling(indices);
+            let ask = self.questions.begin_ask();
+            self.phase = Phase::Polling { ask, indices };
         }
         any
     }
 
-    pub(super) fn step_polling(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
-        let Phase::Polling(indices) = &mut self.phase else { return None };
-        let Some(agent) = indices.pop().and_then(|index| self.agents.get(index)) else {
-            let (purpose, until) = (Purpose::Close, Some(now + POLL_WAIT));
-            let number = self.asks;
+    pub(super) fn step_polling(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
+        let Phase::Polling { ask: number, indices } = &mut self.phase else { return Ok(None) };
+        let number = *number;
+        let Some(agent) = indices.pop().and_then(|index| self.fleet.get(index)) else {
+            let (purpose, until) = (Purpose::Close, Some(slot.now + POLL_WAIT));
             self.phase = Phase::Asking(Ask {
                 purpose,
                 window: None,
                 tries: 1,
                 named_to: None,
                 repeats_max: 0,
-                from: now,
+                from: slot.now,
                 until,
                 number,
                 first_number: number,
             });
-            return None;
+            return Ok(None);
         };
-        let (to, mode) = (agent.address?, Mode::Pairwise(agent.id));
+        let Some(address) = agent.address else { return Ok(None) };
+        let to = To::Agent(address, agent.id);
         let query = Query {
             target: Target::All,
             update: self.job.as_ref().map(|subject| subject.update.offer.id),
@@ -291,82 +271,35 @@ impl Distribution {
             unicast_max: 0,
             detail: true,
         };
-        let len = self.query(now, &query, self.asks, Duration::ZERO, mode, buffer)?;
-        Some((to, len))
-    }
-
-    /// Builds, protects and remembers a query.
-    pub(super) fn query(
-        &mut self,
-        now: Instant,
-        query: &Query<'_>,
-        number: u32,
-        leisure: Duration,
-        mode: Mode,
-        buffer: &mut [u8],
-    ) -> Option<usize> {
-        let mut payload = [0; DATAGRAM_BYTES_MAX];
-        let payload_len = query.encode(&mut payload)?;
-        let token = self.next_token();
-        let (len, binding) =
-            self.protect(Code::FETCH, Resource::Status, token, &payload[..payload_len], mode, buffer)?;
-        if self.sent.len() >= QUERIES_OPEN_MAX {
-            self.sent.pop_front();
-        }
-        self.sent.push_back(Sent { token, binding, number, leisure_ends: now + leisure });
-        Some(len)
-    }
-
-    /// Protects a request that carries a payload and no further option.
-    pub(super) fn protect(
-        &mut self,
-        code: Code,
-        resource: Resource,
-        token: Token,
-        payload: &[u8],
-        mode: Mode,
-        buffer: &mut [u8],
-    ) -> Option<(usize, SentRequest)> {
-        let message_id = self.next_message_id();
-        let mut plain = [0; DATAGRAM_BYTES_MAX];
-        let header = Outgoing { ty: Type::NonConfirmable, code, message_id, token };
-        let plain = header.build(&mut plain, |writer| {
-            resource.write_path(writer)?;
-            writer.payload(payload).map(|_| ())
-        })?;
-        let message = Message::parse(plain).ok()?;
-        self.context.protect_request(&message, mode, buffer).ok()
+        self.questions.send(&mut self.outbox, slot, &query, number, Duration::ZERO, to).map(Some)
     }
 
     /// Leisure = S * G / R (RFC 10020 section 3.6.1), with the real sizes.
     pub(super) fn leisure(&self, asked: usize, window: Option<Window>) -> Duration {
         let bitmap = window.map_or(0, |window| u64::from(window.count).div_ceil(8));
         let answer_bits = (bitmap + 80 + u64::from(self.config.overhead_bytes)) * 8;
-        let micros = answer_bits * asked as u64 * 1_000_000 / self.pace.bits_per_second();
+        let micros = answer_bits * asked as u64 * 1_000_000 / self.outbox.bits_per_second();
         Duration::from_micros(micros).clamp(LEISURE_MIN, LEISURE_MAX)
     }
 
     /// A response: an answer to one of the last queries, or nothing of ours.
     pub(super) fn on_response(&mut self, now: Instant, from: SocketAddr, token: Token, bytes: &mut [u8]) {
-        let Some(sent) = self.sent.iter().find(|sent| sent.token == token) else { return };
-        let Ok(response) = self.context.unprotect_response(bytes, &sent.binding) else { return };
-        let Some(index) = self.context.recipients().index(response.kid()) else { return };
-        let (number, late) = (sent.number, now.since(sent.leisure_ends));
+        let Some(binding) = self.questions.binding(token) else { return };
+        let Ok(response) = self.outbox.unprotect_response(bytes, binding) else { return };
+        let Some(index) = self.outbox.members().index(response.kid()) else { return };
         let Ok(report) = Report::decode(response.body().payload()) else { return };
-        // Twice the time that the latest answers take beyond their leisure is waited for stragglers.
-        let straggle = (self.straggle * 7 + late * 2) / 8;
-        self.straggle = straggle.clamp(STRAGGLE_MIN, STRAGGLE_MAX);
-        if let Some(agent) = self.agents.get_mut(index).filter(|_| number > 0) {
-            agent.answered += 1;
+        let number = self.questions.answered(now, token);
+        if let Some(agent) = self.fleet.get_mut(index).filter(|_| number > 0) {
+            agent.count_answered();
         }
         self.take_report(index, from, number, &report);
     }
 
     /// What an agent says of itself, in an answer or an announcement.
     pub(super) fn take_report(&mut self, index: usize, from: SocketAddr, number: u32, report: &Report<'_>) {
-        let next = self.context.next_sequence_number();
-        let Some(agent) = self.agents.get_mut(index) else { return };
-        agent.address = Some(from);
+        let next = self.outbox.next_sequence_number();
+        let Some(agent) = self.fleet.get_mut(index) else { return };
+        agent.heard_from(from);
         if report.distributor_next > next {
             let (agent, expects) = (agent.id, report.distributor_next);
             return self.finish(Ending::CounterBehind { agent, expects });
@@ -376,18 +309,14 @@ impl Distribution {
         if !about_this && !withdrawn {
             return;
         }
-        agent.heard_in = agent.heard_in.max(number);
         if about_this {
-            agent.take(report);
+            agent.take(number, report);
         } else {
             // It was asked what it holds, and that is something else or nothing.
-            agent.take(&Report {
-                state: State::Unknown,
-                reason: 0,
-                missing_pages: 0,
-                missing_blocks: 0,
-                ..*report
-            });
+            agent.take(
+                number,
+                &Report { state: State::Unknown, reason: 0, missing_pages: 0, missing_blocks: 0, ..*report },
+            );
         }
         let id = agent.id;
         self.events.push_back(Event::Report(id));

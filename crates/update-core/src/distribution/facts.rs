@@ -1,6 +1,6 @@
 //! What a distribution tells of itself.
 
-use group_oscore::MemberId;
+use group_oscore::{MemberId, ProtectError};
 
 /// Facts about a distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub enum Ending {
     /// Nobody answered at all.
     NobodyAnswered,
     /// An agent has seen a higher Partial IV than ours: this machine's counter is an old one, and a nonce
-    /// might be used twice. Nothing more is sent (DESIGN \[reserve\]).
+    /// might be used twice. Nothing more is sent (protocol.md \[reserve\]).
     CounterBehind {
         /// Who said so.
         agent: MemberId,
@@ -62,10 +62,24 @@ pub enum Ending {
     ImageUnreadable,
     /// The counters are exhausted: the group needs new keys.
     NumbersExhausted,
+    /// A message could not be protected: a fault of this program or of the buffer that it was given.
+    /// Nothing more is sent.
+    Unprotectable(ProtectError),
     /// Cancelled: [`Agent::fate`](super::Agent::fate) says what that did at each agent.
     Cancelled,
     /// Undone: [`Agent::fate`](super::Agent::fate) says what that did at each agent.
     Undone,
+}
+
+impl From<ProtectError> for Ending {
+    fn from(error: ProtectError) -> Self {
+        match error {
+            ProtectError::ReservationExhausted | ProtectError::SequenceNumbersExhausted => {
+                Self::NumbersExhausted
+            }
+            error => Self::Unprotectable(error),
+        }
+    }
 }
 
 /// What has been sent so far.

@@ -21,14 +21,14 @@ pub struct DistributionConfig {
     /// IPv6.
     pub overhead_bytes: u32,
     /// The agents of the context are the whole security group. Where they are a part of it, offers, asks and
-    /// orders name them, so that nobody else takes the update up or answers (DESIGN \[target\]).
+    /// orders name them, so that nobody else takes the update up or answers (protocol.md \[target\]).
     pub everyone: bool,
-    /// Who activates as soon as the image is there (DESIGN \[waves\]).
+    /// Who activates as soon as the image is there (protocol.md \[waves\]).
     pub activate: Activate,
-    /// The attempt to activate as (DESIGN \[attempt\]), at least 1. Agents that rolled back at a lower one
-    /// try again. Where a reset has cut an attempt off, a higher one follows by itself.
+    /// The attempt to activate as (protocol.md \[attempt\]), at least 1. Agents that rolled back at a lower
+    /// one try again. Where a reset has cut an attempt off, a higher one follows by itself.
     pub attempt: u32,
-    /// How long agents wait before they activate, in milliseconds (DESIGN \[moment\]).
+    /// How long agents wait before they activate, in milliseconds (protocol.md \[moment\]).
     pub delay_ms: u32,
     /// A transfer that is not complete by then ends with who is not ready counted as lost, and from then on
     /// nobody is sent anything but orders and questions.

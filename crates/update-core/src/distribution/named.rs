@@ -1,8 +1,7 @@
-//! Naming some of the agents in a request (DESIGN \[target\]).
+//! Naming some of the agents in a request (protocol.md \[target\]).
 
-use super::Distribution;
-use crate::limits::{TARGET_BYTES_MAX, TARGET_RANGES_MAX};
-use crate::target::{Ranges, Target, member_number};
+use crate::limits::TARGET_RANGES_MAX;
+use crate::target::{Ranges, Target};
 use alloc::vec::Vec;
 
 /// Some agents by their member numbers: as ranges where those fit, else as a bitmap.
@@ -81,34 +80,11 @@ const fn cbor_bytes(number: u32) -> usize {
     }
 }
 
-impl Distribution {
-    /// The member numbers of the agents with these indices, in order.
-    pub(super) fn numbers(&self, indices: &[usize]) -> Vec<u32> {
-        let agents = indices.iter().filter_map(|index| self.agents.get(*index));
-        let mut numbers: Vec<u32> = agents.filter_map(|agent| member_number(agent.id)).collect();
-        numbers.sort_unstable();
-        numbers
-    }
-
-    /// Names the agents with these indices, in as many targets as that takes.
-    pub(super) fn named(&self, indices: &[usize]) -> Vec<Named> {
-        let numbers = self.numbers(indices);
-        let mut left = numbers.as_slice();
-        let mut targets = Vec::new();
-        while !left.is_empty() {
-            let (named, count) = Named::first_of(left, TARGET_BYTES_MAX);
-            targets.push(named);
-            left = &left[count.max(1)..];
-        }
-        targets
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::limits::TARGET_QUERY_BYTES_MAX;
+    use crate::limits::{TARGET_BYTES_MAX, TARGET_QUERY_BYTES_MAX};
     use group_oscore::MemberId;
 
     fn names(named: &Named, number: u32) -> bool {

@@ -1,4 +1,4 @@
-//! The pace of one group (RFC 10020 section 3.6; DESIGN \[pace\]).
+//! The pace of one group (RFC 10020 section 3.6; protocol.md \[pace\]).
 
 use crate::limits::PACE_BURST;
 use crate::time::{Duration, Instant};

@@ -2,20 +2,18 @@
 
 use super::asks::Purpose;
 use super::named::Named;
-use super::{Distribution, Event, Phase, Stage};
+use super::outbox::{Put, Sent, Slot, To};
+use super::{Agent, Distribution, Event, Phase, Stage};
 use crate::census::Query;
 use crate::limits::{
     DATAGRAM_BYTES_MAX, OFFER_AGAIN_AFTER, PUT_OVERHEAD_MAX, ROOT_PAGES_COPIES, TARGET_QUERY_BYTES_MAX,
 };
-use crate::outgoing::Outgoing;
 use crate::platform::Area;
 use crate::resource::Resource;
 use crate::target::Target;
-use crate::time::Instant;
 use alloc::vec::Vec;
-use coap_wire::{Block, Code, Message, NoResponse, Type, option};
-use core::net::SocketAddr;
-use group_oscore::Mode;
+use coap_wire::Block;
+use group_oscore::ProtectError;
 
 /// One pass over what is needed of one area.
 #[derive(Debug, Clone)]
@@ -53,9 +51,7 @@ impl Distribution {
             Area::Image => {
                 let round = self.turns.round;
                 self.turns.round += 1;
-                for agent in &mut self.agents {
-                    agent.missed_before = agent.misses();
-                }
+                self.fleet.iter_mut().for_each(Agent::begin_round);
                 Stage::Blocks { round, blocks: subject.needed_blocks.len() }
             }
         };
@@ -79,86 +75,73 @@ impl Distribution {
         round.copies = if upper || (only_root && round.area == Area::Pages) { ROOT_PAGES_COPIES } else { 1 };
     }
 
-    pub(super) fn step_offering(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
-        let Phase::Offering { left } = &mut self.phase else { return None };
+    pub(super) fn step_offering(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
+        let Phase::Offering { left } = &mut self.phase else { return Ok(None) };
         if *left == 0 {
-            self.ask(Purpose::Pages, now);
-            return None;
+            self.ask(Purpose::Pages, slot.now);
+            return Ok(None);
         }
         *left -= 1;
-        self.send_offer(now, buffer)
+        self.send_offer(slot)
     }
 
-    pub(super) fn step_sending(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
-        let Phase::Sending(round) = &mut self.phase else { return None };
+    pub(super) fn step_sending(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
+        let Phase::Sending(round) = &mut self.phase else { return Ok(None) };
         let Some(number) = round.current else {
             let area = round.area;
-            self.ask(self.purpose_after(area), now);
-            return None;
+            self.ask(self.purpose_after(area), slot.now);
+            return Ok(None);
         };
         let on_trial = self.turns.activated_at.is_some();
-        if now.since(self.offered_at) >= OFFER_AGAIN_AFTER && round.interlude == Interlude::None {
+        if slot.now.since(self.offered_at) >= OFFER_AGAIN_AFTER && round.interlude == Interlude::None {
             round.interlude = Interlude::Offer;
         }
         match round.interlude {
             Interlude::Offer => {
                 round.interlude = Interlude::Question;
-                self.send_offer(now, buffer)
+                self.send_offer(slot)
             }
             Interlude::Question => {
                 round.interlude = if on_trial { Interlude::Trials } else { Interlude::None };
-                self.send_question(now, buffer)
+                self.send_question(slot)
             }
             Interlude::Trials => {
                 round.interlude = Interlude::None;
-                self.look_at_trials(now, buffer)
+                self.look_at_trials(slot)
             }
-            Interlude::None => self.send_block(number, buffer),
+            Interlude::None => self.send_block(number, slot),
         }
     }
 
-    fn send_block(&mut self, number: u32, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
-        let Phase::Sending(round) = &mut self.phase else { return None };
-        let area = round.area;
-        let (len, last_copy) = {
-            let subject = self.job.as_ref()?;
-            let (resource, count) = match area {
-                Area::Image => (Resource::Image(subject.update.offer.id), subject.needed_blocks.count()),
-                Area::Pages => (Resource::Hashes(subject.update.offer.id), subject.needed_pages.count()),
-            };
-            let block = Block {
-                number,
-                more: number + 1 < count,
-                size_exponent: subject.update.offer.layout.block_size.exponent(),
-            };
-            let mut plain = [0; DATAGRAM_BYTES_MAX];
-            let payload: &[u8] = match area {
-                Area::Image => self.block.bytes.get(..self.block.len)?,
-                Area::Pages => subject.page(number)?,
-            };
-            let token = self.token.wrapping_add(1).to_be_bytes();
-            let message_id = self.message_id.wrapping_add(1);
-            let put = Put { resource, query: &[], block, payload };
-            let message = Message::parse(put.write(&token, message_id, &mut plain)?).ok()?;
-            let (len, _) = self.context.protect_request(&message, Mode::Group, buffer).ok()?;
-            round.copies -= 1;
-            (len, round.copies == 0)
+    fn send_block(&mut self, number: u32, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
+        let (Phase::Sending(round), Some(subject)) = (&mut self.phase, &mut self.job) else {
+            return Ok(None);
         };
-        self.token = self.token.wrapping_add(1);
-        self.message_id = self.message_id.wrapping_add(1);
-        if area == Area::Image {
-            self.tallies.blocks_multicast += 1;
-        }
-        if let (true, Phase::Sending(round), Some(subject)) = (last_copy, &mut self.phase, &mut self.job) {
+        let id = subject.update.offer.id;
+        let (resource, count) = match round.area {
+            Area::Image => (Resource::Image(id), subject.needed_blocks.count()),
+            Area::Pages => (Resource::Hashes(id), subject.needed_pages.count()),
+        };
+        let payload = match round.area {
+            Area::Image => self.block.bytes.get(..self.block.len),
+            Area::Pages => subject.page(number),
+        };
+        let Some(payload) = payload else { return Ok(None) };
+        let size_exponent = subject.update.offer.layout.block_size.exponent();
+        let block = Block { number, more: number + 1 < count, size_exponent };
+        let sent = self.outbox.put(slot, &Put { resource, query: &[], block, payload })?;
+        round.copies -= 1;
+        if round.copies == 0 {
             Self::take_next(subject, round);
         }
-        Some((self.config.coap_group, len))
+        Ok(Some(sent))
     }
 
     /// Sends one block of the offer: all of it where it fits one. For a part of the group it goes out as
     /// often as it takes to name everyone.
-    fn send_offer(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
-        let subject = self.job.as_ref()?;
+    fn send_offer(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
+        let Some(subject) = &self.job else { return Ok(None) };
+        let now = slot.now;
         let block_size = subject.update.offer.layout.block_size;
         let bytes = block_size.bytes() as usize;
         let envelope = &subject.update.envelope;
@@ -170,30 +153,22 @@ impl Distribution {
         let resource = Resource::Manifest(subject.update.offer.id);
         let (mut query, mut query_len, mut names_the_last) = ([0; 2 + 2 * TARGET_QUERY_BYTES_MAX], 0, true);
         if !self.config.everyone {
-            let all: Vec<usize> = (0..self.agents.len()).collect();
-            let numbers = self.numbers(&all);
+            let all: Vec<usize> = (0..self.fleet.len()).collect();
+            let numbers = self.fleet.numbers(&all);
             let left = numbers.get(self.turns.offered..).unwrap_or_default();
             // Every block of one offer is for the same agents.
             let room = DATAGRAM_BYTES_MAX - PUT_OVERHEAD_MAX - bytes.min(envelope.len());
             // The option's header and `t=` take 5 bytes, and hexadecimal two for one.
             let (named, named_count) = Named::first_of(left, TARGET_QUERY_BYTES_MAX.min((room - 5) / 2));
-            query_len = named.target().to_query(&mut query)?;
+            query_len = named.target().to_query(&mut query).ok_or(ProtectError::BufferTooSmall)?;
             names_the_last = named_count >= left.len();
             if !block.more {
                 self.turns.offered = if names_the_last { 0 } else { self.turns.offered + named_count };
             }
         }
-        let mut payload = [0; crate::limits::ENVELOPE_BYTES_MAX];
-        let payload = {
-            let part = envelope.get(start..end)?;
-            payload.get_mut(..part.len())?.copy_from_slice(part);
-            &payload[..part.len()]
-        };
-        let (token, message_id) = (self.next_token(), self.next_message_id());
-        let mut plain = [0; DATAGRAM_BYTES_MAX];
+        let payload = envelope.get(start..end).unwrap_or_default();
         let put = Put { resource, query: &query[..query_len], block, payload };
-        let message = Message::parse(put.write(token.as_bytes(), message_id, &mut plain)?).ok()?;
-        let (len, _) = self.context.protect_request(&message, Mode::Group, buffer).ok()?;
+        let sent = self.outbox.put(slot, &put)?;
         self.turns.next_offer_block = if block.more { number + 1 } else { 0 };
         if !block.more && names_the_last {
             self.offered_at = now;
@@ -203,15 +178,15 @@ impl Distribution {
         } else if let Phase::Sending(round) = &mut self.phase {
             round.interlude = Interlude::Offer;
         }
-        Some((self.config.coap_group, len))
+        Ok(Some(sent))
     }
 
     /// In the middle of a long round: how far is everyone? Without it a distributor would send for hours to
     /// agents that may not be there (RFC 10020 section 3.6, PROBING_RATE).
-    fn send_question(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+    fn send_question(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
         let concerned = self.concerned();
-        let everyone = self.config.everyone && concerned.len() == self.agents.len();
-        let named = if everyone { Vec::new() } else { self.named(&concerned) };
+        let everyone = self.config.everyone && concerned.len() == self.fleet.len();
+        let named = if everyone { Vec::new() } else { self.fleet.named(&concerned) };
         // Where one target does not name all, they take turns.
         let turn = (self.turns.questions as usize).checked_rem(named.len());
         self.turns.questions = self.turns.questions.wrapping_add(1);
@@ -223,13 +198,12 @@ impl Distribution {
             leisure_ms: leisure.as_millis() as u32,
             window: None,
             // How a trial goes tells only who is asked for it.
-            only_missing: self.is_large() && !self.is_on_trial(),
+            only_missing: self.fleet.is_large() && !self.is_on_trial(),
             unicast_max: 0,
             detail: false,
         };
         // Number 0 answers no ask: what is heard here is news, not a reason to stop waiting.
-        let len = self.query(now, &query, 0, leisure, Mode::Group, buffer)?;
-        Some((self.config.coap_group, len))
+        self.questions.send(&mut self.outbox, slot, &query, 0, leisure, To::Group).map(Some)
     }
 
     /// How many datagrams the whole offer takes.
@@ -238,30 +212,5 @@ impl Distribution {
         self.turns.offered = 0;
         self.events.push_back(Event::Stage(Stage::Offer));
         self.phase = Phase::Offering { left: copies };
-    }
-}
-
-/// A PUT of one block (DESIGN \[plain\]): Non-confirmable, Block1 inside, no answer wanted.
-struct Put<'a> {
-    resource: Resource,
-    /// The Uri-Query; empty for none.
-    query: &'a [u8],
-    block: Block,
-    payload: &'a [u8],
-}
-
-impl Put<'_> {
-    /// Writes it. RFC 7252 orders options by number.
-    fn write<'b>(&self, token: &[u8], message_id: u16, plain: &'b mut [u8]) -> Option<&'b [u8]> {
-        let token = coap_wire::Token::new(token)?;
-        Outgoing { ty: Type::NonConfirmable, code: Code::PUT, message_id, token }.build(plain, |writer| {
-            self.resource.write_path(writer)?;
-            if !self.query.is_empty() {
-                writer.option(option::URI_QUERY, self.query)?;
-            }
-            writer.option(option::BLOCK1, self.block.encode().as_bytes())?;
-            writer.option(option::NO_RESPONSE, &[NoResponse::ALL_SUPPRESSED.value()])?;
-            writer.payload(self.payload).map(|_| ())
-        })
     }
 }

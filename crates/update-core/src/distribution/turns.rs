@@ -21,13 +21,18 @@ pub(super) struct Turns {
     /// Questions sent in the middle of rounds.
     pub(super) questions: u32,
     /// Rounds of offers since somebody last took one up.
-    offers: u8,
-    /// Asks of the same purpose in a row without progress.
-    stalled: u8,
+    offers_in_vain: u8,
+    /// Asks how far the unicast repair is, in a row without progress.
+    repair_asks_in_vain: u8,
     missing_before: u64,
     /// How long until the next ask of a waiting loop.
     pub(super) again: Duration,
-    closing: u8,
+    /// Asks of the closing census.
+    close_asks: u8,
+    /// Asks that nobody answered, while nobody has been heard from at all.
+    unanswered_asks: u8,
+    /// Asks of a census for those who did not answer it.
+    census_repeats: u8,
     /// Censuses still to be made, where that is all there is to do.
     pub(super) censuses: u32,
     /// The attempt of those who have acted upon none; 0 before the activation.
@@ -46,11 +51,13 @@ impl Default for Turns {
             next_offer_block: 0,
             offered: 0,
             questions: 0,
-            offers: 0,
-            stalled: 0,
+            offers_in_vain: 0,
+            repair_asks_in_vain: 0,
             missing_before: u64::MAX,
             again: ASK_AGAIN_FIRST,
-            closing: 0,
+            close_asks: 0,
+            unanswered_asks: 0,
+            census_repeats: 0,
             censuses: 1,
             attempt: 0,
             attempt_used: 0,
@@ -70,7 +77,7 @@ impl Turns {
 
     fn moved(&mut self) {
         self.again = ASK_AGAIN_FIRST;
-        self.stalled = 0;
+        self.repair_asks_in_vain = 0;
     }
 }
 
@@ -128,8 +135,8 @@ impl Distribution {
     fn tally(&self, counts: impl Fn(&Agent) -> bool) -> Tally {
         let mut tally = Tally::default();
         let blocks = self.job.as_ref().map_or(0, |subject| subject.needed_blocks.count());
-        let large = self.is_large();
-        let agents = self.agents.iter().filter(|agent| counts(agent));
+        let large = self.fleet.is_large();
+        let agents = self.fleet.agents().iter().filter(|agent| counts(agent));
         for agent in agents.filter(|agent| agent.awaited() && !(large && agent.unsure())) {
             let Some(status) = agent.status else { continue };
             tally.heard += 1;
@@ -151,13 +158,13 @@ impl Distribution {
     }
 
     fn decide_transfer(&mut self, now: Instant, purpose: Purpose) {
-        let ever_heard = self.agents.iter().any(|agent| agent.status.is_some());
+        let ever_heard = self.fleet.anybody_heard();
         if !ever_heard {
             return self.nobody_answered(now);
         }
         // [waves]: a wave waits for nobody else.
-        let wave_has_it = matches!(self.config.activate, Activate::Only(_))
-            && self.tally(|agent| agent.waited_for).is_complete();
+        let wave_has_it =
+            matches!(self.config.activate, Activate::Only(_)) && self.tally(Agent::waited_for).is_complete();
         if !wave_has_it && self.serve(now, purpose) {
             return;
         }
@@ -166,7 +173,7 @@ impl Distribution {
             return self.ask(Purpose::Repair(u32::MAX), now + wait);
         }
         self.events.push_back(Event::Stage(Stage::Closing));
-        self.turns.closing = 0;
+        self.turns.close_asks = 0;
         self.decide_closing(now);
     }
 
@@ -176,8 +183,8 @@ impl Distribution {
         if purpose == Purpose::Blocks {
             self.adapt_pace();
         }
-        if tally.unknown > 0 && self.turns.offers < OFFER_ROUNDS_MAX {
-            self.turns.offers += 1;
+        if tally.unknown > 0 && self.turns.offers_in_vain < OFFER_ROUNDS_MAX {
+            self.turns.offers_in_vain += 1;
             self.offering(OFFER_COPIES);
             return true;
         }
@@ -191,9 +198,9 @@ impl Distribution {
             return true;
         }
         if tally.unknown == 0 || !self.is_on_trial() {
-            self.turns.offers = 0;
+            self.turns.offers_in_vain = 0;
         }
-        if purpose == Purpose::Pages && self.is_large() && self.turns.round > 0 {
+        if purpose == Purpose::Pages && self.fleet.is_large() && self.turns.round > 0 {
             // Who misses only blocks was not asked.
             self.ask(Purpose::Blocks, now);
             return true;
@@ -230,7 +237,9 @@ impl Distribution {
                 let wait = self.turns.wait();
                 self.ask(Purpose::Blocks, now + wait);
             }
-            Purpose::Blocks if tally.missing_blocks <= few && self.turns.stalled < REPAIR_ASKS_MAX => {
+            Purpose::Blocks
+                if tally.missing_blocks <= few && self.turns.repair_asks_in_vain < REPAIR_ASKS_MAX =>
+            {
                 subject.needed_blocks.clear();
                 self.events.push_back(Event::Stage(Stage::Repair));
                 self.turns.moved();
@@ -238,8 +247,8 @@ impl Distribution {
             }
             Purpose::Blocks => self.send_round(Area::Image),
             Purpose::Repair(_) => {
-                self.turns.stalled += 1;
-                if self.turns.stalled >= REPAIR_ASKS_MAX || tally.missing_blocks > few {
+                self.turns.repair_asks_in_vain += 1;
+                if self.turns.repair_asks_in_vain >= REPAIR_ASKS_MAX || tally.missing_blocks > few {
                     return self.ask(Purpose::Blocks, now);
                 }
                 let wait = self.turns.wait();
@@ -252,34 +261,30 @@ impl Distribution {
     /// After a round over blocks: what is left of what agents missed, and what does the agent miss that has
     /// the least part left? Where somebody missed nothing before, the others' loss is on their own links.
     fn adapt_pace(&mut self) {
-        let agents = self.agents.iter_mut().filter(|agent| agent.awaited() && agent.silent == 0);
-        let tallies = &mut self.tallies;
-        let left = agents.filter_map(|agent| Some((agent.missed_before.take()?, agent.misses()?)));
+        let outbox = &mut self.outbox;
+        let left = self.fleet.iter_mut().filter_map(Agent::end_round);
         let left = left.inspect(|(before, left)| {
-            tallies.blocks_awaited += u64::from(*before);
-            tallies.blocks_missed += u64::from(*left.min(before));
+            outbox.count_loss(*before, *left.min(before));
         });
         // By the part that is left, where nothing of nothing is the least.
         let best =
             left.min_by_key(|(before, left)| u64::from(*left) * 1_000_000 / u64::from((*before).max(1)));
         if let Some((before, left)) = best {
-            self.pace.adapt(before, left);
+            self.outbox.adapt(before, left);
         }
     }
 
     fn nobody_answered(&mut self, now: Instant) {
-        self.turns.closing += 1;
-        if self.turns.closing >= NOBODY_ASKS_MAX {
+        self.turns.unanswered_asks += 1;
+        if self.turns.unanswered_asks >= NOBODY_ASKS_MAX {
             return self.finish(Ending::NobodyAnswered);
         }
-        for agent in &mut self.agents {
-            agent.silent = 0;
-        }
-        self.turns.offers += 1;
+        self.fleet.iter_mut().for_each(Agent::forgive_silence);
+        self.turns.offers_in_vain += 1;
         let wait = self.turns.wait();
         self.turns.next_offer_block = 0;
         self.ask(Purpose::Pages, now + wait);
-        if self.turns.closing.is_multiple_of(2) {
+        if self.turns.unanswered_asks.is_multiple_of(2) {
             self.offering(OFFER_COPIES);
         }
     }
@@ -287,19 +292,19 @@ impl Distribution {
     /// [census]: the transfer closes on evidence. Only who stays silent through the last asks is lost.
     fn decide_closing(&mut self, now: Instant) {
         let unfinished =
-            self.waited_for().any(|agent| agent.awaited() && !agent.unsure() && !agent.has_all());
+            self.fleet.waited_for().any(|agent| agent.awaited() && !agent.unsure() && !agent.has_all());
         if unfinished {
             // Somebody who was silent before has turned up and misses something.
             let purpose = if self.turns.round == 0 { Purpose::Pages } else { Purpose::Blocks };
             return self.ask(purpose, now);
         }
-        let silent = self.waited_for().any(Agent::unsure);
-        if silent && self.turns.closing < CLOSE_ASKS_MAX {
-            self.turns.closing += 1;
-            if self.turns.closing == CLOSE_ASKS_MAX && self.poll_silent() {
+        let silent = self.fleet.waited_for().any(Agent::unsure);
+        if silent && self.turns.close_asks < CLOSE_ASKS_MAX {
+            self.turns.close_asks += 1;
+            if self.turns.close_asks == CLOSE_ASKS_MAX && self.poll_silent() {
                 return;
             }
-            let wait = if self.turns.closing == 1 { Duration::ZERO } else { self.turns.wait() };
+            let wait = if self.turns.close_asks == 1 { Duration::ZERO } else { self.turns.wait() };
             return self.ask(Purpose::Close, now + wait);
         }
         self.count_lost();
@@ -307,24 +312,16 @@ impl Distribution {
     }
 
     fn count_lost(&mut self) {
-        self.lose(|agent| agent.waited_for && agent.unsure());
-    }
-
-    /// These count as lost.
-    pub(super) fn lose(&mut self, counts: impl Fn(&Agent) -> bool) {
-        for agent in self.agents.iter_mut().filter(|agent| counts(agent)) {
-            agent.lost = true;
-            self.events.push_back(Event::Lost(agent.id));
-        }
+        self.fleet.lose(&mut self.events, |agent| agent.waited_for() && agent.unsure());
     }
 
     fn time_is_up(&mut self, now: Instant) {
-        self.lose(|agent| !agent.ended() && !agent.has_all());
+        self.fleet.lose(&mut self.events, |agent| !agent.ended() && !agent.has_all());
         self.transfer_complete(now);
     }
 
     fn transfer_complete(&mut self, now: Instant) {
-        let someone = self.waited_for().any(|agent| !agent.ended());
+        let someone = self.fleet.waited_for().any(|agent| !agent.ended());
         if self.config.activate != Activate::Nobody && someone {
             self.begin_activation(now);
         } else {
@@ -333,9 +330,9 @@ impl Distribution {
     }
 
     fn decide_status(&mut self, now: Instant) {
-        let silent = self.agents.iter().any(|agent| agent.status.is_none());
-        if silent && self.turns.closing < 2 {
-            self.turns.closing += 1;
+        let silent = self.fleet.agents().iter().any(|agent| agent.status.is_none());
+        if silent && self.turns.census_repeats < 2 {
+            self.turns.census_repeats += 1;
             return self.ask(Purpose::Close, now);
         }
         self.turns.censuses = self.turns.censuses.saturating_sub(1);
@@ -343,7 +340,7 @@ impl Distribution {
             return self.ask(Purpose::Status, now);
         }
         self.count_lost();
-        let nobody = self.agents.iter().all(|agent| agent.status.is_none());
+        let nobody = !self.fleet.anybody_heard();
         self.finish(if nobody { Ending::NobodyAnswered } else { Ending::Done });
     }
 }

@@ -1,5 +1,5 @@
 //! Waves: whom a distribution waits for, and how the trials of some go on beside the transfer to others
-//! (DESIGN \[waves\]).
+//! (protocol.md \[waves\]).
 //!
 //! A wave activates when each of its agents has the image, has ended or is lost; nobody else is waited for.
 //! From then on the questions go to the wave, and to those outside who are known to miss something; these are
@@ -7,18 +7,14 @@
 //! whatever the others still miss.
 
 use super::asks::Purpose;
+use super::outbox::{Sent, Slot};
 use super::{Agent, Distribution, Ending, Phase};
 use crate::platform::Area;
 use crate::time::Instant;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use group_oscore::ProtectError;
 
 impl Distribution {
-    /// The agents that decide when a stage is over.
-    pub(super) fn waited_for(&self) -> impl Iterator<Item = &Agent> {
-        self.agents.iter().filter(|agent| agent.waited_for)
-    }
-
     /// The image has been activated.
     pub(super) const fn is_on_trial(&self) -> bool {
         self.turns.activated_at.is_some()
@@ -28,9 +24,9 @@ impl Distribution {
     /// while it goes on, who is outside and misses nothing is left in peace.
     pub(super) fn concerns(&self, agent: &Agent, purpose: Purpose) -> bool {
         match purpose {
-            Purpose::Close | Purpose::Confirm => agent.waited_for,
+            Purpose::Close | Purpose::Confirm => agent.waited_for(),
             Purpose::Pages | Purpose::Blocks | Purpose::Repair(_) if self.is_on_trial() => {
-                agent.waited_for || !agent.has_all()
+                agent.waited_for() || !agent.has_all()
             }
             _ => true,
         }
@@ -38,9 +34,8 @@ impl Distribution {
 
     /// The agents of whom something is still expected, by index.
     pub(super) fn concerned(&self) -> Vec<usize> {
-        let agents = self.agents.iter().enumerate();
-        let open = agents.filter(|(_, agent)| !self.is_on_trial() || agent.lost || !agent.ended());
-        open.filter(|(_, agent)| self.concerns(agent, Purpose::Pages)).map(|(index, _)| index).collect()
+        let open = |agent: &Agent| !self.is_on_trial() || agent.lost || !agent.ended();
+        self.fleet.indices(|agent| open(agent) && self.concerns(agent, Purpose::Pages))
     }
 
     /// What is asked after a round.
@@ -59,10 +54,10 @@ impl Distribution {
             return self.end_trials();
         }
         // Silence is no reason to give up here: agents restart.
-        for agent in self.agents.iter_mut().filter(|agent| agent.waited_for) {
-            agent.silent = 0;
+        for agent in self.fleet.iter_mut().filter(|agent| agent.waited_for()) {
+            agent.forgive_silence();
         }
-        if !self.waiting().is_empty() {
+        if !self.fleet.waiting().is_empty() {
             let left = self.orders().max(1);
             self.phase = Phase::Activating { left };
             return;
@@ -76,23 +71,25 @@ impl Distribution {
 
     /// In the middle of a round for others: the trials may have ended, or somebody of the wave may wait for
     /// the order.
-    pub(super) fn look_at_trials(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
-        if self.trials_are_over(now) {
+    pub(super) fn look_at_trials(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
+        if self.trials_are_over(slot.now) {
             self.end_trials();
-            return None;
+            return Ok(None);
         }
-        let sent = self.send_activation(buffer);
-        self.skip_pending |= sent.is_some();
-        sent
+        let sent = self.send_activation(slot)?;
+        if sent.is_some() {
+            self.outbox.skip_soon();
+        }
+        Ok(sent)
     }
 
     fn trials_are_over(&self, now: Instant) -> bool {
         let due = self.turns.activated_at.map(|at| at + self.config.confirm_within + self.delay());
-        due.is_some_and(|due| now >= due) || self.waited_for().all(Agent::ended)
+        due.is_some_and(|due| now >= due) || self.fleet.waited_for().all(Agent::ended)
     }
 
     fn end_trials(&mut self) {
-        self.lose(|agent| agent.waited_for && !agent.ended());
+        self.fleet.lose(&mut self.events, |agent| agent.waited_for() && !agent.ended());
         self.finish(Ending::Done);
     }
 }

@@ -1,8 +1,9 @@
 //! Taking an update back: cancellation drops it where it is not yet on trial, undoing takes it back where it
-//! is (DESIGN \[attempt\]). Either way everyone is asked afterwards what became of it.
+//! is (protocol.md \[attempt\]). Either way everyone is asked afterwards what became of it.
 
 use super::asks::Purpose;
 use super::named::Named;
+use super::outbox::{Sent, Slot};
 use super::{Agent, Distribution, Ending, Event, Phase, Stage, Status};
 use crate::census::State;
 use crate::limits::{
@@ -13,7 +14,7 @@ use crate::resource::Resource;
 use crate::target::Target;
 use crate::time::Instant;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use group_oscore::ProtectError;
 
 /// An update on its way back.
 #[derive(Debug)]
@@ -102,7 +103,7 @@ impl Distribution {
             self.events.push_back(Event::Stage(Stage::Cancellation));
             self.raise_attempt(now);
             // Whatever each has acted upon: to everyone at first.
-            let all: Vec<usize> = (0..self.agents.len()).collect();
+            let all: Vec<usize> = (0..self.fleet.len()).collect();
             self.order(&all, ORDER_COPIES);
         } else {
             self.finish(Ending::Cancelled);
@@ -125,15 +126,13 @@ impl Distribution {
         if self.job.is_none() || matches!(self.phase, Phase::Finished) {
             return false;
         }
-        for agent in &mut self.agents {
-            (agent.lost, agent.silent) = (false, 0);
-        }
+        self.fleet.iter_mut().for_each(Agent::expect_again);
         self.turns.again = ASK_AGAIN_FIRST;
         self.withdrawal = Some(Withdrawal {
             undoes,
             began_at: now,
             raised_at: now,
-            first_ask: self.asks + 1,
+            first_ask: self.questions.next_ask(),
             rounds: 0,
             named: Vec::new(),
             turn: 0,
@@ -150,7 +149,7 @@ impl Distribution {
     /// count, or it could use the attempts up for all.
     fn raise_attempt(&mut self, now: Instant) {
         let used = self.attempt();
-        let acted_upon = self.agents.iter().filter_map(|agent| Some(agent.status?.attempt));
+        let acted_upon = self.fleet.agents().iter().filter_map(|agent| Some(agent.status?.attempt));
         let highest = acted_upon.filter(|attempt| attempt.saturating_sub(used) <= ATTEMPTS_AHEAD_MAX).max();
         self.turns.attempt_used = used.max(highest.unwrap_or(0)).saturating_add(1);
         if let Some(withdrawal) = &mut self.withdrawal {
@@ -160,34 +159,32 @@ impl Distribution {
 
     /// Sends the order to these agents, so many times.
     fn order(&mut self, indices: &[usize], copies: u32) {
-        let everyone = self.config.everyone && indices.len() == self.agents.len();
-        let named = if everyone { Vec::new() } else { self.named(indices) };
+        let everyone = self.config.everyone && indices.len() == self.fleet.len();
+        let named = if everyone { Vec::new() } else { self.fleet.named(indices) };
         self.phase = Phase::Withdrawing { left: copies * (named.len().max(1) as u32) };
         if let Some(withdrawal) = &mut self.withdrawal {
             withdrawal.named = named;
         }
     }
 
-    pub(super) fn step_withdrawing(
-        &mut self,
-        now: Instant,
-        buffer: &mut [u8],
-    ) -> Option<(SocketAddr, usize)> {
+    pub(super) fn step_withdrawing(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
         let (Phase::Withdrawing { left }, Some(withdrawal)) = (&mut self.phase, &mut self.withdrawal) else {
-            return None;
+            return Ok(None);
         };
         if *left == 0 {
-            self.skip_pending |= withdrawal.undoes;
+            if withdrawal.undoes {
+                self.outbox.skip_soon();
+            }
             let wait = self.turns.wait();
-            self.ask(Purpose::Withdrawn, now + wait);
-            return None;
+            self.ask(Purpose::Withdrawn, slot.now + wait);
+            return Ok(None);
         }
         *left -= 1;
         withdrawal.turn = withdrawal.turn.wrapping_add(1);
         let turn = withdrawal.turn.checked_rem(withdrawal.named.len());
         let (named, undoes) = (turn.and_then(|turn| withdrawal.named.get(turn)).cloned(), withdrawal.undoes);
         let target = named.as_ref().map_or(Target::All, Named::target);
-        self.send_order(Resource::Cancel, self.turns.attempt_used, target, undoes, buffer)
+        self.send_order(Resource::Cancel, self.turns.attempt_used, target, undoes, slot)
     }
 
     /// Whether it is not yet known what the order has made of the update at this agent.
@@ -195,7 +192,7 @@ impl Distribution {
         let Some(withdrawal) = self.withdrawal.as_ref().filter(|_| !agent.lost) else { return false };
         match &agent.status {
             // Whether it activates or only looks through its image shows in a moment.
-            Some(status) if withdrawal.asks(agent.heard_in) => {
+            Some(status) if agent.has_answered(withdrawal.first_ask) => {
                 withdrawal.is_for(status) || status.state == State::Checking
             }
             _ => !agent.ended(),
@@ -217,10 +214,10 @@ impl Distribution {
         };
         let open: Vec<usize> = self.open(|agent| !over(agent));
         if open.is_empty() {
-            let silent: Vec<usize> = self.open(|agent| agent.heard_in < first_ask);
+            let silent: Vec<usize> = self.open(|agent| !agent.has_answered(first_ask));
             for index in silent {
-                if let Some(agent) = self.agents.get_mut(index) {
-                    agent.lost = true;
+                if let Some(agent) = self.fleet.get_mut(index) {
+                    agent.lose();
                     self.events.push_back(Event::Lost(agent.id));
                 }
             }
@@ -230,9 +227,7 @@ impl Distribution {
     }
 
     fn open(&self, counts: impl Fn(&Agent) -> bool) -> Vec<usize> {
-        let agents = self.agents.iter().enumerate();
-        let open = agents.filter(|(_, agent)| self.is_to_answer_for_it(agent) && counts(agent));
-        open.map(|(index, _)| index).collect()
+        self.fleet.indices(|agent| self.is_to_answer_for_it(agent) && counts(agent))
     }
 
     /// The order goes to those it is for, and where it drops the update also to those not heard: they may
@@ -240,7 +235,7 @@ impl Distribution {
     fn order_again(&mut self, now: Instant, open: Vec<usize>) {
         let Some(withdrawal) = &self.withdrawal else { return };
         let attempt = self.turns.attempt_used;
-        let status = |index: &usize| self.agents.get(*index).and_then(|agent| agent.status);
+        let status = |index: &usize| self.fleet.get(*index).and_then(|agent| agent.status);
         let raises = now.since(withdrawal.raised_at) >= ORDER_AGAIN_AFTER;
         let meant = open.into_iter().filter(|index| match status(index) {
             Some(status) if withdrawal.is_for(&status) => raises || status.attempt < attempt,

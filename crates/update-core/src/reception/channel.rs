@@ -10,7 +10,7 @@ use crate::resource::Resource;
 use coap_wire::{Block, Code, Message, Token, Type, option};
 use group_oscore::{
     MemberId, Mode, ProtectError, Received, ReceivedRequest, Reservation, ResponseMode, ResponsePiv,
-    SentRequest, UnprotectError, Verified, VerifiedResponse,
+    SentRequest, UnprotectError, VerifiedResponse,
 };
 
 /// The context, the stored bounds of its counters, and the Message IDs.

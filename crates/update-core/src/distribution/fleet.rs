@@ -1,0 +1,138 @@
+//! The fleet: the agents of the group, by the index of their Recipient Context.
+
+use super::named::Named;
+use super::{Agent, DistributionConfig, Event, Members};
+use crate::limits::{EVERYONE_ANSWERS_MAX, FLOOR_AHEAD, TARGET_BYTES_MAX};
+use crate::target::member_number;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use group_oscore::MemberId;
+
+/// The agents, and the floors of their requests that are being stored.
+pub(super) struct Fleet {
+    agents: Vec<Agent>,
+    floors_saving: Option<Vec<Option<u64>>>,
+}
+
+impl Fleet {
+    pub(super) fn new(config: &DistributionConfig, members: &Members) -> Self {
+        let agents = members.as_slice().iter().map(|recipient| {
+            let waited_for = config.activate.is_about(recipient.id());
+            Agent::new(recipient.id(), recipient.window().floor(), config.attempt, waited_for)
+        });
+        Self { agents: agents.collect(), floors_saving: None }
+    }
+
+    pub(super) fn agents(&self) -> &[Agent] {
+        &self.agents
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.agents.len()
+    }
+
+    /// So large that not everyone answers every ask.
+    pub(super) const fn is_large(&self) -> bool {
+        self.agents.len() > EVERYONE_ANSWERS_MAX
+    }
+
+    pub(super) fn get(&self, index: usize) -> Option<&Agent> {
+        self.agents.get(index)
+    }
+
+    pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut Agent> {
+        self.agents.get_mut(index)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Agent> {
+        self.agents.iter_mut()
+    }
+
+    /// The indices of the agents that `counts` names.
+    pub(super) fn indices(&self, counts: impl Fn(&Agent) -> bool) -> Vec<usize> {
+        let agents = self.agents.iter().enumerate();
+        agents.filter(|(_, agent)| counts(agent)).map(|(index, _)| index).collect()
+    }
+
+    /// The agents that decide when a stage is over.
+    pub(super) fn waited_for(&self) -> impl Iterator<Item = &Agent> {
+        self.agents.iter().filter(|agent| agent.waited_for())
+    }
+
+    /// Those who are to activate, and have everything for it.
+    pub(super) fn waiting(&self) -> Vec<usize> {
+        self.indices(|agent| agent.waited_for() && agent.waits())
+    }
+
+    /// Whether anybody has been heard from at all.
+    pub(super) fn anybody_heard(&self) -> bool {
+        self.agents.iter().any(|agent| agent.status.is_some())
+    }
+
+    /// The agents that `counts` names are lost.
+    pub(super) fn lose(&mut self, events: &mut VecDeque<Event>, counts: impl Fn(&Agent) -> bool) {
+        for agent in self.agents.iter_mut().filter(|agent| counts(agent)) {
+            agent.lose();
+            events.push_back(Event::Lost(agent.id));
+        }
+    }
+
+    /// The member numbers of the agents with these indices, in order.
+    pub(super) fn numbers(&self, indices: &[usize]) -> Vec<u32> {
+        let agents = indices.iter().filter_map(|index| self.agents.get(*index));
+        let mut numbers: Vec<u32> = agents.filter_map(|agent| member_number(agent.id)).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// Names the agents with these indices, in as many targets as that takes.
+    pub(super) fn named(&self, indices: &[usize]) -> Vec<Named> {
+        let numbers = self.numbers(indices);
+        let mut left = numbers.as_slice();
+        let mut targets = Vec::new();
+        while !left.is_empty() {
+            let (named, count) = Named::first_of(left, TARGET_BYTES_MAX);
+            targets.push(named);
+            left = &left[count.max(1)..];
+        }
+        targets
+    }
+}
+
+/// The floors below which requests are refused after a restart (protocol.md \[bound\]).
+impl Fleet {
+    /// The floor to store for each agent; see [`Distribution::floors`](super::Distribution::floors).
+    pub(super) fn floors(&self, members: &Members, finished: bool) -> Vec<(MemberId, Option<u64>)> {
+        let floors = self.agents.iter().zip(members.as_slice()).map(|(agent, recipient)| {
+            let window = recipient.window();
+            let floor = match window.highest() {
+                Some(highest) if finished => Some(highest + 1),
+                _ => window.floor_due(agent.floor().unwrap_or(0), FLOOR_AHEAD).or(agent.floor()),
+            };
+            (agent.id, floor)
+        });
+        floors.collect()
+    }
+
+    /// Whether floors have to be stored before anything else is done; then they are being saved from now on.
+    pub(super) fn begin_saving_floors(&mut self, members: &Members) -> bool {
+        let due = self.agents.iter().zip(members.as_slice()).any(|(agent, recipient)| {
+            recipient.window().floor_due(agent.floor().unwrap_or(0), FLOOR_AHEAD).is_some()
+        });
+        if due {
+            let floors = self.floors(members, false);
+            self.floors_saving = Some(floors.into_iter().map(|(_, floor)| floor).collect());
+        }
+        due
+    }
+
+    pub(super) const fn is_saving_floors(&self) -> bool {
+        self.floors_saving.is_some()
+    }
+
+    pub(super) fn floors_saved(&mut self) {
+        for (agent, floor) in self.agents.iter_mut().zip(self.floors_saving.take().unwrap_or_default()) {
+            agent.set_floor(floor);
+        }
+    }
+}

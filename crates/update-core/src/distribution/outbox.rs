@@ -1,0 +1,336 @@
+//! The outbox: it alone protects messages and hands out datagrams.
+
+use super::pace::Pace;
+use super::{DistributionConfig, Members, Tallies};
+use crate::census::Query;
+use crate::command::Command;
+use crate::limits::{
+    BOOT_SKIP, DATAGRAM_BYTES_MAX, DISTRIBUTOR_RESERVE_LOW, DISTRIBUTOR_RESERVE_STEP, SKIP_AGAIN_AFTER,
+};
+use crate::outgoing::Outgoing;
+use crate::random::Random;
+use crate::resource::Resource;
+use crate::time::{Duration, Instant};
+use coap_wire::{Block, Code, Message, NoResponse, Token, Type, WriteError, Writer, option};
+use core::net::SocketAddr;
+use group_oscore::{
+    GroupContext, MemberId, Mode, ProtectError, Received, ReceivedRequest, Reservation, ResponseMode,
+    ResponsePiv, SentRequest, UnprotectError, Unproven, Verified, VerifiedResponse,
+};
+
+/// Room for one datagram that leaves now. Whoever sends takes it, so that nobody sends two.
+pub(super) struct Slot<'a> {
+    pub(super) now: Instant,
+    pub(super) buffer: &'a mut [u8],
+}
+
+/// A datagram that stands in the buffer, protected and counted. Only the outbox makes one.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Sent {
+    to: SocketAddr,
+    len: usize,
+}
+
+impl Sent {
+    pub(super) const fn to(&self) -> SocketAddr {
+        self.to
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+}
+
+/// A PUT of one block to the group (protocol.md \[plain\]).
+pub(super) struct Put<'a> {
+    pub(super) resource: Resource,
+    /// The Uri-Query; empty for none.
+    pub(super) query: &'a [u8],
+    pub(super) block: Block,
+    pub(super) payload: &'a [u8],
+}
+
+/// The request that a reply answers.
+#[derive(Debug)]
+pub(super) struct Requester {
+    pub(super) from: SocketAddr,
+    pub(super) token: Token,
+    pub(super) binding: ReceivedRequest,
+    /// The Message ID to acknowledge, where the request was Confirmable.
+    pub(super) acknowledge: Option<u16>,
+    /// Whether the reply has a Partial IV of its own, because the request's nonce must not be used.
+    pub(super) piv: ResponsePiv,
+}
+
+/// Whom a query is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum To {
+    Group,
+    /// One agent, by pairwise mode.
+    Agent(SocketAddr, MemberId),
+}
+
+/// The outbox. Received messages are unprotected here too, because both need the same `GroupContext`.
+pub(super) struct Outbox {
+    context: GroupContext<Members>,
+    coap_group: SocketAddr,
+    pace: Pace,
+    message_id: u16,
+    token: u32,
+    /// Agents may have booted since numbers were last skipped.
+    skip_pending: bool,
+    skipped_at: Option<Instant>,
+    tallies: Tallies,
+}
+
+impl Outbox {
+    pub(super) fn new(
+        config: &DistributionConfig,
+        context: GroupContext<Members>,
+        random: &mut Random,
+        now: Instant,
+    ) -> Self {
+        Self {
+            context,
+            coap_group: config.coap_group,
+            pace: Pace::new(config.rate, config.overhead_bytes, now),
+            message_id: (random.next_u64() & 0xffff) as u16,
+            token: (random.next_u64() & 0xffff_ffff) as u32,
+            // Agents may have booted while nobody was there to hear them say so.
+            skip_pending: true,
+            skipped_at: None,
+            tallies: Tallies::default(),
+        }
+    }
+
+    /// Sends one block to the group: Non-confirmable, Block1 inside, no answer wanted.
+    pub(super) fn put(&mut self, slot: Slot<'_>, put: &Put<'_>) -> Result<Sent, ProtectError> {
+        let token = self.next_token();
+        let (sent, _) = self.request(slot, To::Group, Code::PUT, token, |writer| {
+            // RFC 7252 orders options by number.
+            put.resource.write_path(writer)?;
+            if !put.query.is_empty() {
+                writer.option(option::URI_QUERY, put.query)?;
+            }
+            writer.option(option::BLOCK1, put.block.encode().as_bytes())?;
+            writer.option(option::NO_RESPONSE, &[NoResponse::ALL_SUPPRESSED.value()])?;
+            writer.payload(put.payload).map(|_| ())
+        })?;
+        if matches!(put.resource, Resource::Image(_)) {
+            self.tallies.blocks_multicast += 1;
+        }
+        Ok(sent)
+    }
+
+    /// Sends an order to the group.
+    pub(super) fn order(
+        &mut self,
+        slot: Slot<'_>,
+        resource: Resource,
+        command: &Command<'_>,
+    ) -> Result<Sent, ProtectError> {
+        let mut payload = [0; DATAGRAM_BYTES_MAX];
+        let len = command.encode(&mut payload).ok_or(ProtectError::BufferTooSmall)?;
+        let token = self.next_token();
+        let content = |writer: &mut Writer<'_>| {
+            resource.write_path(writer)?;
+            writer.payload(&payload[..len]).map(|_| ())
+        };
+        Ok(self.request(slot, To::Group, Code::POST, token, content)?.0)
+    }
+
+    /// Sends a question. The Token and the binding tell its answers.
+    pub(super) fn query(
+        &mut self,
+        slot: Slot<'_>,
+        query: &Query<'_>,
+        to: To,
+    ) -> Result<(Sent, Token, SentRequest), ProtectError> {
+        let mut payload = [0; DATAGRAM_BYTES_MAX];
+        let len = query.encode(&mut payload).ok_or(ProtectError::BufferTooSmall)?;
+        let token = self.next_token();
+        let (sent, binding) = self.request(slot, to, Code::FETCH, token, |writer| {
+            Resource::Status.write_path(writer)?;
+            writer.payload(&payload[..len]).map(|_| ())
+        })?;
+        Ok((sent, token, binding))
+    }
+
+    /// Sends the answer to a request.
+    pub(super) fn reply(
+        &mut self,
+        slot: Slot<'_>,
+        requester: &mut Requester,
+        code: Code,
+        content: impl FnOnce(&mut Writer<'_>) -> Result<(), WriteError>,
+    ) -> Result<Sent, ProtectError> {
+        let (ty, message_id) = match requester.acknowledge {
+            Some(message_id) => (Type::Acknowledgement, message_id),
+            None => (Type::NonConfirmable, self.next_message_id()),
+        };
+        let mut plain = [0; DATAGRAM_BYTES_MAX];
+        let header = Outgoing { ty, code, message_id, token: requester.token };
+        let message = build(&header, &mut plain, content)?;
+        let (binding, mode) = (&mut requester.binding, ResponseMode::Pairwise);
+        let len = self.context.protect_response(&message, binding, mode, requester.piv, slot.buffer)?;
+        self.tallies.datagrams_unicast += 1;
+        self.tallies.bytes_unicast += len as u64;
+        if code == Code::CONTENT {
+            self.tallies.blocks_unicast += 1;
+        }
+        self.pace.sent(slot.now, len);
+        Ok(Sent { to: requester.from, len })
+    }
+
+    fn request(
+        &mut self,
+        slot: Slot<'_>,
+        to: To,
+        code: Code,
+        token: Token,
+        content: impl FnOnce(&mut Writer<'_>) -> Result<(), WriteError>,
+    ) -> Result<(Sent, SentRequest), ProtectError> {
+        let message_id = self.next_message_id();
+        let mut plain = [0; DATAGRAM_BYTES_MAX];
+        let header = Outgoing { ty: Type::NonConfirmable, code, message_id, token };
+        let message = build(&header, &mut plain, content)?;
+        let (address, mode) = match to {
+            To::Group => (self.coap_group, Mode::Group),
+            To::Agent(address, id) => (address, Mode::Pairwise(id)),
+        };
+        let (len, binding) = self.context.protect_request(&message, mode, slot.buffer)?;
+        match to {
+            To::Group => {
+                self.tallies.datagrams_multicast += 1;
+                self.tallies.bytes_multicast += len as u64;
+            }
+            To::Agent(..) => {
+                self.tallies.datagrams_unicast += 1;
+                self.tallies.bytes_unicast += len as u64;
+            }
+        }
+        self.pace.sent(slot.now, len);
+        Ok((Sent { to: address, len }, binding))
+    }
+
+    fn next_message_id(&mut self) -> u16 {
+        self.message_id = self.message_id.wrapping_add(1);
+        self.message_id
+    }
+
+    /// A Token that has not been used for a long time (RFC 10020 section 3.1.5): a counter of 32 bits.
+    fn next_token(&mut self) -> Token {
+        self.token = self.token.wrapping_add(1);
+        Token::new(&self.token.to_be_bytes()).unwrap_or_default()
+    }
+}
+
+/// Sender Sequence Numbers and Recipient Contexts.
+impl Outbox {
+    /// What to store before anything more is sent.
+    pub(super) fn reservation_due(&self) -> Option<Reservation> {
+        self.context.reservation_due(DISTRIBUTOR_RESERVE_LOW, DISTRIBUTOR_RESERVE_STEP)
+    }
+
+    /// The reservation is durable.
+    pub(super) fn reserve(&mut self, reservation: Reservation) {
+        self.context.reserve(reservation);
+    }
+
+    /// Nothing can be protected any more.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.context.remaining() == 0
+    }
+
+    pub(super) fn next_sequence_number(&self) -> u64 {
+        self.context.next_sequence_number()
+    }
+
+    /// Agents have booted, or soon will: numbers are to be skipped for them.
+    pub(super) const fn skip_soon(&mut self) {
+        self.skip_pending = true;
+    }
+
+    /// \[bound\]: agents that have just booted accept nothing below their stored bound. That is so too before
+    /// the first datagram, and after an activation. At most once a second.
+    pub(super) fn skip_when_due(&mut self, now: Instant) {
+        let long_ago = self.skipped_at.is_none_or(|at| now.since(at) >= SKIP_AGAIN_AFTER);
+        if self.skip_pending && long_ago {
+            self.context.skip(BOOT_SKIP);
+            self.skip_pending = false;
+            self.skipped_at = Some(now);
+        }
+    }
+
+    /// The Recipient Contexts, in the order of the fleet's agents.
+    pub(super) const fn members(&self) -> &Members {
+        self.context.recipients()
+    }
+
+    pub(super) fn unprotect_request<'d>(
+        &mut self,
+        datagram: &'d mut [u8],
+    ) -> Result<Received<'d>, UnprotectError> {
+        self.context.unprotect_request(datagram)
+    }
+
+    /// Takes a request as new, whose Echo value is the one that was sent.
+    pub(super) fn accept_echo<'d>(&mut self, unproven: Unproven<'d>) -> Result<Verified<'d>, UnprotectError> {
+        self.context.accept_echo(unproven)
+    }
+
+    pub(super) fn unprotect_response<'d>(
+        &mut self,
+        datagram: &'d mut [u8],
+        binding: &SentRequest,
+    ) -> Result<VerifiedResponse<'d>, UnprotectError> {
+        self.context.unprotect_response(datagram, binding)
+    }
+}
+
+/// The pace, and what has been sent.
+impl Outbox {
+    /// The moment from which the next datagram may leave.
+    pub(super) const fn free_at(&self) -> Instant {
+        self.pace.free_at()
+    }
+
+    /// There is nothing to send now.
+    pub(super) const fn pause(&mut self) {
+        self.pace.pause();
+    }
+
+    pub(super) const fn bits_per_second(&self) -> u64 {
+        self.pace.bits_per_second()
+    }
+
+    /// How long so many bytes take at this pace.
+    pub(super) fn airtime(&self, bytes: u64) -> Duration {
+        Duration::from_micros(bytes * 8_000_000 / self.pace.bits_per_second())
+    }
+
+    /// What a round has shown: see [`Pace::adapt`].
+    pub(super) fn adapt(&mut self, sent: u32, missed_by_the_best: u32) {
+        self.pace.adapt(sent, missed_by_the_best);
+    }
+
+    /// Of so many blocks that were sent to an agent it still misses so many.
+    pub(super) fn count_loss(&mut self, awaited: u32, missed: u32) {
+        self.tallies.blocks_awaited += u64::from(awaited);
+        self.tallies.blocks_missed += u64::from(missed);
+    }
+
+    pub(super) const fn tallies(&self) -> Tallies {
+        self.tallies
+    }
+}
+
+fn build<'b>(
+    header: &Outgoing,
+    plain: &'b mut [u8],
+    content: impl FnOnce(&mut Writer<'_>) -> Result<(), WriteError>,
+) -> Result<Message<'b>, ProtectError> {
+    let plain = header.build(plain, content).ok_or(ProtectError::BufferTooSmall)?;
+    Message::parse(plain).map_err(|_| ProtectError::BufferTooSmall)
+}
