@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::output::{Color, Format};
+use crate::commands::settings::{Flags, Settings};
 use crate::commands::{
     agent, apply, backup, completions, config, delete, describe, doctor, events, get, group, image, key,
     plan, push, rollout, run, schema, status, validate,
 };
-use crate::config::{Flags, Settings};
-use crate::exit::{Exit, Failure};
-use crate::output::{Color, Format};
 use crate::state::StateDir;
 
 /// Updates the firmware of many devices at once, over secured multicast.

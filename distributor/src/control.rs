@@ -6,7 +6,7 @@ use std::future::pending;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::exit::Failure;
+use crate::commands::exit_codes::Failure;
 
 /// What a run is told to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

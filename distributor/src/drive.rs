@@ -10,8 +10,8 @@ use update_core::distribution::{Distribution, Ending, Event, Input, Output};
 use update_core::limits::{BLOCK_BYTES_MAX, DATAGRAM_BYTES_MAX};
 use update_core::time::{Duration, Instant};
 
+use crate::commands::exit_codes::Failure;
 use crate::control::{Control, Order};
-use crate::exit::Failure;
 use crate::session::Session;
 
 /// Who looks on while a distribution runs.

@@ -10,7 +10,7 @@ use provisioning::{
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::exit::Failure;
+use crate::commands::exit_codes::Failure;
 use crate::keys;
 use crate::new_group::{credential, random_master_salt, random_master_secret};
 use crate::state::{

@@ -12,7 +12,7 @@ use update_core::suit_build::Draft;
 use update_core::suit_inspect::inspect_unverified;
 use update_core::tree_build::{Tree, TreeBuilder};
 
-use crate::exit::{Exit, Failure};
+use crate::commands::exit_codes::{Exit, Failure};
 use crate::files::{self, FileError, shown};
 use crate::state::GroupState;
 

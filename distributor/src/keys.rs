@@ -17,7 +17,7 @@ use update_core::digest::Digest;
 use update_core::es256::Es256Key;
 use zeroize::Zeroizing;
 
-use crate::exit::{Exit, Failure};
+use crate::commands::exit_codes::{Exit, Failure};
 use crate::files::{self, Access, FileError, shown};
 
 /// Longest key file that is read, in bytes.

@@ -7,7 +7,7 @@ use provisioning::{Hex, Name, Secret};
 use update_core::key_set::{KeySet, KeySetError};
 use update_core::limits::IMAGE_KEYS_MAX;
 
-use crate::exit::Failure;
+use crate::commands::exit_codes::Failure;
 use crate::keys;
 use crate::state::{
     Agents, DISTRIBUTOR_SENDER_ID, GroupState, Identity, MachineId, ManagerState, Profile, Security,

@@ -1,6 +1,6 @@
 //! What commands need of the process that they run in.
 
-use crate::exit::Failure;
+use crate::commands::exit_codes::Failure;
 
 /// One thread is enough: the work is signing, and that is done in one place.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

@@ -12,7 +12,7 @@ use update_core::distribution::{Activate, Distribution, DistributionConfig, Memb
 use update_core::limits::{DISTRIBUTOR_RESERVE_STEP, FLOOR_AHEAD};
 use update_core::time::Duration;
 
-use crate::exit::Failure;
+use crate::commands::exit_codes::Failure;
 use crate::state::{
     Agents, Attempts, Enrolled, Floor, FloorStore, Floors, GroupLock, GroupState, MachineId, SequenceDoubt,
     SequenceStore, StateDir, StateError,

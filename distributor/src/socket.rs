@@ -7,7 +7,7 @@ use nix::net::if_::if_nametoindex;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
-use crate::exit::Failure;
+use crate::commands::exit_codes::Failure;
 use crate::state::Profile;
 
 /// What is asked of the system for datagrams that wait to be read, in bytes.

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use common::{Desk, SIGN};
-use distributor::exit::Exit;
+use distributor::commands::exit_codes::Exit;
 use distributor::manifest::Kind;
 use distributor::state::StateDir;
 use distributor::store::images::Images;

@@ -18,14 +18,14 @@ use edit::{Relabel, Remove};
 
 use super::arguments::{self, Class};
 use crate::cli::Global;
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::output::{self, Report, columns, fields};
+use crate::commands::report::labels;
+use crate::commands::yaml;
 use crate::enroll::{self, Request};
-use crate::exit::{Exit, Failure};
 use crate::files::{self, Access, shown};
 use crate::manifest::selector::Selector;
-use crate::output::{self, Report, columns, fields};
-use crate::report::labels;
 use crate::state::{Agents, GroupLock, GroupState, Label, StateDir, StateError, Waiting};
-use crate::yaml;
 
 /// What there is to do with agents.
 #[derive(Debug, Subcommand)]

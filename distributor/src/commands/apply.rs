@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::kind::on_store;
 use super::manifest_files::{ManifestFiles, unprepared};
 use crate::cli::Global;
-use crate::exit::{Exit, Failure};
-use crate::output::{self, Report, columns};
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::output::{self, Report, columns};
 use crate::runner::prepare;
 use crate::store::Applied;
 

@@ -9,9 +9,9 @@ use provisioning::Name;
 use serde::Serialize;
 
 use crate::cli::Global;
-use crate::exit::{Exit, Failure};
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::output::{self, Report, fields, say};
 use crate::files::shown;
-use crate::output::{self, Report, fields, say};
 use crate::process::runtime;
 use crate::store::{SqliteStore, backup, restore};
 

@@ -5,10 +5,10 @@ use comfy_table::Table;
 use serde::Serialize;
 
 use crate::cli::Global;
-use crate::config::Origin;
-use crate::exit::{Exit, Failure};
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::output::{self, Report, columns};
+use crate::commands::settings::Origin;
 use crate::files::shown;
-use crate::output::{self, Report, columns};
 
 /// What there is to do with the configuration.
 #[derive(Debug, Subcommand)]

@@ -6,8 +6,8 @@ use super::agent::remove_agent;
 use super::describe::missing;
 use super::kind::{Noun, document_name, find_agent, on_store};
 use crate::cli::Global;
-use crate::exit::{Exit, Failure};
-use crate::output::say;
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::output::say;
 use crate::store::Store;
 use crate::store::images::Images;
 

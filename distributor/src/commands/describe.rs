@@ -5,10 +5,10 @@ use provisioning::Name;
 
 use super::kind::{Noun, document_name, find_agent, on_store};
 use crate::cli::Global;
-use crate::exit::{Exit, Failure};
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::output;
+use crate::commands::report::{DescribedAgent, DescribedDocument, DescribedRollout, RolloutRow};
 use crate::manifest::Kind;
-use crate::output;
-use crate::report::{DescribedAgent, DescribedDocument, DescribedRollout, RolloutRow};
 use crate::state::StateDir;
 use crate::store::{EventQuery, SqliteStore, Store};
 

@@ -8,10 +8,10 @@ use provisioning::Name;
 
 use super::kind::{find_agent, on_store};
 use crate::cli::Global;
-use crate::exit::{Exit, Failure};
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::output::{self, Format};
+use crate::commands::report::{EventLine, EventList, RolloutList};
 use crate::manifest::Kind;
-use crate::output::{self, Format};
-use crate::report::{EventLine, EventList, RolloutList};
 use crate::store::{Event, EventQuery, SqliteStore, Store};
 
 /// So often is looked whether anything has happened.

@@ -8,9 +8,9 @@ use update_core::distribution::{Distribution, Ending, Status};
 
 use super::kind::on_store;
 use crate::cli::Global;
+use crate::commands::exit_codes::Failure;
+use crate::commands::output::say;
 use crate::drive::Ended;
-use crate::exit::Failure;
-use crate::output::say;
 use crate::rollout::plan::AgentKey;
 use crate::session::Session;
 use crate::state::GroupState;

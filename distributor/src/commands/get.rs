@@ -4,11 +4,11 @@ use clap::Args;
 
 use super::kind::{Noun, document_name, find_agent, on_store};
 use crate::cli::Global;
-use crate::exit::{Exit, Failure};
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::output::{self, Report};
+use crate::commands::report::{AgentList, DocumentList, RolloutList};
 use crate::manifest::Kind;
 use crate::manifest::selector::Selector;
-use crate::output::{self, Report};
-use crate::report::{AgentList, DocumentList, RolloutList};
 use crate::state::StateDir;
 use crate::store::{SqliteStore, Store};
 

@@ -11,11 +11,11 @@ use serde::Serialize;
 
 use super::arguments::{self, Rate};
 use crate::cli::Global;
-use crate::exit::{Exit, Failure};
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::output::{self, Report, columns, fields, say};
 use crate::files::shown;
 use crate::keys::{self, KeyKind, PrivateKey, PublicKey};
 use crate::new_group::{self, Plan};
-use crate::output::{self, Report, columns, fields, say};
 use crate::socket::interface_index;
 use crate::state::{GroupState, MachineId, Profile};
 

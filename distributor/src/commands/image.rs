@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use crate::cli::Global;
-use crate::exit::{Exit, Failure};
+use crate::commands::exit_codes::{Exit, Failure};
 
 /// What there is to do with images.
 #[derive(Debug, Subcommand)]

@@ -7,9 +7,9 @@ use comfy_table::Table;
 use serde::Serialize;
 
 use crate::cli::Global;
-use crate::exit::{Exit, Failure};
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::output::{self, Report, fields};
 use crate::keys::{self, KeyKind, PublicKey};
-use crate::output::{self, Report, fields};
 
 /// What there is to do with keys.
 #[derive(Debug, Subcommand)]

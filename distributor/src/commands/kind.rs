@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use provisioning::Name;
 
 use crate::cli::Global;
-use crate::exit::Failure;
+use crate::commands::exit_codes::Failure;
 use crate::manifest::Kind;
 use crate::process::runtime;
 use crate::rollout::plan::AgentKey;

@@ -8,11 +8,11 @@ use provisioning::Name;
 use provisioning::yaml::Step;
 use serde::Serialize;
 
-use crate::exit::Failure;
+use crate::commands::exit_codes::Failure;
+use crate::commands::output::{Format, say};
 use crate::manifest::check::{self, Flaw};
 use crate::manifest::source::Source;
 use crate::manifest::{Found, Manifest, Manifests, Problem};
-use crate::output::{Format, say};
 use crate::runner::prepare::Unprepared;
 
 /// The option that names them.
@@ -50,7 +50,7 @@ pub(super) fn told(problems: &[Problem], format: Format) -> Failure {
     if format.is_for_people() {
         problems.iter().for_each(|problem| say!("{}\n", problem.render()));
     } else if let Err(failure) =
-        crate::output::print_value(format, &Problems { ok: false, documents: [], problems })
+        crate::commands::output::print_value(format, &Problems { ok: false, documents: [], problems })
     {
         return failure;
     }

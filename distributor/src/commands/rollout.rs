@@ -9,9 +9,9 @@ use provisioning::Name;
 
 use super::kind::on_store;
 use crate::cli::Global;
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::output;
 use crate::control::Stop;
-use crate::exit::{Exit, Failure};
-use crate::output;
 use crate::rollout::Engine;
 use crate::rollout::record::{Order, Outcome};
 use crate::runner::show::Show;

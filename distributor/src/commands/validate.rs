@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::manifest_files::ManifestFiles;
 use crate::cli::Global;
-use crate::exit::{Exit, Failure};
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::output::{self, Report, columns, say};
 use crate::manifest::{Found, Manifests, Problem, check};
-use crate::output::{self, Report, columns, say};
 
 /// Check rollout manifests, without network, keys or state
 #[derive(Debug, Args)]

@@ -16,9 +16,9 @@ use update_core::time::Duration;
 
 use super::latest::Latest;
 use super::{membership, prepare};
+use crate::commands::exit_codes::Failure;
 use crate::control::{Control, Order, Stop};
 use crate::drive::{self, Ended, Observer};
-use crate::exit::Failure;
 use crate::process::seed;
 use crate::rollout::plan::{AgentKey, Lane, Plan};
 use crate::rollout::record::{AgentRecord, Progress, Report};

@@ -19,9 +19,9 @@ use jiff::{SignedDuration, Timestamp};
 use provisioning::Name;
 use tokio::sync::watch;
 
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::output::say;
 use crate::control::Stop;
-use crate::exit::{Exit, Failure};
-use crate::output::say;
 use crate::rollout::record::{Order, Outcome};
 use crate::rollout::state::{Pause, Stage};
 use crate::rollout::{Engine, Input, Now, Output, Run, RunEnd};

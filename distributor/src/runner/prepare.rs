@@ -10,7 +10,7 @@ use update_core::digest::Digest;
 use update_core::suit::Offer;
 use uuid::Uuid;
 
-use crate::exit::Failure;
+use crate::commands::exit_codes::Failure;
 use crate::files::shown;
 use crate::image;
 use crate::manifest::check::Flaw;

@@ -7,8 +7,8 @@ use indicatif::ProgressBar;
 use provisioning::Name;
 
 use super::doing;
-use crate::output::{safe, say};
-use crate::progress::{LINE_AFTER, bar};
+use crate::commands::output::{safe, say};
+use crate::commands::progress::{LINE_AFTER, bar};
 use crate::rollout::record::{Fact, Progress};
 use crate::rollout::{Engine, Run, Task};
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::testing::{World, name};
 use super::{Agents, Enrolled, GroupLock, GroupState, StateError};
-use crate::exit::{Exit, Failure};
+use crate::commands::exit_codes::{Exit, Failure};
 
 fn enroll(world: &World, agent: &str) {
     let lock = GroupLock::to_edit(&world.dir, &name()).unwrap();

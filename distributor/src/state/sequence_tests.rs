@@ -6,7 +6,7 @@ use std::fs;
 use super::sequence::{SKIPPED, SequenceDoubt};
 use super::testing::World;
 use super::{SequenceStore, StateError};
-use crate::exit::{Exit, Failure};
+use crate::commands::exit_codes::{Exit, Failure};
 
 /// Opening must fail for this reason, so that nothing is sent.
 fn assert_nothing_is_sent(result: Result<SequenceStore, StateError>, expected: SequenceDoubt) {

@@ -26,7 +26,7 @@ impl World {
         world
     }
 
-    pub(super) fn create(&self, replace: bool) -> Result<Vec<Name>, crate::exit::Failure> {
+    pub(super) fn create(&self, replace: bool) -> Result<Vec<Name>, crate::commands::exit_codes::Failure> {
         let plan = Plan {
             name: name(),
             profile: Profile {

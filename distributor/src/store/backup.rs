@@ -16,7 +16,7 @@ use update_core::digest::Hasher;
 
 use super::images::Images;
 use super::{DATABASE, SqliteStore};
-use crate::exit::Failure;
+use crate::commands::exit_codes::Failure;
 use crate::files::{self, Access, FileError};
 use crate::state::{GroupLock, StateDir, StateLock};
 

@@ -8,7 +8,7 @@
 //! A new database is not an old one: it has an identity of its own, and no witness yet.
 
 use super::{SqliteStore, Store, StoreError};
-use crate::exit::Failure;
+use crate::commands::exit_codes::Failure;
 use crate::state::{EpochWitness, GroupLock, GroupState, StateDir, StateLock};
 
 /// Claims the right to send for the groups of a state folder, whose counters are then looked at one by one.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use provisioning::Name;
 
-use crate::exit::Failure;
+use crate::commands::exit_codes::Failure;
 use crate::files::{FileError, shown};
 use crate::manifest::Kind;
 use crate::rollout::plan::AgentKey;

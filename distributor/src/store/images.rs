@@ -16,7 +16,7 @@ use update_core::suit_inspect::inspect_unverified;
 use update_core::tree_build::Tree;
 
 use super::{Store, StoreError};
-use crate::exit::Failure;
+use crate::commands::exit_codes::Failure;
 use crate::files::{self, Access, FileError, shown};
 use crate::image;
 use crate::manifest::Kind;

@@ -7,7 +7,7 @@
 use provisioning::Name;
 
 use super::{Member, Store, StoreError};
-use crate::output::say;
+use crate::commands::output::say;
 use crate::state::{Agents, Enrolled, StateDir, StateError, Waiting};
 
 /// Takes over every group whose agents were written since, and forgets those that are gone. A group that

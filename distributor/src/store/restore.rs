@@ -16,7 +16,7 @@ use update_core::digest::{Digest, Hasher};
 use super::backup::{Contents, Entry, FORMAT, Hashing, INDEX, Index, place};
 use super::images::Images;
 use super::{BUSY_MAX, DATABASE, SqliteStore, Store};
-use crate::exit::Failure;
+use crate::commands::exit_codes::Failure;
 use crate::files::{self, Access, shown};
 use crate::state::{EpochWitness, GroupState, StateDir, StateLock};
 

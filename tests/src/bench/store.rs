@@ -5,8 +5,8 @@ use std::io::{Write, sink};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use distributor::output::{Format, Report, render};
-use distributor::report::{AgentList, RolloutStatus};
+use distributor::commands::output::{Format, Report, render};
+use distributor::commands::report::{AgentList, RolloutStatus};
 use distributor::rollout::plan::{Abort, AgentKey, Lane, Percent, Plan, PlannedImage, Retry, Wave, When};
 use distributor::rollout::record::{AgentRecord, Progress};
 use distributor::rollout::window::Windows;

@@ -6,8 +6,8 @@ use clap::Args;
 use provisioning::Name;
 
 use super::super::kind::{find_agent, no_agent};
-use crate::exit::Failure;
-use crate::output::say;
+use crate::commands::exit_codes::Failure;
+use crate::commands::output::say;
 use crate::rollout::plan::AgentKey;
 use crate::state::{Agents, GroupLock, Label, ManagerState, StateDir};
 

@@ -15,11 +15,11 @@ use update_core::suit_build::Draft;
 use uuid::Uuid;
 
 use super::super::arguments::{self, Class};
-use crate::exit::Failure;
+use crate::commands::exit_codes::Failure;
+use crate::commands::output::{self, Format, Report, fields};
 use crate::files::{self, Access, shown};
 use crate::image;
 use crate::keys::{self, KeyKind, PrivateKey, PublicKey};
-use crate::output::{self, Format, Report, fields};
 
 /// By how much a manifest sequence number may rise at once: one slip would make every later number too low
 /// (THREATS T3).

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use provisioning::Name;
 use serde::Serialize;
 
-use crate::output::{Report, age_of, columns};
+use crate::commands::output::{Report, age_of, columns};
 use crate::rollout::record::Progress;
 use crate::store::{Document, RolloutLine};
 

@@ -7,8 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use update_core::census::State;
 use update_core::distribution::{Distribution, Event, Stage};
 
+use crate::commands::output::say;
 use crate::drive::Observer;
-use crate::output::say;
 
 /// Without a terminal there is a line at each stage, and one after so long without any.
 pub(crate) const LINE_AFTER: Duration = Duration::from_secs(30);

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::exit::Failure;
+use crate::commands::exit_codes::Failure;
 use crate::rollout::record::Progress;
 
 /// The form of what a command prints on standard output.
@@ -139,7 +139,7 @@ pub fn render<R: Report>(format: Format, report: &R) -> Result<String, Failure> 
 /// failure, and stops nothing that is under way.
 #[macro_export]
 macro_rules! say {
-    ($($text:tt)*) => { $crate::output::say_line(format_args!($($text)*)) };
+    ($($text:tt)*) => { $crate::commands::output::say_line(format_args!($($text)*)) };
 }
 pub use crate::say;
 

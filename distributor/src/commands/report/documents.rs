@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::labels;
-use crate::output::{Report, age, columns};
+use crate::commands::output::{Report, age, columns};
 use crate::store::Document;
 
 /// Documents of one kind.

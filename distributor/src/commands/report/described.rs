@@ -8,7 +8,7 @@ use super::agents::AgentLine;
 use super::events::EventLine;
 use super::rollouts::RolloutRow;
 use super::{labels, or_dash};
-use crate::output::{Report, age, age_of, fields, safe};
+use crate::commands::output::{Report, age, age_of, fields, safe};
 use crate::rollout::plan::{AgentKey, Plan};
 use crate::rollout::record::{AgentRecord, Progress};
 use crate::store::{Agent, Document, Event};

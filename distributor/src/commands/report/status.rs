@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use provisioning::Name;
 use serde::Serialize;
 
-use crate::output::{Report, age_of, columns, progress};
+use crate::commands::output::{Report, age_of, columns, progress};
 use crate::rollout::plan::AgentKey;
 use crate::rollout::record::{Outcome, Progress};
 use crate::rollout::{Engine, reason_of};

@@ -9,7 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{labels, or_dash};
-use crate::output::{self, Report, age_of, columns};
+use crate::commands::output::{self, Report, age_of, columns};
 use crate::rollout::record::Progress;
 use crate::store::Agent;
 

@@ -4,7 +4,7 @@ use comfy_table::Table;
 use serde::Serialize;
 
 use super::or_dash;
-use crate::output::{Report, columns, safe};
+use crate::commands::output::{Report, columns, safe};
 use crate::store::Event;
 
 /// Events, by ascending number.

@@ -9,9 +9,9 @@ use update_core::census::{Counters, State};
 use update_core::distribution::{Agent, Distribution, Ending};
 use update_core::reception::reason_text;
 
+use crate::commands::exit_codes::Exit;
+use crate::commands::output::{self, Report};
 use crate::drive::Ended;
-use crate::exit::Exit;
-use crate::output::{self, Report};
 use crate::state::GroupState;
 
 /// One agent's line.
