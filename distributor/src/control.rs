@@ -6,7 +6,10 @@ use std::future::pending;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::commands::exit_codes::Failure;
+/// The system does not let signals be caught.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen for signals: {0}")]
+pub struct SignalError(std::io::Error);
 
 /// What a run is told to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +32,7 @@ impl Stop {
     ///
     /// # Errors
     /// The system does not let signals be caught.
-    pub fn on_signals() -> Result<Self, Failure> {
+    pub fn on_signals() -> Result<Self, SignalError> {
         let (sender, stop) = Self::on_demand();
         let mut interrupt = listen(SignalKind::interrupt())?;
         let mut terminate = listen(SignalKind::terminate())?;
@@ -100,8 +103,8 @@ impl Control {
     }
 }
 
-fn listen(kind: SignalKind) -> Result<Signal, Failure> {
-    signal(kind).map_err(|error| Failure::error(format!("cannot listen for signals: {error}")))
+fn listen(kind: SignalKind) -> Result<Signal, SignalError> {
+    signal(kind).map_err(SignalError)
 }
 
 #[cfg(test)]

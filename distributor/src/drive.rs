@@ -10,9 +10,9 @@ use update_core::distribution::{Distribution, Ending, Event, Input, Output};
 use update_core::limits::{BLOCK_BYTES_MAX, DATAGRAM_BYTES_MAX};
 use update_core::time::{Duration, Instant};
 
-use crate::commands::exit_codes::Failure;
 use crate::control::{Control, Order};
 use crate::session::Session;
+use crate::state::StateError;
 
 /// Who looks on while a distribution runs.
 pub trait Observer {
@@ -20,6 +20,25 @@ pub trait Observer {
     fn event(&mut self, event: Event, distribution: &Distribution);
     /// Some time has passed.
     fn tick(&mut self, distribution: &Distribution);
+}
+
+/// Why a distribution cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// A file that must be durable cannot be written.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The system refuses to send at all.
+    #[error(
+        "cannot send to the CoAP group {to}: {source}; there may be no route for multicast on the group's \
+         interface: `fwcast doctor` tells"
+    )]
+    NotSent {
+        /// The CoAP group.
+        to: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
 }
 
 /// How a run ended.
@@ -51,7 +70,7 @@ pub async fn run(
     socket: &UdpSocket,
     observer: &mut impl Observer,
     control: &mut Control,
-) -> Result<Ended, Failure> {
+) -> Result<Ended, DriveError> {
     let clock = clock();
     let mut buffer = [0; DATAGRAM_BYTES_MAX];
     let mut incoming = [0; RECEIVE_BYTES];
@@ -147,16 +166,16 @@ pub fn clock() -> impl Fn() -> Instant + Copy {
 
 /// Sends one datagram. What only this datagram suffers from (a full queue, an agent that is not there) is
 /// loss like any other; that this machine cannot send at all is an error.
-async fn send(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) -> Result<(), Failure> {
+async fn send(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) -> Result<(), DriveError> {
     use std::io::ErrorKind::{
         AddrNotAvailable, HostUnreachable, InvalidInput, NetworkDown, NetworkUnreachable, PermissionDenied,
     };
     match socket.send_to(bytes, to).await {
         Ok(_) => Ok(()),
-        Err(error)
+        Err(source)
             if to.ip().is_multicast()
                 && matches!(
-                    error.kind(),
+                    source.kind(),
                     AddrNotAvailable
                         | HostUnreachable
                         | InvalidInput
@@ -165,10 +184,7 @@ async fn send(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) -> Result<(), Fa
                         | PermissionDenied
                 ) =>
         {
-            Err(Failure::error(format!(
-                "cannot send to the CoAP group {to}: {error}; there may be no route for multicast on the \
-                 group's interface: `fwcast doctor` tells"
-            )))
+            Err(DriveError::NotSent { to, source })
         }
         Err(_) => Ok(()),
     }

@@ -17,7 +17,6 @@ use update_core::digest::Digest;
 use update_core::es256::Es256Key;
 use zeroize::Zeroizing;
 
-use crate::commands::exit_codes::{Exit, Failure};
 use crate::files::{self, Access, FileError, shown};
 
 /// Longest key file that is read, in bytes.
@@ -96,15 +95,6 @@ pub enum KeyError {
     /// No randomness.
     #[error("the system gives no random bytes for a key: {0}; try again")]
     Random(getrandom::Error),
-}
-
-impl From<KeyError> for Failure {
-    fn from(error: KeyError) -> Self {
-        match error {
-            KeyError::File(file) => file.into(),
-            other => Self::new(Exit::Error, other.to_string()),
-        }
-    }
 }
 
 /// Makes a key pair: the private key in `path` (0600), the public one beside it in `path` + `.pub`. Neither

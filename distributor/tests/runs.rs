@@ -15,6 +15,8 @@ use distributor::drive::{self, Ended, Observer};
 use distributor::session::Session;
 use distributor::socket;
 use distributor::state::StateDir;
+use distributor::store::SqliteStore;
+use distributor::store::epoch::Claims;
 use group_oscore::{MemberId, OscoreOption};
 use provisioning::Name;
 use update_core::distribution::{Distribution, Ending, Event, Input, Job, Output};
@@ -27,9 +29,21 @@ impl Observer for Nobody {
     fn tick(&mut self, _: &Distribution) {}
 }
 
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
 fn open(desk: &Desk, group: &str) -> Session {
+    block_on(open_async(desk, group))
+}
+
+async fn open_async(desk: &Desk, group: &str) -> Session {
     let dir = StateDir::open(&desk.path("state"), &desk.path("witness")).unwrap();
-    Session::open(&dir, &Name::new(group).unwrap()).unwrap()
+    let store = SqliteStore::open(&dir).await.unwrap();
+    let claims = Claims::default();
+    let session = Session::open(claims.get(&dir, &store).await.unwrap(), &Name::new(group).unwrap()).unwrap();
+    store.close().await;
+    session
 }
 
 /// A group `hall` with three agents.
@@ -190,12 +204,12 @@ fn an_agent_that_is_not_there_any_more_is_named() {
     let desk = hall();
     let mut session = open(&desk, "hall");
     let failure = session.context_of(&[MemberId::new(&[0x77]).unwrap()]).unwrap_err();
-    assert!(failure.sentence.contains("77") && failure.sentence.contains("'hall'"), "{failure}");
+    assert!(failure.to_string().contains("77") && failure.to_string().contains("'hall'"), "{failure}");
 }
 
 /// One group's part of a process that serves several.
 async fn serve(desk: &Desk, group: &str, mut control: Control) -> (Ended, u64) {
-    let mut session = open(desk, group);
+    let mut session = open_async(desk, group).await;
     let socket = socket::open(&session.group.profile).unwrap();
     let context = session.context().unwrap();
     let job = Job::Census { rounds: 1_000 };

@@ -11,8 +11,8 @@ use serde::Serialize;
 use crate::cli::Global;
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::output::{self, Report, fields, say};
+use crate::commands::runtime::runtime;
 use crate::files::shown;
-use crate::process::runtime;
 use crate::store::{SqliteStore, backup, restore};
 
 /// Write groups, agents, rollouts and images to one file, with their secrets

@@ -16,6 +16,31 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::control::SignalError;
+use crate::drive::DriveError;
+use crate::files::FileError;
+use crate::fleet::enroll::RequestError;
+use crate::fleet::enrollment::EnrollError;
+use crate::fleet::forecast::ForecastError;
+use crate::fleet::members::MemberError;
+use crate::fleet::push::CheckError;
+use crate::fleet::{BeginError, DeleteError, OrderError, SendError};
+use crate::image::{ImageError, OfferError};
+use crate::keys::KeyError;
+use crate::manifest::ChoiceError;
+use crate::new_group::CreateError;
+use crate::planning::{ApplyError, DocumentError, NoDigest, PlanError};
+use crate::random::NoRandomness;
+use crate::rollout::record::Outcome;
+use crate::runner::{self, RunError};
+use crate::session::SessionError;
+use crate::socket::SocketError;
+use crate::state::StateError;
+use crate::store::StoreError;
+use crate::store::backup::BackupError;
+use crate::store::images::ImagesError;
+use crate::store::restore::RestoreError;
+
 /// How a command ended. See the table at the head of this module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -91,3 +116,88 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+impl<E: HasExit> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::new(error.exit(), error.to_string())
+    }
+}
+
+/// The exit code of a rollout that has ended like this.
+pub fn exit_of(ended: runner::Ended) -> Exit {
+    match ended {
+        runner::Ended::Interrupted => Exit::Interrupted,
+        runner::Ended::Over(Outcome::Done) => Exit::Done,
+        runner::Ended::Over(Outcome::DoneWithFailures) => Exit::SomeDevicesFailed,
+        runner::Ended::Over(Outcome::Stopped | Outcome::Cancelled | Outcome::Undone) => Exit::RolloutFailed,
+    }
+}
+
+/// An error with the exit code of the command that it ends.
+trait HasExit: fmt::Display {
+    fn exit(&self) -> Exit;
+}
+
+/// Writes down an exit code for each error: that of the error inside of it, or the one that is named.
+macro_rules! exits {
+    ($($error:ty { $($variant:ident),* $(,)? } $(, $pattern:pat => $exit:expr)*;)*) => {
+        $(impl HasExit for $error {
+            fn exit(&self) -> Exit {
+                match self {
+                    $(Self::$variant(inner) => inner.exit(),)*
+                    $($pattern => $exit,)*
+                    #[allow(unreachable_patterns, reason = "some have only errors of others in them")]
+                    _ => Exit::Error,
+                }
+            }
+        })*
+    };
+}
+
+exits! {
+    FileError {}, Self::Exposed { .. } => Exit::NotAllowed;
+    StateError { File }, Self::SequenceInDoubt { .. } => Exit::NotAllowed;
+    StoreError { File, State };
+    KeyError { File };
+    ImageError { File }, Self::NotSigned { .. } => Exit::BadSignature;
+    OfferError { State }, Self::Refused { .. } | Self::NoOffer(_) => Exit::BadSignature;
+    ImagesError { File, Image, Offer, Random }, Self::OtherEnvelope { .. } => Exit::BadSignature;
+    BackupError { File, State, Store };
+    RestoreError { File, State, Store, Images };
+    SocketError {};
+    SessionError { State };
+    DriveError { State };
+    CreateError { State, Key };
+    EnrollError { State, Key };
+    RequestError { File, State, Enroll }, Self::Family { .. } | Self::Unknown { .. } => Exit::Usage;
+    MemberError { State },
+        Self::NotAName { .. } | Self::NotAKey(_) | Self::InSeveralGroups { .. } => Exit::Usage;
+    DocumentError { Store };
+    ChoiceError {}, _ => Exit::Usage;
+    ApplyError { File, Images, Store };
+    PlanError { File, Image, Offer, Images, State, Document };
+    ForecastError { Store, State };
+    RunError { Store, State, Session, Socket, Drive, Offer, Images, Document, NoDigest, Random },
+        Self::ImageChanged => Exit::BadSignature,
+        Self::NumbersExhausted(_) => Exit::NotAllowed;
+    BeginError { Apply, Plan, Document, Store, State, Run };
+    OrderError { Store, Run }, Self::NotHeard(_) => Exit::TimedOut;
+    DeleteError { Store };
+    SendError { Store, State, Session, Socket, Drive, Random };
+    CheckError { State, File, Image },
+        Self::Refused { .. } => Exit::BadSignature,
+        Self::BlockSize { .. } => Exit::Usage;
+}
+
+/// Errors that have nothing to tell apart.
+macro_rules! plain {
+    ($($error:ty),*) => {
+        $(impl HasExit for $error {
+            fn exit(&self) -> Exit {
+                Exit::Error
+            }
+        })*
+    };
+}
+
+plain!(SignalError, NoRandomness, NoDigest);

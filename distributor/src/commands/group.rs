@@ -13,6 +13,7 @@ use super::arguments::{self, Rate};
 use crate::cli::Global;
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::output::{self, Report, columns, fields, say};
+use crate::commands::runtime::runtime;
 use crate::files::shown;
 use crate::keys::{self, KeyKind, PrivateKey, PublicKey};
 use crate::new_group::{self, Plan};
@@ -117,7 +118,7 @@ impl Group {
             Self::Create(create) => {
                 let plan = create.plan()?;
                 let machine = MachineId::of_this_machine()?;
-                let (group, waiting) = new_group::create(&dir, plan, &machine)?;
+                let (group, waiting) = runtime()?.block_on(new_group::create(&dir, plan, &machine))?;
                 if let Some(first) = waiting.first() {
                     say!(
                         "note: {} agents have keys of the old group and must be enrolled again, \

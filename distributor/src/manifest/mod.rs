@@ -29,5 +29,5 @@ pub mod waves;
 
 pub use document::{Kind, Manifest, Metadata};
 pub use problem::Problem;
-pub use read::{Found, Manifests};
+pub use read::{ChoiceError, Found, Manifests};
 pub use text::{CoapGroup, Digest, ImageRef, Interface, Moment, Span, Version, WaveSize};

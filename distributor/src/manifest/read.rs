@@ -1,9 +1,12 @@
 //! From texts to documents.
 
+use provisioning::Name;
 use provisioning::yaml::{Document, PROBLEMS_MAX, Place, Step};
 use serde::de::DeserializeOwned;
 
+use super::check::Flaw;
 use super::document::Kind;
+use super::rollout::Rollout;
 use super::source::Source;
 use super::{Manifest, Problem};
 
@@ -13,6 +16,22 @@ pub struct Manifests {
     sources: Vec<Source>,
     /// The documents, in order of the files and within them.
     pub found: Vec<Found>,
+}
+
+/// Why no rollout of some documents is meant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChoiceError {
+    /// None has this name.
+    #[error("there is no rollout '{0}' in these files: check the name")]
+    NoneOfName(Name),
+    /// There is none at all.
+    #[error("there is no document of kind Rollout in these files: add one")]
+    None,
+    /// There are several, and no name was given.
+    #[error(
+        "there are {} rollouts in these files: choose one with --rollout ({})", .0.len(), .0.join(", ")
+    )]
+    Several(Vec<String>),
 }
 
 /// A document that was read.
@@ -69,6 +88,38 @@ impl Manifests {
     /// A problem at a place in a document.
     pub fn problem(&self, found: &Found, path: &[Step], problem: impl Into<String>) -> Problem {
         Problem::at(self.source(found), found.document.place(path), problem)
+    }
+
+    /// What is wrong in a rollout's `spec`, with places in its file.
+    pub fn placed(&self, found: &Found, flaws: Vec<Flaw>) -> Vec<Problem> {
+        let problem = |flaw: Flaw| {
+            let path: Vec<Step> = std::iter::once(Step::from("spec")).chain(flaw.path).collect();
+            self.problem(found, &path, flaw.problem)
+        };
+        flaws.into_iter().map(problem).collect()
+    }
+
+    /// The one rollout of the documents: of this name, or the only one.
+    ///
+    /// # Errors
+    /// There is none, or several and no name.
+    pub fn one_rollout<'a>(&'a self, name: Option<&Name>) -> Result<(&'a Found, &'a Rollout), ChoiceError> {
+        let rollout = |found: &'a Found| match found {
+            it @ Found { manifest: Manifest::Rollout(rollout), .. } => Some((it, &**rollout)),
+            _ => None,
+        };
+        let rollouts = self.found.iter().filter_map(rollout);
+        let wanted = |(_, rollout): &(_, &Rollout)| name.is_none_or(|name| rollout.metadata.name == *name);
+        let rollouts: Vec<(&'a Found, &'a Rollout)> = rollouts.filter(wanted).collect();
+        match (rollouts.as_slice(), name) {
+            ([one], _) => Ok(*one),
+            ([], Some(name)) => Err(ChoiceError::NoneOfName(name.clone())),
+            ([], None) => Err(ChoiceError::None),
+            (several, _) => {
+                let names = several.iter().map(|(_, rollout)| rollout.metadata.name.to_string());
+                Err(ChoiceError::Several(names.collect()))
+            }
+        }
     }
 
     /// Where a document begins, as `file:line`.

@@ -1,7 +1,6 @@
 //! What a distribution or a census has found, for people and for programs.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use comfy_table::Table;
 use serde::Serialize;
@@ -12,6 +11,7 @@ use update_core::reception::reason_text;
 use crate::commands::exit_codes::Exit;
 use crate::commands::output::{self, Report};
 use crate::drive::Ended;
+use crate::fleet::push::Pushed;
 use crate::state::GroupState;
 
 /// One agent's line.
@@ -114,19 +114,12 @@ impl PushReport {
     }
 
     /// Fills in what the distribution knows.
-    pub fn new(
-        group: &GroupState,
-        distribution: &Distribution,
-        ended: Ended,
-        took: Duration,
-        rounds: u32,
-        update: &update_core::suit::Offer,
-        wanted: State,
-    ) -> Self {
+    pub fn new(pushed: &Pushed, rounds: u32, wanted: State) -> Self {
+        let Pushed { group, distribution, ended, took, offer: update, .. } = pushed;
         let tallies = distribution.tallies();
         let mut report = Self {
             ok: false,
-            ending: ending_name(ended),
+            ending: ending_name(*ended),
             seconds: (took.as_secs_f64() * 1000.0).round() / 1000.0,
             group: group.name.to_string(),
             update: update.id.to_string(),
@@ -142,7 +135,7 @@ impl PushReport {
             blocks_unicast: tallies.blocks_unicast,
         };
         let (there, of) = report.counts(wanted);
-        report.ok = ended == Ended::By(Ending::Done) && there == of;
+        report.ok = *ended == Ended::By(Ending::Done) && there == of;
         report
     }
 
