@@ -10,12 +10,12 @@ use update_core::distribution::{Distribution, Ending, Event, Input, Output};
 use update_core::limits::{BLOCK_BYTES_MAX, DATAGRAM_BYTES_MAX};
 use update_core::time::{Duration, Instant};
 
-use crate::control::{Control, Order};
+use crate::control::{Control, Instruction};
 use crate::session::Session;
 use crate::state::StateError;
 
 /// Who looks on while a distribution runs.
-pub trait Observer {
+pub trait DistributionObserver {
     /// A fact; the machine can be asked for more.
     fn event(&mut self, event: Event, distribution: &Distribution);
     /// Some time has passed.
@@ -43,7 +43,7 @@ pub enum DriveError {
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum DistributionEnd {
     /// By itself.
     By(Ending),
     /// The operator stopped it.
@@ -68,9 +68,9 @@ pub async fn run(
     session: &mut Session,
     image: Option<&File>,
     socket: &UdpSocket,
-    observer: &mut impl Observer,
+    observer: &mut impl DistributionObserver,
     control: &mut Control,
-) -> Result<Ended, DriveError> {
+) -> Result<DistributionEnd, DriveError> {
     let clock = clock();
     let mut buffer = [0; DATAGRAM_BYTES_MAX];
     let mut incoming = [0; RECEIVE_BYTES];
@@ -101,7 +101,7 @@ pub async fn run(
             Output::Event(event) => {
                 observer.event(event, distribution);
                 if let Event::Finished(ending) = event {
-                    return Ok(Ended::By(ending));
+                    return Ok(DistributionEnd::By(ending));
                 }
             }
             Output::Wait(until) => {
@@ -114,12 +114,12 @@ pub async fn run(
                 let order = wait(pause, distribution, socket, &mut incoming, control, clock).await;
                 match order {
                     None => {}
-                    Some(Order::Stop) => {
+                    Some(Instruction::Stop) => {
                         distribution.stop();
-                        return Ok(Ended::Interrupted);
+                        return Ok(DistributionEnd::Interrupted);
                     }
-                    Some(Order::Cancel) => distribution.handle(clock(), Input::Cancel),
-                    Some(Order::Undo) => distribution.handle(clock(), Input::Undo),
+                    Some(Instruction::Cancel) => distribution.handle(clock(), Input::Cancel),
+                    Some(Instruction::Undo) => distribution.handle(clock(), Input::Undo),
                 }
             }
         }
@@ -134,7 +134,7 @@ async fn wait(
     incoming: &mut [u8],
     control: &mut Control,
     clock: impl Fn() -> Instant,
-) -> Option<Order> {
+) -> Option<Instruction> {
     tokio::select! {
         received = socket.recv_from(incoming) => {
             if let Ok((len, from)) = received {

@@ -1,5 +1,5 @@
 //! The distributor's one socket: everything is sent from the address that its agents know, and comes back
-//! there (DESIGN [sockets]).
+//! there (protocol.md \[sockets\]).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

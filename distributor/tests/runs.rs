@@ -10,8 +10,8 @@ use std::path::PathBuf;
 
 use coap_wire::Message;
 use common::{Desk, ENROLL_LAMP};
-use distributor::control::{Control, Order, Stop};
-use distributor::drive::{self, Ended, Observer};
+use distributor::control::{Control, Instruction, Stop};
+use distributor::drive::{self, DistributionEnd, DistributionObserver};
 use distributor::session::Session;
 use distributor::socket;
 use distributor::state::StateDir;
@@ -24,7 +24,7 @@ use update_core::time::{Duration, Instant};
 
 struct Nobody;
 
-impl Observer for Nobody {
+impl DistributionObserver for Nobody {
     fn event(&mut self, _: Event, _: &Distribution) {}
     fn tick(&mut self, _: &Distribution) {}
 }
@@ -208,7 +208,7 @@ fn an_agent_that_is_not_there_any_more_is_named() {
 }
 
 /// One group's part of a process that serves several.
-async fn serve(desk: &Desk, group: &str, mut control: Control) -> (Ended, u64) {
+async fn serve(desk: &Desk, group: &str, mut control: Control) -> (DistributionEnd, u64) {
     let mut session = open_async(desk, group).await;
     let socket = socket::open(&session.group.profile).unwrap();
     let context = session.context().unwrap();
@@ -240,12 +240,12 @@ fn several_groups_run_at_once_in_one_process_and_each_hears_its_orders() {
         let two = Control::new(stop);
         let operator = async {
             tokio::time::sleep(Duration::from_millis(300)).await;
-            orders.send(Order::Cancel).unwrap();
+            orders.send(Instruction::Cancel).unwrap();
             tokio::time::sleep(Duration::from_millis(300)).await;
             stopper.send_replace(true);
         };
         let (one, two, ()) = tokio::join!(serve(&desk, "one", one), serve(&desk, "two", two), operator);
-        assert_eq!((one.0, two.0), (Ended::By(Ending::Cancelled), Ended::Interrupted));
+        assert_eq!((one.0, two.0), (DistributionEnd::By(Ending::Cancelled), DistributionEnd::Interrupted));
         assert!(one.1 > 0 && two.1 > 0, "{one:?} {two:?}");
     });
 }

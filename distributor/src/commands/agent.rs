@@ -16,9 +16,9 @@ pub use edit::remove_agent;
 use edit::{Relabel, Remove};
 
 use super::arguments::{self, Class};
-use crate::cli::Global;
 use crate::commands::exit_codes::{Exit, Failure};
-use crate::commands::output::{self, Report, columns, fields};
+use crate::commands::global::Global;
+use crate::commands::output::{self, Printable, columns, fields};
 use crate::commands::report::labels;
 use crate::commands::runtime::runtime;
 use crate::commands::yaml;
@@ -284,7 +284,7 @@ impl Inspected {
     }
 }
 
-impl Report for Shown {
+impl Printable for Shown {
     fn table(&self) -> Table {
         let file = self.file.as_ref().map_or_else(|| "-".to_owned(), |file| shown(file));
         fields([
@@ -299,7 +299,7 @@ impl Report for Shown {
     }
 }
 
-impl Report for Listed {
+impl Printable for Listed {
     fn table(&self) -> Table {
         let mut table = columns(["GROUP", "AGENT", "SENDER ID", "VENDOR", "CLASS", "LABELS"]);
         for agent in &self.0 {
@@ -320,7 +320,7 @@ impl Report for Listed {
     }
 }
 
-impl Report for Inspected {
+impl Printable for Inspected {
     fn table(&self) -> Table {
         fields([
             ("agent", self.name.to_string()),

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::kind::on_fleet;
 use super::manifest_files::{ManifestFiles, unapplied};
-use crate::cli::Global;
 use crate::commands::exit_codes::{Exit, Failure};
-use crate::commands::output::{self, Report, columns};
+use crate::commands::global::Global;
+use crate::commands::output::{self, Printable, columns};
 use crate::planning::AppliedDocument;
 use crate::store::Applied;
 
@@ -47,7 +47,7 @@ impl Apply {
     }
 }
 
-impl Report for Lines {
+impl Printable for Lines {
     fn table(&self) -> Table {
         let mut table = columns(["KIND", "NAME", "APPLIED"]);
         for line in &self.0 {

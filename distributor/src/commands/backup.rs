@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use provisioning::Name;
 use serde::Serialize;
 
-use crate::cli::Global;
 use crate::commands::exit_codes::{Exit, Failure};
-use crate::commands::output::{self, Report, fields, say};
+use crate::commands::global::Global;
+use crate::commands::output::{self, Printable, fields, say};
 use crate::commands::runtime::runtime;
 use crate::files::shown;
 use crate::store::{SqliteStore, backup, restore};
@@ -76,7 +76,7 @@ impl Shown {
     }
 }
 
-impl Report for Shown {
+impl Printable for Shown {
     fn table(&self) -> Table {
         let groups: Vec<_> = self.groups.iter().map(Name::as_str).collect();
         fields([

@@ -4,9 +4,9 @@ use clap::{Args, Subcommand};
 use comfy_table::Table;
 use serde::Serialize;
 
-use crate::cli::Global;
 use crate::commands::exit_codes::{Exit, Failure};
-use crate::commands::output::{self, Report, columns};
+use crate::commands::global::Global;
+use crate::commands::output::{self, Printable, columns};
 use crate::commands::settings::Origin;
 use crate::files::shown;
 
@@ -58,7 +58,7 @@ impl Config {
     }
 }
 
-impl Report for Lines {
+impl Printable for Lines {
     fn table(&self) -> Table {
         let mut table = columns(["SETTING", "VALUE", "FROM"]);
         for line in &self.0 {

@@ -4,8 +4,8 @@ use clap::Args;
 
 use super::agent::remove_agent;
 use super::kind::{Noun, document_name, on_fleet};
-use crate::cli::Global;
 use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::global::Global;
 use crate::commands::output::say;
 use crate::fleet::members;
 

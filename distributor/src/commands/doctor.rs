@@ -12,9 +12,9 @@ use update_core::distribution::Distribution;
 
 use super::kind::on_fleet;
 use super::status::say_if_not_noted;
-use crate::cli::Global;
 use crate::commands::exit_codes::{Exit, Failure};
-use crate::commands::output::{self, Report};
+use crate::commands::global::Global;
+use crate::commands::output::{self, Printable};
 use crate::control::Stop;
 use crate::socket::interface_index;
 use crate::state::{GroupState, Profile};
@@ -45,7 +45,7 @@ struct Findings {
     checks: Vec<Finding>,
 }
 
-impl Report for Findings {
+impl Printable for Findings {
     fn table(&self) -> Table {
         let mut table = output::columns(["CHECK", "", "FOUND"]);
         for finding in &self.checks {

@@ -6,8 +6,8 @@ use clap::Args;
 use provisioning::Name;
 
 use super::kind::on_fleet;
-use crate::cli::Global;
 use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::global::Global;
 use crate::commands::output::{self, Format};
 use crate::commands::report::{EventLine, EventList, RolloutList};
 use crate::fleet::{self, members};

@@ -32,7 +32,7 @@ use crate::new_group::CreateError;
 use crate::planning::{ApplyError, DocumentError, NoDigest, PlanError};
 use crate::random::NoRandomness;
 use crate::rollout::record::Outcome;
-use crate::runner::{self, RunError};
+use crate::runner::{RolloutEnd, RunError};
 use crate::session::SessionError;
 use crate::socket::SocketError;
 use crate::state::StateError;
@@ -124,12 +124,12 @@ impl<E: HasExit> From<E> for Failure {
 }
 
 /// The exit code of a rollout that has ended like this.
-pub fn exit_of(ended: runner::Ended) -> Exit {
+pub fn exit_of(ended: RolloutEnd) -> Exit {
     match ended {
-        runner::Ended::Interrupted => Exit::Interrupted,
-        runner::Ended::Over(Outcome::Done) => Exit::Done,
-        runner::Ended::Over(Outcome::DoneWithFailures) => Exit::SomeDevicesFailed,
-        runner::Ended::Over(Outcome::Stopped | Outcome::Cancelled | Outcome::Undone) => Exit::RolloutFailed,
+        RolloutEnd::Interrupted => Exit::Interrupted,
+        RolloutEnd::Over(Outcome::Done) => Exit::Done,
+        RolloutEnd::Over(Outcome::DoneWithFailures) => Exit::SomeDevicesFailed,
+        RolloutEnd::Over(Outcome::Stopped | Outcome::Cancelled | Outcome::Undone) => Exit::RolloutFailed,
     }
 }
 

@@ -3,9 +3,9 @@
 use clap::Args;
 
 use super::kind::{Noun, document_name, on_fleet};
-use crate::cli::Global;
 use crate::commands::exit_codes::{Exit, Failure};
-use crate::commands::output::{self, Report};
+use crate::commands::global::Global;
+use crate::commands::output::{self, Printable};
 use crate::commands::report::{AgentList, DocumentList, RolloutList};
 use crate::fleet::members;
 use crate::manifest::Kind;
@@ -62,7 +62,7 @@ impl Get {
     }
 
     /// Each name that was given is there.
-    fn check_names(&self, kind: Kind, list: &impl Report) -> Result<(), Failure> {
+    fn check_names(&self, kind: Kind, list: &impl Printable) -> Result<(), Failure> {
         let there = list.names().unwrap_or_default();
         for name in &self.names {
             let name = document_name(name)?;

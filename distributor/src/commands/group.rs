@@ -10,9 +10,9 @@ use provisioning::{Hex, Name};
 use serde::Serialize;
 
 use super::arguments::{self, Rate};
-use crate::cli::Global;
 use crate::commands::exit_codes::{Exit, Failure};
-use crate::commands::output::{self, Report, columns, fields, say};
+use crate::commands::global::Global;
+use crate::commands::output::{self, Printable, columns, fields, say};
 use crate::commands::runtime::runtime;
 use crate::files::shown;
 use crate::keys::{self, KeyKind, PrivateKey, PublicKey};
@@ -224,7 +224,7 @@ impl Shown {
     }
 }
 
-impl Report for Shown {
+impl Printable for Shown {
     fn table(&self) -> Table {
         let manager = self.manager.map_or_else(|| "-".to_owned(), |address| address.to_string());
         fields([
@@ -247,7 +247,7 @@ impl Report for Shown {
     }
 }
 
-impl Report for Listed {
+impl Printable for Listed {
     fn table(&self) -> Table {
         let mut table =
             columns(["GROUP", "GID", "COAP GROUP", "INTERFACE", "RATE", "AGENTS", "ENROLL AGAIN"]);

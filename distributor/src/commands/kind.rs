@@ -3,8 +3,8 @@
 use clap::ValueEnum;
 use provisioning::Name;
 
-use crate::cli::Global;
 use crate::commands::exit_codes::Failure;
+use crate::commands::global::Global;
 use crate::commands::output::say;
 use crate::commands::runtime::runtime;
 use crate::fleet::{Fleet, members};

@@ -10,7 +10,7 @@ use crate::commands::exit_codes::Failure;
 use crate::commands::output::{Format, print_value, say};
 use crate::fleet::BeginError;
 use crate::manifest::source::Source;
-use crate::manifest::{Manifests, Problem, check};
+use crate::manifest::{Diagnostic, Manifests, check};
 use crate::planning::{ApplyError, PlanError};
 
 /// The option that names them.
@@ -22,10 +22,10 @@ pub(super) struct ManifestFiles {
 }
 
 #[derive(Serialize)]
-struct Problems<'a> {
+struct Diagnostics<'a> {
     ok: bool,
     documents: [(); 0],
-    problems: &'a [Problem],
+    problems: &'a [Diagnostic],
 }
 
 impl ManifestFiles {
@@ -41,13 +41,13 @@ impl ManifestFiles {
 }
 
 /// Tells the problems; the one sentence that is left to say.
-pub(super) fn told(problems: &[Problem], format: Format) -> Failure {
+pub(super) fn told(problems: &[Diagnostic], format: Format) -> Failure {
     let files: BTreeSet<&str> = problems.iter().map(|problem| problem.file.as_str()).collect();
     let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     let (found, places) = (count(problems.len(), "problem"), count(files.len(), "file"));
     if format.is_for_people() {
         problems.iter().for_each(|problem| say!("{}\n", problem.render()));
-    } else if let Err(failure) = print_value(format, &Problems { ok: false, documents: [], problems }) {
+    } else if let Err(failure) = print_value(format, &Diagnostics { ok: false, documents: [], problems }) {
         return failure;
     }
     Failure::error(format!("{found} in {places}: correct what is said above and run this again"))
@@ -56,7 +56,7 @@ pub(super) fn told(problems: &[Problem], format: Format) -> Failure {
 /// Tells what was wrong in the files when they were applied; the failure that is left.
 pub(super) fn unapplied(error: ApplyError, format: Format) -> Failure {
     match error {
-        ApplyError::Problems(problems) => told(&problems, format),
+        ApplyError::Diagnostics(problems) => told(&problems, format),
         error => error.into(),
     }
 }
@@ -64,7 +64,7 @@ pub(super) fn unapplied(error: ApplyError, format: Format) -> Failure {
 /// Tells what was wrong in the files when a plan was made of them; the failure that is left.
 pub(super) fn unplanned(error: PlanError, format: Format) -> Failure {
     match error {
-        PlanError::Problems(problems) => told(&problems, format),
+        PlanError::Diagnostics(problems) => told(&problems, format),
         error => error.into(),
     }
 }

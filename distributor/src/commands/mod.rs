@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod events;
 pub mod exit_codes;
 pub mod get;
+pub mod global;
 pub mod group;
 pub mod image;
 pub mod key;

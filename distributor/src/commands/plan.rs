@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::kind::on_fleet;
 use super::manifest_files::{ManifestFiles, unplanned};
-use crate::cli::Global;
 use crate::commands::exit_codes::{Exit, Failure};
-use crate::commands::output::{self, Report, columns, say};
+use crate::commands::global::Global;
+use crate::commands::output::{self, Printable, columns, say};
 use crate::fleet::forecast::Forecast;
 use crate::planning::Planned;
 use crate::rollout::plan::{AgentKey, Percent};
@@ -124,7 +124,7 @@ impl Planning {
     }
 }
 
-impl Report for Planning {
+impl Printable for Planning {
     fn table(&self) -> Table {
         let mut table = columns(["WAVE", "AGENTS", "SOAK", "APPROVAL", "WHO"]);
         for wave in &self.waves {

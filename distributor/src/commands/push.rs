@@ -14,9 +14,9 @@ use super::kind::on_fleet;
 use super::output::{self, say};
 use super::progress::Progress;
 use super::report::outcome::PushReport;
-use crate::cli::Global;
+use crate::commands::global::Global;
 use crate::control::Stop;
-use crate::drive::Ended;
+use crate::drive::DistributionEnd;
 use crate::files::shown;
 use crate::fleet::push::{self, Request};
 
@@ -113,22 +113,22 @@ impl Push {
         }
     }
 
-    fn say_how_it_ended(&self, ended: Ended, report: &PushReport) {
+    fn say_how_it_ended(&self, ended: DistributionEnd, report: &PushReport) {
         let (there, of) = report.counts(self.wanted());
         let state = self.wanted().name();
         match ended {
-            Ended::Interrupted => {
+            DistributionEnd::Interrupted => {
                 say!("stopped; agents keep what they have, and the same command goes on from there");
             }
-            Ended::By(Ending::NobodyAnswered) => {
+            DistributionEnd::By(Ending::NobodyAnswered) => {
                 say!("no agent answered: check that they run, then `fwcast doctor --group {}`", self.group);
             }
-            Ended::By(Ending::ImageUnreadable) => say!(
+            DistributionEnd::By(Ending::ImageUnreadable) => say!(
                 "{} changed or could not be read while it was sent; agents keep what they have, and with the \
                  right file the same command goes on",
                 shown(&self.image)
             ),
-            Ended::By(_) => say!("{there} of {of} agents {state} after {:.1} s", report.seconds),
+            DistributionEnd::By(_) => say!("{there} of {of} agents {state} after {:.1} s", report.seconds),
         }
     }
 }

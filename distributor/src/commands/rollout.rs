@@ -10,7 +10,7 @@ use super::exit_codes::{Exit, Failure};
 use super::kind::on_fleet;
 use super::output;
 use super::rollout_progress::RolloutProgress;
-use crate::cli::Global;
+use crate::commands::global::Global;
 use crate::control::Stop;
 use crate::fleet::Carried;
 use crate::rollout::Engine;

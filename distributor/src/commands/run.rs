@@ -9,10 +9,10 @@ use super::manifest_files::{ManifestFiles, not_begun};
 use super::output::{self, say};
 use super::report::RolloutStatus;
 use super::rollout_progress::RolloutProgress;
-use crate::cli::Global;
+use crate::commands::global::Global;
 use crate::control::Stop;
 use crate::rollout::record::Outcome;
-use crate::runner::{Ended, doing};
+use crate::runner::{RolloutEnd, doing};
 
 /// Carry one rollout out in the foreground
 ///
@@ -53,15 +53,15 @@ impl Run {
     }
 }
 
-fn say_how_it_ended(ended: Ended, doing: &str, name: &Name) {
+fn say_how_it_ended(ended: RolloutEnd, doing: &str, name: &Name) {
     match ended {
-        Ended::Interrupted => say!(
+        RolloutEnd::Interrupted => say!(
             "stopped here ({doing}); agents keep what they have, and the same command goes on from there; \
              `fwcast rollout cancel {name}` ends it for good"
         ),
-        Ended::Over(Outcome::Stopped) => {
+        RolloutEnd::Over(Outcome::Stopped) => {
             say!("rollout '{name}': {doing}; `fwcast rollout retry {name}` tries again what failed");
         }
-        Ended::Over(_) => say!("rollout '{name}': {doing}"),
+        RolloutEnd::Over(_) => say!("rollout '{name}': {doing}"),
     }
 }

@@ -12,12 +12,12 @@ use super::kind::on_fleet;
 use super::output::{self, say};
 use super::report::RolloutStatus;
 use super::report::outcome::{self, StatusReport};
-use crate::cli::Global;
+use crate::commands::global::Global;
 use crate::control::Stop;
 use crate::drive;
 use crate::fleet::{Census, Fleet};
 use crate::rollout::Engine;
-use crate::runner::Ended;
+use crate::runner::RolloutEnd;
 use crate::state::GroupState;
 use crate::store::{Revision, Store};
 
@@ -86,7 +86,7 @@ impl Status {
                 show(global, &engine)?;
             }
             match outcome {
-                Some(outcome) if self.wait => return Ok(exit_of(Ended::Over(outcome))),
+                Some(outcome) if self.wait => return Ok(exit_of(RolloutEnd::Over(outcome))),
                 None if follows => {}
                 _ => return Ok(Exit::Done),
             }
@@ -123,10 +123,10 @@ fn group(global: &Global, group: &Name) -> Result<Exit, Failure> {
     let report = StatusReport { ok: silent == 0, group: group.to_string(), agents };
     output::print(global.output, &report)?;
     Ok(match census.ended {
-        drive::Ended::Interrupted => Exit::Interrupted,
-        drive::Ended::By(Ending::NobodyAnswered) => Exit::Error,
-        drive::Ended::By(_) if silent > 0 => Exit::SomeDevicesFailed,
-        drive::Ended::By(_) => Exit::Done,
+        drive::DistributionEnd::Interrupted => Exit::Interrupted,
+        drive::DistributionEnd::By(Ending::NobodyAnswered) => Exit::Error,
+        drive::DistributionEnd::By(_) if silent > 0 => Exit::SomeDevicesFailed,
+        drive::DistributionEnd::By(_) => Exit::Done,
     })
 }
 

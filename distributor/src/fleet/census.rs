@@ -5,7 +5,7 @@ use update_core::distribution::{Distribution, Event, Job};
 
 use super::{Fleet, SendError};
 use crate::control::{Control, Stop};
-use crate::drive::{self, Ended, Observer};
+use crate::drive::{self, DistributionEnd, DistributionObserver};
 use crate::random::seed;
 use crate::session::Session;
 use crate::socket;
@@ -19,7 +19,7 @@ pub struct Census {
     /// What each agent has said.
     pub distribution: Distribution,
     /// How it ended.
-    pub ended: Ended,
+    pub ended: DistributionEnd,
     /// Why what was heard could not be stored.
     pub not_noted: Option<StoreError>,
 }
@@ -27,7 +27,7 @@ pub struct Census {
 /// Nobody watches a census.
 struct Unobserved;
 
-impl Observer for Unobserved {
+impl DistributionObserver for Unobserved {
     fn event(&mut self, _: Event, _: &Distribution) {}
     fn tick(&mut self, _: &Distribution) {}
 }

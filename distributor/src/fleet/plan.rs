@@ -22,7 +22,8 @@ impl<S: Store> Fleet<S> {
     ) -> Result<Planned, PlanError> {
         let known = Known::in_store(&self.store).await?.with(manifests);
         let planned = known.plan(&self.dir, rollout, &manifests.source(found).folder)?;
-        let compiled = planned.map_err(|flaws| PlanError::Problems(manifests.placed(found, flaws)))?;
+        let compiled =
+            planned.map_err(|diagnostics| PlanError::Diagnostics(manifests.placed(found, diagnostics)))?;
         let name: Name = rollout.metadata.name.clone();
         Ok(Planned { name, generation, plan: compiled.plan, left_out: compiled.left_out })
     }

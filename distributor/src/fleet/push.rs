@@ -12,7 +12,7 @@ use update_core::time::Duration;
 
 use super::{Fleet, SendError};
 use crate::control::{Control, Stop};
-use crate::drive::{self, Ended, Observer};
+use crate::drive::{self, DistributionEnd, DistributionObserver};
 use crate::files::{self, FileError, shown};
 use crate::image::{self, ImageError};
 use crate::random::seed;
@@ -110,7 +110,7 @@ pub struct Pushed {
     /// What each agent has said.
     pub distribution: Distribution,
     /// How it ended.
-    pub ended: Ended,
+    pub ended: DistributionEnd,
     /// From the first datagram to the last.
     pub took: StdDuration,
     /// What was offered.
@@ -188,7 +188,11 @@ impl<S: Store> Push<'_, S> {
     ///
     /// # Errors
     /// This machine cannot send; the group's files cannot be written, or its counters are in doubt.
-    pub async fn run(self, observer: &mut impl Observer, stop: Stop) -> Result<Pushed, SendError> {
+    pub async fn run(
+        self,
+        observer: &mut impl DistributionObserver,
+        stop: Stop,
+    ) -> Result<Pushed, SendError> {
         let config = self.config();
         let Self { fleet, checked, mut session, attempt } = self;
         let Checked { update, file, .. } = checked;

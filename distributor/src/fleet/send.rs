@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use update_core::distribution::{Distribution, Ending, Status};
 
 use super::Fleet;
-use crate::drive::{DriveError, Ended};
+use crate::drive::{DistributionEnd, DriveError};
 use crate::random::NoRandomness;
 use crate::rollout::plan::AgentKey;
 use crate::session::{Session, SessionError};
@@ -48,9 +48,9 @@ impl<S: Store> Fleet<S> {
         &self,
         mut session: Session,
         distribution: &Distribution,
-        ended: Ended,
+        ended: DistributionEnd,
     ) -> Result<Option<StoreError>, StateError> {
-        if let Ended::By(Ending::CounterBehind { .. }) = ended {
+        if let DistributionEnd::By(Ending::CounterBehind { .. }) = ended {
             return Err(session.condemn(distribution));
         }
         session.settle(distribution)?;

@@ -4,11 +4,11 @@ use provisioning::Name;
 use provisioning::yaml::{Document, PROBLEMS_MAX, Place, Step};
 use serde::de::DeserializeOwned;
 
-use super::check::Flaw;
+use super::check::UnplacedDiagnostic;
 use super::document::Kind;
 use super::rollout::Rollout;
 use super::source::Source;
-use super::{Manifest, Problem};
+use super::{Diagnostic, Manifest};
 
 /// All documents that were read, and where they come from.
 #[derive(Debug, Clone)]
@@ -49,21 +49,21 @@ impl Manifests {
     ///
     /// # Errors
     /// All that is wrong in them, each by itself; of one file not much more than [`PROBLEMS_MAX`].
-    pub fn read(sources: Vec<Source>) -> Result<Self, Vec<Problem>> {
+    pub fn read(sources: Vec<Source>) -> Result<Self, Vec<Diagnostic>> {
         let (mut found, mut problems) = (Vec::new(), Vec::new());
         for (index, source) in sources.iter().enumerate() {
             let documents = match Document::all(&source.text) {
                 Ok(documents) => documents,
                 Err(error) => {
                     let place = Place { line: error.line, column: error.column, characters: 1 };
-                    problems.push(Problem::at(source, place, error.problem.to_string()));
+                    problems.push(Diagnostic::at(source, place, error.problem.to_string()));
                     continue;
                 }
             };
             let documents: Vec<_> = documents.into_iter().filter(|document| !document.is_empty()).collect();
             if documents.is_empty() {
                 let why = "there is no document in this file: write one, or leave the file out";
-                problems.push(Problem::with_file(&source.name, why));
+                problems.push(Diagnostic::with_file(&source.name, why));
             }
             let before = problems.len();
             for document in documents {
@@ -86,17 +86,17 @@ impl Manifests {
     }
 
     /// A problem at a place in a document.
-    pub fn problem(&self, found: &Found, path: &[Step], problem: impl Into<String>) -> Problem {
-        Problem::at(self.source(found), found.document.place(path), problem)
+    pub fn problem(&self, found: &Found, path: &[Step], problem: impl Into<String>) -> Diagnostic {
+        Diagnostic::at(self.source(found), found.document.place(path), problem)
     }
 
     /// What is wrong in a rollout's `spec`, with places in its file.
-    pub fn placed(&self, found: &Found, flaws: Vec<Flaw>) -> Vec<Problem> {
-        let problem = |flaw: Flaw| {
-            let path: Vec<Step> = std::iter::once(Step::from("spec")).chain(flaw.path).collect();
-            self.problem(found, &path, flaw.problem)
+    pub fn placed(&self, found: &Found, diagnostics: Vec<UnplacedDiagnostic>) -> Vec<Diagnostic> {
+        let problem = |diagnostic: UnplacedDiagnostic| {
+            let path: Vec<Step> = std::iter::once(Step::from("spec")).chain(diagnostic.path).collect();
+            self.problem(found, &path, diagnostic.problem)
         };
-        flaws.into_iter().map(problem).collect()
+        diagnostics.into_iter().map(problem).collect()
     }
 
     /// The one rollout of the documents: of this name, or the only one.
@@ -128,11 +128,11 @@ impl Manifests {
     }
 }
 
-fn read(source: &Source, document: &Document) -> Result<Manifest, Vec<Problem>> {
+fn read(source: &Source, document: &Document) -> Result<Manifest, Vec<Diagnostic>> {
     let Some(kind) = document.text("kind") else {
         let names = Kind::ALL.map(Kind::name).join(", ");
         let why = format!("this document does not say its kind: add `kind:` with one of {names}");
-        return Err(vec![Problem::at(source, document.place(&["kind".into()]), why)]);
+        return Err(vec![Diagnostic::at(source, document.place(&["kind".into()]), why)]);
     };
     match Kind::ALL.into_iter().find(|known| known.name() == kind) {
         Some(Kind::RolloutGroup) => of_kind(source, document).map(Manifest::RolloutGroup),
@@ -141,12 +141,12 @@ fn read(source: &Source, document: &Document) -> Result<Manifest, Vec<Problem>> 
         None => {
             let names = Kind::ALL.map(Kind::name).join(", ");
             let why = format!("there is no kind '{}': write one of {names}", kind.escape_debug());
-            Err(vec![Problem::at(source, document.place(&["kind".into()]), why)])
+            Err(vec![Diagnostic::at(source, document.place(&["kind".into()]), why)])
         }
     }
 }
 
-fn of_kind<T: DeserializeOwned>(source: &Source, document: &Document) -> Result<T, Vec<Problem>> {
-    let problem = |trouble: provisioning::yaml::Trouble| Problem::at(source, trouble.place, trouble.text);
+fn of_kind<T: DeserializeOwned>(source: &Source, document: &Document) -> Result<T, Vec<Diagnostic>> {
+    let problem = |trouble: provisioning::yaml::Trouble| Diagnostic::at(source, trouble.place, trouble.text);
     document.read().map_err(|found| found.into_iter().map(problem).collect())
 }

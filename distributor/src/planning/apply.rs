@@ -7,7 +7,7 @@ use provisioning::Name;
 
 use crate::files::{self, FileError, shown};
 use crate::image;
-use crate::manifest::{Digest as DigestText, Found, ImageRef, Kind, Manifest, Manifests, Problem};
+use crate::manifest::{Diagnostic, Digest as DigestText, Found, ImageRef, Kind, Manifest, Manifests};
 use crate::state::StateDir;
 use crate::store::images::{Images, ImagesError};
 use crate::store::{Applied, NewDocument, Store, StoreError};
@@ -28,7 +28,7 @@ pub struct AppliedDocument {
 pub enum ApplyError {
     /// Something in the files, with places.
     #[error("something is wrong in the files")]
-    Problems(Vec<Problem>),
+    Diagnostics(Vec<Diagnostic>),
     /// The files of an image.
     #[error(transparent)]
     File(#[from] FileError),
@@ -83,7 +83,7 @@ fn document(dir: &StateDir, manifests: &Manifests, found: &Found) -> Result<NewD
                         hex::encode(digest.0)
                     );
                     let place = ["spec".into(), "digest".into()];
-                    return Err(ApplyError::Problems(vec![manifests.problem(found, &place, why)]));
+                    return Err(ApplyError::Diagnostics(vec![manifests.problem(found, &place, why)]));
                 }
                 spec.digest = Some(DigestText(digest));
             }

@@ -12,12 +12,12 @@ use super::apply::image_envelope;
 use super::stored::{self, DocumentError};
 use crate::files::FileError;
 use crate::image::{self, ImageError, OfferError};
-use crate::manifest::check::Flaw;
+use crate::manifest::check::UnplacedDiagnostic;
 use crate::manifest::compile::{self, Compiled, FleetGroup, FleetImage};
 use crate::manifest::group::RolloutGroup;
 use crate::manifest::image::Image;
 use crate::manifest::rollout::Rollout;
-use crate::manifest::{ImageRef, Manifest, Manifests, Problem};
+use crate::manifest::{Diagnostic, ImageRef, Manifest, Manifests};
 use crate::rollout::plan::{AgentKey, Lane, Plan, PlannedImage};
 use crate::state::{Attempts, GroupState, StateDir, StateError};
 use crate::store::Store;
@@ -41,7 +41,7 @@ pub struct Planned {
 pub enum PlanError {
     /// Something in the rollout's file, with places.
     #[error("something is wrong in the files")]
-    Problems(Vec<Problem>),
+    Diagnostics(Vec<Diagnostic>),
     /// The files of the image.
     #[error(transparent)]
     File(#[from] FileError),
@@ -151,7 +151,7 @@ impl Known {
         dir: &StateDir,
         rollout: &Rollout,
         folder: &Path,
-    ) -> Result<Result<Compiled, Vec<Flaw>>, PlanError> {
+    ) -> Result<Result<Compiled, Vec<UnplacedDiagnostic>>, PlanError> {
         let image = self.image(dir, rollout, folder)?;
         let groups: Vec<&RolloutGroup> = self.groups.values().collect();
         let named = groups.iter().filter(|group| rollout.spec.groups.contains(&group.metadata.name));

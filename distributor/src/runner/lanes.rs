@@ -16,8 +16,8 @@ use update_core::time::Duration;
 
 use super::latest::Latest;
 use super::{RunError, membership};
-use crate::control::{Control, Order, Stop};
-use crate::drive::{self, Ended, Observer};
+use crate::control::{Control, Instruction, Stop};
+use crate::drive::{self, DistributionEnd, DistributionObserver};
 use crate::planning::{members_of, stored};
 use crate::random::seed;
 use crate::rollout::plan::{AgentKey, Lane, Plan};
@@ -264,8 +264,8 @@ impl Group {
         let session = &mut self.session;
         let (orders, mut control) = Control::with_orders(stop.clone());
         let order = match run.task {
-            Task::Cancel => Some(Order::Cancel),
-            Task::Undo => Some(Order::Undo),
+            Task::Cancel => Some(Instruction::Cancel),
+            Task::Undo => Some(Instruction::Undo),
             _ => None,
         };
         // The receiver is right here.
@@ -326,18 +326,18 @@ fn losses(ends: &[LaneEnd]) -> BTreeMap<Name, Loss> {
 
 /// How a run ended for the engine.
 fn end_of(
-    ended: Ended,
+    ended: DistributionEnd,
     session: &mut Session,
     distribution: &Distribution,
     group: &Name,
 ) -> Result<RunEnd, RunError> {
     match ended {
-        Ended::Interrupted => Ok(RunEnd::Stopped),
-        Ended::By(Ending::Done | Ending::Cancelled | Ending::Undone) => Ok(RunEnd::Done),
-        Ended::By(Ending::NobodyAnswered) => Ok(RunEnd::NobodyAnswered),
-        Ended::By(Ending::CounterBehind { .. }) => Err(session.condemn(distribution).into()),
-        Ended::By(Ending::ImageUnreadable) => Err(RunError::ImageChanged),
-        Ended::By(Ending::NumbersExhausted) => Err(RunError::NumbersExhausted(group.clone())),
+        DistributionEnd::Interrupted => Ok(RunEnd::Stopped),
+        DistributionEnd::By(Ending::Done | Ending::Cancelled | Ending::Undone) => Ok(RunEnd::Done),
+        DistributionEnd::By(Ending::NobodyAnswered) => Ok(RunEnd::NobodyAnswered),
+        DistributionEnd::By(Ending::CounterBehind { .. }) => Err(session.condemn(distribution).into()),
+        DistributionEnd::By(Ending::ImageUnreadable) => Err(RunError::ImageChanged),
+        DistributionEnd::By(Ending::NumbersExhausted) => Err(RunError::NumbersExhausted(group.clone())),
     }
 }
 
@@ -383,7 +383,7 @@ impl Reporter<'_> {
 
 const SILENT: Report = Report { state: None, reason: 0, missing: 0, installed: 0 };
 
-impl Observer for Reporter<'_> {
+impl DistributionObserver for Reporter<'_> {
     fn event(&mut self, event: Event, distribution: &Distribution) {
         if let Event::Report(id) | Event::Lost(id) = event
             && let Some(agent) = distribution.agents().iter().find(|agent| agent.id == id)

@@ -44,7 +44,7 @@ const RELEASED_FOR: SignedDuration = SignedDuration::from_secs(3);
 
 /// How running ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum RolloutEnd {
     /// The rollout is over.
     Over(Outcome),
     /// This process was told to stop; another one can go on.
@@ -171,13 +171,13 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
     ///
     /// # Errors
     /// What the rollout cannot go on with: its pause is saved, and says the same.
-    pub async fn run(&mut self, stop: Stop) -> Result<Ended, RunError> {
+    pub async fn run(&mut self, stop: Stop) -> Result<RolloutEnd, RunError> {
         let ended = self.run_to_end(stop).await;
         self.observer.finish();
         ended
     }
 
-    async fn run_to_end(&mut self, mut stop: Stop) -> Result<Ended, RunError> {
+    async fn run_to_end(&mut self, mut stop: Stop) -> Result<RolloutEnd, RunError> {
         self.mended().await?;
         // Agents may have been enrolled since it ended.
         let over = matches!(self.engine.state().outcome(), Some(Outcome::Done | Outcome::DoneWithFailures));
@@ -190,15 +190,19 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
             let now = self.now();
             match self.engine.poll(now) {
                 Output::Save => self.save().await?,
-                Output::Run(_) if hands.interrupted => return Ok(Ended::Interrupted),
+                Output::Run(_) if hands.interrupted => return Ok(RolloutEnd::Interrupted),
                 Output::Run(run) => hands.held = Some(run),
                 Output::Stop if hands.held.take().is_some() => self.run_ended(Worked::stopped()).await?,
                 Output::Stop => hands.stop_work(),
                 Output::Ended => {
-                    return Ok(self.engine.state().outcome().map_or(Ended::Interrupted, Ended::Over));
+                    return Ok(self
+                        .engine
+                        .state()
+                        .outcome()
+                        .map_or(RolloutEnd::Interrupted, RolloutEnd::Over));
                 }
                 Output::Wait(_) if hands.interrupted && hands.work.is_none() => {
-                    return Ok(Ended::Interrupted);
+                    return Ok(RolloutEnd::Interrupted);
                 }
                 Output::Wait(until) => self.wait(&mut hands, until, now.wall, &mut stop).await?,
             }

@@ -1,5 +1,5 @@
-//! Sender Sequence Numbers: what goes on after a crash, and what must never send again (DESIGN [reserve],
-//! THREATS T9).
+//! Sender Sequence Numbers: what goes on after a crash, and what must never send again (protocol.md
+//! \[reserve\]).
 
 use std::fs;
 

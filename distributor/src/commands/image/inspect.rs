@@ -11,7 +11,7 @@ use update_core::suit_inspect::{InspectedComponent, Inspection, inspect_unverifi
 use uuid::Uuid;
 
 use crate::commands::exit_codes::Failure;
-use crate::commands::output::{self, Format, Report, fields};
+use crate::commands::output::{self, Format, Printable, fields};
 use crate::files::shown;
 use crate::image;
 
@@ -127,7 +127,7 @@ impl Offer {
     }
 }
 
-impl Report for Described {
+impl Printable for Described {
     fn table(&self) -> Table {
         let verified = if self.verified { "yes" } else { "no: this is only what the file claims" };
         let mut table = fields([

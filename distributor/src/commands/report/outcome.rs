@@ -9,8 +9,8 @@ use update_core::distribution::{Agent, Distribution, Ending};
 use update_core::reception::reason_text;
 
 use crate::commands::exit_codes::Exit;
-use crate::commands::output::{self, Report};
-use crate::drive::Ended;
+use crate::commands::output::{self, Printable};
+use crate::drive::DistributionEnd;
 use crate::fleet::push::Pushed;
 use crate::state::GroupState;
 
@@ -135,24 +135,26 @@ impl PushReport {
             blocks_unicast: tallies.blocks_unicast,
         };
         let (there, of) = report.counts(wanted);
-        report.ok = *ended == Ended::By(Ending::Done) && there == of;
+        report.ok = *ended == DistributionEnd::By(Ending::Done) && there == of;
         report
     }
 
     /// The exit code that goes with it.
-    pub fn exit(&self, ended: Ended, wanted: State) -> Exit {
+    pub fn exit(&self, ended: DistributionEnd, wanted: State) -> Exit {
         match (ended, self.counts(wanted)) {
-            (Ended::Interrupted, _) => Exit::Interrupted,
-            (Ended::By(Ending::ImageUnreadable), _) => Exit::BadSignature,
-            (Ended::By(Ending::CounterBehind { .. } | Ending::NumbersExhausted), _) => Exit::NotAllowed,
-            (Ended::By(_), (there, of)) if there == of => Exit::Done,
-            (Ended::By(_), (0, _)) => Exit::RolloutFailed,
-            (Ended::By(_), _) => Exit::SomeDevicesFailed,
+            (DistributionEnd::Interrupted, _) => Exit::Interrupted,
+            (DistributionEnd::By(Ending::ImageUnreadable), _) => Exit::BadSignature,
+            (DistributionEnd::By(Ending::CounterBehind { .. } | Ending::NumbersExhausted), _) => {
+                Exit::NotAllowed
+            }
+            (DistributionEnd::By(_), (there, of)) if there == of => Exit::Done,
+            (DistributionEnd::By(_), (0, _)) => Exit::RolloutFailed,
+            (DistributionEnd::By(_), _) => Exit::SomeDevicesFailed,
         }
     }
 }
 
-impl Report for PushReport {
+impl Printable for PushReport {
     fn table(&self) -> Table {
         agent_table(&self.agents)
     }
@@ -169,7 +171,7 @@ pub struct StatusReport {
     pub agents: Vec<AgentLine>,
 }
 
-impl Report for StatusReport {
+impl Printable for StatusReport {
     fn table(&self) -> Table {
         agent_table(&self.agents)
     }
@@ -194,15 +196,15 @@ fn agent_table(agents: &[AgentLine]) -> Table {
 }
 
 /// How a run ended, in one word.
-pub fn ending_name(ended: Ended) -> &'static str {
+pub fn ending_name(ended: DistributionEnd) -> &'static str {
     match ended {
-        Ended::Interrupted => "interrupted",
-        Ended::By(Ending::Done) => "done",
-        Ended::By(Ending::NobodyAnswered) => "nobody-answered",
-        Ended::By(Ending::CounterBehind { .. }) => "counter-behind",
-        Ended::By(Ending::ImageUnreadable) => "image-unreadable",
-        Ended::By(Ending::NumbersExhausted) => "numbers-exhausted",
-        Ended::By(Ending::Cancelled) => "cancelled",
-        Ended::By(Ending::Undone) => "undone",
+        DistributionEnd::Interrupted => "interrupted",
+        DistributionEnd::By(Ending::Done) => "done",
+        DistributionEnd::By(Ending::NobodyAnswered) => "nobody-answered",
+        DistributionEnd::By(Ending::CounterBehind { .. }) => "counter-behind",
+        DistributionEnd::By(Ending::ImageUnreadable) => "image-unreadable",
+        DistributionEnd::By(Ending::NumbersExhausted) => "numbers-exhausted",
+        DistributionEnd::By(Ending::Cancelled) => "cancelled",
+        DistributionEnd::By(Ending::Undone) => "undone",
     }
 }
