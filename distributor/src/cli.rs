@@ -1,17 +1,13 @@
 //! The command line: what there is to say to `fwcast`.
 
-use std::path::PathBuf;
+use clap::{Parser, Subcommand};
 
-use clap::{Args, Parser, Subcommand};
-
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::global::Global;
 use crate::commands::{
     agent, apply, backup, completions, config, delete, describe, doctor, events, get, group, image, key,
     plan, push, rollout, run, schema, status, validate,
 };
-use crate::config::{Flags, Settings};
-use crate::exit::{Exit, Failure};
-use crate::output::{Color, Format};
-use crate::state::StateDir;
 
 /// Updates the firmware of many devices at once, over secured multicast.
 #[derive(Debug, Parser)]
@@ -26,60 +22,6 @@ pub struct Cli {
 const AFTER_HELP: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 something would change \
 (plan), 4 rollout failed, 5 finished but some devices failed, 6 timed out, 8 not allowed (a secret that \
 others can read, counters in doubt), 9 bad signature or hash, 130 interrupted.";
-
-/// What every command understands.
-#[derive(Debug, Args)]
-pub struct Global {
-    /// Configuration file [env: FWCAST_CONFIG] [default: ./fwcast.yaml,
-    /// $XDG_CONFIG_HOME/fwcast/config.yaml or /etc/fwcast/config.yaml]
-    #[arg(short, long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Folder for groups, keys and counters [env: FWCAST_STATE] [default: $STATE_DIRECTORY, else
-    /// $XDG_STATE_HOME/fwcast, else ~/.local/state/fwcast]
-    #[arg(long, global = true, value_name = "DIR")]
-    state: Option<PathBuf>,
-    /// Folder for the second copy of the counters, not in the state folder nor in its backups [env:
-    /// FWCAST_WITNESS] [default: $XDG_DATA_HOME/fwcast-witness, else ~/.local/share/fwcast-witness]
-    #[arg(long, global = true, value_name = "DIR")]
-    witness: Option<PathBuf>,
-    /// Form of what is printed [env: FWCAST_OUTPUT] [default: table]
-    #[arg(id = "output", short, long, global = true, value_enum, value_name = "FORM")]
-    output_flag: Option<Format>,
-    /// Colours in tables: on a terminal unless NO_COLOR is set, always, or never [env: FWCAST_COLOR]
-    /// [default: auto]
-    #[arg(long, global = true, value_enum, value_name = "WHEN")]
-    color: Option<Color>,
-    /// Form of what is printed, from wherever it comes.
-    #[arg(skip)]
-    pub output: Format,
-}
-
-impl Global {
-    /// The folders that the operator named, or their defaults.
-    pub fn state_dir(&self) -> Result<StateDir, Failure> {
-        let settings = self.settings()?;
-        Ok(StateDir::locate(settings.state.value.as_deref(), settings.witness.value.as_deref())?)
-    }
-
-    /// All settings with their origins.
-    pub fn settings(&self) -> Result<Settings, Failure> {
-        Settings::gather(Flags {
-            config: self.config.clone(),
-            state: self.state.clone(),
-            witness: self.witness.clone(),
-            output: self.output_flag,
-            color: self.color,
-        })
-    }
-
-    /// Takes over what is said elsewhere than in flags.
-    fn settle(&mut self) -> Result<(), Failure> {
-        let settings = self.settings()?;
-        settings.color.value.unwrap_or_default().choose();
-        self.output = settings.output.value.unwrap_or_default();
-        Ok(())
-    }
-}
 
 /// One variant for each noun or verb, with its arguments in `commands/`. A new command (`push`, `status`,
 /// `doctor`) adds its variant here, one line to [`Cli::run`], and a module `commands/<name>.rs` with a type

@@ -6,11 +6,14 @@ use std::future::pending;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::exit::Failure;
+/// The system does not let signals be caught.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen for signals: {0}")]
+pub struct SignalError(std::io::Error);
 
 /// What a run is told to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub enum Instruction {
     /// End without another datagram; agents keep what they have.
     Stop,
     /// Let the agents drop the update.
@@ -29,7 +32,7 @@ impl Stop {
     ///
     /// # Errors
     /// The system does not let signals be caught.
-    pub fn on_signals() -> Result<Self, Failure> {
+    pub fn on_signals() -> Result<Self, SignalError> {
         let (sender, stop) = Self::on_demand();
         let mut interrupt = listen(SignalKind::interrupt())?;
         let mut terminate = listen(SignalKind::terminate())?;
@@ -67,7 +70,7 @@ impl Stop {
 #[derive(Debug)]
 pub struct Control {
     stop: Stop,
-    orders: Option<mpsc::UnboundedReceiver<Order>>,
+    orders: Option<mpsc::UnboundedReceiver<Instruction>>,
 }
 
 impl Control {
@@ -77,13 +80,13 @@ impl Control {
     }
 
     /// A stop, and orders that somebody sends meanwhile.
-    pub fn with_orders(stop: Stop) -> (mpsc::UnboundedSender<Order>, Self) {
+    pub fn with_orders(stop: Stop) -> (mpsc::UnboundedSender<Instruction>, Self) {
         let (sender, orders) = mpsc::unbounded_channel();
         (sender, Self { stop, orders: Some(orders) })
     }
 
     /// The next order. Can be dropped and called again without losing anything.
-    pub async fn next(&mut self) -> Order {
+    pub async fn next(&mut self) -> Instruction {
         let Self { stop, orders } = self;
         let order = async {
             match orders {
@@ -93,15 +96,15 @@ impl Control {
         };
         tokio::select! {
             biased;
-            () = stop.asked() => Order::Stop,
+            () = stop.asked() => Instruction::Stop,
             Some(order) = order => order,
             else => pending().await,
         }
     }
 }
 
-fn listen(kind: SignalKind) -> Result<Signal, Failure> {
-    signal(kind).map_err(|error| Failure::error(format!("cannot listen for signals: {error}")))
+fn listen(kind: SignalKind) -> Result<Signal, SignalError> {
+    signal(kind).map_err(SignalError)
 }
 
 #[cfg(test)]
@@ -119,12 +122,12 @@ mod tests {
             let (stopper, stop) = Stop::on_demand();
             let (orders, mut one) = Control::with_orders(stop.clone());
             let mut other = Control::new(stop.clone());
-            orders.send(Order::Cancel).unwrap();
-            orders.send(Order::Undo).unwrap();
-            assert_eq!(one.next().await, Order::Cancel);
+            orders.send(Instruction::Cancel).unwrap();
+            orders.send(Instruction::Undo).unwrap();
+            assert_eq!(one.next().await, Instruction::Cancel);
             stopper.send_replace(true);
             assert!(stop.is_asked());
-            assert_eq!((one.next().await, other.next().await), (Order::Stop, Order::Stop));
+            assert_eq!((one.next().await, other.next().await), (Instruction::Stop, Instruction::Stop));
         });
     }
 

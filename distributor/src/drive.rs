@@ -10,21 +10,40 @@ use update_core::distribution::{Distribution, Ending, Event, Input, Output};
 use update_core::limits::{BLOCK_BYTES_MAX, DATAGRAM_BYTES_MAX};
 use update_core::time::{Duration, Instant};
 
-use crate::control::{Control, Order};
-use crate::exit::Failure;
+use crate::control::{Control, Instruction};
 use crate::session::Session;
+use crate::state::StateError;
 
 /// Who looks on while a distribution runs.
-pub trait Observer {
+pub trait DistributionObserver {
     /// A fact; the machine can be asked for more.
     fn event(&mut self, event: Event, distribution: &Distribution);
     /// Some time has passed.
     fn tick(&mut self, distribution: &Distribution);
 }
 
+/// Why a distribution cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// A file that must be durable cannot be written.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The system refuses to send at all.
+    #[error(
+        "cannot send to the CoAP group {to}: {source}; there may be no route for multicast on the group's \
+         interface: `fwcast doctor` tells"
+    )]
+    NotSent {
+        /// The CoAP group.
+        to: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum DistributionEnd {
     /// By itself.
     By(Ending),
     /// The operator stopped it.
@@ -49,9 +68,9 @@ pub async fn run(
     session: &mut Session,
     image: Option<&File>,
     socket: &UdpSocket,
-    observer: &mut impl Observer,
+    observer: &mut impl DistributionObserver,
     control: &mut Control,
-) -> Result<Ended, Failure> {
+) -> Result<DistributionEnd, DriveError> {
     let clock = clock();
     let mut buffer = [0; DATAGRAM_BYTES_MAX];
     let mut incoming = [0; RECEIVE_BYTES];
@@ -82,7 +101,7 @@ pub async fn run(
             Output::Event(event) => {
                 observer.event(event, distribution);
                 if let Event::Finished(ending) = event {
-                    return Ok(Ended::By(ending));
+                    return Ok(DistributionEnd::By(ending));
                 }
             }
             Output::Wait(until) => {
@@ -95,12 +114,12 @@ pub async fn run(
                 let order = wait(pause, distribution, socket, &mut incoming, control, clock).await;
                 match order {
                     None => {}
-                    Some(Order::Stop) => {
+                    Some(Instruction::Stop) => {
                         distribution.stop();
-                        return Ok(Ended::Interrupted);
+                        return Ok(DistributionEnd::Interrupted);
                     }
-                    Some(Order::Cancel) => distribution.handle(clock(), Input::Cancel),
-                    Some(Order::Undo) => distribution.handle(clock(), Input::Undo),
+                    Some(Instruction::Cancel) => distribution.handle(clock(), Input::Cancel),
+                    Some(Instruction::Undo) => distribution.handle(clock(), Input::Undo),
                 }
             }
         }
@@ -115,7 +134,7 @@ async fn wait(
     incoming: &mut [u8],
     control: &mut Control,
     clock: impl Fn() -> Instant,
-) -> Option<Order> {
+) -> Option<Instruction> {
     tokio::select! {
         received = socket.recv_from(incoming) => {
             if let Ok((len, from)) = received {
@@ -147,16 +166,16 @@ pub fn clock() -> impl Fn() -> Instant + Copy {
 
 /// Sends one datagram. What only this datagram suffers from (a full queue, an agent that is not there) is
 /// loss like any other; that this machine cannot send at all is an error.
-async fn send(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) -> Result<(), Failure> {
+async fn send(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) -> Result<(), DriveError> {
     use std::io::ErrorKind::{
         AddrNotAvailable, HostUnreachable, InvalidInput, NetworkDown, NetworkUnreachable, PermissionDenied,
     };
     match socket.send_to(bytes, to).await {
         Ok(_) => Ok(()),
-        Err(error)
+        Err(source)
             if to.ip().is_multicast()
                 && matches!(
-                    error.kind(),
+                    source.kind(),
                     AddrNotAvailable
                         | HostUnreachable
                         | InvalidInput
@@ -165,10 +184,7 @@ async fn send(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) -> Result<(), Fa
                         | PermissionDenied
                 ) =>
         {
-            Err(Failure::error(format!(
-                "cannot send to the CoAP group {to}: {error}; there may be no route for multicast on the \
-                 group's interface: `fwcast doctor` tells"
-            )))
+            Err(DriveError::NotSent { to, source })
         }
         Err(_) => Ok(()),
     }

@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 
 use nix::libc;
 
-use crate::exit::{Exit, Failure};
-
 /// Who may read a file that is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -63,16 +61,6 @@ pub enum FileError {
         /// What the system said.
         source: io::Error,
     },
-}
-
-impl From<FileError> for Failure {
-    fn from(error: FileError) -> Self {
-        let exit = match error {
-            FileError::Exposed { .. } => Exit::NotAllowed,
-            _ => Exit::Error,
-        };
-        Self::new(exit, error.to_string())
-    }
 }
 
 /// A path as it is shown: in quotes, with control characters escaped.

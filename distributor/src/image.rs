@@ -12,9 +12,8 @@ use update_core::suit_build::Draft;
 use update_core::suit_inspect::inspect_unverified;
 use update_core::tree_build::{Tree, TreeBuilder};
 
-use crate::exit::{Exit, Failure};
 use crate::files::{self, FileError, shown};
-use crate::state::GroupState;
+use crate::state::{GroupState, StateError};
 
 /// Longest envelope that is read, in bytes. Other tools write longer ones than devices take.
 const ENVELOPE_FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -54,15 +53,30 @@ pub enum ImageError {
     },
 }
 
-impl From<ImageError> for Failure {
-    fn from(error: ImageError) -> Self {
-        let exit = match error {
-            ImageError::File(file) => return file.into(),
-            ImageError::NotSigned { .. } => Exit::BadSignature,
-            _ => Exit::Error,
-        };
-        Self::new(exit, error.to_string())
-    }
+/// Why an envelope is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum OfferError {
+    /// The group's files.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// No agent of the group would take it.
+    #[error(
+        "image '{image}' is no update that group '{group}' would take: {why}; sign it with a key of the \
+         group's key set"
+    )]
+    Refused {
+        /// Which image.
+        image: Name,
+        /// Which group.
+        group: Name,
+        /// What an agent would say.
+        why: &'static str,
+    },
+    /// It offers nothing.
+    #[error(
+        "the envelope of {} is no SUIT envelope that offers an image: sign the image again", shown(.0)
+    )]
+    NoOffer(PathBuf),
 }
 
 /// Reads an image once and builds its hash tree.
@@ -100,14 +114,11 @@ pub fn default_envelope(image: &Path) -> PathBuf {
 ///
 /// # Errors
 /// No agent of the group would take it.
-pub fn offer_to(group: &GroupState, image: &Name, envelope: &[u8]) -> Result<Offer, Failure> {
-    suit::verify(envelope, &group.key_set()?).map_err(|error| {
-        let why = update_core::refusal::Refusal::from(error).text();
-        Failure::bad_signature(format!(
-            "image '{image}' is no update that group '{}' would take: {why}; sign it with a key of the \
-             group's key set",
-            group.name
-        ))
+pub fn offer_to(group: &GroupState, image: &Name, envelope: &[u8]) -> Result<Offer, OfferError> {
+    suit::verify(envelope, &group.key_set()?).map_err(|error| OfferError::Refused {
+        image: image.clone(),
+        group: group.name.clone(),
+        why: update_core::refusal::Refusal::from(error).text(),
     })
 }
 
@@ -115,13 +126,9 @@ pub fn offer_to(group: &GroupState, image: &Name, envelope: &[u8]) -> Result<Off
 ///
 /// # Errors
 /// It is no SUIT envelope, or offers no image.
-pub fn offer_unverified(image: &Path, envelope: &[u8]) -> Result<Offer, Failure> {
-    inspect_unverified(envelope).and_then(|inspection| inspection.offer).map_err(|_| {
-        Failure::bad_signature(format!(
-            "the envelope of {} is no SUIT envelope that offers an image: sign the image again",
-            shown(image)
-        ))
-    })
+pub fn offer_unverified(image: &Path, envelope: &[u8]) -> Result<Offer, OfferError> {
+    let offer = inspect_unverified(envelope).and_then(|inspection| inspection.offer);
+    offer.map_err(|_| OfferError::NoOffer(image.into()))
 }
 
 /// Reads a SUIT envelope.

@@ -17,13 +17,12 @@ use update_core::digest::Digest;
 use update_core::es256::Es256Key;
 use zeroize::Zeroizing;
 
-use crate::exit::{Exit, Failure};
 use crate::files::{self, Access, FileError, shown};
 
 /// Longest key file that is read, in bytes.
 const KEY_FILE_BYTES_MAX: u64 = 16 * 1024;
 /// Public keys whose private keys are printed in RFC 8032 section 7.1: whoever signs with one of them has
-/// signed nothing (THREATS T24).
+/// signed nothing.
 const PUBLISHED: [&str; 4] = [
     "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
     "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
@@ -96,15 +95,6 @@ pub enum KeyError {
     /// No randomness.
     #[error("the system gives no random bytes for a key: {0}; try again")]
     Random(getrandom::Error),
-}
-
-impl From<KeyError> for Failure {
-    fn from(error: KeyError) -> Self {
-        match error {
-            KeyError::File(file) => file.into(),
-            other => Self::new(Exit::Error, other.to_string()),
-        }
-    }
 }
 
 /// Makes a key pair: the private key in `path` (0600), the public one beside it in `path` + `.pub`. Neither

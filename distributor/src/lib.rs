@@ -3,26 +3,21 @@
 //! The binary `fwcast` is a thin `main` over [`cli`]. State on disk is in [`state`]; the loop around the
 //! machine that distributes an update is in [`drive`].
 
-// What nobody reads any more must stop nothing: see `output::say`.
+// A closed stdout or stderr must not abort a command: see `commands::output::say`.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod cli;
 pub mod commands;
-pub mod config;
 pub mod control;
 pub mod drive;
-pub mod enroll;
-pub mod exit;
 pub mod files;
+pub mod fleet;
 pub mod image;
 pub mod keys;
 pub mod manifest;
 pub mod new_group;
-pub mod outcome;
-pub mod output;
-pub mod process;
-pub mod progress;
-pub mod report;
+pub mod planning;
+pub mod random;
 pub mod rollout;
 pub mod runner;
 pub mod session;
@@ -30,4 +25,3 @@ pub mod socket;
 pub mod state;
 pub mod store;
 pub mod values;
-pub mod yaml;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use distributor::cli::Cli;
-use distributor::output::say;
+use distributor::commands::output::say;
 
 fn main() -> ExitCode {
     match Cli::parse().run() {

@@ -7,8 +7,7 @@ use provisioning::{Hex, Name, Secret};
 use update_core::key_set::{KeySet, KeySetError};
 use update_core::limits::IMAGE_KEYS_MAX;
 
-use crate::exit::Failure;
-use crate::keys;
+use crate::keys::{self, KeyError};
 use crate::state::{
     Agents, DISTRIBUTOR_SENDER_ID, GroupState, Identity, MachineId, ManagerState, Profile, Security,
     StateDir, StateError,
@@ -39,8 +38,31 @@ pub struct Plan {
     pub replace: bool,
 }
 
+/// Why a group cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// The state folder.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A fresh key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The image keys.
+    #[error("the key set of group '{group}' cannot be made, because {why}: give others with --image-key")]
+    KeySet {
+        /// Which group.
+        group: Name,
+        /// What is wrong with them.
+        why: String,
+    },
+}
+
 /// Makes the group. Returns it with the names of the agents that must be enrolled again.
-pub fn create(dir: &StateDir, plan: Plan, machine: &MachineId) -> Result<(GroupState, Vec<Name>), Failure> {
+pub async fn create(
+    dir: &StateDir,
+    plan: Plan,
+    machine: &MachineId,
+) -> Result<(GroupState, Vec<Name>), CreateError> {
     let key_set = sign_key_set(&plan)?;
     let distributor = keys::random_key()?;
     let manager = keys::random_key()?;
@@ -66,7 +88,7 @@ pub fn create(dir: &StateDir, plan: Plan, machine: &MachineId) -> Result<(GroupS
     };
     let manager =
         ManagerState { private_key: Secret::new(manager.to_bytes().to_vec()), contexts: Default::default() };
-    let agents = group.create(dir, &manager, machine, plan.replace)?;
+    let agents = group.create(dir, &manager, machine, plan.replace).await?;
     Ok((group, names_waiting(&agents)))
 }
 
@@ -110,7 +132,7 @@ fn random(length: usize) -> Result<Vec<u8>, StateError> {
     Ok(bytes)
 }
 
-fn sign_key_set(plan: &Plan) -> Result<Vec<u8>, Failure> {
+fn sign_key_set(plan: &Plan) -> Result<Vec<u8>, CreateError> {
     let refused = |error| {
         let why = match error {
             KeySetError::TooManyKeys => {
@@ -118,10 +140,7 @@ fn sign_key_set(plan: &Plan) -> Result<Vec<u8>, Failure> {
             }
             other => format!("an image key cannot be used ({other:?})"),
         };
-        Failure::error(format!(
-            "the key set of group '{}' cannot be made, because {why}: give others with --image-key",
-            plan.name
-        ))
+        CreateError::KeySet { group: plan.name.clone(), why }
     };
     let key_set = KeySet::new(KEY_SET_VERSION_FIRST, &plan.image_keys).map_err(refused)?;
     let signed = key_set.attach(plan.root.sign(&key_set.to_be_signed()).to_bytes());

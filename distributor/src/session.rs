@@ -12,16 +12,45 @@ use update_core::distribution::{Activate, Distribution, DistributionConfig, Memb
 use update_core::limits::{DISTRIBUTOR_RESERVE_STEP, FLOOR_AHEAD};
 use update_core::time::Duration;
 
-use crate::exit::Failure;
 use crate::state::{
     Agents, Attempts, Enrolled, Floor, FloorStore, Floors, GroupLock, GroupState, MachineId, SequenceDoubt,
     SequenceStore, StateDir, StateError,
 };
-use crate::store::epoch;
+use crate::store::epoch::Claimed;
 
 /// What one datagram costs on Ethernet besides its UDP payload.
 const OVERHEAD_BYTES_V4: u32 = 14 + 20 + 8;
 const OVERHEAD_BYTES_V6: u32 = 14 + 40 + 8;
+
+/// Why a group cannot be sent for.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The group's files, or its lock.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Nobody would hear it.
+    #[error("group '{0}' has no agents: enroll some with `fwcast agent enroll NAME --group {0}`")]
+    NoAgents(Name),
+    /// Keys that were never checked.
+    #[error("group '{group}' has {what} that cannot be used: restore it from a backup")]
+    Unusable {
+        /// Which group.
+        group: Name,
+        /// What of it.
+        what: &'static str,
+    },
+    /// An agent that has gone meanwhile.
+    #[error(
+        "group '{group}' has no agent with the Sender ID {id} any more: it was removed or enrolled again \
+         meanwhile; start again"
+    )]
+    NoSuchAgent {
+        /// Which group.
+        group: Name,
+        /// Its Sender ID in hexadecimal.
+        id: String,
+    },
+}
 
 /// One group, opened to send for it. Only one process has it at a time.
 #[derive(Debug)]
@@ -36,7 +65,7 @@ pub struct Session {
     next: u64,
     /// The first number of the last run.
     run_start: u64,
-    // Held for its life alone: dropped last, when all files are written.
+    // Held only for its Drop, which comes last, when all files are written.
     _lock: GroupLock,
 }
 
@@ -45,19 +74,26 @@ impl Session {
     ///
     /// # Errors
     /// Another process sends for it; its counters are in doubt, so that nothing may be sent.
-    pub fn open(dir: &StateDir, name: &Name) -> Result<Self, Failure> {
+    pub fn open(claimed: &Claimed, name: &Name) -> Result<Self, SessionError> {
+        // Opened first, so that a group that is not there is said to be so.
+        GroupState::open(claimed.dir(), name)?;
+        Self::open_locked(claimed, GroupLock::to_send(claimed.dir(), name)?)
+    }
+
+    /// Opens a group whose lock this process has already.
+    ///
+    /// # Errors
+    /// Its counters are in doubt, so that nothing may be sent.
+    pub fn open_locked(claimed: &Claimed, lock: GroupLock) -> Result<Self, SessionError> {
+        let (dir, name) = (claimed.dir(), lock.group());
         let group = GroupState::open(dir, name)?;
-        epoch::claim_blocking(dir)?;
-        let lock = GroupLock::to_send(dir, name)?;
         let machine = MachineId::of_this_machine()?;
         let sequence = SequenceStore::open(dir, &group, &machine, &lock)?;
         let floor_store = FloorStore::new(dir, &group);
         let floors = floor_store.load(&group, sequence.has_sent())?;
         let attempts = Attempts::load(dir, name)?;
         if group.agents.is_empty() {
-            return Err(Failure::error(format!(
-                "group '{name}' has no agents: enroll some with `fwcast agent enroll NAME --group {name}`"
-            )));
+            return Err(SessionError::NoAgents(name.clone()));
         }
         let next = sequence.numbers().next;
         Ok(Self { group, sequence, floor_store, floors, attempts, next, run_start: next, _lock: lock })
@@ -79,7 +115,7 @@ impl Session {
 
     /// The Security Context for a run with the whole group, with the first reservation made: see
     /// [`Self::context_of`].
-    pub fn context(&mut self) -> Result<GroupContext<Members>, Failure> {
+    pub fn context(&mut self) -> Result<GroupContext<Members>, SessionError> {
         self.context_of(&self.members())
     }
 
@@ -89,17 +125,13 @@ impl Session {
     ///
     /// # Errors
     /// A Sender ID that no agent of the group has; keys that cannot be used; the reservation cannot be made.
-    pub fn context_of(&mut self, members: &[MemberId]) -> Result<GroupContext<Members>, Failure> {
+    pub fn context_of(&mut self, members: &[MemberId]) -> Result<GroupContext<Members>, SessionError> {
         let start = self.next;
         let end = start + DISTRIBUTOR_RESERVE_STEP;
         self.sequence.reserve(end)?;
         (self.run_start, self.next) = (start, end);
-        let unusable = |what: &str| {
-            Failure::error(format!(
-                "group '{}' has {what} that cannot be used: restore it from a backup",
-                self.group.name
-            ))
-        };
+        let name = self.group.name.clone();
+        let unusable = |what| SessionError::Unusable { group: name.clone(), what };
         let common =
             CommonContext::derive(&self.group.parameters()?).map_err(|_| unusable("key material"))?;
         let (id, seed, credential) = self.group.distributor()?;
@@ -110,13 +142,9 @@ impl Session {
             self.group.agents.iter().map(|agent| (agent.member_id(), agent)).collect();
         let mut recipients = Vec::with_capacity(members.len());
         for member in members {
-            let agent = enrolled.get(member).ok_or_else(|| {
-                Failure::error(format!(
-                    "group '{}' has no agent with the Sender ID {} any more: it was removed or enrolled \
-                     again meanwhile; start again",
-                    self.group.name,
-                    hex::encode(member.as_bytes())
-                ))
+            let agent = enrolled.get(member).ok_or_else(|| SessionError::NoSuchAgent {
+                group: name.clone(),
+                id: hex::encode(member.as_bytes()),
             })?;
             let window = match self.floors.get(&agent.member_id()) {
                 Some(Floor::At(0)) => ReplayWindow::fresh(),
@@ -208,9 +236,9 @@ impl Session {
 
     /// An agent has seen a higher number than this machine has used: nothing more is sent with these keys.
     /// What there is to say of that.
-    pub fn condemn(&mut self, distribution: &Distribution) -> Failure {
+    pub fn condemn(&mut self, distribution: &Distribution) -> StateError {
         let condemned = self.save_floors(distribution).map(|()| self.sequence.condemn());
-        condemned.unwrap_or_else(|error| error).into()
+        condemned.unwrap_or_else(|error| error)
     }
 }
 

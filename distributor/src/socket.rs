@@ -1,5 +1,5 @@
 //! The distributor's one socket: everything is sent from the address that its agents know, and comes back
-//! there (DESIGN [sockets]).
+//! there (protocol.md \[sockets\]).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -7,7 +7,6 @@ use nix::net::if_::if_nametoindex;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
-use crate::exit::Failure;
 use crate::state::Profile;
 
 /// What is asked of the system for datagrams that wait to be read, in bytes.
@@ -15,18 +14,54 @@ const RECEIVE_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 /// What is asked of the system for datagrams that wait to be sent, in bytes.
 const SEND_BUFFER_BYTES: usize = 1024 * 1024;
 
+/// Why there is no socket for a group.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// This machine has no such interface.
+    #[error(
+        "this machine has no network interface '{name}' (there are: {known}): bring it up, or name one of \
+         them, as `interface` of the rollout group or as --interface when the group is made"
+    )]
+    NoInterface {
+        /// Its name.
+        name: String,
+        /// Those that exist.
+        known: String,
+    },
+    /// An IPv4 group on an interface without an IPv4 address.
+    #[error(
+        "the network interface '{0}' has no IPv4 address, so nothing can be sent to an IPv4 group there: \
+         give it one, or name another interface"
+    )]
+    NoIpv4Address(String),
+    /// The system refused.
+    #[error(
+        "cannot {verb} for the distributor's address {address} on interface {interface}: {source}; `fwcast \
+         doctor` looks at each part"
+    )]
+    System {
+        /// What was tried.
+        verb: &'static str,
+        /// The distributor's address.
+        address: SocketAddr,
+        /// The interface.
+        interface: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
 /// Opens the socket that a group's profile describes.
 ///
 /// # Errors
 /// One sentence: the interface is not there, the address is not this machine's, the port is taken.
-pub fn open(profile: &Profile) -> Result<UdpSocket, Failure> {
+pub fn open(profile: &Profile) -> Result<UdpSocket, SocketError> {
     let interface = interface_index(&profile.interface)?;
-    let fail = |what: &str, error: std::io::Error| {
-        Failure::error(format!(
-            "cannot {what} for the distributor's address {} on interface {}: {error}; `fwcast doctor` looks \
-             at each part",
-            profile.distributor, profile.interface
-        ))
+    let fail = |verb, source| SocketError::System {
+        verb,
+        address: profile.distributor,
+        interface: profile.interface.clone(),
+        source,
     };
     let domain = Domain::for_address(profile.distributor);
     let socket =
@@ -53,7 +88,7 @@ pub fn open(profile: &Profile) -> Result<UdpSocket, Failure> {
 }
 
 /// An address of the interface, by which the system knows it: the distributor's own if that is there.
-fn address_on(interface: &str, own: Ipv4Addr) -> Result<Ipv4Addr, Failure> {
+fn address_on(interface: &str, own: Ipv4Addr) -> Result<Ipv4Addr, SocketError> {
     let all = nix::ifaddrs::getifaddrs().into_iter().flatten();
     let mut first = None;
     for entry in all.filter(|entry| entry.interface_name == interface) {
@@ -63,16 +98,11 @@ fn address_on(interface: &str, own: Ipv4Addr) -> Result<Ipv4Addr, Failure> {
         }
         first = first.or(address);
     }
-    first.ok_or_else(|| {
-        Failure::error(format!(
-            "the network interface '{interface}' has no IPv4 address, so nothing can be sent to an IPv4 \
-             group there: give it one, or name another interface"
-        ))
-    })
+    first.ok_or_else(|| SocketError::NoIpv4Address(interface.to_owned()))
 }
 
 /// The index of an interface, or a sentence that names those that exist.
-pub fn interface_index(name: &str) -> Result<u32, Failure> {
+pub fn interface_index(name: &str) -> Result<u32, SocketError> {
     if_nametoindex(name).map_err(|_| {
         let known = nix::net::if_::if_nameindex()
             .map(|list| {
@@ -80,10 +110,7 @@ pub fn interface_index(name: &str) -> Result<u32, Failure> {
                 names.join(", ")
             })
             .unwrap_or_default();
-        Failure::error(format!(
-            "this machine has no network interface '{name}' (there are: {known}): bring it up, or name one \
-             of them, as `interface` of the rollout group or as --interface when the group is made"
-        ))
+        SocketError::NoInterface { name: name.to_owned(), known }
     })
 }
 
@@ -105,8 +132,8 @@ mod tests {
     #[test]
     fn an_interface_that_does_not_exist_is_named_with_those_that_do() {
         interface_index("lo").unwrap();
-        let failure = interface_index("nosuch0").unwrap_err();
-        assert!(failure.sentence.contains("'nosuch0'") && failure.sentence.contains("lo"));
+        let sentence = interface_index("nosuch0").unwrap_err().to_string();
+        assert!(sentence.contains("'nosuch0'") && sentence.contains("lo"));
     }
 
     #[test]
@@ -115,6 +142,6 @@ mod tests {
         assert_eq!(address_on("lo", own).unwrap(), own);
         assert_eq!(address_on("lo", elsewhere).unwrap(), own);
         let none = address_on("nothing0", own).unwrap_err();
-        assert!(none.sentence.contains("'nothing0' has no IPv4 address"), "{none}");
+        assert!(none.to_string().contains("'nothing0' has no IPv4 address"), "{none}");
     }
 }

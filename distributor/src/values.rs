@@ -1,11 +1,12 @@
 //! Values that operators write, on the command line and in YAML: each is checked once, when it is read.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
 use provisioning::address;
+use uuid::Uuid;
 
 /// How fast multicast is sent, in bits a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +87,53 @@ pub fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         "an address is written with its port, like 239.192.0.1:5683 or [ff15::f00d]:5683".to_owned()
     })
+}
+
+/// An address with the length of its network's prefix, written like `fd77::5/64`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    /// The address.
+    pub address: IpAddr,
+    /// Bits of the prefix.
+    pub prefix_bits: u8,
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = "an address with its network is written like 192.0.2.5/24 or 2001:db8::5/64";
+        let (address, bits) = text.split_once('/').ok_or(wanted)?;
+        let address: IpAddr = address.parse().map_err(|_| wanted)?;
+        address::peer(SocketAddr::new(address, 5683)).map_err(|error| error.to_string())?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let prefix_bits = bits.parse().ok().filter(|bits| *bits <= most).ok_or(wanted)?;
+        Ok(Self { address, prefix_bits })
+    }
+}
+
+/// A class of devices as the operator names it: a UUID, or the model, whose UUIDv5 is in the vendor's name
+/// space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Class(String);
+
+impl Class {
+    /// The SUIT class identifier with this vendor.
+    pub fn of_vendor(&self, vendor: &Uuid) -> Uuid {
+        Uuid::try_parse(&self.0).unwrap_or_else(|_| Uuid::new_v5(vendor, self.0.as_bytes()))
+    }
+}
+
+impl FromStr for Class {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let printable = text.chars().all(|c| !c.is_control());
+        if text.is_empty() || text.len() > 128 || !printable {
+            return Err("a class is a model such as lamp-2, or a UUID".to_owned());
+        }
+        Ok(Self(text.to_owned()))
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use common::{Desk, SIGN};
-use distributor::exit::Exit;
+use distributor::commands::exit_codes::{Exit, Failure};
 use distributor::manifest::Kind;
 use distributor::state::StateDir;
 use distributor::store::images::Images;
@@ -68,7 +68,7 @@ fn an_image_is_kept_by_the_digest_of_its_suit_manifest() {
         let name = world.place(&digest).join(file);
         assert_eq!(world.desk.mode(name.to_str().unwrap()), 0o600, "{file}");
     }
-    let missing = world.images.open(&Digest([9; 32])).unwrap_err();
+    let missing = Failure::from(world.images.open(&Digest([9; 32])).unwrap_err());
     assert!(
         missing.exit == Exit::Error && missing.sentence.contains("apply its document again"),
         "{missing}"
@@ -80,9 +80,9 @@ fn what_is_not_what_was_signed_is_neither_taken_nor_given() {
     let world = World::new();
     let envelope = world.desk.read("firmware.suit");
     world.desk.write("other", &[8; 5000]);
-    let refused = world.images.add(&world.desk.path("other"), &envelope).unwrap_err();
+    let refused = Failure::from(world.images.add(&world.desk.path("other"), &envelope).unwrap_err());
     assert_eq!(refused.exit, Exit::BadSignature, "{refused}");
-    let refused = world.images.add(&world.desk.path("firmware"), b"no envelope").unwrap_err();
+    let refused = Failure::from(world.images.add(&world.desk.path("firmware"), b"no envelope").unwrap_err());
     assert_eq!(refused.exit, Exit::BadSignature, "{refused}");
     assert!(world.images.digests().unwrap().is_empty());
 
@@ -91,14 +91,14 @@ fn what_is_not_what_was_signed_is_neither_taken_nor_given() {
         let path = world.place(&digest).join(file);
         let whole = fs::read(&path).unwrap();
         fs::write(&path, spoilt).unwrap();
-        let refused = world.images.open(&digest).unwrap_err();
+        let refused = Failure::from(world.images.open(&digest).unwrap_err());
         assert_eq!(refused.exit, Exit::BadSignature, "{file} {refused}");
         fs::write(&path, whole).unwrap();
     }
     // Under another name it is not what its name says.
     let elsewhere = world.place(&Digest([9; 32]));
     fs::rename(world.place(&digest), &elsewhere).unwrap();
-    assert_eq!(world.images.open(&Digest([9; 32])).unwrap_err().exit, Exit::BadSignature);
+    assert_eq!(Failure::from(world.images.open(&Digest([9; 32])).unwrap_err()).exit, Exit::BadSignature);
     // What is damaged is replaced when it is added again.
     let digest = world.add();
     fs::write(world.place(&digest).join("image"), b"spoilt").unwrap();

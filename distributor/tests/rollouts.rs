@@ -6,6 +6,7 @@ mod common;
 
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Desk, ENROLL_LAMP, SIGN};
@@ -326,6 +327,31 @@ fn another_process_that_sends_is_waited_for() {
     // Nobody is there to answer.
     assert_eq!(running.code(), 4, "{}", log());
     assert_eq!(log().matches("waited for").count(), 1);
+}
+
+#[test]
+fn a_group_that_is_taken_between_two_looks_is_waited_for() {
+    let desk = desk();
+    desk.write("spring.yaml", rollout("spring", "").as_bytes());
+    let dir = StateDir::open(&desk.path("state"), &desk.path("witness")).unwrap();
+    let (hall, ended) = (Name::new("hall").unwrap(), AtomicBool::new(false));
+    let log = || String::from_utf8_lossy(&desk.read("run.log")).into_owned();
+    std::thread::scope(|scope| {
+        // Another process that sends again and again, and lets go of the group for moments only.
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                let sending = GroupLock::to_send(&dir, &hall);
+                std::thread::sleep(Duration::from_millis(40));
+                drop(sending);
+                std::thread::sleep(Duration::from_millis(4));
+            }
+        });
+        let code = Running::start(&desk, "spring.yaml").code();
+        ended.store(true, Ordering::Relaxed);
+        // Nobody is there to answer.
+        assert_eq!(code, 4, "{}", log());
+    });
+    assert!(!log().contains("paused"), "{}", log());
 }
 
 #[test]

@@ -10,11 +10,13 @@ use std::path::PathBuf;
 
 use coap_wire::Message;
 use common::{Desk, ENROLL_LAMP};
-use distributor::control::{Control, Order, Stop};
-use distributor::drive::{self, Ended, Observer};
+use distributor::control::{Control, Instruction, Stop};
+use distributor::drive::{self, DistributionEnd, DistributionObserver};
 use distributor::session::Session;
 use distributor::socket;
 use distributor::state::StateDir;
+use distributor::store::SqliteStore;
+use distributor::store::epoch::Claims;
 use group_oscore::{MemberId, OscoreOption};
 use provisioning::Name;
 use update_core::distribution::{Distribution, Ending, Event, Input, Job, Output};
@@ -22,14 +24,26 @@ use update_core::time::{Duration, Instant};
 
 struct Nobody;
 
-impl Observer for Nobody {
+impl DistributionObserver for Nobody {
     fn event(&mut self, _: Event, _: &Distribution) {}
     fn tick(&mut self, _: &Distribution) {}
 }
 
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
 fn open(desk: &Desk, group: &str) -> Session {
+    block_on(open_async(desk, group))
+}
+
+async fn open_async(desk: &Desk, group: &str) -> Session {
     let dir = StateDir::open(&desk.path("state"), &desk.path("witness")).unwrap();
-    Session::open(&dir, &Name::new(group).unwrap()).unwrap()
+    let store = SqliteStore::open(&dir).await.unwrap();
+    let claims = Claims::default();
+    let session = Session::open(claims.get(&dir, &store).await.unwrap(), &Name::new(group).unwrap()).unwrap();
+    store.close().await;
+    session
 }
 
 /// A group `hall` with three agents.
@@ -190,12 +204,12 @@ fn an_agent_that_is_not_there_any_more_is_named() {
     let desk = hall();
     let mut session = open(&desk, "hall");
     let failure = session.context_of(&[MemberId::new(&[0x77]).unwrap()]).unwrap_err();
-    assert!(failure.sentence.contains("77") && failure.sentence.contains("'hall'"), "{failure}");
+    assert!(failure.to_string().contains("77") && failure.to_string().contains("'hall'"), "{failure}");
 }
 
 /// One group's part of a process that serves several.
-async fn serve(desk: &Desk, group: &str, mut control: Control) -> (Ended, u64) {
-    let mut session = open(desk, group);
+async fn serve(desk: &Desk, group: &str, mut control: Control) -> (DistributionEnd, u64) {
+    let mut session = open_async(desk, group).await;
     let socket = socket::open(&session.group.profile).unwrap();
     let context = session.context().unwrap();
     let job = Job::Census { rounds: 1_000 };
@@ -226,12 +240,12 @@ fn several_groups_run_at_once_in_one_process_and_each_hears_its_orders() {
         let two = Control::new(stop);
         let operator = async {
             tokio::time::sleep(Duration::from_millis(300)).await;
-            orders.send(Order::Cancel).unwrap();
+            orders.send(Instruction::Cancel).unwrap();
             tokio::time::sleep(Duration::from_millis(300)).await;
             stopper.send_replace(true);
         };
         let (one, two, ()) = tokio::join!(serve(&desk, "one", one), serve(&desk, "two", two), operator);
-        assert_eq!((one.0, two.0), (Ended::By(Ending::Cancelled), Ended::Interrupted));
+        assert_eq!((one.0, two.0), (DistributionEnd::By(Ending::Cancelled), DistributionEnd::Interrupted));
         assert!(one.1 > 0 && two.1 > 0, "{one:?} {two:?}");
     });
 }

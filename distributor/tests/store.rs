@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use distributor::exit::{Exit, Failure};
+use distributor::commands::exit_codes::{Exit, Failure};
 use distributor::store::{BUSY_MAX, EVENTS_MAX, EventQuery, SqliteStore, Step, Store, StoreError};
 use store_suite::{Factory, at, begin, conformance, fact, name, step};
 use tempfile::TempDir;

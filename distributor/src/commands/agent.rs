@@ -8,7 +8,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::Table;
-use provisioning::cbor::McuSettings;
 use provisioning::{AgentFile, Hex, LinuxSettings, Name, Provisioning};
 use serde::Serialize;
 use uuid::Uuid;
@@ -17,15 +16,16 @@ pub use edit::remove_agent;
 use edit::{Relabel, Remove};
 
 use super::arguments::{self, Class};
-use crate::cli::Global;
-use crate::enroll::{self, Request};
-use crate::exit::{Exit, Failure};
-use crate::files::{self, Access, shown};
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::global::Global;
+use crate::commands::output::{self, Printable, columns, fields};
+use crate::commands::report::labels;
+use crate::commands::runtime::runtime;
+use crate::commands::yaml;
+use crate::files::shown;
+use crate::fleet::enroll;
 use crate::manifest::selector::Selector;
-use crate::output::{self, Report, columns, fields};
-use crate::report::labels;
-use crate::state::{Agents, GroupLock, GroupState, Label, StateDir, StateError, Waiting};
-use crate::yaml;
+use crate::state::{Agents, GroupState, Label, StateDir};
 
 /// What there is to do with agents.
 #[derive(Debug, Subcommand)]
@@ -186,54 +186,30 @@ impl Agent {
 
 impl Enroll {
     fn run(&self, dir: &StateDir) -> Result<Shown, Failure> {
-        files::check_target(&self.out)?;
-        let lock = GroupLock::to_edit(dir, &self.group)?;
-        let group = GroupState::open(dir, &self.group)?;
-        let agents = Agents::load(dir, &self.group)?;
-        let request = self.request(&group, &agents)?;
-        let done = enroll::enroll(dir, &lock, agents, request)?;
-        files::create(&self.out, &done.content, Access::Secret).map_err(|error| {
-            let again = format!(
-                "the agent is enrolled, but has no file: run the command again \
-            with --again ({error})"
-            );
-            Failure::error(again)
-        })?;
+        let enrolled = runtime()?.block_on(enroll::enroll(dir, self.request()))?;
         Ok(Shown {
-            name: done.enrolled.name,
-            group: group.name,
-            sender_id: Some(done.enrolled.sender_id),
-            vendor: done.enrolled.vendor,
-            class: done.enrolled.class,
-            labels: done.enrolled.labels,
+            name: enrolled.name,
+            group: self.group.clone(),
+            sender_id: Some(enrolled.sender_id),
+            vendor: enrolled.vendor,
+            class: enrolled.class,
+            labels: enrolled.labels,
             file: Some(self.out.clone()),
         })
     }
 
-    fn request(&self, group: &GroupState, agents: &Agents) -> Result<Request, Failure> {
-        let known = agents.find(&self.name);
-        match (&known, self.again) {
-            (Some(_), false) => {
-                return Err(
-                    StateError::AgentExists { name: self.name.clone(), group: group.name.clone() }.into()
-                );
-            }
-            (None, true) => {
-                return Err(StateError::NoAgent { name: self.name.clone(), group: group.name.clone() }.into());
-            }
-            _ => {}
-        }
-        let labels = self.labels.iter().map(|label| (label.key.to_string(), label.value.clone())).collect();
-        let labels = match &known {
-            Some(known) if self.labels.is_empty() => known.labels.clone(),
-            _ => labels,
-        };
-        Ok(Request {
+    fn request(&self) -> enroll::Request {
+        let label = |label: &Label| (label.key.to_string(), label.value.clone());
+        let is_mcu = self.format == Format::Cbor;
+        enroll::Request {
             name: self.name.clone(),
-            identifiers: self.identifiers(known.as_ref())?,
-            labels,
+            group: self.group.clone(),
+            vendor: self.vendor,
+            class: self.class.clone(),
+            labels: self.labels.iter().map(label).collect(),
+            again: self.again,
             linux: LinuxSettings {
-                interface: self.interface.clone().unwrap_or_else(|| group.profile.interface.clone()),
+                interface: String::new(),
                 listen_port: self.listen_port,
                 state_directory: self.agent_state.clone(),
                 activate_command: self.activate_command.clone(),
@@ -241,36 +217,10 @@ impl Enroll {
                 health_deadline_seconds: self.health_deadline,
                 health_interval_seconds: self.health_interval,
             },
-            mcu: self.mcu(group)?,
-        })
-    }
-
-    /// What a microcontroller is told, if it is one.
-    fn mcu(&self, group: &GroupState) -> Result<Option<McuSettings>, Failure> {
-        let (Format::Cbor, Some(network)) = (self.format, &self.address) else { return Ok(None) };
-        let is_ipv4 = group.profile.coap_group.is_ipv4();
-        if network.address.is_ipv4() != is_ipv4 || self.router.is_some_and(|it| it.is_ipv4() != is_ipv4) {
-            let family = if is_ipv4 { "IPv4" } else { "IPv6" };
-            return Err(Failure::usage(format!(
-                "group '{}' is {family}: give --address and --router of {family}",
-                group.name
-            )));
+            interface: self.interface.clone(),
+            mcu: self.address.filter(|_| is_mcu).map(|network| (network, self.router)),
+            out: self.out.clone(),
         }
-        let (address, prefix_bits) = (network.address, network.prefix_bits);
-        Ok(Some(McuSettings { address, prefix_bits, router: self.router }))
-    }
-
-    /// Vendor and class as given, else as they were.
-    fn identifiers(&self, known: Option<&Waiting>) -> Result<(Uuid, Uuid), Failure> {
-        let missing =
-            |what| Failure::usage(format!("agent '{}' has no {what} yet: give --{what}", self.name));
-        let vendor = self.vendor.or(known.map(|known| known.vendor)).ok_or_else(|| missing("vendor"))?;
-        let class = match (&self.class, known) {
-            (Some(class), _) => class.of_vendor(&vendor),
-            (None, Some(known)) => known.class,
-            (None, None) => return Err(missing("class")),
-        };
-        Ok((vendor, class))
     }
 }
 
@@ -334,7 +284,7 @@ impl Inspected {
     }
 }
 
-impl Report for Shown {
+impl Printable for Shown {
     fn table(&self) -> Table {
         let file = self.file.as_ref().map_or_else(|| "-".to_owned(), |file| shown(file));
         fields([
@@ -349,7 +299,7 @@ impl Report for Shown {
     }
 }
 
-impl Report for Listed {
+impl Printable for Listed {
     fn table(&self) -> Table {
         let mut table = columns(["GROUP", "AGENT", "SENDER ID", "VENDOR", "CLASS", "LABELS"]);
         for agent in &self.0 {
@@ -370,7 +320,7 @@ impl Report for Listed {
     }
 }
 
-impl Report for Inspected {
+impl Printable for Inspected {
     fn table(&self) -> Table {
         fields([
             ("agent", self.name.to_string()),

@@ -2,16 +2,15 @@
 
 use clap::Args;
 use comfy_table::Table;
-use jiff::Timestamp;
 use provisioning::Name;
 use serde::Serialize;
 
-use super::kind::on_store;
-use super::manifest_files::{ManifestFiles, unprepared};
-use crate::cli::Global;
-use crate::exit::{Exit, Failure};
-use crate::output::{self, Report, columns};
-use crate::runner::prepare;
+use super::kind::on_fleet;
+use super::manifest_files::{ManifestFiles, unapplied};
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::global::Global;
+use crate::commands::output::{self, Printable, columns};
+use crate::planning::AppliedDocument;
 use crate::store::Applied;
 
 /// Take rollout manifests over, with the images that they name; nothing is sent
@@ -38,18 +37,17 @@ impl Apply {
     /// Takes the documents over, all or none.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         let manifests = self.files.read(global.output)?;
-        let applied = on_store(global, async |dir, store| {
-            let applied = prepare::apply(dir, store, &manifests, Timestamp::now()).await;
-            applied.map_err(|error| unprepared(error, global.output))
+        let applied = on_fleet(global, async |fleet| {
+            let applied = fleet.apply(&manifests).await;
+            applied.map_err(|error| unapplied(error, global.output))
         })?;
-        let line =
-            |it: prepare::AppliedDocument| Line { kind: it.kind.name(), name: it.name, applied: it.applied };
+        let line = |it: AppliedDocument| Line { kind: it.kind.name(), name: it.name, applied: it.applied };
         output::print(global.output, &Lines(applied.into_iter().map(line).collect()))?;
         Ok(Exit::Done)
     }
 }
 
-impl Report for Lines {
+impl Printable for Lines {
     fn table(&self) -> Table {
         let mut table = columns(["KIND", "NAME", "APPLIED"]);
         for line in &self.0 {

@@ -1,42 +1,18 @@
 //! Arguments that are more than a word: each is checked once, when it is read.
 
-use std::net::{IpAddr, SocketAddr};
-use std::str::FromStr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use provisioning::address;
 use uuid::Uuid;
 
 pub use crate::values::Rate;
-pub(super) use crate::values::{block_size, coap_group, interface};
+pub(super) use crate::values::{Class, Network, block_size, coap_group, interface};
 use crate::values::{socket_address, whole_seconds};
 
 /// Address and port of one host.
 pub(super) fn peer(text: &str) -> Result<SocketAddr, String> {
     address::peer(socket_address(text)?).map_err(|error| error.to_string())
-}
-
-/// An address with the length of its network's prefix, written like `fd77::5/64`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Network {
-    /// The address.
-    pub address: IpAddr,
-    /// Bits of the prefix.
-    pub prefix_bits: u8,
-}
-
-impl FromStr for Network {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wanted = "an address with its network is written like 192.0.2.5/24 or 2001:db8::5/64";
-        let (address, bits) = text.split_once('/').ok_or(wanted)?;
-        let address: IpAddr = address.parse().map_err(|_| wanted)?;
-        address::peer(SocketAddr::new(address, 5683)).map_err(|error| error.to_string())?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let prefix_bits = bits.parse().ok().filter(|bits| *bits <= most).ok_or(wanted)?;
-        Ok(Self { address, prefix_bits })
-    }
 }
 
 /// A time span such as `90s` or `5min`, in whole seconds.
@@ -57,30 +33,6 @@ pub(super) fn vendor(text: &str) -> Result<Uuid, String> {
         return Err("a vendor is a domain such as example.com, or a UUID".to_owned());
     }
     Ok(Uuid::new_v5(&Uuid::NAMESPACE_DNS, text.to_ascii_lowercase().as_bytes()))
-}
-
-/// A class of devices as the operator names it: a UUID, or the model, whose UUIDv5 is in the vendor's name
-/// space.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Class(String);
-
-impl Class {
-    /// The SUIT class identifier with this vendor.
-    pub(super) fn of_vendor(&self, vendor: &Uuid) -> Uuid {
-        Uuid::try_parse(&self.0).unwrap_or_else(|_| Uuid::new_v5(vendor, self.0.as_bytes()))
-    }
-}
-
-impl FromStr for Class {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let printable = text.chars().all(|c| !c.is_control());
-        if text.is_empty() || text.len() > 128 || !printable {
-            return Err("a class is a model such as lamp-2, or a UUID".to_owned());
-        }
-        Ok(Self(text.to_owned()))
-    }
 }
 
 #[cfg(test)]

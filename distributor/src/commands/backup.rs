@@ -8,11 +8,11 @@ use jiff::Timestamp;
 use provisioning::Name;
 use serde::Serialize;
 
-use crate::cli::Global;
-use crate::exit::{Exit, Failure};
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::global::Global;
+use crate::commands::output::{self, Printable, fields, say};
+use crate::commands::runtime::runtime;
 use crate::files::shown;
-use crate::output::{self, Report, fields, say};
-use crate::process::runtime;
 use crate::store::{SqliteStore, backup, restore};
 
 /// Write groups, agents, rollouts and images to one file, with their secrets
@@ -76,7 +76,7 @@ impl Shown {
     }
 }
 
-impl Report for Shown {
+impl Printable for Shown {
     fn table(&self) -> Table {
         let groups: Vec<_> = self.groups.iter().map(Name::as_str).collect();
         fields([

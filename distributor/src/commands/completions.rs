@@ -6,8 +6,8 @@ use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use crate::cli::Cli;
-use crate::exit::{Exit, Failure};
-use crate::output;
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::output;
 
 /// Print the completions for a shell
 #[derive(Debug, Args)]

@@ -4,11 +4,11 @@ use clap::{Args, Subcommand};
 use comfy_table::Table;
 use serde::Serialize;
 
-use crate::cli::Global;
-use crate::config::Origin;
-use crate::exit::{Exit, Failure};
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::global::Global;
+use crate::commands::output::{self, Printable, columns};
+use crate::commands::settings::Origin;
 use crate::files::shown;
-use crate::output::{self, Report, columns};
 
 /// What there is to do with the configuration.
 #[derive(Debug, Subcommand)]
@@ -58,7 +58,7 @@ impl Config {
     }
 }
 
-impl Report for Lines {
+impl Printable for Lines {
     fn table(&self) -> Table {
         let mut table = columns(["SETTING", "VALUE", "FROM"]);
         for line in &self.0 {

@@ -3,13 +3,11 @@
 use clap::Args;
 
 use super::agent::remove_agent;
-use super::describe::missing;
-use super::kind::{Noun, document_name, find_agent, on_store};
-use crate::cli::Global;
-use crate::exit::{Exit, Failure};
-use crate::output::say;
-use crate::store::Store;
-use crate::store::images::Images;
+use super::kind::{Noun, document_name, on_fleet};
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::global::Global;
+use crate::commands::output::say;
+use crate::fleet::members;
 
 /// Delete a rollout group, an image or a rollout that nothing uses, or remove an agent
 #[derive(Debug, Args)]
@@ -26,16 +24,14 @@ impl Delete {
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         let Some(kind) = self.noun.document() else {
             let dir = global.state_dir()?;
-            remove_agent(&dir, &find_agent(&dir, &self.name, None)?)?;
+            remove_agent(&dir, &members::find(&dir, &self.name, None)?)?;
             return Ok(Exit::Done);
         };
-        on_store(global, async |dir, store| {
+        on_fleet(global, async |fleet| {
             let name = document_name(&self.name)?;
-            if !store.delete(kind, &name).await? {
-                return Err(missing(kind, &name));
-            }
+            fleet.delete(kind, &name).await?;
             say!("{} '{name}' deleted", kind.noun());
-            Images::of(dir).collect(store).await?;
+            fleet.collect_images().await?;
             Ok(Exit::Done)
         })
     }

@@ -3,14 +3,15 @@
 use clap::Args;
 use provisioning::Name;
 
-use super::kind::{Noun, document_name, find_agent, on_store};
-use crate::cli::Global;
-use crate::exit::{Exit, Failure};
+use super::kind::{Noun, document_name, on_fleet};
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::global::Global;
+use crate::commands::output;
+use crate::commands::report::{DescribedAgent, DescribedDocument, DescribedRollout, RolloutRow};
+use crate::fleet::{DeleteError, members};
 use crate::manifest::Kind;
-use crate::output;
-use crate::report::{DescribedAgent, DescribedDocument, DescribedRollout, RolloutRow};
 use crate::state::StateDir;
-use crate::store::{EventQuery, SqliteStore, Store};
+use crate::store::{EventQuery, Store};
 
 /// So many of the newest events are shown.
 const EVENTS_SHOWN: u32 = 10;
@@ -28,20 +29,21 @@ pub struct Describe {
 impl Describe {
     /// Prints it.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
-        on_store(global, async |dir, store| match self.noun.document() {
-            None => output::print(global.output, &self.agent(dir, store).await?),
-            Some(Kind::Rollout) => output::print(global.output, &self.rollout(store).await?),
+        on_fleet(global, async |fleet| match self.noun.document() {
+            None => output::print(global.output, &self.agent(fleet.dir(), fleet.store()).await?),
+            Some(Kind::Rollout) => output::print(global.output, &self.rollout(fleet.store()).await?),
             Some(kind) => {
                 let name = document_name(&self.name)?;
-                let document = store.document(kind, &name).await?.ok_or_else(|| missing(kind, &name))?;
+                let document = fleet.store().document(kind, &name).await?;
+                let document = document.ok_or_else(|| missing(kind, &name))?;
                 output::print(global.output, &DescribedDocument(document))
             }
         })?;
         Ok(Exit::Done)
     }
 
-    async fn agent(&self, dir: &StateDir, store: &SqliteStore) -> Result<DescribedAgent, Failure> {
-        let key = find_agent(dir, &self.name, None)?;
+    async fn agent<S: Store>(&self, dir: &StateDir, store: &S) -> Result<DescribedAgent, Failure> {
+        let key = members::find(dir, &self.name, None)?;
         let agent = store.agent(&key).await?;
         // Someone removed it a moment ago.
         let agent = agent.ok_or_else(|| Failure::error(format!("agent '{key}' is no longer enrolled")))?;
@@ -49,7 +51,7 @@ impl Describe {
         Ok(DescribedAgent::new(agent, store.events(&query).await?))
     }
 
-    async fn rollout(&self, store: &SqliteStore) -> Result<DescribedRollout, Failure> {
+    async fn rollout<S: Store>(&self, store: &S) -> Result<DescribedRollout, Failure> {
         let name = document_name(&self.name)?;
         let document = store.document(Kind::Rollout, &name).await?;
         let rollout = store.rollout(&name).await?;
@@ -63,10 +65,5 @@ impl Describe {
 
 /// There is no document, and no rollout, of this name.
 pub(super) fn missing(kind: Kind, name: &Name) -> Failure {
-    let list = match kind {
-        Kind::RolloutGroup => "groups",
-        Kind::Image => "images",
-        Kind::Rollout => "rollouts",
-    };
-    Failure::error(format!("there is no {} '{name}': `fwcast get {list}` shows those there are", kind.noun()))
+    DeleteError::Missing { kind, name: name.clone() }.into()
 }

@@ -10,12 +10,12 @@ use provisioning::Name;
 use serde::Serialize;
 use update_core::distribution::Distribution;
 
-use super::finish::finish;
-use super::status::census;
-use crate::cli::Global;
-use crate::exit::{Exit, Failure};
-use crate::output::{self, Report};
-use crate::session::Session;
+use super::kind::on_fleet;
+use super::status::say_if_not_noted;
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::global::Global;
+use crate::commands::output::{self, Printable};
+use crate::control::Stop;
 use crate::socket::interface_index;
 use crate::state::{GroupState, Profile};
 
@@ -45,7 +45,7 @@ struct Findings {
     checks: Vec<Finding>,
 }
 
-impl Report for Findings {
+impl Printable for Findings {
     fn table(&self) -> Table {
         let mut table = output::columns(["CHECK", "", "FOUND"]);
         for finding in &self.checks {
@@ -68,10 +68,11 @@ impl Doctor {
             mtu(&group.profile),
         ];
         if self.probes > 0 && checks.iter().all(|finding| finding.ok) {
-            let mut session = Session::open(&dir, &self.group)?;
-            let (distribution, ended) = census(&mut session, self.probes)?;
-            checks.extend(loss(&group, &distribution));
-            finish(global, session, &distribution, ended)?;
+            let census = on_fleet(global, async |fleet| {
+                Ok(fleet.census(&self.group, self.probes, Stop::on_signals()?).await?)
+            })?;
+            say_if_not_noted(&census);
+            checks.extend(loss(&group, &census.distribution));
         }
         let ok = checks.iter().all(|finding| finding.ok);
         output::print(global.output, &Findings { ok, group: self.group.to_string(), checks })?;
@@ -93,7 +94,7 @@ fn interface(profile: &Profile) -> Finding {
     finding(
         "interface",
         match (interface_index(name), flags) {
-            (Err(failure), _) => Err(failure.sentence),
+            (Err(failure), _) => Err(failure.to_string()),
             (Ok(_), Some(flags)) if !flags.contains(InterfaceFlags::IFF_UP) => {
                 Err(format!("{name} is down: bring it up with `ip link set {name} up`"))
             }

@@ -1,23 +1,18 @@
 //! `fwcast events` and `fwcast history`: what happened.
 
 use std::io::{self, Write};
-use std::time::Duration;
 
 use clap::Args;
 use provisioning::Name;
 
-use super::kind::{find_agent, on_store};
-use crate::cli::Global;
-use crate::exit::{Exit, Failure};
+use super::kind::on_fleet;
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::global::Global;
+use crate::commands::output::{self, Format};
+use crate::commands::report::{EventLine, EventList, RolloutList};
+use crate::fleet::{self, members};
 use crate::manifest::Kind;
-use crate::output::{self, Format};
-use crate::report::{EventLine, EventList, RolloutList};
-use crate::store::{Event, EventQuery, SqliteStore, Store};
-
-/// So often is looked whether anything has happened.
-const POLL: Duration = Duration::from_millis(250);
-/// Events that are read at once.
-const EVENTS_AT_ONCE: u32 = 1000;
+use crate::store::{Event, EventQuery, Store};
 
 /// Show what happened, oldest first
 #[derive(Debug, Args)]
@@ -53,16 +48,16 @@ impl Events {
         if self.follow && !one_a_line {
             return Err(Failure::usage("what is followed is printed line by line: use -o jsonl, or no -o"));
         }
-        let mut query =
+        let query =
             EventQuery { after: self.after, rollout: self.rollout.clone(), agent: None, limit: self.limit };
-        on_store(global, async |_, store| {
+        on_fleet(global, async |fleet| {
             if !self.follow {
-                let events = store.events(&query).await?;
+                let events = fleet.store().events(&query).await?;
                 output::print(global.output, &EventList::new(events))?;
                 return Ok(Exit::Done);
             }
             tokio::select! {
-                ended = follow(global.output, store, &mut query) => ended,
+                ended = follow(global.output, fleet.events(query)) => ended,
                 _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
             }
         })
@@ -72,7 +67,8 @@ impl Events {
 impl History {
     /// Prints it.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
-        on_store(global, async |dir, store| {
+        on_fleet(global, async |fleet| {
+            let store = fleet.store();
             let mut query = EventQuery { after: None, rollout: None, agent: None, limit: self.limit };
             let Some(text) = &self.name else {
                 let begun = store.rollouts().await?;
@@ -82,7 +78,7 @@ impl History {
             };
             match Name::new(text) {
                 Ok(name) if store.rollout(&name).await?.is_some() => query.rollout = Some(name),
-                _ => query.agent = Some(find_agent(dir, text, None)?),
+                _ => query.agent = Some(members::find(fleet.dir(), text, None)?),
             }
             output::print(global.output, &EventList::new(store.events(&query).await?))
         })?;
@@ -90,42 +86,18 @@ impl History {
     }
 }
 
-/// Prints events one by one as they happen. Ends when nobody reads any more.
-async fn follow(format: Format, store: &SqliteStore, query: &mut EventQuery) -> Result<Exit, Failure> {
-    // Asked before the events, so that nothing falls in between.
-    let mut seen = store.revision().await?;
-    let wanted = query.limit;
-    query.limit = wanted.max(1);
-    let mut events = store.events(query).await?;
-    query.after = Some(query.after.or(events.last().map(|event| event.id)).unwrap_or(0));
-    if wanted == 0 {
-        events.clear();
-    }
-    query.limit = EVENTS_AT_ONCE;
+/// Prints events one by one as they happen. Ends when standard output is closed.
+async fn follow<S: Store>(format: Format, mut events: fleet::Events<'_, S>) -> Result<Exit, Failure> {
     loop {
-        for event in events.drain(..) {
-            query.after = Some(event.id);
+        for event in events.next().await? {
             if !tell(format, event)? {
                 return Ok(Exit::Done);
             }
         }
-        loop {
-            let now = store.revision().await?;
-            if now != seen {
-                seen = now;
-                break;
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        events = store.events(query).await?;
-        if events.len() >= EVENTS_AT_ONCE as usize {
-            // There are more: they are read at once.
-            seen = crate::store::Revision::UNKNOWN;
-        }
     }
 }
 
-/// Whether anyone reads it.
+/// Prints an event; whether standard output is still open.
 fn tell(format: Format, event: Event) -> Result<bool, Failure> {
     let line = EventLine::from(event);
     let text = match format {

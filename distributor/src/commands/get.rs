@@ -2,15 +2,16 @@
 
 use clap::Args;
 
-use super::kind::{Noun, document_name, find_agent, on_store};
-use crate::cli::Global;
-use crate::exit::{Exit, Failure};
+use super::kind::{Noun, document_name, on_fleet};
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::global::Global;
+use crate::commands::output::{self, Printable};
+use crate::commands::report::{AgentList, DocumentList, RolloutList};
+use crate::fleet::members;
 use crate::manifest::Kind;
 use crate::manifest::selector::Selector;
-use crate::output::{self, Report};
-use crate::report::{AgentList, DocumentList, RolloutList};
 use crate::state::StateDir;
-use crate::store::{SqliteStore, Store};
+use crate::store::Store;
 
 /// List agents, rollout groups, images or rollouts
 #[derive(Debug, Args)]
@@ -28,16 +29,16 @@ pub struct Get {
 impl Get {
     /// Prints the list.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
-        on_store(global, async |dir, store| match self.noun.document() {
-            None => output::print(global.output, &self.agents(dir, store).await?),
-            Some(Kind::Rollout) => output::print(global.output, &self.rollouts(store).await?),
-            Some(kind) => output::print(global.output, &self.documents(store, kind).await?),
+        on_fleet(global, async |fleet| match self.noun.document() {
+            None => output::print(global.output, &self.agents(fleet.dir(), fleet.store()).await?),
+            Some(Kind::Rollout) => output::print(global.output, &self.rollouts(fleet.store()).await?),
+            Some(kind) => output::print(global.output, &self.documents(fleet.store(), kind).await?),
         })?;
         Ok(Exit::Done)
     }
 
-    async fn agents(&self, dir: &StateDir, store: &SqliteStore) -> Result<AgentList, Failure> {
-        let keys = self.names.iter().map(|name| find_agent(dir, name, None));
+    async fn agents<S: Store>(&self, dir: &StateDir, store: &S) -> Result<AgentList, Failure> {
+        let keys = self.names.iter().map(|name| members::find(dir, name, None));
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
         let mut agents = store.agents(None).await?;
         agents.retain(|agent| keys.is_empty() || keys.contains(&agent.key));
@@ -45,14 +46,14 @@ impl Get {
         Ok(AgentList::new(agents))
     }
 
-    async fn documents(&self, store: &SqliteStore, kind: Kind) -> Result<DocumentList, Failure> {
+    async fn documents<S: Store>(&self, store: &S, kind: Kind) -> Result<DocumentList, Failure> {
         let mut list = DocumentList(store.documents(kind).await?);
         self.check_names(kind, &list)?;
         list.0.retain(|document| self.is_wanted(document.name.as_str(), &document.labels));
         Ok(list)
     }
 
-    async fn rollouts(&self, store: &SqliteStore) -> Result<RolloutList, Failure> {
+    async fn rollouts<S: Store>(&self, store: &S) -> Result<RolloutList, Failure> {
         let documents = store.documents(Kind::Rollout).await?;
         let mut list = RolloutList::new(documents, store.rollouts().await?);
         self.check_names(Kind::Rollout, &list)?;
@@ -61,7 +62,7 @@ impl Get {
     }
 
     /// Each name that was given is there.
-    fn check_names(&self, kind: Kind, list: &impl Report) -> Result<(), Failure> {
+    fn check_names(&self, kind: Kind, list: &impl Printable) -> Result<(), Failure> {
         let there = list.names().unwrap_or_default();
         for name in &self.names {
             let name = document_name(name)?;

@@ -10,12 +10,13 @@ use provisioning::{Hex, Name};
 use serde::Serialize;
 
 use super::arguments::{self, Rate};
-use crate::cli::Global;
-use crate::exit::{Exit, Failure};
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::global::Global;
+use crate::commands::output::{self, Printable, columns, fields, say};
+use crate::commands::runtime::runtime;
 use crate::files::shown;
 use crate::keys::{self, KeyKind, PrivateKey, PublicKey};
 use crate::new_group::{self, Plan};
-use crate::output::{self, Report, columns, fields, say};
 use crate::socket::interface_index;
 use crate::state::{GroupState, MachineId, Profile};
 
@@ -117,7 +118,7 @@ impl Group {
             Self::Create(create) => {
                 let plan = create.plan()?;
                 let machine = MachineId::of_this_machine()?;
-                let (group, waiting) = new_group::create(&dir, plan, &machine)?;
+                let (group, waiting) = runtime()?.block_on(new_group::create(&dir, plan, &machine))?;
                 if let Some(first) = waiting.first() {
                     say!(
                         "note: {} agents have keys of the old group and must be enrolled again, \
@@ -223,7 +224,7 @@ impl Shown {
     }
 }
 
-impl Report for Shown {
+impl Printable for Shown {
     fn table(&self) -> Table {
         let manager = self.manager.map_or_else(|| "-".to_owned(), |address| address.to_string());
         fields([
@@ -246,7 +247,7 @@ impl Report for Shown {
     }
 }
 
-impl Report for Listed {
+impl Printable for Listed {
     fn table(&self) -> Table {
         let mut table =
             columns(["GROUP", "GID", "COAP GROUP", "INTERFACE", "RATE", "AGENTS", "ENROLL AGAIN"]);

@@ -6,10 +6,10 @@ use clap::{Args, Subcommand};
 use comfy_table::Table;
 use serde::Serialize;
 
-use crate::cli::Global;
-use crate::exit::{Exit, Failure};
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::global::Global;
+use crate::commands::output::{self, Printable, fields};
 use crate::keys::{self, KeyKind, PublicKey};
-use crate::output::{self, Report, fields};
 
 /// What there is to do with keys.
 #[derive(Debug, Subcommand)]
@@ -92,7 +92,7 @@ impl Shown {
     }
 }
 
-impl Report for Shown {
+impl Printable for Shown {
     fn table(&self) -> Table {
         let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
         fields([

@@ -3,13 +3,13 @@
 use clap::ValueEnum;
 use provisioning::Name;
 
-use crate::cli::Global;
-use crate::exit::Failure;
+use crate::commands::exit_codes::Failure;
+use crate::commands::global::Global;
+use crate::commands::output::say;
+use crate::commands::runtime::runtime;
+use crate::fleet::{Fleet, members};
 use crate::manifest::Kind;
-use crate::process::runtime;
-use crate::rollout::plan::AgentKey;
-use crate::state::{Agents, StateDir};
-use crate::store::{SqliteStore, mirror};
+use crate::store::SqliteStore;
 
 /// What there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -40,65 +40,25 @@ impl Noun {
     }
 }
 
-/// Opens the store with agents as the groups' folders have them, does something with it, and closes it.
-pub(super) fn on_store<T>(
+/// Opens the fleet with agents as the groups' folders have them, does something with it, and closes it.
+pub(super) fn on_fleet<T>(
     global: &Global,
-    work: impl AsyncFnOnce(&StateDir, &SqliteStore) -> Result<T, Failure>,
+    work: impl AsyncFnOnce(&Fleet<SqliteStore>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let dir = global.state_dir()?;
     runtime()?.block_on(async {
         let store = SqliteStore::open(&dir).await?;
-        mirror::refresh(&dir, &store).await?;
-        let done = work(&dir, &store).await;
-        store.close().await;
+        let fleet = Fleet::new(dir, store);
+        for unread in fleet.refresh().await? {
+            say!("note: {unread}");
+        }
+        let done = work(&fleet).await;
+        fleet.into_store().close().await;
         done
     })
 }
 
 /// The name of a document, as an argument.
 pub(super) fn document_name(text: &str) -> Result<Name, Failure> {
-    Name::new(text).map_err(|error| Failure::usage(format!("'{}' is no name: {error}", text.escape_debug())))
-}
-
-/// The agent that an operator means: `GROUP/NAME`, or a name that only one group has.
-pub(super) fn find_agent(dir: &StateDir, text: &str, group: Option<&Name>) -> Result<AgentKey, Failure> {
-    if text.contains('/') {
-        let key: AgentKey = text.parse().map_err(Failure::usage)?;
-        let wanted = group.is_none_or(|group| *group == key.group);
-        return if wanted && has(dir, &key)? { Ok(key) } else { Err(no_agent(text, group)) };
-    }
-    let name = document_name(text)?;
-    let groups = match group {
-        Some(group) => vec![group.clone()],
-        None => dir.groups()?,
-    };
-    let mut found = Vec::new();
-    for group in groups {
-        let key = AgentKey { group, name: name.clone() };
-        if has(dir, &key)? {
-            found.push(key);
-        }
-    }
-    match found.as_slice() {
-        [] => Err(no_agent(text, group)),
-        [key] => Ok(key.clone()),
-        [first, second, ..] => Err(Failure::usage(format!(
-            "agent '{name}' is in {} groups: write '{first}' or '{second}'",
-            found.len()
-        ))),
-    }
-}
-
-fn has(dir: &StateDir, key: &AgentKey) -> Result<bool, Failure> {
-    let is_group = Agents::fingerprint(dir, &key.group)?.is_some();
-    Ok(is_group && Agents::load(dir, &key.group)?.has(&key.name))
-}
-
-/// There is no such agent.
-pub(super) fn no_agent(text: &str, group: Option<&Name>) -> Failure {
-    let place = group.map(|group| format!(" in group '{group}'")).unwrap_or_default();
-    Failure::error(format!(
-        "there is no agent '{}'{place}: `fwcast agent list` shows those there are",
-        text.escape_debug()
-    ))
+    Ok(members::name(text)?)
 }

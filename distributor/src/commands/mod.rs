@@ -1,4 +1,4 @@
-//! One module for each noun of the command line.
+//! One module for each noun of the command line, and what they print.
 
 pub mod agent;
 pub mod apply;
@@ -8,21 +8,29 @@ pub mod completions;
 pub mod config;
 pub mod delete;
 pub mod describe;
+pub mod doctor;
 pub mod events;
-mod finish;
+pub mod exit_codes;
 pub mod get;
+pub mod global;
 pub mod group;
 pub mod image;
 pub mod key;
 mod kind;
-
-pub use arguments::Rate;
-pub mod doctor;
 mod manifest_files;
+pub mod output;
 pub mod plan;
+pub mod progress;
 pub mod push;
+pub mod report;
 pub mod rollout;
+mod rollout_progress;
 pub mod run;
+mod runtime;
 pub mod schema;
+pub mod settings;
 pub mod status;
 pub mod validate;
+pub mod yaml;
+
+pub use arguments::Rate;

@@ -1,28 +1,22 @@
 //! `fwcast rollout`: orders to a rollout, whether another process runs it or none does.
 
 use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use provisioning::Name;
 
-use super::kind::on_store;
-use crate::cli::Global;
+use super::exit_codes::{Exit, Failure};
+use super::kind::on_fleet;
+use super::output;
+use super::rollout_progress::RolloutProgress;
+use crate::commands::global::Global;
 use crate::control::Stop;
-use crate::exit::{Exit, Failure};
-use crate::output;
+use crate::fleet::Carried;
 use crate::rollout::Engine;
 use crate::rollout::record::{Order, Outcome};
-use crate::runner::show::Show;
-use crate::runner::{Runner, doing, load};
-use crate::state::{RolloutLock, StateDir};
-use crate::store::{NewOrder, REFUSED, SqliteStore, Store};
-
-/// How long the process that runs a rollout may take to hear an order.
-const HEARD_WITHIN: Duration = Duration::from_secs(15);
-/// How often the store is looked at meanwhile.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+use crate::runner::doing;
+use crate::store::NewOrder;
 
 /// Steer a rollout
 ///
@@ -76,22 +70,21 @@ impl Rollout {
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         let (order, ordered) = self.order();
         ordered.agreed(order)?;
-        on_store(global, async |dir, store| {
-            load(store, &ordered.name).await?;
+        on_fleet(global, async |fleet| {
             let mut stop = Stop::on_signals()?;
-            let place = Place { dir, store, name: &ordered.name };
-            let id = ordered.give(store, order).await?;
-            let (said, runner) = place.carried_out(id).await?;
-            if let Some(why) = said.strip_prefix(REFUSED) {
-                return Err(Failure::error(why));
-            }
+            let by = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
+            let (rollout, reason) = (&ordered.name, ordered.reason.as_deref());
+            let given = NewOrder { rollout, order, reason, by: &by, at: Timestamp::now() };
+            let progress = || RolloutProgress::new(false);
+            let Carried { said, runner } = fleet.order(given, progress).await?;
             let ends_it = matches!(order, Order::Cancel | Order::Undo);
             let next = if runner.is_some() && !ends_it { "; `fwcast run` goes on with it" } else { "" };
-            output::print_text(&format!("rollout '{}': {said}{next}\n", ordered.name))?;
+            output::print_text(&format!("rollout '{rollout}': {said}{next}\n"))?;
             if !ends_it {
                 return Ok(Exit::Done);
             }
-            let Some(engine) = place.end(runner, &mut stop).await? else { return Ok(Exit::Interrupted) };
+            let ended = fleet.end(rollout, runner, progress, &mut stop).await?;
+            let Some(engine) = ended else { return Ok(Exit::Interrupted) };
             output::print_text(&format!("{}\n", doing(&engine)))?;
             Ok(exit_after(order, &engine))
         })
@@ -115,76 +108,6 @@ impl Ordered {
         let read = std::io::stdin().read_line(&mut answer);
         let yes = read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes");
         if yes { Ok(()) } else { Err(declined("the answer was not yes")) }
-    }
-
-    async fn give(&self, store: &SqliteStore, order: Order) -> Result<i64, Failure> {
-        let by = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
-        let (rollout, reason) = (&self.name, self.reason.as_deref());
-        Ok(store.give_order(NewOrder { rollout, order, reason, by: &by, at: Timestamp::now() }).await?)
-    }
-}
-
-/// A rollout that may be in the hands of another process.
-struct Place<'a> {
-    dir: &'a StateDir,
-    store: &'a SqliteStore,
-    name: &'a Name,
-}
-
-impl<'a> Place<'a> {
-    /// The rollout in the hands of this process, unless another one has it.
-    async fn runner(&self) -> Result<Option<Runner<'a, SqliteStore>>, Failure> {
-        let Some(lock) = RolloutLock::if_free(self.dir, self.name)? else { return Ok(None) };
-        Runner::resume(self.dir, self.store, self.name, Show::new(false), lock).await.map(Some)
-    }
-
-    /// What came of an order: of the process that runs the rollout, or of this one, where none does.
-    async fn carried_out(&self, order: i64) -> Result<(String, Option<Runner<'a, SqliteStore>>), Failure> {
-        let mut runner = None;
-        let began = Instant::now();
-        while began.elapsed() < HEARD_WITHIN {
-            if let Some(said) = self.store.order(order).await?.and_then(|given| given.outcome) {
-                return Ok((said, runner));
-            }
-            runner = self.runner().await?;
-            match &mut runner {
-                Some(runner) => runner.take_orders().await?,
-                None => tokio::time::sleep(LOOK_EVERY).await,
-            }
-        }
-        Err(Failure::new(
-            Exit::TimedOut,
-            format!(
-                "the process that runs rollout '{0}' has not heard the order for {1} s; it will when it \
-                 looks: `fwcast status {0}` shows what it does",
-                self.name,
-                HEARD_WITHIN.as_secs(),
-            ),
-        ))
-    }
-
-    /// The rollout at its end, to which this process brings it where no other one does; nothing if it was
-    /// told to stop before.
-    async fn end(
-        &self,
-        mut runner: Option<Runner<'a, SqliteStore>>,
-        stop: &mut Stop,
-    ) -> Result<Option<Engine>, Failure> {
-        while !stop.is_asked() {
-            if let Some(runner) = &mut runner {
-                runner.run(stop.clone()).await?;
-            }
-            let engine = load(self.store, self.name).await?;
-            if engine.state().outcome().is_some() {
-                return Ok(Some(engine));
-            }
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-                () = stop.asked() => {}
-            }
-            runner = self.runner().await?;
-        }
-        Ok(None)
     }
 }
 

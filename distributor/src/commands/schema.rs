@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use crate::exit::{Exit, Failure};
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::output;
 use crate::manifest;
-use crate::output;
 
 /// Print the JSON schema of rollout manifests, for editors
 #[derive(Debug, Args)]

@@ -1,26 +1,24 @@
 //! `fwcast status`: a rollout as far as it is known, or a census of a group now.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use provisioning::Name;
-use update_core::distribution::{Distribution, Ending, Event, Job};
+use update_core::distribution::Ending;
 
 use super::arguments::seconds;
-use super::finish::finish;
-use super::kind::on_store;
-use crate::cli::Global;
-use crate::control::{Control, Stop};
-use crate::drive::{self, Ended, Observer};
-use crate::exit::{Exit, Failure};
-use crate::outcome::{self, StatusReport};
-use crate::output::{self, say};
-use crate::process::{runtime, seed};
-use crate::report::RolloutStatus;
+use super::exit_codes::{Exit, Failure, exit_of};
+use super::kind::on_fleet;
+use super::output::{self, say};
+use super::report::RolloutStatus;
+use super::report::outcome::{self, StatusReport};
+use crate::commands::global::Global;
+use crate::control::Stop;
+use crate::drive;
+use crate::fleet::{Census, Fleet};
 use crate::rollout::Engine;
-use crate::runner::{self, exit_of, load};
-use crate::session::Session;
-use crate::socket;
+use crate::runner::RolloutEnd;
+use crate::state::GroupState;
 use crate::store::{Revision, Store};
 
 /// Show how far a rollout is, or ask every agent of a group what it is doing
@@ -43,14 +41,6 @@ pub struct Status {
     timeout: Option<u32>,
 }
 
-/// Nobody watches a census.
-pub(super) struct Nobody;
-
-impl Observer for Nobody {
-    fn event(&mut self, _: Event, _: &Distribution) {}
-    fn tick(&mut self, _: &Distribution) {}
-}
-
 impl Status {
     /// Prints the rollout, or what each agent answered.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
@@ -62,43 +52,55 @@ impl Status {
     }
 
     fn rollout(&self, global: &Global, name: &Name) -> Result<Exit, Failure> {
-        on_store(global, async |_, store| {
+        on_fleet(global, async |fleet| {
             let mut stop = Stop::on_signals()?;
-            let deadline = self.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
-            let mut seen = Revision::UNKNOWN;
-            loop {
-                let revision = store.revision().await?;
-                if std::mem::replace(&mut seen, revision) != revision {
-                    let engine = load(store, name).await?;
-                    let outcome = engine.state().outcome();
-                    let follows = self.watch || (self.wait && outcome.is_none());
-                    if self.watch || !follows {
-                        show(global, &engine)?;
-                    }
-                    match outcome {
-                        Some(outcome) if self.wait => return Ok(exit_of(runner::Ended::Over(outcome))),
-                        None if follows => {}
-                        _ => return Ok(Exit::Done),
-                    }
-                }
-                if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            let shown = self.follow(global, fleet, name);
+            tokio::select! {
+                exit = shown => exit,
+                () = timeout(self.timeout) => {
                     let why = format!("rollout '{name}' goes on: `fwcast status {name}` shows how far it is");
-                    return Err(Failure::new(Exit::TimedOut, why));
+                    Err(Failure::new(Exit::TimedOut, why))
                 }
-                tokio::select! {
-                    () = tokio::time::sleep(LOOK_EVERY) => {}
-                    () = stop.asked() => {
-                        say!("the rollout goes on; `fwcast rollout cancel {name}` would end it");
-                        return Ok(Exit::Interrupted);
-                    }
+                () = stop.asked() => {
+                    say!("the rollout goes on; `fwcast rollout cancel {name}` would end it");
+                    Ok(Exit::Interrupted)
                 }
             }
         })
     }
+
+    /// Shows the rollout, and whatever changes of it if that is wanted.
+    async fn follow<S: Store>(
+        &self,
+        global: &Global,
+        fleet: &Fleet<S>,
+        name: &Name,
+    ) -> Result<Exit, Failure> {
+        let mut seen = Revision::UNKNOWN;
+        loop {
+            fleet.changed(&mut seen).await?;
+            let engine = fleet.rollout(name).await?;
+            let outcome = engine.state().outcome();
+            let follows = self.watch || (self.wait && outcome.is_none());
+            if self.watch || !follows {
+                show(global, &engine)?;
+            }
+            match outcome {
+                Some(outcome) if self.wait => return Ok(exit_of(RolloutEnd::Over(outcome))),
+                None if follows => {}
+                _ => return Ok(Exit::Done),
+            }
+        }
+    }
 }
 
-/// How often the store is looked at by --watch and --wait.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// After so many seconds, or never.
+async fn timeout(seconds: Option<u32>) {
+    match seconds {
+        Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds.into())).await,
+        None => std::future::pending().await,
+    }
+}
 
 fn show(global: &Global, engine: &Engine) -> Result<(), Failure> {
     let status = RolloutStatus::new(engine);
@@ -111,32 +113,26 @@ fn show(global: &Global, engine: &Engine) -> Result<(), Failure> {
 
 /// Asks, and prints what each agent answered. Silence of some is [`Exit::SomeDevicesFailed`].
 fn group(global: &Global, group: &Name) -> Result<Exit, Failure> {
-    let mut session = Session::open(&global.state_dir()?, group)?;
-    let (distribution, ended) = census(&mut session, 1)?;
-    let agents = outcome::lines(&session.group, &distribution);
+    let dir = global.state_dir()?;
+    // Opened first, so that a group that is not there is said to be so.
+    GroupState::open(&dir, group)?;
+    let census = on_fleet(global, async |fleet| Ok(fleet.census(group, 1, Stop::on_signals()?).await?))?;
+    say_if_not_noted(&census);
+    let agents = outcome::lines(&census.group, &census.distribution);
     let silent = agents.iter().filter(|agent| matches!(agent.state, "silent" | "lost")).count();
     let report = StatusReport { ok: silent == 0, group: group.to_string(), agents };
-    finish(global, session, &distribution, ended)?;
     output::print(global.output, &report)?;
-    Ok(match ended {
-        Ended::Interrupted => Exit::Interrupted,
-        Ended::By(Ending::NobodyAnswered) => Exit::Error,
-        Ended::By(_) if silent > 0 => Exit::SomeDevicesFailed,
-        Ended::By(_) => Exit::Done,
+    Ok(match census.ended {
+        drive::DistributionEnd::Interrupted => Exit::Interrupted,
+        drive::DistributionEnd::By(Ending::NobodyAnswered) => Exit::Error,
+        drive::DistributionEnd::By(_) if silent > 0 => Exit::SomeDevicesFailed,
+        drive::DistributionEnd::By(_) => Exit::Done,
     })
 }
 
-/// Runs so many censuses of the session's group, one after another.
-pub(super) fn census(session: &mut Session, rounds: u32) -> Result<(Distribution, Ended), Failure> {
-    let runtime = runtime()?;
-    let config = session.config();
-    runtime.block_on(async {
-        let socket = socket::open(&session.group.profile)?;
-        let context = session.context()?;
-        let job = Job::Census { rounds };
-        let mut distribution = Distribution::new(config, context, job, seed()?, drive::clock()());
-        let mut control = Control::new(Stop::on_signals()?);
-        let ended = drive::run(&mut distribution, session, None, &socket, &mut Nobody, &mut control).await?;
-        Ok((distribution, ended))
-    })
+/// That something could not be stored does no harm.
+pub(super) fn say_if_not_noted(census: &Census) {
+    if let Some(error) = &census.not_noted {
+        say!("note: not all that was heard and measured could be stored: {error}");
+    }
 }

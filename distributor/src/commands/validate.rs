@@ -6,10 +6,10 @@ use provisioning::Name;
 use serde::Serialize;
 
 use super::manifest_files::ManifestFiles;
-use crate::cli::Global;
-use crate::exit::{Exit, Failure};
-use crate::manifest::{Found, Manifests, Problem, check};
-use crate::output::{self, Report, columns, say};
+use crate::commands::exit_codes::{Exit, Failure};
+use crate::commands::global::Global;
+use crate::commands::output::{self, Printable, columns, say};
+use crate::manifest::{Diagnostic, Found, Manifests, check};
 
 /// Check rollout manifests, without network, keys or state
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ pub struct Validate {
 struct Validated {
     ok: bool,
     documents: Vec<Shown>,
-    problems: Vec<Problem>,
+    problems: Vec<Diagnostic>,
 }
 
 #[derive(Serialize)]
@@ -55,7 +55,7 @@ impl Validated {
     }
 }
 
-impl Report for Validated {
+impl Printable for Validated {
     fn table(&self) -> Table {
         let mut table = columns(["KIND", "NAME", "WHERE"]);
         for document in &self.documents {

@@ -9,20 +9,20 @@ use super::group::{GroupSpec, Members, ParityCode, RolloutGroup};
 use super::image::ImageSpec;
 use super::rollout::{ActivateWhen, RolloutSpec, Wave, Who, WindowSpec};
 use super::text::{ImageRef, WaveSize};
-use super::{Kind, Manifest, Manifests, Problem};
+use super::{Diagnostic, Kind, Manifest, Manifests};
 use crate::rollout::plan::Percent;
 
 /// Something wrong in a document: where in it, and a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Flaw {
+pub struct UnplacedDiagnostic {
     /// The way to the value, from the top of `spec`.
     pub path: Vec<Step>,
     /// One sentence, without a full stop at its end.
     pub problem: String,
 }
 
-impl Flaw {
-    /// A flaw of the value at the end of `path`, which begins in `spec`.
+impl UnplacedDiagnostic {
+    /// A diagnostic of the value at the end of `path`, which begins in `spec`.
     pub fn new(path: impl IntoIterator<Item = Step>, problem: impl Into<String>) -> Self {
         Self { path: path.into_iter().collect(), problem: problem.into() }
     }
@@ -32,7 +32,7 @@ impl Flaw {
 ///
 /// # Errors
 /// All that is wrong, at most [`PROBLEMS_MAX`] of each document.
-pub fn check(manifests: &Manifests) -> Result<(), Vec<Problem>> {
+pub fn check(manifests: &Manifests) -> Result<(), Vec<Diagnostic>> {
     let mut problems = doubled(manifests);
     let groups: BTreeMap<&Name, &RolloutGroup> = manifests
         .found
@@ -43,15 +43,15 @@ pub fn check(manifests: &Manifests) -> Result<(), Vec<Problem>> {
         })
         .collect();
     for found in &manifests.found {
-        let flaws = match &found.manifest {
+        let diagnostics = match &found.manifest {
             Manifest::RolloutGroup(group) => of_group(&group.spec),
             Manifest::Image(image) => of_image(&image.spec),
             Manifest::Rollout(rollout) => of_rollout(&rollout.spec, &groups),
         };
-        for flaw in flaws.into_iter().take(PROBLEMS_MAX) {
+        for diagnostic in diagnostics.into_iter().take(PROBLEMS_MAX) {
             let mut path = vec![Step::from("spec")];
-            path.extend(flaw.path);
-            problems.push(manifests.problem(found, &path, flaw.problem));
+            path.extend(diagnostic.path);
+            problems.push(manifests.problem(found, &path, diagnostic.problem));
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(problems) }
@@ -76,7 +76,7 @@ pub fn open_references(manifests: &Manifests) -> BTreeSet<(Kind, Name)> {
 }
 
 /// Documents of the same kind and name.
-fn doubled(manifests: &Manifests) -> Vec<Problem> {
+fn doubled(manifests: &Manifests) -> Vec<Diagnostic> {
     let mut first = BTreeMap::new();
     let mut problems = Vec::new();
     for found in &manifests.found {
@@ -92,10 +92,10 @@ fn doubled(manifests: &Manifests) -> Vec<Problem> {
 }
 
 /// What is wrong in a RolloutGroup by itself.
-pub fn of_group(spec: &GroupSpec) -> Vec<Flaw> {
-    let mut flaws = Vec::new();
+pub fn of_group(spec: &GroupSpec) -> Vec<UnplacedDiagnostic> {
+    let mut diagnostics = Vec::new();
     if let Members::Agents(agents) = &spec.members {
-        flaws.extend(twice(agents, "agent", &["members".into(), "agents".into()]));
+        diagnostics.extend(twice(agents, "agent", &["members".into(), "agents".into()]));
     }
     let code = match spec.parity.code {
         ParityCode::None => None,
@@ -104,62 +104,68 @@ pub fn of_group(spec: &GroupSpec) -> Vec<Flaw> {
     };
     if let Some(code) = code {
         let why = format!("the parity code {code} is not built yet: write `code: none` or leave parity out");
-        flaws.push(Flaw::new(["parity".into(), "code".into()], why));
+        diagnostics.push(UnplacedDiagnostic::new(["parity".into(), "code".into()], why));
     } else if spec.parity.generation.is_some() {
         let why = "a generation belongs to a parity code, and there is none: leave it out";
-        flaws.push(Flaw::new(["parity".into(), "generation".into()], why));
+        diagnostics.push(UnplacedDiagnostic::new(["parity".into(), "generation".into()], why));
     }
-    flaws
+    diagnostics
 }
 
 /// What is wrong in an Image by itself.
-pub fn of_image(spec: &ImageSpec) -> Vec<Flaw> {
-    let mut flaws = Vec::new();
+pub fn of_image(spec: &ImageSpec) -> Vec<UnplacedDiagnostic> {
+    let mut diagnostics = Vec::new();
     if spec.file.is_none() && spec.envelope.is_some() {
         let why = "an envelope alone brings no image: give the file that it was signed for as well";
-        flaws.push(Flaw::new(["envelope".into()], why));
+        diagnostics.push(UnplacedDiagnostic::new(["envelope".into()], why));
     } else if spec.file.is_none() && spec.digest.is_none() {
-        flaws.push(Flaw::new([], "this says nowhere which image it is: give its file, its digest, or both"));
+        diagnostics.push(UnplacedDiagnostic::new(
+            [],
+            "this says nowhere which image it is: give its file, its digest, or both",
+        ));
     }
-    flaws
+    diagnostics
 }
 
 /// What is wrong in a Rollout, by itself and with the groups that are known.
-pub fn of_rollout(spec: &RolloutSpec, groups: &BTreeMap<&Name, &RolloutGroup>) -> Vec<Flaw> {
-    let mut flaws = twice(&spec.groups, "group", &["groups".into()]);
+pub fn of_rollout(spec: &RolloutSpec, groups: &BTreeMap<&Name, &RolloutGroup>) -> Vec<UnplacedDiagnostic> {
+    let mut diagnostics = twice(&spec.groups, "group", &["groups".into()]);
     if spec.groups.is_empty() {
-        flaws.push(Flaw::new(
+        diagnostics.push(UnplacedDiagnostic::new(
             ["groups".into()],
             "the list of groups is empty: name at least one RolloutGroup",
         ));
     }
-    flaws.extend(in_two_groups(&spec.groups, groups));
-    flaws.extend(of_waves(&spec.waves));
-    flaws.extend(of_windows("transfer", &spec.windows.transfer));
-    flaws.extend(of_windows("activate", &spec.windows.activate));
-    flaws.extend(of_activation(spec));
+    diagnostics.extend(in_two_groups(&spec.groups, groups));
+    diagnostics.extend(of_waves(&spec.waves));
+    diagnostics.extend(of_windows("transfer", &spec.windows.transfer));
+    diagnostics.extend(of_windows("activate", &spec.windows.activate));
+    diagnostics.extend(of_activation(spec));
     if spec.retry.max > 0 && spec.retry.on.is_empty() {
         let why = "this says how often, but not after what: add `on:`, for example `on: [lost, busy]`";
-        flaws.push(Flaw::new(["retry".into(), "max".into()], why));
+        diagnostics.push(UnplacedDiagnostic::new(["retry".into(), "max".into()], why));
     }
-    flaws
+    diagnostics
 }
 
 /// Agents that two groups name in their lists. Selectors are looked at when the agents are known.
-fn in_two_groups(names: &[Name], groups: &BTreeMap<&Name, &RolloutGroup>) -> Vec<Flaw> {
+fn in_two_groups(names: &[Name], groups: &BTreeMap<&Name, &RolloutGroup>) -> Vec<UnplacedDiagnostic> {
     let mut first: BTreeMap<(&Name, &Name), &Name> = BTreeMap::new();
-    let mut flaws = Vec::new();
+    let mut diagnostics = Vec::new();
     for (index, name) in names.iter().enumerate() {
         let Some(group) = groups.get(name) else { continue };
         let Members::Agents(agents) = &group.spec.members else { continue };
         for agent in agents {
             let before = *first.entry((&group.spec.security.group, agent)).or_insert(name);
             if before != name {
-                flaws.push(Flaw::new(["groups".into(), index.into()], two_groups(agent, before, name)));
+                diagnostics.push(UnplacedDiagnostic::new(
+                    ["groups".into(), index.into()],
+                    two_groups(agent, before, name),
+                ));
             }
         }
     }
-    flaws
+    diagnostics
 }
 
 /// The sentence for an agent in two groups.
@@ -169,49 +175,49 @@ pub(super) fn two_groups(agent: &Name, one: &Name, other: &Name) -> String {
     )
 }
 
-fn of_waves(waves: &[Wave]) -> Vec<Flaw> {
+fn of_waves(waves: &[Wave]) -> Vec<UnplacedDiagnostic> {
     let at = |index: usize, key: &str| ["waves".into(), index.into(), key.into()];
-    let mut flaws = Vec::new();
+    let mut diagnostics = Vec::new();
     let mut names = BTreeSet::new();
     let mut hundredths = 0_u32;
     for (index, wave) in waves.iter().enumerate() {
         if !names.insert(&wave.name) {
             let why = format!("there is a wave '{}' before this one: give each its own name", wave.name);
-            flaws.push(Flaw::new(at(index, "name"), why));
+            diagnostics.push(UnplacedDiagnostic::new(at(index, "name"), why));
         }
         let is_last_size = !waves[index + 1..].iter().any(|later| matches!(later.who, Who::Size(_)));
         match &wave.who {
             Who::Size(WaveSize::Rest) if !is_last_size => {
                 let why = format!("wave '{}' takes all that are left: move it behind the others", wave.name);
-                flaws.push(Flaw::new(at(index, "size"), why));
+                diagnostics.push(UnplacedDiagnostic::new(at(index, "size"), why));
             }
             Who::Size(WaveSize::Percent(percent)) if !(is_last_size && *percent == Percent::ALL) => {
                 hundredths += u32::from(percent.hundredths());
                 if hundredths > 10_000 {
                     let why = "the waves up to this one are more than 100%, as each size is a wave's own: \
                                write `size: rest` for the last wave";
-                    flaws.push(Flaw::new(at(index, "size"), why));
+                    diagnostics.push(UnplacedDiagnostic::new(at(index, "size"), why));
                     break;
                 }
             }
-            Who::Agents(agents) => flaws.extend(twice(agents, "agent", &at(index, "agents"))),
+            Who::Agents(agents) => diagnostics.extend(twice(agents, "agent", &at(index, "agents"))),
             _ => {}
         }
     }
     let only_percent = |wave: &Wave| matches!(wave.who, Who::Size(WaveSize::Percent(_)));
-    if flaws.is_empty() && !waves.is_empty() && waves.iter().all(only_percent) && hundredths < 10_000 {
+    if diagnostics.is_empty() && !waves.is_empty() && waves.iter().all(only_percent) && hundredths < 10_000 {
         let last = waves.last().map(|wave| &wave.who);
         if last != Some(&Who::Size(WaveSize::Percent(Percent::ALL))) {
             let sum = f64::from(hundredths) / 100.0;
             let why = format!("the waves add up to {sum}% of all agents: add a wave with `size: rest`");
-            flaws.push(Flaw::new(["waves".into()], why));
+            diagnostics.push(UnplacedDiagnostic::new(["waves".into()], why));
         }
     }
-    flaws
+    diagnostics
 }
 
-fn of_windows(which: &str, windows: &[WindowSpec]) -> Vec<Flaw> {
-    let flaw = |(index, window): (usize, &WindowSpec)| {
+fn of_windows(which: &str, windows: &[WindowSpec]) -> Vec<UnplacedDiagnostic> {
+    let diagnostic = |(index, window): (usize, &WindowSpec)| {
         let (key, why) = match window.window() {
             Ok(_) => return None,
             // Whichever of the two is wrong is shown.
@@ -221,43 +227,43 @@ fn of_windows(which: &str, windows: &[WindowSpec]) -> Vec<Flaw> {
             }
             Err(why) => ("cron", why),
         };
-        Some(Flaw::new(["windows".into(), which.into(), index.into(), key.into()], why))
+        Some(UnplacedDiagnostic::new(["windows".into(), which.into(), index.into(), key.into()], why))
     };
-    windows.iter().enumerate().filter_map(flaw).collect()
+    windows.iter().enumerate().filter_map(diagnostic).collect()
 }
 
-fn of_activation(spec: &RolloutSpec) -> Vec<Flaw> {
+fn of_activation(spec: &RolloutSpec) -> Vec<UnplacedDiagnostic> {
     let (when, at) = (spec.activation.when, spec.activation.at);
-    let mut flaws = Vec::new();
+    let mut diagnostics = Vec::new();
     if when == ActivateWhen::At && at.is_none() {
         let why = "`when: at` needs the moment: add `at:`, like `at: 2026-12-01T03:00:00+01:00`";
-        flaws.push(Flaw::new(["activation".into(), "when".into()], why));
+        diagnostics.push(UnplacedDiagnostic::new(["activation".into(), "when".into()], why));
     }
     if when != ActivateWhen::At && at.is_some() {
         let why = "a moment counts only with `when: at`: write that, or leave `at` out";
-        flaws.push(Flaw::new(["activation".into(), "at".into()], why));
+        diagnostics.push(UnplacedDiagnostic::new(["activation".into(), "at".into()], why));
     }
     let windows = !spec.windows.activate.is_empty();
     if when == ActivateWhen::Window && !windows {
         let why = "`when: window` needs windows to activate in: add `windows.activate`";
-        flaws.push(Flaw::new(["activation".into(), "when".into()], why));
+        diagnostics.push(UnplacedDiagnostic::new(["activation".into(), "when".into()], why));
     }
     if when != ActivateWhen::Window && windows {
         let why =
             "these windows count only with `activation: { when: window }`: write that, or leave them out";
-        flaws.push(Flaw::new(["windows".into(), "activate".into()], why));
+        diagnostics.push(UnplacedDiagnostic::new(["windows".into(), "activate".into()], why));
     }
-    flaws
+    diagnostics
 }
 
 /// Names that are in a list more than once.
-fn twice(names: &[Name], what: &str, path: &[Step]) -> Vec<Flaw> {
+fn twice(names: &[Name], what: &str, path: &[Step]) -> Vec<UnplacedDiagnostic> {
     let mut seen = BTreeSet::new();
     let again = names.iter().enumerate().filter(|(_, name)| !seen.insert(*name));
     again
         .map(|(index, name)| {
             let path = path.iter().cloned().chain([index.into()]);
-            Flaw::new(path, format!("{what} '{name}' is in this list twice: take it out once"))
+            UnplacedDiagnostic::new(path, format!("{what} '{name}' is in this list twice: take it out once"))
         })
         .collect()
 }

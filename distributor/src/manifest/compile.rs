@@ -7,7 +7,7 @@ use provisioning::Name;
 use provisioning::yaml::Step;
 use uuid::Uuid;
 
-use super::check::{Flaw, of_group, two_groups};
+use super::check::{UnplacedDiagnostic, of_group, two_groups};
 use super::group::{Members, RolloutGroup};
 use super::rollout::{ActivateWhen, Approval, Rollout, RolloutSpec, WindowSpec};
 use super::text::Span;
@@ -80,23 +80,23 @@ pub fn compile(
     groups: &[&RolloutGroup],
     image: &FleetImage,
     fleet: &[FleetGroup],
-) -> Result<Compiled, Vec<Flaw>> {
+) -> Result<Compiled, Vec<UnplacedDiagnostic>> {
     let spec = &rollout.spec;
     let by_name = groups.iter().map(|group| (&group.metadata.name, *group)).collect();
     // The waves are looked at again below, when it is known how many agents there are.
-    let mut flaws = super::check::of_rollout(spec, &by_name);
+    let mut diagnostics = super::check::of_rollout(spec, &by_name);
     let mut gathered = Gathered::default();
     for (index, name) in spec.groups.iter().enumerate() {
-        let at = |problem: String| Flaw::new(["groups".into(), index.into()], problem);
+        let at = |problem: String| UnplacedDiagnostic::new(["groups".into(), index.into()], problem);
         match lane(name, &by_name, image, fleet) {
             Ok((lane, members, left_out)) => {
-                flaws.extend(gathered.add(lane, members, left_out).into_iter().map(at));
+                diagnostics.extend(gathered.add(lane, members, left_out).into_iter().map(at));
             }
-            Err(problems) => flaws.extend(problems.into_iter().map(at)),
+            Err(problems) => diagnostics.extend(problems.into_iter().map(at)),
         }
     }
-    if !flaws.is_empty() {
-        return Err(flaws);
+    if !diagnostics.is_empty() {
+        return Err(diagnostics);
     }
     gathered
         .members
@@ -181,7 +181,7 @@ fn lane(
     })?;
     let mut problems: Vec<String> = of_group(&group.spec)
         .into_iter()
-        .map(|flaw| format!("in group '{name}', {}", flaw.problem))
+        .map(|diagnostic| format!("in group '{name}', {}", diagnostic.problem))
         .collect();
     let wanted = &group.spec.security.group;
     let Some(security) = fleet.iter().find(|it| &it.name == wanted) else {
@@ -289,11 +289,12 @@ fn members<'a>(group: &RolloutGroup, security: &'a FleetGroup) -> Result<Vec<&'a
     Ok(chosen)
 }
 
-fn planned_waves(spec: &RolloutSpec, members: &[Member]) -> Result<Vec<Wave>, Vec<Flaw>> {
+fn planned_waves(spec: &RolloutSpec, members: &[Member]) -> Result<Vec<Wave>, Vec<UnplacedDiagnostic>> {
     let keys = |indices: &[usize]| indices.iter().map(|&index| members[index].key.clone()).collect();
     if spec.waves.is_empty() {
         let agents = members.iter().map(|member| member.key.clone()).collect();
-        let name = Name::new("all").map_err(|error| vec![Flaw::new(["waves".into()], error.to_string())])?;
+        let name = Name::new("all")
+            .map_err(|error| vec![UnplacedDiagnostic::new(["waves".into()], error.to_string())])?;
         return Ok(vec![Wave { name, agents, soak_s: 0, approval: false }]);
     }
     let divided = waves::divide(&spec.waves, members)?;
@@ -313,10 +314,10 @@ fn report_within_s(spec: &RolloutSpec) -> u32 {
     confirm.saturating_add(spec.deadlines.report.map_or(0, Span::seconds))
 }
 
-fn windows(which: &str, specs: &[WindowSpec]) -> Result<Windows, Vec<Flaw>> {
+fn windows(which: &str, specs: &[WindowSpec]) -> Result<Windows, Vec<UnplacedDiagnostic>> {
     let window = |(index, spec): (usize, &WindowSpec)| {
         let path: [Step; 3] = ["windows".into(), which.into(), index.into()];
-        spec.window().map_err(|why| vec![Flaw::new(path, why)])
+        spec.window().map_err(|why| vec![UnplacedDiagnostic::new(path, why)])
     };
     specs.iter().enumerate().map(window).collect::<Result<Vec<_>, _>>().map(Windows::new)
 }

@@ -50,7 +50,7 @@ fn image(class: Uuid) -> FleetImage {
     FleetImage { planned, vendor: VENDOR, class }
 }
 
-fn compiled(documents: &[&str], image: &FleetImage) -> Result<Compiled, Vec<Flaw>> {
+fn compiled(documents: &[&str], image: &FleetImage) -> Result<Compiled, Vec<UnplacedDiagnostic>> {
     let text = documents.join("---\n");
     let source = Source { name: "a.yaml".to_owned(), folder: ".".into(), text };
     let manifests = Manifests::read(vec![source]).unwrap_or_else(|problems| panic!("{problems:?}"));
@@ -67,8 +67,11 @@ fn compiled(documents: &[&str], image: &FleetImage) -> Result<Compiled, Vec<Flaw
 }
 
 fn refused(documents: &[&str], image: &FleetImage, said: &str) {
-    let flaws = compiled(documents, image).unwrap_err();
-    assert!(flaws.iter().any(|flaw| flaw.problem.contains(said)), "{said}: {flaws:?}");
+    let diagnostics = compiled(documents, image).unwrap_err();
+    assert!(
+        diagnostics.iter().any(|diagnostic| diagnostic.problem.contains(said)),
+        "{said}: {diagnostics:?}"
+    );
 }
 
 #[test]

@@ -114,6 +114,15 @@ impl Kind {
             Self::Rollout => "rollout",
         }
     }
+
+    /// Several of them, as `fwcast get` takes it.
+    pub const fn nouns(self) -> &'static str {
+        match self {
+            Self::RolloutGroup => "groups",
+            Self::Image => "images",
+            Self::Rollout => "rollouts",
+        }
+    }
 }
 
 impl fmt::Display for Kind {

@@ -15,10 +15,10 @@
 
 pub mod check;
 pub mod compile;
+pub mod diagnostic;
 pub mod document;
 pub mod group;
 pub mod image;
-pub mod problem;
 pub mod read;
 pub mod rollout;
 pub mod schema;
@@ -27,7 +27,7 @@ pub mod source;
 mod text;
 pub mod waves;
 
+pub use diagnostic::Diagnostic;
 pub use document::{Kind, Manifest, Metadata};
-pub use problem::Problem;
-pub use read::{Found, Manifests};
+pub use read::{ChoiceError, Found, Manifests};
 pub use text::{CoapGroup, Digest, ImageRef, Interface, Moment, Span, Version, WaveSize};

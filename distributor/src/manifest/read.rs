@@ -1,11 +1,14 @@
 //! From texts to documents.
 
+use provisioning::Name;
 use provisioning::yaml::{Document, PROBLEMS_MAX, Place, Step};
 use serde::de::DeserializeOwned;
 
+use super::check::UnplacedDiagnostic;
 use super::document::Kind;
+use super::rollout::Rollout;
 use super::source::Source;
-use super::{Manifest, Problem};
+use super::{Diagnostic, Manifest};
 
 /// All documents that were read, and where they come from.
 #[derive(Debug, Clone)]
@@ -13,6 +16,22 @@ pub struct Manifests {
     sources: Vec<Source>,
     /// The documents, in order of the files and within them.
     pub found: Vec<Found>,
+}
+
+/// Why no rollout of some documents is meant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChoiceError {
+    /// None has this name.
+    #[error("there is no rollout '{0}' in these files: check the name")]
+    NoneOfName(Name),
+    /// There is none at all.
+    #[error("there is no document of kind Rollout in these files: add one")]
+    None,
+    /// There are several, and no name was given.
+    #[error(
+        "there are {} rollouts in these files: choose one with --rollout ({})", .0.len(), .0.join(", ")
+    )]
+    Several(Vec<String>),
 }
 
 /// A document that was read.
@@ -30,21 +49,21 @@ impl Manifests {
     ///
     /// # Errors
     /// All that is wrong in them, each by itself; of one file not much more than [`PROBLEMS_MAX`].
-    pub fn read(sources: Vec<Source>) -> Result<Self, Vec<Problem>> {
+    pub fn read(sources: Vec<Source>) -> Result<Self, Vec<Diagnostic>> {
         let (mut found, mut problems) = (Vec::new(), Vec::new());
         for (index, source) in sources.iter().enumerate() {
             let documents = match Document::all(&source.text) {
                 Ok(documents) => documents,
                 Err(error) => {
                     let place = Place { line: error.line, column: error.column, characters: 1 };
-                    problems.push(Problem::at(source, place, error.problem.to_string()));
+                    problems.push(Diagnostic::at(source, place, error.problem.to_string()));
                     continue;
                 }
             };
             let documents: Vec<_> = documents.into_iter().filter(|document| !document.is_empty()).collect();
             if documents.is_empty() {
                 let why = "there is no document in this file: write one, or leave the file out";
-                problems.push(Problem::with_file(&source.name, why));
+                problems.push(Diagnostic::with_file(&source.name, why));
             }
             let before = problems.len();
             for document in documents {
@@ -67,8 +86,40 @@ impl Manifests {
     }
 
     /// A problem at a place in a document.
-    pub fn problem(&self, found: &Found, path: &[Step], problem: impl Into<String>) -> Problem {
-        Problem::at(self.source(found), found.document.place(path), problem)
+    pub fn problem(&self, found: &Found, path: &[Step], problem: impl Into<String>) -> Diagnostic {
+        Diagnostic::at(self.source(found), found.document.place(path), problem)
+    }
+
+    /// What is wrong in a rollout's `spec`, with places in its file.
+    pub fn placed(&self, found: &Found, diagnostics: Vec<UnplacedDiagnostic>) -> Vec<Diagnostic> {
+        let problem = |diagnostic: UnplacedDiagnostic| {
+            let path: Vec<Step> = std::iter::once(Step::from("spec")).chain(diagnostic.path).collect();
+            self.problem(found, &path, diagnostic.problem)
+        };
+        diagnostics.into_iter().map(problem).collect()
+    }
+
+    /// The one rollout of the documents: of this name, or the only one.
+    ///
+    /// # Errors
+    /// There is none, or several and no name.
+    pub fn one_rollout<'a>(&'a self, name: Option<&Name>) -> Result<(&'a Found, &'a Rollout), ChoiceError> {
+        let rollout = |found: &'a Found| match found {
+            it @ Found { manifest: Manifest::Rollout(rollout), .. } => Some((it, &**rollout)),
+            _ => None,
+        };
+        let rollouts = self.found.iter().filter_map(rollout);
+        let wanted = |(_, rollout): &(_, &Rollout)| name.is_none_or(|name| rollout.metadata.name == *name);
+        let rollouts: Vec<(&'a Found, &'a Rollout)> = rollouts.filter(wanted).collect();
+        match (rollouts.as_slice(), name) {
+            ([one], _) => Ok(*one),
+            ([], Some(name)) => Err(ChoiceError::NoneOfName(name.clone())),
+            ([], None) => Err(ChoiceError::None),
+            (several, _) => {
+                let names = several.iter().map(|(_, rollout)| rollout.metadata.name.to_string());
+                Err(ChoiceError::Several(names.collect()))
+            }
+        }
     }
 
     /// Where a document begins, as `file:line`.
@@ -77,11 +128,11 @@ impl Manifests {
     }
 }
 
-fn read(source: &Source, document: &Document) -> Result<Manifest, Vec<Problem>> {
+fn read(source: &Source, document: &Document) -> Result<Manifest, Vec<Diagnostic>> {
     let Some(kind) = document.text("kind") else {
         let names = Kind::ALL.map(Kind::name).join(", ");
         let why = format!("this document does not say its kind: add `kind:` with one of {names}");
-        return Err(vec![Problem::at(source, document.place(&["kind".into()]), why)]);
+        return Err(vec![Diagnostic::at(source, document.place(&["kind".into()]), why)]);
     };
     match Kind::ALL.into_iter().find(|known| known.name() == kind) {
         Some(Kind::RolloutGroup) => of_kind(source, document).map(Manifest::RolloutGroup),
@@ -90,12 +141,12 @@ fn read(source: &Source, document: &Document) -> Result<Manifest, Vec<Problem>> 
         None => {
             let names = Kind::ALL.map(Kind::name).join(", ");
             let why = format!("there is no kind '{}': write one of {names}", kind.escape_debug());
-            Err(vec![Problem::at(source, document.place(&["kind".into()]), why)])
+            Err(vec![Diagnostic::at(source, document.place(&["kind".into()]), why)])
         }
     }
 }
 
-fn of_kind<T: DeserializeOwned>(source: &Source, document: &Document) -> Result<T, Vec<Problem>> {
-    let problem = |trouble: provisioning::yaml::Trouble| Problem::at(source, trouble.place, trouble.text);
+fn of_kind<T: DeserializeOwned>(source: &Source, document: &Document) -> Result<T, Vec<Diagnostic>> {
+    let problem = |trouble: provisioning::yaml::Trouble| Diagnostic::at(source, trouble.place, trouble.text);
     document.read().map_err(|found| found.into_iter().map(problem).collect())
 }

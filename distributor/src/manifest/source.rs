@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use provisioning::yaml::TEXT_BYTES_MAX;
 
-use super::Problem;
+use super::Diagnostic;
 use crate::files::{self, shown};
 
 /// Most files that are read at once.
@@ -28,9 +28,9 @@ impl Source {
     ///
     /// # Errors
     /// All files that cannot be read.
-    pub fn read(paths: &[PathBuf]) -> Result<Vec<Self>, Vec<Problem>> {
+    pub fn read(paths: &[PathBuf]) -> Result<Vec<Self>, Vec<Diagnostic>> {
         let (mut sources, mut problems) = (Vec::new(), Vec::new());
-        let mut take = |read: Result<Self, Problem>| match read {
+        let mut take = |read: Result<Self, Diagnostic>| match read {
             Ok(source) => sources.push(source),
             Err(problem) => problems.push(problem),
         };
@@ -50,38 +50,41 @@ impl Source {
     }
 }
 
-fn from_stdin() -> Result<Source, Problem> {
+fn from_stdin() -> Result<Source, Diagnostic> {
     let mut bytes = Vec::new();
     let read = std::io::stdin().take(TEXT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
-    read.map_err(|error| Problem::with_file("-", format!("standard input cannot be read: {error}")))?;
+    read.map_err(|error| Diagnostic::with_file("-", format!("standard input cannot be read: {error}")))?;
     if bytes.len() > TEXT_BYTES_MAX {
         let why = format!("standard input is longer than {TEXT_BYTES_MAX} bytes: divide it");
-        return Err(Problem::with_file("-", why));
+        return Err(Diagnostic::with_file("-", why));
     }
     from_bytes("-".to_owned(), PathBuf::from("."), bytes)
 }
 
-fn from_file(path: &Path) -> Result<Source, Problem> {
+fn from_file(path: &Path) -> Result<Source, Diagnostic> {
     let name = name_of(path);
     match files::read(path, TEXT_BYTES_MAX as u64) {
         Ok(bytes) => from_bytes(name, path.parent().unwrap_or(Path::new("")).to_path_buf(), bytes),
-        Err(error) => Err(Problem::with_file(name, error.to_string())),
+        Err(error) => Err(Diagnostic::with_file(name, error.to_string())),
     }
 }
 
-fn from_bytes(name: String, folder: PathBuf, bytes: Vec<u8>) -> Result<Source, Problem> {
+fn from_bytes(name: String, folder: PathBuf, bytes: Vec<u8>) -> Result<Source, Diagnostic> {
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Source { name, folder, text }),
         Err(error) => {
             let place = error.utf8_error().valid_up_to();
-            Err(Problem::with_file(name, format!("this is not UTF-8 text at byte {place}: save it as UTF-8")))
+            Err(Diagnostic::with_file(
+                name,
+                format!("this is not UTF-8 text at byte {place}: save it as UTF-8"),
+            ))
         }
     }
 }
 
 /// The YAML files of a folder, not those of folders in it.
-fn files_of(folder: &Path) -> Result<Vec<PathBuf>, Problem> {
-    let problem = |why: String| Problem::with_file(name_of(folder), why);
+fn files_of(folder: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
+    let problem = |why: String| Diagnostic::with_file(name_of(folder), why);
     let entries = std::fs::read_dir(folder)
         .and_then(|entries| {
             entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, std::io::Error>>()

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use provisioning::Name;
 
-use super::check::Flaw;
+use super::check::UnplacedDiagnostic;
 use super::rollout::{Wave, Who};
 use super::text::WaveSize;
 use crate::rollout::plan::{AgentKey, Percent};
@@ -27,8 +27,8 @@ pub struct Member {
 ///
 /// # Errors
 /// Each wave that nobody is in, and what makes the waves not be all members.
-pub fn divide(waves: &[Wave], members: &[Member]) -> Result<Vec<Vec<usize>>, Vec<Flaw>> {
-    let mut divider = Divider { members, free: vec![true; members.len()], flaws: Vec::new() };
+pub fn divide(waves: &[Wave], members: &[Member]) -> Result<Vec<Vec<usize>>, Vec<UnplacedDiagnostic>> {
+    let mut divider = Divider { members, free: vec![true; members.len()], diagnostics: Vec::new() };
     let mut taken = vec![Vec::new(); waves.len()];
     for (index, wave) in waves.iter().enumerate() {
         match &wave.who {
@@ -39,7 +39,7 @@ pub fn divide(waves: &[Wave], members: &[Member]) -> Result<Vec<Vec<usize>>, Vec
                         "the selector of wave '{}' meets no agent that is left: correct it",
                         wave.name
                     );
-                    divider.flaw(index, "selector", why);
+                    divider.diagnostic(index, "selector", why);
                 }
             }
             Who::Agents(names) => taken[index] = divider.take_named(index, &wave.name, names),
@@ -53,21 +53,21 @@ pub fn divide(waves: &[Wave], members: &[Member]) -> Result<Vec<Vec<usize>>, Vec
         taken[index] = divider.take_size(index, wave, *size, is_last, &mut percent);
     }
     let left = divider.free.iter().filter(|free| **free).count();
-    if left > 0 && divider.flaws.is_empty() {
+    if left > 0 && divider.diagnostics.is_empty() {
         let (whole, took) = (members.len(), members.len() - left);
         let why = format!(
             "the waves add up to {took} of {whole} agents: add a wave with `size: rest` for the other {left}"
         );
-        divider.flaws.push(Flaw::new(["waves".into()], why));
+        divider.diagnostics.push(UnplacedDiagnostic::new(["waves".into()], why));
     }
-    if divider.flaws.is_empty() { Ok(taken) } else { Err(divider.flaws) }
+    if divider.diagnostics.is_empty() { Ok(taken) } else { Err(divider.diagnostics) }
 }
 
 struct Divider<'a> {
     members: &'a [Member],
     /// Which of them no wave has yet.
     free: Vec<bool>,
-    flaws: Vec<Flaw>,
+    diagnostics: Vec<UnplacedDiagnostic>,
 }
 
 /// The percentages of the waves so far.
@@ -77,8 +77,8 @@ struct Percentages {
 }
 
 impl Divider<'_> {
-    fn flaw(&mut self, wave: usize, key: &str, why: String) {
-        self.flaws.push(Flaw::new(["waves".into(), wave.into(), key.into()], why));
+    fn diagnostic(&mut self, wave: usize, key: &str, why: String) {
+        self.diagnostics.push(UnplacedDiagnostic::new(["waves".into(), wave.into(), key.into()], why));
     }
 
     fn take_where(&mut self, wanted: impl Fn(&Member) -> bool) -> Vec<usize> {
@@ -103,7 +103,7 @@ impl Divider<'_> {
                     )
                 };
                 let path = ["waves".into(), wave.into(), "agents".into(), number.into()];
-                self.flaws.push(Flaw::new(path, why));
+                self.diagnostics.push(UnplacedDiagnostic::new(path, why));
             }
             taken.extend(found);
         }
@@ -134,7 +134,7 @@ impl Divider<'_> {
                 "wave '{name}' wants {size} of {whole} agents, but {left} are left for it: make it or \
                  another wave smaller, or write `size: rest`"
             );
-            self.flaw(wave, "size", why);
+            self.diagnostic(wave, "size", why);
         }
         let taken: Vec<usize> = left.into_iter().take(count).collect();
         taken.iter().for_each(|&index| self.free[index] = false);
@@ -173,7 +173,8 @@ mod tests {
 
     fn counts(text: &str, count: usize) -> Vec<usize> {
         let members = members(count);
-        let taken = divide(&waves(text), &members).unwrap_or_else(|flaws| panic!("{text}: {flaws:?}"));
+        let taken =
+            divide(&waves(text), &members).unwrap_or_else(|diagnostics| panic!("{text}: {diagnostics:?}"));
         let mut all: Vec<usize> = taken.iter().flatten().copied().collect();
         all.sort_unstable();
         assert_eq!(all, (0..count).collect::<Vec<_>>(), "{text}: each agent once");
@@ -181,8 +182,11 @@ mod tests {
     }
 
     fn refused(text: &str, count: usize, said: &str) {
-        let flaws = divide(&waves(text), &members(count)).unwrap_err();
-        assert!(flaws.iter().any(|flaw| flaw.problem.contains(said)), "{text}: {flaws:?}");
+        let diagnostics = divide(&waves(text), &members(count)).unwrap_err();
+        assert!(
+            diagnostics.iter().any(|diagnostic| diagnostic.problem.contains(said)),
+            "{text}: {diagnostics:?}"
+        );
     }
 
     #[test]

@@ -15,17 +15,18 @@ use update_core::suit::Offer;
 use update_core::time::Duration;
 
 use super::latest::Latest;
-use super::{membership, prepare};
-use crate::control::{Control, Order, Stop};
-use crate::drive::{self, Ended, Observer};
-use crate::exit::Failure;
-use crate::process::seed;
+use super::{RunError, membership};
+use crate::control::{Control, Instruction, Stop};
+use crate::drive::{self, DistributionEnd, DistributionObserver};
+use crate::planning::{members_of, stored};
+use crate::random::seed;
 use crate::rollout::plan::{AgentKey, Lane, Plan};
 use crate::rollout::record::{AgentRecord, Progress, Report};
 use crate::rollout::{Engine, Input, Run, RunEnd, Task};
 use crate::session::Session;
 use crate::socket;
-use crate::state::{Agents, Profile, StateDir};
+use crate::state::{Agents, GroupLock, Profile, StateDir};
+use crate::store::epoch::Claimed;
 use crate::store::images::StoredImage;
 use crate::store::{Loss, Store};
 
@@ -54,7 +55,7 @@ pub(super) struct Worked {
     /// The loss that was measured, by security group.
     pub(super) losses: BTreeMap<Name, Loss>,
     /// What a group could not go on with.
-    pub(super) failure: Option<Failure>,
+    pub(super) failure: Option<RunError>,
 }
 
 impl Worked {
@@ -76,20 +77,26 @@ impl Lanes {
     /// Opens all security groups of a plan, and checks that each would take the image.
     ///
     /// # Errors
-    /// A group is not there, or another process sends for it, or its counters are in doubt; the image is
-    /// signed by no key of its key set.
-    pub(super) fn open(dir: &StateDir, plan: &Plan, image: StoredImage) -> Result<Self, Failure> {
+    /// A group is not there, or its counters are in doubt; the image is signed by no key of its key set.
+    pub(super) fn open(
+        claimed: &Claimed,
+        plan: &Plan,
+        image: StoredImage,
+        mut locks: BTreeMap<Name, GroupLock>,
+    ) -> Result<Self, RunError> {
+        let dir = claimed.dir();
         let mut lanes: BTreeMap<&Name, Vec<Lane>> = BTreeMap::new();
         for lane in &plan.lanes {
             lanes.entry(&lane.security_group).or_default().push(lane.clone());
         }
-        let open = |(name, lanes): (&Name, Vec<Lane>)| {
-            let session = Session::open(dir, name)?;
+        let mut open = |(name, lanes): (&Name, Vec<Lane>)| {
+            let lock = locks.remove(name).map_or_else(|| GroupLock::to_send(dir, name), Ok)?;
+            let session = Session::open_locked(claimed, lock)?;
             let offer = crate::image::offer_to(&session.group, &plan.image.name, &image.envelope)?;
             let fingerprint = Agents::fingerprint(dir, name)?;
             Ok(Group { name: name.clone(), session, fingerprint, lanes, offer })
         };
-        let groups = lanes.into_iter().map(open).collect::<Result<_, Failure>>()?;
+        let groups = lanes.into_iter().map(&mut open).collect::<Result<_, RunError>>()?;
         Ok(Self { image, groups })
     }
 
@@ -99,8 +106,8 @@ impl Lanes {
         dir: &StateDir,
         store: &S,
         engine: &Engine,
-    ) -> Result<(), Failure> {
-        let documents = prepare::rollout_groups(store).await?;
+    ) -> Result<(), RunError> {
+        let documents = stored::rollout_groups(store).await?;
         for group in &mut self.groups {
             let fingerprint = Agents::fingerprint(dir, &group.name)?;
             if fingerprint != group.fingerprint {
@@ -110,7 +117,7 @@ impl Lanes {
             let had = had(engine, &group.name);
             let mut selected = Vec::new();
             for lane in &group.lanes {
-                let of_lane = prepare::members_of(lane, &documents, &group.session.group, &group.offer);
+                let of_lane = members_of(lane, &documents, &group.session.group, &group.offer);
                 let mut there = Vec::new();
                 for name in of_lane.unwrap_or_default() {
                     let key = AgentKey { group: group.name.clone(), name };
@@ -184,7 +191,7 @@ impl Group {
         run: &Run,
         latest: &Latest,
         stop: &Stop,
-    ) -> Result<Vec<LaneEnd>, Failure> {
+    ) -> Result<Vec<LaneEnd>, RunError> {
         let mut ends = Vec::new();
         for lane in &self.lanes.clone() {
             if stop.is_asked() {
@@ -219,7 +226,7 @@ impl Group {
         image: &StoredImage,
         run: &Run,
         members: &BTreeMap<MemberId, AgentKey>,
-    ) -> Result<Distribution, Failure> {
+    ) -> Result<Distribution, RunError> {
         let ids: Vec<MemberId> = members.keys().copied().collect();
         let told = members.iter().filter(|(_, key)| run.tells(key)).map(|(id, _)| *id).collect();
         let config = self.session.config_of(&ids);
@@ -249,7 +256,7 @@ impl Group {
         members: &BTreeMap<MemberId, AgentKey>,
         latest: &Latest,
         stop: &Stop,
-    ) -> Result<LaneEnd, Failure> {
+    ) -> Result<LaneEnd, RunError> {
         let digest: Digest = self.offer.digest;
         let socket = socket::open(&profile(&self.session.group.profile, lane))?;
         self.session.note_attempt(&digest, run.attempt)?;
@@ -257,8 +264,8 @@ impl Group {
         let session = &mut self.session;
         let (orders, mut control) = Control::with_orders(stop.clone());
         let order = match run.task {
-            Task::Cancel => Some(Order::Cancel),
-            Task::Undo => Some(Order::Undo),
+            Task::Cancel => Some(Instruction::Cancel),
+            Task::Undo => Some(Instruction::Undo),
             _ => None,
         };
         // The receiver is right here.
@@ -269,7 +276,7 @@ impl Group {
                 .await?;
         session.note_attempt(&digest, distribution.attempt())?;
         reporter.all(&distribution);
-        let end = end_of(ended, session, &distribution, self.name.as_str())?;
+        let end = end_of(ended, session, &distribution, &self.name)?;
         if end == RunEnd::NobodyAnswered {
             reporter.silence();
         }
@@ -291,7 +298,7 @@ fn had(engine: &Engine, group: &Name) -> BTreeSet<Name> {
 }
 
 /// Whether no other rollout has this agent.
-async fn is_free<S: Store>(store: &S, key: &AgentKey, rollout: &Name) -> Result<bool, Failure> {
+async fn is_free<S: Store>(store: &S, key: &AgentKey, rollout: &Name) -> Result<bool, RunError> {
     let agent = store.agent(key).await?;
     Ok(agent.and_then(|agent| agent.rollout).is_none_or(|other| other == *rollout))
 }
@@ -319,28 +326,21 @@ fn losses(ends: &[LaneEnd]) -> BTreeMap<Name, Loss> {
 
 /// How a run ended for the engine.
 fn end_of(
-    ended: Ended,
+    ended: DistributionEnd,
     session: &mut Session,
     distribution: &Distribution,
-    group: &str,
-) -> Result<RunEnd, Failure> {
+    group: &Name,
+) -> Result<RunEnd, RunError> {
     match ended {
-        Ended::Interrupted => Ok(RunEnd::Stopped),
-        Ended::By(Ending::Done | Ending::Cancelled | Ending::Undone) => Ok(RunEnd::Done),
-        Ended::By(Ending::NobodyAnswered) => Ok(RunEnd::NobodyAnswered),
-        Ended::By(Ending::CounterBehind { .. }) => Err(session.condemn(distribution)),
-        Ended::By(Ending::ImageUnreadable) => Err(Failure::bad_signature(
-            "the image in the state folder changed or cannot be read: apply its document again, with the \
-             image file and its envelope",
-        )),
-        Ended::By(Ending::NumbersExhausted) => Err(Failure::not_allowed(format!(
-            "the Sender Sequence Numbers of group '{group}' are used up: give it fresh keys with `fwcast \
-             group create {group} --replace`"
-        ))),
-        Ended::By(Ending::Unprotectable(error)) => Err(Failure::error(format!(
-            "a message to group '{group}' could not be protected ({error:?}): this is a fault of fwcast, \
-             please report it"
-        ))),
+        DistributionEnd::Interrupted => Ok(RunEnd::Stopped),
+        DistributionEnd::By(Ending::Done | Ending::Cancelled | Ending::Undone) => Ok(RunEnd::Done),
+        DistributionEnd::By(Ending::NobodyAnswered) => Ok(RunEnd::NobodyAnswered),
+        DistributionEnd::By(Ending::CounterBehind { .. }) => Err(session.condemn(distribution).into()),
+        DistributionEnd::By(Ending::ImageUnreadable) => Err(RunError::ImageChanged),
+        DistributionEnd::By(Ending::NumbersExhausted) => Err(RunError::NumbersExhausted(group.clone())),
+        DistributionEnd::By(Ending::Unprotectable(why)) => {
+            Err(RunError::Unprotectable { group: group.clone(), why })
+        }
     }
 }
 
@@ -386,7 +386,7 @@ impl Reporter<'_> {
 
 const SILENT: Report = Report { state: None, reason: 0, missing: 0, installed: 0 };
 
-impl Observer for Reporter<'_> {
+impl DistributionObserver for Reporter<'_> {
     fn event(&mut self, event: Event, distribution: &Distribution) {
         if let Event::Report(id) | Event::Lost(id) = event
             && let Some(agent) = distribution.agents().iter().find(|agent| agent.id == id)

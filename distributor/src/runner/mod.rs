@@ -4,13 +4,14 @@
 //! wants saved is durable before the next thing happens, so that the process may be killed at any moment
 //! and another one goes on. Orders come through the store, from whichever process they are given in.
 
+mod error;
+mod known;
 mod lanes;
 mod latest;
 mod membership;
-pub mod prepare;
-pub mod show;
+mod observer;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -20,17 +21,20 @@ use provisioning::Name;
 use tokio::sync::watch;
 
 use crate::control::Stop;
-use crate::exit::{Exit, Failure};
-use crate::output::say;
+use crate::planning::{self, Planned};
 use crate::rollout::record::{Order, Outcome};
-use crate::rollout::state::{Pause, Stage};
+use crate::rollout::state::Pause;
 use crate::rollout::{Engine, Input, Now, Output, Run, RunEnd};
-use crate::state::{GroupLock, RolloutLock, StateDir, StateError};
+use crate::state::{GroupLock, RolloutLock, StateDir};
+use crate::store::epoch::Claims;
 use crate::store::images::Images;
 use crate::store::{NewRollout, REFUSED, Revision, Step, Store};
 use lanes::{Lanes, Worked};
 use latest::Latest;
-use show::Show;
+
+pub use error::RunError;
+pub use known::{doing, load};
+pub use observer::{Note, RolloutObserver};
 
 /// How often orders and reports are looked at while there is nothing else to do.
 const TICK: Duration = Duration::from_millis(250);
@@ -40,21 +44,39 @@ const RELEASED_FOR: SignedDuration = SignedDuration::from_secs(3);
 
 /// How running ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum RolloutEnd {
     /// The rollout is over.
     Over(Outcome),
     /// This process was told to stop; another one can go on.
     Interrupted,
 }
 
+/// What every rollout of this process shares.
+#[derive(Debug)]
+pub struct Resources<'a, S> {
+    /// The state folder.
+    pub dir: &'a StateDir,
+    /// The store in it.
+    pub store: &'a S,
+    /// The right to send, claimed before the first run.
+    pub claims: &'a Claims,
+}
+
+impl<S> Clone for Resources<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Resources<'_, S> {}
+
 /// A rollout in the hands of this process.
-pub struct Runner<'a, S> {
-    dir: &'a StateDir,
-    store: &'a S,
+pub struct Runner<'a, S, O> {
+    with: Resources<'a, S>,
     engine: Engine,
     began: Instant,
     seen: Revision,
-    show: Show,
+    observer: O,
     _lock: RolloutLock,
 }
 
@@ -94,21 +116,20 @@ impl Hands {
     }
 }
 
-impl<'a, S: Store> Runner<'a, S> {
+impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
     /// Begins a rollout that was planned; from then on it is in the store.
     ///
     /// # Errors
     /// The store's own, as for agents that another rollout has.
     pub async fn begin(
-        dir: &'a StateDir,
-        store: &'a S,
-        planned: prepare::Planned,
-        show: Show,
+        with: Resources<'a, S>,
+        planned: Planned,
+        observer: O,
         lock: RolloutLock,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, RunError> {
         let began = Instant::now();
         let now = Now { wall: Timestamp::now(), steady: Duration::ZERO };
-        let attempt = planned.last_attempt(dir)?;
+        let attempt = planned.last_attempt(with.dir)?;
         let mut engine = Engine::begin(planned.name, planned.plan, attempt, now);
         let changes = engine.take_changes();
         let state = to_json(&engine)?;
@@ -121,9 +142,9 @@ impl<'a, S: Store> Runner<'a, S> {
             facts: &changes.facts,
             at: now.wall,
         };
-        store.begin_rollout(new).await?;
-        let mut runner = Self { dir, store, engine, began, seen: Revision::UNKNOWN, show, _lock: lock };
-        runner.show.facts(&changes.facts);
+        with.store.begin_rollout(new).await?;
+        let mut runner = Self { with, engine, began, seen: Revision::UNKNOWN, observer, _lock: lock };
+        runner.observer.facts(&changes.facts);
         Ok(runner)
     }
 
@@ -132,14 +153,13 @@ impl<'a, S: Store> Runner<'a, S> {
     /// # Errors
     /// The store's own; what it holds cannot be read.
     pub async fn resume(
-        dir: &'a StateDir,
-        store: &'a S,
+        with: Resources<'a, S>,
         name: &Name,
-        show: Show,
+        observer: O,
         lock: RolloutLock,
-    ) -> Result<Self, Failure> {
-        let engine = load(store, name).await?;
-        Ok(Self { dir, store, engine, began: Instant::now(), seen: Revision::UNKNOWN, show, _lock: lock })
+    ) -> Result<Self, RunError> {
+        let engine = load(with.store, name).await?;
+        Ok(Self { with, engine, began: Instant::now(), seen: Revision::UNKNOWN, observer, _lock: lock })
     }
 
     /// The engine, for looking at.
@@ -151,13 +171,13 @@ impl<'a, S: Store> Runner<'a, S> {
     ///
     /// # Errors
     /// What the rollout cannot go on with: its pause is saved, and says the same.
-    pub async fn run(&mut self, stop: Stop) -> Result<Ended, Failure> {
+    pub async fn run(&mut self, stop: Stop) -> Result<RolloutEnd, RunError> {
         let ended = self.run_to_end(stop).await;
-        self.show.finish();
+        self.observer.finish();
         ended
     }
 
-    async fn run_to_end(&mut self, mut stop: Stop) -> Result<Ended, Failure> {
+    async fn run_to_end(&mut self, mut stop: Stop) -> Result<RolloutEnd, RunError> {
         self.mended().await?;
         // Agents may have been enrolled since it ended.
         let over = matches!(self.engine.state().outcome(), Some(Outcome::Done | Outcome::DoneWithFailures));
@@ -170,15 +190,19 @@ impl<'a, S: Store> Runner<'a, S> {
             let now = self.now();
             match self.engine.poll(now) {
                 Output::Save => self.save().await?,
-                Output::Run(_) if hands.interrupted => return Ok(Ended::Interrupted),
+                Output::Run(_) if hands.interrupted => return Ok(RolloutEnd::Interrupted),
                 Output::Run(run) => hands.held = Some(run),
                 Output::Stop if hands.held.take().is_some() => self.run_ended(Worked::stopped()).await?,
                 Output::Stop => hands.stop_work(),
                 Output::Ended => {
-                    return Ok(self.engine.state().outcome().map_or(Ended::Interrupted, Ended::Over));
+                    return Ok(self
+                        .engine
+                        .state()
+                        .outcome()
+                        .map_or(RolloutEnd::Interrupted, RolloutEnd::Over));
                 }
                 Output::Wait(_) if hands.interrupted && hands.work.is_none() => {
-                    return Ok(Ended::Interrupted);
+                    return Ok(RolloutEnd::Interrupted);
                 }
                 Output::Wait(until) => self.wait(&mut hands, until, now.wall, &mut stop).await?,
             }
@@ -192,8 +216,8 @@ impl<'a, S: Store> Runner<'a, S> {
         until: Option<Timestamp>,
         now: Timestamp,
         stop: &mut Stop,
-    ) -> Result<(), Failure> {
-        self.show.tick(&self.engine);
+    ) -> Result<(), RunError> {
+        self.observer.tick(&self.engine);
         if hands.work.is_none() && hands.held.is_none() && is_far(until, now) {
             // Others may send for the groups meanwhile.
             hands.lanes = None;
@@ -213,12 +237,16 @@ impl<'a, S: Store> Runner<'a, S> {
         Ok(())
     }
 
-    /// Begins the run that is held, if no other process sends for its groups.
-    async fn begin_held(&mut self, hands: &mut Hands) -> Result<(), Failure> {
-        let opened = hands.lanes.is_some();
-        if let Some(run) = hands.held.take_if(|_| opened || self.are_free()) {
-            hands.work = self.begin_run(run, hands.lanes.take(), &hands.latest).await?;
+    /// Begins the run that is held, if no other process sends for its groups; who waits for one is told so.
+    async fn begin_held(&mut self, hands: &mut Hands) -> Result<(), RunError> {
+        let Some(run) = hands.held.take() else { return Ok(()) };
+        let lanes = self.lanes(hands.lanes.take()).await;
+        if let Some(group) = lanes.as_ref().err().and_then(RunError::busy_group) {
+            self.observer.waits_for(group);
+            hands.held = Some(run);
+            return Ok(());
         }
+        hands.work = self.begin_run(run, lanes, &hands.latest).await?;
         Ok(())
     }
 
@@ -229,46 +257,49 @@ impl<'a, S: Store> Runner<'a, S> {
     async fn begin_run(
         &mut self,
         run: Run,
-        opened: Option<Lanes>,
+        lanes: Result<Lanes, RunError>,
         latest: &Latest,
-    ) -> Result<Option<Work>, Failure> {
-        let lanes = match self.lanes(opened).await {
+    ) -> Result<Option<Work>, RunError> {
+        let lanes = match lanes {
             Ok(lanes) => lanes,
-            Err(failure) => {
-                let ended = Worked { failure: Some(failure), ..Worked::stopped() };
+            Err(error) => {
+                let ended = Worked { failure: Some(error), ..Worked::stopped() };
                 return self.run_ended(ended).await.map(|()| None);
             }
         };
         let (stopper, stop) = Stop::on_demand();
-        self.show.run_begins(&run, &self.engine);
+        self.observer.run_begins(&run, &self.engine);
         Ok(Some(Work { future: Box::pin(lanes.work(run, latest.clone(), stop)), stopper }))
     }
 
-    /// Whether no other process sends for a group of the rollout; who waits for one is told so.
-    fn are_free(&mut self) -> bool {
-        let groups: BTreeSet<&Name> =
-            self.engine.plan().lanes.iter().map(|lane| &lane.security_group).collect();
-        let taken = groups.into_iter().find_map(|group| match GroupLock::to_send(self.dir, group) {
-            Err(StateError::Locked { name, .. }) => Some(name),
-            // Whatever else is wrong is told by whoever opens it.
-            _ => None,
-        });
-        if let Some(group) = &taken {
-            self.show.waits_for(group);
+    /// The right to send for each security group of the rollout: for all of them, or none.
+    ///
+    /// # Errors
+    /// Another process sends for one of them, or the database was put back and another process sends.
+    fn take_groups(&self) -> Result<BTreeMap<Name, GroupLock>, RunError> {
+        let mut locks = BTreeMap::new();
+        for lane in &self.engine.plan().lanes {
+            let group = &lane.security_group;
+            if !locks.contains_key(group) {
+                locks.insert(group.clone(), GroupLock::to_send(self.with.dir, group)?);
+            }
         }
-        taken.is_none()
+        Ok(locks)
     }
 
     /// Tells the engine who has joined since the rollout ended; how it ended is known without.
     async fn joined_since(&mut self) -> Option<Lanes> {
-        let lanes = self.lanes(None).await;
-        lanes
-            .inspect_err(|failure| say!("note: whether agents were enrolled since is not known: {failure}"))
-            .ok()
+        match self.lanes(None).await {
+            Ok(lanes) => Some(lanes),
+            Err(error) => {
+                self.observer.note(Note::JoinedUnknown(error));
+                None
+            }
+        }
     }
 
     /// Who runs it again has mended what it could not go on with.
-    async fn mended(&mut self) -> Result<(), Failure> {
+    async fn mended(&mut self) -> Result<(), RunError> {
         if matches!(self.engine.state().paused, Some(Pause::Broken(_))) {
             let _ = self.engine.order(Timestamp::now(), Order::Resume, None);
         }
@@ -276,16 +307,20 @@ impl<'a, S: Store> Runner<'a, S> {
     }
 
     /// The security groups, opened to send; their members are looked at before each run.
-    async fn lanes(&mut self, opened: Option<Lanes>) -> Result<Lanes, Failure> {
+    async fn lanes(&mut self, opened: Option<Lanes>) -> Result<Lanes, RunError> {
+        let Resources { dir, store, claims } = self.with;
         let mut lanes = match opened {
             Some(lanes) => lanes,
             None => {
                 let plan = self.engine.plan();
-                let image = Images::of(self.dir).open(&prepare::digest_of(plan)?)?;
-                Lanes::open(self.dir, plan, image)?
+                // First, as a database that was put back stops all groups, under their locks.
+                let claimed = claims.get(dir, store).await?;
+                let locks = self.take_groups()?;
+                let image = Images::of(dir).open(&planning::digest_of(plan)?)?;
+                Lanes::open(claimed, plan, image, locks)?
             }
         };
-        lanes.refresh(self.dir, self.store, &self.engine).await?;
+        lanes.refresh(dir, store, &self.engine).await?;
         let now = self.now();
         for input in lanes.differences(&self.engine) {
             self.engine.handle(now, input);
@@ -294,15 +329,15 @@ impl<'a, S: Store> Runner<'a, S> {
     }
 
     /// Tells the engine. What the rollout cannot go on with is given back when it is saved.
-    async fn run_ended(&mut self, worked: Worked) -> Result<(), Failure> {
+    async fn run_ended(&mut self, worked: Worked) -> Result<(), RunError> {
         let now = self.now();
         let Worked { end, attempt, losses, failure } = worked;
-        let end = failure.as_ref().map_or(end, |failure| RunEnd::Broken(failure.sentence.clone()));
+        let end = failure.as_ref().map_or(end, |failure| RunEnd::Broken(failure.to_string()));
         self.engine.handle(now, Input::RunEnded { end, attempt });
         self.save().await?;
         for (group, loss) in losses {
-            if let Err(error) = self.store.note_loss(&group, loss).await {
-                say!("note: the loss on the way to group '{group}' could not be stored: {error}");
+            if let Err(error) = self.with.store.note_loss(&group, loss).await {
+                self.observer.note(Note::LossNotStored { group, error });
             }
         }
         failure.map_or(Ok(()), Err)
@@ -319,12 +354,12 @@ impl<'a, S: Store> Runner<'a, S> {
     ///
     /// # Errors
     /// The store's own.
-    pub async fn take_orders(&mut self) -> Result<(), Failure> {
-        let revision = self.store.revision().await?;
+    pub async fn take_orders(&mut self) -> Result<(), RunError> {
+        let revision = self.with.store.revision().await?;
         if std::mem::replace(&mut self.seen, revision) == revision {
             return Ok(());
         }
-        for given in self.store.open_orders(self.engine.name()).await? {
+        for given in self.with.store.open_orders(self.engine.name()).await? {
             let said = self.engine.order(Timestamp::now(), given.order, given.reason.as_deref());
             let saved = self.save().await;
             let said = match &saved {
@@ -332,13 +367,13 @@ impl<'a, S: Store> Runner<'a, S> {
                 // It must not be carried out by whoever comes next.
                 Err(failure) => format!("{REFUSED}{failure}"),
             };
-            self.store.settle_order(given.id, &said, Timestamp::now()).await?;
+            self.with.store.settle_order(given.id, &said, Timestamp::now()).await?;
             saved?;
         }
         Ok(())
     }
 
-    async fn save(&mut self) -> Result<(), Failure> {
+    async fn save(&mut self) -> Result<(), RunError> {
         let changes = self.engine.take_changes();
         let state = to_json(&self.engine)?;
         let step = Step {
@@ -349,8 +384,8 @@ impl<'a, S: Store> Runner<'a, S> {
             facts: &changes.facts,
             at: Timestamp::now(),
         };
-        self.store.save(step).await?;
-        self.show.facts(&changes.facts);
+        self.with.store.save(step).await?;
+        self.observer.facts(&changes.facts);
         Ok(())
     }
 
@@ -359,62 +394,8 @@ impl<'a, S: Store> Runner<'a, S> {
     }
 }
 
-/// The engine of a rollout that is in the store.
-///
-/// # Errors
-/// There is none of this name; it cannot be read.
-pub async fn load<S: Store>(store: &S, name: &Name) -> Result<Engine, Failure> {
-    let rollout = store.rollout(name).await?.ok_or_else(|| {
-        Failure::error(format!(
-            "there is no rollout '{name}' that has begun: `fwcast get rollouts` lists them"
-        ))
-    })?;
-    let state = serde_json::from_str(&rollout.state).map_err(|error| {
-        Failure::error(format!(
-            "the state of rollout '{name}' cannot be read ({error}): a newer fwcast may have written it, \
-             so use that one"
-        ))
-    })?;
-    let agents = store.rollout_agents(name).await?.into_iter().collect();
-    Ok(Engine::resume(name.clone(), rollout.plan, state, agents))
-}
-
-/// The exit code of a rollout that has ended like this.
-pub fn exit_of(ended: Ended) -> Exit {
-    match ended {
-        Ended::Interrupted => Exit::Interrupted,
-        Ended::Over(Outcome::Done) => Exit::Done,
-        Ended::Over(Outcome::DoneWithFailures) => Exit::SomeDevicesFailed,
-        Ended::Over(Outcome::Stopped | Outcome::Cancelled | Outcome::Undone) => Exit::RolloutFailed,
-    }
-}
-
-/// In one line, what the rollout does or waits for.
-pub fn doing(engine: &Engine) -> String {
-    let state = engine.state();
-    let wave = |wave: u32| engine.plan().waves.get(wave as usize).map_or("", |wave| wave.name.as_str());
-    if let (Some(pause), false) = (&state.paused, state.outcome().is_some()) {
-        return format!("paused: {pause}");
-    }
-    match &state.stage {
-        Stage::Transfer => "everyone receives".to_owned(),
-        Stage::Activation { wave: number } => format!("wave '{}' activates", wave(*number)),
-        Stage::Soak { wave: number, until, .. } => {
-            format!("wave '{}' is watched until {until:.0}", wave(*number))
-        }
-        Stage::Approval { wave: number } => {
-            let (name, next) = (engine.name(), wave(number + 1));
-            format!("wave '{next}' waits for `fwcast rollout approve {name}`")
-        }
-        Stage::Cancelling => "agents are told to drop the update".to_owned(),
-        Stage::Undoing => "agents on trial are told to go back".to_owned(),
-        Stage::Ended { outcome, why } => format!("{}: {why}", outcome.name()),
-    }
-}
-
-fn to_json(engine: &Engine) -> Result<String, Failure> {
-    serde_json::to_string(engine.state())
-        .map_err(|error| Failure::error(format!("cannot write the rollout's state as JSON: {error}")))
+fn to_json(engine: &Engine) -> Result<String, RunError> {
+    serde_json::to_string(engine.state()).map_err(RunError::StateNotWritten)
 }
 
 /// Whether it is long enough until a moment, or nobody knows how long, to let others send.

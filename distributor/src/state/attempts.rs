@@ -1,4 +1,4 @@
-//! Attempt numbers (DESIGN [attempt]).
+//! Attempt numbers (protocol.md \[attempt\]).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

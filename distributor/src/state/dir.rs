@@ -13,7 +13,7 @@ use crate::files::{self, FileError};
 pub const GROUP_FILES: [&str; 5] = ["group.json", "agents.json", "manager.json", "floors", "attempts"];
 
 /// The state folder and the witness folder, which must not lie in one another: a backup that is played back
-/// should not bring back both copies of the counters (DESIGN [reserve]).
+/// should not bring back both copies of the counters (protocol.md \[reserve\]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateDir {
     state: PathBuf,
@@ -79,7 +79,7 @@ impl StateDir {
         Self { state: self.state.join(format!(".{what}.new")), witness: self.witness.clone() }
     }
 
-    /// The files of a group that go into a backup: all but its counters (DESIGN \[reserve\]).
+    /// The files of a group that go into a backup: all but its counters (protocol.md \[reserve\]).
     pub fn backed_up(&self, name: &Name) -> Vec<PathBuf> {
         GROUP_FILES.iter().map(|file| self.group(name).join(file)).filter(|path| path.exists()).collect()
     }

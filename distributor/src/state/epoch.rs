@@ -15,7 +15,7 @@ pub struct EpochWitness {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Record {
+struct EpochFile {
     epoch: u64,
 }
 
@@ -28,7 +28,7 @@ impl EpochWitness {
     /// The last number that was written; 0 where there is none, or none that can be read: the counters of
     /// the groups have witnesses of their own, which are missed where this folder is lost.
     pub fn read(&self) -> Result<u64, StateError> {
-        match sealed::read::<Record>(&self.path) {
+        match sealed::read::<EpochFile>(&self.path) {
             Ok(record) => Ok(record.epoch),
             Err(SealedError::Missing | SealedError::Torn(_)) => Ok(0),
             Err(SealedError::File(error)) => Err(error.into()),
@@ -37,6 +37,6 @@ impl EpochWitness {
 
     /// Writes the number; durable when it returns.
     pub fn write(&self, epoch: u64) -> Result<(), StateError> {
-        Ok(sealed::write(&self.path, &Record { epoch })?)
+        Ok(sealed::write(&self.path, &EpochFile { epoch })?)
     }
 }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use provisioning::Name;
 
 use super::sequence::SequenceDoubt;
-use crate::exit::{Exit, Failure};
 use crate::files::{FileError, shown};
 
 /// What can go wrong with the state on disk.
@@ -135,15 +134,4 @@ pub enum StateError {
     /// No randomness.
     #[error("the system gives no random bytes for keys: {0}; try again")]
     Random(getrandom::Error),
-}
-
-impl From<StateError> for Failure {
-    fn from(error: StateError) -> Self {
-        let exit = match error {
-            StateError::File(file) => return file.into(),
-            StateError::SequenceInDoubt { .. } => Exit::NotAllowed,
-            _ => Exit::Error,
-        };
-        Self::new(exit, error.to_string())
-    }
 }

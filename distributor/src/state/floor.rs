@@ -1,4 +1,4 @@
-//! The replay windows of the agents, as far as they survive a restart (DESIGN [bound], RFC 10021 section
+//! The replay windows of the agents, as far as they survive a restart (protocol.md \[bound\], RFC 10021 section
 //! 2.6).
 
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ pub struct FloorStore {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Record {
+struct FloorsFile {
     gid: Hex,
     floors: BTreeMap<Hex, Floor>,
 }
@@ -52,7 +52,7 @@ impl FloorStore {
     /// damaged or of other keys, that is so only as long as the group has sent nothing (`has_sent`, from
     /// [`SequenceStore::has_sent`](super::SequenceStore::has_sent)); afterwards every window is invalid.
     pub fn load(&self, group: &GroupState, has_sent: bool) -> Result<Floors, StateError> {
-        let known = match sealed::read::<Record>(&self.path) {
+        let known = match sealed::read::<FloorsFile>(&self.path) {
             Ok(record) if record.gid == self.gid => Some(record.floors),
             Ok(_) | Err(SealedError::Missing | SealedError::Torn(_)) => None,
             Err(SealedError::File(error)) => return Err(error.into()),
@@ -70,7 +70,7 @@ impl FloorStore {
     /// stores a floor before it accepts a number at or above it, so that no number is accepted twice
     /// whenever the power fails.
     pub fn save(&self, floors: &Floors) -> Result<(), StateError> {
-        let record = Record {
+        let record = FloorsFile {
             gid: self.gid.clone(),
             floors: floors.iter().map(|(id, floor)| (Hex::from(id.as_bytes()), *floor)).collect(),
         };

@@ -117,14 +117,14 @@ impl GroupState {
     /// # Errors
     /// [`StateError::GroupExists`] without `replace`; [`StateError::Locked`] while another process uses the
     /// old group.
-    pub fn create(
+    pub async fn create(
         &self,
         dir: &StateDir,
         manager: &ManagerState,
         machine: &MachineId,
         replace: bool,
     ) -> Result<Agents, StateError> {
-        let _editing = GroupLock::to_edit(dir, &self.name)?;
+        let _editing = GroupLock::to_edit(dir, &self.name).await?;
         let _sending = GroupLock::to_send(dir, &self.name)?;
         let folder = dir.group(&self.name);
         let taken = folder.exists();

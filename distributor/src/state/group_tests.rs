@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use super::testing::{World, name};
+use super::testing::{World, block_on, name};
 use super::{Agents, Enrolled, GroupLock, GroupState, StateError};
-use crate::exit::{Exit, Failure};
+use crate::new_group::CreateError;
 
 fn enroll(world: &World, agent: &str) {
-    let lock = GroupLock::to_edit(&world.dir, &name()).unwrap();
+    let lock = block_on(GroupLock::to_edit(&world.dir, &name())).unwrap();
     let mut agents = Agents::load(&world.dir, &name()).unwrap();
     let sender_id = agents.new_sender_id(&name()).unwrap();
     agents.enroll(Enrolled {
@@ -43,12 +43,13 @@ fn a_group_in_use_is_not_replaced() {
     let world = World::new();
     let before = world.group();
     let sending = GroupLock::to_send(&world.dir, &name()).unwrap();
-    let failure = world.create(true).unwrap_err();
-    assert_eq!(failure.exit, Exit::Error);
-    assert!(failure.sentence.contains("another fwcast process sends for group 'hall'"), "{failure}");
+    let error = world.create(true).unwrap_err();
+    assert!(matches!(error, CreateError::State(StateError::Locked { .. })), "{error}");
+    assert!(error.to_string().contains("another fwcast process sends for group 'hall'"), "{error}");
     assert_eq!(world.group(), before);
     drop(sending);
-    assert_eq!(world.create(false).unwrap_err().exit, Exit::Error);
+    let error = world.create(false).unwrap_err();
+    assert!(matches!(error, CreateError::State(StateError::GroupExists(_))), "{error}");
     assert_eq!(world.group(), before);
 }
 
@@ -90,7 +91,6 @@ fn a_group_file_with_a_wrong_value_is_damaged() {
         fs::write(&path, good.replacen(from, to, 1)).unwrap();
         let error = GroupState::open(&world.dir, &name()).unwrap_err();
         assert!(matches!(error, StateError::Damaged { .. }), "{to}: {error}");
-        assert_eq!(Failure::from(error).exit, Exit::Error);
     }
 }
 

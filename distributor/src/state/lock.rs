@@ -3,11 +3,11 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use provisioning::Name;
+use tokio::time::{Instant, sleep};
 
 use super::{StateDir, StateError};
 use crate::files::{self, FileError};
@@ -31,13 +31,13 @@ impl GroupLock {
     /// The right to send for this group: two processes that count with the same Sender Sequence Numbers
     /// would give its keys away.
     pub fn to_send(dir: &StateDir, name: &Name) -> Result<Self, StateError> {
-        Self::take(dir, name, "send", "sends for", Duration::ZERO)
+        Self::of(name, "sends for", lock_file(&dir.lock(name, "send"))?)
     }
 
     /// The right to change who is enrolled in this group. Sending goes on meanwhile. As this takes a moment
     /// only, it is waited for.
-    pub fn to_edit(dir: &StateDir, name: &Name) -> Result<Self, StateError> {
-        Self::take(dir, name, "edit", "changes", EDIT_WAIT_MAX)
+    pub async fn to_edit(dir: &StateDir, name: &Name) -> Result<Self, StateError> {
+        Self::of(name, "changes", lock_within(EDIT_WAIT_MAX, &dir.lock(name, "edit")).await?)
     }
 
     /// Which group it is for.
@@ -45,17 +45,9 @@ impl GroupLock {
         &self.name
     }
 
-    fn take(
-        dir: &StateDir,
-        name: &Name,
-        purpose: &str,
-        doing: &'static str,
-        wait: Duration,
-    ) -> Result<Self, StateError> {
-        match lock_within(wait, &dir.lock(name, purpose))? {
-            Some(file) => Ok(Self { name: name.clone(), _file: file }),
-            None => Err(StateError::Locked { name: name.clone(), doing }),
-        }
+    fn of(name: &Name, doing: &'static str, file: Option<Flock<File>>) -> Result<Self, StateError> {
+        let file = file.ok_or_else(|| StateError::Locked { name: name.clone(), doing })?;
+        Ok(Self { name: name.clone(), _file: file })
     }
 }
 
@@ -67,18 +59,18 @@ pub struct StateLock {
 
 impl StateLock {
     /// The right to compare a database's epoch with its witness, and to raise both.
-    pub fn to_claim(dir: &StateDir) -> Result<Self, StateError> {
-        Self::wait(dir, "claim", "opens the database to send")
+    pub async fn to_claim(dir: &StateDir) -> Result<Self, StateError> {
+        Self::wait(dir, "claim", "opens the database to send").await
     }
 
     /// The right to put a backup together, or to take one apart.
-    pub fn to_back_up(dir: &StateDir) -> Result<Self, StateError> {
-        Self::wait(dir, "backup", "makes or restores a backup")
+    pub async fn to_back_up(dir: &StateDir) -> Result<Self, StateError> {
+        Self::wait(dir, "backup", "makes or restores a backup").await
     }
 
     /// As others need it for a moment only, it is waited for.
-    fn wait(dir: &StateDir, purpose: &str, doing: &'static str) -> Result<Self, StateError> {
-        let file = lock_within(EDIT_WAIT_MAX, &dir.state_lock(purpose))?;
+    async fn wait(dir: &StateDir, purpose: &str, doing: &'static str) -> Result<Self, StateError> {
+        let file = lock_within(EDIT_WAIT_MAX, &dir.state_lock(purpose)).await?;
         file.map(|file| Self { _file: file }).ok_or(StateError::StateLocked { doing })
     }
 }
@@ -92,28 +84,24 @@ pub struct RolloutLock {
 impl RolloutLock {
     /// The right to run this rollout, which one process at a time has. An order that is carried out where it
     /// is given has it for a moment, which is waited for.
-    pub fn to_run(dir: &StateDir, rollout: &Name) -> Result<Self, StateError> {
-        let lock = Self::take(dir, rollout, ORDER_WAIT_MAX)?;
-        lock.ok_or_else(|| StateError::RolloutLocked(rollout.clone()))
+    pub async fn to_run(dir: &StateDir, rollout: &Name) -> Result<Self, StateError> {
+        let file = lock_within(ORDER_WAIT_MAX, &dir.lock(rollout, "run")).await?;
+        file.map(|file| Self { _file: file }).ok_or_else(|| StateError::RolloutLocked(rollout.clone()))
     }
 
     /// The same right, unless another process has it now.
     pub fn if_free(dir: &StateDir, rollout: &Name) -> Result<Option<Self>, StateError> {
-        Self::take(dir, rollout, Duration::ZERO)
-    }
-
-    fn take(dir: &StateDir, rollout: &Name, wait: Duration) -> Result<Option<Self>, StateError> {
-        let file = lock_within(wait, &dir.lock(rollout, "run"))?;
+        let file = lock_file(&dir.lock(rollout, "run"))?;
         Ok(file.map(|file| Self { _file: file }))
     }
 }
 
 /// Locks a file as soon as no other process has it; `None` if one has it for so long.
-fn lock_within(wait: Duration, path: &Path) -> Result<Option<Flock<File>>, StateError> {
+async fn lock_within(wait: Duration, path: &Path) -> Result<Option<Flock<File>>, StateError> {
     let deadline = Instant::now() + wait;
     loop {
         match lock_file(path)? {
-            None if Instant::now() < deadline => thread::sleep(WAIT_STEP),
+            None if Instant::now() < deadline => sleep(WAIT_STEP).await,
             done => return Ok(done),
         }
     }
@@ -142,6 +130,7 @@ fn lock_file(path: &Path) -> Result<Option<Flock<File>>, StateError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::block_on;
     use super::*;
 
     #[test]
@@ -151,7 +140,7 @@ mod tests {
         let (hall, yard) = (Name::new("hall").unwrap(), Name::new("yard").unwrap());
         let sending = GroupLock::to_send(&dir, &hall).unwrap();
         assert!(matches!(GroupLock::to_send(&dir, &hall), Err(StateError::Locked { .. })));
-        let _editing = GroupLock::to_edit(&dir, &hall).unwrap();
+        let _editing = block_on(GroupLock::to_edit(&dir, &hall)).unwrap();
         let _other = GroupLock::to_send(&dir, &yard).unwrap();
         drop(sending);
         GroupLock::to_send(&dir, &hall).unwrap();
@@ -162,7 +151,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dir = StateDir::open(&folder.path().join("s"), &folder.path().join("w")).unwrap();
         let (send, rollout) = (Name::new("send").unwrap(), Name::new("rollout").unwrap());
-        let _running = RolloutLock::to_run(&dir, &send).unwrap();
+        let _running = block_on(RolloutLock::to_run(&dir, &send)).unwrap();
         let _sending = GroupLock::to_send(&dir, &rollout).unwrap();
         let _of_group = GroupLock::to_send(&dir, &send).unwrap();
     }
@@ -173,15 +162,16 @@ mod tests {
         let dir = StateDir::open(&folder.path().join("s"), &folder.path().join("w")).unwrap();
         let spring = Name::new("spring").unwrap();
         let ordering = RolloutLock::if_free(&dir, &spring).unwrap().unwrap();
-        let running = thread::scope(|scope| {
-            let running = scope.spawn(|| RolloutLock::to_run(&dir, &spring));
-            thread::sleep(Duration::from_millis(100));
-            drop(ordering);
-            running.join().unwrap().unwrap()
+        let running = block_on(async {
+            let ordered = async {
+                sleep(Duration::from_millis(100)).await;
+                drop(ordering);
+            };
+            tokio::join!(RolloutLock::to_run(&dir, &spring), ordered).0.unwrap()
         });
         assert!(RolloutLock::if_free(&dir, &spring).unwrap().is_none());
-        assert!(matches!(RolloutLock::to_run(&dir, &spring), Err(StateError::RolloutLocked(_))));
+        assert!(matches!(block_on(RolloutLock::to_run(&dir, &spring)), Err(StateError::RolloutLocked(_))));
         drop(running);
-        RolloutLock::to_run(&dir, &spring).unwrap();
+        block_on(RolloutLock::to_run(&dir, &spring)).unwrap();
     }
 }

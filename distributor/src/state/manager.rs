@@ -1,4 +1,4 @@
-//! The Group Manager's own secrets: a role of its own, which sending does not need (DESIGN, Groups and keys).
+//! The Group Manager's own secrets: a role of its own, which sending does not need.
 
 use std::collections::BTreeMap;
 

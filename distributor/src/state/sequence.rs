@@ -1,4 +1,5 @@
-//! Sender Sequence Numbers, reserved ahead on disk (DESIGN [reserve], RFC 10021 section 2.6.1.1, THREATS T9).
+//! Sender Sequence Numbers, reserved ahead on disk (protocol.md \[reserve\],
+//! RFC 10021 section 2.6.1.1).
 //!
 //! A number used twice with the same key gives the key away. So a range is durable on disk before the first
 //! of its numbers leaves, in two files that no one backup should hold, with the identity of the machine.
@@ -20,7 +21,7 @@ use super::sealed::{self, SealedError};
 use super::{GroupLock, GroupState, MachineId, StateDir, StateError};
 
 /// Numbers that are left out whenever the store is opened again: an agent that was reset meanwhile takes
-/// nothing up to 256 above the last number it accepted (DESIGN [bound]).
+/// nothing up to 256 above the last number it accepted (protocol.md \[bound\]).
 pub const SKIPPED: u64 = 256;
 
 /// The Sender Sequence Numbers that may be used now: from `next` up to, but without, `end`.
@@ -72,7 +73,7 @@ pub enum SequenceDoubt {
 /// What both files hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Record {
+struct SequenceFile {
     group: Name,
     gid: Hex,
     machine: String,
@@ -94,7 +95,7 @@ struct Record {
 pub struct SequenceStore {
     main: PathBuf,
     witness: PathBuf,
-    record: Record,
+    record: SequenceFile,
     start: u64,
     write_failed: bool,
 }
@@ -108,7 +109,7 @@ impl SequenceStore {
         gid: &Hex,
         machine: &MachineId,
     ) -> Result<(), StateError> {
-        let record = Record {
+        let record = SequenceFile {
             group: group.clone(),
             gid: gid.clone(),
             machine: machine.as_str().to_owned(),
@@ -133,7 +134,7 @@ impl SequenceStore {
         group: &Name,
         gid: &Hex,
     ) -> Result<(), StateError> {
-        let record = Record {
+        let record = SequenceFile {
             group: group.clone(),
             gid: gid.clone(),
             machine: String::new(),
@@ -245,7 +246,7 @@ impl SequenceStore {
     }
 
     /// Writes the next record: first the main file, then the witness, each durable before the next step.
-    fn write(&mut self, change: impl FnOnce(&mut Record)) -> Result<(), StateError> {
+    fn write(&mut self, change: impl FnOnce(&mut SequenceFile)) -> Result<(), StateError> {
         if self.write_failed {
             return Err(self.in_doubt(SequenceDoubt::WriteFailed));
         }
@@ -255,7 +256,7 @@ impl SequenceStore {
                 return Err(self.in_doubt(SequenceDoubt::ChangedMeanwhile));
             }
         }
-        let mut record = Record {
+        let mut record = SequenceFile {
             generation: self.record.generation + 1,
             previous: digest(&self.record),
             ..self.record.clone()
@@ -279,7 +280,7 @@ impl SequenceStore {
 enum Found {
     Missing,
     Torn,
-    Whole(Record),
+    Whole(SequenceFile),
 }
 
 /// For serde, which gives a reference.
@@ -297,7 +298,7 @@ fn read(path: &Path) -> Result<Found, StateError> {
 }
 
 /// Whether the two records may go on, and if so, whether the witness still has to follow the main file.
-fn compare(main: &Record, witness: &Record) -> Result<bool, SequenceDoubt> {
+fn compare(main: &SequenceFile, witness: &SequenceFile) -> Result<bool, SequenceDoubt> {
     if main == witness {
         return Ok(false);
     }
@@ -312,7 +313,7 @@ fn compare(main: &Record, witness: &Record) -> Result<bool, SequenceDoubt> {
     }
 }
 
-fn digest(record: &Record) -> Hex {
+fn digest(record: &SequenceFile) -> Hex {
     // A record is plain text and numbers, which always has a line of JSON.
     let line = sealed::line(record).unwrap_or_default();
     Hex::from(Digest::of(line.as_bytes()).0)

@@ -8,7 +8,7 @@ use provisioning::Name;
 use tempfile::TempDir;
 
 use super::{GroupLock, GroupState, MachineId, Profile, SequenceStore, StateDir, StateError};
-use crate::new_group::{self, Plan};
+use crate::new_group::{self, CreateError, Plan};
 
 /// Folders with one group `hall`, and a machine.
 pub(super) struct World {
@@ -26,7 +26,7 @@ impl World {
         world
     }
 
-    pub(super) fn create(&self, replace: bool) -> Result<Vec<Name>, crate::exit::Failure> {
+    pub(super) fn create(&self, replace: bool) -> Result<Vec<Name>, CreateError> {
         let plan = Plan {
             name: name(),
             profile: Profile {
@@ -44,7 +44,7 @@ impl World {
             image_keys: vec![SigningKey::from_bytes(&[0xa3; 32]).verifying_key().to_bytes()],
             replace,
         };
-        Ok(new_group::create(&self.dir, plan, &self.machine)?.1)
+        Ok(block_on(new_group::create(&self.dir, plan, &self.machine))?.1)
     }
 
     pub(super) fn other_machine(&self) -> MachineId {
@@ -75,6 +75,11 @@ impl World {
     pub(super) fn floors(&self) -> PathBuf {
         self.dir.group(&name()).join("floors")
     }
+}
+
+/// Runs what waits for a lock.
+pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 pub(super) fn name() -> Name {

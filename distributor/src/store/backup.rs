@@ -15,10 +15,9 @@ use tar::{Builder, EntryType, Header};
 use update_core::digest::Hasher;
 
 use super::images::Images;
-use super::{DATABASE, SqliteStore};
-use crate::exit::Failure;
+use super::{DATABASE, SqliteStore, StoreError};
 use crate::files::{self, Access, FileError};
-use crate::state::{GroupLock, StateDir, StateLock};
+use crate::state::{GroupLock, StateDir, StateError, StateLock};
 
 /// The form of a backup that this program writes and reads.
 pub(super) const FORMAT: u32 = 1;
@@ -56,13 +55,27 @@ pub struct Contents {
     pub images: usize,
 }
 
+/// Why there is no backup.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A group's files.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// Writes a backup to a file that does not exist yet, for its owner only.
 ///
 /// # Errors
 /// Something cannot be read, or the file cannot be written; then there is no such file.
-pub async fn write(dir: &StateDir, store: &SqliteStore, out: &Path) -> Result<Contents, Failure> {
+pub async fn write(dir: &StateDir, store: &SqliteStore, out: &Path) -> Result<Contents, BackupError> {
     files::check_target(out)?;
-    let _lock = StateLock::to_back_up(dir)?;
+    let _lock = StateLock::to_back_up(dir).await?;
     let making = dir.in_making("backup");
     files::remove_folder(making.state())?;
     files::make_folder(making.state())?;
@@ -76,13 +89,16 @@ async fn write_with(
     store: &SqliteStore,
     out: &Path,
     database: &Path,
-) -> Result<Contents, Failure> {
+) -> Result<Contents, BackupError> {
     store.copy_to(database).await?;
     let groups = dir.groups()?;
     let images = Images::of(dir).digests()?;
     let made_at = Timestamp::now();
     // Whoever enrols an agent writes several files: not in between.
-    let locks = groups.iter().map(|group| GroupLock::to_edit(dir, group)).collect::<Result<Vec<_>, _>>()?;
+    let mut locks = Vec::new();
+    for group in &groups {
+        locks.push(GroupLock::to_edit(dir, group).await?);
+    }
     let mut sources = vec![(DATABASE.to_owned(), database.to_owned())];
     for path in groups.iter().flat_map(|group| dir.backed_up(group)) {
         sources.push((below(dir, &path), path));

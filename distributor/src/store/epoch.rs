@@ -7,16 +7,42 @@
 //!
 //! A new database is not an old one: it has an identity of its own, and no witness yet.
 
-use super::{SqliteStore, Store, StoreError};
-use crate::exit::Failure;
+use tokio::sync::OnceCell;
+
+use super::{Store, StoreError};
 use crate::state::{EpochWitness, GroupLock, GroupState, StateDir, StateLock};
 
-/// Claims the right to send for the groups of a state folder, whose counters are then looked at one by one.
-///
-/// # Errors
-/// The store's own; another process sends for a group that would have to be stopped.
-pub async fn claim<S: Store>(dir: &StateDir, store: &S) -> Result<(), StoreError> {
-    let _lock = StateLock::to_claim(dir)?;
+/// Proof that this process has claimed the right to send for the groups of a state folder. Only [`Claims`]
+/// makes it.
+#[derive(Debug)]
+pub struct Claimed {
+    dir: StateDir,
+}
+
+impl Claimed {
+    /// The state folder.
+    pub fn dir(&self) -> &StateDir {
+        &self.dir
+    }
+}
+
+/// The claim of this process: made when something is to be sent for the first time, and once only.
+#[derive(Debug, Default)]
+pub struct Claims(OnceCell<Claimed>);
+
+impl Claims {
+    /// Claims the right to send for the groups of a state folder, unless this process has it already. The
+    /// groups' counters are then looked at one by one.
+    ///
+    /// # Errors
+    /// The store's own; another process sends for a group that would have to be stopped.
+    pub async fn get<S: Store>(&self, dir: &StateDir, store: &S) -> Result<&Claimed, StoreError> {
+        self.0.get_or_try_init(|| claim(dir, store)).await
+    }
+}
+
+async fn claim<S: Store>(dir: &StateDir, store: &S) -> Result<Claimed, StoreError> {
+    let _lock = StateLock::to_claim(dir).await?;
     let epoch = store.epoch().await?;
     let witness = EpochWitness::of(dir, epoch.database);
     let seen = witness.read()?;
@@ -25,27 +51,8 @@ pub async fn claim<S: Store>(dir: &StateDir, store: &S) -> Result<(), StoreError
     }
     let next = epoch.number.max(seen) + 1;
     store.set_epoch(next).await?;
-    Ok(witness.write(next)?)
-}
-
-/// As [`claim`], for a caller that has no event loop and no store, or does not know whether it has.
-///
-/// # Errors
-/// As [`claim`].
-pub fn claim_blocking(dir: &StateDir) -> Result<(), Failure> {
-    let claimed = std::thread::scope(|scope| {
-        // In a thread of its own, because an event loop must not be started within another.
-        let thread = scope.spawn(|| {
-            crate::process::runtime()?.block_on(async {
-                let store = SqliteStore::open(dir).await?;
-                claim(dir, &store).await?;
-                store.close().await;
-                Ok(())
-            })
-        });
-        thread.join()
-    });
-    claimed.unwrap_or_else(|_| Err(Failure::error("opening the database to send failed: try again")))
+    witness.write(next)?;
+    Ok(Claimed { dir: dir.clone() })
 }
 
 /// After this, nothing is sent with the keys that the groups have now.

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use provisioning::Name;
 
-use crate::exit::Failure;
 use crate::files::{FileError, shown};
 use crate::manifest::Kind;
 use crate::rollout::plan::AgentKey;
@@ -111,14 +110,4 @@ pub enum StoreError {
         /// Who has begun with it.
         rollout: Name,
     },
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::File(file) => file.into(),
-            StoreError::State(state) => state.into(),
-            other => Self::error(other.to_string()),
-        }
-    }
 }

@@ -16,15 +16,53 @@ use update_core::suit_inspect::inspect_unverified;
 use update_core::tree_build::Tree;
 
 use super::{Store, StoreError};
-use crate::exit::Failure;
 use crate::files::{self, Access, FileError, shown};
-use crate::image;
+use crate::image::{self, ImageError, OfferError};
 use crate::manifest::Kind;
-use crate::process::seed;
+use crate::random::{NoRandomness, seed};
 use crate::state::StateDir;
 
 /// What is younger than this is not collected: the document that will name it may not be applied yet.
 const COLLECTED_AFTER: Duration = Duration::from_secs(3600);
+
+/// What is wrong with an image that is stored, or is to be.
+#[derive(Debug, thiserror::Error)]
+pub enum ImagesError {
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The image.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// Its envelope.
+    #[error(transparent)]
+    Offer(#[from] OfferError),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+    /// There is none of this digest.
+    #[error(
+        "there is no image sha256:{digest} in {}: apply its document again, with the image file and its \
+         envelope", shown(.folder)
+    )]
+    Missing {
+        /// In hexadecimal.
+        digest: String,
+        /// Where it was looked for.
+        folder: PathBuf,
+    },
+    /// The envelope is another one.
+    #[error(
+        "the envelope in {} is not the one with the digest sha256:{digest}: delete that folder, and apply \
+         the image's document again", shown(.folder)
+    )]
+    OtherEnvelope {
+        /// In hexadecimal.
+        digest: String,
+        /// The image's folder.
+        folder: PathBuf,
+    },
+}
 
 /// The images of a state folder.
 #[derive(Debug, Clone)]
@@ -58,7 +96,7 @@ impl Images {
     /// # Errors
     /// The files cannot be read or written, the envelope offers nothing, or the image is not the one that
     /// it offers.
-    pub fn add(&self, path: &Path, envelope: &[u8]) -> Result<Digest, Failure> {
+    pub fn add(&self, path: &Path, envelope: &[u8]) -> Result<Digest, ImagesError> {
         let offer = image::offer_unverified(path, envelope)?;
         let digest = offer.digest;
         // Also where it is stored already: who names another file beside the old envelope is to hear of it.
@@ -78,7 +116,13 @@ impl Images {
         Ok(digest)
     }
 
-    fn add_in(&self, making: &Path, path: &Path, envelope: &[u8], digest: &Digest) -> Result<(), Failure> {
+    fn add_in(
+        &self,
+        making: &Path,
+        path: &Path,
+        envelope: &[u8],
+        digest: &Digest,
+    ) -> Result<(), ImagesError> {
         files::make_folder(making)?;
         let mut source = files::open(path)?;
         files::create_with(&making.join("image"), Access::Secret, |file| {
@@ -103,26 +147,19 @@ impl Images {
     ///
     /// # Errors
     /// There is none of this digest, or it is damaged.
-    pub fn open(&self, digest: &Digest) -> Result<StoredImage, Failure> {
+    pub fn open(&self, digest: &Digest) -> Result<StoredImage, ImagesError> {
         let place = self.place(digest);
         let name = hex::encode(digest.0);
         if !place.is_dir() {
-            return Err(Failure::error(format!(
-                "there is no image sha256:{name} in {}: apply its document again, with the image file and \
-                its envelope",
-                shown(&self.folder)
-            )));
+            return Err(ImagesError::Missing { digest: name, folder: self.folder.clone() });
         }
         let path = place.join("image");
         let envelope = image::read_envelope(&place.join("envelope"))?;
         let offer = inspect_unverified(&envelope).and_then(|inspection| inspection.offer);
-        let offer = offer.ok().filter(|offer| offer.digest == *digest).ok_or_else(|| {
-            Failure::bad_signature(format!(
-                "the envelope in {} is not the one with the digest sha256:{name}: delete that folder, and \
-                apply the image's document again",
-                shown(&place)
-            ))
-        })?;
+        let offer = offer
+            .ok()
+            .filter(|offer| offer.digest == *digest)
+            .ok_or_else(|| ImagesError::OtherEnvelope { digest: name, folder: place.clone() })?;
         let tree = image::check(&path, &offer)?;
         Ok(StoredImage { envelope, offer, tree, file: files::open(&path)? })
     }

@@ -7,28 +7,38 @@
 use provisioning::Name;
 
 use super::{Member, Store, StoreError};
-use crate::output::say;
 use crate::state::{Agents, Enrolled, StateDir, StateError, Waiting};
 
+/// A group whose agents may not be as the store has them.
+#[derive(Debug, thiserror::Error)]
+#[error("the agents of group '{group}' may not be as they are shown: {error}")]
+pub struct Unread {
+    /// Which group.
+    pub group: Name,
+    /// Why it could not be read.
+    pub error: StateError,
+}
+
 /// Takes over every group whose agents were written since, and forgets those that are gone. A group that
-/// cannot be read is noted, and stays as the store knows it: commands for the others go on.
+/// cannot be read is given back, and stays as the store knows it: commands for the others go on.
 ///
 /// # Errors
 /// The groups cannot be listed; the store's own.
-pub async fn refresh<S: Store>(dir: &StateDir, store: &S) -> Result<(), StoreError> {
+pub async fn refresh<S: Store>(dir: &StateDir, store: &S) -> Result<Vec<Unread>, StoreError> {
+    let mut unread = Vec::new();
     let mut known = store.fingerprints().await?;
     for group in dir.groups()? {
         let before = known.remove(&group);
         match written_since(dir, &group, before.as_deref()) {
             Ok(None) => {}
             Ok(Some((members, fingerprint))) => store.sync_agents(&group, &members, &fingerprint).await?,
-            Err(error) => say!("note: the agents of group '{group}' may not be as they are shown: {error}"),
+            Err(error) => unread.push(Unread { group, error }),
         }
     }
     for gone in known.into_keys() {
         store.forget_group(&gone).await?;
     }
-    Ok(())
+    Ok(unread)
 }
 
 /// The members of a group with the fingerprint of what they were read from, if that is another one.

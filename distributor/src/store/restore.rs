@@ -7,43 +7,90 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use provisioning::Hex;
 use tar::{Archive, EntryType};
 use update_core::digest::{Digest, Hasher};
 
 use super::backup::{Contents, Entry, FORMAT, Hashing, INDEX, Index, place};
-use super::images::Images;
-use super::{BUSY_MAX, DATABASE, SqliteStore, Store};
-use crate::exit::Failure;
-use crate::files::{self, Access, shown};
-use crate::state::{EpochWitness, GroupState, StateDir, StateLock};
+use super::images::{Images, ImagesError};
+use super::{BUSY_MAX, DATABASE, SqliteStore, Store, StoreError};
+use crate::files::{self, Access, FileError, shown};
+use crate::state::{EpochWitness, GroupState, StateDir, StateError, StateLock};
 
 /// Longest list of the other files, in bytes.
 const INDEX_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Why a backup was not restored.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A group's files.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An image.
+    #[error(transparent)]
+    Images(#[from] ImagesError),
+    /// The state folder is not empty.
+    #[error(
+        "the state folder {} holds {what} already, and nothing is overwritten: move what is in it away, or \
+         name another folder with --state", shown(.folder)
+    )]
+    NotEmpty {
+        /// The state folder.
+        folder: PathBuf,
+        /// What is there.
+        what: String,
+    },
+    /// It is no backup, or not a whole one.
+    #[error(
+        "{} is no whole backup of fwcast ({why}): take another copy of it, or another backup", shown(.file)
+    )]
+    Damaged {
+        /// Which file.
+        file: PathBuf,
+        /// What is wrong in it.
+        why: String,
+    },
+    /// It is of a newer program.
+    #[error(
+        "{} was made by a newer fwcast ({program}) than this one: restore it with that one", shown(.file)
+    )]
+    Newer {
+        /// Which file.
+        file: PathBuf,
+        /// The version that made it.
+        program: String,
+    },
+}
 
 /// Restores a backup.
 ///
 /// # Errors
 /// The state folder is not empty; the backup can be read by others, is damaged, incomplete or newer. Then
 /// the state folder is as it was.
-pub async fn restore(dir: &StateDir, file: &Path) -> Result<Contents, Failure> {
+pub async fn restore(dir: &StateDir, file: &Path) -> Result<Contents, RestoreError> {
     let archive = files::open_secret(file)?;
-    let _lock = StateLock::to_back_up(dir)?;
+    let _lock = StateLock::to_back_up(dir).await?;
     refuse_what_is_there(dir)?;
     let making = dir.in_making("restore");
     files::remove_folder(making.state())?;
     files::make_folder(making.state())?;
     let restored = match unpack(&making, archive, file) {
         Ok(index) => take_over(dir, &making, &index).await,
-        Err(failure) => Err(failure),
+        Err(error) => Err(error),
     };
     files::remove_folder(making.state())?;
     restored
 }
 
-fn refuse_what_is_there(dir: &StateDir) -> Result<(), Failure> {
+fn refuse_what_is_there(dir: &StateDir) -> Result<(), RestoreError> {
     let taken = |name: &str| dir.state().join(name).exists();
     let database = [DATABASE, "fwcast.db-wal", "fwcast.db-shm"].into_iter().find(|name| taken(name));
     let what = match database {
@@ -52,21 +99,12 @@ fn refuse_what_is_there(dir: &StateDir) -> Result<(), Failure> {
         None if !Images::of(dir).digests()?.is_empty() => "images".to_owned(),
         None => return Ok(()),
     };
-    Err(Failure::error(format!(
-        "the state folder {} holds {what} already, and nothing is overwritten: move what is in it away, or \
-        name another folder with --state",
-        shown(dir.state())
-    )))
+    Err(RestoreError::NotEmpty { folder: dir.state().into(), what })
 }
 
 /// Writes each file of the archive below the folder in the making, and compares all with the list at its end.
-fn unpack(making: &StateDir, archive: File, file: &Path) -> Result<Index, Failure> {
-    let damaged = |why: &str| {
-        Failure::error(format!(
-            "{} is no whole backup of fwcast ({why}): take another copy of it, or another backup",
-            shown(file)
-        ))
-    };
+fn unpack(making: &StateDir, archive: File, file: &Path) -> Result<Index, RestoreError> {
+    let damaged = |why: &str| RestoreError::Damaged { file: file.into(), why: why.to_owned() };
     let unreadable = |error: io::Error| damaged(&error.to_string().escape_debug().to_string());
     let mut archive = Archive::new(archive);
     let mut found = BTreeMap::new();
@@ -103,11 +141,10 @@ fn unpack(making: &StateDir, archive: File, file: &Path) -> Result<Index, Failur
     }
     let index = index.ok_or_else(|| damaged("its end is missing"))?;
     if index.format != FORMAT {
-        return Err(Failure::error(format!(
-            "{} was made by a newer fwcast ({}) than this one: restore it with that one",
-            shown(file),
-            index.program.escape_debug()
-        )));
+        return Err(RestoreError::Newer {
+            file: file.into(),
+            program: index.program.escape_debug().to_string(),
+        });
     }
     if found != index.files || !found.contains_key(DATABASE) {
         return Err(damaged("its files are not those of its list"));
@@ -137,7 +174,7 @@ impl<R: Read> Read for Noted<'_, R> {
 }
 
 /// Checks what was unpacked, takes the right to send from it, and gives it its name.
-async fn take_over(dir: &StateDir, making: &StateDir, index: &Index) -> Result<Contents, Failure> {
+async fn take_over(dir: &StateDir, making: &StateDir, index: &Index) -> Result<Contents, RestoreError> {
     let store = SqliteStore::open_file(&making.state().join(DATABASE), BUSY_MAX).await?;
     store.check().await?;
     let images = Images::of(making);

@@ -5,8 +5,8 @@ use std::io::{Write, sink};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use distributor::output::{Format, Report, render};
-use distributor::report::{AgentList, RolloutStatus};
+use distributor::commands::output::{Format, Printable, render};
+use distributor::commands::report::{AgentList, RolloutStatus};
 use distributor::rollout::plan::{Abort, AgentKey, Lane, Percent, Plan, PlannedImage, Retry, Wave, When};
 use distributor::rollout::record::{AgentRecord, Progress};
 use distributor::rollout::window::Windows;
@@ -89,7 +89,7 @@ async fn query(connection: &mut SqliteConnection, sql: &'static str) -> Result<(
     Ok(())
 }
 
-fn show(format: Format, report: &impl Report) -> Result<()> {
+fn show(format: Format, report: &impl Printable) -> Result<()> {
     Ok(sink().write_all(black_box(render(format, report)?).as_bytes())?)
 }
 

@@ -10,10 +10,10 @@ use update_core::suit::SuitError;
 use update_core::suit_inspect::{InspectedComponent, Inspection, inspect_unverified};
 use uuid::Uuid;
 
-use crate::exit::Failure;
+use crate::commands::exit_codes::Failure;
+use crate::commands::output::{self, Format, Printable, fields};
 use crate::files::shown;
 use crate::image;
-use crate::output::{self, Format, Report, fields};
 
 /// What a SUIT envelope says.
 #[derive(Serialize)]
@@ -127,7 +127,7 @@ impl Offer {
     }
 }
 
-impl Report for Described {
+impl Printable for Described {
     fn table(&self) -> Table {
         let verified = if self.verified { "yes" } else { "no: this is only what the file claims" };
         let mut table = fields([

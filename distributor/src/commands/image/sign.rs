@@ -15,14 +15,13 @@ use update_core::suit_build::Draft;
 use uuid::Uuid;
 
 use super::super::arguments::{self, Class};
-use crate::exit::Failure;
+use crate::commands::exit_codes::Failure;
+use crate::commands::output::{self, Format, Printable, fields};
 use crate::files::{self, Access, shown};
 use crate::image;
 use crate::keys::{self, KeyKind, PrivateKey, PublicKey};
-use crate::output::{self, Format, Report, fields};
 
-/// By how much a manifest sequence number may rise at once: one slip would make every later number too low
-/// (THREATS T3).
+/// By how much a manifest sequence number may rise at once: one slip would make every later number too low.
 const SEQUENCE_STEP_MAX: u64 = 1_000_000;
 
 /// Arguments of `image sign`.
@@ -145,7 +144,7 @@ impl Sign {
         }
     }
 
-    /// Runs the device's own code over what is about to be written (THREATS T24).
+    /// Runs the device's own code over what is about to be written.
     fn check_as_device(&self, draft: &Draft, envelope: &[u8], key: &VerifyingKey) -> Result<(), Failure> {
         let refused = |refusal: Refusal| {
             let why = match (refusal, &self.attach) {
@@ -220,7 +219,7 @@ fn read_signature(path: &Path) -> Result<[u8; 64], Failure> {
     Ok(signature)
 }
 
-impl Report for Signed {
+impl Printable for Signed {
     fn table(&self) -> Table {
         fields([
             ("image", shown(&self.image)),

@@ -8,11 +8,11 @@ use update_core::suit::{self, SuitError};
 use update_core::suit_inspect::{Inspection, inspect_unverified};
 
 use super::inspect::{Described, unreadable};
-use crate::exit::Failure;
+use crate::commands::exit_codes::Failure;
+use crate::commands::output::{self, Format};
 use crate::files::shown;
 use crate::image;
 use crate::keys::{KeyKind, PublicKey};
-use crate::output::{self, Format};
 
 /// Arguments of `image verify`.
 #[derive(Debug, Args)]

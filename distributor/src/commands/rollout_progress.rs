@@ -6,15 +6,15 @@ use std::time::Instant;
 use indicatif::ProgressBar;
 use provisioning::Name;
 
-use super::doing;
-use crate::output::{safe, say};
-use crate::progress::{LINE_AFTER, bar};
+use super::output::{safe, say};
+use super::progress::{LINE_AFTER, bar};
 use crate::rollout::record::{Fact, Progress};
 use crate::rollout::{Engine, Run, Task};
+use crate::runner::{Note, RolloutObserver, doing};
 
-/// Shows on standard error. Each phase has counts of its own: nothing stands at 100 % that is not over.
+/// Shows it on standard error. Each phase has counts of its own: nothing stands at 100 % that is not over.
 #[derive(Debug)]
-pub struct Show {
+pub(super) struct RolloutProgress {
     quiet: bool,
     bar: Option<ProgressBar>,
     spoke: Instant,
@@ -22,36 +22,47 @@ pub struct Show {
     awaited: Option<Name>,
 }
 
-impl Show {
+impl RolloutProgress {
     /// A bar if standard error is a terminal, nothing at all if `quiet`.
-    pub fn new(quiet: bool) -> Self {
+    pub(super) fn new(quiet: bool) -> Self {
         Self { quiet, bar: bar(quiet), spoke: Instant::now(), awaited: None }
     }
 
+    fn line(&mut self, text: &str) {
+        self.spoke = Instant::now();
+        match &self.bar {
+            _ if self.quiet => {}
+            Some(bar) => bar.println(text),
+            None => say!("{text}"),
+        }
+    }
+}
+
+impl RolloutObserver for RolloutProgress {
     /// What has happened; agents that are well are only counted.
-    pub(super) fn facts(&mut self, facts: &[Fact]) {
+    fn facts(&mut self, facts: &[Fact]) {
         for fact in facts.iter().filter(|fact| fact.kind != "agent-confirmed") {
             let agent = fact.agent.as_ref().map_or_else(String::new, |agent| format!("agent {agent} "));
             self.line(&format!("{:.0} {agent}{}", fact.at, safe(&fact.text)));
         }
     }
 
-    pub(super) fn run_begins(&mut self, run: &Run, engine: &Engine) {
+    fn run_begins(&mut self, run: &Run, engine: &Engine) {
         self.awaited = None;
         if !matches!(run.task, Task::Census) {
             self.line(&format!("{}; {}", doing(engine), counts(engine)));
         }
     }
 
-    /// Said once at a time.
-    pub(super) fn waits_for(&mut self, group: &Name) {
+    fn waits_for(&mut self, group: &Name) {
+        // Said once at a time.
         if self.awaited.as_ref() != Some(group) {
             self.line(&format!("group '{group}': another fwcast process sends for it, which is waited for"));
             self.awaited = Some(group.clone());
         }
     }
 
-    pub(super) fn tick(&mut self, engine: &Engine) {
+    fn tick(&mut self, engine: &Engine) {
         let Some(bar) = &self.bar else {
             if self.spoke.elapsed() >= LINE_AFTER {
                 self.line(&format!("{}; {}", doing(engine), counts(engine)));
@@ -64,19 +75,14 @@ impl Show {
         bar.set_message(doing(engine));
     }
 
-    pub(super) fn finish(&self) {
+    fn finish(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
     }
 
-    fn line(&mut self, text: &str) {
-        self.spoke = Instant::now();
-        match &self.bar {
-            _ if self.quiet => {}
-            Some(bar) => bar.println(text),
-            None => say!("{text}"),
-        }
+    fn note(&mut self, note: Note) {
+        say!("note: {note}");
     }
 }
 

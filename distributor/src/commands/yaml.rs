@@ -5,7 +5,7 @@ use std::path::Path;
 use provisioning::yaml::{self, TEXT_BYTES_MAX};
 use serde::de::DeserializeOwned;
 
-use crate::exit::Failure;
+use crate::commands::exit_codes::Failure;
 use crate::files::{self, shown};
 
 /// Reads a YAML file that holds secrets: refused when others can read it.

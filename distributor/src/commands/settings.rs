@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::exit::Failure;
-use crate::output::{Color, Format};
-use crate::yaml;
+use crate::commands::exit_codes::Failure;
+use crate::commands::output::{Color, Format};
+use crate::commands::yaml;
 
 /// What a configuration file may say.
 #[derive(Debug, Default, Deserialize)]

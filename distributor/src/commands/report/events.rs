@@ -4,7 +4,7 @@ use comfy_table::Table;
 use serde::Serialize;
 
 use super::or_dash;
-use crate::output::{Report, columns, safe};
+use crate::commands::output::{Printable, columns, safe};
 use crate::store::Event;
 
 /// Events, by ascending number.
@@ -54,7 +54,7 @@ impl EventLine {
     }
 }
 
-impl Report for EventList {
+impl Printable for EventList {
     fn table(&self) -> Table {
         let mut table = columns(["AT", "ROLLOUT", "AGENT", "KIND", "WHAT"]);
         for event in &self.0 {

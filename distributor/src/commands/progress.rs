@@ -7,8 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use update_core::census::State;
 use update_core::distribution::{Distribution, Event, Stage};
 
-use crate::drive::Observer;
-use crate::output::say;
+use crate::commands::output::say;
+use crate::drive::DistributionObserver;
 
 /// Without a terminal there is a line at each stage, and one after so long without any.
 pub(crate) const LINE_AFTER: Duration = Duration::from_secs(30);
@@ -84,7 +84,7 @@ impl Progress {
     }
 }
 
-impl Observer for Progress {
+impl DistributionObserver for Progress {
     fn event(&mut self, event: Event, distribution: &Distribution) {
         match event {
             Event::Stage(stage) => self.enter(stage, distribution),

@@ -10,8 +10,7 @@ use provisioning::{
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::exit::Failure;
-use crate::keys;
+use crate::keys::{self, KeyError};
 use crate::new_group::{credential, random_master_salt, random_master_secret};
 use crate::state::{
     Agents, Enrolled, GroupLock, GroupState, IndividualContext, ManagerState, StateDir, StateError,
@@ -39,6 +38,26 @@ pub struct Done {
     pub content: Zeroizing<Vec<u8>>,
 }
 
+/// Why an agent was not enrolled.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrollError {
+    /// The group's files.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A fresh key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// No randomness.
+    #[error("no randomness: {0}")]
+    Random(getrandom::Error),
+    /// What the agent would read is not what was meant.
+    #[error(
+        "the agent's file would be unusable, so nothing was enrolled: {0}; check the group with `fwcast \
+         group show`"
+    )]
+    Unusable(String),
+}
+
 /// Enters an agent in its group, with a new key pair and a Sender ID that nobody had. What the group knows
 /// is durable before the content is given away.
 pub fn enroll(
@@ -46,7 +65,7 @@ pub fn enroll(
     lock: &GroupLock,
     mut agents: Agents,
     request: Request,
-) -> Result<Done, Failure> {
+) -> Result<Done, EnrollError> {
     let group = GroupState::open(dir, lock.group())?;
     let mut manager = ManagerState::load(dir, lock.group())?;
     let key = keys::random_key()?;
@@ -140,14 +159,17 @@ fn provisioning(
 }
 
 /// The content of a microcontroller's provisioning area.
-fn flash_area(provisioning: &Provisioning, settings: &McuSettings) -> Result<Zeroizing<Vec<u8>>, Failure> {
+fn flash_area(
+    provisioning: &Provisioning,
+    settings: &McuSettings,
+) -> Result<Zeroizing<Vec<u8>>, EnrollError> {
     let mut seed = Zeroizing::new([0; 32]);
-    getrandom::fill(seed.as_mut()).map_err(|error| Failure::error(format!("no randomness: {error}")))?;
+    getrandom::fill(seed.as_mut()).map_err(EnrollError::Random)?;
     provisioning.to_flash(settings, &seed).ok_or_else(|| unusable(&"it does not fit the flash's form"))
 }
 
 /// The file as text, after the agent's own code has read and checked it.
-fn checked_text(file: &AgentFile) -> Result<Zeroizing<String>, Failure> {
+fn checked_text(file: &AgentFile) -> Result<Zeroizing<String>, EnrollError> {
     let text = Zeroizing::new(yaml::to_string(file).map_err(|error| unusable(&error))?);
     let read: AgentFile = yaml::from_str(&text).map_err(|error| unusable(&error))?;
     read.provisioning.check().map_err(|error| unusable(&error))?;
@@ -157,9 +179,6 @@ fn checked_text(file: &AgentFile) -> Result<Zeroizing<String>, Failure> {
     Ok(text)
 }
 
-fn unusable(why: &dyn std::fmt::Display) -> Failure {
-    Failure::error(format!(
-        "the agent's file would be unusable, so nothing was enrolled: {why}; check the group with \
-         `fwcast group show`"
-    ))
+fn unusable(why: &dyn std::fmt::Display) -> EnrollError {
+    EnrollError::Unusable(why.to_string())
 }

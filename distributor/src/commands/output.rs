@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::exit::Failure;
+use crate::commands::exit_codes::Failure;
 use crate::rollout::record::Progress;
 
 /// The form of what a command prints on standard output.
@@ -52,7 +52,7 @@ pub fn word(value: impl ValueEnum) -> String {
 }
 
 /// Something that a command prints.
-pub trait Report: Serialize {
+pub trait Printable: Serialize {
     /// The same as a table.
     fn table(&self) -> Table;
 
@@ -101,7 +101,7 @@ impl Color {
 }
 
 /// Prints a report on standard output. A reader that has gone away (`| head`) is no failure.
-pub fn print<R: Report>(format: Format, report: &R) -> Result<(), Failure> {
+pub fn print<R: Printable>(format: Format, report: &R) -> Result<(), Failure> {
     print_text(&render(format, report)?)
 }
 
@@ -117,7 +117,7 @@ pub fn print_value(format: Format, value: &impl Serialize) -> Result<(), Failure
 }
 
 /// A report as text, as it is printed.
-pub fn render<R: Report>(format: Format, report: &R) -> Result<String, Failure> {
+pub fn render<R: Printable>(format: Format, report: &R) -> Result<String, Failure> {
     let failed = |error: &dyn fmt::Display| Failure::error(format!("cannot write the result: {error}"));
     let mut text = match format {
         Format::Table => styled(report.table()),
@@ -139,7 +139,7 @@ pub fn render<R: Report>(format: Format, report: &R) -> Result<String, Failure> 
 /// failure, and stops nothing that is under way.
 #[macro_export]
 macro_rules! say {
-    ($($text:tt)*) => { $crate::output::say_line(format_args!($($text)*)) };
+    ($($text:tt)*) => { $crate::commands::output::say_line(format_args!($($text)*)) };
 }
 pub use crate::say;
 
@@ -255,7 +255,7 @@ mod tests {
         on: bool,
     }
 
-    impl Report for Lamps {
+    impl Printable for Lamps {
         fn table(&self) -> Table {
             let mut table = columns(["LAMP", "STATE"]);
             for lamp in &self.0 {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use provisioning::Name;
 use serde::Serialize;
 
-use crate::output::{Report, age_of, columns, progress};
+use crate::commands::output::{Printable, age_of, columns, progress};
 use crate::rollout::plan::AgentKey;
 use crate::rollout::record::{Outcome, Progress};
 use crate::rollout::{Engine, reason_of};
@@ -108,7 +108,7 @@ impl RolloutStatus {
     }
 }
 
-impl Report for RolloutStatus {
+impl Printable for RolloutStatus {
     fn table(&self) -> Table {
         let mut table = columns(["WAVE", "AGENTS", "CONFIRMED", "FAILED", "LOST"]);
         for wave in &self.waves {

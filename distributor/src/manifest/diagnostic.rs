@@ -15,7 +15,7 @@ const SHOWN_BEFORE: usize = 60;
 
 /// Something wrong at a place of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Problem {
+pub struct Diagnostic {
     /// The file, as it is shown; `-` for standard input.
     pub file: String,
     /// Line, counted from 1; 0 where the whole file is meant.
@@ -38,7 +38,7 @@ struct Excerpt {
     from_start: bool,
 }
 
-impl Problem {
+impl Diagnostic {
     /// A problem at a place.
     pub fn at(source: &Source, place: Place, problem: impl Into<String>) -> Self {
         Self {
@@ -86,7 +86,7 @@ fn excerpt(text: &str, place: Place) -> Option<Excerpt> {
     Some(Excerpt { text: shown, marked, from_start: from == 0 })
 }
 
-/// A file may hold what would drive the reader's terminal (THREATS: operator's YAML).
+/// A file may hold characters that would control the reader's terminal.
 fn harmless(c: char) -> char {
     let bidirectional =
         matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn a_problem_is_shown_with_its_line_and_a_caret() {
         let place = Place { line: 2, column: 3, characters: 4 };
-        let problem = Problem::at(&source("a:\n  rate: fast\n"), place, "this is wrong");
+        let problem = Diagnostic::at(&source("a:\n  rate: fast\n"), place, "this is wrong");
         let shown = problem.render();
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines[0], "error: this is wrong", "{shown}");
@@ -121,11 +121,11 @@ mod tests {
     fn neither_a_long_line_nor_a_control_character_does_harm() {
         let line = format!("{}\u{1b}[2J\u{202e}{}", "x".repeat(500_000), "y".repeat(500_000));
         let place = Place { line: 1, column: 500_001, characters: 500_000 };
-        let shown = Problem::at(&source(&line), place, "this is wrong").render();
+        let shown = Diagnostic::at(&source(&line), place, "this is wrong").render();
         assert!(shown.len() < 1000 && !shown.contains(['\u{1b}', '\u{202e}']), "{shown}");
         assert!(shown.contains("a.yaml:1:500001"), "{shown}");
         // A place beyond the text is shown without a line.
         let place = Place { line: 9, column: 1, characters: 1 };
-        assert!(Problem::at(&source("a"), place, "this").render().contains("a.yaml"));
+        assert!(Diagnostic::at(&source("a"), place, "this").render().contains("a.yaml"));
     }
 }

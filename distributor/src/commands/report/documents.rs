@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::labels;
-use crate::output::{Report, age, columns};
+use crate::commands::output::{Printable, age, columns};
 use crate::store::Document;
 
 /// Documents of one kind.
@@ -13,7 +13,7 @@ use crate::store::Document;
 #[serde(transparent)]
 pub struct DocumentList(pub Vec<Document>);
 
-impl Report for DocumentList {
+impl Printable for DocumentList {
     fn table(&self) -> Table {
         let now = Timestamp::now();
         let mut table = columns(["NAME", "GENERATION", "CHANGED", "LABELS"]);

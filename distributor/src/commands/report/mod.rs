@@ -4,12 +4,13 @@ mod agents;
 mod described;
 mod documents;
 mod events;
+pub mod outcome;
 mod rollouts;
 mod status;
 
 use std::collections::BTreeMap;
 
-use crate::output::safe;
+use crate::commands::output::safe;
 
 pub use agents::AgentList;
 pub use described::{DescribedAgent, DescribedDocument, DescribedRollout};

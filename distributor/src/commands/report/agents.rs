@@ -9,7 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{labels, or_dash};
-use crate::output::{self, Report, age_of, columns};
+use crate::commands::output::{self, Printable, age_of, columns};
 use crate::rollout::record::Progress;
 use crate::store::Agent;
 
@@ -81,7 +81,7 @@ impl AgentLine {
     }
 }
 
-impl Report for AgentList {
+impl Printable for AgentList {
     fn table(&self) -> Table {
         let now = Timestamp::now();
         let mut table = columns(["GROUP", "AGENT", "STATE", "INSTALLED", "HEARD", "ROLLOUT", "LABELS"]);

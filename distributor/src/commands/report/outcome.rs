@@ -1,7 +1,6 @@
 //! What a distribution or a census has found, for people and for programs.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use comfy_table::Table;
 use serde::Serialize;
@@ -9,9 +8,10 @@ use update_core::census::{Counters, State};
 use update_core::distribution::{Agent, Distribution, Ending};
 use update_core::reception::reason_text;
 
-use crate::drive::Ended;
-use crate::exit::Exit;
-use crate::output::{self, Report};
+use crate::commands::exit_codes::Exit;
+use crate::commands::output::{self, Printable};
+use crate::drive::DistributionEnd;
+use crate::fleet::push::Pushed;
 use crate::state::GroupState;
 
 /// One agent's line.
@@ -114,19 +114,12 @@ impl PushReport {
     }
 
     /// Fills in what the distribution knows.
-    pub fn new(
-        group: &GroupState,
-        distribution: &Distribution,
-        ended: Ended,
-        took: Duration,
-        rounds: u32,
-        update: &update_core::suit::Offer,
-        wanted: State,
-    ) -> Self {
+    pub fn new(pushed: &Pushed, rounds: u32, wanted: State) -> Self {
+        let Pushed { group, distribution, ended, took, offer: update, .. } = pushed;
         let tallies = distribution.tallies();
         let mut report = Self {
             ok: false,
-            ending: ending_name(ended),
+            ending: ending_name(*ended),
             seconds: (took.as_secs_f64() * 1000.0).round() / 1000.0,
             group: group.name.to_string(),
             update: update.id.to_string(),
@@ -142,25 +135,27 @@ impl PushReport {
             blocks_unicast: tallies.blocks_unicast,
         };
         let (there, of) = report.counts(wanted);
-        report.ok = ended == Ended::By(Ending::Done) && there == of;
+        report.ok = *ended == DistributionEnd::By(Ending::Done) && there == of;
         report
     }
 
     /// The exit code that goes with it.
-    pub fn exit(&self, ended: Ended, wanted: State) -> Exit {
+    pub fn exit(&self, ended: DistributionEnd, wanted: State) -> Exit {
         match (ended, self.counts(wanted)) {
-            (Ended::Interrupted, _) => Exit::Interrupted,
-            (Ended::By(Ending::ImageUnreadable), _) => Exit::BadSignature,
-            (Ended::By(Ending::CounterBehind { .. } | Ending::NumbersExhausted), _) => Exit::NotAllowed,
-            (Ended::By(Ending::Unprotectable(_)), _) => Exit::Error,
-            (Ended::By(_), (there, of)) if there == of => Exit::Done,
-            (Ended::By(_), (0, _)) => Exit::RolloutFailed,
-            (Ended::By(_), _) => Exit::SomeDevicesFailed,
+            (DistributionEnd::Interrupted, _) => Exit::Interrupted,
+            (DistributionEnd::By(Ending::ImageUnreadable), _) => Exit::BadSignature,
+            (DistributionEnd::By(Ending::CounterBehind { .. } | Ending::NumbersExhausted), _) => {
+                Exit::NotAllowed
+            }
+            (DistributionEnd::By(Ending::Unprotectable(_)), _) => Exit::Error,
+            (DistributionEnd::By(_), (there, of)) if there == of => Exit::Done,
+            (DistributionEnd::By(_), (0, _)) => Exit::RolloutFailed,
+            (DistributionEnd::By(_), _) => Exit::SomeDevicesFailed,
         }
     }
 }
 
-impl Report for PushReport {
+impl Printable for PushReport {
     fn table(&self) -> Table {
         agent_table(&self.agents)
     }
@@ -177,7 +172,7 @@ pub struct StatusReport {
     pub agents: Vec<AgentLine>,
 }
 
-impl Report for StatusReport {
+impl Printable for StatusReport {
     fn table(&self) -> Table {
         agent_table(&self.agents)
     }
@@ -202,16 +197,16 @@ fn agent_table(agents: &[AgentLine]) -> Table {
 }
 
 /// How a run ended, in one word.
-pub fn ending_name(ended: Ended) -> &'static str {
+pub fn ending_name(ended: DistributionEnd) -> &'static str {
     match ended {
-        Ended::Interrupted => "interrupted",
-        Ended::By(Ending::Done) => "done",
-        Ended::By(Ending::NobodyAnswered) => "nobody-answered",
-        Ended::By(Ending::CounterBehind { .. }) => "counter-behind",
-        Ended::By(Ending::ImageUnreadable) => "image-unreadable",
-        Ended::By(Ending::NumbersExhausted) => "numbers-exhausted",
-        Ended::By(Ending::Unprotectable(_)) => "unprotectable",
-        Ended::By(Ending::Cancelled) => "cancelled",
-        Ended::By(Ending::Undone) => "undone",
+        DistributionEnd::Interrupted => "interrupted",
+        DistributionEnd::By(Ending::Done) => "done",
+        DistributionEnd::By(Ending::NobodyAnswered) => "nobody-answered",
+        DistributionEnd::By(Ending::CounterBehind { .. }) => "counter-behind",
+        DistributionEnd::By(Ending::ImageUnreadable) => "image-unreadable",
+        DistributionEnd::By(Ending::NumbersExhausted) => "numbers-exhausted",
+        DistributionEnd::By(Ending::Unprotectable(_)) => "unprotectable",
+        DistributionEnd::By(Ending::Cancelled) => "cancelled",
+        DistributionEnd::By(Ending::Undone) => "undone",
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use provisioning::Name;
 use serde::Serialize;
 
-use crate::output::{Report, age_of, columns};
+use crate::commands::output::{Printable, age_of, columns};
 use crate::rollout::record::Progress;
 use crate::store::{Document, RolloutLine};
 
@@ -89,7 +89,7 @@ impl RolloutList {
     }
 }
 
-impl Report for RolloutList {
+impl Printable for RolloutList {
     fn table(&self) -> Table {
         let now = Timestamp::now();
         let mut table =

@@ -8,7 +8,7 @@ use super::agents::AgentLine;
 use super::events::EventLine;
 use super::rollouts::RolloutRow;
 use super::{labels, or_dash};
-use crate::output::{Report, age, age_of, fields, safe};
+use crate::commands::output::{Printable, age, age_of, fields, safe};
 use crate::rollout::plan::{AgentKey, Plan};
 use crate::rollout::record::{AgentRecord, Progress};
 use crate::store::{Agent, Document, Event};
@@ -55,7 +55,7 @@ impl DescribedAgent {
     }
 }
 
-impl Report for DescribedAgent {
+impl Printable for DescribedAgent {
     fn table(&self) -> Table {
         let (agent, now) = (&self.agent, Timestamp::now());
         let installed = Some(agent.installed).filter(|number| *number > 0);
@@ -77,7 +77,7 @@ impl Report for DescribedAgent {
     }
 }
 
-impl Report for DescribedDocument {
+impl Printable for DescribedDocument {
     fn table(&self) -> Table {
         let document = &self.0;
         let mut table = fields([
@@ -117,7 +117,7 @@ impl DescribedRollout {
     }
 }
 
-impl Report for DescribedRollout {
+impl Printable for DescribedRollout {
     fn table(&self) -> Table {
         let now = Timestamp::now();
         let mut table = fields([("rollout", self.row.name.to_string())]);

@@ -1,0 +1,203 @@
+//! The exit codes of `fwcast`, and the one error that ends it.
+//!
+//! | Code | Meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | error: something on this machine or in the network is not as it should be |
+//! | 2 | usage: an argument is wrong by itself |
+//! | 3 | `plan --exit-code`: something would change
+//! | 4 | the rollout failed or was aborted |
+//! | 5 | finished, but some devices failed within what the rollout tolerates |
+//! | 6 | timed out |
+//! | 8 | not allowed: a secret file that others can read, or counters in doubt |
+//! | 9 | a signature or a hash is wrong |
+//! | 130 | interrupted (Ctrl-C) |
+
+use std::fmt;
+use std::process::ExitCode;
+
+use crate::control::SignalError;
+use crate::drive::DriveError;
+use crate::files::FileError;
+use crate::fleet::enroll::RequestError;
+use crate::fleet::enrollment::EnrollError;
+use crate::fleet::forecast::ForecastError;
+use crate::fleet::members::MemberError;
+use crate::fleet::push::CheckError;
+use crate::fleet::{BeginError, DeleteError, OrderError, SendError};
+use crate::image::{ImageError, OfferError};
+use crate::keys::KeyError;
+use crate::manifest::ChoiceError;
+use crate::new_group::CreateError;
+use crate::planning::{ApplyError, DocumentError, NoDigest, PlanError};
+use crate::random::NoRandomness;
+use crate::rollout::record::Outcome;
+use crate::runner::{RolloutEnd, RunError};
+use crate::session::SessionError;
+use crate::socket::SocketError;
+use crate::state::StateError;
+use crate::store::StoreError;
+use crate::store::backup::BackupError;
+use crate::store::images::ImagesError;
+use crate::store::restore::RestoreError;
+
+/// How a command ended. See the table at the head of this module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// Something on this machine or in the network is not as it should be.
+    Error = 1,
+    /// An argument is wrong by itself.
+    Usage = 2,
+    /// `plan --exit-code`: something would change.
+    ChangesPending = 3,
+    /// The rollout failed or was aborted.
+    RolloutFailed = 4,
+    /// Finished, but some devices failed within what the rollout tolerates.
+    SomeDevicesFailed = 5,
+    /// Timed out.
+    TimedOut = 6,
+    /// A secret file that others can read, or counters in doubt.
+    NotAllowed = 8,
+    /// A signature or a hash is wrong.
+    BadSignature = 9,
+    /// Interrupted by the operator.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command failed: one sentence for the operator (what, where, why, what to do) and the exit code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// The sentence, without a full stop at its end.
+    pub sentence: String,
+}
+
+impl Failure {
+    /// A failure with this code and sentence.
+    pub fn new(exit: Exit, sentence: impl Into<String>) -> Self {
+        Self { exit, sentence: sentence.into() }
+    }
+
+    /// A failure with [`Exit::Error`].
+    pub fn error(sentence: impl Into<String>) -> Self {
+        Self::new(Exit::Error, sentence)
+    }
+
+    /// A failure with [`Exit::Usage`].
+    pub fn usage(sentence: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, sentence)
+    }
+
+    /// A failure with [`Exit::NotAllowed`].
+    pub fn not_allowed(sentence: impl Into<String>) -> Self {
+        Self::new(Exit::NotAllowed, sentence)
+    }
+
+    /// A failure with [`Exit::BadSignature`].
+    pub fn bad_signature(sentence: impl Into<String>) -> Self {
+        Self::new(Exit::BadSignature, sentence)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl<E: HasExit> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::new(error.exit(), error.to_string())
+    }
+}
+
+/// The exit code of a rollout that has ended like this.
+pub fn exit_of(ended: RolloutEnd) -> Exit {
+    match ended {
+        RolloutEnd::Interrupted => Exit::Interrupted,
+        RolloutEnd::Over(Outcome::Done) => Exit::Done,
+        RolloutEnd::Over(Outcome::DoneWithFailures) => Exit::SomeDevicesFailed,
+        RolloutEnd::Over(Outcome::Stopped | Outcome::Cancelled | Outcome::Undone) => Exit::RolloutFailed,
+    }
+}
+
+/// An error with the exit code of the command that it ends.
+trait HasExit: fmt::Display {
+    fn exit(&self) -> Exit;
+}
+
+/// Writes down an exit code for each error: that of the error inside of it, or the one that is named.
+macro_rules! exits {
+    ($($error:ty { $($variant:ident),* $(,)? } $(, $pattern:pat => $exit:expr)*;)*) => {
+        $(impl HasExit for $error {
+            fn exit(&self) -> Exit {
+                match self {
+                    $(Self::$variant(inner) => inner.exit(),)*
+                    $($pattern => $exit,)*
+                    #[allow(unreachable_patterns, reason = "some have only errors of others in them")]
+                    _ => Exit::Error,
+                }
+            }
+        })*
+    };
+}
+
+exits! {
+    FileError {}, Self::Exposed { .. } => Exit::NotAllowed;
+    StateError { File }, Self::SequenceInDoubt { .. } => Exit::NotAllowed;
+    StoreError { File, State };
+    KeyError { File };
+    ImageError { File }, Self::NotSigned { .. } => Exit::BadSignature;
+    OfferError { State }, Self::Refused { .. } | Self::NoOffer(_) => Exit::BadSignature;
+    ImagesError { File, Image, Offer, Random }, Self::OtherEnvelope { .. } => Exit::BadSignature;
+    BackupError { File, State, Store };
+    RestoreError { File, State, Store, Images };
+    SocketError {};
+    SessionError { State };
+    DriveError { State };
+    CreateError { State, Key };
+    EnrollError { State, Key };
+    RequestError { File, State, Enroll }, Self::Family { .. } | Self::Unknown { .. } => Exit::Usage;
+    MemberError { State },
+        Self::NotAName { .. } | Self::NotAKey(_) | Self::InSeveralGroups { .. } => Exit::Usage;
+    DocumentError { Store };
+    ChoiceError {}, _ => Exit::Usage;
+    ApplyError { File, Images, Store };
+    PlanError { File, Image, Offer, Images, State, Document };
+    ForecastError { Store, State };
+    RunError { Store, State, Session, Socket, Drive, Offer, Images, Document, NoDigest, Random },
+        Self::ImageChanged => Exit::BadSignature,
+        Self::NumbersExhausted(_) => Exit::NotAllowed;
+    BeginError { Apply, Plan, Document, Store, State, Run };
+    OrderError { Store, Run }, Self::NotHeard(_) => Exit::TimedOut;
+    DeleteError { Store };
+    SendError { Store, State, Session, Socket, Drive, Random };
+    CheckError { State, File, Image },
+        Self::Refused { .. } => Exit::BadSignature,
+        Self::BlockSize { .. } => Exit::Usage;
+}
+
+/// Errors that have nothing to tell apart.
+macro_rules! plain {
+    ($($error:ty),*) => {
+        $(impl HasExit for $error {
+            fn exit(&self) -> Exit {
+                Exit::Error
+            }
+        })*
+    };
+}
+
+plain!(SignalError, NoRandomness, NoDigest);

@@ -1,0 +1,66 @@
+//! A rollout is begun, or gone on with.
+
+use provisioning::Hex;
+
+use super::Fleet;
+use crate::manifest::rollout::Rollout;
+use crate::manifest::{Found, Kind, Manifests};
+use crate::planning::{ApplyError, DocumentError, PlanError, stored};
+use crate::runner::{Note, RolloutObserver, RunError, Runner};
+use crate::state::{RolloutLock, StateError};
+use crate::store::{Store, StoreError};
+
+/// Why a rollout cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    /// Its documents were not applied.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// There is no plan of it.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// What was applied cannot be had.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// The store's own.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Another process runs it.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// It cannot be entered in the store, or read from it.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+impl<S: Store> Fleet<S> {
+    /// Applies some documents, and begins the rollout among them, or goes on with it where it has begun.
+    ///
+    /// # Errors
+    /// As [`Self::apply`] and [`Self::plan`]; another process runs the rollout.
+    pub async fn begin<O: RolloutObserver>(
+        &self,
+        manifests: &Manifests,
+        (found, rollout): (&Found, &Rollout),
+        mut observer: O,
+    ) -> Result<Runner<'_, S, O>, BeginError> {
+        let name = &rollout.metadata.name;
+        let lock = RolloutLock::to_run(&self.dir, name).await?;
+        self.apply(manifests).await?;
+        let document = self.store.document(Kind::Rollout, name).await?;
+        let generation = document.map_or(0, |document| document.generation);
+        if let Some(begun) = self.store.rollout(name).await? {
+            // What is under way has its rollout's document still, and its image's: the store changes neither.
+            let digest = stored::image_digest(&self.store, name).await?;
+            let same = begun.line.generation == generation && begun.plan.image.digest == Hex::from(digest.0);
+            if begun.line.outcome.is_none() || same {
+                return Ok(Runner::resume(self.resources(), name, observer, lock).await?);
+            }
+        }
+        let planned = self.plan(manifests, (found, rollout), generation).await?;
+        for agent in &planned.left_out {
+            observer.note(Note::LeftOut(agent.clone()));
+        }
+        Ok(Runner::begin(self.resources(), planned, observer, lock).await?)
+    }
+}

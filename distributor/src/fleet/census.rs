@@ -1,0 +1,56 @@
+//! Asking every agent of a group what it is doing.
+
+use provisioning::Name;
+use update_core::distribution::{Distribution, Event, Job};
+
+use super::{Fleet, SendError};
+use crate::control::{Control, Stop};
+use crate::drive::{self, DistributionEnd, DistributionObserver};
+use crate::random::seed;
+use crate::session::Session;
+use crate::socket;
+use crate::state::GroupState;
+use crate::store::{Store, StoreError};
+
+/// What a group has answered.
+pub struct Census {
+    /// The group.
+    pub group: GroupState,
+    /// What each agent has said.
+    pub distribution: Distribution,
+    /// How it ended.
+    pub ended: DistributionEnd,
+    /// Why what was heard could not be stored.
+    pub not_noted: Option<StoreError>,
+}
+
+/// Nobody watches a census.
+struct Unobserved;
+
+impl DistributionObserver for Unobserved {
+    fn event(&mut self, _: Event, _: &Distribution) {}
+    fn tick(&mut self, _: &Distribution) {}
+}
+
+impl<S: Store> Fleet<S> {
+    /// Asks all agents of a group so many times.
+    ///
+    /// # Errors
+    /// The group cannot be opened, or this machine cannot send.
+    pub async fn census(&self, group: &Name, rounds: u32, stop: Stop) -> Result<Census, SendError> {
+        // Opened first, so that a group that is not there is said to be so.
+        GroupState::open(&self.dir, group)?;
+        let mut session = Session::open(self.claimed().await?, group)?;
+        let config = session.config();
+        let socket = socket::open(&session.group.profile)?;
+        let context = session.context()?;
+        let job = Job::Census { rounds };
+        let mut distribution = Distribution::new(config, context, job, seed()?, drive::clock()());
+        let mut control = Control::new(stop);
+        let ended =
+            drive::run(&mut distribution, &mut session, None, &socket, &mut Unobserved, &mut control).await?;
+        let group = session.group.clone();
+        let not_noted = self.finish(session, &distribution, ended).await?;
+        Ok(Census { group, distribution, ended, not_noted })
+    }
+}

@@ -1,0 +1,163 @@
+//! What a rollout would take: time on the air, and when it would be through.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use provisioning::Name;
+
+use super::Fleet;
+use crate::planning::Planned;
+use crate::rollout::plan::{Percent, Plan, When};
+use crate::rollout::window::Windows;
+use crate::state::{GroupState, StateDir, StateError};
+use crate::store::{Loss, Store, StoreError};
+
+/// What goes over the link besides a block's bytes: headers, signature and hash tree.
+const OVERHEAD_BYTES: u64 = 128 + 42;
+/// The loss that is reckoned with where none was measured.
+const LOSS_ASSUMED: Percent = Percent::whole(5);
+/// Rounds that are reckoned with at most: at such a loss nothing is brought anyway.
+const ROUNDS_MAX: i32 = 20;
+
+/// Why there is no forecast.
+#[derive(Debug, thiserror::Error)]
+pub enum ForecastError {
+    /// The store's own.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A group's files.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// What a rollout would take.
+#[derive(Debug)]
+pub struct Forecast {
+    /// The plan.
+    pub planned: Planned,
+    /// Whether it would do anything.
+    pub changes: bool,
+    /// Blocks of the image.
+    pub blocks: u64,
+    /// The loss that was reckoned with, in the group that takes longest.
+    pub loss: Percent,
+    /// When that was measured; none where it was given or assumed.
+    pub loss_measured_at: Option<Timestamp>,
+    /// Seconds on the air, transfer alone, of the group that takes longest.
+    pub air_s: u64,
+    /// When the last wave would be through, if all goes well and nobody has to approve.
+    pub ends_at: Option<Timestamp>,
+}
+
+impl<S: Store> Fleet<S> {
+    /// Reckons what a plan would take, with this loss to each agent or the one that was measured last.
+    ///
+    /// # Errors
+    /// The store's own; a group cannot be read.
+    pub async fn forecast(&self, planned: Planned, loss: Option<Percent>) -> Result<Forecast, ForecastError> {
+        let begun = self.store.rollout(&planned.name).await?;
+        let done = begun.is_some_and(|begun| {
+            begun.line.outcome.is_some() && form(begun.plan) == form(planned.plan.clone())
+        });
+        let losses = self.store.losses().await?;
+        Ok(forecast(&self.dir, planned, !done, loss, &losses)?)
+    }
+}
+
+fn forecast(
+    dir: &StateDir,
+    planned: Planned,
+    changes: bool,
+    loss: Option<Percent>,
+    losses: &BTreeMap<Name, Loss>,
+) -> Result<Forecast, StateError> {
+    let plan = &planned.plan;
+    let blocks = u64::from(plan.image.bytes.div_ceil(u32::from(plan.image.block_bytes).max(1)));
+    let (is_given, given) = (loss.is_some(), loss.unwrap_or(LOSS_ASSUMED));
+    let (mut air_s, mut loss, mut loss_measured_at) = (0, given, None);
+    // Security groups go at once, the rollout groups of one follow one another.
+    let groups: BTreeSet<&Name> = plan.lanes.iter().map(|lane| &lane.security_group).collect();
+    for name in groups {
+        let group = GroupState::open(dir, name)?;
+        let measured = losses.get(name).filter(|_| !is_given);
+        let here = measured.map_or(given, |loss| Percent::share(loss.missed, loss.awaited));
+        let lanes = plan.lanes.iter().filter(|lane| lane.security_group == *name);
+        let takes = lanes.map(|lane| {
+            let rate = lane.rate_bits_per_second.unwrap_or(group.profile.rate_bits_per_second);
+            self::air_s(here, plan.image.block_bytes, blocks, lane.agents.len(), rate)
+        });
+        let takes = takes.sum();
+        if takes > air_s {
+            (air_s, loss, loss_measured_at) = (takes, here, measured.map(|loss| loss.at));
+        }
+    }
+    let ends_at = ends_at(plan, air_s);
+    Ok(Forecast { planned, changes, blocks, loss, loss_measured_at, air_s, ends_at })
+}
+
+/// Seconds to bring so many blocks to so many agents, at a rate in bit/s and with such a loss to each.
+///
+/// Each block goes out until every agent has it: with independent loss, the rounds are those after which
+/// all of them together are expected to miss less than half a block.
+fn air_s(loss: Percent, block_bytes: u16, blocks: u64, agents: usize, rate: u64) -> u64 {
+    let loss = f64::from(loss.hundredths()) / 10_000.0;
+    let (blocks, agents) = (blocks as f64, i32::try_from(agents).unwrap_or(i32::MAX));
+    let (mut sent, mut missing) = (0.0, blocks);
+    for round in 1..=ROUNDS_MAX {
+        sent += missing;
+        // A block is sent again if any agent has missed it each time.
+        missing = blocks * (1.0 - (1.0 - loss.powi(round)).powi(agents));
+        if missing < 0.5 {
+            break;
+        }
+    }
+    let bits = sent * (f64::from(block_bytes) + OVERHEAD_BYTES as f64) * 8.0;
+    (bits / rate.max(1) as f64).ceil() as u64
+}
+
+/// A plan without its agents: what its documents say.
+fn form(mut plan: Plan) -> Plan {
+    plan.lanes.iter_mut().for_each(|lane| lane.agents.clear());
+    plan.waves.iter_mut().for_each(|wave| wave.agents.clear());
+    plan
+}
+
+/// When the last wave would be through.
+fn ends_at(plan: &Plan, air_s: u64) -> Option<Timestamp> {
+    let now = Timestamp::now();
+    let opens = |windows: &Windows, moment: Timestamp| {
+        if windows.are_open(moment) { Some(moment) } else { windows.next_open(moment) }
+    };
+    let mut moment = opens(&plan.transfer_windows, now)?;
+    moment = moment.checked_add(SignedDuration::from_secs(i64::try_from(air_s).ok()?)).ok()?;
+    for wave in &plan.waves {
+        moment = match plan.activation {
+            When::Now => moment,
+            When::At(at) => moment.max(at),
+            When::Window => opens(&plan.activation_windows, moment)?,
+        };
+        moment = moment.checked_add(SignedDuration::from_secs(wave.soak_s.into())).ok()?;
+    }
+    Some(moment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_on_the_air_is_what_the_bytes_take_and_grows_with_loss_and_agents() {
+        let air_s = |loss: &str, agents| air_s(loss.parse().unwrap(), 1024, 10_000, agents, 1_000_000);
+        // 10,000 blocks of 1194 bytes in all, at 1 Mbit/s.
+        assert_eq!(air_s("0%", 1), 96);
+        assert_eq!(air_s("0%", 10_000), 96);
+        // One agent that loses one of 20 needs 1 / 0.95 of that.
+        assert_eq!(air_s("5%", 1), 101);
+        let of_agents = [1, 10, 100, 10_000].map(|agents| air_s("5%", agents));
+        assert!(of_agents.is_sorted() && of_agents[3] < 6 * 96, "{of_agents:?}");
+        let of_loss = ["0%", "1%", "10%", "50%"].map(|loss| air_s(loss, 100));
+        assert!(of_loss.is_sorted() && of_loss[3] > 2 * 96, "{of_loss:?}");
+        // Nobody hears anything: that is no reason to hang.
+        assert!(air_s("100%", 3) > 19 * 96);
+    }
+}

@@ -1,0 +1,174 @@
+//! The agents of the groups: found, labelled and removed. The groups' folders are their one home.
+
+use std::str::FromStr;
+
+use provisioning::{Name, NameError};
+
+use crate::rollout::plan::AgentKey;
+use crate::state::{Agents, GroupLock, Label, LabelError, ManagerState, StateDir, StateError};
+
+/// Why an agent was not found, or not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum MemberError {
+    /// The groups' files.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// It has the form of no name.
+    #[error("'{}' is no name: {error}", .text.escape_debug())]
+    NotAName {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        error: NameError,
+    },
+    /// It has the form of no name with a group.
+    #[error("{0}")]
+    NotAKey(String),
+    /// Several groups have an agent of this name.
+    #[error("agent '{}' is in {count} groups: write '{}' or '{}'", .agents[0].name, .agents[0], .agents[1])]
+    InSeveralGroups {
+        /// How many groups.
+        count: usize,
+        /// The first two of them.
+        agents: Box<[AgentKey; 2]>,
+    },
+    /// There is none.
+    #[error(
+        "there is no agent '{}'{}: `fwcast agent list` shows those there are",
+        .text.escape_debug(), in_group(.group.as_ref())
+    )]
+    Missing {
+        /// What was given.
+        text: String,
+        /// Where it was looked for, if not in all groups.
+        group: Option<Name>,
+    },
+}
+
+fn in_group(group: Option<&Name>) -> String {
+    group.map(|group| format!(" in group '{group}'")).unwrap_or_default()
+}
+
+/// A name as it was given.
+///
+/// # Errors
+/// It has the form of none.
+pub fn name(text: &str) -> Result<Name, MemberError> {
+    Name::new(text).map_err(|error| MemberError::NotAName { text: text.to_owned(), error })
+}
+
+/// The agent that an operator means: `GROUP/NAME`, or a name that only one group has.
+///
+/// # Errors
+/// There is none, or there are several.
+pub fn find(dir: &StateDir, text: &str, group: Option<&Name>) -> Result<AgentKey, MemberError> {
+    let missing = || MemberError::Missing { text: text.to_owned(), group: group.cloned() };
+    if text.contains('/') {
+        let key: AgentKey = text.parse().map_err(MemberError::NotAKey)?;
+        let wanted = group.is_none_or(|group| *group == key.group);
+        return if wanted && has(dir, &key)? { Ok(key) } else { Err(missing()) };
+    }
+    let name = name(text)?;
+    let groups = match group {
+        Some(group) => vec![group.clone()],
+        None => dir.groups()?,
+    };
+    let mut found = Vec::new();
+    for group in groups {
+        let key = AgentKey { group, name: name.clone() };
+        if has(dir, &key)? {
+            found.push(key);
+        }
+    }
+    match found.as_slice() {
+        [] => Err(missing()),
+        [key] => Ok(key.clone()),
+        [first, second, ..] => Err(MemberError::InSeveralGroups {
+            count: found.len(),
+            agents: Box::new([first.clone(), second.clone()]),
+        }),
+    }
+}
+
+fn has(dir: &StateDir, key: &AgentKey) -> Result<bool, MemberError> {
+    let is_group = Agents::fingerprint(dir, &key.group)?.is_some();
+    Ok(is_group && Agents::load(dir, &key.group)?.has(&key.name))
+}
+
+/// A change of one label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// `KEY=VALUE`.
+    Set(Label),
+    /// `KEY-`.
+    TakeAway(Name),
+}
+
+impl FromStr for Edit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(key) = text.strip_suffix('-').filter(|_| !text.contains('=')) {
+            let key = Name::new(key).map_err(|error| format!("a label is taken away by KEY-: {error}"))?;
+            return Ok(Self::TakeAway(key));
+        }
+        text.parse().map(Self::Set).map_err(|error: LabelError| error.to_string())
+    }
+}
+
+/// Changes the labels of an agent.
+///
+/// # Errors
+/// Another command removed it a moment ago; the group's files cannot be written.
+pub async fn relabel(dir: &StateDir, key: &AgentKey, edits: &[Edit]) -> Result<(), MemberError> {
+    let lock = GroupLock::to_edit(dir, &key.group).await?;
+    let mut agents = Agents::load(dir, &key.group)?;
+    let labels = agents.labels_mut(&key.name).ok_or_else(|| gone(key))?;
+    for edit in edits {
+        match edit {
+            Edit::Set(label) => labels.insert(label.key.to_string(), label.value.clone()),
+            Edit::TakeAway(key) => labels.remove(key.as_str()),
+        };
+    }
+    Ok(agents.save(dir, &lock)?)
+}
+
+/// Takes an agent out of its group. It still has the group's keys.
+///
+/// # Errors
+/// As [`relabel`].
+pub async fn remove(dir: &StateDir, key: &AgentKey) -> Result<(), MemberError> {
+    let lock = GroupLock::to_edit(dir, &key.group).await?;
+    let mut agents = Agents::load(dir, &key.group)?;
+    let mut manager = ManagerState::load(dir, &key.group)?;
+    if !agents.remove(&key.name) {
+        return Err(gone(key));
+    }
+    // In this order: an agent without its individual context would be half enrolled.
+    agents.save(dir, &lock)?;
+    if manager.contexts.remove(&key.name).is_some() {
+        manager.save(dir, &lock)?;
+    }
+    Ok(())
+}
+
+/// Another command removed it a moment ago.
+fn gone(key: &AgentKey) -> MemberError {
+    MemberError::Missing { text: key.name.to_string(), group: Some(key.group.clone()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_set_and_taken_away() {
+        assert!(matches!("ring=canary".parse(), Ok(Edit::Set(_))));
+        assert_eq!("ring-".parse(), Ok(Edit::TakeAway(Name::new("ring").unwrap())));
+        // A value may end with a dash; a key without a value is no edit.
+        assert!(matches!("ring=a-".parse(), Ok(Edit::Set(_))));
+        for text in ["ring", "-", "a/b-", "=x", "ring=a b"] {
+            assert!(text.parse::<Edit>().is_err(), "{text}");
+        }
+    }
+}

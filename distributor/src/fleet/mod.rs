@@ -1,0 +1,80 @@
+//! What can be done with a fleet, for whichever front: the command line is one of them.
+//!
+//! [`Fleet`] has the state folder and the store in it. Each operation is a method with an error type of its own;
+//! what needs no store is a function over the state folder ([`members`], [`enroll`]). Nothing here prints, knows
+//! an exit code, or makes an event loop.
+
+mod apply;
+mod begin;
+mod census;
+mod delete;
+pub mod enroll;
+pub mod enrollment;
+pub mod forecast;
+pub mod members;
+mod order;
+mod plan;
+pub mod push;
+mod send;
+mod watch;
+
+pub use begin::BeginError;
+pub use census::Census;
+pub use delete::DeleteError;
+pub use order::{Carried, OrderError};
+pub use send::SendError;
+pub use watch::Events;
+
+use crate::runner::Resources;
+use crate::state::StateDir;
+use crate::store::epoch::{Claimed, Claims};
+use crate::store::mirror::{self, Unread};
+use crate::store::{Store, StoreError};
+
+/// A state folder with the store in it, and the right to send, which is claimed once.
+#[derive(Debug)]
+pub struct Fleet<S> {
+    dir: StateDir,
+    store: S,
+    claims: Claims,
+}
+
+impl<S: Store> Fleet<S> {
+    /// The fleet of a state folder and its store.
+    pub fn new(dir: StateDir, store: S) -> Self {
+        Self { dir, store, claims: Claims::default() }
+    }
+
+    /// The state folder.
+    pub fn dir(&self) -> &StateDir {
+        &self.dir
+    }
+
+    /// The store.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// Gives the store back, to be closed.
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
+    /// Takes over agents as the groups' folders have them now. The groups that could not be read.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub async fn refresh(&self) -> Result<Vec<Unread>, StoreError> {
+        mirror::refresh(&self.dir, &self.store).await
+    }
+
+    /// What rollouts run with.
+    fn resources(&self) -> Resources<'_, S> {
+        Resources { dir: &self.dir, store: &self.store, claims: &self.claims }
+    }
+
+    /// The right to send.
+    async fn claimed(&self) -> Result<&Claimed, StoreError> {
+        self.claims.get(&self.dir, &self.store).await
+    }
+}

@@ -1,0 +1,119 @@
+//! Orders to a rollout, whether another process runs it or none does.
+
+use std::time::{Duration, Instant};
+
+use provisioning::Name;
+
+use super::Fleet;
+use super::watch::LOOK_EVERY;
+use crate::control::Stop;
+use crate::rollout::Engine;
+use crate::runner::{RolloutObserver, RunError, Runner, load};
+use crate::state::RolloutLock;
+use crate::store::{NewOrder, REFUSED, Store, StoreError};
+
+/// How long the process that runs a rollout may take to hear an order.
+const HEARD_WITHIN: Duration = Duration::from_secs(15);
+
+/// Why an order was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// The store's own.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The rollout is not there, or cannot be gone on with.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The rollout is not where this order makes sense.
+    #[error("{0}")]
+    Refused(String),
+    /// The process that runs the rollout does not look for orders.
+    #[error(
+        "the process that runs rollout '{0}' has not heard the order for {seconds} s; it will when it looks: \
+         `fwcast status {0}` shows what it does",
+        seconds = HEARD_WITHIN.as_secs()
+    )]
+    NotHeard(Name),
+}
+
+/// An order that was carried out.
+pub struct Carried<'a, S, O> {
+    /// What came of it.
+    pub said: String,
+    /// The rollout, where this process has carried the order out.
+    pub runner: Option<Runner<'a, S, O>>,
+}
+
+impl<S: Store> Fleet<S> {
+    /// Gives an order, and waits until the process that runs the rollout has carried it out. Where none does,
+    /// it is carried out here, as far as that needs no network.
+    ///
+    /// # Errors
+    /// There is no such rollout; the order was refused, or not heard.
+    pub async fn order<O: RolloutObserver>(
+        &self,
+        order: NewOrder<'_>,
+        observer: impl Fn() -> O,
+    ) -> Result<Carried<'_, S, O>, OrderError> {
+        let name = order.rollout;
+        load(&self.store, name).await?;
+        let id = self.store.give_order(order).await?;
+        let mut runner = None;
+        let began = Instant::now();
+        while began.elapsed() < HEARD_WITHIN {
+            if let Some(said) = self.store.order(id).await?.and_then(|given| given.outcome) {
+                return match said.strip_prefix(REFUSED) {
+                    Some(why) => Err(OrderError::Refused(why.to_owned())),
+                    None => Ok(Carried { said, runner }),
+                };
+            }
+            runner = self.runner(name, observer()).await?;
+            match &mut runner {
+                Some(runner) => runner.take_orders().await?,
+                None => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
+        Err(OrderError::NotHeard(name.clone()))
+    }
+
+    /// Brings a rollout that was ordered to end to its end, or waits until another process has. `None` if this
+    /// process was told to stop before.
+    ///
+    /// # Errors
+    /// What the rollout cannot go on with.
+    pub async fn end<O: RolloutObserver>(
+        &self,
+        name: &Name,
+        mut runner: Option<Runner<'_, S, O>>,
+        observer: impl Fn() -> O,
+        stop: &mut Stop,
+    ) -> Result<Option<Engine>, RunError> {
+        while !stop.is_asked() {
+            if let Some(runner) = &mut runner {
+                runner.run(stop.clone()).await?;
+            }
+            let engine = load(&self.store, name).await?;
+            if engine.state().outcome().is_some() {
+                return Ok(Some(engine));
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = stop.asked() => {}
+            }
+            // The lock of the one before goes first.
+            drop(runner.take());
+            runner = self.runner(name, observer()).await?;
+        }
+        Ok(None)
+    }
+
+    /// The rollout in the hands of this process, unless another one has it.
+    async fn runner<O: RolloutObserver>(
+        &self,
+        name: &Name,
+        observer: O,
+    ) -> Result<Option<Runner<'_, S, O>>, RunError> {
+        let Some(lock) = RolloutLock::if_free(&self.dir, name)? else { return Ok(None) };
+        Runner::resume(self.resources(), name, observer, lock).await.map(Some)
+    }
+}

@@ -1,0 +1,30 @@
+//! The plan of a rollout.
+
+use provisioning::Name;
+
+use super::Fleet;
+use crate::manifest::rollout::Rollout;
+use crate::manifest::{Found, Manifests};
+use crate::planning::{Known, PlanError, Planned};
+use crate::store::Store;
+
+impl<S: Store> Fleet<S> {
+    /// Makes a plan of a rollout in some documents, with what the store knows besides. `generation` is that of
+    /// its document, 0 where it was not applied.
+    ///
+    /// # Errors
+    /// Something is wrong in the rollout's document; the image cannot be read, or a group's folder.
+    pub async fn plan(
+        &self,
+        manifests: &Manifests,
+        (found, rollout): (&Found, &Rollout),
+        generation: u32,
+    ) -> Result<Planned, PlanError> {
+        let known = Known::in_store(&self.store).await?.with(manifests);
+        let planned = known.plan(&self.dir, rollout, &manifests.source(found).folder)?;
+        let compiled =
+            planned.map_err(|diagnostics| PlanError::Diagnostics(manifests.placed(found, diagnostics)))?;
+        let name: Name = rollout.metadata.name.clone();
+        Ok(Planned { name, generation, plan: compiled.plan, left_out: compiled.left_out })
+    }
+}

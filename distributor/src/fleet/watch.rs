@@ -1,0 +1,99 @@
+//! What changes in the store is seen here.
+
+use std::time::Duration;
+
+use provisioning::Name;
+
+use super::Fleet;
+use crate::rollout::Engine;
+use crate::runner::{RunError, load};
+use crate::store::{Event, EventQuery, Revision, Store, StoreError};
+
+/// How often the store is looked at.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Events that are read at once.
+const EVENTS_AT_ONCE: u32 = 1000;
+
+/// Events as they happen, oldest first.
+#[derive(Debug)]
+pub struct Events<'a, S> {
+    fleet: &'a Fleet<S>,
+    query: EventQuery,
+    seen: Revision,
+    begun: bool,
+}
+
+impl<S: Store> Fleet<S> {
+    /// Waits until anything in the store has changed since `seen`, which is then what is there now.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub async fn changed(&self, seen: &mut Revision) -> Result<(), StoreError> {
+        loop {
+            let now = self.store.revision().await?;
+            if std::mem::replace(seen, now) != now {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// A rollout as far as it is known.
+    ///
+    /// # Errors
+    /// There is none of this name that has begun; it cannot be read.
+    pub async fn rollout(&self, name: &Name) -> Result<Engine, RunError> {
+        load(&self.store, name).await
+    }
+
+    /// Events as they happen. Of those that have happened already, so many as the query's limit come first.
+    pub fn events(&self, query: EventQuery) -> Events<'_, S> {
+        Events { fleet: self, query, seen: Revision::UNKNOWN, begun: false }
+    }
+}
+
+impl<S: Store> Events<'_, S> {
+    /// The next events; waits until there are any.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub async fn next(&mut self) -> Result<Vec<Event>, StoreError> {
+        if !self.begun {
+            self.begun = true;
+            let events = self.first().await?;
+            if !events.is_empty() {
+                return Ok(events);
+            }
+        }
+        loop {
+            self.fleet.changed(&mut self.seen).await?;
+            let events = self.fleet.store.events(&self.query).await?;
+            if events.len() >= EVENTS_AT_ONCE as usize {
+                // There are more: they are read at once.
+                self.seen = Revision::UNKNOWN;
+            }
+            if let Some(last) = events.last() {
+                self.query.after = Some(last.id);
+                return Ok(events);
+            }
+        }
+    }
+
+    /// What has happened already.
+    async fn first(&mut self) -> Result<Vec<Event>, StoreError> {
+        // Asked before the events, so that nothing falls in between.
+        self.seen = self.fleet.store.revision().await?;
+        let wanted = self.query.limit;
+        self.query.limit = wanted.max(1);
+        let mut events = self.fleet.store.events(&self.query).await?;
+        let last = events.last().map(|event| event.id);
+        if wanted == 0 {
+            self.query.after = Some(self.query.after.or(last).unwrap_or(0));
+            events.clear();
+        } else {
+            self.query.after = Some(last.or(self.query.after).unwrap_or(0));
+        }
+        self.query.limit = EVENTS_AT_ONCE;
+        Ok(events)
+    }
+}

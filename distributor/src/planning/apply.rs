@@ -1,0 +1,112 @@
+//! Documents and their images into the state folder.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use provisioning::Name;
+
+use crate::files::{self, FileError, shown};
+use crate::image;
+use crate::manifest::{Diagnostic, Digest as DigestText, Found, ImageRef, Kind, Manifest, Manifests};
+use crate::state::StateDir;
+use crate::store::images::{Images, ImagesError};
+use crate::store::{Applied, NewDocument, Store, StoreError};
+
+/// What was said of a document when it was applied.
+#[derive(Debug)]
+pub struct AppliedDocument {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: Name,
+    /// What became of it.
+    pub applied: Applied,
+}
+
+/// Why documents were not applied. Nothing was changed, but that images may have been taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// Something in the files, with places.
+    #[error("something is wrong in the files")]
+    Diagnostics(Vec<Diagnostic>),
+    /// The files of an image.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// An image that is to be taken in.
+    #[error(transparent)]
+    Images(#[from] ImagesError),
+    /// The store's own.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A document that has no form in JSON.
+    #[error("cannot write a document as JSON: {0}")]
+    NotWritten(serde_json::Error),
+}
+
+/// Takes images in and applies all documents: all, or none. Images that no document names any more go.
+///
+/// # Errors
+/// An image is not there, or not the one that was signed; the store's own.
+pub async fn apply<S: Store>(
+    dir: &StateDir,
+    store: &S,
+    manifests: &Manifests,
+    at: Timestamp,
+) -> Result<Vec<AppliedDocument>, ApplyError> {
+    let mut documents = Vec::new();
+    for found in &manifests.found {
+        documents.push(document(dir, manifests, found)?);
+    }
+    let applied = store.apply(&documents, at).await?;
+    // What the documents before named.
+    Images::of(dir).collect(store).await?;
+    let said = documents.into_iter().zip(applied);
+    Ok(said.map(|(it, applied)| AppliedDocument { kind: it.kind, name: it.name, applied }).collect())
+}
+
+/// A document as the store keeps it: images by digest, no paths.
+fn document(dir: &StateDir, manifests: &Manifests, found: &Found) -> Result<NewDocument, ApplyError> {
+    let folder = &manifests.source(found).folder;
+    let metadata = found.manifest.metadata();
+    let spec = match &found.manifest {
+        Manifest::RolloutGroup(group) => serde_json::to_value(&group.spec),
+        Manifest::Image(image) => {
+            let mut spec = image.spec.clone();
+            if let Some(file) = spec.file.take() {
+                let path = folder.join(file);
+                let envelope = image_envelope(&path, spec.envelope.take().map(|it| folder.join(it)))?;
+                let digest = Images::of(dir).add(&path, &envelope)?;
+                if spec.digest.as_ref().is_some_and(|wanted| wanted.0 != digest) {
+                    let why = format!(
+                        "the envelope of {} has another digest: sha256:{}",
+                        shown(&path),
+                        hex::encode(digest.0)
+                    );
+                    let place = ["spec".into(), "digest".into()];
+                    return Err(ApplyError::Diagnostics(vec![manifests.problem(found, &place, why)]));
+                }
+                spec.digest = Some(DigestText(digest));
+            }
+            serde_json::to_value(&spec)
+        }
+        Manifest::Rollout(rollout) => {
+            let mut spec = rollout.spec.clone();
+            if let ImageRef::File(file) = &spec.image {
+                let path = folder.join(file);
+                let digest = Images::of(dir).add(&path, &image_envelope(&path, None)?)?;
+                spec.image = ImageRef::Digest(DigestText(digest));
+            }
+            serde_json::to_value(&spec)
+        }
+    };
+    let spec = spec.map_err(ApplyError::NotWritten)?;
+    let labels = metadata.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+    Ok(NewDocument { kind: found.manifest.kind(), name: metadata.name.clone(), labels, spec })
+}
+
+/// The envelope of an image: the one that is named, or the one beside it.
+pub(super) fn image_envelope(image: &Path, envelope: Option<PathBuf>) -> Result<Vec<u8>, FileError> {
+    files::open(image)?;
+    let path = envelope.unwrap_or_else(|| image::default_envelope(image));
+    image::read_envelope(&path)
+}

@@ -1,0 +1,230 @@
+//! Documents as far as they are known, and the plan that is made of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use provisioning::{Hex, Name};
+use update_core::digest::Digest;
+use update_core::suit::Offer;
+use uuid::Uuid;
+
+use super::apply::image_envelope;
+use super::stored::{self, DocumentError};
+use crate::files::FileError;
+use crate::image::{self, ImageError, OfferError};
+use crate::manifest::check::UnplacedDiagnostic;
+use crate::manifest::compile::{self, Compiled, FleetGroup, FleetImage};
+use crate::manifest::group::RolloutGroup;
+use crate::manifest::image::Image;
+use crate::manifest::rollout::Rollout;
+use crate::manifest::{Diagnostic, ImageRef, Manifest, Manifests};
+use crate::rollout::plan::{AgentKey, Lane, Plan, PlannedImage};
+use crate::state::{Attempts, GroupState, StateDir, StateError};
+use crate::store::Store;
+use crate::store::images::{Images, ImagesError};
+
+/// A rollout that can begin.
+#[derive(Debug)]
+pub struct Planned {
+    /// Its name.
+    pub name: Name,
+    /// The generation of its document; 0 where that was not applied.
+    pub generation: u32,
+    /// What is to be done.
+    pub plan: Plan,
+    /// Agents of its groups that the image is not for.
+    pub left_out: Vec<AgentKey>,
+}
+
+/// Why no plan can be made of a rollout.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// Something in the rollout's file, with places.
+    #[error("something is wrong in the files")]
+    Diagnostics(Vec<Diagnostic>),
+    /// The files of the image.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The image is not the one that was signed.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// Its envelope.
+    #[error(transparent)]
+    Offer(#[from] OfferError),
+    /// The image in the state folder.
+    #[error(transparent)]
+    Images(#[from] ImagesError),
+    /// A group's folder.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// What was applied before.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// No Image document of this name is known.
+    #[error(
+        "rollout '{rollout}' names the image '{image}', and there is no such Image: give its document as well"
+    )]
+    NoImage {
+        /// Which rollout.
+        rollout: Name,
+        /// What it names.
+        image: Name,
+    },
+    /// An Image document without file and digest.
+    #[error("image '{0}' says nowhere which image it is")]
+    ImageOfNothing(Name),
+}
+
+/// The digest of a plan's image has not 32 bytes, which no plan that was compiled has.
+#[derive(Debug, thiserror::Error)]
+#[error("the plan's image has no SHA-256: apply the rollout under a new name")]
+pub struct NoDigest;
+
+impl Planned {
+    /// The last attempt number used for its image in any of its security groups, or 1.
+    ///
+    /// # Errors
+    /// A group's file of attempts cannot be read.
+    pub fn last_attempt(&self, dir: &StateDir) -> Result<u32, StateError> {
+        let Ok(digest) = digest_of(&self.plan) else { return Ok(1) };
+        let mut last = 1;
+        for lane in &self.plan.lanes {
+            last = last.max(Attempts::load(dir, &lane.security_group)?.last(&digest).unwrap_or(1));
+        }
+        Ok(last)
+    }
+}
+
+/// The digest of a plan's image.
+///
+/// # Errors
+/// It has not 32 bytes, which no plan that was compiled has.
+pub fn digest_of(plan: &Plan) -> Result<Digest, NoDigest> {
+    plan.image.digest.as_bytes().try_into().map(Digest).map_err(|_| NoDigest)
+}
+
+/// Documents as far as they are known: those of the files, and of the store those that the files do not have.
+#[derive(Debug, Default)]
+pub struct Known {
+    groups: BTreeMap<Name, RolloutGroup>,
+    images: BTreeMap<Name, Image>,
+    /// Where image files of documents lie, by the Image's name.
+    folders: BTreeMap<Name, PathBuf>,
+}
+
+impl Known {
+    /// The documents of the store.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub async fn in_store<S: Store>(store: &S) -> Result<Self, DocumentError> {
+        let mut known = Self { groups: stored::rollout_groups(store).await?, ..Self::default() };
+        known.images = stored::images(store).await?;
+        Ok(known)
+    }
+
+    /// Those of the files as well, in place of what the store has of the same name.
+    pub fn with(mut self, manifests: &Manifests) -> Self {
+        for found in &manifests.found {
+            match &found.manifest {
+                Manifest::RolloutGroup(group) => {
+                    self.groups.insert(group.metadata.name.clone(), group.clone());
+                }
+                Manifest::Image(image) => {
+                    let name = image.metadata.name.clone();
+                    self.folders.insert(name.clone(), manifests.source(found).folder.clone());
+                    self.images.insert(name, image.clone());
+                }
+                Manifest::Rollout(_) => {}
+            }
+        }
+        self
+    }
+
+    /// Makes a plan of a rollout. `folder` is where paths in it start from.
+    ///
+    /// # Errors
+    /// Inner: all that is wrong, with its place in the rollout's `spec`. Outer: the image cannot be read,
+    /// or a group's folder.
+    pub fn plan(
+        &self,
+        dir: &StateDir,
+        rollout: &Rollout,
+        folder: &Path,
+    ) -> Result<Result<Compiled, Vec<UnplacedDiagnostic>>, PlanError> {
+        let image = self.image(dir, rollout, folder)?;
+        let groups: Vec<&RolloutGroup> = self.groups.values().collect();
+        let named = groups.iter().filter(|group| rollout.spec.groups.contains(&group.metadata.name));
+        let security: BTreeSet<&Name> = named.map(|group| &group.spec.security.group).collect();
+        let mut fleet = Vec::new();
+        for name in dir.groups()?.iter().filter(|name| security.contains(name)) {
+            fleet.push(FleetGroup::from(&GroupState::open(dir, name)?));
+        }
+        Ok(compile::compile(rollout, &groups, &image, &fleet))
+    }
+
+    /// The image of a rollout, from its file or from the store.
+    fn image(&self, dir: &StateDir, rollout: &Rollout, folder: &Path) -> Result<FleetImage, PlanError> {
+        let rollout_name = &rollout.metadata.name;
+        match &rollout.spec.image {
+            ImageRef::Name(name) => {
+                let no_image = || PlanError::NoImage { rollout: rollout_name.clone(), image: name.clone() };
+                let image = self.images.get(name).ok_or_else(no_image)?;
+                let version = image.spec.version.to_string();
+                match (&image.spec.file, &image.spec.digest) {
+                    (Some(file), _) => {
+                        let folder = self.folders.get(name).map_or(folder, PathBuf::as_path);
+                        let envelope = image.spec.envelope.as_ref().map(|path| folder.join(path));
+                        from_file(name.clone(), version, &folder.join(file), envelope)
+                    }
+                    (None, Some(digest)) => from_store(dir, name.clone(), version, &digest.0),
+                    (None, None) => Err(PlanError::ImageOfNothing(name.clone())),
+                }
+            }
+            ImageRef::Digest(digest) => from_store(dir, rollout_name.clone(), String::new(), &digest.0),
+            ImageRef::File(file) => from_file(rollout_name.clone(), String::new(), &folder.join(file), None),
+        }
+    }
+}
+
+fn from_file(
+    name: Name,
+    version: String,
+    path: &Path,
+    envelope: Option<PathBuf>,
+) -> Result<FleetImage, PlanError> {
+    let envelope = image_envelope(path, envelope)?;
+    let offer = image::offer_unverified(path, &envelope)?;
+    image::check(path, &offer)?;
+    Ok(fleet_image(name, version, &offer))
+}
+
+fn from_store(dir: &StateDir, name: Name, version: String, digest: &Digest) -> Result<FleetImage, PlanError> {
+    let stored = Images::of(dir).open(digest)?;
+    Ok(fleet_image(name, version, &stored.offer))
+}
+
+fn fleet_image(name: Name, version: String, offer: &Offer) -> FleetImage {
+    let version = if version.is_empty() { format!("#{}", offer.sequence_number) } else { version };
+    let planned = PlannedImage {
+        digest: Hex::from(offer.digest.0),
+        name,
+        version,
+        sequence_number: offer.sequence_number,
+        bytes: offer.layout.image_size.bytes(),
+        block_bytes: u16::try_from(offer.layout.block_size.bytes()).unwrap_or(u16::MAX),
+    };
+    FleetImage { planned, vendor: Uuid::from_bytes(offer.vendor), class: Uuid::from_bytes(offer.class) }
+}
+
+/// The agents of a lane as they are enrolled now; `None` where its rollout group is no more.
+pub fn members_of(
+    lane: &Lane,
+    groups: &BTreeMap<Name, RolloutGroup>,
+    security: &GroupState,
+    offer: &Offer,
+) -> Option<Vec<Name>> {
+    let image = fleet_image(lane.name.clone(), String::new(), offer);
+    let group = groups.get(&lane.name)?;
+    Some(compile::fitting(group, &FleetGroup::from(security), &image))
+}

@@ -1,0 +1,103 @@
+//! Documents that were applied, read back from the store.
+
+use std::collections::BTreeMap;
+
+use provisioning::Name;
+use serde::de::DeserializeOwned;
+use update_core::digest::Digest;
+
+use crate::files::shown;
+use crate::manifest::document::{ApiVersion, Framed, Metadata};
+use crate::manifest::group::{GroupKind, RolloutGroup};
+use crate::manifest::image::{Image, ImageKind};
+use crate::manifest::rollout::{Rollout, RolloutKind};
+use crate::manifest::{ImageRef, Kind};
+use crate::store::{Document, Store, StoreError};
+
+/// Why a document that was applied cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// The store's own.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No rollout of this name was applied.
+    #[error("there is no rollout '{0}': `fwcast get rollouts` lists those that were applied")]
+    NoRollout(Name),
+    /// The image that a rollout names was not applied.
+    #[error("image '{0}' is not there: apply it")]
+    NoImage(String),
+    /// It has a form that this program does not know.
+    #[error("the {} '{name}' in the database cannot be read ({why}): apply it again", .kind.noun())]
+    Unreadable {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: Name,
+        /// What is wrong in it.
+        why: String,
+    },
+}
+
+/// The rollout groups that were applied.
+///
+/// # Errors
+/// The store's own.
+pub async fn rollout_groups<S: Store>(store: &S) -> Result<BTreeMap<Name, RolloutGroup>, DocumentError> {
+    let mut groups = BTreeMap::new();
+    for document in store.documents(Kind::RolloutGroup).await? {
+        let group: RolloutGroup = framed(GroupKind::RolloutGroup, &document)?;
+        groups.insert(document.name, group);
+    }
+    Ok(groups)
+}
+
+/// The images that were applied.
+///
+/// # Errors
+/// The store's own.
+pub async fn images<S: Store>(store: &S) -> Result<BTreeMap<Name, Image>, DocumentError> {
+    let mut images = BTreeMap::new();
+    for document in store.documents(Kind::Image).await? {
+        let image: Image = framed(ImageKind::Image, &document)?;
+        images.insert(document.name, image);
+    }
+    Ok(images)
+}
+
+/// A rollout that was applied, with its generation.
+///
+/// # Errors
+/// There is none of this name; the store's own.
+pub async fn rollout<S: Store>(store: &S, name: &Name) -> Result<(Rollout, u32), DocumentError> {
+    let document = store.document(Kind::Rollout, name).await?;
+    let document = document.ok_or_else(|| DocumentError::NoRollout(name.clone()))?;
+    Ok((framed(RolloutKind::Rollout, &document)?, document.generation))
+}
+
+/// The digest of the image that a rollout names, by the documents that were applied.
+///
+/// # Errors
+/// A document is not there, or names an image without saying which.
+pub async fn image_digest<S: Store>(store: &S, name: &Name) -> Result<Digest, DocumentError> {
+    let unknown = |image: &dyn std::fmt::Display| DocumentError::NoImage(image.to_string());
+    match rollout(store, name).await?.0.spec.image {
+        ImageRef::Digest(digest) => Ok(digest.0),
+        ImageRef::File(file) => Err(unknown(&shown(&file))),
+        ImageRef::Name(image) => {
+            let document = store.document(Kind::Image, &image).await?.ok_or_else(|| unknown(&image))?;
+            let document: Image = framed(ImageKind::Image, &document)?;
+            document.spec.digest.map(|digest| digest.0).ok_or_else(|| unknown(&image))
+        }
+    }
+}
+
+/// A document of the store in the form that it was read in.
+fn framed<K, T: DeserializeOwned>(kind: K, document: &Document) -> Result<Framed<K, T>, DocumentError> {
+    let spec = serde_json::from_value(document.spec.clone()).map_err(|error| DocumentError::Unreadable {
+        kind: document.kind,
+        name: document.name.clone(),
+        why: error.to_string(),
+    })?;
+    let metadata = Metadata { name: document.name.clone(), labels: BTreeMap::new() };
+    Ok(Framed { api_version: ApiVersion::V1, kind, metadata, spec })
+}

@@ -1,0 +1,96 @@
+//! Why a rollout cannot go on.
+
+use provisioning::Name;
+
+use crate::drive::DriveError;
+use crate::image::OfferError;
+use crate::planning::{DocumentError, NoDigest};
+use crate::random::NoRandomness;
+use crate::session::SessionError;
+use crate::socket::SocketError;
+use crate::state::StateError;
+use crate::store::StoreError;
+use crate::store::images::ImagesError;
+
+/// What a rollout cannot go on with, or why it is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store's own.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A group's files, or its lock.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A group cannot be sent for.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The group's socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// Sending.
+    #[error(transparent)]
+    Drive(#[from] DriveError),
+    /// A group would not take the image.
+    #[error(transparent)]
+    Offer(#[from] OfferError),
+    /// The image in the state folder.
+    #[error(transparent)]
+    Images(#[from] ImagesError),
+    /// What was applied.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// The plan names no image.
+    #[error(transparent)]
+    NoDigest(#[from] NoDigest),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+    /// No rollout of this name has begun.
+    #[error("there is no rollout '{0}' that has begun: `fwcast get rollouts` lists them")]
+    NotBegun(Name),
+    /// What the store has of it is in a form that this program does not know.
+    #[error(
+        "the state of rollout '{name}' cannot be read ({why}): a newer fwcast may have written it, so use that \
+         one"
+    )]
+    StateUnreadable {
+        /// Which rollout.
+        name: Name,
+        /// What is wrong in it.
+        why: serde_json::Error,
+    },
+    /// Its state has no form in JSON.
+    #[error("cannot write the rollout's state as JSON: {0}")]
+    StateNotWritten(serde_json::Error),
+    /// The image changed while it was sent.
+    #[error(
+        "the image in the state folder changed or cannot be read: apply its document again, with the image file \
+         and its envelope"
+    )]
+    ImageChanged,
+    /// No number is left for another datagram.
+    #[error(
+        "the Sender Sequence Numbers of group '{0}' are used up: give it fresh keys with `fwcast group create {0} \
+         --replace`"
+    )]
+    NumbersExhausted(Name),
+    /// A message that this program made cannot be protected.
+    #[error("a message to group '{group}' could not be protected ({why}): this is a fault of fwcast, please report it")]
+    Unprotectable {
+        /// The security group.
+        group: Name,
+        /// What Group OSCORE says.
+        why: group_oscore::ProtectError,
+    },
+}
+
+impl RunError {
+    /// The group that another process sends for, where that is the reason.
+    pub(super) fn busy_group(&self) -> Option<&Name> {
+        match self {
+            Self::State(StateError::Locked { name, .. })
+            | Self::Store(StoreError::State(StateError::Locked { name, .. })) => Some(name),
+            _ => None,
+        }
+    }
+}

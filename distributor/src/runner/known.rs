@@ -1,0 +1,43 @@
+//! What is known of a rollout, whoever runs it.
+
+use provisioning::Name;
+
+use super::RunError;
+use crate::rollout::Engine;
+use crate::rollout::state::Stage;
+use crate::store::Store;
+
+/// The engine of a rollout that is in the store.
+///
+/// # Errors
+/// There is none of this name; it cannot be read.
+pub async fn load<S: Store>(store: &S, name: &Name) -> Result<Engine, RunError> {
+    let rollout = store.rollout(name).await?.ok_or_else(|| RunError::NotBegun(name.clone()))?;
+    let state = serde_json::from_str(&rollout.state)
+        .map_err(|why| RunError::StateUnreadable { name: name.clone(), why })?;
+    let agents = store.rollout_agents(name).await?.into_iter().collect();
+    Ok(Engine::resume(name.clone(), rollout.plan, state, agents))
+}
+
+/// In one line, what the rollout does or waits for.
+pub fn doing(engine: &Engine) -> String {
+    let state = engine.state();
+    let wave = |wave: u32| engine.plan().waves.get(wave as usize).map_or("", |wave| wave.name.as_str());
+    if let (Some(pause), false) = (&state.paused, state.outcome().is_some()) {
+        return format!("paused: {pause}");
+    }
+    match &state.stage {
+        Stage::Transfer => "everyone receives".to_owned(),
+        Stage::Activation { wave: number } => format!("wave '{}' activates", wave(*number)),
+        Stage::Soak { wave: number, until, .. } => {
+            format!("wave '{}' is watched until {until:.0}", wave(*number))
+        }
+        Stage::Approval { wave: number } => {
+            let (name, next) = (engine.name(), wave(number + 1));
+            format!("wave '{next}' waits for `fwcast rollout approve {name}`")
+        }
+        Stage::Cancelling => "agents are told to drop the update".to_owned(),
+        Stage::Undoing => "agents on trial are told to go back".to_owned(),
+        Stage::Ended { outcome, why } => format!("{}: {why}", outcome.name()),
+    }
+}
