@@ -1,13 +1,17 @@
 //! The agent for microcontrollers: no heap, no operating system, everything but the registers of a board.
 #![no_std]
 
+#[cfg(feature = "net")]
+pub mod board;
 pub mod drive;
-mod event_line;
+pub mod event;
 pub mod hardware_address;
 pub mod layouts;
 #[cfg(feature = "net")]
 pub mod network;
 mod page;
+#[cfg(feature = "net")]
+pub mod parts;
 pub mod provisioning;
 pub mod start;
 pub mod store;

@@ -1,7 +1,7 @@
 //! What a microcontroller offers to `Reception`: records, two areas and the boot switch, in its flash.
 //!
 //! Records and boot state lie in the boot stage's [`RecordLog`], the image and the hash pages where the
-//! layout says (DESIGN \[journal\], [words]). After [`Platform::prepare`] every page of both areas has been
+//! layout says (docs/protocol.md, \[journal\] and \[words\]). After [`Platform::prepare`] every page of both areas has been
 //! erased once, and holds nothing but whole blocks, blank words, and what a cut left of one block.
 //! Everything is durable as soon as it is written; while flash is busy, so is the processor.
 
@@ -14,7 +14,7 @@ use boot_stage::layout::{FlashLayout, LayoutError, Partition};
 use boot_stage::medium::READS;
 use boot_stage::record_log::{Kind, LogError, RecordLog};
 use boot_stage::verify::{Ed25519, Trust, key_set};
-use embedded_storage::nor_flash::NorFlash;
+use embedded_storage::nor_flash::{NorFlash, NorFlashError, NorFlashErrorKind};
 use update_core::device::Installed;
 use update_core::digest::Digest;
 use update_core::key_set::KeySet;
@@ -54,7 +54,7 @@ pub enum StoreError<E> {
     /// The layout does not fit the flash.
     Layout(LayoutError),
     /// It was saved once and cannot be read any more. Without its counters a device neither sends nor accepts
-    /// (DESIGN \[bound\]).
+    /// (docs/protocol.md, \[bound\]).
     Lost,
     /// The records area is full, or the record too long.
     Full,
@@ -77,6 +77,24 @@ impl<E> From<LogError<E>> for StoreError<E> {
             LogError::Lost => Self::Lost,
             LogError::Full => Self::Full,
             LogError::NotKept => Self::NotKept,
+        }
+    }
+}
+
+impl<E: NorFlashError> StoreError<E> {
+    /// The same, with what all flash memories have in common.
+    #[must_use]
+    pub fn kind(&self) -> StoreError<NorFlashErrorKind> {
+        match self {
+            Self::Flash(error) => StoreError::Flash(error.kind()),
+            Self::Layout(error) => StoreError::Layout(*error),
+            Self::Lost => StoreError::Lost,
+            Self::Full => StoreError::Full,
+            Self::NotKept => StoreError::NotKept,
+            Self::OutOfRange => StoreError::OutOfRange,
+            Self::NotPrepared => StoreError::NotPrepared,
+            Self::OnTrial => StoreError::OnTrial,
+            Self::NotTheUpdate => StoreError::NotTheUpdate,
         }
     }
 }

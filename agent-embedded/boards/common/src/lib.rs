@@ -3,9 +3,10 @@
 #![no_std]
 
 pub mod agent;
-pub mod board;
+pub mod application;
 pub mod boot;
 pub mod executor;
+pub mod flash;
 pub mod stack_paint;
 
 use core::fmt::Write;
@@ -23,6 +24,22 @@ macro_rules! line {
         // The console cannot fail.
         let _ = core::fmt::Write::write_fmt(&mut $console, core::format_args!("{line}\n"));
     }};
+}
+
+/// The handlers of panics and hard faults, which say where on this console and reset the board.
+#[macro_export]
+macro_rules! handlers {
+    ($console:expr) => {
+        #[panic_handler]
+        fn on_panic(info: &core::panic::PanicInfo<'_>) -> ! {
+            $crate::on_panic(info, $console)
+        }
+
+        #[cortex_m_rt::exception]
+        unsafe fn HardFault(frame: &cortex_m_rt::ExceptionFrame) -> ! {
+            $crate::on_hard_fault(frame.pc(), $console)
+        }
+    };
 }
 
 /// What the programs say goes out here.
