@@ -12,6 +12,7 @@ pub mod network;
 mod page;
 #[cfg(feature = "net")]
 pub mod parts;
-pub mod provisioning;
 pub mod start;
 pub mod store;
+
+pub use ::provisioning::cbor as provisioning;

@@ -12,13 +12,16 @@ use update_core::platform::{Record, Trial};
 use update_core::reception::{AgentContext, Input, Memory, Reception, ReceptionConfig};
 use update_core::record::{CounterBounds, decode_installed};
 use update_core::time::{Duration, Instant};
+use update_core::tree::ENTRY_BYTES;
 
 use crate::provisioning::{Provisioning, ProvisioningError};
 use crate::store::{FlashStore, StoreError};
 
-/// Hearing nothing of an unfinished update for so long, the agent fetches by itself.
+/// An agent that hears nothing of an unfinished update for this long fetches by itself. The Linux agent has
+/// the same constant.
 const QUIET: Duration = Duration::from_secs(5);
-/// The announcement of a boot comes within so long, so that a power failure does not make a storm.
+/// The announcement of a boot comes within this time, so that devices that were switched on together do not
+/// announce at once. The Linux agent has the same constant.
 const ANNOUNCE_SPREAD: Duration = Duration::from_secs(5);
 
 /// Random bytes from the chip's own source; zeros where it has none.
@@ -27,8 +30,8 @@ pub type Entropy = [u8; 16];
 /// Largest image in bytes that the sets below are made for.
 pub const IMAGE_BYTES_MAX: u32 = 1024 * 1024;
 /// Smallest block of a group, and the entries of a hash page of that size.
-const BLOCK_BYTES_MIN: u32 = 256;
-const ENTRIES_MIN: u32 = BLOCK_BYTES_MIN / 16;
+const BLOCK_BYTES_MIN: u32 = ::provisioning::BLOCK_BYTES_MIN as u32;
+const ENTRIES_MIN: u32 = BLOCK_BYTES_MIN / ENTRY_BYTES as u32;
 
 const BLOCKS_MAX: u32 = IMAGE_BYTES_MAX / BLOCK_BYTES_MIN;
 const PAGES_MAX: u32 = pages(BLOCKS_MAX);

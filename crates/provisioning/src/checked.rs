@@ -12,6 +12,7 @@ use update_core::block::BlockSize;
 use update_core::key_set::KeySet;
 use zeroize::Zeroizing;
 
+use crate::BLOCK_BYTES_MIN;
 use crate::address;
 use crate::bytes::{Hex, Secret};
 use crate::document::{
@@ -23,8 +24,6 @@ use crate::name::Name;
 
 /// Shortest Master Secret: the security level of the algorithms (RFC 10021 section 2.1.5).
 const MASTER_SECRET_BYTES_MIN: usize = 16;
-/// Smallest block in bytes that a group distributes.
-const BLOCK_BYTES_MIN: u16 = 256;
 /// Longest Sender ID that `fwcast` gives, in bytes.
 const SENDER_ID_BYTES_MAX: usize = 3;
 

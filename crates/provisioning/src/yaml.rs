@@ -135,7 +135,7 @@ fn without_place(message: &str) -> String {
 }
 
 /// A quoted piece of a file may hold control characters that would drive the reader's terminal, or run on for
-/// pages (THREATS: operator's YAML).
+/// pages (docs/architecture.md, \[operators' YAML\]).
 fn printable(text: &str) -> String {
     const CHARACTERS_MAX: usize = 300;
     let mut shown: String = text
