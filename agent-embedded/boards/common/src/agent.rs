@@ -66,6 +66,16 @@ impl<E> From<NetworkError> for Wrong<E> {
     }
 }
 
+/// Opens the flash, and notes whether the image that runs is on trial.
+///
+/// # Errors
+/// [`Wrong::Start`].
+pub fn open<F: NorFlash>(flash: F, layout: FlashLayout) -> Result<FlashStore<F>, Wrong<F::Error>> {
+    let mut store = FlashStore::open(flash, layout)?;
+    ON_TRIAL.store(store.trial()? == Trial::Running, Ordering::Relaxed);
+    Ok(store)
+}
+
 /// Opens the flash, and reads what was provisioned and stored. `entropy` is `None` where the chip's source
 /// of randomness fails.
 ///
@@ -79,8 +89,7 @@ pub fn prepare<F: NorFlash>(
     provisioning: &'static [u8],
     entropy: Option<Entropy>,
 ) -> Result<Prepared<F>, Wrong<F::Error>> {
-    let mut store = FlashStore::open(flash, layout)?;
-    ON_TRIAL.store(store.trial()? == Trial::Running, Ordering::Relaxed);
+    let store = open(flash, layout)?;
     if cfg!(feature = "cannot-start") {
         return Err(Wrong::Controller);
     }
