@@ -95,6 +95,23 @@ pub enum Halt<E> {
     Banks,
 }
 
+impl<E> Halt<E> {
+    /// In plain words.
+    #[must_use]
+    pub const fn text(&self) -> &'static str {
+        match self {
+            Self::Layout(_) => "the layout does not fit the flash",
+            Self::Records(LogError::Flash(_)) => "the flash refuses",
+            Self::Records(_) => "the records are lost: write the device anew",
+            Self::KeySet => "the root key did not sign the key set: enroll the device again",
+            Self::Image(ImageError::NotSigned) => "no image key signed what is in the active slot",
+            Self::Image(ImageError::Damaged) => "the image in the active slot is damaged",
+            Self::Downgrade => "the image in the active slot is older than the one confirmed last",
+            Self::Banks => "the chip does not exchange its banks of flash",
+        }
+    }
+}
+
 impl<E> From<LogError<E>> for Halt<E> {
     fn from(error: LogError<E>) -> Self {
         Self::Records(error)
