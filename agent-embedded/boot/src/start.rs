@@ -230,7 +230,7 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
     /// Begins an exchange with this image in the update slot.
     fn go(&mut self, phase: Phase, new: &Offer) -> Result<(), Halt<F::Error>> {
         let old = image::offer(self.flash, self.layout, self.layout.active, &self.keys, self.verify);
-        // Of an old image without an envelope nobody knows the length.
+        // The length of an old image without an envelope is unknown.
         let old_bytes = old.map_or(self.layout.image_bytes_max(), |offer| offer.layout.image_size.bytes());
         let bytes = old_bytes.max(new.layout.image_size.bytes());
         let pages = bytes.div_ceil(F::ERASE_SIZE as u32);
@@ -252,7 +252,7 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
 
     /// The chip does not let the slots change places: the old image stays, if it is still in its place.
     fn stay(&mut self) -> Result<(), Halt<F::Error>> {
-        // Should the chip come round, the tries are counted anew.
+        // If the chip recovers, the tries are counted from zero.
         self.record.step = 0;
         if self.record.phase != Phase::Exchanging {
             self.enter(self.record.phase)?;

@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 pub use document::{Document, PROBLEMS_MAX, Step, Trouble};
 pub use walk::Place;
 
-/// Longest text that is read, in bytes. Whoever reads a file stops there, before parsing.
+/// Longest text that is read, in bytes. Callers stop reading a file there, before parsing.
 pub const TEXT_BYTES_MAX: usize = 1024 * 1024;
 /// How deep lists and maps may lie in one another.
 pub const DEPTH_MAX: usize = 16;

@@ -35,8 +35,8 @@ impl<F: NorFlash, X: Exchange, C: Console> BootStage<'_, F, X, C> {
     /// One start.
     ///
     /// # Safety
-    /// At `active` the processor sees the begin of the layout's active slot, and the program that calls this
-    /// shares no memory with the image there but what that sets up anew.
+    /// At `active` the processor sees the start of the layout's active slot. The image there initialises
+    /// all memory that it shares with the program that calls this.
     pub unsafe fn run(self) -> ! {
         let (root_key, key_set) = match Provisioning::read_keys(self.provisioning) {
             Ok(keys) => keys,

@@ -15,8 +15,8 @@ use cortex_m_rt::exception;
 
 board_common::handlers!(console::Console);
 
-/// A word of the flash cannot be read: its programming or erasing was cut. Whoever reads by
-/// [`flash::Flash`] is told; elsewhere it means that the image that runs is damaged.
+/// A word of the flash cannot be read: its programming or erasing was cut. [`flash::Flash`]
+/// reports it to its caller; elsewhere it means that the image that runs is damaged.
 #[exception]
 unsafe fn NonMaskableInt() {
     if !flash::on_unreadable() {
