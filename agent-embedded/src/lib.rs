@@ -17,15 +17,15 @@
 //! 6. **A board**: clock, watchdog and reset. [`board::EmbassyBoard`] takes embassy's clock; other firmware
 //!    implements [`drive::Board`]. Only the agent's loop feeds the watchdog.
 //! 7. **An application**: [`drive::Application`] hears each [`event::Event`], and may veto a restart.
-//! 8. **A self test**: a future that is polled while the image that runs is on trial, beside everything else.
+//! 8. **A self test**: a future that is polled beside everything else while the image that runs is on trial.
 //!    The image is confirmed when the test returns `true` and the agent has heard the distributor. It is
 //!    rolled back when the test returns `false`, or after [`drive::HEALTHY_WITHIN`].
 //!
 //! # In which order
 //!
-//! Open the flash, prepare the agent, make the network stack, connect the agent, and run it beside the stack's
-//! runner and the firmware's own tasks, on any executor. [`drive::Agent::run`] never returns. It keeps the
-//! processor for no longer than one signature check or one erase of a page.
+//! Open the flash, prepare the agent, make the network stack, and connect the agent. Then run it beside the
+//! stack's runner and the firmware's own tasks, on any executor. [`drive::Agent::run`] never returns. It
+//! keeps the processor for no longer than one signature check or one erase of a page.
 //!
 #![cfg_attr(
     feature = "net",
@@ -97,8 +97,8 @@ async fn run<F: NorFlash, D: Driver>((agent, _stack, mut runner): Started<F, D>)
 "#
 )]
 //!
-//! `boards/mps2-an386/src/bin/application.rs` is a whole program of this kind, with a task and a socket of its
-//! own. `cargo xtask mcu --example` runs it in QEMU.
+//! `boards/mps2-an386/src/bin/application.rs` is a whole program of this kind, with a task and a socket of
+//! its own. `cargo xtask mcu --example` runs it in QEMU.
 //!
 //! # Without embassy's network
 //!
