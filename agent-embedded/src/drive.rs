@@ -1,39 +1,43 @@
-//! The driver loop: the state machine on one side; flash, network, clock and console of a board on the other.
+//! The loop of an agent: the state machine on one side; flash, network, board and application on the other.
 
-use core::fmt::{Debug, Display};
-use core::future::{Future as _, poll_fn};
+use core::future::{Future, poll_fn};
 use core::net::SocketAddr;
-use core::pin::pin;
+use core::pin::{Pin, pin};
+use core::task::Poll;
 
-use embassy_futures::select::{Either3, select3};
+use embassy_futures::select::{Either4, select4};
 use embedded_storage::nor_flash::NorFlash;
 use update_core::census::State;
 use update_core::limits::DATAGRAM_BYTES_MAX;
 use update_core::platform::{Done, Record, RollBackCause, Task, Trial, carry_out};
-use update_core::reception::{Event, Input, Output, Reception, Via};
+use update_core::reception::{Event as UpdateEvent, Input, Output, Reception, Via};
 use update_core::time::{Duration, Instant, earliest};
 
-use crate::event_line::EventLine;
+use crate::event::Event;
 use crate::store::FlashStore;
 
-/// How long an image on trial may take until it has heard the distributor; then it is rolled back.
+/// How long an image on trial may take until it has proved healthy. After that it is rolled back.
 pub const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
-/// A board that has not fed its watchdog for so long hangs, and is reset. A start with its verifications, an
-/// erase and a hash over a whole image each take a fraction of it; no longer time fits the watchdog of the
-/// RP2350.
+/// A board that has not fed its watchdog for this long hangs, and is reset. A start with its verifications,
+/// an erase, and a hash over a whole image each take a fraction of it. The watchdog of the RP2350 cannot
+/// wait longer.
 pub const WATCHDOG_WITHIN: Duration = Duration::from_secs(16);
-/// An agent with nothing to do wakes so often to feed it.
+/// An agent with nothing to do wakes this often to feed the watchdog.
 const FEED_EVERY: Duration = Duration::from_secs(4);
-/// So long after a confirmation could not be stored, it is tried again.
+/// A confirmation that could not be stored is tried again after this time.
 const CONFIRM_AGAIN: Duration = Duration::from_secs(1);
-/// Answers that are due go out, and those of others are not disturbed, before the board restarts.
+/// Answers that are due go out before the board restarts.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
+/// An application that does not allow a restart is asked again after this time.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+const _: () = assert!(FEED_EVERY.as_micros() * 2 <= WATCHDOG_WITHIN.as_micros());
 
 /// Where datagrams come from and go to.
 #[allow(async_fn_in_trait, reason = "a board drives it from one task; no Send bound is wanted")]
 pub trait Network {
-    /// Waits for a datagram, by the socket of the CoAP group or by the own one. Longer ones than the buffer
-    /// are dropped.
+    /// Waits for a datagram from either socket: that of the CoAP group, or the agent's own. A datagram
+    /// that is longer than the buffer is dropped.
     async fn receive(&mut self, buffer: &mut [u8]) -> Received;
 
     /// Sends from the own socket; says whether it could.
@@ -51,7 +55,7 @@ pub struct Received {
     pub via: Via,
 }
 
-/// The rest of a board: clock, console, reset.
+/// The hardware that the loop needs: clock, watchdog, reset.
 #[allow(async_fn_in_trait, reason = "a board drives it from one task; no Send bound is wanted")]
 pub trait Board {
     /// Microseconds since the start.
@@ -60,127 +64,156 @@ pub trait Board {
     /// Sleeps until then, or for ever.
     async fn sleep_until(&self, moment: Option<Instant>);
 
-    /// Waits until somebody wants a line that says how things stand: by any byte on the console. A board
-    /// whose console only sends is never asked.
-    async fn asked(&self) {
-        core::future::pending::<()>().await;
-    }
-
-    /// Writes one line to the console: no secrets, and without the end of the line.
-    fn line(&mut self, line: &dyn Display);
-
-    /// Feeds the watchdog. Only this loop does, so that it bites where the loop gets no further.
+    /// Feeds the watchdog. Only this loop does, so that the watchdog resets a board whose loop hangs.
     fn feed(&mut self);
 
-    /// Starts the boot stage anew.
+    /// Resets the board, which starts the boot stage.
     fn restart(&mut self) -> !;
 }
 
-/// The image on trial judges itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SelfTest {
-    /// Healthy as soon as it has heard the distributor.
-    HearsDistributor,
-    /// Never healthy: to see the roll back.
-    Never,
+/// The firmware around the agent: what it hears of it, and what it decides.
+#[allow(async_fn_in_trait, reason = "a board drives it from one task; no Send bound is wanted")]
+pub trait Application {
+    /// Something happened. This must not block.
+    fn on_event(&mut self, event: Event);
+
+    /// Whether the board may restart now. An activation and a roll back need a restart. The agent asks
+    /// right before it, again each second as long as the answer is no, and goes on meanwhile.
+    fn may_restart(&mut self) -> bool {
+        true
+    }
+
+    /// Returns when the application wants to hear [`Event::Status`].
+    async fn asked(&self) {
+        core::future::pending::<()>().await;
+    }
 }
 
 /// What the loop drives.
-pub struct Agent<'m, F, N, B> {
-    /// The state machine, at its place for good: it is too large to be moved about on a small stack.
+pub struct Agent<'m, F, N, B, A> {
+    /// The state machine, at its final place: it is too large to be moved on a small stack.
     pub reception: &'m mut Reception<'m>,
     /// Records, areas and boot switch.
     pub store: FlashStore<F>,
     /// Sockets.
     pub network: N,
-    /// The board.
+    /// Clock, watchdog and reset.
     pub board: B,
-    /// How an image on trial proves healthy.
-    pub self_test: SelfTest,
+    /// The firmware around it.
+    pub application: A,
+    /// Where datagrams lie.
+    pub buffer: &'m mut Buffer,
 }
 
-/// Moments that this loop waits for beside the machine's own.
+/// What this loop waits for beside the machine's own deadlines.
 #[derive(Debug, Default)]
 struct Times {
     /// The image that runs has not proved healthy yet.
     unproven: bool,
+    /// What the self test said.
+    verdict: Option<bool>,
     trial_ends: Option<Instant>,
-    /// Not before this moment is a confirmation tried again that could not be stored.
+    /// A confirmation that could not be stored is not tried again before this moment.
     confirm_again: Option<Instant>,
     restart: Option<Instant>,
 }
 
-/// The buffer for datagrams: one byte more than any that counts, so that a longer one is noticed.
+impl Times {
+    /// Nothing is left to judge; only a restart may still be due.
+    const fn restart_at(restart: Option<Instant>) -> Self {
+        Self { unproven: false, verdict: None, trial_ends: None, confirm_again: None, restart }
+    }
+}
+
+/// The buffer for datagrams. It is one byte longer than any valid one, so that a longer one is noticed.
 pub type Buffer = [u8; DATAGRAM_BYTES_MAX + 1];
 
-impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
+impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
     /// Runs for ever.
-    pub async fn run(mut self, buffer: &mut Buffer) -> ! {
-        let mut times = Times::default();
-        match self.store.trial() {
-            Ok(Trial::Running) => {
-                // Without its update nobody could settle it afterwards, and no other one would ever be
-                // taken: it goes back when its time is over.
-                times.unproven = self.reception.state() == State::Trial;
-                times.trial_ends = Some(self.board.now() + HEALTHY_WITHIN);
-            }
-            // There is nothing to go back to, so there is no deadline.
-            Ok(Trial::Recovered) => times.unproven = self.reception.state() == State::Trial,
-            _ => {}
-        }
+    ///
+    /// `self_test` is polled while the image that runs is on trial, beside everything else. The image is
+    /// confirmed when the test has returned `true` and the agent has heard the distributor. It is rolled
+    /// back when the test returns `false`, and when [`HEALTHY_WITHIN`] is over. With
+    /// `core::future::ready(true)`, hearing the distributor is enough.
+    pub async fn run(mut self, self_test: impl Future<Output = bool>) -> ! {
+        let mut self_test = pin!(self_test);
+        let mut times = self.begin();
         loop {
             self.board.feed();
             let now = self.board.now();
-            self.judge(now, &mut times).await;
+            self.judge(now, &mut times);
             // An order whose attempt is saved is carried out first: it would not be taken a second time.
             if times.restart.is_some_and(|moment| moment <= now) && !self.reception.is_ordered_back() {
-                self.restart(buffer).await;
+                if self.application.may_restart() {
+                    self.restart().await;
+                }
+                times.restart = Some(now + ASK_AGAIN);
             }
-            self.step(buffer, &mut times).await;
+            self.step(self_test.as_mut(), &mut times).await;
         }
     }
 
-    /// An image on trial is confirmed when it hears the distributor, and rolled back when its time is over.
-    async fn judge(&mut self, now: Instant, times: &mut Times) {
+    fn begin(&mut self) -> Times {
+        let unproven = self.reception.state() == State::Trial;
+        match self.store.trial() {
+            // Without its update record an image on trial could never be settled, and no other update would
+            // be taken. So it is not confirmed, and goes back when its time is over.
+            Ok(Trial::Running) => {
+                let trial_ends = Some(self.board.now() + HEALTHY_WITHIN);
+                Times { unproven, trial_ends, ..Times::default() }
+            }
+            // There is nothing to go back to, so there is no deadline.
+            Ok(Trial::Recovered) => Times { unproven, ..Times::default() },
+            _ => Times::default(),
+        }
+    }
+
+    /// Confirms an image on trial that has proved healthy, and gives up one that has not.
+    fn judge(&mut self, now: Instant, times: &mut Times) {
         if self.reception.is_ordered_back() {
             return;
         }
-        let is_healthy = times.unproven
-            && self.self_test == SelfTest::HearsDistributor
-            && self.reception.has_heard_distributor();
+        let is_healthy =
+            times.unproven && times.verdict == Some(true) && self.reception.has_heard_distributor();
         if is_healthy && times.confirm_again.is_none_or(|moment| moment <= now) {
             match self.store.confirm() {
                 Ok(()) => {
-                    *times = Times { restart: times.restart, ..Times::default() };
+                    *times = Times::restart_at(times.restart);
                     self.reception.handle(now, Input::Trial(Trial::Healthy));
                 }
                 Err(error) => {
                     times.confirm_again = Some(now + CONFIRM_AGAIN);
-                    self.board.line(&format_args!("confirming failed: {}", Shown(&error)));
+                    self.application.on_event(Event::NotConfirmed(error.kind()));
                 }
             }
+        } else if times.trial_ends.is_some() && times.verdict == Some(false) {
+            self.give_up(Event::SelfTestFailed, now, times);
         } else if times.trial_ends.is_some_and(|ends| ends <= now) {
-            self.board.line(&"not healthy in time: rolling back");
-            if let Err(error) = self.store.give_up(RollBackCause::Unhealthy) {
-                self.board.line(&format_args!("the cause could not be stored: {}", Shown(&error)));
-            }
-            *times = Times { restart: Some(now), ..Times::default() };
+            self.give_up(Event::NotHealthyInTime, now, times);
         }
     }
 
+    fn give_up(&mut self, why: Event, now: Instant, times: &mut Times) {
+        self.application.on_event(why);
+        if let Err(error) = self.store.give_up(RollBackCause::Unhealthy) {
+            self.application.on_event(Event::CauseNotStored(error.kind()));
+        }
+        *times = Times::restart_at(Some(now));
+    }
+
     /// Does the next thing that the machine wants.
-    async fn step(&mut self, buffer: &mut Buffer, times: &mut Times) {
-        let Self { reception, store, network, board, .. } = self;
-        match reception.poll(board.now(), buffer) {
+    async fn step(&mut self, self_test: Pin<&mut impl Future<Output = bool>>, times: &mut Times) {
+        let Self { reception, store, network, board, application, buffer } = self;
+        match reception.poll(board.now(), *buffer) {
             Output::Transmit { to, len } => {
                 if !network.send(to, buffer.get(..len).unwrap_or_default()).await {
-                    board.line(&"a datagram could not be sent");
+                    application.on_event(Event::NotSent);
                 }
             }
             Output::Task(task) => {
                 let mut failed = None;
                 let done = {
-                    let mut work = pin!(carry_out(task, store, buffer, |error| failed = Some(error)));
+                    let mut work = pin!(carry_out(task, store, *buffer, |error| failed = Some(error)));
                     // Erasing both areas may take longer than the watchdog waits; a single page never does.
                     let fed = poll_fn(|context| {
                         board.feed();
@@ -189,50 +222,59 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
                     fed.await
                 };
                 if let Some(error) = failed {
-                    board.line(&format_args!("storage failed: {}", Shown(&error)));
+                    application.on_event(Event::StorageFailed(error.kind()));
                 }
                 if store.restart_due() && times.restart.is_none() {
                     // Activated or ordered back: there is nothing to judge any more.
-                    *times = Times { restart: Some(board.now() + RESTART_AFTER), ..Times::default() };
+                    *times = Times::restart_at(Some(board.now() + RESTART_AFTER));
                 }
                 let bytes = read(done, buffer);
                 reception.handle(board.now(), Input::Done { done, bytes });
             }
-            Output::Event(event) => tell(board, event),
-            Output::Wait(until) => self.wait(until, buffer, times).await,
+            Output::Event(event) => tell(application, event),
+            Output::Wait(until) => self.wait(until, self_test, times).await,
         }
     }
 
-    async fn wait(&mut self, until: Option<Instant>, buffer: &mut Buffer, times: &Times) {
+    async fn wait(
+        &mut self,
+        until: Option<Instant>,
+        mut self_test: Pin<&mut impl Future<Output = bool>>,
+        times: &mut Times,
+    ) {
         let of_trial = earliest(times.trial_ends, times.confirm_again);
         let due = earliest(until, earliest(of_trial, times.restart));
         let due = earliest(due, Some(self.board.now() + FEED_EVERY));
-        let Self { reception, network, board, .. } = self;
+        let Self { reception, network, board, application, buffer, .. } = self;
+        let is_tested = times.unproven && times.verdict.is_none();
+        let test =
+            poll_fn(|context| if is_tested { self_test.as_mut().poll(context) } else { Poll::Pending });
         // Datagrams come before the deadline: while the machine reads back an image, its deadline is always
         // now.
-        match select3(network.receive(buffer), board.asked(), board.sleep_until(due)).await {
-            Either3::First(Received { len, from, via }) => {
+        match select4(test, network.receive(*buffer), application.asked(), board.sleep_until(due)).await {
+            Either4::First(healthy) => times.verdict = Some(healthy),
+            Either4::Second(Received { len, from, via }) => {
                 let bytes = buffer.get_mut(..len).unwrap_or_default();
                 reception.handle(board.now(), Input::Datagram { from, via, bytes });
             }
-            Either3::Second(()) => {
+            Either4::Third(()) => {
                 let (blocks, of) = reception.progress();
-                board.line(&format_args!("state={} blocks={blocks} of={of}", reception.state().name()));
+                application.on_event(Event::Status { state: reception.state(), blocks, of });
             }
-            Either3::Third(()) => reception.handle(board.now(), Input::Timeout),
+            Either4::Fourth(()) => reception.handle(board.now(), Input::Timeout),
         }
     }
 
-    /// Saves the exact counters, so that nothing is skipped afterwards, and starts the boot stage.
-    async fn restart(&mut self, buffer: &mut Buffer) -> ! {
-        let Self { reception, store, board, .. } = self;
+    /// Saves the exact counters, so that nothing is skipped afterwards, and resets the board.
+    async fn restart(&mut self) -> ! {
+        let Self { reception, store, board, application, buffer, .. } = self;
         reception.close();
         loop {
-            match reception.poll(board.now(), buffer) {
-                Output::Event(event) => tell(board, event),
+            match reception.poll(board.now(), *buffer) {
+                Output::Event(event) => tell(application, event),
                 Output::Task(task) => {
                     let saves = matches!(task, Task::Save { record: Record::Counters, .. });
-                    let done = carry_out(task, store, buffer, |_| {}).await;
+                    let done = carry_out(task, store, *buffer, |_| {}).await;
                     let bytes = read(done, buffer);
                     reception.handle(board.now(), Input::Done { done, bytes });
                     if saves {
@@ -242,7 +284,7 @@ impl<F: NorFlash, N: Network, B: Board> Agent<'_, F, N, B> {
                 Output::Transmit { .. } | Output::Wait(_) => break,
             }
         }
-        board.line(&"restarting");
+        application.on_event(Event::Restarting);
         board.restart()
     }
 }
@@ -254,18 +296,9 @@ fn read(done: Done, buffer: &Buffer) -> &[u8] {
     }
 }
 
-fn tell(board: &mut impl Board, event: Event) {
-    // A datagram that is nothing to us is counted; a line for each would let anyone fill the console.
-    if !matches!(event, Event::Discarded(_)) {
-        board.line(&EventLine(event));
-    }
-}
-
-/// An error of the platform, which is small and `Debug`.
-struct Shown<'e, E>(&'e E);
-
-impl<E: Debug> Display for Shown<'_, E> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        Debug::fmt(self.0, f)
+fn tell(application: &mut impl Application, event: UpdateEvent) {
+    // Discarded datagrams are counted. If each were told, anyone could flood the console.
+    if !matches!(event, UpdateEvent::Discarded(_)) {
+        application.on_event(Event::Update(event));
     }
 }

@@ -1,5 +1,5 @@
-//! Where everything lies in the flash of each board. Their linker scripts have the begin of the active slot
-//! too.
+//! Where everything lies in the flash of each board. Their linker scripts name the start of the active
+//! slot too.
 
 use boot_stage::layout::{FlashLayout, Partition};
 

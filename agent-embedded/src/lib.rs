@@ -1,13 +1,123 @@
-//! The agent for microcontrollers: no heap, no operating system, everything but the registers of a board.
+//! The agent for microcontrollers, as a library in somebody's own firmware. It has no heap and needs no
+//! operating system.
+//!
+//! # What a firmware provides
+//!
+//! 1. **A boot stage** of its own: `boot_stage::board::run`, with `boot_stage::board::Board` implemented for
+//!    the board. It checks at each start what runs, and exchanges the slots.
+//! 2. **A flash**, which is any `embedded_storage::nor_flash::NorFlash`, and a
+//!    `boot_stage::layout::FlashLayout` that says where everything lies. `FlashLayout::check` is called when
+//!    the flash is opened. The agent alone writes to these partitions.
+//! 3. **The provisioning area**, as bytes: `fwcast agent enroll --format cbor` writes its content. See
+//!    [`provisioning`].
+//! 4. **Random bytes** of the chip ([`start::Entropy`]); all zero where it has no source.
+//! 5. **An `embassy_net::Stack`** with room for [`network::SOCKETS`] more sockets and for multicast. It needs
+//!    the address that the device was provisioned with: [`parts::Prepared::config`] gives a configuration.
+//!    IPv6 is always there; the feature `ipv4` adds IPv4.
+//! 6. **A board**: clock, watchdog and reset. [`board::EmbassyBoard`] takes embassy's clock; other firmware
+//!    implements [`drive::Board`]. Only the agent's loop feeds the watchdog.
+//! 7. **An application**: [`drive::Application`] hears each [`event::Event`], and may veto a restart.
+//! 8. **A self test**: a future that is polled beside everything else while the image that runs is on trial.
+//!    The image is confirmed when the test returns `true` and the agent has heard the distributor. It is
+//!    rolled back when the test returns `false`, or after [`drive::HEALTHY_WITHIN`].
+//!
+//! # In which order
+//!
+//! Open the flash, prepare the agent, make the network stack, and connect the agent. Then run it beside the
+//! stack's runner and the firmware's own tasks, on any executor. [`drive::Agent::run`] never returns. It
+//! keeps the processor for no longer than one signature check or one erase of a page.
+//!
+#![cfg_attr(
+    feature = "net",
+    doc = r#"
+```no_run
+use agent_embedded::board::EmbassyBoard;
+use agent_embedded::drive::Application;
+use agent_embedded::event::Event;
+use agent_embedded::network;
+use agent_embedded::parts::{Memory, NetworkAgent, Parts};
+use agent_embedded::start::StartError;
+use agent_embedded::store::FlashStore;
+use boot_stage::layout::FlashLayout;
+use embassy_net::driver::Driver;
+use embassy_net::{Runner, Stack, StackResources};
+use embedded_storage::nor_flash::NorFlash;
+use static_cell::ConstStaticCell;
+
+static MEMORY: Memory = Memory::new();
+/// The agent's sockets and one of the firmware's own.
+static SOCKETS: ConstStaticCell<StackResources<{ network::SOCKETS + 1 }>> =
+    ConstStaticCell::new(StackResources::new());
+
+struct Lamp {
+    is_moving: bool,
+}
+
+impl Application for Lamp {
+    fn on_event(&mut self, event: Event) {
+        // For example: write it to a log.
+        let _ = event;
+    }
+
+    fn may_restart(&mut self) -> bool {
+        !self.is_moving
+    }
+}
+
+async fn self_test() -> bool {
+    // For example: whether the sensors answer.
+    true
+}
+
+type Started<F, D> = (NetworkAgent<F, EmbassyBoard, Lamp>, Stack<'static>, Runner<'static, D>);
+
+fn start<F: NorFlash, D: Driver>(
+    flash: F,
+    layout: FlashLayout,
+    provisioning: &'static [u8],
+    entropy: [u8; 16],
+    device: D,
+    board: EmbassyBoard,
+) -> Result<Started<F, D>, &'static str> {
+    let of_start = |error: StartError<F::Error>| error.text();
+    let store = FlashStore::open(flash, layout).map_err(StartError::Store).map_err(of_start)?;
+    let prepared = Parts { store, provisioning, entropy }.prepare(&MEMORY).map_err(of_start)?;
+    let config = prepared.config().map_err(|error| error.text())?;
+    let (stack, runner) = embassy_net::new(device, config, SOCKETS.take(), prepared.seed());
+    let lamp = Lamp { is_moving: false };
+    let agent = prepared.connect(stack, board, lamp).map_err(|error| error.text())?;
+    Ok((agent, stack, runner))
+}
+
+/// Runs for ever, beside the firmware's own tasks.
+async fn run<F: NorFlash, D: Driver>((agent, _stack, mut runner): Started<F, D>) {
+    embassy_futures::join::join(agent.run(self_test()), runner.run()).await;
+}
+```
+"#
+)]
+//!
+//! `boards/mps2-an386/src/bin/application.rs` is a whole program of this kind, with a task and a socket of
+//! its own. `cargo xtask mcu --example` runs it in QEMU.
+//!
+//! # Without embassy's network
+//!
+//! Without the feature `net` there are [`start::start`], [`store::FlashStore`] and [`drive::Agent`]; the
+//! firmware implements [`drive::Network`].
 #![no_std]
 
+#[cfg(feature = "net")]
+pub mod board;
 pub mod drive;
-mod event_line;
+pub mod event;
 pub mod hardware_address;
 pub mod layouts;
 #[cfg(feature = "net")]
 pub mod network;
 mod page;
-pub mod provisioning;
+#[cfg(feature = "net")]
+pub mod parts;
 pub mod start;
 pub mod store;
+
+pub use ::provisioning::cbor as provisioning;

@@ -1,4 +1,6 @@
-//! The two sockets of an agent on embassy-net: the one file that names it.
+//! The agent's two sockets on the application's `embassy_net::Stack`.
+//!
+//! IPv6 is always there; IPv4 with the feature `ipv4`.
 
 use core::future::poll_fn;
 use core::mem::MaybeUninit;
@@ -6,30 +8,29 @@ use core::net::{IpAddr, SocketAddr};
 use core::task::Poll;
 
 use embassy_futures::select::{Either, select};
-pub use embassy_net::Runner;
-use embassy_net::driver::Driver;
 use embassy_net::udp::{PacketMetadata, UdpSocket};
-use embassy_net::{Config, IpAddress, IpEndpoint, IpListenEndpoint, Ipv6Cidr};
-use embassy_net::{StackResources, StaticConfigV6};
+use embassy_net::{Config, IpAddress, IpEndpoint, IpListenEndpoint, Ipv6Cidr, Stack, StaticConfigV6};
+#[cfg(feature = "ipv4")]
+use embassy_net::{Ipv4Cidr, StaticConfigV4};
 use update_core::limits::DATAGRAM_BYTES_MAX;
 use update_core::reception::Via;
 
 use crate::drive::{Network, Received};
 use crate::provisioning::OwnAddress;
 
+/// Sockets that the agent takes of the stack's `StackResources`.
+pub const SOCKETS: usize = 2;
 /// Blocks that wait while flash is busy.
 const GROUP_DATAGRAMS: usize = 3;
 /// Answers and polls that wait.
 const OWN_DATAGRAMS: usize = 2;
 /// Answers to be sent.
 const SEND_DATAGRAMS: usize = 2;
-/// UDP port of the own socket, where none collides with another.
+/// The own socket's UDP port is at or above this one.
 const PORT_FIRST: u16 = 49_152;
 
-/// Memory of the network stack and of both sockets. All zero or uninitialised before it is used, so that it
-/// takes no flash.
-pub struct Memory {
-    resources: StackResources<2>,
+/// Memory of both sockets. It is all zero or uninitialised before it is used, so that it takes no flash.
+pub struct Buffers {
     group_meta: MaybeUninit<[PacketMetadata; GROUP_DATAGRAMS]>,
     group: [u8; GROUP_DATAGRAMS * DATAGRAM_BYTES_MAX],
     own_meta: MaybeUninit<[PacketMetadata; OWN_DATAGRAMS]>,
@@ -38,12 +39,11 @@ pub struct Memory {
     send: [u8; SEND_DATAGRAMS * DATAGRAM_BYTES_MAX],
 }
 
-impl Memory {
-    /// Nothing in it yet.
+impl Buffers {
+    /// Nothing in them yet.
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            resources: StackResources::new(),
             group_meta: MaybeUninit::uninit(),
             group: [0; GROUP_DATAGRAMS * DATAGRAM_BYTES_MAX],
             own_meta: MaybeUninit::uninit(),
@@ -54,7 +54,7 @@ impl Memory {
     }
 }
 
-impl Default for Memory {
+impl Default for Buffers {
     fn default() -> Self {
         Self::new()
     }
@@ -83,49 +83,66 @@ impl NetworkError {
     }
 }
 
+/// The stack's configuration with the address that the device was provisioned with.
+///
+/// # Errors
+/// [`NetworkError::NotIpv6`] for an IPv4 address in a build without the feature `ipv4`.
+pub fn config(own: &OwnAddress) -> Result<Config, NetworkError> {
+    match own.address {
+        IpAddr::V6(address) => {
+            let gateway = match own.router {
+                Some(IpAddr::V6(router)) => Some(router),
+                _ => None,
+            };
+            let address = Ipv6Cidr::new(address, own.prefix_bits);
+            Ok(Config::ipv6_static(StaticConfigV6 { address, gateway, dns_servers: Default::default() }))
+        }
+        #[cfg(feature = "ipv4")]
+        IpAddr::V4(address) => {
+            let gateway = match own.router {
+                Some(IpAddr::V4(router)) => Some(router),
+                _ => None,
+            };
+            let address = Ipv4Cidr::new(address, own.prefix_bits);
+            Ok(Config::ipv4_static(StaticConfigV4 { address, gateway, dns_servers: Default::default() }))
+        }
+        #[cfg(not(feature = "ipv4"))]
+        IpAddr::V4(_) => Err(NetworkError::NotIpv6),
+    }
+}
+
 /// The two sockets.
 pub struct Sockets {
     group: UdpSocket<'static>,
     own: UdpSocket<'static>,
 }
 
-/// Joins the CoAP group and binds both sockets. The runner has to be run beside the agent.
-///
-/// # Errors
-/// [`NetworkError`].
-pub fn start<D: Driver>(
-    memory: &'static mut Memory,
-    driver: D,
-    own: OwnAddress,
-    coap_group: SocketAddr,
-    seed: u64,
-) -> Result<(Runner<'static, D>, Sockets), NetworkError> {
-    let (SocketAddr::V6(coap_group), IpAddr::V6(address)) = (coap_group, own.address) else {
-        return Err(NetworkError::NotIpv6);
-    };
-    let gateway = match own.router {
-        Some(IpAddr::V6(router)) => Some(router),
-        _ => None,
-    };
-    let config = Config::ipv6_static(StaticConfigV6 {
-        address: Ipv6Cidr::new(address, own.prefix_bits),
-        gateway,
-        dns_servers: heapless::Vec::new(),
-    });
-    let (stack, runner) = embassy_net::new(driver, config, &mut memory.resources, seed);
-    stack.join_multicast_group(*coap_group.ip()).map_err(|_| NetworkError::Join)?;
-    let group_meta = memory.group_meta.write([PacketMetadata::EMPTY; GROUP_DATAGRAMS]);
-    let mut group = UdpSocket::new(stack, group_meta, &mut memory.group, &mut [], &mut []);
-    let joined = IpAddress::Ipv6(*coap_group.ip());
-    let at_group = IpListenEndpoint { addr: Some(joined), port: coap_group.port() };
-    group.bind(at_group).map_err(|_| NetworkError::Bind)?;
-    let own_meta = memory.own_meta.write([PacketMetadata::EMPTY; OWN_DATAGRAMS]);
-    let send_meta = memory.send_meta.write([PacketMetadata::EMPTY; SEND_DATAGRAMS]);
-    let mut own = UdpSocket::new(stack, own_meta, &mut memory.own, send_meta, &mut memory.send);
-    let port = PORT_FIRST | (seed & 0x3fff) as u16;
-    let at_own = IpListenEndpoint { addr: Some(IpAddress::Ipv6(address)), port };
-    own.bind(at_own).map_err(|_| NetworkError::Bind)?;
-    Ok((runner, Sockets { group, own }))
+impl Sockets {
+    /// Joins the CoAP group and binds both sockets, the own one to `own`, which must be an address of this
+    /// stack. Somebody else runs the stack.
+    ///
+    /// # Errors
+    /// [`NetworkError`].
+    pub fn open(
+        stack: Stack<'static>,
+        buffers: &'static mut Buffers,
+        own: IpAddr,
+        coap_group: SocketAddr,
+        seed: u64,
+    ) -> Result<Self, NetworkError> {
+        let (joined, address) = (ip_address(coap_group.ip())?, ip_address(own)?);
+        stack.join_multicast_group(joined).map_err(|_| NetworkError::Join)?;
+        let group_meta = buffers.group_meta.write([PacketMetadata::EMPTY; GROUP_DATAGRAMS]);
+        let mut group = UdpSocket::new(stack, group_meta, &mut buffers.group, &mut [], &mut []);
+        let at_group = IpListenEndpoint { addr: Some(joined), port: coap_group.port() };
+        group.bind(at_group).map_err(|_| NetworkError::Bind)?;
+        let own_meta = buffers.own_meta.write([PacketMetadata::EMPTY; OWN_DATAGRAMS]);
+        let send_meta = buffers.send_meta.write([PacketMetadata::EMPTY; SEND_DATAGRAMS]);
+        let mut own = UdpSocket::new(stack, own_meta, &mut buffers.own, send_meta, &mut buffers.send);
+        let port = PORT_FIRST | (seed & 0x3fff) as u16;
+        own.bind(IpListenEndpoint { addr: Some(address), port }).map_err(|_| NetworkError::Bind)?;
+        Ok(Self { group, own })
+    }
 }
 
 impl Network for Sockets {
@@ -136,7 +153,7 @@ impl Network for Sockets {
                 Either::First(()) => (&self.group, Via::Group),
                 Either::Second(()) => (&self.own, Via::Own),
             };
-            // A longer datagram than the buffer is dropped by this.
+            // This drops a datagram that is longer than the buffer.
             if let Ok((len, meta)) = socket.recv_from(buffer).await {
                 return Received { len, from: socket_address(meta.endpoint), via };
             }
@@ -144,10 +161,10 @@ impl Network for Sockets {
     }
 
     async fn send(&mut self, to: SocketAddr, bytes: &[u8]) -> bool {
-        let SocketAddr::V6(to) = to else { return false };
-        let to = IpEndpoint::new(IpAddress::Ipv6(*to.ip()), to.port());
-        // Without room, because the last datagram still waits for its neighbour, this one is lost: nothing
-        // is ever waited for here.
+        let Ok(address) = ip_address(to.ip()) else { return false };
+        let to = IpEndpoint::new(address, to.port());
+        // This never waits. Where there is no room, because the last datagram still waits for its
+        // neighbour, this one is lost.
         poll_fn(|context| match self.own.poll_send_to(bytes, to, context) {
             Poll::Ready(result) => Poll::Ready(result.is_ok()),
             Poll::Pending => Poll::Ready(false),
@@ -156,7 +173,21 @@ impl Network for Sockets {
     }
 }
 
+fn ip_address(address: IpAddr) -> Result<IpAddress, NetworkError> {
+    match address {
+        IpAddr::V6(v6) => Ok(IpAddress::Ipv6(v6)),
+        #[cfg(feature = "ipv4")]
+        IpAddr::V4(v4) => Ok(IpAddress::Ipv4(v4)),
+        #[cfg(not(feature = "ipv4"))]
+        IpAddr::V4(_) => Err(NetworkError::NotIpv6),
+    }
+}
+
 fn socket_address(endpoint: IpEndpoint) -> SocketAddr {
-    let IpAddress::Ipv6(address) = endpoint.addr;
-    SocketAddr::new(address.into(), endpoint.port)
+    let address = match endpoint.addr {
+        IpAddress::Ipv6(v6) => IpAddr::V6(v6),
+        #[cfg(feature = "ipv4")]
+        IpAddress::Ipv4(v4) => IpAddr::V4(v4),
+    };
+    SocketAddr::new(address, endpoint.port)
 }

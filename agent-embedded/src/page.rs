@@ -1,6 +1,6 @@
 //! Blocks in pages: how one is written where a cut may have left something, and read where a cut may have.
 //!
-//! What has to be written lies in pages that hold other whole blocks (DESIGN \[words\]):
+//! What has to be written lies in pages that hold other whole blocks (docs/protocol.md, \[words\]):
 //!
 //! 1. Where every word of the place reads as blank, each time, it is programmed.
 //! 2. Where the flash allows it, a place that only has to lose bits is programmed again.

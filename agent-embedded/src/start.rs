@@ -77,6 +77,20 @@ pub enum StartError<E> {
     Records,
 }
 
+impl<E> StartError<E> {
+    /// In plain words.
+    #[must_use]
+    pub const fn text(&self) -> &'static str {
+        match self {
+            Self::Provisioning(error) => error.text(),
+            Self::Records | Self::Store(StoreError::Lost) => {
+                "the records are damaged: enroll the device again"
+            }
+            Self::Store(_) => "the flash does not do what it should",
+        }
+    }
+}
+
 impl<E> From<StoreError<E>> for StartError<E> {
     fn from(error: StoreError<E>) -> Self {
         Self::Store(error)

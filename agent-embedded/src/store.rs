@@ -1,9 +1,9 @@
 //! What a microcontroller offers to `Reception`: records, two areas and the boot switch, in its flash.
 //!
 //! Records and boot state lie in the boot stage's [`RecordLog`], the image and the hash pages where the
-//! layout says (DESIGN \[journal\], [words]). After [`Platform::prepare`] every page of both areas has been
-//! erased once, and holds nothing but whole blocks, blank words, and what a cut left of one block.
-//! Everything is durable as soon as it is written; while flash is busy, so is the processor.
+//! layout says (docs/protocol.md, \[journal\] and \[words\]). [`Platform::prepare`] erases every page of both
+//! areas once. From then on they hold only whole blocks, blank words, and what a cut left of one block.
+//! Everything is durable as soon as it is written. While flash is busy, so is the processor.
 
 use core::future::poll_fn;
 use core::task::Poll;
@@ -14,7 +14,7 @@ use boot_stage::layout::{FlashLayout, LayoutError, Partition};
 use boot_stage::medium::READS;
 use boot_stage::record_log::{Kind, LogError, RecordLog};
 use boot_stage::verify::{Ed25519, Trust, key_set};
-use embedded_storage::nor_flash::NorFlash;
+use embedded_storage::nor_flash::{NorFlash, NorFlashError, NorFlashErrorKind};
 use update_core::device::Installed;
 use update_core::digest::Digest;
 use update_core::key_set::KeySet;
@@ -54,7 +54,7 @@ pub enum StoreError<E> {
     /// The layout does not fit the flash.
     Layout(LayoutError),
     /// It was saved once and cannot be read any more. Without its counters a device neither sends nor accepts
-    /// (DESIGN \[bound\]).
+    /// (docs/protocol.md, \[bound\]).
     Lost,
     /// The records area is full, or the record too long.
     Full,
@@ -77,6 +77,24 @@ impl<E> From<LogError<E>> for StoreError<E> {
             LogError::Lost => Self::Lost,
             LogError::Full => Self::Full,
             LogError::NotKept => Self::NotKept,
+        }
+    }
+}
+
+impl<E: NorFlashError> StoreError<E> {
+    /// The same, with what all flash memories have in common.
+    #[must_use]
+    pub fn kind(&self) -> StoreError<NorFlashErrorKind> {
+        match self {
+            Self::Flash(error) => StoreError::Flash(error.kind()),
+            Self::Layout(error) => StoreError::Layout(*error),
+            Self::Lost => StoreError::Lost,
+            Self::Full => StoreError::Full,
+            Self::NotKept => StoreError::NotKept,
+            Self::OutOfRange => StoreError::OutOfRange,
+            Self::NotPrepared => StoreError::NotPrepared,
+            Self::OnTrial => StoreError::OnTrial,
+            Self::NotTheUpdate => StoreError::NotTheUpdate,
         }
     }
 }
@@ -130,8 +148,8 @@ impl<F: NorFlash> FlashStore<F> {
         BootRecord::name_of(&digest.0) == self.boot.name
     }
 
-    /// Whether an image has been activated or given up: the device has to start its boot stage anew, after
-    /// it has sent what is due and saved its exact counters.
+    /// Whether an image has been activated or given up: the device has to restart, after it has sent
+    /// what is due and saved its exact counters.
     #[must_use]
     pub fn restart_due(&self) -> bool {
         matches!(self.boot.phase, Phase::Activated | Phase::GivenUp(_))
@@ -356,7 +374,7 @@ impl Prepared {
         let mut bytes = [0; 8];
         let [a, b, c, d, e, f, g, h] = match log.read(flash, Kind::Prepared, &mut bytes) {
             Ok(Some(8)) => bytes,
-            // The areas are prepared anew then.
+            // The areas are then prepared again.
             Ok(_) | Err(LogError::Lost | LogError::Full) => return Ok(Self::default()),
             Err(error) => return Err(error.into()),
         };
@@ -401,5 +419,5 @@ async fn give_way() {
     .await;
 }
 
-/// Whoever reads a block believes fewer reads than whoever writes over what looks blank.
+/// Reading a block takes fewer reads than deciding that a place is blank.
 const _: () = assert!(BLOCK_READS < READS);

@@ -14,7 +14,7 @@
 //!
 //! The slots lie at the same place of each bank and change places. What is not a slot (records, hash pages,
 //! spare page, provisioning) must not; it lies in the first bank only, and [`BankedFlash`] finds it there
-//! however the banks stand. The boot stage lies at the begin of both.
+//! however the banks stand. The boot stage lies at the start of both.
 
 use core::ops::Range;
 

@@ -47,7 +47,7 @@ pub struct FlashLayout {
 /// Why a layout cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LayoutError {
-    /// A partition does not begin and end with a page, or not within the flash, or two overlap.
+    /// A partition does not start and end with a page, does not lie within the flash, or overlaps another.
     Partition,
     /// The slots differ in length, have no room for an image, or more pages than an exchange can count.
     Slots,

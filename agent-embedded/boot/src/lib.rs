@@ -1,10 +1,12 @@
 //! The boot stage of a microcontroller, and what it shares with the agent in flash. No heap.
 //!
-//! [`start::start`] is the whole boot stage but for the jump: it carries an activated update out, or a roll
-//! back, and checks what runs. A board's binary gives it a flash and a [`layout::FlashLayout`].
+//! [`board::run`] is the whole boot stage: it carries out an activated update or a roll back, checks what
+//! runs, and jumps. A program implements [`board::Board`]: a flash, a [`layout::FlashLayout`], the way in
+//! which the slots change places ([`exchange::BySpare`] or [`banks::ByBanks`]), and the jump.
 #![no_std]
 
 pub mod banks;
+pub mod board;
 pub mod boot_record;
 pub mod exchange;
 pub mod image;

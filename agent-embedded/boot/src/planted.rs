@@ -15,7 +15,7 @@ pub enum Bug {
     SealedBeforeWritten,
     /// The bank in use says that it is not any more before the other one is filled.
     MovedBeforeFilled,
-    /// An exchange that was cut begins anew.
+    /// An exchange that was cut starts over.
     ExchangeBegunAnew,
     /// A page with a torn block is erased in place.
     ErasedInPlace,

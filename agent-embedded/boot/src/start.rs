@@ -95,6 +95,23 @@ pub enum Halt<E> {
     Banks,
 }
 
+impl<E> Halt<E> {
+    /// In plain words.
+    #[must_use]
+    pub const fn text(&self) -> &'static str {
+        match self {
+            Self::Layout(_) => "the layout does not fit the flash",
+            Self::Records(LogError::Flash(_)) => "the flash refuses",
+            Self::Records(_) => "the records are lost: write the device anew",
+            Self::KeySet => "the root key did not sign the key set: enroll the device again",
+            Self::Image(ImageError::NotSigned) => "no image key signed what is in the active slot",
+            Self::Image(ImageError::Damaged) => "the image in the active slot is damaged",
+            Self::Downgrade => "the image in the active slot is older than the one confirmed last",
+            Self::Banks => "the chip does not exchange its banks of flash",
+        }
+    }
+}
+
 impl<E> From<LogError<E>> for Halt<E> {
     fn from(error: LogError<E>) -> Self {
         Self::Records(error)
@@ -213,7 +230,7 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
     /// Begins an exchange with this image in the update slot.
     fn go(&mut self, phase: Phase, new: &Offer) -> Result<(), Halt<F::Error>> {
         let old = image::offer(self.flash, self.layout, self.layout.active, &self.keys, self.verify);
-        // Of an old image without an envelope nobody knows the length.
+        // The length of an old image without an envelope is unknown.
         let old_bytes = old.map_or(self.layout.image_bytes_max(), |offer| offer.layout.image_size.bytes());
         let bytes = old_bytes.max(new.layout.image_size.bytes());
         let pages = bytes.div_ceil(F::ERASE_SIZE as u32);
@@ -235,7 +252,7 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
 
     /// The chip does not let the slots change places: the old image stays, if it is still in its place.
     fn stay(&mut self) -> Result<(), Halt<F::Error>> {
-        // Should the chip come round, the tries are counted anew.
+        // If the chip recovers, the tries are counted from zero.
         self.record.step = 0;
         if self.record.phase != Phase::Exchanging {
             self.enter(self.record.phase)?;

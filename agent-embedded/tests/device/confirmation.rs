@@ -30,6 +30,41 @@ fn trial(mut flash: Flash, refused: u32) -> (Flash, Rc<Ran>) {
     (flash, ran)
 }
 
+/// An image on trial that hears the distributor, with an application that does not allow so many restarts,
+/// and with this self test.
+fn tested(vetoes: u32, self_test: impl Future<Output = bool>) -> (Flash, Rc<Ran>) {
+    let mut flash = flash_in(Phase::Trial, &image());
+    let mut store = FlashStore::open(&mut flash, LAYOUT).unwrap();
+    let mut reception = reception();
+    restore(&mut store, &mut reception, Instant::from_micros(0)).unwrap();
+    let (heard, _) = Speaker::distributor(1).query(Mode::Group, &question(&image()));
+    let heard = vec![(Via::Group, heard)];
+    let end = 2 * HEALTHY_WITHIN;
+    let ran = drive::run_with(&mut reception, store, heard, || (), end, vetoes, self_test);
+    (flash, ran)
+}
+
+#[test]
+fn the_self_test_decides_about_the_confirmation() {
+    let (flash, ran) = tested(0, std::future::ready(true));
+    assert_eq!((phase(&flash), ran.restarted.get()), (Phase::Settled, None));
+    let (flash, ran) = tested(0, std::future::ready(false));
+    assert_eq!(phase(&flash), Phase::GivenUp(RollBackCause::Unhealthy));
+    assert_eq!(ran.restarted.get(), Some(Duration::ZERO));
+    assert!(ran.lines.borrow().iter().any(|line| line.contains("the self test failed")));
+    let (flash, ran) = tested(0, std::future::pending());
+    assert_eq!(phase(&flash), Phase::GivenUp(RollBackCause::Unhealthy));
+    assert_eq!(ran.restarted.get(), Some(HEALTHY_WITHIN));
+}
+
+#[test]
+fn the_application_decides_when_the_board_restarts() {
+    let (flash, ran) = tested(5, std::future::ready(false));
+    assert_eq!(phase(&flash), Phase::GivenUp(RollBackCause::Unhealthy));
+    assert_eq!(ran.restarted.get(), Some(Duration::from_secs(5)));
+    assert!(ran.hungry.get() < WATCHDOG_WITHIN / 2, "{:?}", ran.hungry);
+}
+
 #[test]
 fn a_confirmation_that_cannot_be_stored_is_tried_again() {
     let (flash, ran) = trial(flash_in(Phase::Trial, &image()), 1);

@@ -31,7 +31,7 @@ impl Secret {
         Self(bytes)
     }
 
-    /// The bytes. Whoever calls this keeps them out of logs and errors.
+    /// The bytes. The caller keeps them out of logs and errors.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }

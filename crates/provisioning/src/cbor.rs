@@ -1,99 +1,53 @@
 //! The form for a microcontroller's flash: deterministic CBOR (RFC 8949 section 4.2) behind a short header.
-//! What it holds is laid down where it is read, in `agent-embedded`.
+//!
+//! The device reads it without a heap ([`Provisioning::read`]). With the feature `alloc`,
+//! `Provisioning::to_flash` of the document writes it.
+//!
+//! ```cddl
+//! header = "fwc1" || length of the CBOR, 4 bytes, little-endian || first 16 bytes of SHA-256(CBOR)
+//! provisioning = {
+//!   0: uint,                    ; version, 1
+//!   1: tstr,                    ; name
+//!   2: bstr .size 16,           ; SUIT vendor identifier
+//!   3: bstr .size 16,           ; SUIT class identifier
+//!   4: address,                 ; CoAP group
+//!   5: uint,                    ; block size
+//!   6: bstr, 7: bstr, 8: bstr,  ; Gid, Master Secret, Master Salt
+//!   9: int, 10: int,            ; AEAD Algorithm, Group Encryption Algorithm
+//!   11: bstr, 12: bstr,         ; Sender ID, private key
+//!   13: bstr, 14: bstr,         ; own credential, the Group Manager's
+//!   15: [bstr, bstr, address],  ; distributor: Sender ID, credential, where
+//!   16: bstr .size 32,          ; root key
+//!   17: bstr,                   ; signed key set
+//!   18: bstr .size 32,          ; random seed
+//!   19: [bstr, uint, bstr],     ; own IP address, its prefix's length, router or nothing
+//!   20: uint,                   ; num of the key material
+//!   21: [address / null, bstr, bstr, int, bstr, bstr]
+//!                               ; Group Manager: where, Master Secret, Master Salt, AEAD, own ID, its ID
+//! }
+//! address = [bstr, uint]        ; 4 or 16 bytes, port
+//! ```
 
-use alloc::vec::Vec;
-use core::convert::Infallible;
-use core::net::{IpAddr, SocketAddr};
+mod read;
+#[cfg(feature = "alloc")]
+mod write;
 
-use minicbor::Encoder;
-use minicbor::encode::Error;
-use sha2::{Digest as _, Sha256};
-use zeroize::Zeroizing;
+pub use read::{OwnAddress, Provisioning, ProvisioningError};
+#[cfg(feature = "alloc")]
+pub use write::McuSettings;
 
-use crate::document::Provisioning;
+/// The first bytes of the area.
+pub const MAGIC: [u8; 4] = *b"fwc1";
+/// Bytes before the CBOR.
+pub const HEADER_BYTES: usize = MAGIC.len() + LENGTH_BYTES + DIGEST_BYTES;
+/// Longest provisioning, header included.
+pub const PROVISIONING_BYTES_MAX: usize = 2048;
+/// The version of the map.
+pub const VERSION: u32 = 1;
 
-const MAGIC: [u8; 4] = *b"fwc1";
-const VERSION: u32 = 1;
-const FIELDS: u64 = 22;
+/// Bytes of the CBOR's length in the header.
+const LENGTH_BYTES: usize = 4;
 /// Bytes of SHA-256 in the header.
 const DIGEST_BYTES: usize = 16;
-
-/// What only a microcontroller is told: there is no system below it that knows its network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct McuSettings {
-    /// Its own address.
-    pub address: IpAddr,
-    /// Bits of its network's prefix.
-    pub prefix_bits: u8,
-    /// The router, where there is one.
-    pub router: Option<IpAddr>,
-}
-
-impl Provisioning {
-    /// The bytes for the device's provisioning area, with its secrets. `seed` is random, and the device's
-    /// alone.
-    ///
-    /// `None` if the document has an algorithm that COSE has no number for; [`Provisioning::check`] finds
-    /// that.
-    #[must_use]
-    pub fn to_flash(&self, settings: &McuSettings, seed: &[u8; 32]) -> Option<Zeroizing<Vec<u8>>> {
-        let mut cbor = Zeroizing::new(Vec::new());
-        self.encode(&mut Encoder::new(&mut *cbor), settings, seed).ok()?;
-        let mut area = Zeroizing::new(MAGIC.to_vec());
-        area.extend_from_slice(&u32::try_from(cbor.len()).ok()?.to_le_bytes());
-        area.extend_from_slice(Sha256::digest(&*cbor).get(..DIGEST_BYTES)?);
-        area.extend_from_slice(&cbor);
-        Some(area)
-    }
-
-    fn encode(
-        &self,
-        out: &mut Encoder<&mut Vec<u8>>,
-        settings: &McuSettings,
-        seed: &[u8; 32],
-    ) -> Result<(), Error<Infallible>> {
-        let key = &self.key;
-        out.map(FIELDS)?.u64(0)?.u32(VERSION)?.u64(1)?.str(self.name.as_str())?;
-        out.u64(2)?.bytes(self.vendor.as_bytes())?.u64(3)?.bytes(self.class.as_bytes())?;
-        socket_address(out.u64(4)?, self.coap_group)?;
-        out.u64(5)?.u16(self.block_size)?.u64(6)?.bytes(key.context_id.as_bytes())?;
-        out.u64(7)?.bytes(key.ms.expose())?.u64(8)?.bytes(key.salt.expose())?;
-        out.u64(9)?.i32(key.alg)?.u64(10)?.i32(key.gp_enc_alg)?;
-        out.u64(11)?.bytes(key.group_sender_id.as_bytes())?.u64(12)?.bytes(self.private_key.expose())?;
-        out.u64(13)?.bytes(self.cred.as_bytes())?.u64(14)?.bytes(self.kdc_cred.as_bytes())?;
-        let distributor = &self.distributor;
-        out.u64(15)?.array(3)?.bytes(distributor.sender_id.as_bytes())?.bytes(distributor.cred.as_bytes())?;
-        socket_address(out, distributor.address)?;
-        out.u64(16)?.bytes(self.root_key.as_bytes())?.u64(17)?.bytes(self.key_set.as_bytes())?;
-        out.u64(18)?.bytes(seed)?;
-        ip(out.u64(19)?.array(3)?, settings.address)?;
-        out.u8(settings.prefix_bits)?;
-        match settings.router {
-            Some(router) => ip(out, router)?,
-            None => drop(out.bytes(&[])?),
-        }
-        out.u64(20)?.u32(self.num)?.u64(21)?.array(6)?;
-        let manager = &self.manager;
-        match manager.address {
-            Some(address) => socket_address(out, address)?,
-            None => drop(out.null()?),
-        }
-        out.bytes(manager.ms.expose())?.bytes(manager.salt.expose())?.i32(manager.alg)?;
-        out.bytes(manager.sender_id.as_bytes())?.bytes(manager.recipient_id.as_bytes())?;
-        Ok(())
-    }
-}
-
-fn socket_address(out: &mut Encoder<&mut Vec<u8>>, address: SocketAddr) -> Result<(), Error<Infallible>> {
-    ip(out.array(2)?, address.ip())?;
-    out.u16(address.port())?;
-    Ok(())
-}
-
-fn ip(out: &mut Encoder<&mut Vec<u8>>, address: IpAddr) -> Result<(), Error<Infallible>> {
-    match address {
-        IpAddr::V4(v4) => out.bytes(&v4.octets())?,
-        IpAddr::V6(v6) => out.bytes(&v6.octets())?,
-    };
-    Ok(())
-}
+/// Keys of the map: 0 to 21.
+const FIELDS: u64 = 22;

@@ -112,7 +112,7 @@ impl Checked {
         }
     }
 
-    /// The agent's own Ed25519 private key. Whoever calls this keeps it out of logs and errors.
+    /// The agent's own Ed25519 private key. The caller keeps it out of logs and errors.
     pub fn seed(&self) -> &[u8; 32] {
         &self.seed
     }

@@ -109,7 +109,7 @@ pub struct Distributor {
     pub sender_id: Hex,
     /// Its authentication credential, a CCS.
     pub cred: Hex,
-    /// Its unicast address: the only one that multicast requests are answered to without Echo (DESIGN
+    /// Its unicast address: the only one that multicast requests are answered to without Echo (protocol.md,
     /// [answers]).
     pub address: SocketAddr,
 }

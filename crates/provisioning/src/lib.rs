@@ -5,28 +5,43 @@
 //! [`Checked`], whose values the protocol crates take as they are. [`AgentFile`] is the one YAML file of a
 //! Linux agent.
 //!
-//! The crate has no I/O. With the feature `yaml`, `yaml::from_str` reads operators' YAML strictly; with
-//! `cbor` the document is written for the flash of a microcontroller.
+//! The crate has no I/O. Its features:
+//!
+//! - `alloc`: the document.
+//! - `yaml`: reads operators' YAML strictly, by `yaml::from_str`, and writes it. Implies `alloc`.
+//! - `cbor`: reads the form for the flash of a microcontroller, without a heap; with `alloc`, writes it too.
 #![no_std]
 
+#[cfg(any(feature = "alloc", test))]
 extern crate alloc;
 
+#[cfg(feature = "alloc")]
 pub mod address;
+#[cfg(feature = "alloc")]
 mod bytes;
 #[cfg(feature = "cbor")]
 pub mod cbor;
+#[cfg(feature = "alloc")]
 mod checked;
+#[cfg(feature = "alloc")]
 mod document;
+#[cfg(feature = "alloc")]
 mod error;
+#[cfg(feature = "alloc")]
 mod name;
 #[cfg(feature = "yaml")]
 pub mod yaml;
 
+#[cfg(feature = "alloc")]
 pub use bytes::{Hex, Secret};
+#[cfg(feature = "alloc")]
 pub use checked::{Checked, CheckedDistributor, CheckedManager};
+#[cfg(feature = "alloc")]
 pub use document::{
     AgentFile, CRED_FMT_CCS, Distributor, ECDH_SS_HKDF_256, ED25519_PARAMETERS, HKDF_SHA_256, KeyMap,
     LinuxSettings, Manager, Provisioning, SIGN_EDDSA, VERSION, X25519_PARAMETERS,
 };
+#[cfg(feature = "alloc")]
 pub use error::ProvisioningError;
+#[cfg(feature = "alloc")]
 pub use name::{Name, NameError};

@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 pub use document::{Document, PROBLEMS_MAX, Step, Trouble};
 pub use walk::Place;
 
-/// Longest text that is read, in bytes. Whoever reads a file stops there, before parsing.
+/// Longest text that is read, in bytes. Callers stop reading a file there, before parsing.
 pub const TEXT_BYTES_MAX: usize = 1024 * 1024;
 /// How deep lists and maps may lie in one another.
 pub const DEPTH_MAX: usize = 16;
@@ -135,7 +135,7 @@ fn without_place(message: &str) -> String {
 }
 
 /// A quoted piece of a file may hold control characters that would drive the reader's terminal, or run on for
-/// pages (THREATS: operator's YAML).
+/// pages (docs/architecture.md, \[operators' YAML\]).
 fn printable(text: &str) -> String {
     const CHARACTERS_MAX: usize = 300;
     let mut shown: String = text

@@ -75,7 +75,9 @@ pub enum RunError {
     )]
     NumbersExhausted(Name),
     /// A message that this program made cannot be protected.
-    #[error("a message to group '{group}' could not be protected ({why}): this is a fault of fwcast, please report it")]
+    #[error(
+        "a message to group '{group}' could not be protected ({why}): this is a fault of fwcast, please report it"
+    )]
     Unprotectable {
         /// The security group.
         group: Name,

@@ -39,6 +39,9 @@ pub(super) struct Mcu {
     /// Count what a block costs in QEMU, no more
     #[arg(long, conflicts_with = "build_only")]
     cost: bool,
+    /// Run only the example of somebody's own firmware
+    #[arg(long, conflicts_with_all = ["build_only", "cost"])]
+    example: bool,
     /// Leave out what comes after the update: the images that are rolled back or refused
     #[arg(long)]
     quick: bool,
@@ -64,6 +67,7 @@ impl Mcu {
             seed: 1,
             build_only: false,
             cost: false,
+            example: false,
             quick: true,
             keep: None,
         }
@@ -79,21 +83,49 @@ impl Mcu {
         if self.cost {
             return cost(core);
         }
+        if self.example {
+            let (programs, boot) = (Self::programs()?, build::boot(core, &Board::EMULATED)?);
+            let temporary = tempfile::tempdir()?;
+            let folder = self.kept()?.unwrap_or(temporary.path());
+            let wrong = Self::application(folder, &programs, core, &boot)?;
+            return Ok(Outcome::new(wrong.is_empty()).figure("wrong", wrong));
+        }
         let images = build::Images::build(core, !self.quick && !self.build_only)?;
         images.say();
         Panics::read()?.hold(build::BOARD, &images.first.linked, &images.boot.linked)?;
         if self.build_only {
+            build::Images::application(core, &images.boot)?;
             return self.build_all(&images);
         }
+        let programs = Self::programs()?;
+        let temporary = tempfile::tempdir()?;
+        let folder = self.kept()?.unwrap_or(temporary.path());
+        self.run_in(folder, &programs, core, &images)
+    }
+
+    /// The host's programs, where nodes can be run at all.
+    fn programs() -> Result<Programs> {
         if let Some(why) = netns::unavailable() {
             bail!("{why}: run `cargo xtask mcu` as root, or with --build-only");
         }
         setup::qemu()?;
-        let programs = Programs::build()?;
-        match self.kept()? {
-            Some(folder) => self.run_in(folder, &programs, &images),
-            None => self.run_in(tempfile::tempdir()?.path(), &programs, &images),
-        }
+        Programs::build()
+    }
+
+    /// One node with somebody's own firmware takes an update; gives what is not as it should be.
+    fn application(
+        folder: &Path,
+        programs: &Programs,
+        core: setup::CoreLibrary,
+        boot: &build::Program,
+    ) -> Result<Vec<String>> {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let images = build::Images::application(core, boot)?;
+        let wish = Wish { nodes: 1, linux: 0, loss_percent: 0.0, cuts: 0, seed: 1, quick: true };
+        let found = Trial::run(folder, programs, &images, wish)?;
+        let ram_bytes = images.first.linked.static_bytes + found.stack_bytes;
+        build::within("the application's RAM", ram_bytes, images.budget.agent_ram)?;
+        Ok(found.wrong)
     }
 
     /// The programs of the other boards too; for the real ones, what is to be flashed.
@@ -119,7 +151,13 @@ impl Mcu {
         Ok(Some(folder))
     }
 
-    fn run_in(&self, folder: &Path, programs: &Programs, images: &build::Images) -> Result<Outcome> {
+    fn run_in(
+        &self,
+        folder: &Path,
+        programs: &Programs,
+        core: setup::CoreLibrary,
+        images: &build::Images,
+    ) -> Result<Outcome> {
         let wish = Wish {
             nodes: self.nodes.into(),
             linux: self.linux.into(),
@@ -128,7 +166,9 @@ impl Mcu {
             seed: self.seed,
             quick: self.quick,
         };
-        let found = Trial::run(folder, programs, images, wish)?;
+        let mut found = Trial::run(folder, programs, images, wish)?;
+        let application = folder.join("application");
+        found.wrong.extend(Self::application(&application, programs, core, &images.boot)?);
         let nodes = wish.nodes + wish.linux;
         let ram_bytes = images.first.linked.static_bytes + found.stack_bytes;
         build::within("the agent's RAM", ram_bytes, images.budget.agent_ram)?;

@@ -33,9 +33,24 @@ pub struct Images {
     pub stuck: Vec<(&'static str, Program)>,
     /// What they may take.
     pub budget: Budget,
+    /// The programs are those of somebody's own firmware, which has a lamp.
+    pub has_lamp: bool,
 }
 
 impl Images {
+    /// Builds the example of somebody's own firmware, in two versions.
+    ///
+    /// # Errors
+    /// It does not build, or is over the agent's budget.
+    pub fn application(core: CoreLibrary, boot: &Program) -> Result<Self> {
+        let board = &Board::EMULATED;
+        eprintln!("building the application with an agent for {BOARD}");
+        let first = in_slot(core, board, "application", Build { version: "1", feature: None })?;
+        let second = in_slot(core, board, "application", Build { version: "2", feature: None })?;
+        let (boot, sick, budget) = (boot.clone(), second.clone(), board.budget()?);
+        Ok(Self { boot, first, second, sick, stuck: Vec::new(), budget, has_lamp: true })
+    }
+
     /// Builds them, for a full trial with those that get stuck.
     ///
     /// # Errors
@@ -53,6 +68,7 @@ impl Images {
             sick: build("3", Some("never-healthy"))?,
             stuck: stuck.collect::<Result<_>>()?,
             budget: board.budget()?,
+            has_lamp: false,
         })
     }
 
@@ -156,8 +172,13 @@ pub struct Program {
 /// # Errors
 /// It does not build, is over its budget, or is linked to the wrong place.
 pub fn agent(core: CoreLibrary, board: &Board, build: Build<'_>) -> Result<Program> {
+    in_slot(core, board, "agent", build)
+}
+
+/// Builds a program that runs from the active slot.
+fn in_slot(core: CoreLibrary, board: &Board, name: &str, build: Build<'_>) -> Result<Program> {
     let features: Vec<&str> = build.feature.iter().flat_map(|feature| ["--features", feature]).collect();
-    let program = program(core, board, "agent", build.version, &features)?;
+    let program = program(core, board, name, build.version, &features)?;
     let budget = board.budget()?;
     at(&program, board.active())?;
     within("the agent's flash", program.linked.image.len() as u64, budget.agent_flash)?;

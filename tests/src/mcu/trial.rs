@@ -105,6 +105,9 @@ impl Trial<'_> {
         trial.prepare(folder)?;
         let flood = Flood::start(&net, wish.linux + 1, trial.fleet.coap_group(), wish.seed)?;
         trial.update()?;
+        if images.has_lamp {
+            trial.lamp()?;
+        }
         trial.junk_alone()?;
         trial.found.junk = flood.stop()?;
         trial.sleeps("after the update")?;

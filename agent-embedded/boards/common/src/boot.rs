@@ -1,12 +1,11 @@
 //! The boot stage: verifies, exchanges the slots where that is due, and jumps.
 
 use agent_embedded::provisioning::Provisioning;
+use boot_stage::board::{self, Board};
 use boot_stage::exchange::Exchange;
-use boot_stage::image::ImageError;
 use boot_stage::layout::FlashLayout;
-use boot_stage::record_log::LogError;
-use boot_stage::start::{Halt, News, Runs, Start, start};
-use boot_stage::verify::{Ed25519, Trust};
+use boot_stage::start::{Halt, News, Runs};
+use boot_stage::verify::Trust;
 use embedded_storage::nor_flash::NorFlash;
 
 use crate::{Chip, Console, disable_interrupts, line, stay};
@@ -36,58 +35,62 @@ impl<F: NorFlash, X: Exchange, C: Console> BootStage<'_, F, X, C> {
     /// One start.
     ///
     /// # Safety
-    /// At `active` the processor sees the begin of the layout's active slot, and the program that calls this
-    /// shares no memory with the image there but what that sets up anew.
-    pub unsafe fn run(mut self) -> ! {
-        // The watchdog does not run yet.
-        let chip = Chip { clock: self.clock, feed: || {} };
+    /// At `active` the processor sees the start of the layout's active slot. The image there initialises
+    /// all memory that it shares with the program that calls this.
+    pub unsafe fn run(self) -> ! {
         let (root_key, key_set) = match Provisioning::read_keys(self.provisioning) {
             Ok(keys) => keys,
-            Err(error) => stay(self.console, chip, |console| {
+            Err(error) => stay(self.console, chip(self.clock), |console| {
                 line!(*console, "boot: nothing can run: {}", error.text());
             }),
         };
-        let trust = Trust { root_key: &root_key, key_set };
-        match start(&mut self.flash, &self.layout, &mut self.exchange, &trust, &mut Ed25519) {
-            Ok(Start::Run(runs)) => {
-                self.tell(&runs);
-                (self.watchdog)();
-                // SAFETY: the boot stage has verified that a signed image lies there; the rest is the
-                // caller's promise.
-                unsafe { jump(self.active) }
-            }
-            Ok(Start::Reset) => {
-                line!(self.console, "boot: the slots change places with this reset");
-                cortex_m::peripheral::SCB::sys_reset()
-            }
-            Err(why) => stay(self.console, chip, |console| {
-                line!(*console, "boot: nothing can run: {}", text(&why));
-            }),
-        }
+        board::run(Promised(self), &Trust { root_key: &root_key, key_set })
+    }
+}
+
+/// A boot stage whose caller keeps the promise of [`BootStage::run`].
+struct Promised<'p, F, X, C>(BootStage<'p, F, X, C>);
+
+impl<F: NorFlash, X: Exchange, C: Console> Board for Promised<'_, F, X, C> {
+    type Flash = F;
+    type Exchange = X;
+
+    fn layout(&self) -> FlashLayout {
+        self.0.layout
     }
 
-    fn tell(&mut self, runs: &Runs) {
+    fn parts(&mut self) -> (&mut F, &mut X) {
+        (&mut self.0.flash, &mut self.0.exchange)
+    }
+
+    fn jump(mut self, runs: &Runs) -> ! {
         let news = match runs.news {
             News::None => "confirmed",
             News::Trial => "trial",
             News::RolledBack(_) => "rolled back",
             News::Recovered => "on trial, recovered from the other slot",
         };
-        line!(self.console, "boot: runs sequence={} ({news})", runs.sequence_number);
+        line!(self.0.console, "boot: runs sequence={} ({news})", runs.sequence_number);
+        (self.0.watchdog)();
+        // SAFETY: the boot stage has verified that a signed image lies there; the rest is the promise.
+        unsafe { jump(self.0.active) }
+    }
+
+    fn reset(mut self) -> ! {
+        line!(self.0.console, "boot: the slots change places with this reset");
+        cortex_m::peripheral::SCB::sys_reset()
+    }
+
+    fn halt(self, why: &Halt<F::Error>) -> ! {
+        stay(self.0.console, chip(self.0.clock), |console| {
+            line!(*console, "boot: nothing can run: {}", why.text());
+        })
     }
 }
 
-const fn text<E>(why: &Halt<E>) -> &'static str {
-    match why {
-        Halt::Layout(_) => "the layout does not fit the flash",
-        Halt::Records(LogError::Flash(_)) => "the flash refuses",
-        Halt::Records(_) => "the records are lost: write the device anew",
-        Halt::KeySet => "the root key did not sign the key set: enroll the device again",
-        Halt::Image(ImageError::NotSigned) => "no image key signed what is in the active slot",
-        Halt::Image(ImageError::Damaged) => "the image in the active slot is damaged",
-        Halt::Downgrade => "the image in the active slot is older than the one confirmed last",
-        Halt::Banks => "the chip does not exchange its banks of flash",
-    }
+/// The watchdog does not run yet.
+const fn chip(clock: u32) -> Chip {
+    Chip { clock, feed: || {} }
 }
 
 /// # Safety

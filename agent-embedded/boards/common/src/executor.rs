@@ -1,4 +1,4 @@
-//! Runs one future for ever, and three of them beside each other.
+//! Runs one future for ever, and four of them beside each other.
 //!
 //! Its own loop, because it sleeps by WFI: QEMU does not sleep on WFE, by which embassy's executor does, so
 //! that each idle node would take a whole processor of its host.
@@ -11,7 +11,7 @@ use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 /// Somebody was woken.
 static WOKEN: AtomicBool = AtomicBool::new(true);
 /// For each of those that run beside each other: it was woken, or has never run.
-static WOKEN_BESIDE: [AtomicBool; 3] = [const { AtomicBool::new(true) }; 3];
+static WOKEN_BESIDE: [AtomicBool; 4] = [const { AtomicBool::new(true) }; 4];
 
 static WAKER: RawWakerVTable = RawWakerVTable::new(|flag| RawWaker::new(flag, &WAKER), wake, wake, |_| {});
 
@@ -49,17 +49,24 @@ pub fn run(future: impl Future) -> ! {
     }
 }
 
-/// Runs the agent, the network stack and the network controller beside each other. None of them ends, and
-/// there is one such trio in a program.
+/// Runs the agent, the network stack, the network controller and an application beside each other. None of
+/// them ends. A program calls this once.
 ///
-/// Each is polled only when it was woken itself: whoever looks into a socket wakes the network stack, and
-/// with one waker for all that would be whoever looked, so that the board would never sleep.
-pub async fn beside(agent: impl Future, network: impl Future, controller: impl Future) {
+/// Each is polled only when it was woken itself. Whoever looks into a socket wakes the network stack: with
+/// one waker for all, each look would wake everyone, and the board would never sleep.
+pub async fn beside(
+    agent: impl Future,
+    network: impl Future,
+    controller: impl Future,
+    application: impl Future,
+) {
     let (mut agent, mut network, mut controller) = (pin!(agent), pin!(network), pin!(controller));
-    let [of_agent, of_network, of_controller] = &WOKEN_BESIDE;
+    let mut application = pin!(application);
+    let [of_agent, of_network, of_controller, of_application] = &WOKEN_BESIDE;
     poll_fn(|_| {
         poll(controller.as_mut(), of_controller);
         poll(network.as_mut(), of_network);
+        poll(application.as_mut(), of_application);
         poll(agent.as_mut(), of_agent);
         Poll::<()>::Pending
     })

@@ -3,9 +3,10 @@
 #![no_std]
 
 pub mod agent;
-pub mod board;
+pub mod application;
 pub mod boot;
 pub mod executor;
+pub mod flash;
 pub mod stack_paint;
 
 use core::fmt::Write;
@@ -23,6 +24,22 @@ macro_rules! line {
         // The console cannot fail.
         let _ = core::fmt::Write::write_fmt(&mut $console, core::format_args!("{line}\n"));
     }};
+}
+
+/// The handlers of panics and hard faults, which say where on this console and reset the board.
+#[macro_export]
+macro_rules! handlers {
+    ($console:expr) => {
+        #[panic_handler]
+        fn on_panic(info: &core::panic::PanicInfo<'_>) -> ! {
+            $crate::on_panic(info, $console)
+        }
+
+        #[cortex_m_rt::exception]
+        unsafe fn HardFault(frame: &cortex_m_rt::ExceptionFrame) -> ! {
+            $crate::on_hard_fault(frame.pc(), $console)
+        }
+    };
 }
 
 /// What the programs say goes out here.
@@ -53,7 +70,7 @@ const TICKS: u32 = 10 * TICKS_PER_SECOND;
 pub fn stay<C: Console>(mut console: C, chip: Chip, say: impl Fn(&mut C)) -> ! {
     cortex_m::interrupt::disable();
     disable_interrupts();
-    // SAFETY: whoever had it is not run any more.
+    // SAFETY: the program that used it does not run any more.
     let mut timer = unsafe { cortex_m::Peripherals::steal() }.SYST;
     timer.set_clock_source(SystClkSource::Core);
     timer.set_reload(chip.clock / TICKS_PER_SECOND);
@@ -91,7 +108,7 @@ pub(crate) fn disable_interrupts() {
 
 /// Forgets the interrupts that have come and were not taken.
 fn clear_pending() {
-    // SAFETY: whoever calls it takes no interrupts any more.
+    // SAFETY: the callers take no interrupts any more.
     let nvic = unsafe { &*cortex_m::peripheral::NVIC::PTR };
     for pending in &nvic.icpr {
         // SAFETY: all bits may be written.
@@ -106,13 +123,13 @@ pub fn halt() -> ! {
     }
 }
 
-/// Says where, and starts anew, so that an image on trial that does this goes back.
+/// Says where, and resets the board, so that an image on trial that does this goes back.
 pub fn on_hard_fault(address: u32, mut console: impl Write) -> ! {
     line!(console, "hard fault at {address:#x}");
     SCB::sys_reset()
 }
 
-/// Says where, and starts anew: the boot stage knows what is good.
+/// Says where, and resets the board: the boot stage decides what runs.
 pub fn on_panic(info: &PanicInfo<'_>, mut console: impl Write) -> ! {
     if let Some(place) = info.location() {
         line!(console, "panic at {}:{}", place.file(), place.line());

@@ -1,5 +1,5 @@
-//! The serial console: UART0, sent by waiting. One line for each event; whoever sends a byte is told how
-//! things stand.
+//! The serial console: UART0, sent by waiting. One line for each event. A byte that comes is
+//! answered with the agent's state.
 
 use core::fmt::{self, Write};
 use core::task::{Context, Poll};

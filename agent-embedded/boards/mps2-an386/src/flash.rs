@@ -2,9 +2,8 @@
 //!
 //! QEMU keeps it in a file, so that it outlives resets and the end of QEMU itself.
 
-use embedded_storage::nor_flash::{
-    ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash, check_erase, check_read, check_write,
-};
+use board_common::flash::FlashError;
+use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash, check_erase, check_read, check_write};
 
 /// Where it is mapped: images run from here.
 pub const BASE: usize = 0x2100_0000;
@@ -19,17 +18,6 @@ pub const WORD_BYTES: usize = 4;
 #[derive(Debug)]
 pub struct Flash(());
 
-/// What this flash refuses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FlashError {
-    /// Not within the flash.
-    OutOfBounds,
-    /// Not whole words or pages.
-    NotAligned,
-    /// A bit would have to be set without an erase.
-    NotErased,
-}
-
 impl Flash {
     /// The flash.
     ///
@@ -42,25 +30,6 @@ impl Flash {
 
     fn word(offset: u32) -> *mut u32 {
         (BASE + offset as usize) as *mut u32
-    }
-}
-
-impl NorFlashError for FlashError {
-    fn kind(&self) -> NorFlashErrorKind {
-        match self {
-            Self::OutOfBounds => NorFlashErrorKind::OutOfBounds,
-            Self::NotAligned => NorFlashErrorKind::NotAligned,
-            Self::NotErased => NorFlashErrorKind::Other,
-        }
-    }
-}
-
-impl From<NorFlashErrorKind> for FlashError {
-    fn from(kind: NorFlashErrorKind) -> Self {
-        match kind {
-            NorFlashErrorKind::NotAligned => Self::NotAligned,
-            _ => Self::OutOfBounds,
-        }
     }
 }
 

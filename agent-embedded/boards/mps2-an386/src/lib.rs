@@ -13,23 +13,13 @@ pub mod time;
 mod vectors;
 pub mod watchdog;
 
-use core::panic::PanicInfo;
-
 use board_common::{Chip, line};
-use cortex_m_rt::{ExceptionFrame, exception};
+use cortex_m_rt::exception;
 
 /// What all boards have to know of the chip.
 pub const CHIP: Chip = Chip { clock: 25_000_000, feed: watchdog::feed };
 
-#[panic_handler]
-fn on_panic(info: &PanicInfo<'_>) -> ! {
-    board_common::on_panic(info, console::Console)
-}
-
-#[exception]
-unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    board_common::on_hard_fault(frame.pc(), console::Console)
-}
+board_common::handlers!(console::Console);
 
 /// The watchdog has not been fed. Its second round, which nothing holds up, resets the board also where this
 /// says nothing any more.

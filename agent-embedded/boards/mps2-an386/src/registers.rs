@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Register(*mut u32);
 
-// SAFETY: it is an address of a device, the same for everyone; whoever shares a device orders its accesses.
+// SAFETY: it is an address of a device, the same for everyone; the users of a device order their accesses.
 unsafe impl Sync for Register {}
 // SAFETY: as above.
 unsafe impl Send for Register {}

@@ -22,7 +22,7 @@ pub fn start() {
     CONTROL.write(CONTROL_ON);
 }
 
-/// Lets it wait anew.
+/// Restarts its countdown.
 pub fn feed() {
     CLEAR.write(1);
 }

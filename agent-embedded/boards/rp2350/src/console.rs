@@ -1,5 +1,5 @@
-//! The serial console: UART0 on GPIO 0 and 1, sent by waiting. One line for each event; whoever sends a byte
-//! is told how things stand.
+//! The serial console: UART0 on GPIO 0 and 1, sent by waiting. One line for each event. A byte that comes is
+//! answered with the agent's state.
 
 use core::fmt::{self, Write};
 use core::task::{Context, Poll};
@@ -62,7 +62,7 @@ impl board_common::Console for Console {
 
 #[interrupt]
 fn UART0_IRQ() {
-    // Whoever is woken reads the bytes, and lets the next ones interrupt.
+    // The woken task reads the bytes and enables the interrupt again.
     UART0.uartimsc().write(|_| {});
     WAKER.wake();
 }

@@ -10,20 +10,9 @@ pub mod flash;
 pub mod place;
 pub mod watchdog;
 
-use core::panic::PanicInfo;
-
 use board_common::Chip;
-use cortex_m_rt::{ExceptionFrame, exception};
 
 /// What all boards have to know of the chip.
 pub const CHIP: Chip = Chip { clock: 150_000_000, feed: watchdog::feed };
 
-#[panic_handler]
-fn on_panic(info: &PanicInfo<'_>) -> ! {
-    board_common::on_panic(info, console::Console)
-}
-
-#[exception]
-unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    board_common::on_hard_fault(frame.pc(), console::Console)
-}
+board_common::handlers!(console::Console);

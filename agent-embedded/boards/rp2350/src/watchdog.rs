@@ -25,7 +25,7 @@ pub fn start() {
     WATCHDOG.ctrl().modify(|control| control.set_enable(true));
 }
 
-/// Lets it wait anew.
+/// Restarts its countdown.
 pub fn feed() {
     WATCHDOG.load().write_value(Load(COUNTS));
 }

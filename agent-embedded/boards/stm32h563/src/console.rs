@@ -1,5 +1,5 @@
-//! The serial console: USART3, which ST-LINK passes on over USB, sent by waiting. One line for each event;
-//! whoever sends a byte is told how things stand.
+//! The serial console: USART3, which ST-LINK passes on over USB, sent by waiting. One line for each event. A
+//! byte that comes is answered with the agent's state.
 
 use core::fmt::{self, Write};
 use core::task::{Context, Poll};
@@ -66,7 +66,7 @@ impl board_common::Console for Console {
 
 #[interrupt]
 fn USART3() {
-    // Whoever is woken reads the byte, and lets the next one interrupt.
+    // The woken task reads the byte and enables the interrupt again.
     USART3.cr1().modify(|control| control.set_rxneie(false));
     WAKER.wake();
 }

@@ -6,12 +6,11 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use board_common::flash::FlashError;
 use cortex_m::asm::{dsb, isb};
 use embassy_stm32::pac::FLASH;
 use embassy_stm32::pac::flash::vals::NscrBksel;
-use embedded_storage::nor_flash::{
-    ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash, check_erase, check_read, check_write,
-};
+use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash, check_erase, check_read, check_write};
 
 /// Where it is mapped: images run from here.
 pub const BASE: usize = 0x0800_0000;
@@ -34,21 +33,6 @@ static UNREADABLE: AtomicBool = AtomicBool::new(false);
 #[derive(Debug)]
 pub struct Flash {
     exchanged: bool,
-}
-
-/// What this flash refuses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FlashError {
-    /// Not within the flash.
-    OutOfBounds,
-    /// Not whole words or pages.
-    NotAligned,
-    /// A word cannot be read: its programming or erasing was cut.
-    Unreadable,
-    /// It is write-protected.
-    Protected,
-    /// The order of the accesses was wrong, or a word was not blank.
-    Sequence,
 }
 
 impl Flash {
@@ -126,25 +110,6 @@ pub fn on_unreadable() -> bool {
     FLASH.eccdetr().modify(|detected| detected.set_eccd(true));
     UNREADABLE.store(true, Ordering::SeqCst);
     READS.load(Ordering::SeqCst)
-}
-
-impl NorFlashError for FlashError {
-    fn kind(&self) -> NorFlashErrorKind {
-        match self {
-            Self::OutOfBounds => NorFlashErrorKind::OutOfBounds,
-            Self::NotAligned => NorFlashErrorKind::NotAligned,
-            Self::Unreadable | Self::Protected | Self::Sequence => NorFlashErrorKind::Other,
-        }
-    }
-}
-
-impl From<NorFlashErrorKind> for FlashError {
-    fn from(kind: NorFlashErrorKind) -> Self {
-        match kind {
-            NorFlashErrorKind::NotAligned => Self::NotAligned,
-            _ => Self::OutOfBounds,
-        }
-    }
 }
 
 impl ErrorType for Flash {

@@ -11,22 +11,12 @@ pub mod flash;
 pub mod place;
 pub mod watchdog;
 
-use core::panic::PanicInfo;
+use cortex_m_rt::exception;
 
-use cortex_m_rt::{ExceptionFrame, exception};
+board_common::handlers!(console::Console);
 
-#[panic_handler]
-fn on_panic(info: &PanicInfo<'_>) -> ! {
-    board_common::on_panic(info, console::Console)
-}
-
-#[exception]
-unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    board_common::on_hard_fault(frame.pc(), console::Console)
-}
-
-/// A word of the flash cannot be read: its programming or erasing was cut. Whoever reads by
-/// [`flash::Flash`] is told; elsewhere it means that the image that runs is damaged.
+/// A word of the flash cannot be read: its programming or erasing was cut. [`flash::Flash`]
+/// reports it to its caller; elsewhere it means that the image that runs is damaged.
 #[exception]
 unsafe fn NonMaskableInt() {
     if !flash::on_unreadable() {

@@ -10,7 +10,7 @@ use static_cell::ConstStaticCell;
 use crate::banks;
 use crate::flash::{self, Flash, WORD_BYTES};
 
-/// Where everything lies in the flash. `memory/agent/memory.x` has the begin of the active slot too.
+/// Where everything lies in the flash. `memory/agent/memory.x` names the start of the active slot too.
 pub const LAYOUT: FlashLayout = STM32H563;
 
 /// The address of the active slot, in whichever bank it is.

@@ -25,7 +25,7 @@ pub fn start() {
     feed();
 }
 
-/// Lets it wait anew.
+/// Restarts its countdown.
 pub fn feed() {
     IWDG.kr().write(|key| key.set_key(Key::RESET));
 }

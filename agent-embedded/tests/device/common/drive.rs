@@ -2,12 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::fmt::Display;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
-use agent_embedded::drive::{Agent, Board, Buffer, Network, Received, SelfTest};
+use agent_embedded::drive::{Agent, Application, Board, Buffer, Network, Received};
+use agent_embedded::event::Event;
 use agent_embedded::store::FlashStore;
 use core::net::SocketAddr;
 use embedded_storage::nor_flash::NorFlash;
@@ -24,6 +24,8 @@ pub(crate) struct Ran {
     pub(crate) hungry: Cell<Duration>,
     /// When it restarted.
     pub(crate) restarted: Cell<Option<Duration>>,
+    /// How often the application does not allow a restart.
+    pub(crate) vetoes: Cell<u32>,
 }
 
 struct TestBoard {
@@ -45,10 +47,6 @@ impl Board for TestBoard {
         }
     }
 
-    fn line(&mut self, line: &dyn Display) {
-        self.ran.lines.borrow_mut().push(line.to_string());
-    }
-
     fn feed(&mut self) {
         let (now, fed) = (self.ran.now.get(), self.ran.fed.get());
         self.ran.hungry.set(self.ran.hungry.get().max(Duration::from_micros(now - fed)));
@@ -59,6 +57,21 @@ impl Board for TestBoard {
     fn restart(&mut self) -> ! {
         self.ran.restarted.set(Some(Duration::from_micros(self.ran.now.get() as _)));
         std::panic::resume_unwind(Box::new("restarted"))
+    }
+}
+
+/// Writes down what it hears.
+struct Listener(Rc<Ran>);
+
+impl Application for Listener {
+    fn on_event(&mut self, event: Event) {
+        self.0.lines.borrow_mut().push(event.to_string());
+    }
+
+    fn may_restart(&mut self) -> bool {
+        let vetoes = self.0.vetoes.get();
+        self.0.vetoes.set(vetoes.saturating_sub(1));
+        vetoes == 0
     }
 }
 
@@ -93,13 +106,27 @@ pub(crate) fn run<'m, F: NorFlash>(
     on_heard: impl FnMut(),
     end: Duration,
 ) -> Rc<Ran> {
-    let ran = Rc::new(Ran::default());
+    run_with(reception, store, heard, on_heard, end, 0, std::future::ready(true))
+}
+
+/// As [`run`], with an application that does not allow so many restarts, and with this self test.
+pub(crate) fn run_with<'m, F: NorFlash>(
+    reception: &'m mut Reception<'m>,
+    store: FlashStore<F>,
+    heard: Vec<(Via, Vec<u8>)>,
+    on_heard: impl FnMut(),
+    end: Duration,
+    vetoes: u32,
+    self_test: impl Future<Output = bool>,
+) -> Rc<Ran> {
+    let ran = Rc::new(Ran { vetoes: Cell::new(vetoes), ..Ran::default() });
     let board = TestBoard { ran: Rc::clone(&ran), end };
     let network = Queue { datagrams: heard.into(), on_heard };
-    let agent = Agent { reception, store, network, board, self_test: SelfTest::HearsDistributor };
-    let mut buffer: Buffer = [0; size_of::<Buffer>()];
+    let application = Listener(Rc::clone(&ran));
+    let buffer = Box::leak(Box::new([0; size_of::<Buffer>()]));
+    let agent = Agent { reception, store, network, board, application, buffer };
     let poll = std::panic::AssertUnwindSafe(|| {
-        let mut future = pin!(agent.run(&mut buffer));
+        let mut future = pin!(agent.run(self_test));
         let _ = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     });
     let _ = std::panic::catch_unwind(poll);

@@ -2,13 +2,17 @@
 #![no_std]
 #![no_main]
 
+use core::future::pending;
+
 use agent_embedded::start::Entropy;
-use board_common::agent::{Parts, Tasks, VERSION, Wrong, buffer};
+use board_common::agent::{self, Tasks, VERSION, Wrong};
+use board_common::application::self_test;
+use board_common::flash::FlashError;
 use board_common::{executor, line, stack_paint};
 use cortex_m_rt::entry;
 use mps2_an386::CHIP;
 use mps2_an386::console::{self, Console};
-use mps2_an386::flash::{Flash, FlashError};
+use mps2_an386::flash::Flash;
 use mps2_an386::lan9118::{self, Frames};
 use mps2_an386::place::{LAYOUT, provisioning};
 use mps2_an386::time;
@@ -26,7 +30,8 @@ fn main() -> ! {
     line!(Console, "agent: image version={VERSION}");
     match prepare() {
         Ok(((agent, mut network), ethernet)) => {
-            executor::run(executor::beside(agent.run(buffer()), network.run(), lan9118::run(ethernet)))
+            let (agent, network) = (agent.run(self_test()), network.run());
+            executor::run(executor::beside(agent, network, lan9118::run(ethernet), pending::<()>()))
         }
         Err(wrong) => wrong.halt(Console, CHIP),
     }
@@ -41,9 +46,7 @@ fn prepare() -> Result<WithEthernet, Wrong<FlashError>> {
     let flash = unsafe { Flash::take() };
     // QEMU emulates no source of randomness on this board; what is provisioned differs for each device.
     let entropy = Some(Entropy::default());
-    let (provisioning, chip) = (provisioning(), CHIP);
-    let parts = Parts { flash, layout: LAYOUT, provisioning, entropy, console: Console, chip };
-    let prepared = parts.prepare()?;
+    let prepared = agent::prepare(flash, LAYOUT, provisioning(), entropy)?;
     let (frames, device, _) = lan9118::start(FRAMES.take()).ok_or(Wrong::Controller)?;
-    Ok((prepared.connect(device)?, frames))
+    Ok((agent::connect(prepared, device, Console, CHIP)?, frames))
 }

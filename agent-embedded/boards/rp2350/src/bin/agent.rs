@@ -2,9 +2,13 @@
 #![no_std]
 #![no_main]
 
+use core::future::pending;
+
 use agent_embedded::hardware_address::hardware_address;
+use agent_embedded::parts::Prepared;
 use agent_embedded::start::Entropy;
-use board_common::agent::{Parts, Prepared, VERSION, Wrong, buffer};
+use board_common::agent::{self, VERSION, Wrong};
+use board_common::application::self_test;
 use board_common::{executor, line, stack_paint};
 use cortex_m_rt::entry;
 use embassy_net_wiznet::State;
@@ -79,22 +83,21 @@ fn main() -> ! {
 
 /// Not inlined: what it needs of the stack is free again afterwards.
 #[inline(never)]
-fn prepare(flash: Flash, trng: Peri<'_, TRNG>) -> Result<Prepared<Flash, Console>, Wrong<FlashError>> {
+fn prepare(flash: Flash, trng: Peri<'_, TRNG>) -> Result<Prepared<Flash>, Wrong<FlashError>> {
     let mut entropy = Entropy::default();
     Trng::new(trng, Interrupts, trng::Config::default()).blocking_fill_bytes(&mut entropy);
-    let (provisioning, entropy, chip) = (provisioning(), Some(entropy), CHIP);
-    let parts = Parts { flash, layout: LAYOUT, provisioning, entropy, console: Console, chip };
-    parts.prepare()
+    agent::prepare(flash, LAYOUT, provisioning(), Some(entropy))
 }
 
-async fn run(prepared: Prepared<Flash, Console>, wires: Wires) {
+async fn run(prepared: Prepared<Flash>, wires: Wires) {
     let started = match ethernet(wires).await {
-        Ok((device, runner)) => prepared.connect(device).map(|tasks| (tasks, runner)),
+        Ok((device, runner)) => agent::connect(prepared, device, Console, CHIP).map(|tasks| (tasks, runner)),
         Err(wrong) => Err(wrong),
     };
     match started {
         Ok(((agent, mut network), runner)) => {
-            executor::beside(agent.run(buffer()), network.run(), runner.run()).await;
+            let (agent, network) = (agent.run(self_test()), network.run());
+            executor::beside(agent, network, runner.run(), pending::<()>()).await;
         }
         Err(wrong) => wrong.halt(Console, CHIP),
     }

@@ -1,4 +1,4 @@
-//! The boot stage, at the begin of the flash.
+//! The boot stage, at the start of the flash.
 #![no_std]
 #![no_main]
 
@@ -33,6 +33,6 @@ fn main() -> ! {
         watchdog: watchdog::start,
     };
     // SAFETY: the flash is mapped where ACTIVE says, and no device that writes memory is on; the agent sets
-    // the clocks and the timer up anew.
+    // up the clocks and the timer again.
     unsafe { stage.run() }
 }

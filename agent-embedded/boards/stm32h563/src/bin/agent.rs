@@ -6,7 +6,9 @@ use core::future::pending;
 
 use agent_embedded::hardware_address::hardware_address;
 use agent_embedded::start::Entropy;
-use board_common::agent::{Parts, Tasks, VERSION, Wrong, buffer};
+use board_common::agent::{self, Tasks, VERSION, Wrong};
+use board_common::application::self_test;
+use board_common::flash::FlashError;
 use board_common::{Chip, executor, line, stack_paint};
 use boot_stage::banks::BankedFlash;
 use cortex_m_rt::entry;
@@ -19,7 +21,7 @@ use embassy_stm32::time::Hertz;
 use embassy_stm32::{Config, Peripherals, bind_interrupts, uid};
 use static_cell::ConstStaticCell;
 use stm32h563::console::{self, Console};
-use stm32h563::flash::{Flash, FlashError};
+use stm32h563::flash::Flash;
 use stm32h563::place::{self, LAYOUT};
 use stm32h563::watchdog;
 
@@ -49,8 +51,8 @@ fn main() -> ! {
     line!(Console, "agent: image version={VERSION}");
     match prepare(chip) {
         Ok((agent, mut network)) => {
-            let all = executor::beside(agent.run(buffer()), network.run(), pending::<()>());
-            executor::run(all)
+            let (agent, network) = (agent.run(self_test()), network.run());
+            executor::run(executor::beside(agent, network, pending::<()>(), pending::<()>()))
         }
         Err(wrong) => wrong.halt(Console, CHIP),
     }
@@ -85,8 +87,7 @@ fn prepare(chip: Peripherals) -> Result<Tasks<BankedFlash<Flash>, Console, Devic
     // SAFETY: the only one of this program, which holds no reference into the flash where it is written.
     let mut flash = unsafe { place::flash() };
     let provisioning = place::provisioning(&mut flash);
-    let parts = Parts { flash, layout: LAYOUT, provisioning, entropy, console: Console, chip: CHIP };
-    let prepared = parts.prepare()?;
+    let prepared = agent::prepare(flash, LAYOUT, provisioning, entropy)?;
     let device = Ethernet::new(
         FRAMES.take(),
         chip.ETH,
@@ -103,5 +104,5 @@ fn prepare(chip: Peripherals) -> Result<Tasks<BankedFlash<Flash>, Console, Devic
         chip.PA2,
         chip.PC1,
     );
-    prepared.connect(device)
+    agent::connect(prepared, device, Console, CHIP)
 }

@@ -1,4 +1,4 @@
-//! The boot stage, at the begin of both banks.
+//! The boot stage, at the start of both banks.
 #![no_std]
 #![no_main]
 

@@ -1,30 +1,4 @@
-//! What a device is given when it is enrolled, in its own flash area: deterministic CBOR behind a short
-//! header.
-//!
-//! ```cddl
-//! header = "fwc1" || length of the CBOR, 4 bytes, little-endian || first 16 bytes of SHA-256(CBOR)
-//! provisioning = {
-//!   0: uint,                    ; version, 1
-//!   1: tstr,                    ; name
-//!   2: bstr .size 16,           ; SUIT vendor identifier
-//!   3: bstr .size 16,           ; SUIT class identifier
-//!   4: address,                 ; CoAP group
-//!   5: uint,                    ; block size
-//!   6: bstr, 7: bstr, 8: bstr,  ; Gid, Master Secret, Master Salt
-//!   9: int, 10: int,            ; AEAD Algorithm, Group Encryption Algorithm
-//!   11: bstr, 12: bstr,         ; Sender ID, private key
-//!   13: bstr, 14: bstr,         ; own credential, the Group Manager's
-//!   15: [bstr, bstr, address],  ; distributor: Sender ID, credential, where
-//!   16: bstr .size 32,          ; root key
-//!   17: bstr,                   ; signed key set
-//!   18: bstr .size 32,          ; random seed
-//!   19: [bstr, uint, bstr],     ; own IP address, its prefix's length, router or nothing
-//!   20: uint,                   ; num of the key material
-//!   21: [address / null, bstr, bstr, int, bstr, bstr]
-//!                               ; Group Manager: where, Master Secret, Master Salt, AEAD, own ID, its ID
-//! }
-//! address = [bstr, uint]        ; 4 or 16 bytes, port
-//! ```
+//! Reading the form for a microcontroller's flash, without a heap.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -37,14 +11,7 @@ use update_core::key_set::KeySet;
 use update_core::reception::AgentContext;
 use update_core::record::CounterBounds;
 
-/// How the area begins.
-pub const MAGIC: [u8; 4] = *b"fwc1";
-/// Bytes before the CBOR.
-pub const HEADER_BYTES: usize = 24;
-/// Longest provisioning, header included.
-pub const PROVISIONING_BYTES_MAX: usize = 2048;
-/// The version of the map.
-pub const VERSION: u32 = 1;
+use super::{FIELDS, HEADER_BYTES, MAGIC, VERSION};
 
 /// What a device was given. It borrows from the buffer that the area was read into.
 #[derive(Clone)]
@@ -143,7 +110,7 @@ impl From<minicbor::decode::Error> for ProvisioningError {
 }
 
 impl<'a> Provisioning<'a> {
-    /// Reads the area from its begin.
+    /// Reads the area from its start.
     ///
     /// # Errors
     /// [`ProvisioningError`]: the device can do nothing but say so.
@@ -213,9 +180,9 @@ impl<'a> Provisioning<'a> {
         self.group.gid
     }
 
-    /// A seed for jitter, ports and tokens that differs with every start: by the chip's own randomness, and
-    /// where that is none, because what is stored of the counters moves with every start that has sent
-    /// something, and so counts the boots.
+    /// A seed for jitter, ports and tokens, which differs with every start. The chip's own randomness makes
+    /// it differ. Where there is none, the stored counters do: they move with every start that has sent
+    /// something.
     #[must_use]
     pub fn seed(&self, bounds: Option<&CounterBounds>, entropy: &[u8; 16]) -> u64 {
         let mut hash = Sha256::new();
@@ -281,9 +248,6 @@ impl<'a> Provisioning<'a> {
         })
     }
 }
-
-/// Keys of the map: 0 to 21.
-const FIELDS: u64 = 22;
 
 struct Fields<'a> {
     decoder: Decoder<'a>,
@@ -375,15 +339,15 @@ fn ip(bytes: &[u8]) -> Result<IpAddr, ProvisioningError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::DIGEST_BYTES;
     use super::*;
 
     /// An area whose header fits this CBOR.
-    fn area(cbor: &[u8]) -> heapless::Vec<u8, 64> {
-        let mut area = heapless::Vec::new();
-        area.extend_from_slice(&MAGIC).unwrap();
-        area.extend_from_slice(&(cbor.len() as u32).to_le_bytes()).unwrap();
-        area.extend_from_slice(&Sha256::digest(cbor)[..16]).unwrap();
-        area.extend_from_slice(cbor).unwrap();
+    fn area(cbor: &[u8]) -> alloc::vec::Vec<u8> {
+        let mut area = MAGIC.to_vec();
+        area.extend_from_slice(&(cbor.len() as u32).to_le_bytes());
+        area.extend_from_slice(&Sha256::digest(cbor)[..DIGEST_BYTES]);
+        area.extend_from_slice(cbor);
         area
     }
 

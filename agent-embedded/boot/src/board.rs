@@ -1,0 +1,42 @@
+//! What the boot stage needs of a board.
+
+use embedded_storage::nor_flash::{ErrorType, NorFlash};
+
+use crate::exchange::Exchange;
+use crate::layout::FlashLayout;
+use crate::start::{Halt, Runs, Start, start};
+use crate::verify::{Ed25519, Trust};
+
+/// A board with a boot stage.
+pub trait Board {
+    /// Its flash.
+    type Flash: NorFlash;
+    /// How its slots change places.
+    type Exchange: Exchange;
+
+    /// Where everything lies in the flash.
+    fn layout(&self) -> FlashLayout;
+
+    /// The flash, and how its slots change places.
+    fn parts(&mut self) -> (&mut Self::Flash, &mut Self::Exchange);
+
+    /// Starts the watchdog and jumps into the active slot, which holds a verified image.
+    fn jump(self, runs: &Runs) -> !;
+
+    /// Resets the chip, which exchanges its banks only then.
+    fn reset(self) -> !;
+
+    /// Nothing may run: says why, and stays.
+    fn halt(self, why: &Halt<<Self::Flash as ErrorType>::Error>) -> !;
+}
+
+/// One start of the device: the whole boot stage.
+pub fn run<B: Board>(mut board: B, trust: &Trust<'_>) -> ! {
+    let layout = board.layout();
+    let (flash, exchange) = board.parts();
+    match start(flash, &layout, exchange, trust, &mut Ed25519) {
+        Ok(Start::Run(runs)) => board.jump(&runs),
+        Ok(Start::Reset) => board.reset(),
+        Err(why) => board.halt(&why),
+    }
+}
