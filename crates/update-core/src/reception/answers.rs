@@ -139,7 +139,7 @@ impl Reception<'_> {
         let id = update.id();
         match self.received.phase() {
             Phase::Trial if command.from_trial && !self.received.is_recovered() => {
-                self.order_back(command.attempt)
+                self.order_back(command.attempt);
             }
             Phase::Trial | Phase::Activating | Phase::Ended | Phase::Idle => {}
             _ => {
