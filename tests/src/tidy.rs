@@ -9,12 +9,14 @@
 //! | at most 110 columns and 600 lines | [`text::too_wide`], [`text::too_long`], all Rust |
 //! | no paths of one machine, no hosts of registries | [`text::banned`], all text |
 //! | the map of `README.md` is the tree; every page of `docs/` is linked | [`map`] |
+//! | every page and rule that is cited is there | [`citations`], all text |
 
+pub mod citations;
 pub mod map;
 pub mod rust;
 pub mod text;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::process::Command;
@@ -65,6 +67,14 @@ pub fn violations(root: &Path) -> Result<Vec<Violation>> {
     let readme = files.iter().find(|file| file.path == "README.md").context("there is no README.md")?;
     found.extend(map::differences(&readme.text, &paths));
     found.extend(map::pages_not_linked(&readme.text, &paths));
+    let pages: BTreeMap<&str, &str> = files
+        .iter()
+        .filter(|file| file.path.ends_with(".md"))
+        .map(|file| (file.path.as_str(), file.text.as_str()))
+        .collect();
+    // The tests of the rules themselves cite pages that they make up.
+    let citing = files.iter().filter(|file| !file.path.starts_with("tests/src/tidy"));
+    found.extend(citing.flat_map(|file| citations::unresolved(file, &pages)));
     found.sort();
     Ok(found)
 }

@@ -17,7 +17,10 @@ impl core::fmt::Display for WriteError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
             Self::BufferTooSmall => "the message does not fit: pass a larger buffer",
-            Self::OptionOutOfOrder => "options must be added in ascending order and before the payload: change the order of the calls",
+            Self::OptionOutOfOrder => {
+                "options must be added in ascending order and before the payload: \
+                 change the order of the calls"
+            }
         })
     }
 }

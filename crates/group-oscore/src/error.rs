@@ -167,15 +167,36 @@ impl fmt::Display for ProtectError {
         f.write_str(match self {
             Self::NotARequest => "the message is not a request: pass a message with a method code",
             Self::NotAResponse => "the message is not a response: pass a message with a response code",
-            Self::AlreadyProtected => "the message already has an OSCORE option: pass the unprotected message",
-            Self::UnsupportedOption => "the message has an option that is not supported (Observe, Proxy-Uri or Proxy-Cri): leave it out",
-            Self::BufferTooSmall => "the protected message does not fit: pass a larger buffer or a shorter message",
-            Self::ReservationExhausted => "all reserved Sender Sequence Numbers are used: store and hand in a new reservation",
-            Self::SequenceNumbersExhausted => "all Sender Sequence Numbers are used: the group needs new keys",
+            Self::AlreadyProtected => {
+                "the message already has an OSCORE option: pass the unprotected \
+                 message"
+            }
+            Self::UnsupportedOption => {
+                "the message has an option that is not supported (Observe, Proxy-Uri \
+                 or Proxy-Cri): leave it out"
+            }
+            Self::BufferTooSmall => {
+                "the protected message does not fit: pass a larger buffer or a shorter \
+                 message"
+            }
+            Self::ReservationExhausted => {
+                "all reserved Sender Sequence Numbers are used: store and hand in \
+                 a new reservation"
+            }
+            Self::SequenceNumbersExhausted => {
+                "all Sender Sequence Numbers are used: the group needs new \
+                 keys"
+            }
             Self::UnknownRecipient => "there is no Recipient Context for this member: add one first",
             Self::KeyAgreement => "the key agreement with this member failed: its credential is unusable",
-            Self::NonceAlreadyUsed => "the nonce of the request cannot be used for this response: use an own Partial IV",
-            Self::WrongBinding => "the request was not received by this context: pass the binding of a received request",
+            Self::NonceAlreadyUsed => {
+                "the nonce of the request cannot be used for this response: use an \
+                 own Partial IV"
+            }
+            Self::WrongBinding => {
+                "the request was not received by this context: pass the binding of a \
+                 received request"
+            }
         })
     }
 }

@@ -84,7 +84,8 @@
 //!
 //! # Answers
 //!
-//! [`Verified::take_binding`] ties the answer to its request and says whether the answer may do without an own
+//! [`Verified::take_binding`] ties the answer to its request and says whether the answer may do without an
+//! own
 //! Partial IV ([`ResponsePiv::OfRequest`]): at most once, and never after an Echo. Of the responses that come
 //! back a [`ResponseNumber`] for each (request, kid) tells which are new. No error is to be answered to a
 //! group request; for unicast [`UnprotectError::code`] has the code.

@@ -9,7 +9,8 @@ pub struct SequenceNumbers {
     end: u64,
 }
 
-/// A request to use the numbers below [`end`](Self::end). Store that end durably, then hand the reservation to
+/// A request to use the numbers below [`end`](Self::end). Store that end durably, then hand the
+/// reservation to
 /// `reserve`. After a restart the first number used is the stored end.
 ///
 /// Only a context makes reservations, and a reservation cannot be copied: it takes effect at most once.

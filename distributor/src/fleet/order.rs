@@ -76,8 +76,8 @@ impl<S: Store> Fleet<S> {
         Err(OrderError::NotHeard(name.clone()))
     }
 
-    /// Brings a rollout that was ordered to end to its end, or waits until another process has. `None` if this
-    /// process was told to stop before.
+    /// Brings a rollout that was ordered to end to its end, or waits until another process has. `None` if
+    /// this process was told to stop before.
     ///
     /// # Errors
     /// What the rollout cannot go on with.

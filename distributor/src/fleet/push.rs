@@ -60,7 +60,8 @@ pub enum CheckError {
     Image(#[from] ImageError),
     /// The group would not take it.
     #[error(
-        "{} is no update that group '{group}' would take: {why}; sign the image with a key of the group's key \
+        "{} is no update that group '{group}' would take: {why}; sign the image with a key of the group's \
+             key \
          set", shown(.envelope)
     )]
     Refused {

@@ -39,7 +39,8 @@ pub enum SendError {
 }
 
 impl<S: Store> Fleet<S> {
-    /// Closes the session as the end demands, and notes what was heard and measured. Gives back why that could
+    /// Closes the session as the end demands, and notes what was heard and measured. Gives back why that
+    /// could
     /// not be noted, as it does no harm.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ pub enum Input {
     RunEnded {
         /// How.
         end: RunEnd,
-        /// The highest attempt number that was used (DESIGN \[attempt\]).
+        /// The highest attempt number that was used (protocol.md \[attempt\]).
         attempt: u32,
     },
     /// An agent was enrolled that belongs to the rollout.
@@ -71,7 +71,7 @@ pub struct Run {
     pub task: Task,
     /// With whom; the others hear nothing of it.
     pub agents: Vec<AgentKey>,
-    /// The attempt number to activate with (DESIGN \[attempt\]).
+    /// The attempt number to activate with (protocol.md \[attempt\]).
     pub attempt: u32,
     /// Who misses something after so many seconds counts as lost.
     pub transfer_within_s: u32,

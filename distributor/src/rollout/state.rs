@@ -32,7 +32,7 @@ pub struct State {
     pub unanswered: u8,
     /// When nobody answered, the moment of the next try.
     pub try_at: Option<Timestamp>,
-    /// The attempt number in use (DESIGN \[attempt\]).
+    /// The attempt number in use (protocol.md \[attempt\]).
     pub attempt: u32,
     /// It has been raised for a run that has not ended: after a restart it is not raised again.
     pub retrying: bool,

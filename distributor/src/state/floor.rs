@@ -1,4 +1,5 @@
-//! The replay windows of the agents, as far as they survive a restart (protocol.md \[bound\], RFC 10021 section
+//! The replay windows of the agents, as far as they survive a restart (protocol.md \[bound\], RFC 10021
+//! section
 //! 2.6).
 
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! One file with everything that can be had back: database, groups, images. A tar archive, whose last entry
 //! lists the others with their SHA-256, so that a file that ends too early is noticed.
 //!
-//! The groups' counters are never in it (DESIGN \[reserve\]).
+//! The groups' counters are never in it (protocol.md \[reserve\]).
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! A database that was put back is noticed before anything is sent (DESIGN \[reserve\]).
+//! A database that was put back is noticed before anything is sent (protocol.md \[reserve\]).
 //!
 //! Every process that opens the store to send raises a number, first in the database, then in the witness
 //! folder. A database that is ahead of its witness is a crash between the two. One that is behind was

@@ -5,7 +5,7 @@
 //! | documents, rollouts with their agents, orders, events | here alone |
 //! | who is enrolled, with labels | in the groups' folders ([`crate::state`]); here is a copy ([`mirror`]) |
 //! | what was heard of an agent last | here, beside that copy |
-//! | Sender Sequence Numbers | never here (DESIGN \[reserve\]) |
+//! | Sender Sequence Numbers | never here (protocol.md \[reserve\]) |
 //! | images | beside it, by the digest of their signed SUIT manifest ([`images`]) |
 //!
 //! A database that was put back is noticed ([`epoch`]).

@@ -1,7 +1,7 @@
 //! Taking a backup apart again, into an empty state folder.
 //!
 //! Everything is unpacked and checked in a folder in the making. There each group is marked, so that
-//! nothing is ever sent with the keys that it has: what was sent since the backup is unknown (DESIGN
+//! nothing is ever sent with the keys that it has: what was sent since the backup is unknown (protocol.md
 //! \[reserve\]). Then it takes its name, the database last.
 
 use std::collections::BTreeMap;

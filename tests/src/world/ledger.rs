@@ -1,4 +1,5 @@
-//! Which nonces have been used under which key, by everyone, for ever (DESIGN \[reserve\], \[requests\]).
+//! Which nonces have been used under which key, by everyone, for ever (protocol.md \[reserve\],
+//! \[requests\]).
 
 use coap_wire::{Message, option};
 use core::net::SocketAddr;

@@ -117,7 +117,8 @@ pub fn connect<F: NorFlash, C: Console, D: Driver>(
 }
 
 impl<E> Wrong<E> {
-    /// Says why, for ever. On trial it says so once and resets the board: the image before may be able to run.
+    /// Says why, for ever. On trial it says so once and resets the board: the image before may be able to
+    /// run.
     pub fn halt(&self, mut console: impl Console, chip: Chip) -> ! {
         if ON_TRIAL.load(Ordering::Relaxed) {
             line!(console, "agent: cannot run: {}", self.text());
