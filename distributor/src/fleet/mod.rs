@@ -1,10 +1,8 @@
 //! What can be done with a fleet, for whichever front: the command line is one of them.
 //!
-//! [`Fleet`] has the state folder and the store in it. Each operation is a method with an error type of
-//! its own;
-//! what needs no store is a function over the state folder ([`members`], [`enroll`]). Nothing here prints,
-//! knows
-//! an exit code, or makes an event loop.
+//! [`Fleet`] has the state folder and the store in it. Each operation is a method with an error type of its
+//! own; what needs no store is a function over the state folder ([`members`], [`enroll`]). Nothing here
+//! prints, knows an exit code, or makes an event loop.
 
 mod apply;
 mod begin;

@@ -9,9 +9,8 @@ use crate::planning::{Known, PlanError, Planned};
 use crate::store::Store;
 
 impl<S: Store> Fleet<S> {
-    /// Makes a plan of a rollout in some documents, with what the store knows besides. `generation` is
-    /// that of
-    /// its document, 0 where it was not applied.
+    /// Makes a plan of a rollout in some documents, with what the store knows besides. `generation` is that
+    /// of its document, 0 where it was not applied.
     ///
     /// # Errors
     /// Something is wrong in the rollout's document; the image cannot be read, or a group's folder.

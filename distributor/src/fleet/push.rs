@@ -61,8 +61,7 @@ pub enum CheckError {
     /// The group would not take it.
     #[error(
         "{} is no update that group '{group}' would take: {why}; sign the image with a key of the group's \
-             key \
-         set", shown(.envelope)
+         key set", shown(.envelope)
     )]
     Refused {
         /// The envelope.

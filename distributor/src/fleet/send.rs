@@ -40,8 +40,7 @@ pub enum SendError {
 
 impl<S: Store> Fleet<S> {
     /// Closes the session as the end demands, and notes what was heard and measured. Gives back why that
-    /// could
-    /// not be noted, as it does no harm.
+    /// could not be noted, as it does no harm.
     ///
     /// # Errors
     /// The counters are in doubt; the group's files cannot be written.

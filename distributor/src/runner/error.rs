@@ -51,8 +51,7 @@ pub enum RunError {
     /// What the store has of it is in a form that this program does not know.
     #[error(
         "the state of rollout '{name}' cannot be read ({why}): a newer fwcast may have written it, so use \
-             that \
-         one"
+         that one"
     )]
     StateUnreadable {
         /// Which rollout.
@@ -66,21 +65,19 @@ pub enum RunError {
     /// The image changed while it was sent.
     #[error(
         "the image in the state folder changed or cannot be read: apply its document again, with the image \
-             file \
-         and its envelope"
+         file and its envelope"
     )]
     ImageChanged,
     /// No number is left for another datagram.
     #[error(
         "the Sender Sequence Numbers of group '{0}' are used up: give it fresh keys with `fwcast group \
-             create {0} \
-         --replace`"
+         create {0} --replace`"
     )]
     NumbersExhausted(Name),
     /// A message that this program made cannot be protected.
     #[error(
         "a message to group '{group}' could not be protected ({why}): this is a fault of fwcast, please \
-             report it"
+         report it"
     )]
     Unprotectable {
         /// The security group.
