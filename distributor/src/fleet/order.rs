@@ -8,9 +8,10 @@ use super::Fleet;
 use super::watch::LOOK_EVERY;
 use crate::control::Stop;
 use crate::rollout::Engine;
+use crate::rollout::record::OrderOutcome;
 use crate::runner::{RolloutObserver, RunError, Runner, load};
 use crate::state::RolloutLock;
-use crate::store::{NewOrder, REFUSED, Store, StoreError};
+use crate::store::{NewOrder, Store, StoreError};
 
 /// How long the process that runs a rollout may take to hear an order.
 const HEARD_WITHIN: Duration = Duration::from_secs(15);
@@ -62,9 +63,9 @@ impl<S: Store> Fleet<S> {
         let began = Instant::now();
         while began.elapsed() < HEARD_WITHIN {
             if let Some(said) = self.store.order(id).await?.and_then(|given| given.outcome) {
-                return match said.strip_prefix(REFUSED) {
-                    Some(why) => Err(OrderError::Refused(why.to_owned())),
-                    None => Ok(Carried { said, runner }),
+                return match said {
+                    OrderOutcome::Refused(why) => Err(OrderError::Refused(why)),
+                    OrderOutcome::Done(said) => Ok(Carried { said, runner }),
                 };
             }
             runner = self.runner(name, observer()).await?;

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use provisioning::Name;
 
 use super::plan::{AgentKey, Plan};
-use super::record::{AgentRecord, Fact, Progress};
+use super::record::{AgentRecord, Fact, Order, OrderOutcome, Progress, Report, Settled};
 use super::state::{Stage, State};
 
 /// The moment, by two clocks.
@@ -29,6 +29,24 @@ pub enum Input {
         /// The highest attempt number that was used (protocol.md \[attempt\]).
         attempt: u32,
     },
+    /// An agent of the run under way has reported, or stayed silent to its end.
+    Report {
+        /// Which one.
+        agent: AgentKey,
+        /// What it said, or what its silence means.
+        report: Report,
+    },
+    /// An operator's order. [`Engine::take_changes`] tells what came of it.
+    Order {
+        /// Its number, to settle it by.
+        id: i64,
+        /// What is ordered.
+        order: Order,
+        /// Why, in the operator's words.
+        reason: Option<String>,
+    },
+    /// Whoever runs the rollout tries again what could not go on.
+    Mended,
     /// An agent was enrolled that belongs to the rollout.
     Joined(AgentKey),
     /// An agent is no longer enrolled.
@@ -101,6 +119,8 @@ pub struct Changes {
     pub agents: Vec<(AgentKey, AgentRecord)>,
     /// What happened, in order.
     pub facts: Vec<Fact>,
+    /// Orders that were carried out or refused.
+    pub settled: Vec<Settled>,
 }
 
 /// One rollout. See the module above.
@@ -112,6 +132,7 @@ pub struct Engine {
     pub(super) agents: BTreeMap<AgentKey, AgentRecord>,
     pub(super) changed: BTreeSet<AgentKey>,
     pub(super) facts: Vec<Fact>,
+    pub(super) settled: Vec<Settled>,
     pub(super) dirty: bool,
     pub(super) running: Option<Task>,
     pub(super) stopping: bool,
@@ -153,6 +174,7 @@ impl Engine {
             agents,
             changed: BTreeSet::new(),
             facts: Vec::new(),
+            settled: Vec::new(),
             dirty: false,
             running: None,
             stopping: false,
@@ -186,7 +208,11 @@ impl Engine {
     pub fn take_changes(&mut self) -> Changes {
         let keys = std::mem::take(&mut self.changed);
         let agents = keys.into_iter().filter_map(|key| Some((key.clone(), self.agents.get(&key)?.clone())));
-        Changes { agents: agents.collect(), facts: std::mem::take(&mut self.facts) }
+        Changes {
+            agents: agents.collect(),
+            facts: std::mem::take(&mut self.facts),
+            settled: std::mem::take(&mut self.settled),
+        }
     }
 
     /// Takes something in.
@@ -197,6 +223,16 @@ impl Engine {
                 self.state.attempt = self.state.attempt.max(attempt);
                 self.run_ended(now.wall, end);
             }
+            Input::Report { agent, report } => self.report(now.wall, &agent, report),
+            Input::Order { id, order, reason } => {
+                let outcome = match self.carry_out(now.wall, order, reason.as_deref()) {
+                    Ok(said) => OrderOutcome::Done(said),
+                    Err(why) => OrderOutcome::Refused(why),
+                };
+                self.settled.push(Settled { id, outcome });
+                self.dirty = true;
+            }
+            Input::Mended => self.mended(now.wall),
             Input::Joined(agent) => self.joined(now.wall, agent),
             Input::Left(agent) => self.left(now.wall, &agent),
         }
@@ -234,11 +270,13 @@ impl Engine {
             return;
         }
         let moved = |moment: Timestamp| moment.checked_add(jump).unwrap_or(moment);
-        if let Stage::Soak { until, .. } = &mut self.state.stage {
-            *until = moved(*until);
+        match &mut self.state.stage {
+            Stage::Soak { until, .. } | Stage::Stopping { heard_until: Some(until), .. } => {
+                *until = moved(*until);
+            }
+            _ => {}
         }
-        let moments = [&mut self.state.try_at, &mut self.state.heard_until, &mut self.censused];
-        for moment in moments.into_iter().flatten() {
+        for moment in [&mut self.state.try_at, &mut self.censused].into_iter().flatten() {
             *moment = moved(*moment);
         }
         for (key, agent) in &mut self.agents {

@@ -32,7 +32,7 @@ pub struct Counts {
 
 impl Engine {
     /// Takes in what an agent has reported, or that it stayed silent to the end of a run.
-    pub fn report(&mut self, now: Timestamp, key: &AgentKey, report: Report) {
+    pub(super) fn report(&mut self, now: Timestamp, key: &AgentKey, report: Report) {
         let sequence_number = self.plan.image.sequence_number;
         let Some(agent) = self.agents.get_mut(key) else { return };
         // It left while a run was under way.
@@ -45,7 +45,7 @@ impl Engine {
             progress = Progress::Confirmed;
         }
         // Silence takes nothing back, and proves nothing while the time to be heard is not over.
-        let waits = agent.told && self.state.heard_until.is_some();
+        let waits = agent.told && self.state.is_hearing();
         if progress == Progress::Lost && (agent.progress.has_ended() || waits) {
             return;
         }
@@ -62,7 +62,9 @@ impl Engine {
 
     /// A rollout is being stopped. Who was told to activate is waited for, if it has not said how it ended.
     pub(super) fn begin_hearing(&mut self, now: Timestamp) {
-        self.state.heard_until = Some(after(now, self.plan.report_within_s));
+        if let Stage::Stopping { heard_until, .. } = &mut self.state.stage {
+            *heard_until = Some(after(now, self.plan.report_within_s));
+        }
         // What it was asked for last is older than the end of the run.
         self.censused = None;
         self.state.retrying = false;
@@ -88,7 +90,8 @@ impl Engine {
         for key in told.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
             self.try_ended(now, &key);
         }
-        if let Some(why) = self.state.stop.take() {
+        if let Stage::Stopping { why, .. } = &self.state.stage {
+            let why = why.clone();
             self.stopped(now, why);
         }
     }
@@ -292,9 +295,10 @@ impl Engine {
     /// how it failed before is no news.
     fn look_whether_to_stop(&mut self) {
         let Some(reached) = self.state.reached else { return };
-        if self.state.stop.is_some()
-            || matches!(self.state.stage, Stage::Ended { .. } | Stage::Cancelling | Stage::Undoing)
-        {
+        if matches!(
+            self.state.stage,
+            Stage::Stopping { .. } | Stage::Ended { .. } | Stage::Cancelling | Stage::Undoing
+        ) {
             return;
         }
         let again = |agent: &AgentRecord| agent.told && agent.tries > 0;
@@ -310,9 +314,8 @@ impl Engine {
         };
         let why = too_many(abort.failed, counts.failed, "failed")
             .or_else(|| too_many(abort.lost, counts.lost, "were lost"));
-        if why.is_some() {
-            self.state.stop = why;
-            self.dirty = true;
+        if let Some(why) = why {
+            self.enter(Stage::Stopping { wave: reached, heard_until: None, why });
         }
     }
 
@@ -328,7 +331,6 @@ impl Engine {
                 self.changed.insert(key.clone());
             }
         }
-        (self.state.stop, self.state.heard_until) = (None, None);
         self.tell(now, None, "rollout-ended", format!("{}: {why}", outcome.name()));
         self.enter(Stage::Ended { outcome, why });
     }

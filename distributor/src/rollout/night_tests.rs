@@ -42,9 +42,8 @@ fn who_is_lost_by_day_is_tried_again_in_the_next_transfer_window() {
 fn an_operator_who_retries_by_day_is_served_at_night() {
     let mut fleet = lost_by_day(0);
     assert_eq!(outcome(fleet.go()), Some(Outcome::DoneWithFailures));
-    let now = fleet.wall();
     fleet.devices.get_mut(&key(0)).unwrap().nature = Nature::Good;
-    fleet.engine.order(now, Order::Retry, None).unwrap();
+    fleet.order(Order::Retry).unwrap();
     assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
     assert!(fleet.wall() >= "2026-11-27T01:00:00Z".parse().unwrap(), "{}", fleet.wall());
 }
@@ -83,7 +82,7 @@ fn who_has_left_is_told_nothing_and_counts_nowhere() {
     fleet.engine.report(now.wall, &key(1), late);
     let agent = &fleet.engine.agents()[&key(1)];
     assert_eq!((agent.progress, agent.told, agent.retry_at), (Progress::Removed, false, None));
-    fleet.engine.order(now.wall, Order::Approve, None).unwrap();
+    fleet.order(Order::Approve).unwrap();
     fleet.go();
     assert_eq!(fleet.engine.agents()[&key(1)].progress, Progress::Removed);
     assert_eq!(fleet.doing(1), Doing::Ready);
@@ -148,7 +147,6 @@ fn each_lane_has_the_whole_deadline_also_when_the_night_is_too_short_for_all() {
     }
     // Two in a row have 6000 s together, of which a night is 3600.
     assert_eq!(left, [3000, 2400, 1]);
-    let now = fleet.now;
-    fleet.engine.order(now.wall, Order::Retry, None).unwrap();
+    fleet.order(Order::Retry).unwrap();
     assert_eq!(next_run(&mut fleet).transfer_within_s, 3000);
 }

@@ -13,7 +13,12 @@ impl Engine {
     ///
     /// # Errors
     /// One sentence: why this order makes no sense now, and what does.
-    pub fn order(&mut self, now: Timestamp, order: Order, reason: Option<&str>) -> Result<String, String> {
+    pub(super) fn carry_out(
+        &mut self,
+        now: Timestamp,
+        order: Order,
+        reason: Option<&str>,
+    ) -> Result<String, String> {
         let said = match order {
             Order::Start => self.start(),
             Order::Pause => self.pause(),
@@ -96,11 +101,11 @@ impl Engine {
                 self.changed.insert(key.clone());
             }
         }
-        let stopped = self.state.stop.is_some() || self.state.outcome() == Some(Outcome::Stopped);
+        let stopped = matches!(self.state.stage, Stage::Stopping { .. })
+            || self.state.outcome() == Some(Outcome::Stopped);
         if again == 0 && !stopped {
             return Err(format!("no agent of rollout '{}' has failed or is lost", self.name));
         }
-        self.overrule_stop();
         self.enter(Stage::Activation { wave: reached });
         Ok(format!("{again} agents try again"))
     }
@@ -110,7 +115,6 @@ impl Engine {
             self.not_ended()?;
         }
         let counts = self.counts(|_| true);
-        self.overrule_stop();
         self.enter(Stage::Cancelling);
         Ok(format!(
             "cancelling: {} agents that have not activated drop the update; {} on trial end that by \
@@ -137,7 +141,6 @@ impl Engine {
                 self.plan.image.sequence_number.saturating_add(1)
             ));
         }
-        self.overrule_stop();
         self.enter(Stage::Undoing);
         Ok(match on_trial - counts.trial {
             0 => format!("undoing: {on_trial} agents on trial go back to the image that they had"),
@@ -149,9 +152,13 @@ impl Engine {
         })
     }
 
-    /// What an operator orders goes ahead of a stop that is not through yet.
-    fn overrule_stop(&mut self) {
-        (self.state.stop, self.state.heard_until) = (None, None);
+    /// A pause for something that was broken ends: whoever runs the rollout tries it again.
+    pub(super) fn mended(&mut self, now: Timestamp) {
+        if matches!(self.state.paused, Some(Pause::Broken(_)))
+            && let Ok(said) = self.go_on()
+        {
+            self.tell(now, None, Order::Resume.name(), said);
+        }
     }
 
     /// How many agents are on trial, or may be: they were told to activate, and have not said how it ended.

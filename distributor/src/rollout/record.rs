@@ -94,6 +94,25 @@ pub enum Order {
     Undo,
 }
 
+/// What came of an order, as a sentence for people without a full stop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OrderOutcome {
+    /// It was carried out.
+    Done(String),
+    /// It was not: why, and what would make sense.
+    Refused(String),
+}
+
+/// An order that needs no more attention.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// The number under which it was given.
+    pub id: i64,
+    /// What came of it.
+    pub outcome: OrderOutcome,
+}
+
 /// How a rollout ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

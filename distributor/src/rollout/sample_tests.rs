@@ -112,12 +112,10 @@ fn the_building_is_updated_at_night_wave_by_wave() {
     let mut fleet = Fleet::new(plan);
     // At noon on a Wednesday, and nobody has said that it may begin.
     assert_eq!(go(&mut fleet), []);
-    let now = fleet.wall();
-    fleet.engine.order(now, Order::Start, None).unwrap();
+    fleet.order(Order::Start).unwrap();
     let mut runs = go(&mut fleet);
     assert!(matches!(fleet.engine.state().stage, Stage::Approval { wave: 0 }), "{:?}", fleet.engine.state());
-    let now = fleet.wall();
-    fleet.engine.order(now, Order::Approve, None).unwrap();
+    fleet.order(Order::Approve).unwrap();
     runs.extend(go(&mut fleet));
     assert_eq!(fleet.engine.state().outcome(), Some(Outcome::Done));
 

@@ -11,6 +11,7 @@ use super::record::{Outcome, Progress};
 
 /// The state of a rollout, as the store keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct State {
     /// What is done next.
     pub stage: Stage,
@@ -20,12 +21,6 @@ pub struct State {
     pub started: bool,
     /// The highest wave that has been told to activate.
     pub reached: Option<u32>,
-    /// Nothing new begins, and this is why: the run under way is stopped, and who was told to activate is
-    /// heard to the end.
-    pub stop: Option<String>,
-    /// Once the run under way has been stopped: until when they are heard.
-    #[serde(default)]
-    pub heard_until: Option<Timestamp>,
     /// Seconds of transfer so far, pauses and closed windows not counted.
     pub transfer_spent_s: u32,
     /// How often nobody answered at all.
@@ -80,6 +75,16 @@ pub enum Stage {
         /// The wave that has proved healthy.
         wave: u32,
     },
+    /// Too many have failed or are lost. Nothing new begins; the run under way is stopped, and agents that
+    /// were told to activate are heard to the end.
+    Stopping {
+        /// The wave that was reached.
+        wave: u32,
+        /// Until when they are heard; `None` until the run under way has ended.
+        heard_until: Option<Timestamp>,
+        /// Why, as a sentence for people without a full stop.
+        why: String,
+    },
     /// Agents are told to drop the update.
     Cancelling,
     /// Agents on trial are told to go back.
@@ -101,8 +106,6 @@ impl State {
             paused: paused.then_some(Pause::Manifest),
             started: false,
             reached: None,
-            stop: None,
-            heard_until: None,
             transfer_spent_s: 0,
             unanswered: 0,
             try_at: None,
@@ -110,6 +113,11 @@ impl State {
             retrying: false,
             left: BTreeMap::new(),
         }
+    }
+
+    /// Whether nothing new begins and agents that were told to activate are heard to the end.
+    pub fn is_hearing(&self) -> bool {
+        matches!(self.stage, Stage::Stopping { heard_until: Some(_), .. })
     }
 
     /// How it ended, once it has.
@@ -139,6 +147,7 @@ impl Stage {
             Self::Activation { .. } => "activation",
             Self::Soak { .. } => "soak",
             Self::Approval { .. } => "approval",
+            Self::Stopping { .. } => "stopping",
             Self::Cancelling => "cancelling",
             Self::Undoing => "undoing",
             Self::Ended { .. } => "ended",

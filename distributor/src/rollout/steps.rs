@@ -19,33 +19,38 @@ const COMEBACKS_MAX: u8 = 3;
 impl Engine {
     /// One decision; `None` where it moved to another stage, which has to be saved before the next one.
     pub(super) fn step(&mut self, now: Timestamp) -> Option<Output> {
-        let stage = self.state.stage.clone();
-        let orderly = !matches!(stage, Stage::Cancelling | Stage::Undoing | Stage::Ended { .. });
-        // Ahead of an operator's pause, in which trials go on to their end as well.
-        if orderly && !matches!(self.state.paused, Some(Pause::Broken(_))) && self.state.stop.is_some() {
-            return self.step_stop(now);
-        }
-        if self.state.paused.is_some() && orderly {
+        if self.pause_holds() {
             return Some(Output::Wait(None));
         }
-        match stage {
+        match self.state.stage {
             Stage::Transfer => self.step_transfer(now),
             Stage::Activation { wave } => self.step_activation(now, wave),
             Stage::Soak { wave, until, checked } => self.step_soak(now, wave, until, checked),
             Stage::Approval { .. } => Some(Output::Wait(None)),
+            Stage::Stopping { heard_until, .. } => self.step_stopping(now, heard_until),
             Stage::Cancelling => Some(self.run(Task::Cancel, self.everyone())),
             Stage::Undoing => Some(self.run(Task::Undo, self.everyone())),
             Stage::Ended { .. } => Some(Output::Ended),
         }
     }
 
-    /// Too many have failed or are lost: nobody is told to activate any more, and who was told is asked how
-    /// it ended. Only then is the rollout over, so that nobody is left half-way.
-    fn step_stop(&mut self, now: Timestamp) -> Option<Output> {
+    /// Whether a pause keeps the stage from going on. What ends a rollout does so in a pause as well, and
+    /// trials go on to their end: only what is broken holds them up.
+    fn pause_holds(&self) -> bool {
+        match self.state.stage {
+            Stage::Cancelling | Stage::Undoing | Stage::Ended { .. } => false,
+            Stage::Stopping { .. } => matches!(self.state.paused, Some(Pause::Broken(_))),
+            _ => self.state.paused.is_some(),
+        }
+    }
+
+    /// Nobody is told to activate any more, and who was told is asked how it ended. Only then is the rollout
+    /// over, so that nobody is left half-way.
+    fn step_stopping(&mut self, now: Timestamp, heard_until: Option<Timestamp>) -> Option<Output> {
         let with = self.reachable(now);
         let told = |key: &AgentKey| self.agents.get(key).is_some_and(|agent| agent.told);
         let told: Vec<AgentKey> = with.into_iter().filter(|key| told(key)).collect();
-        let Some(until) = self.state.heard_until else {
+        let Some(until) = heard_until else {
             self.begin_hearing(now);
             return None;
         };
@@ -243,9 +248,9 @@ impl Engine {
             _ => false,
         };
         // Agents that have been told to activate are heard to the end, also in a pause.
-        let hears = self.state.heard_until.is_some();
+        let hears = self.state.is_hearing();
         let brings = !hears && matches!(self.running, Some(Task::Transfer | Task::Census));
-        let stops = !hears && self.state.stop.is_some();
+        let stops = !hears && matches!(self.state.stage, Stage::Stopping { .. });
         ordered
             || stops
             || (brings && self.state.paused.is_some())

@@ -14,6 +14,10 @@ fn too_many_fail(first: Nature) -> Fleet {
     Fleet::new(plan).with(&[(0, first), (1, Nature::Unhealthy)])
 }
 
+fn is_stopping(fleet: &Fleet) -> bool {
+    matches!(fleet.engine.state().stage, Stage::Stopping { .. })
+}
+
 fn activations(fleet: &Fleet) -> usize {
     fleet.runs.iter().filter(|task| matches!(task, Task::Activate(_))).count()
 }
@@ -51,7 +55,7 @@ fn a_kill_at_any_moment_lets_nobody_else_activate() {
 #[test]
 fn who_does_not_say_how_its_trial_ended_is_lost_in_the_end() {
     let mut fleet = too_many_fail(Nature::Slow);
-    while fleet.engine.state().stop.is_none() {
+    while !is_stopping(&fleet) {
         fleet.step();
     }
     let began = fleet.now.steady;
@@ -66,7 +70,7 @@ fn who_does_not_say_how_its_trial_ended_is_lost_in_the_end() {
 fn neither_a_pause_nor_a_run_that_broke_lets_more_activate() {
     for broken in [false, true] {
         let mut fleet = too_many_fail(Nature::Slow);
-        while fleet.engine.state().stop.is_none() {
+        while !is_stopping(&fleet) {
             fleet.step();
         }
         let now = fleet.now;
@@ -77,9 +81,9 @@ fn neither_a_pause_nor_a_run_that_broke_lets_more_activate() {
             fleet.go();
             assert!(matches!(fleet.engine.state().paused, Some(Pause::Broken(_))));
             assert_eq!(outcome(&fleet), None);
-            fleet.engine.order(now.wall, Order::Resume, None).unwrap();
+            fleet.order(Order::Resume).unwrap();
         } else {
-            fleet.engine.order(now.wall, Order::Pause, None).unwrap();
+            fleet.order(Order::Pause).unwrap();
         }
         fleet.go();
         is_stopped_cleanly(&fleet, Progress::Confirmed);
@@ -94,19 +98,17 @@ fn what_failed_before_a_retry_does_not_stop_it() {
     let natures = [(0, Nature::UnhealthyAtFirst(1)), (1, Nature::UnhealthyAtFirst(1))];
     let mut fleet = Fleet::new(plan).with(&natures);
     assert_eq!(outcome(fleet.go()), Some(Outcome::Stopped));
-    let now = fleet.wall();
-    fleet.engine.order(now, Order::Retry, None).unwrap();
+    fleet.order(Order::Retry).unwrap();
     assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
 }
 
 #[test]
 fn a_cancel_goes_ahead_of_a_stop() {
     let mut fleet = too_many_fail(Nature::Slow);
-    while fleet.engine.state().stop.is_none() {
+    while !is_stopping(&fleet) {
         fleet.step();
     }
-    let now = fleet.wall();
-    fleet.engine.order(now, Order::Cancel, None).unwrap();
+    fleet.order(Order::Cancel).unwrap();
     assert_eq!(fleet.engine.state().stage, Stage::Cancelling);
     assert_eq!(outcome(fleet.go()), Some(Outcome::Cancelled));
     assert_eq!(fleet.doing(2), Doing::Failed);

@@ -9,7 +9,7 @@ use update_core::census::State as Doing;
 
 use super::engine::{Engine, Input, Now, Output, Run, RunEnd, Task};
 use super::plan::{Abort, AgentKey, Percent, Plan, PlannedImage, Retry, Wave, When};
-use super::record::{AgentRecord, Fact, Outcome, Report};
+use super::record::{AgentRecord, Fact, Order, OrderOutcome, Outcome, Report};
 use super::state::State;
 use super::window::{Window, WindowForm, Windows};
 
@@ -166,6 +166,16 @@ impl Fleet {
         true
     }
 
+    /// Gives an order. What came of it.
+    pub(super) fn order(&mut self, order: Order) -> Result<String, String> {
+        self.engine.handle(self.now, Input::Order { id: 1, order, reason: None });
+        match self.engine.settled.pop().map(|settled| settled.outcome) {
+            Some(OrderOutcome::Done(said)) => Ok(said),
+            Some(OrderOutcome::Refused(why)) => Err(why),
+            None => panic!("nothing came of {order:?}"),
+        }
+    }
+
     pub(super) fn pass(&mut self, time: SignedDuration) {
         assert!(time > SignedDuration::ZERO, "time goes on");
         self.now.wall += time;
@@ -181,7 +191,7 @@ impl Fleet {
     fn save(&mut self) -> bool {
         let before = self.saved.clone();
         let changes = self.engine.take_changes();
-        let told = !changes.facts.is_empty();
+        let told = !changes.facts.is_empty() || !changes.settled.is_empty();
         self.facts.extend(changes.facts);
         let (state, agents) =
             self.saved.get_or_insert_with(|| (self.engine.state().clone(), BTreeMap::new()));
@@ -212,7 +222,7 @@ impl Fleet {
             let device = self.devices[key];
             let told = matches!(&run.task, Task::Activate(told) if told.contains(key));
             let report = device.report(told || run.task == Task::Transfer);
-            self.engine.report(self.now.wall, key, report);
+            self.engine.handle(self.now, Input::Report { agent: key.clone(), report });
             while self.engine.poll(self.now) == Output::Save {
                 let _ = self.save();
             }

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use update_core::census::State as Doing;
 
 use super::engine::{Input, Now, Output, RunEnd, Task};
+use super::judge::Counts;
 use super::plan::{Percent, RetryOn, When};
 use super::record::{Order, Outcome, Progress};
 use super::state::{Pause, Stage};
@@ -101,8 +102,7 @@ fn retries_have_an_end() {
 fn an_operator_tries_again_what_was_stopped() {
     let mut fleet = Fleet::new(plan(&[2, 2])).with(&[(0, Nature::UnhealthyAtFirst(1))]);
     assert_eq!(outcome(fleet.go()), Some(Outcome::Stopped));
-    let now = fleet.wall();
-    fleet.engine.order(now, Order::Retry, None).unwrap();
+    fleet.order(Order::Retry).unwrap();
     assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
 }
 
@@ -116,8 +116,7 @@ fn an_agent_that_comes_back_is_caught_up() {
     fleet.go();
     assert!(matches!(fleet.engine.state().stage, Stage::Approval { wave: 0 }));
     fleet.devices.get_mut(&key(0)).unwrap().nature = Nature::Good;
-    let now = fleet.wall();
-    fleet.engine.order(now, Order::Approve, None).unwrap();
+    fleet.order(Order::Approve).unwrap();
     assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
     assert_eq!(fleet.doing(0), Doing::Confirmed);
 }
@@ -131,7 +130,7 @@ fn a_late_joiner_goes_with_the_last_wave() {
     fleet.devices.insert(key(9), fleet.devices[&key(1)]);
     let now = fleet.now;
     fleet.engine.handle(now, Input::Joined(key(9)));
-    fleet.engine.order(now.wall, Order::Approve, None).unwrap();
+    fleet.order(Order::Approve).unwrap();
     assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
     assert_eq!(fleet.doing(9), Doing::Confirmed);
     // Also when all is over.
@@ -148,13 +147,11 @@ fn an_approval_is_waited_for_and_asked_for_once() {
     let mut plan = plan(&[1, 1]);
     plan.waves[0].approval = true;
     let mut fleet = Fleet::new(plan);
-    let now = fleet.wall();
-    assert!(fleet.engine.order(now, Order::Approve, None).is_err());
+    assert!(fleet.order(Order::Approve).is_err());
     fleet.go();
     assert_eq!(fleet.doing(1), Doing::Ready);
-    let now = fleet.wall();
-    fleet.engine.order(now, Order::Approve, None).unwrap();
-    assert!(fleet.engine.order(now, Order::Approve, None).is_err());
+    fleet.order(Order::Approve).unwrap();
+    assert!(fleet.order(Order::Approve).is_err());
     assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
 }
 
@@ -165,10 +162,9 @@ fn paused_means_that_nothing_begins() {
     let mut fleet = Fleet::new(plan);
     fleet.go();
     assert!(fleet.runs.is_empty());
-    let now = fleet.wall();
-    assert!(fleet.engine.order(now, Order::Pause, None).is_err());
-    fleet.engine.order(now, Order::Start, None).unwrap();
-    assert!(fleet.engine.order(now, Order::Start, None).is_err());
+    assert!(fleet.order(Order::Pause).is_err());
+    fleet.order(Order::Start).unwrap();
+    assert!(fleet.order(Order::Start).is_err());
     assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
 }
 
@@ -177,12 +173,11 @@ fn what_was_given_up_is_given_up_for_good() {
     let mut plan = plan(&[1, 1]);
     plan.paused = true;
     let mut fleet = Fleet::new(plan);
-    let now = fleet.wall();
-    fleet.engine.order(now, Order::Cancel, None).unwrap();
+    fleet.order(Order::Cancel).unwrap();
     // Nobody has told the agents yet, and then everybody has.
     for _ in 0..2 {
         for order in [Order::Start, Order::Retry] {
-            let why = fleet.engine.order(now, order, None).unwrap_err();
+            let why = fleet.order(order).unwrap_err();
             assert!(why.contains("cancelled"), "{why}");
         }
         assert_eq!(outcome(fleet.go()), Some(Outcome::Cancelled));
@@ -197,8 +192,7 @@ fn an_undo_that_was_cut_off_is_no_longer_retried() {
         fleet.step();
     }
     fleet.engine.enter(Stage::Undoing);
-    let now = fleet.wall();
-    let why = fleet.engine.order(now, Order::Retry, None).unwrap_err();
+    let why = fleet.order(Order::Retry).unwrap_err();
     assert!(why.contains("being undone") && why.contains("fwcast rollout undo"), "{why}");
 }
 
@@ -216,16 +210,16 @@ fn a_pause_stops_a_transfer_but_hears_trials_to_the_end() {
     };
     assert_eq!(run(&mut fleet).task, Task::Transfer);
     let now = fleet.now;
-    fleet.engine.order(now.wall, Order::Pause, None).unwrap();
+    fleet.order(Order::Pause).unwrap();
     assert_eq!(fleet.engine.poll(now), Output::Save);
     assert_eq!(fleet.engine.poll(now), Output::Stop);
     assert_eq!(fleet.engine.poll(now), Output::Wait(None), "it is told once");
     fleet.engine.handle(now, Input::RunEnded { end: RunEnd::Stopped, attempt: 1 });
-    fleet.engine.order(now.wall, Order::Resume, None).unwrap();
+    fleet.order(Order::Resume).unwrap();
     run(&mut fleet);
     fleet.engine.handle(now, Input::RunEnded { end: RunEnd::Done, attempt: 1 });
     assert!(matches!(run(&mut fleet).task, Task::Activate(_)));
-    fleet.engine.order(now.wall, Order::Pause, None).unwrap();
+    fleet.order(Order::Pause).unwrap();
     assert_eq!(fleet.engine.poll(now), Output::Save);
     assert!(matches!(fleet.engine.poll(now), Output::Wait(_)));
 }
@@ -236,14 +230,12 @@ fn cancel_says_what_it_did() {
     plan.waves[0].approval = true;
     let mut fleet = Fleet::new(plan);
     fleet.go();
-    let now = fleet.wall();
-    fleet.engine.order(now, Order::Cancel, None).unwrap();
+    fleet.order(Order::Cancel).unwrap();
     fleet.go();
     let Stage::Ended { outcome: Outcome::Cancelled, why } = &fleet.engine.state().stage else { panic!() };
     assert!(why.starts_with("2 agents dropped the update, 1 have confirmed it"), "{why}");
-    let now = fleet.wall();
-    assert!(fleet.engine.order(now, Order::Cancel, None).is_err());
-    assert!(fleet.engine.order(now, Order::Retry, None).is_err());
+    assert!(fleet.order(Order::Cancel).is_err());
+    assert!(fleet.order(Order::Retry).is_err());
 }
 
 #[test]
@@ -256,14 +248,12 @@ fn undo_brings_those_on_trial_back_and_tells_what_to_do_with_the_others() {
     while !matches!(fleet.runs.last(), Some(Task::Census)) {
         fleet.step();
     }
-    let now = fleet.wall();
-    fleet.engine.order(now, Order::Undo, None).unwrap();
+    fleet.order(Order::Undo).unwrap();
     fleet.go();
     let Stage::Ended { outcome: Outcome::Undone, why } = &fleet.engine.state().stage else { panic!() };
     assert!(why.starts_with("1 agents are back") && why.contains("2 have confirmed"), "{why}");
     assert_eq!(fleet.doing(0), Doing::RolledBack);
-    let now = fleet.wall();
-    let why = fleet.engine.order(now, Order::Undo, None).unwrap_err();
+    let why = fleet.order(Order::Undo).unwrap_err();
     assert!(why.contains("higher manifest sequence number") && why.contains("--sequence 3"), "{why}");
 }
 
@@ -279,8 +269,7 @@ fn an_undo_is_repeated_for_who_was_on_trial_and_was_not_heard() {
     assert_eq!(fleet.engine.may_be_on_trial(), 1);
     fleet.devices.get_mut(&key(0)).unwrap().nature = Nature::Off;
     for _ in 0..2 {
-        let now = fleet.wall();
-        fleet.engine.order(now, Order::Undo, None).unwrap();
+        fleet.order(Order::Undo).unwrap();
         assert_eq!(outcome(fleet.go()), Some(Outcome::Undone));
         assert_eq!(fleet.engine.agents()[&key(0)].progress, Progress::Lost);
         assert_eq!(fleet.engine.may_be_on_trial(), 1);
@@ -291,12 +280,10 @@ fn an_undo_is_repeated_for_who_was_on_trial_and_was_not_heard() {
         );
     }
     fleet.devices.get_mut(&key(0)).unwrap().nature = Nature::Undecided;
-    let now = fleet.wall();
-    fleet.engine.order(now, Order::Undo, None).unwrap();
+    fleet.order(Order::Undo).unwrap();
     fleet.go();
     assert_eq!((fleet.engine.may_be_on_trial(), fleet.doing(0)), (0, Doing::RolledBack));
-    let now = fleet.wall();
-    assert!(fleet.engine.order(now, Order::Undo, None).is_err());
+    assert!(fleet.order(Order::Undo).is_err());
 }
 
 #[test]
@@ -308,8 +295,7 @@ fn an_undo_reaches_who_was_told_in_a_run_that_was_cut_off() {
     // It has heard that, and whoever told it was killed before it could say so.
     fleet.devices.get_mut(&key(0)).unwrap().doing = Doing::Trial;
     fleet.crash();
-    let now = fleet.wall();
-    fleet.engine.order(now, Order::Undo, None).unwrap();
+    fleet.order(Order::Undo).unwrap();
     assert_eq!(outcome(fleet.go()), Some(Outcome::Undone));
     assert_eq!((fleet.engine.may_be_on_trial(), fleet.doing(0)), (0, Doing::RolledBack));
 }
@@ -376,7 +362,7 @@ fn what_cannot_go_on_is_paused_with_its_reason() {
         .handle(now, Input::RunEnded { end: RunEnd::Broken("the image changed".to_owned()), attempt: 1 });
     fleet.go();
     assert_eq!(fleet.engine.state().paused, Some(Pause::Broken("the image changed".to_owned())));
-    fleet.engine.order(now.wall, Order::Resume, None).unwrap();
+    fleet.order(Order::Resume).unwrap();
     assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
 }
 
@@ -466,7 +452,7 @@ fn who_leaves_before_it_was_told_to_activate_does_not_count() {
     fleet.go();
     let now = fleet.now;
     fleet.engine.handle(now, Input::Left(key(3)));
-    fleet.engine.order(now.wall, Order::Approve, None).unwrap();
+    fleet.order(Order::Approve).unwrap();
     assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
     assert_eq!(fleet.engine.counts(|_| true).all, 3);
 }
@@ -479,6 +465,32 @@ fn nature() -> impl Strategy<Value = Nature> {
         1 => Just(Nature::Off),
         1 => Just(Nature::Undecided),
     ]
+}
+
+/// How a rollout ended for its agents. One that stays on trial was seen there last, or was last waited for in
+/// vain: which of the two depends on when it was asked last.
+fn ending(fleet: &Fleet) -> Counts {
+    let mut counts = fleet.engine.counts(|_| true);
+    let undecided = fleet.devices.values().filter(|device| device.doing == Doing::Trial).count();
+    assert!(counts.trial <= undecided, "who is told as on trial is on trial");
+    counts.have_it -= counts.trial;
+    counts.lost += std::mem::take(&mut counts.trial);
+    counts
+}
+
+#[test]
+fn a_crash_moves_only_when_an_agent_on_trial_is_heard_last() {
+    let mut plan = plan(&[2, 3, 3]);
+    plan.success = percent("34%");
+    let natures = [(1, Nature::Undecided), (3, Nature::Unhealthy), (4, Nature::Unhealthy)];
+    let mut smooth = Fleet::new(plan.clone()).with(&natures);
+    smooth.go();
+    let mut rough = Fleet::new(plan).with(&natures);
+    rough.crashes = [27, 40].into();
+    rough.go();
+    assert_ne!(smooth.engine.counts(|_| true), rough.engine.counts(|_| true));
+    assert_eq!(ending(&smooth), ending(&rough));
+    assert_eq!(outcome(&smooth), outcome(&rough));
 }
 
 proptest! {
@@ -502,7 +514,7 @@ proptest! {
         rough.crashes = crashes;
         rough.go();
         prop_assert_eq!(outcome(&smooth), outcome(&rough));
-        prop_assert_eq!(smooth.engine.counts(|_| true), rough.engine.counts(|_| true));
+        prop_assert_eq!(ending(&smooth), ending(&rough));
         let reached = rough.engine.state().reached.map_or(0, |wave| wave + 1);
         for (key, agent) in rough.engine.agents() {
             prop_assert!(agent.wave < reached || rough.devices[key].attempts == 0);

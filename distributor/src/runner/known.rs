@@ -36,6 +36,10 @@ pub fn doing(engine: &Engine) -> String {
             let (name, next) = (engine.name(), wave(number + 1));
             format!("wave '{next}' waits for `fwcast rollout approve {name}`")
         }
+        Stage::Stopping { wave: number, why, .. } => format!(
+            "stops at wave '{}' ({why}): agents that were told to activate are heard to the end",
+            wave(*number)
+        ),
         Stage::Cancelling => "agents are told to drop the update".to_owned(),
         Stage::Undoing => "agents on trial are told to go back".to_owned(),
         Stage::Ended { outcome, why } => format!("{}: {why}", outcome.name()),

@@ -22,13 +22,12 @@ use tokio::sync::watch;
 
 use crate::control::Stop;
 use crate::planning::{self, Planned};
-use crate::rollout::record::{Order, Outcome};
-use crate::rollout::state::Pause;
+use crate::rollout::record::{OrderOutcome, Outcome, Settled};
 use crate::rollout::{Engine, Input, Now, Output, Run, RunEnd};
 use crate::state::{GroupLock, RolloutLock, StateDir};
 use crate::store::epoch::Claims;
 use crate::store::images::Images;
-use crate::store::{NewRollout, REFUSED, Revision, Step, Store};
+use crate::store::{NewRollout, Revision, Step, Store};
 use lanes::{Lanes, Worked};
 use latest::Latest;
 
@@ -300,9 +299,7 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
 
     /// Who runs it again has mended what it could not go on with.
     async fn mended(&mut self) -> Result<(), RunError> {
-        if matches!(self.engine.state().paused, Some(Pause::Broken(_))) {
-            let _ = self.engine.order(Timestamp::now(), Order::Resume, None);
-        }
+        self.engine.handle(self.now(), Input::Mended);
         self.save().await
     }
 
@@ -344,9 +341,9 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
     }
 
     fn take_reports(&mut self, latest: &Latest) {
-        let now = Timestamp::now();
-        for (key, report) in latest.take() {
-            self.engine.report(now, &key, report);
+        let now = self.now();
+        for (agent, report) in latest.take() {
+            self.engine.handle(now, Input::Report { agent, report });
         }
     }
 
@@ -360,15 +357,15 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
             return Ok(());
         }
         for given in self.with.store.open_orders(self.engine.name()).await? {
-            let said = self.engine.order(Timestamp::now(), given.order, given.reason.as_deref());
-            let saved = self.save().await;
-            let said = match &saved {
-                Ok(()) => said.unwrap_or_else(|why| format!("{REFUSED}{why}")),
+            let order = Input::Order { id: given.id, order: given.order, reason: given.reason };
+            self.engine.handle(self.now(), order);
+            if let Err(failure) = self.save().await {
                 // It must not be carried out by whoever comes next.
-                Err(failure) => format!("{REFUSED}{failure}"),
-            };
-            self.with.store.settle_order(given.id, &said, Timestamp::now()).await?;
-            saved?;
+                let outcome = OrderOutcome::Refused(failure.to_string());
+                let refused = Settled { id: given.id, outcome };
+                self.with.store.settle_order(&refused, Timestamp::now()).await?;
+                return Err(failure);
+            }
         }
         Ok(())
     }
@@ -382,6 +379,7 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
             outcome: self.engine.state().outcome(),
             agents: &changes.agents,
             facts: &changes.facts,
+            settled: &changes.settled,
             at: Timestamp::now(),
         };
         self.with.store.save(step).await?;

@@ -37,10 +37,8 @@ pub use sqlite::{BUSY_MAX, DATABASE, SqliteStore};
 
 use crate::manifest::Kind;
 use crate::rollout::plan::AgentKey;
-use crate::rollout::record::AgentRecord;
+use crate::rollout::record::{AgentRecord, Settled};
 
-/// What the outcome of an order begins with that was not carried out.
-pub const REFUSED: &str = "refused: ";
 /// So many events are kept, the newest ones.
 pub const EVENTS_MAX: i64 = 200_000;
 
@@ -105,7 +103,7 @@ pub trait Store: Send + Sync {
     /// [`StoreError::Begun`]: this one has not ended.
     fn begin_rollout(&self, rollout: NewRollout<'_>) -> impl Future<Output = Answer<()>> + Send;
 
-    /// Stores a step of a rollout.
+    /// Stores a step of a rollout, and settles the orders that led to it.
     ///
     /// # Errors
     /// [`StoreError::NoRollout`].
@@ -135,8 +133,8 @@ pub trait Store: Send + Sync {
     /// One order, to see what came of it.
     fn order(&self, id: i64) -> impl Future<Output = Answer<Option<GivenOrder>>> + Send;
 
-    /// An order was carried out or refused. Said twice, the first time counts.
-    fn settle_order(&self, id: i64, outcome: &str, at: Timestamp) -> impl Future<Output = Answer<()>> + Send;
+    /// An order was carried out or refused without a step. Said twice, the first time counts.
+    fn settle_order(&self, settled: &Settled, at: Timestamp) -> impl Future<Output = Answer<()>> + Send;
 
     /// Events by ascending number.
     fn events(&self, query: &EventQuery) -> impl Future<Output = Answer<Vec<Event>>> + Send;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::manifest::Kind;
 use crate::rollout::plan::{AgentKey, Plan};
-use crate::rollout::record::{AgentRecord, Fact, Order, Outcome, Progress};
+use crate::rollout::record::{AgentRecord, Fact, Order, OrderOutcome, Outcome, Progress, Settled};
 
 /// A document to apply: its kind and name, and its spec as JSON in one canonical form.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,6 +160,8 @@ pub struct Step<'a> {
     pub agents: &'a [(AgentKey, AgentRecord)],
     /// What happened.
     pub facts: &'a [Fact],
+    /// The orders that it carries out, or that were refused in it. One that is settled already stays so.
+    pub settled: &'a [Settled],
     /// When.
     pub at: Timestamp,
 }
@@ -223,7 +225,7 @@ pub struct GivenOrder {
     /// When.
     pub at: Timestamp,
     /// What came of it; `None` as long as it is open.
-    pub outcome: Option<String>,
+    pub outcome: Option<OrderOutcome>,
     /// Since when it is settled.
     pub settled_at: Option<Timestamp>,
 }

@@ -6,12 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use distributor::manifest::Kind;
 use distributor::rollout::plan::{Abort, AgentKey, Lane, Percent, Plan, PlannedImage, Retry, Wave, When};
-use distributor::rollout::record::{AgentRecord, Fact, Order, Outcome, Progress};
+use distributor::rollout::record::{AgentRecord, Fact, Order, OrderOutcome, Outcome, Progress, Settled};
 use distributor::rollout::window::Windows;
 
 use distributor::store::{
-    Applied, EventQuery, Heard, Loss, Member, NewDocument, NewOrder, NewRollout, REFUSED, Step, Store,
-    StoreError,
+    Applied, EventQuery, Heard, Loss, Member, NewDocument, NewOrder, NewRollout, Step, Store, StoreError,
 };
 use jiff::Timestamp;
 use provisioning::{Hex, Name};
@@ -37,6 +36,7 @@ pub(crate) async fn conformance<F: Factory>(factory: &mut F) {
     who_joins_later_is_taken_too(factory).await;
     what_a_rollout_uses_stays(factory).await;
     orders_reach_another_process(factory).await;
+    an_order_is_settled_with_its_step(factory).await;
     events_are_found_from_both_ends(factory).await;
     a_revision_tells_of_other_processes(factory).await;
     the_epoch_stays(factory).await;
@@ -158,7 +158,7 @@ pub(crate) async fn begin<S: Store>(store: &S, rollout: &str, agents: &[&str]) -
 }
 
 pub(crate) fn step<'a>(rollout: &'a Name, state: &'a str) -> Step<'a> {
-    Step { rollout, state, outcome: None, agents: &[], facts: &[], at: at(20) }
+    Step { rollout, state, outcome: None, agents: &[], facts: &[], settled: &[], at: at(20) }
 }
 
 async fn documents_are_applied_together<F: Factory>(factory: &mut F) {
@@ -346,10 +346,11 @@ async fn orders_reach_another_process<F: Factory>(factory: &mut F) {
     assert_eq!(open.iter().map(|order| order.id).collect::<Vec<_>>(), [first, second]);
     assert_eq!((open[0].order, open[0].reason.as_deref()), (Order::Pause, Some("why\u{1b}")));
     assert_eq!((open[0].by.as_str(), open[0].at, &open[0].outcome), ("me", at(1), &None));
-    store.settle_order(first, "paused", at(2)).await.unwrap();
-    store.settle_order(first, "not twice", at(3)).await.unwrap();
+    let done = |id, said: &str| Settled { id, outcome: OrderOutcome::Done(said.to_owned()) };
+    store.settle_order(&done(first, "paused"), at(2)).await.unwrap();
+    store.settle_order(&done(first, "not twice"), at(3)).await.unwrap();
     let settled = other.order(first).await.unwrap().unwrap();
-    assert_eq!((settled.outcome.as_deref(), settled.settled_at), (Some("paused"), Some(at(2))));
+    assert_eq!((settled.outcome, settled.settled_at), (Some(done(first, "paused").outcome), Some(at(2))));
     assert_eq!(store.open_orders(&spring).await.unwrap().len(), 1);
     assert!(store.open_orders(&name("autumn")).await.unwrap().is_empty());
     assert!(store.order(second + 1).await.unwrap().is_none());
@@ -361,7 +362,33 @@ async fn orders_reach_another_process<F: Factory>(factory: &mut F) {
     begin(&store, "spring", &["hall/lamp-1"]).await.unwrap();
     assert!(store.open_orders(&spring).await.unwrap().is_empty());
     let late = other.order(late).await.unwrap().unwrap();
-    assert!(late.outcome.is_some_and(|outcome| outcome.starts_with(REFUSED)));
+    assert!(matches!(late.outcome, Some(OrderOutcome::Refused(_))));
+}
+
+async fn an_order_is_settled_with_its_step<F: Factory>(factory: &mut F) {
+    let store = factory.empty().await;
+    let (spring, autumn) = (name("spring"), name("autumn"));
+    begin(&store, "spring", &["hall/lamp-1"]).await.unwrap();
+    let order = |order| NewOrder { rollout: &spring, order, reason: None, by: "me", at: at(1) };
+    let approve = store.give_order(order(Order::Approve)).await.unwrap();
+    let pause = store.give_order(order(Order::Pause)).await.unwrap();
+    let outcomes = [
+        OrderOutcome::Done("refused: is only what an operator called a wave".to_owned()),
+        OrderOutcome::Refused("it is paused already".to_owned()),
+    ];
+    let settled = [approve, pause].into_iter().zip(outcomes.clone());
+    let settled: Vec<Settled> = settled.map(|(id, outcome)| Settled { id, outcome }).collect();
+    // A step that is not stored settles nothing.
+    let lost = Step { settled: &settled, ..step(&autumn, "1") };
+    assert!(matches!(store.save(lost).await, Err(StoreError::NoRollout(_))));
+    assert_eq!(store.open_orders(&spring).await.unwrap().len(), 2);
+    store.save(Step { settled: &settled, ..step(&spring, "1") }).await.unwrap();
+    let other = factory.again().await;
+    assert!(other.open_orders(&spring).await.unwrap().is_empty());
+    for (id, outcome) in [approve, pause].into_iter().zip(outcomes) {
+        let order = other.order(id).await.unwrap().unwrap();
+        assert_eq!((order.outcome, order.settled_at), (Some(outcome), Some(at(20))));
+    }
 }
 
 async fn events_are_found_from_both_ends<F: Factory>(factory: &mut F) {

@@ -124,7 +124,7 @@ async fn fill(store: &SqliteStore, rollout: &Name) -> Result<()> {
     let new =
         NewRollout { name: rollout, generation: 1, plan: &plan, state, agents: &agents, facts: &[], at };
     store.begin_rollout(new).await?;
-    store.save(Step { rollout, state, outcome: None, agents: &agents, facts: &[], at }).await?;
+    store.save(Step { rollout, state, outcome: None, agents: &agents, facts: &[], settled: &[], at }).await?;
     Ok(())
 }
 

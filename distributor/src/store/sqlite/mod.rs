@@ -30,7 +30,7 @@ use super::{Answer, Store, StoreError};
 use crate::files::FileError;
 use crate::manifest::Kind;
 use crate::rollout::plan::AgentKey;
-use crate::rollout::record::AgentRecord;
+use crate::rollout::record::{AgentRecord, Settled};
 use crate::state::StateDir;
 
 /// The database's name in the state folder.
@@ -42,9 +42,10 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// Rows that the thread of SQLite reads ahead.
 const ROWS_AHEAD: usize = 1024;
 /// The tables, step by step: a step that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "first", include_str!("../../../migrations/0001_first.sql")),
     (2, "losses", include_str!("../../../migrations/0002_losses.sql")),
+    (3, "refusals", include_str!("../../../migrations/0003_refusals.sql")),
 ];
 
 /// The store in one SQLite file, with a connection of its own.
@@ -302,8 +303,8 @@ impl Store for SqliteStore {
         orders::one(self, id).await
     }
 
-    async fn settle_order(&self, id: i64, outcome: &str, at: Timestamp) -> Answer<()> {
-        orders::settle(self, id, outcome, at).await
+    async fn settle_order(&self, settled: &Settled, at: Timestamp) -> Answer<()> {
+        orders::settle_alone(self, settled, at).await
     }
 
     async fn events(&self, query: &EventQuery) -> Answer<Vec<Event>> {

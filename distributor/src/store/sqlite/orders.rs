@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use provisioning::Name;
 use sqlx::sqlite::SqliteRow;
 
-use super::super::{Answer, REFUSED, StoreError};
+use super::super::{Answer, StoreError};
 use super::rows::{Columns, word};
 use super::{SqliteStore, rollouts};
+use crate::rollout::record::{OrderOutcome, Settled};
 use crate::store::records::{GivenOrder, NewOrder};
 
 pub(super) async fn give(store: &SqliteStore, order: NewOrder<'_>) -> Answer<i64> {
@@ -32,7 +33,7 @@ pub(super) async fn give(store: &SqliteStore, order: NewOrder<'_>) -> Answer<i64
 
 pub(super) async fn open(store: &SqliteStore, rollout: &Name) -> Answer<Vec<GivenOrder>> {
     let rows = sqlx::query(
-        "SELECT id, rollout, command, reason, given_by, given_at, outcome, settled_at FROM orders \
+        "SELECT id, rollout, command, reason, given_by, given_at, outcome, refused, settled_at FROM orders \
          WHERE rollout = ?1 AND outcome IS NULL ORDER BY id",
     )
     .bind(rollout.as_str())
@@ -44,7 +45,7 @@ pub(super) async fn open(store: &SqliteStore, rollout: &Name) -> Answer<Vec<Give
 
 pub(super) async fn one(store: &SqliteStore, id: i64) -> Answer<Option<GivenOrder>> {
     let row = sqlx::query(
-        "SELECT id, rollout, command, reason, given_by, given_at, outcome, settled_at FROM orders \
+        "SELECT id, rollout, command, reason, given_by, given_at, outcome, refused, settled_at FROM orders \
          WHERE id = ?1",
     )
     .bind(id)
@@ -61,25 +62,46 @@ pub(super) async fn refuse_open(
     rollout: &Name,
     at: Timestamp,
 ) -> Answer<()> {
-    sqlx::query("UPDATE orders SET outcome = ?2, settled_at = ?3 WHERE rollout = ?1 AND outcome IS NULL")
-        .bind(rollout.as_str())
-        .bind(format!("{REFUSED}the rollout ended, and another one of its name began"))
-        .bind(at.to_string())
-        .execute(&mut **transaction)
-        .await
-        .map_err(|error| store.error(error))?;
+    sqlx::query(
+        "UPDATE orders SET outcome = ?2, refused = 1, settled_at = ?3 WHERE rollout = ?1 AND outcome IS NULL",
+    )
+    .bind(rollout.as_str())
+    .bind("the rollout ended, and another one of its name began")
+    .bind(at.to_string())
+    .execute(&mut **transaction)
+    .await
+    .map_err(|error| store.error(error))?;
     Ok(())
 }
 
-pub(super) async fn settle(store: &SqliteStore, id: i64, outcome: &str, at: Timestamp) -> Answer<()> {
-    sqlx::query("UPDATE orders SET outcome = ?2, settled_at = ?3 WHERE id = ?1 AND outcome IS NULL")
-        .bind(id)
-        .bind(outcome)
-        .bind(at.to_string())
-        .execute(&store.pool)
-        .await
-        .map_err(|error| store.error(error))?;
+/// As part of the step that the order led to.
+pub(super) async fn settle(
+    store: &SqliteStore,
+    transaction: &mut rollouts::Open,
+    settled: &Settled,
+    at: Timestamp,
+) -> Answer<()> {
+    let (refused, said) = match &settled.outcome {
+        OrderOutcome::Done(said) => (false, said),
+        OrderOutcome::Refused(why) => (true, why),
+    };
+    sqlx::query(
+        "UPDATE orders SET outcome = ?2, refused = ?3, settled_at = ?4 WHERE id = ?1 AND outcome IS NULL",
+    )
+    .bind(settled.id)
+    .bind(said)
+    .bind(refused)
+    .bind(at.to_string())
+    .execute(&mut **transaction)
+    .await
+    .map_err(|error| store.error(error))?;
     Ok(())
+}
+
+pub(super) async fn settle_alone(store: &SqliteStore, settled: &Settled, at: Timestamp) -> Answer<()> {
+    let mut transaction = store.begin().await?;
+    settle(store, &mut transaction, settled, at).await?;
+    store.commit(transaction).await
 }
 
 fn read(store: &SqliteStore, row: &SqliteRow) -> Answer<GivenOrder> {
@@ -91,7 +113,13 @@ fn read(store: &SqliteStore, row: &SqliteRow) -> Answer<GivenOrder> {
         reason: columns.get()?,
         by: columns.get()?,
         at: columns.parse()?,
-        outcome: columns.get()?,
+        outcome: read_outcome(&mut columns)?,
         settled_at: columns.moment()?,
     })
+}
+
+fn read_outcome(columns: &mut Columns<'_>) -> Answer<Option<OrderOutcome>> {
+    let said: Option<String> = columns.get()?;
+    let refused: bool = columns.get()?;
+    Ok(said.map(|said| if refused { OrderOutcome::Refused(said) } else { OrderOutcome::Done(said) }))
 }

@@ -84,6 +84,9 @@ pub(super) async fn save(store: &SqliteStore, step: Step<'_>) -> Answer<()> {
         _ => {}
     }
     events::append(store, &mut transaction, step.facts).await?;
+    for settled in step.settled {
+        orders::settle(store, &mut transaction, settled, step.at).await?;
+    }
     store.commit(transaction).await
 }
 
