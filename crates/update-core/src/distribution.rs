@@ -14,13 +14,21 @@ mod agents;
 mod asks;
 mod facts;
 mod fleet;
+mod image_block;
 mod job;
 mod named;
 mod needed;
+mod offer;
 mod outbox;
 mod pace;
+mod parts;
+mod phase;
+mod polling;
 mod questions;
 mod replies;
+mod reports;
+mod requests;
+mod schedule;
 mod sending;
 mod turns;
 mod wave;
@@ -32,19 +40,12 @@ pub use job::{Activate, DistributionConfig, Job, Update};
 pub use withdrawal::Fate;
 
 use crate::block::BlockNumber;
-use crate::limits::BLOCK_BYTES_MAX;
-use crate::random::Random;
-use crate::time::{Instant, earliest};
-use alloc::collections::VecDeque;
+use crate::time::Instant;
 use alloc::vec::Vec;
-use asks::Ask;
 use core::net::SocketAddr;
-use fleet::Fleet;
-use group_oscore::{GroupContext, MemberId, ProtectError, Reservation};
-use job::Subject;
-use outbox::{Outbox, Sent, Slot};
-use questions::Questions;
-use replies::Reply;
+use group_oscore::{GroupContext, MemberId, Reservation};
+use parts::Parts;
+use phase::Phase;
 
 /// What goes into the machine.
 #[derive(Debug)]
@@ -99,65 +100,10 @@ pub enum Output {
     Wait(Option<Instant>),
 }
 
-/// What the distributor does at the moment.
-#[derive(Debug)]
-enum Phase {
-    /// Sends the offer so many times more, then asks.
-    Offering {
-        left: u8,
-    },
-    Asking(Ask),
-    /// Asks silent agents one by one.
-    Polling {
-        ask: u32,
-        indices: Vec<usize>,
-    },
-    Sending(sending::Round),
-    /// Sends the activation so many times more, then asks.
-    Activating {
-        left: u32,
-    },
-    /// Sends the order to drop the update, or to go back from it, so many times more, then asks.
-    Withdrawing {
-        left: u32,
-    },
-    Finished,
-}
-
 /// The distributor's machine. See the module.
 pub struct Distribution {
-    config: DistributionConfig,
-    outbox: Outbox,
-    questions: Questions,
-    job: Option<Subject>,
-    fleet: Fleet,
-    random: Random,
     phase: Phase,
-    /// Turns of asking and sending: see `turns`.
-    turns: turns::Turns,
-    /// The update is being taken back.
-    withdrawal: Option<withdrawal::Withdrawal>,
-    replies: VecDeque<Reply>,
-    reading: Option<Reading>,
-    block: LoadedBlock,
-    /// When the offer, and a question how far everyone is, were last sent.
-    offered_at: Instant,
-    events: VecDeque<Event>,
-    started_at: Instant,
-}
-
-/// What a read of the image is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Reading {
-    number: u32,
-}
-
-/// The image block that was read last.
-#[derive(Debug)]
-struct LoadedBlock {
-    number: Option<u32>,
-    len: usize,
-    bytes: [u8; BLOCK_BYTES_MAX as usize],
+    parts: Parts,
 }
 
 impl Distribution {
@@ -172,71 +118,45 @@ impl Distribution {
         seed: u64,
         now: Instant,
     ) -> Self {
-        let mut random = Random::new(seed);
-        let mut turns = turns::Turns::default();
-        let job = match job {
-            Job::Census { rounds } => {
-                turns.censuses = rounds;
-                None
-            }
-            Job::Update(update) => Some(Subject::new(update)),
-        };
-        let mut distribution = Self {
-            fleet: Fleet::new(&config, context.recipients()),
-            outbox: Outbox::new(&config, context, &mut random, now),
-            questions: Questions::new(),
-            config,
-            job,
-            random,
-            phase: Phase::Finished,
-            turns,
-            withdrawal: None,
-            replies: VecDeque::new(),
-            reading: None,
-            block: LoadedBlock { number: None, len: 0, bytes: [0; BLOCK_BYTES_MAX as usize] },
-            offered_at: now,
-            events: VecDeque::new(),
-            started_at: now,
-        };
-        distribution.begin();
-        distribution
+        let mut parts = Parts::new(config, context, job, seed, now);
+        Self { phase: parts.begin(), parts }
     }
 
     /// What is known of each agent, by Sender ID.
     #[must_use]
     pub fn agents(&self) -> &[Agent] {
-        self.fleet.agents()
+        self.parts.fleet.agents()
     }
 
     /// What has been sent so far.
     #[must_use]
     pub fn tallies(&self) -> Tallies {
-        self.outbox.tallies()
+        self.parts.outbox.tallies()
     }
 
     /// The rate at present, in bits a second (protocol.md \[pace\]).
     #[must_use]
     pub fn rate(&self) -> u64 {
-        self.outbox.bits_per_second()
+        self.parts.outbox.bits_per_second()
     }
 
     /// Blocks of the round under way that are still to be sent; 0 outside a round.
     #[must_use]
     pub fn blocks_to_send(&self) -> u32 {
-        self.job.as_ref().map_or(0, |subject| subject.needed_blocks.len())
+        self.parts.job.as_ref().map_or(0, |subject| subject.needed_blocks.len())
     }
 
     /// The last attempt used: the next `retry` takes a higher one. A job that merely goes on keeps the
     /// attempt that it was given before, for a higher one would try again where an image was rolled back.
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.turns.attempt_used.max(self.config.attempt)
+        self.parts.attempt()
     }
 
     /// The Sender Sequence Number that is used next. At a clean end this is what the state file keeps.
     #[must_use]
     pub fn next_sequence_number(&self) -> u64 {
-        self.outbox.next_sequence_number()
+        self.parts.outbox.next_sequence_number()
     }
 
     /// The floor to store for each agent's requests: ahead of what has been accepted while the distribution
@@ -244,26 +164,37 @@ impl Distribution {
     /// request after the next start is met with Echo.
     #[must_use]
     pub fn floors(&self) -> Vec<(MemberId, Option<u64>)> {
-        let finished = matches!(self.phase, Phase::Finished);
-        self.fleet.floors(self.outbox.members(), finished)
+        self.parts.fleet.floors(self.parts.outbox.members(), self.phase.is_finished())
     }
 
     /// Ends at once, without another datagram: for a clean stop. The same job goes on later where it was.
     pub fn stop(&mut self) {
-        self.phase = Phase::Finished;
-        self.replies.clear();
+        self.enter(Phase::Finished);
+        self.parts.replies.clear();
     }
 
     /// Takes something in.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         match input {
-            Input::Datagram { from, bytes } => self.on_datagram(now, from, bytes),
             Input::Block(bytes) => self.on_block(bytes),
-            Input::Reserved(reservation) => self.outbox.reserve(reservation),
-            Input::FloorsSaved => self.fleet.floors_saved(),
-            Input::Cancel => self.cancel(now),
-            Input::Undo => self.undo(now),
+            Input::Reserved(reservation) => self.parts.outbox.reserve(reservation),
+            Input::FloorsSaved => self.parts.fleet.floors_saved(),
             Input::Timeout => {}
+            Input::Datagram { .. } | Input::Cancel | Input::Undo if self.phase.is_finished() => {}
+            Input::Datagram { from, bytes } => {
+                let first_ask = self.phase.first_ask();
+                if let Some(ending) = self.parts.on_datagram(now, from, bytes, first_ask) {
+                    self.finish(ending);
+                }
+            }
+            Input::Cancel => {
+                let next = self.parts.cancel(now);
+                self.enter(next);
+            }
+            Input::Undo => {
+                let next = self.parts.undo(now);
+                self.enter(next);
+            }
         }
     }
 
@@ -271,116 +202,60 @@ impl Distribution {
     /// [`DATAGRAM_BYTES_MAX`](crate::limits::DATAGRAM_BYTES_MAX) bytes.
     pub fn poll(&mut self, now: Instant, buffer: &mut [u8]) -> Output {
         loop {
-            if let Some(event) = self.events.pop_front() {
+            if let Some(event) = self.parts.events.pop_front() {
                 return Output::Event(event);
             }
-            if matches!(self.phase, Phase::Finished)
-                || self.reading.is_some()
-                || self.fleet.is_saving_floors()
+            if self.phase.is_finished()
+                || self.parts.block.is_reading()
+                || self.parts.fleet.is_saving_floors()
             {
                 return Output::Wait(None);
             }
-            if let Some(reservation) = self.outbox.reservation_due() {
+            if let Some(reservation) = self.parts.outbox.reservation_due() {
                 return Output::Reserve(reservation);
             }
-            if self.outbox.is_exhausted() {
+            if self.parts.outbox.is_exhausted() {
                 self.finish(Ending::NumbersExhausted);
                 continue;
             }
-            if self.fleet.begin_saving_floors(self.outbox.members()) {
+            if self.parts.fleet.begin_saving_floors(self.parts.outbox.members()) {
                 return Output::SaveFloors;
             }
-            self.outbox.skip_when_due(now);
+            self.parts.outbox.skip_when_due(now);
             if let Some(number) = self.block_wanted() {
                 return self.read(number);
             }
-            if self.outbox.free_at() <= now {
+            if self.parts.outbox.free_at() <= now {
                 match self.next_datagram(now, buffer) {
                     Ok(Some(sent)) => return Output::Transmit { to: sent.to(), len: sent.len() },
                     Ok(None) => {}
                     Err(error) => self.finish(error.into()),
                 }
             }
-            if !self.events.is_empty() || self.block_wanted().is_some() {
+            if !self.parts.events.is_empty() || self.block_wanted().is_some() {
                 continue;
             }
             let deadline = self.deadline(now);
-            if deadline.is_none_or(|deadline| deadline > self.outbox.free_at()) {
-                self.outbox.pause();
+            if deadline.is_none_or(|deadline| deadline > self.parts.outbox.free_at()) {
+                self.parts.outbox.pause();
             }
             return Output::Wait(deadline);
         }
     }
 
-    fn next_datagram(&mut self, now: Instant, buffer: &mut [u8]) -> Result<Option<Sent>, ProtectError> {
-        if let Some(sent) = self.next_reply(Slot { now, buffer })? {
-            return Ok(Some(sent));
-        }
-        // A phase that has nothing to send any more hands over to the next one; each such step makes
-        // progress, and the bound is for safety alone.
-        for _ in 0..8 {
-            let before = core::mem::discriminant(&self.phase);
-            if let Some(sent) = self.step(Slot { now, buffer })? {
-                return Ok(Some(sent));
-            }
-            let moved = core::mem::discriminant(&self.phase) != before;
-            if !moved || self.block_wanted().is_some() {
-                return Ok(None);
-            }
-        }
-        Ok(None)
-    }
-
-    /// One step of the phase: a datagram, or a move to another phase, or neither while it waits.
-    fn step(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
-        match &self.phase {
-            Phase::Offering { .. } => self.step_offering(slot),
-            Phase::Asking(_) => self.step_asking(slot),
-            Phase::Polling { .. } => self.step_polling(slot),
-            Phase::Sending(_) => self.step_sending(slot),
-            Phase::Activating { .. } => self.step_activating(slot),
-            Phase::Withdrawing { .. } => self.step_withdrawing(slot),
-            Phase::Finished => Ok(None),
-        }
-    }
-
-    fn deadline(&self, now: Instant) -> Option<Instant> {
-        let phase = match &self.phase {
-            Phase::Asking(ask) => Some(ask.wakes_at()),
-            Phase::Finished => return None,
-            _ => Some(now),
-        };
-        let reply = (!self.replies.is_empty()).then_some(now);
-        let wanted = earliest(phase, reply).map(|moment| moment.max(now));
-        // Waiting for answers costs nothing; anything that may be sent now waits for the pace.
-        wanted.map(|moment| if moment > now { moment } else { moment.max(self.outbox.free_at()) })
-    }
-
+    /// The end, unless it has come already.
     fn finish(&mut self, ending: Ending) {
-        if !matches!(self.phase, Phase::Finished) {
-            self.phase = Phase::Finished;
-            self.replies.clear();
-            self.events.push_back(Event::Finished(ending));
+        if !self.phase.is_finished() {
+            let finished = self.parts.finish(ending);
+            self.enter(finished);
         }
-    }
-
-    fn block_wanted(&self) -> Option<u32> {
-        let number = match (self.replies.front(), &self.phase) {
-            (Some(reply), _) => reply.image_block(),
-            (None, Phase::Sending(round)) => round.image_block(),
-            _ => None,
-        }?;
-        (self.block.number != Some(number)).then_some(number)
     }
 
     fn read(&mut self, number: u32) -> Output {
-        let range = self
-            .job
-            .as_ref()
-            .and_then(|subject| subject.update.offer.layout.block_range(BlockNumber(number)));
-        match range {
+        let layout = self.parts.job.as_ref().map(|subject| subject.update.offer.layout);
+        match layout.and_then(|layout| layout.block_range(BlockNumber(number))) {
             Some((offset, len)) => {
-                self.reading = Some(Reading { number });
+                self.parts.block.begin_reading(number);
                 Output::Read { offset, len }
             }
             None => Output::Wait(None),
@@ -388,15 +263,11 @@ impl Distribution {
     }
 
     fn on_block(&mut self, bytes: Option<&[u8]>) {
-        let Some(reading) = self.reading.take() else { return };
-        let target = bytes.and_then(|bytes| self.block.bytes.get_mut(..bytes.len()).map(|to| (bytes, to)));
-        match target.filter(|(bytes, _)| self.job.as_ref().is_some_and(|s| s.is_right(reading.number, bytes)))
-        {
-            Some((bytes, to)) => {
-                to.copy_from_slice(bytes);
-                (self.block.number, self.block.len) = (Some(reading.number), bytes.len());
-            }
-            None => self.finish(Ending::ImageUnreadable),
+        let Parts { job, block, .. } = &mut self.parts;
+        let is_right =
+            |number, bytes: &[u8]| job.as_ref().is_some_and(|subject| subject.is_right(number, bytes));
+        if block.was_read(bytes, is_right) == Some(false) {
+            self.finish(Ending::ImageUnreadable);
         }
     }
 }

@@ -3,7 +3,9 @@
 use super::asks::Purpose;
 use super::named::Named;
 use super::outbox::{Sent, Slot};
-use super::{Distribution, Event, Phase, Stage};
+use super::parts::Parts;
+use super::phase::{Phase, Step};
+use super::{Event, Stage};
 use crate::command::Command;
 use crate::limits::{ATTEMPTS_AHEAD_MAX, ORDER_COPIES};
 use crate::resource::Resource;
@@ -12,25 +14,84 @@ use crate::time::Instant;
 use alloc::vec::Vec;
 use group_oscore::ProtectError;
 
-impl Distribution {
-    pub(super) fn begin_activation(&mut self, now: Instant) {
-        self.turns.attempt = self.config.attempt.max(1);
-        self.turns.activated_at = Some(now);
-        self.turns.again = crate::limits::ASK_AGAIN_FIRST;
-        self.events.push_back(Event::Stage(Stage::Activation));
-        self.phase = Phase::Activating { left: ORDER_COPIES * self.orders().max(1) };
+/// The attempt numbers of a distribution (protocol.md \[attempt\]), and when it activated.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    /// The attempt of those who have acted upon none.
+    first: u32,
+    /// The highest one that was used; 0 for none.
+    used: u32,
+    /// Orders sent: whose turn is next.
+    turn: u32,
+    activated_at: Option<Instant>,
+}
+
+impl Attempts {
+    pub(super) fn new(first: u32) -> Self {
+        Self { first: first.max(1), used: 0, turn: 0, activated_at: None }
     }
 
-    pub(super) fn step_activating(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
-        let Phase::Activating { left } = &mut self.phase else { return Ok(None) };
-        if *left == 0 {
-            self.outbox.skip_soon();
-            let wait = self.turns.wait();
-            self.ask(Purpose::Confirm, slot.now + wait);
-            return Ok(None);
+    /// The highest one that was used; 0 for none.
+    pub(super) const fn used(&self) -> u32 {
+        self.used
+    }
+
+    /// When the activation began.
+    pub(super) const fn activated_at(&self) -> Option<Instant> {
+        self.activated_at
+    }
+
+    /// This one is used, and no lower one afterwards.
+    pub(super) const fn raise_to(&mut self, attempt: u32) {
+        self.used = attempt;
+    }
+
+    /// An agent that has acted upon an attempt is told this one: if it is too far ahead, it does not count.
+    fn told(&mut self, attempt: u32) {
+        if attempt - self.first <= ATTEMPTS_AHEAD_MAX {
+            self.used = self.used.max(attempt);
         }
-        *left -= 1;
-        self.send_activation(slot)
+    }
+
+    /// The number of the next order.
+    const fn next_turn(&mut self) -> usize {
+        let turn = self.turn;
+        self.turn = turn.wrapping_add(1);
+        turn as usize
+    }
+}
+
+/// Sends the activation a few times, then asks how it goes.
+#[derive(Debug)]
+pub(super) struct Activating {
+    /// Orders still to be sent.
+    left: u32,
+}
+
+impl Activating {
+    pub(super) fn step(&mut self, slot: Slot<'_>, parts: &mut Parts) -> Result<Step, ProtectError> {
+        if self.left == 0 {
+            parts.outbox.skip_soon();
+            let wait = parts.turns.wait();
+            return Ok(Step::Next(parts.ask(Purpose::Confirm, slot.now + wait)));
+        }
+        self.left -= 1;
+        Ok(parts.send_activation(slot)?.map_or(Step::Idle, Step::Sent))
+    }
+}
+
+impl Parts {
+    pub(super) fn begin_activation(&mut self, now: Instant) -> Phase {
+        self.attempts.activated_at = Some(now);
+        self.turns.moved_on();
+        self.events.push_back(Event::Stage(Stage::Activation));
+        self.activate(ORDER_COPIES)
+    }
+
+    /// The phase that sends each order so many times.
+    pub(super) fn activate(&self, copies: u32) -> Phase {
+        let orders = self.activations().len() as u32;
+        Phase::Activating(Activating { left: copies * orders.max(1) })
     }
 
     /// Orders those who wait to activate, one attempt at a time where they need different ones. They are
@@ -38,20 +99,12 @@ impl Distribution {
     /// target at a time where one does not name them all.
     pub(super) fn send_activation(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
         let orders = self.activations();
-        let turn = self.turns.activations as usize;
-        self.turns.activations = self.turns.activations.wrapping_add(1);
+        let turn = self.attempts.next_turn();
         let next = turn.checked_rem(orders.len()).and_then(|turn| orders.get(turn));
         let Some((attempt, named)) = next else { return Ok(None) };
         let attempt = *attempt;
-        if attempt - self.turns.attempt <= ATTEMPTS_AHEAD_MAX {
-            self.turns.attempt_used = self.turns.attempt_used.max(attempt);
-        }
+        self.attempts.told(attempt);
         self.send_order(Resource::Activate, attempt, named.target(), false, slot)
-    }
-
-    /// How many orders it takes to reach everyone who waits.
-    pub(super) fn orders(&self) -> u32 {
-        self.activations().len() as u32
     }
 
     fn activations(&self) -> Vec<(u32, Named)> {
@@ -73,7 +126,7 @@ impl Distribution {
     fn attempt_for(&self, index: usize) -> u32 {
         let status = self.fleet.get(index).and_then(|agent| agent.status);
         let acted_upon = status.map_or(0, |status| status.attempt);
-        self.turns.attempt.max(acted_upon.saturating_add(1))
+        self.attempts.first.max(acted_upon.saturating_add(1))
     }
 
     /// Sends an order to the group.
@@ -89,9 +142,5 @@ impl Distribution {
         let digest = subject.digest();
         let command = Command { digest, attempt, target, delay_ms: self.config.delay_ms, from_trial };
         self.outbox.order(slot, resource, &command).map(Some)
-    }
-
-    pub(super) fn delay(&self) -> crate::time::Duration {
-        crate::time::Duration::from_millis(u64::from(self.config.delay_ms))
     }
 }

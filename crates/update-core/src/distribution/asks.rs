@@ -1,18 +1,16 @@
 //! Asking: the census from the distributor's side (protocol.md \[census\]).
 
+use super::Agent;
 use super::named::Named;
-use super::outbox::{Sent, Slot, To};
-use super::{Agent, Distribution, Ending, Event, Phase};
-use crate::census::{Query, Report, State, Window};
-use crate::limits::{
-    ASK_REPEATS_MAX, LEISURE_MAX, LEISURE_MIN, POLL_WAIT, POLLS_MAX, TARGET_BYTES_MAX, WINDOW_BLOCKS_MAX,
-};
+use super::outbox::{Slot, To};
+use super::parts::Parts;
+use super::phase::{Phase, Step};
+use crate::census::{Query, Window};
+use crate::limits::{ASK_REPEATS_MAX, LEISURE_MAX, LEISURE_MIN, TARGET_BYTES_MAX, WINDOW_BLOCKS_MAX};
 use crate::platform::Area;
 use crate::target::{Target, member_number};
 use crate::time::{Duration, Instant};
 use alloc::vec::Vec;
-use coap_wire::Token;
-use core::net::SocketAddr;
 use group_oscore::ProtectError;
 
 /// What an ask is to find out, which decides what follows.
@@ -35,9 +33,9 @@ pub(super) enum Purpose {
 }
 
 /// One ask: a query, repeated to those who stay silent, for each window in turn.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Ask {
-    pub(super) purpose: Purpose,
+    purpose: Purpose,
     window: Option<Window>,
     /// Queries sent for this window so far.
     tries: u8,
@@ -55,25 +53,141 @@ pub(super) struct Ask {
 }
 
 impl Ask {
+    /// An ask for this number that has been sent already, one by one: its answers are awaited until then.
+    pub(super) const fn sent(purpose: Purpose, number: u32, from: Instant, until: Instant) -> Self {
+        Self {
+            purpose,
+            window: None,
+            tries: 1,
+            named_to: None,
+            repeats_max: 0,
+            from,
+            until: Some(until),
+            number,
+            first_number: number,
+        }
+    }
+
     /// When something is to be done for this ask.
     pub(super) fn wakes_at(&self) -> Instant {
         self.until.unwrap_or(self.from)
     }
+
+    /// The number of the ask for the first window.
+    pub(super) const fn first_number(&self) -> u32 {
+        self.first_number
+    }
+
+    /// Sends the query, waits for the answers, repeats it to the silent, goes on with the next window, and at
+    /// the end lets it be decided what comes next.
+    pub(super) fn step(&mut self, slot: Slot<'_>, parts: &mut Parts) -> Result<Step, ProtectError> {
+        match self.until {
+            None if self.from > slot.now => Ok(Step::Idle),
+            None => self.send_query(slot, parts),
+            Some(until) => {
+                let unheard = parts.unheard(self);
+                if !unheard.is_empty() && slot.now < until {
+                    return Ok(Step::Idle);
+                }
+                Ok(self.answers_are_in(slot.now, &unheard, parts))
+            }
+        }
+    }
+
+    fn answers_are_in(&mut self, now: Instant, unheard: &[usize], parts: &mut Parts) -> Step {
+        if !unheard.is_empty() && self.tries <= self.repeats_max {
+            self.send_again(now);
+            return Step::Idle;
+        }
+        let only_missing = parts.only_missing(self.window);
+        for index in unheard {
+            match parts.fleet.get_mut(*index) {
+                Some(agent) if only_missing => agent.had_no_reason_to_answer(),
+                Some(agent) => agent.missed_an_ask(),
+                None => {}
+            }
+        }
+        let next = self.window.and_then(|window| parts.window(window.area, window.first + window.count));
+        if next.is_some() {
+            self.window = next;
+            self.number = parts.questions.begin_ask();
+            self.tries = 0;
+            self.send_again(now);
+            return Step::Idle;
+        }
+        Step::Next(parts.decide(now, self.purpose))
+    }
+
+    /// The query goes out once more, or for the first time.
+    const fn send_again(&mut self, now: Instant) {
+        (self.from, self.until, self.named_to) = (now, None, None);
+    }
+
+    fn send_query(&mut self, slot: Slot<'_>, parts: &mut Parts) -> Result<Step, ProtectError> {
+        let now = slot.now;
+        let asked = parts.asked(self);
+        let numbers = parts.fleet.numbers(&asked);
+        let left = &numbers[numbers.partition_point(|number| Some(*number) <= self.named_to)..];
+        let (named, count) = Named::first_of(left, TARGET_BYTES_MAX);
+        // In the whole group a question to all costs less than several to some.
+        let all = parts.config.everyone && (asked.len() == parts.fleet.len() || count < numbers.len());
+        let (target, last) =
+            if all { (Target::All, numbers.last()) } else { (named.target(), left[..count].last()) };
+        let Some(last) = last.copied() else {
+            // Nobody is left to be asked.
+            (self.tries, self.until) = (self.tries + 1, Some(now));
+            return Ok(Step::Idle);
+        };
+        for index in &asked {
+            if let Some(agent) = parts.fleet.get_mut(*index) {
+                let number = member_number(agent.id);
+                if all || (number > self.named_to && number <= Some(last)) {
+                    agent.count_asked();
+                }
+            }
+        }
+        // Where several targets are needed, their answers share the same time.
+        let leisure = parts.leisure(asked.len(), self.window);
+        let query = self.query(target, leisure, parts);
+        let sent = parts.questions.send(&mut parts.outbox, slot, &query, self.number, leisure, To::Group)?;
+        if Some(last) < numbers.last().copied() {
+            self.named_to = Some(last);
+            return Ok(Step::Sent(sent));
+        }
+        let waits = leisure + parts.questions.straggle_wait(self.tries);
+        let airtime = parts.outbox.airtime(sent.len() as u64);
+        (self.tries, self.until) = (self.tries + 1, Some(now + airtime + waits));
+        Ok(Step::Sent(sent))
+    }
+
+    fn query<'t>(&self, target: Target<'t>, leisure: Duration, parts: &Parts) -> Query<'t> {
+        let id = parts.job.as_ref().map(|subject| subject.update.offer.id);
+        Query {
+            target,
+            // Who has dropped an update would fetch it again if it were asked for it by name.
+            update: id.filter(|_| self.purpose != Purpose::Withdrawn),
+            leisure_ms: leisure.as_millis() as u32,
+            window: self.window,
+            only_missing: parts.only_missing(self.window),
+            unicast_max: if let Purpose::Repair(blocks) = self.purpose { blocks } else { 0 },
+            detail: matches!(self.purpose, Purpose::Status | Purpose::Close | Purpose::Confirm),
+        }
+    }
 }
 
-impl Distribution {
-    /// Begins to ask, at once or later.
-    pub(super) fn ask(&mut self, purpose: Purpose, from: Instant) {
+impl Parts {
+    /// The phase that asks, at once or later.
+    pub(super) fn ask(&mut self, purpose: Purpose, from: Instant) -> Phase {
         let window = match purpose {
-            Purpose::Pages => self.window_from(Area::Pages, 0),
-            Purpose::Blocks => self.window_from(Area::Image, 0),
+            Purpose::Pages => self.window(Area::Pages, 0),
+            Purpose::Blocks => self.window(Area::Image, 0),
             _ => None,
         };
         let number = self.questions.begin_ask();
         let once = self.fleet.is_large() && !matches!(purpose, Purpose::Close | Purpose::Withdrawn);
         let repeats_max = if once { 0 } else { ASK_REPEATS_MAX };
         self.forget_needed(window);
-        self.phase = Phase::Asking(Ask {
+        Phase::Asking(Ask {
             purpose,
             window,
             tries: 0,
@@ -83,7 +197,7 @@ impl Distribution {
             until: None,
             number,
             first_number: number,
-        });
+        })
     }
 
     /// What somebody needed when it was last asked is told anew.
@@ -95,7 +209,8 @@ impl Distribution {
         }
     }
 
-    fn window_from(&self, area: Area, first: u32) -> Option<Window> {
+    /// The blocks of an area from `first` on, as many as one question can be about.
+    fn window(&self, area: Area, first: u32) -> Option<Window> {
         let subject = self.job.as_ref()?;
         let count = match area {
             Area::Image => subject.needed_blocks.count(),
@@ -103,26 +218,6 @@ impl Distribution {
         };
         let left = count.checked_sub(first).filter(|left| *left > 0)?;
         Some(Window { area, first, count: left.min(WINDOW_BLOCKS_MAX) })
-    }
-
-    /// Sends the query, waits for the answers, repeats it to the silent, goes on with the next window, and at
-    /// the end decides what comes next.
-    pub(super) fn step_asking(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
-        let Phase::Asking(ask) = &self.phase else { return Ok(None) };
-        let now = slot.now;
-        let ask = ask.clone();
-        match ask.until {
-            None if ask.from > now => Ok(None),
-            None => self.send_query(&ask, slot),
-            Some(until) => {
-                let unheard = self.unheard(&ask);
-                if !unheard.is_empty() && now < until {
-                    return Ok(None);
-                }
-                self.answers_are_in(now, ask, &unheard);
-                Ok(None)
-            }
-        }
     }
 
     /// The agents that this ask waits for and has not heard, by index.
@@ -149,129 +244,10 @@ impl Distribution {
         self.fleet.indices(|agent| open(agent) && self.concerns(agent, ask.purpose))
     }
 
-    fn answers_are_in(&mut self, now: Instant, ask: Ask, unheard: &[usize]) {
-        if !unheard.is_empty() && ask.tries <= ask.repeats_max {
-            self.phase = Phase::Asking(Ask { from: now, until: None, named_to: None, ..ask });
-            return;
-        }
-        let only_missing = self.only_missing(&ask);
-        for index in unheard {
-            match self.fleet.get_mut(*index) {
-                Some(agent) if only_missing => agent.had_no_reason_to_answer(),
-                Some(agent) => agent.missed_an_ask(),
-                None => {}
-            }
-        }
-        let next = ask.window.and_then(|window| self.window_from(window.area, window.first + window.count));
-        if let Some(window) = next {
-            let number = self.questions.begin_ask();
-            let next =
-                Ask { window: Some(window), tries: 0, named_to: None, from: now, until: None, number, ..ask };
-            self.phase = Phase::Asking(next);
-            return;
-        }
-        self.decide(now, ask.purpose);
-    }
-
     /// In a large group only those who miss something answer a question about a window, once a first round
     /// has been decided upon with everyone's answers.
-    fn only_missing(&self, ask: &Ask) -> bool {
-        ask.window.is_some() && self.fleet.is_large() && self.turns.round > 0
-    }
-
-    fn send_query(&mut self, ask: &Ask, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
-        let now = slot.now;
-        let asked = self.asked(ask);
-        let numbers = self.fleet.numbers(&asked);
-        let left = &numbers[numbers.partition_point(|number| Some(*number) <= ask.named_to)..];
-        let (named, count) = Named::first_of(left, TARGET_BYTES_MAX);
-        // In the whole group a question to all costs less than several to some.
-        let all = self.config.everyone && (asked.len() == self.fleet.len() || count < numbers.len());
-        let (target, last) =
-            if all { (Target::All, numbers.last()) } else { (named.target(), left[..count].last()) };
-        let Some(last) = last.copied() else {
-            // Nobody is left to be asked.
-            self.phase = Phase::Asking(Ask { tries: ask.tries + 1, until: Some(now), ..ask.clone() });
-            return Ok(None);
-        };
-        for index in &asked {
-            if let Some(agent) = self.fleet.get_mut(*index) {
-                let number = member_number(agent.id);
-                if all || (number > ask.named_to && number <= Some(last)) {
-                    agent.count_asked();
-                }
-            }
-        }
-        // Where several targets are needed, their answers share the same time.
-        let leisure = self.leisure(asked.len(), ask.window);
-        let id = self.job.as_ref().map(|subject| subject.update.offer.id);
-        let query = Query {
-            target,
-            // Who has dropped an update would fetch it again if it were asked for it by name.
-            update: id.filter(|_| ask.purpose != Purpose::Withdrawn),
-            leisure_ms: leisure.as_millis() as u32,
-            window: ask.window,
-            only_missing: self.only_missing(ask),
-            unicast_max: if let Purpose::Repair(blocks) = ask.purpose { blocks } else { 0 },
-            detail: matches!(ask.purpose, Purpose::Status | Purpose::Close | Purpose::Confirm),
-        };
-        let sent = self.questions.send(&mut self.outbox, slot, &query, ask.number, leisure, To::Group)?;
-        if Some(last) < numbers.last().copied() {
-            self.phase = Phase::Asking(Ask { named_to: Some(last), ..ask.clone() });
-            return Ok(Some(sent));
-        }
-        let waits = leisure + self.questions.straggle_wait(ask.tries);
-        let airtime = self.outbox.airtime(sent.len() as u64);
-        self.phase =
-            Phase::Asking(Ask { tries: ask.tries + 1, until: Some(now + airtime + waits), ..ask.clone() });
-        Ok(Some(sent))
-    }
-
-    /// Only agents that stay silent through the multicast asks are polled by unicast, a few at a time
-    /// (protocol.md \[census\]). `false` when there is nobody whose address is known.
-    pub(super) fn poll_silent(&mut self) -> bool {
-        let mut indices = self.fleet.indices(|agent| {
-            agent.unsure() && agent.address.is_some() && self.concerns(agent, Purpose::Close)
-        });
-        indices.truncate(POLLS_MAX);
-        let any = !indices.is_empty();
-        if any {
-            let ask = self.questions.begin_ask();
-            self.phase = Phase::Polling { ask, indices };
-        }
-        any
-    }
-
-    pub(super) fn step_polling(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
-        let Phase::Polling { ask: number, indices } = &mut self.phase else { return Ok(None) };
-        let number = *number;
-        let Some(agent) = indices.pop().and_then(|index| self.fleet.get(index)) else {
-            let (purpose, until) = (Purpose::Close, Some(slot.now + POLL_WAIT));
-            self.phase = Phase::Asking(Ask {
-                purpose,
-                window: None,
-                tries: 1,
-                named_to: None,
-                repeats_max: 0,
-                from: slot.now,
-                until,
-                number,
-                first_number: number,
-            });
-            return Ok(None);
-        };
-        let Some(address) = agent.address else { return Ok(None) };
-        let to = To::Agent(address, agent.id);
-        let query = Query {
-            target: Target::All,
-            update: self.job.as_ref().map(|subject| subject.update.offer.id),
-            leisure_ms: 0,
-            window: None,
-            only_missing: false,
-            unicast_max: 0,
-            detail: true,
-        };
-        self.questions.send(&mut self.outbox, slot, &query, number, Duration::ZERO, to).map(Some)
+    fn only_missing(&self, window: Option<Window>) -> bool {
+        window.is_some() && self.fleet.is_large() && self.turns.has_had_a_round()
     }
 
     /// Leisure = S * G / R (RFC 10020 section 3.6.1), with the real sizes.
@@ -280,56 +256,5 @@ impl Distribution {
         let answer_bits = (bitmap + 80 + u64::from(self.config.overhead_bytes)) * 8;
         let micros = answer_bits * asked as u64 * 1_000_000 / self.outbox.bits_per_second();
         Duration::from_micros(micros).clamp(LEISURE_MIN, LEISURE_MAX)
-    }
-
-    /// A response: an answer to one of the last queries, or nothing of ours.
-    pub(super) fn on_response(&mut self, now: Instant, from: SocketAddr, token: Token, bytes: &mut [u8]) {
-        let Some(binding) = self.questions.binding(token) else { return };
-        let Ok(response) = self.outbox.unprotect_response(bytes, binding) else { return };
-        let Some(index) = self.outbox.members().index(response.kid()) else { return };
-        let Ok(report) = Report::decode(response.body().payload()) else { return };
-        let number = self.questions.answered(now, token);
-        if let Some(agent) = self.fleet.get_mut(index).filter(|_| number > 0) {
-            agent.count_answered();
-        }
-        self.take_report(index, from, number, &report);
-    }
-
-    /// What an agent says of itself, in an answer or an announcement.
-    pub(super) fn take_report(&mut self, index: usize, from: SocketAddr, number: u32, report: &Report<'_>) {
-        let next = self.outbox.next_sequence_number();
-        let Some(agent) = self.fleet.get_mut(index) else { return };
-        agent.heard_from(from);
-        if report.distributor_next > next {
-            let (agent, expects) = (agent.id, report.distributor_next);
-            return self.finish(Ending::CounterBehind { agent, expects });
-        }
-        let about_this = self.job.as_ref().is_none_or(|s| report.update == Some(s.update.offer.id));
-        let withdrawn = self.withdrawal.as_ref().is_some_and(|withdrawal| withdrawal.asks(number));
-        if !about_this && !withdrawn {
-            return;
-        }
-        if about_this {
-            agent.take(number, report);
-        } else {
-            // It was asked what it holds, and that is something else or nothing.
-            agent.take(
-                number,
-                &Report { state: State::Unknown, reason: 0, missing_pages: 0, missing_blocks: 0, ..*report },
-            );
-        }
-        let id = agent.id;
-        self.events.push_back(Event::Report(id));
-        if let (Some((window, bitmap)), Some(subject)) = (report.window, &mut self.job) {
-            let needed = match window.area {
-                Area::Image => &mut subject.needed_blocks,
-                Area::Pages => &mut subject.needed_pages,
-            };
-            // A late answer to an earlier ask may name blocks that have been sent since: only the ask under
-            // way adds to what is sent next.
-            if matches!(&self.phase, Phase::Asking(ask) if number >= ask.first_number) {
-                needed.insert_bitmap(window.first, bitmap);
-            }
-        }
     }
 }

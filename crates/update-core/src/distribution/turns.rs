@@ -1,7 +1,9 @@
-//! Turns: what an ask's answers lead to. All of a distribution's decisions stand here.
+//! Turns: which phase the answers of an ask lead to.
 
 use super::asks::Purpose;
-use super::{Activate, Agent, Distribution, Ending, Event, Stage};
+use super::parts::Parts;
+use super::phase::Phase;
+use super::{Activate, Agent, Ending, Event, Stage};
 use crate::census::State;
 use crate::limits::{
     ASK_AGAIN_FIRST, ASK_AGAIN_MAX, CLOSE_ASKS_MAX, NOBODY_ASKS_MAX, OFFER_COPIES, OFFER_ROUNDS_MAX,
@@ -14,19 +16,16 @@ use crate::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Turns {
     /// The next pass over image blocks.
-    pub(super) round: u32,
-    pub(super) next_offer_block: u32,
-    /// Agents that the offer under way has named so far, where it has to be sent several times to name all.
-    pub(super) offered: usize,
+    round: u32,
     /// Questions sent in the middle of rounds.
-    pub(super) questions: u32,
+    questions: u32,
     /// Rounds of offers since somebody last took one up.
     offers_in_vain: u8,
     /// Asks how far the unicast repair is, in a row without progress.
     repair_asks_in_vain: u8,
     missing_before: u64,
     /// How long until the next ask of a waiting loop.
-    pub(super) again: Duration,
+    again: Duration,
     /// Asks of the closing census.
     close_asks: u8,
     /// Asks that nobody answered, while nobody has been heard from at all.
@@ -34,22 +33,13 @@ pub(super) struct Turns {
     /// Asks of a census for those who did not answer it.
     census_repeats: u8,
     /// Censuses still to be made, where that is all there is to do.
-    pub(super) censuses: u32,
-    /// The attempt of those who have acted upon none; 0 before the activation.
-    pub(super) attempt: u32,
-    /// The highest one that was used.
-    pub(super) attempt_used: u32,
-    /// Activations sent.
-    pub(super) activations: u32,
-    pub(super) activated_at: Option<Instant>,
+    censuses: u32,
 }
 
-impl Default for Turns {
-    fn default() -> Self {
+impl Turns {
+    pub(super) const fn new(censuses: u32) -> Self {
         Self {
             round: 0,
-            next_offer_block: 0,
-            offered: 0,
             questions: 0,
             offers_in_vain: 0,
             repair_asks_in_vain: 0,
@@ -58,16 +48,33 @@ impl Default for Turns {
             close_asks: 0,
             unanswered_asks: 0,
             census_repeats: 0,
-            censuses: 1,
-            attempt: 0,
-            attempt_used: 0,
-            activations: 0,
-            activated_at: None,
+            censuses,
         }
     }
-}
 
-impl Turns {
+    /// A pass over image blocks begins; its number.
+    pub(super) const fn begin_round(&mut self) -> u32 {
+        let round = self.round;
+        self.round += 1;
+        round
+    }
+
+    pub(super) const fn has_had_a_round(&self) -> bool {
+        self.round > 0
+    }
+
+    /// Whose turn it is to be asked in the middle of a round.
+    pub(super) fn question_turn<'t, T>(&mut self, targets: &'t [T]) -> Option<&'t T> {
+        let turn = (self.questions as usize).checked_rem(targets.len());
+        self.questions = self.questions.wrapping_add(1);
+        targets.get(turn?)
+    }
+
+    /// Something else begins: the next waiting loop asks soon.
+    pub(super) const fn moved_on(&mut self) {
+        self.again = ASK_AGAIN_FIRST;
+    }
+
     /// Waits longer from ask to ask while nothing moves.
     pub(super) fn wait(&mut self) -> Duration {
         let wait = self.again;
@@ -76,7 +83,7 @@ impl Turns {
     }
 
     fn moved(&mut self) {
-        self.again = ASK_AGAIN_FIRST;
+        self.moved_on();
         self.repair_asks_in_vain = 0;
     }
 }
@@ -105,18 +112,18 @@ impl Tally {
     }
 }
 
-impl Distribution {
-    pub(super) fn begin(&mut self) {
+impl Parts {
+    /// The first phase.
+    pub(super) fn begin(&mut self) -> Phase {
         if self.job.is_some() {
-            self.offering(OFFER_COPIES);
-        } else {
-            self.events.push_back(Event::Stage(Stage::Census));
-            self.ask(Purpose::Status, self.started_at);
+            return self.offer(OFFER_COPIES);
         }
+        self.events.push_back(Event::Stage(Stage::Census));
+        self.ask(Purpose::Status, self.started_at)
     }
 
-    /// All answers that can be expected are in.
-    pub(super) fn decide(&mut self, now: Instant, purpose: Purpose) {
+    /// All answers that can be expected are in: what follows.
+    pub(super) fn decide(&mut self, now: Instant, purpose: Purpose) -> Phase {
         match purpose {
             Purpose::Withdrawn => self.decide_withdrawal(now),
             _ if self.job.is_none() => self.decide_status(now),
@@ -157,7 +164,7 @@ impl Distribution {
         tally
     }
 
-    fn decide_transfer(&mut self, now: Instant, purpose: Purpose) {
+    fn decide_transfer(&mut self, now: Instant, purpose: Purpose) -> Phase {
         let ever_heard = self.fleet.anybody_heard();
         if !ever_heard {
             return self.nobody_answered(now);
@@ -165,8 +172,8 @@ impl Distribution {
         // [waves]: a wave waits for nobody else.
         let wave_has_it =
             matches!(self.config.activate, Activate::Only(_)) && self.tally(Agent::waited_for).is_complete();
-        if !wave_has_it && self.serve(now, purpose) {
-            return;
+        if !wave_has_it && let Some(next) = self.serve(now, purpose) {
+            return next;
         }
         if !wave_has_it && self.tally(|_| true).busy > 0 {
             let wait = self.turns.wait();
@@ -174,19 +181,18 @@ impl Distribution {
         }
         self.events.push_back(Event::Stage(Stage::Closing));
         self.turns.close_asks = 0;
-        self.decide_closing(now);
+        self.decide_closing(now)
     }
 
-    /// Does the next thing for those who miss something; `false` when nobody who answers does.
-    pub(super) fn serve(&mut self, now: Instant, purpose: Purpose) -> bool {
+    /// The phase that does the next thing for those who miss something; `None` when nobody who answers does.
+    pub(super) fn serve(&mut self, now: Instant, purpose: Purpose) -> Option<Phase> {
         let tally = self.tally(|_| true);
         if purpose == Purpose::Blocks {
             self.adapt_pace();
         }
         if tally.unknown > 0 && self.turns.offers_in_vain < OFFER_ROUNDS_MAX {
             self.turns.offers_in_vain += 1;
-            self.offering(OFFER_COPIES);
-            return true;
+            return Some(self.offer(OFFER_COPIES));
         }
         let missing = tally.missing_pages + tally.missing_blocks;
         if missing < self.turns.missing_before {
@@ -194,37 +200,30 @@ impl Distribution {
         }
         self.turns.missing_before = missing;
         if tally.missing_pages > 0 {
-            self.decide_pages(now, purpose);
-            return true;
+            return Some(self.decide_pages(now, purpose));
         }
         if tally.unknown == 0 || !self.is_on_trial() {
             self.turns.offers_in_vain = 0;
         }
-        if purpose == Purpose::Pages && self.fleet.is_large() && self.turns.round > 0 {
+        if purpose == Purpose::Pages && self.fleet.is_large() && self.turns.has_had_a_round() {
             // Who misses only blocks was not asked.
-            self.ask(Purpose::Blocks, now);
-            return true;
+            return Some(self.ask(Purpose::Blocks, now));
         }
-        if tally.missing_blocks > 0 {
-            self.decide_blocks(now, purpose, &tally);
-            return true;
-        }
-        false
+        (tally.missing_blocks > 0).then(|| self.decide_blocks(now, purpose, &tally))
     }
 
-    fn decide_pages(&mut self, now: Instant, purpose: Purpose) {
+    fn decide_pages(&mut self, now: Instant, purpose: Purpose) -> Phase {
         let needed = self.job.as_ref().map_or(0, |subject| subject.needed_pages.len());
         if purpose == Purpose::Pages && needed > 0 {
-            self.send_round(Area::Pages);
-        } else {
-            self.ask(Purpose::Pages, now);
+            return self.send_round(Area::Pages);
         }
+        self.ask(Purpose::Pages, now)
     }
 
     /// [repair]: multicast for what many miss, unicast for the last few. What counts is how many blocks would
     /// have to be sent: by multicast each once, by unicast to each agent that misses it.
-    fn decide_blocks(&mut self, now: Instant, purpose: Purpose, tally: &Tally) {
-        let Some(subject) = &mut self.job else { return };
+    fn decide_blocks(&mut self, now: Instant, purpose: Purpose, tally: &Tally) -> Phase {
+        let Some(subject) = &mut self.job else { return self.finish(Ending::Done) };
         let count = subject.needed_blocks.count();
         if purpose != Purpose::Blocks && tally.empty == tally.short {
             // Whoever misses anything misses everything: no need to ask which.
@@ -235,7 +234,7 @@ impl Distribution {
         match purpose {
             Purpose::Blocks if subject.needed_blocks.len() == 0 => {
                 let wait = self.turns.wait();
-                self.ask(Purpose::Blocks, now + wait);
+                self.ask(Purpose::Blocks, now + wait)
             }
             Purpose::Blocks
                 if tally.missing_blocks <= few && self.turns.repair_asks_in_vain < REPAIR_ASKS_MAX =>
@@ -243,7 +242,7 @@ impl Distribution {
                 subject.needed_blocks.clear();
                 self.events.push_back(Event::Stage(Stage::Repair));
                 self.turns.moved();
-                self.ask(Purpose::Repair(tally.worst), now);
+                self.ask(Purpose::Repair(tally.worst), now)
             }
             Purpose::Blocks => self.send_round(Area::Image),
             Purpose::Repair(_) => {
@@ -252,7 +251,7 @@ impl Distribution {
                     return self.ask(Purpose::Blocks, now);
                 }
                 let wait = self.turns.wait();
-                self.ask(Purpose::Repair(tally.worst), now + wait);
+                self.ask(Purpose::Repair(tally.worst), now + wait)
             }
             _ => self.ask(Purpose::Blocks, now),
         }
@@ -274,7 +273,7 @@ impl Distribution {
         }
     }
 
-    fn nobody_answered(&mut self, now: Instant) {
+    fn nobody_answered(&mut self, now: Instant) -> Phase {
         self.turns.unanswered_asks += 1;
         if self.turns.unanswered_asks >= NOBODY_ASKS_MAX {
             return self.finish(Ending::NobodyAnswered);
@@ -282,54 +281,53 @@ impl Distribution {
         self.fleet.iter_mut().for_each(Agent::forgive_silence);
         self.turns.offers_in_vain += 1;
         let wait = self.turns.wait();
-        self.turns.next_offer_block = 0;
-        self.ask(Purpose::Pages, now + wait);
-        if self.turns.unanswered_asks.is_multiple_of(2) {
-            self.offering(OFFER_COPIES);
-        }
+        self.offers.begin_anew();
+        let ask = self.ask(Purpose::Pages, now + wait);
+        if self.turns.unanswered_asks.is_multiple_of(2) { self.offer(OFFER_COPIES) } else { ask }
     }
 
     /// [census]: the transfer closes on evidence. Only who stays silent through the last asks is lost.
-    fn decide_closing(&mut self, now: Instant) {
+    fn decide_closing(&mut self, now: Instant) -> Phase {
         let unfinished =
             self.fleet.waited_for().any(|agent| agent.awaited() && !agent.unsure() && !agent.has_all());
         if unfinished {
             // Somebody who was silent before has turned up and misses something.
-            let purpose = if self.turns.round == 0 { Purpose::Pages } else { Purpose::Blocks };
+            let purpose = if self.turns.has_had_a_round() { Purpose::Blocks } else { Purpose::Pages };
             return self.ask(purpose, now);
         }
         let silent = self.fleet.waited_for().any(Agent::unsure);
         if silent && self.turns.close_asks < CLOSE_ASKS_MAX {
             self.turns.close_asks += 1;
-            if self.turns.close_asks == CLOSE_ASKS_MAX && self.poll_silent() {
-                return;
+            if self.turns.close_asks == CLOSE_ASKS_MAX
+                && let Some(polling) = self.poll_silent()
+            {
+                return polling;
             }
             let wait = if self.turns.close_asks == 1 { Duration::ZERO } else { self.turns.wait() };
             return self.ask(Purpose::Close, now + wait);
         }
         self.count_lost();
-        self.transfer_complete(now);
+        self.transfer_complete(now)
     }
 
     fn count_lost(&mut self) {
         self.fleet.lose(&mut self.events, |agent| agent.waited_for() && agent.unsure());
     }
 
-    fn time_is_up(&mut self, now: Instant) {
+    fn time_is_up(&mut self, now: Instant) -> Phase {
         self.fleet.lose(&mut self.events, |agent| !agent.ended() && !agent.has_all());
-        self.transfer_complete(now);
+        self.transfer_complete(now)
     }
 
-    fn transfer_complete(&mut self, now: Instant) {
+    fn transfer_complete(&mut self, now: Instant) -> Phase {
         let someone = self.fleet.waited_for().any(|agent| !agent.ended());
         if self.config.activate != Activate::Nobody && someone {
-            self.begin_activation(now);
-        } else {
-            self.finish(Ending::Done);
+            return self.begin_activation(now);
         }
+        self.finish(Ending::Done)
     }
 
-    fn decide_status(&mut self, now: Instant) {
+    fn decide_status(&mut self, now: Instant) -> Phase {
         let silent = self.fleet.agents().iter().any(|agent| agent.status.is_none());
         if silent && self.turns.census_repeats < 2 {
             self.turns.census_repeats += 1;
@@ -341,6 +339,6 @@ impl Distribution {
         }
         self.count_lost();
         let nobody = !self.fleet.anybody_heard();
-        self.finish(if nobody { Ending::NobodyAnswered } else { Ending::Done });
+        self.finish(if nobody { Ending::NobodyAnswered } else { Ending::Done })
     }
 }

@@ -7,17 +7,19 @@
 //! whatever the others still miss.
 
 use super::asks::Purpose;
-use super::outbox::{Sent, Slot};
-use super::{Agent, Distribution, Ending, Phase};
+use super::outbox::Slot;
+use super::parts::Parts;
+use super::phase::{Phase, Step};
+use super::{Agent, Ending};
 use crate::platform::Area;
 use crate::time::Instant;
 use alloc::vec::Vec;
 use group_oscore::ProtectError;
 
-impl Distribution {
+impl Parts {
     /// The image has been activated.
     pub(super) const fn is_on_trial(&self) -> bool {
-        self.turns.activated_at.is_some()
+        self.attempts.activated_at().is_some()
     }
 
     /// Whether an agent is asked something for this purpose: how the trial goes concerns the wave alone, and
@@ -49,7 +51,7 @@ impl Distribution {
     }
 
     /// The trials go on until each has ended, or until the deadline.
-    pub(super) fn decide_trials(&mut self, now: Instant, purpose: Purpose) {
+    pub(super) fn decide_trials(&mut self, now: Instant, purpose: Purpose) -> Phase {
         if self.trials_are_over(now) {
             return self.end_trials();
         }
@@ -58,38 +60,35 @@ impl Distribution {
             agent.forgive_silence();
         }
         if !self.fleet.waiting().is_empty() {
-            let left = self.orders().max(1);
-            self.phase = Phase::Activating { left };
-            return;
+            return self.activate(1);
         }
-        if !self.transfer_is_late(now) && self.serve(now, purpose) {
-            return;
+        if !self.transfer_is_late(now)
+            && let Some(next) = self.serve(now, purpose)
+        {
+            return next;
         }
         let wait = self.turns.wait();
-        self.ask(Purpose::Confirm, now + wait);
+        self.ask(Purpose::Confirm, now + wait)
     }
 
     /// In the middle of a round for others: the trials may have ended, or somebody of the wave may wait for
     /// the order.
-    pub(super) fn look_at_trials(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
+    pub(super) fn look_at_trials(&mut self, slot: Slot<'_>) -> Result<Step, ProtectError> {
         if self.trials_are_over(slot.now) {
-            self.end_trials();
-            return Ok(None);
+            return Ok(Step::Next(self.end_trials()));
         }
-        let sent = self.send_activation(slot)?;
-        if sent.is_some() {
-            self.outbox.skip_soon();
-        }
-        Ok(sent)
+        let Some(sent) = self.send_activation(slot)? else { return Ok(Step::Idle) };
+        self.outbox.skip_soon();
+        Ok(Step::Sent(sent))
     }
 
     fn trials_are_over(&self, now: Instant) -> bool {
-        let due = self.turns.activated_at.map(|at| at + self.config.confirm_within + self.delay());
+        let due = self.attempts.activated_at().map(|at| at + self.config.confirm_within + self.delay());
         due.is_some_and(|due| now >= due) || self.fleet.waited_for().all(Agent::ended)
     }
 
-    fn end_trials(&mut self) {
+    fn end_trials(&mut self) -> Phase {
         self.fleet.lose(&mut self.events, |agent| agent.waited_for() && !agent.ended());
-        self.finish(Ending::Done);
+        self.finish(Ending::Done)
     }
 }

@@ -3,12 +3,12 @@
 
 use super::asks::Purpose;
 use super::named::Named;
-use super::outbox::{Sent, Slot};
-use super::{Agent, Distribution, Ending, Event, Phase, Stage, Status};
+use super::outbox::Slot;
+use super::parts::Parts;
+use super::phase::{Phase, Step};
+use super::{Agent, Ending, Event, Stage, Status};
 use crate::census::State;
-use crate::limits::{
-    ASK_AGAIN_FIRST, ATTEMPTS_AHEAD_MAX, ORDER_AGAIN_AFTER, ORDER_COPIES, WITHDRAWAL_ROUNDS_MAX,
-};
+use crate::limits::{ATTEMPTS_AHEAD_MAX, ORDER_AGAIN_AFTER, ORDER_COPIES, WITHDRAWAL_ROUNDS_MAX};
 use crate::reception::Failure;
 use crate::resource::Resource;
 use crate::target::Target;
@@ -91,43 +91,75 @@ impl Withdrawal {
         number >= self.first_ask
     }
 
+    /// Whom the next order is for, as one target; none for everyone.
+    fn next_named(&mut self) -> Option<Named> {
+        self.turn = self.turn.wrapping_add(1);
+        let turn = self.turn.checked_rem(self.named.len());
+        turn.and_then(|turn| self.named.get(turn)).cloned()
+    }
+
     /// Whether the order is for an agent that stands like this.
     const fn is_for(&self, status: &Status) -> bool {
         if self.undoes { Agent::can_go_back(status) } else { Agent::can_drop(status) }
     }
 }
 
-impl Distribution {
-    pub(super) fn cancel(&mut self, now: Instant) {
-        if self.begin_withdrawal(now, false) {
-            self.events.push_back(Event::Stage(Stage::Cancellation));
-            self.raise_attempt(now);
-            // Whatever each has acted upon: to everyone at first.
-            let all: Vec<usize> = (0..self.fleet.len()).collect();
-            self.order(&all, ORDER_COPIES);
-        } else {
-            self.finish(Ending::Cancelled);
+/// Sends the order to take the update back a few times, then asks what became of it.
+#[derive(Debug)]
+pub(super) struct Withdrawing {
+    /// Orders still to be sent.
+    left: u32,
+}
+
+impl Withdrawing {
+    pub(super) fn step(&mut self, slot: Slot<'_>, parts: &mut Parts) -> Result<Step, ProtectError> {
+        let Some(withdrawal) = &mut parts.withdrawal else { return Ok(Step::Idle) };
+        if self.left == 0 {
+            if withdrawal.undoes {
+                parts.outbox.skip_soon();
+            }
+            let wait = parts.turns.wait();
+            return Ok(Step::Next(parts.ask(Purpose::Withdrawn, slot.now + wait)));
         }
+        self.left -= 1;
+        let (named, undoes) = (withdrawal.next_named(), withdrawal.undoes);
+        let target = named.as_ref().map_or(Target::All, Named::target);
+        let sent = parts.send_order(Resource::Cancel, parts.attempts.used(), target, undoes, slot)?;
+        Ok(sent.map_or(Step::Idle, Step::Sent))
+    }
+}
+
+impl Parts {
+    /// The phase that drops the update everywhere.
+    pub(super) fn cancel(&mut self, now: Instant) -> Phase {
+        if !self.begin_withdrawal(now, false) {
+            return self.finish(Ending::Cancelled);
+        }
+        self.events.push_back(Event::Stage(Stage::Cancellation));
+        self.raise_attempt(now);
+        // Whatever each has acted upon: to everyone at first.
+        let all: Vec<usize> = (0..self.fleet.len()).collect();
+        self.order(&all, ORDER_COPIES)
     }
 
-    pub(super) fn undo(&mut self, now: Instant) {
-        if self.begin_withdrawal(now, true) {
-            self.events.push_back(Event::Stage(Stage::Undo));
-            self.raise_attempt(now);
-            // Who is on trial is asked first: nobody else is to hear the order.
-            self.ask(Purpose::Withdrawn, now);
-        } else {
-            self.finish(Ending::Undone);
+    /// The phase that takes the update back where it is on trial.
+    pub(super) fn undo(&mut self, now: Instant) -> Phase {
+        if !self.begin_withdrawal(now, true) {
+            return self.finish(Ending::Undone);
         }
+        self.events.push_back(Event::Stage(Stage::Undo));
+        self.raise_attempt(now);
+        // Who is on trial is asked first: nobody else is to hear the order.
+        self.ask(Purpose::Withdrawn, now)
     }
 
     /// `false` where there is nothing to take back.
     fn begin_withdrawal(&mut self, now: Instant, undoes: bool) -> bool {
-        if self.job.is_none() || matches!(self.phase, Phase::Finished) {
+        if self.job.is_none() {
             return false;
         }
         self.fleet.iter_mut().for_each(Agent::expect_again);
-        self.turns.again = ASK_AGAIN_FIRST;
+        self.turns.moved_on();
         self.withdrawal = Some(Withdrawal {
             undoes,
             began_at: now,
@@ -151,40 +183,21 @@ impl Distribution {
         let used = self.attempt();
         let acted_upon = self.fleet.agents().iter().filter_map(|agent| Some(agent.status?.attempt));
         let highest = acted_upon.filter(|attempt| attempt.saturating_sub(used) <= ATTEMPTS_AHEAD_MAX).max();
-        self.turns.attempt_used = used.max(highest.unwrap_or(0)).saturating_add(1);
+        self.attempts.raise_to(used.max(highest.unwrap_or(0)).saturating_add(1));
         if let Some(withdrawal) = &mut self.withdrawal {
             withdrawal.raised_at = now;
         }
     }
 
-    /// Sends the order to these agents, so many times.
-    fn order(&mut self, indices: &[usize], copies: u32) {
+    /// The phase that sends the order to these agents, so many times.
+    fn order(&mut self, indices: &[usize], copies: u32) -> Phase {
         let everyone = self.config.everyone && indices.len() == self.fleet.len();
         let named = if everyone { Vec::new() } else { self.fleet.named(indices) };
-        self.phase = Phase::Withdrawing { left: copies * (named.len().max(1) as u32) };
+        let left = copies * (named.len().max(1) as u32);
         if let Some(withdrawal) = &mut self.withdrawal {
             withdrawal.named = named;
         }
-    }
-
-    pub(super) fn step_withdrawing(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
-        let (Phase::Withdrawing { left }, Some(withdrawal)) = (&mut self.phase, &mut self.withdrawal) else {
-            return Ok(None);
-        };
-        if *left == 0 {
-            if withdrawal.undoes {
-                self.outbox.skip_soon();
-            }
-            let wait = self.turns.wait();
-            self.ask(Purpose::Withdrawn, slot.now + wait);
-            return Ok(None);
-        }
-        *left -= 1;
-        withdrawal.turn = withdrawal.turn.wrapping_add(1);
-        let turn = withdrawal.turn.checked_rem(withdrawal.named.len());
-        let (named, undoes) = (turn.and_then(|turn| withdrawal.named.get(turn)).cloned(), withdrawal.undoes);
-        let target = named.as_ref().map_or(Target::All, Named::target);
-        self.send_order(Resource::Cancel, self.turns.attempt_used, target, undoes, slot)
+        Phase::Withdrawing(Withdrawing { left })
     }
 
     /// Whether it is not yet known what the order has made of the update at this agent.
@@ -201,8 +214,8 @@ impl Distribution {
 
     /// Who holds it still is ordered again, and asked again, until everyone has answered for it or the time
     /// is over.
-    pub(super) fn decide_withdrawal(&mut self, now: Instant) {
-        let Some(withdrawal) = &mut self.withdrawal else { return };
+    pub(super) fn decide_withdrawal(&mut self, now: Instant) -> Phase {
+        let Some(withdrawal) = &mut self.withdrawal else { return self.finish(Ending::Done) };
         withdrawal.rounds = withdrawal.rounds.saturating_add(1);
         let (undoes, first_ask) = (withdrawal.undoes, withdrawal.first_ask);
         let rounds_over = withdrawal.rounds >= WITHDRAWAL_ROUNDS_MAX;
@@ -223,7 +236,7 @@ impl Distribution {
             }
             return self.finish(if undoes { Ending::Undone } else { Ending::Cancelled });
         }
-        self.order_again(now, open);
+        self.order_again(now, open)
     }
 
     fn open(&self, counts: impl Fn(&Agent) -> bool) -> Vec<usize> {
@@ -232,9 +245,9 @@ impl Distribution {
 
     /// The order goes to those it is for, and where it drops the update also to those not heard: they may
     /// come back. Whoever has heard it needs a higher attempt, and some time before that.
-    fn order_again(&mut self, now: Instant, open: Vec<usize>) {
-        let Some(withdrawal) = &self.withdrawal else { return };
-        let attempt = self.turns.attempt_used;
+    fn order_again(&mut self, now: Instant, open: Vec<usize>) -> Phase {
+        let Some(withdrawal) = &self.withdrawal else { return self.finish(Ending::Done) };
+        let attempt = self.attempts.used();
         let status = |index: &usize| self.fleet.get(*index).and_then(|agent| agent.status);
         let raises = now.since(withdrawal.raised_at) >= ORDER_AGAIN_AFTER;
         let meant = open.into_iter().filter(|index| match status(index) {
@@ -251,6 +264,6 @@ impl Distribution {
         if heard {
             self.raise_attempt(now);
         }
-        self.order(&meant, 1);
+        self.order(&meant, 1)
     }
 }

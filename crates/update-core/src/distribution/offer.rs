@@ -1,0 +1,120 @@
+//! The offer: the signed manifest, sent a few times before anything else, and again for who comes late.
+
+use super::asks::Purpose;
+use super::named::Named;
+use super::outbox::{Put, Sent, Slot};
+use super::parts::Parts;
+use super::phase::{Phase, Step};
+use super::{Event, Stage};
+use crate::limits::{DATAGRAM_BYTES_MAX, OFFER_AGAIN_AFTER, PUT_OVERHEAD_MAX, TARGET_QUERY_BYTES_MAX};
+use crate::resource::Resource;
+use crate::time::Instant;
+use alloc::vec::Vec;
+use coap_wire::Block;
+use group_oscore::ProtectError;
+
+/// How far the offer under way has come, and when the last one ended.
+#[derive(Debug)]
+pub(super) struct Offers {
+    next_block: u32,
+    /// Agents that it has named so far, where it has to be sent several times to name all.
+    named: usize,
+    ended_at: Instant,
+}
+
+/// A block of the offer that has been sent.
+pub(super) struct Offered {
+    pub(super) sent: Sent,
+    /// It was the last one: everyone who is meant could hear the whole offer.
+    pub(super) is_whole: bool,
+}
+
+impl Offers {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { next_block: 0, named: 0, ended_at: now }
+    }
+
+    /// The next block is the first one again.
+    pub(super) const fn begin_anew(&mut self) {
+        self.next_block = 0;
+    }
+
+    /// Whether it is time to send the offer again.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        now.since(self.ended_at) >= OFFER_AGAIN_AFTER
+    }
+
+    /// A block of `count` was sent, which named the last agent or not; whether that was the whole offer.
+    const fn sent(&mut self, now: Instant, block: Block, names_the_last: bool) -> bool {
+        self.next_block = if block.more { block.number + 1 } else { 0 };
+        let whole = !block.more && names_the_last;
+        if whole {
+            self.ended_at = now;
+        }
+        whole
+    }
+}
+
+/// Sends the offer a few times, then asks.
+#[derive(Debug)]
+pub(super) struct Offering {
+    /// Whole offers still to be sent.
+    left: u8,
+}
+
+impl Offering {
+    pub(super) fn step(&mut self, slot: Slot<'_>, parts: &mut Parts) -> Result<Step, ProtectError> {
+        if self.left == 0 {
+            return Ok(Step::Next(parts.ask(Purpose::Pages, slot.now)));
+        }
+        let Some(Offered { sent, is_whole }) = parts.send_offer(slot)? else { return Ok(Step::Idle) };
+        self.left -= u8::from(is_whole);
+        Ok(Step::Sent(sent))
+    }
+}
+
+impl Parts {
+    /// The phase that sends the offer so many times.
+    pub(super) fn offer(&mut self, copies: u8) -> Phase {
+        self.offers.begin_anew();
+        self.offers.named = 0;
+        self.events.push_back(Event::Stage(Stage::Offer));
+        Phase::Offering(Offering { left: copies })
+    }
+
+    /// Sends one block of the offer: all of it where it fits one. For a part of the group it goes out as
+    /// often as it takes to name everyone.
+    pub(super) fn send_offer(&mut self, slot: Slot<'_>) -> Result<Option<Offered>, ProtectError> {
+        let Some(subject) = &self.job else { return Ok(None) };
+        let now = slot.now;
+        let block_size = subject.update.offer.layout.block_size;
+        let bytes = block_size.bytes() as usize;
+        let envelope = &subject.update.envelope;
+        let count = envelope.len().div_ceil(bytes) as u32;
+        let number = self.offers.next_block % count.max(1);
+        let start = number as usize * bytes;
+        let end = (start + bytes).min(envelope.len());
+        let block = Block { number, more: number + 1 < count, size_exponent: block_size.exponent() };
+        let resource = Resource::Manifest(subject.update.offer.id);
+        let (mut query, mut query_len, mut names_the_last) = ([0; 2 + 2 * TARGET_QUERY_BYTES_MAX], 0, true);
+        if !self.config.everyone {
+            let all: Vec<usize> = (0..self.fleet.len()).collect();
+            let numbers = self.fleet.numbers(&all);
+            let left = numbers.get(self.offers.named..).unwrap_or_default();
+            // Every block of one offer is for the same agents.
+            let room = DATAGRAM_BYTES_MAX - PUT_OVERHEAD_MAX - bytes.min(envelope.len());
+            // The option's header and `t=` take 5 bytes, and hexadecimal two for one.
+            let (named, named_count) = Named::first_of(left, TARGET_QUERY_BYTES_MAX.min((room - 5) / 2));
+            query_len = named.target().to_query(&mut query).ok_or(ProtectError::BufferTooSmall)?;
+            names_the_last = named_count >= left.len();
+            if !block.more {
+                self.offers.named = if names_the_last { 0 } else { self.offers.named + named_count };
+            }
+        }
+        let payload = envelope.get(start..end).unwrap_or_default();
+        let put = Put { resource, query: &query[..query_len], block, payload };
+        let sent = self.outbox.put(slot, &put)?;
+        let is_whole = self.offers.sent(now, block, names_the_last);
+        Ok(Some(Offered { sent, is_whole }))
+    }
+}

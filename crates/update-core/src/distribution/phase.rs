@@ -1,0 +1,95 @@
+//! Phases: what the distributor does at the moment. Each owns its state and its step.
+
+use super::activation::Activating;
+use super::asks::Ask;
+use super::offer::Offering;
+use super::outbox::{Sent, Slot};
+use super::parts::Parts;
+use super::polling::Polling;
+use super::sending::Round;
+use super::withdrawal::Withdrawing;
+use crate::time::Instant;
+use group_oscore::ProtectError;
+
+/// What the distributor does at the moment.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Sends the offer a few times, then asks.
+    Offering(Offering),
+    /// Asks, and waits for the answers.
+    Asking(Ask),
+    /// Asks silent agents one by one.
+    Polling(Polling),
+    /// Sends pages or blocks that somebody misses, then asks.
+    Sending(Round),
+    /// Sends the activation a few times, then asks.
+    Activating(Activating),
+    /// Sends the order to drop the update, or to go back from it, a few times, then asks.
+    Withdrawing(Withdrawing),
+    /// Nothing any more.
+    Finished,
+}
+
+/// What a step of a phase came to.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// A datagram stands in the buffer.
+    Sent(Sent),
+    /// The phase is over, and this one follows.
+    Next(Phase),
+    /// Nothing is to be done now.
+    Idle,
+}
+
+impl Phase {
+    /// One step: at most one datagram.
+    ///
+    /// # Errors
+    /// A message could not be protected.
+    pub(super) fn step(&mut self, slot: Slot<'_>, parts: &mut Parts) -> Result<Step, ProtectError> {
+        match self {
+            Self::Offering(offering) => offering.step(slot, parts),
+            Self::Asking(ask) => ask.step(slot, parts),
+            Self::Polling(polling) => polling.step(slot, parts),
+            Self::Sending(round) => round.step(slot, parts),
+            Self::Activating(activating) => activating.step(slot, parts),
+            Self::Withdrawing(withdrawing) => withdrawing.step(slot, parts),
+            Self::Finished => Ok(Step::Idle),
+        }
+    }
+
+    pub(super) const fn is_finished(&self) -> bool {
+        matches!(self, Self::Finished)
+    }
+
+    /// Whether both are phases of one kind, such as two asks.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        core::mem::discriminant(self) == core::mem::discriminant(other)
+    }
+
+    /// When it wants to take its next step; `None` for never.
+    pub(super) fn wakes_at(&self, now: Instant) -> Option<Instant> {
+        match self {
+            Self::Asking(ask) => Some(ask.wakes_at()),
+            Self::Finished => None,
+            _ => Some(now),
+        }
+    }
+
+    /// The image block that its next step sends.
+    pub(super) fn image_block(&self) -> Option<u32> {
+        match self {
+            Self::Sending(round) => round.image_block(),
+            _ => None,
+        }
+    }
+
+    /// A late answer to an earlier ask may name blocks that have been sent since: only the ask under way adds
+    /// to what is sent next. The number of its first ask, if one is under way.
+    pub(super) const fn first_ask(&self) -> Option<u32> {
+        match self {
+            Self::Asking(ask) => Some(ask.first_number()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Requests of agents: repair by Block2, and the announcement of a boot (protocol.md \[repair\], [bound],
+//! [requests]).
+
+use super::Ending;
+use super::outbox::Requester;
+use super::parts::Parts;
+use super::replies::Content;
+use crate::census::Report;
+use crate::resource::Resource;
+use crate::time::Instant;
+use coap_wire::{Block, Code, Message, Type, option};
+use core::net::SocketAddr;
+use group_oscore::{MessageMode, Received, ResponsePiv, Verified};
+
+/// The critical options that requests to the distributor may carry.
+const KNOWN_OPTIONS: [u16; 2] = [option::URI_PATH, option::BLOCK2];
+
+impl Parts {
+    /// Takes in a datagram; see [`Self::take_report`] for `first_ask` and what is given back.
+    pub(super) fn on_datagram(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        bytes: &mut [u8],
+        first_ask: Option<u32>,
+    ) -> Option<Ending> {
+        let message = Message::parse(bytes).ok()?;
+        if message.code().is_response() {
+            let token = message.token();
+            return self.on_response(now, from, token, bytes, first_ask);
+        }
+        let (mut request, piv) = self.open_request(now, from, bytes)?;
+        if !matches!(request.mode(), MessageMode::Pairwise) {
+            return None;
+        }
+        let index = self.outbox.members().index(request.kid())?;
+        if let Some(agent) = self.fleet.get_mut(index) {
+            agent.heard_from(from);
+        }
+        let acknowledge = (request.ty() == Type::Confirmable).then(|| request.message_id());
+        let (token, binding) = (request.token(), request.take_binding());
+        let requester = Requester { from, token, binding, acknowledge, piv };
+        let body = request.body();
+        if body.unknown_critical(&KNOWN_OPTIONS).is_some() {
+            self.replies.push(requester, Content::Code(Code::BAD_OPTION));
+            return None;
+        }
+        match (body.code(), Resource::of(&body)) {
+            (Code::POST, Some(Resource::Boot)) => {
+                return self.on_boot(index, requester, body.payload(), first_ask);
+            }
+            (Code::GET, Some(resource)) => {
+                let block = body.option(option::BLOCK2).and_then(|value| Block::parse(value).ok());
+                let content = self.content_of(resource, block);
+                self.replies.push(requester, content);
+            }
+            _ => self.replies.push(requester, Content::Code(Code::NOT_FOUND)),
+        }
+        None
+    }
+
+    /// A request that is no replay, and which Partial IV its answer has to show.
+    fn open_request<'d>(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        bytes: &'d mut [u8],
+    ) -> Option<(Verified<'d>, ResponsePiv)> {
+        let mut unproven = match self.outbox.unprotect_request(bytes).ok()? {
+            Received::Fresh(request) => return Some((request, ResponsePiv::OfRequest)),
+            Received::Unproven(unproven) => unproven,
+        };
+        let index = self.outbox.members().index(unproven.kid())?;
+        let agent = self.fleet.get_mut(index)?;
+        if unproven.echo().is_some_and(|echo| agent.returns_echo(now, echo)) {
+            // The window is valid again; this one answer still shows its own Partial IV.
+            return Some((self.outbox.accept_echo(unproven).ok()?, ResponsePiv::Own));
+        }
+        let (token, binding) = (unproven.token(), unproven.take_binding());
+        let acknowledge = (unproven.ty() == Type::Confirmable).then(|| unproven.message_id());
+        self.challenge(now, index, Requester { from, token, binding, acknowledge, piv: ResponsePiv::Own });
+        None
+    }
+
+    /// [requests]: a window that cannot tell a replay asks for proof, under its own Partial IV. The value
+    /// stays the same for a while, or replayed requests would make every answer to it too late.
+    fn challenge(&mut self, now: Instant, index: usize, requester: Requester) {
+        let Some(agent) = self.fleet.get_mut(index) else { return };
+        let echo = agent.challenge(now, || self.random.next_u64().to_be_bytes());
+        self.replies.push(requester, Content::Echo(echo));
+    }
+
+    /// [bound]: the agent will accept nothing at or below its stored bound.
+    fn on_boot(
+        &mut self,
+        index: usize,
+        requester: Requester,
+        payload: &[u8],
+        first_ask: Option<u32>,
+    ) -> Option<Ending> {
+        self.outbox.skip_soon();
+        let report = Report::decode(payload);
+        let ending =
+            report.ok().and_then(|report| self.take_report(index, requester.from, 0, &report, first_ask));
+        self.replies.push(requester, Content::Code(Code::CHANGED));
+        ending
+    }
+
+    /// What answers a GET of this block.
+    fn content_of(&self, resource: Resource, block: Option<Block>) -> Content {
+        let Some(subject) = self.job.as_ref().filter(|_| !self.is_cancelling()) else {
+            return Content::Code(Code::NOT_FOUND);
+        };
+        let offer = &subject.update.offer;
+        let count = match resource {
+            Resource::Image(id) if id == offer.id => subject.needed_blocks.count(),
+            Resource::Hashes(id) if id == offer.id => subject.needed_pages.count(),
+            Resource::Manifest(id) if id == offer.id => {
+                subject.update.envelope.len().div_ceil(offer.layout.block_size.bytes() as usize) as u32
+            }
+            _ => return Content::Code(Code::NOT_FOUND),
+        };
+        // The distributor answers in the transfer's block size, which the agent must have asked for or take
+        // instead of a larger one (RFC 7959 section 2.4).
+        let size_exponent = offer.layout.block_size.exponent();
+        let number = block.map_or(0, |block| block.number);
+        let right_size = block.is_none_or(|block| {
+            block.size_exponent == size_exponent || (block.number == 0 && block.size_exponent > size_exponent)
+        });
+        if number >= count || !right_size {
+            return Content::Code(Code::BAD_REQUEST);
+        }
+        Content::Block(resource, Block { number, more: number + 1 < count, size_exponent })
+    }
+}
