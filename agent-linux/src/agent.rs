@@ -85,7 +85,7 @@ fn reception_config(config: &Config, installed: Option<Installed>, floor: u64) -
 /// The Group OSCORE context with the distributor as the only other member.
 fn context(config: &Config, bounds: Option<&CounterBounds>) -> Result<AgentContext, Failure> {
     let given = &config.provisioning;
-    let wrong = |error| Failure::usage(format!("the group's keys cannot be derived: {error:?}"));
+    let wrong = |error| Failure::usage(format!("the group's keys cannot be derived: {error}"));
     let common = CommonContext::derive(&given.group_parameters()).map_err(wrong)?;
     let next = bounds.map_or(0, |bounds| bounds.reserved_end);
     let numbers = SequenceNumbers::new(next, next);
@@ -97,7 +97,7 @@ fn context(config: &Config, bounds: Option<&CounterBounds>) -> Result<AgentConte
     let credential = distributor.credential.clone();
     let recipient =
         RecipientContext::derive(&common, distributor.sender_id, credential, window).map_err(wrong)?;
-    Ok(GroupContext::new(common, sender, [recipient]))
+    GroupContext::new(common, sender, [recipient]).map_err(|error| Failure::error(error.to_string()))
 }
 
 fn counters(config: &Config, platform: &LinuxPlatform) -> Result<Option<CounterBounds>, Failure> {

@@ -157,7 +157,7 @@ impl Session {
                 .and_then(|cred| RecipientContext::derive(&common, agent.member_id(), cred, window).ok());
             recipients.push(recipient.ok_or_else(|| unusable("an agent's credential"))?);
         }
-        Ok(GroupContext::new(common, sender, Members::new(recipients)))
+        GroupContext::new(common, sender, Members::new(recipients)).map_err(|_| unusable("an agent's key"))
     }
 
     /// How these agents of the group are reached, with nothing said about activation.

@@ -142,7 +142,7 @@ fn hears(document: &Document, read: &Provisioning<'_>) -> Vec<u8> {
     let id = MemberId::new(&[0]).unwrap();
     let numbers = SequenceNumbers::new(0, 9);
     let sender = SenderContext::derive(&common, id, credential, &[DISTRIBUTOR; 32], numbers).unwrap();
-    let mut distributor = GroupContext::<[RecipientContext; 0]>::new(common, sender, []);
+    let mut distributor = GroupContext::<[RecipientContext; 0]>::new(common, sender, []).unwrap();
     let mut plain = [0; 64];
     let token = Token::new(&[7]).unwrap();
     let mut writer = Writer::message(&mut plain, Type::NonConfirmable, Code::PUT, 1, token).unwrap();

@@ -42,7 +42,7 @@ fn context(algorithm: AeadAlgorithm, own: usize) -> Context {
     let sender = SenderContext::derive(&common, id(own), credential(seed), seed, numbers);
     let peer = credential(&SEEDS[other]);
     let recipient = RecipientContext::derive(&common, id(other), peer, ReplayWindow::fresh());
-    GroupContext::new(common, sender.expect("good"), [recipient.expect("good")])
+    GroupContext::new(common, sender.expect("good"), [recipient.expect("good")]).expect("one group")
 }
 
 fn block_put(out: &mut [u8]) -> Result<usize, WriteError> {

@@ -5,6 +5,7 @@ use crate::{
     cose::{self, AadHead},
     key::{Key, Master},
     limits::NONCE_BYTES_MAX,
+    mark::Mark,
     nonce::Nonce,
 };
 use core::fmt;
@@ -36,6 +37,8 @@ pub struct CommonContext {
     pub(crate) gm_credential: Credential,
     pub(crate) signature_encryption_key: Key,
     pub(crate) aad_head: AadHead,
+    /// Of everything that the members of the group share.
+    pub(crate) mark: Mark,
     master: Master,
     common_iv: [u8; NONCE_BYTES_MAX],
 }
@@ -65,13 +68,17 @@ impl CommonContext {
         iv_length: usize,
     ) -> Option<Self> {
         let group_encryption = parameters.group_encryption;
+        let signature_encryption_key = master.signature_encryption_key(gid, group_encryption)?;
+        let aad_head = cose::group_aad_head(parameters.aead, group_encryption)?;
+        let gm_credential = parameters.gm_credential.as_bytes();
         Some(Self {
+            mark: Mark::of(&[gid, aad_head.as_bytes(), gm_credential, signature_encryption_key.as_bytes()]),
             gid: parameters.gid,
             aead: parameters.aead,
             group_encryption,
             gm_credential: parameters.gm_credential.clone(),
-            signature_encryption_key: master.signature_encryption_key(gid, group_encryption)?,
-            aad_head: cose::group_aad_head(parameters.aead, group_encryption)?,
+            signature_encryption_key,
+            aad_head,
             common_iv: master.common_iv(Some(gid), group_encryption, iv_length)?,
             master: master.clone(),
         })

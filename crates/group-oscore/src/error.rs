@@ -1,5 +1,6 @@
 //! One error for each operation.
 
+use crate::MemberId;
 use coap_wire::Code;
 use core::fmt;
 
@@ -28,6 +29,20 @@ pub enum CredentialError {
     /// The COSE_Key is not an OKP key on Ed25519 with `x`, or its algorithm is another than EdDSA.
     NotEd25519,
 }
+
+/// Why the parts of a context were not put together: one belongs to another group. Derive it from the Common
+/// Context that it is put together with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MixedGroups {
+    /// The Sender Context.
+    Sender,
+    /// The Recipient Context of this member.
+    Recipient(MemberId),
+}
+
+/// The reservation was made by another context: hand it to that one. Its numbers are not reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForeignReservation;
 
 /// Why a message was not protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +176,26 @@ impl fmt::Display for CredentialError {
 }
 
 impl core::error::Error for CredentialError {}
+
+impl fmt::Display for MixedGroups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let advice = "was derived for another group: derive it from this Common Context";
+        match self {
+            Self::Sender => write!(f, "the Sender Context {advice}"),
+            Self::Recipient(id) => write!(f, "the Recipient Context of member {id} {advice}"),
+        }
+    }
+}
+
+impl core::error::Error for MixedGroups {}
+
+impl fmt::Display for ForeignReservation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the reservation was made by another context: hand it to that one")
+    }
+}
+
+impl core::error::Error for ForeignReservation {}
 
 impl fmt::Display for ProtectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

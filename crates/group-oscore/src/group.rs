@@ -4,8 +4,8 @@ mod protect;
 mod unprotect;
 
 use crate::{
-    CommonContext, MemberId, Recipients, Reservation, SenderContext, UnprotectError, Verified,
-    received::Unproven,
+    CommonContext, ForeignReservation, MemberId, MixedGroups, RecipientContext, Recipients, Reservation,
+    SenderContext, UnprotectError, Verified, received::Unproven,
 };
 use core::fmt;
 
@@ -46,11 +46,6 @@ pub struct GroupContext<R> {
 }
 
 impl<R> GroupContext<R> {
-    /// Puts the three parts together, which have to be derived from the same Common Context.
-    pub const fn new(common: CommonContext, sender: SenderContext, recipients: R) -> Self {
-        Self { common, sender, recipients }
-    }
-
     /// The Common Context.
     pub const fn common(&self) -> &CommonContext {
         &self.common
@@ -71,7 +66,7 @@ impl<R> GroupContext<R> {
         &self.recipients
     }
 
-    /// The other members, to be added or removed.
+    /// The other members, to be added or removed. One that was derived for another group counts as unknown.
     pub const fn recipients_mut(&mut self) -> &mut R {
         &mut self.recipients
     }
@@ -79,12 +74,16 @@ impl<R> GroupContext<R> {
     /// What to store before going on: due when at most `low_water` reserved numbers are left, and then `step`
     /// beyond the present reservation (RFC 8613 appendix B.1.1).
     pub fn reservation_due(&self, low_water: u64, step: u64) -> Option<Reservation> {
-        self.sender.numbers.reservation_due(low_water, step)
+        self.sender.numbers.reservation_due(low_water, step, || self.sender.key.mark())
     }
 
     /// Lets the numbers of a reservation be used, which has been stored.
-    pub fn reserve(&mut self, reservation: Reservation) {
-        self.sender.numbers.reserve(reservation);
+    ///
+    /// # Errors
+    /// [`ForeignReservation`]: nothing has changed.
+    pub fn reserve(&mut self, reservation: Reservation) -> Result<(), ForeignReservation> {
+        let owner = self.sender.key.mark();
+        self.sender.numbers.reserve(reservation, owner)
     }
 
     /// Passes over `count` numbers. Beyond the reservation nothing is protected until there is another one.
@@ -104,6 +103,30 @@ impl<R> GroupContext<R> {
 }
 
 impl<R: Recipients> GroupContext<R> {
+    /// Puts the three parts together.
+    ///
+    /// # Errors
+    /// [`MixedGroups`]: a part was derived from another Common Context than this one.
+    pub fn new(common: CommonContext, sender: SenderContext, recipients: R) -> Result<Self, MixedGroups> {
+        if sender.mark != common.mark {
+            return Err(MixedGroups::Sender);
+        }
+        let stranger = recipients.iter().find(|recipient| recipient.mark != common.mark);
+        match stranger.map(|stranger| stranger.id) {
+            Some(id) => Err(MixedGroups::Recipient(id)),
+            None => Ok(Self { common, sender, recipients }),
+        }
+    }
+
+    /// The Recipient Context of a member of this group.
+    fn recipient<'r>(
+        recipients: &'r mut R,
+        common: &CommonContext,
+        id: MemberId,
+    ) -> Option<&'r mut RecipientContext> {
+        recipients.get_mut(id).filter(|recipient| recipient.mark == common.mark)
+    }
+
     /// Takes a request as new after its Echo value has been found to be the one that was sent to this member
     /// not long ago (RFC 10021 section 9), which is the caller's to compare and forget. If the replay window
     /// could not tell, it is valid from now on, with this Partial IV as its lower limit. An answer has to use
@@ -113,7 +136,8 @@ impl<R: Recipients> GroupContext<R> {
     /// [`UnprotectError::Replayed`] if it has been accepted meanwhile, and
     /// [`UnprotectError::UnknownSender`] if the Recipient Context is gone.
     pub fn accept_echo<'b>(&mut self, request: Unproven<'b>) -> Result<Verified<'b>, UnprotectError> {
-        let recipient = self.recipients.get_mut(request.kid()).ok_or(UnprotectError::UnknownSender)?;
+        let recipient = Self::recipient(&mut self.recipients, &self.common, request.kid())
+            .ok_or(UnprotectError::UnknownSender)?;
         let piv = request.message.piv.ok_or(UnprotectError::MalformedOption)?;
         if !recipient.window.accept_proven(piv) {
             return Err(UnprotectError::Replayed);

@@ -70,11 +70,16 @@ macro_rules! identifier {
             }
         }
 
+        /// In hexadecimal.
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!(stringify!($name), "("))?;
-                self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
-                f.write_str(")")
+                write!(f, concat!(stringify!($name), "({})"), self)
             }
         }
     };

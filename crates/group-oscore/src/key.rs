@@ -3,6 +3,7 @@
 use crate::{
     AeadAlgorithm, PartialIv, cose,
     limits::{KEY_BYTES_MAX, NONCE_BYTES_MAX, SIGNATURE_BYTES},
+    mark::Mark,
 };
 use hkdf::{Hkdf, HkdfExtract};
 use sha2::Sha256;
@@ -24,6 +25,11 @@ impl Key {
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    /// Whose key it is: tells reservations of one Sender Context from those of another.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark::of(&[self.as_bytes()])
     }
 }
 

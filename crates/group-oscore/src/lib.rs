@@ -35,11 +35,11 @@
 //! let numbers = SequenceNumbers::new(0, 100);
 //! let own = SenderContext::derive(&common, alice, alices.clone(), &alices_seed, numbers).ok()?;
 //! let other = RecipientContext::derive(&common, bob, bobs.clone(), ReplayWindow::fresh()).ok()?;
-//! let mut at_alice = GroupContext::new(common.clone(), own, [other]);
+//! let mut at_alice = GroupContext::new(common.clone(), own, [other]).ok()?;
 //!
 //! let own = SenderContext::derive(&common, bob, bobs, &bobs_seed, numbers).ok()?;
 //! let other = RecipientContext::derive(&common, alice, alices, ReplayWindow::fresh()).ok()?;
-//! let mut at_bob = GroupContext::new(common, own, [other]);
+//! let mut at_bob = GroupContext::new(common, own, [other]).ok()?;
 //!
 //! // Alice sends POST "hello" to the group.
 //! let (mut plain, token) = ([0; 64], Token::new(&[5])?);
@@ -106,6 +106,11 @@
 //! 8613 appendix B.2 (only ID Contexts long enough for it), and the Group Manager.
 #![no_std]
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+#[cfg(feature = "inspect")]
 pub mod inspect;
 pub mod limits;
 pub mod oscore;
@@ -122,6 +127,7 @@ mod group;
 mod ids;
 mod incoming;
 mod key;
+mod mark;
 mod nonce;
 mod option;
 mod outgoing;
@@ -136,7 +142,9 @@ pub use aead::AeadAlgorithm;
 pub use binding::{MessageMode, ReceivedRequest, SentRequest};
 pub use common::{CommonContext, GroupParameters};
 pub use credential::{Credential, encode_ccs};
-pub use error::{CredentialError, DeriveError, ProtectError, UnprotectError};
+pub use error::{
+    CredentialError, DeriveError, ForeignReservation, MixedGroups, ProtectError, UnprotectError,
+};
 pub use group::{GroupContext, Mode, ResponseMode, ResponsePiv};
 pub use ids::{Gid, IdContext, MemberId, PartialIv, PartialIvBytes};
 pub use option::OscoreOption;

@@ -5,9 +5,9 @@
 //! [`OscoreOption`]: kid, and kid context if there is one.
 
 use crate::{
-    AeadAlgorithm, DeriveError, Gid, IdContext, MemberId, MessageMode, OscoreOption, PartialIv, ProtectError,
-    Received, ReceivedRequest, ReplayWindow, Reservation, ResponsePiv, SentRequest, SequenceNumbers,
-    UnprotectError, Verified, VerifiedResponse,
+    AeadAlgorithm, DeriveError, ForeignReservation, Gid, IdContext, MemberId, MessageMode, OscoreOption,
+    PartialIv, ProtectError, Received, ReceivedRequest, ReplayWindow, Reservation, ResponsePiv, SentRequest,
+    SequenceNumbers, UnprotectError, Verified, VerifiedResponse,
     cose::{RequestIdentity, SenderStructures},
     incoming::{Head, Incoming},
     key::{Key, Master},
@@ -268,12 +268,15 @@ impl Context {
     /// What to store before going on; see
     /// [`GroupContext::reservation_due`](crate::GroupContext::reservation_due).
     pub fn reservation_due(&self, low_water: u64, step: u64) -> Option<Reservation> {
-        self.numbers.reservation_due(low_water, step)
+        self.numbers.reservation_due(low_water, step, || self.sender_key.mark())
     }
 
     /// Lets the numbers of a reservation be used, which has been stored.
-    pub fn reserve(&mut self, reservation: Reservation) {
-        self.numbers.reserve(reservation);
+    ///
+    /// # Errors
+    /// [`ForeignReservation`]: nothing has changed.
+    pub fn reserve(&mut self, reservation: Reservation) -> Result<(), ForeignReservation> {
+        self.numbers.reserve(reservation, self.sender_key.mark())
     }
 
     /// Passes over `count` numbers.

@@ -3,6 +3,7 @@
 use crate::{
     CommonContext, Credential, DeriveError, MemberId, ReplayWindow,
     key::{self, Key},
+    mark::Mark,
     sender::SenderContext,
 };
 use core::fmt;
@@ -16,6 +17,8 @@ pub struct RecipientContext {
     pub(crate) verifying_key: VerifyingKey,
     pub(crate) key: Key,
     pub(crate) window: ReplayWindow,
+    /// The group's.
+    pub(crate) mark: Mark,
     pairwise: Option<PairwiseKeys>,
 }
 
@@ -40,7 +43,15 @@ impl RecipientContext {
         window: ReplayWindow,
     ) -> Result<Self, DeriveError> {
         let verifying_key = credential.verifying_key()?;
-        Ok(Self { id, key: common.member_key(id)?, credential, verifying_key, window, pairwise: None })
+        Ok(Self {
+            id,
+            key: common.member_key(id)?,
+            credential,
+            verifying_key,
+            window,
+            mark: common.mark,
+            pairwise: None,
+        })
     }
 
     /// The Recipient ID.
@@ -95,11 +106,18 @@ impl fmt::Debug for RecipientContext {
 pub trait Recipients {
     /// The Recipient Context with this Recipient ID.
     fn get_mut(&mut self, id: MemberId) -> Option<&mut RecipientContext>;
+
+    /// All of them, in any order.
+    fn iter(&self) -> impl Iterator<Item = &RecipientContext>;
 }
 
 impl Recipients for [RecipientContext] {
     fn get_mut(&mut self, id: MemberId) -> Option<&mut RecipientContext> {
         self.iter_mut().find(|recipient| recipient.id == id)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &RecipientContext> {
+        <[RecipientContext]>::iter(self)
     }
 }
 
@@ -107,10 +125,18 @@ impl<const N: usize> Recipients for [RecipientContext; N] {
     fn get_mut(&mut self, id: MemberId) -> Option<&mut RecipientContext> {
         Recipients::get_mut(self.as_mut_slice(), id)
     }
+
+    fn iter(&self) -> impl Iterator<Item = &RecipientContext> {
+        self.as_slice().iter()
+    }
 }
 
 impl<R: Recipients + ?Sized> Recipients for &mut R {
     fn get_mut(&mut self, id: MemberId) -> Option<&mut RecipientContext> {
         (**self).get_mut(id)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &RecipientContext> {
+        Recipients::iter(&**self)
     }
 }

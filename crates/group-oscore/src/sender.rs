@@ -2,6 +2,7 @@
 
 use crate::{
     CommonContext, Credential, DeriveError, MemberId, SequenceNumbers, key::Key, limits::SIGNATURE_BYTES,
+    mark::Mark,
 };
 use core::fmt;
 use ed25519_dalek::{
@@ -18,6 +19,8 @@ pub struct SenderContext {
     pub(crate) credential: Credential,
     pub(crate) key: Key,
     pub(crate) numbers: SequenceNumbers,
+    /// The group's.
+    pub(crate) mark: Mark,
     /// Expanded once; always together with `verifying_key`, which belongs to it.
     signing_key: ExpandedSecretKey,
     verifying_key: VerifyingKey,
@@ -48,6 +51,7 @@ impl SenderContext {
             key: common.member_key(id)?,
             credential,
             numbers,
+            mark: common.mark,
             signing_key: ExpandedSecretKey::from(seed),
             verifying_key,
             agreement_key: agreement_key(&key_pair),

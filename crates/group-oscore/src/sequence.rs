@@ -1,6 +1,6 @@
 //! Sender Sequence Numbers and their reservation (RFC 8613 section 7.2.1 and appendix B.1.1).
 
-use crate::{PartialIv, ProtectError, limits::SEQUENCE_NUMBER_MAX};
+use crate::{ForeignReservation, PartialIv, ProtectError, limits::SEQUENCE_NUMBER_MAX, mark::Mark};
 
 /// Sender Sequence Numbers that may be used: `next..end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,15 +9,16 @@ pub struct SequenceNumbers {
     end: u64,
 }
 
-/// A request to use the numbers below [`end`](Self::end). Store that end durably, then hand the
-/// reservation to
-/// `reserve`. After a restart the first number used is the stored end.
+/// A request to use the numbers below [`end`](Self::end). Store that end durably, then hand the reservation
+/// to `reserve` of the context that made it. After a restart the first number used is the stored end.
 ///
 /// Only a context makes reservations, and a reservation cannot be copied: it takes effect at most once.
 #[must_use = "store its end, then hand it to `reserve`"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reservation {
     end: u64,
+    /// The mark of the Sender Context's key.
+    owner: Mark,
 }
 
 impl Reservation {
@@ -43,14 +44,27 @@ impl SequenceNumbers {
         Ok(piv)
     }
 
-    pub(crate) fn reservation_due(&self, low_water: u64, step: u64) -> Option<Reservation> {
+    pub(crate) fn reservation_due(
+        &self,
+        low_water: u64,
+        step: u64,
+        owner: impl FnOnce() -> Mark,
+    ) -> Option<Reservation> {
         let limit = SEQUENCE_NUMBER_MAX + 1;
         let end = self.end.max(self.next).saturating_add(step).min(limit);
-        (self.remaining() <= low_water && end > self.end).then_some(Reservation { end })
+        (self.remaining() <= low_water && end > self.end).then(|| Reservation { end, owner: owner() })
     }
 
-    pub(crate) fn reserve(&mut self, reservation: Reservation) {
+    pub(crate) fn reserve(
+        &mut self,
+        reservation: Reservation,
+        owner: Mark,
+    ) -> Result<(), ForeignReservation> {
+        if reservation.owner != owner {
+            return Err(ForeignReservation);
+        }
         self.end = self.end.max(reservation.end).min(SEQUENCE_NUMBER_MAX + 1);
+        Ok(())
     }
 
     pub(crate) fn skip(&mut self, count: u64) {
@@ -72,16 +86,20 @@ impl SequenceNumbers {
 mod tests {
     use super::*;
 
+    fn owner() -> Mark {
+        Mark::of(&[b"own"])
+    }
+
     #[test]
     fn numbers_end_where_the_reservation_ends() {
         let mut numbers = SequenceNumbers::new(5, 7);
         assert_eq!(numbers.take().unwrap().value(), 5);
-        assert_eq!(numbers.reservation_due(0, 10), None);
+        assert_eq!(numbers.reservation_due(0, 10, owner), None);
         assert_eq!(numbers.take().unwrap().value(), 6);
         assert_eq!(numbers.take(), Err(ProtectError::ReservationExhausted));
-        let due = numbers.reservation_due(0, 10).unwrap();
+        let due = numbers.reservation_due(0, 10, owner).unwrap();
         assert_eq!(due.end(), 17);
-        numbers.reserve(due);
+        numbers.reserve(due, owner()).unwrap();
         assert_eq!(numbers.take().unwrap().value(), 7);
         assert_eq!(numbers.remaining(), 9);
     }
@@ -91,9 +109,9 @@ mod tests {
         let mut numbers = SequenceNumbers::new(0, 10);
         numbers.skip(256);
         assert_eq!(numbers.take(), Err(ProtectError::ReservationExhausted));
-        let due = numbers.reservation_due(16, 100).unwrap();
+        let due = numbers.reservation_due(16, 100, owner).unwrap();
         assert_eq!(due.end(), 356);
-        numbers.reserve(due);
+        numbers.reserve(due, owner()).unwrap();
         assert_eq!(numbers.take().unwrap().value(), 256);
     }
 
@@ -104,6 +122,6 @@ mod tests {
         assert_eq!(numbers.take(), Err(ProtectError::SequenceNumbersExhausted));
         numbers.skip(u64::MAX);
         assert_eq!(numbers.take(), Err(ProtectError::SequenceNumbersExhausted));
-        assert_eq!(numbers.reservation_due(u64::MAX, u64::MAX), None);
+        assert_eq!(numbers.reservation_due(u64::MAX, u64::MAX, owner), None);
     }
 }

@@ -166,7 +166,7 @@ impl Pair {
         let window = ReplayWindow::fresh();
         let other =
             RecipientContext::derive(&common, id(other_id)?, other.clone(), window).map_err(derived)?;
-        Ok(GroupContext::new(common, own, [other]))
+        Ok(GroupContext::new(common, own, [other])?)
     }
 
     fn samples(&self, image: &Image) -> Result<Vec<Sample>> {

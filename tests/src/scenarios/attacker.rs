@@ -54,7 +54,8 @@ impl Forger {
         let numbers = SequenceNumbers::new(FIRST_NUMBER, 2 * FIRST_NUMBER);
         let id = name(checked.sender_id, checked.distributor.sender_id);
         let sender = SenderContext::derive(&common, id, checked.credential.clone(), checked.seed(), numbers);
-        Ok(Self { context: GroupContext::new(common, sender.map_err(failed)?, []), message_id: 0 })
+        let context = GroupContext::new(common, sender.map_err(failed)?, [])?;
+        Ok(Self { context, message_id: 0 })
     }
 
     /// A PUT in one block, as the distributor would send it.

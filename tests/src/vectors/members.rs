@@ -42,6 +42,10 @@ impl group_oscore::Recipients for OtherMembers {
     fn get_mut(&mut self, id: MemberId) -> Option<&mut RecipientContext> {
         group_oscore::Recipients::get_mut(self.0.as_mut_slice(), id)
     }
+
+    fn iter(&self) -> impl Iterator<Item = &RecipientContext> {
+        self.0.iter()
+    }
 }
 
 impl<'v> Suite<'v> {
@@ -99,7 +103,7 @@ impl<'v> Suite<'v> {
             let recipient = RecipientContext::derive(&common, member.id, credential, ReplayWindow::fresh());
             others.push(recipient.map_err(|error| format!("{other}: {error:?}"))?);
         }
-        Ok(GroupContext::new(common, sender, OtherMembers(others)))
+        GroupContext::new(common, sender, OtherMembers(others)).map_err(|error| error.to_string())
     }
 
     /// The key of a member, the Sender Key.

@@ -83,6 +83,7 @@ impl Keys {
     ) -> AgentContext {
         let sender = self.sender(&self.agents[index], numbers);
         GroupContext::new(self.common.clone(), sender, [self.recipient(&self.distributor, window)])
+            .expect("one group")
     }
 
     /// What the distributor starts with: a window for each agent.
@@ -95,7 +96,7 @@ impl Keys {
         let sender = self.sender(&self.distributor, numbers);
         let recipients =
             self.agents.iter().zip(windows).map(|(agent, window)| self.recipient(agent, window)).collect();
-        GroupContext::new(self.common.clone(), sender, Members::new(recipients))
+        GroupContext::new(self.common.clone(), sender, Members::new(recipients)).expect("one group")
     }
 
     /// What a member without a role can do: speak under its own name, or under the distributor's with its own
@@ -115,7 +116,7 @@ impl Keys {
         let recipients =
             self.agents.iter().map(|agent| self.recipient(agent, ReplayWindow::fresh())).collect();
         let sender = sender.expect("the key belongs to it");
-        GroupContext::new(self.common.clone(), sender, Members::new(recipients))
+        GroupContext::new(self.common.clone(), sender, Members::new(recipients)).expect("one group")
     }
 
     fn sender(&self, member: &Member, numbers: SequenceNumbers) -> SenderContext {

@@ -130,7 +130,8 @@ impl<R: Recipients> GroupContext<R> {
         peer: MemberId,
         out: &mut [u8],
     ) -> Result<usize, ProtectError> {
-        let recipient = self.recipients.get_mut(peer).ok_or(ProtectError::UnknownRecipient)?;
+        let recipient = Self::recipient(&mut self.recipients, &self.common, peer)
+            .ok_or(ProtectError::UnknownRecipient)?;
         let keys = recipient.pairwise_keys(&self.common, &self.sender).ok_or(ProtectError::KeyAgreement)?;
         let key = keys.sender.clone();
         outgoing::write(outgoing.message, &outgoing.option, out, |space, length| {

@@ -43,7 +43,8 @@ impl<R: Recipients> GroupContext<R> {
             return Err(UnprotectError::UnknownGroup);
         }
         let kid = self.other_member(kid)?;
-        let recipient = self.recipients.get_mut(kid).ok_or(UnprotectError::UnknownSender)?;
+        let recipient =
+            Self::recipient(&mut self.recipients, &self.common, kid).ok_or(UnprotectError::UnknownSender)?;
         let verdict = recipient.window.check(piv);
         if verdict == Verdict::Seen {
             return Err(UnprotectError::Replayed);
@@ -103,7 +104,8 @@ impl<R: Recipients> GroupContext<R> {
             None if to.gid() != self.common.gid => return Err(UnprotectError::MalformedOption),
             None => (to.kid(), to.partial_iv()),
         };
-        let recipient = self.recipients.get_mut(kid).ok_or(UnprotectError::UnknownSender)?;
+        let recipient =
+            Self::recipient(&mut self.recipients, &self.common, kid).ok_or(UnprotectError::UnknownSender)?;
         let mut opening = Opening {
             common: &self.common,
             sender: &self.sender,

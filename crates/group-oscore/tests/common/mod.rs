@@ -147,6 +147,7 @@ impl Group {
         let sender =
             SenderContext::derive(&common, own.id, own.credential.clone(), &own.seed, numbers).expect("good");
         GroupContext::new(common, sender, others.map(|other| self.recipient(other, ReplayWindow::fresh())))
+            .unwrap()
     }
 }
 

@@ -171,7 +171,8 @@ impl<'a> Provisioning<'a> {
         let window = bounds.map_or_else(ReplayWindow::fresh, |it| ReplayWindow::from_floor(it.floor));
         let theirs = group.distributor_credential.clone();
         let recipient = RecipientContext::derive(&common, self.distributor, theirs, window);
-        Ok(AgentContext::new(common, sender.map_err(wrong)?, [recipient.map_err(wrong)?]))
+        AgentContext::new(common, sender.map_err(wrong)?, [recipient.map_err(wrong)?])
+            .map_err(|_| ProvisioningError::Group)
     }
 
     /// The Gid that counters have to be of.

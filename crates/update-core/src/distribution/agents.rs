@@ -33,6 +33,10 @@ impl Recipients for Members {
         let index = self.index(id)?;
         self.0.get_mut(index)
     }
+
+    fn iter(&self) -> impl Iterator<Item = &RecipientContext> {
+        self.0.iter()
+    }
 }
 
 /// One agent, as far as it has let itself be heard.

@@ -233,9 +233,10 @@ impl Outbox {
         self.context.reservation_due(DISTRIBUTOR_RESERVE_LOW, DISTRIBUTOR_RESERVE_STEP)
     }
 
-    /// The reservation is durable.
+    /// The reservation is durable. One that another context made changes nothing: this one's is asked for
+    /// again.
     pub(super) fn reserve(&mut self, reservation: Reservation) {
-        self.context.reserve(reservation);
+        let _ = self.context.reserve(reservation);
     }
 
     /// Nothing can be protected any more.

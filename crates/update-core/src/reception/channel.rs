@@ -125,7 +125,8 @@ impl Channel {
     pub(super) fn saved(&mut self) {
         self.floor = self.saving_floor;
         if let Some(reservation) = self.saving.take() {
-            self.context.reserve(reservation);
+            // It was made by this context.
+            let _ = self.context.reserve(reservation);
         }
     }
 }

@@ -69,7 +69,7 @@ fn recipient(id: MemberId, seed: u8, window: ReplayWindow) -> RecipientContext {
 
 pub fn agent_context(index: usize, numbers: SequenceNumbers, window: ReplayWindow) -> AgentContext {
     let sender = sender(agent_id(index), credential(index as u8), index as u8, numbers);
-    GroupContext::new(common(), sender, [recipient(distributor_id(), DISTRIBUTOR, window)])
+    GroupContext::new(common(), sender, [recipient(distributor_id(), DISTRIBUTOR, window)]).unwrap()
 }
 
 pub fn distributor_context(
@@ -82,14 +82,14 @@ pub fn distributor_context(
         .enumerate()
         .map(|(index, window)| recipient(agent_id(index), index as u8, window))
         .collect();
-    GroupContext::new(common(), sender, Members::new(recipients))
+    GroupContext::new(common(), sender, Members::new(recipients)).unwrap()
 }
 
 /// The distributor's context with agents under these Sender IDs, who all have the same key.
 pub fn distributor_context_of(numbers: SequenceNumbers, ids: &[MemberId]) -> GroupContext<Members> {
     let sender = sender(distributor_id(), credential(DISTRIBUTOR), DISTRIBUTOR, numbers);
     let recipients = ids.iter().map(|id| recipient(*id, 1, ReplayWindow::fresh())).collect();
-    GroupContext::new(common(), sender, Members::new(recipients))
+    GroupContext::new(common(), sender, Members::new(recipients)).unwrap()
 }
 
 /// An image with all that is signed for it.
@@ -187,7 +187,10 @@ impl Speaker {
             sender(MemberId::new(&[0xfe]).unwrap(), credential(INSIDER), INSIDER, numbers)
         };
         let agents = (0..4).map(|index| recipient(agent_id(index), index as u8, ReplayWindow::fresh()));
-        Self { context: GroupContext::new(common(), sender, Members::new(agents.collect())), next: 0 }
+        Self {
+            context: GroupContext::new(common(), sender, Members::new(agents.collect())).unwrap(),
+            next: 0,
+        }
     }
 
     /// Builds and protects any request.

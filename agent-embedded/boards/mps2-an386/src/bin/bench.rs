@@ -95,5 +95,5 @@ fn member(algorithm: AeadAlgorithm, own: u8, other: u8) -> Option<Member> {
     let sender = SenderContext::derive(&common, id(own)?, credential(own)?, &[own; 32], numbers).ok()?;
     let window = ReplayWindow::fresh();
     let recipient = RecipientContext::derive(&common, id(other)?, credential(other)?, window).ok()?;
-    Some(GroupContext::new(common, sender, [recipient]))
+    GroupContext::new(common, sender, [recipient]).ok()
 }
