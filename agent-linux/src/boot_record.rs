@@ -148,7 +148,7 @@ pub struct BootRecord {
     /// How the last trial failed, until the next one.
     #[n(3)]
     pub rolled_back: Option<RolledBack>,
-    /// Whether counters have been saved. If their file is missing then, they are lost (protocol.md [bound]).
+    /// Whether counters have been saved. If their file is missing then, they are lost (protocol.md \[bound\]).
     #[n(4)]
     pub counted: bool,
 }

@@ -1,7 +1,7 @@
 //! Records and the two areas of an update, as files in the state folder.
 //!
 //! A record is replaced whole. An area is written in place, and what was written counts only after
-//! [`FileStore::sync`] (protocol.md [synced]); an area that nobody has prepared cannot be written.
+//! [`FileStore::sync`] (protocol.md \[synced\]); an area that nobody has prepared cannot be written.
 
 use std::fs::File;
 use std::io;

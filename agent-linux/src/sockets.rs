@@ -1,4 +1,4 @@
-//! The two sockets of an agent (protocol.md [sockets]): one bound to the CoAP group, for receiving only,
+//! The two sockets of an agent (protocol.md \[sockets\]): one bound to the CoAP group, for receiving only,
 //! and one of its own, from which everything is sent. Loss on purpose happens here too.
 
 use std::io;

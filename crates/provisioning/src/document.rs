@@ -110,7 +110,7 @@ pub struct Distributor {
     /// Its authentication credential, a CCS.
     pub cred: Hex,
     /// Its unicast address: the only one that multicast requests are answered to without Echo (protocol.md,
-    /// [answers]).
+    /// \[answers\]).
     pub address: SocketAddr,
 }
 

@@ -1,4 +1,4 @@
-//! The payload of a POST to `/fw/activate` and `/fw/cancel` (protocol.md \[attempt\], [target], [moment]).
+//! The payload of a POST to `/fw/activate` and `/fw/cancel` (protocol.md \[attempt\], \[target\], \[moment\]).
 
 use crate::codec::{Malformed, write_into};
 use crate::digest::Digest;

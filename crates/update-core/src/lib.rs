@@ -60,3 +60,5 @@ pub mod suit_inspect;
 pub mod tree;
 #[cfg(feature = "alloc")]
 pub mod tree_build;
+
+pub use codec::Malformed;

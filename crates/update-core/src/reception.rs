@@ -62,7 +62,7 @@ pub struct ReceptionConfig {
 /// What lies in storage when the agent starts.
 #[derive(Debug, Clone, Copy)]
 pub struct Saved<'a> {
-    /// Content of [`Record::Update`](crate::platform::Record::Update), if there is one.
+    /// Content of [`Record::Update`], if there is one.
     pub update: Option<&'a [u8]>,
     /// How the trial stands.
     pub trial: Trial,
@@ -124,7 +124,7 @@ pub enum Output<'a> {
 }
 
 /// The memory for one update's two sets, which sizes the largest image an agent can take: see
-/// [`BlockSet::bytes_for`].
+/// [`BlockSet::bytes_for`](crate::block_set::BlockSet::bytes_for).
 #[derive(Debug)]
 pub struct Memory<'m> {
     /// One bit for each image block.

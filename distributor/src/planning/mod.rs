@@ -1,6 +1,6 @@
 //! From rollout manifests to a rollout that can begin.
 //!
-//! [`apply`] takes images in and documents over, [`known`] makes a plan of them, [`stored`] reads them back
+//! [`mod@apply`] takes images in and documents over, [`known`] makes a plan of them, [`stored`] reads them back
 //! from the store.
 
 pub mod apply;

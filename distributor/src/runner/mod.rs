@@ -1,6 +1,6 @@
 //! Carries a rollout out: the engine meets the store, the clock, the operator's orders and the network here.
 //!
-//! One process runs a rollout at a time ([`RolloutLock`](crate::state::RolloutLock)). Whatever the engine
+//! One process runs a rollout at a time ([`RolloutLock`]). Whatever the engine
 //! wants saved is durable before the next thing happens, so that the process may be killed at any moment
 //! and another one goes on. Orders come through the store, from whichever process they are given in.
 

@@ -45,10 +45,11 @@ enum End {
 
 type Step = (&'static str, fn() -> Result<End>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("tidy", tidy),
     ("cargo test", cargo_test),
     ("core without std", core_without_std),
+    ("packages", packages),
     ("vectors", vectors),
     ("sim", sim),
     ("demo", demo),
@@ -129,6 +130,12 @@ fn core_without_std() -> Result<End> {
         cargo.arg("-Zbuild-std=core,alloc").env("RUSTC_BOOTSTRAP", "1");
     }
     succeed(&mut cargo)
+}
+
+/// The packages of the core can be packed as they would be published: nothing in them names what stays behind.
+fn packages() -> Result<End> {
+    let packages = CORE.iter().flat_map(|package| ["--package", package]);
+    succeed(cargo().args(["package", "--offline", "--no-verify", "--allow-dirty", "--quiet"]).args(packages))
 }
 
 fn vectors() -> Result<End> {

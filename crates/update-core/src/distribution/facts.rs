@@ -7,7 +7,7 @@ use group_oscore::{MemberId, ProtectError};
 pub enum Event {
     /// A new stage begins.
     Stage(Stage),
-    /// An agent has reported something new: see [`Distribution::agents`].
+    /// An agent has reported something new: see [`Distribution::agents`](super::Distribution::agents).
     Report(MemberId),
     /// An agent stayed silent to the end.
     Lost(MemberId),
