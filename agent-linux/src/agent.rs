@@ -3,13 +3,14 @@
 use group_oscore::{
     CommonContext, GroupContext, RecipientContext, ReplayWindow, SenderContext, SequenceNumbers,
 };
+use provisioning::Hex;
 use update_core::block::{BlockSize, ImageSize, Layout};
 use update_core::block_set::BlockSet;
 use update_core::device::{Device, Installed};
 use update_core::digest::Digest;
 use update_core::limits::IMAGE_BYTES_MAX;
 use update_core::platform::Record;
-use update_core::reception::{AgentContext, Memory, Reception, ReceptionConfig, Saved};
+use update_core::reception::{AgentContext, Memory, Reception, ReceptionConfig};
 use update_core::record::{CounterBounds, decode_installed};
 use update_core::time::Instant;
 use update_core::tree::TreeShape;
@@ -37,35 +38,53 @@ impl Sets {
     }
 }
 
-/// The state machine as it was left by the last run. `seed` should differ with every start.
+/// The state machine as it was left by the last run. `seed` should differ with every start. A trial whose
+/// update is not on record any more is ended.
 ///
 /// # Errors
 /// [`Failure`]: counters or records are lost or damaged, so that the agent must neither send nor accept.
 pub fn reception<'m>(
     config: &Config,
-    platform: &LinuxPlatform,
+    platform: &mut LinuxPlatform,
     sets: &'m mut Sets,
     seed: u64,
 ) -> Result<Reception<'m>, Failure> {
     let counters = counters(config, platform)?;
-    // Another Gid is another group: its numbers have never been used.
-    let bounds = counters.filter(|bounds| bounds.gid == config.provisioning.gid);
     let installed = installed(config, platform)?;
-    let update = load(config, platform, Record::Update)?;
-    let saved =
-        Saved { update: update.as_deref(), trial: platform.trial(), booted_before: counters.is_some() };
-    let context = context(config, bounds.as_ref())?;
-    let floor = bounds.map_or(0, |bounds| bounds.floor);
+    let update = update(platform);
+    let context = context(config, counters.as_ref())?;
+    let floor = counters.map_or(0, |bounds| bounds.floor);
     let memory = Memory { blocks: &mut sets.blocks, pages: &mut sets.pages };
-    Reception::new(
-        reception_config(config, installed, floor),
+    let reception_config = reception_config(config, installed, floor);
+    let mut reception = Reception::without_update(
+        reception_config,
         context,
         memory,
-        saved,
+        counters.is_some(),
         seed,
         Instant::default(),
     )
-    .ok_or_else(|| Failure::error("no memory for the sets of blocks"))
+    .ok_or_else(|| Failure::error("no memory for the sets of blocks"))?;
+    if let Some(bytes) = update {
+        // What the boot record speaks of need not be the update that is being received.
+        reception.restore(&bytes, |digest| platform.trial_of(digest));
+    }
+    platform.end_other_trial(reception.digest(), installed.map(|installed| installed.digest)).map_err(
+        |error| {
+            Failure::error(format!(
+                "cannot end the trial of an image whose update is not on record any more: {error}"
+            ))
+        },
+    )?;
+    Ok(reception)
+}
+
+/// What was saved of the update. One that cannot be read can be fetched again, and counts as none.
+fn update(platform: &LinuxPlatform) -> Option<Vec<u8>> {
+    platform.load(Record::Update).unwrap_or_else(|error| {
+        tracing::error!(%error, "what was saved of the update cannot be read: it begins anew");
+        None
+    })
 }
 
 fn reception_config(config: &Config, installed: Option<Installed>, floor: u64) -> ReceptionConfig {
@@ -102,9 +121,11 @@ fn context(config: &Config, bounds: Option<&CounterBounds>) -> Result<AgentConte
 
 fn counters(config: &Config, platform: &LinuxPlatform) -> Result<Option<CounterBounds>, Failure> {
     match load(config, platform, Record::Counters)? {
-        Some(bytes) => CounterBounds::decode(&bytes)
-            .map(Some)
-            .map_err(|_| damaged(config, Record::Counters, "evict this agent and enroll it anew")),
+        Some(bytes) => {
+            let bounds = CounterBounds::decode(&bytes)
+                .map_err(|_| damaged(config, Record::Counters, "evict this agent and enroll it anew"))?;
+            of_this_group(config, bounds).map(Some)
+        }
         None if platform.slots().record().counted => Err(Failure::not_allowed(format!(
             "{} is lost, and with it the numbers that must never be used again: evict this agent and \
              enroll it anew, with an empty state folder",
@@ -114,8 +135,33 @@ fn counters(config: &Config, platform: &LinuxPlatform) -> Result<Option<CounterB
     }
 }
 
+/// Counters are only worth something beside the keys that they count for. Were they overwritten by those of
+/// another group, the way back would begin again at 0, and repeat every nonce.
+fn of_this_group(config: &Config, bounds: CounterBounds) -> Result<CounterBounds, Failure> {
+    let given = &config.provisioning.gid;
+    if bounds.gid == *given {
+        return Ok(bounds);
+    }
+    Err(Failure::not_allowed(format!(
+        "the state folder {} counts for another group (Gid {}, and the configuration has Gid {}): give \
+         each group a state folder of its own, and keep this one, without which the agent can never return \
+         to its group",
+        shown(&config.state_directory),
+        Hex::from(bounds.gid.as_bytes()),
+        Hex::from(given.as_bytes())
+    )))
+}
+
 fn installed(config: &Config, platform: &LinuxPlatform) -> Result<Option<Installed>, Failure> {
     let Some(bytes) = load(config, platform, Record::Installed)? else {
+        if platform.slots().record().installed {
+            return Err(Failure::not_allowed(format!(
+                "{} is lost, and without it a downgrade would go unnoticed: put it back, or move everything \
+                 but counters.cbor out of the folder and run fwcast-agent --install with the image that runs \
+                 and its manifest sequence number",
+                shown(&config.state_directory.join(record_name(Record::Installed)))
+            )));
+        }
         return Ok(None);
     };
     decode_installed(&bytes)

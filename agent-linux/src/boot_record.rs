@@ -1,7 +1,8 @@
 //! The boot record: which slot is confirmed, what is on trial, and what became of the last trial.
 //!
 //! The file is a CBOR array of version, content and the first 16 bytes of the content's SHA-256. A record
-//! that does not match its check is refused: guessing here could boot an image that nobody verified.
+//! that does not match its check is refused: guessing here could boot an image that nobody verified. So is
+//! one of another version.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -12,7 +13,7 @@ use minicbor::{Decode, Encode};
 use sha2::{Digest, Sha256};
 use update_core::platform::RollBackCause;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const CHECK_BYTES: usize = 16;
 
 /// One of the two places for an image.
@@ -151,17 +152,33 @@ pub struct BootRecord {
     /// Whether counters have been saved. If their file is missing then, they are lost (protocol.md \[bound\]).
     #[n(4)]
     pub counted: bool,
+    /// Whether the record of what is installed has been saved. If its file is missing then, it is lost, and a
+    /// downgrade would go unnoticed.
+    #[n(5)]
+    pub installed: bool,
 }
 
-/// The bytes are no boot record of this version, or not all of one.
+/// Why bytes are no boot record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Torn;
+pub enum Unreadable {
+    /// They are not all of one, or damaged.
+    Torn,
+    /// They are one of this version, which this agent does not read.
+    Version(u8),
+}
 
 impl BootRecord {
     /// The record of a device whose image in this slot is confirmed and that never tried another.
     #[must_use]
     pub const fn confirmed(slot: Slot) -> Self {
-        Self { confirmed: slot, prepared: None, trial: None, rolled_back: None, counted: false }
+        Self {
+            confirmed: slot,
+            prepared: None,
+            trial: None,
+            rolled_back: None,
+            counted: false,
+            installed: false,
+        }
     }
 
     /// The file's content.
@@ -170,28 +187,37 @@ impl BootRecord {
     /// The encoder's; none of these types has one.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error<Infallible>> {
         let content = minicbor::to_vec(self)?;
-        let check = ByteArray::from(check(&content));
+        let check = ByteArray::from(check(VERSION, &content));
         minicbor::to_vec((VERSION, <&ByteSlice>::from(content.as_slice()), check))
     }
 
     /// Reads the file's content.
     ///
     /// # Errors
-    /// [`Torn`].
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Torn> {
+    /// [`Unreadable`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
         let mut decoder = minicbor::Decoder::new(bytes);
         let (version, content, stored): (u8, &ByteSlice, ByteArray<CHECK_BYTES>) =
-            decoder.decode().map_err(|_| Torn)?;
+            decoder.decode().map_err(|_| Unreadable::Torn)?;
         let whole = decoder.position() == bytes.len();
-        if !whole || version != VERSION || *stored != check(content) {
-            return Err(Torn);
+        if !whole || *stored != check(version, content) {
+            return Err(Unreadable::Torn);
         }
-        minicbor::decode(content).map_err(|_| Torn)
+        if version != VERSION {
+            return Err(Unreadable::Version(version));
+        }
+        minicbor::decode(content).map_err(|_| Unreadable::Torn)
     }
 }
 
-fn check(content: &[u8]) -> [u8; CHECK_BYTES] {
-    let digest: [u8; 32] = Sha256::digest(content).into();
+/// Covers the version too, so that a flipped bit in it is damage and no other version. Version 1 left it out.
+fn check(version: u8, content: &[u8]) -> [u8; CHECK_BYTES] {
+    let mut hasher = Sha256::new();
+    if version > 1 {
+        hasher.update([version]);
+    }
+    hasher.update(content);
+    let digest: [u8; 32] = hasher.finalize().into();
     let mut check = [0; CHECK_BYTES];
     check.copy_from_slice(&digest[..CHECK_BYTES]);
     check
@@ -208,7 +234,8 @@ mod tests {
         let phase = Phase::RollingBack(Cause(RollBackCause::Unhealthy));
         let trial = Some(TrialRecord { digest, image_bytes: 1 << 26, restarts: 3, phase });
         let rolled_back = Some(RolledBack { digest, cause: Cause(RollBackCause::Reset) });
-        let full = BootRecord { confirmed: Slot::B, prepared, trial, rolled_back, counted: true };
+        let full =
+            BootRecord { confirmed: Slot::B, prepared, trial, rolled_back, counted: true, installed: true };
         [plain, BootRecord { prepared, ..plain }, full]
     }
 
@@ -224,15 +251,25 @@ mod tests {
         for record in records() {
             let bytes = record.to_bytes().unwrap();
             for length in 0..bytes.len() {
-                assert_eq!(BootRecord::from_bytes(&bytes[..length]), Err(Torn));
+                assert_eq!(BootRecord::from_bytes(&bytes[..length]), Err(Unreadable::Torn));
             }
             for bit in 0..bytes.len() * 8 {
                 let mut damaged = bytes.clone();
                 damaged[bit / 8] ^= 1 << (bit % 8);
-                assert_eq!(BootRecord::from_bytes(&damaged), Err(Torn), "bit {bit}");
+                assert_eq!(BootRecord::from_bytes(&damaged), Err(Unreadable::Torn), "bit {bit}");
             }
             let longer = [bytes.as_slice(), &[0]].concat();
-            assert_eq!(BootRecord::from_bytes(&longer), Err(Torn));
+            assert_eq!(BootRecord::from_bytes(&longer), Err(Unreadable::Torn));
+        }
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        let content = minicbor::to_vec((1_u8, 2_u8)).unwrap();
+        for version in [1, 3, 255] {
+            let check = ByteArray::from(check(version, &content));
+            let bytes = minicbor::to_vec((version, <&ByteSlice>::from(content.as_slice()), check)).unwrap();
+            assert_eq!(BootRecord::from_bytes(&bytes), Err(Unreadable::Version(version)));
         }
     }
 }

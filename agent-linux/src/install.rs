@@ -35,8 +35,8 @@ pub fn install(folder: &Path, image: &Path, installed: &[u8], switch: Switch) ->
             shown(folder)
         )));
     }
-    let boot =
-        BootRecord::confirmed(Slot::A).to_bytes().map_err(|error| doing(std::io::Error::other(error)))?;
+    let boot = BootRecord { installed: true, ..BootRecord::confirmed(Slot::A) };
+    let boot = boot.to_bytes().map_err(|error| doing(std::io::Error::other(error)))?;
     let length = disk.copy_in(image, Slot::A.file_name()).map_err(doing)?;
     disk.replace(record_name(Record::Installed), installed).map_err(doing)?;
     if switch == Switch::BuiltIn {
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(fs::read(state.join("current")).unwrap(), b"first image");
         assert_eq!(fs::read(state.join("installed.cbor")).unwrap(), record);
         let slots = Slots::open(Disk::open(&state).unwrap(), Switch::BuiltIn).unwrap();
-        assert_eq!(*slots.record(), BootRecord::confirmed(Slot::A));
+        assert_eq!(*slots.record(), BootRecord { installed: true, ..BootRecord::confirmed(Slot::A) });
     }
 
     #[test]

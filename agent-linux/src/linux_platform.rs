@@ -1,5 +1,6 @@
 //! What a Linux device offers to `Reception`: [`Platform`] over files, slots and the trial of an image.
 
+use update_core::digest::Digest;
 use update_core::platform::{Area, Platform, Record, Trial};
 
 use crate::boot_record::{Cause, Phase, Prepared};
@@ -74,6 +75,36 @@ impl LinuxPlatform {
         record.trial.map(|trial| *trial.digest).or(rolled_back)
     }
 
+    /// How the trial of the update with this digest stands; [`Trial::None`] if there is none of that one.
+    #[must_use]
+    pub fn trial_of(&self, digest: &Digest) -> Trial {
+        if self.trial_digest() == Some(digest.0) { self.trial() } else { Trial::None }
+    }
+
+    /// Ends a trial of anything but this update, the one that is on record: nobody could judge it or report
+    /// on it any more. An image that is on record as installed stays, any other is rolled back.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn end_other_trial(
+        &mut self,
+        update: Option<Digest>,
+        installed: Option<Digest>,
+    ) -> Result<(), StoreError> {
+        let Some(trial) = self.slots.record().trial else { return Ok(()) };
+        let on_trial = Digest(*trial.digest);
+        if update == Some(on_trial) {
+            return Ok(());
+        }
+        tracing::error!(digest = ?on_trial, "an image is on trial whose update is not on record any more");
+        if trial.phase == Phase::Healthy && installed == Some(on_trial) {
+            self.slots.settle().while_doing("saving the boot record")?;
+            self.files.close();
+            return Ok(());
+        }
+        self.runner.give_up(&mut self.slots).while_doing("saving the boot record")
+    }
+
     /// Carries a trial on and gives its verdict; waits for ever when there is none to be given. Can be
     /// dropped and called again without losing anything, as in `select!`.
     pub async fn verdict(&mut self) -> Trial {
@@ -92,11 +123,13 @@ impl Platform for LinuxPlatform {
 
     async fn save(&mut self, record: Record, bytes: &[u8]) -> Result<(), StoreError> {
         self.files.save(record, bytes)?;
-        if record == Record::Counters {
-            // Afterwards: a cut in between leaves counters that nobody misses, instead of the reverse.
-            self.slots.set_counted().while_doing("saving the boot record")?;
+        // Afterwards: a cut in between leaves a record that nobody misses, instead of the reverse.
+        match record {
+            Record::Counters => self.slots.set_counted(),
+            Record::Installed => self.slots.set_installed(),
+            Record::Update => Ok(()),
         }
-        Ok(())
+        .while_doing("saving the boot record")
     }
 
     async fn prepare(&mut self, image_bytes: u32, page_bytes: u32) -> Result<(), StoreError> {

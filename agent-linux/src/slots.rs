@@ -25,7 +25,7 @@ use std::io;
 use minicbor::bytes::ByteArray;
 use update_core::platform::RollBackCause;
 
-use crate::boot_record::{BootRecord, Cause, Phase, Prepared, RolledBack, Slot, Torn, TrialRecord};
+use crate::boot_record::{BootRecord, Cause, Phase, Prepared, RolledBack, Slot, TrialRecord, Unreadable};
 use crate::disk::Disk;
 
 /// The link to the image that runs.
@@ -59,6 +59,12 @@ pub enum OpenError {
          everything but counters.cbor out of the folder and run fwcast-agent --install"
     )]
     Torn,
+    /// The boot record was written by another version of the agent.
+    #[error(
+        "{BOOT} has format version {0}, which this fwcast-agent does not read: run the version that wrote it, \
+         or move everything but counters.cbor out of the folder and run fwcast-agent --install"
+    )]
+    OtherVersion(u8),
     /// There are files of an agent, and no boot record.
     #[error(
         "{BOOT} is missing though {0} is there, so that nobody can say which image is confirmed: move \
@@ -89,7 +95,10 @@ impl Slots {
     /// [`OpenError`], all of them.
     pub fn open(disk: Disk, switch: Switch) -> Result<Self, OpenError> {
         let record = match disk.read(BOOT)? {
-            Some(bytes) => BootRecord::from_bytes(&bytes).map_err(|Torn| OpenError::Torn)?,
+            Some(bytes) => BootRecord::from_bytes(&bytes).map_err(|error| match error {
+                Unreadable::Torn => OpenError::Torn,
+                Unreadable::Version(version) => OpenError::OtherVersion(version),
+            })?,
             None => {
                 if let Some(other) = OTHERS.into_iter().find(|other| disk.has(other)) {
                     return Err(OpenError::Missing(other));
@@ -217,6 +226,14 @@ impl Slots {
     /// The system's own.
     pub fn set_counted(&mut self) -> io::Result<()> {
         self.save(BootRecord { counted: true, ..self.record })
+    }
+
+    /// The record of what is installed has been saved.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn set_installed(&mut self) -> io::Result<()> {
+        self.save(BootRecord { installed: true, ..self.record })
     }
 
     /// The built-in switch: lets the link point to a slot's image.

@@ -75,7 +75,9 @@ fn cannot_open(folder: &Path, error: &std::io::Error) -> Failure {
 fn refused(folder: &Path, error: PlatformError) -> Failure {
     let sentence = format!("cannot use the state folder {}: {error}", shown(folder));
     match error {
-        PlatformError::Slots(OpenError::Torn | OpenError::Missing(_)) => Failure::not_allowed(sentence),
+        PlatformError::Slots(OpenError::Torn | OpenError::Missing(_) | OpenError::OtherVersion(_)) => {
+            Failure::not_allowed(sentence)
+        }
         _ => Failure::error(sentence),
     }
 }

@@ -89,6 +89,20 @@ impl Runner {
         Ok(())
     }
 
+    /// Nobody can judge the image on trial any more: [`verdict`](Self::verdict) switches back, also from one
+    /// that has proved healthy.
+    ///
+    /// # Errors
+    /// The boot record could not be written.
+    pub fn give_up(&self, slots: &mut Slots) -> std::io::Result<()> {
+        match slots.phase() {
+            None | Some(Phase::RollingBack(_)) => Ok(()),
+            Some(Phase::Switching | Phase::Running | Phase::Healthy) => {
+                begin_roll_back(slots, RollBackCause::Reset)
+            }
+        }
+    }
+
     /// Carries the trial on and gives its verdict; waits for ever when there is no trial or it has been
     /// judged. Can be dropped and called again without losing anything.
     pub async fn verdict(&mut self, slots: &mut Slots) -> Trial {

@@ -53,6 +53,7 @@ mod distributor;
 mod faults;
 mod keys;
 mod ledger;
+mod liar;
 mod network;
 mod release;
 mod seeds;
@@ -64,6 +65,7 @@ pub use dice::Dice;
 pub use disk::{Cut, Disk};
 pub use faults::{Faults, Sabotage};
 pub use keys::Keys;
+pub use liar::Lie;
 pub use network::{Host, Network, OVERHEAD_BYTES};
 pub use release::{Release, Releases};
 pub use seeds::{Summary, run_seeds};
@@ -100,6 +102,12 @@ pub struct Options {
     pub absent: bool,
     /// The first agent comes so late.
     pub late: Option<Duration>,
+    /// Members gone bad: their places among the agents, and what they do.
+    pub liars: Vec<(usize, Lie)>,
+    /// Agents whose way swallows longer datagrams: their places, and the most bytes that come through.
+    pub narrow: Vec<(usize, usize)>,
+    /// By then the distributor ends the transfer.
+    pub transfer_within: Duration,
     /// The power of this agent fails at this step of its machine.
     pub cut_at: Option<(usize, u64)>,
     /// By then everyone has to be confirmed.
@@ -134,6 +142,9 @@ impl Options {
             waves: false,
             absent: false,
             late: None,
+            liars: Vec::new(),
+            narrow: Vec::new(),
+            transfer_within: Duration::from_secs(600),
             cut_at: None,
             deadline: Duration::from_secs(600),
             tell: false,
@@ -170,6 +181,19 @@ impl Options {
         options
     }
 
+    /// Many agents with a little loss, some of them liars: one of each kind in turn, spread over all.
+    #[must_use]
+    pub fn crowd(agents: usize, liars: usize) -> Self {
+        let lies = Lie::ALL.into_iter().cycle().take(liars);
+        let place = |number: usize| number * agents / liars.max(1);
+        Self {
+            faults: Faults::loss(0.01),
+            liars: lies.enumerate().map(|(number, lie)| (place(number), lie)).collect(),
+            deadline: Duration::from_secs(3_600),
+            ..Self::perfect(agents, 256 * 1024, 1024)
+        }
+    }
+
     /// The images that are pushed.
     fn images(&self) -> Vec<(u32, u32)> {
         [Some((self.image_bytes, self.block_bytes)), self.second].into_iter().flatten().collect()
@@ -177,14 +201,16 @@ impl Options {
 
     /// When an agent's device is first started; `None` for never.
     fn starts_at(&self, index: usize) -> Option<Duration> {
-        if self.is_absent(index) {
+        if !self.is_expected(index) {
             return None;
         }
         Some(self.late.filter(|_| index == 0).unwrap_or(Duration::ZERO))
     }
 
-    fn is_absent(&self, index: usize) -> bool {
-        self.absent && index + 1 == self.agents
+    /// Whether this agent is there and honest: then it has to be confirmed in the end.
+    fn is_expected(&self, index: usize) -> bool {
+        let absent = self.absent && index + 1 == self.agents;
+        !absent && self.liars.iter().all(|(liar, _)| *liar != index)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The census: what the distributor asks and what an agent answers (docs/protocol.md, Census).
 
-use crate::codec::{EncodeError, Malformed, write_into};
+use crate::codec::{EncodeError, Malformed, read_map, write_into};
 use crate::digest::UpdateId;
 use crate::limits::WINDOW_BLOCKS_MAX;
 use crate::platform::Area;
@@ -272,7 +272,6 @@ impl<'a> Query<'a> {
     /// # Errors
     /// [`Malformed`] for anything else, a window that is empty or too large included.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let mut decoder = Decoder::new(bytes);
         let mut query = Query {
             target: Target::All,
             update: None,
@@ -282,18 +281,19 @@ impl<'a> Query<'a> {
             unicast_max: 0,
             detail: false,
         };
-        for _ in 0..decoder.map()?.ok_or(Malformed)? {
-            match decoder.u8()? {
-                QUERY_TARGET => query.target = Target::decode(&mut decoder)?,
-                QUERY_UPDATE => query.update = Some(decode_id(&mut decoder)?),
+        read_map(bytes, |key, decoder| {
+            match key {
+                QUERY_TARGET => query.target = Target::decode(decoder)?,
+                QUERY_UPDATE => query.update = Some(decode_id(decoder)?),
                 QUERY_LEISURE => query.leisure_ms = decoder.u32()?,
-                QUERY_WINDOW => query.window = Some(decode_window(&mut decoder, 3)?),
+                QUERY_WINDOW => query.window = Some(decode_window(decoder, 3)?),
                 QUERY_ONLY_MISSING => query.only_missing = decoder.bool()?,
                 QUERY_UNICAST_MAX => query.unicast_max = decoder.u32()?,
                 QUERY_DETAIL => query.detail = decoder.bool()?,
-                _ => decoder.skip()?,
+                _ => return Ok(false),
             }
-        }
+            Ok(true)
+        })?;
         Ok(query)
     }
 }
@@ -371,18 +371,17 @@ impl<'a> Report<'a> {
     /// # Errors
     /// [`Malformed`] for anything else, a bitmap of the wrong length included.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let mut decoder = Decoder::new(bytes);
         let mut report = Report::new(State::Unknown);
         let mut state = None;
-        for _ in 0..decoder.map()?.ok_or(Malformed)? {
-            match decoder.u8()? {
-                REPORT_UPDATE => report.update = Some(decode_id(&mut decoder)?),
+        read_map(bytes, |key, decoder| {
+            match key {
+                REPORT_UPDATE => report.update = Some(decode_id(decoder)?),
                 REPORT_STATE => state = Some(State::from_code(decoder.u8()?).ok_or(Malformed)?),
                 REPORT_REASON => report.reason = decoder.u8()?,
                 REPORT_MISSING_PAGES => report.missing_pages = decoder.u32()?,
                 REPORT_MISSING_BLOCKS => report.missing_blocks = decoder.u32()?,
                 REPORT_WINDOW => {
-                    let window = decode_window(&mut decoder, 4)?;
+                    let window = decode_window(decoder, 4)?;
                     let bitmap = decoder.bytes()?;
                     if bitmap.len() != (window.count as usize).div_ceil(8) {
                         return Err(Malformed);
@@ -392,10 +391,11 @@ impl<'a> Report<'a> {
                 REPORT_DISTRIBUTOR_NEXT => report.distributor_next = decoder.u64()?,
                 REPORT_INSTALLED => report.installed = decoder.u64()?,
                 REPORT_ATTEMPT => report.attempt = decoder.u32()?,
-                REPORT_COUNTERS => report.counters = Some(decode_counters(&mut decoder)?),
-                _ => decoder.skip()?,
+                REPORT_COUNTERS => report.counters = Some(decode_counters(decoder)?),
+                _ => return Ok(false),
             }
-        }
+            Ok(true)
+        })?;
         report.state = state.ok_or(Malformed)?;
         Ok(report)
     }

@@ -1,9 +1,8 @@
 //! The payload of a POST to `/fw/activate` and `/fw/cancel` (protocol.md \[attempt\], \[target\], \[moment\]).
 
-use crate::codec::{Malformed, write_into};
+use crate::codec::{Malformed, read_map, write_into};
 use crate::digest::Digest;
 use crate::target::Target;
-use minicbor::Decoder;
 
 /// Activate an update, drop it, or go back from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,27 +35,27 @@ impl<'a> Command<'a> {
         })
     }
 
-    /// Reads the payload.
+    /// Reads the payload. Keys that a later version may add are passed over.
     ///
     /// # Errors
     /// [`Malformed`], a missing digest or attempt included.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let mut decoder = Decoder::new(bytes);
         let (mut digest, mut attempt, mut target, mut delay_ms) = (None, None, Target::All, 0);
         let mut from_trial = false;
-        for _ in 0..decoder.map()?.ok_or(Malformed)? {
-            match decoder.u8()? {
+        read_map(bytes, |key, decoder| {
+            match key {
                 1 => {
                     let bytes: [u8; 32] = decoder.bytes()?.try_into().map_err(|_| Malformed)?;
                     digest = Some(Digest(bytes));
                 }
                 2 => attempt = Some(decoder.u32()?),
-                3 => target = Target::decode(&mut decoder)?,
+                3 => target = Target::decode(decoder)?,
                 4 => delay_ms = decoder.u32()?,
                 5 => from_trial = decoder.bool()?,
-                _ => decoder.skip()?,
+                _ => return Ok(false),
             }
-        }
+            Ok(true)
+        })?;
         let (digest, attempt) = (digest.ok_or(Malformed)?, attempt.ok_or(Malformed)?);
         Ok(Self { digest, attempt, target, delay_ms, from_trial })
     }

@@ -3,28 +3,38 @@
 use clap::Args;
 
 use crate::outcome::Outcome;
-use crate::world::{self, run_seeds};
+use crate::world::{self, Options, run_seeds};
 
 /// Arguments of `sim`.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
 pub(super) struct Sim {
     /// The worlds of the seeds 0 to N - 1
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(required_unless_present_any = ["seed", "agents"])]
     seeds: Option<u64>,
     /// The world of this seed alone, exactly as it was
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "seeds")]
     seed: Option<u64>,
+    /// One world of so many agents, an image of 256 blocks and 1 % loss
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=2000))]
+    #[arg(conflicts_with = "seeds")]
+    agents: Option<u16>,
+    /// So many of these agents lie to the distributor, or ask for more than their share
+    #[arg(long, value_name = "N", requires = "agents")]
+    liars: Option<u16>,
 }
 
 impl Sim {
     /// The worlds of so many seeds.
     pub(super) const fn of_seeds(count: u64) -> Self {
-        Self { seeds: Some(count), seed: None }
+        Self { seeds: Some(count), seed: None, agents: None, liars: None }
     }
 
     /// Lets them run. What is found wrong is printed with the seed that shows it again.
     pub(super) fn run(&self) -> Outcome {
+        if let Some(agents) = self.agents {
+            return self.crowd(agents.into());
+        }
         let summary = match self.seed {
             Some(seed) => run_seeds([seed], tell),
             None => run_seeds(0..self.seeds.unwrap_or_default(), tell),
@@ -37,10 +47,30 @@ impl Sim {
             .figure("wrong_image", summary.wrong_image)
             .figure("nonce_reuse", summary.nonce_reuse)
     }
+
+    /// One world with many agents.
+    fn crowd(&self, agents: usize) -> Outcome {
+        let liars = usize::from(self.liars.unwrap_or(0)).min(agents - 1);
+        let seed = self.seed.unwrap_or(1);
+        let ended = world::run(seed, &Options::crowd(agents, liars));
+        tell(seed, &ended);
+        Outcome::new(ended.violations.is_empty())
+            .figure("agents", agents)
+            .figure("liars", liars)
+            .figure("updates", ended.updates)
+            .figure("trace_hash", hex::encode(ended.trace_hash))
+            .figure("bricked", ended.bricked)
+            .figure("wrong_image", ended.wrong_image)
+            .figure("nonce_reuse", ended.nonce_reuse)
+            .figure("pushes", ended.pushes)
+            .figure("unicast_share", ended.figures.unicast_share)
+            .figure("sent_ratio", ended.figures.sent_ratio)
+            .figure("done_by", ended.figures.seconds)
+    }
 }
 
 fn tell(seed: u64, ended: &world::Outcome) {
     for violation in &ended.violations {
-        println!("seed {seed}: {violation} (again: cargo xtask sim --seed {seed})");
+        println!("seed {seed}: {violation} (again: the same command with --seed {seed})");
     }
 }

@@ -4,6 +4,7 @@ use super::agent::{Agent, Work};
 use super::ledger::{Ledger, Misuse};
 use super::{Keys, Release, Releases};
 use core::net::SocketAddr;
+use group_oscore::MemberId;
 use std::collections::BTreeSet;
 use update_core::census::State;
 use update_core::distribution::Distribution;
@@ -216,15 +217,16 @@ impl Checker {
         }
     }
 
-    /// The distributor has a new report of an agent: it says no more than what is true.
+    /// The distributor has a new report of an honest agent: it says no more than what is true.
     pub(super) fn report(
         &mut self,
+        of: MemberId,
         machine: &Distribution,
         keys: &Keys,
         agents: &[Agent],
         releases: &Releases,
     ) {
-        for agent in machine.agents() {
+        for agent in machine.agents().iter().filter(|agent| agent.id == of) {
             let Some(status) = agent.status else { continue };
             let Some(index) = keys.agents.iter().position(|member| member.id == agent.id) else { continue };
             let release = releases.current();

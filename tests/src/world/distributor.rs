@@ -37,6 +37,7 @@ pub(super) struct Distributor {
     /// How the last run ended.
     pub ending: Option<Ending>,
     rate: u64,
+    transfer_within: Duration,
     forgets: bool,
     buffer: Vec<u8>,
     dice: Dice,
@@ -68,6 +69,7 @@ impl Distributor {
             starts: 0,
             ending: None,
             rate: options.rate,
+            transfer_within: options.transfer_within,
             forgets: options.sabotage == Some(Sabotage::ReservationsForgotten),
             buffer: vec![0; update_core::limits::DATAGRAM_BYTES_MAX],
             dice,
@@ -88,7 +90,7 @@ impl Distributor {
             activate,
             attempt: *attempt,
             delay_ms: 0,
-            transfer_within: Duration::from_secs(600),
+            transfer_within: self.transfer_within,
             confirm_within: Duration::from_secs(30),
         };
         let context = keys.distributor_context(numbers, windows);

@@ -4,10 +4,12 @@ use super::agent::{self, Agent, Work};
 use super::attacker::Attacker;
 use super::checker::Checker;
 use super::distributor::{self, Distributor};
+use super::liar::Liar;
 use super::network::{Arrival, LinkBytes};
 use super::waves::Waves;
 use super::{Cut, Dice, Disk, Faults, Host, Keys, Network, Options, Releases, Sabotage};
 use coap_wire::Message;
+use group_oscore::MemberId;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Debug;
 use update_core::distribution::{Distribution, Event};
@@ -25,6 +27,7 @@ pub(super) struct Simulation<'o> {
     superseded_at: Option<Instant>,
     network: Network,
     agents: Vec<Agent>,
+    liars: Vec<(usize, Liar)>,
     distributor: Distributor,
     attacker: Attacker,
     attacks_at: Option<Instant>,
@@ -81,6 +84,10 @@ impl<'o> Simulation<'o> {
                 Agent::new(index, options.speed, starts_at, Dice::new(seed, 2_000 + index as u64), disk)
             })
             .collect();
+        let liars = options.liars.iter().map(|(index, lie)| {
+            (*index, Liar::new(*lie, *index, &keys, Dice::new(seed, 4_000_000 + *index as u64)))
+        });
+        let liars = liars.collect();
         let begins = now + Duration::from_millis(100);
         Self {
             network: Network::new(options.agents, Dice::new(seed, 2)),
@@ -95,6 +102,7 @@ impl<'o> Simulation<'o> {
             releases,
             superseded_at: options.superseded_after.map(|after| now + after),
             agents,
+            liars,
             dice,
             now,
             spins: 0,
@@ -155,7 +163,7 @@ impl<'o> Simulation<'o> {
     /// Everyone who is there runs the new image and has said so, and the distributor has ended.
     fn is_done(&self) -> bool {
         let everyone = (0..self.agents.len())
-            .all(|index| self.options.is_absent(index) || self.confirmed[index].is_some());
+            .all(|index| !self.options.is_expected(index) || self.confirmed[index].is_some());
         everyone && self.distributor.ending.is_some() && self.distributor.machine.is_none()
     }
 
@@ -173,6 +181,9 @@ impl<'o> Simulation<'o> {
         let attacks = self.attacks_at.filter(|at| *at < Instant::default() + self.options.faults.until);
         for other in [attacks, self.distributor.wake, self.distributor.starts_at, self.superseded_at] {
             next = earliest(next, other);
+        }
+        for (_, liar) in &self.liars {
+            next = earliest(next, liar.wake());
         }
         for agent in &self.agents {
             let working = agent.work.as_ref().map(|(until, _)| *until);
@@ -201,6 +212,7 @@ impl<'o> Simulation<'o> {
         if self.attacks_at.is_some_and(|at| at <= self.now) {
             self.attack();
         }
+        self.liars_moment();
         for index in 0..self.agents.len() {
             self.agent_moment(index);
         }
@@ -222,12 +234,40 @@ impl<'o> Simulation<'o> {
                 self.distributor.arrive(self.now, arrival.from, arrival.bytes);
                 self.distributor.wake = self.distributor.machine.as_ref().map(|_| self.now);
             }
+            Host::Agent(index) if self.liars.iter().any(|(liar, _)| *liar == index) => {
+                let liar = self.liars.iter_mut().find(|(liar, _)| *liar == index);
+                if let Some((_, liar)) = liar {
+                    liar.hear(self.now, arrival.bytes, self.releases.current());
+                }
+            }
+            Host::Agent(index) if self.is_too_long(index, &arrival.bytes) => {}
             Host::Agent(index) => {
                 let via = arrival.via();
                 let agent = &mut self.agents[index];
                 agent.arrive(arrival.from, via, arrival.bytes);
                 agent.wake = agent.machine.as_ref().map(|_| self.now);
             }
+        }
+    }
+
+    /// Whether this agent's way swallows a datagram of this length.
+    fn is_too_long(&self, index: usize, bytes: &[u8]) -> bool {
+        self.options.narrow.iter().any(|(narrow, most)| *narrow == index && bytes.len() > *most)
+    }
+
+    fn is_honest(&self, id: MemberId) -> bool {
+        self.liars.iter().all(|(index, _)| self.keys.agents[*index].id != id)
+    }
+
+    fn liars_moment(&mut self) {
+        let mut said = Vec::new();
+        for (index, liar) in &mut self.liars {
+            let all = liar.say(self.now, self.releases.current());
+            said.extend(all.into_iter().map(|bytes| (*index, bytes)));
+        }
+        for (index, bytes) in said {
+            let kid = self.keys.agents[index].id;
+            self.send(Host::Agent(index), kid.as_bytes(), Network::address_of(Host::Distributor), &bytes);
         }
     }
 
@@ -459,12 +499,14 @@ impl<'o> Simulation<'o> {
     fn distributor_event(&mut self, event: Event) {
         let Some(machine) = &self.distributor.machine else { return };
         match event {
-            Event::Report(_) => self.checker.report(machine, &self.keys, &self.agents, &self.releases),
+            Event::Report(of) if self.is_honest(of) => {
+                self.checker.report(of, machine, &self.keys, &self.agents, &self.releases);
+            }
             Event::Finished(_) => {
                 self.count_blocks();
                 let everyone = self.confirmed.iter().enumerate();
                 let open =
-                    everyone.filter(|(index, at)| at.is_none() && !self.options.is_absent(*index)).count();
+                    everyone.filter(|(index, at)| at.is_none() && self.options.is_expected(*index)).count();
                 if open == 0 && self.next_release() {
                     self.updates_before += self.confirmed.iter().flatten().count() as u32;
                     self.confirmed.fill(None);
