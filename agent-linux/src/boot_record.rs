@@ -149,7 +149,8 @@ pub struct BootRecord {
     /// How the last trial failed, until the next one.
     #[n(3)]
     pub rolled_back: Option<RolledBack>,
-    /// Whether counters have been saved. If their file is missing then, they are lost (protocol.md \[bound\]).
+    /// Whether counters have been saved. If their file is missing then, they are lost (protocol.md
+    /// \[bound\]).
     #[n(4)]
     pub counted: bool,
     /// Whether the record of what is installed has been saved. If its file is missing then, it is lost, and a

@@ -61,8 +61,8 @@ pub enum OpenError {
     Torn,
     /// The boot record was written by another version of the agent.
     #[error(
-        "{BOOT} has format version {0}, which this fwcast-agent does not read: run the version that wrote it, \
-         or move everything but counters.cbor out of the folder and run fwcast-agent --install"
+        "{BOOT} has format version {0}, which this fwcast-agent does not read: run the version that wrote \
+         it, or move everything but counters.cbor out of the folder and run fwcast-agent --install"
     )]
     OtherVersion(u8),
     /// There are files of an agent, and no boot record.

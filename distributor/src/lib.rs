@@ -18,7 +18,6 @@ pub mod manifest;
 pub mod new_group;
 pub mod planning;
 pub mod random;
-pub mod rollout;
 pub mod runner;
 pub mod session;
 pub mod socket;

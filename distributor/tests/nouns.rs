@@ -9,8 +9,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use common::{CREATE_HALL, Desk, ENROLL_LAMP};
 use distributor::manifest::Kind;
-use distributor::rollout::record::{Outcome, Progress};
 use distributor::store::{BUSY_MAX, NewDocument, SqliteStore, Step, Store};
+use rollout_engine::record::{Outcome, Progress};
 use serde_json::json;
 use store_suite::{begin, fact, key, name, record, step};
 

@@ -10,13 +10,13 @@ use std::pin::pin;
 use std::task::Poll;
 
 use distributor::fleet::Fleet;
-use distributor::rollout::plan::AgentKey;
-use distributor::rollout::record::{Fact, Order, OrderOutcome};
-use distributor::rollout::{Engine, Now, Run};
 use distributor::runner::{Note, RolloutObserver};
 use distributor::state::StateDir;
 use distributor::store::{NewOrder, NewRollout, SqliteStore, Store};
 use provisioning::Name;
+use rollout_engine::plan::AgentKey;
+use rollout_engine::record::{Fact, Order, OrderOutcome};
+use rollout_engine::{Engine, Now, Run};
 use store_suite::{at, name, plan};
 
 /// Nobody looks on.

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use distributor::rollout::record::Progress;
 use distributor::store::{BUSY_MAX, EventQuery, SqliteStore, Step, Store};
+use rollout_engine::record::Progress;
 use store_suite::{begin, fact, key, name, record, step};
 
 const KILLS: usize = 20;

@@ -153,6 +153,7 @@ impl<const N: usize> Structures<N> {
     }
 
     /// The array inside the byte string.
+    #[cfg(feature = "inspect")]
     pub(crate) fn external_aad(&self) -> &[u8] {
         self.bytes.get(AAD_ARRAY_START..self.aad_end).unwrap_or_default()
     }

@@ -17,6 +17,7 @@ pub(crate) struct Key {
 }
 
 impl Key {
+    #[cfg(any(test, feature = "inspect"))]
     pub(crate) fn new(key: &[u8]) -> Option<Self> {
         let mut bytes = Zeroizing::new([0; KEY_BYTES_MAX]);
         bytes.get_mut(..key.len())?.copy_from_slice(key);

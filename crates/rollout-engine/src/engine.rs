@@ -1,7 +1,11 @@
 //! The engine: which run comes next, and what its reports lead to.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use alloc::borrow::ToOwned;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use provisioning::Name;
@@ -95,6 +99,13 @@ pub struct Run {
     pub transfer_within_s: u32,
     /// Who has not confirmed so many seconds after the activation counts as lost.
     pub report_within_s: u32,
+}
+
+impl Run {
+    /// Whether it tells this agent to activate.
+    pub fn tells(&self, agent: &AgentKey) -> bool {
+        matches!(&self.task, Task::Activate(told) if told.contains(agent))
+    }
 }
 
 /// What a run is for.
@@ -206,12 +217,12 @@ impl Engine {
 
     /// What has changed since the last call, to be made durable together with [`Self::state`].
     pub fn take_changes(&mut self) -> Changes {
-        let keys = std::mem::take(&mut self.changed);
+        let keys = core::mem::take(&mut self.changed);
         let agents = keys.into_iter().filter_map(|key| Some((key.clone(), self.agents.get(&key)?.clone())));
         Changes {
             agents: agents.collect(),
-            facts: std::mem::take(&mut self.facts),
-            settled: std::mem::take(&mut self.settled),
+            facts: core::mem::take(&mut self.facts),
+            settled: core::mem::take(&mut self.settled),
         }
     }
 
@@ -242,7 +253,7 @@ impl Engine {
     pub fn poll(&mut self, now: Now) -> Output {
         self.look_at_clocks(now);
         // A step that only moves to another stage is saved and followed by the next one.
-        if std::mem::take(&mut self.dirty) {
+        if core::mem::take(&mut self.dirty) {
             return Output::Save;
         }
         if self.running.is_some() {

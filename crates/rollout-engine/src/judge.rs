@@ -1,5 +1,9 @@
 //! Judging: what reports lead to, and whether a wave has proved healthy.
 
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 use jiff::Timestamp;
 
 use super::engine::{Engine, RunEnd, Task};
@@ -187,7 +191,7 @@ impl Engine {
         self.enter(Stage::Activation { wave: 0 });
     }
 
-    fn activation_ended(&mut self, now: Timestamp, told: &std::collections::BTreeSet<AgentKey>) {
+    fn activation_ended(&mut self, now: Timestamp, told: &alloc::collections::BTreeSet<AgentKey>) {
         self.state.retrying = false;
         for key in told {
             self.try_ended(now, key);

@@ -7,6 +7,12 @@
 //! order, and hand in what comes of it. Whoever stores what [`Output::Save`] asks for can kill the process
 //! at any moment, and go on with [`Engine::resume`].
 
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
 mod engine;
 mod judge;
 #[cfg(test)]
@@ -14,14 +20,12 @@ mod night_tests;
 mod orders;
 pub mod plan;
 pub mod record;
-#[cfg(test)]
-mod sample_tests;
 pub mod state;
 mod steps;
 #[cfg(test)]
 mod stop_tests;
-#[cfg(test)]
-mod testing;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 pub mod window;

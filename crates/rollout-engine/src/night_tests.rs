@@ -1,5 +1,7 @@
 //! What waits for the night: agents that cannot be spoken to by day, and those that have left meanwhile.
 
+use alloc::vec;
+use alloc::vec::Vec;
 use jiff::SignedDuration;
 use provisioning::Name;
 use update_core::census::State as Doing;

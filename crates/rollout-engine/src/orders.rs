@@ -1,5 +1,8 @@
 //! What operators order, and agents that come and go.
 
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
 use jiff::Timestamp;
 
 use super::engine::{Engine, record_of};

@@ -2,9 +2,14 @@
 //! and numbers, so that the engine needs nothing else, and a rollout that goes on after a restart does what
 //! it set out to do.
 
-use std::collections::BTreeSet;
-use std::fmt;
-use std::str::FromStr;
+use alloc::borrow::Cow;
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
 
 use jiff::Timestamp;
 use provisioning::{Hex, Name};
@@ -161,6 +166,21 @@ pub enum When {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Percent(u16);
+
+impl schemars::JsonSchema for Percent {
+    fn schema_name() -> Cow<'static, str> {
+        "Percent".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "description": "A percentage with at most two decimals.",
+            "pattern": "^[0-9]{1,3}(\\.[0-9]{1,2})?%$",
+            "examples": ["5%", "2.5%"]
+        })
+    }
+}
 
 impl Plan {
     /// All agents, wave by wave.

@@ -1,5 +1,6 @@
 //! What is known of a rollout's agents, what operators order, and what is told.
 
+use alloc::string::String;
 use jiff::Timestamp;
 use provisioning::Name;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,8 @@
 //! How far a rollout is: what survives a restart, beside the agents' records.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use core::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

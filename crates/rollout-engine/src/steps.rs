@@ -1,6 +1,10 @@
 //! Steps: which run comes next, or what is waited for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec::Vec;
 
 use jiff::{SignedDuration, Timestamp};
 use provisioning::Name;
@@ -11,7 +15,7 @@ use super::record::{AgentRecord, Progress};
 use super::state::{Pause, Stage};
 
 /// How often a soaking wave is asked: a tenth of its soak, within these bounds.
-const CENSUS_EVERY_S: std::ops::RangeInclusive<u32> = 2..=300;
+const CENSUS_EVERY_S: core::ops::RangeInclusive<u32> = 2..=300;
 /// An agent that was lost and has come back is told to activate so often at most, if it may not be retried
 /// more.
 const COMEBACKS_MAX: u8 = 3;
@@ -149,7 +153,7 @@ impl Engine {
         }
         for key in &due {
             if let Some(agent) = self.agents.get_mut(key)
-                && !std::mem::replace(&mut agent.told, true)
+                && !core::mem::replace(&mut agent.told, true)
             {
                 self.changed.insert(key.clone());
                 fresh = true;

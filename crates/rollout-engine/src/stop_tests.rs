@@ -1,5 +1,6 @@
 //! What happens when too many have failed: nobody else activates, and who has is heard to the end.
 
+use alloc::borrow::ToOwned;
 use update_core::census::State as Doing;
 
 use super::engine::{Input, RunEnd, Task};

@@ -1,7 +1,13 @@
 //! A fleet without a network, for tests of the engine: agents that behave as they were told to.
+#![allow(missing_docs, clippy::unwrap_used, clippy::missing_panics_doc, reason = "it is for tests alone")]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use alloc::borrow::ToOwned;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use provisioning::{Hex, Name};
@@ -14,11 +20,11 @@ use super::state::State;
 use super::window::{Window, WindowForm, Windows};
 
 /// The manifest sequence number of the new image; agents begin with the one before.
-pub(super) const NEW: u64 = 2;
+pub const NEW: u64 = 2;
 
 /// How an agent behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Nature {
+pub enum Nature {
     /// It confirms.
     #[default]
     Good,
@@ -36,37 +42,37 @@ pub(super) enum Nature {
 
 /// One agent: what it is doing, and the attempts it has made.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Device {
-    pub(super) nature: Nature,
-    pub(super) doing: Doing,
-    pub(super) reason: u8,
-    pub(super) attempts: u8,
+pub struct Device {
+    pub nature: Nature,
+    pub doing: Doing,
+    pub reason: u8,
+    pub attempts: u8,
     acted_upon: u32,
 }
 
 /// The fleet, the store and the clocks.
-pub(super) struct Fleet {
-    pub(super) engine: Engine,
-    pub(super) devices: BTreeMap<AgentKey, Device>,
-    pub(super) now: Now,
+pub struct Fleet {
+    pub engine: Engine,
+    pub devices: BTreeMap<AgentKey, Device>,
+    pub now: Now,
     /// What was saved last: after a crash the engine goes on from there.
     saved: Option<(State, BTreeMap<AgentKey, AgentRecord>)>,
-    pub(super) facts: Vec<Fact>,
-    pub(super) runs: Vec<Task>,
+    pub facts: Vec<Fact>,
+    pub runs: Vec<Task>,
     /// Crashes happen before the action with such a number.
-    pub(super) crashes: BTreeSet<u32>,
+    pub crashes: BTreeSet<u32>,
     actions: u32,
     /// The last step was a save: another one has to change something, or it never ends.
     saving: bool,
 }
 
 /// The agent with this number.
-pub(super) fn key(number: usize) -> AgentKey {
+pub fn key(number: usize) -> AgentKey {
     format!("hall/lamp-{number:02}").parse().unwrap()
 }
 
 /// A plan for waves of these sizes, with a soak of a minute each.
-pub(super) fn plan(sizes: &[usize]) -> Plan {
+pub fn plan(sizes: &[usize]) -> Plan {
     let mut next = 0..;
     let waves = sizes.iter().enumerate().map(|(index, size)| Wave {
         name: Name::new(&format!("wave-{index}")).unwrap(),
@@ -97,22 +103,22 @@ pub(super) fn plan(sizes: &[usize]) -> Plan {
     }
 }
 
-pub(super) fn percent(text: &str) -> Percent {
+pub fn percent(text: &str) -> Percent {
     text.parse().unwrap()
 }
 
 /// An hour at night.
-pub(super) fn nightly() -> Windows {
+pub fn nightly() -> Windows {
     let form = WindowForm { cron: "0 1 * * *".to_owned(), for_s: 3600, tz: "UTC".to_owned() };
     Windows::new(vec![Window::new(form).unwrap()])
 }
 
-pub(super) fn outcome(fleet: &Fleet) -> Option<Outcome> {
+pub fn outcome(fleet: &Fleet) -> Option<Outcome> {
     fleet.engine.state().outcome()
 }
 
 impl Fleet {
-    pub(super) fn new(plan: Plan) -> Self {
+    pub fn new(plan: Plan) -> Self {
         let now = Now { wall: "2026-11-25T12:00:00Z".parse().unwrap(), steady: Duration::ZERO };
         let devices = plan.agents().map(|(_, key)| (key.clone(), Device::new(Nature::Good))).collect();
         let engine = Engine::begin(Name::new("update").unwrap(), plan, 1, now);
@@ -129,7 +135,7 @@ impl Fleet {
         }
     }
 
-    pub(super) fn with(mut self, natures: &[(usize, Nature)]) -> Self {
+    pub fn with(mut self, natures: &[(usize, Nature)]) -> Self {
         for (number, nature) in natures {
             self.devices.get_mut(&key(*number)).unwrap().nature = *nature;
         }
@@ -137,7 +143,7 @@ impl Fleet {
     }
 
     /// Goes on until the engine has ended or waits for somebody.
-    pub(super) fn go(&mut self) -> &mut Self {
+    pub fn go(&mut self) -> &mut Self {
         for _ in 0..10_000 {
             if !self.step() {
                 return self;
@@ -147,12 +153,12 @@ impl Fleet {
     }
 
     /// One step; false when the engine has ended or waits for somebody.
-    pub(super) fn step(&mut self) -> bool {
+    pub fn step(&mut self) -> bool {
         if self.crashes_now() {
             self.crash();
         }
         let output = self.engine.poll(self.now);
-        let saved_before = std::mem::replace(&mut self.saving, output == Output::Save);
+        let saved_before = core::mem::replace(&mut self.saving, output == Output::Save);
         match output {
             Output::Save => {
                 let changes = self.save();
@@ -167,7 +173,7 @@ impl Fleet {
     }
 
     /// Gives an order. What came of it.
-    pub(super) fn order(&mut self, order: Order) -> Result<String, String> {
+    pub fn order(&mut self, order: Order) -> Result<String, String> {
         self.engine.handle(self.now, Input::Order { id: 1, order, reason: None });
         match self.engine.settled.pop().map(|settled| settled.outcome) {
             Some(OrderOutcome::Done(said)) => Ok(said),
@@ -176,7 +182,7 @@ impl Fleet {
         }
     }
 
-    pub(super) fn pass(&mut self, time: SignedDuration) {
+    pub fn pass(&mut self, time: SignedDuration) {
         assert!(time > SignedDuration::ZERO, "time goes on");
         self.now.wall += time;
         self.now.steady += Duration::try_from(time).unwrap();
@@ -202,7 +208,7 @@ impl Fleet {
         told || before != self.saved
     }
 
-    pub(super) fn crash(&mut self) {
+    pub fn crash(&mut self) {
         let Some((state, agents)) = self.saved.clone() else { return };
         self.saving = false;
         let (name, plan) = (self.engine.name().clone(), self.engine.plan().clone());
@@ -236,15 +242,15 @@ impl Fleet {
         self.engine.handle(self.now, Input::RunEnded { end, attempt: run.attempt });
     }
 
-    pub(super) fn doing(&self, number: usize) -> Doing {
+    pub fn doing(&self, number: usize) -> Doing {
         self.devices[&key(number)].doing
     }
 
-    pub(super) fn kinds(&self) -> Vec<&str> {
+    pub fn kinds(&self) -> Vec<&str> {
         self.facts.iter().map(|fact| fact.kind.as_str()).collect()
     }
 
-    pub(super) fn wall(&self) -> Timestamp {
+    pub fn wall(&self) -> Timestamp {
         self.now.wall
     }
 }

@@ -1,5 +1,7 @@
 //! What a rollout does, on a fleet without a network.
 
+use alloc::borrow::ToOwned;
+use alloc::vec::Vec;
 use jiff::SignedDuration;
 use proptest::prelude::*;
 use update_core::census::State as Doing;
@@ -474,7 +476,7 @@ fn ending(fleet: &Fleet) -> Counts {
     let undecided = fleet.devices.values().filter(|device| device.doing == Doing::Trial).count();
     assert!(counts.trial <= undecided, "who is told as on trial is on trial");
     counts.have_it -= counts.trial;
-    counts.lost += std::mem::take(&mut counts.trial);
+    counts.lost += core::mem::take(&mut counts.trial);
     counts
 }
 

@@ -1,7 +1,11 @@
 //! Windows: when something may begin, by cron expression and time zone. Daylight saving is the library's
 //! business.
 
-use std::time::Duration;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 use cronexpr::Crontab;
 use jiff::{SignedDuration, Timestamp};
@@ -152,6 +156,7 @@ impl<'de> Deserialize<'de> for Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
 
     fn windows(cron: &str, hours: u32, tz: &str) -> Windows {
         let form = WindowForm { cron: cron.to_owned(), for_s: hours * 3600, tz: tz.to_owned() };

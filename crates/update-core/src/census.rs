@@ -207,7 +207,8 @@ pub struct Report<'a> {
     pub update: Option<UpdateId>,
     /// What the agent is doing with it.
     pub state: State,
-    /// The [`Refusal`](crate::refusal::Refusal) code or [`Failure`](crate::reception::Failure) code; 0 for none.
+    /// The [`Refusal`](crate::refusal::Refusal) code or [`Failure`](crate::reception::Failure) code; 0 for
+    /// none.
     pub reason: u8,
     /// Pages of the hash tree not yet stored durably.
     pub missing_pages: u32,

@@ -1,4 +1,5 @@
-//! The payload of a POST to `/fw/activate` and `/fw/cancel` (protocol.md \[attempt\], \[target\], \[moment\]).
+//! The payload of a POST to `/fw/activate` and `/fw/cancel` (protocol.md \[attempt\], \[target\],
+//! \[moment\]).
 
 use crate::codec::{Malformed, read_map, write_into};
 use crate::digest::Digest;

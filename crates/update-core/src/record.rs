@@ -14,8 +14,8 @@ use minicbor::Decoder;
 const VERSION: u8 = 1;
 
 /// [`Record::Counters`](crate::platform::Record::Counters): the bounds of the two counters of one security
-/// group (protocol.md \[reserve\], \[bound\]). They name their Gid, so that counters never meet another group's
-/// keys.
+/// group (protocol.md \[reserve\], \[bound\]). They name their Gid, so that counters never meet another
+/// group's keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CounterBounds {
     /// The group that they count for.

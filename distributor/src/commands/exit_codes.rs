@@ -31,7 +31,6 @@ use crate::manifest::ChoiceError;
 use crate::new_group::CreateError;
 use crate::planning::{ApplyError, DocumentError, NoDigest, PlanError};
 use crate::random::NoRandomness;
-use crate::rollout::record::Outcome;
 use crate::runner::{RolloutEnd, RunError};
 use crate::session::SessionError;
 use crate::socket::SocketError;
@@ -40,6 +39,7 @@ use crate::store::StoreError;
 use crate::store::backup::BackupError;
 use crate::store::images::ImagesError;
 use crate::store::restore::RestoreError;
+use rollout_engine::record::Outcome;
 
 /// How a command ended. See the table at the head of this module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

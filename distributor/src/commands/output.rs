@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::commands::exit_codes::Failure;
-use crate::rollout::record::Progress;
+use rollout_engine::record::Progress;
 
 /// The form of what a command prints on standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]

@@ -13,7 +13,7 @@ use crate::commands::global::Global;
 use crate::commands::output::{self, Printable, columns, say};
 use crate::fleet::forecast::Forecast;
 use crate::planning::Planned;
-use crate::rollout::plan::{AgentKey, Percent};
+use rollout_engine::plan::{AgentKey, Percent};
 
 /// Show what a rollout would do: which agents, in which waves, how many blocks, how long on the air
 #[derive(Debug, Args)]

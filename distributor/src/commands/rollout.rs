@@ -13,10 +13,10 @@ use super::rollout_progress::RolloutProgress;
 use crate::commands::global::Global;
 use crate::control::Stop;
 use crate::fleet::Carried;
-use crate::rollout::Engine;
-use crate::rollout::record::{Order, Outcome};
 use crate::runner::doing;
 use crate::store::NewOrder;
+use rollout_engine::Engine;
+use rollout_engine::record::{Order, Outcome};
 
 /// Steer a rollout
 ///

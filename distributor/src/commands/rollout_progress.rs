@@ -8,9 +8,9 @@ use provisioning::Name;
 
 use super::output::{safe, say};
 use super::progress::{LINE_AFTER, bar};
-use crate::rollout::record::{Fact, Progress};
-use crate::rollout::{Engine, Run, Task};
 use crate::runner::{Note, RolloutObserver, doing};
+use rollout_engine::record::{Fact, Progress};
+use rollout_engine::{Engine, Run, Task};
 
 /// Shows it on standard error. Each phase has counts of its own: nothing stands at 100 % that is not over.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use super::report::RolloutStatus;
 use super::rollout_progress::RolloutProgress;
 use crate::commands::global::Global;
 use crate::control::Stop;
-use crate::rollout::record::Outcome;
 use crate::runner::{RolloutEnd, doing};
+use rollout_engine::record::Outcome;
 
 /// Carry one rollout out in the foreground
 ///

@@ -16,10 +16,10 @@ use crate::commands::global::Global;
 use crate::control::Stop;
 use crate::drive;
 use crate::fleet::{Census, Fleet};
-use crate::rollout::Engine;
 use crate::runner::RolloutEnd;
 use crate::state::GroupState;
 use crate::store::{Revision, Store};
+use rollout_engine::Engine;
 
 /// Show how far a rollout is, or ask every agent of a group what it is doing
 #[derive(Debug, Args)]

@@ -7,10 +7,10 @@ use provisioning::Name;
 
 use super::Fleet;
 use crate::planning::Planned;
-use crate::rollout::plan::{Percent, Plan, When};
-use crate::rollout::window::Windows;
 use crate::state::{GroupState, StateDir, StateError};
 use crate::store::{Loss, Store, StoreError};
+use rollout_engine::plan::{Percent, Plan, When};
+use rollout_engine::window::Windows;
 
 /// What goes over the link besides a block's bytes: headers, signature and hash tree.
 const OVERHEAD_BYTES: u64 = 128 + 42;

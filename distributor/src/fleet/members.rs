@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use provisioning::{Name, NameError};
 
-use crate::rollout::plan::AgentKey;
 use crate::state::{Agents, GroupLock, Label, LabelError, ManagerState, StateDir, StateError};
+use rollout_engine::plan::AgentKey;
 
 /// Why an agent was not found, or not changed.
 #[derive(Debug, thiserror::Error)]

@@ -7,11 +7,11 @@ use provisioning::Name;
 use super::Fleet;
 use super::watch::LOOK_EVERY;
 use crate::control::Stop;
-use crate::rollout::Engine;
-use crate::rollout::record::OrderOutcome;
 use crate::runner::{RolloutObserver, RunError, Runner, load};
 use crate::state::RolloutLock;
 use crate::store::{NewOrder, Store, StoreError};
+use rollout_engine::Engine;
+use rollout_engine::record::OrderOutcome;
 
 /// How long the process that runs a rollout may take to hear an order.
 const HEARD_WITHIN: Duration = Duration::from_secs(15);

@@ -9,11 +9,11 @@ use update_core::distribution::{Distribution, Ending, Status};
 use super::Fleet;
 use crate::drive::{DistributionEnd, DriveError};
 use crate::random::NoRandomness;
-use crate::rollout::plan::AgentKey;
 use crate::session::{Session, SessionError};
 use crate::socket::SocketError;
 use crate::state::{GroupState, StateError};
 use crate::store::{Heard, Loss, Store, StoreError};
+use rollout_engine::plan::AgentKey;
 
 /// Why a group could not be spoken with.
 #[derive(Debug, thiserror::Error)]

@@ -5,9 +5,9 @@ use std::time::Duration;
 use provisioning::Name;
 
 use super::Fleet;
-use crate::rollout::Engine;
 use crate::runner::{RunError, load};
 use crate::store::{Event, EventQuery, Revision, Store, StoreError};
+use rollout_engine::Engine;
 
 /// How often the store is looked at.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);

@@ -10,7 +10,7 @@ use super::image::ImageSpec;
 use super::rollout::{ActivateWhen, RolloutSpec, Wave, Who, WindowSpec};
 use super::text::{ImageRef, WaveSize};
 use super::{Diagnostic, Kind, Manifest, Manifests};
-use crate::rollout::plan::Percent;
+use rollout_engine::plan::Percent;
 
 /// Something wrong in a document: where in it, and a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]

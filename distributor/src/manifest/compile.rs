@@ -12,9 +12,9 @@ use super::group::{Members, RolloutGroup};
 use super::rollout::{ActivateWhen, Approval, Rollout, RolloutSpec, WindowSpec};
 use super::text::Span;
 use super::waves::{self, Member};
-use crate::rollout::plan::{Abort, AgentKey, Lane, Plan, PlannedImage, Retry, Wave, When};
-use crate::rollout::window::Windows;
 use crate::state::GroupState;
+use rollout_engine::plan::{Abort, AgentKey, Lane, Plan, PlannedImage, Retry, Wave, When};
+use rollout_engine::window::Windows;
 
 /// To have the whole image, where the rollout manifest says nothing.
 const TRANSFER_WITHIN_S: u32 = 6 * 60 * 60;

@@ -10,8 +10,8 @@ use super::document::Framed;
 use super::schema::NameForm;
 use super::selector::Selector;
 use super::text::{self, ImageRef, Moment, Span, WaveSize};
-use crate::rollout::plan::{Percent, RetryOn};
-use crate::rollout::window::{Window, WindowForm};
+use rollout_engine::plan::{Percent, RetryOn};
+use rollout_engine::window::{Window, WindowForm};
 
 /// A Rollout.
 pub type Rollout = Framed<RolloutKind, RolloutSpec>;

@@ -12,8 +12,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::rollout::plan::Percent;
 use crate::values::{self, Rate};
+use rollout_engine::plan::Percent;
 
 /// Something that is written as one word.
 pub(super) trait Text: Sized {
@@ -406,21 +406,6 @@ impl JsonSchema for WaveSize {
                 { "const": "rest" }
             ],
             "examples": [5, "20%", "rest"]
-        })
-    }
-}
-
-impl JsonSchema for Percent {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Percent".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "string",
-            "description": "A percentage with at most two decimals.",
-            "pattern": "^[0-9]{1,3}(\\.[0-9]{1,2})?%$",
-            "examples": ["5%", "2.5%"]
         })
     }
 }

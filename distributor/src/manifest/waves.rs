@@ -12,7 +12,7 @@ use provisioning::Name;
 use super::check::UnplacedDiagnostic;
 use super::rollout::{Wave, Who};
 use super::text::WaveSize;
-use crate::rollout::plan::{AgentKey, Percent};
+use rollout_engine::plan::{AgentKey, Percent};
 
 /// An agent that has to be in one of the waves.
 #[derive(Debug, Clone, PartialEq, Eq)]

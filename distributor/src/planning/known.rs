@@ -18,10 +18,10 @@ use crate::manifest::group::RolloutGroup;
 use crate::manifest::image::Image;
 use crate::manifest::rollout::Rollout;
 use crate::manifest::{Diagnostic, ImageRef, Manifest, Manifests};
-use crate::rollout::plan::{AgentKey, Lane, Plan, PlannedImage};
 use crate::state::{Attempts, GroupState, StateDir, StateError};
 use crate::store::Store;
 use crate::store::images::{Images, ImagesError};
+use rollout_engine::plan::{AgentKey, Lane, Plan, PlannedImage};
 
 /// A rollout that can begin.
 #[derive(Debug)]

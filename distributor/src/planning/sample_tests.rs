@@ -10,14 +10,14 @@ use jiff::tz::TimeZone;
 use provisioning::{Hex, Name};
 use uuid::Uuid;
 
-use super::engine::Task;
-use super::plan::{Plan, PlannedImage};
-use super::record::{Order, Outcome};
-use super::state::Stage;
-use super::testing::{Fleet, NEW};
 use crate::manifest::compile::{FleetAgent, FleetGroup, FleetImage, compile};
 use crate::manifest::source::Source;
 use crate::manifest::{Manifest, Manifests};
+use rollout_engine::Task;
+use rollout_engine::plan::{Plan, PlannedImage};
+use rollout_engine::record::{Order, Outcome};
+use rollout_engine::state::Stage;
+use rollout_engine::testing::{Fleet, NEW};
 
 const VENDOR: Uuid = Uuid::from_u128(1);
 const LAMP: Uuid = Uuid::from_u128(2);

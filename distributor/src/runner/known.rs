@@ -3,9 +3,9 @@
 use provisioning::Name;
 
 use super::RunError;
-use crate::rollout::Engine;
-use crate::rollout::state::Stage;
 use crate::store::Store;
+use rollout_engine::Engine;
+use rollout_engine::state::Stage;
 
 /// The engine of a rollout that is in the store.
 ///

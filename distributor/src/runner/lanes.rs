@@ -20,15 +20,15 @@ use crate::control::{Control, Instruction, Stop};
 use crate::drive::{self, DistributionEnd, DistributionObserver};
 use crate::planning::{members_of, stored};
 use crate::random::seed;
-use crate::rollout::plan::{AgentKey, Lane, Plan};
-use crate::rollout::record::{AgentRecord, Progress, Report};
-use crate::rollout::{Engine, Input, Run, RunEnd, Task};
 use crate::session::Session;
 use crate::socket;
 use crate::state::{Agents, GroupLock, Profile, StateDir};
 use crate::store::epoch::Claimed;
 use crate::store::images::StoredImage;
 use crate::store::{Loss, Store};
+use rollout_engine::plan::{AgentKey, Lane, Plan};
+use rollout_engine::record::{AgentRecord, Progress, Report};
+use rollout_engine::{Engine, Input, Run, RunEnd, Task};
 
 /// The security groups of a rollout, opened to send.
 pub(super) struct Lanes {
@@ -301,13 +301,6 @@ fn had(engine: &Engine, group: &Name) -> BTreeSet<Name> {
 async fn is_free<S: Store>(store: &S, key: &AgentKey, rollout: &Name) -> Result<bool, RunError> {
     let agent = store.agent(key).await?;
     Ok(agent.and_then(|agent| agent.rollout).is_none_or(|other| other == *rollout))
-}
-
-impl Run {
-    /// Whether it tells this agent to activate.
-    fn tells(&self, key: &AgentKey) -> bool {
-        matches!(&self.task, Task::Activate(told) if told.contains(key))
-    }
 }
 
 /// What the lanes have measured on the way to their agents, by security group.

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::rollout::plan::AgentKey;
-use crate::rollout::record::Report;
+use rollout_engine::plan::AgentKey;
+use rollout_engine::record::Report;
 
 /// Shared by the runs under way and the engine, on one thread.
 #[derive(Debug, Clone, Default)]

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use provisioning::Name;
 
-use crate::rollout::plan::Lane;
+use rollout_engine::plan::Lane;
 
 /// Puts the agents of one security group into its lanes, each into one. `had` are those that the rollout
 /// has; `selected` whom each lane's rollout group selects now, of those that are free or had.

@@ -22,14 +22,14 @@ use tokio::sync::watch;
 
 use crate::control::Stop;
 use crate::planning::{self, Planned};
-use crate::rollout::record::{OrderOutcome, Outcome, Settled};
-use crate::rollout::{Engine, Input, Now, Output, Run, RunEnd};
 use crate::state::{GroupLock, RolloutLock, StateDir};
 use crate::store::epoch::Claims;
 use crate::store::images::Images;
 use crate::store::{NewRollout, Revision, Step, Store};
 use lanes::{Lanes, Worked};
 use latest::Latest;
+use rollout_engine::record::{OrderOutcome, Outcome, Settled};
+use rollout_engine::{Engine, Input, Now, Output, Run, RunEnd};
 
 pub use error::RunError;
 pub use known::{doing, load};

@@ -5,10 +5,10 @@ use std::fmt;
 use provisioning::Name;
 
 use super::RunError;
-use crate::rollout::plan::AgentKey;
-use crate::rollout::record::Fact;
-use crate::rollout::{Engine, Run};
 use crate::store::StoreError;
+use rollout_engine::plan::AgentKey;
+use rollout_engine::record::Fact;
+use rollout_engine::{Engine, Run};
 
 /// Is told what a rollout does. A front shows it in its own way, or not at all.
 pub trait RolloutObserver {

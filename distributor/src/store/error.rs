@@ -6,8 +6,8 @@ use provisioning::Name;
 
 use crate::files::{FileError, shown};
 use crate::manifest::Kind;
-use crate::rollout::plan::AgentKey;
 use crate::state::StateError;
+use rollout_engine::plan::AgentKey;
 
 /// What can go wrong with the store. Whatever it is, nothing was changed.
 #[derive(Debug, thiserror::Error)]

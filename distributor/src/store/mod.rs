@@ -36,8 +36,8 @@ pub use records::{
 pub use sqlite::{BUSY_MAX, DATABASE, SqliteStore};
 
 use crate::manifest::Kind;
-use crate::rollout::plan::AgentKey;
-use crate::rollout::record::{AgentRecord, Settled};
+use rollout_engine::plan::AgentKey;
+use rollout_engine::record::{AgentRecord, Settled};
 
 /// So many events are kept, the newest ones.
 pub const EVENTS_MAX: i64 = 200_000;

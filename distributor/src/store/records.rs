@@ -9,8 +9,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::manifest::Kind;
-use crate::rollout::plan::{AgentKey, Plan};
-use crate::rollout::record::{AgentRecord, Fact, Order, OrderOutcome, Outcome, Progress, Settled};
+use rollout_engine::plan::{AgentKey, Plan};
+use rollout_engine::record::{AgentRecord, Fact, Order, OrderOutcome, Outcome, Progress, Settled};
 
 /// A document to apply: its kind and name, and its spec as JSON in one canonical form.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use distributor::manifest::Kind;
-use distributor::rollout::plan::{Abort, AgentKey, Lane, Percent, Plan, PlannedImage, Retry, Wave, When};
-use distributor::rollout::record::{AgentRecord, Fact, Order, OrderOutcome, Outcome, Progress, Settled};
-use distributor::rollout::window::Windows;
+use rollout_engine::plan::{Abort, AgentKey, Lane, Percent, Plan, PlannedImage, Retry, Wave, When};
+use rollout_engine::record::{AgentRecord, Fact, Order, OrderOutcome, Outcome, Progress, Settled};
+use rollout_engine::window::Windows;
 
 use distributor::store::{
     Applied, EventQuery, Heard, Loss, Member, NewDocument, NewOrder, NewRollout, Step, Store, StoreError,

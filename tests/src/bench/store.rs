@@ -7,14 +7,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use distributor::commands::output::{Format, Printable, render};
 use distributor::commands::report::{AgentList, RolloutStatus};
-use distributor::rollout::plan::{Abort, AgentKey, Lane, Percent, Plan, PlannedImage, Retry, Wave, When};
-use distributor::rollout::record::{AgentRecord, Progress};
-use distributor::rollout::window::Windows;
-use distributor::rollout::{Engine, Now};
 use distributor::runner::load;
 use distributor::store::{BUSY_MAX, Member, NewRollout, SqliteStore, Step, Store};
 use jiff::Timestamp;
 use provisioning::{Hex, Name};
+use rollout_engine::plan::{Abort, AgentKey, Lane, Percent, Plan, PlannedImage, Retry, Wave, When};
+use rollout_engine::record::{AgentRecord, Progress};
+use rollout_engine::window::Windows;
+use rollout_engine::{Engine, Now};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Row};
 

@@ -132,7 +132,7 @@ fn core_without_std() -> Result<End> {
     succeed(&mut cargo)
 }
 
-/// The packages of the core can be packed as they would be published: nothing in them names what stays behind.
+/// The packages of the core can be packed for a registry: nothing in them names what stays behind.
 fn packages() -> Result<End> {
     let packages = CORE.iter().flat_map(|package| ["--package", package]);
     succeed(cargo().args(["package", "--offline", "--no-verify", "--allow-dirty", "--quiet"]).args(packages))

@@ -7,8 +7,8 @@ use crate::commands::exit_codes::Failure;
 use crate::commands::output::say;
 use crate::commands::runtime::runtime;
 use crate::fleet::members::{self, Edit};
-use crate::rollout::plan::AgentKey;
 use crate::state::StateDir;
+use rollout_engine::plan::AgentKey;
 
 /// Arguments of `agent label`.
 #[derive(Debug, Args)]

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::{labels, or_dash};
 use crate::commands::output::{self, Printable, age_of, columns};
-use crate::rollout::record::Progress;
 use crate::store::Agent;
+use rollout_engine::record::Progress;
 
 /// Agents of the fleet, with what was heard of each last.
 #[derive(Debug, Serialize)]

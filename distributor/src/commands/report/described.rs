@@ -9,9 +9,9 @@ use super::events::EventLine;
 use super::rollouts::RolloutRow;
 use super::{labels, or_dash};
 use crate::commands::output::{Printable, age, age_of, fields, safe};
-use crate::rollout::plan::{AgentKey, Plan};
-use crate::rollout::record::{AgentRecord, Progress};
 use crate::store::{Agent, Document, Event};
+use rollout_engine::plan::{AgentKey, Plan};
+use rollout_engine::record::{AgentRecord, Progress};
 
 /// An agent.
 #[derive(Debug, Serialize)]

@@ -8,8 +8,8 @@ use provisioning::Name;
 use serde::Serialize;
 
 use crate::commands::output::{Printable, age_of, columns};
-use crate::rollout::record::Progress;
 use crate::store::{Document, RolloutLine};
+use rollout_engine::record::Progress;
 
 /// Rollouts.
 #[derive(Debug, Serialize)]

@@ -6,10 +6,10 @@ use provisioning::Name;
 use serde::Serialize;
 
 use crate::commands::output::{Printable, age_of, columns, progress};
-use crate::rollout::plan::AgentKey;
-use crate::rollout::record::{Outcome, Progress};
-use crate::rollout::{Engine, reason_of};
 use crate::runner::doing;
+use rollout_engine::plan::AgentKey;
+use rollout_engine::record::{Outcome, Progress};
+use rollout_engine::{Engine, reason_of};
 
 /// A rollout with its waves and its agents.
 #[derive(Debug, Serialize)]

@@ -9,8 +9,8 @@ use sqlx::sqlite::SqliteRow;
 use super::super::Answer;
 use super::SqliteStore;
 use super::rows::{Columns, json};
-use crate::rollout::plan::AgentKey;
 use crate::store::records::{Agent, Heard, Member};
+use rollout_engine::plan::AgentKey;
 
 const WHAT: &str = "an agent";
 

@@ -7,8 +7,8 @@ use sqlx::{Sqlite, Transaction};
 use super::super::{Answer, EVENTS_MAX};
 use super::SqliteStore;
 use super::rows::Columns;
-use crate::rollout::record::Fact;
 use crate::store::records::{Event, EventQuery};
+use rollout_engine::record::Fact;
 
 /// Appends facts, and lets the oldest events go.
 pub(super) async fn append(

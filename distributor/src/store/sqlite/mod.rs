@@ -29,9 +29,9 @@ use super::records::{
 use super::{Answer, Store, StoreError};
 use crate::files::FileError;
 use crate::manifest::Kind;
-use crate::rollout::plan::AgentKey;
-use crate::rollout::record::{AgentRecord, Settled};
 use crate::state::StateDir;
+use rollout_engine::plan::AgentKey;
+use rollout_engine::record::{AgentRecord, Settled};
 
 /// The database's name in the state folder.
 pub const DATABASE: &str = "fwcast.db";

@@ -7,8 +7,8 @@ use sqlx::sqlite::SqliteRow;
 use super::super::{Answer, StoreError};
 use super::rows::{Columns, word};
 use super::{SqliteStore, rollouts};
-use crate::rollout::record::{OrderOutcome, Settled};
 use crate::store::records::{GivenOrder, NewOrder};
+use rollout_engine::record::{OrderOutcome, Settled};
 
 pub(super) async fn give(store: &SqliteStore, order: NewOrder<'_>) -> Answer<i64> {
     let mut transaction = store.begin().await?;

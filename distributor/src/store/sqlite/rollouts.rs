@@ -9,9 +9,9 @@ use sqlx::{Sqlite, Transaction};
 use super::super::{Answer, StoreError};
 use super::rows::{Columns, json, word};
 use super::{SqliteStore, events, orders};
-use crate::rollout::plan::{AgentKey, Plan};
-use crate::rollout::record::{AgentRecord, Progress};
 use crate::store::records::{NewRollout, Rollout, RolloutLine, Step};
+use rollout_engine::plan::{AgentKey, Plan};
+use rollout_engine::record::{AgentRecord, Progress};
 
 const WHAT: &str = "a rollout";
 
