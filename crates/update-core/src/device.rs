@@ -27,6 +27,11 @@ pub struct Installed {
 }
 
 impl Device {
+    /// An update has been confirmed: from now on this is what the device runs.
+    pub const fn now_runs(&mut self, installed: Installed) {
+        self.installed = Some(installed);
+    }
+
     /// Whether this device takes a verified offer: manifest sequence number, then vendor, class and size.
     ///
     /// # Errors

@@ -10,7 +10,9 @@ mod announcement;
 mod answers;
 mod blocks;
 mod channel;
+mod counted;
 mod datagrams;
+mod events;
 mod facts;
 mod fetch;
 mod offers;
@@ -138,14 +140,14 @@ pub struct Reception<'m> {
     config: ReceptionConfig,
     channel: channel::Channel,
     random: Random,
-    counters: Counters,
+    counted: counted::Counted,
     vault: Vault<'m>,
     received: Received,
     offers: offers::Offers,
     answers: answers::Answers,
     fetch: fetch::Fetch,
     announcement: Option<announcement::Announcement>,
-    events: heapless::Deque<Event, { crate::limits::EVENTS_MAX }>,
+    events: events::Events,
     /// Reads in a row without looking at the network.
     reads: u8,
 }
@@ -194,14 +196,14 @@ impl<'m> Reception<'m> {
             channel: channel::Channel::new(context, config.distributor, config.floor, message_id),
             config,
             random,
-            counters: Counters::default(),
+            counted: counted::Counted::default(),
             vault,
             received: Received::nothing(now),
             offers: offers::Offers::default(),
             answers: answers::Answers::default(),
             fetch: fetch::Fetch::default(),
             announcement,
-            events: heapless::Deque::new(),
+            events: events::Events::default(),
             reads: 0,
         })
     }
@@ -209,7 +211,7 @@ impl<'m> Reception<'m> {
     /// What has been counted since the start.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.counters
+        self.counted.counters()
     }
 
     /// Whether a message of the distributor has been verified since the start: for an image on trial, the
@@ -221,7 +223,7 @@ impl<'m> Reception<'m> {
 
     /// Tells how many datagrams the program has dropped on purpose so far.
     pub fn set_injected_losses(&mut self, count: u32) {
-        self.counters.injected_losses = count;
+        self.counted.set_injected_losses(count);
     }
 
     /// What the agent is doing with its update.
@@ -260,7 +262,7 @@ impl<'m> Reception<'m> {
     /// What to do next. `buffer` holds the datagram to send or takes what a task reads: at least
     /// [`DATAGRAM_BYTES_MAX`](crate::limits::DATAGRAM_BYTES_MAX) bytes.
     pub fn poll<'a>(&'a mut self, now: Instant, buffer: &mut [u8]) -> Output<'a> {
-        if let Some(event) = self.events.pop_front() {
+        if let Some(event) = self.events.next() {
             return Output::Event(event);
         }
         if self.vault.is_doing() {
@@ -290,7 +292,7 @@ impl<'m> Reception<'m> {
         if let Some((to, len)) = self.next_datagram(now, buffer) {
             return Output::Transmit { to, len };
         }
-        if let Some(event) = self.events.pop_front() {
+        if let Some(event) = self.events.next() {
             return Output::Event(event);
         }
         Output::Wait(self.deadline(now))
@@ -392,11 +394,7 @@ impl<'m> Reception<'m> {
     }
 
     fn event(&mut self, event: Event) {
-        if self.events.is_full() {
-            // The oldest is the least interesting; the counters have it anyway.
-            let _ = self.events.pop_front();
-        }
-        let _ = self.events.push_back(event);
+        self.events.push(event);
     }
 
     /// Takes up what the record of the update says, before anything else is handed in. `trial` tells how the

@@ -1,6 +1,7 @@
 //! The resources of the update protocol and their paths (docs/protocol.md, Resources).
 
 use crate::digest::UpdateId;
+use crate::platform::Area;
 use coap_wire::{Body, WriteError, Writer, option};
 
 /// First segment of every path of fwcast.
@@ -15,7 +16,7 @@ pub enum Resource {
     Hashes(UpdateId),
     /// `/fw/<id>/image`: the image.
     Image(UpdateId),
-    /// `/fw/<id>/parity`: erasure-code symbols. Kept free; an agent without parity ignores it.
+    /// `/fw/<id>/parity`: erasure-code symbols. Reserved: no distributor sends them yet, and an agent ignores them.
     Parity(UpdateId),
     /// `/fw/status`: the census.
     Status,
@@ -23,7 +24,8 @@ pub enum Resource {
     Activate,
     /// `/fw/cancel`: drop the update.
     Cancel,
-    /// `/fw/keys`: a key set signed by the root key. Kept free; replacing a key set comes later.
+    /// `/fw/keys`: a key set signed by the root key. Reserved: no distributor sends one yet, and an
+    /// agent ignores it.
     Keys,
     /// `/fw/boot` on the distributor: an agent says that it has booted (protocol.md \[bound\]).
     Boot,
@@ -52,6 +54,15 @@ impl Resource {
             (id, Some(b"image")) => UpdateId::parse(id).map(Self::Image),
             (id, Some(b"parity")) => UpdateId::parse(id).map(Self::Parity),
             _ => None,
+        }
+    }
+
+    /// The resource with the blocks or pages of an area.
+    #[must_use]
+    pub const fn of_area(area: Area, id: UpdateId) -> Self {
+        match area {
+            Area::Image => Self::Image(id),
+            Area::Pages => Self::Hashes(id),
         }
     }
 

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::block::{BlockNumber, Layout};
 use crate::digest::{Digest, Hasher};
+use crate::platform::Area;
 use crate::tree::{ENTRY_BYTES, TreeShape, leaf_hash, page_digest, shortened};
 
 /// Why a tree could not be built.
@@ -59,7 +60,7 @@ impl TreeBuilder {
         if block.len() != len {
             return Err(TreeBuildError::WrongLength);
         }
-        let place = self.shape.entry_of_leaf(number).ok_or(TreeBuildError::TooManyBlocks)?;
+        let place = self.shape.parent_of(Area::Image, number.0).ok_or(TreeBuildError::TooManyBlocks)?;
         self.write_entry(place, leaf_hash(block));
         self.image.update(block);
         self.next += 1;
@@ -76,7 +77,7 @@ impl TreeBuilder {
         }
         // A parent has a lower index than its children: backwards, each page is whole when its turn comes.
         for page in (1..self.shape.page_count()).rev() {
-            if let Some(place) = self.shape.parent(page) {
+            if let Some(place) = self.shape.parent_of(Area::Pages, page) {
                 let hash = shortened(page_digest(self.page(page)));
                 self.write_entry(place, hash);
             }

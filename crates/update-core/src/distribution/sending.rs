@@ -79,13 +79,14 @@ impl Round {
     fn send_block(&mut self, number: u32, slot: Slot<'_>, parts: &mut Parts) -> Result<Step, ProtectError> {
         let Some(subject) = &mut parts.job else { return Ok(Step::Idle) };
         let id = subject.update.offer.id;
-        let (resource, count, payload) = match self.area {
-            Area::Image => (Resource::Image(id), subject.needed_blocks.count(), parts.block.bytes()),
-            Area::Pages => (Resource::Hashes(id), subject.needed_pages.count(), subject.page(number)),
+        let payload = match self.area {
+            Area::Image => parts.block.bytes(),
+            Area::Pages => subject.page(number),
         };
         let Some(payload) = payload else { return Ok(Step::Idle) };
+        let resource = Resource::of_area(self.area, id);
         let size_exponent = subject.update.offer.layout.block_size.exponent();
-        let block = Block { number, more: number + 1 < count, size_exponent };
+        let block = Block { number, more: subject.shape.contains(self.area, number + 1), size_exponent };
         let sent = parts.outbox.put(slot, &Put { resource, query: &[], block, payload })?;
         self.copies -= 1;
         if self.copies == 0 {

@@ -68,7 +68,7 @@ impl Reception<'_> {
         multicast: bool,
     ) {
         let Ok(query) = Query::decode(request.body().payload()) else {
-            return self.counters.malformed += 1;
+            return self.counted.unknown_content();
         };
         if !query.target.matches(self.channel.own_id(), &self.config.name) {
             return;
@@ -97,7 +97,7 @@ impl Reception<'_> {
         cancel: bool,
     ) {
         let Ok(command) = Command::decode(request.body().payload()) else {
-            return self.counters.malformed += 1;
+            return self.counted.unknown_content();
         };
         let meant = command.target.matches(self.channel.own_id(), &self.config.name)
             && self.digest() == Some(command.digest);
@@ -161,7 +161,7 @@ impl Reception<'_> {
         // [answers]: only to where the distributor is known to be. A zone is this machine's own affair.
         let provisioned = self.config.distributor_address;
         if multicast && (from.ip(), from.port()) != (provisioned.ip(), provisioned.port()) {
-            return self.counters.not_for_us += 1;
+            return self.counted.not_for_us();
         }
         let confirmable = request.ty() == Type::Confirmable;
         self.answers.put(Answer {
@@ -217,7 +217,7 @@ impl Reception<'_> {
         report.update = asked.or(held);
         report.distributor_next = self.channel.distributor_next();
         report.installed = self.config.device.installed.map_or(0, |installed| installed.sequence_number);
-        report.counters = detail.then_some(self.counters);
+        report.counters = detail.then_some(self.counters());
         let refused = asked.and_then(|id| self.offers.verdict(id));
         match (asked, refused) {
             (Some(id), Some((state, reason))) if held != Some(id) => {

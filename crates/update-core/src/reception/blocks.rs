@@ -19,14 +19,14 @@ impl Reception<'_> {
             && range.is_some_and(|(_, len)| len == payload.len())
             && block.more == shape.contains(area, block.number + 1);
         if !right_shape {
-            self.counters.malformed += 1;
+            self.counted.unfitting_block();
             return;
         }
         match self.vault.hold(shape, area, block.number, payload, multicast) {
             Hold::Taken => {}
-            Hold::Duplicate => self.counters.duplicates += 1,
+            Hold::Duplicate => self.counted.duplicate(),
             Hold::WithoutPage => {
-                self.counters.without_page += 1;
+                self.counted.without_page();
                 if area == Area::Image {
                     // Where it is the pages' turn, the next census asks for those that are missing.
                     self.fetch.want_pages();
@@ -40,7 +40,7 @@ impl Reception<'_> {
         let Some(update) = self.received.update() else { return };
         let compared = self.vault.compare(update.shape(), &update.offer().tree_root);
         if let Err(WrongHash { multicast }) = compared {
-            self.counters.hash_mismatches += 1;
+            self.counted.hash_mismatch();
             if !multicast && self.fetch.was_in_vain(now) {
                 // The distributor compares what it sends, so it may be a page here that has changed.
                 self.start_walk();
@@ -112,7 +112,7 @@ impl Reception<'_> {
     /// The medium has failed: after a pause the same is tried again, and given up after a few times in a row
     /// where the device can do without it.
     fn on_failure(&mut self, now: Instant, doing: Doing) {
-        self.counters.storage_failures += 1;
+        self.counted.storage_failure();
         let hopeless = self.vault.failed(now);
         match doing {
             Doing::LoadPage(page) if hopeless => self.vault.lose_page(page),
@@ -144,13 +144,10 @@ impl Reception<'_> {
     }
 
     fn held_written(&mut self, now: Instant) {
-        match self.vault.written(now) {
-            Some(true) => self.counters.stored_multicast += 1,
-            Some(false) => {
-                self.counters.stored_unicast += 1;
-                self.fetch.was_of_use();
-            }
-            None => {}
+        let Some(multicast) = self.vault.written(now) else { return };
+        self.counted.stored(multicast);
+        if !multicast {
+            self.fetch.was_of_use();
         }
     }
 

@@ -16,7 +16,7 @@ const KNOWN_OPTIONS: [u16; 3] = [option::URI_PATH, option::BLOCK1, option::URI_Q
 impl Reception<'_> {
     pub(super) fn on_datagram(&mut self, now: Instant, from: SocketAddr, via: Via, bytes: &mut [u8]) {
         let Ok(message) = Message::parse(bytes) else {
-            return self.counters.malformed += 1;
+            return self.counted.malformed_datagram();
         };
         if message.code().is_response() {
             if via == Via::Own {
@@ -36,15 +36,7 @@ impl Reception<'_> {
     }
 
     fn discard(&mut self, error: UnprotectError) {
-        match error {
-            UnprotectError::Replayed => self.counters.replayed += 1,
-            UnprotectError::BadTag => self.counters.bad_tag += 1,
-            UnprotectError::BadCountersignature => self.counters.bad_countersignature += 1,
-            UnprotectError::UnknownGroup | UnprotectError::UnknownSender | UnprotectError::OwnMessage => {
-                self.counters.not_for_us += 1;
-            }
-            _ => self.counters.malformed += 1,
-        }
+        self.counted.discarded(error);
         self.event(Event::Discarded(error));
     }
 
@@ -58,14 +50,14 @@ impl Reception<'_> {
             Via::Own => request.mode() == MessageMode::Pairwise,
         };
         if request.kid() != self.config.distributor || !right_way {
-            return self.counters.not_for_us += 1;
+            return self.counted.not_for_us();
         }
         let body = request.body();
         if body.unknown_critical(&KNOWN_OPTIONS).is_some() {
-            return self.counters.malformed += 1;
+            return self.counted.unknown_content();
         }
         let Some(resource) = Resource::of(&body) else {
-            return self.counters.malformed += 1;
+            return self.counted.unknown_content();
         };
         match (body.code(), resource) {
             (Code::PUT, Resource::Image(id)) => self.on_block(now, id, Area::Image, &body),
@@ -73,14 +65,14 @@ impl Reception<'_> {
             (Code::PUT, Resource::Manifest(id)) => match block_option(&body, option::BLOCK1) {
                 Some(block) if self.is_offered(&body) => self.take_offer(now, id, block, body.payload()),
                 Some(_) => {}
-                None => self.counters.malformed += 1,
+                None => self.counted.unknown_content(),
             },
             (Code::FETCH, Resource::Status) => self.on_query(now, from, request, multicast),
             (Code::POST, Resource::Activate) => self.on_command(now, from, request, multicast, false),
             (Code::POST, Resource::Cancel) => self.on_command(now, from, request, multicast, true),
             // An agent without parity ignores it, and one that keeps its keys ignores new ones.
             (Code::PUT, Resource::Parity(_) | Resource::Keys) => {}
-            _ => self.counters.malformed += 1,
+            _ => self.counted.unknown_content(),
         }
     }
 
@@ -100,7 +92,7 @@ impl Reception<'_> {
         self.received.heard(now);
         match block_option(body, option::BLOCK1) {
             Some(block) => self.take_block(area, block, body.payload(), true),
-            None => self.counters.malformed += 1,
+            None => self.counted.unknown_content(),
         }
     }
 

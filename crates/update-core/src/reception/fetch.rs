@@ -155,7 +155,7 @@ impl Reception<'_> {
             Wanted::Offer(id, number, _) => (Resource::Manifest(id), number),
             Wanted::Block(area, number) => {
                 let id = self.received.id()?;
-                (if area == Area::Image { Resource::Image(id) } else { Resource::Hashes(id) }, number)
+                (Resource::of_area(area, id), number)
             }
         };
         let size_exponent = match wanted {
@@ -209,7 +209,7 @@ impl Reception<'_> {
                     self.fetch.page_wanted = false;
                 }
             }
-            _ => self.counters.malformed += 1,
+            _ => self.counted.unfitting_block(),
         }
     }
 

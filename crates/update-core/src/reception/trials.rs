@@ -45,8 +45,8 @@ impl Reception<'_> {
             (Trial::Healthy, Phase::Trial | Phase::Recovering(_)) => {
                 let Some(update) = self.received.update() else { return };
                 let offer = update.offer();
-                self.config.device.installed =
-                    Some(Installed { sequence_number: offer.sequence_number, digest: offer.digest });
+                let installed = Installed { sequence_number: offer.sequence_number, digest: offer.digest };
+                self.config.device.now_runs(installed);
                 self.vault.order(Change::Installed);
                 let recovered = self.received.is_recovered();
                 self.ended(if recovered { Outcome::Recovered } else { Outcome::Confirmed });

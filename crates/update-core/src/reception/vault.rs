@@ -2,8 +2,10 @@
 //! is right (protocol.md \[tree\]).
 
 mod changes;
+mod held;
 
 pub(super) use changes::Change;
+pub(super) use held::{Hold, WrongHash};
 
 use super::Memory;
 use crate::block::BlockSize;
@@ -15,6 +17,7 @@ use crate::platform::{Area, Record, Task};
 use crate::time::Instant;
 use crate::tree::{self, TreeShape};
 use changes::Changes;
+use held::Held;
 
 /// The blocks and pages that are stored, the one on its way there, and the medium.
 #[derive(Debug)]
@@ -54,16 +57,6 @@ pub(super) enum Doing {
     Examine,
 }
 
-/// What became of a block or page that was to be held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hold {
-    Taken,
-    /// It is stored already.
-    Duplicate,
-    /// The page that has its hash is missing.
-    WithoutPage,
-}
-
 /// What has to be read before a block or page in storage can be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReadBack {
@@ -73,25 +66,6 @@ pub(super) enum ReadBack {
     Page(u32),
     /// The block or page itself.
     Itself,
-}
-
-/// What was held had the wrong hash and was dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct WrongHash {
-    pub(super) multicast: bool,
-}
-
-/// A block or page in the one buffer, on its way to storage.
-#[derive(Debug, Clone, Copy)]
-struct Held {
-    area: Area,
-    number: u32,
-    len: usize,
-    /// The page that has its hash, and where in it; `None` for the root page.
-    parent: Option<(u32, usize)>,
-    multicast: bool,
-    /// Its hash has been compared and is right.
-    proved: bool,
 }
 
 /// The page of the hash tree that was needed last.
@@ -191,95 +165,6 @@ impl<'m> Vault<'m> {
             Area::Image => &mut self.blocks,
             Area::Pages => &mut self.pages,
         }
-    }
-}
-
-/// A block on its way to storage.
-impl Vault<'_> {
-    /// Takes a block or page into the one buffer if it is still missing and its hash can be compared.
-    pub(super) fn hold(
-        &mut self,
-        shape: &TreeShape,
-        area: Area,
-        number: u32,
-        payload: &[u8],
-        multicast: bool,
-    ) -> Hold {
-        if self.set(area).contains(number) {
-            return Hold::Duplicate;
-        }
-        let parent = shape.parent_of(area, number);
-        if parent.is_some_and(|(page, _)| !self.pages.contains(page)) {
-            return Hold::WithoutPage;
-        }
-        let len = payload.len();
-        if let Some(target) = self.held_bytes.get_mut(..len) {
-            target.copy_from_slice(payload);
-            self.held = Some(Held { area, number, len, parent, multicast, proved: false });
-        }
-        Hold::Taken
-    }
-
-    pub(super) const fn is_holding(&self) -> bool {
-        self.held.is_some()
-    }
-
-    pub(super) const fn drop_held(&mut self) {
-        self.held = None;
-    }
-
-    /// Compares the hash of what is held as soon as the page that has it is at hand; drops it if it is wrong.
-    pub(super) fn compare(&mut self, shape: &TreeShape, root: &Digest) -> Result<(), WrongHash> {
-        let Some(held) = &mut self.held else { return Ok(()) };
-        if held.proved || held.parent.is_some_and(|(page, _)| self.page.index != Some(page)) {
-            return Ok(());
-        }
-        let bytes = self.held_bytes.get(..held.len).unwrap_or_default();
-        let page = self.page.of(shape.layout().block_size);
-        held.proved = tree::check(held.area, held.parent.map(|(_, entry)| (page, entry)), root, bytes);
-        if held.proved {
-            return Ok(());
-        }
-        let multicast = held.multicast;
-        self.held = None;
-        Err(WrongHash { multicast })
-    }
-
-    /// What has to be done next for what is held.
-    pub(super) fn work_for_held(&self) -> Option<Doing> {
-        let held = self.held.as_ref()?;
-        Some(match held.parent {
-            Some((page, _)) if !held.proved && self.page.index != Some(page) => Doing::LoadPage(page),
-            _ => Doing::WriteHeld,
-        })
-    }
-
-    pub(super) fn write_task(&self, shape: &TreeShape) -> Option<Task<'_>> {
-        let held = self.held.as_ref()?;
-        let (offset, _) = shape.range_of(held.area, held.number)?;
-        Some(Task::Write { area: held.area, offset, data: self.held_bytes.get(..held.len)? })
-    }
-
-    /// What was held is written, and counts as present. Tells whether it had come by multicast.
-    pub(super) fn written(&mut self, now: Instant) -> Option<bool> {
-        let held = self.held.take()?;
-        self.unsynced_since.get_or_insert(now);
-        self.set_mut(held.area).insert(held.number);
-        Some(held.multicast)
-    }
-
-    /// A page has been read.
-    pub(super) fn cache_page(&mut self, page: u32, bytes: &[u8]) {
-        if let Some(target) = self.page.bytes.get_mut(..bytes.len()) {
-            target.copy_from_slice(bytes);
-            self.page.index = Some(page);
-        }
-    }
-
-    /// A page cannot be read back: it is missing again, and what is held cannot be compared.
-    pub(super) fn lose_page(&mut self, page: u32) {
-        self.pages.remove(page);
-        self.held = None;
     }
 }
 

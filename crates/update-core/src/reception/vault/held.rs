@@ -1,0 +1,129 @@
+//! A block or page between its datagram and its storage: nothing is written before its hash is right
+//! (protocol.md \[tree\]).
+
+use super::{Doing, Vault};
+use crate::digest::Digest;
+use crate::platform::{Area, Task};
+use crate::time::Instant;
+use crate::tree::{self, TreeShape};
+
+/// What became of a block or page that was to be held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::reception) enum Hold {
+    Taken,
+    /// It is stored already.
+    Duplicate,
+    /// The page that has its hash is missing.
+    WithoutPage,
+}
+
+/// What was held had the wrong hash and was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::reception) struct WrongHash {
+    pub(in crate::reception) multicast: bool,
+}
+
+/// A block or page in the one buffer, on its way to storage.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    area: Area,
+    number: u32,
+    len: usize,
+    /// The page that has its hash, and where in it; `None` for the root page.
+    parent: Option<(u32, usize)>,
+    multicast: bool,
+    /// Its hash has been compared and is right.
+    proved: bool,
+}
+
+impl Vault<'_> {
+    /// Takes a block or page into the one buffer if it is still missing and its hash can be compared.
+    pub(in crate::reception) fn hold(
+        &mut self,
+        shape: &TreeShape,
+        area: Area,
+        number: u32,
+        payload: &[u8],
+        multicast: bool,
+    ) -> Hold {
+        if self.set(area).contains(number) {
+            return Hold::Duplicate;
+        }
+        let parent = shape.parent_of(area, number);
+        if parent.is_some_and(|(page, _)| !self.pages.contains(page)) {
+            return Hold::WithoutPage;
+        }
+        let len = payload.len();
+        if let Some(target) = self.held_bytes.get_mut(..len) {
+            target.copy_from_slice(payload);
+            self.held = Some(Held { area, number, len, parent, multicast, proved: false });
+        }
+        Hold::Taken
+    }
+
+    pub(in crate::reception) const fn is_holding(&self) -> bool {
+        self.held.is_some()
+    }
+
+    pub(in crate::reception) const fn drop_held(&mut self) {
+        self.held = None;
+    }
+
+    /// Compares the hash of what is held as soon as the page that has it is at hand; drops it if it is wrong.
+    pub(in crate::reception) fn compare(
+        &mut self,
+        shape: &TreeShape,
+        root: &Digest,
+    ) -> Result<(), WrongHash> {
+        let Some(held) = &mut self.held else { return Ok(()) };
+        if held.proved || held.parent.is_some_and(|(page, _)| self.page.index != Some(page)) {
+            return Ok(());
+        }
+        let bytes = self.held_bytes.get(..held.len).unwrap_or_default();
+        let page = self.page.of(shape.layout().block_size);
+        held.proved = tree::check(held.area, held.parent.map(|(_, entry)| (page, entry)), root, bytes);
+        if held.proved {
+            return Ok(());
+        }
+        let multicast = held.multicast;
+        self.held = None;
+        Err(WrongHash { multicast })
+    }
+
+    /// What has to be done next for what is held.
+    pub(in crate::reception) fn work_for_held(&self) -> Option<Doing> {
+        let held = self.held.as_ref()?;
+        Some(match held.parent {
+            Some((page, _)) if !held.proved && self.page.index != Some(page) => Doing::LoadPage(page),
+            _ => Doing::WriteHeld,
+        })
+    }
+
+    pub(in crate::reception) fn write_task(&self, shape: &TreeShape) -> Option<Task<'_>> {
+        let held = self.held.as_ref()?;
+        let (offset, _) = shape.range_of(held.area, held.number)?;
+        Some(Task::Write { area: held.area, offset, data: self.held_bytes.get(..held.len)? })
+    }
+
+    /// What was held is written, and counts as present. Tells whether it had come by multicast.
+    pub(in crate::reception) fn written(&mut self, now: Instant) -> Option<bool> {
+        let held = self.held.take()?;
+        self.unsynced_since.get_or_insert(now);
+        self.set_mut(held.area).insert(held.number);
+        Some(held.multicast)
+    }
+
+    /// A page has been read.
+    pub(in crate::reception) fn cache_page(&mut self, page: u32, bytes: &[u8]) {
+        if let Some(target) = self.page.bytes.get_mut(..bytes.len()) {
+            target.copy_from_slice(bytes);
+            self.page.index = Some(page);
+        }
+    }
+
+    /// A page cannot be read back: it is missing again, and what is held cannot be compared.
+    pub(in crate::reception) fn lose_page(&mut self, page: u32) {
+        self.pages.remove(page);
+        self.held = None;
+    }
+}
