@@ -9,7 +9,10 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use common::{CREATE_HALL, Desk, ENROLL_LAMP};
 use distributor::manifest::Kind;
-use distributor::store::{BUSY_MAX, NewDocument, SqliteStore, Step, Store};
+use distributor::store::Documents as _;
+use distributor::store::InFile as _;
+use distributor::store::Rollouts as _;
+use distributor::store::{BUSY_MAX, NewDocument, SqliteStore, Step};
 use rollout_engine::record::{Outcome, Progress};
 use serde_json::json;
 use store_suite::{begin, fact, key, name, record, step};

@@ -15,6 +15,7 @@ use distributor::drive::{self, DistributionEnd, DistributionObserver};
 use distributor::session::Session;
 use distributor::socket;
 use distributor::state::StateDir;
+use distributor::store::InFile as _;
 use distributor::store::SqliteStore;
 use distributor::store::epoch::Claims;
 use group_oscore::{MemberId, OscoreOption};

@@ -10,7 +10,11 @@ use std::thread;
 use std::time::Duration;
 
 use distributor::commands::exit_codes::{Exit, Failure};
-use distributor::store::{BUSY_MAX, EVENTS_MAX, EventQuery, SqliteStore, Step, Store, StoreError};
+use distributor::store::Agents as _;
+use distributor::store::Events as _;
+use distributor::store::InFile as _;
+use distributor::store::Rollouts as _;
+use distributor::store::{BUSY_MAX, EVENTS_MAX, EventQuery, SqliteStore, Step, StoreError};
 use store_suite::{Factory, at, begin, conformance, fact, name, step};
 use tempfile::TempDir;
 

@@ -9,7 +9,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use distributor::store::{BUSY_MAX, EventQuery, SqliteStore, Step, Store};
+use distributor::store::Events as _;
+use distributor::store::InFile as _;
+use distributor::store::Rollouts as _;
+use distributor::store::{BUSY_MAX, EventQuery, SqliteStore, Step};
 use rollout_engine::record::Progress;
 use store_suite::{begin, fact, key, name, record, step};
 

@@ -13,7 +13,7 @@ use crate::commands::global::Global;
 use crate::commands::output::{self, Printable, fields, say};
 use crate::commands::runtime::runtime;
 use crate::files::shown;
-use crate::store::{SqliteStore, backup, restore};
+use crate::store::{InFile as _, SqliteStore, backup, restore};
 
 /// Write groups, agents, rollouts and images to one file, with their secrets
 #[derive(Debug, Args)]
@@ -57,7 +57,7 @@ impl Restore {
     /// Restores it.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         let dir = global.state_dir()?;
-        let contents = runtime()?.block_on(restore::restore(&dir, &self.file))?;
+        let contents = runtime()?.block_on(restore::restore::<SqliteStore>(&dir, &self.file))?;
         for group in &contents.groups {
             say!(
                 "note: nothing is sent for group '{group}' until it has fresh keys: run `fwcast group \

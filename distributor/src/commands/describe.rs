@@ -11,6 +11,7 @@ use crate::commands::report::{DescribedAgent, DescribedDocument, DescribedRollou
 use crate::fleet::{DeleteError, members};
 use crate::manifest::Kind;
 use crate::state::StateDir;
+use crate::store::Documents as _;
 use crate::store::{EventQuery, Store};
 
 /// So many of the newest events are shown.

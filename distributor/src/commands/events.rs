@@ -12,6 +12,7 @@ use crate::commands::output::{self, Format};
 use crate::commands::report::{EventLine, EventList, RolloutList};
 use crate::fleet::{self, members};
 use crate::manifest::Kind;
+use crate::store::{Documents as _, Events as _, Rollouts as _};
 use crate::store::{Event, EventQuery, Store};
 
 /// Show what happened, oldest first

@@ -9,7 +9,7 @@ use crate::commands::output::say;
 use crate::commands::runtime::runtime;
 use crate::fleet::{Fleet, members};
 use crate::manifest::Kind;
-use crate::store::SqliteStore;
+use crate::store::{InFile as _, SqliteStore};
 
 /// What there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -15,7 +15,7 @@ use tar::{Builder, EntryType, Header};
 use update_core::digest::Hasher;
 
 use super::images::Images;
-use super::{DATABASE, SqliteStore, StoreError};
+use super::{InFile, StoreError};
 use crate::files::{self, Access, FileError};
 use crate::state::{GroupLock, StateDir, StateError, StateLock};
 
@@ -73,20 +73,20 @@ pub enum BackupError {
 ///
 /// # Errors
 /// Something cannot be read, or the file cannot be written; then there is no such file.
-pub async fn write(dir: &StateDir, store: &SqliteStore, out: &Path) -> Result<Contents, BackupError> {
+pub async fn write<S: InFile>(dir: &StateDir, store: &S, out: &Path) -> Result<Contents, BackupError> {
     files::check_target(out)?;
     let _lock = StateLock::to_back_up(dir).await?;
     let making = dir.in_making("backup");
     files::remove_folder(making.state())?;
     files::make_folder(making.state())?;
-    let written = write_with(dir, store, out, &making.state().join(DATABASE)).await;
+    let written = write_with(dir, store, out, &making.state().join(S::FILE)).await;
     files::remove_folder(making.state())?;
     written
 }
 
-async fn write_with(
+async fn write_with<S: InFile>(
     dir: &StateDir,
-    store: &SqliteStore,
+    store: &S,
     out: &Path,
     database: &Path,
 ) -> Result<Contents, BackupError> {
@@ -99,7 +99,7 @@ async fn write_with(
     for group in &groups {
         locks.push(GroupLock::to_edit(dir, group).await?);
     }
-    let mut sources = vec![(DATABASE.to_owned(), database.to_owned())];
+    let mut sources = vec![(S::FILE.to_owned(), database.to_owned())];
     for path in groups.iter().flat_map(|group| dir.backed_up(group)) {
         sources.push((below(dir, &path), path));
     }
@@ -172,11 +172,12 @@ impl<R: Read> Read for Hashing<R> {
     }
 }
 
-/// Where a file of a backup belongs below a state folder; `None` for what is never in a backup.
-pub(super) fn place(dir: &StateDir, name: &str) -> Option<PathBuf> {
+/// Where a file of a backup belongs below a state folder, with the database of this name; `None` for what is
+/// never in a backup.
+pub(super) fn place(dir: &StateDir, database: &str, name: &str) -> Option<PathBuf> {
     let parts: Vec<&str> = name.split('/').collect();
     let known = match parts.as_slice() {
-        [file] => *file == DATABASE,
+        [file] => *file == database,
         ["groups", group, file] => Name::new(group).is_ok() && crate::state::GROUP_FILES.contains(file),
         ["images", "sha256", digest, file] => {
             super::images::is_digest(digest) && ["image", "envelope"].contains(file)

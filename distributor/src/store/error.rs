@@ -32,30 +32,32 @@ pub enum StoreError {
              that is as old as this program", shown(.0))]
     Newer(PathBuf),
     /// It is no database, or a damaged one.
-    #[error("the database {} is broken ({why}): move it away together with the files of its name that end \
-             in -wal and -shm, then either begin with an empty one by the same command, or move the state \
-             folder away and run `fwcast restore` with a backup", shown(.path))]
+    #[error("the database {} is broken ({why}): move it away together with {companions}, then either begin \
+             with an empty one by the same command, or move the state folder away and run `fwcast restore` \
+             with a backup", shown(.path))]
     Broken {
         /// Which file.
         path: PathBuf,
-        /// What SQLite says.
+        /// The files that belong to it, in words.
+        companions: &'static str,
+        /// What the database says.
         why: String,
     },
     /// No space is left.
     #[error("there is no space left for the database {}, and what this command wanted to write is not in \
              it: make room on its disk, then run the command again", shown(.0))]
     Full(PathBuf),
-    /// The system, or SQLite for another reason.
+    /// The system, or the database for another reason.
     #[error("cannot use the database {} ({why}): check its folder, permissions and disk", shown(.path))]
     Unusable {
         /// Which file.
         path: PathBuf,
-        /// What SQLite says.
+        /// What the database says.
         why: String,
     },
     /// Something in it cannot be read.
-    #[error("{what} in the database {} cannot be read ({why}): a newer fwcast may have written it, so use \
-             that one, or restore a backup with `fwcast restore`", shown(.path))]
+    #[error("{what} in the database {} cannot be read ({why}): another version of fwcast may have written it, \
+             so use that one, or restore a backup with `fwcast restore`", shown(.path))]
     Content {
         /// Which file.
         path: PathBuf,

@@ -262,13 +262,18 @@ pub struct Epoch {
     pub number: u64,
 }
 
-/// Differs from an earlier one if anything was written meanwhile, by whichever process.
+/// Differs from an earlier one of the same store if anything was written meanwhile, by whichever process. What is
+/// in it is the store's own affair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Revision(pub(super) i64, pub(super) i64);
+pub struct Revision([i64; 2]);
 
 impl Revision {
     /// Differs from every other.
-    pub const UNKNOWN: Self = Self(-1, -1);
+    pub const UNKNOWN: Self = Self([-1; 2]);
+
+    pub(super) const fn new(marks: [i64; 2]) -> Self {
+        Self(marks)
+    }
 }
 
 impl fmt::Display for Applied {

@@ -15,7 +15,7 @@ use update_core::digest::{Digest, Hasher};
 
 use super::backup::{Contents, Entry, FORMAT, Hashing, INDEX, Index, place};
 use super::images::{Images, ImagesError};
-use super::{BUSY_MAX, DATABASE, SqliteStore, Store, StoreError};
+use super::{InFile, StoreError};
 use crate::files::{self, Access, FileError, shown};
 use crate::state::{EpochWitness, GroupState, StateDir, StateError, StateLock};
 
@@ -70,29 +70,29 @@ pub enum RestoreError {
     },
 }
 
-/// Restores a backup.
+/// Restores a backup of a store of this kind.
 ///
 /// # Errors
 /// The state folder is not empty; the backup can be read by others, is damaged, incomplete or newer. Then
 /// the state folder is as it was.
-pub async fn restore(dir: &StateDir, file: &Path) -> Result<Contents, RestoreError> {
+pub async fn restore<S: InFile>(dir: &StateDir, file: &Path) -> Result<Contents, RestoreError> {
     let archive = files::open_secret(file)?;
     let _lock = StateLock::to_back_up(dir).await?;
-    refuse_what_is_there(dir)?;
+    refuse_what_is_there::<S>(dir)?;
     let making = dir.in_making("restore");
     files::remove_folder(making.state())?;
     files::make_folder(making.state())?;
-    let restored = match unpack(&making, archive, file) {
-        Ok(index) => take_over(dir, &making, &index).await,
+    let restored = match unpack(&making, S::FILE, archive, file) {
+        Ok(index) => take_over::<S>(dir, &making, &index).await,
         Err(error) => Err(error),
     };
     files::remove_folder(making.state())?;
     restored
 }
 
-fn refuse_what_is_there(dir: &StateDir) -> Result<(), RestoreError> {
+fn refuse_what_is_there<S: InFile>(dir: &StateDir) -> Result<(), RestoreError> {
     let taken = |name: &str| dir.state().join(name).exists();
-    let database = [DATABASE, "fwcast.db-wal", "fwcast.db-shm"].into_iter().find(|name| taken(name));
+    let database = [S::FILE].iter().chain(S::COMPANIONS).find(|name| taken(name));
     let what = match database {
         Some(name) => format!("a database ({name})"),
         None if !dir.groups()?.is_empty() => "groups".to_owned(),
@@ -103,7 +103,7 @@ fn refuse_what_is_there(dir: &StateDir) -> Result<(), RestoreError> {
 }
 
 /// Writes each file of the archive below the folder in the making, and compares all with the list at its end.
-fn unpack(making: &StateDir, archive: File, file: &Path) -> Result<Index, RestoreError> {
+fn unpack(making: &StateDir, database: &str, archive: File, file: &Path) -> Result<Index, RestoreError> {
     let damaged = |why: &str| RestoreError::Damaged { file: file.into(), why: why.to_owned() };
     let unreadable = |error: io::Error| damaged(&error.to_string().escape_debug().to_string());
     let mut archive = Archive::new(archive);
@@ -123,7 +123,7 @@ fn unpack(making: &StateDir, archive: File, file: &Path) -> Result<Index, Restor
                 Some(serde_json::from_slice(&text).map_err(|_| damaged("its list of files cannot be read"))?);
             continue;
         }
-        let Some(path) = place(making, &name).filter(|_| !found.contains_key(&name)) else {
+        let Some(path) = place(making, database, &name).filter(|_| !found.contains_key(&name)) else {
             return Err(damaged("it holds what does not belong there"));
         };
         if let Some(folder) = path.parent() {
@@ -146,7 +146,7 @@ fn unpack(making: &StateDir, archive: File, file: &Path) -> Result<Index, Restor
             program: index.program.escape_debug().to_string(),
         });
     }
-    if found != index.files || !found.contains_key(DATABASE) {
+    if found != index.files || !found.contains_key(database) {
         return Err(damaged("its files are not those of its list"));
     }
     Ok(index)
@@ -174,8 +174,12 @@ impl<R: Read> Read for Noted<'_, R> {
 }
 
 /// Checks what was unpacked, takes the right to send from it, and gives it its name.
-async fn take_over(dir: &StateDir, making: &StateDir, index: &Index) -> Result<Contents, RestoreError> {
-    let store = SqliteStore::open_file(&making.state().join(DATABASE), BUSY_MAX).await?;
+async fn take_over<S: InFile>(
+    dir: &StateDir,
+    making: &StateDir,
+    index: &Index,
+) -> Result<Contents, RestoreError> {
+    let store = S::open_path(&making.state().join(S::FILE)).await?;
     store.check().await?;
     let images = Images::of(making);
     let digests = images.digests()?;
@@ -195,7 +199,7 @@ async fn take_over(dir: &StateDir, making: &StateDir, index: &Index) -> Result<C
     store.set_epoch(next).await?;
     store.close().await;
     witness.write(next)?;
-    for name in ["images", "groups", DATABASE] {
+    for name in ["images", "groups", S::FILE] {
         let (from, to) = (making.state().join(name), dir.state().join(name));
         if from.exists() {
             // Nothing of worth is there, or it would have been refused.

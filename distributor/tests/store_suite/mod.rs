@@ -9,6 +9,12 @@ use rollout_engine::plan::{Abort, AgentKey, Lane, Percent, Plan, PlannedImage, R
 use rollout_engine::record::{AgentRecord, Fact, Order, OrderOutcome, Outcome, Progress, Settled};
 use rollout_engine::window::Windows;
 
+use distributor::store::Agents as _;
+use distributor::store::Documents as _;
+use distributor::store::Epochs as _;
+use distributor::store::Events as _;
+use distributor::store::Orders as _;
+use distributor::store::Rollouts as _;
 use distributor::store::{
     Applied, EventQuery, Heard, Loss, Member, NewDocument, NewOrder, NewRollout, Step, Store, StoreError,
 };

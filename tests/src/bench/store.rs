@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use distributor::commands::output::{Format, Printable, render};
 use distributor::commands::report::{AgentList, RolloutStatus};
 use distributor::runner::load;
-use distributor::store::{BUSY_MAX, Member, NewRollout, SqliteStore, Step, Store};
+use distributor::store::{Agents as _, BUSY_MAX, Member, NewRollout, Rollouts as _, SqliteStore, Step};
 use jiff::Timestamp;
 use provisioning::{Hex, Name};
 use rollout_engine::plan::{Abort, AgentKey, Lane, Percent, Plan, PlannedImage, Retry, Wave, When};

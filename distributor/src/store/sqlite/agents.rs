@@ -7,10 +7,45 @@ use provisioning::Name;
 use sqlx::sqlite::SqliteRow;
 
 use super::super::Answer;
-use super::SqliteStore;
 use super::rows::{Columns, json};
-use crate::store::records::{Agent, Heard, Member};
+use super::{SqliteStore, losses};
+use crate::store::Agents;
+use crate::store::records::{Agent, Heard, Loss, Member};
 use rollout_engine::plan::AgentKey;
+
+impl Agents for SqliteStore {
+    async fn fingerprints(&self) -> Answer<BTreeMap<Name, String>> {
+        fingerprints(self).await
+    }
+
+    async fn sync_agents(&self, group: &Name, members: &[Member], fingerprint: &str) -> Answer<()> {
+        sync(self, group, members, fingerprint).await
+    }
+
+    async fn forget_group(&self, group: &Name) -> Answer<()> {
+        forget(self, group).await
+    }
+
+    async fn agents(&self, group: Option<&Name>) -> Answer<Vec<Agent>> {
+        all(self, group).await
+    }
+
+    async fn agent(&self, key: &AgentKey) -> Answer<Option<Agent>> {
+        one(self, key).await
+    }
+
+    async fn hear(&self, heard: &[Heard], at: Timestamp) -> Answer<()> {
+        hear(self, heard, at).await
+    }
+
+    async fn note_loss(&self, group: &Name, loss: Loss) -> Answer<()> {
+        losses::note(self, group, loss).await
+    }
+
+    async fn losses(&self) -> Answer<BTreeMap<Name, Loss>> {
+        losses::all(self).await
+    }
+}
 
 const WHAT: &str = "an agent";
 

@@ -9,7 +9,26 @@ use super::super::{Answer, StoreError};
 use super::rows::{Columns, json};
 use super::{SqliteStore, rollouts};
 use crate::manifest::Kind;
+use crate::store::Documents;
 use crate::store::records::{Applied, Document, NewDocument};
+
+impl Documents for SqliteStore {
+    async fn apply(&self, documents: &[NewDocument], at: Timestamp) -> Answer<Vec<Applied>> {
+        apply(self, documents, at).await
+    }
+
+    async fn documents(&self, kind: Kind) -> Answer<Vec<Document>> {
+        all(self, kind).await
+    }
+
+    async fn document(&self, kind: Kind, name: &Name) -> Answer<Option<Document>> {
+        one(self, kind, name).await
+    }
+
+    async fn delete(&self, kind: Kind, name: &Name) -> Answer<bool> {
+        delete(self, kind, name).await
+    }
+}
 
 const WHAT: &str = "a document";
 

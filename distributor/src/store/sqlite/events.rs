@@ -7,8 +7,23 @@ use sqlx::{Sqlite, Transaction};
 use super::super::{Answer, EVENTS_MAX};
 use super::SqliteStore;
 use super::rows::Columns;
-use crate::store::records::{Event, EventQuery};
+use crate::store::Events;
+use crate::store::records::{Event, EventQuery, Revision};
 use rollout_engine::record::Fact;
+
+impl Events for SqliteStore {
+    async fn events(&self, query: &EventQuery) -> Answer<Vec<Event>> {
+        some(self, query).await
+    }
+
+    async fn revision(&self) -> Answer<Revision> {
+        let row: (i64, i64) = sqlx::query_as("SELECT data_version, total_changes() FROM pragma_data_version")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|error| self.error(error))?;
+        Ok(Revision::new([row.0, row.1]))
+    }
+}
 
 /// Appends facts, and lets the oldest events go.
 pub(super) async fn append(

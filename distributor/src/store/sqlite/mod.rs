@@ -2,39 +2,32 @@
 
 mod agents;
 mod documents;
+mod epochs;
 mod events;
 mod losses;
 mod orders;
 mod rollouts;
 mod rows;
 
-use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use provisioning::Name;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, SqlSafeStr, Sqlite, Transaction};
 
-use super::records::{
-    Agent, Applied, Document, Epoch, Event, EventQuery, GivenOrder, Heard, Loss, Member, NewDocument,
-    NewOrder, NewRollout, Revision, Rollout, RolloutLine, Step,
-};
-use super::{Answer, Store, StoreError};
+use super::{Answer, InFile, StoreError};
 use crate::files::FileError;
-use crate::manifest::Kind;
 use crate::state::StateDir;
-use rollout_engine::plan::AgentKey;
-use rollout_engine::record::{AgentRecord, Settled};
 
+/// What else is in the way of an empty database.
+const COMPANIONS: &str = "the files of its name that end in -wal and -shm";
 /// The database's name in the state folder.
-pub const DATABASE: &str = "fwcast.db";
+const DATABASE: &str = "fwcast.db";
 /// So long is waited for another program that writes.
 pub const BUSY_MAX: Duration = Duration::from_secs(5);
 /// Between two attempts to open a file that is just being made.
@@ -88,31 +81,6 @@ impl SqliteStore {
         Ok(store)
     }
 
-    /// Writes a copy to a file that does not exist yet: whole, without write-ahead log.
-    ///
-    /// # Errors
-    /// As of any command.
-    pub async fn copy_to(&self, path: &Path) -> Answer<()> {
-        let text = path.to_str().ok_or_else(|| StoreError::Unusable {
-            path: path.to_owned(),
-            why: "its name is no UTF-8".to_owned(),
-        })?;
-        sqlx::query("VACUUM INTO ?1").bind(text).execute(&self.pool).await.map_err(|it| self.error(it))?;
-        Ok(())
-    }
-
-    /// Reads every page once and looks for damage.
-    ///
-    /// # Errors
-    /// [`StoreError::Broken`].
-    pub async fn check(&self) -> Answer<()> {
-        let found: String = sqlx::query_scalar("PRAGMA quick_check(1)")
-            .fetch_one(&self.pool)
-            .await
-            .map_err(|it| self.error(it))?;
-        if found == "ok" { Ok(()) } else { Err(self.broken(found)) }
-    }
-
     /// Journal mode, level of syncing and whether foreign keys are checked, as SQLite tells them.
     ///
     /// # Errors
@@ -135,11 +103,6 @@ impl SqliteStore {
         let sql = AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
         sqlx::query(sql).execute(&self.pool).await.map_err(|error| self.error(error))?;
         Ok(())
-    }
-
-    /// Closes the database, and takes its write-ahead log in. Dropping it loses nothing either.
-    pub async fn close(self) {
-        self.pool.close().await;
     }
 
     /// Waits for another process that makes the same file: while that one switches it to its write-ahead log,
@@ -201,7 +164,7 @@ impl SqliteStore {
     }
 
     fn broken(&self, why: String) -> StoreError {
-        StoreError::Broken { path: self.path.clone(), why }
+        StoreError::Broken { path: self.path.clone(), companions: COMPANIONS, why }
     }
 }
 
@@ -222,120 +185,34 @@ fn make_file(path: &Path) -> Answer<()> {
     }
 }
 
-impl Store for SqliteStore {
-    async fn apply(&self, documents: &[NewDocument], at: Timestamp) -> Answer<Vec<Applied>> {
-        documents::apply(self, documents, at).await
+impl InFile for SqliteStore {
+    const FILE: &'static str = DATABASE;
+    const COMPANIONS: &'static [&'static str] = &["fwcast.db-wal", "fwcast.db-shm"];
+
+    async fn open_path(path: &Path) -> Answer<Self> {
+        Self::open_file(path, BUSY_MAX).await
     }
 
-    async fn documents(&self, kind: Kind) -> Answer<Vec<Document>> {
-        documents::all(self, kind).await
+    /// Without write-ahead log.
+    async fn copy_to(&self, path: &Path) -> Answer<()> {
+        let text = path.to_str().ok_or_else(|| StoreError::Unusable {
+            path: path.to_owned(),
+            why: "its name is no UTF-8".to_owned(),
+        })?;
+        sqlx::query("VACUUM INTO ?1").bind(text).execute(&self.pool).await.map_err(|it| self.error(it))?;
+        Ok(())
     }
 
-    async fn document(&self, kind: Kind, name: &Name) -> Answer<Option<Document>> {
-        documents::one(self, kind, name).await
-    }
-
-    async fn delete(&self, kind: Kind, name: &Name) -> Answer<bool> {
-        documents::delete(self, kind, name).await
-    }
-
-    async fn fingerprints(&self) -> Answer<BTreeMap<Name, String>> {
-        agents::fingerprints(self).await
-    }
-
-    async fn sync_agents(&self, group: &Name, members: &[Member], fingerprint: &str) -> Answer<()> {
-        agents::sync(self, group, members, fingerprint).await
-    }
-
-    async fn forget_group(&self, group: &Name) -> Answer<()> {
-        agents::forget(self, group).await
-    }
-
-    async fn agents(&self, group: Option<&Name>) -> Answer<Vec<Agent>> {
-        agents::all(self, group).await
-    }
-
-    async fn agent(&self, key: &AgentKey) -> Answer<Option<Agent>> {
-        agents::one(self, key).await
-    }
-
-    async fn hear(&self, heard: &[Heard], at: Timestamp) -> Answer<()> {
-        agents::hear(self, heard, at).await
-    }
-
-    async fn note_loss(&self, group: &Name, loss: Loss) -> Answer<()> {
-        losses::note(self, group, loss).await
-    }
-
-    async fn losses(&self) -> Answer<BTreeMap<Name, Loss>> {
-        losses::all(self).await
-    }
-
-    async fn begin_rollout(&self, rollout: NewRollout<'_>) -> Answer<()> {
-        rollouts::begin(self, rollout).await
-    }
-
-    async fn save(&self, step: Step<'_>) -> Answer<()> {
-        rollouts::save(self, step).await
-    }
-
-    async fn rollouts(&self) -> Answer<Vec<RolloutLine>> {
-        rollouts::all(self).await
-    }
-
-    async fn rollout(&self, name: &Name) -> Answer<Option<Rollout>> {
-        rollouts::one(self, name).await
-    }
-
-    async fn rollout_agents(&self, name: &Name) -> Answer<Vec<(AgentKey, AgentRecord)>> {
-        rollouts::agents(self, name).await
-    }
-
-    async fn give_order(&self, order: NewOrder<'_>) -> Answer<i64> {
-        orders::give(self, order).await
-    }
-
-    async fn open_orders(&self, rollout: &Name) -> Answer<Vec<GivenOrder>> {
-        orders::open(self, rollout).await
-    }
-
-    async fn order(&self, id: i64) -> Answer<Option<GivenOrder>> {
-        orders::one(self, id).await
-    }
-
-    async fn settle_order(&self, settled: &Settled, at: Timestamp) -> Answer<()> {
-        orders::settle_alone(self, settled, at).await
-    }
-
-    async fn events(&self, query: &EventQuery) -> Answer<Vec<Event>> {
-        events::some(self, query).await
-    }
-
-    async fn revision(&self) -> Answer<Revision> {
-        let row: (i64, i64) = sqlx::query_as("SELECT data_version, total_changes() FROM pragma_data_version")
+    async fn check(&self) -> Answer<()> {
+        let found: String = sqlx::query_scalar("PRAGMA quick_check(1)")
             .fetch_one(&self.pool)
             .await
-            .map_err(|error| self.error(error))?;
-        Ok(Revision(row.0, row.1))
+            .map_err(|it| self.error(it))?;
+        if found == "ok" { Ok(()) } else { Err(self.broken(found)) }
     }
 
-    async fn epoch(&self) -> Answer<Epoch> {
-        let row: (i64, i64) = sqlx::query_as(
-            "SELECT id.value, epoch.value FROM meta id, meta epoch \
-             WHERE id.key = 'id' AND epoch.key = 'epoch'",
-        )
-        .fetch_one(&self.pool)
-        .await
-        .map_err(|error| self.error(error))?;
-        Ok(Epoch { database: row.0.cast_unsigned(), number: row.1.cast_unsigned() })
-    }
-
-    async fn set_epoch(&self, number: u64) -> Answer<()> {
-        sqlx::query("UPDATE meta SET value = ?1 WHERE key = 'epoch'")
-            .bind(number.cast_signed())
-            .execute(&self.pool)
-            .await
-            .map_err(|error| self.error(error))?;
-        Ok(())
+    /// Takes its write-ahead log in.
+    async fn close(self) {
+        self.pool.close().await;
     }
 }

@@ -7,8 +7,27 @@ use sqlx::sqlite::SqliteRow;
 use super::super::{Answer, StoreError};
 use super::rows::{Columns, word};
 use super::{SqliteStore, rollouts};
+use crate::store::Orders;
 use crate::store::records::{GivenOrder, NewOrder};
 use rollout_engine::record::{OrderOutcome, Settled};
+
+impl Orders for SqliteStore {
+    async fn give_order(&self, order: NewOrder<'_>) -> Answer<i64> {
+        give(self, order).await
+    }
+
+    async fn open_orders(&self, rollout: &Name) -> Answer<Vec<GivenOrder>> {
+        open(self, rollout).await
+    }
+
+    async fn order(&self, id: i64) -> Answer<Option<GivenOrder>> {
+        one(self, id).await
+    }
+
+    async fn settle_order(&self, settled: &Settled, at: Timestamp) -> Answer<()> {
+        settle_alone(self, settled, at).await
+    }
+}
 
 pub(super) async fn give(store: &SqliteStore, order: NewOrder<'_>) -> Answer<i64> {
     let mut transaction = store.begin().await?;

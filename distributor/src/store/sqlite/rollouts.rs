@@ -9,9 +9,32 @@ use sqlx::{Sqlite, Transaction};
 use super::super::{Answer, StoreError};
 use super::rows::{Columns, json, word};
 use super::{SqliteStore, events, orders};
+use crate::store::Rollouts;
 use crate::store::records::{NewRollout, Rollout, RolloutLine, Step};
 use rollout_engine::plan::{AgentKey, Plan};
 use rollout_engine::record::{AgentRecord, Progress};
+
+impl Rollouts for SqliteStore {
+    async fn begin_rollout(&self, rollout: NewRollout<'_>) -> Answer<()> {
+        begin(self, rollout).await
+    }
+
+    async fn save(&self, step: Step<'_>) -> Answer<()> {
+        save(self, step).await
+    }
+
+    async fn rollouts(&self) -> Answer<Vec<RolloutLine>> {
+        all(self).await
+    }
+
+    async fn rollout(&self, name: &Name) -> Answer<Option<Rollout>> {
+        one(self, name).await
+    }
+
+    async fn rollout_agents(&self, name: &Name) -> Answer<Vec<(AgentKey, AgentRecord)>> {
+        agents(self, name).await
+    }
+}
 
 const WHAT: &str = "a rollout";
 

@@ -1,0 +1,36 @@
+//! Rollouts, with the state of their engines and of their agents.
+
+use provisioning::Name;
+use rollout_engine::plan::AgentKey;
+use rollout_engine::record::AgentRecord;
+
+use super::{Answer, NewRollout, Rollout, RolloutLine, Step};
+
+/// Rollouts, with the state of their engines and of their agents. See [`Store`](super::Store).
+pub trait Rollouts: Send + Sync {
+    /// Begins a rollout. One of the same name that has ended gives way; its events stay, and orders that
+    /// nobody has carried out are refused: they were not meant for this one.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`]: another rollout that has not ended has one of the agents.
+    /// [`StoreError::Begun`]: this one has not ended.
+    fn begin_rollout(&self, rollout: NewRollout<'_>) -> impl Future<Output = Answer<()>> + Send;
+
+    /// Stores a step of a rollout, and settles the orders that led to it.
+    ///
+    /// # Errors
+    /// [`StoreError::NoRollout`].
+    fn save(&self, step: Step<'_>) -> impl Future<Output = Answer<()>> + Send;
+
+    /// All rollouts that ever began, by name.
+    fn rollouts(&self) -> impl Future<Output = Answer<Vec<RolloutLine>>> + Send;
+
+    /// One rollout.
+    fn rollout(&self, name: &Name) -> impl Future<Output = Answer<Option<Rollout>>> + Send;
+
+    /// The agents of a rollout, by group and name.
+    fn rollout_agents(
+        &self,
+        name: &Name,
+    ) -> impl Future<Output = Answer<Vec<(AgentKey, AgentRecord)>>> + Send;
+}
