@@ -136,9 +136,9 @@ impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
     /// Runs for ever.
     ///
     /// `self_test` is polled while the image that runs is on trial, beside everything else. The image is
-    /// confirmed when the test has returned `true` and, if [`Self::health`] wants that, the agent has heard the
-    /// distributor. It is rolled back when the test returns `false`, and when the time of [`Self::health`] is
-    /// over. With `core::future::ready(true)`, hearing the distributor is enough.
+    /// confirmed when the test has returned `true` and, if [`Self::health`] wants that, the agent has heard
+    /// the distributor. It is rolled back when the test returns `false`, and when the time that
+    /// [`Self::health`] gives is over. With `core::future::ready(true)`, hearing the distributor is enough.
     pub async fn run(mut self, self_test: impl Future<Output = bool>) -> ! {
         let mut self_test = pin!(self_test);
         let mut times = self.begin();

@@ -1,6 +1,6 @@
 //! Words that a flash with an error correcting code cannot read, told by an interrupt that cannot be masked.
 //!
-//! The driver of such a flash expects them, where the power was cut. In the program that runs they are damage.
+//! The driver of such a flash expects them where the power was cut. In the running program they are damage.
 //! Anything else must not stop a device: a reset would come again with the next start, and for ever.
 
 use core::ops::Range;

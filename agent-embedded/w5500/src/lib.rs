@@ -1,12 +1,12 @@
 //! Ethernet frames by WIZnet's W5500 on SPI. No clock, no pins and no queue: those are the board's.
 //!
 //! A length that the chip tells is checked before anything is read by it. Where it cannot be true, place and
-//! contents of the chip's buffer are not to be trusted any more: the socket is opened anew, and what waited in
+//! contents of the chip's buffer are not to be trusted any more: the socket is opened anew, and what waits in
 //! it is lost. Nothing waits for the chip without a limit.
 //!
 //! The chip's own filter of MAC addresses stays off. The datasheet (Sn_MR, bit 7) says that with it the chip
 //! takes frames to its own address and broadcasts, and says nothing of multicast, which neighbour discovery
-//! and the CoAP group need. [`W5500::take`] leaves out what is for others: it reads no more than 8 bytes of it.
+//! and the CoAP group need. [`W5500::take`] leaves out what is for others: it reads only 8 bytes of it.
 #![no_std]
 
 mod registers;
@@ -32,7 +32,7 @@ const MAC_BYTES: usize = 6;
 
 /// So often the chip is asked for something that takes it microseconds.
 const LOOKS_MAX: usize = 64;
-/// So often it is asked for room for a frame: at least 1.3 µs each, and 16 KiB are sent in 13 ms at 10 Mbit/s.
+/// So often it is asked for room for a frame: each takes 1.3 µs, and 16 KiB are sent in 13 ms at 10 Mbit/s.
 const LOOKS_FOR_ROOM_MAX: usize = 16_384;
 
 /// What goes wrong with the chip.

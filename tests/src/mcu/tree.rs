@@ -104,11 +104,11 @@ mod tests {
 
     #[test]
     fn every_folder_of_this_machine_gets_another_name() {
-        let tree = Tree { root: "/home/a \"b\"/fwcast".into(), target: Some("/t".into()) };
-        let arguments = tree.remaps(Path::new("/home/board")).unwrap();
+        let tree = Tree { root: "/srv/a \"b\"/fwcast".into(), target: Some("/t".into()) };
+        let arguments = tree.remaps(Path::new("/srv/board")).unwrap();
         let (flags, remaps): (Vec<_>, Vec<_>) = arguments.chunks(2).map(|it| (&it[0], &it[1])).unzip();
         assert!(flags.iter().all(|flag| *flag == "--config"));
-        let expected = r#"build.rustflags=["--remap-path-prefix=/home/a \"b\"/fwcast=/fwcast"]"#;
+        let expected = r#"build.rustflags=["--remap-path-prefix=/srv/a \"b\"/fwcast=/fwcast"]"#;
         assert_eq!(remaps[0], expected);
         assert_eq!(remaps[1], r#"build.rustflags=["--remap-path-prefix=/t=/built"]"#);
         assert!(remaps[2].ends_with("=/compiler\"]"), "{}", remaps[2]);

@@ -117,8 +117,8 @@ impl Flash {
     }
 }
 
-/// To be called by the non-maskable interrupt. Damage of the program that runs resets the chip: the boot stage
-/// finds it, and decides.
+/// For the non-maskable interrupt. Damage of the program that runs resets the chip: the boot stage finds it,
+/// and decides.
 pub fn on_interrupt() {
     let detected = FLASH.eccdetr().read();
     // Without an error, it was taken at the end of its reading, before the interrupt came.

@@ -17,8 +17,8 @@ use cortex_m_rt::exception;
 board_common::handlers!(console::Console);
 
 /// A word of the flash cannot be read. [`flash::Flash`] reports it to its caller where its programming or
-/// erasing was cut. In the image that runs it is damage, which the boot stage finds after a reset. Anything else
-/// would come again after a reset, and is passed over.
+/// erasing was cut. In the image that runs it is damage, which the boot stage finds after a reset. Anything
+/// else would come again after a reset, and is passed over.
 #[exception]
 unsafe fn NonMaskableInt() {
     flash::on_interrupt();

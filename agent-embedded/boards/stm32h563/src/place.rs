@@ -18,7 +18,7 @@ pub const LAYOUT: FlashLayout = STM32H563;
 /// The address of the active slot, in whichever bank it is.
 pub const ACTIVE: usize = flash::BASE + LAYOUT.active.offset as usize;
 
-/// Where the program that runs lies in its bank: the boot stage at the start, or the image in the active slot.
+/// Where the program that runs lies in its bank: the boot stage at the start, or the active slot.
 #[must_use]
 pub fn program() -> Range<u32> {
     // SAFETY: this register is only read.
