@@ -14,10 +14,12 @@ use update_core::reception::{Event as UpdateEvent, Input, Output, Reception, Via
 use update_core::time::{Duration, Instant, earliest};
 
 use crate::event::Event;
+use crate::provisioning::Health;
 use crate::store::FlashStore;
 
-/// How long an image on trial may take until it has proved healthy. After that it is rolled back.
-pub const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
+/// How long an image on trial may take until it has proved healthy, where the provisioning says nothing else.
+/// After that it is rolled back.
+pub const HEALTHY_WITHIN: Duration = Duration::from_secs(Health::DEFAULT.within_seconds as u64);
 /// A board that has not fed its watchdog for this long hangs, and is reset. A start with its verifications,
 /// an erase, and a hash over a whole image each take a fraction of it. The watchdog of the RP2350 cannot
 /// wait longer.
@@ -103,6 +105,8 @@ pub struct Agent<'m, F, N, B, A> {
     pub application: A,
     /// Where datagrams lie.
     pub buffer: &'m mut Buffer,
+    /// When the image on trial is healthy, as provisioned.
+    pub health: Health,
 }
 
 /// What this loop waits for beside the machine's own deadlines.
@@ -132,9 +136,9 @@ impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
     /// Runs for ever.
     ///
     /// `self_test` is polled while the image that runs is on trial, beside everything else. The image is
-    /// confirmed when the test has returned `true` and the agent has heard the distributor. It is rolled
-    /// back when the test returns `false`, and when [`HEALTHY_WITHIN`] is over. With
-    /// `core::future::ready(true)`, hearing the distributor is enough.
+    /// confirmed when the test has returned `true` and, if [`Self::health`] wants that, the agent has heard
+    /// the distributor. It is rolled back when the test returns `false`, and when the time that
+    /// [`Self::health`] gives is over. With `core::future::ready(true)`, hearing the distributor is enough.
     pub async fn run(mut self, self_test: impl Future<Output = bool>) -> ! {
         let mut self_test = pin!(self_test);
         let mut times = self.begin();
@@ -159,7 +163,8 @@ impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
             // Without its update record an image on trial could never be settled, and no other update would
             // be taken. So it is not confirmed, and goes back when its time is over.
             Ok(Trial::Running) => {
-                let trial_ends = Some(self.board.now() + HEALTHY_WITHIN);
+                let trial_ends =
+                    Some(self.board.now() + Duration::from_secs(self.health.within_seconds.into()));
                 Times { unproven, trial_ends, ..Times::default() }
             }
             // There is nothing to go back to, so there is no deadline.
@@ -173,8 +178,8 @@ impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
         if self.reception.is_ordered_back() {
             return;
         }
-        let is_healthy =
-            times.unproven && times.verdict == Some(true) && self.reception.has_heard_distributor();
+        let hears = !self.health.hears_distributor || self.reception.has_heard_distributor();
+        let is_healthy = times.unproven && times.verdict == Some(true) && hears;
         if is_healthy && times.confirm_again.is_none_or(|moment| moment <= now) {
             match self.store.confirm() {
                 Ok(()) => {
@@ -203,7 +208,7 @@ impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
 
     /// Does the next thing that the machine wants.
     async fn step(&mut self, self_test: Pin<&mut impl Future<Output = bool>>, times: &mut Times) {
-        let Self { reception, store, network, board, application, buffer } = self;
+        let Self { reception, store, network, board, application, buffer, .. } = self;
         match reception.poll(board.now(), *buffer) {
             Output::Transmit { to, len } => {
                 if !network.send(to, buffer.get(..len).unwrap_or_default()).await {

@@ -19,7 +19,8 @@
 //! 7. **An application**: [`drive::Application`] hears each [`event::Event`], and may veto a restart.
 //! 8. **A self test**: a future that is polled beside everything else while the image that runs is on trial.
 //!    The image is confirmed when the test returns `true` and the agent has heard the distributor. It is
-//!    rolled back when the test returns `false`, or after [`drive::HEALTHY_WITHIN`].
+//!    rolled back when the test returns `false`, or after [`drive::HEALTHY_WITHIN`]. The provisioning can
+//!    give another time, or say that the test alone decides ([`provisioning::Health`]).
 //!
 //! # In which order
 //!

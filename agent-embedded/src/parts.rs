@@ -10,7 +10,7 @@ use update_core::reception::Reception;
 use crate::board;
 use crate::drive::{Agent, Buffer};
 use crate::network::{self, Buffers, NetworkError, Sockets};
-use crate::provisioning::{OwnAddress, Provisioning};
+use crate::provisioning::{Health, OwnAddress, Provisioning};
 use crate::start::{Entropy, Place, StartError, start};
 use crate::store::FlashStore;
 
@@ -56,6 +56,7 @@ pub struct Prepared<F> {
     name: &'static str,
     own: OwnAddress,
     coap_group: SocketAddr,
+    health: Health,
     seed: u64,
     memory: &'static Memory,
 }
@@ -71,8 +72,8 @@ impl<F: NorFlash> Parts<F> {
         let Self { mut store, provisioning, entropy } = self;
         let given = Provisioning::read(provisioning)?;
         let (reception, seed) = start(&mut store, &given, &memory.place, board::now(), entropy)?;
-        let Provisioning { name, own, coap_group, .. } = given;
-        Ok(Prepared { reception, store, name, own, coap_group, seed, memory })
+        let Provisioning { name, own, coap_group, health, .. } = given;
+        Ok(Prepared { reception, store, name, own, coap_group, health, seed, memory })
     }
 }
 
@@ -117,8 +118,9 @@ impl<F: NorFlash> Prepared<F> {
         board: B,
         application: A,
     ) -> Result<NetworkAgent<F, B, A>, NetworkError> {
-        let Self { reception, store, own, coap_group, seed, memory, .. } = self;
+        let Self { reception, store, own, coap_group, health, seed, memory, .. } = self;
         let network = Sockets::open(stack, memory.buffers.take(), own.address, coap_group, seed)?;
-        Ok(Agent { reception, store, network, board, application, buffer: memory.buffer.take() })
+        let buffer = memory.buffer.take();
+        Ok(Agent { reception, store, network, board, application, buffer, health })
     }
 }

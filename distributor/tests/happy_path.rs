@@ -6,7 +6,7 @@ mod common;
 use common::{CREATE_HALL, Desk, ENROLL_LAMP, SIGN};
 use ed25519_dalek::pkcs8::DecodePrivateKey;
 use ed25519_dalek::{Signer, SigningKey};
-use provisioning::{AgentFile, yaml};
+use provisioning::{AgentFile, cbor, yaml};
 use serde_json::Value;
 
 /// 100,000 bytes of which no two blocks are the same.
@@ -96,6 +96,26 @@ fn each_agent_has_its_own_keys_and_the_whole_command_line_reaches_its_file() {
     assert_eq!(activate, ["systemctl", "restart", "--no-block"]);
     assert_eq!((linux.health_deadline_seconds, linux.health_interval_seconds), (300, 10));
     assert_eq!(linux.state_directory, "/data");
+}
+
+#[test]
+fn a_microcontroller_is_told_when_an_image_on_trial_is_healthy() {
+    let desk = Desk::with_group();
+    let rules = [
+        ("", 60, true),
+        ("--health-deadline 1h", 3600, true),
+        ("--health-rule self-test", 60, false),
+        ("--health-rule self-test --health-deadline 7days", 604_800, false),
+    ];
+    for (number, (options, within_seconds, hears_distributor)) in rules.into_iter().enumerate() {
+        desk.ok(&format!(
+            "agent enroll node-{number} --group hall --vendor acme.example --class node --format cbor \
+             --address 127.0.0.7/8 --out {number}.cbor {options}"
+        ));
+        let area = desk.read(&format!("{number}.cbor"));
+        let health = cbor::Provisioning::read(&area).unwrap().health;
+        assert_eq!(health, cbor::Health { within_seconds, hears_distributor }, "{options}");
+    }
 }
 
 #[test]

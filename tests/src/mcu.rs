@@ -14,4 +14,6 @@ pub mod node;
 pub mod panics;
 pub mod secrets;
 pub mod setup;
+pub mod tree;
 pub mod trial;
+pub mod twice;

@@ -11,7 +11,7 @@ use group_oscore::{
     CommonContext, Credential, GroupContext, MemberId, Mode, Received, RecipientContext, SenderContext,
     SequenceNumbers, encode_ccs,
 };
-use provisioning::cbor::McuSettings;
+use provisioning::cbor::{HEALTH_SECONDS_MAX, Health, McuSettings};
 use provisioning::{Distributor, Hex, KeyMap, Manager, Name, Provisioning as Document, Secret};
 use sha2::{Digest as _, Sha256};
 use update_core::key_set::KeySet;
@@ -81,6 +81,7 @@ fn settings() -> McuSettings {
         address: "fd77::7".parse().unwrap(),
         prefix_bits: 64,
         router: Some("fe80::1".parse().unwrap()),
+        health: Health::DEFAULT,
     }
 }
 
@@ -156,6 +157,39 @@ fn hears(document: &Document, read: &Provisioning<'_>) -> Vec<u8> {
         Ok(Received::Fresh(verified)) => verified.body().payload().to_vec(),
         _ => panic!("the agent does not understand the distributor"),
     }
+}
+
+#[test]
+fn the_rule_of_health_is_read_and_may_be_left_out() {
+    let document = document(1, 1);
+    let written = |health| document.to_flash(&McuSettings { health, ..settings() }, &[0xc1; 32]);
+    let read = |area: &[u8]| Provisioning::read(area).map(|read| read.health);
+    // As a program of before writes it, and reads it.
+    assert_eq!(read(&area(&document)), Ok(Health::DEFAULT));
+    assert_eq!(cbor(&document)[0], 0xb6, "a map of 22");
+    for hears_distributor in [true, false] {
+        for within_seconds in [1, 61, 3600, HEALTH_SECONDS_MAX] {
+            let health = Health { within_seconds, hears_distributor };
+            let area = written(health).unwrap();
+            assert_eq!(read(&area), Ok(health));
+            assert!(Provisioning::read_keys(&area).is_ok());
+        }
+    }
+    for within_seconds in [0, HEALTH_SECONDS_MAX + 1] {
+        let health = Health { within_seconds, hears_distributor: true };
+        assert!(written(health).is_none());
+        let mut cbor = cbor(&document);
+        cbor[0] += 1;
+        cbor.extend([22, 0x82, 0x1a]);
+        cbor.extend(within_seconds.to_be_bytes());
+        cbor.push(0xf5);
+        assert_eq!(read(&sealed(&cbor)), Err(ProvisioningError::Malformed));
+    }
+    let mut surplus = written(Health { within_seconds: 61, hears_distributor: true }).unwrap().to_vec();
+    // A map of 24, with one key that no version has.
+    surplus.splice(..=HEADER_BYTES, [0xb8, 24]);
+    surplus.extend([23, 0]);
+    assert_eq!(read(&sealed(&surplus)), Err(ProvisioningError::Malformed));
 }
 
 #[test]

@@ -15,4 +15,5 @@ pub mod medium;
 pub mod planted;
 pub mod record_log;
 pub mod start;
+pub mod unreadable;
 pub mod verify;

@@ -6,6 +6,7 @@ use super::common::drive::Ran;
 use super::common::group::{Speaker, question};
 use super::common::{Flash, LAYOUT, drive, flash_in, image, lose_update, phase, reception, spoil_update};
 use agent_embedded::drive::{HEALTHY_WITHIN, WATCHDOG_WITHIN};
+use agent_embedded::provisioning::Health;
 use agent_embedded::start::restore;
 use agent_embedded::store::FlashStore;
 use boot_stage::boot_record::Phase;
@@ -53,6 +54,40 @@ fn the_self_test_decides_about_the_confirmation() {
     assert_eq!(ran.restarted.get(), Some(Duration::ZERO));
     assert!(ran.lines.borrow().iter().any(|line| line.contains("the self test failed")));
     let (flash, ran) = tested(0, std::future::pending());
+    assert_eq!(phase(&flash), Phase::GivenUp(RollBackCause::Unhealthy));
+    assert_eq!(ran.restarted.get(), Some(HEALTHY_WITHIN));
+}
+
+/// An image on trial that hears nobody, under this rule.
+fn alone(health: Health, self_test: impl Future<Output = bool>) -> (Flash, Rc<Ran>) {
+    let mut flash = flash_in(Phase::Trial, &image());
+    let mut store = FlashStore::open(&mut flash, LAYOUT).unwrap();
+    let mut reception = reception();
+    restore(&mut store, &mut reception, Instant::from_micros(0)).unwrap();
+    let end = 100 * HEALTHY_WITHIN;
+    let ran = drive::run_by(health, &mut reception, store, (vec![], || ()), end, 0, self_test);
+    (flash, ran)
+}
+
+#[test]
+fn the_provisioning_decides_how_long_a_trial_takes() {
+    for within_seconds in [1, 5 * 60, 60 * 60] {
+        let health = Health { within_seconds, ..Health::DEFAULT };
+        let (flash, ran) = alone(health, std::future::ready(true));
+        assert_eq!(phase(&flash), Phase::GivenUp(RollBackCause::Unhealthy));
+        assert_eq!(ran.restarted.get(), Some(Duration::from_secs(within_seconds.into())));
+        assert!(ran.hungry.get() < WATCHDOG_WITHIN / 2, "{:?}", ran.hungry);
+    }
+}
+
+#[test]
+fn the_provisioning_decides_whether_the_self_test_is_enough() {
+    let rule = Health { hears_distributor: false, ..Health::DEFAULT };
+    let (flash, ran) = alone(rule, std::future::ready(true));
+    assert_eq!((phase(&flash), ran.restarted.get()), (Phase::Settled, None));
+    let (flash, _) = alone(rule, std::future::ready(false));
+    assert_eq!(phase(&flash), Phase::GivenUp(RollBackCause::Unhealthy));
+    let (flash, ran) = alone(rule, std::future::pending());
     assert_eq!(phase(&flash), Phase::GivenUp(RollBackCause::Unhealthy));
     assert_eq!(ran.restarted.get(), Some(HEALTHY_WITHIN));
 }

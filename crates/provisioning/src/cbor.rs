@@ -24,14 +24,18 @@
 //!   20: uint,                   ; num of the key material
 //!   21: [address / null, bstr, bstr, int, bstr, bstr]
 //!                               ; Group Manager: where, Master Secret, Master Salt, AEAD, own ID, its ID
+//!   ? 22: [uint, bool],         ; health: seconds on trial, whether the distributor has to be heard;
+//!                               ; absent: 60, true
 //! }
 //! address = [bstr, uint]        ; 4 or 16 bytes, port
 //! ```
 
+mod health;
 mod read;
 #[cfg(feature = "alloc")]
 mod write;
 
+pub use health::{HEALTH_SECONDS_MAX, Health};
 pub use read::{OwnAddress, Provisioning, ProvisioningError};
 #[cfg(feature = "alloc")]
 pub use write::McuSettings;
@@ -49,5 +53,7 @@ pub const VERSION: u32 = 1;
 const LENGTH_BYTES: usize = 4;
 /// Bytes of SHA-256 in the header.
 const DIGEST_BYTES: usize = 16;
-/// Keys of the map: 0 to 21.
+/// Keys that each map has: 0 to 21.
 const FIELDS: u64 = 22;
+/// The key that it may have besides.
+const HEALTH: u64 = FIELDS;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::Table;
+use provisioning::cbor::Health;
 use provisioning::{AgentFile, Hex, LinuxSettings, Name, Provisioning};
 use serde::Serialize;
 use uuid::Uuid;
@@ -103,6 +104,9 @@ pub struct Enroll {
     /// Command that ends with 0 when the new image is healthy; arguments as above
     #[arg(long, value_name = "CMD", num_args = 1..)]
     health_command: Option<Vec<String>>,
+    /// What a microcontroller on trial has to do to be confirmed, besides passing its firmware's own test
+    #[arg(long, value_enum, default_value_t = HealthRule::Distributor)]
+    health_rule: HealthRule,
     /// Roll back an image that has not proved healthy for so long
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = arguments::seconds)]
     health_deadline: u32,
@@ -118,6 +122,15 @@ enum Format {
     Yaml,
     /// A microcontroller.
     Cbor,
+}
+
+/// What a microcontroller takes for healthy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum HealthRule {
+    /// It has heard the distributor.
+    Distributor,
+    /// Nothing else: the image is confirmed also where nobody could update it any more.
+    SelfTest,
 }
 
 #[derive(Serialize)]
@@ -218,7 +231,14 @@ impl Enroll {
                 health_interval_seconds: self.health_interval,
             },
             interface: self.interface.clone(),
-            mcu: self.address.filter(|_| is_mcu).map(|network| (network, self.router)),
+            mcu: self.address.filter(|_| is_mcu).map(|network| enroll::McuRequest {
+                network,
+                router: self.router,
+                health: Health {
+                    within_seconds: self.health_deadline,
+                    hears_distributor: self.health_rule == HealthRule::Distributor,
+                },
+            }),
             out: self.out.clone(),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use provisioning::cbor::McuSettings;
+use provisioning::cbor::{Health, McuSettings};
 use provisioning::{LinuxSettings, Name};
 use uuid::Uuid;
 
@@ -32,10 +32,21 @@ pub struct Request {
     pub linux: LinuxSettings,
     /// The interface of the device; `None` for that of this machine.
     pub interface: Option<String>,
-    /// Address and router of a microcontroller, if it is one.
-    pub mcu: Option<(Network, Option<IpAddr>)>,
+    /// What only a microcontroller is told, if it is one.
+    pub mcu: Option<McuRequest>,
     /// Where its file is written.
     pub out: PathBuf,
+}
+
+/// What an operator says of a microcontroller alone.
+#[derive(Debug, Clone, Copy)]
+pub struct McuRequest {
+    /// Its own address.
+    pub network: Network,
+    /// The router of its network.
+    pub router: Option<IpAddr>,
+    /// When an image on trial is healthy.
+    pub health: Health,
 }
 
 /// Why an agent was not enrolled, or has no file.
@@ -109,14 +120,14 @@ impl Request {
 
     /// What a microcontroller is told, if it is one.
     fn mcu(&self, group: &GroupState) -> Result<Option<McuSettings>, RequestError> {
-        let Some((network, router)) = self.mcu else { return Ok(None) };
+        let Some(McuRequest { network, router, health }) = self.mcu else { return Ok(None) };
         let is_ipv4 = group.profile.coap_group.is_ipv4();
         if network.address.is_ipv4() != is_ipv4 || router.is_some_and(|it| it.is_ipv4() != is_ipv4) {
             let family = if is_ipv4 { "IPv4" } else { "IPv6" };
             return Err(RequestError::Family { group: group.name.clone(), family });
         }
         let Network { address, prefix_bits } = network;
-        Ok(Some(McuSettings { address, prefix_bits, router }))
+        Ok(Some(McuSettings { address, prefix_bits, router, health }))
     }
 
     /// Vendor and class as given, else as they were.

@@ -10,7 +10,7 @@ use crate::mcu::boards::Board;
 use crate::mcu::cost::{Cost, measure};
 use crate::mcu::panics::Panics;
 use crate::mcu::trial::{Trial, Wish};
-use crate::mcu::{build, setup};
+use crate::mcu::{build, setup, twice};
 use crate::netns;
 use crate::outcome::{Outcome, rounded};
 use crate::programs::Programs;
@@ -36,6 +36,10 @@ pub(super) struct Mcu {
     /// Build the programs of all boards and check their budgets, no more
     #[arg(long)]
     build_only: bool,
+    /// Build the programs of all boards in this folder and in another one and compare them, no more; this
+    /// builds everything anew and takes minutes
+    #[arg(long, conflicts_with_all = ["build_only", "cost", "example"])]
+    twice: bool,
     /// Count what a block costs in QEMU, no more
     #[arg(long, conflicts_with = "build_only")]
     cost: bool,
@@ -66,6 +70,7 @@ impl Mcu {
             cuts: 3,
             seed: 1,
             build_only: false,
+            twice: false,
             cost: false,
             example: false,
             quick: true,
@@ -79,6 +84,11 @@ impl Mcu {
     /// Something is missing that cannot be installed, or a program does not build or is over its budget.
     pub(super) fn run(&self) -> Result<Outcome> {
         ensure!((0.0..50.0).contains(&self.loss), "--loss {}: give 0 to 49 percent", self.loss);
+        if self.twice {
+            let (programs, differs) = twice::compare()?;
+            let outcome = Outcome::new(differs.is_empty()).figure("programs", programs);
+            return Ok(if differs.is_empty() { outcome } else { outcome.figure("differs", differs) });
+        }
         let core = setup::target(Board::EMULATED.target)?;
         if self.cost {
             return cost(core);

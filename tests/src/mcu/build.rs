@@ -9,8 +9,9 @@ use anyhow::{Context, Result, ensure};
 use super::boards::{BOARDS, Board, Budget};
 use super::elf::Linked;
 use super::setup::{self, CoreLibrary};
+use super::tree::Tree;
 use crate::outcome::Outcome;
-use crate::programs::{cargo, executable, root};
+use crate::programs::{cargo, executable};
 
 /// The board that is emulated.
 pub const BOARD: &str = Board::EMULATED.name;
@@ -230,9 +231,31 @@ fn program(
     version: &str,
     features: &[&str],
 ) -> Result<Program> {
+    program_of(&Tree::own(), core, board, name, version, features)
+}
+
+/// Builds a program of the repository in this folder.
+///
+/// # Errors
+/// It does not build.
+pub fn program_of(
+    tree: &Tree,
+    core: CoreLibrary,
+    board: &Board,
+    name: &str,
+    version: &str,
+    features: &[&str],
+) -> Result<Program> {
+    let folder = tree.root.join(BOARDS).join(board.name);
     let mut cargo = cargo();
+    if let Some(target) = &tree.target {
+        cargo.env("CARGO_TARGET_DIR", target);
+    }
     cargo
-        .current_dir(root().join(BOARDS).join(board.name))
+        .args(tree.remaps(&folder)?)
+        .env("RUSTC_WRAPPER", tree.root.join(BOARDS).join("compiler.sh"))
+        .env("FWCAST_ROOT", &tree.root)
+        .current_dir(folder)
         .args(["build", "--release", "--locked", "--target", board.target, "--bin", name])
         .args(["--message-format", "json-render-diagnostics"])
         .args(features)

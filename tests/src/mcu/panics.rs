@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::boards::BOARDS;
 use super::build::BOARD;
 use super::elf::Linked;
+use super::tree::{CRATES, ROOT};
 use crate::programs::root;
 
 /// The list, below the folder of the boards.
@@ -88,11 +89,10 @@ fn files(board: &str, program: &Linked) -> BTreeSet<String> {
     program.panics.iter().map(|path| source(board, path)).collect()
 }
 
-/// A path as the compiler tells it, without what differs from machine to machine and from version to version.
+/// A path as the compiler tells it, without what differs from version to version.
 fn source(board: &str, path: &str) -> String {
-    if let Some((_, behind)) = path.split_once("/registry/src/")
-        && let Some((_, in_index)) = behind.split_once('/')
-        && let Some((package, file)) = in_index.split_once('/')
+    if let Some(behind) = path.strip_prefix(CRATES)
+        && let Some((package, file)) = behind.trim_start_matches('/').split_once('/')
     {
         let version = package
             .match_indices('-')
@@ -110,8 +110,8 @@ fn source(board: &str, path: &str) -> String {
     if let Some((_, file)) = path.split_once("/library/") {
         return file.to_owned();
     }
-    match path.strip_prefix(&format!("{}/", root().display())) {
-        Some(file) => file.to_owned(),
+    match path.strip_prefix(ROOT) {
+        Some(file) => file.trim_start_matches('/').to_owned(),
         // Of the workspace that is built.
         None => format!("{BOARDS}/{board}/{path}"),
     }
@@ -123,15 +123,14 @@ mod tests {
 
     #[test]
     fn a_path_says_the_same_on_every_machine() {
-        let own = root().join("crates/update-core/src/tree.rs");
         for (path, expected) in [
-            ("/r/.cargo/registry/src/index-0a/smoltcp-0.13.1/src/wire/udp.rs", "smoltcp/src/wire/udp.rs"),
-            ("/r/registry/src/i/curve25519-dalek-5.0.0/src/a.rs", "curve25519-dalek/src/a.rs"),
-            ("/t/release/build/embassy-stm32-3a89/out/generated.rs", "embassy-stm32/generated.rs"),
+            ("/crates/smoltcp-0.13.1/src/wire/udp.rs", "smoltcp/src/wire/udp.rs"),
+            ("/crates/curve25519-dalek-5.0.0/src/a.rs", "curve25519-dalek/src/a.rs"),
+            ("/built/release/build/embassy-stm32-3a89/out/generated.rs", "embassy-stm32/generated.rs"),
             ("/rustc/0a0b/library/core/src/time.rs", "core/src/time.rs"),
-            ("/opt/lib/rustlib/src/rust/library/core/src/time.rs", "core/src/time.rs"),
+            ("/compiler/lib/rustlib/src/rust/library/core/src/time.rs", "core/src/time.rs"),
             ("src/time.rs", "agent-embedded/boards/b/src/time.rs"),
-            (own.to_str().unwrap(), "crates/update-core/src/tree.rs"),
+            ("/fwcast/crates/update-core/src/tree.rs", "crates/update-core/src/tree.rs"),
         ] {
             assert_eq!(source("b", path), expected);
         }

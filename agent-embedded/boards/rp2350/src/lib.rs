@@ -6,6 +6,7 @@
 #![no_std]
 
 pub mod console;
+pub mod ethernet;
 pub mod flash;
 pub mod place;
 pub mod watchdog;

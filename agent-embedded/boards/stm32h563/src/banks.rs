@@ -1,10 +1,14 @@
 //! The exchange of the two banks in hardware: the option bit SWAP_BANK (RM0481 section 7).
 
 use boot_stage::banks::Banks;
+use cortex_m::asm::dsb;
 use embassy_stm32::pac::FLASH;
 use embassy_stm32::pac::flash::vals::{OptcrSwapBank, OptsrSwapBank};
 
 const OPTION_KEYS: [u32; 2] = [0x0819_2a3b, 0x4c5d_6e7f];
+/// So often the chip is asked whether it is done: seconds at 32 MHz, where it needs some milliseconds. No
+/// watchdog runs in the boot stage.
+const LOOKS_MAX: u32 = 8_000_000;
 
 /// Whether the processor sees bank 2 first. The chip takes that over from the option bit with a reset.
 #[must_use]
@@ -22,7 +26,9 @@ impl Banks for SwapBank {
     }
 
     fn set_exchanged(&mut self, exchanged: bool) -> bool {
-        while FLASH.nssr().read().bsy() {}
+        if !settles() {
+            return false;
+        }
         if FLASH.optcr().read().optlock() {
             for key in OPTION_KEYS {
                 FLASH.optkeyr().write_value(key);
@@ -32,9 +38,17 @@ impl Banks for SwapBank {
         let wanted = if exchanged { OptsrSwapBank::B_0X1 } else { OptsrSwapBank::B_0X0 };
         FLASH.optsr_prg().modify(|option| option.set_swap_bank(wanted));
         FLASH.optcr().modify(|control| control.set_optstrt(true));
-        while FLASH.nssr().read().bsy() {}
+        // A reset before the chip has taken OPTSTRT back would cut the programming.
+        let is_over = settles();
         let refused = FLASH.nssr().read().optchangeerr() || FLASH.optcr().read().optlock();
         FLASH.optcr().modify(|control| control.set_optlock(true));
-        !refused
+        is_over && !refused
     }
+}
+
+/// Waits until the flash does nothing and no programming of the option bytes is under way; says whether that
+/// came.
+fn settles() -> bool {
+    dsb();
+    (0..LOOKS_MAX).any(|_| !FLASH.nssr().read().bsy() && !FLASH.optcr().read().optstrt())
 }

@@ -3,14 +3,21 @@
 //!
 //! A word whose programming was cut may have a wrong code. Reading it raises a non-maskable interrupt and not
 //! a fault: the driver asks whether one came.
+//!
+//! All of it is seen through the instruction cache, data too. The driver reads and writes with the cache off:
+//! a cache would hide words that have changed since, and torn ones that read differently each time.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use board_common::flash::FlashError;
+use boot_stage::unreadable::{LastRead, Unreadable, judge};
 use cortex_m::asm::{dsb, isb};
 use embassy_stm32::pac::FLASH;
 use embassy_stm32::pac::flash::vals::NscrBksel;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash, check_erase, check_read, check_write};
+
+use crate::cache;
+use crate::place::program;
 
 /// Where it is mapped: images run from here.
 pub const BASE: usize = 0x0800_0000;
@@ -24,9 +31,17 @@ pub const WORD_BYTES: usize = 16;
 const PAGES_OF_A_BANK: u32 = 128;
 const KEYS: [u32; 2] = [0x4567_0123, 0xcdef_89ab];
 
-/// [`Flash`] reads, and expects that a word may be unreadable.
+/// Bytes of a bank: the controller tells the place of an error as a word in its bank.
+const BANK_BYTES: u32 = PAGES_OF_A_BANK * PAGE_BYTES as u32;
+
+/// What is read, or was read last: its offset in its bank, and how much of it.
+static OFFSET: AtomicU32 = AtomicU32::new(0);
+static READ_BYTES: AtomicU32 = AtomicU32::new(0);
+/// The reading goes on.
 static READS: AtomicBool = AtomicBool::new(false);
-/// A word was unreadable.
+/// An error of it came after its end.
+static WAS_LATE: AtomicBool = AtomicBool::new(false);
+/// A word of it was unreadable.
 static UNREADABLE: AtomicBool = AtomicBool::new(false);
 
 /// The flash of this board, as the processor sees it.
@@ -102,14 +117,51 @@ impl Flash {
     }
 }
 
-/// To be called by the non-maskable interrupt: whether it came for a word that [`Flash`] reads.
-pub fn on_unreadable() -> bool {
-    if !FLASH.eccdetr().read().eccd() {
-        return false;
+/// For the non-maskable interrupt. Damage of the program that runs resets the chip: the boot stage finds it,
+/// and decides.
+pub fn on_interrupt() {
+    let detected = FLASH.eccdetr().read();
+    // Without an error, it was taken at the end of its reading, before the interrupt came.
+    if !detected.eccd() {
+        return;
     }
     FLASH.eccdetr().modify(|detected| detected.set_eccd(true));
-    UNREADABLE.store(true, Ordering::SeqCst);
-    READS.load(Ordering::SeqCst)
+    if detected.sysf_ecc() || detected.otp_ecc() || detected.obk_ecc() || detected.edata_ecc() {
+        return;
+    }
+    let last = LastRead {
+        offset: OFFSET.load(Ordering::SeqCst),
+        bytes: READ_BYTES.load(Ordering::SeqCst),
+        goes_on: READS.load(Ordering::SeqCst),
+        was_late: WAS_LATE.load(Ordering::SeqCst),
+    };
+    let at = u32::from(detected.addr_ecc()) * WORD_BYTES as u32;
+    match judge(at, WORD_BYTES as u32, &program(), &last) {
+        Unreadable::Read => UNREADABLE.store(true, Ordering::SeqCst),
+        Unreadable::Unused => WAS_LATE.store(true, Ordering::SeqCst),
+        Unreadable::Program => cortex_m::peripheral::SCB::sys_reset(),
+    }
+}
+
+/// Reads with the cache off, and says whether all of it was readable.
+fn read_uncached(offset: u32, bytes: &mut [u8]) -> Result<(), FlashError> {
+    let from = (BASE + offset as usize) as *const u8;
+    READS.store(false, Ordering::SeqCst);
+    UNREADABLE.store(false, Ordering::SeqCst);
+    WAS_LATE.store(false, Ordering::SeqCst);
+    OFFSET.store(offset % BANK_BYTES, Ordering::SeqCst);
+    READ_BYTES.store(bytes.len() as u32, Ordering::SeqCst);
+    READS.store(true, Ordering::SeqCst);
+    dsb();
+    // SAFETY: the caller has checked that this is within the flash, which holds plain bytes and which nobody
+    // else writes meanwhile.
+    unsafe { core::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len()) };
+    dsb();
+    isb();
+    // An error whose interrupt is still under way.
+    on_interrupt();
+    READS.store(false, Ordering::SeqCst);
+    if UNREADABLE.load(Ordering::SeqCst) { Err(FlashError::Unreadable) } else { Ok(()) }
 }
 
 impl ErrorType for Flash {
@@ -121,16 +173,7 @@ impl ReadNorFlash for Flash {
 
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), FlashError> {
         check_read(self, offset, bytes.len())?;
-        let from = (BASE + offset as usize) as *const u8;
-        UNREADABLE.store(false, Ordering::SeqCst);
-        READS.store(true, Ordering::SeqCst);
-        dsb();
-        // SAFETY: within the flash, which holds plain bytes and which nobody else writes meanwhile.
-        unsafe { core::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len()) };
-        dsb();
-        isb();
-        READS.store(false, Ordering::SeqCst);
-        if UNREADABLE.load(Ordering::SeqCst) { Err(FlashError::Unreadable) } else { Ok(()) }
+        cache::without(|| read_uncached(offset, bytes))
     }
 
     fn capacity(&self) -> usize {
@@ -144,12 +187,13 @@ impl NorFlash for Flash {
 
     fn erase(&mut self, from: u32, to: u32) -> Result<(), FlashError> {
         check_erase(self, from, to)?;
-        (from / PAGE_BYTES as u32..to / PAGE_BYTES as u32).try_for_each(|page| self.erase_page(page))
+        let mut pages = from / PAGE_BYTES as u32..to / PAGE_BYTES as u32;
+        cache::without(|| pages.try_for_each(|page| self.erase_page(page)))
     }
 
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), FlashError> {
         check_write(self, offset, bytes.len())?;
-        let words = (offset..).step_by(WORD_BYTES).zip(bytes.chunks_exact(WORD_BYTES));
-        words.into_iter().try_for_each(|(offset, word)| self.program_word(offset, word))
+        let mut words = (offset..).step_by(WORD_BYTES).zip(bytes.chunks_exact(WORD_BYTES));
+        cache::without(|| words.try_for_each(|(offset, word)| self.program_word(offset, word)))
     }
 }

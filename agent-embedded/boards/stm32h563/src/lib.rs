@@ -6,6 +6,7 @@
 #![no_std]
 
 pub mod banks;
+pub mod cache;
 pub mod console;
 pub mod flash;
 pub mod place;
@@ -15,11 +16,10 @@ use cortex_m_rt::exception;
 
 board_common::handlers!(console::Console);
 
-/// A word of the flash cannot be read: its programming or erasing was cut. [`flash::Flash`]
-/// reports it to its caller; elsewhere it means that the image that runs is damaged.
+/// A word of the flash cannot be read. [`flash::Flash`] reports it to its caller where its programming or
+/// erasing was cut. In the image that runs it is damage, which the boot stage finds after a reset. Anything
+/// else would come again after a reset, and is passed over.
 #[exception]
 unsafe fn NonMaskableInt() {
-    if !flash::on_unreadable() {
-        cortex_m::peripheral::SCB::sys_reset();
-    }
+    flash::on_interrupt();
 }

@@ -1,5 +1,7 @@
 //! Where everything lies in the flash.
 
+use core::ops::Range;
+
 use agent_embedded::layouts::{STM32H563, STM32H563_BANK_BYTES};
 use agent_embedded::provisioning::PROVISIONING_BYTES_MAX;
 use boot_stage::banks::BankedFlash;
@@ -15,6 +17,15 @@ pub const LAYOUT: FlashLayout = STM32H563;
 
 /// The address of the active slot, in whichever bank it is.
 pub const ACTIVE: usize = flash::BASE + LAYOUT.active.offset as usize;
+
+/// Where the program that runs lies in its bank: the boot stage at the start, or the active slot.
+#[must_use]
+pub fn program() -> Range<u32> {
+    // SAFETY: this register is only read.
+    let vectors = unsafe { (*cortex_m::peripheral::SCB::PTR).vtor.read() };
+    let slot = LAYOUT.active.offset..LAYOUT.active.offset + LAYOUT.active.bytes;
+    if vectors as usize == ACTIVE { slot } else { 0..slot.start }
+}
 
 /// The flash as the layout sees it.
 ///

@@ -8,6 +8,7 @@ use std::task::{Context, Waker};
 
 use agent_embedded::drive::{Agent, Application, Board, Buffer, Network, Received};
 use agent_embedded::event::Event;
+use agent_embedded::provisioning::Health;
 use agent_embedded::store::FlashStore;
 use core::net::SocketAddr;
 use embedded_storage::nor_flash::NorFlash;
@@ -119,12 +120,25 @@ pub(crate) fn run_with<'m, F: NorFlash>(
     vetoes: u32,
     self_test: impl Future<Output = bool>,
 ) -> Rc<Ran> {
+    run_by(Health::DEFAULT, reception, store, (heard, on_heard), end, vetoes, self_test)
+}
+
+/// As [`run_with`], with this rule of what is healthy.
+pub(crate) fn run_by<'m, F: NorFlash>(
+    health: Health,
+    reception: &'m mut Reception<'m>,
+    store: FlashStore<F>,
+    (heard, on_heard): (Vec<(Via, Vec<u8>)>, impl FnMut()),
+    end: Duration,
+    vetoes: u32,
+    self_test: impl Future<Output = bool>,
+) -> Rc<Ran> {
     let ran = Rc::new(Ran { vetoes: Cell::new(vetoes), ..Ran::default() });
     let board = TestBoard { ran: Rc::clone(&ran), end };
     let network = Queue { datagrams: heard.into(), on_heard };
     let application = Listener(Rc::clone(&ran));
     let buffer = Box::leak(Box::new([0; size_of::<Buffer>()]));
-    let agent = Agent { reception, store, network, board, application, buffer };
+    let agent = Agent { reception, store, network, board, application, buffer, health };
     let poll = std::panic::AssertUnwindSafe(|| {
         let mut future = pin!(agent.run(self_test));
         let _ = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));

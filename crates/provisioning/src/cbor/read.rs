@@ -11,7 +11,7 @@ use update_core::key_set::KeySet;
 use update_core::reception::AgentContext;
 use update_core::record::CounterBounds;
 
-use super::{FIELDS, HEADER_BYTES, MAGIC, VERSION};
+use super::{FIELDS, HEADER_BYTES, HEALTH, Health, MAGIC, VERSION};
 
 /// What a device was given. It borrows from the buffer that the area was read into.
 #[derive(Clone)]
@@ -36,6 +36,8 @@ pub struct Provisioning<'a> {
     pub root_key: [u8; 32],
     /// The key set, as it was signed: by the root key.
     pub signed_key_set: &'a [u8],
+    /// When an image on trial is healthy.
+    pub health: Health,
     group: Group<'a>,
     seed: [u8; 32],
 }
@@ -133,7 +135,7 @@ impl<'a> Provisioning<'a> {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn read_keys(area: &'a [u8]) -> Result<([u8; 32], &'a [u8]), ProvisioningError> {
-        let mut decoder = open(cbor(area)?)?;
+        let (mut decoder, _) = open(cbor(area)?)?;
         let mut root_key = None;
         for key in 1..FIELDS {
             if decoder.u64()? != key {
@@ -196,7 +198,8 @@ impl<'a> Provisioning<'a> {
     }
 
     fn decode(cbor: &'a [u8]) -> Result<Self, ProvisioningError> {
-        let mut map = Fields { decoder: open(cbor)?, key: 0 };
+        let (decoder, fields) = open(cbor)?;
+        let mut map = Fields { decoder, key: 0 };
         let name = map.next()?.str()?;
         let (vendor, class) = (fixed(map.next()?)?, fixed(map.next()?)?);
         let coap_group = address(map.next()?)?;
@@ -218,6 +221,7 @@ impl<'a> Provisioning<'a> {
         let own = own_address(&mut map.decoder)?;
         map.next()?.u32()?;
         map.next()?.skip()?;
+        let health = if fields > HEALTH { health(map.next()?)? } else { Health::DEFAULT };
         if map.decoder.position() != cbor.len() {
             return Err(ProvisioningError::Malformed);
         }
@@ -233,6 +237,7 @@ impl<'a> Provisioning<'a> {
             distributor_address,
             root_key,
             signed_key_set,
+            health,
             group: Group {
                 gid,
                 master_secret,
@@ -281,7 +286,8 @@ fn cbor(area: &[u8]) -> Result<&[u8], ProvisioningError> {
     if right { Ok(cbor) } else { Err(ProvisioningError::Damaged) }
 }
 
-fn open(cbor: &[u8]) -> Result<Decoder<'_>, ProvisioningError> {
+/// Behind the version, with how many keys there are.
+fn open(cbor: &[u8]) -> Result<(Decoder<'_>, u64), ProvisioningError> {
     let mut decoder = Decoder::new(cbor);
     let fields = decoder.map()?;
     if decoder.u64()? != 0 {
@@ -290,7 +296,14 @@ fn open(cbor: &[u8]) -> Result<Decoder<'_>, ProvisioningError> {
     if decoder.u32()? != VERSION {
         return Err(ProvisioningError::Version);
     }
-    if fields == Some(FIELDS) { Ok(decoder) } else { Err(ProvisioningError::Malformed) }
+    let fields = fields.filter(|fields| (FIELDS..=HEALTH + 1).contains(fields));
+    Ok((decoder, fields.ok_or(ProvisioningError::Malformed)?))
+}
+
+fn health(decoder: &mut Decoder<'_>) -> Result<Health, ProvisioningError> {
+    array(decoder, 2)?;
+    let health = Health { within_seconds: decoder.u32()?, hears_distributor: decoder.bool()? };
+    if health.is_valid() { Ok(health) } else { Err(ProvisioningError::Malformed) }
 }
 
 fn fixed<const N: usize>(decoder: &mut Decoder<'_>) -> Result<[u8; N], ProvisioningError> {

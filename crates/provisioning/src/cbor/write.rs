@@ -9,7 +9,7 @@ use minicbor::encode::Error;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::{DIGEST_BYTES, FIELDS, MAGIC, VERSION};
+use super::{DIGEST_BYTES, FIELDS, HEALTH, Health, MAGIC, VERSION};
 use crate::document::Provisioning;
 
 /// What only a microcontroller is told: there is no system below it that knows its network.
@@ -21,16 +21,21 @@ pub struct McuSettings {
     pub prefix_bits: u8,
     /// The router, where there is one.
     pub router: Option<IpAddr>,
+    /// When an image on trial is healthy.
+    pub health: Health,
 }
 
 impl Provisioning {
     /// The bytes for the device's provisioning area, with its secrets. `seed` is random, and the device's
     /// alone.
     ///
-    /// `None` if the document has an algorithm that COSE has no number for; [`Provisioning::check`] finds
-    /// that.
+    /// `None` if the document has an algorithm that COSE has no number for, which [`Provisioning::check`]
+    /// finds, or the time of `settings.health` is out of its range.
     #[must_use]
     pub fn to_flash(&self, settings: &McuSettings, seed: &[u8; 32]) -> Option<Zeroizing<Vec<u8>>> {
+        if !settings.health.is_valid() {
+            return None;
+        }
         let mut cbor = Zeroizing::new(Vec::new());
         self.encode(&mut Encoder::new(&mut *cbor), settings, seed).ok()?;
         let mut area = Zeroizing::new(MAGIC.to_vec());
@@ -47,7 +52,13 @@ impl Provisioning {
         seed: &[u8; 32],
     ) -> Result<(), Error<Infallible>> {
         let key = &self.key;
-        out.map(FIELDS)?.u64(0)?.u32(VERSION)?.u64(1)?.str(self.name.as_str())?;
+        // Left out where it says what is so anyway, so that older programs read the rest.
+        let health = Some(settings.health).filter(|health| *health != Health::DEFAULT);
+        out.map(FIELDS + u64::from(health.is_some()))?
+            .u64(0)?
+            .u32(VERSION)?
+            .u64(1)?
+            .str(self.name.as_str())?;
         out.u64(2)?.bytes(self.vendor.as_bytes())?.u64(3)?.bytes(self.class.as_bytes())?;
         socket_address(out.u64(4)?, self.coap_group)?;
         out.u64(5)?.u16(self.block_size)?.u64(6)?.bytes(key.context_id.as_bytes())?;
@@ -74,6 +85,9 @@ impl Provisioning {
         }
         out.bytes(manager.ms.expose())?.bytes(manager.salt.expose())?.i32(manager.alg)?;
         out.bytes(manager.sender_id.as_bytes())?.bytes(manager.recipient_id.as_bytes())?;
+        if let Some(Health { within_seconds, hears_distributor }) = health {
+            out.u64(HEALTH)?.array(2)?.u32(within_seconds)?.bool(hears_distributor)?;
+        }
         Ok(())
     }
 }

@@ -11,20 +11,18 @@ use board_common::agent::{self, VERSION, Wrong};
 use board_common::application::self_test;
 use board_common::{executor, line, stack_paint};
 use cortex_m_rt::entry;
-use embassy_net_wiznet::State;
-use embassy_net_wiznet::chip::W5500;
 use embassy_rp::gpio::{Input, Level, Output, Pull};
 use embassy_rp::peripherals::{DMA_CH0, DMA_CH1, PIN_16, PIN_17, PIN_18, PIN_19, PIN_20, PIN_21, SPI0, TRNG};
-use embassy_rp::spi::{self, Async, Spi};
+use embassy_rp::spi::{self, Spi};
 use embassy_rp::trng::{self, Trng};
 use embassy_rp::{Peri, bind_interrupts, dma, otp};
 use embassy_time::Delay;
 use embedded_hal_bus::spi::ExclusiveDevice;
 use rp2350::CHIP;
 use rp2350::console::{self, Console};
+use rp2350::ethernet::{self, Device, Runner};
 use rp2350::flash::{Flash, FlashError};
 use rp2350::place::{LAYOUT, provisioning};
-use static_cell::ConstStaticCell;
 
 bind_interrupts!(struct Interrupts {
     TRNG_IRQ => trng::InterruptHandler<TRNG>;
@@ -33,15 +31,6 @@ bind_interrupts!(struct Interrupts {
 
 /// Of the W5500's SPI, in Hz. It takes 80 MHz; wires do not.
 const SPI_FREQUENCY: u32 = 30_000_000;
-
-/// Frames that wait for the network stack, and to be sent. The W5500 itself keeps 16 KiB of frames while
-/// flash is busy.
-type Frames = State<4, 2>;
-type Device = embassy_net_wiznet::Device<'static>;
-type Runner = embassy_net_wiznet::Runner<'static, W5500, Bus, Input<'static>, Output<'static>>;
-type Bus = ExclusiveDevice<Spi<'static, SPI0, Async>, Output<'static>, Delay>;
-
-static FRAMES: ConstStaticCell<Frames> = ConstStaticCell::new(Frames::new());
 
 /// What the W5500 is connected to, as on the W5500-EVB-Pico2.
 struct Wires {
@@ -90,7 +79,7 @@ fn prepare(flash: Flash, trng: Peri<'_, TRNG>) -> Result<Prepared<Flash>, Wrong<
 }
 
 async fn run(prepared: Prepared<Flash>, wires: Wires) {
-    let started = match ethernet(wires).await {
+    let started = match connect(wires).await {
         Ok((device, runner)) => agent::connect(prepared, device, Console, CHIP).map(|tasks| (tasks, runner)),
         Err(wrong) => Err(wrong),
     };
@@ -103,7 +92,7 @@ async fn run(prepared: Prepared<Flash>, wires: Wires) {
     }
 }
 
-async fn ethernet(wires: Wires) -> Result<(Device, Runner), Wrong<FlashError>> {
+async fn connect(wires: Wires) -> Result<(Device, Runner), Wrong<FlashError>> {
     let mut config = spi::Config::default();
     config.frequency = SPI_FREQUENCY;
     let Wires { spi, miso, select, clock, mosi, reset, interrupt, send, receive } = wires;
@@ -114,7 +103,5 @@ async fn ethernet(wires: Wires) -> Result<(Device, Runner), Wrong<FlashError>> {
     let reset = Output::new(reset, Level::High);
     let unique = otp::get_chipid().map_err(|_| Wrong::Controller)?;
     let address = hardware_address(&unique.to_le_bytes());
-    embassy_net_wiznet::new(address, FRAMES.take(), bus, interrupt, reset)
-        .await
-        .map_err(|_| Wrong::Controller)
+    ethernet::start(address, bus, interrupt, reset).await.map_err(|_| Wrong::Controller)
 }

@@ -18,12 +18,12 @@ use embassy_stm32::peripherals::{ETH, ETH_SMA, RNG};
 use embassy_stm32::rcc::{Hse, HseMode, Pll, PllDiv, PllMul, PllPreDiv, PllSource, Sysclk, VoltageScale};
 use embassy_stm32::rng::{self, Rng};
 use embassy_stm32::time::Hertz;
-use embassy_stm32::{Config, Peripherals, bind_interrupts, uid};
+use embassy_stm32::{Config, Peripherals, bind_interrupts};
 use static_cell::ConstStaticCell;
 use stm32h563::console::{self, Console};
 use stm32h563::flash::Flash;
 use stm32h563::place::{self, LAYOUT};
-use stm32h563::watchdog;
+use stm32h563::{cache, watchdog};
 
 bind_interrupts!(struct Interrupts {
     ETH => eth::InterruptHandler;
@@ -43,6 +43,7 @@ static FRAMES: ConstStaticCell<Frames> = ConstStaticCell::new(Frames::new());
 
 #[entry]
 fn main() -> ! {
+    cache::on();
     stack_paint::paint();
     // SAFETY: main is entered once, and interrupts have their own critical sections.
     unsafe { cortex_m::interrupt::enable() };
@@ -99,7 +100,7 @@ fn prepare(chip: Peripherals) -> Result<Tasks<BankedFlash<Flash>, Console, Devic
         chip.PG13,
         chip.PB15,
         chip.PG11,
-        hardware_address(&uid::uid()),
+        hardware_address(&cache::unique()),
         chip.ETH_SMA,
         chip.PA2,
         chip.PC1,

@@ -8,13 +8,14 @@ use cortex_m_rt::entry;
 use stm32h563::banks::SwapBank;
 use stm32h563::console::{self, Console};
 use stm32h563::place::{self, ACTIVE, LAYOUT};
-use stm32h563::watchdog;
+use stm32h563::{cache, watchdog};
 
 /// The clock after a reset, which the boot stage leaves as it is: the internal oscillator's half.
 const CLOCK: u32 = 32_000_000;
 
 #[entry]
 fn main() -> ! {
+    cache::on();
     console::start(CLOCK);
     // SAFETY: the only one of this program, which holds no reference into the flash.
     let mut flash = unsafe { place::flash() };
@@ -27,7 +28,11 @@ fn main() -> ! {
         active: ACTIVE,
         console: Console,
         clock: CLOCK,
-        watchdog: watchdog::start,
+        watchdog: || {
+            watchdog::start();
+            // The image finds the cache as it is after a reset.
+            cache::off();
+        },
     };
     // SAFETY: the flash is mapped where ACTIVE says, and no interrupt or device that writes memory is on.
     unsafe { stage.run() }

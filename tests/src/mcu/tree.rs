@@ -1,0 +1,124 @@
+//! The folder that a board's programs are built from. It must leave no trace in them: the compiler is told to
+//! write other names for the folders of this machine, and `boards/compiler.sh` does the rest.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, fs};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::programs::root;
+
+/// What stands in a program for the root of the repository.
+pub(super) const ROOT: &str = "/fwcast";
+/// What stands for the folder with the sources of dependencies.
+pub(super) const CRATES: &str = "/crates";
+/// What stands for the folder with what was built.
+const BUILT: &str = "/built";
+/// What stands for the folder of the compiler and its library.
+const COMPILER: &str = "/compiler";
+
+/// A folder with the repository in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree {
+    /// The folder.
+    pub root: PathBuf,
+    /// Where what is built goes, if not where cargo puts it.
+    pub target: Option<PathBuf>,
+}
+
+impl Tree {
+    /// The one that this program was built from.
+    #[must_use]
+    pub fn own() -> Self {
+        Self { root: root(), target: None }
+    }
+
+    /// Copies what would be committed into this folder, which is made. It builds there too.
+    ///
+    /// # Errors
+    /// git or the file system.
+    pub fn copy(into: &Path) -> Result<Self> {
+        let listed = Command::new("git")
+            .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
+            .current_dir(root())
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cannot run git")?;
+        ensure!(listed.status.success(), "git does not list the repository's files");
+        let names = String::from_utf8(listed.stdout).context("a file's name is not UTF-8")?;
+        // What git still lists may be deleted.
+        for name in names.split_terminator('\0').filter(|name| root().join(name).is_file()) {
+            let copy = into.join(name);
+            fs::create_dir_all(copy.parent().unwrap_or(into))?;
+            fs::copy(root().join(name), &copy).with_context(|| format!("cannot write {}", copy.display()))?;
+        }
+        Ok(Self { root: into.to_owned(), target: Some(into.join("target")) })
+    }
+
+    /// The arguments by which cargo, run in the folder of a board, tells the compiler so. They are added to
+    /// what the board's own configuration says.
+    ///
+    /// # Errors
+    /// There is no compiler.
+    pub(super) fn remaps(&self, board: &Path) -> Result<Vec<String>> {
+        let target = self.target.clone().or_else(|| env::var_os("CARGO_TARGET_DIR").map(PathBuf::from));
+        let target = board.join(target.unwrap_or_else(|| "target".into()));
+        let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+        let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
+        let mut remaps = vec![(self.root.clone(), ROOT), (target, BUILT), (sysroot()?, COMPILER)];
+        // One folder for each registry, with a name of this machine's configuration.
+        for registry in fs::read_dir(home.unwrap_or_default().join("registry/src")).into_iter().flatten() {
+            remaps.push((registry?.path(), CRATES));
+        }
+        Ok(remaps.iter().flat_map(|(from, to)| arguments(from, to)).collect())
+    }
+}
+
+fn arguments(from: &Path, to: &str) -> [String; 2] {
+    let flag = format!("--remap-path-prefix={}={to}", from.display());
+    ["--config".to_owned(), format!("build.rustflags=[{}]", toml_string(&flag))]
+}
+
+/// A basic string of TOML.
+fn toml_string(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        if matches!(character, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(character);
+    }
+    quoted + "\""
+}
+
+fn sysroot() -> Result<PathBuf> {
+    let output = Command::new("rustc").args(["--print", "sysroot"]).output().context("cannot run rustc")?;
+    ensure!(output.status.success(), "rustc tells no sysroot");
+    Ok(String::from_utf8(output.stdout).context("the sysroot is not UTF-8")?.trim().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_folder_of_this_machine_gets_another_name() {
+        let tree = Tree { root: "/srv/a \"b\"/fwcast".into(), target: Some("/t".into()) };
+        let arguments = tree.remaps(Path::new("/srv/board")).unwrap();
+        let (flags, remaps): (Vec<_>, Vec<_>) = arguments.chunks(2).map(|it| (&it[0], &it[1])).unzip();
+        assert!(flags.iter().all(|flag| *flag == "--config"));
+        let expected = r#"build.rustflags=["--remap-path-prefix=/srv/a \"b\"/fwcast=/fwcast"]"#;
+        assert_eq!(remaps[0], expected);
+        assert_eq!(remaps[1], r#"build.rustflags=["--remap-path-prefix=/t=/built"]"#);
+        assert!(remaps[2].ends_with("=/compiler\"]"), "{}", remaps[2]);
+    }
+
+    #[test]
+    fn a_copy_has_what_is_built() {
+        let folder = tempfile::tempdir().unwrap();
+        let copy = Tree::copy(folder.path()).unwrap();
+        assert!(copy.root.join("agent-embedded/boards/rp2350/src/bin/boot.rs").is_file());
+        assert!(!copy.root.join("target").exists() && !copy.root.join(".git").exists());
+    }
+}
