@@ -16,7 +16,8 @@ pub enum Resource {
     Hashes(UpdateId),
     /// `/fw/<id>/image`: the image.
     Image(UpdateId),
-    /// `/fw/<id>/parity`: erasure-code symbols. Reserved: no distributor sends them yet, and an agent ignores them.
+    /// `/fw/<id>/parity`: erasure-code symbols. Reserved: no distributor sends them yet, and an agent ignores
+    /// them.
     Parity(UpdateId),
     /// `/fw/status`: the census.
     Status,

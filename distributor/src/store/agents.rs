@@ -8,7 +8,9 @@ use rollout_engine::plan::AgentKey;
 
 use super::{Agent, Answer, Heard, Loss, Member};
 
-/// Who is enrolled, what was heard of each last, and what was measured on the way there. See [`Store`](super::Store).
+/// Who is enrolled, what was heard of each last, and what was measured on the way there.
+///
+/// See [`Store`](super::Store).
 pub trait Agents: Send + Sync {
     /// The fingerprint of each group's folder when [`Self::sync_agents`] last copied it.
     fn fingerprints(&self) -> impl Future<Output = Answer<BTreeMap<Name, String>>> + Send;

@@ -6,7 +6,9 @@ use provisioning::Name;
 use super::{Answer, Applied, Document, NewDocument};
 use crate::manifest::Kind;
 
-/// The documents that operators have applied. See [`Store`](super::Store).
+/// The documents that operators have applied.
+///
+/// See [`Store`](super::Store).
 pub trait Documents: Send + Sync {
     /// Applies documents: all of them, or none. In the order of the documents, what it did to each.
     fn apply(

@@ -2,7 +2,9 @@
 
 use super::{Answer, Epoch};
 
-/// Which database this is, and how often it was opened to send. See [`Store`](super::Store).
+/// Which database this is, and how often it was opened to send.
+///
+/// See [`Store`](super::Store).
 pub trait Epochs: Send + Sync {
     /// Which database this is, and how often it was opened to send.
     fn epoch(&self) -> impl Future<Output = Answer<Epoch>> + Send;

@@ -56,8 +56,10 @@ pub enum StoreError {
         why: String,
     },
     /// Something in it cannot be read.
-    #[error("{what} in the database {} cannot be read ({why}): another version of fwcast may have written it, \
-             so use that one, or restore a backup with `fwcast restore`", shown(.path))]
+    #[error(
+        "{what} in the database {} cannot be read ({why}): another version of fwcast may have written it, \
+         so use that one, or restore a backup with `fwcast restore`", shown(.path)
+    )]
     Content {
         /// Which file.
         path: PathBuf,

@@ -2,7 +2,9 @@
 
 use super::{Answer, Event, EventQuery, Revision};
 
-/// What happened, and whether anything has. See [`Store`](super::Store).
+/// What happened, and whether anything has.
+///
+/// See [`Store`](super::Store).
 pub trait Events: Send + Sync {
     /// Events by ascending number.
     fn events(&self, query: &EventQuery) -> impl Future<Output = Answer<Vec<Event>>> + Send;

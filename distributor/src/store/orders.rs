@@ -6,7 +6,9 @@ use rollout_engine::record::Settled;
 
 use super::{Answer, GivenOrder, NewOrder};
 
-/// What operators order, and what came of it. See [`Store`](super::Store).
+/// What operators order, and what came of it.
+///
+/// See [`Store`](super::Store).
 pub trait Orders: Send + Sync {
     /// Gives an order; its number.
     ///

@@ -262,8 +262,8 @@ pub struct Epoch {
     pub number: u64,
 }
 
-/// Differs from an earlier one of the same store if anything was written meanwhile, by whichever process. What is
-/// in it is the store's own affair.
+/// Differs from an earlier one of the same store if anything was written meanwhile, by whichever process.
+/// What is in it is the store's own affair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revision([i64; 2]);
 

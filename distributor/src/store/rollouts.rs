@@ -6,7 +6,9 @@ use rollout_engine::record::AgentRecord;
 
 use super::{Answer, NewRollout, Rollout, RolloutLine, Step};
 
-/// Rollouts, with the state of their engines and of their agents. See [`Store`](super::Store).
+/// Rollouts, with the state of their engines and of their agents.
+///
+/// See [`Store`](super::Store).
 pub trait Rollouts: Send + Sync {
     /// Begins a rollout. One of the same name that has ended gives way; its events stay, and orders that
     /// nobody has carried out are refused: they were not meant for this one.
