@@ -27,10 +27,19 @@ pub enum Bug {
     TrialNotRecorded,
     /// Once the slots have changed places, the chip is believed how its banks stand.
     BanksBelieved,
+    /// An entry whose seal the flash has forgotten is void.
+    SealForgotten,
+    /// An entry is written once only.
+    OneCopy,
+    /// A copy that is damaged is not mended.
+    NotMended,
 }
 
 impl Bug {
-    /// All of them.
+    /// Those that only flash which forgets bits shows.
+    pub const OF_ROT: [Self; 3] = [Self::SealForgotten, Self::OneCopy, Self::NotMended];
+
+    /// Those that a power cut shows.
     pub const ALL: [Self; 11] = [
         Self::StepBeforeCopy,
         Self::ErasedBeforeStep,

@@ -113,8 +113,8 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
     pub(super) fn with_full_bank(mut self, left: u32) -> Result<Self, Wrong> {
         let cell = WORD.max(16) as u32;
         let content = counters(FIRST);
-        let taken = (16 + content.len() as u32).div_ceil(cell) + 1;
-        let room = self.device.layout.records.bytes / 2 / cell - 24;
+        let taken = 2 * (16 + content.len() as u32).div_ceil(cell) + 1;
+        let room = self.device.layout.records.bytes / 2 / cell - 40;
         let flash = Shared::new(&mut self.flash);
         let mut store = FlashStore::open(view(&flash, &self.device, false), self.device.layout)
             .map_err(|_| Wrong::Bricked("the store does not open"))?;

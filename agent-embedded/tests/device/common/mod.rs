@@ -37,8 +37,8 @@ const PAGE: usize = 4096;
 pub(crate) const LAYOUT: FlashLayout = FlashLayout {
     provisioning: Partition { offset: 0, bytes: 0x1000 },
     spare: Partition { offset: 0x1000, bytes: 0x1000 },
-    records: Partition { offset: 0x2000, bytes: 0x2000 },
-    pages: Partition { offset: 0x4000, bytes: 0x1000 },
+    records: Partition { offset: 0x4000, bytes: 0x4000 },
+    pages: Partition { offset: 0x2000, bytes: 0x1000 },
     active: Partition { offset: 0x8000, bytes: 0x4000 },
     update: Partition { offset: 0xc000, bytes: 0x4000 },
     rewritable: true,
