@@ -31,13 +31,18 @@ pub enum Bug {
     SealForgotten,
     /// An entry is written once only.
     OneCopy,
-    /// A copy that is damaged is not mended.
-    NotMended,
+    /// A page that was copied is not read back.
+    CopyBelieved,
+    /// A start that has failed stays.
+    NoReset,
 }
 
 impl Bug {
     /// Those that only flash which forgets bits shows.
-    pub const OF_ROT: [Self; 3] = [Self::SealForgotten, Self::OneCopy, Self::NotMended];
+    pub const OF_ROT: [Self; 2] = [Self::SealForgotten, Self::OneCopy];
+
+    /// Those that only flash which fails shows.
+    pub const OF_WEAR: [Self; 2] = [Self::CopyBelieved, Self::NoReset];
 
     /// Those that a power cut shows.
     pub const ALL: [Self; 11] = [

@@ -137,7 +137,7 @@ impl RecordLog {
         }
         if log.room() == 0 {
             log.change_banks(flash, None)?;
-        } else if !planted::is(Bug::NotMended) {
+        } else {
             log.mend(flash, scan)?;
         }
         Ok(log)
