@@ -105,10 +105,11 @@ const WAIT_MAX: u32 = 8;
 
 /// Resets after one second, and after twice as long each time in a row, up to four minutes.
 pub(crate) fn reset_later(clock: u32) -> ! {
-    let [count, complement] = [0, 1].map(|at: usize| RESETS[at].load(Ordering::Relaxed));
-    let count = if count == !complement { count.min(WAIT_MAX) } else { 0 };
-    RESETS[0].store(count + 1, Ordering::Relaxed);
-    RESETS[1].store(!(count + 1), Ordering::Relaxed);
+    let [resets, complement] = &RESETS;
+    let before = resets.load(Ordering::Relaxed);
+    let count = if before == !complement.load(Ordering::Relaxed) { before.min(WAIT_MAX) } else { 0 };
+    resets.store(count + 1, Ordering::Relaxed);
+    complement.store(!(count + 1), Ordering::Relaxed);
     for _ in 0..1_u32 << count {
         cortex_m::asm::delay(clock);
     }
