@@ -19,7 +19,7 @@ pub(super) struct PowerCut {
     /// No cuts: each bit of the records turns over, singly, at every start of an update
     #[arg(long, conflicts_with = "depth")]
     rot: bool,
-    /// No cuts: each operation fails once, and each page of the slots, the spare page and the hash pages wears out
+    /// No cuts: each operation fails once, and each page but those of the records wears out
     #[arg(long, conflicts_with_all = ["depth", "rot"])]
     wear: bool,
     /// With --rot or --wear, only every Nth of them

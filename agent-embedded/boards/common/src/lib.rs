@@ -96,7 +96,8 @@ pub fn stay<C: Console>(mut console: C, chip: Chip, say: impl Fn(&mut C)) -> ! {
     }
 }
 
-/// How many resets in a row were for nothing, and its complement. It outlives a reset, and holds anything after
+/// How many resets in a row were for nothing, and its complement. It outlives a reset, and holds
+/// anything after
 /// power on.
 #[unsafe(link_section = ".uninit.fwcast_resets")]
 static RESETS: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];

@@ -131,7 +131,8 @@ impl Scan {
                 let header = bank.header(flash, sealed.cell).filter(|header| header.entry() == sealed);
                 match header.and_then(|header| bank.pair(flash, &header)) {
                     Some(pair) => self.keep(&pair),
-                    // It is not what was sealed: flash has forgotten it. An older one does not take its place.
+                    // It is not what was sealed: flash has forgotten it. An older
+                    // one does not take its place.
                     None => self.damage(sealed.tag),
                 }
             }
