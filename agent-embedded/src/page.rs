@@ -120,7 +120,11 @@ impl<F: NorFlash> Pages<'_, F> {
     }
 
     fn fill_from_spare(&mut self, page: u32) -> Result<(), StoreError<F::Error>> {
-        copy_page(self.flash, self.layout.spare.offset, page).map_err(StoreError::Flash)?;
+        if !copy_page(self.flash, self.layout.spare.offset, page) {
+            // The page is worn out. What was in it is fetched again, or the update ends with that reason.
+            self.log.append(self.flash, Kind::Mending, &NONE.to_le_bytes())?;
+            return Err(StoreError::NotKept);
+        }
         Ok(self.log.append(self.flash, Kind::Mending, &NONE.to_le_bytes())?)
     }
 

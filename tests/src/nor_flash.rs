@@ -49,6 +49,26 @@ pub struct Cut {
     pub way: Way,
 }
 
+/// An operation that fails without a cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// So many operations are done before.
+    pub after: u32,
+    /// Its page takes no operation any more.
+    pub for_good: bool,
+}
+
+/// What a worn page does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wear {
+    /// It refuses each operation.
+    Refuses,
+    /// It refuses to be erased.
+    Erase,
+    /// It keeps its bits through an erase that ends well.
+    KeepsBits,
+}
+
 /// Why the flash refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlashError {
@@ -62,6 +82,8 @@ pub enum FlashError {
     NotAligned,
     /// The word was programmed before, or its page not erased to the end.
     NotErased,
+    /// The operation has failed, and changed nothing.
+    Failed,
 }
 
 /// A word that a cut has left in doubt.
@@ -97,6 +119,9 @@ pub struct SimulatedFlash<const WORD: usize, const PAGE: usize> {
     /// The operation that a cut [`Way::Before`] has kept from beginning.
     pending: Option<Pending>,
     operations: u64,
+    fault: Option<Fault>,
+    /// The page that a fault for good has worn out.
+    worn: Option<(usize, Wear)>,
     /// What no program may do: a word programmed twice that cannot be, a bit set without an erase, a page
     /// used whose erase was cut.
     violations: u32,
@@ -118,6 +143,8 @@ impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
             off: false,
             pending: None,
             operations: 0,
+            fault: None,
+            worn: None,
             violations: 0,
         }
     }
@@ -185,6 +212,32 @@ impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
         self.bytes[offset as usize] ^= 1 << bit;
     }
 
+    /// This operation fails.
+    pub const fn fail(&mut self, fault: Fault) {
+        self.fault = Some(fault);
+    }
+
+    /// The page at this offset is worn out.
+    pub const fn wear_out(&mut self, offset: u32, wear: Wear) {
+        self.worn = Some((offset as usize / PAGE, wear));
+    }
+
+    /// Whether an operation on this page fails.
+    fn fails(&mut self, page: usize, is_erase: bool) -> bool {
+        if let Some(fault) = &mut self.fault {
+            if fault.after == 0 {
+                let for_good = fault.for_good;
+                self.fault = None;
+                self.worn = if for_good { Some((page, Wear::Refuses)) } else { self.worn };
+                return true;
+            }
+            fault.after -= 1;
+        }
+        self.worn.is_some_and(|(worn, wear)| {
+            worn == page && (wear == Wear::Refuses || is_erase && wear == Wear::Erase)
+        })
+    }
+
     /// Counts an operation; how it ends if the power goes now.
     fn next(&mut self) -> Option<Way> {
         self.operations += 1;
@@ -201,6 +254,9 @@ impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
 
     fn program_word(&mut self, word: usize, data: &[u8]) -> Result<(), FlashError> {
         let at = word * WORD;
+        if self.fails(at / PAGE, false) {
+            return Err(FlashError::Failed);
+        }
         let in_doubt = self.bits_in_doubt(word);
         let old = &self.bytes[at..at + WORD];
         let sets_a_bit =
@@ -250,6 +306,14 @@ impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
     }
 
     fn erase_page(&mut self, page: usize) -> Result<(), FlashError> {
+        if self.fails(page, true) {
+            return Err(FlashError::Failed);
+        }
+        if self.worn == Some((page, Wear::KeepsBits)) {
+            // It says that it has erased, and has not.
+            self.operations += 1;
+            return Ok(());
+        }
         let way = self.next();
         if way == Some(Way::Before) {
             self.pending = Some(Pending::Erase { page });
@@ -391,7 +455,7 @@ impl NorFlashError for FlashError {
         match self {
             Self::OutOfBounds => NorFlashErrorKind::OutOfBounds,
             Self::NotAligned => NorFlashErrorKind::NotAligned,
-            Self::Off | Self::Unreadable | Self::NotErased => NorFlashErrorKind::Other,
+            Self::Off | Self::Unreadable | Self::NotErased | Self::Failed => NorFlashErrorKind::Other,
         }
     }
 }

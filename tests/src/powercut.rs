@@ -9,6 +9,7 @@
 //! Nothing is simplified but one thing: a signature over the same bytes by the same keys is checked once.
 
 mod banks;
+pub mod decay;
 pub mod device;
 #[cfg(test)]
 mod found;

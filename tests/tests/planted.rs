@@ -4,6 +4,7 @@
 //! A bug is planted in the whole process, so this is one test, alone in its program.
 
 use boot_stage::planted::{Bug, plant};
+use tests::powercut::decay::{Decay, run};
 use tests::powercut::{Depth, Geometry, Story, again, finds};
 
 const ONCE: Geometry = Geometry { page: 256, word: 32, rewritable: false, banks: false };
@@ -33,6 +34,18 @@ fn every_planted_bug_is_found() {
             None => missed.push(bug),
         }
         plant(None);
+    }
+    for (bugs, decay, every) in [(&Bug::OF_ROT[..], Decay::Rot, 7), (&Bug::OF_WEAR[..], Decay::Wear, 1)] {
+        assert!(run(&[ONCE], decay, every, 1).is_ok(), "{decay:?} without a bug");
+        for bug in bugs {
+            plant(Some(*bug));
+            let report = run(&[ONCE], decay, every, 1);
+            plant(None);
+            println!("{bug:?}: {:?}", report.told.first());
+            if report.faults == 0 || report.is_ok() {
+                missed.push(*bug);
+            }
+        }
     }
     assert_eq!(missed, [], "not found");
 }

@@ -61,9 +61,9 @@ impl<B: Banks> Exchange for ByBanks<B> {
         _log: &mut RecordLog,
         record: &mut BootRecord,
         _way: Way,
-    ) -> Result<(), LogError<F::Error>> {
+    ) -> Result<Progress, LogError<F::Error>> {
         record.step = 0;
-        Ok(())
+        Ok(Progress::Done)
     }
 }
 

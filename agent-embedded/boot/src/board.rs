@@ -26,7 +26,10 @@ pub trait Board {
     /// Resets the chip, which exchanges its banks only then.
     fn reset(self) -> !;
 
-    /// Nothing may run: says why, and stays.
+    /// The flash has failed in this start: says why, waits, longer each time in a row, and resets.
+    fn retry(self, why: &Halt<<Self::Flash as ErrorType>::Error>) -> !;
+
+    /// Nothing may run, and no reset helps: says why, and stays.
     fn halt(self, why: &Halt<<Self::Flash as ErrorType>::Error>) -> !;
 }
 
@@ -37,6 +40,7 @@ pub fn run<B: Board>(mut board: B, trust: &Trust<'_>) -> ! {
     match start(flash, &layout, exchange, trust, &mut Ed25519) {
         Ok(Start::Run(runs)) => board.jump(&runs),
         Ok(Start::Reset) => board.reset(),
+        Err(why) if why.may_pass() => board.retry(&why),
         Err(why) => board.halt(&why),
     }
 }

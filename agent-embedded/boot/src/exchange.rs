@@ -4,7 +4,7 @@ use embedded_storage::nor_flash::NorFlash;
 
 use crate::boot_record::BootRecord;
 use crate::layout::FlashLayout;
-use crate::medium::copy_page;
+use crate::medium::{copy_page, is_same_page};
 use crate::planted::{self, Bug};
 use crate::record_log::{LogError, RecordLog};
 
@@ -36,7 +36,9 @@ pub trait Exchange {
     fn hold(&mut self, record: &BootRecord) -> Progress;
 
     /// Goes on with the exchange from where `record` says that it is, to its end, and saves there how far it
-    /// has come.
+    /// has come. [`Progress::Refused`] when a page of the flash does not take what is copied there;
+    /// on the way
+    /// in, `record` then says from which step the way back goes, and is not saved yet.
     ///
     /// # Errors
     /// The flash's own, or the log's.
@@ -47,7 +49,7 @@ pub trait Exchange {
         log: &mut RecordLog,
         record: &mut BootRecord,
         way: Way,
-    ) -> Result<(), LogError<F::Error>>;
+    ) -> Result<Progress, LogError<F::Error>>;
 }
 
 /// Page by page through the spare page: all devices of a group run from the same address.
@@ -74,7 +76,7 @@ impl Exchange for BySpare {
         log: &mut RecordLog,
         record: &mut BootRecord,
         way: Way,
-    ) -> Result<(), LogError<F::Error>> {
+    ) -> Result<Progress, LogError<F::Error>> {
         let pages = Pages::new(layout, F::ERASE_SIZE as u32, record.pages.into());
         if planted::is(Bug::ExchangeBegunAnew) {
             record.step = 0;
@@ -85,13 +87,28 @@ impl Exchange for BySpare {
             if planted::is(Bug::StepBeforeCopy) {
                 record.save(flash, log)?;
             }
-            copy_page(flash, from, to).map_err(LogError::Flash)?;
+            // Back, a page that still is what it has to be may be one that cannot be erased.
+            let kept = (way == Way::Back && is_same_page(flash, from, to)) || copy_page(flash, from, to);
+            match way {
+                _ if kept => {}
+                Way::In => {
+                    // The pages before this one have not moved. Where its old
+                    // content has a copy, it needs it.
+                    let done = u32::from(record.step) - 1;
+                    let first = pages.count() - 1 - done / 2 + u32::from(done.is_multiple_of(2));
+                    record.step = u16::try_from(2 * first).unwrap_or(u16::MAX);
+                    return Ok(Progress::Refused);
+                }
+                // The update is lost by that; the image that goes back needs only the second step.
+                Way::Back if record.step % 2 == 1 => {}
+                Way::Back => return Ok(Progress::Refused),
+            }
             if planted::is(Bug::ErasedBeforeStep) && record.step % 2 == 1 {
                 flash.erase(from, from + F::ERASE_SIZE as u32).map_err(LogError::Flash)?;
             }
             record.save(flash, log)?;
         }
-        Ok(())
+        Ok(Progress::Done)
     }
 }
 

@@ -35,7 +35,7 @@ pub struct FlashLayout {
     pub spare: Partition,
     /// The verified pages of the hash tree.
     pub pages: Partition,
-    /// Records and boot state: two banks of the same length, each at least 4 KiB.
+    /// Records and boot state: two banks of the same length, each at least 8 KiB.
     pub records: Partition,
     /// The provisioning data. Only read.
     pub provisioning: Partition,
@@ -163,7 +163,7 @@ mod tests {
                 provisioning: Partition { offset: 0, bytes: 64 },
                 spare: Partition { offset: 64, bytes: 64 },
                 pages: Partition { offset: 128, bytes: 64 },
-                records: Partition { offset: 0x1000, bytes: 0x2000 },
+                records: Partition { offset: 0x1000, bytes: 0x4000 },
                 active: slot(0x1_0000),
                 update: slot(0x80_0000),
                 rewritable: true,

@@ -14,6 +14,8 @@ pub const BLANK: u8 = 0xff;
 pub const READS: u8 = 16;
 /// Bytes that are handled at a time; a multiple of every word.
 pub const CHUNK_BYTES: usize = 256;
+/// How often a page is copied that does not take it.
+const COPY_TRIES: u8 = 3;
 
 /// Whether a range reads as blank so many times in a row.
 pub fn is_blank<F: NorFlash>(flash: &mut F, offset: u32, bytes: u32, times: u8) -> bool {
@@ -62,19 +64,41 @@ pub fn program<F: NorFlash>(flash: &mut F, offset: u32, bytes: &[u8]) -> Result<
     flush(flash, offset, bytes, &run)
 }
 
-/// Erases the page of `to` and copies the page of `from` there; words that cannot be read are left blank.
-///
-/// # Errors
-/// The flash's own.
-pub fn copy_page<F: NorFlash>(flash: &mut F, from: u32, to: u32) -> Result<(), F::Error> {
-    let page = F::ERASE_SIZE as u32;
-    flash.erase(to, to + page)?;
+/// Erases the page of `to`, copies the page of `from` there and reads it back; words that cannot be read are
+/// left blank. `false` when the page does not take it, also not when that is tried again.
+pub fn copy_page<F: NorFlash>(flash: &mut F, from: u32, to: u32) -> bool {
+    (0..COPY_TRIES).any(|_| copy_once(flash, from, to))
+}
+
+/// Whether two pages read the same.
+pub fn is_same_page<F: NorFlash>(flash: &mut F, one: u32, other: u32) -> bool {
     let mut buffer = [0; CHUNK_BYTES];
-    for (at, len) in chunks(0, page) {
-        read_what_can_be_read(flash, from + at, &mut buffer[..len]);
-        program(flash, to + at, &buffer[..len])?;
+    chunks(0, F::ERASE_SIZE as u32).all(|(at, len)| {
+        read_steady(flash, one + at, &mut buffer[..len], READS)
+            && (0..READS).all(|_| reads_as(flash, other + at, &buffer[..len]))
+    })
+}
+
+/// A page that does not come out blank is left as it is: what stood there may still be whole.
+fn copy_once<F: NorFlash>(flash: &mut F, from: u32, to: u32) -> bool {
+    let page = F::ERASE_SIZE as u32;
+    let checked = !planted::is(Bug::CopyBelieved);
+    if flash.erase(to, to + page).is_err() || (checked && !is_blank(flash, to, page, 1)) {
+        return false;
     }
-    Ok(())
+    let mut buffer = [0; CHUNK_BYTES];
+    chunks(0, page).all(|(at, len)| {
+        let bytes = &mut buffer[..len];
+        read_what_can_be_read(flash, from + at, bytes);
+        let written = program(flash, to + at, bytes).is_ok();
+        !checked || (written && reads_as(flash, to + at, bytes))
+    })
+}
+
+fn reads_as<F: NorFlash>(flash: &mut F, offset: u32, expected: &[u8]) -> bool {
+    let mut buffer = [0; CHUNK_BYTES];
+    let bytes = &mut buffer[..expected.len()];
+    flash.read(offset, bytes).is_ok() && *bytes == *expected
 }
 
 /// Reads a range of whole words; those that cannot be read come out blank.

@@ -27,10 +27,24 @@ pub enum Bug {
     TrialNotRecorded,
     /// Once the slots have changed places, the chip is believed how its banks stand.
     BanksBelieved,
+    /// An entry whose seal the flash has forgotten is void.
+    SealForgotten,
+    /// An entry is written once only.
+    OneCopy,
+    /// A page that was copied is not read back.
+    CopyBelieved,
+    /// A start that has failed stays.
+    NoReset,
 }
 
 impl Bug {
-    /// All of them.
+    /// Those that only flash which forgets bits shows.
+    pub const OF_ROT: [Self; 2] = [Self::SealForgotten, Self::OneCopy];
+
+    /// Those that only flash which fails shows.
+    pub const OF_WEAR: [Self; 2] = [Self::CopyBelieved, Self::NoReset];
+
+    /// Those that a power cut shows.
     pub const ALL: [Self; 11] = [
         Self::StepBeforeCopy,
         Self::ErasedBeforeStep,

@@ -26,8 +26,13 @@
 //! | records, "moved" | filled | lets the other bank say "bank n + 1" and uses it |
 //! | "moved" | "bank n + 1", records | uses the other bank |
 //!
-//! Flash that forgets a bit of an entry loses that record, and says so: an older one does not take its place.
-//! Of a seal it makes its entry void.
+//! Flash that forgets a bit loses no record. **Each entry stands in two copies in front of its seal**;
+//! opening
+//! the log writes an entry anew whose first or second copy is damaged. **An entry whose two copies are whole,
+//! with something unreadable in the cell behind them, counts as sealed**: programming the seal began
+//! after the
+//! entry was finished. It, too, is written anew. Only a later seal that names an older entry makes it void.
+//! Where both copies are lost, the record is, and says so: an older one does not take its place.
 //!
 //! The agent and the boot stage both open the log; it needs no heap, no journal beside it, and one cell a
 //! start.
@@ -40,7 +45,7 @@ use embedded_storage::nor_flash::NorFlash;
 use crate::layout::Partition;
 use crate::medium::erase;
 use crate::planted::{self, Bug};
-use entry::{Bank, Content, Header, InFlash, InMemory, Sealed, TAG_BANK, TAG_MOVED, checksum};
+use entry::{Bank, COPY, Content, Header, InFlash, InMemory, Sealed, TAG_BANK, TAG_MOVED, checksum};
 use scan::Scan;
 
 /// What is kept.
@@ -66,11 +71,11 @@ pub enum Kind {
 /// How many kinds there are.
 pub(crate) const RECORDS: usize = 7;
 /// Shortest bank in bytes.
-pub const BANK_BYTES_MIN: u32 = 4096;
+pub const BANK_BYTES_MIN: u32 = 8192;
 /// Cells at the end of a bank that only the change to the other one uses, however often it is cut.
-const RESERVE_CELLS: u32 = 24;
+const RESERVE_CELLS: u32 = 40;
 /// Cells of a bank that was never used: a start that was cut may have left as many.
-const FRESH_CELLS_MAX: u32 = 16;
+const FRESH_CELLS_MAX: u32 = 32;
 /// What stands for a record that was lost: no record is empty.
 const LOST: [u8; 0] = [];
 /// How often a record is written when the flash does not keep it.
@@ -97,7 +102,8 @@ pub struct RecordLog {
     used: usize,
     generation: u32,
     tail: u32,
-    live: [Option<u32>; RECORDS],
+    /// The header of a whole copy of each record.
+    live: [Option<Header>; RECORDS],
     damaged: u8,
 }
 
@@ -118,11 +124,13 @@ impl RecordLog {
             return Self::format(flash, banks, &scans);
         };
         let mut log = Self::at(banks, used, &scans[used]);
-        match log.seal_again(flash, &scans[used]) {
+        let mut scan = &scans[used];
+        match log.seal_again(flash, scan) {
             Ok(false) => {}
             Ok(true) => {
                 // Everything in the other bank was finished before.
-                log = Self { generation: log.generation, ..Self::at(banks, 1 - used, &scans[1 - used]) };
+                scan = &scans[1 - used];
+                log = Self { generation: log.generation, ..Self::at(banks, 1 - used, scan) };
                 log.begin(flash)?;
             }
             // What was read is written again in the other bank.
@@ -131,8 +139,35 @@ impl RecordLog {
         }
         if log.room() == 0 {
             log.change_banks(flash, None)?;
+        } else {
+            log.mend(flash, scan)?;
         }
         Ok(log)
+    }
+
+    /// Writes anew what has lost one of its copies, or its seal.
+    fn mend<F: NorFlash>(&mut self, flash: &mut F, scan: &Scan) -> Result<(), LogError<F::Error>> {
+        if scan.bank_is_weak {
+            match self.say_in_use(flash) {
+                Err(LogError::Full) => return self.change_banks(flash, None),
+                said => said?,
+            }
+        }
+        for tag in (0..RECORDS as u8).filter(|tag| scan.weak & (1 << tag) != 0) {
+            // It may have been written anew as the last entry.
+            let live = self.live.get(usize::from(tag)).copied().flatten();
+            let Some(header) = live.filter(|live| scan.live.get(usize::from(tag)) == Some(&Some(*live)))
+            else {
+                continue;
+            };
+            let fits = self.bank().cells_of_pair(header.len.into()) < self.room();
+            match if fits { self.append_again(flash, &header) } else { Err(LogError::Full) } {
+                Ok(header) => self.make_live(header),
+                Err(LogError::Full) => return self.change_banks(flash, None),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Replaces a record, durably.
@@ -146,7 +181,7 @@ impl RecordLog {
         kind: Kind,
         content: &[u8],
     ) -> Result<(), LogError<F::Error>> {
-        if self.bank().cells_of(content.len()) < self.room() {
+        if self.bank().cells_of_pair(content.len()) < self.room() {
             match self.append_record(flash, kind, content) {
                 // Cells were touched that were counted as free.
                 Err(LogError::Full) => {}
@@ -167,18 +202,26 @@ impl RecordLog {
         kind: Kind,
         buffer: &mut [u8],
     ) -> Result<Option<usize>, LogError<F::Error>> {
-        let Some(cell) = self.live.get(kind as usize).copied().flatten() else {
+        let Some(live) = self.live.get(kind as usize).copied().flatten() else {
             let damaged = self.damaged & (1 << kind as u8) != 0;
             return if damaged { Err(LogError::Lost) } else { Ok(None) };
         };
-        let header = self.bank().header(flash, cell).ok_or(LogError::Lost)?;
-        let len = usize::from(header.len);
+        let whole = self.whole(flash, &live).ok_or(LogError::Lost)?;
+        let len = usize::from(whole.len);
         if len == LOST.len() {
             return Err(LogError::Lost);
         }
         let bytes = buffer.get_mut(..len).ok_or(LogError::Full)?;
-        flash.read(self.bank().content_offset(cell), bytes).map_err(LogError::Flash)?;
-        if checksum(bytes) == header.check { Ok(Some(len)) } else { Err(LogError::Lost) }
+        flash.read(self.bank().content_offset(whole.cell), bytes).map_err(LogError::Flash)?;
+        if checksum(bytes) == whole.check { Ok(Some(len)) } else { Err(LogError::Lost) }
+    }
+
+    /// The header of a whole copy of the entry that this is a copy of.
+    fn whole<F: NorFlash>(&self, flash: &mut F, copy: &Header) -> Option<Header> {
+        let cells = self.bank().cells_of(copy.len.into());
+        let back = if copy.tag & COPY == 0 { 0 } else { cells };
+        let first = Header { tag: copy.tag & !COPY, cell: copy.cell.checked_sub(back)?, ..*copy };
+        self.bank().pair(flash, &first).map(|pair| pair.whole)
     }
 
     fn at(banks: [Bank; 2], used: usize, scan: &Scan) -> Self {
@@ -216,15 +259,12 @@ impl RecordLog {
     /// the other bank is in use since.
     fn seal_again<F: NorFlash>(&mut self, flash: &mut F, scan: &Scan) -> Result<bool, LogError<F::Error>> {
         if planted::is(Bug::NotWrittenAgain) && scan.last.is_some() {
-            if let Some(header) = scan.unsealed {
-                self.live
-                    .get_mut(usize::from(header.tag))
-                    .into_iter()
-                    .for_each(|live| *live = Some(header.cell));
+            if let Some(pair) = scan.unsealed {
+                self.make_live(pair.whole);
             }
-            return Ok(scan.moved || scan.unsealed.is_some_and(|header| header.tag == TAG_MOVED));
+            return Ok(scan.moved || scan.unsealed.is_some_and(|pair| pair.header.tag == TAG_MOVED));
         }
-        if scan.unsealed.is_some_and(|header| header.tag == TAG_BANK) {
+        if scan.unsealed.is_some_and(|pair| pair.header.tag == TAG_BANK) {
             // Without it this bank is not in use: it is said again from what was checked. Where it cannot be,
             // the other bank must not be erased.
             return match self.say_in_use(flash) {
@@ -232,15 +272,17 @@ impl RecordLog {
                 said => said.map(|()| false),
             };
         }
-        if let Some(header) = scan.unsealed {
-            let mut content = InFlash { offset: self.bank().content_offset(header.cell) };
-            match self.append_sealed(flash, header, &mut content) {
-                Ok(cell) => {
-                    if let Some(live) = self.live.get_mut(usize::from(header.tag)) {
-                        *live = Some(cell);
-                        self.damaged &= !(1 << header.tag);
-                    }
+        if let Some(pair) = scan.unsealed {
+            match self.append_again(flash, &pair.whole) {
+                Ok(header) => {
+                    self.make_live(header);
                     return Ok(header.tag == TAG_MOVED);
+                }
+                // It was finished, and the other bank takes it; where nothing does, no older one stands in.
+                Err(error @ (LogError::NotKept | LogError::Lost | LogError::Full))
+                    if scan.has_lost_seal() =>
+                {
+                    return Err(error);
                 }
                 // It looked whole once and does not any more, so it was never finished; or there is no room.
                 // Nothing has relied on it, and after the next seal nothing can.
@@ -271,7 +313,7 @@ impl RecordLog {
             other.copy_from(flash, self, tag)?;
         }
         if let Some((kind, content)) = new {
-            if other.bank().cells_of(content.len()) + 1 > other.room() {
+            if other.bank().cells_of_pair(content.len()) + 1 > other.room() {
                 return Err(LogError::Full);
             }
             other.append_record(flash, kind, content)?;
@@ -292,12 +334,11 @@ impl RecordLog {
         tag: u8,
     ) -> Result<(), LogError<F::Error>> {
         let live = other.live.get(usize::from(tag)).copied().flatten();
-        let header = live.and_then(|cell| other.bank().header(flash, cell));
-        let whole = header.filter(|header| other.bank().is_whole(flash, header));
-        let cell = match whole {
-            Some(header) => {
-                let mut content = InFlash { offset: other.bank().content_offset(header.cell) };
-                match self.append_sealed(flash, header, &mut content) {
+        let header = match live.and_then(|live| other.whole(flash, &live)) {
+            Some(whole) => {
+                let mut content = InFlash { offset: other.bank().content_offset(whole.cell) };
+                let entry = Header { tag, ..whole };
+                match self.append_sealed(flash, entry, &mut content) {
                     Err(LogError::Lost) => self.append_bytes(flash, tag, &LOST)?,
                     ended => ended?,
                 }
@@ -307,10 +348,7 @@ impl RecordLog {
             }
             None => return Ok(()),
         };
-        if let Some(live) = self.live.get_mut(usize::from(tag)) {
-            *live = Some(cell);
-        }
-        self.damaged &= !(1 << tag);
+        self.make_live(header);
         Ok(())
     }
 
@@ -320,25 +358,43 @@ impl RecordLog {
         kind: Kind,
         content: &[u8],
     ) -> Result<(), LogError<F::Error>> {
-        let cell = self.append_bytes(flash, kind as u8, content)?;
-        self.live[kind as usize] = Some(cell);
-        self.damaged &= !(1 << kind as u8);
+        let header = self.append_bytes(flash, kind as u8, content)?;
+        self.make_live(header);
         Ok(())
     }
 
-    /// Appends an entry with a content from memory and its seal; gives its cell.
+    /// This entry holds the record from now on.
+    fn make_live(&mut self, header: Header) {
+        let tag = header.tag & !COPY;
+        if let Some(live) = self.live.get_mut(usize::from(tag)) {
+            *live = Some(header);
+            self.damaged &= !(1 << tag);
+        }
+    }
+
+    /// Appends an entry of this bank once more, from this copy of it.
+    fn append_again<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        copy: &Header,
+    ) -> Result<Header, LogError<F::Error>> {
+        let mut content = InFlash { offset: self.bank().content_offset(copy.cell) };
+        self.append_sealed(flash, Header { tag: copy.tag & !COPY, ..*copy }, &mut content)
+    }
+
+    /// Appends an entry with a content from memory and its seal; gives its header.
     fn append_bytes<F: NorFlash>(
         &mut self,
         flash: &mut F,
         tag: u8,
         content: &[u8],
-    ) -> Result<u32, LogError<F::Error>> {
+    ) -> Result<Header, LogError<F::Error>> {
         let len = u16::try_from(content.len()).map_err(|_| LogError::Full)?;
         let entry = Header { tag, len, cell: self.tail, check: checksum(content) };
         self.append_sealed(flash, entry, &mut InMemory(content))
     }
 
-    /// Appends an entry like this one, wherever it was before, and its seal; gives its cell. What cannot be
+    /// Appends an entry like this one, wherever it was before, and its seal; gives its header. What cannot be
     /// read back is not sealed, and written once more behind it: the cells do not take it, or were touched
     /// and looked blank all the same.
     fn append_sealed<F: NorFlash>(
@@ -346,7 +402,7 @@ impl RecordLog {
         flash: &mut F,
         entry: Header,
         content: &mut impl Content<F>,
-    ) -> Result<u32, LogError<F::Error>> {
+    ) -> Result<Header, LogError<F::Error>> {
         let mut tries = TRIES;
         loop {
             tries -= 1;
@@ -362,27 +418,32 @@ impl RecordLog {
         flash: &mut F,
         entry: Header,
         content: &mut impl Content<F>,
-    ) -> Result<u32, LogError<F::Error>> {
+    ) -> Result<Header, LogError<F::Error>> {
         let bank = *self.bank();
         let cells = bank.cells_of(entry.len.into());
-        let cell = bank.free(flash, self.tail, cells);
-        if cell + cells + 1 > bank.cells() {
+        // Two copies, and a cell for their seal that nothing has touched.
+        let cell = bank.free(flash, self.tail, 2 * cells + 1);
+        if cell + 2 * cells + 1 > bank.cells() {
             return Err(LogError::Full);
         }
         let header = Header { cell, ..entry };
-        self.tail = cell + cells;
+        self.tail = cell + 2 * cells;
         if planted::is(Bug::SealedBeforeWritten) {
             self.seal(flash, header.entry())?;
         }
-        bank.write(flash, &header, content)?;
-        let kept = bank.header(flash, cell) == Some(header) && bank.is_whole(flash, &header);
-        if !kept {
-            return Err(LogError::NotKept);
+        for copy in [header, header.copy(cells)] {
+            if planted::is(Bug::OneCopy) && copy != header {
+                break;
+            }
+            bank.write(flash, &copy, content)?;
+            if bank.header(flash, copy.cell) != Some(copy) || !bank.is_whole(flash, &copy) {
+                return Err(LogError::NotKept);
+            }
         }
         if !planted::is(Bug::SealedBeforeWritten) {
             self.seal(flash, header.entry())?;
         }
-        Ok(cell)
+        Ok(header)
     }
 
     /// Seals an entry in the next free cell that takes it.

@@ -93,9 +93,17 @@ pub enum Halt<E> {
     Downgrade,
     /// The chip does not exchange its banks.
     Banks,
+    /// A page of the active slot does not take what is written.
+    Page,
 }
 
 impl<E> Halt<E> {
+    /// Whether a reset may help: the flash has refused an operation, or did not keep it.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        !planted::is(Bug::NoReset) && matches!(self, Self::Records(LogError::Flash(_) | LogError::NotKept))
+    }
+
     /// In plain words.
     #[must_use]
     pub const fn text(&self) -> &'static str {
@@ -108,6 +116,7 @@ impl<E> Halt<E> {
             Self::Image(ImageError::Damaged) => "the image in the active slot is damaged",
             Self::Downgrade => "the image in the active slot is older than the one confirmed last",
             Self::Banks => "the chip does not exchange its banks of flash",
+            Self::Page => "a page of the active slot does not keep what is written",
         }
     }
 }
@@ -130,12 +139,37 @@ pub fn start<F: NorFlash, X: Exchange, V: Verify>(
     verify: &mut V,
 ) -> Result<Start, Halt<F::Error>> {
     layout.check(flash).map_err(Halt::Layout)?;
-    let log = RecordLog::open(flash, layout.records)?;
-    let record = BootRecord::load(flash, &log)?;
+    let log = match RecordLog::open(flash, layout.records) {
+        Err(LogError::Lost) => {
+            let keys = verify.key_set(trust.key_set, trust.root_key).ok_or(Halt::KeySet)?;
+            return without_records(flash, layout, verify, &keys, 0);
+        }
+        log => log?,
+    };
     let keys = key_set(flash, &log, trust, verify)?.ok_or(Halt::KeySet)?;
-    let mut stage = Stage { flash, layout, exchange, verify, log, record, keys };
-    let installed = stage.installed()?;
-    stage.run(installed)
+    let floor = Floor::load(flash, &log)?;
+    let record = match BootRecord::load(flash, &log) {
+        Err(LogError::Lost) => return without_records(flash, layout, verify, &keys, floor.sequence_number),
+        record => record?,
+    };
+    Stage { flash, layout, exchange, verify, log, record, keys }.run(floor)
+}
+
+/// Nobody knows how far an update has come: what is whole and signed in the active slot runs, and nothing is
+/// changed. Its agent says that the records are lost.
+fn without_records<F: NorFlash>(
+    flash: &mut F,
+    layout: &FlashLayout,
+    verify: &mut impl Verify,
+    keys: &KeySet,
+    floor: u64,
+) -> Result<Start, Halt<F::Error>> {
+    let offer = image::offer(flash, layout, layout.active, keys, verify).map_err(Halt::Image)?;
+    if offer.sequence_number < floor {
+        return Err(Halt::Downgrade);
+    }
+    image::check(flash, layout.active, &offer).map_err(Halt::Image)?;
+    Ok(Start::Run(Runs::new(&offer, News::None)))
 }
 
 /// What is installed, as far as the boot stage needs it.
@@ -143,6 +177,25 @@ pub fn start<F: NorFlash, X: Exchange, V: Verify>(
 struct Floor {
     sequence_number: u64,
     name: Option<[u8; crate::boot_record::NAME_BYTES]>,
+    /// It was saved once and cannot be read any more: then nothing but the active slot begins to run.
+    lost: bool,
+}
+
+impl Floor {
+    fn load<F: NorFlash>(flash: &mut F, log: &RecordLog) -> Result<Self, LogError<F::Error>> {
+        let mut bytes = [0; 64];
+        let len = match log.read(flash, Kind::Installed, &mut bytes) {
+            Err(LogError::Lost) => return Ok(Self { sequence_number: 0, name: None, lost: true }),
+            len => len?,
+        };
+        let Some(len) = len else { return Ok(Self { sequence_number: 0, name: None, lost: false }) };
+        let installed = bytes.get(..len).and_then(|bytes| decode_installed(bytes).ok());
+        Ok(Self {
+            sequence_number: installed.map_or(0, |installed| installed.sequence_number),
+            name: installed.map(|installed| BootRecord::name_of(&installed.digest.0)),
+            lost: installed.is_none(),
+        })
+    }
 }
 
 struct Stage<'a, F, X, V> {
@@ -169,6 +222,12 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
                     self.enter(phase)?;
                     return Ok(Start::Reset);
                 }
+                // It may refuse only once. Where the old image is still in its place, nothing hangs on that.
+                Progress::Refused if phase != Phase::Exchanging && self.record.step < RESETS_MAX => {
+                    self.record.step += 1;
+                    self.enter(phase)?;
+                    return Ok(Start::Reset);
+                }
                 Progress::NeedsReset | Progress::Refused => self.stay()?,
             }
             match self.record.phase {
@@ -186,7 +245,11 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
                 Phase::GivenUp(cause) => self.go_back(cause)?,
                 Phase::Activated => self.activate(floor)?,
                 Phase::Exchanging => {
-                    self.exchange(Way::In)?;
+                    if self.exchange(Way::In)? == Progress::Refused {
+                        self.record.exchanged = !self.record.exchanged;
+                        self.enter(Phase::ExchangingBack(RollBackCause::ActivationFailed))?;
+                        continue;
+                    }
                     match self.active(floor) {
                         Ok(offer) => {
                             if !planted::is(Bug::TrialNotRecorded) {
@@ -198,12 +261,16 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
                     }
                 }
                 Phase::ExchangingBack(cause) => {
-                    self.exchange(Way::Back)?;
+                    if self.exchange(Way::Back)? == Progress::Refused {
+                        return Err(Halt::Page);
+                    }
                     self.enter(Phase::RolledBack(cause))?;
                     news = News::RolledBack(cause);
                 }
                 Phase::Recovering => {
-                    self.exchange(Way::In)?;
+                    if self.exchange(Way::In)? == Progress::Refused {
+                        return Err(Halt::Page);
+                    }
                     self.enter(Phase::Recovered)?;
                 }
             }
@@ -213,7 +280,7 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
     /// The agent has asked for the image in the update slot.
     fn activate(&mut self, floor: Floor) -> Result<(), Halt<F::Error>> {
         let wanted = self.record.name;
-        let offer = self.whole(self.layout.update, floor).ok();
+        let offer = self.whole(self.layout.update, floor).ok().filter(|_| !floor.lost);
         match offer.filter(|offer| BootRecord::name_of(&offer.digest.0) == wanted) {
             Some(offer) => self.go(Phase::Exchanging, &offer),
             None => self.enter(Phase::RolledBack(RollBackCause::ActivationFailed)),
@@ -222,7 +289,7 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
 
     /// The active slot cannot run: an update that was received whole takes its place. `None` without one.
     fn recover(&mut self, floor: Floor) -> Option<Result<(), Halt<F::Error>>> {
-        let offer = self.whole(self.layout.update, floor).ok()?;
+        let offer = self.whole(self.layout.update, floor).ok().filter(|_| !floor.lost)?;
         self.record.name = BootRecord::name_of(&offer.digest.0);
         Some(self.go(Phase::Recovering, &offer))
     }
@@ -246,7 +313,7 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
         self.enter(Phase::ExchangingBack(cause))
     }
 
-    fn exchange(&mut self, way: Way) -> Result<(), Halt<F::Error>> {
+    fn exchange(&mut self, way: Way) -> Result<Progress, Halt<F::Error>> {
         Ok(self.exchange.go_on(self.flash, self.layout, &mut self.log, &mut self.record, way)?)
     }
 
@@ -280,17 +347,6 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
         }
         image::check(self.flash, slot, &offer).map_err(Halt::Image)?;
         Ok(offer)
-    }
-
-    fn installed(&mut self) -> Result<Floor, Halt<F::Error>> {
-        let mut bytes = [0; 64];
-        let Some(len) = self.log.read(self.flash, Kind::Installed, &mut bytes)? else {
-            return Ok(Floor { sequence_number: 0, name: None });
-        };
-        let installed = bytes.get(..len).and_then(|bytes| decode_installed(bytes).ok());
-        let installed = installed.ok_or(LogError::Lost)?;
-        let name = Some(BootRecord::name_of(&installed.digest.0));
-        Ok(Floor { sequence_number: installed.sequence_number, name })
     }
 }
 

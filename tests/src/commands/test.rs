@@ -16,6 +16,7 @@ use crate::mcu::boards::Board;
 use crate::mcu::setup::{self, CoreLibrary};
 use crate::netns;
 use crate::outcome::{Outcome, rounded};
+use crate::powercut::decay::Decay;
 use crate::programs::{Programs, cargo, root};
 use crate::rollouts;
 use crate::size::Size;
@@ -172,6 +173,8 @@ fn mcu() -> Result<End> {
 }
 
 fn powercut() -> Result<End> {
+    hold(&PowerCut::of_decay(Decay::Rot).run()?)?;
+    hold(&PowerCut::of_decay(Decay::Wear).run()?)?;
     hold(&PowerCut::of_one().run()?)
 }
 

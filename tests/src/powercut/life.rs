@@ -44,6 +44,8 @@ impl Story {
 
 /// Lives after which an update must have ended, when no more cuts come.
 const LIVES_MAX: u32 = 12;
+/// The boot stage stays.
+pub(super) const STAYS: &str = "nothing may run";
 /// The first Sender Sequence Number, so large that all take as many bytes.
 const FIRST: u64 = 1 << 33;
 /// How many Sender Sequence Numbers are reserved at a time.
@@ -63,6 +65,8 @@ pub(super) struct Lives<const WORD: usize, const PAGE: usize> {
     damaged: bool,
     /// How the chip has let its banks stand since the last reset.
     exchanged: bool,
+    /// The flash forgets or fails: the device may reset by itself.
+    pub(super) faulty: bool,
     /// The chip refuses to let them stand otherwise.
     pub(super) locked: bool,
 }
@@ -70,6 +74,8 @@ pub(super) struct Lives<const WORD: usize, const PAGE: usize> {
 /// Why a life ends early.
 enum Stop {
     Off,
+    /// The flash has failed: the device resets.
+    Failed,
     Wrong(Wrong),
 }
 
@@ -102,6 +108,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
             ended: None,
             damaged: false,
             exchanged: false,
+            faulty: false,
             locked: false,
         }
     }
@@ -113,8 +120,8 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
     pub(super) fn with_full_bank(mut self, left: u32) -> Result<Self, Wrong> {
         let cell = WORD.max(16) as u32;
         let content = counters(FIRST);
-        let taken = (16 + content.len() as u32).div_ceil(cell) + 1;
-        let room = self.device.layout.records.bytes / 2 / cell - 24;
+        let taken = 2 * (16 + content.len() as u32).div_ceil(cell) + 1;
+        let room = self.device.layout.records.bytes / 2 / cell - 40;
         let flash = Shared::new(&mut self.flash);
         let mut store = FlashStore::open(view(&flash, &self.device, false), self.device.layout)
             .map_err(|_| Wrong::Bricked("the store does not open"))?;
@@ -189,7 +196,8 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
             Ok(None) => Ok(Next::Reset),
             Err(stop) => Err(stop),
         };
-        if self.flash.violations() > 0 {
+        // A page that keeps its bits is used as it must not be, until that is noticed.
+        if self.flash.violations() > 0 && !self.faulty {
             return Err(Wrong::Misused);
         }
         match ended {
@@ -199,9 +207,38 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
                 Ok(Some(Next::Reset))
             }
             Ok(next) => Ok(Some(next)),
+            Err(Stop::Failed) => Ok(Some(Next::Reset)),
             Err(Stop::Off) => Ok(None),
             Err(Stop::Wrong(wrong)) => Err(wrong),
         }
+    }
+
+    /// Lives on with a flash that fails. Once: the update ends as ever. For good: an image runs, in the end.
+    ///
+    /// # Errors
+    /// [`Wrong`]: what did not hold.
+    pub(super) fn survive(mut self, for_good: bool) -> Result<(), Wrong> {
+        self.faulty = true;
+        if !for_good {
+            return self.run_to_end();
+        }
+        for _ in 0..LIVES_MAX {
+            match self.life() {
+                Ok(Some(Next::Done)) => break,
+                // A worn page loses its blocks, and the update ends with that reason.
+                Ok(_) | Err(Wrong::Lost) => {}
+                Err(Wrong::Bricked(what)) if what.starts_with("the image never") => {}
+                Err(wrong) => return Err(wrong),
+            }
+        }
+        for _ in 0..LIVES_MAX {
+            match self.boot() {
+                Ok(Some(_)) => return Ok(()),
+                Ok(None) | Err(Stop::Off | Stop::Failed) => {}
+                Err(Stop::Wrong(wrong)) => return Err(wrong),
+            }
+        }
+        Err(Wrong::Bricked("it resets for ever"))
     }
 
     /// One start of the boot stage; `None` when it wants a reset.
@@ -227,7 +264,8 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
             Ok(Start::Run(_)) => Ok(Some(self.oracle.ran(&self.device, &self.flash, self.exchanged)?)),
             Ok(Start::Reset) if option_word.is_some() => Ok(None),
             Ok(Start::Reset) => Err(Stop::Wrong(Wrong::Bricked("a reset without need"))),
-            Err(_) => Err(Stop::Wrong(Wrong::Bricked("nothing may run"))),
+            Err(halt) if self.faulty && halt.may_pass() => Err(Stop::Failed),
+            Err(_) => Err(Stop::Wrong(Wrong::Bricked(STAYS))),
         }
     }
 
@@ -237,6 +275,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
         let store = match opened {
             Ok(store) => store,
             Err(StoreError::Flash(FlashError::Off)) => return Err(Stop::Off),
+            Err(StoreError::Flash(_) | StoreError::NotKept) if self.faulty => return Err(Stop::Failed),
             Err(_) => return Err(Stop::Wrong(Wrong::Bricked("the store does not open"))),
         };
         let agent = Agent {
@@ -245,6 +284,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
             oracle: &mut self.oracle,
             story: self.story,
             image,
+            faulty: self.faulty,
             ended: &mut self.ended,
             attempt: 0,
             outcome: None,
@@ -261,6 +301,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
                 // The chip's word did not stand yet; now it does.
                 Ok(None) => {}
                 Err(Stop::Wrong(wrong)) => return Err(wrong),
+                Err(Stop::Failed) => {}
                 Err(Stop::Off) => return Err(Wrong::Bricked("off without a cut")),
             }
         };
@@ -279,6 +320,7 @@ struct Agent<'a, 'c, 'f, const WORD: usize, const PAGE: usize> {
     oracle: &'a mut Oracle,
     story: Story,
     image: Image,
+    faulty: bool,
     ended: &'a mut Option<RollBackCause>,
     attempt: u32,
     outcome: Option<Outcome>,
@@ -476,6 +518,7 @@ impl<const WORD: usize, const PAGE: usize> Agent<'_, '_, '_, WORD, PAGE> {
         match result {
             Ok(value) => Ok(value),
             Err(_) if self.store.flash().flash().is_off() => Err(Stop::Off),
+            Err(StoreError::Flash(_) | StoreError::NotKept) if self.faulty => Err(Stop::Failed),
             Err(_) => Err(Stop::Wrong(Wrong::Bricked(what))),
         }
     }

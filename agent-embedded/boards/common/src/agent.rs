@@ -71,9 +71,15 @@ impl<E> From<NetworkError> for Wrong<E> {
 /// # Errors
 /// [`Wrong::Start`].
 pub fn open<F: NorFlash>(flash: F, layout: FlashLayout) -> Result<FlashStore<F>, Wrong<F::Error>> {
-    let mut store = FlashStore::open(flash, layout)?;
-    ON_TRIAL.store(store.trial()? == Trial::Running, Ordering::Relaxed);
-    Ok(store)
+    let opened = FlashStore::open(flash, layout).and_then(|mut store| {
+        ON_TRIAL.store(store.trial()? == Trial::Running, Ordering::Relaxed);
+        Ok(store)
+    });
+    if let Err(StoreError::Lost) = opened {
+        // The boot stage has found the same, and no reset brings them back.
+        ON_TRIAL.store(false, Ordering::Relaxed);
+    }
+    Ok(opened?)
 }
 
 /// Opens the flash, and reads what was provisioned and stored. `entropy` is `None` where the chip's source

@@ -8,7 +8,7 @@ use boot_stage::start::{Halt, News, Runs};
 use boot_stage::verify::Trust;
 use embedded_storage::nor_flash::NorFlash;
 
-use crate::{Chip, Console, disable_interrupts, line, stay};
+use crate::{Chip, Console, disable_interrupts, line, reset_later, stay};
 
 /// What a board's boot stage has.
 pub struct BootStage<'p, F, X, C> {
@@ -79,6 +79,11 @@ impl<F: NorFlash, X: Exchange, C: Console> Board for Promised<'_, F, X, C> {
     fn reset(mut self) -> ! {
         line!(self.0.console, "boot: the slots change places with this reset");
         cortex_m::peripheral::SCB::sys_reset()
+    }
+
+    fn retry(mut self, why: &Halt<F::Error>) -> ! {
+        line!(self.0.console, "boot: {}: tries again after a reset", why.text());
+        reset_later(self.0.clock)
     }
 
     fn halt(self, why: &Halt<F::Error>) -> ! {

@@ -11,6 +11,7 @@ pub mod stack_paint;
 
 use core::fmt::Write;
 use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::task::{Context, Poll, Waker};
 
 use cortex_m::peripheral::SCB;
@@ -93,6 +94,27 @@ pub fn stay<C: Console>(mut console: C, chip: Chip, say: impl Fn(&mut C)) -> ! {
             }
         }
     }
+}
+
+/// How many resets in a row were for nothing, and its complement. It outlives a reset, and holds
+/// anything after
+/// power on.
+#[unsafe(link_section = ".uninit.fwcast_resets")]
+static RESETS: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
+/// The longest wait before a reset, in powers of two of a second.
+const WAIT_MAX: u32 = 8;
+
+/// Resets after one second, and after twice as long each time in a row, up to four minutes.
+pub(crate) fn reset_later(clock: u32) -> ! {
+    let [resets, complement] = &RESETS;
+    let before = resets.load(Ordering::Relaxed);
+    let count = if before == !complement.load(Ordering::Relaxed) { before.min(WAIT_MAX) } else { 0 };
+    resets.store(count + 1, Ordering::Relaxed);
+    complement.store(!(count + 1), Ordering::Relaxed);
+    for _ in 0..1_u32 << count {
+        cortex_m::asm::delay(clock);
+    }
+    SCB::sys_reset()
 }
 
 /// No interrupt of this program comes any more.

@@ -13,7 +13,8 @@ use crate::medium::{BLANK, READS, is_blank};
 pub(super) const HEADER_BYTES: usize = 16;
 /// A piece that is written or read at a time; a multiple of every word.
 const PIECE_BYTES: usize = 64;
-const MAGIC: u8 = 0x5a;
+/// Of this version of the format; 0x5a began the entries of version 1, which stood there once.
+const MAGIC: u8 = 0x5b;
 const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
 /// Tags of entries that belong to the log itself; records have lower ones.
@@ -22,6 +23,8 @@ pub(super) const TAG_BANK: u8 = 0xb0;
 pub(super) const TAG_MOVED: u8 = 0xb1;
 /// See [`TAG_BANK`].
 pub(super) const TAG_SEAL: u8 = 0xb2;
+/// Set in the tag of the second copy of an entry.
+pub(super) const COPY: u8 = 0x40;
 
 /// What stands in front of a content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,11 @@ impl Header {
     /// The entry that this seal is for.
     pub(super) const fn sealed(&self) -> Sealed {
         Sealed { tag: (self.check >> 24) as u8, cell: self.check & CELL_MASK }
+    }
+
+    /// The header of the second copy, which stands `cells` cells behind the first one.
+    pub(super) const fn copy(&self, cells: u32) -> Self {
+        Self { tag: self.tag | COPY, cell: self.cell + cells, ..*self }
     }
 
     /// The entry itself, as a seal names it.
@@ -101,6 +109,17 @@ pub(super) struct Sealed {
     pub(super) cell: u32,
 }
 
+/// An entry with its two copies, of which at least one is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pair {
+    /// The header of the first copy.
+    pub(super) header: Header,
+    /// The header of one that is whole.
+    pub(super) whole: Header,
+    /// Both are whole.
+    pub(super) both: bool,
+}
+
 /// One of the two banks: a range of whole cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Bank {
@@ -147,6 +166,20 @@ impl Bank {
     /// How many cells an entry with so many bytes of content takes.
     pub(super) fn cells_of(&self, len: usize) -> u32 {
         (HEADER_BYTES as u32 + len as u32).div_ceil(self.cell_bytes.max(1))
+    }
+
+    /// How many cells both copies of such an entry take.
+    pub(super) fn cells_of_pair(&self, len: usize) -> u32 {
+        2 * self.cells_of(len)
+    }
+
+    /// The entry with this header of its first copy, if one of its copies is whole.
+    pub(super) fn pair<F: NorFlash>(&self, flash: &mut F, header: &Header) -> Option<Pair> {
+        let copy = header.copy(self.cells_of(header.len.into()));
+        let [first, second] = [*header, copy]
+            .map(|header| self.header(flash, header.cell) == Some(header) && self.is_whole(flash, &header));
+        let whole = if first { *header } else { copy };
+        (first || second).then_some(Pair { header: *header, whole, both: first && second })
     }
 
     /// Offset in the flash of the content of the entry that begins with this cell.

@@ -37,8 +37,8 @@ const PAGE: usize = 4096;
 pub(crate) const LAYOUT: FlashLayout = FlashLayout {
     provisioning: Partition { offset: 0, bytes: 0x1000 },
     spare: Partition { offset: 0x1000, bytes: 0x1000 },
-    records: Partition { offset: 0x2000, bytes: 0x2000 },
-    pages: Partition { offset: 0x4000, bytes: 0x1000 },
+    records: Partition { offset: 0x4000, bytes: 0x4000 },
+    pages: Partition { offset: 0x2000, bytes: 0x1000 },
     active: Partition { offset: 0x8000, bytes: 0x4000 },
     update: Partition { offset: 0xc000, bytes: 0x4000 },
     rewritable: true,
@@ -128,12 +128,15 @@ fn open_update(image: &Image, record: &mut [u8]) -> usize {
     update.encode(record).unwrap()
 }
 
-/// Turns a bit of the record of the update over.
+/// Turns a bit over in both copies of the record of the update.
 pub(crate) fn lose_update(flash: &mut Flash, image: &Image) {
     let records = LAYOUT.records.offset as usize..(LAYOUT.records.offset + LAYOUT.records.bytes) as usize;
     let part = &image.envelope[..64];
-    let place = flash.bytes[records.clone()].windows(part.len()).rposition(|bytes| bytes == part).unwrap();
-    flash.bytes[records.start + place] ^= 1;
+    for _ in 0..2 {
+        let place =
+            flash.bytes[records.clone()].windows(part.len()).rposition(|bytes| bytes == part).unwrap();
+        flash.bytes[records.start + place] ^= 1;
+    }
     let log = RecordLog::open(flash, LAYOUT.records).unwrap();
     assert_eq!(log.read(flash, Kind::Update, &mut [0; RECORD_BYTES_MAX]), Err(LogError::Lost));
 }
