@@ -26,6 +26,6 @@ pub trait Documents: Send + Sync {
     /// Deletes a document, and with the document of a rollout also its record; whether there was anything.
     ///
     /// # Errors
-    /// [`StoreError::InUse`]: a rollout that is not done needs it.
+    /// [`StoreError::InUse`](super::StoreError::InUse): a rollout that is not done needs it.
     fn delete(&self, kind: Kind, name: &Name) -> impl Future<Output = Answer<bool>> + Send;
 }

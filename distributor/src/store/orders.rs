@@ -13,7 +13,7 @@ pub trait Orders: Send + Sync {
     /// Gives an order; its number.
     ///
     /// # Errors
-    /// [`StoreError::NoRollout`].
+    /// [`StoreError::NoRollout`](super::StoreError::NoRollout).
     fn give_order(&self, order: NewOrder<'_>) -> impl Future<Output = Answer<i64>> + Send;
 
     /// The orders to a rollout that nobody has carried out yet, in the order in which they were given.

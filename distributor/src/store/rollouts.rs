@@ -14,14 +14,15 @@ pub trait Rollouts: Send + Sync {
     /// nobody has carried out are refused: they were not meant for this one.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`]: another rollout that has not ended has one of the agents.
-    /// [`StoreError::Begun`]: this one has not ended.
+    /// [`StoreError::Conflict`](super::StoreError::Conflict): another rollout that has not ended has one of
+    /// the agents.
+    /// [`StoreError::Begun`](super::StoreError::Begun): this one has not ended.
     fn begin_rollout(&self, rollout: NewRollout<'_>) -> impl Future<Output = Answer<()>> + Send;
 
     /// Stores a step of a rollout, and settles the orders that led to it.
     ///
     /// # Errors
-    /// [`StoreError::NoRollout`].
+    /// [`StoreError::NoRollout`](super::StoreError::NoRollout).
     fn save(&self, step: Step<'_>) -> impl Future<Output = Answer<()>> + Send;
 
     /// All rollouts that ever began, by name.
