@@ -52,7 +52,7 @@ pub struct AgentRecord {
     pub missing: u32,
     /// Manifest sequence number of what it runs and has confirmed; 0 where that is not known.
     pub installed: u64,
-    /// When it last let itself be heard.
+    /// When it was last heard from.
     pub heard: Option<Timestamp>,
     /// It is being told to activate, in a run that has not ended.
     pub told: bool,

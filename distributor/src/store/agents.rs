@@ -23,7 +23,7 @@ pub trait Agents: Send + Sync {
         fingerprint: &str,
     ) -> impl Future<Output = Answer<()>> + Send;
 
-    /// A group is no more: forgets its agents, and what was measured of it.
+    /// Forgets the agents of a group that was deleted, and what was measured on the way to them.
     fn forget_group(&self, group: &Name) -> impl Future<Output = Answer<()>> + Send;
 
     /// All agents, of all groups or of one, by group and name.

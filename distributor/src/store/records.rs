@@ -92,7 +92,7 @@ pub struct Agent {
     pub progress: Option<Progress>,
     /// Manifest sequence number of what it runs and has confirmed; 0 where that is not known.
     pub installed: u64,
-    /// When it last let itself be heard.
+    /// When it was last heard from.
     pub heard: Option<Timestamp>,
     /// The rollout that it is in now.
     pub rollout: Option<Name>,
@@ -119,7 +119,7 @@ impl Loss {
     }
 }
 
-/// An agent that has let itself be heard.
+/// An agent that was heard from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heard {
     /// Which one.

@@ -39,7 +39,7 @@ impl Recipients for Members {
     }
 }
 
-/// One agent, as far as it has let itself be heard.
+/// One agent, and what was last heard from it.
 #[derive(Debug, Clone)]
 pub struct Agent {
     /// Its Sender ID.

@@ -78,7 +78,7 @@ impl Questions {
         open.ask
     }
 
-    /// How long stragglers are waited for after the leisure of the so-manieth try.
+    /// How long stragglers are waited for after the leisure, after so many tries before.
     pub(super) fn straggle_wait(&self, tries_before: u8) -> Duration {
         self.straggle * u32::from(1 + tries_before)
     }

@@ -39,7 +39,7 @@ pub struct AgentLine {
     pub progress: Option<Progress>,
     /// Manifest sequence number of what it runs and has confirmed; 0 where that is not known.
     pub installed: u64,
-    /// When it last let itself be heard.
+    /// When it was last heard from.
     pub heard: Option<Timestamp>,
     /// The rollout that it is in now.
     pub rollout: Option<Name>,

@@ -64,7 +64,7 @@ pub struct AgentStatus {
     pub tries: u8,
     /// Since when it is there.
     pub since: Timestamp,
-    /// When it last let itself be heard.
+    /// When it was last heard from.
     pub heard: Option<Timestamp>,
 }
 
