@@ -13,8 +13,10 @@ use distributor::commands::exit_codes::{Exit, Failure};
 use distributor::store::Agents as _;
 use distributor::store::Events as _;
 use distributor::store::InFile as _;
+use distributor::store::Orders as _;
 use distributor::store::Rollouts as _;
 use distributor::store::{BUSY_MAX, EVENTS_MAX, EventQuery, SqliteStore, Step, StoreError};
+use rollout_engine::record::OrderOutcome;
 use store_suite::{Factory, at, begin, conformance, fact, name, step};
 use tempfile::TempDir;
 
@@ -158,10 +160,25 @@ async fn an_older_file_is_brought_up_to_date_and_a_newer_one_left_alone() {
     begin(&store, "spring", &["hall/lamp-1"]).await.unwrap();
     store.close().await;
     // As the version before the second step left it: what is in there stays.
-    sql(&path, "DROP TABLE losses; DELETE FROM _sqlx_migrations WHERE version = 2").await;
+    sql(
+        &path,
+        "DROP TABLE losses; ALTER TABLE orders DROP COLUMN refused; \
+        DELETE FROM _sqlx_migrations WHERE version >= 2; \
+        INSERT INTO orders (rollout, command, given_by, given_at, outcome, settled_at) VALUES \
+        ('spring', 'pause', 'me', '2026-11-25T12:00:00Z', 'paused', '2026-11-25T12:00:01Z'), \
+        ('spring', 'pause', 'me', '2026-11-25T12:00:02Z', 'refused: paused already', '2026-11-25T12:00:03Z'), \
+        ('spring', 'resume', 'me', '2026-11-25T12:00:04Z', NULL, NULL)",
+    )
+    .await;
     let store = open(&path).await.unwrap();
     assert!(store.losses().await.unwrap().is_empty());
     assert!(store.rollout(&name("spring")).await.unwrap().is_some());
+    let mut outcomes = Vec::new();
+    for id in 1..=3 {
+        outcomes.push(store.order(id).await.unwrap().unwrap().outcome);
+    }
+    let refused = OrderOutcome::Refused("paused already".to_owned());
+    assert_eq!(outcomes, [Some(OrderOutcome::Done("paused".to_owned())), Some(refused), None]);
     store.close().await;
     sql(&path, "INSERT INTO _sqlx_migrations VALUES (999, 'later', '2030-01-01', 1, x'00', 1)").await;
     let before = fs::read(&path).unwrap();
