@@ -166,7 +166,8 @@ async fn an_older_file_is_brought_up_to_date_and_a_newer_one_left_alone() {
         DELETE FROM _sqlx_migrations WHERE version >= 2; \
         INSERT INTO orders (rollout, command, given_by, given_at, outcome, settled_at) VALUES \
         ('spring', 'pause', 'me', '2026-11-25T12:00:00Z', 'paused', '2026-11-25T12:00:01Z'), \
-        ('spring', 'pause', 'me', '2026-11-25T12:00:02Z', 'refused: paused already', '2026-11-25T12:00:03Z'), \
+        ('spring', 'pause', 'me', '2026-11-25T12:00:02Z', 'refused: paused already', \
+        '2026-11-25T12:00:03Z'), \
         ('spring', 'resume', 'me', '2026-11-25T12:00:04Z', NULL, NULL)",
     )
     .await;
