@@ -36,9 +36,8 @@ pub trait Exchange {
     fn hold(&mut self, record: &BootRecord) -> Progress;
 
     /// Goes on with the exchange from where `record` says that it is, to its end, and saves there how far it
-    /// has come. [`Progress::Refused`] when a page of the flash does not take what is copied there;
-    /// on the way
-    /// in, `record` then says from which step the way back goes, and is not saved yet.
+    /// has come. [`Progress::Refused`] when a page of the flash does not take what is copied there; on the
+    /// way in, `record` then says from which step the way back goes, and is not saved yet.
     ///
     /// # Errors
     /// The flash's own, or the log's.
@@ -92,8 +91,8 @@ impl Exchange for BySpare {
             match way {
                 _ if kept => {}
                 Way::In => {
-                    // The pages before this one have not moved. Where its old
-                    // content has a copy, it needs it.
+                    // The pages before this one have not moved. This one goes back too where its old content
+                    // has been copied.
                     let done = u32::from(record.step) - 1;
                     let first = pages.count() - 1 - done / 2 + u32::from(done.is_multiple_of(2));
                     record.step = u16::try_from(2 * first).unwrap_or(u16::MAX);

@@ -27,11 +27,10 @@
 //! | "moved" | "bank n + 1", records | uses the other bank |
 //!
 //! Flash that forgets a bit loses no record. **Each entry stands in two copies in front of its seal**;
-//! opening
-//! the log writes an entry anew whose first or second copy is damaged. **An entry whose two copies are whole,
-//! with something unreadable in the cell behind them, counts as sealed**: programming the seal began
-//! after the
-//! entry was finished. It, too, is written anew. Only a later seal that names an older entry makes it void.
+//! opening the log writes an entry anew whose first or second copy is damaged. **An entry whose two copies
+//! are whole, with something unreadable in the cell behind them, counts as sealed**: programming the seal
+//! began after the entry was finished. It, too, is written anew. Only a later seal that names an older entry
+//! makes it void.
 //! Where both copies are lost, the record is, and says so: an older one does not take its place.
 //!
 //! The agent and the boot stage both open the log; it needs no heap, no journal beside it, and one cell a

@@ -96,9 +96,8 @@ pub fn stay<C: Console>(mut console: C, chip: Chip, say: impl Fn(&mut C)) -> ! {
     }
 }
 
-/// How many resets in a row were for nothing, and its complement. It outlives a reset, and holds
-/// anything after
-/// power on.
+/// How many resets in a row were for nothing, and its complement. It outlives a reset, and holds anything
+/// after power on or once an agent has used the memory: what does not match its complement counts as none.
 #[unsafe(link_section = ".uninit.fwcast_resets")]
 static RESETS: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
 /// The longest wait before a reset, in powers of two of a second.

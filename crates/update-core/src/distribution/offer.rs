@@ -44,7 +44,7 @@ impl Offers {
         now.since(self.ended_at) >= OFFER_AGAIN_AFTER
     }
 
-    /// A block of `count` was sent, which named the last agent or not; whether that was the whole offer.
+    /// A block was sent, to targets that name the last agent or not; whether that ended the offer.
     const fn sent(&mut self, now: Instant, block: Block, names_the_last: bool) -> bool {
         self.next_block = if block.more { block.number + 1 } else { 0 };
         let whole = !block.more && names_the_last;
