@@ -20,6 +20,7 @@ pub mod planning;
 pub mod random;
 pub mod runner;
 pub mod session;
+pub mod signing;
 pub mod socket;
 pub mod state;
 pub mod store;

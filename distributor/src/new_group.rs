@@ -1,13 +1,18 @@
 //! Making a security group: its key material, the distributor's and the Group Manager's keys, the first key
 //! set.
 
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
 use ed25519_dalek::{Signer, SigningKey};
 use group_oscore::{AeadAlgorithm, encode_ccs};
 use provisioning::{Hex, Name, Secret};
 use update_core::key_set::{KeySet, KeySetError};
 use update_core::limits::IMAGE_KEYS_MAX;
 
-use crate::keys::{self, KeyError};
+use crate::files::shown;
+use crate::keys::{self, KeyError, KeyKind, PrivateKey, PublicKey};
+use crate::socket::{SocketError, interface_index};
 use crate::state::{
     Agents, DISTRIBUTOR_SENDER_ID, GroupState, Identity, MachineId, ManagerState, Profile, Security,
     StateDir, StateError,
@@ -30,12 +35,18 @@ pub struct Plan {
     pub aead: AeadAlgorithm,
     /// Bytes of its Gid, 2 to 8.
     pub gid_bytes: usize,
+    /// Who signs images for it, and who says so.
+    pub keys: Keys,
+    /// Whether a group of the same name goes into the archive.
+    pub replace: bool,
+}
+
+/// Who signs images for a group, and who says so.
+pub struct Keys {
     /// Signs the key set; not kept.
     pub root: SigningKey,
     /// The Ed25519 image keys that its agents will trust.
     pub image_keys: Vec<[u8; 32]>,
-    /// Whether a group of the same name goes into the archive.
-    pub replace: bool,
 }
 
 /// Why a group cannot be made.
@@ -44,9 +55,29 @@ pub enum CreateError {
     /// The state folder.
     #[error(transparent)]
     State(#[from] StateError),
-    /// A fresh key.
+    /// The keys that were given, or a fresh one.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The interface.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// Where agents listen and where they answer to are of two families.
+    #[error(
+        "the CoAP group {coap_group} and the distributor {distributor} are of two families: give two IPv4 or \
+         two IPv6 addresses"
+    )]
+    TwoFamilies {
+        /// Where agents listen.
+        coap_group: SocketAddr,
+        /// Where they answer to.
+        distributor: SocketAddr,
+    },
+    /// Whoever signs images could then also say which image keys are trusted.
+    #[error(
+        "{} is the root key itself: make an image key of its own with `fwcast key generate --kind image`",
+        shown(.0)
+    )]
+    RootKey(PathBuf),
     /// The image keys.
     #[error("the key set of group '{group}' cannot be made, because {why}: give others with --image-key")]
     KeySet {
@@ -57,12 +88,48 @@ pub enum CreateError {
     },
 }
 
-/// Makes the group. Returns it with the names of the agents that must be enrolled again.
+impl Plan {
+    fn check_network(&self) -> Result<(), CreateError> {
+        let Profile { coap_group, distributor, interface, .. } = &self.profile;
+        let (coap_group, distributor) = (*coap_group, *distributor);
+        if !provisioning::address::same_family(coap_group, distributor) {
+            return Err(CreateError::TwoFamilies { coap_group, distributor });
+        }
+        interface_index(interface)?;
+        Ok(())
+    }
+}
+
+impl Keys {
+    /// Reads the private root key and the public image keys.
+    ///
+    /// # Errors
+    /// A file holds no such key; an image key is the root key.
+    pub fn read(root: &Path, image_keys: &[PathBuf]) -> Result<Self, CreateError> {
+        let root = PrivateKey::read(root, KeyKind::Root)?.key;
+        let read = |path: &PathBuf| {
+            let key = PublicKey::read_ed25519(path, KeyKind::Image)?;
+            if key == root.verifying_key() {
+                return Err(CreateError::RootKey(path.clone()));
+            }
+            Ok(key.to_bytes())
+        };
+        let image_keys = image_keys.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Self { root, image_keys })
+    }
+}
+
+/// Makes the group. Returns it with the names of the agents that must be enrolled again. Everything that can
+/// be wrong is looked at before anything is written.
+///
+/// # Errors
+/// The addresses, the interface or a key cannot be used; the state folder cannot be written.
 pub async fn create(
     dir: &StateDir,
     plan: Plan,
     machine: &MachineId,
 ) -> Result<(GroupState, Vec<Name>), CreateError> {
+    plan.check_network()?;
     let key_set = sign_key_set(&plan)?;
     let distributor = keys::random_key()?;
     let manager = keys::random_key()?;
@@ -82,7 +149,7 @@ pub async fn create(
             cred: credential(&distributor),
         },
         gm_cred: credential(&manager),
-        root_key: Hex::from(plan.root.verifying_key().to_bytes()),
+        root_key: Hex::from(plan.keys.root.verifying_key().to_bytes()),
         key_set: Hex(key_set),
         agents: Vec::new(),
     };
@@ -138,13 +205,14 @@ fn sign_key_set(plan: &Plan) -> Result<Vec<u8>, CreateError> {
             KeySetError::TooManyKeys => {
                 format!("a key set holds at most {IMAGE_KEYS_MAX} image keys")
             }
-            other => format!("an image key cannot be used ({other:?})"),
+            other => format!("an image key cannot be used ({other})"),
         };
         CreateError::KeySet { group: plan.name.clone(), why }
     };
-    let key_set = KeySet::new(KEY_SET_VERSION_FIRST, &plan.image_keys).map_err(refused)?;
-    let signed = key_set.attach(plan.root.sign(&key_set.to_be_signed()).to_bytes());
+    let Keys { root, image_keys } = &plan.keys;
+    let key_set = KeySet::new(KEY_SET_VERSION_FIRST, image_keys).map_err(refused)?;
+    let signed = key_set.attach(root.sign(&key_set.to_be_signed()).to_bytes());
     // With the code that devices run.
-    KeySet::verify(&signed, plan.root.verifying_key().as_bytes()).map_err(refused)?;
+    KeySet::verify(&signed, root.verifying_key().as_bytes()).map_err(refused)?;
     Ok(signed)
 }

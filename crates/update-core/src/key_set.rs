@@ -51,6 +51,23 @@ pub enum KeySetError {
     BadKey,
 }
 
+impl core::fmt::Display for KeySetError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "it is longer than a key set may be",
+            Self::Malformed => "it is not the CBOR structure of a key set",
+            Self::NotDeterministic => "its CBOR is not deterministically encoded",
+            Self::UnknownAlgorithm => "its signature is not Ed25519",
+            Self::BadSignature => "the root key did not make its signature",
+            Self::NoKeys => "there is no key in it",
+            Self::TooManyKeys => "there are too many keys in it",
+            Self::BadKey => "it is no Ed25519 public key, or one of small order",
+        })
+    }
+}
+
+impl core::error::Error for KeySetError {}
+
 impl KeySet {
     /// A key set of keys that are trusted already: to be signed, or on a host that was given the keys.
     ///

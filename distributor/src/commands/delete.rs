@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::agent::remove_agent;
-use super::kind::{Noun, document_name, on_fleet};
+use super::kind::{Noun, on_fleet};
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 use crate::commands::output::say;
@@ -28,7 +28,7 @@ impl Delete {
             return Ok(Exit::Done);
         };
         on_fleet(global, async |fleet| {
-            let name = document_name(&self.name)?;
+            let name = members::name(&self.name)?;
             fleet.delete(kind, &name).await?;
             say!("{} '{name}' deleted", kind.noun());
             fleet.collect_images().await?;

@@ -1,14 +1,9 @@
 //! `fwcast doctor`: is everything there that a push needs?
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-
 use clap::Args;
 use comfy_table::Table;
-use nix::ifaddrs::getifaddrs;
-use nix::net::if_::InterfaceFlags;
 use provisioning::Name;
 use serde::Serialize;
-use update_core::distribution::Distribution;
 
 use super::kind::on_fleet;
 use super::status::say_if_not_noted;
@@ -16,8 +11,8 @@ use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 use crate::commands::output::{self, Printable};
 use crate::control::Stop;
-use crate::socket::interface_index;
-use crate::state::{GroupState, Profile};
+use crate::fleet::doctor::{self, Finding};
+use crate::state::GroupState;
 
 /// Look at what a push needs: interface, address, route, MTU, and how much is lost on the way to the agents
 #[derive(Debug, Args)]
@@ -28,14 +23,6 @@ pub struct Doctor {
     /// How many questions the loss test asks; 0 leaves it out
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=1000))]
     probes: u32,
-}
-
-/// What one look has found.
-#[derive(Debug, Serialize)]
-struct Finding {
-    check: &'static str,
-    ok: bool,
-    says: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -61,144 +48,16 @@ impl Doctor {
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         let dir = global.state_dir()?;
         let group = GroupState::open(&dir, &self.group)?;
-        let mut checks = vec![
-            interface(&group.profile),
-            address(&group.profile),
-            route(&group.profile),
-            mtu(&group.profile),
-        ];
+        let mut checks = doctor::machine(&group.profile);
         if self.probes > 0 && checks.iter().all(|finding| finding.ok) {
             let census = on_fleet(global, async |fleet| {
                 Ok(fleet.census(&self.group, self.probes, Stop::on_signals()?).await?)
             })?;
             say_if_not_noted(&census);
-            checks.extend(loss(&group, &census.distribution));
+            checks.extend(doctor::loss(&group, &census.distribution));
         }
         let ok = checks.iter().all(|finding| finding.ok);
         output::print(global.output, &Findings { ok, group: self.group.to_string(), checks })?;
         Ok(if ok { Exit::Done } else { Exit::Error })
     }
-}
-
-fn finding(check: &'static str, says: Result<String, String>) -> Finding {
-    match says {
-        Ok(says) => Finding { check, ok: true, says },
-        Err(says) => Finding { check, ok: false, says },
-    }
-}
-
-fn interface(profile: &Profile) -> Finding {
-    let name = &profile.interface;
-    let flags =
-        getifaddrs().ok().and_then(|mut all| all.find(|i| &i.interface_name == name)).map(|i| i.flags);
-    finding(
-        "interface",
-        match (interface_index(name), flags) {
-            (Err(failure), _) => Err(failure.to_string()),
-            (Ok(_), Some(flags)) if !flags.contains(InterfaceFlags::IFF_UP) => {
-                Err(format!("{name} is down: bring it up with `ip link set {name} up`"))
-            }
-            (Ok(_), Some(flags))
-                if !flags.intersects(InterfaceFlags::IFF_MULTICAST | InterfaceFlags::IFF_LOOPBACK) =>
-            {
-                Err(format!("{name} does not do multicast: `ip link set {name} multicast on`"))
-            }
-            (Ok(index), _) => Ok(format!("{name} (number {index}) is up")),
-        },
-    )
-}
-
-fn address(profile: &Profile) -> Finding {
-    let wanted = profile.distributor.ip();
-    let held = getifaddrs().ok().is_some_and(|all| {
-        all.filter(|i| i.interface_name == profile.interface).filter_map(|i| i.address).any(|address| {
-            let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
-            let v6 = address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip()));
-            v4.or(v6) == Some(wanted)
-        })
-    });
-    finding(
-        "address",
-        if held {
-            Ok(format!("{wanted} is on {}", profile.interface))
-        } else {
-            Err(format!(
-                "{wanted}, where agents expect the distributor, is not an address of {}: add it, or make the \
-                 group with another --distributor",
-                profile.interface
-            ))
-        },
-    )
-}
-
-/// Connecting a datagram socket sends nothing: it only looks the route up.
-fn route(profile: &Profile) -> Finding {
-    let group = profile.coap_group;
-    let any: SocketAddr =
-        if group.is_ipv4() { SocketAddr::from(([0, 0, 0, 0], 0)) } else { SocketAddr::from(([0; 16], 0)) };
-    let found = UdpSocket::bind(any).and_then(|socket| {
-        let index = interface_index(&profile.interface).unwrap_or(0);
-        socket.connect(crate::socket::with_scope(group, index))?;
-        socket.local_addr()
-    });
-    finding(
-        "route",
-        match found {
-            Ok(_) => Ok(format!("there is a route to {}", group.ip())),
-            // The loopback interface needs none: the socket names the interface.
-            Err(_) if profile.interface == "lo" => Ok("multicast stays on lo".to_owned()),
-            Err(error) => Err(format!(
-                "there is no route to {} ({error}): `ip route add {} dev {}`",
-                group.ip(),
-                if group.is_ipv4() { "224.0.0.0/4" } else { "ff00::/8 table local" },
-                profile.interface
-            )),
-        },
-    )
-}
-
-/// A block's datagram must not be cut in pieces: each piece lost is the block lost.
-fn mtu(profile: &Profile) -> Finding {
-    let headers = if profile.coap_group.is_ipv4() { 28 } else { 48 };
-    let needed = u32::from(profile.block_size) + 136 + headers;
-    let path = format!("/sys/class/net/{}/mtu", profile.interface);
-    let mtu = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<u32>().ok());
-    finding(
-        "MTU",
-        match mtu {
-            Some(mtu) if mtu >= needed => Ok(format!("{mtu} bytes, {needed} needed")),
-            Some(mtu) => Err(format!(
-                "{mtu} bytes, but blocks of {} bytes need {needed}: make the group with a smaller \
-                 --block-size",
-                profile.block_size
-            )),
-            None => Err(format!("cannot read {path}")),
-        },
-    )
-}
-
-fn loss(group: &GroupState, distribution: &Distribution) -> Vec<Finding> {
-    let agents = distribution.agents().iter();
-    agents
-        .map(|agent| {
-            let name = group
-                .agent_by_sender_id(agent.id)
-                .map_or_else(String::new, |enrolled| enrolled.name.to_string());
-            let (asked, answered) = (agent.asked(), agent.answered());
-            let percent = (asked - answered.min(asked)) * 100 / asked.max(1);
-            let says =
-                format!("{name}: {answered} of {asked} questions answered, {percent} % lost both ways");
-            finding(
-                "loss",
-                match percent {
-                    100 => Err(format!(
-                        "{name}: no answer to {asked} questions: is it running, and does the network pass \
-                         multicast to it?"
-                    )),
-                    51.. => Err(format!("{says}; Wi-Fi often does that: see docs/operating.md")),
-                    _ => Ok(says),
-                },
-            )
-        })
-        .collect()
 }

@@ -10,10 +10,10 @@ use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 use crate::commands::output::{self, Format};
 use crate::commands::report::{EventLine, EventList, RolloutList};
+use crate::fleet::look::Filter;
 use crate::fleet::{self, members};
-use crate::manifest::Kind;
-use crate::store::{Documents as _, Events as _, Rollouts as _};
 use crate::store::{Event, EventQuery, Store};
+use crate::store::{Events as _, Rollouts as _};
 
 /// Show what happened, oldest first
 #[derive(Debug, Args)]
@@ -72,10 +72,9 @@ impl History {
             let store = fleet.store();
             let mut query = EventQuery { after: None, rollout: None, agent: None, limit: self.limit };
             let Some(text) = &self.name else {
-                let begun = store.rollouts().await?;
-                let mut documents = store.documents(Kind::Rollout).await?;
-                documents.retain(|document| begun.iter().any(|line| line.name == document.name));
-                return output::print(global.output, &RolloutList::new(documents, begun));
+                let mut rollouts = fleet.rollouts(&Filter::default()).await?;
+                rollouts.retain(|entry| entry.line.is_some());
+                return output::print(global.output, &RolloutList::new(rollouts));
             };
             match Name::new(text) {
                 Ok(name) if store.rollout(&name).await?.is_some() => query.rollout = Some(name),

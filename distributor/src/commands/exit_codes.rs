@@ -22,6 +22,7 @@ use crate::files::FileError;
 use crate::fleet::enroll::RequestError;
 use crate::fleet::enrollment::EnrollError;
 use crate::fleet::forecast::ForecastError;
+use crate::fleet::look::LookError;
 use crate::fleet::members::MemberError;
 use crate::fleet::push::CheckError;
 use crate::fleet::{BeginError, DeleteError, OrderError, SendError};
@@ -33,6 +34,7 @@ use crate::planning::{ApplyError, DocumentError, NoDigest, PlanError};
 use crate::random::NoRandomness;
 use crate::runner::{RolloutEnd, RunError};
 use crate::session::SessionError;
+use crate::signing::SignError;
 use crate::socket::SocketError;
 use crate::state::StateError;
 use crate::store::StoreError;
@@ -167,7 +169,10 @@ exits! {
     SocketError {};
     SessionError { State };
     DriveError { State };
-    CreateError { State, Key };
+    SignError { File, Image, Key },
+        Self::NotHigher { .. } | Self::Jump { .. } => Exit::Usage,
+        Self::Refused { .. } => Exit::BadSignature;
+    CreateError { State, Key, Socket }, Self::TwoFamilies { .. } => Exit::Usage;
     EnrollError { State, Key };
     RequestError { File, State, Enroll }, Self::Family { .. } | Self::Unknown { .. } => Exit::Usage;
     MemberError { State },
@@ -183,6 +188,7 @@ exits! {
     BeginError { Apply, Plan, Document, Store, State, Run };
     OrderError { Store, Run }, Self::NotHeard(_) => Exit::TimedOut;
     DeleteError { Store };
+    LookError { Store, Member };
     SendError { Store, State, Session, Socket, Drive, Random };
     CheckError { State, File, Image },
         Self::Refused { .. } => Exit::BadSignature,

@@ -14,10 +14,8 @@ use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 use crate::commands::output::{self, Printable, columns, fields, say};
 use crate::commands::runtime::runtime;
-use crate::files::shown;
-use crate::keys::{self, KeyKind, PrivateKey, PublicKey};
-use crate::new_group::{self, Plan};
-use crate::socket::interface_index;
+use crate::keys;
+use crate::new_group::{self, Keys, Plan};
 use crate::state::{GroupState, MachineId, Profile};
 
 /// What there is to do with groups.
@@ -116,9 +114,9 @@ impl Group {
         let dir = global.state_dir()?;
         match self {
             Self::Create(create) => {
-                let plan = create.plan()?;
                 let machine = MachineId::of_this_machine()?;
-                let (group, waiting) = runtime()?.block_on(new_group::create(&dir, plan, &machine))?;
+                let (group, waiting) =
+                    runtime()?.block_on(new_group::create(&dir, create.plan()?, &machine))?;
                 if let Some(first) = waiting.first() {
                     say!(
                         "note: {} agents have keys of the old group and must be enrolled again, \
@@ -148,29 +146,7 @@ impl Group {
 }
 
 impl Create {
-    /// Everything that can be wrong is looked at before anything is written.
     fn plan(&self) -> Result<Plan, Failure> {
-        if !provisioning::address::same_family(self.coap_group, self.distributor) {
-            return Err(Failure::usage(format!(
-                "the CoAP group {} and the distributor {} are of two families: give two IPv4 or \
-                 two IPv6 addresses",
-                self.coap_group, self.distributor
-            )));
-        }
-        interface_index(&self.interface)?;
-        let root = PrivateKey::read(&self.root_key, KeyKind::Root)?.key;
-        let mut image_keys = Vec::new();
-        for path in &self.image_key {
-            let key = PublicKey::read_ed25519(path, KeyKind::Image)?;
-            if key == root.verifying_key() {
-                return Err(Failure::error(format!(
-                    "{} is the root key itself: make an image key of its own with `fwcast key \
-                     generate --kind image`",
-                    shown(path)
-                )));
-            }
-            image_keys.push(key.to_bytes());
-        }
         Ok(Plan {
             name: self.name.clone(),
             profile: Profile {
@@ -184,8 +160,7 @@ impl Create {
             },
             aead: self.aead.algorithm(),
             gid_bytes: self.gid_bytes.into(),
-            root,
-            image_keys,
+            keys: Keys::read(&self.root_key, &self.image_key)?,
             replace: self.replace,
         })
     }

@@ -1,13 +1,12 @@
 //! The nouns of `get`, `describe` and `delete`, and what they share.
 
 use clap::ValueEnum;
-use provisioning::Name;
 
 use crate::commands::exit_codes::Failure;
 use crate::commands::global::Global;
 use crate::commands::output::say;
 use crate::commands::runtime::runtime;
-use crate::fleet::{Fleet, members};
+use crate::fleet::Fleet;
 use crate::manifest::Kind;
 use crate::store::{InFile as _, SqliteStore};
 
@@ -56,9 +55,4 @@ pub(super) fn on_fleet<T>(
         fleet.into_store().close().await;
         done
     })
-}
-
-/// The name of a document, as an argument.
-pub(super) fn document_name(text: &str) -> Result<Name, Failure> {
-    Ok(members::name(text)?)
 }

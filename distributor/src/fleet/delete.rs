@@ -3,6 +3,7 @@
 use provisioning::Name;
 
 use super::Fleet;
+use super::look::Missing;
 use crate::manifest::Kind;
 use crate::store::images::Images;
 use crate::store::{Store, StoreError};
@@ -14,13 +15,8 @@ pub enum DeleteError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// There is none of this name.
-    #[error("there is no {} '{name}': `fwcast get {}` shows those there are", .kind.noun(), .kind.nouns())]
-    Missing {
-        /// Its kind.
-        kind: Kind,
-        /// Its name.
-        name: Name,
-    },
+    #[error(transparent)]
+    Missing(#[from] Missing),
 }
 
 impl<S: Store> Fleet<S> {
@@ -30,7 +26,7 @@ impl<S: Store> Fleet<S> {
     /// There is none of this name, or something uses it.
     pub async fn delete(&self, kind: Kind, name: &Name) -> Result<(), DeleteError> {
         if !self.store.delete(kind, name).await? {
-            return Err(DeleteError::Missing { kind, name: name.clone() });
+            return Err(Missing { kind, name: name.clone() }.into());
         }
         Ok(())
     }

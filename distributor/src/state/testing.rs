@@ -8,7 +8,7 @@ use provisioning::Name;
 use tempfile::TempDir;
 
 use super::{GroupLock, GroupState, MachineId, Profile, SequenceStore, StateDir, StateError};
-use crate::new_group::{self, CreateError, Plan};
+use crate::new_group::{self, CreateError, Keys, Plan};
 
 /// Folders with one group `hall`, and a machine.
 pub(super) struct World {
@@ -40,8 +40,10 @@ impl World {
             },
             aead: AeadAlgorithm::A128Gcm,
             gid_bytes: 4,
-            root: SigningKey::from_bytes(&[0xa2; 32]),
-            image_keys: vec![SigningKey::from_bytes(&[0xa3; 32]).verifying_key().to_bytes()],
+            keys: Keys {
+                root: SigningKey::from_bytes(&[0xa2; 32]),
+                image_keys: vec![SigningKey::from_bytes(&[0xa3; 32]).verifying_key().to_bytes()],
+            },
             replace,
         };
         Ok(block_on(new_group::create(&self.dir, plan, &self.machine))?.1)

@@ -1,28 +1,18 @@
 //! `fwcast image sign`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use comfy_table::Table;
-use ed25519_dalek::{Signer, VerifyingKey};
 use serde::Serialize;
 use update_core::block::BlockSize;
-use update_core::device::Device;
-use update_core::key_set::KeySet;
-use update_core::refusal::Refusal;
-use update_core::suit::{self, Offer};
-use update_core::suit_build::Draft;
 use uuid::Uuid;
 
 use super::super::arguments::{self, Class};
 use crate::commands::exit_codes::Failure;
 use crate::commands::output::{self, Format, Printable, fields};
-use crate::files::{self, Access, shown};
-use crate::image;
-use crate::keys::{self, KeyKind, PrivateKey, PublicKey};
-
-/// By how much a manifest sequence number may rise at once: one slip would make every later number too low.
-const SEQUENCE_STEP_MAX: u64 = 1_000_000;
+use crate::files::shown;
+use crate::signing::{self, Product, Request, Written};
 
 /// Arguments of `image sign`.
 #[derive(Debug, Args)]
@@ -83,140 +73,58 @@ struct Signed {
 impl Sign {
     /// Runs the command.
     pub fn run(&self, format: Format) -> Result<(), Failure> {
-        self.check_sequence()?;
-        let (to_write, needed) = match (&self.prepare, &self.out) {
-            (Some(path), _) | (None, Some(path)) => (path, self.key.as_deref()),
-            (None, None) => {
-                return Err(Failure::usage("there is nowhere to write to: give --out FILE.suit"));
-            }
-        };
-        files::check_target(to_write)?;
+        let request = self.request()?;
+        let written = signing::sign(&request)?;
+        output::print(format, &Signed::new(request, written))
+    }
+
+    fn request(&self) -> Result<Request, Failure> {
         let block_size = BlockSize::new(self.block_size.into())
             .ok_or_else(|| Failure::usage("give --block-size 256, 512 or 1024"))?;
-        let tree = image::hash(&self.image, block_size)?;
-        let class = self.class.of_vendor(&self.vendor);
-        let draft = image::draft(&tree, self.sequence, self.vendor.into_bytes(), class.into_bytes());
-        let key = match needed {
-            Some(key) => {
-                let (envelope, public) = self.envelope(&draft, key)?;
-                self.check_as_device(&draft, &envelope, &public)?;
-                files::create(to_write, &envelope, Access::Public)?;
-                Some(keys::fingerprint(public.as_bytes()))
-            }
-            None => {
-                files::create(to_write, &draft.to_be_signed(), Access::Public)?;
-                None
-            }
-        };
-        output::print(format, &self.signed(&draft, key, to_write))
-    }
-
-    fn check_sequence(&self) -> Result<(), Failure> {
-        let (new, previous) = (self.sequence, self.previous);
-        if new <= previous {
-            return Err(Failure::usage(format!(
-                "manifest sequence number {new} is not higher than {previous}, that of the image \
-                 before, so devices would refuse it: give a higher one with --sequence"
-            )));
-        }
-        if new - previous > SEQUENCE_STEP_MAX && !self.force_jump {
-            return Err(Failure::usage(format!(
-                "manifest sequence number {new} is more than {SEQUENCE_STEP_MAX} above {previous}, \
-                 and devices never go back: correct --sequence, say what came before with \
-                 --previous, or insist with --force-jump"
-            )));
-        }
-        Ok(())
-    }
-
-    /// The envelope, and the public key that verifies it.
-    fn envelope(&self, draft: &Draft, key: &Path) -> Result<(Vec<u8>, VerifyingKey), Failure> {
-        match &self.attach {
-            None => {
-                let key = PrivateKey::read(key, KeyKind::Image)?.key;
-                let signature = key.sign(&draft.to_be_signed()).to_bytes();
-                Ok((draft.attach(signature), key.verifying_key()))
-            }
-            Some(path) => {
-                let public = PublicKey::read_ed25519(key, KeyKind::Image)?;
-                Ok((draft.attach(read_signature(path)?), public))
-            }
-        }
-    }
-
-    /// Runs the device's own code over what is about to be written.
-    fn check_as_device(&self, draft: &Draft, envelope: &[u8], key: &VerifyingKey) -> Result<(), Failure> {
-        let refused = |refusal: Refusal| {
-            let why = match (refusal, &self.attach) {
-                (Refusal::BadSignature, Some(_)) => {
-                    "the signature was not made by this key over these bytes; prepare them again \
-                     with the same arguments"
-                }
-                _ => refusal.text(),
-            };
-            Failure::bad_signature(format!(
-                "nothing was written, because a device would refuse {}: {why}",
-                shown(&self.image)
-            ))
-        };
-        let key_set = KeySet::new(1, &[key.to_bytes()]).map_err(|_| refused(Refusal::BadSignature))?;
-        let offer = suit::verify(envelope, &key_set).map_err(|error| refused(error.into()))?;
-        let device = Device {
-            vendor: self.vendor.into_bytes(),
-            class: self.class.of_vendor(&self.vendor).into_bytes(),
-            slot_bytes: draft.image_size.bytes(),
-            installed: None,
-        };
-        device.admit(&offer).map_err(refused)?;
-        same(draft, &offer).then_some(()).ok_or_else(|| refused(Refusal::Malformed))?;
-        image::check(&self.image, &offer)?;
-        Ok(())
-    }
-
-    fn signed(&self, draft: &Draft, key: Option<String>, file: &Path) -> Signed {
-        let digest = draft.digest();
-        Signed {
+        Ok(Request {
             image: self.image.clone(),
+            vendor: self.vendor,
+            class: self.class.of_vendor(&self.vendor),
+            sequence: self.sequence,
+            previous: self.previous,
+            force_jump: self.force_jump,
+            block_size,
+            product: self.product()?,
+        })
+    }
+
+    fn product(&self) -> Result<Product, Failure> {
+        if let Some(path) = &self.prepare {
+            return Ok(Product::ToBeSigned(path.clone()));
+        }
+        let (Some(key), Some(out)) = (self.key.clone(), self.out.clone()) else {
+            return Err(Failure::usage("give --key FILE and --out FILE.suit, or --prepare FILE.tbs"));
+        };
+        Ok(match self.attach.clone() {
+            None => Product::Signed { key, out },
+            Some(signature) => Product::Attached { key, signature, out },
+        })
+    }
+}
+
+impl Signed {
+    fn new(request: Request, Written { draft, key }: Written) -> Self {
+        let digest = draft.digest();
+        Self {
+            image: request.image,
             image_size: draft.image_size.bytes(),
             image_digest: hex::encode(draft.image_digest.0),
             block_size: draft.block_size.bytes(),
             blocks: draft.image_size.bytes().div_ceil(draft.block_size.bytes()),
             sequence_number: draft.sequence_number,
-            vendor: Uuid::from_bytes(draft.vendor),
-            class: Uuid::from_bytes(draft.class),
+            vendor: request.vendor,
+            class: request.class,
             digest: hex::encode(digest.0),
             id: update_core::digest::UpdateId::of(&digest).to_string(),
             key,
-            file: file.into(),
+            file: request.product.file().into(),
         }
     }
-}
-
-/// Whether the device reads what was meant.
-fn same(draft: &Draft, offer: &Offer) -> bool {
-    offer.digest == draft.digest()
-        && offer.sequence_number == draft.sequence_number
-        && offer.layout.image_size == draft.image_size
-        && offer.layout.block_size == draft.block_size
-        && offer.image_digest == draft.image_digest
-        && offer.tree_root == draft.tree_root
-}
-
-fn read_signature(path: &Path) -> Result<[u8; 64], Failure> {
-    let bytes = files::read(path, 1024)?;
-    if let Ok(signature) = <[u8; 64]>::try_from(bytes.as_slice()) {
-        return Ok(signature);
-    }
-    let text = std::str::from_utf8(&bytes).unwrap_or_default();
-    let digits: String = text.split_whitespace().collect();
-    let mut signature = [0; 64];
-    hex::decode_to_slice(&digits, &mut signature).map_err(|_| {
-        let file = shown(path);
-        Failure::error(format!(
-            "{file} holds no Ed25519 signature: give a file of 64 bytes or 128 hexadecimal digits"
-        ))
-    })?;
-    Ok(signature)
 }
 
 impl Printable for Signed {

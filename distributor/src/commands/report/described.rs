@@ -9,9 +9,10 @@ use super::events::EventLine;
 use super::rollouts::RolloutRow;
 use super::{labels, or_dash};
 use crate::commands::output::{Printable, age, age_of, fields, safe};
+use crate::fleet::look::{RolloutDetails, RolloutEntry};
 use crate::store::{Agent, Document, Event};
-use rollout_engine::plan::{AgentKey, Plan};
-use rollout_engine::record::{AgentRecord, Progress};
+use rollout_engine::plan::Plan;
+use rollout_engine::record::Progress;
 
 /// An agent.
 #[derive(Debug, Serialize)]
@@ -94,17 +95,13 @@ impl Printable for DescribedDocument {
 }
 
 impl DescribedRollout {
-    /// A rollout with its plan, the agents of that, its document, and its last events.
-    pub fn new(
-        row: RolloutRow,
-        plan: Option<Plan>,
-        agents: &[(AgentKey, AgentRecord)],
-        document: Option<Document>,
-        events: Vec<Event>,
-    ) -> Self {
+    /// All that is known of a rollout.
+    pub fn new(details: RolloutDetails) -> Self {
+        let RolloutDetails { name, document, begun, agents, events } = details;
+        let (line, plan) = begun.map(|rollout| (rollout.line, rollout.plan)).unzip();
         let mut waves: Vec<WaveLine> = plan
             .iter()
-            .flat_map(|plan| &plan.waves)
+            .flat_map(|plan: &Plan| &plan.waves)
             .map(|wave| WaveLine { name: wave.name.to_string(), agents: Default::default() })
             .collect();
         for (_, record) in agents {
@@ -113,6 +110,7 @@ impl DescribedRollout {
             }
         }
         let events = events.into_iter().map(EventLine::from).collect();
+        let row = RolloutEntry { name, document: document.clone(), line }.into();
         Self { row, plan, waves, document, events }
     }
 }

@@ -8,7 +8,7 @@ use provisioning::Name;
 use serde::Serialize;
 
 use crate::commands::output::{Printable, age_of, columns};
-use crate::store::{Document, RolloutLine};
+use crate::fleet::look::RolloutEntry;
 use rollout_engine::record::Progress;
 
 /// Rollouts.
@@ -37,10 +37,9 @@ pub struct RolloutRow {
     pub labels: BTreeMap<String, String>,
 }
 
-impl RolloutRow {
-    /// From its document and its record, of which at least one is there.
-    pub fn new(document: Option<Document>, line: Option<RolloutLine>) -> Option<Self> {
-        let name = line.as_ref().map(|line| &line.name).or(document.as_ref().map(|it| &it.name))?.clone();
+impl From<RolloutEntry> for RolloutRow {
+    fn from(entry: RolloutEntry) -> Self {
+        let RolloutEntry { name, document, line } = entry;
         let state = match line.as_ref().map(|line| line.outcome) {
             None => "not-begun",
             Some(None) => "running",
@@ -53,9 +52,11 @@ impl RolloutRow {
             None => (None, None, None),
         };
         let agents = line.map(|line| line.agents).unwrap_or_default();
-        Some(Self { name, state, applied_generation, generation, agents, created_at, updated_at, labels })
+        Self { name, state, applied_generation, generation, agents, created_at, updated_at, labels }
     }
+}
 
+impl RolloutRow {
     /// How many of its agents are where one of these is.
     fn count(&self, is: impl Fn(Progress) -> bool) -> u32 {
         self.agents.iter().filter(|(progress, _)| is(**progress)).map(|(_, count)| count).sum()
@@ -74,18 +75,9 @@ impl RolloutRow {
 }
 
 impl RolloutList {
-    /// All of both, by name.
-    pub fn new(documents: Vec<Document>, lines: Vec<RolloutLine>) -> Self {
-        let mut both: BTreeMap<Name, (Option<Document>, Option<RolloutLine>)> = BTreeMap::new();
-        for document in documents {
-            let name = document.name.clone();
-            both.entry(name).or_default().0 = Some(document);
-        }
-        for line in lines {
-            let name = line.name.clone();
-            both.entry(name).or_default().1 = Some(line);
-        }
-        Self(both.into_values().filter_map(|(document, line)| RolloutRow::new(document, line)).collect())
+    /// These rollouts.
+    pub fn new(entries: Vec<RolloutEntry>) -> Self {
+        Self(entries.into_iter().map(RolloutRow::from).collect())
     }
 }
 

@@ -1,0 +1,190 @@
+//! What there is: agents, documents and rollouts, in lists and one at a time.
+
+use std::collections::BTreeMap;
+
+use provisioning::Name;
+
+use super::Fleet;
+use super::members::{self, MemberError};
+use crate::manifest::Kind;
+use crate::manifest::selector::Selector;
+use crate::store::{Agent, Document, Event, EventQuery, Rollout, RolloutLine, Store, StoreError};
+use rollout_engine::plan::AgentKey;
+use rollout_engine::record::AgentRecord;
+
+/// So many of the newest events belong to what is shown of one thing.
+const EVENTS_SHOWN: u32 = 10;
+
+/// There is no document, and no rollout, of this name.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no {} '{name}': `fwcast get {}` shows those there are", .kind.noun(), .kind.nouns())]
+pub struct Missing {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: Name,
+}
+
+/// Why something cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// The store's own.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A name that is none, or no agent's.
+    #[error(transparent)]
+    Member(#[from] MemberError),
+    /// There is none of this name.
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    /// Another command removed the agent a moment ago.
+    #[error("agent '{0}' is no longer enrolled")]
+    NoLongerEnrolled(AgentKey),
+}
+
+/// What a list is narrowed to. The default is everything.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Filter<'a> {
+    /// Only these, where there are any. Each of them must be there.
+    pub names: &'a [String],
+    /// Only those with such labels.
+    pub selector: Option<&'a Selector>,
+}
+
+/// A rollout in a list: at least one of the two is there.
+#[derive(Debug)]
+pub struct RolloutEntry {
+    /// Its name.
+    pub name: Name,
+    /// The document that was applied last.
+    pub document: Option<Document>,
+    /// How far it is, once it has begun.
+    pub line: Option<RolloutLine>,
+}
+
+/// All that is known of one rollout.
+#[derive(Debug)]
+pub struct RolloutDetails {
+    /// Its name.
+    pub name: Name,
+    /// The document that was applied last.
+    pub document: Option<Document>,
+    /// What it does and how far it is, once it has begun.
+    pub begun: Option<Rollout>,
+    /// Its agents, each with where it is.
+    pub agents: Vec<(AgentKey, AgentRecord)>,
+    /// What happened last.
+    pub events: Vec<Event>,
+}
+
+impl Filter<'_> {
+    fn names(&self) -> Result<Vec<Name>, MemberError> {
+        self.names.iter().map(|name| members::name(name)).collect()
+    }
+
+    fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.selector.is_none_or(|selector| selector.matches(labels))
+    }
+
+    /// Keeps what is wanted of a list of documents or rollouts.
+    fn narrow<T>(
+        &self,
+        kind: Kind,
+        mut list: Vec<T>,
+        seen: impl Fn(&T) -> (&Name, Option<&BTreeMap<String, String>>),
+    ) -> Result<Vec<T>, LookError> {
+        let wanted = self.names()?;
+        if let Some(name) = wanted.iter().find(|name| !list.iter().any(|item| seen(item).0 == *name)) {
+            return Err(Missing { kind, name: name.clone() }.into());
+        }
+        let no_labels = BTreeMap::new();
+        list.retain(|item| {
+            let (name, labels) = seen(item);
+            (wanted.is_empty() || wanted.contains(name)) && self.selects(labels.unwrap_or(&no_labels))
+        });
+        Ok(list)
+    }
+}
+
+impl<S: Store> Fleet<S> {
+    /// Agents of all groups.
+    ///
+    /// # Errors
+    /// A name that no agent has, or that several have; the store's own.
+    pub async fn agents(&self, filter: &Filter<'_>) -> Result<Vec<Agent>, LookError> {
+        let keys = filter.names.iter().map(|name| members::find(&self.dir, name, None));
+        let keys = keys.collect::<Result<Vec<_>, _>>()?;
+        let mut agents = self.store.agents(None).await?;
+        agents.retain(|agent| keys.is_empty() || keys.contains(&agent.key));
+        agents.retain(|agent| filter.selects(&agent.labels));
+        Ok(agents)
+    }
+
+    /// Documents of one kind.
+    ///
+    /// # Errors
+    /// A name that no document has; the store's own.
+    pub async fn documents(&self, kind: Kind, filter: &Filter<'_>) -> Result<Vec<Document>, LookError> {
+        let documents = self.store.documents(kind).await?;
+        filter.narrow(kind, documents, |document| (&document.name, Some(&document.labels)))
+    }
+
+    /// Rollouts, those that were applied and those that have begun, by name.
+    ///
+    /// # Errors
+    /// A name that no rollout has; the store's own.
+    pub async fn rollouts(&self, filter: &Filter<'_>) -> Result<Vec<RolloutEntry>, LookError> {
+        let mut both: BTreeMap<Name, (Option<Document>, Option<RolloutLine>)> = BTreeMap::new();
+        for document in self.store.documents(Kind::Rollout).await? {
+            let name = document.name.clone();
+            both.entry(name).or_default().0 = Some(document);
+        }
+        for line in self.store.rollouts().await? {
+            let name = line.name.clone();
+            both.entry(name).or_default().1 = Some(line);
+        }
+        let entries = both.into_iter().map(|(name, (document, line))| RolloutEntry { name, document, line });
+        filter.narrow(Kind::Rollout, entries.collect(), |entry| {
+            (&entry.name, entry.document.as_ref().map(|document| &document.labels))
+        })
+    }
+
+    /// One agent, by its name or by `GROUP/NAME`, with what happened to it last.
+    ///
+    /// # Errors
+    /// There is none, or there are several; the store's own.
+    pub async fn describe_agent(&self, name: &str) -> Result<(Agent, Vec<Event>), LookError> {
+        let key = members::find(&self.dir, name, None)?;
+        let agent = self.store.agent(&key).await?;
+        let agent = agent.ok_or_else(|| LookError::NoLongerEnrolled(key.clone()))?;
+        let query = EventQuery { after: None, rollout: None, agent: Some(key), limit: EVENTS_SHOWN };
+        Ok((agent, self.store.events(&query).await?))
+    }
+
+    /// One document.
+    ///
+    /// # Errors
+    /// There is none of this name; the store's own.
+    pub async fn describe_document(&self, kind: Kind, name: &str) -> Result<Document, LookError> {
+        let name = members::name(name)?;
+        let document = self.store.document(kind, &name).await?;
+        document.ok_or_else(|| Missing { kind, name }.into())
+    }
+
+    /// One rollout, applied or begun.
+    ///
+    /// # Errors
+    /// There is none of this name; the store's own.
+    pub async fn describe_rollout(&self, name: &str) -> Result<RolloutDetails, LookError> {
+        let name = members::name(name)?;
+        let document = self.store.document(Kind::Rollout, &name).await?;
+        let begun = self.store.rollout(&name).await?;
+        if document.is_none() && begun.is_none() {
+            return Err(Missing { kind: Kind::Rollout, name }.into());
+        }
+        let agents = self.store.rollout_agents(&name).await?;
+        let query = EventQuery { after: None, rollout: Some(name.clone()), agent: None, limit: EVENTS_SHOWN };
+        let events = self.store.events(&query).await?;
+        Ok(RolloutDetails { name, document, begun, agents, events })
+    }
+}
