@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use common::{Desk, SIGN};
 use distributor::commands::exit_codes::{Exit, Failure};
-use distributor::manifest::Kind;
+use distributor::kind::Kind;
 use distributor::state::StateDir;
 use distributor::store::Documents as _;
 use distributor::store::images::Images;

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use common::{CREATE_HALL, Desk, ENROLL_LAMP};
-use distributor::manifest::Kind;
+use distributor::kind::Kind;
 use distributor::store::Documents as _;
 use distributor::store::InFile as _;
 use distributor::store::Rollouts as _;

@@ -42,7 +42,7 @@ const PUSH: &str =
 
 fn can_send(desk: &Sender) {
     let run = desk.run(PUSH);
-    assert!(run.code == 4 && run.err.contains("0 of 1 agents confirmed"), "{} {}", run.code, run.err);
+    assert!(run.code == 4 && run.err.contains("0 of 1 agent confirmed"), "{} {}", run.code, run.err);
 }
 
 fn cannot_send(desk: &Sender) {

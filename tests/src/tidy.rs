@@ -6,6 +6,7 @@
 //! | no std, clock, I/O, thread, printing or `unsafe` | [`rust::hands`], `crates/*/src` outside of tests |
 //! | Ed25519 only by `verify_strict` | [`rust::loose_verification`], all Rust outside of tests |
 //! | no unfinished code, no ignored test | [`rust::unfinished`], all Rust |
+//! | a room of the distributor names only rooms below it | [`rooms::climbs`], its code outside of tests |
 //! | at most 110 columns and 600 lines | [`text::too_wide`], [`text::too_long`], all Rust |
 //! | no paths of one machine, no hosts of registries | [`text::banned`], all text |
 //! | the map of `README.md` is the tree; every page of `docs/` is linked | [`map`] |
@@ -13,6 +14,7 @@
 
 pub mod citations;
 pub mod map;
+pub mod rooms;
 pub mod rust;
 pub mod text;
 
@@ -63,6 +65,7 @@ pub fn violations(root: &Path) -> Result<Vec<Violation>> {
     let files = files(root)?;
     let mut found: Vec<_> = files.iter().flat_map(in_file).collect();
     found.extend(in_core(&files));
+    found.extend(in_rooms(&files));
     let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
     let readme = files.iter().find(|file| file.path == "README.md").context("there is no README.md")?;
     found.extend(map::differences(&readme.text, &paths));
@@ -125,17 +128,30 @@ fn in_file(file: &File) -> Vec<Violation> {
 
 /// The rules of the core: `crates/*/src`, without what is compiled for tests only.
 fn in_core(files: &[File]) -> Vec<Violation> {
-    let core: Vec<&File> = files
-        .iter()
-        .filter(|file| file.path.starts_with("crates/") && file.path.contains("/src/"))
-        .filter(|file| file.path.ends_with(".rs"))
-        .collect();
-    let test_modules: BTreeSet<String> = core.iter().flat_map(|file| rust::test_modules(file)).collect();
-    core.iter()
-        .filter(|file| !test_modules.contains(&file.path))
-        .filter_map(|file| Some((file, rust::tokens(file).ok()?)))
+    outside_of_tests(files, |path| path.starts_with("crates/") && path.contains("/src/"))
         .flat_map(|(file, tokens)| rust::hands(&file.path, &tokens))
         .collect()
+}
+
+/// The rules of the distributor's rooms.
+fn in_rooms(files: &[File]) -> Vec<Violation> {
+    outside_of_tests(files, |path| path.starts_with("distributor/src/"))
+        .flat_map(|(file, tokens)| rooms::climbs(file, &tokens))
+        .collect()
+}
+
+/// The Rust files of some folders, without modules that are compiled for tests only.
+fn outside_of_tests(
+    files: &[File],
+    wanted: impl Fn(&str) -> bool,
+) -> impl Iterator<Item = (&File, Vec<rust::Token>)> {
+    let wanted: Vec<&File> =
+        files.iter().filter(|file| file.path.ends_with(".rs") && wanted(&file.path)).collect();
+    let test_modules: BTreeSet<String> = wanted.iter().flat_map(|file| rust::test_modules(file)).collect();
+    wanted
+        .into_iter()
+        .filter(move |file| !test_modules.contains(&file.path))
+        .filter_map(|file| Some((file, rust::tokens(file).ok()?)))
 }
 
 fn is_in_tests(path: &str) -> bool {

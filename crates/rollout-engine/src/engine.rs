@@ -10,6 +10,7 @@ use core::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use provisioning::Name;
 
+use super::many::Many;
 use super::plan::{AgentKey, Plan};
 use super::record::{AgentRecord, Fact, Order, OrderOutcome, Progress, Report, Settled};
 use super::state::{Stage, State};
@@ -165,9 +166,9 @@ impl Engine {
         engine.changed = engine.agents.keys().cloned().collect();
         engine.dirty = true;
         let text = format!(
-            "{} agents in {} waves are to run {} {}",
-            engine.agents.len(),
-            engine.plan.waves.len(),
+            "{} in {} to run {} {}",
+            Many(engine.agents.len(), "agent"),
+            Many(engine.plan.waves.len(), "wave"),
             engine.plan.image.name,
             engine.plan.image.version
         );

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use jiff::Timestamp;
 
 use super::engine::{Engine, RunEnd, Task};
+use super::many::Many;
 use super::plan::{AgentKey, RetryOn};
 use super::record::{AgentRecord, Outcome, Progress, Report};
 use super::state::{Pause, Stage};
@@ -186,7 +187,7 @@ impl Engine {
     fn transfer_ended(&mut self, now: Timestamp) {
         self.state.try_at = None;
         let counts = self.counts(|_| true);
-        let text = format!("{} of {} agents have the whole image", counts.have_it, counts.all);
+        let text = format!("{} of {} received the whole image", counts.have_it, Many(counts.all, "agent"));
         self.tell(now, None, "transfer-ended", text);
         self.enter(Stage::Activation { wave: 0 });
     }
@@ -264,7 +265,7 @@ impl Engine {
 
     fn all_waves_done(&mut self, now: Timestamp) {
         let counts = self.counts(|_| true);
-        let why = format!("{} of {} agents confirmed", counts.confirmed, counts.all);
+        let why = format!("{} of {} confirmed", counts.confirmed, Many(counts.all, "agent"));
         let outcome = if counts.confirmed == counts.all { Outcome::Done } else { Outcome::DoneWithFailures };
         self.end(now, outcome, why);
     }
@@ -285,10 +286,10 @@ impl Engine {
             return true;
         }
         let why = format!(
-            "wave '{}' has not proved healthy: {} of {} agents confirmed, and {} are wanted",
+            "wave '{}' has not proved healthy: {} of {} confirmed, and the rollout wants {}",
             self.wave_name(wave),
             counts.confirmed,
-            counts.all,
+            Many(counts.all, "agent"),
             self.plan.success
         );
         self.stopped(now, why);
@@ -314,7 +315,7 @@ impl Engine {
         }
         let too_many = |limit: Option<super::plan::Percent>, part, what| {
             let limit = limit.filter(|limit| limit.is_exceeded_by(part, ended))?;
-            Some(format!("{part} of {ended} agents {what}, and at most {limit} may"))
+            Some(format!("{part} of {} {what}, and at most {limit} may", Many(ended, "agent")))
         };
         let why = too_many(abort.failed, counts.failed, "failed")
             .or_else(|| too_many(abort.lost, counts.lost, "were lost"));

@@ -15,6 +15,7 @@ extern crate std;
 
 mod engine;
 mod judge;
+mod many;
 #[cfg(test)]
 mod night_tests;
 mod orders;
@@ -32,3 +33,4 @@ pub mod window;
 
 pub use engine::{Changes, Engine, Input, Now, Output, Run, RunEnd, Task};
 pub use judge::{Counts, reason_of};
+pub use many::Many;

@@ -6,6 +6,7 @@ use alloc::string::String;
 use jiff::Timestamp;
 
 use super::engine::{Engine, record_of};
+use super::many::Many;
 use super::plan::AgentKey;
 use super::record::{AgentRecord, Order, Outcome, Progress};
 use super::state::{Pause, Stage};
@@ -110,7 +111,7 @@ impl Engine {
             return Err(format!("no agent of rollout '{}' has failed or is lost", self.name));
         }
         self.enter(Stage::Activation { wave: reached });
-        Ok(format!("{again} agents try again"))
+        Ok(format!("{} will try again", Many(again, "agent")))
     }
 
     fn cancel(&mut self) -> Result<String, String> {
@@ -120,10 +121,9 @@ impl Engine {
         let counts = self.counts(|_| true);
         self.enter(Stage::Cancelling);
         Ok(format!(
-            "cancelling: {} agents that have not activated drop the update; {} on trial end that by \
-            themselves, and \
-             {} have confirmed and keep the new image",
-            counts.all - counts.confirmed - counts.trial,
+            "cancelling: {} will drop the update; {} on trial will end that without an order, and {} that \
+             confirmed will keep the new image",
+            Many(counts.all - counts.confirmed - counts.trial, "agent"),
             counts.trial,
             counts.confirmed
         ))
@@ -136,9 +136,8 @@ impl Engine {
         if on_trial == 0 && self.state.stage != Stage::Undoing {
             let confirmed = counts.confirmed;
             return Err(format!(
-                "no agent of rollout '{}' is on trial; {confirmed} have confirmed, and go back only to an \
-                image that \
-                 is signed again with a higher manifest sequence number: `fwcast image sign OLD_IMAGE \
+                "no agent of rollout '{}' is on trial; {confirmed} confirmed, and will go back only to an image that is \
+                 signed again with a higher manifest sequence number: `fwcast image sign OLD_IMAGE \
                  --sequence {}`",
                 self.name,
                 self.plan.image.sequence_number.saturating_add(1)
@@ -146,11 +145,13 @@ impl Engine {
         }
         self.enter(Stage::Undoing);
         Ok(match on_trial - counts.trial {
-            0 => format!("undoing: {on_trial} agents on trial go back to the image that they had"),
+            0 => {
+                format!("undoing: {} on trial will go back to the image from before", Many(on_trial, "agent"))
+            }
             unheard => format!(
-                "undoing: {} agents on trial go back to the image that they had, and {unheard} that were \
-                 told to activate and have not said how it went, if they are on trial",
-                counts.trial
+                "undoing: {} on trial will go back to the image from before, and so will those on trial of \
+                 {unheard} told to activate and not heard from since",
+                Many(counts.trial, "agent")
             ),
         })
     }
@@ -178,9 +179,12 @@ impl Engine {
     pub(super) fn cancelled(&mut self, now: Timestamp) {
         let counts = self.counts(|_| true);
         let why = format!(
-            "{} agents dropped the update, {} have confirmed it, {} are on trial, {} had failed, {} were not \
-             heard",
-            counts.cancelled, counts.confirmed, counts.trial, counts.failed, counts.lost
+            "{} dropped the update; confirmed: {}, on trial: {}, failed before: {}, not heard: {}",
+            Many(counts.cancelled, "agent"),
+            counts.confirmed,
+            counts.trial,
+            counts.failed,
+            counts.lost
         );
         self.end(now, Outcome::Cancelled, why);
     }
@@ -192,11 +196,10 @@ impl Engine {
             self.changed.insert(key.clone());
         }
         let counts = self.counts(|_| true);
-        let mut why = format!("{} agents are back on the image that they had", counts.rolled_back);
+        let mut why = format!("{} went back to the image from before", Many(counts.rolled_back, "agent"));
         if counts.confirmed > 0 {
             why.push_str(&format!(
-                "; {} have confirmed, and go back only to an image that is signed again with a higher \
-                manifest \
+                "; {} confirmed, and will go back only to an image that is signed again with a higher manifest \
                  sequence number",
                 counts.confirmed
             ));
@@ -204,8 +207,8 @@ impl Engine {
         match self.may_be_on_trial() {
             0 => {}
             unheard => why.push_str(&format!(
-                "; {unheard} that may be on trial have not said that they went back: `fwcast rollout undo \
-                 {}` again when they can be reached",
+                "; not heard from, and perhaps on trial: {unheard}; run `fwcast rollout undo {}` again when they \
+                 can be reached",
                 self.name
             )),
         }

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use provisioning::Name;
 
 use super::engine::{Engine, Output, Run, Task};
+use super::many::Many;
 use super::plan::{AgentKey, When};
 use super::record::{AgentRecord, Progress};
 use super::state::{Pause, Stage};
@@ -84,7 +85,12 @@ impl Engine {
         }
         if !self.state.started {
             self.state.started = true;
-            self.tell(now, None, "transfer-started", format!("blocks go to {} agents", self.agents.len()));
+            self.tell(
+                now,
+                None,
+                "transfer-started",
+                format!("blocks go to {}", Many(self.agents.len(), "agent")),
+            );
             return None;
         }
         Some(self.run(Task::Transfer, self.everyone()))
@@ -161,7 +167,7 @@ impl Engine {
         }
         if self.state.reached.is_none_or(|reached| reached < wave) {
             self.state.reached = Some(wave);
-            let text = format!("wave '{}' activates: {} agents", self.wave_name(wave), due.len());
+            let text = format!("wave '{}' activates: {}", self.wave_name(wave), Many(due.len(), "agent"));
             self.tell(now, None, "wave-activated", text);
             fresh = true;
         }

@@ -235,7 +235,7 @@ fn cancel_says_what_it_did() {
     fleet.order(Order::Cancel).unwrap();
     fleet.go();
     let Stage::Ended { outcome: Outcome::Cancelled, why } = &fleet.engine.state().stage else { panic!() };
-    assert!(why.starts_with("2 agents dropped the update, 1 have confirmed it"), "{why}");
+    assert!(why.starts_with("2 agents dropped the update; confirmed: 1,"), "{why}");
     assert!(fleet.order(Order::Cancel).is_err());
     assert!(fleet.order(Order::Retry).is_err());
 }
@@ -253,7 +253,7 @@ fn undo_brings_those_on_trial_back_and_tells_what_to_do_with_the_others() {
     fleet.order(Order::Undo).unwrap();
     fleet.go();
     let Stage::Ended { outcome: Outcome::Undone, why } = &fleet.engine.state().stage else { panic!() };
-    assert!(why.starts_with("1 agents are back") && why.contains("2 have confirmed"), "{why}");
+    assert!(why.starts_with("1 agent went back") && why.contains("2 confirmed"), "{why}");
     assert_eq!(fleet.doing(0), Doing::RolledBack);
     let why = fleet.order(Order::Undo).unwrap_err();
     assert!(why.contains("higher manifest sequence number") && why.contains("--sequence 3"), "{why}");

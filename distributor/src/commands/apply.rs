@@ -10,7 +10,7 @@ use super::manifest_files::{ManifestFiles, unapplied};
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 use crate::commands::output::{self, Printable, columns};
-use crate::planning::AppliedDocument;
+use crate::manifest::AppliedDocument;
 use crate::store::Applied;
 
 /// Take rollout manifests over, with the images that they name; nothing is sent

@@ -8,7 +8,7 @@ use crate::commands::global::Global;
 use crate::commands::output;
 use crate::commands::report::{AgentList, DocumentList, RolloutList};
 use crate::fleet::look::Filter;
-use crate::manifest::Kind;
+use crate::kind::Kind;
 use crate::manifest::selector::Selector;
 
 /// List agents, rollout groups, images or rollouts

@@ -17,6 +17,7 @@ use crate::commands::runtime::runtime;
 use crate::keys;
 use crate::new_group::{self, Keys, Plan};
 use crate::state::{GroupState, MachineId, Profile};
+use rollout_engine::Many;
 
 /// What there is to do with groups.
 #[derive(Debug, Subcommand)]
@@ -119,10 +120,10 @@ impl Group {
                     runtime()?.block_on(new_group::create(&dir, create.plan()?, &machine))?;
                 if let Some(first) = waiting.first() {
                     say!(
-                        "note: {} agents have keys of the old group and must be enrolled again, \
+                        "note: {} with keys of the old group must be enrolled again, \
                          beginning with `fwcast agent enroll {first} --group {} --again --out \
                          {first}.yaml`",
-                        waiting.len(),
+                        Many(waiting.len(), "agent"),
                         group.name
                     );
                 }

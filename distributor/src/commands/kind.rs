@@ -7,7 +7,7 @@ use crate::commands::global::Global;
 use crate::commands::output::say;
 use crate::commands::runtime::runtime;
 use crate::fleet::Fleet;
-use crate::manifest::Kind;
+use crate::kind::Kind;
 use crate::store::{InFile as _, SqliteStore};
 
 /// What there is.

@@ -10,8 +10,8 @@ use crate::commands::exit_codes::Failure;
 use crate::commands::output::{Format, print_value, say};
 use crate::fleet::BeginError;
 use crate::manifest::source::Source;
+use crate::manifest::{ApplyError, PlanError};
 use crate::manifest::{Diagnostic, Manifests, check};
-use crate::planning::{ApplyError, PlanError};
 
 /// The option that names them.
 #[derive(Debug, Args)]

@@ -12,7 +12,8 @@ use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 use crate::commands::output::{self, Printable, columns, say};
 use crate::fleet::forecast::Forecast;
-use crate::planning::Planned;
+use crate::manifest::Planned;
+use rollout_engine::Many;
 use rollout_engine::plan::{AgentKey, Percent};
 
 /// Show what a rollout would do: which agents, in which waves, how many blocks, how long on the air
@@ -113,13 +114,18 @@ impl Planning {
         );
         let approvals = match self.waves.iter().filter(|wave| wave.approval).count() {
             0 => String::new(),
-            count => format!(", with {count} approvals to give"),
+            count => format!(", with {} to give", Many(count, "approval")),
         };
         let measured = self.loss_measured_at.map_or_else(String::new, |at| format!(" (measured at {at:.0})"));
         format!(
-            "{} (manifest sequence number {}) to {} agents: {} blocks, {} s on the air with {} loss to \
+            "{} (manifest sequence number {}) to {}: {}, {} s on the air with {} loss to \
              each{measured}; {ends}{approvals}",
-            self.image, self.sequence_number, self.agents, self.blocks, self.air_s, self.loss
+            self.image,
+            self.sequence_number,
+            Many(self.agents, "agent"),
+            Many(self.blocks, "block"),
+            self.air_s,
+            self.loss
         )
     }
 }

@@ -9,6 +9,7 @@ use update_core::distribution::{Distribution, Event, Stage};
 
 use crate::commands::output::say;
 use crate::drive::DistributionObserver;
+use rollout_engine::Many;
 
 /// Without a terminal there is a line at each stage, and one after so long without any.
 pub(crate) const LINE_AFTER: Duration = Duration::from_secs(30);
@@ -53,13 +54,13 @@ impl Progress {
         self.round_blocks = 0;
         self.stage = match stage {
             Stage::Offer => "offering the update".to_owned(),
-            Stage::Pages(pages) => format!("sending {pages} pages of the hash tree"),
+            Stage::Pages(pages) => format!("sending {} of the hash tree", Many(pages, "page")),
             Stage::Blocks { round, blocks } => {
                 (self.round_blocks, self.rounds) = (blocks, round + 1);
                 if round == 0 {
-                    format!("sending {blocks} blocks")
+                    format!("sending {}", Many(blocks, "block"))
                 } else {
-                    format!("sending {blocks} blocks again (round {round})")
+                    format!("sending {} again (round {round})", Many(blocks, "block"))
                 }
             }
             Stage::Census => "asking the group".to_owned(),

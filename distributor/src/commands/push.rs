@@ -19,6 +19,7 @@ use crate::control::Stop;
 use crate::drive::DistributionEnd;
 use crate::files::shown;
 use crate::fleet::push::{self, Request};
+use rollout_engine::Many;
 
 /// Bring an image to every agent of a group, and activate it there
 #[derive(Debug, Args)]
@@ -104,9 +105,10 @@ impl Push {
     fn say_what_begins(&self, offer: &Offer, agents: usize, rate: u64) {
         if !self.quiet {
             say!(
-                "pushing update {} (manifest sequence number {}) to {agents} agents of group {} at {}",
+                "pushing update {} (manifest sequence number {}) to {} of group {} at {}",
                 offer.id,
                 offer.sequence_number,
+                Many(agents, "agent"),
                 self.group,
                 Rate(rate)
             );
@@ -128,7 +130,9 @@ impl Push {
                  right file the same command goes on",
                 shown(&self.image)
             ),
-            DistributionEnd::By(_) => say!("{there} of {of} agents {state} after {:.1} s", report.seconds),
+            DistributionEnd::By(_) => {
+                say!("{there} of {} {state} after {:.1} s", Many(of, "agent"), report.seconds);
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::Fleet;
 use crate::manifest::Manifests;
-use crate::planning::{AppliedDocument, ApplyError, apply};
+use crate::manifest::{AppliedDocument, ApplyError, apply};
 use crate::store::Store;
 
 impl<S: Store> Fleet<S> {

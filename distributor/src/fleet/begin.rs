@@ -3,9 +3,10 @@
 use provisioning::Hex;
 
 use super::Fleet;
+use crate::kind::Kind;
 use crate::manifest::rollout::Rollout;
-use crate::manifest::{Found, Kind, Manifests};
-use crate::planning::{ApplyError, DocumentError, PlanError, stored};
+use crate::manifest::{ApplyError, DocumentError, PlanError, stored};
+use crate::manifest::{Found, Manifests};
 use crate::runner::{Note, RolloutObserver, RunError, Runner};
 use crate::state::{RolloutLock, StateError};
 use crate::store::{Store, StoreError};

@@ -4,7 +4,7 @@ use provisioning::Name;
 
 use super::Fleet;
 use super::look::Missing;
-use crate::manifest::Kind;
+use crate::kind::Kind;
 use crate::store::images::Images;
 use crate::store::{Store, StoreError};
 

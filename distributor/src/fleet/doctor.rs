@@ -10,6 +10,7 @@ use update_core::distribution::Distribution;
 
 use crate::socket::{interface_index, with_scope};
 use crate::state::{GroupState, Profile};
+use rollout_engine::Many;
 
 /// What one look has found.
 #[derive(Debug, Serialize)]
@@ -134,14 +135,16 @@ pub fn loss(group: &GroupState, distribution: &Distribution) -> Vec<Finding> {
                 .map_or_else(String::new, |enrolled| enrolled.name.to_string());
             let (asked, answered) = (agent.asked(), agent.answered());
             let percent = (asked - answered.min(asked)) * 100 / asked.max(1);
-            let says =
-                format!("{name}: {answered} of {asked} questions answered, {percent} % lost both ways");
+            let says = format!(
+                "{name}: {answered} of {} answered, {percent} % lost both ways",
+                Many(asked, "question")
+            );
             finding(
                 "loss",
                 match percent {
                     100 => Err(format!(
-                        "{name}: no answer to {asked} questions: is it running, and does the network pass \
-                         multicast to it?"
+                        "{name}: no answer to {}: is it running, and does the network pass multicast to it?",
+                        Many(asked, "question")
                     )),
                     51.. => Err(format!("{says}; Wi-Fi often does that: see docs/operating.md")),
                     _ => Ok(says),

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use provisioning::Name;
 
 use super::Fleet;
-use crate::planning::Planned;
+use crate::manifest::Planned;
 use crate::state::{GroupState, StateDir, StateError};
 use crate::store::{Loss, Store, StoreError};
 use rollout_engine::plan::{Percent, Plan, When};

@@ -6,7 +6,7 @@ use provisioning::Name;
 
 use super::Fleet;
 use super::members::{self, MemberError};
-use crate::manifest::Kind;
+use crate::kind::Kind;
 use crate::manifest::selector::Selector;
 use crate::store::{Agent, Document, Event, EventQuery, Rollout, RolloutLine, Store, StoreError};
 use rollout_engine::plan::AgentKey;

@@ -5,7 +5,7 @@ use provisioning::Name;
 use super::Fleet;
 use crate::manifest::rollout::Rollout;
 use crate::manifest::{Found, Manifests};
-use crate::planning::{Known, PlanError, Planned};
+use crate::manifest::{Known, PlanError, Planned};
 use crate::store::Store;
 
 impl<S: Store> Fleet<S> {

@@ -9,7 +9,8 @@ use super::group::{GroupSpec, Members, ParityCode, RolloutGroup};
 use super::image::ImageSpec;
 use super::rollout::{ActivateWhen, RolloutSpec, Wave, Who, WindowSpec};
 use super::text::{ImageRef, WaveSize};
-use super::{Diagnostic, Kind, Manifest, Manifests};
+use super::{Diagnostic, Manifest, Manifests};
+use crate::kind::Kind;
 use rollout_engine::plan::Percent;
 
 /// Something wrong in a document: where in it, and a sentence.

@@ -1,7 +1,6 @@
 //! What every document has.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use provisioning::Name;
 use schemars::JsonSchema;
@@ -12,6 +11,7 @@ use super::image::Image;
 use super::rollout::Rollout;
 use super::schema::NameForm;
 use super::selector::LabelValue;
+use crate::kind::Kind;
 
 /// A document of any kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -62,17 +62,6 @@ pub struct Metadata {
     pub labels: BTreeMap<Name, LabelValue>,
 }
 
-/// The kinds of documents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum Kind {
-    /// [`RolloutGroup`].
-    RolloutGroup,
-    /// [`Image`].
-    Image,
-    /// [`Rollout`].
-    Rollout,
-}
-
 impl Manifest {
     /// Its kind.
     pub fn kind(&self) -> Kind {
@@ -90,43 +79,5 @@ impl Manifest {
             Self::Image(image) => &image.metadata,
             Self::Rollout(rollout) => &rollout.metadata,
         }
-    }
-}
-
-impl Kind {
-    /// All kinds.
-    pub const ALL: [Self; 3] = [Self::RolloutGroup, Self::Image, Self::Rollout];
-
-    /// As it is written.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::RolloutGroup => "RolloutGroup",
-            Self::Image => "Image",
-            Self::Rollout => "Rollout",
-        }
-    }
-
-    /// In a sentence.
-    pub const fn noun(self) -> &'static str {
-        match self {
-            Self::RolloutGroup => "rollout group",
-            Self::Image => "image",
-            Self::Rollout => "rollout",
-        }
-    }
-
-    /// Several of them, as `fwcast get` takes it.
-    pub const fn nouns(self) -> &'static str {
-        match self {
-            Self::RolloutGroup => "groups",
-            Self::Image => "images",
-            Self::Rollout => "rollouts",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }

@@ -7,27 +7,38 @@
 //! ```text
 //! files -- source --> text -- read --> Manifest -- check --> all problems, each with its line and a caret
 //!                                         |
-//!                                         +-- compile, with the fleet --> rollout::plan::Plan
+//!                                         +-- apply --> the store -- stored --+
+//!                                         |                                   v
+//!                                         +---------------------------------> known -- compile --> Plan
 //! ```
 //!
 //! What can be wrong in one value is checked when it is read, what concerns several values or documents in
-//! [`check`], and what needs to know the agents in [`compile`]. Nothing here touches the network.
+//! [`check`], and what needs to know the agents in [`compile`], which gets what the store and the groups'
+//! folders know from [`known`]. Nothing here touches the network.
 
+pub mod apply;
 pub mod check;
 pub mod compile;
 pub mod diagnostic;
 pub mod document;
 pub mod group;
 pub mod image;
+pub mod known;
 pub mod read;
 pub mod rollout;
+#[cfg(test)]
+mod sample_tests;
 pub mod schema;
 pub mod selector;
 pub mod source;
+pub mod stored;
 mod text;
 pub mod waves;
 
+pub use apply::{AppliedDocument, ApplyError, apply};
 pub use diagnostic::Diagnostic;
-pub use document::{Kind, Manifest, Metadata};
+pub use document::{Manifest, Metadata};
+pub use known::{Known, NoDigest, PlanError, Planned, digest_of, members_of};
 pub use read::{ChoiceError, Found, Manifests};
+pub use stored::DocumentError;
 pub use text::{CoapGroup, Digest, ImageRef, Interface, Moment, Span, Version, WaveSize};

@@ -5,10 +5,10 @@ use provisioning::yaml::{Document, PROBLEMS_MAX, Place, Step};
 use serde::de::DeserializeOwned;
 
 use super::check::UnplacedDiagnostic;
-use super::document::Kind;
 use super::rollout::Rollout;
 use super::source::Source;
 use super::{Diagnostic, Manifest};
+use crate::kind::Kind;
 
 /// All documents that were read, and where they come from.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use provisioning::Name;
 
 use crate::drive::DriveError;
 use crate::image::OfferError;
-use crate::planning::{DocumentError, NoDigest};
+use crate::manifest::{DocumentError, NoDigest};
 use crate::random::NoRandomness;
 use crate::session::SessionError;
 use crate::socket::SocketError;

@@ -18,7 +18,7 @@ use super::latest::Latest;
 use super::{RunError, membership};
 use crate::control::{Control, Instruction, Stop};
 use crate::drive::{self, DistributionEnd, DistributionObserver};
-use crate::planning::{members_of, stored};
+use crate::manifest::{members_of, stored};
 use crate::random::seed;
 use crate::session::Session;
 use crate::socket;

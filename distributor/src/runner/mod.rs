@@ -21,7 +21,7 @@ use provisioning::Name;
 use tokio::sync::watch;
 
 use crate::control::Stop;
-use crate::planning::{self, Planned};
+use crate::manifest::{self, Planned};
 use crate::state::{GroupLock, RolloutLock, StateDir};
 use crate::store::epoch::Claims;
 use crate::store::images::Images;
@@ -313,7 +313,7 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
                 // First, as a database that was put back stops all groups, under their locks.
                 let claimed = claims.get(dir, store).await?;
                 let locks = self.take_groups()?;
-                let image = Images::of(dir).open(&planning::digest_of(plan)?)?;
+                let image = Images::of(dir).open(&manifest::digest_of(plan)?)?;
                 Lanes::open(claimed, plan, image, locks)?
             }
         };

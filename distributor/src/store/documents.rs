@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use provisioning::Name;
 
 use super::{Answer, Applied, Document, NewDocument};
-use crate::manifest::Kind;
+use crate::kind::Kind;
 
 /// The documents that operators have applied.
 ///

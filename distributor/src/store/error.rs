@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use provisioning::Name;
 
 use crate::files::{FileError, shown};
-use crate::manifest::Kind;
+use crate::kind::Kind;
 use crate::state::StateError;
 use rollout_engine::plan::AgentKey;
 

@@ -18,7 +18,7 @@ use update_core::tree_build::Tree;
 use super::{Store, StoreError};
 use crate::files::{self, Access, FileError, shown};
 use crate::image::{self, ImageError, OfferError};
-use crate::manifest::Kind;
+use crate::kind::Kind;
 use crate::random::{NoRandomness, seed};
 use crate::state::StateDir;
 

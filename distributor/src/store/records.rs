@@ -8,7 +8,7 @@ use provisioning::{Hex, Name};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::manifest::Kind;
+use crate::kind::Kind;
 use rollout_engine::plan::{AgentKey, Plan};
 use rollout_engine::record::{AgentRecord, Fact, Order, OrderOutcome, Outcome, Progress, Settled};
 

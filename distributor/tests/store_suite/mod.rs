@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use distributor::manifest::Kind;
+use distributor::kind::Kind;
 use rollout_engine::plan::{Abort, AgentKey, Lane, Percent, Plan, PlannedImage, Retry, Wave, When};
 use rollout_engine::record::{AgentRecord, Fact, Order, OrderOutcome, Outcome, Progress, Settled};
 use rollout_engine::window::Windows;

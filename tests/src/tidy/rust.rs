@@ -8,11 +8,11 @@ use super::{File, Violation};
 /// A token as the rules see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
-    line: usize,
+    pub(super) line: usize,
     /// An identifier, a literal, a punctuation character, or a bracket.
-    text: String,
+    pub(super) text: String,
     /// Part of an item marked `#[cfg(test)]`.
-    in_test: bool,
+    pub(super) in_test: bool,
 }
 
 /// What is never there in the core, as paths or calls of consecutive tokens.

@@ -11,6 +11,7 @@ use super::{labels, or_dash};
 use crate::commands::output::{Printable, age, age_of, fields, safe};
 use crate::fleet::look::{RolloutDetails, RolloutEntry};
 use crate::store::{Agent, Document, Event};
+use rollout_engine::Many;
 use rollout_engine::plan::Plan;
 use rollout_engine::record::Progress;
 
@@ -127,7 +128,8 @@ impl Printable for DescribedRollout {
             add("image", format!("{} {}", plan.image.name, safe(&plan.image.version)));
             add("manifest sequence number", plan.image.sequence_number.to_string());
             add("digest", plan.image.digest.to_string());
-            let lanes = plan.lanes.iter().map(|lane| format!("{} ({} agents)", lane.name, lane.agents.len()));
+            let lanes =
+                plan.lanes.iter().map(|lane| format!("{} ({})", lane.name, Many(lane.agents.len(), "agent")));
             add("groups", lanes.collect::<Vec<_>>().join(" "));
         }
         for (number, wave) in self.waves.iter().enumerate() {

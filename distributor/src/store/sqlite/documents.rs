@@ -8,7 +8,7 @@ use update_core::digest::Digest;
 use super::super::{Answer, StoreError};
 use super::rows::{Columns, json};
 use super::{SqliteStore, rollouts};
-use crate::manifest::Kind;
+use crate::kind::Kind;
 use crate::store::Documents;
 use crate::store::records::{Applied, Document, NewDocument};
 

@@ -7,7 +7,8 @@ use provisioning::Name;
 
 use crate::files::{self, FileError, shown};
 use crate::image;
-use crate::manifest::{Diagnostic, Digest as DigestText, Found, ImageRef, Kind, Manifest, Manifests};
+use crate::kind::Kind;
+use crate::manifest::{Diagnostic, Digest as DigestText, Found, ImageRef, Manifest, Manifests};
 use crate::state::StateDir;
 use crate::store::images::{Images, ImagesError};
 use crate::store::{Applied, NewDocument, Store, StoreError};

@@ -7,11 +7,12 @@ use serde::de::DeserializeOwned;
 use update_core::digest::Digest;
 
 use crate::files::shown;
+use crate::kind::Kind;
+use crate::manifest::ImageRef;
 use crate::manifest::document::{ApiVersion, Framed, Metadata};
 use crate::manifest::group::{GroupKind, RolloutGroup};
 use crate::manifest::image::{Image, ImageKind};
 use crate::manifest::rollout::{Rollout, RolloutKind};
-use crate::manifest::{ImageRef, Kind};
 use crate::store::{Document, Store, StoreError};
 
 /// Why a document that was applied cannot be had.
