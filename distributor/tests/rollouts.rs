@@ -201,7 +201,7 @@ fn nobody_answers_and_the_end_stays_the_end_until_retry_or_cancel() {
     let history = desk.ok("history spring").out;
     assert!(!history.contains('\u{1b}'), "{history}");
     let cancelled = desk.ok("rollout cancel spring --yes").out;
-    assert!(cancelled.contains("cancelled") && cancelled.contains("3 were not heard"), "{cancelled}");
+    assert!(cancelled.contains("cancelled") && cancelled.contains("not heard: 3"), "{cancelled}");
     desk.fails("rollout cancel spring --yes", 1, &["has ended", "cancelled"]);
     desk.fails("rollout retry spring", 1, &["was cancelled", "another name"]);
     assert_eq!(desk.run("run -f spring.yaml").code, 4);

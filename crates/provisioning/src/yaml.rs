@@ -19,7 +19,7 @@ use core::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use document::{Document, PROBLEMS_MAX, Step, Trouble};
+pub use document::{Diagnostic, Document, PROBLEMS_MAX, Step};
 pub use walk::Place;
 
 /// Longest text that is read, in bytes. Callers stop reading a file there, before parsing.
@@ -40,12 +40,12 @@ pub struct YamlError {
     /// Column in characters, counted from 1; 0 as for `line`.
     pub column: usize,
     /// What is wrong there.
-    pub problem: YamlProblem,
+    pub kind: YamlErrorKind,
 }
 
 /// What can be wrong with a YAML text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum YamlProblem {
+pub enum YamlErrorKind {
     /// Longer than [`TEXT_BYTES_MAX`].
     TooLong,
     /// Lists and maps deeper than [`DEPTH_MAX`].
@@ -81,8 +81,8 @@ pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
     walk::one(text)?;
     serde_yaml::from_str(text).map_err(|error| {
         let (line, column) = error.location().map_or((0, 0), |place| (place.line(), place.column()));
-        let problem = YamlProblem::Content(printable(&without_place(&error.to_string())));
-        YamlError { line, column, problem }
+        let kind = YamlErrorKind::Content(printable(&without_place(&error.to_string())));
+        YamlError { line, column, kind }
     })
 }
 
@@ -91,7 +91,7 @@ pub fn to_string<T: Serialize>(value: &T) -> Result<String, YamlError> {
     serde_yaml::to_string(value).map_err(|error| YamlError {
         line: 0,
         column: 0,
-        problem: YamlProblem::Content(error.to_string()),
+        kind: YamlErrorKind::Content(error.to_string()),
     })
 }
 
@@ -100,11 +100,11 @@ impl fmt::Display for YamlError {
         if self.line > 0 {
             write!(f, "line {}, column {}: ", self.line, self.column)?;
         }
-        self.problem.fmt(f)
+        self.kind.fmt(f)
     }
 }
 
-impl fmt::Display for YamlProblem {
+impl fmt::Display for YamlErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLong => write!(f, "the text is longer than {TEXT_BYTES_MAX} bytes"),
@@ -165,9 +165,9 @@ mod tests {
 
     type Map = BTreeMap<String, String>;
 
-    fn refused(text: &str) -> (usize, usize, YamlProblem) {
+    fn refused(text: &str) -> (usize, usize, YamlErrorKind) {
         let error = from_str::<serde_yaml::Value>(text).expect_err(text);
-        (error.line, error.column, error.problem)
+        (error.line, error.column, error.kind)
     }
 
     #[test]
@@ -179,31 +179,31 @@ mod tests {
 
     #[test]
     fn what_serde_yaml_would_resolve_in_silence_is_refused_with_its_place() {
-        assert_eq!(refused("a: 1\nb:\n  a: 2\na: 3\n"), (4, 1, YamlProblem::DoubledKey("a".into())));
-        assert_eq!(refused("a: 1\n\"a\": 3\n"), (2, 1, YamlProblem::DoubledKey("a".into())));
-        assert_eq!(refused("- {x: 1, x: 2}\n"), (1, 10, YamlProblem::DoubledKey("x".into())));
-        assert_eq!(refused("a: &one 1\nb: *one\n").2, YamlProblem::Anchor);
-        assert_eq!(refused("a:\n  <<: {b: 1}\n").2, YamlProblem::MergeKey);
-        assert_eq!(refused("a: !!binary aGk=\n").2, YamlProblem::Tag);
-        assert_eq!(refused("? [a, b]\n: 1\n").2, YamlProblem::CompoundKey);
+        assert_eq!(refused("a: 1\nb:\n  a: 2\na: 3\n"), (4, 1, YamlErrorKind::DoubledKey("a".into())));
+        assert_eq!(refused("a: 1\n\"a\": 3\n"), (2, 1, YamlErrorKind::DoubledKey("a".into())));
+        assert_eq!(refused("- {x: 1, x: 2}\n"), (1, 10, YamlErrorKind::DoubledKey("x".into())));
+        assert_eq!(refused("a: &one 1\nb: *one\n").2, YamlErrorKind::Anchor);
+        assert_eq!(refused("a:\n  <<: {b: 1}\n").2, YamlErrorKind::MergeKey);
+        assert_eq!(refused("a: !!binary aGk=\n").2, YamlErrorKind::Tag);
+        assert_eq!(refused("? [a, b]\n: 1\n").2, YamlErrorKind::CompoundKey);
     }
 
     #[test]
     fn one_document_is_wanted() {
-        assert_eq!(refused("").2, YamlProblem::NotOneDocument);
-        assert_eq!(refused("a: 1\n---\nb: 2\n").2, YamlProblem::NotOneDocument);
+        assert_eq!(refused("").2, YamlErrorKind::NotOneDocument);
+        assert_eq!(refused("a: 1\n---\nb: 2\n").2, YamlErrorKind::NotOneDocument);
     }
 
     #[test]
     fn depth_and_length_have_a_limit() {
         let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         assert!(from_str::<serde_yaml::Value>(&deep(DEPTH_MAX)).is_ok());
-        assert_eq!(refused(&deep(DEPTH_MAX + 1)).2, YamlProblem::TooDeep);
+        assert_eq!(refused(&deep(DEPTH_MAX + 1)).2, YamlErrorKind::TooDeep);
         // Here the event parser's own limit speaks first.
-        assert!(matches!(refused(&deep(100_000)).2, YamlProblem::Syntax(_)));
+        assert!(matches!(refused(&deep(100_000)).2, YamlErrorKind::Syntax(_)));
         let blocks: String = (0..20).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
-        assert_eq!(refused(&blocks), (17, 17, YamlProblem::TooDeep));
-        assert_eq!(refused(&" ".repeat(TEXT_BYTES_MAX + 1)).2, YamlProblem::TooLong);
+        assert_eq!(refused(&blocks), (17, 17, YamlErrorKind::TooDeep));
+        assert_eq!(refused(&" ".repeat(TEXT_BYTES_MAX + 1)).2, YamlErrorKind::TooLong);
     }
 
     #[test]

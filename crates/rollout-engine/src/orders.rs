@@ -136,9 +136,9 @@ impl Engine {
         if on_trial == 0 && self.state.stage != Stage::Undoing {
             let confirmed = counts.confirmed;
             return Err(format!(
-                "no agent of rollout '{}' is on trial; {confirmed} confirmed, and will go back only to an image that is \
-                 signed again with a higher manifest sequence number: `fwcast image sign OLD_IMAGE \
-                 --sequence {}`",
+                "no agent of rollout '{}' is on trial; {confirmed} confirmed, and will go back only to an \
+                 image that is signed again with a higher manifest sequence number: `fwcast image sign \
+                 OLD_IMAGE --sequence {}`",
                 self.name,
                 self.plan.image.sequence_number.saturating_add(1)
             ));
@@ -199,16 +199,16 @@ impl Engine {
         let mut why = format!("{} went back to the image from before", Many(counts.rolled_back, "agent"));
         if counts.confirmed > 0 {
             why.push_str(&format!(
-                "; {} confirmed, and will go back only to an image that is signed again with a higher manifest \
-                 sequence number",
+                "; {} confirmed, and will go back only to an image that is signed again with a higher \
+                 manifest sequence number",
                 counts.confirmed
             ));
         }
         match self.may_be_on_trial() {
             0 => {}
             unheard => why.push_str(&format!(
-                "; not heard from, and perhaps on trial: {unheard}; run `fwcast rollout undo {}` again when they \
-                 can be reached",
+                "; not heard from, and perhaps on trial: {unheard}; run `fwcast rollout undo {}` again when \
+                 they can be reached",
                 self.name
             )),
         }

@@ -30,6 +30,6 @@ fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, Failure> {
             line => format!(":{line}:{}", error.column),
         };
         let file = shown(path);
-        Failure::error(format!("{file}{place}: {}; correct the file there", error.problem))
+        Failure::error(format!("{file}{place}: {}; correct the file there", error.kind))
     })
 }

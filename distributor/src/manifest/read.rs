@@ -56,7 +56,7 @@ impl Manifests {
                 Ok(documents) => documents,
                 Err(error) => {
                     let place = Place { line: error.line, column: error.column, characters: 1 };
-                    problems.push(Diagnostic::at(source, place, error.problem.to_string()));
+                    problems.push(Diagnostic::at(source, place, error.kind.to_string()));
                     continue;
                 }
             };
@@ -147,6 +147,6 @@ fn read(source: &Source, document: &Document) -> Result<Manifest, Vec<Diagnostic
 }
 
 fn of_kind<T: DeserializeOwned>(source: &Source, document: &Document) -> Result<T, Vec<Diagnostic>> {
-    let problem = |trouble: provisioning::yaml::Trouble| Diagnostic::at(source, trouble.place, trouble.text);
-    document.read().map_err(|found| found.into_iter().map(problem).collect())
+    let at = |found: provisioning::yaml::Diagnostic| Diagnostic::at(source, found.place, found.problem);
+    document.read().map_err(|found| found.into_iter().map(at).collect())
 }

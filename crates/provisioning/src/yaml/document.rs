@@ -9,7 +9,7 @@ use serde_path_to_error::Segment;
 use serde_yaml::Value;
 
 use super::walk::{self, Inner, Node, Place};
-use super::{YamlError, YamlProblem, printable, without_place};
+use super::{YamlError, YamlErrorKind, printable, without_place};
 
 /// Most problems that are told of one document.
 pub const PROBLEMS_MAX: usize = 20;
@@ -32,11 +32,11 @@ pub enum Step {
 
 /// Something in a document that does not belong there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
+pub struct Diagnostic {
     /// Where.
     pub place: Place,
     /// What is wrong, without its place.
-    pub text: String,
+    pub problem: String,
 }
 
 impl Document {
@@ -50,8 +50,8 @@ impl Document {
         for (root, part) in roots.into_iter().zip(serde_yaml::Deserializer::from_str(text)) {
             let value = serde::Deserialize::deserialize(part).map_err(|error: serde_yaml::Error| {
                 let (line, column) = error.location().map_or((0, 0), |place| (place.line(), place.column()));
-                let problem = YamlProblem::Content(printable(&without_place(&error.to_string())));
-                YamlError { line, column, problem }
+                let kind = YamlErrorKind::Content(printable(&without_place(&error.to_string())));
+                YamlError { line, column, kind }
             })?;
             documents.push(Self { root, value });
         }
@@ -79,7 +79,7 @@ impl Document {
     /// # Errors
     /// All that does not belong there, at most [`PROBLEMS_MAX`]: after each, the value that it is about is
     /// left out and the rest is read again.
-    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Vec<Trouble>> {
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Vec<Diagnostic>> {
         let (mut root, mut value) = (self.root.clone(), self.value.clone());
         let mut found = Vec::new();
         let mut taken_out: Vec<Vec<Step>> = Vec::new();
@@ -93,7 +93,7 @@ impl Document {
             let text = without_place(&error.inner().to_string());
             if !follows(&text, &path, &taken_out) {
                 let is_key = text.starts_with("unknown field");
-                found.push(Trouble { place: place(&root, &path, is_key), text: plainly(&text) });
+                found.push(Diagnostic { place: place(&root, &path, is_key), problem: plainly(&text) });
             }
             if found.len() >= PROBLEMS_MAX || !take_out(&mut value, &mut root, &path) {
                 return Err(found);
@@ -130,9 +130,9 @@ impl From<usize> for Step {
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.problem)
     }
 }
 
@@ -253,7 +253,7 @@ mod tests {
     fn told(text: &str) -> Vec<(usize, usize, String)> {
         let document = &Document::all(text).unwrap()[0];
         let found = document.read::<Small>().unwrap_err();
-        found.into_iter().map(|one| (one.place.line, one.place.column, one.text)).collect()
+        found.into_iter().map(|one| (one.place.line, one.place.column, one.problem)).collect()
     }
 
     #[test]

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
 
-use super::{DEPTH_MAX, DOCUMENTS_MAX, TEXT_BYTES_MAX, VALUES_MAX, YamlError, YamlProblem, printable};
+use super::{DEPTH_MAX, DOCUMENTS_MAX, TEXT_BYTES_MAX, VALUES_MAX, YamlError, YamlErrorKind, printable};
 
 /// Where something lies in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ enum Open {
 /// Walks over a text with exactly one document.
 pub(super) fn one(text: &str) -> Result<Node, YamlError> {
     let mut documents = walk(text, 1)?;
-    documents.pop().ok_or_else(|| at(Marker::new(0, 1, 0), YamlProblem::NotOneDocument))
+    documents.pop().ok_or_else(|| at(Marker::new(0, 1, 0), YamlErrorKind::NotOneDocument))
 }
 
 /// Walks over a text with several documents.
@@ -61,19 +61,19 @@ pub(super) fn all(text: &str) -> Result<Vec<Node>, YamlError> {
 /// Walks over the events of `text`, with at most so many documents.
 fn walk(text: &str, documents_max: usize) -> Result<Vec<Node>, YamlError> {
     if text.len() > TEXT_BYTES_MAX {
-        return Err(YamlError { line: 0, column: 0, problem: YamlProblem::TooLong });
+        return Err(YamlError { line: 0, column: 0, kind: YamlErrorKind::TooLong });
     }
     let mut walk = Walk { documents: Vec::new(), open: Vec::new(), values: 0 };
     for next in Parser::new_from_str(text) {
         let (event, span) = next.map_err(|error| {
-            let problem = YamlProblem::Syntax(printable(error.info()));
-            at(*error.marker(), problem)
+            let kind = YamlErrorKind::Syntax(printable(error.info()));
+            at(*error.marker(), kind)
         })?;
         let too_many = matches!(event, Event::DocumentStart(_)) && walk.documents.len() >= documents_max;
-        let problem =
-            if documents_max == 1 { YamlProblem::NotOneDocument } else { YamlProblem::TooManyDocuments };
-        let checked = if too_many { Err(problem) } else { walk.step(event, span) };
-        checked.map_err(|problem| at(span.start, problem))?;
+        let kind =
+            if documents_max == 1 { YamlErrorKind::NotOneDocument } else { YamlErrorKind::TooManyDocuments };
+        let checked = if too_many { Err(kind) } else { walk.step(event, span) };
+        checked.map_err(|kind| at(span.start, kind))?;
     }
     Ok(walk.documents)
 }
@@ -86,9 +86,9 @@ struct Walk {
 
 impl Walk {
     /// Takes one event in the list or map that is open around it.
-    fn step(&mut self, event: Event<'_>, span: Span) -> Result<(), YamlProblem> {
+    fn step(&mut self, event: Event<'_>, span: Span) -> Result<(), YamlErrorKind> {
         match event {
-            Event::Alias(_) => Err(YamlProblem::Alias),
+            Event::Alias(_) => Err(YamlErrorKind::Alias),
             Event::Scalar(text, style, anchor, tag) => {
                 refuse_extras(anchor, tag.as_deref())?;
                 self.scalar(&text, style, place(span))
@@ -112,12 +112,12 @@ impl Walk {
         }
     }
 
-    fn enter(&mut self, inner: Open) -> Result<(), YamlProblem> {
+    fn enter(&mut self, inner: Open) -> Result<(), YamlErrorKind> {
         if matches!(self.open.last(), Some(Open::Map { key: None, .. })) {
-            return Err(YamlProblem::CompoundKey);
+            return Err(YamlErrorKind::CompoundKey);
         }
         if self.open.len() >= DEPTH_MAX {
-            return Err(YamlProblem::TooDeep);
+            return Err(YamlErrorKind::TooDeep);
         }
         self.count()?;
         self.open.push(inner);
@@ -125,17 +125,17 @@ impl Walk {
     }
 
     /// A scalar is a key, a value or an element of a list.
-    fn scalar(&mut self, text: &str, style: ScalarStyle, place: Place) -> Result<(), YamlProblem> {
+    fn scalar(&mut self, text: &str, style: ScalarStyle, place: Place) -> Result<(), YamlErrorKind> {
         self.count()?;
         let Some(Open::Map { keys, key: key @ None, .. }) = self.open.last_mut() else {
             self.put(Node { place, inner: Inner::Scalar });
             return Ok(());
         };
         if text == "<<" && style == ScalarStyle::Plain {
-            return Err(YamlProblem::MergeKey);
+            return Err(YamlErrorKind::MergeKey);
         }
         if !keys.insert(text.to_owned()) {
-            return Err(YamlProblem::DoubledKey(printable(text)));
+            return Err(YamlErrorKind::DoubledKey(printable(text)));
         }
         *key = Some((text.to_string(), place));
         Ok(())
@@ -154,9 +154,9 @@ impl Walk {
         }
     }
 
-    fn count(&mut self) -> Result<(), YamlProblem> {
+    fn count(&mut self) -> Result<(), YamlErrorKind> {
         self.values += 1;
-        if self.values > VALUES_MAX { Err(YamlProblem::TooMany) } else { Ok(()) }
+        if self.values > VALUES_MAX { Err(YamlErrorKind::TooMany) } else { Ok(()) }
     }
 }
 
@@ -169,18 +169,18 @@ impl Open {
     }
 }
 
-fn refuse_extras(anchor: usize, tag: Option<&Tag>) -> Result<(), YamlProblem> {
+fn refuse_extras(anchor: usize, tag: Option<&Tag>) -> Result<(), YamlErrorKind> {
     if anchor != 0 {
-        return Err(YamlProblem::Anchor);
+        return Err(YamlErrorKind::Anchor);
     }
     if tag.is_some() {
-        return Err(YamlProblem::Tag);
+        return Err(YamlErrorKind::Tag);
     }
     Ok(())
 }
 
-fn at(place: Marker, problem: YamlProblem) -> YamlError {
-    YamlError { line: place.line(), column: place.col() + 1, problem }
+fn at(place: Marker, kind: YamlErrorKind) -> YamlError {
+    YamlError { line: place.line(), column: place.col() + 1, kind }
 }
 
 fn place(span: Span) -> Place {
