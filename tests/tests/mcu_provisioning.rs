@@ -6,74 +6,24 @@ use agent_embedded::provisioning::{
     HEADER_BYTES, MAGIC, PROVISIONING_BYTES_MAX, Provisioning, ProvisioningError,
 };
 use coap_wire::{Code, Message, Token, Type, Writer};
-use ed25519_dalek::{Signer, SigningKey};
 use group_oscore::{
     CommonContext, Credential, GroupContext, MemberId, Mode, Received, RecipientContext, SenderContext,
-    SequenceNumbers, encode_ccs,
+    SequenceNumbers,
 };
+use provisioning::Provisioning as Document;
 use provisioning::cbor::{HEALTH_SECONDS_MAX, Health, McuSettings};
-use provisioning::{Distributor, Hex, KeyMap, Manager, Name, Provisioning as Document, Secret};
+use provisioning::testing::{DISTRIBUTOR_SEED, enrolled};
 use sha2::{Digest as _, Sha256};
-use update_core::key_set::KeySet;
 
-const AGENT: u8 = 0xa1;
-const DISTRIBUTOR: u8 = 0xa5;
 /// COSE numbers of the algorithms that a group can have.
 const ALGORITHMS: [i32; 3] = [1, 10, 24];
 
-fn ccs(seed: u8) -> Hex {
-    let key = SigningKey::from_bytes(&[seed; 32]);
-    let mut bytes = [0; 64];
-    let length = encode_ccs(key.verifying_key().as_bytes(), &mut bytes).unwrap();
-    Hex::from(&bytes[..length])
-}
-
 fn document(aead: i32, group_encryption: i32) -> Document {
-    let root = SigningKey::from_bytes(&[0xa2; 32]);
-    let image = SigningKey::from_bytes(&[0xa3; 32]);
-    let set = KeySet::new(1, &[image.verifying_key().to_bytes()]).unwrap();
-    Document {
-        version: 1,
-        name: Name::new("lamp-1").unwrap(),
-        vendor: "fa6b4a53-d5ad-5fdf-be9d-e663e4d41ffe".parse().unwrap(),
-        class: "1492af14-2569-5e48-bf42-9b2d51f2ab45".parse().unwrap(),
-        group: Name::new("hall").unwrap(),
-        coap_group: "[ff15::f00d]:5683".parse().unwrap(),
-        block_size: 512,
-        key: KeyMap {
-            ms: Secret::new(vec![0xb1; 16]),
-            hkdf: 5,
-            alg: aead,
-            salt: Secret::new(vec![0xb2; 8]),
-            context_id: Hex::from([1, 2, 3, 4]),
-            group_sender_id: Hex::from([1]),
-            cred_fmt: 14,
-            gp_enc_alg: group_encryption,
-            sign_alg: -8,
-            sign_params: vec![vec![1], vec![1, 6]],
-            ecdh_alg: -27,
-            ecdh_params: vec![vec![1], vec![1, 4]],
-        },
-        num: 3,
-        private_key: Secret::new(vec![AGENT; 32]),
-        cred: ccs(AGENT),
-        kdc_cred: ccs(0xa4),
-        distributor: Distributor {
-            sender_id: Hex::from([0]),
-            cred: ccs(DISTRIBUTOR),
-            address: "[fd77::1]:5690".parse().unwrap(),
-        },
-        root_key: Hex::from(root.verifying_key().to_bytes()),
-        key_set: Hex(set.attach(root.sign(&set.to_be_signed()).to_bytes())),
-        manager: Manager {
-            address: None,
-            ms: Secret::new(vec![0xb3; 16]),
-            salt: Secret::new(vec![0xb4; 8]),
-            alg: 1,
-            sender_id: Hex::from([1, 2, 3, 4, 5, 6]),
-            recipient_id: Hex::default(),
-        },
-    }
+    let mut document = enrolled("[ff15::f00d]:5683".parse().unwrap(), "[fd77::1]:5690".parse().unwrap());
+    document.block_size = 512;
+    (document.key.alg, document.key.gp_enc_alg) = (aead, group_encryption);
+    document.num = 3;
+    document
 }
 
 fn settings() -> McuSettings {
@@ -142,7 +92,7 @@ fn hears(document: &Document, read: &Provisioning<'_>) -> Vec<u8> {
     let credential = Credential::from_ccs(document.distributor.cred.as_bytes()).unwrap();
     let id = MemberId::new(&[0]).unwrap();
     let numbers = SequenceNumbers::new(0, 9);
-    let sender = SenderContext::derive(&common, id, credential, &[DISTRIBUTOR; 32], numbers).unwrap();
+    let sender = SenderContext::derive(&common, id, credential, &DISTRIBUTOR_SEED, numbers).unwrap();
     let mut distributor = GroupContext::<[RecipientContext; 0]>::new(common, sender, []).unwrap();
     let mut plain = [0; 64];
     let token = Token::new(&[7]).unwrap();

@@ -10,6 +10,7 @@
 //! - `alloc`: the document.
 //! - `yaml`: reads operators' YAML strictly, by `yaml::from_str`, and writes it. Implies `alloc`.
 //! - `cbor`: reads the form for the flash of a microcontroller, without a heap; with `alloc`, writes it too.
+//! - `testing`: an agent that was enrolled, with keys that everyone knows.
 #![no_std]
 
 #[cfg(any(feature = "alloc", test))]
@@ -29,6 +30,8 @@ mod document;
 mod error;
 #[cfg(feature = "alloc")]
 mod name;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(feature = "yaml")]
 pub mod yaml;
 

@@ -1,76 +1,14 @@
 //! The check of a provisioning document: a good one, and each value that can be wrong.
 #![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
-use ed25519_dalek::{Signer, SigningKey};
-use group_oscore::encode_ccs;
 use proptest::prelude::*;
 use provisioning::address::AddressError;
-use provisioning::{
-    AgentFile, Distributor, Hex, KeyMap, LinuxSettings, Manager, Name, Provisioning, ProvisioningError,
-    Secret, yaml,
-};
-use update_core::key_set::{KeySet, KeySetError};
-
-const AGENT_SEED: [u8; 32] = [0xa1; 32];
-const ROOT_SEED: [u8; 32] = [0xa2; 32];
-
-fn ccs(seed: u8) -> Hex {
-    let key = SigningKey::from_bytes(&[seed; 32]);
-    let mut bytes = [0; 64];
-    let length = encode_ccs(key.verifying_key().as_bytes(), &mut bytes).unwrap();
-    Hex::from(&bytes[..length])
-}
-
-fn key_set(root: &SigningKey) -> Hex {
-    let image = SigningKey::from_bytes(&[0xa3; 32]);
-    let set = KeySet::new(1, &[image.verifying_key().to_bytes()]).unwrap();
-    Hex(set.attach(root.sign(&set.to_be_signed()).to_bytes()))
-}
+use provisioning::testing::{AGENT_SEED, enrolled};
+use provisioning::{AgentFile, Hex, LinuxSettings, Provisioning, ProvisioningError, Secret, yaml};
+use update_core::key_set::KeySetError;
 
 fn good() -> Provisioning {
-    let root = SigningKey::from_bytes(&ROOT_SEED);
-    Provisioning {
-        version: 1,
-        name: Name::new("lamp-1").unwrap(),
-        vendor: "fa6b4a53-d5ad-5fdf-be9d-e663e4d41ffe".parse().unwrap(),
-        class: "1492af14-2569-5e48-bf42-9b2d51f2ab45".parse().unwrap(),
-        group: Name::new("hall").unwrap(),
-        coap_group: "239.192.0.1:5683".parse().unwrap(),
-        block_size: 1024,
-        key: KeyMap {
-            ms: Secret::new(vec![0xb1; 16]),
-            hkdf: 5,
-            alg: 1,
-            salt: Secret::new(vec![0xb2; 8]),
-            context_id: Hex::from([1, 2, 3, 4]),
-            group_sender_id: Hex::from([1]),
-            cred_fmt: 14,
-            gp_enc_alg: 1,
-            sign_alg: -8,
-            sign_params: vec![vec![1], vec![1, 6]],
-            ecdh_alg: -27,
-            ecdh_params: vec![vec![1], vec![1, 4]],
-        },
-        num: 0,
-        private_key: Secret::new(AGENT_SEED.to_vec()),
-        cred: ccs(0xa1),
-        kdc_cred: ccs(0xa4),
-        distributor: Distributor {
-            sender_id: Hex::from([0]),
-            cred: ccs(0xa5),
-            address: "192.0.2.1:5683".parse().unwrap(),
-        },
-        root_key: Hex::from(root.verifying_key().to_bytes()),
-        key_set: key_set(&root),
-        manager: Manager {
-            address: None,
-            ms: Secret::new(vec![0xb3; 16]),
-            salt: Secret::new(vec![0xb4; 8]),
-            alg: 1,
-            sender_id: Hex::from([1, 2, 3, 4, 5, 6]),
-            recipient_id: Hex::default(),
-        },
-    }
+    enrolled("239.192.0.1:5683".parse().unwrap(), "192.0.2.1:5683".parse().unwrap())
 }
 
 fn file() -> AgentFile {

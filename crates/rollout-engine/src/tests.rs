@@ -276,10 +276,7 @@ fn an_undo_is_repeated_for_who_was_on_trial_and_was_not_heard() {
         assert_eq!(fleet.engine.agents()[&key(0)].progress, Progress::Lost);
         assert_eq!(fleet.engine.may_be_on_trial(), 1);
         let Stage::Ended { why, .. } = &fleet.engine.state().stage else { unreachable!("it has ended") };
-        assert!(
-            why.contains("1 that may be on trial") && why.contains("fwcast rollout undo update"),
-            "{why}"
-        );
+        assert!(why.contains("perhaps on trial: 1") && why.contains("fwcast rollout undo update"), "{why}");
     }
     fleet.devices.get_mut(&key(0)).unwrap().nature = Nature::Undecided;
     fleet.order(Order::Undo).unwrap();
