@@ -16,12 +16,14 @@ mod facts;
 mod fleet;
 mod image_block;
 mod job;
+mod laggards;
 mod named;
 mod needed;
 mod offer;
 mod outbox;
 mod pace;
 mod parts;
+mod patience;
 mod phase;
 mod polling;
 mod questions;
@@ -30,6 +32,7 @@ mod reports;
 mod requests;
 mod schedule;
 mod sending;
+mod shares;
 mod turns;
 mod wave;
 mod withdrawal;
@@ -37,6 +40,7 @@ mod withdrawal;
 pub use agents::{Agent, Members, Status};
 pub use facts::{Ending, Event, Stage, Tallies};
 pub use job::{Activate, DistributionConfig, Job, Update};
+pub use patience::Lag;
 pub use withdrawal::Fate;
 
 use crate::block::BlockNumber;
@@ -221,8 +225,12 @@ impl Distribution {
             if self.parts.fleet.begin_saving_floors(self.parts.outbox.members()) {
                 return Output::SaveFloors;
             }
+            if let Some(next) = self.parts.time_is_over(now) {
+                self.enter(next);
+                continue;
+            }
             self.parts.outbox.skip_when_due(now);
-            if let Some(number) = self.block_wanted() {
+            if let Some(number) = self.block_wanted(now) {
                 return self.read(number);
             }
             if self.parts.outbox.free_at() <= now {
@@ -232,7 +240,7 @@ impl Distribution {
                     Err(error) => self.finish(error.into()),
                 }
             }
-            if !self.parts.events.is_empty() || self.block_wanted().is_some() {
+            if !self.parts.events.is_empty() || self.block_wanted(now).is_some() {
                 continue;
             }
             let deadline = self.deadline(now);

@@ -141,8 +141,6 @@ pub const ASK_AGAIN_MAX: Duration = Duration::from_secs(2);
 pub const REPAIR_ASKS_MAX: u8 = 12;
 /// Copies of the offer at a time.
 pub const OFFER_COPIES: u8 = 2;
-/// Rounds of offers for agents that do not take it up.
-pub const OFFER_ROUNDS_MAX: u8 = 8;
 /// During a long round the offer is repeated after this time.
 pub const OFFER_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Copies of pages of the hash tree above the bottom level.
@@ -156,8 +154,30 @@ pub const ORDER_AGAIN_AFTER: Duration = Duration::from_secs(10);
 pub const ORDER_COPIES: u32 = 3;
 /// How far above the attempts used an agent can have come by resets; what it claims beyond is not believed.
 pub const ATTEMPTS_AHEAD_MAX: u32 = 64;
-/// Answers to agents that wait for their turn at the pace.
-pub const REPLIES_MAX: usize = 64;
+/// Answers to one agent that wait for their turn at the pace: a newer one takes the place of the last.
+pub const REPLIES_PER_AGENT_MAX: usize = 2;
+/// Of so many parts of the air, single agents get one while the group waits (protocol.md \[cost\]).
+pub const SINGLE_SHARE_PARTS: u32 = 4;
+/// Rounds in a row without progress after which nobody waits for an agent (protocol.md \[patience\]) ...
+pub const LAG_ROUNDS_IN_VAIN: u8 = 2;
+/// ... if it missed so many pages or blocks in them: fewer may be lost by chance.
+pub const LAG_BLOCKS_IN_VAIN: u32 = 16;
+/// The same for pages of the hash tree: one that is lost makes all below it useless, and they are few.
+pub const LAG_PAGE_ROUNDS_IN_VAIN: u8 = 6;
+/// Rounds in which an agent may miss something before nobody waits for it.
+pub const LAG_ROUNDS: u8 = 16;
+/// Rounds of offers that an agent may leave alone before nobody waits for it.
+pub const LAG_OFFERS: u8 = 8;
+/// The others wait so long for an agent that reads back or checks its image ...
+pub const BUSY_MIN: Duration = Duration::from_secs(5);
+/// ... and longer for a large image: the slowest device reads and hashes so many bytes in a second.
+pub const CHECK_BYTES_PER_SECOND: u64 = 256 * 1024;
+/// When all others are through, laggards get so much more time ...
+pub const LAGGARDS_MIN: Duration = Duration::from_secs(5);
+/// ... or this part of the time that the others took, if that is longer.
+pub const LAGGARDS_PART: u32 = 4;
+/// A laggard is asked alone, and told to fetch what it misses, once in this time.
+pub const LAGGARD_POLL: Duration = Duration::from_secs(2);
 /// Time within which a late wake-up may be caught up with.
 pub const PACE_BURST: Duration = Duration::from_millis(10);
 /// Numbers are skipped for booted agents at most once in this time.

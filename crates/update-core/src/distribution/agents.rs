@@ -1,8 +1,10 @@
 //! What the distributor knows of each agent.
 
+use super::patience::{Lag, Patience};
 use crate::census::{Counters, Report, State};
 use crate::limits::{ECHO_WITHIN, SILENT_ASKS_MAX};
-use crate::time::Instant;
+use crate::platform::Area;
+use crate::time::{Duration, Instant};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use group_oscore::{MemberId, RecipientContext, Recipients};
@@ -64,6 +66,8 @@ pub struct Agent {
     floor: Option<u64>,
     /// Image blocks that it missed when the round began; `None` before the first one.
     missed_before: Option<u32>,
+    /// How long the others wait for it.
+    patience: Patience,
     /// The distribution goes on until it has what it is to have.
     waited_for: bool,
     /// Rolled back at a lower attempt than this one, it is to try again (protocol.md \[attempt\]).
@@ -90,7 +94,7 @@ pub struct Status {
 }
 
 impl Agent {
-    pub(super) const fn new(id: MemberId, floor: Option<u64>, attempt: u32, waited_for: bool) -> Self {
+    pub(super) fn new(id: MemberId, floor: Option<u64>, attempt: u32, waited_for: bool) -> Self {
         Self {
             id,
             address: None,
@@ -103,6 +107,7 @@ impl Agent {
             echo: None,
             floor,
             missed_before: None,
+            patience: Patience::default(),
             waited_for,
             attempt,
         }
@@ -162,12 +167,12 @@ impl Agent {
 
     /// Nothing final is known of it, and it has not answered since: the last asks are for these.
     pub(super) fn unsure(&self) -> bool {
-        !self.ended() && (self.silent > 0 || self.status.is_none())
+        !self.ended() && self.laggard().is_none() && (self.silent > 0 || self.status.is_none())
     }
 
     /// Whether an ask waits for it: one that stays silent again and again is not waited for until the end.
     pub(super) fn awaited(&self) -> bool {
-        !self.ended() && self.silent < SILENT_ASKS_MAX
+        !self.ended() && self.laggard().is_none() && self.silent < SILENT_ASKS_MAX
     }
 
     pub(super) const fn waited_for(&self) -> bool {
@@ -228,9 +233,67 @@ impl Agent {
         (self.lost, self.silent) = (false, 0);
     }
 
-    /// A round over image blocks begins.
-    pub(super) fn begin_round(&mut self) {
-        self.missed_before = self.misses();
+    /// Why nobody waits for it any more; `None` while the others do, and where it has the image.
+    #[must_use]
+    pub fn laggard(&self) -> Option<Lag> {
+        let is_through = matches!(
+            self.state(),
+            Some(
+                State::Ready
+                    | State::Scheduled
+                    | State::Trial
+                    | State::Confirmed
+                    | State::RolledBack
+                    | State::Failed
+            )
+        );
+        self.patience.lag().filter(|_| !is_through)
+    }
+
+    /// What it misses of an area, where it says so.
+    fn misses_of(&self, area: Area) -> Option<u32> {
+        match (area, self.status) {
+            (Area::Pages, Some(Status { state: State::Pages, missing_pages, .. })) => Some(missing_pages),
+            (Area::Pages, Some(Status { state: State::Blocks, .. })) => Some(0),
+            (Area::Pages, _) => self.has_all().then_some(0),
+            (Area::Image, _) => self.misses(),
+        }
+    }
+
+    /// A round begins.
+    pub(super) fn begin_round(&mut self, area: Area) {
+        if area == Area::Image {
+            self.missed_before = self.misses();
+        }
+        let misses = self.misses_of(area).filter(|_| self.awaited()).unwrap_or(0);
+        self.patience.begin_round(area, misses);
+    }
+
+    /// All answers that can be expected are in. `named_nothing`: nobody has said which blocks it misses.
+    pub(super) fn judge(&mut self, now: Instant, named_nothing: bool, busy_max: Duration) {
+        if self.silent > 0 || !self.awaited() {
+            return;
+        }
+        let Some(status) = self.status else { return };
+        let (pages, blocks) = (self.misses_of(Area::Pages), self.misses_of(Area::Image));
+        self.patience.end_round(|area| if area == Area::Pages { pages } else { blocks });
+        if named_nothing && status.missing_pages > 0 {
+            self.patience.names_nothing(Area::Pages);
+        } else if named_nothing && status.missing_blocks > 0 {
+            self.patience.names_nothing(Area::Image);
+        }
+        let is_busy = matches!(status.state, State::Recovering | State::Checking);
+        self.patience.says(now, is_busy, busy_max);
+    }
+
+    /// It has not taken the update up.
+    pub(super) fn is_without_offer(&self) -> bool {
+        self.awaited() && matches!(self.state(), Some(State::Unknown | State::Idle))
+    }
+
+    /// It is offered the update once more.
+    pub(super) const fn offer_again(&mut self) {
+        self.patience.offered();
     }
 
     /// After a round: how many of the blocks sent it missed before, and how many blocks it misses now.
@@ -273,7 +336,16 @@ impl Agent {
             installed: report.installed,
             counters,
         });
-        self.lost = false;
+        let has_got_over = match self.patience.lag() {
+            Some(Lag::Offer) => matches!(report.state, State::Pages | State::Blocks),
+            Some(Lag::Pages) => report.state == State::Blocks && report.missing_pages == 0,
+            _ => false,
+        };
+        if has_got_over {
+            self.patience.got_over();
+        }
+        // A laggard that was given up stays so until it has the image.
+        self.lost = self.lost && self.laggard().is_some();
         self.silent = 0;
     }
 }

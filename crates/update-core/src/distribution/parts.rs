@@ -4,11 +4,13 @@ use super::activation::Attempts;
 use super::fleet::Fleet;
 use super::image_block::ImageBlock;
 use super::job::{DistributionConfig, Job, Subject};
+use super::laggards::Laggards;
 use super::offer::Offers;
 use super::outbox::Outbox;
 use super::phase::Phase;
 use super::questions::Questions;
 use super::replies::Replies;
+use super::shares::Shares;
 use super::turns::Turns;
 use super::withdrawal::Withdrawal;
 use super::{Ending, Event, Members};
@@ -31,6 +33,9 @@ pub(super) struct Parts {
     /// The update is being taken back.
     pub(super) withdrawal: Option<Withdrawal>,
     pub(super) replies: Replies,
+    pub(super) shares: Shares,
+    /// When laggards are asked next.
+    pub(super) laggards: Laggards,
     pub(super) block: ImageBlock,
     pub(super) events: VecDeque<Event>,
     pub(super) random: Random,
@@ -61,6 +66,8 @@ impl Parts {
             turns: Turns::new(censuses),
             withdrawal: None,
             replies: Replies::default(),
+            shares: Shares::default(),
+            laggards: Laggards::new(now),
             block: ImageBlock::default(),
             events: VecDeque::new(),
             random,

@@ -4,7 +4,7 @@ use super::image_block::ImageBlock;
 use super::job::Subject;
 use super::outbox::{Requester, Sent, Slot};
 use super::parts::Parts;
-use crate::limits::REPLIES_MAX;
+use crate::limits::REPLIES_PER_AGENT_MAX;
 use crate::resource::Resource;
 use alloc::collections::VecDeque;
 use coap_wire::{Block, Code, option};
@@ -17,6 +17,8 @@ pub(super) struct Replies(VecDeque<Reply>);
 /// An answer that waits for its turn at the pace.
 #[derive(Debug)]
 pub(super) struct Reply {
+    /// The agent, by index.
+    agent: usize,
     requester: Requester,
     content: Content,
 }
@@ -33,10 +35,15 @@ pub(super) enum Content {
 }
 
 impl Replies {
-    /// Bounded concurrency: who finds the queue full asks again later.
-    pub(super) fn push(&mut self, requester: Requester, content: Content) {
-        if self.0.len() < REPLIES_MAX {
-            self.0.push_back(Reply { requester, content });
+    /// Queues a reply to the agent with this index. Each agent has a few places: what it asks for beyond takes
+    /// the place of what it asked for last, and keeps its turn.
+    pub(super) fn push(&mut self, agent: usize, requester: Requester, content: Content) {
+        let reply = Reply { agent, requester, content };
+        let own = self.0.iter().enumerate().filter(|(_, reply)| reply.agent == agent);
+        let (count, last) = own.fold((0, None), |(count, _), (place, _)| (count + 1, Some(place)));
+        match last.and_then(|place| self.0.get_mut(place)).filter(|_| count >= REPLIES_PER_AGENT_MAX) {
+            Some(last) => *last = reply,
+            None => self.0.push_back(reply),
         }
     }
 
@@ -64,7 +71,7 @@ impl Reply {
 impl Parts {
     /// Sends the oldest reply.
     pub(super) fn next_reply(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
-        let Some(Reply { mut requester, content }) = self.replies.0.pop_front() else { return Ok(None) };
+        let Some(Reply { mut requester, content, .. }) = self.replies.0.pop_front() else { return Ok(None) };
         let sent = match content {
             Content::Block(resource, block) => {
                 let Some(payload) = block_of(self.job.as_ref(), &self.block, resource, block) else {

@@ -59,14 +59,15 @@ impl Parts {
                 &Report { state: State::Unknown, reason: 0, missing_pages: 0, missing_blocks: 0, ..*report },
             );
         }
-        let id = agent.id;
+        let (id, is_waited_for) = (agent.id, agent.laggard().is_none());
         self.events.push_back(Event::Report(id));
         if let (Some((window, bitmap)), Some(subject)) = (report.window, &mut self.job) {
             let needed = match window.area {
                 Area::Image => &mut subject.needed_blocks,
                 Area::Pages => &mut subject.needed_pages,
             };
-            if first_ask.is_some_and(|first| number >= first) {
+            // Nothing is sent to the group for the sake of a laggard.
+            if is_waited_for && first_ask.is_some_and(|first| number >= first) {
                 needed.insert_bitmap(window.first, bitmap);
             }
         }

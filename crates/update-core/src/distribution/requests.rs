@@ -42,7 +42,7 @@ impl Parts {
         let requester = Requester { from, token, binding, acknowledge, piv };
         let body = request.body();
         if body.unknown_critical(&KNOWN_OPTIONS).is_some() {
-            self.replies.push(requester, Content::Code(Code::BAD_OPTION));
+            self.replies.push(index, requester, Content::Code(Code::BAD_OPTION));
             return None;
         }
         match (body.code(), Resource::of(&body)) {
@@ -52,9 +52,9 @@ impl Parts {
             (Code::GET, Some(resource)) => {
                 let block = body.option(option::BLOCK2).and_then(|value| Block::parse(value).ok());
                 let content = self.content_of(resource, block);
-                self.replies.push(requester, content);
+                self.replies.push(index, requester, content);
             }
-            _ => self.replies.push(requester, Content::Code(Code::NOT_FOUND)),
+            _ => self.replies.push(index, requester, Content::Code(Code::NOT_FOUND)),
         }
         None
     }
@@ -87,7 +87,7 @@ impl Parts {
     fn challenge(&mut self, now: Instant, index: usize, requester: Requester) {
         let Some(agent) = self.fleet.get_mut(index) else { return };
         let echo = agent.challenge(now, || self.random.next_u64().to_be_bytes());
-        self.replies.push(requester, Content::Echo(echo));
+        self.replies.push(index, requester, Content::Echo(echo));
     }
 
     /// [bound]: the agent will accept nothing at or below its stored bound.
@@ -102,7 +102,7 @@ impl Parts {
         let report = Report::decode(payload);
         let ending =
             report.ok().and_then(|report| self.take_report(index, requester.from, 0, &report, first_ask));
-        self.replies.push(requester, Content::Code(Code::CHANGED));
+        self.replies.push(index, requester, Content::Code(Code::CHANGED));
         ending
     }
 

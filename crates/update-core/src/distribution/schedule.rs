@@ -11,24 +11,32 @@ use group_oscore::ProtectError;
 const PHASES_IN_A_ROW_MAX: usize = 8;
 
 impl Distribution {
-    /// The datagram that leaves now: a reply, or else what the phase sends.
+    /// The datagram that leaves now: what the phase sends, or, when it is their turn, something for one agent.
     pub(super) fn next_datagram(
         &mut self,
         now: Instant,
         buffer: &mut [u8],
     ) -> Result<Option<Sent>, ProtectError> {
-        if let Some(sent) = self.parts.next_reply(Slot { now, buffer })? {
+        if self.is_for_one(now)
+            && let Some(sent) = self.next_for_one(Slot { now, buffer })?
+        {
             return Ok(Some(sent));
         }
         for _ in 0..PHASES_IN_A_ROW_MAX {
             match self.phase.step(Slot { now, buffer }, &mut self.parts)? {
-                Step::Sent(sent) => return Ok(Some(sent)),
-                Step::Idle => return Ok(None),
+                Step::Sent(sent) => {
+                    self.parts.shares.group_was_sent(sent.len());
+                    return Ok(Some(sent));
+                }
+                Step::Idle => {
+                    self.parts.shares.group_has_nothing();
+                    return Ok(None);
+                }
                 Step::Next(next) => {
                     // Between two asks, the program looks at its socket.
                     let goes_on = !self.phase.is_like(&next);
                     self.enter(next);
-                    if !goes_on || self.block_wanted().is_some() {
+                    if !goes_on || self.block_wanted(now).is_some() {
                         return Ok(None);
                     }
                 }
@@ -37,14 +45,39 @@ impl Distribution {
         Ok(None)
     }
 
+    /// Whether the next datagram is for one agent: while the group waits too, only within their share.
+    fn is_for_one(&self, now: Instant) -> bool {
+        let waits =
+            self.parts.replies.next().is_some() || self.parts.laggards_due(now).is_some_and(|due| due <= now);
+        waits && (self.parts.shares.is_for_one() || !self.group_waits(now))
+    }
+
+    /// The phase has something to send now.
+    fn group_waits(&self, now: Instant) -> bool {
+        self.phase.wakes_at(now).is_some_and(|moment| moment <= now)
+    }
+
+    /// The oldest reply, or else a question to a laggard.
+    fn next_for_one(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
+        let group_waits = self.group_waits(slot.now);
+        let sent = match self.parts.replies.next() {
+            Some(_) => self.parts.next_reply(slot)?,
+            None => self.parts.ask_laggard(slot)?,
+        };
+        if let Some(sent) = sent.as_ref().filter(|_| group_waits) {
+            self.parts.shares.one_was_sent(sent.len());
+        }
+        Ok(sent)
+    }
+
     /// Goes over to another phase. No other place does.
     pub(super) fn enter(&mut self, next: Phase) {
         self.phase = next;
     }
 
     /// The image block that has to be read before the next datagram can leave.
-    pub(super) fn block_wanted(&self) -> Option<u32> {
-        let number = match self.parts.replies.next() {
+    pub(super) fn block_wanted(&self, now: Instant) -> Option<u32> {
+        let number = match self.parts.replies.next().filter(|_| self.is_for_one(now)) {
             Some(reply) => reply.image_block(),
             None => self.phase.image_block(),
         }?;
@@ -58,8 +91,10 @@ impl Distribution {
             return None;
         }
         let reply = self.parts.replies.next().map(|_| now);
-        let wanted = earliest(phase, reply).map(|moment| moment.max(now));
+        let wanted = earliest(earliest(phase, reply), self.parts.laggards_due(now)).map(|at| at.max(now));
         // Waiting for answers costs nothing; anything that may be sent now waits for the pace.
-        wanted.map(|moment| if moment > now { moment } else { moment.max(self.parts.outbox.free_at()) })
+        let wanted =
+            wanted.map(|moment| if moment > now { moment } else { moment.max(self.parts.outbox.free_at()) });
+        earliest(wanted, self.parts.time_limit())
     }
 }

@@ -6,7 +6,7 @@ use super::offer::Offered;
 use super::outbox::{Put, Sent, Slot, To};
 use super::parts::Parts;
 use super::phase::{Phase, Step};
-use super::{Agent, Ending, Event, Stage};
+use super::{Ending, Event, Stage};
 use crate::census::Query;
 use crate::limits::ROOT_PAGES_COPIES;
 use crate::platform::Area;
@@ -118,10 +118,10 @@ impl Parts {
             Area::Pages => Stage::Pages(subject.needed_pages.len()),
             Area::Image => {
                 let round = self.turns.begin_round();
-                self.fleet.iter_mut().for_each(Agent::begin_round);
                 Stage::Blocks { round, blocks: subject.needed_blocks.len() }
             }
         };
+        self.fleet.iter_mut().for_each(|agent| agent.begin_round(area));
         self.events.push_back(Event::Stage(stage));
         Phase::Sending(Round::new(area, subject))
     }

@@ -6,8 +6,8 @@ use super::phase::Phase;
 use super::{Activate, Agent, Ending, Event, Stage};
 use crate::census::State;
 use crate::limits::{
-    ASK_AGAIN_FIRST, ASK_AGAIN_MAX, CLOSE_ASKS_MAX, NOBODY_ASKS_MAX, OFFER_COPIES, OFFER_ROUNDS_MAX,
-    REPAIR_ASKS_MAX,
+    ASK_AGAIN_FIRST, ASK_AGAIN_MAX, CLOSE_ASKS_MAX, LAGGARDS_MIN, LAGGARDS_PART, NOBODY_ASKS_MAX,
+    OFFER_COPIES, REPAIR_ASKS_MAX,
 };
 use crate::platform::Area;
 use crate::time::{Duration, Instant};
@@ -19,13 +19,13 @@ pub(super) struct Turns {
     round: u32,
     /// Questions sent in the middle of rounds.
     questions: u32,
-    /// Rounds of offers since somebody last took one up.
-    offers_in_vain: u8,
     /// Asks how far the unicast repair is, in a row without progress.
     repair_asks_in_vain: u8,
     missing_before: u64,
     /// How long until the next ask of a waiting loop.
     again: Duration,
+    /// When everyone was through, but for laggards.
+    through_at: Option<Instant>,
     /// Asks of the closing census.
     close_asks: u8,
     /// Asks that nobody answered, while nobody has been heard from at all.
@@ -41,10 +41,10 @@ impl Turns {
         Self {
             round: 0,
             questions: 0,
-            offers_in_vain: 0,
             repair_asks_in_vain: 0,
             missing_before: u64::MAX,
             again: ASK_AGAIN_FIRST,
+            through_at: None,
             close_asks: 0,
             unanswered_asks: 0,
             census_repeats: 0,
@@ -124,14 +124,32 @@ impl Parts {
 
     /// All answers that can be expected are in: what follows.
     pub(super) fn decide(&mut self, now: Instant, purpose: Purpose) -> Phase {
+        self.judge_patience(now, purpose);
         match purpose {
             Purpose::Withdrawn => self.decide_withdrawal(now),
             _ if self.job.is_none() => self.decide_status(now),
             _ if self.is_on_trial() => self.decide_trials(now, purpose),
             Purpose::Close => self.decide_closing(now),
-            _ if self.transfer_is_late(now) => self.time_is_up(now),
             _ => self.decide_transfer(now, purpose),
         }
+    }
+
+    /// When the time for the transfer, or for the trials, is over.
+    pub(super) fn time_limit(&self) -> Option<Instant> {
+        if self.job.is_none() || self.withdrawal.is_some() {
+            return None;
+        }
+        let (from, within) = match self.attempts.activated_at() {
+            Some(at) => (at + self.delay(), self.config.confirm_within),
+            None => (self.started_at, self.config.transfer_within),
+        };
+        (within < Duration::MAX).then(|| from + within)
+    }
+
+    /// What follows where that moment has come, whatever is under way.
+    pub(super) fn time_is_over(&mut self, now: Instant) -> Option<Phase> {
+        self.time_limit().filter(|limit| now >= *limit)?;
+        Some(if self.is_on_trial() { self.end_trials() } else { self.time_is_up(now) })
     }
 
     pub(super) fn transfer_is_late(&self, now: Instant) -> bool {
@@ -190,8 +208,9 @@ impl Parts {
         if purpose == Purpose::Blocks {
             self.adapt_pace();
         }
-        if tally.unknown > 0 && self.turns.offers_in_vain < OFFER_ROUNDS_MAX {
-            self.turns.offers_in_vain += 1;
+        if tally.unknown > 0 {
+            let without = self.fleet.iter_mut().filter(|agent| agent.is_without_offer());
+            without.for_each(Agent::offer_again);
             return Some(self.offer(OFFER_COPIES));
         }
         let missing = tally.missing_pages + tally.missing_blocks;
@@ -201,9 +220,6 @@ impl Parts {
         self.turns.missing_before = missing;
         if tally.missing_pages > 0 {
             return Some(self.decide_pages(now, purpose));
-        }
-        if tally.unknown == 0 || !self.is_on_trial() {
-            self.turns.offers_in_vain = 0;
         }
         if purpose == Purpose::Pages && self.fleet.is_large() && self.turns.has_had_a_round() {
             // Who misses only blocks was not asked.
@@ -279,7 +295,6 @@ impl Parts {
             return self.finish(Ending::NobodyAnswered);
         }
         self.fleet.iter_mut().for_each(Agent::forgive_silence);
-        self.turns.offers_in_vain += 1;
         let wait = self.turns.wait();
         self.offers.begin_anew();
         let ask = self.ask(Purpose::Pages, now + wait);
@@ -306,8 +321,20 @@ impl Parts {
             let wait = if self.turns.close_asks == 1 { Duration::ZERO } else { self.turns.wait() };
             return self.ask(Purpose::Close, now + wait);
         }
+        if self.laggards_may_catch_up(now) {
+            let wait = self.turns.wait();
+            return self.ask(Purpose::Close, now + wait);
+        }
         self.count_lost();
         self.transfer_complete(now)
+    }
+
+    /// Everyone else is through: laggards get a stated part of that time to catch up.
+    fn laggards_may_catch_up(&mut self, now: Instant) -> bool {
+        let through_at = *self.turns.through_at.get_or_insert(now);
+        let more = LAGGARDS_MIN.max(through_at.since(self.started_at) / LAGGARDS_PART);
+        let laggards = self.fleet.waited_for().any(|agent| !agent.lost && agent.laggard().is_some());
+        laggards && now < through_at + more
     }
 
     fn count_lost(&mut self) {
@@ -320,6 +347,7 @@ impl Parts {
     }
 
     fn transfer_complete(&mut self, now: Instant) -> Phase {
+        self.fleet.lose(&mut self.events, |agent| agent.waited_for() && agent.laggard().is_some());
         let someone = self.fleet.waited_for().any(|agent| !agent.ended());
         if self.config.activate != Activate::Nobody && someone {
             return self.begin_activation(now);

@@ -52,7 +52,7 @@ impl Parts {
 
     /// The trials go on until each has ended, or until the deadline.
     pub(super) fn decide_trials(&mut self, now: Instant, purpose: Purpose) -> Phase {
-        if self.trials_are_over(now) {
+        if self.trials_are_over() {
             return self.end_trials();
         }
         // Silence is no reason to give up here: agents restart.
@@ -74,7 +74,7 @@ impl Parts {
     /// In the middle of a round for others: the trials may have ended, or somebody of the wave may wait for
     /// the order.
     pub(super) fn look_at_trials(&mut self, slot: Slot<'_>) -> Result<Step, ProtectError> {
-        if self.trials_are_over(slot.now) {
+        if self.trials_are_over() {
             return Ok(Step::Next(self.end_trials()));
         }
         let Some(sent) = self.send_activation(slot)? else { return Ok(Step::Idle) };
@@ -82,12 +82,11 @@ impl Parts {
         Ok(Step::Sent(sent))
     }
 
-    fn trials_are_over(&self, now: Instant) -> bool {
-        let due = self.attempts.activated_at().map(|at| at + self.config.confirm_within + self.delay());
-        due.is_some_and(|due| now >= due) || self.fleet.waited_for().all(Agent::ended)
+    fn trials_are_over(&self) -> bool {
+        self.fleet.waited_for().all(Agent::ended)
     }
 
-    fn end_trials(&mut self) -> Phase {
+    pub(super) fn end_trials(&mut self) -> Phase {
         self.fleet.lose(&mut self.events, |agent| agent.waited_for() && !agent.ended());
         self.finish(Ending::Done)
     }

@@ -76,13 +76,15 @@ impl Reception<'_> {
         if let Some(id) = query.update.filter(|id| !self.knows(now, *id) && multicast) {
             self.fetch.want_offer(id);
         }
+        let leisure = Duration::from_millis(u64::from(query.leisure_ms)).min(crate::limits::LEISURE_MAX);
+        if multicast {
+            self.received.heard_until(now + leisure);
+        }
         self.grant(now, &query);
         if query.only_missing && !self.misses_something(now, &query) {
             return;
         }
-        let leisure =
-            if multicast { Duration::from_millis(u64::from(query.leisure_ms)) } else { Duration::ZERO };
-        let due = now + self.random.up_to(leisure.min(crate::limits::LEISURE_MAX));
+        let due = if multicast { now + self.random.up_to(leisure) } else { now };
         let content = Content::Report { update: query.update, window: query.window, detail: query.detail };
         self.answer(from, request, due, content, multicast);
     }

@@ -52,6 +52,7 @@ impl Reception<'_> {
         if request.kid() != self.config.distributor || !right_way {
             return self.counted.not_for_us();
         }
+        self.received.heard(now);
         let body = request.body();
         if body.unknown_critical(&KNOWN_OPTIONS).is_some() {
             return self.counted.unknown_content();
@@ -60,8 +61,8 @@ impl Reception<'_> {
             return self.counted.unknown_content();
         };
         match (body.code(), resource) {
-            (Code::PUT, Resource::Image(id)) => self.on_block(now, id, Area::Image, &body),
-            (Code::PUT, Resource::Hashes(id)) => self.on_block(now, id, Area::Pages, &body),
+            (Code::PUT, Resource::Image(id)) => self.on_block(id, Area::Image, &body),
+            (Code::PUT, Resource::Hashes(id)) => self.on_block(id, Area::Pages, &body),
             (Code::PUT, Resource::Manifest(id)) => match block_option(&body, option::BLOCK1) {
                 Some(block) if self.is_offered(&body) => self.take_offer(now, id, block, body.payload()),
                 Some(_) => {}
@@ -85,11 +86,10 @@ impl Reception<'_> {
         })
     }
 
-    fn on_block(&mut self, now: Instant, id: crate::digest::UpdateId, area: Area, body: &Body<'_>) {
+    fn on_block(&mut self, id: crate::digest::UpdateId, area: Area, body: &Body<'_>) {
         if self.received.id() != Some(id) {
             return;
         }
-        self.received.heard(now);
         match block_option(body, option::BLOCK1) {
             Some(block) => self.take_block(area, block, body.payload(), true),
             None => self.counted.unknown_content(),

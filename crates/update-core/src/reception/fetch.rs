@@ -197,8 +197,8 @@ impl Reception<'_> {
             }
             return;
         };
-        // A few times what this answer took is enough for the next one.
-        self.fetch.retry = (now.since(request.sent) * 4).clamp(FETCH_RETRY_MIN, FETCH_RETRY_FIRST);
+        // A few times what this answer took is enough for the next one: so long is the distributor's queue.
+        self.fetch.retry = (now.since(request.sent) * 4).clamp(FETCH_RETRY_MIN, FETCH_RETRY_MAX);
         match request.wanted {
             Wanted::Offer(id, number, _) if number == block.number => {
                 self.take_offer(now, id, block, body.payload());

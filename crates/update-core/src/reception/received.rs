@@ -161,9 +161,14 @@ impl Received {
         now.since(self.heard_at) >= quiet
     }
 
-    /// Something of this update was heard by multicast.
-    pub(super) const fn heard(&mut self, now: Instant) {
-        self.heard_at = now;
+    /// The distributor was heard: it is there, whatever it does.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.heard_at = self.heard_at.max(now);
+    }
+
+    /// It has asked something, and waits so long for answers: that is no silence.
+    pub(super) fn heard_until(&mut self, end: Instant) {
+        self.heard_at = self.heard_at.max(end);
     }
 
     /// Whether the update with this identifier is known, so that its offer tells nothing new. What was

@@ -1,0 +1,74 @@
+//! Laggards: agents that nobody waits for any more are asked alone, and fetch within the share of single
+//! agents (protocol.md \[patience\]).
+
+use super::Agent;
+use super::asks::Purpose;
+use super::outbox::{Sent, Slot, To};
+use super::parts::Parts;
+use crate::census::{Query, State};
+use crate::limits::{BUSY_MIN, CHECK_BYTES_PER_SECOND, LAGGARD_POLL};
+use crate::target::Target;
+use crate::time::{Duration, Instant};
+use group_oscore::ProtectError;
+
+/// Whose turn it is to be asked.
+#[derive(Debug)]
+pub(super) struct Laggards {
+    due: Instant,
+    turn: usize,
+}
+
+impl Laggards {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { due: now, turn: 0 }
+    }
+}
+
+impl Parts {
+    /// All answers that can be expected are in: who has got on?
+    pub(super) fn judge_patience(&mut self, now: Instant, purpose: Purpose) {
+        let Some(subject) = &self.job else { return };
+        let bytes = u64::from(subject.update.offer.layout.image_size.bytes());
+        let busy_max = BUSY_MIN + Duration::from_secs(bytes / CHECK_BYTES_PER_SECOND);
+        let needed = match purpose {
+            Purpose::Pages => Some(subject.needed_pages.len()),
+            Purpose::Blocks => Some(subject.needed_blocks.len()),
+            _ => None,
+        };
+        for agent in self.fleet.iter_mut() {
+            agent.judge(now, needed == Some(0), busy_max);
+        }
+    }
+
+    /// When the next laggard is asked; `None` where there is none to be served.
+    pub(super) fn laggards_due(&self, now: Instant) -> Option<Instant> {
+        let served = self.withdrawal.is_none() && !self.transfer_is_late(now);
+        (served && self.fleet.agents().iter().any(Self::is_served)).then_some(self.laggards.due)
+    }
+
+    /// Asks the laggard whose turn it is, and allows it to fetch.
+    pub(super) fn ask_laggard(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
+        let all = self.fleet.indices(Self::is_served);
+        let turn = self.laggards.turn.checked_rem(all.len()).and_then(|turn| all.get(turn));
+        let Some(agent) = turn.and_then(|index| self.fleet.get_mut(*index)) else { return Ok(None) };
+        let Some(address) = agent.address else { return Ok(None) };
+        let to = To::Agent(address, agent.id);
+        agent.count_asked();
+        self.laggards.turn = self.laggards.turn.wrapping_add(1);
+        self.laggards.due = slot.now + LAGGARD_POLL / all.len().max(1) as u32;
+        let query = Query {
+            target: Target::All,
+            update: self.job.as_ref().map(|subject| subject.update.offer.id),
+            leisure_ms: 0,
+            window: None,
+            only_missing: false,
+            unicast_max: u32::MAX,
+            detail: false,
+        };
+        self.questions.send(&mut self.outbox, slot, &query, 0, Duration::ZERO, to).map(Some)
+    }
+
+    fn is_served(agent: &Agent) -> bool {
+        agent.laggard().is_some() && agent.address.is_some() && agent.state() != Some(State::Refused)
+    }
+}

@@ -1,0 +1,191 @@
+//! Patience: how long the group waits for one agent (protocol.md \[patience\]).
+//!
+//! An agent that gets nowhere, or says so, is a laggard after a few rounds: nobody waits for it any more, and
+//! nothing is sent to the group for its sake. It is asked alone, and fetches what it misses within the share
+//! of single agents ([`Shares`](super::shares::Shares)). Once it has the image it is one of the others again.
+
+use crate::limits::{
+    LAG_BLOCKS_IN_VAIN, LAG_OFFERS, LAG_PAGE_ROUNDS_IN_VAIN, LAG_ROUNDS, LAG_ROUNDS_IN_VAIN,
+};
+use crate::platform::Area;
+use crate::time::{Duration, Instant};
+
+/// Why nobody waits for an agent any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lag {
+    /// It does not take up the offer.
+    Offer,
+    /// It does not get the pages of the hash tree.
+    Pages,
+    /// It does not get the image blocks.
+    Blocks,
+    /// It reads back or checks what it has, and comes to no end.
+    Busy,
+}
+
+impl Lag {
+    const fn of(area: Area) -> Self {
+        match area {
+            Area::Pages => Self::Pages,
+            Area::Image => Self::Blocks,
+        }
+    }
+
+    /// One word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Offer => "offer",
+            Self::Pages => "pages",
+            Self::Blocks => "blocks",
+            Self::Busy => "busy",
+        }
+    }
+
+    /// In a sentence, with "the agent" before it.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Offer => "does not take up the offer",
+            Self::Pages => "does not get the pages of the hash tree",
+            Self::Blocks => "does not get the image blocks",
+            Self::Busy => "does not finish checking what it has",
+        }
+    }
+}
+
+/// The patience with one agent.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Patience {
+    /// What it missed when the round under way began.
+    before: Option<(Area, u32)>,
+    /// Rounds in which it missed something.
+    rounds: u8,
+    /// Rounds in a row without progress.
+    in_vain: u8,
+    /// What it missed in them, added up.
+    blocks_in_vain: u32,
+    /// Rounds of offers that it did not take up.
+    offers: u8,
+    /// Questions to which it said that it misses something, but not what.
+    vague: u8,
+    /// Since when it is busy by itself.
+    busy_since: Option<Instant>,
+    lag: Option<Lag>,
+}
+
+impl Patience {
+    /// Why it is at an end.
+    pub(super) const fn lag(&self) -> Option<Lag> {
+        self.lag
+    }
+
+    /// A round over this area begins, of which it misses so many.
+    pub(super) fn begin_round(&mut self, area: Area, misses: u32) {
+        self.before = (misses > 0).then_some((area, misses));
+    }
+
+    /// The round is over, and it has said what it misses now. A round is of use if it got a quarter of what
+    /// it missed.
+    pub(super) fn end_round(&mut self, misses: impl Fn(Area) -> Option<u32>) {
+        let Some((area, before)) = self.before.take() else { return };
+        // Who says nothing of it has got nothing.
+        let misses = misses(area).unwrap_or(before);
+        self.rounds = self.rounds.saturating_add(1);
+        let was_of_use = misses <= before - before.div_ceil(4);
+        if was_of_use {
+            (self.in_vain, self.blocks_in_vain) = (0, 0);
+        } else {
+            self.in_vain = self.in_vain.saturating_add(1);
+            self.blocks_in_vain = self.blocks_in_vain.saturating_add(before);
+        }
+        let in_vain = match area {
+            Area::Pages => self.in_vain >= LAG_PAGE_ROUNDS_IN_VAIN,
+            Area::Image => self.in_vain >= LAG_ROUNDS_IN_VAIN && self.blocks_in_vain >= LAG_BLOCKS_IN_VAIN,
+        };
+        if in_vain || (self.rounds >= LAG_ROUNDS && misses > 0) {
+            self.lag = Some(Lag::of(area));
+        }
+    }
+
+    /// It says that it misses something of this area, and not what.
+    pub(super) const fn names_nothing(&mut self, area: Area) {
+        self.vague = self.vague.saturating_add(1);
+        if self.vague >= LAG_OFFERS {
+            self.lag = Some(Lag::of(area));
+        }
+    }
+
+    /// It has got over what it lagged behind with: it is waited for again, unless it has used up all rounds.
+    pub(super) const fn got_over(&mut self) {
+        if self.rounds < LAG_ROUNDS {
+            self.lag = None;
+            (self.in_vain, self.blocks_in_vain, self.before) = (0, 0, None);
+        }
+    }
+
+    /// It was offered the update once more, because it had not taken it up.
+    pub(super) const fn offered(&mut self) {
+        self.offers = self.offers.saturating_add(1);
+        if self.offers >= LAG_OFFERS {
+            self.lag = Some(Lag::Offer);
+        }
+    }
+
+    /// It says whether it is busy by itself: for at most this long the others wait.
+    pub(super) fn says(&mut self, now: Instant, is_busy: bool, at_most: Duration) {
+        if !is_busy {
+            self.busy_since = None;
+            return;
+        }
+        let since = *self.busy_since.get_or_insert(now);
+        if now.since(since) >= at_most {
+            self.lag = Some(Lag::Busy);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rounds(misses: impl IntoIterator<Item = u32>) -> (usize, Option<Lag>) {
+        let mut patience = Patience::default();
+        let mut before = 1000;
+        for (number, misses) in misses.into_iter().enumerate() {
+            patience.begin_round(Area::Image, before);
+            patience.end_round(|_| Some(misses));
+            before = misses;
+            if let Some(lag) = patience.lag() {
+                return (number + 1, Some(lag));
+            }
+        }
+        (0, None)
+    }
+
+    #[test]
+    fn who_gets_on_is_waited_for() {
+        assert_eq!(rounds([700, 490, 343, 240, 168, 118, 82, 57, 40, 28, 14, 0]), (0, None));
+        assert_eq!(rounds([1000, 500, 500, 250, 250, 0]), (0, None));
+    }
+
+    #[test]
+    fn who_gets_nowhere_is_not() {
+        assert_eq!(rounds([1000, 1000]), (2, Some(Lag::Blocks)));
+        assert_eq!(rounds([500, 450, 400]), (3, Some(Lag::Blocks)));
+        // Slowly, and for ever.
+        let slowly = core::iter::successors(Some(750), |misses| Some(misses * 3 / 4 + 1));
+        assert_eq!(rounds(slowly.take(100)).1, Some(Lag::Blocks));
+    }
+
+    #[test]
+    fn being_busy_has_an_end() {
+        let at_most = Duration::from_secs(6);
+        let mut patience = Patience::default();
+        patience.says(Instant::from_micros(0), true, at_most);
+        patience.says(Instant::from_micros(5_999_999), true, at_most);
+        assert_eq!(patience.lag(), None);
+        patience.says(Instant::from_micros(6_000_000), true, at_most);
+        assert_eq!(patience.lag(), Some(Lag::Busy));
+    }
+}
