@@ -8,13 +8,13 @@ use group_oscore::{
 };
 use provisioning::Name;
 use update_core::digest::Digest;
-use update_core::distribution::{Activate, Distribution, DistributionConfig, Members};
+use update_core::distribution::{Activate, Conduct, Distribution, DistributionConfig, Members};
 use update_core::limits::{DISTRIBUTOR_RESERVE_STEP, FLOOR_AHEAD};
 use update_core::time::Duration;
 
 use crate::state::{
-    Agents, Attempts, Enrolled, Floor, FloorStore, Floors, GroupLock, GroupState, MachineId, SequenceDoubt,
-    SequenceStore, StateDir, StateError,
+    Agents, Attempts, Enrolled, Floor, FloorStore, GroupLock, GroupState, MachineId, Remembered,
+    SequenceDoubt, SequenceStore, StateDir, StateError,
 };
 use crate::store::epoch::Claimed;
 
@@ -59,7 +59,7 @@ pub struct Session {
     pub group: GroupState,
     sequence: SequenceStore,
     floor_store: FloorStore,
-    floors: Floors,
+    remembered: Remembered,
     attempts: Attempts,
     /// The first Sender Sequence Number that no run of this process can have used.
     next: u64,
@@ -90,13 +90,13 @@ impl Session {
         let machine = MachineId::of_this_machine()?;
         let sequence = SequenceStore::open(dir, &group, &machine, &lock)?;
         let floor_store = FloorStore::new(dir, &group);
-        let floors = floor_store.load(&group, sequence.has_sent())?;
+        let remembered = floor_store.load(&group, sequence.has_sent())?;
         let attempts = Attempts::load(dir, name)?;
         if group.agents.is_empty() {
             return Err(SessionError::NoAgents(name.clone()));
         }
         let next = sequence.numbers().next;
-        Ok(Self { group, sequence, floor_store, floors, attempts, next, run_start: next, _lock: lock })
+        Ok(Self { group, sequence, floor_store, remembered, attempts, next, run_start: next, _lock: lock })
     }
 
     /// Reads anew who is enrolled: agents may have come or gone since the group was opened.
@@ -146,7 +146,7 @@ impl Session {
                 group: name.clone(),
                 id: hex::encode(member.as_bytes()),
             })?;
-            let window = match self.floors.get(&agent.member_id()) {
+            let window = match self.remembered.floors.get(&agent.member_id()) {
                 Some(Floor::At(0)) => ReplayWindow::fresh(),
                 Some(Floor::At(floor)) => ReplayWindow::from_floor(*floor),
                 Some(Floor::Invalid) | None => ReplayWindow::invalid(),
@@ -212,13 +212,19 @@ impl Session {
         Ok(())
     }
 
-    /// Makes the agents' floors durable.
+    /// What earlier runs have noted of the agents' conduct.
+    pub fn conduct(&self) -> Vec<(MemberId, Conduct)> {
+        self.remembered.conduct.iter().map(|(id, conduct)| (*id, *conduct)).collect()
+    }
+
+    /// Makes the agents' floors and their conduct durable.
     pub fn save_floors(&mut self, distribution: &Distribution) -> Result<(), StateError> {
         for (id, floor) in distribution.floors() {
             let floor = floor.map_or(Floor::Invalid, Floor::At);
-            self.floors.insert(id, floor);
+            self.remembered.floors.insert(id, floor);
         }
-        self.floor_store.save(&self.floors)
+        self.remembered.conduct.extend(distribution.conduct());
+        self.floor_store.save(&self.remembered)
     }
 
     /// Ends a run cleanly, the one that had the last context: the exact floors and numbers are kept, so that

@@ -241,6 +241,10 @@ pub struct Outcome {
     pub restarts: u32,
     /// How often the operator had to start the distributor.
     pub pushes: u32,
+    /// Agents that nobody waited for any more when the last push ended.
+    pub laggards: usize,
+    /// Agents that were quarantined when the last push ended.
+    pub quarantined: usize,
     /// What it cost.
     pub figures: Figures,
 }
@@ -283,6 +287,8 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
         violations: ended.checker.violations,
         restarts: ended.restarts,
         pushes: ended.pushes,
+        laggards: ended.set_apart.0,
+        quarantined: ended.set_apart.1,
         figures: Figures {
             sent_ratio: sent as f64 / image,
             received_ratio: link.received as f64 / image,

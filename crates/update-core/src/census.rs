@@ -224,6 +224,8 @@ pub struct Report<'a> {
     pub attempt: u32,
     /// Only where detail was asked for.
     pub counters: Option<Counters>,
+    /// The last short request that raised `distributor_next`, as it came (protocol.md \[evidence\]).
+    pub evidence: Option<&'a [u8]>,
 }
 
 const QUERY_TARGET: u8 = 1;
@@ -309,6 +311,7 @@ const REPORT_DISTRIBUTOR_NEXT: u8 = 7;
 const REPORT_INSTALLED: u8 = 8;
 const REPORT_ATTEMPT: u8 = 9;
 const REPORT_COUNTERS: u8 = 10;
+const REPORT_EVIDENCE: u8 = 11;
 
 impl<'a> Report<'a> {
     /// A report in which nothing but the state is said.
@@ -325,6 +328,7 @@ impl<'a> Report<'a> {
             installed: 0,
             attempt: 0,
             counters: None,
+            evidence: None,
         }
     }
 
@@ -344,7 +348,8 @@ impl<'a> Report<'a> {
                 + u64::from(self.update.is_some())
                 + numbers.iter().filter(|(_, value)| *value > 0).count() as u64
                 + u64::from(self.window.is_some())
-                + u64::from(self.counters.is_some());
+                + u64::from(self.counters.is_some())
+                + u64::from(self.evidence.is_some());
             out.map(fields)?;
             if let Some(update) = &self.update {
                 out.u8(REPORT_UPDATE)?.bytes(&update.0)?;
@@ -362,6 +367,9 @@ impl<'a> Report<'a> {
                 for value in counters.to_array() {
                     out.u32(value)?;
                 }
+            }
+            if let Some(evidence) = self.evidence {
+                out.u8(REPORT_EVIDENCE)?.bytes(evidence)?;
             }
             Ok::<(), EncodeError>(())
         })
@@ -392,6 +400,7 @@ impl<'a> Report<'a> {
                 REPORT_DISTRIBUTOR_NEXT => report.distributor_next = decoder.u64()?,
                 REPORT_INSTALLED => report.installed = decoder.u64()?,
                 REPORT_ATTEMPT => report.attempt = decoder.u32()?,
+                REPORT_EVIDENCE => report.evidence = Some(decoder.bytes()?),
                 REPORT_COUNTERS => report.counters = Some(decode_counters(decoder)?),
                 _ => return Ok(false),
             }

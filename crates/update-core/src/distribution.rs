@@ -12,6 +12,7 @@
 mod activation;
 mod agents;
 mod asks;
+mod claims;
 mod facts;
 mod fleet;
 mod image_block;
@@ -38,6 +39,7 @@ mod wave;
 mod withdrawal;
 
 pub use agents::{Agent, Members, Status};
+pub use claims::Conduct;
 pub use facts::{Ending, Event, Stage, Tallies};
 pub use job::{Activate, DistributionConfig, Job, Update};
 pub use patience::Lag;
@@ -89,7 +91,7 @@ pub enum Output {
     },
     /// Reserve Sender Sequence Numbers durably, then hand in [`Input::Reserved`].
     Reserve(Reservation),
-    /// Store [`Distribution::floors`] durably, then hand in [`Input::FloorsSaved`].
+    /// Store [`Distribution::floors`] and [`Distribution::conduct`] durably, then hand in [`Input::FloorsSaved`].
     SaveFloors,
     /// Read these bytes of the image, then hand in [`Input::Block`].
     Read {
@@ -124,6 +126,23 @@ impl Distribution {
     ) -> Self {
         let mut parts = Parts::new(config, context, job, seed, now);
         Self { phase: parts.begin(), parts }
+    }
+
+    /// What was remembered of agents' conduct: see [`Self::conduct`].
+    #[must_use]
+    pub fn remembering(mut self, conduct: &[(MemberId, Conduct)]) -> Self {
+        for (id, conduct) in conduct {
+            if let Some(agent) = self.parts.fleet.iter_mut().find(|agent| agent.id == *id) {
+                agent.set_conduct(*conduct);
+            }
+        }
+        self
+    }
+
+    /// What is to be remembered of agents' conduct, with the floors: see [`Output::SaveFloors`].
+    #[must_use]
+    pub fn conduct(&self) -> Vec<(MemberId, Conduct)> {
+        self.agents().iter().map(|agent| (agent.id, agent.conduct())).collect()
     }
 
     /// What is known of each agent, by Sender ID.

@@ -79,6 +79,17 @@ pub const STORAGE_PAUSE: Duration = Duration::from_millis(100);
 pub const ANSWERS_MAX: usize = 4;
 /// Events that an agent has waiting to be told.
 pub const EVENTS_MAX: usize = 8;
+/// So far above our own numbers an agent's claim is met by passing numbers over (protocol.md \[evidence\]).
+pub const CLAIM_AHEAD_MAX: u64 = 1 << 24;
+/// Longest request that an agent keeps as evidence, in bytes.
+pub const EVIDENCE_BYTES_MAX: usize = 256;
+/// Recorded requests of one agent are challenged at most once in this time.
+pub const ECHO_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// An agent that hears nothing asks whether the distributor is there, with a pause that doubles up to this:
+/// about a byte in two seconds (RFC 7252 section 4.7, PROBING_RATE).
+pub const PROBE_AGAIN_MAX: Duration = Duration::from_secs(256);
+/// Requests in a row without an answer after which an agent takes the distributor for gone.
+pub const FETCHES_UNANSWERED_MAX: u8 = 6;
 /// How long an Echo value counts (RFC 10021 section 9: sent to this member not long ago).
 pub const ECHO_WITHIN: Duration = Duration::from_secs(30);
 /// Longest Echo value that an agent returns (RFC 9175 section 2.2.1: up to 40 bytes).
@@ -131,8 +142,9 @@ pub const CLOSE_ASKS_MAX: u8 = 4;
 pub const POLLS_MAX: usize = 16;
 /// How long the answers to polls are waited for.
 pub const POLL_WAIT: Duration = Duration::from_secs(1);
-/// Asks that nobody answers before the distribution gives up.
-pub const NOBODY_ASKS_MAX: u8 = 12;
+/// Asks that nobody answers before the distribution gives up: in the pauses between them agents that hear
+/// nothing have time to say so.
+pub const NOBODY_ASKS_MAX: u8 = 16;
 /// A waiting loop asks again after this time, half as long again each time ...
 pub const ASK_AGAIN_FIRST: Duration = Duration::from_millis(100);
 /// ... up to this.
@@ -157,25 +169,26 @@ pub const ATTEMPTS_AHEAD_MAX: u32 = 64;
 /// Answers to one agent that wait for their turn at the pace: a newer one takes the place of the last.
 pub const REPLIES_PER_AGENT_MAX: usize = 2;
 /// Of so many parts of the air, single agents get one while the group waits (protocol.md \[cost\]).
-pub const SINGLE_SHARE_PARTS: u32 = 4;
+pub const SINGLE_SHARE_PARTS: u32 = 8;
 /// Rounds in a row without progress after which nobody waits for an agent (protocol.md \[patience\]) ...
 pub const LAG_ROUNDS_IN_VAIN: u8 = 2;
 /// ... if it missed so many pages or blocks in them: fewer may be lost by chance.
 pub const LAG_BLOCKS_IN_VAIN: u32 = 16;
 /// The same for pages of the hash tree: one that is lost makes all below it useless, and they are few.
-pub const LAG_PAGE_ROUNDS_IN_VAIN: u8 = 6;
+pub const LAG_PAGE_ROUNDS_IN_VAIN: u8 = 3;
 /// Rounds in which an agent may miss something before nobody waits for it.
 pub const LAG_ROUNDS: u8 = 16;
 /// Rounds of offers that an agent may leave alone before nobody waits for it.
 pub const LAG_OFFERS: u8 = 8;
-/// The others wait so long for an agent that reads back or checks its image ...
-pub const BUSY_MIN: Duration = Duration::from_secs(5);
+/// While others wait to activate, they wait this part of the time so far for who reads back or checks its
+/// image, and the same for laggards ...
+pub const WAIT_PART: u32 = 8;
+/// ... and at least so long. Who gets it later activates later.
+pub const WAIT_MIN: Duration = Duration::from_millis(100);
+/// Where nobody waits to activate, so long ...
+pub const WAIT_ALONE: Duration = Duration::from_secs(30);
 /// ... and longer for a large image: the slowest device reads and hashes so many bytes in a second.
 pub const CHECK_BYTES_PER_SECOND: u64 = 256 * 1024;
-/// When all others are through, laggards get so much more time ...
-pub const LAGGARDS_MIN: Duration = Duration::from_secs(5);
-/// ... or this part of the time that the others took, if that is longer.
-pub const LAGGARDS_PART: u32 = 4;
 /// A laggard is asked alone, and told to fetch what it misses, once in this time.
 pub const LAGGARD_POLL: Duration = Duration::from_secs(2);
 /// Time within which a late wake-up may be caught up with.
@@ -210,6 +223,7 @@ const _: () = {
         FETCH_RETRY_FIRST.as_millis() <= QUIET.as_millis(),
         "an agent that fetches does not look quiet to itself"
     );
+    assert!(REPORT_BYTES_MAX >= EVIDENCE_BYTES_MAX + 150, "a report with evidence has no bitmap");
     assert!(REPORT_BYTES_MAX >= WINDOW_BLOCKS_MAX as usize / 8 + 150);
     assert!(DISTRIBUTOR_RESERVE_LOW > FLOOR_AHEAD, "a skip never leaves the reservation");
     assert!(FLOOR_AHEAD < group_oscore::limits::REPLAY_WINDOW, "a skip never leaves the replay window");

@@ -189,7 +189,7 @@ impl<'m> Reception<'m> {
     ) -> Option<Self> {
         let mut random = Random::new(seed);
         let announcement = booted_before
-            .then(|| announcement::Announcement::new(now + random.up_to(config.announce_spread)));
+            .then(|| announcement::Announcement::of_boot(now + random.up_to(config.announce_spread)));
         let message_id = (random.next_u64() & 0xffff) as u16;
         let vault = Vault::new(memory)?;
         Some(Self {
@@ -320,6 +320,7 @@ impl<'m> Reception<'m> {
             }
             _ => {}
         }
+        self.probe_silence(now);
     }
 
     /// The storage work that comes next, if any.

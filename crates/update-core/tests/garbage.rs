@@ -7,7 +7,8 @@ use coap_wire::{Block, Code, Message, Token, Type, Writer, option};
 use common::agent::{Agent, Did, agent_address};
 use common::fleet::{self, Fleet, coap_group};
 use common::group::{self, Image, Speaker, agent_id};
-use group_oscore::{MessageMode, Mode, Received, ReplayWindow, ResponseMode, ResponsePiv, SequenceNumbers};
+use common::wire::{self, ByHand};
+use group_oscore::{Mode, ReplayWindow, SequenceNumbers};
 use update_core::census::{Counters, Query, Report, State, Window};
 use update_core::command::Command;
 use update_core::digest::UpdateId;
@@ -174,6 +175,7 @@ fn report(dice: &mut Random, image: &Image) -> Vec<u8> {
         installed: dice.next_u64(),
         attempt: number(dice),
         counters: dice.next_u64().is_multiple_of(2).then(Counters::default),
+        evidence: None,
     };
     let mut buffer = [0; 800];
     let len = report.encode(&mut buffer).unwrap();
@@ -188,22 +190,7 @@ fn lie(
     context: &mut update_core::reception::AgentContext,
     query: &[u8],
 ) -> Option<Vec<u8>> {
-    let mut bytes = query.to_vec();
-    let Ok(Received::Fresh(mut request)) = context.unprotect_request(&mut bytes) else { return None };
-    let asked = request.body().code() == Code::FETCH;
-    let (token, mut binding, mode) = (request.token(), request.take_binding(), request.mode());
-    assert!(matches!(mode, MessageMode::Group | MessageMode::Pairwise));
-    let content = report(dice, image);
-    let mut plain = [0; 1000];
-    let mut writer = Writer::message(&mut plain, Type::NonConfirmable, Code::CONTENT, 7, token).unwrap();
-    writer.payload(&content).unwrap();
-    let len = writer.finish();
-    let message = Message::parse(&plain[..len]).unwrap();
-    let mut out = vec![0; 1232];
-    let mode = ResponseMode::Pairwise;
-    let len = context.protect_response(&message, &mut binding, mode, ResponsePiv::Own, &mut out).ok()?;
-    out.truncate(len);
-    asked.then_some(out)
+    wire::answer(context, query, &ByHand::new(&report(dice, image)))
 }
 
 /// A request of agent 1 with anything in it.

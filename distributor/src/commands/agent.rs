@@ -14,7 +14,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 pub use edit::remove_agent;
-use edit::{Relabel, Remove};
+use edit::{Relabel, Release, Remove};
 
 use super::arguments::{self, Class};
 use crate::commands::exit_codes::{Exit, Failure};
@@ -46,6 +46,8 @@ pub enum Agent {
     Label(Relabel),
     /// Take an agent out of its group
     Remove(Remove),
+    /// End the quarantine of an agent that said what could not be true
+    Release(Release),
     /// Check the file of an agent and show what in it is no secret
     Inspect {
         /// The file that `agent enroll` wrote
@@ -184,6 +186,7 @@ impl Agent {
                 output::print(global.output, &listed)?;
             }
             Self::Remove(remove) => remove.run(&global.state_dir()?)?,
+            Self::Release(release) => release.run(&global.state_dir()?)?,
             Self::Inspect { file } => {
                 let read: AgentFile = yaml::read_secret(file)?;
                 let inspected = Inspected::new(read).map_err(|error| {

@@ -89,7 +89,7 @@ impl DistributionObserver for Progress {
     fn event(&mut self, event: Event, distribution: &Distribution) {
         match event {
             Event::Stage(stage) => self.enter(stage, distribution),
-            Event::Lost(_) | Event::Report(_) | Event::Finished(_) => {}
+            Event::Lost(_) | Event::Report(_) | Event::Quarantined(_) | Event::Finished(_) => {}
         }
     }
 
@@ -126,9 +126,13 @@ pub(crate) fn bar(quiet: bool) -> Option<ProgressBar> {
 /// How many agents are in which state, as in `3 blocks, 2 ready`.
 fn counts(distribution: &Distribution) -> String {
     let mut by_state: std::collections::BTreeMap<Option<State>, usize> = std::collections::BTreeMap::new();
-    let mut lost = 0;
+    let (mut lost, mut laggards, mut quarantined) = (0, 0, 0);
     for agent in distribution.agents() {
-        if agent.lost {
+        if agent.is_quarantined() {
+            quarantined += 1;
+        } else if agent.laggard().is_some() {
+            laggards += 1;
+        } else if agent.lost {
             lost += 1;
         } else {
             *by_state.entry(agent.state()).or_default() += 1;
@@ -138,8 +142,8 @@ fn counts(distribution: &Distribution) -> String {
         .into_iter()
         .map(|(state, count)| format!("{count} {}", state.map_or("not heard yet", State::name)))
         .collect();
-    if lost > 0 {
-        parts.push(format!("{lost} lost"));
-    }
+    let others = [(laggards, "lagging behind"), (lost, "lost"), (quarantined, "quarantined")];
+    parts
+        .extend(others.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
     parts.join(", ")
 }

@@ -119,7 +119,8 @@ fn group(global: &Global, group: &Name) -> Result<Exit, Failure> {
     let census = on_fleet(global, async |fleet| Ok(fleet.census(group, 1, Stop::on_signals()?).await?))?;
     say_if_not_noted(&census);
     let agents = outcome::lines(&census.group, &census.distribution);
-    let silent = agents.iter().filter(|agent| matches!(agent.state, "silent" | "lost")).count();
+    let silent =
+        agents.iter().filter(|agent| matches!(agent.state, "silent" | "lost" | "quarantined")).count();
     let report = StatusReport { ok: silent == 0, group: group.to_string(), agents };
     output::print(global.output, &report)?;
     Ok(match census.ended {

@@ -45,7 +45,8 @@ impl<S: Store> Fleet<S> {
         let socket = socket::open(&session.group.profile)?;
         let context = session.context()?;
         let job = Job::Census { rounds };
-        let mut distribution = Distribution::new(config, context, job, seed()?, drive::clock()());
+        let distribution = Distribution::new(config, context, job, seed()?, drive::clock()());
+        let mut distribution = distribution.remembering(&session.conduct());
         let mut control = Control::new(stop);
         let ended =
             drive::run(&mut distribution, &mut session, None, &socket, &mut Unobserved, &mut control).await?;

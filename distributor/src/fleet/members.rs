@@ -3,8 +3,11 @@
 use std::str::FromStr;
 
 use provisioning::{Name, NameError};
+use update_core::distribution::Conduct;
 
-use crate::state::{Agents, GroupLock, Label, LabelError, ManagerState, StateDir, StateError};
+use crate::state::{
+    Agents, FloorStore, GroupLock, GroupState, Label, LabelError, ManagerState, StateDir, StateError,
+};
 use rollout_engine::plan::AgentKey;
 
 /// Why an agent was not found, or not changed.
@@ -32,6 +35,9 @@ pub enum MemberError {
         /// The first two of them.
         agents: Box<[AgentKey; 2]>,
     },
+    /// Its reports count: there is nothing to release it from.
+    #[error("agent '{0}' is not quarantined")]
+    NotQuarantined(AgentKey),
     /// There is none.
     #[error(
         "there is no agent '{}'{}: `fwcast agent list` shows those there are",
@@ -149,6 +155,24 @@ pub async fn remove(dir: &StateDir, key: &AgentKey) -> Result<(), MemberError> {
     if manager.contexts.remove(&key.name).is_some() {
         manager.save(dir, &lock)?;
     }
+    Ok(())
+}
+
+/// Ends the quarantine of an agent: its reports count again, and a claim of our numbers may be made anew.
+///
+/// # Errors
+/// It is not quarantined; the group is being sent for; the group's files cannot be written.
+pub fn release(dir: &StateDir, key: &AgentKey) -> Result<(), MemberError> {
+    let lock = GroupLock::to_send(dir, &key.group)?;
+    let group = GroupState::open(dir, &key.group)?;
+    let agent = group.agents.iter().find(|agent| agent.name == key.name).ok_or_else(|| gone(key))?;
+    let store = FloorStore::new(dir, &group);
+    let mut remembered = store.load(&group, true)?;
+    if remembered.conduct.remove(&agent.member_id()) != Some(Conduct::Quarantined) {
+        return Err(MemberError::NotQuarantined(key.clone()));
+    }
+    store.save(&remembered)?;
+    drop(lock);
     Ok(())
 }
 

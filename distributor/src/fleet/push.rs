@@ -200,8 +200,8 @@ impl<S: Store> Push<'_, S> {
         let socket = socket::open(&session.group.profile)?;
         let context = session.context()?;
         let started = Instant::now();
-        let mut distribution =
-            Distribution::new(config, context, Job::Update(update), seed()?, drive::clock()());
+        let distribution = Distribution::new(config, context, Job::Update(update), seed()?, drive::clock()());
+        let mut distribution = distribution.remembering(&session.conduct());
         let mut control = Control::new(stop);
         let ended =
             drive::run(&mut distribution, &mut session, Some(&file), &socket, observer, &mut control).await?;

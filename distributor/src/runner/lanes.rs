@@ -245,7 +245,8 @@ impl Group {
         let update =
             Update { envelope: image.envelope.clone(), offer: self.offer, pages: image.tree.pages.clone() };
         let context = self.session.context_of(&ids)?;
-        Ok(Distribution::new(config, context, Job::Update(update), seed()?, drive::clock()()))
+        let distribution = Distribution::new(config, context, Job::Update(update), seed()?, drive::clock()());
+        Ok(distribution.remembering(&self.session.conduct()))
     }
 
     async fn work_lane(
@@ -381,7 +382,7 @@ const SILENT: Report = Report { state: None, reason: 0, missing: 0, installed: 0
 
 impl DistributionObserver for Reporter<'_> {
     fn event(&mut self, event: Event, distribution: &Distribution) {
-        if let Event::Report(id) | Event::Lost(id) = event
+        if let Event::Report(id) | Event::Lost(id) | Event::Quarantined(id) = event
             && let Some(agent) = distribution.agents().iter().find(|agent| agent.id == id)
         {
             self.one(agent);

@@ -1,6 +1,5 @@
-//! The replay windows of the agents, as far as they survive a restart (protocol.md \[bound\], RFC 10021
-//! section
-//! 2.6).
+//! What is remembered of each agent from one run to the next: its replay window (protocol.md \[bound\], RFC
+//! 10021 section 2.6), and its conduct (protocol.md \[evidence\]).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,6 +7,7 @@ use std::path::PathBuf;
 use group_oscore::MemberId;
 use provisioning::Hex;
 use serde::{Deserialize, Serialize};
+use update_core::distribution::Conduct;
 
 use super::sealed::{self, SealedError};
 use super::{GroupState, StateDir, StateError};
@@ -27,6 +27,18 @@ pub enum Floor {
 /// The floors of all agents of a group, by Sender ID.
 pub type Floors = BTreeMap<MemberId, Floor>;
 
+/// The conduct of the agents of a group, by Sender ID, where there is anything to remember.
+pub type Conducts = BTreeMap<MemberId, Conduct>;
+
+/// What is remembered of the agents of a group.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// One floor for each enrolled agent.
+    pub floors: Floors,
+    /// Who has claimed what it could not show.
+    pub conduct: Conducts,
+}
+
 /// Where the floors are kept.
 #[derive(Debug)]
 pub struct FloorStore {
@@ -39,6 +51,33 @@ pub struct FloorStore {
 struct FloorsFile {
     gid: Hex,
     floors: BTreeMap<Hex, Floor>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    conduct: BTreeMap<Hex, Noted>,
+}
+
+/// A conduct as it is written down: nothing is written of a good one.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Noted {
+    Claimed,
+    Quarantined,
+}
+
+impl Noted {
+    const fn of(conduct: Conduct) -> Option<Self> {
+        match conduct {
+            Conduct::Good => None,
+            Conduct::Claimed => Some(Self::Claimed),
+            Conduct::Quarantined => Some(Self::Quarantined),
+        }
+    }
+
+    const fn conduct(self) -> Conduct {
+        match self {
+            Self::Claimed => Conduct::Claimed,
+            Self::Quarantined => Conduct::Quarantined,
+        }
+    }
 }
 
 impl FloorStore {
@@ -47,14 +86,14 @@ impl FloorStore {
         Self { path: dir.group(&group.name).join("floors"), gid: group.security.gid.clone() }
     }
 
-    /// One floor for each enrolled agent.
+    /// What is remembered of each enrolled agent.
     ///
     /// An agent that the file does not name has never been heard: floor 0. Where the file is missing,
     /// damaged or of other keys, that is so only as long as the group has sent nothing (`has_sent`, from
     /// [`SequenceStore::has_sent`](super::SequenceStore::has_sent)); afterwards every window is invalid.
-    pub fn load(&self, group: &GroupState, has_sent: bool) -> Result<Floors, StateError> {
+    pub fn load(&self, group: &GroupState, has_sent: bool) -> Result<Remembered, StateError> {
         let known = match sealed::read::<FloorsFile>(&self.path) {
-            Ok(record) if record.gid == self.gid => Some(record.floors),
+            Ok(record) if record.gid == self.gid => Some(record),
             Ok(_) | Err(SealedError::Missing | SealedError::Torn(_)) => None,
             Err(SealedError::File(error)) => return Err(error.into()),
         };
@@ -62,18 +101,28 @@ impl FloorStore {
             None if has_sent => Floor::Invalid,
             _ => Floor::At(0),
         };
-        let known = known.unwrap_or_default();
-        let floor_of = |sender_id: &Hex| known.get(sender_id).copied().unwrap_or(unheard);
-        Ok(group.agents.iter().map(|agent| (agent.member_id(), floor_of(&agent.sender_id))).collect())
+        let (floors, conduct) = known.map(|record| (record.floors, record.conduct)).unwrap_or_default();
+        let floor_of = |sender_id: &Hex| floors.get(sender_id).copied().unwrap_or(unheard);
+        let agents = group.agents.iter();
+        let noted = agents
+            .clone()
+            .filter_map(|agent| Some((agent.member_id(), conduct.get(&agent.sender_id)?.conduct())));
+        Ok(Remembered {
+            floors: agents.map(|agent| (agent.member_id(), floor_of(&agent.sender_id))).collect(),
+            conduct: noted.collect(),
+        })
     }
 
     /// Stores all floors, also those that are [`Floor::Invalid`]; durable when it returns. The caller
     /// stores a floor before it accepts a number at or above it, so that no number is accepted twice
     /// whenever the power fails.
-    pub fn save(&self, floors: &Floors) -> Result<(), StateError> {
+    pub fn save(&self, remembered: &Remembered) -> Result<(), StateError> {
+        let Remembered { floors, conduct } = remembered;
+        let noted = conduct.iter().filter_map(|(id, conduct)| Some((id, Noted::of(*conduct)?)));
         let record = FloorsFile {
             gid: self.gid.clone(),
             floors: floors.iter().map(|(id, floor)| (Hex::from(id.as_bytes()), *floor)).collect(),
+            conduct: noted.map(|(id, noted)| (Hex::from(id.as_bytes()), noted)).collect(),
         };
         Ok(sealed::write(&self.path, &record)?)
     }
@@ -112,14 +161,16 @@ mod tests {
         let world = World::new();
         let group = group_of(&world, &[1, 2]);
         let store = FloorStore::new(&world.dir, &group);
-        let mut floors = store.load(&group, false).unwrap();
-        assert_eq!(floors, Floors::from([(id(1), Floor::At(0)), (id(2), Floor::At(0))]));
-        floors.insert(id(1), Floor::At(512));
-        store.save(&floors).unwrap();
+        let mut remembered = store.load(&group, false).unwrap();
+        assert_eq!(remembered.floors, Floors::from([(id(1), Floor::At(0)), (id(2), Floor::At(0))]));
+        remembered.floors.insert(id(1), Floor::At(512));
+        remembered.conduct.insert(id(2), Conduct::Quarantined);
+        store.save(&remembered).unwrap();
         let group = group_of(&world, &[1, 2, 3]);
-        let floors = store.load(&group, true).unwrap();
-        assert_eq!(floors[&id(1)], Floor::At(512));
-        assert_eq!(floors[&id(3)], Floor::At(0));
+        let remembered = store.load(&group, true).unwrap();
+        assert_eq!(remembered.floors[&id(1)], Floor::At(512));
+        assert_eq!(remembered.floors[&id(3)], Floor::At(0));
+        assert_eq!(remembered.conduct, Conducts::from([(id(2), Conduct::Quarantined)]));
     }
 
     #[test]
@@ -135,15 +186,15 @@ mod tests {
                 _ => {
                     let mut other = group.clone();
                     other.security.gid = Hex::from([9; 4]);
-                    FloorStore::new(&world.dir, &other).save(&Floors::new()).unwrap();
+                    FloorStore::new(&world.dir, &other).save(&Remembered::default()).unwrap();
                 }
             }
-            let mut floors = store.load(&group, true).unwrap();
-            assert!(floors.values().all(|floor| *floor == Floor::Invalid), "{spoil}");
+            let mut remembered = store.load(&group, true).unwrap();
+            assert!(remembered.floors.values().all(|floor| *floor == Floor::Invalid), "{spoil}");
             // One agent is heard again: the other's window stays invalid over the next restart.
-            floors.insert(id(1), Floor::At(7));
-            store.save(&floors).unwrap();
-            let floors = store.load(&group, true).unwrap();
+            remembered.floors.insert(id(1), Floor::At(7));
+            store.save(&remembered).unwrap();
+            let floors = store.load(&group, true).unwrap().floors;
             assert_eq!((floors[&id(1)], floors[&id(2)]), (Floor::At(7), Floor::Invalid), "{spoil}");
         }
     }

@@ -6,7 +6,7 @@
 //! | `groups/NAME/agents.json` | who is enrolled ([`Enrolled`]) |
 //! | `groups/NAME/manager.json` | the Group Manager's secrets ([`ManagerState`]) |
 //! | `groups/NAME/sequence` | Sender Sequence Numbers reserved ahead ([`SequenceStore`]) |
-//! | `groups/NAME/floors` | replay floors, one for each agent ([`FloorStore`]) |
+//! | `groups/NAME/floors` | replay floors, one for each agent, and whose claims were not true ([`FloorStore`]) |
 //! | `groups/NAME/attempts` | attempt numbers, one for each update ([`Attempts`]) |
 //! | `locks/NAME.send`, `locks/NAME.edit` | one process sends, one process enrols ([`GroupLock`]) |
 //! | `locks/NAME.run` | one process carries a rollout out ([`RolloutLock`]) |
@@ -44,7 +44,7 @@ pub use attempts::Attempts;
 pub use dir::{GROUP_FILES, StateDir};
 pub use epoch::EpochWitness;
 pub use error::StateError;
-pub use floor::{Floor, FloorStore, Floors};
+pub use floor::{Conducts, Floor, FloorStore, Floors, Remembered};
 pub use group::{GroupState, Identity, Profile, Security};
 pub use lock::{GroupLock, RolloutLock, StateLock};
 pub use machine::MachineId;

@@ -63,6 +63,8 @@ impl Sim {
             .figure("wrong_image", ended.wrong_image)
             .figure("nonce_reuse", ended.nonce_reuse)
             .figure("pushes", ended.pushes)
+            .figure("laggards", ended.laggards)
+            .figure("quarantined", ended.quarantined)
             .figure("unicast_share", ended.figures.unicast_share)
             .figure("sent_ratio", ended.figures.sent_ratio)
             .figure("done_by", ended.figures.seconds)

@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use group_oscore::{MemberId, ReplayWindow, SequenceNumbers};
 use std::collections::BTreeMap;
 use update_core::distribution::{
-    Activate, Distribution, DistributionConfig, Ending, Event, Input, Job, Output,
+    Activate, Conduct, Distribution, DistributionConfig, Ending, Event, Input, Job, Output,
 };
 use update_core::time::{Duration, Instant};
 
@@ -16,6 +16,8 @@ pub(super) struct Files {
     pub reserved_end: u64,
     /// The floor for each agent's requests; `None` where the window is invalid.
     pub floors: BTreeMap<MemberId, Option<u64>>,
+    /// What was noted of agents' conduct.
+    pub conduct: Vec<(MemberId, Conduct)>,
     /// The attempt that the operator has begun.
     pub attempt: u32,
     /// The last attempt that was used.
@@ -62,7 +64,7 @@ impl Distributor {
     pub(super) fn new(keys: &Keys, options: &Options, starts_at: Instant, dice: Dice) -> Self {
         let floors = keys.agents.iter().map(|agent| (agent.id, Some(0))).collect();
         Self {
-            files: Files { reserved_end: 0, floors, attempt: 1, attempt_used: 1 },
+            files: Files { reserved_end: 0, floors, conduct: Vec::new(), attempt: 1, attempt_used: 1 },
             machine: None,
             wake: None,
             starts_at: Some(starts_at),
@@ -95,7 +97,8 @@ impl Distributor {
         };
         let context = keys.distributor_context(numbers, windows);
         let job = Job::Update(release.update());
-        self.machine = Some(Distribution::new(config, context, job, self.dice.number(), now));
+        let machine = Distribution::new(config, context, job, self.dice.number(), now);
+        self.machine = Some(machine.remembering(&self.files.conduct));
         self.starts += 1;
         self.starts_at = None;
         self.wake = Some(now);
@@ -168,6 +171,7 @@ impl Distributor {
             Output::SaveFloors => {
                 if !dies_filing || self.dice.chance(0.5) {
                     self.files.floors = machine.floors().into_iter().collect();
+                    self.files.conduct = machine.conduct();
                 }
                 machine.handle(now, Input::FloorsSaved);
                 (Step::Filed, 0)

@@ -42,6 +42,8 @@ pub(super) struct Simulation<'o> {
     updates_before: u32,
     blocks_multicast: u64,
     blocks_unicast: u64,
+    laggards: usize,
+    quarantined: usize,
 }
 
 /// What is to be told of a world at its end.
@@ -62,6 +64,8 @@ pub(super) struct Ended {
     pub restarts: u32,
     /// How often the operator started the distributor.
     pub pushes: u32,
+    /// Laggards and quarantined agents when the last push ended.
+    pub set_apart: (usize, usize),
     /// Agents that run neither the image from the factory nor one that was signed.
     pub bricked: u32,
     /// What was found wrong.
@@ -111,6 +115,8 @@ impl<'o> Simulation<'o> {
             updates_before: 0,
             blocks_multicast: 0,
             blocks_unicast: 0,
+            laggards: 0,
+            quarantined: 0,
         }
     }
 
@@ -145,6 +151,7 @@ impl<'o> Simulation<'o> {
             blocks: (self.blocks_multicast, self.blocks_unicast),
             restarts: self.restarts,
             pushes: self.distributor.starts,
+            set_apart: (self.laggards, self.quarantined),
             bricked,
             checker: self.checker,
         }
@@ -503,6 +510,9 @@ impl<'o> Simulation<'o> {
                 self.checker.report(of, machine, &self.keys, &self.agents, &self.releases);
             }
             Event::Finished(_) => {
+                let agents = machine.agents().iter();
+                self.laggards = agents.clone().filter(|agent| agent.laggard().is_some()).count();
+                self.quarantined = agents.filter(|agent| agent.is_quarantined()).count();
                 self.count_blocks();
                 let everyone = self.confirmed.iter().enumerate();
                 let open =

@@ -3,7 +3,7 @@
 use super::GroupContext;
 use crate::{
     CommonContext, MemberId, MessageMode, PartialIv, Received, ReceivedRequest, RecipientContext, Recipients,
-    SenderContext, SentRequest, UnprotectError, Verified, VerifiedResponse,
+    ReplayWindow, SenderContext, SentRequest, UnprotectError, Verified, VerifiedResponse,
     cose::{ReceiverStructures, RequestIdentity, SenderStructures},
     incoming::{Head, Incoming},
     key,
@@ -117,6 +117,41 @@ impl<R: Recipients> GroupContext<R> {
         let (head, plaintext) = opening.open(incoming)?;
         let message = Incoming::verified(&head, kid, plaintext)?;
         Ok(VerifiedResponse { message, request: to.clone() })
+    }
+
+    /// The Partial IV of a request in group mode that this member has protected itself, at whatever time: what
+    /// another member shows as evidence. Unprotects it in place; no replay window is asked or changed.
+    ///
+    /// # Errors
+    /// It is not this member's, or not in group mode; its countersignature or its tag is wrong.
+    pub fn own_request(&self, datagram: &mut [u8]) -> Result<PartialIv, UnprotectError> {
+        let incoming = Incoming::request(datagram)?;
+        let option = incoming.option;
+        let parts = (option.partial_iv, option.kid_context, option.kid);
+        let (Some(piv), Some(kid_context), Some(kid)) = parts else {
+            return Err(UnprotectError::MalformedOption);
+        };
+        if kid_context != self.common.gid.as_bytes() {
+            return Err(UnprotectError::UnknownGroup);
+        }
+        let kid = MemberId::new(kid).filter(|kid| *kid == self.sender.id);
+        let kid = kid.ok_or(UnprotectError::UnknownSender)?;
+        let (credential, window) = (self.sender.credential.clone(), ReplayWindow::fresh());
+        let own = RecipientContext::derive(&self.common, kid, credential, window);
+        let mut own = own.map_err(|_| UnprotectError::UnknownSender)?;
+        let mut opening = Opening {
+            common: &self.common,
+            sender: &self.sender,
+            recipient: &mut own,
+            request: RequestIdentity { kid, piv, gid: self.common.gid },
+            nonce_of: (kid, piv),
+            is_request: true,
+        };
+        let (head, _) = opening.open(incoming)?;
+        match head.mode {
+            MessageMode::Group => Ok(piv),
+            MessageMode::Pairwise => Err(UnprotectError::UnexpectedSender),
+        }
     }
 
     /// The kid of a member that is not this one (RFC 10021 section 7.2: a server does not process its own

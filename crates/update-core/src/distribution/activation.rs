@@ -83,7 +83,7 @@ impl Activating {
 impl Parts {
     pub(super) fn begin_activation(&mut self, now: Instant) -> Phase {
         self.attempts.activated_at = Some(now);
-        self.turns.moved_on();
+        self.turns.activated();
         self.events.push_back(Event::Stage(Stage::Activation));
         self.activate(ORDER_COPIES)
     }

@@ -1,8 +1,9 @@
 //! What the distributor knows of each agent.
 
+use super::claims::Conduct;
 use super::patience::{Lag, Patience};
 use crate::census::{Counters, Report, State};
-use crate::limits::{ECHO_WITHIN, SILENT_ASKS_MAX};
+use crate::limits::{ECHO_AGAIN_AFTER, ECHO_WITHIN, SILENT_ASKS_MAX};
 use crate::platform::Area;
 use crate::time::{Duration, Instant};
 use alloc::vec::Vec;
@@ -62,6 +63,13 @@ pub struct Agent {
     heard_in: u32,
     /// The Echo value that it was sent and has not returned, and when that was first.
     echo: Option<([u8; 8], Instant)>,
+    /// The highest Partial IV of a request that was met with it, and when one was met last.
+    challenged: Option<(u64, Instant)>,
+    /// The Partial IV of the report that was taken last.
+    reported_under: Option<u64>,
+    /// Answers that were authentic and could not be read.
+    unreadable: u32,
+    conduct: Conduct,
     /// The floor stored for its requests; `None` while its window is invalid and nothing is stored.
     floor: Option<u64>,
     /// Image blocks that it missed when the round began; `None` before the first one.
@@ -105,6 +113,10 @@ impl Agent {
             silent: 0,
             heard_in: 0,
             echo: None,
+            challenged: None,
+            reported_under: None,
+            unreadable: 0,
+            conduct: Conduct::Good,
             floor,
             missed_before: None,
             patience: Patience::default(),
@@ -187,6 +199,44 @@ impl Agent {
         self.floor = floor;
     }
 
+    /// What is remembered of it.
+    #[must_use]
+    pub const fn conduct(&self) -> Conduct {
+        self.conduct
+    }
+
+    /// Nothing that it says counts.
+    #[must_use]
+    pub fn is_quarantined(&self) -> bool {
+        self.conduct == Conduct::Quarantined
+    }
+
+    pub(super) fn set_conduct(&mut self, conduct: Conduct) {
+        self.conduct = conduct;
+        self.lost |= self.is_quarantined();
+    }
+
+    /// Answers that were authentic and could not be read.
+    #[must_use]
+    pub const fn unreadable(&self) -> u32 {
+        self.unreadable
+    }
+
+    /// An answer could not be read.
+    pub(super) const fn count_unreadable(&mut self) {
+        self.unreadable = self.unreadable.saturating_add(1);
+    }
+
+    /// Whether what came under this Partial IV of its own is newer than all reports taken so far (RFC 10021
+    /// section 5.3.1); then it is taken.
+    pub(super) fn reports_under(&mut self, piv: u64) -> bool {
+        let is_new = self.reported_under.is_none_or(|last| piv > last);
+        if is_new {
+            self.reported_under = Some(piv);
+        }
+        is_new
+    }
+
     /// It authenticated from this address.
     pub(super) const fn heard_from(&mut self, address: SocketAddr) {
         self.address = Some(address);
@@ -229,8 +279,8 @@ impl Agent {
     }
 
     /// Whatever was thought of it, it is waited for.
-    pub(super) const fn expect_again(&mut self) {
-        (self.lost, self.silent) = (false, 0);
+    pub(super) fn expect_again(&mut self) {
+        (self.lost, self.silent) = (self.is_quarantined(), 0);
     }
 
     /// Why nobody waits for it any more; `None` while the others do, and where it has the image.
@@ -304,14 +354,26 @@ impl Agent {
         Some((self.missed_before.take()?, self.misses()?))
     }
 
-    /// The Echo value to send it: the one under way, or else a new one.
-    pub(super) fn challenge(&mut self, now: Instant, new: impl FnOnce() -> [u8; 8]) -> [u8; 8] {
+    /// The Echo value to send it: the one under way, or else a new one. `None` for what may be a recorded
+    /// request, when one has been met a moment ago: only a number above all before is surely not recorded.
+    pub(super) fn challenge(
+        &mut self,
+        now: Instant,
+        piv: u64,
+        new: impl FnOnce() -> [u8; 8],
+    ) -> Option<[u8; 8]> {
+        let (highest, at) = self.challenged.unzip();
+        let is_higher = highest.is_none_or(|highest| piv > highest);
+        if !is_higher && at.is_some_and(|at| now.since(at) < ECHO_AGAIN_AFTER) {
+            return None;
+        }
+        self.challenged = Some((highest.unwrap_or(0).max(piv), now));
         if let Some(echo) = self.echo(now) {
-            return echo;
+            return Some(echo);
         }
         let echo = new();
         self.echo = Some((echo, now));
-        echo
+        Some(echo)
     }
 
     /// Whether this is the Echo value that it was sent, which then has served.

@@ -11,6 +11,8 @@ pub enum Event {
     Report(MemberId),
     /// An agent stayed silent to the end.
     Lost(MemberId),
+    /// An agent says what cannot be true of our numbers; it counts for nothing from now on.
+    Quarantined(MemberId),
     /// The distribution has ended; nothing more comes.
     Finished(Ending),
 }
@@ -50,12 +52,12 @@ pub enum Ending {
     Done,
     /// Nobody answered at all.
     NobodyAnswered,
-    /// An agent has seen a higher Partial IV than ours: this machine's counter is an old one, and a nonce
+    /// An agent has shown a request of ours with a number that we have not used: this machine's counter is an old one, and a nonce
     /// might be used twice. Nothing more is sent (protocol.md \[reserve\]).
     CounterBehind {
-        /// Who said so.
+        /// Who showed it.
         agent: MemberId,
-        /// The number that it expects next.
+        /// The number after the one in it.
         expects: u64,
     },
     /// The image file cannot be read, or no longer is what was signed.

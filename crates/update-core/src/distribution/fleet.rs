@@ -12,6 +12,8 @@ use group_oscore::MemberId;
 pub(super) struct Fleet {
     agents: Vec<Agent>,
     floors_saving: Option<Vec<Option<u64>>>,
+    /// What is remembered of an agent has changed, and is to be stored.
+    conduct_changed: bool,
 }
 
 impl Fleet {
@@ -20,7 +22,7 @@ impl Fleet {
             let waited_for = config.activate.is_about(recipient.id());
             Agent::new(recipient.id(), recipient.window().floor(), config.attempt, waited_for)
         });
-        Self { agents: agents.collect(), floors_saving: None }
+        Self { agents: agents.collect(), floors_saving: None, conduct_changed: false }
     }
 
     pub(super) fn agents(&self) -> &[Agent] {
@@ -119,11 +121,17 @@ impl Fleet {
         let due = self.agents.iter().zip(members.as_slice()).any(|(agent, recipient)| {
             recipient.window().floor_due(agent.floor().unwrap_or(0), FLOOR_AHEAD).is_some()
         });
+        let due = core::mem::take(&mut self.conduct_changed) || due;
         if due {
             let floors = self.floors(members, false);
             self.floors_saving = Some(floors.into_iter().map(|(_, floor)| floor).collect());
         }
         due
+    }
+
+    /// What is remembered of an agent has changed.
+    pub(super) const fn conduct_changed(&mut self) {
+        self.conduct_changed = true;
     }
 
     pub(super) const fn is_saving_floors(&self) -> bool {

@@ -1,12 +1,12 @@
 //! Laggards: agents that nobody waits for any more are asked alone, and fetch within the share of single
 //! agents (protocol.md \[patience\]).
 
-use super::Agent;
 use super::asks::Purpose;
 use super::outbox::{Sent, Slot, To};
 use super::parts::Parts;
+use super::{Activate, Agent};
 use crate::census::{Query, State};
-use crate::limits::{BUSY_MIN, CHECK_BYTES_PER_SECOND, LAGGARD_POLL};
+use crate::limits::{CHECK_BYTES_PER_SECOND, LAGGARD_POLL, WAIT_ALONE, WAIT_MIN, WAIT_PART};
 use crate::target::Target;
 use crate::time::{Duration, Instant};
 use group_oscore::ProtectError;
@@ -28,16 +28,27 @@ impl Parts {
     /// All answers that can be expected are in: who has got on?
     pub(super) fn judge_patience(&mut self, now: Instant, purpose: Purpose) {
         let Some(subject) = &self.job else { return };
-        let bytes = u64::from(subject.update.offer.layout.image_size.bytes());
-        let busy_max = BUSY_MIN + Duration::from_secs(bytes / CHECK_BYTES_PER_SECOND);
         let needed = match purpose {
             Purpose::Pages => Some(subject.needed_pages.len()),
             Purpose::Blocks => Some(subject.needed_blocks.len()),
             _ => None,
         };
+        let busy_max = self.wait_for_few(now);
         for agent in self.fleet.iter_mut() {
             agent.judge(now, needed == Some(0), busy_max);
         }
+    }
+
+    /// How long the others wait for a few that are not through, after so much time. Where others wait to
+    /// activate, a part of that time; the few are served, and activated, after them as well.
+    pub(super) fn wait_for_few(&self, now: Instant) -> Duration {
+        let others_wait = self.config.activate != Activate::Nobody
+            && self.fleet.waited_for().any(|agent| agent.has_all() && !agent.ended());
+        if others_wait {
+            return WAIT_MIN.max(now.since(self.started_at) / WAIT_PART);
+        }
+        let bytes = self.job.as_ref().map_or(0, |subject| subject.update.offer.layout.image_size.bytes());
+        WAIT_ALONE + Duration::from_secs(u64::from(bytes) / CHECK_BYTES_PER_SECOND)
     }
 
     /// When the next laggard is asked; `None` where there is none to be served.
@@ -66,6 +77,11 @@ impl Parts {
             detail: false,
         };
         self.questions.send(&mut self.outbox, slot, &query, 0, Duration::ZERO, to).map(Some)
+    }
+
+    /// Somebody of those who are waited for lags behind.
+    pub(super) fn laggards_are_left(&self) -> bool {
+        self.fleet.waited_for().any(|agent| !agent.lost && agent.laggard().is_some())
     }
 
     fn is_served(agent: &Agent) -> bool {

@@ -14,8 +14,8 @@ use crate::time::{Duration, Instant};
 use coap_wire::{Block, Code, Message, NoResponse, Token, Type, WriteError, Writer, option};
 use core::net::SocketAddr;
 use group_oscore::{
-    GroupContext, MemberId, Mode, ProtectError, Received, ReceivedRequest, Reservation, ResponseMode,
-    ResponsePiv, SentRequest, UnprotectError, Unproven, Verified, VerifiedResponse,
+    GroupContext, MemberId, Mode, PartialIv, ProtectError, Received, ReceivedRequest, Reservation,
+    ResponseMode, ResponsePiv, SentRequest, UnprotectError, Unproven, Verified, VerifiedResponse,
 };
 
 /// Room for one datagram that leaves now. Whoever sends takes it, so that nobody sends two.
@@ -183,6 +183,23 @@ impl Outbox {
         Ok(Sent { to: requester.from, len })
     }
 
+    /// Acknowledges a Confirmable answer (RFC 10020 section 3.1.1): an Empty message, which nobody protects.
+    pub(super) fn acknowledge(
+        &mut self,
+        slot: Slot<'_>,
+        to: SocketAddr,
+        message_id: u16,
+    ) -> Result<Sent, ProtectError> {
+        let header =
+            Outgoing { ty: Type::Acknowledgement, code: Code::EMPTY, message_id, token: Token::default() };
+        let built = header.build(slot.buffer, |_| Ok(())).ok_or(ProtectError::BufferTooSmall)?;
+        let len = built.len();
+        self.tallies.datagrams_unicast += 1;
+        self.tallies.bytes_unicast += len as u64;
+        self.pace.sent(slot.now, len);
+        Ok(Sent { to, len })
+    }
+
     fn request(
         &mut self,
         slot: Slot<'_>,
@@ -262,6 +279,16 @@ impl Outbox {
             self.skip_pending = false;
             self.skipped_at = Some(now);
         }
+    }
+
+    /// Passes over all numbers below this one.
+    pub(super) fn skip_to(&mut self, number: u64) {
+        self.context.skip(number.saturating_sub(self.context.next_sequence_number()));
+    }
+
+    /// The number of a request to the group that this distributor has protected itself, whenever that was.
+    pub(super) fn own_request(&self, datagram: &mut [u8]) -> Option<u64> {
+        self.context.own_request(datagram).ok().map(PartialIv::value)
     }
 
     /// The Recipient Contexts, in the order of the fleet's agents.

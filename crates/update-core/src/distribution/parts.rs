@@ -1,6 +1,7 @@
 //! The parts that all phases work with. Each owns its state and offers verbs; none knows the phase.
 
 use super::activation::Attempts;
+use super::claims::Claims;
 use super::fleet::Fleet;
 use super::image_block::ImageBlock;
 use super::job::{DistributionConfig, Job, Subject};
@@ -27,6 +28,7 @@ pub(super) struct Parts {
     /// The update; `None` where everyone is only asked.
     pub(super) job: Option<Subject>,
     pub(super) fleet: Fleet,
+    pub(super) claims: Claims,
     pub(super) offers: Offers,
     pub(super) turns: Turns,
     pub(super) attempts: Attempts,
@@ -62,6 +64,7 @@ impl Parts {
             attempts: Attempts::new(config.attempt),
             config,
             job,
+            claims: Claims::default(),
             offers: Offers::new(now),
             turns: Turns::new(censuses),
             withdrawal: None,

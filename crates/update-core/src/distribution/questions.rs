@@ -63,6 +63,11 @@ impl Questions {
         Ok(sent)
     }
 
+    /// Whether this is the Token of the question that was sent last.
+    pub(super) fn is_newest(&self, token: Token) -> bool {
+        self.open.back().is_some_and(|open| open.token == token)
+    }
+
     /// The binding of the question with this Token.
     pub(super) fn binding(&self, token: Token) -> Option<&SentRequest> {
         self.open.iter().find(|open| open.token == token).map(|open| &open.binding)

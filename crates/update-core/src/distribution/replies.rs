@@ -8,6 +8,7 @@ use crate::limits::REPLIES_PER_AGENT_MAX;
 use crate::resource::Resource;
 use alloc::collections::VecDeque;
 use coap_wire::{Block, Code, option};
+use core::net::SocketAddr;
 use group_oscore::ProtectError;
 
 /// The replies that wait, oldest first.
@@ -19,8 +20,20 @@ pub(super) struct Replies(VecDeque<Reply>);
 pub(super) struct Reply {
     /// The agent, by index.
     agent: usize,
-    requester: Requester,
-    content: Content,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Answer {
+        requester: Requester,
+        content: Content,
+    },
+    /// Of a Confirmable answer.
+    Acknowledgement {
+        to: SocketAddr,
+        message_id: u16,
+    },
 }
 
 /// What a reply says.
@@ -35,16 +48,31 @@ pub(super) enum Content {
 }
 
 impl Replies {
-    /// Queues a reply to the agent with this index. Each agent has a few places: what it asks for beyond takes
-    /// the place of what it asked for last, and keeps its turn.
+    /// Queues a reply to the agent with this index.
     pub(super) fn push(&mut self, agent: usize, requester: Requester, content: Content) {
-        let reply = Reply { agent, requester, content };
+        self.queue(agent, What::Answer { requester, content });
+    }
+
+    /// Each agent has a few places: what it asks for beyond takes the place of what it asked for last, and
+    /// keeps its turn.
+    fn queue(&mut self, agent: usize, what: What) {
+        let reply = Reply { agent, what };
         let own = self.0.iter().enumerate().filter(|(_, reply)| reply.agent == agent);
         let (count, last) = own.fold((0, None), |(count, _), (place, _)| (count + 1, Some(place)));
         match last.and_then(|place| self.0.get_mut(place)).filter(|_| count >= REPLIES_PER_AGENT_MAX) {
             Some(last) => *last = reply,
             None => self.0.push_back(reply),
         }
+    }
+
+    /// Queues the acknowledgement of a Confirmable answer.
+    pub(super) fn acknowledge(&mut self, agent: usize, to: SocketAddr, message_id: u16) {
+        self.queue(agent, What::Acknowledgement { to, message_id });
+    }
+
+    /// What this agent has asked for is not answered any more.
+    pub(super) fn forget(&mut self, agent: usize) {
+        self.0.retain(|reply| reply.agent != agent);
     }
 
     /// The one whose turn is next.
@@ -61,8 +89,8 @@ impl Replies {
 impl Reply {
     /// The image block that it carries.
     pub(super) fn image_block(&self) -> Option<u32> {
-        match self.content {
-            Content::Block(Resource::Image(_), block) => Some(block.number),
+        match self.what {
+            What::Answer { content: Content::Block(Resource::Image(_), block), .. } => Some(block.number),
             _ => None,
         }
     }
@@ -71,7 +99,13 @@ impl Reply {
 impl Parts {
     /// Sends the oldest reply.
     pub(super) fn next_reply(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
-        let Some(Reply { mut requester, content, .. }) = self.replies.0.pop_front() else { return Ok(None) };
+        let Some(Reply { what, .. }) = self.replies.0.pop_front() else { return Ok(None) };
+        let (mut requester, content) = match what {
+            What::Answer { requester, content } => (requester, content),
+            What::Acknowledgement { to, message_id } => {
+                return self.outbox.acknowledge(slot, to, message_id).map(Some);
+            }
+        };
         let sent = match content {
             Content::Block(resource, block) => {
                 let Some(payload) = block_of(self.job.as_ref(), &self.block, resource, block) else {

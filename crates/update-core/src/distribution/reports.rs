@@ -1,11 +1,12 @@
 //! Reports: what agents say of themselves, in answers and announcements (protocol.md \[census\]).
 
+use super::claims::Consequence;
 use super::parts::Parts;
 use super::{Ending, Event};
 use crate::census::{Report, State};
 use crate::platform::Area;
 use crate::time::Instant;
-use coap_wire::Token;
+use coap_wire::{Code, Token, Type};
 use core::net::SocketAddr;
 
 impl Parts {
@@ -21,34 +22,58 @@ impl Parts {
         let binding = self.questions.binding(token)?;
         let response = self.outbox.unprotect_response(bytes, binding).ok()?;
         let index = self.outbox.members().index(response.kid())?;
-        let report = Report::decode(response.body().payload()).ok()?;
+        let agent = self.fleet.get_mut(index).filter(|agent| !agent.is_quarantined())?;
+        // An agent's answers have Partial IVs of its own: one that is not above the last may be recorded.
+        if !response.partial_iv().is_some_and(|piv| agent.reports_under(piv.value())) {
+            return None;
+        }
+        if response.ty() == Type::Confirmable {
+            self.replies.acknowledge(index, from, response.message_id());
+        }
+        let body = response.body();
+        let report = Report::decode(body.payload()).ok().filter(|_| body.code() == Code::CONTENT);
+        let Some(report) = report else {
+            agent.count_unreadable();
+            return None;
+        };
+        // An address moves with the newest question alone: answers to earlier ones may have been held back.
+        if self.questions.is_newest(token) || agent.address.is_none() {
+            agent.heard_from(from);
+        }
         let number = self.questions.answered(now, token);
-        if let Some(agent) = self.fleet.get_mut(index).filter(|_| number > 0) {
+        if number > 0 {
             agent.count_answered();
         }
-        self.take_report(index, from, number, &report, first_ask)
+        match self.on_claim(index, &report) {
+            Consequence::Stop(ending) => return Some(ending),
+            Consequence::Ignored => return None,
+            Consequence::Taken { .. } => {}
+        }
+        self.take_report(index, number, &report, first_ask);
+        None
+    }
+
+    /// What an agent says in an announcement under this Partial IV of its own.
+    pub(super) fn take_announcement(&mut self, index: usize, own_piv: u64, report: &Report<'_>) {
+        if self.fleet.get_mut(index).is_some_and(|agent| agent.reports_under(own_piv)) {
+            self.take_report(index, 0, report, None);
+        }
     }
 
     /// What an agent says of itself, in an answer or an announcement (number 0). What it says that it misses
-    /// counts if it answers the ask that began with `first_ask`. Gives the ending that it leads to, if any.
+    /// counts if it answers the ask that began with `first_ask`.
     pub(super) fn take_report(
         &mut self,
         index: usize,
-        from: SocketAddr,
         number: u32,
         report: &Report<'_>,
         first_ask: Option<u32>,
-    ) -> Option<Ending> {
-        let next = self.outbox.next_sequence_number();
-        let agent = self.fleet.get_mut(index)?;
-        agent.heard_from(from);
-        if report.distributor_next > next {
-            return Some(Ending::CounterBehind { agent: agent.id, expects: report.distributor_next });
-        }
+    ) {
+        let Some(agent) = self.fleet.get_mut(index) else { return };
         let about_this = self.job.as_ref().is_none_or(|s| report.update == Some(s.update.offer.id));
         let withdrawn = self.withdrawal.as_ref().is_some_and(|withdrawal| withdrawal.asks(number));
         if !about_this && !withdrawn {
-            return None;
+            return;
         }
         if about_this {
             agent.take(number, report);
@@ -71,6 +96,5 @@ impl Parts {
                 needed.insert_bitmap(window.first, bitmap);
             }
         }
-        None
     }
 }

@@ -2,6 +2,7 @@
 //! [requests]).
 
 use super::Ending;
+use super::claims::Consequence;
 use super::outbox::Requester;
 use super::parts::Parts;
 use super::replies::Content;
@@ -34,11 +35,11 @@ impl Parts {
             return None;
         }
         let index = self.outbox.members().index(request.kid())?;
-        if let Some(agent) = self.fleet.get_mut(index) {
-            agent.heard_from(from);
-        }
+        let agent = self.fleet.get_mut(index).filter(|agent| !agent.is_quarantined())?;
+        agent.heard_from(from);
         let acknowledge = (request.ty() == Type::Confirmable).then(|| request.message_id());
-        let (token, binding) = (request.token(), request.take_binding());
+        let (token, own_piv) = (request.token(), request.partial_iv()?.value());
+        let binding = request.take_binding();
         let requester = Requester { from, token, binding, acknowledge, piv };
         let body = request.body();
         if body.unknown_critical(&KNOWN_OPTIONS).is_some() {
@@ -47,7 +48,7 @@ impl Parts {
         }
         match (body.code(), Resource::of(&body)) {
             (Code::POST, Some(Resource::Boot)) => {
-                return self.on_boot(index, requester, body.payload(), first_ask);
+                return self.on_boot(index, requester, own_piv, body.payload());
             }
             (Code::GET, Some(resource)) => {
                 let block = body.option(option::BLOCK2).and_then(|value| Block::parse(value).ok());
@@ -71,23 +72,20 @@ impl Parts {
             Received::Unproven(unproven) => unproven,
         };
         let index = self.outbox.members().index(unproven.kid())?;
-        let agent = self.fleet.get_mut(index)?;
+        let agent = self.fleet.get_mut(index).filter(|agent| !agent.is_quarantined())?;
         if unproven.echo().is_some_and(|echo| agent.returns_echo(now, echo)) {
             // The window is valid again; this one answer still shows its own Partial IV.
             return Some((self.outbox.accept_echo(unproven).ok()?, ResponsePiv::Own));
         }
+        // [requests]: a window that cannot tell a replay asks for proof, under its own Partial IV. The value
+        // stays the same for a while, or replayed requests would make every answer to it too late.
         let (token, binding) = (unproven.token(), unproven.take_binding());
+        let own_piv = binding.partial_iv().value();
+        let echo = agent.challenge(now, own_piv, || self.random.next_u64().to_be_bytes())?;
         let acknowledge = (unproven.ty() == Type::Confirmable).then(|| unproven.message_id());
-        self.challenge(now, index, Requester { from, token, binding, acknowledge, piv: ResponsePiv::Own });
-        None
-    }
-
-    /// [requests]: a window that cannot tell a replay asks for proof, under its own Partial IV. The value
-    /// stays the same for a while, or replayed requests would make every answer to it too late.
-    fn challenge(&mut self, now: Instant, index: usize, requester: Requester) {
-        let Some(agent) = self.fleet.get_mut(index) else { return };
-        let echo = agent.challenge(now, || self.random.next_u64().to_be_bytes());
+        let requester = Requester { from, token, binding, acknowledge, piv: ResponsePiv::Own };
         self.replies.push(index, requester, Content::Echo(echo));
+        None
     }
 
     /// [bound]: the agent will accept nothing at or below its stored bound.
@@ -95,15 +93,23 @@ impl Parts {
         &mut self,
         index: usize,
         requester: Requester,
+        own_piv: u64,
         payload: &[u8],
-        first_ask: Option<u32>,
     ) -> Option<Ending> {
         self.outbox.skip_soon();
-        let report = Report::decode(payload);
-        let ending =
-            report.ok().and_then(|report| self.take_report(index, requester.from, 0, &report, first_ask));
-        self.replies.push(index, requester, Content::Code(Code::CHANGED));
-        ending
+        let Ok(report) = Report::decode(payload) else {
+            self.replies.push(index, requester, Content::Code(Code::BAD_REQUEST));
+            return None;
+        };
+        let code = match self.on_claim(index, &report) {
+            Consequence::Stop(ending) => return Some(ending),
+            Consequence::Ignored => return None,
+            Consequence::Taken { asked: true } => Code::CONFLICT,
+            Consequence::Taken { asked: false } => Code::CHANGED,
+        };
+        self.take_announcement(index, own_piv, &report);
+        self.replies.push(index, requester, Content::Code(code));
+        None
     }
 
     /// What answers a GET of this block.

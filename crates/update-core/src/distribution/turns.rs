@@ -6,8 +6,7 @@ use super::phase::Phase;
 use super::{Activate, Agent, Ending, Event, Stage};
 use crate::census::State;
 use crate::limits::{
-    ASK_AGAIN_FIRST, ASK_AGAIN_MAX, CLOSE_ASKS_MAX, LAGGARDS_MIN, LAGGARDS_PART, NOBODY_ASKS_MAX,
-    OFFER_COPIES, REPAIR_ASKS_MAX,
+    ASK_AGAIN_FIRST, ASK_AGAIN_MAX, CLOSE_ASKS_MAX, NOBODY_ASKS_MAX, OFFER_COPIES, REPAIR_ASKS_MAX,
 };
 use crate::platform::Area;
 use crate::time::{Duration, Instant};
@@ -24,7 +23,7 @@ pub(super) struct Turns {
     missing_before: u64,
     /// How long until the next ask of a waiting loop.
     again: Duration,
-    /// When everyone was through, but for laggards.
+    /// When everyone was through, but for laggards: with the image, and then with the trial.
     through_at: Option<Instant>,
     /// Asks of the closing census.
     close_asks: u8,
@@ -73,6 +72,12 @@ impl Turns {
     /// Something else begins: the next waiting loop asks soon.
     pub(super) const fn moved_on(&mut self) {
         self.again = ASK_AGAIN_FIRST;
+    }
+
+    /// The image has been activated: laggards are waited for anew, once the trials of the others are over.
+    pub(super) const fn activated(&mut self) {
+        self.moved_on();
+        self.through_at = None;
     }
 
     /// Waits longer from ask to ask while nothing moves.
@@ -329,12 +334,11 @@ impl Parts {
         self.transfer_complete(now)
     }
 
-    /// Everyone else is through: laggards get a stated part of that time to catch up.
-    fn laggards_may_catch_up(&mut self, now: Instant) -> bool {
+    /// Everyone else has the image, or after the activation has ended: laggards may catch up for a while.
+    pub(super) fn laggards_may_catch_up(&mut self, now: Instant) -> bool {
         let through_at = *self.turns.through_at.get_or_insert(now);
-        let more = LAGGARDS_MIN.max(through_at.since(self.started_at) / LAGGARDS_PART);
-        let laggards = self.fleet.waited_for().any(|agent| !agent.lost && agent.laggard().is_some());
-        laggards && now < through_at + more
+        let more = self.wait_for_few(through_at);
+        self.laggards_are_left() && now < through_at + more
     }
 
     fn count_lost(&mut self) {
@@ -347,11 +351,11 @@ impl Parts {
     }
 
     fn transfer_complete(&mut self, now: Instant) -> Phase {
-        self.fleet.lose(&mut self.events, |agent| agent.waited_for() && agent.laggard().is_some());
-        let someone = self.fleet.waited_for().any(|agent| !agent.ended());
+        let someone = self.fleet.waited_for().any(|agent| !agent.ended() && agent.laggard().is_none());
         if self.config.activate != Activate::Nobody && someone {
             return self.begin_activation(now);
         }
+        self.fleet.lose(&mut self.events, |agent| agent.waited_for() && agent.laggard().is_some());
         self.finish(Ending::Done)
     }
 

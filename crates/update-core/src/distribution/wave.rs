@@ -52,7 +52,7 @@ impl Parts {
 
     /// The trials go on until each has ended, or until the deadline.
     pub(super) fn decide_trials(&mut self, now: Instant, purpose: Purpose) -> Phase {
-        if self.trials_are_over() {
+        if self.trials_are_over(now) {
             return self.end_trials();
         }
         // Silence is no reason to give up here: agents restart.
@@ -74,7 +74,7 @@ impl Parts {
     /// In the middle of a round for others: the trials may have ended, or somebody of the wave may wait for
     /// the order.
     pub(super) fn look_at_trials(&mut self, slot: Slot<'_>) -> Result<Step, ProtectError> {
-        if self.trials_are_over() {
+        if self.trials_are_over(slot.now) {
             return Ok(Step::Next(self.end_trials()));
         }
         let Some(sent) = self.send_activation(slot)? else { return Ok(Step::Idle) };
@@ -82,8 +82,10 @@ impl Parts {
         Ok(Step::Sent(sent))
     }
 
-    fn trials_are_over(&self) -> bool {
-        self.fleet.waited_for().all(Agent::ended)
+    /// Each has ended, and laggards have had their time as well.
+    fn trials_are_over(&mut self, now: Instant) -> bool {
+        let over = self.fleet.waited_for().all(|agent| agent.ended() || agent.laggard().is_some());
+        over && !self.laggards_may_catch_up(now)
     }
 
     pub(super) fn end_trials(&mut self) -> Phase {

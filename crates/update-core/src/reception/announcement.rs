@@ -1,42 +1,71 @@
-//! The announcement of a boot (protocol.md \[bound\]).
+//! Announcements: what an agent says of itself without being asked (protocol.md \[bound\], [probe]).
 
 use super::{Reception, channel};
-use crate::limits::{ANNOUNCE_AGAIN, ANNOUNCE_TRIES_MAX, REPORT_BYTES_MAX};
+use crate::limits::{ANNOUNCE_AGAIN, ANNOUNCE_TRIES_MAX, PROBE_AGAIN_MAX, REPORT_BYTES_MAX};
 use crate::resource::Resource;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use coap_wire::{Code, Token, option};
 use group_oscore::SentRequest;
 
-/// The announcement of a boot: repeated a few times until it is answered.
+/// A report to the distributor that is repeated until it is answered.
 #[derive(Debug)]
 pub(super) struct Announcement {
+    occasion: Occasion,
     due: Instant,
     tries: u8,
+    /// The distributor wants to see what number of its own this agent has seen.
+    evidence_wanted: bool,
     request: Option<(Token, SentRequest)>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Occasion {
+    /// It has booted. After a few tries it waits to be asked.
+    Boot,
+    /// It misses something and hears nothing: is the distributor there? It goes on asking, less and less.
+    Silence,
+}
+
 impl Announcement {
-    pub(super) const fn new(due: Instant) -> Self {
-        Self { due, tries: 0, request: None }
+    /// Of a boot.
+    pub(super) const fn of_boot(due: Instant) -> Self {
+        Self { occasion: Occasion::Boot, due, tries: 0, evidence_wanted: false, request: None }
+    }
+
+    /// A probe, because nothing is heard.
+    pub(super) const fn probe(due: Instant) -> Self {
+        Self { occasion: Occasion::Silence, ..Self::of_boot(due) }
     }
 
     pub(super) const fn due(&self) -> Instant {
         self.due
     }
+
+    /// It asks whether the distributor is there.
+    pub(super) fn is_probe(&self) -> bool {
+        self.occasion == Occasion::Silence
+    }
+
+    /// The next try begins; `false` when there is none.
+    fn try_again(&mut self, now: Instant, jitter: impl FnOnce(Duration) -> Duration) -> bool {
+        self.tries = self.tries.saturating_add(1);
+        let pause = (ANNOUNCE_AGAIN * (1 << self.tries.min(8))).min(PROBE_AGAIN_MAX);
+        self.due = now + pause + jitter(pause / 4);
+        self.is_probe() || self.tries <= ANNOUNCE_TRIES_MAX
+    }
 }
 
 impl Reception<'_> {
-    /// The announcement to send now. After the last try the agent waits to be asked.
+    /// The announcement to send now.
     pub(super) fn next_announcement(&mut self, now: Instant, buffer: &mut [u8]) -> Option<usize> {
         let announcement = self.announcement.as_mut().filter(|announcement| announcement.due <= now)?;
-        announcement.tries += 1;
-        announcement.due = now + ANNOUNCE_AGAIN * (1 << announcement.tries.min(6));
-        if announcement.tries > ANNOUNCE_TRIES_MAX {
+        if !announcement.try_again(now, |spread| self.random.up_to(spread)) {
             self.announcement = None;
             return None;
         }
+        let shows = announcement.evidence_wanted;
         let mut payload = [0; REPORT_BYTES_MAX];
-        let len = self.report(None, None, false, &mut payload)?;
+        let len = self.report(None, None, false, shows, &mut payload)?;
         let payload = payload.get(..len)?;
         let request = channel::Request { code: Code::POST, resource: Resource::Boot, block: None, payload };
         let sent = self.channel.request(&mut self.random, &request, buffer);
@@ -52,11 +81,28 @@ impl Reception<'_> {
             return;
         };
         let Ok(response) = self.channel.open_response(bytes, binding) else { return };
-        if let Some(echo) = response.body().option(option::ECHO) {
+        let body = response.body();
+        if let Some(echo) = body.option(option::ECHO) {
             self.channel.echo_next(echo);
             announcement.due = now;
-        } else {
-            self.announcement = None;
+            return;
+        }
+        // Once: who has nothing to show has said all that it can.
+        let is_asked = body.code() == Code::CONFLICT && !announcement.evidence_wanted;
+        if is_asked && self.channel.evidence().is_some() {
+            announcement.evidence_wanted = true;
+            announcement.due = now;
+            return;
+        }
+        self.announcement = None;
+        self.fetch.distributor_answered();
+    }
+
+    /// Something is missed and nothing is heard: asks whether the distributor is there, before any fetch.
+    pub(super) fn probe_silence(&mut self, now: Instant) {
+        if self.announcement.is_none() && self.fetch.is_cut_off(self.is_quiet(now)) && self.wants(now) {
+            let due = now + self.random.up_to(self.config.announce_spread);
+            self.announcement = Some(Announcement::probe(due));
         }
     }
 }

@@ -195,7 +195,7 @@ impl Reception<'_> {
         let (code, len) = match answer.content {
             Content::Changed => (Code::CHANGED, 0),
             Content::Report { update, window, detail } => {
-                (Code::CONTENT, self.report(update, window, detail, &mut payload)?)
+                (Code::CONTENT, self.report(update, window, detail, false, &mut payload)?)
             }
         };
         let payload = payload.get(..len)?;
@@ -211,6 +211,7 @@ impl Reception<'_> {
         asked: Option<UpdateId>,
         window: Option<Window>,
         detail: bool,
+        evidence: bool,
         out: &mut [u8],
     ) -> Option<usize> {
         let held = self.received.id();
@@ -220,6 +221,7 @@ impl Reception<'_> {
         report.distributor_next = self.channel.distributor_next();
         report.installed = self.config.device.installed.map_or(0, |installed| installed.sequence_number);
         report.counters = detail.then_some(self.counters());
+        report.evidence = self.channel.evidence().filter(|_| evidence);
         let refused = asked.and_then(|id| self.offers.verdict(id));
         match (asked, refused) {
             (Some(id), Some((state, reason))) if held != Some(id) => {

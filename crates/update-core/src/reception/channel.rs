@@ -2,15 +2,18 @@
 //! counters, which are stored before anything relies on them (protocol.md \[reserve\], [bound]).
 
 use super::AgentContext;
-use crate::limits::{AGENT_RESERVE_LOW, AGENT_RESERVE_STEP, DATAGRAM_BYTES_MAX, ECHO_BYTES_MAX, FLOOR_AHEAD};
+use crate::limits::{
+    AGENT_RESERVE_LOW, AGENT_RESERVE_STEP, DATAGRAM_BYTES_MAX, ECHO_BYTES_MAX, EVIDENCE_BYTES_MAX,
+    FLOOR_AHEAD,
+};
 use crate::outgoing::Outgoing;
 use crate::random::Random;
 use crate::record::CounterBounds;
 use crate::resource::Resource;
 use coap_wire::{Block, Code, Message, Token, Type, option};
 use group_oscore::{
-    MemberId, Mode, ProtectError, Received, ReceivedRequest, Reservation, ResponseMode, ResponsePiv,
-    SentRequest, UnprotectError, VerifiedResponse,
+    MemberId, MessageMode, Mode, ProtectError, Received, ReceivedRequest, Reservation, ResponseMode,
+    ResponsePiv, SentRequest, UnprotectError, VerifiedResponse,
 };
 
 /// The context, the stored bounds of its counters, and the Message IDs.
@@ -28,6 +31,8 @@ pub(super) struct Channel {
     /// ... and then nothing is sent or accepted any more.
     closed: bool,
     message_id: u16,
+    /// The last short request to the group that raised the highest Partial IV, as it came.
+    evidence: heapless::Vec<u8, EVIDENCE_BYTES_MAX>,
     /// The Echo value that the next request has to carry.
     echo: heapless::Vec<u8, ECHO_BYTES_MAX>,
 }
@@ -57,6 +62,7 @@ impl Channel {
             exact: false,
             closed: false,
             message_id,
+            evidence: heapless::Vec::new(),
             echo: heapless::Vec::new(),
         }
     }
@@ -133,8 +139,25 @@ impl Channel {
 
 /// Datagrams.
 impl Channel {
+    /// Opens a request. What is short and turns out to be the distributor's newest to the group is kept as it
+    /// came (protocol.md \[evidence\]).
     pub(super) fn open_request<'b>(&mut self, bytes: &'b mut [u8]) -> Result<Received<'b>, UnprotectError> {
-        self.context.unprotect_request(bytes)
+        let before = self.highest();
+        // It is decrypted in place.
+        let as_it_came = heapless::Vec::<u8, EVIDENCE_BYTES_MAX>::from_slice(bytes).ok();
+        let received = self.context.unprotect_request(bytes)?;
+        if let (Received::Fresh(request), Some(as_it_came)) = (&received, as_it_came) {
+            let is_newest = request.partial_iv().is_some_and(|piv| Some(piv.value()) > before);
+            if request.mode() == MessageMode::Group && is_newest {
+                self.evidence = as_it_came;
+            }
+        }
+        Ok(received)
+    }
+
+    /// What shows which numbers of the distributor this agent has seen; `None` after a reboot.
+    pub(super) fn evidence(&self) -> Option<&[u8]> {
+        Some(self.evidence.as_slice()).filter(|evidence| !evidence.is_empty())
     }
 
     pub(super) fn open_response<'b>(

@@ -52,7 +52,7 @@ impl Reception<'_> {
         if request.kid() != self.config.distributor || !right_way {
             return self.counted.not_for_us();
         }
-        self.received.heard(now);
+        self.distributor_heard(now);
         let body = request.body();
         if body.unknown_critical(&KNOWN_OPTIONS).is_some() {
             return self.counted.unknown_content();
@@ -75,6 +75,13 @@ impl Reception<'_> {
             (Code::PUT, Resource::Parity(_) | Resource::Keys) => {}
             _ => self.counted.unknown_content(),
         }
+    }
+
+    /// The distributor is there: it need not be looked for.
+    fn distributor_heard(&mut self, now: Instant) {
+        self.received.heard(now);
+        self.fetch.distributor_heard();
+        self.announcement.take_if(|announcement| announcement.is_probe());
     }
 
     /// [target]: an offer without a query is for everyone.

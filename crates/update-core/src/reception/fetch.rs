@@ -6,7 +6,7 @@ use crate::census::Query;
 use crate::digest::UpdateId;
 use crate::limits::{
     FETCH_FIRST_WITHIN, FETCH_RETRY_FIRST, FETCH_RETRY_MAX, FETCH_RETRY_MIN, FETCHES_IN_VAIN_MAX,
-    PAGES_FETCHED_MAX,
+    FETCHES_UNANSWERED_MAX, PAGES_FETCHED_MAX,
 };
 use crate::platform::Area;
 use crate::resource::Resource;
@@ -30,6 +30,10 @@ pub(super) struct Fetch {
     retry: Duration,
     /// Answers in a row whose hash was wrong.
     in_vain: u8,
+    /// The distributor has answered since it was last heard.
+    answered: bool,
+    /// Requests in a row without an answer.
+    unanswered: u8,
 }
 
 #[derive(Debug, Clone)]
@@ -59,6 +63,8 @@ impl Default for Fetch {
             not_before: None,
             retry: FETCH_RETRY_FIRST,
             in_vain: 0,
+            answered: false,
+            unanswered: 0,
         }
     }
 }
@@ -82,6 +88,31 @@ impl Fetch {
     /// The offer that was wanted has come, or cannot be had.
     pub(super) const fn offer_settled(&mut self) {
         self.offer_wanted = None;
+    }
+
+    /// The distributor was heard: what it answered before that says nothing of the next silence.
+    pub(super) const fn distributor_heard(&mut self) {
+        (self.answered, self.unanswered) = (false, 0);
+    }
+
+    /// The distributor is there, whatever is heard.
+    pub(super) const fn distributor_answered(&mut self) {
+        (self.answered, self.unanswered) = (true, 0);
+    }
+
+    /// A request got no answer: wait longer each time. After a few in a row the distributor may be gone.
+    fn had_no_answer(&mut self) {
+        self.request = None;
+        self.retry = (self.retry * 2).min(FETCH_RETRY_MAX);
+        self.unanswered = self.unanswered.saturating_add(1);
+        if self.unanswered >= FETCHES_UNANSWERED_MAX {
+            self.answered = false;
+        }
+    }
+
+    /// Whether nothing may be fetched, as the distributor may be gone.
+    pub(super) const fn is_cut_off(&self, quiet: bool) -> bool {
+        quiet && !self.answered
     }
 
     /// What was fetched is stored.
@@ -110,7 +141,16 @@ impl Reception<'_> {
         }
     }
 
-    /// What to fetch next, if anything may be fetched.
+    pub(super) fn is_quiet(&self, now: Instant) -> bool {
+        self.received.is_quiet(now, self.config.quiet)
+    }
+
+    /// Whether there is anything to fetch.
+    pub(super) fn wants(&self, now: Instant) -> bool {
+        self.wanted(now).is_some()
+    }
+
+    /// What to fetch next, if there is anything that may be fetched while the distributor is there.
     fn wanted(&self, now: Instant) -> Option<Wanted> {
         if let Some(id) = self.fetch.offer_wanted {
             let (number, size_exponent) = self.offers.next_missing(id);
@@ -120,7 +160,7 @@ impl Reception<'_> {
             return None;
         }
         let (pages, blocks) = (self.vault.missing(Area::Pages), self.vault.missing(Area::Image));
-        let quiet = self.received.is_quiet(now, self.config.quiet);
+        let quiet = self.is_quiet(now);
         let granted = pages + blocks <= self.fetch.allowance;
         let few_pages = pages <= PAGES_FETCHED_MAX && self.fetch.page_wanted;
         if pages > 0 && (quiet || granted || few_pages) {
@@ -138,9 +178,11 @@ impl Reception<'_> {
             if now < request.expires {
                 return None;
             }
-            // No answer: wait longer each time. The retry is a new request (protocol.md \[requests\]).
-            self.fetch.request = None;
-            self.fetch.retry = (self.fetch.retry * 2).min(FETCH_RETRY_MAX);
+            // The retry is a new request (protocol.md \[requests\]).
+            self.fetch.had_no_answer();
+        }
+        if self.fetch.is_cut_off(self.is_quiet(now)) {
+            return None;
         }
         let wanted = self.wanted(now)?;
         match self.fetch.not_before {
@@ -185,6 +227,7 @@ impl Reception<'_> {
             self.fetch.request = Some(request);
             return;
         };
+        self.fetch.distributor_answered();
         let body = response.body();
         if let Some(echo) = body.option(option::ECHO) {
             return self.channel.echo_next(echo);
@@ -217,6 +260,10 @@ impl Reception<'_> {
     pub(super) fn fetch_deadline(&self, now: Instant) -> Option<Instant> {
         if let Some(request) = &self.fetch.request {
             return Some(request.expires);
+        }
+        if self.fetch.is_cut_off(self.is_quiet(now)) {
+            // The probe has its own moment.
+            return None;
         }
         if self.wanted(now).is_some() {
             return Some(self.fetch.not_before.unwrap_or(now));

@@ -4,7 +4,10 @@ use super::agent::agent_address;
 use super::fleet::{Fleet, coap_group};
 use super::group;
 use coap_wire::{Block, Code, Message, Token, Type, Writer, option};
-use group_oscore::{MessageMode, Mode, OscoreOption, Received, ReplayWindow, SequenceNumbers};
+use group_oscore::{
+    MessageMode, Mode, OscoreOption, Received, ReplayWindow, ResponseMode, ResponsePiv, SequenceNumbers,
+};
+use update_core::census::Report;
 use update_core::distribution::Input;
 use update_core::resource::Resource;
 use update_core::time::Duration;
@@ -79,6 +82,69 @@ pub fn request(
     let (len, binding) = context.protect_request(&message, mode, &mut out).unwrap();
     out.truncate(len);
     (out, binding)
+}
+
+/// What an answer made by hand looks like.
+pub struct ByHand<'a> {
+    pub ty: Type,
+    pub code: Code,
+    pub payload: &'a [u8],
+    pub piv: ResponsePiv,
+}
+
+impl<'a> ByHand<'a> {
+    /// As agents send it.
+    pub fn new(payload: &'a [u8]) -> Self {
+        Self { ty: Type::NonConfirmable, code: Code::CONTENT, payload, piv: ResponsePiv::Own }
+    }
+}
+
+/// The answer of an agent with this context to a question; `None` where the datagram is none.
+pub fn answer(
+    context: &mut update_core::reception::AgentContext,
+    question: &[u8],
+    by_hand: &ByHand<'_>,
+) -> Option<Vec<u8>> {
+    let mut bytes = question.to_vec();
+    let Ok(Received::Fresh(mut request)) = context.unprotect_request(&mut bytes) else { return None };
+    let is_question = request.body().code() == Code::FETCH;
+    let (token, mut binding) = (request.token(), request.take_binding());
+    let mut plain = [0; 1000];
+    let mut writer = Writer::message(&mut plain, by_hand.ty, by_hand.code, 7, token).unwrap();
+    writer.payload(by_hand.payload).unwrap();
+    let len = writer.finish();
+    let message = Message::parse(&plain[..len]).unwrap();
+    let mut out = vec![0; 1232];
+    let mode = ResponseMode::Pairwise;
+    let len = context.protect_response(&message, &mut binding, mode, by_hand.piv, &mut out).ok()?;
+    out.truncate(len);
+    is_question.then_some(out)
+}
+
+/// The payload of a report.
+pub fn report(report: &Report<'_>) -> Vec<u8> {
+    let mut payload = [0; 800];
+    let len = report.encode(&mut payload).unwrap();
+    payload[..len].to_vec()
+}
+
+/// The question that went to the group last.
+pub fn last_question(fleet: &Fleet<'_>) -> Option<Vec<u8>> {
+    let mut peer = group::agent_context(0, SequenceNumbers::new(0, 0), ReplayWindow::fresh());
+    let is_question = |datagram: &Vec<u8>| {
+        let mut bytes = datagram.clone();
+        matches!(peer.unprotect_request(&mut bytes), Ok(Received::Fresh(it)) if it.body().code() == Code::FETCH)
+    };
+    let to_group =
+        fleet.sent.iter().filter(|(to, _)| *to == coap_group()).map(|(_, datagram)| datagram.clone());
+    to_group.filter(is_question).last()
+}
+
+/// Hands a datagram from this agent's address to the distribution.
+pub fn hand_in(fleet: &mut Fleet<'_>, index: usize, datagram: &[u8]) {
+    let mut bytes = datagram.to_vec();
+    let input = Input::Datagram { from: agent_address(index), bytes: &mut bytes };
+    fleet.distribution.handle(fleet.now, input);
 }
 
 /// Hands a datagram to the distribution and returns what it sends to agent 0 within a moment.

@@ -1,4 +1,4 @@
-//! `fwcast agent label` and `fwcast agent remove`.
+//! `fwcast agent label`, `fwcast agent remove` and `fwcast agent release`.
 
 use clap::Args;
 use provisioning::Name;
@@ -33,6 +33,16 @@ pub struct Remove {
     group: Option<Name>,
 }
 
+/// Arguments of `agent release`.
+#[derive(Debug, Args)]
+pub struct Release {
+    /// Which agent; its group may stand in front, like hall/lamp-1
+    name: String,
+    /// Its group, where several have an agent of this name
+    #[arg(long)]
+    group: Option<Name>,
+}
+
 impl Relabel {
     /// Changes the labels. The key of the agent.
     pub(super) fn run(&self, dir: &StateDir) -> Result<AgentKey, Failure> {
@@ -45,6 +55,15 @@ impl Relabel {
 impl Remove {
     pub(super) fn run(&self, dir: &StateDir) -> Result<(), Failure> {
         remove_agent(dir, &members::find(dir, &self.name, self.group.as_ref())?)
+    }
+}
+
+impl Release {
+    pub(super) fn run(&self, dir: &StateDir) -> Result<(), Failure> {
+        let key = members::find(dir, &self.name, self.group.as_ref())?;
+        members::release(dir, &key)?;
+        say!("agent '{key}' released: what it reports counts again");
+        Ok(())
     }
 }
 

@@ -56,11 +56,13 @@ fn line(group: &GroupState, agent: &Agent) -> AgentLine {
             .map_or_else(String::new, |enrolled| enrolled.name.to_string()),
         sender_id: hex::encode(agent.id.as_bytes()),
         state: match agent.state() {
+            _ if agent.is_quarantined() => "quarantined",
+            _ if agent.laggard().is_some() => "laggard",
             _ if agent.lost => "lost",
             Some(state) => state.name(),
             None => "silent",
         },
-        reason: status.map_or("", |status| reason_text(status.state, reason_code)),
+        reason: reason_of(agent),
         reason_code,
         installed: status.map_or(0, |status| status.installed),
         attempt: status.map_or(0, |status| status.attempt),
@@ -68,6 +70,21 @@ fn line(group: &GroupState, agent: &Agent) -> AgentLine {
         heard_multicast: counters.map_or(0, |counters| counters.stored_multicast),
         heard_unicast: counters.map_or(0, |counters| counters.stored_unicast),
         counters: counters.map(|counters| Counters::NAMES.into_iter().zip(counters.to_array()).collect()),
+    }
+}
+
+/// Why an agent is where it is, in words; empty where there is nothing to say.
+fn reason_of(agent: &Agent) -> &'static str {
+    if agent.is_quarantined() {
+        return "said what cannot be true of the distributor's numbers";
+    }
+    if let Some(lag) = agent.laggard() {
+        return lag.text();
+    }
+    match agent.status {
+        Some(status) => reason_text(status.state, status.reason),
+        None if agent.unreadable() > 0 => "answers that cannot be read",
+        None => "",
     }
 }
 
