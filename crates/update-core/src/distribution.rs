@@ -91,7 +91,8 @@ pub enum Output {
     },
     /// Reserve Sender Sequence Numbers durably, then hand in [`Input::Reserved`].
     Reserve(Reservation),
-    /// Store [`Distribution::floors`] and [`Distribution::conduct`] durably, then hand in [`Input::FloorsSaved`].
+    /// Store [`Distribution::floors`] and [`Distribution::conduct`] durably, then hand in
+    /// [`Input::FloorsSaved`].
     SaveFloors,
     /// Read these bytes of the image, then hand in [`Input::Block`].
     Read {

@@ -6,7 +6,7 @@
 //! | `groups/NAME/agents.json` | who is enrolled ([`Enrolled`]) |
 //! | `groups/NAME/manager.json` | the Group Manager's secrets ([`ManagerState`]) |
 //! | `groups/NAME/sequence` | Sender Sequence Numbers reserved ahead ([`SequenceStore`]) |
-//! | `groups/NAME/floors` | replay floors, one for each agent, and whose claims were not true ([`FloorStore`]) |
+//! | `groups/NAME/floors` | replay floors and conduct, one for each agent ([`FloorStore`]) |
 //! | `groups/NAME/attempts` | attempt numbers, one for each update ([`Attempts`]) |
 //! | `locks/NAME.send`, `locks/NAME.edit` | one process sends, one process enrols ([`GroupLock`]) |
 //! | `locks/NAME.run` | one process carries a rollout out ([`RolloutLock`]) |

@@ -119,7 +119,7 @@ impl<R: Recipients> GroupContext<R> {
         Ok(VerifiedResponse { message, request: to.clone() })
     }
 
-    /// The Partial IV of a request in group mode that this member has protected itself, at whatever time: what
+    /// The Partial IV of a request in group mode that this member has protected itself, whenever that was: what
     /// another member shows as evidence. Unprotects it in place; no replay window is asked or changed.
     ///
     /// # Errors

@@ -52,8 +52,8 @@ pub enum Ending {
     Done,
     /// Nobody answered at all.
     NobodyAnswered,
-    /// An agent has shown a request of ours with a number that we have not used: this machine's counter is an old one, and a nonce
-    /// might be used twice. Nothing more is sent (protocol.md \[reserve\]).
+    /// An agent has shown a request of ours with a number that we have not used: this machine's counter is an
+    /// old one, and a nonce might be used twice. Nothing more is sent (protocol.md \[evidence\]).
     CounterBehind {
         /// Who showed it.
         agent: MemberId,

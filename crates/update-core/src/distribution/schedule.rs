@@ -11,7 +11,7 @@ use group_oscore::ProtectError;
 const PHASES_IN_A_ROW_MAX: usize = 8;
 
 impl Distribution {
-    /// The datagram that leaves now: what the phase sends, or, when it is their turn, something for one agent.
+    /// The datagram that leaves now: what the phase sends, or something for one agent when it is their turn.
     pub(super) fn next_datagram(
         &mut self,
         now: Instant,

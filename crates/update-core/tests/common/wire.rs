@@ -133,7 +133,8 @@ pub fn last_question(fleet: &Fleet<'_>) -> Option<Vec<u8>> {
     let mut peer = group::agent_context(0, SequenceNumbers::new(0, 0), ReplayWindow::fresh());
     let is_question = |datagram: &Vec<u8>| {
         let mut bytes = datagram.clone();
-        matches!(peer.unprotect_request(&mut bytes), Ok(Received::Fresh(it)) if it.body().code() == Code::FETCH)
+        let received = peer.unprotect_request(&mut bytes);
+        matches!(received, Ok(Received::Fresh(request)) if request.body().code() == Code::FETCH)
     };
     let to_group =
         fleet.sent.iter().filter(|(to, _)| *to == coap_group()).map(|(_, datagram)| datagram.clone());
