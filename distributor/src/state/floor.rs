@@ -1,5 +1,4 @@
-//! The replay windows of the agents, as far as they survive a restart (protocol.md \[bound\], RFC 10021
-//! section
+//! The part of the agents' replay windows that survives a restart (protocol.md \[bound\], RFC 10021 section
 //! 2.6).
 
 use std::collections::BTreeMap;
@@ -12,22 +11,21 @@ use serde::{Deserialize, Serialize};
 use super::sealed::{self, SealedError};
 use super::{GroupState, StateDir, StateError};
 
-/// From where on the Partial IVs of one agent are accepted.
+/// The lowest Partial IV that is accepted from one agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Floor {
-    /// Nothing below this number is accepted. It was stored before any number at or above it could be
-    /// needed again.
+    /// Nothing below this number is accepted. It was stored before any number at or above it was accepted.
     At(u64),
-    /// Nothing is known: the window is invalid, and the agent's first request is met with Echo (RFC 10021
-    /// section 9).
+    /// Nothing is known: the window is invalid, and the agent's first request is answered with Echo (RFC
+    /// 10021 section 9).
     Invalid,
 }
 
-/// The floors of all agents of a group, by Sender ID.
+/// The floors of all agents in a group, by Sender ID.
 pub type Floors = BTreeMap<MemberId, Floor>;
 
-/// Where the floors are kept.
+/// The file with a group's floors.
 #[derive(Debug)]
 pub struct FloorStore {
     path: PathBuf,
@@ -49,8 +47,8 @@ impl FloorStore {
 
     /// One floor for each enrolled agent.
     ///
-    /// An agent that the file does not name has never been heard: floor 0. Where the file is missing,
-    /// damaged or of other keys, that is so only as long as the group has sent nothing (`has_sent`, from
+    /// An agent that the file does not name was never heard from: floor 0. If the file is missing, damaged or
+    /// belongs to other keys, this holds only while the group has sent nothing (`has_sent`, from
     /// [`SequenceStore::has_sent`](super::SequenceStore::has_sent)); afterwards every window is invalid.
     pub fn load(&self, group: &GroupState, has_sent: bool) -> Result<Floors, StateError> {
         let known = match sealed::read::<FloorsFile>(&self.path) {
@@ -67,9 +65,9 @@ impl FloorStore {
         Ok(group.agents.iter().map(|agent| (agent.member_id(), floor_of(&agent.sender_id))).collect())
     }
 
-    /// Stores all floors, also those that are [`Floor::Invalid`]; durable when it returns. The caller
-    /// stores a floor before it accepts a number at or above it, so that no number is accepted twice
-    /// whenever the power fails.
+    /// Stores all floors, including [`Floor::Invalid`] ones; durable when it returns. The caller stores a
+    /// floor before it accepts a number at or above it. So a power failure never lets a number be accepted
+    /// twice.
     pub fn save(&self, floors: &Floors) -> Result<(), StateError> {
         let record = FloorsFile {
             gid: self.gid.clone(),
@@ -140,7 +138,7 @@ mod tests {
             }
             let mut floors = store.load(&group, true).unwrap();
             assert!(floors.values().all(|floor| *floor == Floor::Invalid), "{spoil}");
-            // One agent is heard again: the other's window stays invalid over the next restart.
+            // One agent is heard from again: the other's window stays invalid across the next restart.
             floors.insert(id(1), Floor::At(7));
             store.save(&floors).unwrap();
             let floors = store.load(&group, true).unwrap();
