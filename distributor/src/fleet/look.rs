@@ -17,7 +17,7 @@ const EVENTS_SHOWN: u32 = 10;
 
 /// There is no document, and no rollout, of this name.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no {} '{name}': `fwcast get {}` shows those there are", .kind.noun(), .kind.nouns())]
+#[error("there is no {} '{name}': `fwcast get {}` lists them all", .kind.noun(), .kind.nouns())]
 pub struct Missing {
     /// Its kind.
     pub kind: Kind,

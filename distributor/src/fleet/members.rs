@@ -34,7 +34,7 @@ pub enum MemberError {
     },
     /// There is none.
     #[error(
-        "there is no agent '{}'{}: `fwcast agent list` shows those there are",
+        "there is no agent '{}'{}: `fwcast agent list` lists them all",
         .text.escape_debug(), in_group(.group.as_ref())
     )]
     Missing {

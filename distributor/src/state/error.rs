@@ -37,8 +37,8 @@ pub enum StateError {
         witness: PathBuf,
     },
     /// There is no group with this name.
-    #[error("there is no group '{name}' in {}: `fwcast group list` shows those there are, `fwcast \
-    group create` makes one", shown(.folder))]
+    #[error("there is no group '{name}' in {}: `fwcast group list` lists them all, `fwcast \
+    group create` creates one", shown(.folder))]
     NoGroup {
         /// Its name.
         name: Name,
@@ -47,7 +47,7 @@ pub enum StateError {
     },
     /// A group with this name exists.
     #[error(
-        "group '{0}' exists already: choose another name, or make it anew with --replace, after \
+        "group '{0}' already exists: choose another name, or replace it with --replace, after \
          which all its agents must be enrolled again"
     )]
     GroupExists(Name),
@@ -61,7 +61,7 @@ pub enum StateError {
     },
     /// Another process runs the rollout.
     #[error(
-        "another fwcast process runs rollout '{0}' right now: steer it with `fwcast rollout`, or wait until \
+        "another fwcast process runs rollout '{0}' right now: control it with `fwcast rollout`, or wait until \
         it has ended"
     )]
     RolloutLocked(Name),
@@ -72,7 +72,7 @@ pub enum StateError {
         doing: &'static str,
     },
     /// A file is damaged.
-    #[error("{} is damaged ({why}): restore this one file from a backup, or make the group anew \
+    #[error("{} is damaged ({why}): restore this one file from a backup, or create the group again \
              with `fwcast group create NAME --replace`", shown(.path))]
     Damaged {
         /// Which file.
@@ -97,7 +97,7 @@ pub enum StateError {
     /// Sender Sequence Numbers are in doubt: nothing is sent.
     #[error(
         "nothing is sent for group '{group}', because {doubt}, and a Sender Sequence Number used \
-             twice would give its keys away: make fresh keys with `fwcast group create {group} \
+             twice would reveal its keys: create fresh keys with `fwcast group create {group} \
              --replace` and enroll its agents again"
     )]
     SequenceInDoubt {
@@ -108,8 +108,8 @@ pub enum StateError {
     },
     /// An agent with this name is enrolled.
     #[error(
-        "agent '{name}' is enrolled in group '{group}' already: choose another name, or enroll it \
-             again with --again, after which its old file is worthless"
+        "agent '{name}' is already enrolled in group '{group}': choose another name, or enroll it \
+             again with --again, which makes its old file useless"
     )]
     AgentExists {
         /// The agent.
@@ -129,9 +129,9 @@ pub enum StateError {
         group: Name,
     },
     /// All Sender IDs of up to 3 bytes have been used.
-    #[error("group '{0}' has no Sender IDs left, as they are never used again: make a new group")]
+    #[error("group '{0}' has no Sender IDs left, as they are never reused: create a new group")]
     SenderIdsUsedUp(Name),
     /// The system gives no random bytes.
-    #[error("the system gives no random bytes for keys: {0}; try again")]
+    #[error("the system returned no random bytes for keys ({0}): try again")]
     Random(getrandom::Error),
 }

@@ -259,8 +259,14 @@ impl GroupState {
         let member = &self.distributor;
         is(MemberId::new(member.sender_id.as_bytes()).is_some(), "the distributor's Sender ID is too long")?;
         is(member.private_key.expose().len() == 32, "the distributor's key is not 32 bytes long")?;
-        is(Credential::from_ccs(member.cred.as_bytes()).is_ok(), "the distributor's credential is not a valid one")?;
-        is(Credential::from_ccs(self.gm_cred.as_bytes()).is_ok(), "the Group Manager's credential is not a valid one")?;
+        is(
+            Credential::from_ccs(member.cred.as_bytes()).is_ok(),
+            "the distributor's credential is not a valid one",
+        )?;
+        is(
+            Credential::from_ccs(self.gm_cred.as_bytes()).is_ok(),
+            "the Group Manager's credential is not a valid one",
+        )?;
         let root: Option<[u8; 32]> = self.root_key.as_bytes().try_into().ok();
         let root = root.ok_or("its root key is not 32 bytes long")?;
         is(

@@ -334,21 +334,19 @@ impl fmt::Display for SequenceDoubt {
             }
             Self::Differ => {
                 "its counters in the state folder and their copy in the witness folder \
-            contradict one another"
+            contradict each other"
             }
             Self::OtherMachine => "its counters were written on another machine, which may still send",
-            Self::OtherGroup => "its counters belong to other keys than the group has",
-            Self::ChangedMeanwhile => "its counters on disk were changed while this process counted",
-            Self::WriteFailed => "writing its counters failed before",
+            Self::OtherGroup => "its counters belong to keys other than the group's",
+            Self::ChangedMeanwhile => "its counters on disk were changed while this process used them",
+            Self::WriteFailed => "an earlier write of its counters failed",
             Self::SeenAhead => {
                 "an agent has seen a higher number from this distributor than it \
-            has ever used, so someone else counts with the same keys"
+            has ever used, so another sender uses the same keys"
             }
-            Self::Restored => {
-                "its state was restored from a backup, so that it is unknown what was sent since"
-            }
-            Self::OtherRun => "another run of this process counts with them by now",
-            Self::UsedUp => "all its 2^40 Sender Sequence Numbers are used",
+            Self::Restored => "its state was restored from a backup, so it is unknown what was sent since",
+            Self::OtherRun => "another run of this process uses its counters now",
+            Self::UsedUp => "all of its 2^40 Sender Sequence Numbers are used",
         })
     }
 }
