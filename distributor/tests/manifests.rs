@@ -31,7 +31,7 @@ fn said(desk: &Desk, text: &str) -> String {
     let run = desk.run("validate -f a.yaml");
     assert_eq!((run.code, run.out.as_str()), (1, ""), "{text}\n{}", run.err);
     let (problems, last) = run.err.trim_end().rsplit_once('\n').unwrap();
-    assert!(last.starts_with("error: ") && last.contains("correct what is said above"), "{last}");
+    assert!(last.starts_with("error: ") && last.contains("correct them and run"), "{last}");
     problems.to_owned()
 }
 
@@ -118,7 +118,7 @@ fn every_mistake_is_a_sentence_at_its_place() {
         ("rate: 20Mbit/s", "group: \"coap://192.0.2.1:5683\"", ":19:12", "multicast address"),
         ("rate: 20Mbit/s", "blockSize: 500", ":19:16", "256, 512 or 1024"),
         ("rate: 20Mbit/s", "hops: 0", ":19:11", "from 1 to 255"),
-        ("code: none", "code: cauchy", ":23:11", "not built yet"),
+        ("code: none", "code: cauchy", ":23:11", "not implemented yet"),
         ("code: none", "code: raptorq", ":23:11", "unknown word 'raptorq'"),
         ("code: none", "generation: 64", ":23:17", "needs a parity code"),
         ("    selector:\n", "    agents: [lamp-1]\n    selector:\n", ":13:3", "exactly one of the two"),

@@ -46,7 +46,7 @@ impl Verify {
     }
 }
 
-/// Verifies the signature, then reads what was signed. With an Ed25519 key it must be what a device takes.
+/// Verifies the signature, then reads what was signed. With an Ed25519 key, a device must accept it.
 fn authenticate(envelope: &[u8], key: PublicKey) -> Result<Inspection, SuitError> {
     match key {
         PublicKey::Ed25519(key) => {
