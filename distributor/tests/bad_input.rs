@@ -26,7 +26,7 @@ fn addresses_and_other_arguments_of_group_create() {
         ("127.0.0.1:5690", "239.192.0.9:5690", "one host"),
         ("127.0.0.1:5690", "0.0.0.0:5690", "one host"),
         ("127.0.0.1:5690", "127.0.0.1:5684", "port 5684"),
-        ("127.0.0.1:5690", "[::1]:5690", "two families"),
+        ("127.0.0.1:5690", "[::1]:5690", "mix"),
         ("other", "../other", "a-z, 0-9"),
         ("other", "Other", "a-z, 0-9"),
         ("--interface lo", "--interface a/b", "eth0"),
