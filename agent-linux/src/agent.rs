@@ -128,7 +128,7 @@ fn counters(config: &Config, platform: &LinuxPlatform) -> Result<Option<CounterB
         }
         None if platform.slots().record().counted => Err(Failure::not_allowed(format!(
             "{} is lost, and with it the numbers that must never be used again: evict this agent and \
-             enroll it anew, with an empty state folder",
+             enroll it again, with an empty state folder",
             shown(&config.state_directory.join(record_name(Record::Counters)))
         ))),
         None => Ok(None),
@@ -143,8 +143,8 @@ fn of_this_group(config: &Config, bounds: CounterBounds) -> Result<CounterBounds
         return Ok(bounds);
     }
     Err(Failure::not_allowed(format!(
-        "the state folder {} counts for another group (Gid {}, and the configuration has Gid {}): give \
-         each group a state folder of its own, and keep this one, without which the agent can never return \
+        "the counters in the state folder {} belong to another group (Gid {}, and the configuration has Gid {}): give \
+         each group its own state folder, and keep this one, without which the agent can never return \
          to its group",
         shown(&config.state_directory),
         Hex::from(bounds.gid.as_bytes()),
@@ -157,7 +157,7 @@ fn installed(config: &Config, platform: &LinuxPlatform) -> Result<Option<Install
         if platform.slots().record().installed {
             return Err(Failure::not_allowed(format!(
                 "{} is lost, and without it a downgrade would go unnoticed: put it back, or move everything \
-                 but counters.cbor out of the folder and run fwcast-agent --install with the image that runs \
+                 but counters.cbor out of the folder and run fwcast-agent --install with the running image \
                  and its manifest sequence number",
                 shown(&config.state_directory.join(record_name(Record::Installed)))
             )));

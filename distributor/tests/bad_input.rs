@@ -92,7 +92,7 @@ fn images_of_the_wrong_size_and_sequence_numbers_that_jump() {
     desk.fails(
         &with(SIGN, "--key image.pem", "--key root.pem"),
         1,
-        &["'root.pem'", "wrong kind", "image key"],
+        &["'root.pem'", "is the root key", "image key"],
     );
     desk.fails(&with(SIGN, "--key image.pem", "--key image.pem.pub"), 1, &["'image.pem.pub'", "private key"]);
     desk.fails(&format!("{SIGN} --prepare x"), 2, &["--prepare"]);
@@ -108,7 +108,7 @@ fn signatures_and_hashes_that_are_wrong() {
     desk.ok(SIGN);
     desk.ok("key generate --kind image --out stranger.pem");
     desk.fails("image verify firmware.suit --key stranger.pem.pub", 9, &["'firmware.suit'", "no image key"]);
-    desk.fails("image verify firmware.suit --key root.pem.pub", 1, &["wrong kind"]);
+    desk.fails("image verify firmware.suit --key root.pem.pub", 1, &["is the root key"]);
     desk.write("other", &[8; 5000]);
     desk.fails("image verify firmware.suit other --key image.pem.pub", 9, &["'other'", "SHA-256"]);
     desk.write("longer", &[7; 5001]);
