@@ -10,9 +10,9 @@ use crate::loss::Loss;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  stopped on request, installed, or checked and found right
-  1  something on this machine is not as it should be
-  2  an argument or the configuration is wrong by itself
+  0  stopped on request, installed, or checked without errors
+  1  something is wrong on this machine
+  2  an argument or the configuration is invalid
   8  secrets that others can read, or a state folder in doubt";
 
 /// Receives firmware over multicast, tries it, and keeps it or rolls it back.

@@ -85,7 +85,7 @@ fn install_first(config: &Config, image: &Path, sequence_number: u64) -> Result<
 fn check(config: &Config) -> Result<(), Failure> {
     let unchecked = startup::check(config)?;
     let group = config.provisioning.coap_group;
-    println!("{}: {group} on {} is right", config.provisioning.name, config.interface.name);
+    println!("{}: {group} on {} is valid", config.provisioning.name, config.interface.name);
     if let Some(unchecked) = unchecked {
         println!("{unchecked}");
     }

@@ -55,8 +55,8 @@ pub enum OpenError {
     Io(#[from] io::Error),
     /// The boot record is damaged.
     #[error(
-        "{BOOT} is damaged, so that nobody can say which image is confirmed: move \
-         everything but counters.cbor out of the folder and run fwcast-agent --install"
+        "{BOOT} is damaged, so it is unknown which image is confirmed: move everything but counters.cbor \
+         out of the folder and run fwcast-agent --install"
     )]
     Torn,
     /// The boot record was written by another version of the agent.
@@ -67,13 +67,13 @@ pub enum OpenError {
     OtherVersion(u8),
     /// There are files of an agent, but no boot record.
     #[error(
-        "{BOOT} is missing though {0} is there, so that nobody can say which image is confirmed: move \
-         everything but counters.cbor out of the folder and run fwcast-agent --install"
+        "{BOOT} is missing, but {0} exists, so it is unknown which image is confirmed: move everything but \
+         counters.cbor out of the folder and run fwcast-agent --install"
     )]
     Missing(&'static str),
     /// The built-in switch needs an image to return to.
     #[error(
-        "no image is installed that a failed update could return to: run fwcast-agent --install IMAGE \
+        "no image is installed that a failed update could roll back to: run fwcast-agent --install IMAGE \
          --sequence N first, or configure an activate_command"
     )]
     NotInstalled,

@@ -28,7 +28,7 @@ pub struct SocketError {
 pub struct Received {
     /// How many bytes.
     pub len: usize,
-    /// Who sent it.
+    /// Its sender.
     pub from: SocketAddr,
     /// The socket that received it.
     pub via: Via,

@@ -31,7 +31,7 @@ pub enum DriveError {
     /// The system refuses to send.
     #[error(
         "cannot send to the CoAP group {to}: {source}; there may be no route for multicast on the group's \
-         interface: `fwcast doctor` tells"
+         interface: run `fwcast doctor`"
     )]
     NotSent {
         /// The CoAP group.

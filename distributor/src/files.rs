@@ -26,12 +26,12 @@ pub enum FileError {
     #[error("{} already exists and is not overwritten: move it away or choose another name", shown(.0))]
     Exists(PathBuf),
     /// Its folder does not exist.
-    #[error("{} cannot be written, as its folder is not there: make the folder, or choose another \
+    #[error("{} cannot be written, because its folder does not exist: create the folder, or choose another \
     path", shown(.0))]
     NoFolder(PathBuf),
     /// Others can read this secret.
     #[error(
-        "{} holds a secret, but its mode {mode:03o} lets others in: run `chmod 600` on it, and if \
+        "{} holds a secret, but its mode {mode:03o} gives others access: run `chmod 600` on it, and if \
          others use this machine, create a new secret", shown(.path)
     )]
     Exposed {
@@ -77,7 +77,7 @@ pub fn open(path: &Path) -> Result<File, FileError> {
                 _ => system("open", path, source),
             },
         )?;
-    let metadata = file.metadata().map_err(|source| system("look at", path, source))?;
+    let metadata = file.metadata().map_err(|source| system("access", path, source))?;
     if !metadata.is_file() {
         return Err(FileError::NotRegular(path.into()));
     }
@@ -97,7 +97,7 @@ pub fn read_secret(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
 /// Opens a regular file for reading, unless anyone but its owner can read or write it.
 pub fn open_secret(path: &Path) -> Result<File, FileError> {
     let file = open(path)?;
-    let metadata = file.metadata().map_err(|source| system("look at", path, source))?;
+    let metadata = file.metadata().map_err(|source| system("access", path, source))?;
     let mode = metadata.mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(FileError::Exposed { path: path.into(), mode });
@@ -145,7 +145,7 @@ pub fn check_target(path: &Path) -> Result<(), FileError> {
     match fs::symlink_metadata(path) {
         Ok(_) => Err(FileError::Exists(path.into())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(system("look at", path, source)),
+        Err(source) => Err(system("access", path, source)),
     }
 }
 
@@ -155,7 +155,7 @@ pub fn make_folder(path: &Path) -> Result<(), FileError> {
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(|source| system("make the folder", path, source))
+        .map_err(|source| system("create the folder", path, source))
 }
 
 /// Removes a folder with its content; a missing folder is not an error.

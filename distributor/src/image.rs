@@ -42,8 +42,7 @@ pub enum ImageError {
     #[error("the image {} changed while it was read: wait until it is built, then try again", shown(.0))]
     Changed(PathBuf),
     /// It is not the signed image.
-    #[error("the image {} is not the one that was signed: {what} differs; get the right file, or \
-    sign this one",
+    #[error("the image {} is not the signed one: {what} differs; get the right file, or sign this one",
             shown(.path))]
     NotSigned {
         /// Which file.
@@ -61,8 +60,8 @@ pub enum OfferError {
     State(#[from] StateError),
     /// No agent of the group would accept it.
     #[error(
-        "image '{image}' is no update that group '{group}' would take: {why}; sign it with a key of the \
-         group's key set"
+        "image '{image}' is not an update that group '{group}' would accept: {why}; sign it with a key of \
+         the group's key set"
     )]
     Refused {
         /// Which image.
@@ -152,7 +151,7 @@ pub fn draft(tree: &Tree, sequence_number: u64, vendor: [u8; 16], class: [u8; 16
 
 fn size_of(file: &File, path: &Path) -> Result<ImageSize, ImageError> {
     let metadata =
-        file.metadata().map_err(|source| FileError::System { verb: "look at", path: path.into(), source })?;
+        file.metadata().map_err(|source| FileError::System { verb: "access", path: path.into(), source })?;
     let bytes = metadata.len();
     if bytes == 0 {
         return Err(ImageError::Empty(path.into()));

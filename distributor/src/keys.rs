@@ -87,8 +87,8 @@ pub enum KeyError {
     },
     /// Its private key is public, or anyone can sign for it.
     #[error(
-        "{} is a key that everyone can sign with (a published test key, or a weak one): make your \
-         own with `fwcast key generate`", shown(.0)
+        "{} is a key that anyone can sign with (a published test key, or a weak one): create your own with \
+         `fwcast key generate`", shown(.0)
     )]
     Worthless(PathBuf),
     /// The system gives no random bytes.
@@ -105,7 +105,7 @@ pub fn generate(kind: KeyKind, path: &Path) -> Result<PrivateKey, KeyError> {
     let key = random_key()?;
     let unwritable = || KeyError::Unreadable {
         path: path.into(),
-        wanted: "key that can be written",
+        wanted: "key that can be stored",
         hint: "run the command again",
     };
     let private = key.to_pkcs8_pem(LineEnding::LF).map_err(|_| unwritable())?;

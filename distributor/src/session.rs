@@ -41,8 +41,8 @@ pub enum SessionError {
     },
     /// An agent was removed meanwhile.
     #[error(
-        "group '{group}' has no agent with the Sender ID {id} any more: it was removed or enrolled again \
-         meanwhile; start again"
+        "group '{group}' no longer has an agent with the Sender ID {id}: it was removed or enrolled \
+         again meanwhile; run the command again"
     )]
     NoSuchAgent {
         /// Which group.

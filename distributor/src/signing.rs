@@ -90,8 +90,8 @@ pub enum SignError {
     Key(#[from] KeyError),
     /// Devices would refuse its number.
     #[error(
-        "manifest sequence number {new} is not higher than {previous}, that of the image before, so devices \
-         would refuse it: give a higher one with --sequence"
+        "manifest sequence number {new} is not higher than {previous}, that of the previous image, so \
+         devices would refuse it: give a higher one with --sequence"
     )]
     NotHigher {
         /// The number.
@@ -101,8 +101,9 @@ pub enum SignError {
     },
     /// Its number looks like a typo, which could not be undone.
     #[error(
-        "manifest sequence number {new} is more than {SEQUENCE_STEP_MAX} above {previous}, and devices never \
-         go back: correct --sequence, say what came before with --previous, or insist with --force-jump"
+        "manifest sequence number {new} is more than {SEQUENCE_STEP_MAX} above {previous}, and devices \
+         never go back: correct --sequence, give the previous number with --previous, or insist with \
+         --force-jump"
     )]
     Jump {
         /// The number.
@@ -189,8 +190,8 @@ fn check_as_device(
     let refused = |refusal: Refusal| {
         let why = match (refusal, &request.product) {
             (Refusal::BadSignature, Product::Attached { .. }) => {
-                "the signature was not made by this key over these bytes; prepare them again with the same \
-                 arguments"
+                "the signature was not made with this key over these bytes: prepare them again with the \
+                 same arguments"
             }
             _ => refusal.text(),
         };

@@ -20,7 +20,7 @@ pub enum SocketError {
     /// This machine has no such interface.
     #[error(
         "this machine has no network interface '{name}' (there are: {known}): bring it up, or name one of \
-         them, as `interface` of the rollout group or as --interface when the group is made"
+         them, as `interface` of the rollout group or as --interface when the group is created"
     )]
     NoInterface {
         /// Its name.
@@ -37,7 +37,7 @@ pub enum SocketError {
     /// The system refused.
     #[error(
         "cannot {verb} for the distributor's address {address} on interface {interface}: {source}; `fwcast \
-         doctor` looks at each part"
+         doctor` checks each part"
     )]
     System {
         /// The operation that failed.

@@ -236,7 +236,7 @@ fn what_has_begun_keeps_its_document_and_its_image() {
     desk.fails("run -f spring.yaml", 1, &["rollout 'spring' cannot be changed"]);
     sign(&desk, 1);
     desk.write("firmware", &[3; 5_000]);
-    desk.fails("run -f spring.yaml", 9, &["not the one that was signed"]);
+    desk.fails("run -f spring.yaml", 9, &["not the signed one"]);
     sign(&desk, 1);
     assert_eq!(desk.json("status spring"), before);
     // As it was, it goes on.

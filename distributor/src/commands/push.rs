@@ -126,8 +126,8 @@ impl Push {
                 say!("no agent answered: check that they run, then `fwcast doctor --group {}`", self.group);
             }
             DistributionEnd::By(Ending::ImageUnreadable) => say!(
-                "{} changed or could not be read while it was sent; agents keep what they have, and with the \
-                 right file the same command goes on",
+                "{} changed or could not be read while it was sent; agents keep what they have; with the \
+                 right file, the same command continues",
                 shown(&self.image)
             ),
             DistributionEnd::By(_) => {

@@ -56,8 +56,8 @@ impl Run {
 fn say_how_it_ended(ended: RolloutEnd, doing: &str, name: &Name) {
     match ended {
         RolloutEnd::Interrupted => say!(
-            "stopped here ({doing}); agents keep what they have, and the same command goes on from there; \
-             `fwcast rollout cancel {name}` ends it for good"
+            "stopped here ({doing}); agents keep what they have, and the same command continues from \
+             there; `fwcast rollout cancel {name}` ends it for good"
         ),
         RolloutEnd::Over(Outcome::Stopped) => {
             say!("rollout '{name}': {doing}; `fwcast rollout retry {name}` retries what failed");

@@ -71,8 +71,8 @@ fn address(profile: &Profile) -> Finding {
             Ok(format!("{wanted} is on {}", profile.interface))
         } else {
             Err(format!(
-                "{wanted}, where agents expect the distributor, is not an address of {}: add it, or make the \
-                 group with another --distributor",
+                "{wanted}, where agents expect the distributor, is not an address of {}: add it, or create \
+                 the group with another --distributor",
                 profile.interface
             ))
         },
@@ -116,7 +116,7 @@ fn mtu(profile: &Profile) -> Finding {
         match mtu {
             Some(mtu) if mtu >= needed => Ok(format!("{mtu} bytes, {needed} needed")),
             Some(mtu) => Err(format!(
-                "{mtu} bytes, but blocks of {} bytes need {needed}: make the group with a smaller \
+                "{mtu} bytes, but blocks of {} bytes need {needed}: create the group with a smaller \
                  --block-size",
                 profile.block_size
             )),

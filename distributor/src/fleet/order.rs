@@ -30,8 +30,8 @@ pub enum OrderError {
     Refused(String),
     /// The process that runs the rollout does not react to orders.
     #[error(
-        "the process that runs rollout '{0}' has not heard the order for {seconds} s; it will when it looks: \
-         `fwcast status {0}` shows what it does",
+        "the process that runs rollout '{0}' has not reacted to the order for {seconds} s; the order \
+         remains open: `fwcast status {0}` shows what it does",
         seconds = HEARD_WITHIN.as_secs()
     )]
     NotHeard(Name),

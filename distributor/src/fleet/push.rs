@@ -60,8 +60,8 @@ pub enum CheckError {
     Image(#[from] ImageError),
     /// The group would not accept it.
     #[error(
-        "{} is no update that group '{group}' would take: {why}; sign the image with a key of the group's \
-         key set", shown(.envelope)
+        "{} is not an update that group '{group}' would accept: {why}; sign the image with a key of the \
+         group's key set", shown(.envelope)
     )]
     Refused {
         /// The envelope.
@@ -73,7 +73,7 @@ pub enum CheckError {
     },
     /// The image and the group have different block sizes.
     #[error(
-        "{} is for blocks of {block_bytes} bytes, but group '{group}' carries blocks of {carried}: sign the \
+        "{} is for blocks of {block_bytes} bytes, but group '{group}' uses blocks of {carried}: sign the \
          image with --block-size {carried}", shown(.envelope)
     )]
     BlockSize {

@@ -197,8 +197,8 @@ fn of_waves(waves: &[Wave]) -> Vec<UnplacedDiagnostic> {
             Who::Size(WaveSize::Percent(percent)) if !(is_last_size && *percent == Percent::ALL) => {
                 hundredths += u32::from(percent.hundredths());
                 if hundredths > 10_000 {
-                    let why = "the waves up to this one are more than 100%, as each size is a wave's own: \
-                               write `size: rest` for the last wave";
+                    let why = "the waves up to this one add up to more than 100%, because each size counts \
+                               only its own wave: write `size: rest` for the last wave";
                     diagnostics.push(UnplacedDiagnostic::new(at(index, "size"), why));
                     break;
                 }

@@ -229,22 +229,22 @@ fn transport_differs(group: &RolloutGroup, security: &FleetGroup, image: &FleetI
     let mut problems = Vec::new();
     if let Some(address) = transport.group.filter(|address| address.0 != security.coap_group) {
         problems.push(format!(
-            "group '{name}' says {address}, but agents of security group '{}' listen on coap://{}: write \
+            "group '{name}' has {address}, but agents of security group '{}' listen on coap://{}: write \
              that, or leave it out",
             security.name, security.coap_group
         ));
     }
     if let Some(size) = transport.block_size.filter(|size| size.0 != security.block_bytes) {
         problems.push(format!(
-            "group '{name}' says blocks of {} bytes, but security group '{}' carries blocks of {}: write \
-             that, or leave it out",
+            "group '{name}' has blocks of {} bytes, but security group '{}' uses blocks of {}: write that, \
+             or leave it out",
             size.0, security.name, security.block_bytes
         ));
     }
     if image.planned.block_bytes != security.block_bytes {
         problems.push(format!(
-            "the image '{}' is signed for blocks of {} bytes, but group '{name}' carries blocks of {}: \
-             sign it with --block-size {}",
+            "the image '{}' is signed for blocks of {} bytes, but group '{name}' uses blocks of {}: sign \
+             it with --block-size {}",
             image.planned.name, image.planned.block_bytes, security.block_bytes, security.block_bytes
         ));
     }
@@ -268,7 +268,7 @@ fn members<'a>(group: &RolloutGroup, security: &'a FleetGroup) -> Result<Vec<&'a
                 };
                 return Err(vec![format!(
                     "agent '{first}'{more} of group '{name}' is not enrolled in security group '{}': \
-                     enroll it with `fwcast agent enroll {first} --group {}`, or take it out",
+                     enroll it with `fwcast agent enroll {first} --group {}`, or remove it here",
                     security.name, security.name
                 )]);
             }
@@ -278,8 +278,8 @@ fn members<'a>(group: &RolloutGroup, security: &'a FleetGroup) -> Result<Vec<&'a
     };
     if chosen.is_empty() {
         return Err(vec![format!(
-            "group '{name}' has no agents, as none of the {} in security group '{}' meets its selector: \
-             correct the selector, or the labels of the agents",
+            "group '{name}' has no agents, because none of the {} in security group '{}' matches its \
+             selector: correct the selector, or the labels of the agents",
             security.agents.len(),
             security.name
         )]);

@@ -155,7 +155,11 @@ fn what_cannot_be_done_is_refused() {
     let lamp = image(LAMP);
     refused(&[ROLLOUT], &lamp, "no RolloutGroup 'lamps'");
     refused(&[&GROUP.replace("group: hall", "group: attic"), ROLLOUT], &lamp, "no security group 'attic'");
-    refused(&[&GROUP.replace("model: lamp", "model: x"), ROLLOUT], &lamp, "has no agents, as none of the 21");
+    refused(
+        &[&GROUP.replace("model: lamp", "model: x"), ROLLOUT],
+        &lamp,
+        "has no agents, because none of the 21",
+    );
     refused(&[GROUP, ROLLOUT], &image(PUMP), "no agent of group 'lamps' can take the image 'lamp-fw'");
     refused(&[GROUP, &ROLLOUT.replace("size: rest", "size: 11")], &lamp, "19 of 20 agents");
     refused(&[GROUP, &ROLLOUT.replace("size: rest", "size: 13")], &lamp, "wants 13 of 20 agents, but 12");
@@ -167,7 +171,7 @@ fn what_cannot_be_done_is_refused() {
     refused(&[GROUP, &other, &both], &lamp, "agent 'lamp-00' is in the groups 'lamps' and 'others'");
     let transport =
         |line: &str| GROUP.replace("  security:", &format!("  transport: {{{line}}}\n  security:"));
-    refused(&[&transport("blockSize: 512"), ROLLOUT], &lamp, "carries blocks of 1024");
+    refused(&[&transport("blockSize: 512"), ROLLOUT], &lamp, "uses blocks of 1024");
     refused(
         &[&transport("group: 'coap://239.192.0.2:5683'"), ROLLOUT],
         &lamp,

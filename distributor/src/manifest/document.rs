@@ -37,7 +37,7 @@ pub struct Framed<K, S> {
     pub kind: K,
     /// Its name and labels.
     pub metadata: Metadata,
-    /// What is wanted.
+    /// Its content, which depends on the kind.
     pub spec: S,
 }
 

@@ -163,8 +163,8 @@ fn condition(part: &str) -> Result<Requirement, String> {
     let part = part.trim();
     let wanted = || {
         format!(
-            "'{}' is no condition on a label: write key=value, key!=value, key in (a,b), key notin (a,b), \
-             key or !key, with commas between them",
+            "'{}' is not a condition on a label: write key=value, key!=value, key in (a,b), key notin \
+             (a,b), key or !key, with commas between them",
             part.escape_debug()
         )
     };

@@ -189,11 +189,9 @@ impl Text for Digest {
         let digits = text.strip_prefix("sha256:");
         match digits.map(|digits| hex::decode_to_slice(digits, &mut bytes)) {
             Some(Ok(())) => Ok(Self(update_core::digest::Digest(bytes))),
-            _ => {
-                Err("a digest is written sha256: and the 64 hexadecimal digits that `fwcast image inspect` \
-                      prints as digest"
-                    .to_owned())
-            }
+            _ => Err("a digest is written as sha256: and the 64 hexadecimal digits that `fwcast image \
+                      inspect` prints as digest"
+                .to_owned()),
         }
     }
 }
@@ -447,7 +445,7 @@ mod tests {
         }
         refused::<Version>("1.1", "in quotes");
         refused::<Digest>("sha256:00", "64 hexadecimal");
-        refused::<Digest>(&"00".repeat(32), "written sha256:");
+        refused::<Digest>(&"00".repeat(32), "written as sha256:");
         refused::<CoapGroup>("coaps://[ff15::f00d]:5684", "like coap://");
         refused::<CoapGroup>("coap://hall.example:5683", "like coap://");
         refused::<CoapGroup>("coap://192.0.2.1:5683", "multicast");

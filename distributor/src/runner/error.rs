@@ -1,4 +1,4 @@
-//! Why a rollout cannot go on.
+//! Why a rollout cannot continue.
 
 use provisioning::Name;
 
@@ -51,7 +51,7 @@ pub enum RunError {
     /// This program does not know the form of its stored state.
     #[error(
         "the state of rollout '{name}' cannot be read ({why}): a newer fwcast may have written it, so use \
-         that one"
+         the newer one"
     )]
     StateUnreadable {
         /// Which rollout.
@@ -70,7 +70,7 @@ pub enum RunError {
     ImageChanged,
     /// No number is left for another datagram.
     #[error(
-        "the Sender Sequence Numbers of group '{0}' are used up: give it fresh keys with `fwcast group \
+        "the Sender Sequence Numbers of group '{0}' are used up: create fresh keys with `fwcast group \
          create {0} --replace`"
     )]
     NumbersExhausted(Name),

@@ -160,7 +160,7 @@ impl Agents {
             // Each write makes a new file.
             Ok(it) => Ok(Some(format!("{}-{}-{}.{:09}", it.ino(), it.size(), it.mtime(), it.mtime_nsec()))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(FileError::System { verb: "look at", path, source }.into()),
+            Err(source) => Err(FileError::System { verb: "access", path, source }.into()),
         }
     }
 

@@ -34,7 +34,7 @@ impl GroupLock {
         Self::of(name, "sends for", lock_file(&dir.lock(name, "send"))?)
     }
 
-    /// The right to change who is enrolled in this group. Sending goes on meanwhile. A change is short, so
+    /// The right to change who is enrolled in this group. Sending continues meanwhile. A change is short, so
     /// this waits for it.
     pub async fn to_edit(dir: &StateDir, name: &Name) -> Result<Self, StateError> {
         Self::of(name, "changes", lock_within(EDIT_WAIT_MAX, &dir.lock(name, "edit")).await?)

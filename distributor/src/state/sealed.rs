@@ -14,9 +14,9 @@ const SEALED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Why a sealed file has no value to read.
 #[derive(Debug)]
 pub(super) enum SealedError {
-    /// It is not there.
+    /// It does not exist.
     Missing,
-    /// It is not what was written.
+    /// Its content is not what was written.
     Torn(&'static str),
     /// It cannot be read.
     File(FileError),

@@ -142,7 +142,7 @@ fn append(archive: &mut Builder<&mut File>, name: &str, path: &Path, at: Timesta
     let mut reader = Hashing { inner: file.take(bytes), hasher: Hasher::new(), bytes: 0 };
     archive.append_data(&mut header(bytes, at), name, &mut reader)?;
     if reader.bytes != bytes {
-        return Err(io::Error::other(format!("{} became shorter while it was read", path.display())));
+        return Err(io::Error::other(format!("{} got shorter while it was read", path.display())));
     }
     Ok(Entry { bytes, sha256: Hex::from(reader.hasher.finish().0) })
 }

@@ -173,7 +173,7 @@ pub struct RolloutLine {
     pub name: Name,
     /// The generation of the document that it was compiled from.
     pub generation: u32,
-    /// How it ended; `None` while it goes on.
+    /// How it ended; `None` while it has not.
     pub outcome: Option<Outcome>,
     /// When it began.
     pub created_at: Timestamp,

@@ -53,7 +53,7 @@ pub fn remove_agent(dir: &StateDir, key: &AgentKey) -> Result<(), Failure> {
     runtime()?.block_on(members::remove(dir, key))?;
     say!(
         "agent '{key}' removed; it still has the group's keys, until `fwcast group create {} --replace` \
-        makes fresh ones",
+        creates fresh ones",
         key.group
     );
     Ok(())

@@ -72,8 +72,8 @@ pub(super) fn unreadable(file: &Path, error: SuitError) -> Failure {
             "{file} is refused: {why}; give the key that signed it, or get the right file"
         )),
         SuitError::TooLong => Failure::error(format!(
-            "{file} is refused: it has more than {ENVELOPE_BYTES_MAX} bytes, which is the most \
-             that devices take; get the right file"
+            "{file} is refused: it has more than {ENVELOPE_BYTES_MAX} bytes, the most that devices accept; \
+             get the right file"
         )),
         _ => Failure::error(format!(
             "{file} is refused: {why} ({error:?}); sign the image with `fwcast image sign`"

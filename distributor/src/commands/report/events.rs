@@ -12,7 +12,7 @@ use crate::store::Event;
 #[serde(transparent)]
 pub struct EventList(pub Vec<EventLine>);
 
-/// One event, with the version of its own form.
+/// One event, with the version of its format.
 #[derive(Debug, Clone, Serialize)]
 pub struct EventLine {
     #[serde(rename = "apiVersion")]

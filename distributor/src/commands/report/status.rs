@@ -20,7 +20,7 @@ pub struct RolloutStatus {
     pub ok: bool,
     /// Its stage: `transfer`, `activation`, `soak`, `approval`, `cancelling`, `undoing` or `ended`.
     pub stage: &'static str,
-    /// How it ended; `None` while it goes on.
+    /// How it ended; `None` while it has not.
     pub outcome: Option<Outcome>,
     /// The same as a sentence.
     pub doing: String,
