@@ -143,9 +143,9 @@ fn of_this_group(config: &Config, bounds: CounterBounds) -> Result<CounterBounds
         return Ok(bounds);
     }
     Err(Failure::not_allowed(format!(
-        "the counters in the state folder {} belong to another group (Gid {}, and the configuration has Gid {}): give \
-         each group its own state folder, and keep this one, without which the agent can never return \
-         to its group",
+        "the counters in the state folder {} belong to another group (Gid {}, and the configuration has \
+         Gid {}): give each group its own state folder, and keep this one, without which the agent can \
+         never return to its group",
         shown(&config.state_directory),
         Hex::from(bounds.gid.as_bytes()),
         Hex::from(given.as_bytes())

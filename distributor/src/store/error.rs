@@ -28,13 +28,13 @@ pub enum StoreError {
         seconds: u64,
     },
     /// A newer program wrote it.
-    #[error("the database {} was written by a newer fwcast than this one: use the newer one, or restore a backup \
-             that is as old as this program", shown(.0))]
+    #[error("the database {} was written by a newer fwcast than this one: use the newer one, or restore a \
+             backup that is as old as this program", shown(.0))]
     Newer(PathBuf),
     /// It is not a database, or it is damaged.
-    #[error("the database {} is broken ({why}): move it away together with {companions}, then either start \
-             with an empty one by running this command again, or move the state folder away and run `fwcast restore` \
-             with a backup", shown(.path))]
+    #[error("the database {} is broken ({why}): move it away together with {companions}, then either run \
+             this command again to start with an empty one, or move the state folder away and run `fwcast \
+             restore` with a backup", shown(.path))]
     Broken {
         /// Which file.
         path: PathBuf,

@@ -3,7 +3,7 @@
 //! | What | Where it is kept |
 //! |---|---|
 //! | documents, rollouts with their agents, orders, events | only here |
-//! | who is enrolled, with labels | in the groups' folders ([`crate::state`]), with a copy here ([`mirror`]) |
+//! | who is enrolled, with labels | in the groups' folders ([`crate::state`]); copied here ([`mirror`]) |
 //! | what each agent last reported | here, beside that copy |
 //! | Sender Sequence Numbers | never here (protocol.md \[reserve\]) |
 //! | images | beside it, by the digest of their signed SUIT manifest ([`images`]) |
