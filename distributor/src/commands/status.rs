@@ -58,7 +58,7 @@ impl Status {
             tokio::select! {
                 exit = shown => exit,
                 () = timeout(self.timeout) => {
-                    let why = format!("rollout '{name}' has not ended: `fwcast status {name}` shows where it is");
+                    let why = format!("rollout '{name}' has not ended: `fwcast status {name}` shows more");
                     Err(Failure::new(Exit::TimedOut, why))
                 }
                 () = stop.asked() => {

@@ -61,8 +61,8 @@ pub enum StateError {
     },
     /// Another process runs the rollout.
     #[error(
-        "another fwcast process runs rollout '{0}' right now: control it with `fwcast rollout`, or wait until \
-        it has ended"
+        "another fwcast process runs rollout '{0}' right now: control it with `fwcast rollout`, or wait \
+         until it has ended"
     )]
     RolloutLocked(Name),
     /// Another process uses the state folder as a whole.
