@@ -40,7 +40,7 @@ fn addresses_and_other_arguments_of_group_create() {
         desk.fails(&with(&create, from, to), 2, &[said]);
     }
     desk.fails(&with(&create, "--interface lo", "--interface nosuch0"), 1, &["'nosuch0'", "--interface"]);
-    desk.fails(CREATE_HALL, 1, &["group 'hall' exists", "--replace"]);
+    desk.fails(CREATE_HALL, 1, &["group 'hall' already exists", "--replace"]);
     let five = "image.pem.pub image.pem.pub image.pem.pub image.pem.pub image.pem.pub";
     desk.fails(&with(&create, "image.pem.pub", five), 1, &["at most 4"]);
     assert_eq!(desk.json("group list").as_array().unwrap().len(), 1);
@@ -67,7 +67,7 @@ fn names_vendors_labels_and_times_of_agent_enroll() {
     desk.fails(&format!("{ENROLL_LAMP} --again"), 1, &["no agent 'lamp-1'", "--again"]);
     assert!(!desk.path("lamp-1.yaml").exists());
     desk.ok(ENROLL_LAMP);
-    desk.fails(ENROLL_LAMP, 1, &["'lamp-1.yaml' exists"]);
+    desk.fails(ENROLL_LAMP, 1, &["'lamp-1.yaml' already exists"]);
     desk.fails(&with(ENROLL_LAMP, "lamp-1.yaml", "b.yaml"), 1, &["agent 'lamp-1' is enrolled", "--again"]);
     // What failed has used no Sender ID and left no agent.
     let listed = desk.json("agent list --group hall");
@@ -98,7 +98,7 @@ fn images_of_the_wrong_size_and_sequence_numbers_that_jump() {
     desk.fails(&format!("{SIGN} --prepare x"), 2, &["--prepare"]);
     assert!(!desk.path("firmware.suit").exists());
     desk.ok(&with(SIGN, "--sequence 7", "--sequence 1000007 --force-jump"));
-    desk.fails(SIGN, 1, &["'firmware.suit' exists"]);
+    desk.fails(SIGN, 1, &["'firmware.suit' already exists"]);
 }
 
 #[test]

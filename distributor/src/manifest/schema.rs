@@ -41,6 +41,6 @@ mod tests {
     fn the_file_is_the_schema() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/schema/v1.json");
         let shipped = std::fs::read_to_string(path).unwrap();
-        assert_eq!(shipped, text(), "write it anew with `fwcast schema > manifests/schema/v1.json`");
+        assert_eq!(shipped, text(), "regenerate it with `fwcast schema > manifests/schema/v1.json`");
     }
 }
