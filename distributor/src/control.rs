@@ -65,7 +65,7 @@ impl Stop {
     }
 }
 
-/// What one run listens to.
+/// The inputs that one run listens to.
 #[derive(Debug)]
 pub struct Control {
     stop: Stop,

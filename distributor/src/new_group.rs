@@ -26,7 +26,7 @@ const MASTER_SECRET_BYTES: usize = 16;
 /// The length of a fresh OSCORE Master Salt in bytes.
 const MASTER_SALT_BYTES: usize = 8;
 
-/// What an operator decides about a new group.
+/// An operator's settings for a new group.
 pub struct Plan {
     /// Its name.
     pub name: Name,

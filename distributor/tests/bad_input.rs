@@ -68,7 +68,11 @@ fn names_vendors_labels_and_times_of_agent_enroll() {
     assert!(!desk.path("lamp-1.yaml").exists());
     desk.ok(ENROLL_LAMP);
     desk.fails(ENROLL_LAMP, 1, &["'lamp-1.yaml' already exists"]);
-    desk.fails(&with(ENROLL_LAMP, "lamp-1.yaml", "b.yaml"), 1, &["agent 'lamp-1' is already enrolled", "--again"]);
+    desk.fails(
+        &with(ENROLL_LAMP, "lamp-1.yaml", "b.yaml"),
+        1,
+        &["agent 'lamp-1' is already enrolled", "--again"],
+    );
     // What failed has used no Sender ID and left no agent.
     let listed = desk.json("agent list --group hall");
     assert_eq!((listed.as_array().unwrap().len(), &listed[0]["sender_id"]), (1, &"01".into()));

@@ -16,7 +16,7 @@ use crate::state::{
     Agents, Enrolled, GroupLock, GroupState, IndividualContext, ManagerState, StateDir, StateError,
 };
 
-/// What an operator decides about an agent.
+/// An operator's settings for an agent.
 pub struct Request {
     /// Its name.
     pub name: Name,

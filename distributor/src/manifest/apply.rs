@@ -20,7 +20,7 @@ pub struct AppliedDocument {
     pub kind: Kind,
     /// Its name.
     pub name: Name,
-    /// What applying it did.
+    /// The result.
     pub applied: Applied,
 }
 

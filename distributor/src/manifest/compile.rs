@@ -61,7 +61,7 @@ pub struct FleetImage {
 /// A plan, and the agents left out of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compiled {
-    /// What is to be done.
+    /// The plan.
     pub plan: Plan,
     /// Agents of the groups that have another vendor or class than the image.
     pub left_out: Vec<AgentKey>,

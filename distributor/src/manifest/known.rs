@@ -30,7 +30,7 @@ pub struct Planned {
     pub name: Name,
     /// The generation of its document; 0 if that was not applied.
     pub generation: u32,
-    /// What is to be done.
+    /// The plan.
     pub plan: Plan,
     /// Agents of its groups that the image does not fit.
     pub left_out: Vec<AgentKey>,

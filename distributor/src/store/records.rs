@@ -135,7 +135,7 @@ pub struct NewRollout<'a> {
     pub name: &'a Name,
     /// The generation of the document that it was compiled from; 0 if there is none.
     pub generation: u32,
-    /// What is to be done.
+    /// The plan.
     pub plan: &'a Plan,
     /// The engine's state, which is opaque to the store.
     pub state: &'a str,
@@ -188,7 +188,7 @@ pub struct RolloutLine {
 pub struct Rollout {
     /// As in a list.
     pub line: RolloutLine,
-    /// What is to be done.
+    /// The plan.
     pub plan: Plan,
     /// The engine's state.
     pub state: String,

@@ -45,7 +45,7 @@ pub enum RestoreError {
     NotEmpty {
         /// The state folder.
         folder: PathBuf,
-        /// What is there.
+        /// What it holds.
         what: String,
     },
     /// It is not a backup, or not a complete one.
