@@ -1,4 +1,4 @@
-//! The state machine of one agent: what it was given, what it saved, and a seed.
+//! Builds the state machine of an agent from its configuration, its saved records and a seed.
 
 use group_oscore::{
     CommonContext, GroupContext, RecipientContext, ReplayWindow, SenderContext, SequenceNumbers,
@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::file_store::record_name;
 use crate::linux_platform::LinuxPlatform;
 
-/// The memory of the sets of blocks and pages, for the largest image.
+/// The memory for the sets of blocks and pages, for the largest image.
 #[derive(Debug)]
 pub struct Sets {
     blocks: Vec<u8>,
@@ -28,7 +28,7 @@ pub struct Sets {
 }
 
 impl Sets {
-    /// For an image of [`IMAGE_BYTES_MAX`] in blocks of this size.
+    /// Memory for an image of [`IMAGE_BYTES_MAX`] in blocks of this size.
     #[must_use]
     pub fn for_blocks_of(block_size: BlockSize) -> Option<Self> {
         let layout = Layout { image_size: ImageSize::new(IMAGE_BYTES_MAX)?, block_size };
@@ -38,11 +38,11 @@ impl Sets {
     }
 }
 
-/// The state machine as it was left by the last run. `seed` should differ with every start. A trial whose
-/// update is not on record any more is ended.
+/// The state machine as the last run left it. `seed` should differ with every start. A trial whose update is
+/// no longer on record is ended.
 ///
 /// # Errors
-/// [`Failure`]: counters or records are lost or damaged, so that the agent must neither send nor accept.
+/// [`Failure`]: counters or records are lost or damaged, so the agent must not send or accept anything.
 pub fn reception<'m>(
     config: &Config,
     platform: &mut LinuxPlatform,
@@ -66,23 +66,23 @@ pub fn reception<'m>(
     )
     .ok_or_else(|| Failure::error("no memory for the sets of blocks"))?;
     if let Some(bytes) = update {
-        // What the boot record speaks of need not be the update that is being received.
+        // The boot record may be about another update than the one being received.
         reception.restore(&bytes, |digest| platform.trial_of(digest));
     }
     platform.end_other_trial(reception.digest(), installed.map(|installed| installed.digest)).map_err(
         |error| {
             Failure::error(format!(
-                "cannot end the trial of an image whose update is not on record any more: {error}"
+                "cannot end the trial of an image whose update is no longer on record: {error}"
             ))
         },
     )?;
     Ok(reception)
 }
 
-/// What was saved of the update. One that cannot be read can be fetched again, and counts as none.
+/// The saved state of the update. If it cannot be read, it counts as none, because it can be fetched again.
 fn update(platform: &LinuxPlatform) -> Option<Vec<u8>> {
     platform.load(Record::Update).unwrap_or_else(|error| {
-        tracing::error!(%error, "what was saved of the update cannot be read: it begins anew");
+        tracing::error!(%error, "the saved state of the update cannot be read: it starts over");
         None
     })
 }
@@ -123,29 +123,29 @@ fn counters(config: &Config, platform: &LinuxPlatform) -> Result<Option<CounterB
     match load(config, platform, Record::Counters)? {
         Some(bytes) => {
             let bounds = CounterBounds::decode(&bytes)
-                .map_err(|_| damaged(config, Record::Counters, "evict this agent and enroll it anew"))?;
+                .map_err(|_| damaged(config, Record::Counters, "evict this agent and enroll it again"))?;
             of_this_group(config, bounds).map(Some)
         }
         None if platform.slots().record().counted => Err(Failure::not_allowed(format!(
             "{} is lost, and with it the numbers that must never be used again: evict this agent and \
-             enroll it anew, with an empty state folder",
+             enroll it again, with an empty state folder",
             shown(&config.state_directory.join(record_name(Record::Counters)))
         ))),
         None => Ok(None),
     }
 }
 
-/// Counters are only worth something beside the keys that they count for. Were they overwritten by those of
-/// another group, the way back would begin again at 0, and repeat every nonce.
+/// Counters only make sense with the keys they belong to. If those of another group overwrote them, returning
+/// to the first group would start at 0 and repeat every nonce.
 fn of_this_group(config: &Config, bounds: CounterBounds) -> Result<CounterBounds, Failure> {
     let given = &config.provisioning.gid;
     if bounds.gid == *given {
         return Ok(bounds);
     }
     Err(Failure::not_allowed(format!(
-        "the state folder {} counts for another group (Gid {}, and the configuration has Gid {}): give \
-         each group a state folder of its own, and keep this one, without which the agent can never return \
-         to its group",
+        "the counters in the state folder {} belong to another group (Gid {}, and the configuration has \
+         Gid {}): give each group its own state folder, and keep this one, without which the agent can \
+         never return to its group",
         shown(&config.state_directory),
         Hex::from(bounds.gid.as_bytes()),
         Hex::from(given.as_bytes())
@@ -157,7 +157,7 @@ fn installed(config: &Config, platform: &LinuxPlatform) -> Result<Option<Install
         if platform.slots().record().installed {
             return Err(Failure::not_allowed(format!(
                 "{} is lost, and without it a downgrade would go unnoticed: put it back, or move everything \
-                 but counters.cbor out of the folder and run fwcast-agent --install with the image that runs \
+                 but counters.cbor out of the folder and run fwcast-agent --install with the running image \
                  and its manifest sequence number",
                 shown(&config.state_directory.join(record_name(Record::Installed)))
             )));

@@ -10,12 +10,12 @@ use crate::loss::Loss;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  stopped on request, installed, or checked and found right
-  1  something on this machine is not as it should be
-  2  an argument or the configuration is wrong by itself
+  0  stopped on request, installed, or checked without errors
+  1  something is wrong on this machine
+  2  an argument or the configuration is invalid
   8  secrets that others can read, or a state folder in doubt";
 
-/// Receives firmware over multicast, tries it, and keeps it or goes back.
+/// Receives firmware over multicast, tries it, and keeps it or rolls it back.
 #[derive(Debug, Parser)]
 #[command(name = "fwcast-agent", version, after_help = EXIT_CODES)]
 pub struct Arguments {
@@ -23,15 +23,15 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", default_value = "/etc/fwcast/agent.yaml")]
     pub config: PathBuf,
 
-    /// Check everything that can be checked without running, and end
+    /// Check everything that can be checked without running, and exit
     #[arg(long, conflicts_with = "install")]
     pub check: bool,
 
-    /// Make this file the device's first image, and end
+    /// Install this file as the device's first image, and exit
     #[arg(long, value_name = "IMAGE", requires = "sequence")]
     pub install: Option<PathBuf>,
 
-    /// Manifest sequence number of the first image; only higher ones are taken later
+    /// Manifest sequence number of the first image; later ones must be higher
     #[arg(long, value_name = "N", requires = "install")]
     pub sequence: Option<u64>,
 
@@ -39,41 +39,41 @@ pub struct Arguments {
     #[arg(long, value_name = "FOLDER")]
     pub state_directory: Option<PathBuf>,
 
-    /// Network interface on which the CoAP group is joined, instead of the configured one
+    /// Network interface to join the CoAP group on, instead of the configured one
     #[arg(long, value_name = "NAME")]
     pub interface: Option<String>,
 
-    /// Drop so many percent of all datagrams, in both directions, for trying things out
+    /// Drop this percentage of all datagrams in both directions, for experiments
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, allow_negative_numbers = true)]
     pub inject_loss: f64,
 
-    /// Which datagrams are dropped: the same seed drops the same ones
+    /// Seed for the dropped datagrams: the same seed drops the same ones
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
 
-    /// Say more; twice: say everything
+    /// Log more; twice: log everything
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
 
 impl Arguments {
-    /// What goes over the configuration file.
+    /// Overrides of the configuration file.
     #[must_use]
     pub fn overrides(&self) -> Overrides {
         Overrides { state_directory: self.state_directory.clone(), interface: self.interface.clone() }
     }
 
-    /// The loss on purpose.
+    /// The deliberate loss.
     ///
     /// # Errors
-    /// No percentage.
+    /// It is not a percentage.
     pub fn loss(&self) -> Result<Loss, Failure> {
         Loss::new(self.inject_loss, self.seed).ok_or_else(|| {
             Failure::usage(format!("--inject-loss {}: give 0 to 100 percent", self.inject_loss))
         })
     }
 
-    /// How much is logged.
+    /// The log level.
     #[must_use]
     pub const fn level(&self) -> tracing::Level {
         match self.verbose {

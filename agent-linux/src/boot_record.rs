@@ -1,8 +1,8 @@
-//! The boot record: which slot is confirmed, what is on trial, and what became of the last trial.
+//! The boot record: which slot is confirmed, what is on trial, and how the last trial ended.
 //!
 //! The file is a CBOR array of version, content and the first 16 bytes of the content's SHA-256. A record
-//! that does not match its check is refused: guessing here could boot an image that nobody verified. So is
-//! one of another version.
+//! that does not match its check is refused, because a guess could boot an unverified image. A record of
+//! another version is refused too.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -29,7 +29,7 @@ pub enum Slot {
 }
 
 impl Slot {
-    /// The one beside it.
+    /// The other slot.
     #[must_use]
     pub const fn other(self) -> Self {
         match self {
@@ -38,7 +38,7 @@ impl Slot {
         }
     }
 
-    /// Name of its image's file in the state folder.
+    /// The name of its image file in the state folder.
     #[must_use]
     pub const fn file_name(self) -> &'static str {
         match self {
@@ -60,15 +60,15 @@ impl fmt::Display for Slot {
 /// What the two areas were last prepared for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Prepared {
-    /// Length of the image area in bytes.
+    /// The length of the image area in bytes.
     #[n(0)]
     pub image_bytes: u32,
-    /// Length of the pages area in bytes.
+    /// The length of the pages area in bytes.
     #[n(1)]
     pub page_bytes: u32,
 }
 
-/// How far a trial has come.
+/// The phase of a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum Phase {
     /// Decided; the switch to the new image may or may not have been carried out.
@@ -80,24 +80,24 @@ pub enum Phase {
     /// It has proved healthy. From here it is never rolled back.
     #[n(2)]
     Healthy,
-    /// Given up; the switch back may or may not have been carried out.
+    /// Abandoned; the switch back may or may not have been carried out.
     #[n(3)]
     RollingBack(#[n(0)] Cause),
 }
 
-/// An image on trial. It lies in the slot that is not the confirmed one.
+/// An image on trial. It is in the slot that is not confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct TrialRecord {
     /// SHA-256 of the signed manifest of the update on trial.
     #[n(0)]
     pub digest: ByteArray<32>,
-    /// Length of its image in bytes.
+    /// The length of its image in bytes.
     #[n(1)]
     pub image_bytes: u32,
     /// How often the agent has started since the activation.
     #[n(2)]
     pub restarts: u8,
-    /// How far it has come.
+    /// Its phase.
     #[n(3)]
     pub phase: Phase,
 }
@@ -108,7 +108,7 @@ pub struct RolledBack {
     /// SHA-256 of the signed manifest of the update that was tried.
     #[n(0)]
     pub digest: ByteArray<32>,
-    /// Why it was given up.
+    /// Why it was rolled back.
     #[n(1)]
     pub cause: Cause,
 }
@@ -130,17 +130,17 @@ impl<C> Encode<C> for Cause {
 impl<'b, C> Decode<'b, C> for Cause {
     fn decode(decoder: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
         let cause = RollBackCause::from_code(decoder.u8()?).map(Self);
-        cause.ok_or_else(|| minicbor::decode::Error::message("no cause of a roll back"))
+        cause.ok_or_else(|| minicbor::decode::Error::message("not a cause of a rollback"))
     }
 }
 
-/// All that must be known to boot the right image.
+/// Everything needed to boot the right image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct BootRecord {
-    /// The slot whose image has been confirmed: the one that runs, but during a trial.
+    /// The slot whose image is confirmed. It is the running one, except during a trial.
     #[n(0)]
     pub confirmed: Slot,
-    /// What the other slot and the pages have been prepared for; `None`: they may not be written.
+    /// What the other slot and the pages are prepared for; `None` if they must not be written.
     #[n(1)]
     pub prepared: Option<Prepared>,
     /// What is on trial.
@@ -159,17 +159,17 @@ pub struct BootRecord {
     pub installed: bool,
 }
 
-/// Why bytes are no boot record.
+/// Why bytes are not a readable boot record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unreadable {
-    /// They are not all of one, or damaged.
+    /// They are incomplete or damaged.
     Torn,
-    /// They are one of this version, which this agent does not read.
+    /// They have this version, which this agent does not read.
     Version(u8),
 }
 
 impl BootRecord {
-    /// The record of a device whose image in this slot is confirmed and that never tried another.
+    /// The record of a device with a confirmed image in this slot that never tried another.
     #[must_use]
     pub const fn confirmed(slot: Slot) -> Self {
         Self {
@@ -185,7 +185,7 @@ impl BootRecord {
     /// The file's content.
     ///
     /// # Errors
-    /// The encoder's; none of these types has one.
+    /// The encoder's, which never occur for these types.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error<Infallible>> {
         let content = minicbor::to_vec(self)?;
         let check = ByteArray::from(check(VERSION, &content));
@@ -211,7 +211,8 @@ impl BootRecord {
     }
 }
 
-/// Covers the version too, so that a flipped bit in it is damage and no other version. Version 1 left it out.
+/// It covers the version too, so that a flipped bit there counts as damage, not as another version. Version 1
+/// left it out.
 fn check(version: u8, content: &[u8]) -> [u8; CHECK_BYTES] {
     let mut hasher = Sha256::new();
     if version > 1 {

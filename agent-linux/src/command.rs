@@ -1,9 +1,9 @@
 //! Running an operator's command so that it never outlives the agent or its deadline.
 //!
-//! Between the agent and the command stands a supervisor, this same binary called with [`SUPERVISE`]. It puts
-//! the command into a process group of its own and reads its own standard input, a pipe that only the agent
-//! holds. When the agent lets go of the pipe, on purpose or because it was killed, the supervisor kills the
-//! whole group. Whatever a command leaves behind in its group when it ends is killed too.
+//! Between the agent and the command is a supervisor: the same binary, called with [`SUPERVISE`]. It puts the
+//! command into its own process group and reads its own standard input, a pipe that only the agent holds.
+//! When the agent closes the pipe, deliberately or because it was killed, the supervisor kills the whole
+//! group. Processes that a command leaves behind in its group are killed too.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -23,27 +23,27 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::boot_record::Slot;
 
-/// First argument of the binary when it is to supervise the command that follows.
+/// The first argument of the binary when it supervises the command that follows.
 pub const SUPERVISE: &str = "--supervise";
 
-/// Exit code of a supervisor whose command could not be started.
+/// The exit code of a supervisor that could not start its command.
 const NOT_STARTED: u8 = 127;
 
 /// How long a supervisor may take to kill its command.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What a command is called for; its `FWCAST_ACTION`.
+/// The purpose of a command: its `FWCAST_ACTION`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Make the image run.
     Activate,
     /// Make the old image run again.
     Rollback,
-    /// Say with exit code 0 that the running image is healthy.
+    /// Report with exit code 0 that the running image is healthy.
     Health,
 }
 
-/// One command and what it is told.
+/// One command and its environment.
 #[derive(Debug)]
 pub struct Call<'a> {
     /// Program and arguments.
@@ -52,7 +52,7 @@ pub struct Call<'a> {
     pub action: Action,
     /// `FWCAST_SLOT`: the slot that is to run, or runs.
     pub slot: Slot,
-    /// `FWCAST_IMAGE`: where its image lies.
+    /// `FWCAST_IMAGE`: the path of its image.
     pub image: &'a Path,
     /// `FWCAST_DIGEST`: SHA-256 of the signed manifest of the update on trial, in hex.
     pub digest: &'a [u8; 32],
@@ -69,7 +69,7 @@ pub enum End {
     Failure(ExitStatus),
     /// It was killed at its deadline.
     Deadline,
-    /// It could not be started or waited for.
+    /// It could not be started, or waiting for it failed.
     NotRun(io::Error),
 }
 
@@ -101,7 +101,7 @@ pub struct Launcher {
 }
 
 impl Default for Launcher {
-    /// Supervised by the running binary itself, also after its file has been replaced.
+    /// Supervised by the running binary itself, even if its file has been replaced.
     fn default() -> Self {
         Self::new("/proc/self/exe")
     }
@@ -124,11 +124,12 @@ impl Launcher {
         command.env("FWCAST_ACTION", call.action.to_string());
         command.env("FWCAST_SLOT", call.slot.to_string());
         command.env("FWCAST_IMAGE", call.image).env("FWCAST_DIGEST", digest);
-        // These are between systemd and the agent.
+        // These are only for the agent.
         for name in ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"] {
             command.env_remove(name);
         }
-        // A Ctrl-C at the terminal is for the agent; the supervisor must live to see the pipe closed.
+        // A Ctrl-C at the terminal is for the agent. The supervisor must stay alive to notice that the pipe
+        // is closed.
         command.process_group(0).stdin(Stdio::piped());
         let mut child = command.spawn()?;
         let pipe = child.stdin.take();
@@ -136,13 +137,13 @@ impl Launcher {
     }
 }
 
-/// A command that was started. Dropping it kills the command.
+/// A started command. Dropping it kills the command.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
     pipe: Option<ChildStdin>,
     deadline: Instant,
-    /// When the supervisor itself is killed; set after the deadline.
+    /// When to kill the supervisor itself; set after the deadline.
     give_up: Option<Instant>,
 }
 
@@ -157,7 +158,7 @@ impl Running {
                 () = sleep_until(next) => {}
             }
             if self.give_up.is_some() {
-                // The kernel holds the command; nothing more can be done about it from here.
+                // The command is stuck in the kernel; nothing more can be done here.
                 let _ = self.child.start_kill();
                 return End::Deadline;
             }
@@ -176,7 +177,7 @@ impl Running {
     }
 }
 
-/// Waits for a command if there is one, else for ever.
+/// Waits for a command if there is one, otherwise forever.
 pub async fn end_of(running: &mut Option<Running>) -> End {
     match running {
         Some(running) => running.end().await,
@@ -184,7 +185,7 @@ pub async fn end_of(running: &mut Option<Running>) -> End {
     }
 }
 
-/// What the binary does when called with [`SUPERVISE`]; gives its exit code.
+/// What the binary does when called with [`SUPERVISE`]; returns its exit code.
 #[must_use]
 pub fn supervise(command: &[OsString]) -> u8 {
     let Some((program, arguments)) = command.split_first() else {
@@ -204,7 +205,7 @@ pub fn supervise(command: &[OsString]) -> u8 {
         wait_for_end_of_input();
         kill_group(pid);
     });
-    // Not reaped yet, so its number still names its group and no other.
+    // It is not reaped yet, so its process ID still identifies its group and no other.
     let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
     kill_group(pid);
     match child.wait() {
@@ -226,7 +227,7 @@ fn wait_for_end_of_input() {
 }
 
 fn kill_group(leader: Pid) {
-    // It fails only when nobody is left.
+    // It fails only if no process is left.
     let _ = killpg(leader, Signal::SIGKILL);
 }
 

@@ -1,4 +1,4 @@
-//! The agent's configuration: its one YAML file, what the command line puts over it, and every check of it.
+//! The agent's configuration: its YAML file, the command line's overrides, and all checks.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -16,10 +16,10 @@ use crate::failure::Failure;
 use crate::interface::Interface;
 use crate::trial::TrialSettings;
 
-/// How long an activate command may take. Copying 64 MiB to a slow medium has to fit.
+/// How long an activate command may take. It must be enough to copy 64 MiB to a slow medium.
 pub const ACTIVATE_DEADLINE: Duration = Duration::from_secs(300);
 
-/// What the command line puts over the file.
+/// The command line's overrides.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     /// Instead of `linux.state_directory`.
@@ -28,23 +28,23 @@ pub struct Overrides {
     pub interface: Option<String>,
 }
 
-/// All that an agent runs by, checked as far as this machine goes.
+/// An agent's whole configuration, checked as far as this machine allows.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What the agent was given when it was enrolled.
+    /// What the agent received when it was enrolled.
     pub provisioning: Checked,
-    /// Where the CoAP group is joined.
+    /// The interface to join the CoAP group on.
     pub interface: Interface,
-    /// Port of the agent's own socket; `None` for any.
+    /// The port of the agent's own socket; `None` for any.
     pub listen_port: Option<u16>,
-    /// Folder for slots, pages and records.
+    /// The folder for slots, pages and records.
     pub state_directory: PathBuf,
     /// How images are tried.
     pub trial: TrialSettings,
 }
 
 impl Config {
-    /// Reads the file, puts the command line over it and checks everything.
+    /// Reads the file, applies the command line's overrides and checks everything.
     ///
     /// # Errors
     /// [`Failure`]: what is wrong, where, and what to do.
@@ -70,7 +70,7 @@ impl Config {
     }
 }
 
-/// A path as it is shown: in quotes, with control characters escaped.
+/// A path as shown to people: in quotes, with control characters escaped.
 #[must_use]
 pub fn shown(path: &Path) -> String {
     format!("'{}'", path.to_string_lossy().escape_debug())
@@ -90,7 +90,7 @@ fn trial_settings(linux: LinuxSettings) -> TrialSettings {
     }
 }
 
-/// The file holds the agent's keys, so it is read only when nobody else could have.
+/// The file contains the agent's keys, so it is refused if others can read it.
 fn read_secret(path: &Path) -> Result<String, Failure> {
     let cannot = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => {
@@ -98,7 +98,7 @@ fn read_secret(path: &Path) -> Result<String, Failure> {
         }
         _ => Failure::error(format!("cannot read {}: {error}", shown(path))),
     };
-    // Without it, opening a pipe would wait for its other end.
+    // Without this flag, opening a pipe would wait for its other end.
     let flags = OFlag::O_NONBLOCK.bits();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(cannot)?;
     if !file.metadata().map_err(cannot)?.is_file() {
@@ -107,7 +107,7 @@ fn read_secret(path: &Path) -> Result<String, Failure> {
     if !is_private(&file).map_err(cannot)? {
         return Err(Failure::not_allowed(format!(
             "{} holds secret keys and others can read or write it: run `chmod 600` on it, and if others use \
-             this machine, enroll the agent anew",
+             this machine, enroll the agent again",
             shown(path)
         )));
     }
@@ -116,7 +116,7 @@ fn read_secret(path: &Path) -> Result<String, Failure> {
 
 fn read_text(file: &File) -> io::Result<String> {
     let mut text = String::new();
-    // One more than is taken, so that the reader of YAML sees that it is too long.
+    // Read one byte more than allowed, so that the YAML reader notices that it is too long.
     file.take(TEXT_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
     Ok(text)
 }
@@ -126,7 +126,7 @@ fn check_settings(linux: &LinuxSettings) -> Result<(), String> {
         return Err(format!("listen_port: {port} cannot be used; leave it out for any free port"));
     }
     if !Path::new(&linux.state_directory).is_absolute() {
-        return Err("state_directory: give the whole path, beginning with /".to_owned());
+        return Err("state_directory: give an absolute path, beginning with /".to_owned());
     }
     for (key, command) in
         [("activate_command", &linux.activate_command), ("health_command", &linux.health_command)]

@@ -1,9 +1,9 @@
-//! The state folder: every way in which the agent changes a file so that a power cut leaves the old or the
-//! new.
+//! The state folder: every way in which the agent changes a file, so that a power cut leaves the old or the
+//! new one.
 //!
-//! A small file is replaced whole: written under another name, made durable, renamed over the old one, and
-//! the folder made durable. Each of these is a [`Step`], and each passes one gate, at which tests pull the
-//! plug.
+//! A small file is replaced as a whole: written under another name, made durable, renamed over the old one,
+//! and the folder made durable. Each of these is a [`Step`] and passes a gate at which tests can cut the
+//! power.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -18,17 +18,17 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 
-/// The most that a replaced file may have, in bytes. Far above any record; it bounds what a damaged folder
-/// can make the agent read.
+/// The most bytes that a replaced file may have. Far above any record; it limits what a damaged folder can
+/// make the agent read.
 pub const SMALL_FILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// How long a folder that another process holds is waited for.
+/// How long to wait for a folder that another process holds.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
-/// Ending of a file that is being written and has not taken its name yet.
+/// The suffix of a file that is still being written.
 const UNFINISHED: &str = "new";
 
-/// One act that changes the disk.
+/// One operation that changes the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Writing bytes, to a new file or into an area.
@@ -41,9 +41,9 @@ pub enum Step {
     Link,
     /// Renaming a finished file or link over the old one.
     Rename,
-    /// Making names durable.
+    /// Making the folder's names durable.
     SyncFolder,
-    /// Calling a switch command. Not of the disk, but it may be cut as well.
+    /// Calling a switch command. It is not a disk operation, but can be cut too.
     Command,
 }
 
@@ -52,9 +52,9 @@ pub enum Step {
 pub enum Cut {
     /// Carry it out.
     No,
-    /// The plug is pulled before it.
+    /// The power is cut before it.
     Before,
-    /// The plug is pulled half way: half of the bytes are written. Steps that have no half are not begun.
+    /// The power is cut halfway: half of the bytes are written. Steps that cannot be halved are not begun.
     Half,
 }
 
@@ -73,12 +73,11 @@ struct Inner {
 }
 
 impl Disk {
-    /// Opens the folder, made with mode 0700 where it is missing, and locks it: two agents with one folder
-    /// would use one counter twice.
+    /// Opens the folder and locks it; creates it with mode 0700 if it is missing. Two agents with one folder
+    /// would use the same counter twice.
     ///
     /// # Errors
-    /// One that says so where another process holds the folder ([`io::ErrorKind::WouldBlock`]), else the
-    /// system's own.
+    /// [`io::ErrorKind::WouldBlock`] if another process holds the folder, otherwise the system's error.
     pub fn open(path: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let folder = File::open(path)?;
@@ -90,19 +89,19 @@ impl Disk {
         Ok(disk)
     }
 
-    /// For tests: asks `gate` before each step from now on. What it cuts fails with
+    /// For tests: asks `gate` before each step from now on. A step that it cuts fails with
     /// [`io::ErrorKind::Interrupted`] and leaves the disk as a power cut would.
     pub fn cut_by(&self, gate: Gate) {
         self.0.gate.replace(Some(gate));
     }
 
-    /// Where a file of this name lies.
+    /// The path of the file with this name.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.path.join(name)
     }
 
-    /// Whether something of this name is there, be it a link to nowhere.
+    /// Whether something with this name exists, even a dangling link.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.path(name).symlink_metadata().is_ok()
@@ -111,7 +110,7 @@ impl Disk {
     /// A small file's content; `None` when there is no such file.
     ///
     /// # Errors
-    /// The system's own, and [`io::ErrorKind::InvalidData`] above [`SMALL_FILE_BYTES_MAX`].
+    /// The system's error, or [`io::ErrorKind::InvalidData`] above [`SMALL_FILE_BYTES_MAX`].
     pub fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         let file = match File::open(self.path(name)) {
             Ok(file) => file,
@@ -126,11 +125,11 @@ impl Disk {
         Ok(Some(bytes))
     }
 
-    /// Replaces a small file by these bytes, durably, with mode 0600. After an error it holds the old content
-    /// or the new one.
+    /// Replaces a small file with these bytes, durably, with mode 0600. After an error it holds the old or
+    /// the new content.
     ///
     /// # Errors
-    /// The system's own.
+    /// The system's error.
     pub fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let unfinished = self.unfinished(name)?;
         let mut file = private().create_new(true).open(&unfinished)?;
@@ -138,10 +137,10 @@ impl Disk {
         self.take_name(&file, &unfinished, name)
     }
 
-    /// Copies a whole file into the folder under `name`, durably, with mode 0600; gives its length.
+    /// Copies a file into the folder under `name`, durably, with mode 0600; returns its length.
     ///
     /// # Errors
-    /// The system's own.
+    /// The system's error.
     pub fn copy_in(&self, from: &Path, name: &str) -> io::Result<u64> {
         let mut source = File::open(from)?;
         let unfinished = self.unfinished(name)?;
@@ -156,7 +155,7 @@ impl Disk {
     /// one.
     ///
     /// # Errors
-    /// The system's own.
+    /// The system's error.
     pub fn point(&self, name: &str, target: &str) -> io::Result<()> {
         let unfinished = self.unfinished(name)?;
         self.pass(Step::Link)?;
@@ -164,22 +163,22 @@ impl Disk {
         self.rename(&unfinished, name)
     }
 
-    /// Where the symbolic link `name` points to; `None` when it is missing or is no link.
+    /// The target of the symbolic link `name`; `None` if it is missing or not a link.
     #[must_use]
     pub fn target(&self, name: &str) -> Option<PathBuf> {
         fs::read_link(self.path(name)).ok()
     }
 
-    /// Makes a file of exactly `length` bytes, empty of what it held, with its space set aside, so that a
-    /// full disk shows now and not in the middle of an update. Durable on return.
+    /// Creates a file of exactly `length` bytes, discards its old content, and reserves its space, so that a
+    /// full disk is noticed now and not in the middle of an update. Durable on return.
     ///
     /// # Errors
-    /// The system's own; [`io::ErrorKind::StorageFull`] among them.
+    /// The system's error, such as [`io::ErrorKind::StorageFull`].
     pub fn set_aside(&self, name: &str, length: u32) -> io::Result<File> {
         self.pass(Step::Resize)?;
         let file = private().read(true).create(true).truncate(true).open(self.path(name))?;
         if let Err(error) = reserve(&file, length) {
-            // What was had of the space is given back: the records need it.
+            // Free the space again: the records need it.
             let _ = file.set_len(0);
             return Err(error);
         }
@@ -189,10 +188,10 @@ impl Disk {
         Ok(file)
     }
 
-    /// Whether there is room for so many bytes more.
+    /// Whether there is room for this many more bytes.
     ///
     /// # Errors
-    /// The system's own; [`io::ErrorKind::StorageFull`] among them.
+    /// The system's error, such as [`io::ErrorKind::StorageFull`].
     pub fn check_room(&self, bytes: u32) -> io::Result<()> {
         let path = self.unfinished("room")?;
         let file = private().create_new(true).open(&path)?;
@@ -201,11 +200,11 @@ impl Disk {
         result
     }
 
-    /// Opens a file that [`set_aside`](Self::set_aside) made; `None` when it is missing or has another
+    /// Opens a file that [`set_aside`](Self::set_aside) created; `None` if it is missing or has another
     /// length.
     ///
     /// # Errors
-    /// The system's own.
+    /// The system's error.
     pub fn reopen(&self, name: &str, length: u32) -> io::Result<Option<File>> {
         match private().read(true).open(self.path(name)) {
             Ok(file) => Ok((file.metadata()?.len() == u64::from(length)).then_some(file)),
@@ -217,7 +216,7 @@ impl Disk {
     /// Writes into a file at an offset; not durable yet.
     ///
     /// # Errors
-    /// The system's own.
+    /// The system's error.
     pub fn write_at(&self, file: &File, offset: u32, data: &[u8]) -> io::Result<()> {
         self.write_through(data, |part| file.write_all_at(part, offset.into()))
     }
@@ -225,14 +224,14 @@ impl Disk {
     /// Makes a file's bytes durable; its length already is.
     ///
     /// # Errors
-    /// The system's own. What was written since the last success may be lost then, even if a later call
+    /// The system's error. What was written since the last success may then be lost, even if a later call
     /// succeeds.
     pub fn sync_data(&self, file: &File) -> io::Result<()> {
         self.pass(Step::SyncFile)?;
         file.sync_data()
     }
 
-    /// Lets the gate cut a step that is not one of this module's.
+    /// Lets the gate cut a step that belongs to another module.
     ///
     /// # Errors
     /// The cut.
@@ -275,7 +274,7 @@ impl Disk {
         self.0.folder.sync_all()
     }
 
-    /// The temporary path for `name`, with nothing there.
+    /// A free temporary path for `name`.
     fn unfinished(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.path(&format!("{name}.{UNFINISHED}"));
         match fs::remove_file(&path) {
@@ -301,8 +300,8 @@ impl fmt::Debug for Disk {
     }
 }
 
-/// Locks the folder. A process that another one is just starting holds a copy of the lock for a moment, so
-/// not the first refusal counts.
+/// Locks the folder. A child process that is just starting briefly holds a copy of the lock, so this tries
+/// again after a refusal.
 fn hold(lock: &File) -> io::Result<()> {
     let mut patience = LOCK_PATIENCE;
     loop {
@@ -322,23 +321,23 @@ fn hold(lock: &File) -> io::Result<()> {
     }
 }
 
-/// Gives a file its length, with the space behind it.
+/// Sets a file's length and reserves its space.
 fn reserve(file: &File, length: u32) -> io::Result<()> {
     if length == 0 {
         return Ok(());
     }
     match fallocate(file, FallocateFlags::empty(), 0, length.into()) {
         Ok(()) => Ok(()),
-        // Some file systems cannot; the length alone has to do.
+        // Some file systems cannot reserve space; then only set the length.
         Err(Errno::EOPNOTSUPP) => file.set_len(length.into()),
         Err(errno) => Err(errno.into()),
     }
 }
 
-/// Whether only its owner can read or write the file.
+/// Whether only the owner can read or write the file.
 ///
 /// # Errors
-/// The system's own.
+/// The system's error.
 pub fn is_private(file: &File) -> io::Result<bool> {
     Ok(file.metadata()?.permissions().mode() & 0o077 == 0)
 }

@@ -1,11 +1,11 @@
-//! One line for each fact. Nothing of a key, a datagram or an image ever gets here.
+//! Logs one line for each fact. Never the content of a key, a datagram or an image.
 
 use update_core::census::State;
 use update_core::reception::{Event, reason_text};
 
 use crate::sockets::Traffic;
 
-/// Writes one fact.
+/// Logs one fact.
 pub fn write(event: &Event) {
     match event {
         Event::Accepted { id, sequence_number, image_bytes } => {
@@ -34,7 +34,7 @@ pub fn write(event: &Event) {
     }
 }
 
-/// Writes what has passed the sockets, at the end.
+/// Logs the socket statistics at the end.
 pub fn write_traffic(traffic: &Traffic) {
     tracing::info!(
         group_received = traffic.group_received,

@@ -2,21 +2,21 @@
 //!
 //! | Code | Meaning |
 //! |---|---|
-//! | 0 | stopped on request, installed, or checked and found right |
-//! | 1 | error: something on this machine is not as it should be |
-//! | 2 | usage: an argument or the configuration is wrong by itself |
+//! | 0 | stopped on request, installed, or checked without errors |
+//! | 1 | error: something is wrong on this machine |
+//! | 2 | usage: an argument or the configuration is invalid |
 //! | 8 | not allowed: secrets that others can read, or a state folder in doubt |
 
 use std::fmt;
 use std::process::ExitCode;
 
-/// How the agent ends. See the table at the head of this module.
+/// How the agent ends. See the table at the top of this module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Something on this machine is not as it should be.
+    /// Something is wrong on this machine.
     Error = 1,
-    /// An argument or the configuration is wrong by itself.
+    /// An argument or the configuration is invalid.
     Usage = 2,
     /// Secrets that others can read, or a state folder in doubt.
     NotAllowed = 8,
@@ -33,7 +33,7 @@ impl From<Exit> for ExitCode {
 pub struct Failure {
     /// The exit code.
     pub exit: Exit,
-    /// The sentence, without a full stop at its end.
+    /// The sentence, without the final full stop.
     pub sentence: String,
 }
 

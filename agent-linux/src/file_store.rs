@@ -1,7 +1,7 @@
 //! Records and the two areas of an update, as files in the state folder.
 //!
-//! A record is replaced whole. An area is written in place, and what was written counts only after
-//! [`FileStore::sync`] (protocol.md \[synced\]); an area that nobody has prepared cannot be written.
+//! A record is replaced as a whole. An area is written in place, and written data counts only after
+//! [`FileStore::sync`] (protocol.md \[synced\]). An area must be prepared before it can be written.
 
 use std::fs::File;
 use std::io;
@@ -14,26 +14,26 @@ use crate::disk::Disk;
 
 const PAGES: &str = "pages.bin";
 
-/// What an update must leave free for the records to be replaced, in bytes.
+/// How many bytes an update must leave free, so that records can be replaced.
 const RECORDS_ROOM_BYTES: u32 = 64 * 1024;
 
-/// Why storage did not do what was asked.
+/// Why a storage operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The system refused.
     #[error("{doing}: {error}")]
     Io {
-        /// What was being done.
+        /// The operation that failed.
         doing: &'static str,
         /// What the system said.
         error: io::Error,
     },
-    /// The bytes do not lie inside of the area.
-    #[error("{len} bytes at {offset} do not lie inside of the area {area:?}")]
+    /// The bytes are not within the area.
+    #[error("{len} bytes at {offset} are not within the area {area:?}")]
     OutOfRange {
         /// Which area.
         area: Area,
-        /// Byte offset in it.
+        /// The byte offset in it.
         offset: u32,
         /// How many bytes.
         len: usize,
@@ -44,14 +44,14 @@ pub enum StoreError {
     /// Both slots are needed until the image on trial is confirmed or rolled back.
     #[error("an image is on trial: both slots are in use")]
     OnTrial,
-    /// The image to be activated has not the length that was prepared.
-    #[error("the image has not the length that was prepared")]
+    /// The image to be activated does not have the prepared length.
+    #[error("the image does not have the prepared length")]
     OtherLength,
 }
 
-/// Makes a [`StoreError`] of an [`io::Error`] by saying what was being done.
+/// Turns an [`io::Error`] into a [`StoreError`] by naming the operation.
 pub trait While<T> {
-    /// Says what was being done.
+    /// Names the operation.
     ///
     /// # Errors
     /// [`StoreError::Io`] for an error.
@@ -74,7 +74,7 @@ pub const fn record_name(record: Record) -> &'static str {
     }
 }
 
-/// The files of one agent. Which slot may be written is told by its caller, who knows the boot record.
+/// The files of one agent. The caller knows the boot record, and says which slot may be written.
 #[derive(Debug)]
 pub struct FileStore {
     disk: Disk,
@@ -91,8 +91,8 @@ struct AreaFile {
 }
 
 impl FileStore {
-    /// Opens the areas as an earlier run left them. An area that is missing or has not its prepared length
-    /// counts as not prepared.
+    /// Opens the areas as an earlier run left them. An area that is missing or does not have its prepared
+    /// length counts as not prepared.
     ///
     /// # Errors
     /// [`StoreError::Io`].
@@ -116,12 +116,12 @@ impl FileStore {
     /// Replaces a record durably.
     ///
     /// # Errors
-    /// [`StoreError::Io`]; the record then has its old content or the new one.
+    /// [`StoreError::Io`]; the record then has its old or its new content.
     pub fn save(&self, record: Record, bytes: &[u8]) -> Result<(), StoreError> {
         self.disk.replace(record_name(record), bytes).while_doing("saving a record")
     }
 
-    /// Empties both areas and sets their space aside, durably. `slot` is the one that does not run.
+    /// Empties both areas and reserves their space, durably. `slot` is the one that does not run.
     ///
     /// # Errors
     /// [`StoreError::Io`]; nothing can be written then.
@@ -141,7 +141,7 @@ impl FileStore {
         Ok(())
     }
 
-    /// From now on neither area can be written before it has been prepared again.
+    /// From now on, neither area can be written until it is prepared again.
     pub fn close(&mut self) {
         self.image = AreaFile::default();
         self.pages = AreaFile::default();
@@ -164,7 +164,7 @@ impl FileStore {
         disk.write_at(file, offset, data).while_doing("writing into an area")
     }
 
-    /// Reads from an area. What lies outside of what was prepared reads as zeros: it was never written.
+    /// Reads from an area. Bytes outside the prepared length were never written, and read as zeros.
     ///
     /// # Errors
     /// [`StoreError::Io`].
@@ -181,7 +181,7 @@ impl FileStore {
         }
     }
 
-    /// Makes durable what has been written since the last time.
+    /// Makes everything durable that was written since the last call.
     ///
     /// # Errors
     /// [`StoreError::Io`]: what was written since then may be lost.
@@ -199,7 +199,7 @@ impl FileStore {
     fn reopen(&self, name: &str, length: u32) -> Result<AreaFile, StoreError> {
         let file = self.disk.reopen(name, length).while_doing("opening an area")?;
         if file.is_none() {
-            tracing::warn!(file = name, "missing or of another length: it must be prepared again");
+            tracing::warn!(file = name, "missing, or has another length: it must be prepared again");
             return Ok(AreaFile::default());
         }
         Ok(AreaFile { file, length, unsynced: false })

@@ -1,4 +1,4 @@
-//! Installing the first image: what a device runs before its first update.
+//! Installs the first image, which a device runs before its first update.
 
 use std::path::Path;
 
@@ -15,15 +15,16 @@ use crate::failure::Failure;
 use crate::file_store::record_name;
 use crate::slots::{BOOT, CURRENT, Switch};
 
-/// Signs of an agent that has already lived in the folder.
+/// Files that show that an agent has already used the folder.
 const LIVED: [&str; 4] = [BOOT, "update.cbor", "pages.bin", "slot-b.img"];
 
-/// Copies the image into slot a, saves `installed` as the record of what is installed, and at last the boot
-/// record, without which the rest does not count. The built-in switch gets its link as well. Done again after
-/// a power cut, it starts over.
+/// Copies the image into slot a, saves `installed` as the record of what is installed, and finally the boot
+/// record, without which the rest does not count. The built-in switch gets its link too. After a power cut, a
+/// second call starts over.
 ///
 /// # Errors
-/// [`Failure`]: the image cannot be read or is too large, the folder is in use, or an agent has lived there.
+/// [`Failure`]: the image cannot be read or is too large, the folder is in use, or an agent has already used
+/// it.
 pub fn install(folder: &Path, image: &Path, installed: &[u8], switch: Switch) -> Result<u64, Failure> {
     check_image(image)?;
     let doing =
@@ -31,7 +32,7 @@ pub fn install(folder: &Path, image: &Path, installed: &[u8], switch: Switch) ->
     let disk = Disk::open(folder).map_err(doing)?;
     if let Some(sign) = LIVED.into_iter().find(|name| disk.has(name)) {
         return Err(Failure::not_allowed(format!(
-            "{} has {sign}, so something is installed there already: update it, or choose another folder",
+            "{} has {sign}, so something is already installed there: update it, or choose another folder",
             shown(folder)
         )));
     }
@@ -47,10 +48,10 @@ pub fn install(folder: &Path, image: &Path, installed: &[u8], switch: Switch) ->
 }
 
 /// The record of an image that came with the device: its manifest sequence number, and an all-zero digest
-/// since no manifest brought it.
+/// because it has no manifest.
 ///
 /// # Errors
-/// None that can occur.
+/// Never in practice.
 pub fn first_installed_record(sequence_number: u64) -> Result<Vec<u8>, Failure> {
     let installed = Installed { sequence_number, digest: Digest([0; 32]) };
     let mut bytes = vec![0; RECORD_BYTES_MAX];

@@ -11,7 +11,7 @@ pub struct Interface {
     pub index: u32,
 }
 
-/// There is no interface of this name.
+/// There is no interface with this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no network interface '{}': this machine has {existing}", .name.escape_debug())]
 pub struct NoInterface {
@@ -20,7 +20,7 @@ pub struct NoInterface {
 }
 
 impl Interface {
-    /// Looks a name up.
+    /// Looks up a name.
     ///
     /// # Errors
     /// [`NoInterface`], which names those that exist.

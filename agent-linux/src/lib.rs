@@ -1,9 +1,9 @@
 //! The agent of fwcast for Linux devices and gateways: what the binary `fwcast-agent` and the tests share.
 //!
-//! [`run`] drives the update protocol's state machine. It hangs on [`sockets`] (the network),
-//! [`linux_platform`] (storage and boot switch: [`file_store`], [`slots`], [`trial`]) and [`notify`]
-//! (systemd). [`startup`] builds these from the [`config`], [`agent`] the state machine. Whatever changes the
-//! disk goes through [`disk`].
+//! [`run`] drives the update protocol's state machine. It uses [`sockets`] (the network), [`linux_platform`]
+//! (storage and boot switch: [`file_store`], [`slots`], [`trial`]) and [`notify`] (systemd). [`startup`]
+//! builds these from the [`config`]; [`agent`] builds the state machine. All changes to the disk go through
+//! [`disk`].
 
 pub mod agent;
 pub mod arguments;

@@ -1,4 +1,4 @@
-//! What a Linux device offers to `Reception`: [`Platform`] over files, slots and the trial of an image.
+//! The [`Platform`] that a Linux device offers to `Reception`: files, slots and the trial of an image.
 
 use update_core::digest::Digest;
 use update_core::platform::{Area, Platform, Record, Trial};
@@ -18,7 +18,7 @@ pub struct LinuxPlatform {
     runner: Runner,
 }
 
-/// Why the platform did not open.
+/// Why the platform could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum PlatformError {
     /// The boot record.
@@ -33,7 +33,7 @@ impl LinuxPlatform {
     /// Opens the state folder and, if an image is on trial, counts this start.
     ///
     /// # Errors
-    /// [`PlatformError`]: nothing may be received or booted then.
+    /// [`PlatformError`]; then nothing may be received or booted.
     pub fn open(disk: Disk, settings: TrialSettings, launcher: Launcher) -> Result<Self, PlatformError> {
         let mut slots = Slots::open(disk.clone(), settings.switch()).map_err(PlatformError::Slots)?;
         let runner = Runner::new(settings, launcher);
@@ -51,7 +51,7 @@ impl LinuxPlatform {
         self.files.load(record)
     }
 
-    /// How the last trial stands, for the start of `Reception`. A roll back is told until it is settled
+    /// The state of the last trial, for the start of `Reception`. A rollback is reported until it is settled
     /// or another update begins.
     #[must_use]
     pub fn trial(&self) -> Trial {
@@ -67,7 +67,7 @@ impl LinuxPlatform {
         }
     }
 
-    /// SHA-256 of the signed manifest that [`trial`](Self::trial) is about.
+    /// The SHA-256 of the signed manifest that [`trial`](Self::trial) is about.
     #[must_use]
     pub fn trial_digest(&self) -> Option<[u8; 32]> {
         let record = self.slots.record();
@@ -75,14 +75,14 @@ impl LinuxPlatform {
         record.trial.map(|trial| *trial.digest).or(rolled_back)
     }
 
-    /// How the trial of the update with this digest stands; [`Trial::None`] if there is none of that one.
+    /// The state of the trial of the update with this digest; [`Trial::None`] if there is none.
     #[must_use]
     pub fn trial_of(&self, digest: &Digest) -> Trial {
         if self.trial_digest() == Some(digest.0) { self.trial() } else { Trial::None }
     }
 
-    /// Ends a trial of anything but this update, the one that is on record: nobody could judge it or report
-    /// on it any more. An image that is on record as installed stays, any other is rolled back.
+    /// Ends a trial of any update except this one, which is on record: the trial could no longer be judged or
+    /// reported. An image that is recorded as installed stays; any other is rolled back.
     ///
     /// # Errors
     /// [`StoreError::Io`].
@@ -96,7 +96,7 @@ impl LinuxPlatform {
         if update == Some(on_trial) {
             return Ok(());
         }
-        tracing::error!(digest = ?on_trial, "an image is on trial whose update is not on record any more");
+        tracing::error!(digest = ?on_trial, "an image is on trial, but its update is no longer on record");
         if trial.phase == Phase::Healthy && installed == Some(on_trial) {
             self.slots.settle().while_doing("saving the boot record")?;
             self.files.close();
@@ -105,8 +105,8 @@ impl LinuxPlatform {
         self.runner.give_up(&mut self.slots).while_doing("saving the boot record")
     }
 
-    /// Carries a trial on and gives its verdict; waits for ever when there is none to be given. Can be
-    /// dropped and called again without losing anything, as in `select!`.
+    /// Continues a trial and returns its verdict; waits forever if there is none. Can be dropped and called
+    /// again without losing anything, as in `select!`.
     pub async fn verdict(&mut self) -> Trial {
         self.runner.verdict(&mut self.slots).await
     }
@@ -123,7 +123,8 @@ impl Platform for LinuxPlatform {
 
     async fn save(&mut self, record: Record, bytes: &[u8]) -> Result<(), StoreError> {
         self.files.save(record, bytes)?;
-        // Afterwards: a cut in between leaves a record that nobody misses, instead of the reverse.
+        // After the record: a cut in between leaves an unexpected record, which is harmless, instead of a
+        // missing one.
         match record {
             Record::Counters => self.slots.set_counted(),
             Record::Installed => self.slots.set_installed(),
@@ -175,7 +176,7 @@ impl Platform for LinuxPlatform {
         self.runner.order_back(&mut self.slots).while_doing("saving the boot record")
     }
 
-    /// Also for a roll back that has been taken note of.
+    /// Also for a rollback that has been acknowledged.
     async fn settle(&mut self) -> Result<(), StoreError> {
         match self.slots.phase() {
             None => self.slots.forget_roll_back().while_doing("saving the boot record"),

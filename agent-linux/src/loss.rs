@@ -1,9 +1,9 @@
-//! Loss on purpose, for trying things out: whole datagrams are dropped at the socket, both ways.
+//! Deliberate loss for experiments: drops whole datagrams at the socket, in both directions.
 
-/// Drops datagrams at a rate, repeatably: one seed, one sequence of decisions in each direction.
+/// Drops datagrams at a given rate, reproducibly: a seed gives one sequence of decisions per direction.
 #[derive(Debug, Clone)]
 pub struct Loss {
-    /// A datagram is dropped when its number is below this one; 2^32 is all of them.
+    /// A datagram is dropped if its random number is below this one; 2^32 drops all.
     threshold: u64,
     inward: Direction,
     outward: Direction,
@@ -32,28 +32,28 @@ impl Loss {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 2^32")]
         let threshold = (percent / 100.0 * 4_294_967_296.0) as u64;
         let inward = Direction { state: seed, dropped: 0 };
-        // Any other start gives another sequence.
+        // A different start value gives a different sequence.
         let outward = Direction { state: !seed, dropped: 0 };
         Some(Self { threshold, inward, outward })
     }
 
-    /// Whether to drop the next datagram that has come in; counts it.
+    /// Whether to drop the next incoming datagram; counts it.
     pub const fn drops_received(&mut self) -> bool {
         self.inward.drops(self.threshold)
     }
 
-    /// Whether to drop the next datagram that is to go out; counts it.
+    /// Whether to drop the next outgoing datagram; counts it.
     pub const fn drops_sent(&mut self) -> bool {
         self.outward.drops(self.threshold)
     }
 
-    /// How many datagrams were dropped on their way in.
+    /// How many incoming datagrams were dropped.
     #[must_use]
     pub const fn received_dropped(&self) -> u64 {
         self.inward.dropped
     }
 
-    /// How many datagrams were dropped on their way out.
+    /// How many outgoing datagrams were dropped.
     #[must_use]
     pub const fn sent_dropped(&self) -> u64 {
         self.outward.dropped

@@ -57,7 +57,9 @@ async fn serve(config: &Config, loss: Loss) -> Result<(), Failure> {
     let mut device = startup::open_device(config, loss)?;
     let mut sets = Sets::for_blocks_of(config.provisioning.block_size)
         .ok_or_else(|| Failure::error("no memory for the sets of blocks"))?;
-    let seed = getrandom::u64().map_err(|error| Failure::error(format!("no randomness: {error}")))?;
+    let seed = getrandom::u64().map_err(|error| {
+        Failure::error(format!("the system returned no random bytes ({error}): try again"))
+    })?;
     let mut reception = agent::reception(config, &mut device.platform, &mut sets, seed)?;
     tracing::info!(
         name = %config.provisioning.name,
@@ -83,7 +85,7 @@ fn install_first(config: &Config, image: &Path, sequence_number: u64) -> Result<
 fn check(config: &Config) -> Result<(), Failure> {
     let unchecked = startup::check(config)?;
     let group = config.provisioning.coap_group;
-    println!("{}: {group} on {} is right", config.provisioning.name, config.interface.name);
+    println!("{}: {group} on {} is valid", config.provisioning.name, config.interface.name);
     if let Some(unchecked) = unchecked {
         println!("{unchecked}");
     }

@@ -1,29 +1,29 @@
-//! Talking to systemd. Without systemd nothing happens.
+//! Notifies systemd. Without systemd nothing happens.
 
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::time::Instant;
 
-/// The agent's line to the service manager.
+/// The agent's connection to the service manager.
 #[derive(Debug)]
 pub struct Notifier {
-    /// How often it wants to hear that the loop still turns.
+    /// How often to report that the loop still runs.
     interval: Option<Duration>,
     next: Option<Instant>,
     status: String,
 }
 
 impl Notifier {
-    /// As the environment says.
+    /// Reads the settings from the environment.
     #[must_use]
     pub fn from_environment() -> Self {
-        // Twice as often as asked for, as systemd advises.
+        // Twice as often as requested, as systemd recommends.
         let interval = sd_notify::watchdog_enabled().map(|limit| limit / 2);
         Self { interval, next: interval.map(|interval| Instant::now() + interval), status: String::new() }
     }
 
-    /// The agent listens.
+    /// The agent is ready.
     pub fn ready(&self) {
         tell(&[NotifyState::Ready]);
     }
@@ -33,7 +33,7 @@ impl Notifier {
         tell(&[NotifyState::Stopping]);
     }
 
-    /// One line on what the agent does, for `systemctl status`.
+    /// One line about what the agent does, for `systemctl status`.
     pub fn status(&mut self, status: &str) {
         if self.status != status {
             status.clone_into(&mut self.status);
@@ -41,13 +41,13 @@ impl Notifier {
         }
     }
 
-    /// When [`still_here`](Self::still_here) is due; `None`: never.
+    /// When [`still_here`](Self::still_here) is due; `None` for never.
     #[must_use]
     pub const fn due(&self) -> Option<Instant> {
         self.next
     }
 
-    /// Says that the loop still turns, if that is due.
+    /// Reports that the loop still runs, if that is due.
     pub fn still_here(&mut self) {
         let now = Instant::now();
         if let (Some(next), Some(interval)) = (self.next, self.interval)

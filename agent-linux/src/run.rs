@@ -17,28 +17,28 @@ use crate::linux_platform::LinuxPlatform;
 use crate::notify::Notifier;
 use crate::sockets::{Received, Sockets};
 
-/// The buffer for datagrams in bytes. One more than any that counts, so that a longer one is noticed.
+/// The buffer for datagrams, in bytes. One more than the longest valid datagram, so that a longer one is
+/// noticed.
 const BUFFER_BYTES: usize = DATAGRAM_BYTES_MAX + 1;
 
-/// Pause after a socket failed, so that a lasting error does not fill the log.
+/// The pause after a socket failed, so that a persistent error does not fill the log.
 const SOCKET_PAUSE: Duration = Duration::from_millis(200);
 
-/// A state machine that this loop can drive: [`Reception`], and in tests a smaller one.
+/// A state machine that this loop can drive: [`Reception`], or a smaller one in tests.
 pub trait Machine {
-    /// Takes an input in.
+    /// Handles an input.
     fn handle(&mut self, now: Instant, input: Input<'_>);
 
-    /// Gives the next thing to do.
+    /// Returns the next thing to do.
     fn poll(&mut self, now: Instant, buffer: &mut [u8]) -> Output<'_>;
 
-    /// Is told that the program ends: the next task is to save the exact counters, and nothing is sent any
-    /// more.
+    /// The program ends: the next task is to save the exact counters, and nothing more is sent.
     fn close(&mut self);
 
-    /// Is told how many datagrams have been dropped on purpose so far.
+    /// Sets how many datagrams have been dropped deliberately so far.
     fn set_injected_losses(&mut self, count: u32);
 
-    /// One line on what it does, for the service manager.
+    /// One line about what it does, for the service manager.
     fn status(&self) -> String;
 }
 
@@ -65,7 +65,7 @@ impl Machine for Reception<'_> {
     }
 }
 
-/// What the loop drives the machine with.
+/// The resources that the loop drives the machine with.
 #[derive(Debug)]
 pub struct Device {
     /// Both sockets.
@@ -74,11 +74,11 @@ pub struct Device {
     pub platform: LinuxPlatform,
     /// The service manager.
     pub notifier: Notifier,
-    /// When the machine's clock began.
+    /// When the machine's clock started.
     pub start: Moment,
 }
 
-/// Something the machine waited for, or did not.
+/// Why the wait ended.
 enum Happening {
     Received(io::Result<Received>),
     Verdict(Trial),
@@ -124,10 +124,10 @@ pub async fn run(machine: &mut impl Machine, device: &mut Device, stop: impl Fut
     end(machine, device, &mut buffer).await;
 }
 
-/// Ready when the process is asked to end.
+/// Ready when the process is asked to stop.
 ///
 /// # Errors
-/// The system's own, when the signals cannot be caught.
+/// The system's error if signals cannot be caught.
 pub fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
@@ -140,8 +140,8 @@ pub fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// The last batch is made durable and the exact counters are saved; whatever else the machine wants has to
-/// wait for the next start, since nothing may be sent or accepted any more.
+/// Makes the last batch durable and saves the exact counters. Everything else must wait for the next start,
+/// because nothing more may be sent or accepted.
 async fn end(machine: &mut impl Machine, device: &mut Device, buffer: &mut [u8]) {
     device.notifier.stopping();
     if let Err(error) = device.platform.sync().await {
@@ -177,8 +177,8 @@ impl Device {
         carry_out(task, &mut self.platform, buffer, |error| tracing::error!(%error, "storage failed")).await
     }
 
-    /// Datagrams come before the deadline: while the machine reads back a whole image, its deadline is always
-    /// now.
+    /// Datagrams have priority over the deadline: while the machine reads back a whole image, its deadline is
+    /// always now.
     async fn wait(
         &mut self,
         until: Option<Instant>,

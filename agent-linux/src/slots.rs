@@ -1,24 +1,24 @@
 //! Which slot runs: the boot record on disk, and the order in which it and the switch change.
 //!
-//! Each line below is durable before the next one begins, so a kill at any moment leaves one of these states:
+//! Each line below is durable before the next one begins. So a kill at any moment leaves one of these states:
 //!
 //! | | `boot.cbor` says | `current` points to | a restart |
 //! |---|---|---|---|
-//! | 1 | confirmed old, no trial | old | goes on receiving |
+//! | 1 | confirmed old, no trial | old | continues receiving |
 //! | 2 | trial, [`Phase::Switching`] | old or new | carries out the switch (again) |
 //! | 3 | trial, [`Phase::Running`] | new | judges the new image again; too many restarts roll it back |
-//! | 4 | trial, [`Phase::Healthy`] | new | reports it healthy; it is never rolled back any more |
+//! | 4 | trial, [`Phase::Healthy`] | new | reports it healthy; it is never rolled back |
 //! | 5 | confirmed new, no trial | new | is done |
 //!
-//! and for a roll back, from 2 or 3:
+//! For a rollback, from 2 or 3:
 //!
 //! | | `boot.cbor` says | `current` points to | a restart |
 //! |---|---|---|---|
 //! | 6 | trial, [`Phase::RollingBack`] | new or old | carries out the switch back (again) |
-//! | 7 | confirmed old, no trial, rolled back | old | reports the roll back |
+//! | 7 | confirmed old, no trial, rolled back | old | reports the rollback |
 //!
-//! Until line 5 or 7 neither slot can be written. With a switch command, the command stands for `current`; it
-//! may be called twice for one switch and has to make the second call harmless.
+//! Until line 5 or 7 neither slot can be written. With a switch command, the command takes the place of
+//! `current`. It may be called twice for one switch, and the second call must be harmless.
 
 use std::io;
 
@@ -28,22 +28,22 @@ use update_core::platform::RollBackCause;
 use crate::boot_record::{BootRecord, Cause, Phase, Prepared, RolledBack, Slot, TrialRecord, Unreadable};
 use crate::disk::Disk;
 
-/// The link to the image that runs.
+/// The link to the running image.
 pub const CURRENT: &str = "current";
-/// The boot record's file.
+/// The file of the boot record.
 pub const BOOT: &str = "boot.cbor";
-/// What an agent leaves in its folder beside the boot record.
+/// The agent's other files beside the boot record.
 const OTHERS: [&str; 5] = ["slot-a.img", "slot-b.img", "pages.bin", "installed.cbor", "update.cbor"];
 
-/// An image on trial may see so many restarts of the agent; the next one rolls it back.
+/// How many restarts of the agent an image on trial survives; the next one rolls it back.
 pub const RESTARTS_MAX: u8 = 3;
 
-/// How the device changes to another image.
+/// How the device switches to another image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Switch {
-    /// By the link `current` in the state folder.
+    /// With the link `current` in the state folder.
     BuiltIn,
-    /// By a command of the operator's.
+    /// With the operator's command.
     Command,
 }
 
@@ -55,8 +55,8 @@ pub enum OpenError {
     Io(#[from] io::Error),
     /// The boot record is damaged.
     #[error(
-        "{BOOT} is damaged, so that nobody can say which image is confirmed: move \
-         everything but counters.cbor out of the folder and run fwcast-agent --install"
+        "{BOOT} is damaged, so it is unknown which image is confirmed: move everything but counters.cbor \
+         out of the folder and run fwcast-agent --install"
     )]
     Torn,
     /// The boot record was written by another version of the agent.
@@ -65,22 +65,22 @@ pub enum OpenError {
          it, or move everything but counters.cbor out of the folder and run fwcast-agent --install"
     )]
     OtherVersion(u8),
-    /// There are files of an agent, and no boot record.
+    /// There are files of an agent, but no boot record.
     #[error(
-        "{BOOT} is missing though {0} is there, so that nobody can say which image is confirmed: move \
-         everything but counters.cbor out of the folder and run fwcast-agent --install"
+        "{BOOT} is missing, but {0} exists, so it is unknown which image is confirmed: move everything but \
+         counters.cbor out of the folder and run fwcast-agent --install"
     )]
     Missing(&'static str),
     /// The built-in switch needs an image to return to.
     #[error(
-        "no image is installed that a failed update could return to: run fwcast-agent --install IMAGE \
+        "no image is installed that a failed update could roll back to: run fwcast-agent --install IMAGE \
          --sequence N first, or configure an activate_command"
     )]
     NotInstalled,
 }
 
-/// The boot record in memory and on disk. Every change is durable when its function returns `Ok`; after an
-/// error the record in memory is the old one, and on disk it is the old or the new one.
+/// The boot record in memory and on disk. Every change is durable when its function returns `Ok`. After an
+/// error the record in memory is the old one; on disk it is the old or the new one.
 #[derive(Debug)]
 pub struct Slots {
     disk: Disk,
@@ -89,7 +89,7 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// Reads the boot record; makes the first one in an empty folder if the switch is a command's.
+    /// Reads the boot record; creates the first one in an empty folder if a command does the switch.
     ///
     /// # Errors
     /// [`OpenError`], all of them.
@@ -116,13 +116,13 @@ impl Slots {
         Ok(slots)
     }
 
-    /// The boot record as it stands.
+    /// The current boot record.
     #[must_use]
     pub const fn record(&self) -> &BootRecord {
         &self.record
     }
 
-    /// How the device changes to another image.
+    /// How the device switches to another image.
     #[must_use]
     pub const fn switch(&self) -> Switch {
         self.switch
@@ -134,24 +134,24 @@ impl Slots {
         self.record.confirmed.other()
     }
 
-    /// How far the trial has come; `None` without one.
+    /// The phase of the trial; `None` without one.
     #[must_use]
     pub fn phase(&self) -> Option<Phase> {
         self.record.trial.map(|trial| trial.phase)
     }
 
-    /// Notes what the areas are prepared for.
+    /// Records what the areas are prepared for.
     ///
     /// # Errors
-    /// The system's own.
+    /// The system's error.
     pub fn set_prepared(&mut self, sizes: Prepared) -> io::Result<()> {
         self.save(BootRecord { prepared: Some(sizes), ..self.record })
     }
 
-    /// Another update begins: what the areas were prepared for and how the last trial failed is over.
+    /// Another update begins: forgets what the areas were prepared for and how the last trial failed.
     ///
     /// # Errors
-    /// The system's own.
+    /// The system's error.
     pub fn forget_update(&mut self) -> io::Result<()> {
         self.save(BootRecord { prepared: None, rolled_back: None, ..self.record })
     }
@@ -159,7 +159,7 @@ impl Slots {
     /// Lines 1 to 2: decides to try the image in [`image_slot`](Self::image_slot).
     ///
     /// # Errors
-    /// The system's own.
+    /// The system's error.
     pub fn begin_trial(&mut self, digest: &[u8; 32], image_bytes: u32) -> io::Result<()> {
         let digest = ByteArray::from(*digest);
         let phase = Phase::Switching;
@@ -167,10 +167,10 @@ impl Slots {
         self.save(BootRecord { trial, rolled_back: None, ..self.record })
     }
 
-    /// Counts a start of the agent while an image is being tried; gives the number of them.
+    /// Counts a start of the agent during a trial; returns the number of starts.
     ///
     /// # Errors
-    /// The system's own.
+    /// The system's error.
     pub fn count_restart(&mut self) -> io::Result<u8> {
         let Some(trial) = self.record.trial else {
             return Ok(0);
@@ -180,10 +180,10 @@ impl Slots {
         Ok(restarts)
     }
 
-    /// Lines 2 to 3, 3 to 4, and 2 or 3 to 6. Nothing happens without a trial.
+    /// Lines 2 to 3, 3 to 4, and 2 or 3 to 6. Without a trial nothing happens.
     ///
     /// # Errors
-    /// The system's own.
+    /// The system's error.
     pub fn enter(&mut self, phase: Phase) -> io::Result<()> {
         match self.record.trial {
             Some(trial) => {
@@ -196,26 +196,26 @@ impl Slots {
     /// Lines 6 to 7: the old image runs again. The tried one stays in its slot, for another attempt.
     ///
     /// # Errors
-    /// The system's own.
+    /// The system's error.
     pub fn end_roll_back(&mut self, cause: RollBackCause) -> io::Result<()> {
         let cause = Cause(cause);
         let rolled_back = self.record.trial.map(|trial| RolledBack { digest: trial.digest, cause });
         self.save(BootRecord { trial: None, rolled_back, ..self.record })
     }
 
-    /// Lines 4 to 5: the tried image is the confirmed one. The old one's slot is free from now on.
+    /// Lines 4 to 5: the tried image is the confirmed one. The old one's slot is then free.
     ///
     /// # Errors
-    /// The system's own.
+    /// The system's error.
     pub fn settle(&mut self) -> io::Result<()> {
         let confirmed = self.image_slot();
         self.save(BootRecord { confirmed, prepared: None, trial: None, rolled_back: None, ..self.record })
     }
 
-    /// Lines 7 to 1: the roll back has been taken note of.
+    /// Lines 7 to 1: the rollback has been acknowledged.
     ///
     /// # Errors
-    /// The system's own.
+    /// The system's error.
     pub fn forget_roll_back(&mut self) -> io::Result<()> {
         self.save(BootRecord { rolled_back: None, ..self.record })
     }
@@ -223,7 +223,7 @@ impl Slots {
     /// Counters have been saved.
     ///
     /// # Errors
-    /// The system's own.
+    /// The system's error.
     pub fn set_counted(&mut self) -> io::Result<()> {
         self.save(BootRecord { counted: true, ..self.record })
     }
@@ -231,34 +231,34 @@ impl Slots {
     /// The record of what is installed has been saved.
     ///
     /// # Errors
-    /// The system's own.
+    /// The system's error.
     pub fn set_installed(&mut self) -> io::Result<()> {
         self.save(BootRecord { installed: true, ..self.record })
     }
 
-    /// The built-in switch: lets the link point to a slot's image.
+    /// The built-in switch: points the link to a slot's image.
     ///
     /// # Errors
-    /// The system's own.
+    /// The system's error.
     pub fn point_to(&self, slot: Slot) -> io::Result<()> {
         self.disk.point(CURRENT, slot.file_name())
     }
 
-    /// Where a slot's image lies.
+    /// The path of a slot's image.
     #[must_use]
     pub fn image_path(&self, slot: Slot) -> std::path::PathBuf {
         self.disk.path(slot.file_name())
     }
 
-    /// The gate of a switch by command.
+    /// The gate for a switch by command.
     ///
     /// # Errors
-    /// The cut of a test.
+    /// The cut by a test.
     pub fn pass_command(&self) -> io::Result<()> {
         self.disk.pass(crate::disk::Step::Command)
     }
 
-    /// The boot record decides; a link that somebody else moved is moved back.
+    /// The boot record decides. A link that something else moved is moved back.
     fn repair_link(&self) -> io::Result<()> {
         let slot = match self.phase() {
             None => self.record.confirmed,

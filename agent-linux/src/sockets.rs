@@ -1,5 +1,5 @@
 //! The two sockets of an agent (protocol.md \[sockets\]): one bound to the CoAP group, for receiving only,
-//! and one of its own, from which everything is sent. Loss on purpose happens here too.
+//! and its own, from which everything is sent. Deliberate loss happens here too.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,10 +12,10 @@ use update_core::reception::Via;
 use crate::interface::Interface;
 use crate::loss::Loss;
 
-/// The receive buffer asked for, in bytes: it holds what arrives while a disk is being synced.
+/// The requested receive buffer, in bytes. It holds what arrives during a disk sync.
 pub const RECEIVE_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 
-/// What went wrong with which socket.
+/// An error of a socket, with the operation.
 #[derive(Debug, thiserror::Error)]
 #[error("{doing} failed: {error}")]
 pub struct SocketError {
@@ -23,34 +23,34 @@ pub struct SocketError {
     error: io::Error,
 }
 
-/// A datagram that has come in; its bytes are in the buffer that was given.
+/// A received datagram. Its bytes are in the caller's buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received {
     /// How many bytes.
     pub len: usize,
-    /// Who sent it.
+    /// Its sender.
     pub from: SocketAddr,
-    /// By which socket.
+    /// The socket that received it.
     pub via: Via,
 }
 
 /// How many datagrams have passed the sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traffic {
-    /// Received by the CoAP group's socket, without those dropped on purpose.
+    /// Received by the CoAP group's socket, without those dropped deliberately.
     pub group_received: u64,
-    /// Received by the agent's own socket, without those dropped on purpose.
+    /// Received by the agent's own socket, without those dropped deliberately.
     pub own_received: u64,
-    /// Sent, without those dropped on purpose.
+    /// Sent, without those dropped deliberately.
     pub sent: u64,
-    /// Dropped on purpose on their way in.
+    /// Incoming ones dropped deliberately.
     pub received_dropped: u64,
-    /// Dropped on purpose on their way out.
+    /// Outgoing ones dropped deliberately.
     pub sent_dropped: u64,
 }
 
 impl Traffic {
-    /// How many datagrams were dropped on purpose, both ways.
+    /// How many datagrams were dropped deliberately, in both directions.
     #[must_use]
     pub fn dropped(&self) -> u32 {
         u32::try_from(self.received_dropped.saturating_add(self.sent_dropped)).unwrap_or(u32::MAX)
@@ -65,15 +65,16 @@ pub struct Sockets {
     interface: Interface,
     loss: Loss,
     traffic: Traffic,
-    /// Whose turn it is to be looked at first, so that neither socket can starve the other.
+    /// Which socket to read first, so that neither can starve the other.
     own_first: bool,
 }
 
 impl Sockets {
-    /// Opens both: the group's joined on `interface` only, the agent's own on `listen_port` or any free port.
+    /// Opens both: the group's socket joins on `interface` only; the agent's own uses `listen_port` or any
+    /// free port.
     ///
     /// # Errors
-    /// [`SocketError`], with what was being done.
+    /// [`SocketError`], with the operation that failed.
     pub fn open(
         coap_group: SocketAddr,
         interface: Interface,
@@ -92,11 +93,11 @@ impl Sockets {
         Ok(Self { group, own, interface, loss, traffic, own_first: true })
     }
 
-    /// Waits for a datagram. Can be dropped and called again without losing one, as in `select!`. What is
-    /// longer than the buffer is cut, and will fail its authentication.
+    /// Waits for a datagram. Can be dropped and called again without losing one, as in `select!`. A datagram
+    /// longer than the buffer is truncated, and will fail authentication.
     ///
     /// # Errors
-    /// The system's own.
+    /// The system's error.
     pub async fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
         loop {
             self.own_first = !self.own_first;
@@ -129,7 +130,7 @@ impl Sockets {
     /// Sends from the agent's own socket.
     ///
     /// # Errors
-    /// The system's own; the datagram is lost then, as it could have been anywhere.
+    /// The system's error. The datagram is then lost, as it could have been anywhere.
     pub async fn send(&mut self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
         if self.loss.drops_sent() {
             return Ok(());
@@ -149,7 +150,7 @@ impl Sockets {
     /// The address of the agent's own socket: any address of the machine, and its port.
     ///
     /// # Errors
-    /// The system's own.
+    /// The system's error.
     pub fn own_address(&self) -> io::Result<SocketAddr> {
         self.own.local_addr()
     }
@@ -168,7 +169,7 @@ impl Sockets {
         }
     }
 
-    /// A link-local address means nothing without its interface, and provisioning cannot know the index.
+    /// A link-local address is meaningless without its interface, and provisioning cannot know the index.
     fn on_interface(&self, to: SocketAddr) -> SocketAddr {
         match to {
             SocketAddr::V6(mut to) if to.scope_id() == 0 && to.ip().is_unicast_link_local() => {
@@ -182,7 +183,7 @@ impl Sockets {
 
 /// Several agents on one host each get every datagram of the group: the kernel gives a multicast datagram to
 /// all sockets that are bound to its address and port. Bound to the group and with `IP_MULTICAST_ALL` off, a
-/// socket gets nothing that another program's membership, or another interface, brings in.
+/// socket receives nothing from another program's membership or another interface.
 fn group_socket(coap_group: SocketAddr, interface: &Interface) -> io::Result<std::net::UdpSocket> {
     let socket = new_socket(coap_group.ip())?;
     socket.set_reuse_address(true)?;
@@ -205,7 +206,7 @@ fn group_socket(coap_group: SocketAddr, interface: &Interface) -> io::Result<std
     Ok(socket.into())
 }
 
-/// Not shared: a port that is taken is an error.
+/// The port is not shared: if it is taken, that is an error.
 fn own_socket(family: IpAddr, port: u16) -> io::Result<std::net::UdpSocket> {
     let socket = new_socket(family)?;
     widen(&socket)?;
@@ -227,8 +228,8 @@ fn new_socket(family: IpAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Asks for a large receive buffer: beyond the system's limit where the agent may, else up to it. The kernel
-/// takes less without an error; `warn_of_small_buffer` tells.
+/// Requests a large receive buffer: beyond the system's limit if the agent may, otherwise up to it. The
+/// kernel grants less without an error; `warn_of_small_buffer` warns.
 fn widen(socket: &Socket) -> io::Result<()> {
     match setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES) {
         Ok(()) => Ok(()),
@@ -237,7 +238,7 @@ fn widen(socket: &Socket) -> io::Result<()> {
 }
 
 fn warn_of_small_buffer(socket: &UdpSocket) {
-    // Linux reports the double of what it grants, for its own bookkeeping.
+    // Linux reports twice what it grants, for its own bookkeeping.
     let granted = socket2::SockRef::from(socket).recv_buffer_size().map_or(0, |bytes| bytes / 2);
     if granted < RECEIVE_BUFFER_BYTES {
         tracing::warn!(

@@ -1,4 +1,4 @@
-//! From the configuration to a device that can be driven, and the check that stops short of it.
+//! Opens the device from its configuration, or only checks it.
 
 use std::path::Path;
 
@@ -15,10 +15,10 @@ use crate::run::Device;
 use crate::slots::{OpenError, Slots, Switch};
 use crate::sockets::Sockets;
 
-/// Opens storage, then sockets. Must be called inside of a tokio runtime.
+/// Opens storage, then sockets. Must be called inside a tokio runtime.
 ///
 /// # Errors
-/// [`Failure`]: what did not open, and what to do.
+/// [`Failure`]: what could not be opened, and what to do.
 pub fn open_device(config: &Config, loss: Loss) -> Result<Device, Failure> {
     let disk = open_disk(&config.state_directory)?;
     let platform = LinuxPlatform::open(disk, config.trial.clone(), Launcher::default())
@@ -27,12 +27,12 @@ pub fn open_device(config: &Config, loss: Loss) -> Result<Device, Failure> {
     Ok(Device { sockets, platform, notifier: Notifier::from_environment(), start: Instant::now() })
 }
 
-/// Opens what an agent would open and changes nothing that counts. A state folder in use is not looked into:
-/// the agent that uses it has done so. Must be called inside of a tokio runtime. Gives what could not be
+/// Opens what an agent would open, and changes nothing that matters. Skips a state folder in use, because the
+/// agent that uses it has checked it. Must be called inside a tokio runtime. Returns what could not be
 /// checked.
 ///
 /// # Errors
-/// [`Failure`], as [`open_device`] would give it.
+/// [`Failure`], as from [`open_device`].
 pub fn check(config: &Config) -> Result<Option<&'static str>, Failure> {
     let folder = &config.state_directory;
     if !folder.exists() {
@@ -50,7 +50,7 @@ pub fn check(config: &Config) -> Result<Option<&'static str>, Failure> {
             Ok(None)
         }
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-            // Its own port is taken as well, by the agent that runs.
+            // Its port is taken too, by the running agent.
             open_sockets(&Config { listen_port: None, ..config.clone() }, Loss::none())?;
             Ok(Some("an agent is running, so its state folder and port were not checked"))
         }

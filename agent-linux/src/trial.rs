@@ -1,8 +1,8 @@
-//! Trying a new image: switch to it, ask the health command, and keep it or go back, with no help from
+//! Trying a new image: switch to it, ask the health command, and keep it or roll back, without help from
 //! outside.
 //!
-//! Nothing here is lost when the future is dropped at a datagram and asked for again: what runs and what is
-//! waited for is kept in [`Runner`], what is decided in the boot record.
+//! Nothing is lost when the future is dropped for a datagram and created again: [`Runner`] keeps what runs
+//! and what to wait for; the boot record keeps the decisions.
 
 use std::future::pending;
 use std::time::Duration;
@@ -17,20 +17,20 @@ use crate::slots::{RESTARTS_MAX, Slots, Switch};
 /// How images are tried on this device.
 #[derive(Debug, Clone)]
 pub struct TrialSettings {
-    /// Makes an image run; `None` for the built-in switch.
+    /// The command that makes an image run; `None` for the built-in switch.
     pub activate_command: Option<Vec<String>>,
     /// How long it may take.
     pub activate_deadline: Duration,
-    /// Says whether the new image is healthy; `None`: it always is.
+    /// The command that reports whether the new image is healthy; `None` if it always is.
     pub health_command: Option<Vec<String>>,
-    /// How long after the switch it has to have said so.
+    /// How long after the switch the image must have proved healthy.
     pub health_deadline: Duration,
-    /// Pause between two runs that said no, and before a failed switch back is tried again.
+    /// The pause after a failed health check, and before a failed switch back is retried.
     pub health_interval: Duration,
 }
 
 impl TrialSettings {
-    /// Which switch these settings mean.
+    /// The kind of switch in these settings.
     #[must_use]
     pub const fn switch(&self) -> Switch {
         match self.activate_command {
@@ -40,27 +40,27 @@ impl TrialSettings {
     }
 }
 
-/// Carries a trial on from wherever the boot record says it is.
+/// Continues a trial from the phase in the boot record.
 #[derive(Debug)]
 pub struct Runner {
     settings: TrialSettings,
     launcher: Launcher,
     running: Option<Running>,
-    /// Nothing is begun before this moment.
+    /// Nothing begins before this moment.
     pause: Option<Instant>,
-    /// When the new image is given up; set when its first health check begins.
+    /// When to give up the new image; set when its first health check begins.
     health_until: Option<Instant>,
 }
 
 impl Runner {
-    /// With nothing running yet.
+    /// A runner with nothing running yet.
     #[must_use]
     pub const fn new(settings: TrialSettings, launcher: Launcher) -> Self {
         Self { settings, launcher, running: None, pause: None, health_until: None }
     }
 
     /// To be called once at each start of the agent, before [`verdict`](Self::verdict): a start in the middle
-    /// of a trial is a reset, and one too many ends the trial.
+    /// of a trial is a reset, and too many resets end the trial.
     ///
     /// # Errors
     /// The boot record could not be written.
@@ -75,7 +75,7 @@ impl Runner {
         Ok(())
     }
 
-    /// The distributor takes the image on trial back: whatever runs for it is killed, and
+    /// The distributor orders the image on trial to be rolled back: its command is killed, and
     /// [`verdict`](Self::verdict) switches back. An image that has proved healthy stays.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ impl Runner {
         Ok(())
     }
 
-    /// Nobody can judge the image on trial any more: [`verdict`](Self::verdict) switches back, also from one
+    /// The image on trial can no longer be judged: [`verdict`](Self::verdict) switches back, even from one
     /// that has proved healthy.
     ///
     /// # Errors
@@ -103,8 +103,8 @@ impl Runner {
         }
     }
 
-    /// Carries the trial on and gives its verdict; waits for ever when there is no trial or it has been
-    /// judged. Can be dropped and called again without losing anything.
+    /// Continues the trial and returns its verdict; waits forever if there is no trial or it has been judged.
+    /// Can be dropped and called again without losing anything.
     pub async fn verdict(&mut self, slots: &mut Slots) -> Trial {
         loop {
             if let Some(until) = self.pause {
@@ -121,7 +121,7 @@ impl Runner {
                 Ok(Some(verdict)) => return verdict,
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::error!(%error, "the trial cannot go on: trying again");
+                    tracing::error!(%error, "the trial cannot continue: trying again");
                     self.rest();
                 }
             }
@@ -186,7 +186,7 @@ impl Runner {
         }
     }
 
-    /// Makes the image in a slot the one that runs; an error says why it does not.
+    /// Makes the image in a slot run; an error says why it does not.
     async fn switch_to(&mut self, slots: &Slots, slot: Slot, action: Action) -> Result<(), String> {
         if self.settings.activate_command.is_none() {
             return slots.point_to(slot).map_err(|error| error.to_string());
@@ -198,7 +198,7 @@ impl Runner {
         }
     }
 
-    /// Starts the command of an action, unless it runs already, and waits for its end.
+    /// Starts the command of an action, unless it is already running, and waits for its end.
     async fn run(&mut self, slots: &Slots, slot: Slot, action: Action, deadline: Instant) -> End {
         if self.running.is_none() {
             match self.start(slots, slot, action, deadline) {

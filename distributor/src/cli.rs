@@ -1,4 +1,4 @@
-//! The command line: what there is to say to `fwcast`.
+//! The command line of `fwcast`.
 
 use clap::{Parser, Subcommand};
 
@@ -29,10 +29,10 @@ others can read, counters in doubt), 9 bad signature or hash, 130 interrupted.";
 /// Failure>`.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make and look at signing keys
+    /// Create and show signing keys
     #[command(subcommand)]
     Key(key::Key),
-    /// Make and look at security groups
+    /// Create and show security groups
     #[command(subcommand)]
     Group(group::Group),
     /// Enroll, list, label and remove agents
@@ -65,7 +65,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Does what the arguments say.
+    /// Runs the command.
     pub fn run(mut self) -> Result<Exit, Failure> {
         self.global.settle()?;
         let global = &self.global;

@@ -1,37 +1,36 @@
-//! What reaches a run from outside while it goes on: a stop, from the terminal or the service manager, and
-//! the operator's orders.
+//! What reaches a run from outside: a stop, from the terminal or the service manager, and the operator's
+//! orders.
 
 use std::future::pending;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-/// The system does not let signals be caught.
+/// The system does not allow signals to be caught.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen for signals: {0}")]
 pub struct SignalError(std::io::Error);
 
-/// What a run is told to do.
+/// An instruction to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Instruction {
-    /// End without another datagram; agents keep what they have.
+    /// End without sending another datagram; agents keep what they have.
     Stop,
-    /// Let the agents drop the update.
+    /// Tell the agents to drop the update.
     Cancel,
-    /// Let the agents on trial go back to the image that they had.
+    /// Tell the agents on trial to go back to their previous image.
     Undo,
 }
 
-/// Stops every run that has it, also those that begin later. Clones are the same.
+/// Stops every run that holds it, including those that begin later. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Stop(watch::Receiver<bool>);
 
 impl Stop {
-    /// Asked for by Ctrl-C or SIGTERM. A command makes one, inside of its event loop, for everything that it
-    /// runs.
+    /// A stop on Ctrl-C or SIGTERM. A command creates one, inside its event loop, for everything it runs.
     ///
     /// # Errors
-    /// The system does not let signals be caught.
+    /// The system does not allow signals to be caught.
     pub fn on_signals() -> Result<Self, SignalError> {
         let (sender, stop) = Self::on_demand();
         let mut interrupt = listen(SignalKind::interrupt())?;
@@ -46,7 +45,7 @@ impl Stop {
         Ok(stop)
     }
 
-    /// Asked for by sending `true`.
+    /// A stop on sending `true`.
     pub fn on_demand() -> (watch::Sender<bool>, Self) {
         let (sender, receiver) = watch::channel(false);
         (sender, Self(receiver))
@@ -60,13 +59,13 @@ impl Stop {
     /// Waits until it is asked for. Can be dropped and called again without losing anything.
     pub async fn asked(&mut self) {
         if self.0.wait_for(|asked| *asked).await.is_err() {
-            // Nobody is left who could.
+            // No sender is left.
             pending::<()>().await;
         }
     }
 }
 
-/// What one run listens to.
+/// The inputs that one run listens to.
 #[derive(Debug)]
 pub struct Control {
     stop: Stop,
@@ -79,7 +78,7 @@ impl Control {
         Self { stop, orders: None }
     }
 
-    /// A stop, and orders that somebody sends meanwhile.
+    /// A stop, and orders sent during the run.
     pub fn with_orders(stop: Stop) -> (mpsc::UnboundedSender<Instruction>, Self) {
         let (sender, orders) = mpsc::unbounded_channel();
         (sender, Self { stop, orders: Some(orders) })

@@ -1,4 +1,4 @@
-//! The loop around a distribution: socket, clock, files and orders meet the machine here and nowhere else.
+//! The loop around a distribution: connects the state machine to socket, clock, files and orders.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -14,24 +14,24 @@ use crate::control::{Control, Instruction};
 use crate::session::Session;
 use crate::state::StateError;
 
-/// Who looks on while a distribution runs.
+/// Observes a running distribution.
 pub trait DistributionObserver {
-    /// A fact; the machine can be asked for more.
+    /// A fact happened. The state machine can be asked for details.
     fn event(&mut self, event: Event, distribution: &Distribution);
     /// Some time has passed.
     fn tick(&mut self, distribution: &Distribution);
 }
 
-/// Why a distribution cannot go on.
+/// Why a distribution cannot continue.
 #[derive(Debug, thiserror::Error)]
 pub enum DriveError {
     /// A file that must be durable cannot be written.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The system refuses to send at all.
+    /// The system refuses to send.
     #[error(
         "cannot send to the CoAP group {to}: {source}; there may be no route for multicast on the group's \
-         interface: `fwcast doctor` tells"
+         interface: run `fwcast doctor`"
     )]
     NotSent {
         /// The CoAP group.
@@ -50,19 +50,18 @@ pub enum DistributionEnd {
     Interrupted,
 }
 
-/// How often an observer is told that time has passed.
+/// How often to tell the observer that time has passed.
 const TICK: Duration = Duration::from_millis(100);
-/// Datagrams sent in a row before the socket is looked at for incoming ones.
+/// How many datagrams to send in a row before checking for incoming ones.
 const SENT_IN_A_ROW_MAX: u32 = 8;
-/// Room for any datagram that might come, so that none is cut short and taken for another.
+/// Room for any incoming datagram, so that none is truncated and mistaken for another.
 const RECEIVE_BYTES: usize = 2048;
 
-/// Runs a distribution to its end, or until it is told to stop. Then the session is as it has to be kept; the
-/// caller settles or closes it. Several groups run at once on one thread, each with its own session and
-/// socket.
+/// Runs a distribution to its end, or until it is told to stop. The caller then settles or closes the
+/// session. Several groups can run at once on one thread, each with its own session and socket.
 ///
 /// # Errors
-/// The system refuses to send at all, or a file that must be durable cannot be written.
+/// The system refuses to send, or a file that must be durable cannot be written.
 pub async fn run(
     distribution: &mut Distribution,
     session: &mut Session,
@@ -126,7 +125,7 @@ pub async fn run(
     }
 }
 
-/// Hands in the next datagrams, or that the pause is over; or gives back an order that came before.
+/// Passes on the next datagrams or the end of the pause, or returns an order that came first.
 async fn wait(
     pause: Duration,
     distribution: &mut Distribution,
@@ -143,7 +142,7 @@ async fn wait(
             }
         }
         () = tokio::time::sleep(pause) => {
-            // What came while this process was kept from running has come in time.
+            // Datagrams that arrived while this process was not running arrived in time.
             receive_ready(socket, distribution, clock(), incoming);
             distribution.handle(clock(), Input::Timeout);
         }
@@ -152,20 +151,20 @@ async fn wait(
     None
 }
 
-/// A part of the image, if the file has all of it.
+/// A part of the image, if the file has it completely.
 fn read<'b>(image: &File, offset: u32, target: &'b mut [u8]) -> Option<&'b [u8]> {
     image.read_exact_at(target, offset.into()).ok()?;
     Some(target)
 }
 
-/// A clock that starts now, in the machine's units.
+/// A clock that starts now, in the state machine's units.
 pub fn clock() -> impl Fn() -> Instant + Copy {
     let start = Clock::now();
     move || Instant::from_micros(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX))
 }
 
-/// Sends one datagram. What only this datagram suffers from (a full queue, an agent that is not there) is
-/// loss like any other; that this machine cannot send at all is an error.
+/// Sends one datagram. A failure of this datagram alone (a full queue, a missing agent) is ordinary loss. If
+/// this machine cannot send at all, that is an error.
 async fn send(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) -> Result<(), DriveError> {
     use std::io::ErrorKind::{
         AddrNotAvailable, HostUnreachable, InvalidInput, NetworkDown, NetworkUnreachable, PermissionDenied,
@@ -190,7 +189,7 @@ async fn send(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) -> Result<(), Dr
     }
 }
 
-/// Takes what has come without waiting for more.
+/// Takes the datagrams that have arrived, without waiting for more.
 fn receive_ready(socket: &UdpSocket, distribution: &mut Distribution, now: Instant, incoming: &mut [u8]) {
     // Bounded, so that a flood cannot keep the distributor from sending.
     for _ in 0..64 {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::libc;
 
-/// Who may read a file that is written.
+/// Who may read a written file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Its owner only (0600).
@@ -19,20 +19,20 @@ pub enum Access {
 /// What went wrong with a file.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// It is not there.
+    /// It does not exist.
     #[error("there is no file {}: check the path", shown(.0))]
     Missing(PathBuf),
-    /// It is there already, and is not overwritten.
-    #[error("{} exists already and is not overwritten: move it away or choose another name", shown(.0))]
+    /// It already exists, and is not overwritten.
+    #[error("{} already exists and is not overwritten: move it away or choose another name", shown(.0))]
     Exists(PathBuf),
-    /// The folder that it should be in is not there.
-    #[error("{} cannot be written, as its folder is not there: make the folder, or choose another \
+    /// Its folder does not exist.
+    #[error("{} cannot be written, because its folder does not exist: create the folder, or choose another \
     path", shown(.0))]
     NoFolder(PathBuf),
     /// Others can read this secret.
     #[error(
-        "{} holds a secret, but its mode {mode:03o} lets others in: run `chmod 600` on it, and if \
-         others use this machine, make the secret anew", shown(.path)
+        "{} holds a secret, but its mode {mode:03o} gives others access: run `chmod 600` on it, and if \
+         others use this machine, create a new secret", shown(.path)
     )]
     Exposed {
         /// Which file.
@@ -40,8 +40,8 @@ pub enum FileError {
         /// Its permission bits.
         mode: u32,
     },
-    /// It is longer than what is read.
-    #[error("{} is longer than {max} bytes, so it is not what is wanted here: check the path", shown(.path))]
+    /// It is longer than the limit.
+    #[error("{} is longer than {max} bytes, so it is not the right file: check the path", shown(.path))]
     TooLong {
         /// Which file.
         path: PathBuf,
@@ -51,10 +51,10 @@ pub enum FileError {
     /// It is a folder, a device, a socket or a pipe.
     #[error("{} is not a regular file: check the path", shown(.0))]
     NotRegular(PathBuf),
-    /// The system said no.
+    /// The system refused.
     #[error("cannot {verb} {}: {source}; check its folder, permissions and free space", shown(.path))]
     System {
-        /// What was tried.
+        /// The operation that failed.
         verb: &'static str,
         /// Which file.
         path: PathBuf,
@@ -63,12 +63,12 @@ pub enum FileError {
     },
 }
 
-/// A path as it is shown: in quotes, with control characters escaped.
+/// A path as shown to people: in quotes, with control characters escaped.
 pub fn shown(path: &Path) -> String {
     format!("'{}'", path.to_string_lossy().escape_debug())
 }
 
-/// Opens a regular file for reading. A pipe or device that would block is refused, not waited for.
+/// Opens a regular file for reading. A pipe or device that would block is refused.
 pub fn open(path: &Path) -> Result<File, FileError> {
     let file =
         OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path).map_err(
@@ -77,7 +77,7 @@ pub fn open(path: &Path) -> Result<File, FileError> {
                 _ => system("open", path, source),
             },
         )?;
-    let metadata = file.metadata().map_err(|source| system("look at", path, source))?;
+    let metadata = file.metadata().map_err(|source| system("access", path, source))?;
     if !metadata.is_file() {
         return Err(FileError::NotRegular(path.into()));
     }
@@ -97,7 +97,7 @@ pub fn read_secret(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
 /// Opens a regular file for reading, unless anyone but its owner can read or write it.
 pub fn open_secret(path: &Path) -> Result<File, FileError> {
     let file = open(path)?;
-    let metadata = file.metadata().map_err(|source| system("look at", path, source))?;
+    let metadata = file.metadata().map_err(|source| system("access", path, source))?;
     let mode = metadata.mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(FileError::Exposed { path: path.into(), mode });
@@ -105,12 +105,12 @@ pub fn open_secret(path: &Path) -> Result<File, FileError> {
     Ok(file)
 }
 
-/// Writes a file that must not exist yet. After a power cut it is there whole or not at all.
+/// Writes a new file. After a power cut it is there completely or not at all.
 pub fn create(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError> {
     create_with(path, access, |file| file.write_all(bytes))
 }
 
-/// As [`create`], with a content that `fill` writes piece by piece.
+/// As [`create`], with content that `fill` writes piece by piece.
 pub fn create_with(
     path: &Path,
     access: Access,
@@ -145,20 +145,20 @@ pub fn check_target(path: &Path) -> Result<(), FileError> {
     match fs::symlink_metadata(path) {
         Ok(_) => Err(FileError::Exists(path.into())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(system("look at", path, source)),
+        Err(source) => Err(system("access", path, source)),
     }
 }
 
-/// Makes a folder and what leads to it, for its owner only (0700).
+/// Creates a folder and its parents, for the owner only (0700).
 pub fn make_folder(path: &Path) -> Result<(), FileError> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(|source| system("make the folder", path, source))
+        .map_err(|source| system("create the folder", path, source))
 }
 
-/// Removes a folder with all that is in it; one that is not there is fine.
+/// Removes a folder with its content; a missing folder is not an error.
 pub fn remove_folder(path: &Path) -> Result<(), FileError> {
     match fs::remove_dir_all(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => Err(system("remove", path, source)),
@@ -190,7 +190,7 @@ fn read_open(file: &File, path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
     Ok(bytes)
 }
 
-/// Writes and syncs a file beside `path`, whose name no one else uses.
+/// Writes and syncs a file beside `path`, with a name that nothing else uses.
 fn write_temporary(
     path: &Path,
     access: Access,

@@ -1,4 +1,4 @@
-//! Image files and their signed SUIT envelopes, in a stream: an image is never in memory as a whole.
+//! Image files and their signed SUIT envelopes. Images are streamed and never completely in memory.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -15,17 +15,17 @@ use update_core::tree_build::{Tree, TreeBuilder};
 use crate::files::{self, FileError, shown};
 use crate::state::{GroupState, StateError};
 
-/// Longest envelope that is read, in bytes. Other tools write longer ones than devices take.
+/// The longest envelope that is read, in bytes. Other tools write longer ones than devices accept.
 const ENVELOPE_FILE_BYTES_MAX: u64 = 64 * 1024;
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 
 /// What is wrong with an image file.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// The file itself.
+    /// The file.
     #[error(transparent)]
     File(#[from] FileError),
-    /// There is nothing in it.
+    /// It is empty.
     #[error("the image {} has 0 bytes: check that it was built", shown(.0))]
     Empty(PathBuf),
     /// More than 64 MiB.
@@ -38,43 +38,42 @@ pub enum ImageError {
         /// Its length.
         bytes: u64,
     },
-    /// Someone writes to it.
+    /// Another process writes to it.
     #[error("the image {} changed while it was read: wait until it is built, then try again", shown(.0))]
     Changed(PathBuf),
-    /// It is not what was signed.
-    #[error("the image {} is not the one that was signed: {what} differs; get the right file, or \
-    sign this one",
+    /// It is not the signed image.
+    #[error("the image {} is not the signed one: {what} differs; get the right file, or sign this one",
             shown(.path))]
     NotSigned {
         /// Which file.
         path: PathBuf,
-        /// In what they differ.
+        /// How they differ.
         what: &'static str,
     },
 }
 
-/// Why an envelope is of no use.
+/// Why an envelope cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OfferError {
     /// The group's files.
     #[error(transparent)]
     State(#[from] StateError),
-    /// No agent of the group would take it.
+    /// No agent of the group would accept it.
     #[error(
-        "image '{image}' is no update that group '{group}' would take: {why}; sign it with a key of the \
-         group's key set"
+        "image '{image}' is not an update that group '{group}' would accept: {why}; sign it with a key of \
+         the group's key set"
     )]
     Refused {
         /// Which image.
         image: Name,
         /// Which group.
         group: Name,
-        /// What an agent would say.
+        /// An agent's reason.
         why: &'static str,
     },
-    /// It offers nothing.
+    /// It offers no image.
     #[error(
-        "the envelope of {} is no SUIT envelope that offers an image: sign the image again", shown(.0)
+        "the envelope of {} is not a SUIT envelope that offers an image: sign the image again", shown(.0)
     )]
     NoOffer(PathBuf),
 }
@@ -103,17 +102,17 @@ pub fn check(path: &Path, offer: &Offer) -> Result<Tree, ImageError> {
     Ok(tree)
 }
 
-/// Where the envelope of an image lies, unless somebody says otherwise: beside it, with `.suit` appended.
+/// The default path of an image's envelope: beside it, with `.suit` appended to the name.
 pub fn default_envelope(image: &Path) -> PathBuf {
     let mut path = image.as_os_str().to_owned();
     path.push(".suit");
     path.into()
 }
 
-/// What an envelope offers to a group, verified as its agents will verify it.
+/// The offer of an envelope to a group, verified as its agents will verify it.
 ///
 /// # Errors
-/// No agent of the group would take it.
+/// No agent of the group would accept it.
 pub fn offer_to(group: &GroupState, image: &Name, envelope: &[u8]) -> Result<Offer, OfferError> {
     suit::verify(envelope, &group.key_set()?).map_err(|error| OfferError::Refused {
         image: image.clone(),
@@ -122,10 +121,10 @@ pub fn offer_to(group: &GroupState, image: &Name, envelope: &[u8]) -> Result<Off
     })
 }
 
-/// What an envelope says that it offers. `image` is where its image lies.
+/// The unverified offer of an envelope. `image` is the path of its image.
 ///
 /// # Errors
-/// It is no SUIT envelope, or offers no image.
+/// It is not a SUIT envelope, or offers no image.
 pub fn offer_unverified(image: &Path, envelope: &[u8]) -> Result<Offer, OfferError> {
     let offer = inspect_unverified(envelope).and_then(|inspection| inspection.offer);
     offer.map_err(|_| OfferError::NoOffer(image.into()))
@@ -136,7 +135,7 @@ pub fn read_envelope(path: &Path) -> Result<Vec<u8>, FileError> {
     files::read(path, ENVELOPE_FILE_BYTES_MAX)
 }
 
-/// What the manifest of an image will say.
+/// The content of an image's manifest.
 pub fn draft(tree: &Tree, sequence_number: u64, vendor: [u8; 16], class: [u8; 16]) -> Draft {
     let layout = tree.shape.layout();
     Draft {
@@ -152,7 +151,7 @@ pub fn draft(tree: &Tree, sequence_number: u64, vendor: [u8; 16], class: [u8; 16
 
 fn size_of(file: &File, path: &Path) -> Result<ImageSize, ImageError> {
     let metadata =
-        file.metadata().map_err(|source| FileError::System { verb: "look at", path: path.into(), source })?;
+        file.metadata().map_err(|source| FileError::System { verb: "access", path: path.into(), source })?;
     let bytes = metadata.len();
     if bytes == 0 {
         return Err(ImageError::Empty(path.into()));

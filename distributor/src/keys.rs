@@ -1,9 +1,8 @@
 //! Key files: Ed25519 private keys as PKCS#8 PEM, public keys as SubjectPublicKeyInfo PEM.
 //!
-//! What a key is for stands in a line before the PEM text (RFC 7468 section 2 allows it, and other tools
-//! skip it):
-//! `fwcast image key` or `fwcast root key`. A key with the wrong line is refused; one without any, made by
-//! another tool, is taken for what it is used as.
+//! The purpose of a key is written in a line before the PEM text (RFC 7468 section 2 allows it, and other
+//! tools skip it): `fwcast image key` or `fwcast root key`. A key with the wrong line is refused. A key
+//! without such a line, made by another tool, may be used for either purpose.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -19,10 +18,10 @@ use zeroize::Zeroizing;
 
 use crate::files::{self, Access, FileError, shown};
 
-/// Longest key file that is read, in bytes.
+/// The longest key file that is read, in bytes.
 const KEY_FILE_BYTES_MAX: u64 = 16 * 1024;
-/// Public keys whose private keys are printed in RFC 8032 section 7.1: whoever signs with one of them has
-/// signed nothing.
+/// Public keys whose private keys are printed in RFC 8032 section 7.1. A signature by one of them proves
+/// nothing.
 const PUBLISHED: [&str; 4] = [
     "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
     "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
@@ -30,10 +29,10 @@ const PUBLISHED: [&str; 4] = [
     "278117fc144c72340f67d0f2316e8386ceffbf2b2428c9c51fef7c597f1d426e",
 ];
 
-/// Ends the first line of a private key in PEM.
+/// The end of the first line of a private key in PEM.
 const PRIVATE_MARK: &str = "PRIVATE KEY-----";
 
-/// What a signing key is for.
+/// The purpose of a signing key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyKind {
@@ -43,9 +42,9 @@ pub enum KeyKind {
     Root,
 }
 
-/// A private key from a file. `Debug` shows its public half only.
+/// A private key from a file. `Debug` shows only its public half.
 pub struct PrivateKey {
-    /// What it says it is for.
+    /// Its stated purpose.
     pub kind: Option<KeyKind>,
     /// The key.
     pub key: SigningKey,
@@ -54,51 +53,51 @@ pub struct PrivateKey {
 /// A public key from a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PublicKey {
-    /// Ed25519: the one kind that devices know.
+    /// Ed25519: the only kind that devices know.
     Ed25519(VerifyingKey),
-    /// ECDSA P-256: to verify what other tools have signed.
+    /// ECDSA P-256: to verify envelopes that other tools signed.
     Es256(Es256Key),
 }
 
 /// Why a key file was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The file itself.
+    /// The file.
     #[error(transparent)]
     File(#[from] FileError),
-    /// No PEM text of the right kind.
+    /// There is no PEM text of the right kind.
     #[error("{} holds no {wanted}: {hint}", shown(.path))]
     Unreadable {
         /// Which file.
         path: PathBuf,
-        /// What was looked for.
+        /// What was expected.
         wanted: &'static str,
         /// What to do.
         hint: &'static str,
     },
-    /// An image key where a root key is wanted, or the other way round.
-    #[error("{} is a key of the wrong kind, the {is} key: give the {wanted} key here", shown(.path))]
+    /// It is an image key where a root key is needed, or the other way round.
+    #[error("{} is the {is} key, not the {wanted} key: give the {wanted} key here", shown(.path))]
     WrongKind {
         /// Which file.
         path: PathBuf,
         /// What it is.
         is: KeyKind,
-        /// What is wanted.
+        /// What is needed.
         wanted: KeyKind,
     },
-    /// Everyone knows this private key, or everyone can sign for it.
+    /// Its private key is public, or anyone can sign for it.
     #[error(
-        "{} is a key that everyone can sign with (a published test key, or a weak one): make your \
-         own with `fwcast key generate`", shown(.0)
+        "{} is a key that anyone can sign with (a published test key, or a weak one): create your own with \
+         `fwcast key generate`", shown(.0)
     )]
     Worthless(PathBuf),
-    /// No randomness.
-    #[error("the system gives no random bytes for a key: {0}; try again")]
+    /// The system gives no random bytes.
+    #[error("the system returned no random bytes for a key ({0}): try again")]
     Random(getrandom::Error),
 }
 
-/// Makes a key pair: the private key in `path` (0600), the public one beside it in `path` + `.pub`. Neither
-/// may exist.
+/// Creates a key pair: the private key in `path` (0600), the public one in `path` + `.pub`. Neither file may
+/// exist yet.
 pub fn generate(kind: KeyKind, path: &Path) -> Result<PrivateKey, KeyError> {
     let public_path = public_path(path);
     files::check_target(path)?;
@@ -106,7 +105,7 @@ pub fn generate(kind: KeyKind, path: &Path) -> Result<PrivateKey, KeyError> {
     let key = random_key()?;
     let unwritable = || KeyError::Unreadable {
         path: path.into(),
-        wanted: "key that can be written",
+        wanted: "key that can be stored",
         hint: "run the command again",
     };
     let private = key.to_pkcs8_pem(LineEnding::LF).map_err(|_| unwritable())?;
@@ -124,7 +123,7 @@ pub fn random_key() -> Result<SigningKey, KeyError> {
     Ok(SigningKey::from_bytes(&seed))
 }
 
-/// Where the public half of the key in `path` is written.
+/// The path of the public half of the key in `path`.
 pub fn public_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".pub");
@@ -132,7 +131,7 @@ pub fn public_path(path: &Path) -> PathBuf {
 }
 
 impl PrivateKey {
-    /// Reads a private key that is for `kind`, or says nothing of it.
+    /// Reads a private key for `kind`, or one without a stated purpose.
     pub fn read(path: &Path, kind: KeyKind) -> Result<Self, KeyError> {
         let key = Self::read_any(path)?;
         check_kind(path, key.kind, kind)?;
@@ -147,7 +146,7 @@ impl PrivateKey {
             hint: "give the file that `fwcast key generate` wrote, not its .pub, and not a key of \
             another algorithm",
         };
-        // Others may read a public key, which must not be called a secret.
+        // Others may read a public key, so do not report it as an exposed secret.
         let bytes = Zeroizing::new(files::read(path, KEY_FILE_BYTES_MAX)?);
         let is_private = std::str::from_utf8(&bytes).is_ok_and(|text| text.contains(PRIVATE_MARK));
         if !is_private {
@@ -162,14 +161,14 @@ impl PrivateKey {
 }
 
 impl PublicKey {
-    /// Reads a public key that is for `kind`, or says nothing of it. A private key file serves as well.
+    /// Reads a public key for `kind`, or one without a stated purpose. A private key file works too.
     pub fn read(path: &Path, kind: KeyKind) -> Result<Self, KeyError> {
         let (key, is) = Self::read_any(path)?;
         check_kind(path, is, kind)?;
         Ok(key)
     }
 
-    /// Reads a public key of any kind, and what it says it is for.
+    /// Reads a public key of any kind, with its stated purpose.
     pub fn read_any(path: &Path) -> Result<(Self, Option<KeyKind>), KeyError> {
         let bytes = Zeroizing::new(files::read(path, KEY_FILE_BYTES_MAX)?);
         let text = std::str::from_utf8(&bytes).unwrap_or_default();
@@ -189,14 +188,14 @@ impl PublicKey {
         Ok((Self::Es256(key), kind_line(text)))
     }
 
-    /// Reads a public key that devices know: Ed25519.
+    /// Reads a public key of the kind that devices know: Ed25519.
     pub fn read_ed25519(path: &Path, kind: KeyKind) -> Result<VerifyingKey, KeyError> {
         match Self::read(path, kind)? {
             Self::Ed25519(key) => Ok(key),
             Self::Es256(_) => Err(KeyError::Unreadable {
                 path: path.into(),
-                wanted: "Ed25519 public key, the one kind that devices know",
-                hint: "make one with `fwcast key generate`",
+                wanted: "Ed25519 public key, the only kind that devices know",
+                hint: "create one with `fwcast key generate`",
             }),
         }
     }

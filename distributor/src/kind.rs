@@ -7,11 +7,11 @@ use serde::Serialize;
 /// The kinds of documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Kind {
-    /// Who is reached, and how.
+    /// Which agents are reached, and how.
     RolloutGroup,
-    /// What is brought.
+    /// What is delivered.
     Image,
-    /// How it is brought.
+    /// How it is delivered.
     Rollout,
 }
 
@@ -19,7 +19,7 @@ impl Kind {
     /// All kinds.
     pub const ALL: [Self; 3] = [Self::RolloutGroup, Self::Image, Self::Rollout];
 
-    /// As it is written.
+    /// Its name in documents.
     pub const fn name(self) -> &'static str {
         match self {
             Self::RolloutGroup => "RolloutGroup",
@@ -28,7 +28,7 @@ impl Kind {
         }
     }
 
-    /// In a sentence.
+    /// Its name in a sentence.
     pub const fn noun(self) -> &'static str {
         match self {
             Self::RolloutGroup => "rollout group",
@@ -37,7 +37,7 @@ impl Kind {
         }
     }
 
-    /// Several of them, as `fwcast get` takes it.
+    /// Its plural, as `fwcast get` takes it.
     pub const fn nouns(self) -> &'static str {
         match self {
             Self::RolloutGroup => "groups",

@@ -1,7 +1,7 @@
 //! The distributor of fwcast: keys, groups, agents, images and pushes on the operator's machine.
 //!
-//! The binary `fwcast` is a thin `main` over [`cli`]. State on disk is in [`state`]; the loop around the
-//! machine that distributes an update is in [`drive`].
+//! The binary `fwcast` is a thin `main` over [`cli`]. State on disk is in [`state`]. The loop around the
+//! state machine that distributes an update is in [`drive`].
 
 // A closed stdout or stderr must not abort a command: see `commands::output::say`.
 #![deny(clippy::print_stdout, clippy::print_stderr)]

@@ -1,4 +1,4 @@
-//! Making a security group: its key material, the distributor's and the Group Manager's keys, the first key
+//! Creates a security group: its key material, the distributor's and the Group Manager's keys, the first key
 //! set.
 
 use std::net::SocketAddr;
@@ -18,68 +18,69 @@ use crate::state::{
     StateDir, StateError,
 };
 
-/// Version of a group's first key set.
+/// The version of a group's first key set.
 const KEY_SET_VERSION_FIRST: u64 = 1;
-/// Bytes of a fresh OSCORE Master Secret. RFC 10021 section 2.1.5 wants at least 128 bits of entropy.
+/// The length of a fresh OSCORE Master Secret in bytes. RFC 10021 section 2.1.5 requires at least 128 bits of
+/// entropy.
 const MASTER_SECRET_BYTES: usize = 16;
-/// Bytes of a fresh OSCORE Master Salt.
+/// The length of a fresh OSCORE Master Salt in bytes.
 const MASTER_SALT_BYTES: usize = 8;
 
-/// What an operator decides about a new group.
+/// An operator's settings for a new group.
 pub struct Plan {
     /// Its name.
     pub name: Name,
-    /// How its members are reached.
+    /// How to reach its members.
     pub profile: Profile,
-    /// Group Encryption Algorithm and AEAD Algorithm.
+    /// The Group Encryption Algorithm and AEAD Algorithm.
     pub aead: AeadAlgorithm,
-    /// Bytes of its Gid, 2 to 8.
+    /// The length of its Gid, 2 to 8 bytes.
     pub gid_bytes: usize,
-    /// Who signs images for it, and who says so.
+    /// The keys that its agents trust.
     pub keys: Keys,
-    /// Whether a group of the same name goes into the archive.
+    /// Whether to archive an existing group with the same name.
     pub replace: bool,
 }
 
-/// Who signs images for a group, and who says so.
+/// The keys that a group's agents trust.
 pub struct Keys {
-    /// Signs the key set; not kept.
+    /// The private key that signs the key set; not kept.
     pub root: SigningKey,
     /// The Ed25519 image keys that its agents will trust.
     pub image_keys: Vec<[u8; 32]>,
 }
 
-/// Why a group cannot be made.
+/// Why a group cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
     /// The state folder.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The keys that were given, or a fresh one.
+    /// A given or fresh key.
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The interface.
     #[error(transparent)]
     Socket(#[from] SocketError),
-    /// Where agents listen and where they answer to are of two families.
+    /// The CoAP group and the distributor mix IPv4 and IPv6.
     #[error(
-        "the CoAP group {coap_group} and the distributor {distributor} are of two families: give two IPv4 or \
+        "the CoAP group {coap_group} and the distributor {distributor} mix IPv4 and IPv6: give two IPv4 or \
          two IPv6 addresses"
     )]
     TwoFamilies {
-        /// Where agents listen.
+        /// The address that agents listen on.
         coap_group: SocketAddr,
-        /// Where they answer to.
+        /// The address that they answer to.
         distributor: SocketAddr,
     },
-    /// Whoever signs images could then also say which image keys are trusted.
+    /// The image key's holder could then also decide which image keys are trusted.
     #[error(
-        "{} is the root key itself: make an image key of its own with `fwcast key generate --kind image`",
+        "{} is the root key: create a separate image key with `fwcast key generate --kind image`",
         shown(.0)
     )]
     RootKey(PathBuf),
     /// The image keys.
-    #[error("the key set of group '{group}' cannot be made, because {why}: give others with --image-key")]
+    #[error("the key set of group '{group}' cannot be created, because {why}: give others with --image-key")]
     KeySet {
         /// Which group.
         group: Name,
@@ -104,7 +105,7 @@ impl Keys {
     /// Reads the private root key and the public image keys.
     ///
     /// # Errors
-    /// A file holds no such key; an image key is the root key.
+    /// A file does not contain the right key, or an image key is the root key.
     pub fn read(root: &Path, image_keys: &[PathBuf]) -> Result<Self, CreateError> {
         let root = PrivateKey::read(root, KeyKind::Root)?.key;
         let read = |path: &PathBuf| {
@@ -119,11 +120,11 @@ impl Keys {
     }
 }
 
-/// Makes the group. Returns it with the names of the agents that must be enrolled again. Everything that can
-/// be wrong is looked at before anything is written.
+/// Creates the group. Returns it with the names of the agents that must be enrolled again. Everything is
+/// checked before anything is written.
 ///
 /// # Errors
-/// The addresses, the interface or a key cannot be used; the state folder cannot be written.
+/// The addresses, the interface or a key cannot be used, or the state folder cannot be written.
 pub async fn create(
     dir: &StateDir,
     plan: Plan,
@@ -161,12 +162,12 @@ pub async fn create(
 
 /// The agents of a group that must be enrolled again.
 pub fn waiting(dir: &StateDir, group: &Name) -> Result<Vec<Name>, StateError> {
-    // Opened first, so that a group that is not there is said to be so.
+    // Opened first, so that a missing group is reported as missing.
     GroupState::open(dir, group)?;
     Ok(names_waiting(&Agents::load(dir, group)?))
 }
 
-/// The CCS of a key pair, as all members know it.
+/// The CCS of a key pair, as known to all members.
 pub fn credential(key: &SigningKey) -> Hex {
     let mut bytes = [0; 64];
     let length = encode_ccs(key.verifying_key().as_bytes(), &mut bytes).unwrap_or_default();
@@ -183,7 +184,7 @@ pub fn random_master_salt() -> Result<Secret, StateError> {
     Ok(Secret::new(random(MASTER_SALT_BYTES)?))
 }
 
-/// The COSE number of an algorithm as it is written down.
+/// The COSE number of an algorithm, as stored.
 pub fn cose(algorithm: AeadAlgorithm) -> i32 {
     // 1, 10 or 24.
     algorithm.cose() as i32
@@ -212,7 +213,7 @@ fn sign_key_set(plan: &Plan) -> Result<Vec<u8>, CreateError> {
     let Keys { root, image_keys } = &plan.keys;
     let key_set = KeySet::new(KEY_SET_VERSION_FIRST, image_keys).map_err(refused)?;
     let signed = key_set.attach(root.sign(&key_set.to_be_signed()).to_bytes());
-    // With the code that devices run.
+    // Check with the code that devices run.
     KeySet::verify(&signed, root.verifying_key().as_bytes()).map_err(refused)?;
     Ok(signed)
 }

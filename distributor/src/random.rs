@@ -1,8 +1,8 @@
-//! Random numbers that are no secret.
+//! Random numbers that are not secret.
 
-/// The system gives no random numbers.
+/// The system gives no random bytes.
 #[derive(Debug, thiserror::Error)]
-#[error("the system gives no random numbers: {0}")]
+#[error("the system returned no random bytes ({0}): try again")]
 pub struct NoRandomness(getrandom::Error);
 
 /// A fresh seed for jitter and Echo values.

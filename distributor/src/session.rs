@@ -18,31 +18,31 @@ use crate::state::{
 };
 use crate::store::epoch::Claimed;
 
-/// What one datagram costs on Ethernet besides its UDP payload.
+/// The overhead of a datagram on Ethernet, in addition to its UDP payload.
 const OVERHEAD_BYTES_V4: u32 = 14 + 20 + 8;
 const OVERHEAD_BYTES_V6: u32 = 14 + 40 + 8;
 
-/// Why a group cannot be sent for.
+/// Why a group cannot be opened to send.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// The group's files, or its lock.
+    /// The group's files or lock.
     #[error(transparent)]
     State(#[from] StateError),
-    /// Nobody would hear it.
+    /// It has no agents.
     #[error("group '{0}' has no agents: enroll some with `fwcast agent enroll NAME --group {0}`")]
     NoAgents(Name),
-    /// Keys that were never checked.
-    #[error("group '{group}' has {what} that cannot be used: restore it from a backup")]
+    /// It has keys that were never checked.
+    #[error("group '{group}' has {what} that is invalid: restore it from a backup")]
     Unusable {
         /// Which group.
         group: Name,
-        /// What of it.
+        /// Which part of it.
         what: &'static str,
     },
-    /// An agent that has gone meanwhile.
+    /// An agent was removed meanwhile.
     #[error(
-        "group '{group}' has no agent with the Sender ID {id} any more: it was removed or enrolled again \
-         meanwhile; start again"
+        "group '{group}' no longer has an agent with the Sender ID {id}: it was removed or enrolled \
+         again meanwhile; run the command again"
     )]
     NoSuchAgent {
         /// Which group.
@@ -61,11 +61,11 @@ pub struct Session {
     floor_store: FloorStore,
     remembered: Remembered,
     attempts: Attempts,
-    /// The first Sender Sequence Number that no run of this process can have used.
+    /// The first Sender Sequence Number that no run of this process has used.
     next: u64,
     /// The first number of the last run.
     run_start: u64,
-    // Held only for its Drop, which comes last, when all files are written.
+    // Held only for its Drop, which runs last, when all files are written.
     _lock: GroupLock,
 }
 
@@ -73,17 +73,17 @@ impl Session {
     /// Opens a group.
     ///
     /// # Errors
-    /// Another process sends for it; its counters are in doubt, so that nothing may be sent.
+    /// Another process sends for it, or its counters are in doubt, so nothing may be sent.
     pub fn open(claimed: &Claimed, name: &Name) -> Result<Self, SessionError> {
-        // Opened first, so that a group that is not there is said to be so.
+        // Opened first, so that a missing group is reported as missing.
         GroupState::open(claimed.dir(), name)?;
         Self::open_locked(claimed, GroupLock::to_send(claimed.dir(), name)?)
     }
 
-    /// Opens a group whose lock this process has already.
+    /// Opens a group whose lock this process already holds.
     ///
     /// # Errors
-    /// Its counters are in doubt, so that nothing may be sent.
+    /// Its counters are in doubt, so nothing may be sent.
     pub fn open_locked(claimed: &Claimed, lock: GroupLock) -> Result<Self, SessionError> {
         let (dir, name) = (claimed.dir(), lock.group());
         let group = GroupState::open(dir, name)?;
@@ -99,7 +99,7 @@ impl Session {
         Ok(Self { group, sequence, floor_store, remembered, attempts, next, run_start: next, _lock: lock })
     }
 
-    /// Reads anew who is enrolled: agents may have come or gone since the group was opened.
+    /// Reads again who is enrolled: agents may have been added or removed since the group was opened.
     ///
     /// # Errors
     /// The group's files cannot be read.
@@ -120,11 +120,11 @@ impl Session {
     }
 
     /// The Security Context for a run with some agents of the group, with the first reservation made. Runs
-    /// follow one another: whatever ran before counts as ended, and where it was not settled, all numbers
-    /// that it had reserved count as used.
+    /// follow one another: the previous run counts as ended. If it was not settled, all numbers that it had
+    /// reserved count as used.
     ///
     /// # Errors
-    /// A Sender ID that no agent of the group has; keys that cannot be used; the reservation cannot be made.
+    /// No agent of the group has one of the Sender IDs, a key is invalid, or the reservation fails.
     pub fn context_of(&mut self, members: &[MemberId]) -> Result<GroupContext<Members>, SessionError> {
         let start = self.next;
         let end = start + DISTRIBUTOR_RESERVE_STEP;
@@ -137,7 +137,7 @@ impl Session {
         let (id, seed, credential) = self.group.distributor()?;
         let numbers = SequenceNumbers::new(start, end);
         let sender = SenderContext::derive(&common, id, credential, seed, numbers)
-            .map_err(|_| unusable("an own key"))?;
+            .map_err(|_| unusable("a key of its own"))?;
         let enrolled: BTreeMap<MemberId, &Enrolled> =
             self.group.agents.iter().map(|agent| (agent.member_id(), agent)).collect();
         let mut recipients = Vec::with_capacity(members.len());
@@ -160,14 +160,14 @@ impl Session {
         GroupContext::new(common, sender, Members::new(recipients)).map_err(|_| unusable("an agent's key"))
     }
 
-    /// How these agents of the group are reached, with nothing said about activation.
+    /// How to reach these agents of the group, without activation settings.
     pub fn config_of(&self, members: &[MemberId]) -> DistributionConfig {
         let part: BTreeSet<&MemberId> = members.iter().collect();
         let everyone = self.group.agents.iter().all(|agent| part.contains(&agent.member_id()));
         DistributionConfig { everyone, ..self.config() }
     }
 
-    /// How this group is reached, with nothing said about activation.
+    /// How to reach this group, without activation settings.
     pub fn config(&self) -> DistributionConfig {
         let profile = &self.group.profile;
         let v4 = profile.coap_group.is_ipv4();
@@ -184,8 +184,8 @@ impl Session {
         }
     }
 
-    /// The attempt to activate an update as: the last one used for it, so that a push that was stopped goes
-    /// on; a new one for the first time and for a retry.
+    /// The attempt number for an update: the last one used for it, so that a stopped push continues; a new
+    /// one for the first push and for a retry.
     pub fn attempt(&mut self, digest: &Digest, retry: bool) -> Result<u32, StateError> {
         match self.attempts.last(digest) {
             Some(last) if !retry => Ok(last),
@@ -193,7 +193,7 @@ impl Session {
         }
     }
 
-    /// A higher attempt was used while the distribution ran.
+    /// Records that a higher attempt was used while the distribution ran.
     pub fn note_attempt(&mut self, digest: &Digest, attempt: u32) -> Result<(), StateError> {
         if self.attempts.last(digest).is_none_or(|last| last < attempt) {
             self.attempts.next(digest, attempt - 1)?;
@@ -204,7 +204,7 @@ impl Session {
     /// Makes a reservation durable.
     pub fn reserve(&mut self, reservation: &Reservation) -> Result<(), StateError> {
         if reservation.end() <= self.next {
-            // A run that was given up would use the numbers of the one after it.
+            // An abandoned run would use the numbers of its successor.
             return Err(self.sequence.in_doubt(SequenceDoubt::OtherRun));
         }
         self.sequence.reserve(reservation.end())?;
@@ -227,12 +227,12 @@ impl Session {
         self.floor_store.save(&self.remembered)
     }
 
-    /// Ends a run cleanly, the one that had the last context: the exact floors and numbers are kept, so that
-    /// nothing is skipped that need not be. Another run may follow.
+    /// Cleanly ends the run that has the last context: stores the exact floors and numbers, so that nothing
+    /// is skipped unnecessarily. Another run may follow.
     pub fn settle(&mut self, distribution: &Distribution) -> Result<(), StateError> {
         self.save_floors(distribution)?;
         let next = distribution.next_sequence_number();
-        // Not what an earlier run left off at.
+        // Do not go below what earlier runs used.
         if next > self.run_start {
             self.sequence.settle(next)?;
             self.next = next;
@@ -241,7 +241,7 @@ impl Session {
     }
 
     /// An agent has seen a higher number than this machine has used: nothing more is sent with these keys.
-    /// What there is to say of that.
+    /// Returns the error.
     pub fn condemn(&mut self, distribution: &Distribution) -> StateError {
         let condemned = self.save_floors(distribution).map(|()| self.sequence.condemn());
         condemned.unwrap_or_else(|error| error)

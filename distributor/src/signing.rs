@@ -1,4 +1,4 @@
-//! Signing an image: its SUIT envelope, checked with the code that devices run before anything is written.
+//! Signs an image. Its SUIT envelope is checked with the code that devices run before anything is written.
 
 use std::path::{Path, PathBuf};
 
@@ -15,12 +15,13 @@ use crate::files::{self, Access, FileError, shown};
 use crate::image::{self, ImageError};
 use crate::keys::{self, KeyError, KeyKind, PrivateKey, PublicKey};
 
-/// By how much a manifest sequence number may rise at once: one slip would make every later number too low.
+/// By how much a manifest sequence number may rise at once. A single typo could make every later number too
+/// low.
 const SEQUENCE_STEP_MAX: u64 = 1_000_000;
-/// Longest file that is read as a signature, in bytes.
+/// The longest file that is read as a signature, in bytes.
 const SIGNATURE_FILE_BYTES_MAX: u64 = 1024;
 
-/// What an operator says of an image that is to be signed.
+/// An operator's settings for signing an image.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The image.
@@ -29,19 +30,19 @@ pub struct Request {
     pub vendor: Uuid,
     /// SUIT class identifier of the devices it is for.
     pub class: Uuid,
-    /// Manifest sequence number.
+    /// The manifest sequence number.
     pub sequence: u64,
-    /// Manifest sequence number of the image before.
+    /// The manifest sequence number of the previous image.
     pub previous: u64,
     /// Whether the number may rise by more than a million.
     pub force_jump: bool,
-    /// Bytes in an image block.
+    /// Bytes per image block.
     pub block_size: BlockSize,
-    /// What is written.
+    /// What to write.
     pub product: Product,
 }
 
-/// What is written.
+/// What to write.
 #[derive(Debug, Clone)]
 pub enum Product {
     /// The bytes to be signed with Ed25519 elsewhere.
@@ -65,7 +66,7 @@ pub enum Product {
 }
 
 impl Product {
-    /// Where it is written.
+    /// The path of the output.
     pub fn file(&self) -> &Path {
         match self {
             Self::ToBeSigned(file) | Self::Signed { out: file, .. } | Self::Attached { out: file, .. } => {
@@ -87,26 +88,27 @@ pub enum SignError {
     /// The key.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// Devices would refuse the number.
+    /// Devices would refuse its number.
     #[error(
-        "manifest sequence number {new} is not higher than {previous}, that of the image before, so devices \
-         would refuse it: give a higher one with --sequence"
+        "manifest sequence number {new} is not higher than {previous}, that of the previous image, so \
+         devices would refuse it: give a higher one with --sequence"
     )]
     NotHigher {
         /// The number.
         new: u64,
-        /// That of the image before.
+        /// That of the previous image.
         previous: u64,
     },
-    /// It looks like a slip, which could not be undone.
+    /// Its number looks like a typo, which could not be undone.
     #[error(
-        "manifest sequence number {new} is more than {SEQUENCE_STEP_MAX} above {previous}, and devices never \
-         go back: correct --sequence, say what came before with --previous, or insist with --force-jump"
+        "manifest sequence number {new} is more than {SEQUENCE_STEP_MAX} above {previous}, and devices \
+         never go back: correct --sequence, give the previous number with --previous, or insist with \
+         --force-jump"
     )]
     Jump {
         /// The number.
         new: u64,
-        /// That of the image before.
+        /// That of the previous image.
         previous: u64,
     },
     /// Devices would refuse it.
@@ -114,27 +116,27 @@ pub enum SignError {
     Refused {
         /// Which image.
         image: PathBuf,
-        /// What they would say.
+        /// Their reason.
         why: &'static str,
     },
-    /// A file without a signature in it.
-    #[error("{} holds no Ed25519 signature: give a file of 64 bytes or 128 hexadecimal digits", shown(.0))]
+    /// The file has no signature.
+    #[error("{} is not an Ed25519 signature: give a file of 64 bytes or 128 hexadecimal digits", shown(.0))]
     NoSignature(PathBuf),
 }
 
 /// What was written.
 #[derive(Debug)]
 pub struct Written {
-    /// What the manifest says.
+    /// The manifest's content.
     pub draft: Draft,
-    /// Fingerprint of the image key; `None` where only the bytes to be signed were written.
+    /// The fingerprint of the image key; `None` if only the bytes to be signed were written.
     pub key: Option<String>,
 }
 
-/// Signs the image, or writes what is to be signed.
+/// Signs the image, or writes the bytes to be signed.
 ///
 /// # Errors
-/// The number is too low or too high; a file cannot be used; devices would refuse the result.
+/// The number is too low or too high, a file cannot be used, or devices would refuse the result.
 pub fn sign(request: &Request) -> Result<Written, SignError> {
     check_sequence(request)?;
     let target = request.product.file();
@@ -162,7 +164,7 @@ fn check_sequence(request: &Request) -> Result<(), SignError> {
     Ok(())
 }
 
-/// The envelope, and the public key that verifies it; `None` where it is signed elsewhere.
+/// The envelope, and the public key that verifies it; `None` if it is signed elsewhere.
 fn envelope(draft: &Draft, product: &Product) -> Result<Option<(Vec<u8>, VerifyingKey)>, SignError> {
     Ok(match product {
         Product::ToBeSigned(_) => None,
@@ -178,7 +180,7 @@ fn envelope(draft: &Draft, product: &Product) -> Result<Option<(Vec<u8>, Verifyi
     })
 }
 
-/// Runs the device's own code over what is about to be written.
+/// Runs the device's own code on what is about to be written.
 fn check_as_device(
     request: &Request,
     draft: &Draft,
@@ -188,8 +190,8 @@ fn check_as_device(
     let refused = |refusal: Refusal| {
         let why = match (refusal, &request.product) {
             (Refusal::BadSignature, Product::Attached { .. }) => {
-                "the signature was not made by this key over these bytes; prepare them again with the same \
-                 arguments"
+                "the signature was not made with this key over these bytes: prepare them again with the \
+                 same arguments"
             }
             _ => refusal.text(),
         };
@@ -209,7 +211,7 @@ fn check_as_device(
     Ok(())
 }
 
-/// Whether the device reads what was meant.
+/// Whether the device reads what was intended.
 fn same(draft: &Draft, offer: &Offer) -> bool {
     offer.digest == draft.digest()
         && offer.sequence_number == draft.sequence_number

@@ -1,5 +1,5 @@
-//! The distributor's one socket: everything is sent from the address that its agents know, and comes back
-//! there (protocol.md \[sockets\]).
+//! The distributor's only socket: everything is sent from the address that its agents know, and answers come
+//! back to it (protocol.md \[sockets\]).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -9,18 +9,18 @@ use tokio::net::UdpSocket;
 
 use crate::state::Profile;
 
-/// What is asked of the system for datagrams that wait to be read, in bytes.
+/// The requested receive buffer, in bytes.
 const RECEIVE_BUFFER_BYTES: usize = 8 * 1024 * 1024;
-/// What is asked of the system for datagrams that wait to be sent, in bytes.
+/// The requested send buffer, in bytes.
 const SEND_BUFFER_BYTES: usize = 1024 * 1024;
 
-/// Why there is no socket for a group.
+/// Why the socket for a group cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// This machine has no such interface.
     #[error(
         "this machine has no network interface '{name}' (there are: {known}): bring it up, or name one of \
-         them, as `interface` of the rollout group or as --interface when the group is made"
+         them, as `interface` of the rollout group or as --interface when the group is created"
     )]
     NoInterface {
         /// Its name.
@@ -28,7 +28,7 @@ pub enum SocketError {
         /// Those that exist.
         known: String,
     },
-    /// An IPv4 group on an interface without an IPv4 address.
+    /// The group is IPv4, and the interface has no IPv4 address.
     #[error(
         "the network interface '{0}' has no IPv4 address, so nothing can be sent to an IPv4 group there: \
          give it one, or name another interface"
@@ -37,10 +37,10 @@ pub enum SocketError {
     /// The system refused.
     #[error(
         "cannot {verb} for the distributor's address {address} on interface {interface}: {source}; `fwcast \
-         doctor` looks at each part"
+         doctor` checks each part"
     )]
     System {
-        /// What was tried.
+        /// The operation that failed.
         verb: &'static str,
         /// The distributor's address.
         address: SocketAddr,
@@ -54,7 +54,7 @@ pub enum SocketError {
 /// Opens the socket that a group's profile describes.
 ///
 /// # Errors
-/// One sentence: the interface is not there, the address is not this machine's, the port is taken.
+/// The interface does not exist, the address is not this machine's, or the port is taken.
 pub fn open(profile: &Profile) -> Result<UdpSocket, SocketError> {
     let interface = interface_index(&profile.interface)?;
     let fail = |verb, source| SocketError::System {
@@ -67,7 +67,7 @@ pub fn open(profile: &Profile) -> Result<UdpSocket, SocketError> {
     let socket =
         Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).map_err(|e| fail("open a socket", e))?;
     socket.set_nonblocking(true).map_err(|e| fail("set up the socket", e))?;
-    // What the system grants is enough in most cases; less only means that repair has more to do.
+    // The system's limit is usually enough; a smaller buffer only means more repair.
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
     let _ = socket.set_send_buffer_size(SEND_BUFFER_BYTES);
     let multicast = match profile.distributor.ip() {
@@ -87,7 +87,7 @@ pub fn open(profile: &Profile) -> Result<UdpSocket, SocketError> {
     UdpSocket::from_std(socket.into()).map_err(|e| fail("use the socket", e))
 }
 
-/// An address of the interface, by which the system knows it: the distributor's own if that is there.
+/// An address that identifies the interface to the system: the distributor's own if the interface has it.
 fn address_on(interface: &str, own: Ipv4Addr) -> Result<Ipv4Addr, SocketError> {
     let all = nix::ifaddrs::getifaddrs().into_iter().flatten();
     let mut first = None;
@@ -101,7 +101,7 @@ fn address_on(interface: &str, own: Ipv4Addr) -> Result<Ipv4Addr, SocketError> {
     first.ok_or_else(|| SocketError::NoIpv4Address(interface.to_owned()))
 }
 
-/// The index of an interface, or a sentence that names those that exist.
+/// The index of an interface, or an error that names those that exist.
 pub fn interface_index(name: &str) -> Result<u32, SocketError> {
     if_nametoindex(name).map_err(|_| {
         let known = nix::net::if_::if_nameindex()
@@ -114,7 +114,7 @@ pub fn interface_index(name: &str) -> Result<u32, SocketError> {
     })
 }
 
-/// A link-local IPv6 address means nothing without its interface.
+/// A link-local IPv6 address is meaningless without its interface.
 pub fn with_scope(address: SocketAddr, interface: u32) -> SocketAddr {
     match address {
         SocketAddr::V6(mut v6) if v6.ip().is_unicast_link_local() || v6.ip().is_multicast() => {

@@ -8,11 +8,11 @@ use std::time::Duration;
 use provisioning::address;
 use uuid::Uuid;
 
-/// How fast multicast is sent, in bits a second.
+/// How fast multicast is sent, in bits per second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate(pub u64);
 
-/// Slowest and fastest rate, in bits a second.
+/// The slowest and fastest rate, in bits per second.
 const RATE_RANGE: std::ops::RangeInclusive<u64> = 1_000..=10_000_000_000;
 const RATE_UNITS: [(&str, u64); 4] =
     [("Gbit/s", 1_000_000_000), ("Mbit/s", 1_000_000), ("kbit/s", 1_000), ("bit/s", 1)];
@@ -26,7 +26,7 @@ impl FromStr for Rate {
             .iter()
             .find_map(|(name, unit)| Some((text.strip_suffix(name)?.trim_end(), *unit)))
             .ok_or(wanted)?;
-        // Two decimals are enough, and the whole stays exact.
+        // Two decimals are enough, and keep the result exact.
         let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
         if decimals.len() > 2 || !decimals.bytes().all(|digit| digit.is_ascii_digit()) {
             return Err(wanted.to_owned());
@@ -55,7 +55,7 @@ pub fn coap_group(text: &str) -> Result<SocketAddr, String> {
     address::coap_group(socket_address(text)?).map_err(|error| error.to_string())
 }
 
-/// Bytes in an image block.
+/// Bytes per image block.
 pub fn block_size(text: &str) -> Result<u16, String> {
     match text {
         "256" => Ok(256),
@@ -72,10 +72,10 @@ pub fn whole_seconds(text: &str, longest: Duration) -> Option<u32> {
     u32::try_from(span.as_secs()).ok().filter(|_| whole)
 }
 
-/// The name of a network interface, which may be one of another machine.
+/// The name of a network interface, possibly on another machine.
 pub fn interface(text: &str) -> Result<String, String> {
     let harmless = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':');
-    // Linux: IFNAMSIZ is 16 with the closing zero.
+    // Linux: IFNAMSIZ is 16, including the terminating zero.
     if text.is_empty() || text.len() > 15 || !harmless || matches!(text, "." | "..") {
         return Err("an interface is named like eth0, with at most 15 characters".to_owned());
     }
@@ -112,8 +112,8 @@ impl FromStr for Network {
     }
 }
 
-/// A class of devices as the operator names it: a UUID, or the model, whose UUIDv5 is in the vendor's name
-/// space.
+/// A class of devices as the operator names it: a UUID, or a model, whose UUIDv5 is in the vendor's
+/// namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Class(String);
 

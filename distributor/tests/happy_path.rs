@@ -197,7 +197,7 @@ bz/m4rVlnIXbwK07HypLbAmBMcCjbazR14vTgdzfsJwFLbM5kdtzOLSolg==
     assert_eq!(verified["components"][0]["uri"], "http://example.com/file.bin");
     assert_eq!(verified["offer"], Value::Null);
     desk.write("firmware", b"x");
-    desk.fails("image verify example.suit firmware --key es256.pub", 1, &["no image with its hash tree"]);
+    desk.fails("image verify example.suit firmware --key es256.pub", 1, &["does not describe an image"]);
     let mut spoiled = desk.read("example.suit");
     let last = spoiled.len() - 1;
     spoiled[last] ^= 1;

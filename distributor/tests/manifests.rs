@@ -31,7 +31,7 @@ fn said(desk: &Desk, text: &str) -> String {
     let run = desk.run("validate -f a.yaml");
     assert_eq!((run.code, run.out.as_str()), (1, ""), "{text}\n{}", run.err);
     let (problems, last) = run.err.trim_end().rsplit_once('\n').unwrap();
-    assert!(last.starts_with("error: ") && last.contains("correct what is said above"), "{last}");
+    assert!(last.starts_with("error: ") && last.contains("correct them and run"), "{last}");
     problems.to_owned()
 }
 
@@ -118,9 +118,9 @@ fn every_mistake_is_a_sentence_at_its_place() {
         ("rate: 20Mbit/s", "group: \"coap://192.0.2.1:5683\"", ":19:12", "multicast address"),
         ("rate: 20Mbit/s", "blockSize: 500", ":19:16", "256, 512 or 1024"),
         ("rate: 20Mbit/s", "hops: 0", ":19:11", "from 1 to 255"),
-        ("code: none", "code: cauchy", ":23:11", "not built yet"),
+        ("code: none", "code: cauchy", ":23:11", "not implemented yet"),
         ("code: none", "code: raptorq", ":23:11", "unknown word 'raptorq'"),
-        ("code: none", "generation: 64", ":23:17", "belongs to a parity code"),
+        ("code: none", "generation: 64", ":23:17", "needs a parity code"),
         ("    selector:\n", "    agents: [lamp-1]\n    selector:\n", ":13:3", "exactly one of the two"),
         ("operator: DoesNotExist", "operator: In", ":17:13", "at least one value"),
         ("model: lamp-2", "model: 2", ":15:29", "in quotes"),
@@ -193,7 +193,7 @@ fn documents_are_checked_against_each_other() {
     desk.write("two.yaml", sample("lab.yaml").as_bytes());
     let run = desk.run("validate -f one.yaml -f two.yaml");
     assert_eq!(run.code, 1);
-    assert!(run.err.contains("a Rollout 'lab-0-1-0' already at one.yaml:"), "{}", run.err);
+    assert!(run.err.contains("already a Rollout 'lab-0-1-0' at one.yaml:"), "{}", run.err);
     assert!(run.err.contains("3 problems in 1 file"), "{}", run.err);
     // An agent in the lists of two groups of one rollout.
     let group = |name: &str| {

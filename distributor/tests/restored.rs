@@ -87,7 +87,7 @@ fn a_backup_holds_everything_but_counters_and_is_restored_whole() {
     let archive = String::from_utf8_lossy(&desk.read("all.tar")).into_owned();
     assert!(archive.contains("groups/hall/agents.json") && !archive.contains("groups/hall/sequence"));
     desk.fails("backup --out all.tar", 1, &["all.tar", "not overwritten"]);
-    desk.fails("restore all.tar", 1, &["state", "already", "move what is in it away"]);
+    desk.fails("restore all.tar", 1, &["state", "already", "move its contents away"]);
 
     fs::rename(desk.path("state"), desk.path("gone")).unwrap();
     let run = desk.ok("restore all.tar");
@@ -140,7 +140,7 @@ fn a_backup_that_is_cut_or_changed_restores_nothing() {
         desk.chmod("bad.tar", 0o600);
         let run = desk.run("restore bad.tar");
         assert_eq!(run.code, 1, "{what}: {}", run.err);
-        assert!(run.err.contains("'bad.tar' is no whole backup"), "{what}: {}", run.err);
+        assert!(run.err.contains("'bad.tar' is not a complete fwcast backup"), "{what}: {}", run.err);
         assert_eq!(
             desk.files("state").iter().filter(|path| !path.to_str().unwrap().contains("locks")).count(),
             0

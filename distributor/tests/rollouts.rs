@@ -158,7 +158,7 @@ fn a_paused_rollout_waits_for_its_start_and_every_order_is_answered() {
         desk.fails(&format!("rollout {verb} spring {flags}"), 1, &[said]);
     }
     desk.fails("rollout cancel spring", 2, &["left as it is", "--yes"]);
-    desk.fails("status spring --wait --timeout 1s", 6, &["goes on", "fwcast status spring"]);
+    desk.fails("status spring --wait --timeout 1s", 6, &["has not ended", "fwcast status spring"]);
     running.interrupt();
     assert_eq!(running.code(), 130);
     // Nobody runs it: orders are carried out where they are given.
@@ -229,14 +229,14 @@ fn what_has_begun_keeps_its_document_and_its_image() {
         rollout("spring", "  paused: true\n  retry: { max: 2, on: [lost] }\n").as_bytes(),
     );
     for command in ["run", "apply"] {
-        let said = ["rollout 'spring' cannot be changed", "put it back", "fwcast rollout cancel spring"];
+        let said = ["rollout 'spring' cannot be changed", "undo the change", "fwcast rollout cancel spring"];
         desk.fails(&format!("{command} -f changed.yaml"), 1, &said);
     }
     sign(&desk, 2);
     desk.fails("run -f spring.yaml", 1, &["rollout 'spring' cannot be changed"]);
     sign(&desk, 1);
     desk.write("firmware", &[3; 5_000]);
-    desk.fails("run -f spring.yaml", 9, &["not the one that was signed"]);
+    desk.fails("run -f spring.yaml", 9, &["not the signed one"]);
     sign(&desk, 1);
     assert_eq!(desk.json("status spring"), before);
     // As it was, it goes on.
@@ -318,7 +318,7 @@ fn another_process_that_sends_is_waited_for() {
     let running = Running::start(&desk, "spring.yaml");
     let start = Instant::now();
     let log = || String::from_utf8_lossy(&desk.read("run.log")).into_owned();
-    while !log().contains("another fwcast process sends for it, which is waited for") {
+    while !log().contains("waiting for another fwcast process") {
         assert!(start.elapsed() < Duration::from_secs(30), "{}", log());
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -326,7 +326,7 @@ fn another_process_that_sends_is_waited_for() {
     drop(sending);
     // Nobody is there to answer.
     assert_eq!(running.code(), 4, "{}", log());
-    assert_eq!(log().matches("waited for").count(), 1);
+    assert_eq!(log().matches("waiting for").count(), 1);
 }
 
 #[test]
@@ -379,7 +379,7 @@ fn wrong_documents_are_refused_before_anything_is_written() {
         ("size: rest", "size: 1", "add up to 2 of 3 agents"),
         ("selector: {}", "agents: [lamp-9]", "'lamp-9'"),
         ("groups: [lamps]", "groups: [others]", "no RolloutGroup 'others'"),
-        ("group: hall }", "group: hall }\n  parity: { code: cauchy }", "not built yet"),
+        ("group: hall }", "group: hall }\n  parity: { code: cauchy }", "not implemented yet"),
         (
             "groups: [lamps]",
             "groups: [lamps]\n  windows: { transfer: [{ cron: \"0 0 30 2 *\", for: 1h, tz: Etc/UTC }] }",

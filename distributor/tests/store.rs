@@ -246,7 +246,7 @@ async fn a_full_disk_loses_nothing_that_was_there() {
         }
         assert!(stored < 100);
     };
-    says(error, &["no space left", "run the command again"]);
+    says(error, &["is full", "run the command again"]);
     let store = files.again().await;
     store.check().await.unwrap();
     let events =

@@ -28,27 +28,27 @@ use crate::fleet::enroll;
 use crate::manifest::selector::Selector;
 use crate::state::{Agents, GroupState, Label, StateDir};
 
-/// What there is to do with agents.
+/// The agent commands.
 #[derive(Debug, Subcommand)]
 pub enum Agent {
     /// Enroll an agent in a group and write the one file that it needs
     Enroll(Box<Enroll>),
-    /// List the agents that are enrolled, or wait to be enrolled again
+    /// List the agents that are enrolled or wait to be enrolled again
     List {
-        /// Only of this group
+        /// Only agents of this group
         #[arg(long)]
         group: Option<Name>,
-        /// Only those with such labels, like 'model=lamp-2,ring!=canary'
+        /// Only agents with these labels, like 'model=lamp-2,ring!=canary'
         #[arg(short = 'l', long, value_name = "SELECTOR")]
         selector: Option<Selector>,
     },
-    /// Set labels of an agent, or take them away
+    /// Set or remove labels of an agent
     Label(Relabel),
-    /// Take an agent out of its group
+    /// Remove an agent from its group
     Remove(Remove),
     /// End the quarantine of an agent that said what could not be true
     Release(Release),
-    /// Check the file of an agent and show what in it is no secret
+    /// Check the file of an agent and show what is not secret in it
     Inspect {
         /// The file that `agent enroll` wrote
         file: PathBuf,
@@ -70,10 +70,10 @@ pub struct Enroll {
     /// What model it is: a name, or a UUID
     #[arg(long, value_name = "MODEL|UUID", required_unless_present = "again")]
     class: Option<Class>,
-    /// Where the agent's file is written, with its secrets; nothing is overwritten
+    /// File to write the agent's configuration and secrets to; nothing is overwritten
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// For what kind of device the file is: yaml for Linux, cbor for the flash of a microcontroller
+    /// Kind of device: yaml for Linux, cbor for the flash of a microcontroller
     #[arg(long, value_enum, default_value_t = Format::Yaml, requires_if("cbor", "address"))]
     format: Format,
     /// A microcontroller's own address, with the length of its network's prefix
@@ -82,11 +82,10 @@ pub struct Enroll {
     /// The router of a microcontroller's network [default: none]
     #[arg(long, value_name = "IP", requires = "address")]
     router: Option<IpAddr>,
-    /// What the agent is called by; may be given several times
+    /// Label for the agent; may be given several times
     #[arg(long = "label", value_name = "KEY=VALUE")]
     labels: Vec<Label>,
-    /// New keys for an agent of this name, after which its old file is worthless; vendor, class and labels
-    /// stay
+    /// Give new keys to an existing agent, which makes its old file useless; vendor, class and labels stay
     #[arg(long)]
     again: bool,
     /// Network interface of the device [default: as on this machine]
@@ -98,18 +97,17 @@ pub struct Enroll {
     /// Folder of the agent on the device
     #[arg(long, value_name = "DIR", default_value = "/var/lib/fwcast-agent")]
     agent_state: String,
-    /// Command that makes the new image run on trial; for an argument that begins with '-', repeat the
-    /// option:
+    /// Command that starts the new image on trial; for an argument that begins with '-', repeat the option:
     /// --activate-command=--now
     #[arg(long, value_name = "CMD", num_args = 1..)]
     activate_command: Option<Vec<String>>,
-    /// Command that ends with 0 when the new image is healthy; arguments as above
+    /// Command that exits with 0 when the new image is healthy; arguments as above
     #[arg(long, value_name = "CMD", num_args = 1..)]
     health_command: Option<Vec<String>>,
-    /// What a microcontroller on trial has to do to be confirmed, besides passing its firmware's own test
+    /// What a microcontroller on trial must do to be confirmed, besides passing its firmware's own test
     #[arg(long, value_enum, default_value_t = HealthRule::Distributor)]
     health_rule: HealthRule,
-    /// Roll back an image that has not proved healthy for so long
+    /// Roll back an image that has not proved healthy after this time
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = arguments::seconds)]
     health_deadline: u32,
     /// Time between two runs of the health command
@@ -117,7 +115,7 @@ pub struct Enroll {
     health_interval: u32,
 }
 
-/// What an agent's file is for.
+/// The kind of device that an agent's file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// A Linux agent.
@@ -126,12 +124,12 @@ enum Format {
     Cbor,
 }
 
-/// What a microcontroller takes for healthy.
+/// What a microcontroller considers healthy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum HealthRule {
     /// It has heard the distributor.
     Distributor,
-    /// Nothing else: the image is confirmed also where nobody could update it any more.
+    /// Nothing else: the image is confirmed even if it could never be updated again.
     SelfTest,
 }
 
@@ -191,7 +189,9 @@ impl Agent {
                 let read: AgentFile = yaml::read_secret(file)?;
                 let inspected = Inspected::new(read).map_err(|error| {
                     let file = shown(file);
-                    Failure::error(format!("{file} is no file for an agent: {error}; enroll the agent again"))
+                    Failure::error(format!(
+                        "{file} is not a valid agent file: {error}; enroll the agent again"
+                    ))
                 })?;
                 output::print(global.output, &inspected)?;
             }
@@ -248,10 +248,10 @@ impl Enroll {
 }
 
 impl Listed {
-    /// The agents of one group, or of all, with such labels.
+    /// The agents of one group, or of all, with these labels.
     fn read(dir: &StateDir, group: Option<&Name>, selector: Option<&Selector>) -> Result<Self, Failure> {
         let groups = match group {
-            // Opened first, so that a group that is not there is said to be so.
+            // Opened first, so that a missing group is reported as missing.
             Some(name) => vec![GroupState::open(dir, name)?.name],
             None => dir.groups()?,
         };

@@ -13,10 +13,10 @@ use crate::commands::output::{self, Printable, columns};
 use crate::manifest::AppliedDocument;
 use crate::store::Applied;
 
-/// Take rollout manifests over, with the images that they name; nothing is sent
+/// Store rollout manifests and the images they name; nothing is sent
 ///
-/// Applying the same files again changes nothing. The document of a rollout that is under way, and that of
-/// its image, cannot be changed.
+/// Applying the same files again changes nothing. The documents of a running rollout and of its image cannot
+/// be changed.
 #[derive(Debug, Args)]
 pub struct Apply {
     #[command(flatten)]
@@ -34,7 +34,7 @@ struct Line {
 struct Lines(Vec<Line>);
 
 impl Apply {
-    /// Takes the documents over, all or none.
+    /// Applies the documents, all or none.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         let manifests = self.files.read(global.output)?;
         let applied = on_fleet(global, async |fleet| {

@@ -1,4 +1,4 @@
-//! Arguments that are more than a word: each is checked once, when it is read.
+//! Arguments with a syntax of their own. Each is checked once, when it is read.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,7 +10,7 @@ pub use crate::values::Rate;
 pub(super) use crate::values::{Class, Network, block_size, coap_group, interface};
 use crate::values::{socket_address, whole_seconds};
 
-/// Address and port of one host.
+/// The address and port of one host.
 pub(super) fn peer(text: &str) -> Result<SocketAddr, String> {
     address::peer(socket_address(text)?).map_err(|error| error.to_string())
 }

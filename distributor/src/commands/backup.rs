@@ -1,4 +1,4 @@
-//! `fwcast backup` and `fwcast restore`: everything that can be had back, in one file.
+//! `fwcast backup` and `fwcast restore`: everything that can be restored, in one file.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ pub struct Backup {
     out: PathBuf,
 }
 
-/// Put the content of a backup into an empty state folder; its groups need fresh keys before anything is sent
+/// Restore a backup into an empty state folder; its groups need fresh keys before anything is sent
 #[derive(Debug, Args)]
 pub struct Restore {
     /// The file that `fwcast backup` wrote

@@ -1,4 +1,4 @@
-//! `fwcast completions` and `fwcast man`: what shells and `man` read.
+//! `fwcast completions` and `fwcast man`: files for shells and `man`.
 
 use std::io;
 
@@ -17,7 +17,7 @@ pub struct Completions {
     shell: Shell,
 }
 
-/// Print the manual page, or with a command its own
+/// Print the manual page of fwcast or of a command
 #[derive(Debug, Args)]
 pub struct Man {
     /// A command and its subcommands, such as `rollout approve`

@@ -10,7 +10,7 @@ use crate::commands::output::{self, Printable, columns};
 use crate::commands::settings::Origin;
 use crate::files::shown;
 
-/// What there is to do with the configuration.
+/// The configuration commands.
 #[derive(Debug, Subcommand)]
 pub enum Config {
     /// Show the settings in force
@@ -20,7 +20,7 @@ pub enum Config {
 /// Arguments of `config view`.
 #[derive(Debug, Args)]
 pub struct View {
-    /// Say where each comes from
+    /// Show where each comes from
     #[arg(long)]
     origin: bool,
 }

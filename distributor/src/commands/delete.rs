@@ -1,4 +1,4 @@
-//! `fwcast delete`: takes away what is no longer wanted.
+//! `fwcast delete`: deletes what is no longer needed.
 
 use clap::Args;
 
@@ -15,12 +15,12 @@ pub struct Delete {
     /// What
     #[arg(value_enum)]
     noun: Noun,
-    /// Its name; an agent's may have its group in front, like hall/lamp-1
+    /// Its name; an agent's optionally with its group, like hall/lamp-1
     name: String,
 }
 
 impl Delete {
-    /// Deletes it, and with the last document that names an image also that.
+    /// Deletes it, and an image that no document names any more.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         let Some(kind) = self.noun.document() else {
             let dir = global.state_dir()?;

@@ -1,4 +1,4 @@
-//! `fwcast describe`: one thing with all that is known of it.
+//! `fwcast describe`: one thing, with everything known about it.
 
 use clap::Args;
 
@@ -15,7 +15,7 @@ pub struct Describe {
     /// What
     #[arg(value_enum)]
     noun: Noun,
-    /// Its name; an agent's may have its group in front, like hall/lamp-1
+    /// Its name; an agent's optionally with its group, like hall/lamp-1
     name: String,
 }
 

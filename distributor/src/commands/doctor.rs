@@ -1,4 +1,4 @@
-//! `fwcast doctor`: is everything there that a push needs?
+//! `fwcast doctor`: checks everything that a push needs.
 
 use clap::Args;
 use comfy_table::Table;
@@ -14,13 +14,13 @@ use crate::control::Stop;
 use crate::fleet::doctor::{self, Finding};
 use crate::state::GroupState;
 
-/// Look at what a push needs: interface, address, route, MTU, and how much is lost on the way to the agents
+/// Check what a push needs: interface, address, route, MTU, and the loss on the way to the agents
 #[derive(Debug, Args)]
 pub struct Doctor {
     /// The group
     #[arg(short, long)]
     group: Name,
-    /// How many questions the loss test asks; 0 leaves it out
+    /// How many questions the loss test asks; 0 skips the test
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=1000))]
     probes: u32,
 }
@@ -44,7 +44,7 @@ impl Printable for Findings {
 }
 
 impl Doctor {
-    /// Looks at each part, from this machine outwards. All others must hold before the loss test can run.
+    /// Checks each part, from this machine outwards. The loss test runs only if all others pass.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         let dir = global.state_dir()?;
         let group = GroupState::open(&dir, &self.group)?;

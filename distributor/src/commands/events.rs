@@ -1,4 +1,4 @@
-//! `fwcast events` and `fwcast history`: what happened.
+//! `fwcast events` and `fwcast history`: the events.
 
 use std::io::{self, Write};
 
@@ -18,26 +18,26 @@ use crate::store::{Events as _, Rollouts as _};
 /// Show what happened, oldest first
 #[derive(Debug, Args)]
 pub struct Events {
-    /// Go on with what happens from now on, until Ctrl-C
+    /// Follow new events until Ctrl-C
     #[arg(short, long)]
     follow: bool,
-    /// Only of this rollout
+    /// Only events of this rollout
     #[arg(long, value_name = "ROLLOUT")]
     rollout: Option<Name>,
-    /// Only what comes after the event with this number
+    /// Only events after the one with this number
     #[arg(long, value_name = "ID")]
     after: Option<i64>,
-    /// At most so many of what has happened already
+    /// At most this many past events
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: u32,
 }
 
-/// Show the rollouts that there were, or what happened to one of them or to an agent
+/// Show past rollouts, or what happened to one of them or to an agent
 #[derive(Debug, Args)]
 pub struct History {
-    /// The name of a rollout or of an agent; an agent's may have its group in front, like hall/lamp-1
+    /// Name of a rollout or an agent; an agent's optionally with its group, like hall/lamp-1
     name: Option<String>,
-    /// At most so many of the newest events
+    /// At most this many of the newest events
     #[arg(long, value_name = "N", default_value_t = 1000)]
     limit: u32,
 }
@@ -47,7 +47,7 @@ impl Events {
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         let one_a_line = global.output.is_for_people() || global.output == Format::Jsonl;
         if self.follow && !one_a_line {
-            return Err(Failure::usage("what is followed is printed line by line: use -o jsonl, or no -o"));
+            return Err(Failure::usage("--follow prints line by line: use -o jsonl, or leave -o out"));
         }
         let query =
             EventQuery { after: self.after, rollout: self.rollout.clone(), agent: None, limit: self.limit };

@@ -3,11 +3,11 @@
 //! | Code | Meaning |
 //! |---|---|
 //! | 0 | done |
-//! | 1 | error: something on this machine or in the network is not as it should be |
-//! | 2 | usage: an argument is wrong by itself |
+//! | 1 | error: something is wrong on this machine or in the network |
+//! | 2 | usage: an argument is invalid |
 //! | 3 | `plan --exit-code`: something would change
 //! | 4 | the rollout failed or was aborted |
-//! | 5 | finished, but some devices failed within what the rollout tolerates |
+//! | 5 | finished, but some devices failed, within the limits of the rollout |
 //! | 6 | timed out |
 //! | 8 | not allowed: a secret file that others can read, or counters in doubt |
 //! | 9 | a signature or a hash is wrong |
@@ -43,21 +43,21 @@ use crate::store::images::ImagesError;
 use crate::store::restore::RestoreError;
 use rollout_engine::record::Outcome;
 
-/// How a command ended. See the table at the head of this module.
+/// How a command ended. See the table at the top of this module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
     /// Done.
     Done = 0,
-    /// Something on this machine or in the network is not as it should be.
+    /// Something is wrong on this machine or in the network.
     Error = 1,
-    /// An argument is wrong by itself.
+    /// An argument is invalid.
     Usage = 2,
     /// `plan --exit-code`: something would change.
     ChangesPending = 3,
     /// The rollout failed or was aborted.
     RolloutFailed = 4,
-    /// Finished, but some devices failed within what the rollout tolerates.
+    /// Finished, but some devices failed, within the limits of the rollout.
     SomeDevicesFailed = 5,
     /// Timed out.
     TimedOut = 6,
@@ -80,7 +80,7 @@ impl From<Exit> for ExitCode {
 pub struct Failure {
     /// The exit code.
     pub exit: Exit,
-    /// The sentence, without a full stop at its end.
+    /// The sentence, without the final full stop.
     pub sentence: String,
 }
 
@@ -125,7 +125,7 @@ impl<E: HasExit> From<E> for Failure {
     }
 }
 
-/// The exit code of a rollout that has ended like this.
+/// The exit code of a rollout with this outcome.
 pub fn exit_of(ended: RolloutEnd) -> Exit {
     match ended {
         RolloutEnd::Interrupted => Exit::Interrupted,
@@ -140,7 +140,7 @@ trait HasExit: fmt::Display {
     fn exit(&self) -> Exit;
 }
 
-/// Writes down an exit code for each error: that of the error inside of it, or the one that is named.
+/// Assigns an exit code to each error: that of the error inside it, or the one that is named.
 macro_rules! exits {
     ($($error:ty { $($variant:ident),* $(,)? } $(, $pattern:pat => $exit:expr)*;)*) => {
         $(impl HasExit for $error {
@@ -195,7 +195,7 @@ exits! {
         Self::BlockSize { .. } => Exit::Usage;
 }
 
-/// Errors that have nothing to tell apart.
+/// Errors that all have the same exit code.
 macro_rules! plain {
     ($($error:ty),*) => {
         $(impl HasExit for $error {

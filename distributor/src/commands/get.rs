@@ -1,4 +1,4 @@
-//! `fwcast get`: lists of what there is.
+//! `fwcast get`: lists.
 
 use clap::Args;
 
@@ -19,7 +19,7 @@ pub struct Get {
     noun: Noun,
     /// Only these, by name
     names: Vec<String>,
-    /// Only those with such labels, like 'model=lamp-2,ring!=canary'
+    /// Only those with these labels, like 'model=lamp-2,ring!=canary'
     #[arg(short = 'l', long, value_name = "SELECTOR")]
     selector: Option<Selector>,
 }

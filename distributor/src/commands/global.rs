@@ -1,4 +1,4 @@
-//! What every command understands, from flags, the environment and configuration files.
+//! The options of every command, from flags, the environment and configuration files.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use super::output::{Color, Format};
 use super::settings::{Flags, Settings};
 use crate::state::StateDir;
 
-/// What every command understands.
+/// The options of every command.
 #[derive(Debug, Args)]
 pub struct Global {
     /// Configuration file [env: FWCAST_CONFIG] [default: ./fwcast.yaml,
@@ -20,18 +20,18 @@ pub struct Global {
     /// $XDG_STATE_HOME/fwcast, else ~/.local/state/fwcast]
     #[arg(long, global = true, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// Folder for the second copy of the counters, not in the state folder nor in its backups [env:
+    /// Folder for the second copy of the counters, outside the state folder and its backups [env:
     /// FWCAST_WITNESS] [default: $XDG_DATA_HOME/fwcast-witness, else ~/.local/share/fwcast-witness]
     #[arg(long, global = true, value_name = "DIR")]
     witness: Option<PathBuf>,
-    /// Form of what is printed [env: FWCAST_OUTPUT] [default: table]
+    /// Output format [env: FWCAST_OUTPUT] [default: table]
     #[arg(id = "output", short, long, global = true, value_enum, value_name = "FORM")]
     output_flag: Option<Format>,
     /// Colours in tables: on a terminal unless NO_COLOR is set, always, or never [env: FWCAST_COLOR]
     /// [default: auto]
     #[arg(long, global = true, value_enum, value_name = "WHEN")]
     color: Option<Color>,
-    /// Form of what is printed, from wherever it comes.
+    /// The output format, from any source.
     #[arg(skip)]
     pub output: Format,
 }
@@ -54,7 +54,7 @@ impl Global {
         })
     }
 
-    /// Takes over what is said elsewhere than in flags.
+    /// Applies the settings from outside the flags.
     pub(crate) fn settle(&mut self) -> Result<(), Failure> {
         let settings = self.settings()?;
         settings.color.value.unwrap_or_default().choose();

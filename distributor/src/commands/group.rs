@@ -19,10 +19,10 @@ use crate::new_group::{self, Keys, Plan};
 use crate::state::{GroupState, MachineId, Profile};
 use rollout_engine::Many;
 
-/// What there is to do with groups.
+/// The group commands.
 #[derive(Debug, Subcommand)]
 pub enum Group {
-    /// Make a security group with fresh keys
+    /// Create a security group with fresh keys
     Create(Box<Create>),
     /// Show one group
     Show {
@@ -38,10 +38,10 @@ pub enum Group {
 pub struct Create {
     /// Its name
     name: Name,
-    /// Multicast address and port on which its agents listen
+    /// Multicast address and port that its agents listen on
     #[arg(long, value_name = "ADDR:PORT", value_parser = arguments::coap_group)]
     coap_group: SocketAddr,
-    /// Network interface of this machine that multicast leaves by
+    /// Network interface of this machine that sends multicast
     #[arg(long, value_name = "IF", value_parser = arguments::interface)]
     interface: String,
     /// Unicast address and port from which this machine sends, and where agents reach it
@@ -56,7 +56,7 @@ pub struct Create {
     /// Public image keys that the agents will trust, 1 to 4
     #[arg(long, value_name = "FILE.pub", required = true, num_args = 1..)]
     image_key: Vec<PathBuf>,
-    /// Bytes in an image block: 256, 512 or 1024
+    /// Bytes per image block: 256, 512 or 1024
     #[arg(long, default_value = "1024", value_parser = arguments::block_size)]
     block_size: u16,
     /// How fast multicast is sent
@@ -65,18 +65,18 @@ pub struct Create {
     /// IPv4 time to live or IPv6 hop limit of multicast
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
     hops: u8,
-    /// Algorithm that encrypts, for the group and between two
+    /// Encryption algorithm, for group and pairwise messages
     #[arg(long, value_enum, default_value_t = Aead::A128gcm)]
     aead: Aead,
-    /// Bytes of the group identifier, 2 to 8
+    /// Length of the group identifier in bytes, 2 to 8
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=8))]
     gid_bytes: u8,
-    /// Put a group of this name into the archive; its agents must be enrolled again
+    /// Archive an existing group with this name; its agents must be enrolled again
     #[arg(long)]
     replace: bool,
 }
 
-/// The algorithms to choose from, by their names in the registry of COSE.
+/// The available algorithms, by their names in the COSE registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Aead {
     A128gcm,
@@ -102,7 +102,7 @@ struct Shown {
     key_set_version: u64,
     image_keys: Vec<String>,
     agents: usize,
-    /// Agents that have no keys of this group any more, or not yet.
+    /// Agents that do not have keys of this group, or no longer do.
     enroll_again: Vec<Name>,
 }
 

@@ -11,7 +11,7 @@ use clap::Subcommand;
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 
-/// What there is to do with images.
+/// The image commands.
 #[derive(Debug, Subcommand)]
 pub enum Image {
     /// Sign an image: write the SUIT envelope that offers it

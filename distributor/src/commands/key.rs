@@ -11,7 +11,7 @@ use crate::commands::global::Global;
 use crate::commands::output::{self, Printable, fields};
 use crate::keys::{self, KeyKind, PublicKey};
 
-/// What there is to do with keys.
+/// The key commands.
 #[derive(Debug, Subcommand)]
 pub enum Key {
     /// Make an Ed25519 key pair: the private key in FILE (PKCS#8 PEM), the public one in FILE.pub
@@ -23,10 +23,10 @@ pub enum Key {
 /// Arguments of `key generate`.
 #[derive(Debug, Args)]
 pub struct Generate {
-    /// What the key will sign: images, or which image keys devices trust
+    /// What the key will sign: images, or key sets, which say which image keys devices trust
     #[arg(long, value_enum)]
     kind: KeyKind,
-    /// Where the private key is written; nothing is overwritten
+    /// File to write the private key to; nothing is overwritten
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -48,7 +48,7 @@ struct Shown {
     #[serde(skip_serializing_if = "Option::is_none")]
     fingerprint: Option<String>,
     file: PathBuf,
-    /// Where the public half was written.
+    /// Where the public key was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     public_file: Option<PathBuf>,
 }

@@ -10,7 +10,7 @@ use crate::fleet::Fleet;
 use crate::kind::Kind;
 use crate::store::{InFile as _, SqliteStore};
 
-/// What there is.
+/// The nouns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Noun {
     /// Agents of all groups
@@ -28,7 +28,7 @@ pub(super) enum Noun {
 }
 
 impl Noun {
-    /// The documents of this kind; `None` for agents, which no document makes.
+    /// The kind of document; `None` for agents, which have no documents.
     pub(super) const fn document(self) -> Option<Kind> {
         match self {
             Self::Agents => None,
@@ -39,7 +39,7 @@ impl Noun {
     }
 }
 
-/// Opens the fleet with agents as the groups' folders have them, does something with it, and closes it.
+/// Opens the fleet, updates its agents from the groups' folders, runs a function on it, and closes it.
 pub(super) fn on_fleet<T>(
     global: &Global,
     work: impl AsyncFnOnce(&Fleet<SqliteStore>) -> Result<T, Failure>,

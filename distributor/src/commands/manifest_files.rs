@@ -1,4 +1,4 @@
-//! The files that `validate`, `plan`, `apply` and `run` read, and what is wrong in them.
+//! The files that `validate`, `plan`, `apply` and `run` read, and the problems in them.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -29,10 +29,10 @@ struct Diagnostics<'a> {
 }
 
 impl ManifestFiles {
-    /// Reads and checks them, each by itself and together.
+    /// Reads and checks them, separately and together.
     ///
     /// # Errors
-    /// All that is wrong was told; the sentence that is left to say.
+    /// The problems were printed already; this is the final sentence.
     pub(super) fn read(&self, format: Format) -> Result<Manifests, Failure> {
         let read = Source::read(&self.files).and_then(Manifests::read);
         let checked = read.and_then(|manifests| check::check(&manifests).map(|()| manifests));
@@ -40,7 +40,7 @@ impl ManifestFiles {
     }
 }
 
-/// Tells the problems; the one sentence that is left to say.
+/// Prints the problems; returns the final sentence.
 pub(super) fn told(problems: &[Diagnostic], format: Format) -> Failure {
     let files: BTreeSet<&str> = problems.iter().map(|problem| problem.file.as_str()).collect();
     let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
@@ -50,10 +50,10 @@ pub(super) fn told(problems: &[Diagnostic], format: Format) -> Failure {
     } else if let Err(failure) = print_value(format, &Diagnostics { ok: false, documents: [], problems }) {
         return failure;
     }
-    Failure::error(format!("{found} in {places}: correct what is said above and run this again"))
+    Failure::error(format!("{found} in {places}: correct them and run this command again"))
 }
 
-/// Tells what was wrong in the files when they were applied; the failure that is left.
+/// Prints the problems found when the files were applied; returns the final failure.
 pub(super) fn unapplied(error: ApplyError, format: Format) -> Failure {
     match error {
         ApplyError::Diagnostics(problems) => told(&problems, format),
@@ -61,7 +61,7 @@ pub(super) fn unapplied(error: ApplyError, format: Format) -> Failure {
     }
 }
 
-/// Tells what was wrong in the files when a plan was made of them; the failure that is left.
+/// Prints the problems found when the files were planned; returns the final failure.
 pub(super) fn unplanned(error: PlanError, format: Format) -> Failure {
     match error {
         PlanError::Diagnostics(problems) => told(&problems, format),
@@ -69,7 +69,7 @@ pub(super) fn unplanned(error: PlanError, format: Format) -> Failure {
     }
 }
 
-/// Tells what was wrong in the files of a rollout that was to begin; the failure that is left.
+/// Prints the problems found when a rollout was to begin; returns the final failure.
 pub(super) fn not_begun(error: BeginError, format: Format) -> Failure {
     match error {
         BeginError::Apply(error) => unapplied(error, format),

@@ -1,4 +1,4 @@
-//! One module for each noun of the command line, and what they print.
+//! One module for each noun or verb of the command line, and their output.
 
 pub mod agent;
 pub mod apply;

@@ -1,4 +1,4 @@
-//! How results are printed: a table for people, JSON and YAML for programs, names for other commands.
+//! Prints results: a table for people, JSON and YAML for programs, names for other commands.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,26 +14,26 @@ use serde_json::Value;
 use crate::commands::exit_codes::Failure;
 use rollout_engine::record::Progress;
 
-/// The form of what a command prints on standard output.
+/// The format of a command's standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// A table for people.
     #[default]
     Table,
-    /// A table with all there is.
+    /// A table with all columns.
     Wide,
-    /// One JSON value. Fields may be added, none changes its meaning.
+    /// One JSON value. Fields may be added, but never change their meaning.
     Json,
-    /// The same, each item of a list on a line of its own.
+    /// The same, with each list item on its own line.
     Jsonl,
     /// The same as YAML.
     Yaml,
-    /// Names only, one a line.
+    /// Names only, one per line.
     Name,
 }
 
-/// Whether what is printed for people has colours.
+/// Whether output for people has colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Color {
@@ -46,22 +46,22 @@ pub enum Color {
     Never,
 }
 
-/// As it is written on the command line.
+/// Its name on the command line.
 pub fn word(value: impl ValueEnum) -> String {
     value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-/// Something that a command prints.
+/// The result that a command prints.
 pub trait Printable: Serialize {
     /// The same as a table.
     fn table(&self) -> Table;
 
-    /// The same as a table with all there is.
+    /// The same as a table with all columns.
     fn wide(&self) -> Table {
         self.table()
     }
 
-    /// The names in it, as other commands take them; `None` where nothing in it has one.
+    /// The names in it, as other commands take them; `None` if nothing in it has one.
     fn names(&self) -> Option<Vec<String>> {
         let name = |value: &Value| Some(value.get("name")?.as_str()?.to_owned());
         match &serde_json::to_value(self).ok()? {
@@ -72,7 +72,7 @@ pub trait Printable: Serialize {
 }
 
 impl Format {
-    /// Whether people read it, who may be told more in passing.
+    /// Whether people read it. They may get extra notes.
     pub const fn is_for_people(self) -> bool {
         matches!(self, Self::Table | Self::Wide)
     }
@@ -81,7 +81,7 @@ impl Format {
 static COLOR: OnceLock<Color> = OnceLock::new();
 
 impl Color {
-    /// What the operator wants, for all that this process prints. Said once, at its beginning.
+    /// The operator's choice for all output of this process. It is set once, at the start.
     pub fn choose(self) {
         let _ = COLOR.set(self);
     }
@@ -100,12 +100,12 @@ impl Color {
     }
 }
 
-/// Prints a report on standard output. A reader that has gone away (`| head`) is no failure.
+/// Prints a report on standard output. A closed standard output (`| head`) is not an error.
 pub fn print<R: Printable>(format: Format, report: &R) -> Result<(), Failure> {
     print_text(&render(format, report)?)
 }
 
-/// Prints what is no list and has no table, in a form for programs.
+/// Prints a result that is not a list and has no table, in a format for programs.
 pub fn print_value(format: Format, value: &impl Serialize) -> Result<(), Failure> {
     let failed = |error: &dyn fmt::Display| Failure::error(format!("cannot write the result: {error}"));
     let text = match format {
@@ -116,7 +116,7 @@ pub fn print_value(format: Format, value: &impl Serialize) -> Result<(), Failure
     print_text(&format!("{}\n", text.trim_end()))
 }
 
-/// A report as text, as it is printed.
+/// A report as printed text.
 pub fn render<R: Printable>(format: Format, report: &R) -> Result<String, Failure> {
     let failed = |error: &dyn fmt::Display| Failure::error(format!("cannot write the result: {error}"));
     let mut text = match format {
@@ -126,7 +126,7 @@ pub fn render<R: Printable>(format: Format, report: &R) -> Result<String, Failur
         Format::Jsonl => lines(serde_json::to_value(report).map_err(|error| failed(&error))?),
         Format::Yaml => provisioning::yaml::to_string(report).map_err(|error| failed(&error))?,
         Format::Name => report.names().map(|names| names.join("\n")).ok_or_else(|| {
-            Failure::usage("nothing that this command prints has a name: choose another form with --output")
+            Failure::usage("nothing that this command prints has a name: choose another format with --output")
         })?,
     };
     if !text.is_empty() && !text.ends_with('\n') {
@@ -135,8 +135,8 @@ pub fn render<R: Printable>(format: Format, report: &R) -> Result<String, Failur
     Ok(text)
 }
 
-/// Says a line on standard error, as `format!` makes it. A reader that has gone away (`2>&1 | head`) is no
-/// failure, and stops nothing that is under way.
+/// Prints a formatted line on standard error. A closed standard error (`2>&1 | head`) is not an error and
+/// must not abort a command.
 #[macro_export]
 macro_rules! say {
     ($($text:tt)*) => { $crate::commands::output::say_line(format_args!($($text)*)) };
@@ -148,7 +148,7 @@ pub fn say_line(text: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Prints a text on standard output as it is. A reader that has gone away is no failure.
+/// Prints text on standard output unchanged. A closed standard output is not an error.
 pub fn print_text(text: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -174,8 +174,8 @@ fn lines(value: Value) -> String {
     }
 }
 
-/// Text from elsewhere, for a terminal or a log: whatever could move the cursor, change colours or the
-/// direction of writing, or begin a new line, is escaped.
+/// Untrusted text for a terminal or a log. Escapes whatever could move the cursor, change colours or the text
+/// direction, or begin a new line.
 pub fn safe(text: &str) -> Cow<'_, str> {
     let harmless = |c: char| matches!(c, '\'' | '"' | '\\') || c.escape_debug().len() == 1;
     if text.chars().all(harmless) {
@@ -196,7 +196,7 @@ pub fn safe(text: &str) -> Cow<'_, str> {
 pub fn age(at: Timestamp, now: Timestamp) -> String {
     let seconds = now.as_second().saturating_sub(at.as_second()).max(0);
     for (unit, length) in [("d", 86_400), ("h", 3_600), ("m", 60)] {
-        // Below two of a unit, the next smaller one says more.
+        // Below two of a unit, the next smaller unit is more precise.
         if seconds >= 2 * length {
             return format!("{}{unit}", seconds / length);
         }
@@ -204,12 +204,12 @@ pub fn age(at: Timestamp, now: Timestamp) -> String {
     format!("{seconds}s")
 }
 
-/// The same, where it may never have been.
+/// The same, for something that may never have happened.
 pub fn age_of(at: Option<Timestamp>, now: Timestamp) -> String {
     at.map_or_else(|| "-".to_owned(), |at| age(at, now))
 }
 
-/// Where an agent is, in the colour of good or bad news.
+/// An agent's progress, coloured as good or bad news.
 pub fn progress(progress: Progress) -> Cell {
     let cell = Cell::new(progress.name());
     match progress {
@@ -220,7 +220,7 @@ pub fn progress(progress: Progress) -> Cell {
     }
 }
 
-/// A table with these column heads.
+/// A table with these column headings.
 pub fn columns<const N: usize>(heads: [&str; N]) -> Table {
     let mut table = plain();
     table.set_header(heads);
@@ -290,7 +290,7 @@ mod tests {
         let now = Timestamp::from_second(1_000_000).unwrap();
         let ago = |seconds: i64| age(Timestamp::from_second(1_000_000 - seconds).unwrap(), now);
         assert_eq!([0, 119, 120, 7199, 7200, 172_800].map(ago), ["0s", "119s", "2m", "119m", "2h", "2d"]);
-        // A clock that went back.
+        // A clock that was set back.
         assert_eq!(ago(-5), "0s");
     }
 }

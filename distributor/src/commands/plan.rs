@@ -1,4 +1,4 @@
-//! `fwcast plan`: what a rollout would do; nothing of rollouts is changed, and nothing sent.
+//! `fwcast plan`: what a rollout would do. Changes no rollout and sends nothing.
 
 use clap::Args;
 use comfy_table::Table;
@@ -21,14 +21,13 @@ use rollout_engine::plan::{AgentKey, Percent};
 pub struct Plan {
     #[command(flatten)]
     files: ManifestFiles,
-    /// Which rollout, where the files have several
+    /// Which rollout, if the files have several
     #[arg(long, value_name = "NAME")]
     rollout: Option<Name>,
-    /// Reckon with such a loss to each agent, in place of what the last rollout or push measured; 5%
-    /// where none has
+    /// Assume this loss to each agent, instead of what the last rollout or push measured, or 5% if none has
     #[arg(long, value_name = "PERCENT")]
     loss: Option<Percent>,
-    /// End with code 3 where something would change
+    /// Exit with code 3 if something would change
     #[arg(long)]
     exit_code: bool,
 }
@@ -41,13 +40,13 @@ struct Planning {
     agents: usize,
     blocks: u64,
     changes: bool,
-    /// The loss that was reckoned with, in the group that takes longest.
+    /// The loss that was assumed for the group that takes longest.
     loss: Percent,
-    /// When that was measured; none where it was given or assumed.
+    /// When it was measured; `None` if it was given or is the default.
     loss_measured_at: Option<Timestamp>,
-    /// Seconds on the air, transfer alone, of the group that takes longest.
+    /// Seconds on the air, for the transfer alone, of the group that takes longest.
     air_s: u64,
-    /// When the last wave would be through, if all goes well and nobody has to approve.
+    /// When the last wave would finish, if all goes well and needs no approval.
     ends_at: Option<Timestamp>,
     waves: Vec<WaveLine>,
     left_out: Vec<AgentKey>,
@@ -109,8 +108,8 @@ impl From<Forecast> for Planning {
 impl Planning {
     fn summary(&self) -> String {
         let ends = self.ends_at.map_or_else(
-            || "it would never end, as a window never opens".to_owned(),
-            |at| format!("through at {at:.0} at the earliest"),
+            || "it would never end, because a window never opens".to_owned(),
+            |at| format!("finished at {at:.0} at the earliest"),
         );
         let approvals = match self.waves.iter().filter(|wave| wave.approval).count() {
             0 => String::new(),

@@ -11,10 +11,10 @@ use crate::commands::output::say;
 use crate::drive::DistributionObserver;
 use rollout_engine::Many;
 
-/// Without a terminal there is a line at each stage, and one after so long without any.
+/// Without a terminal, print a line at each stage, and one after this long without any.
 pub(crate) const LINE_AFTER: Duration = Duration::from_secs(30);
 
-/// Shows how far a push is, on standard error.
+/// Shows the progress of a push on standard error.
 #[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
@@ -38,7 +38,7 @@ impl Progress {
         }
     }
 
-    /// Passes over image blocks so far.
+    /// The passes over image blocks so far.
     pub fn rounds(&self) -> u32 {
         self.rounds
     }
@@ -65,10 +65,10 @@ impl Progress {
             }
             Stage::Census => "asking the group".to_owned(),
             Stage::Repair => "agents fetch the last blocks by unicast".to_owned(),
-            Stage::Closing => "checking that everyone has it".to_owned(),
+            Stage::Closing => "checking that all agents have it".to_owned(),
             Stage::Activation => "activating".to_owned(),
             Stage::Cancellation => "cancelling".to_owned(),
-            Stage::Undo => "taking back what is on trial".to_owned(),
+            Stage::Undo => "rolling back agents on trial".to_owned(),
         };
         if let Some(bar) = &self.bar {
             bar.set_message(self.stage.clone());
@@ -114,7 +114,7 @@ impl DistributionObserver for Progress {
     }
 }
 
-/// A bar on standard error, if that is a terminal and it is not to be quiet.
+/// A bar on standard error, if that is a terminal and `quiet` is not set.
 pub(crate) fn bar(quiet: bool) -> Option<ProgressBar> {
     if quiet || !std::io::stderr().is_terminal() {
         return None;
@@ -140,7 +140,7 @@ fn counts(distribution: &Distribution) -> String {
     }
     let mut parts: Vec<String> = by_state
         .into_iter()
-        .map(|(state, count)| format!("{count} {}", state.map_or("not heard yet", State::name)))
+        .map(|(state, count)| format!("{count} {}", state.map_or("not heard from yet", State::name)))
         .collect();
     let others = [(laggards, "lagging behind"), (lost, "lost"), (quarantined, "quarantined")];
     parts

@@ -21,7 +21,7 @@ use crate::files::shown;
 use crate::fleet::push::{self, Request};
 use rollout_engine::Many;
 
-/// Bring an image to every agent of a group, and activate it there
+/// Deliver an image to every agent of a group, and activate it there
 #[derive(Debug, Args)]
 pub struct Push {
     /// The image file
@@ -32,22 +32,22 @@ pub struct Push {
     /// The group
     #[arg(short, long)]
     group: Name,
-    /// Only bring it; leave it ready, and do not activate
+    /// Only deliver it: leave it ready, and do not activate it
     #[arg(long)]
     no_activate: bool,
-    /// Try again where an earlier activation was rolled back
+    /// Retry agents that rolled back an earlier activation
     #[arg(long)]
     retry: bool,
-    /// Agents activate so long after they hear it [default: at once]
+    /// Agents activate this long after they hear it [default: at once]
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     delay: Option<u32>,
-    /// Who misses something after so long counts as lost
+    /// An agent that is still missing something after this time counts as lost
     #[arg(long, value_name = "TIME", default_value = "6h", value_parser = seconds)]
     transfer_within: u32,
-    /// Who has not confirmed so long after the activation counts as lost
+    /// An agent that has not confirmed this long after the activation counts as lost
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = seconds)]
     confirm_within: u32,
-    /// Send at this rate instead of the group's, in bits a second on the link
+    /// Send at this rate instead of the group's, in bits per second on the link
     #[arg(long)]
     rate: Option<Rate>,
     /// Offer it even if this machine's key set cannot verify it: the agents decide
@@ -59,7 +59,7 @@ pub struct Push {
 }
 
 impl Push {
-    /// Brings the update, and prints what became of each agent.
+    /// Delivers the update, and prints the result of each agent.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         // Everything about the image is checked before the group is touched.
         let checked = push::check(&global.state_dir()?, self.request())?;
@@ -73,7 +73,7 @@ impl Push {
         });
         let (pushed, rounds) = pushed?;
         if let Some(error) = &pushed.not_noted {
-            say!("note: not all that was heard and measured could be stored: {error}");
+            say!("note: some reports and measurements could not be stored: {error}");
         }
         let report = PushReport::new(&pushed, rounds, self.wanted());
         output::print(global.output, &report)?;
@@ -120,14 +120,14 @@ impl Push {
         let state = self.wanted().name();
         match ended {
             DistributionEnd::Interrupted => {
-                say!("stopped; agents keep what they have, and the same command goes on from there");
+                say!("stopped; agents keep what they have, and the same command continues from there");
             }
             DistributionEnd::By(Ending::NobodyAnswered) => {
                 say!("no agent answered: check that they run, then `fwcast doctor --group {}`", self.group);
             }
             DistributionEnd::By(Ending::ImageUnreadable) => say!(
-                "{} changed or could not be read while it was sent; agents keep what they have, and with the \
-                 right file the same command goes on",
+                "{} changed or could not be read while it was sent; agents keep what they have; with the \
+                 right file, the same command continues",
                 shown(&self.image)
             ),
             DistributionEnd::By(_) => {

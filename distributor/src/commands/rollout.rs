@@ -18,37 +18,37 @@ use crate::store::NewOrder;
 use rollout_engine::Engine;
 use rollout_engine::record::{Order, Outcome};
 
-/// Steer a rollout
+/// Control a rollout
 ///
-/// Where `fwcast run` has it in another process, that process carries the order out. Else it is carried out
-/// here, and the next `fwcast run` goes on from there.
+/// If `fwcast run` runs it in another process, that process carries out the order. Otherwise the order is
+/// carried out here, and the next `fwcast run` continues from there.
 #[derive(Debug, Subcommand)]
 pub enum Rollout {
     /// Begin a rollout whose manifest says `paused: true`
     Start(Ordered),
-    /// Begin nothing new; agents keep what they have, and trials under way go on
+    /// Begin nothing new; agents keep what they have, and running trials continue
     Pause(Ordered),
-    /// Go on after a pause
+    /// Continue after a pause
     Resume(Ordered),
     /// Let the next wave activate
     Approve(Ordered),
-    /// Try again where it failed
+    /// Retry the agents that failed
     Retry(Ordered),
     /// End it for good: agents that have not activated drop the update
     Cancel(Ordered),
-    /// End it for good: agents on trial go back to the image that they had
+    /// End it for good: agents on trial go back to their previous image
     Undo(Ordered),
 }
 
 /// Arguments of an order.
 #[derive(Debug, Args)]
 pub struct Ordered {
-    /// Which rollout
+    /// Name of the rollout
     name: Name,
-    /// Why, for the history
+    /// Reason, for the history
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
 }
@@ -66,7 +66,7 @@ impl Rollout {
         }
     }
 
-    /// Gives the order, and says what came of it.
+    /// Gives the order, and prints what came of it.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         let (order, ordered) = self.order();
         ordered.agreed(order)?;
@@ -78,7 +78,7 @@ impl Rollout {
             let progress = || RolloutProgress::new(false);
             let Carried { said, runner } = fleet.order(given, progress).await?;
             let ends_it = matches!(order, Order::Cancel | Order::Undo);
-            let next = if runner.is_some() && !ends_it { "; `fwcast run` goes on with it" } else { "" };
+            let next = if runner.is_some() && !ends_it { "; `fwcast run` continues it" } else { "" };
             output::print_text(&format!("rollout '{rollout}': {said}{next}\n"))?;
             if !ends_it {
                 return Ok(Exit::Done);
@@ -92,7 +92,7 @@ impl Rollout {
 }
 
 impl Ordered {
-    /// What cannot be taken back is asked for.
+    /// Asks before an order that cannot be undone.
     fn agreed(&self, order: Order) -> Result<(), Failure> {
         if self.yes || !matches!(order, Order::Cancel | Order::Undo) {
             return Ok(());
@@ -100,9 +100,9 @@ impl Ordered {
         let declined =
             |how: &str| Failure::usage(format!("rollout '{}' was left as it is: {how}", self.name));
         if !std::io::stdin().is_terminal() {
-            return Err(declined("there is no terminal to ask on, so say --yes"));
+            return Err(declined("there is no terminal to ask on, so give --yes"));
         }
-        // Without a terminal to show it on, the answer decides all the same.
+        // Even if the question cannot be shown, the answer decides.
         let _ = write!(std::io::stderr(), "{} rollout '{}' for good? [y/N] ", order.name(), self.name);
         let mut answer = String::new();
         let read = std::io::stdin().read_line(&mut answer);
@@ -111,7 +111,7 @@ impl Ordered {
     }
 }
 
-/// An undo that could not reach everyone is not done.
+/// An undo that did not reach every agent has not succeeded.
 fn exit_after(order: Order, engine: &Engine) -> Exit {
     match (order, engine.state().outcome()) {
         (Order::Cancel, Some(Outcome::Cancelled)) => Exit::Done,

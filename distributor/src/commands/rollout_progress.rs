@@ -1,4 +1,4 @@
-//! What a rollout shows while it runs: what happened, line by line, and on a terminal a bar with counts.
+//! The output of a running rollout: its events, line by line, and on a terminal a bar with counts.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use crate::runner::{Note, RolloutObserver, doing};
 use rollout_engine::record::{Fact, Progress};
 use rollout_engine::{Engine, Run, Task};
 
-/// Shows it on standard error. Each phase has counts of its own: nothing stands at 100 % that is not over.
+/// Shows it on standard error. Each phase has its own counts, so that nothing unfinished stands at 100 %.
 #[derive(Debug)]
 pub(super) struct RolloutProgress {
     quiet: bool,
@@ -39,7 +39,7 @@ impl RolloutProgress {
 }
 
 impl RolloutObserver for RolloutProgress {
-    /// What has happened; agents that are well are only counted.
+    /// Prints events; healthy agents are only counted.
     fn facts(&mut self, facts: &[Fact]) {
         for fact in facts.iter().filter(|fact| fact.kind != "agent-confirmed") {
             let agent = fact.agent.as_ref().map_or_else(String::new, |agent| format!("agent {agent} "));
@@ -55,9 +55,9 @@ impl RolloutObserver for RolloutProgress {
     }
 
     fn waits_for(&mut self, group: &Name) {
-        // Said once at a time.
+        // Printed once per wait.
         if self.awaited.as_ref() != Some(group) {
-            self.line(&format!("group '{group}': another fwcast process sends for it, which is waited for"));
+            self.line(&format!("group '{group}': waiting for another fwcast process that sends for it"));
             self.awaited = Some(group.clone());
         }
     }
@@ -86,7 +86,8 @@ impl RolloutObserver for RolloutProgress {
     }
 }
 
-/// How far the phase is: who has the image while it is brought, else who has ended of the waves so far.
+/// The progress of the phase: agents with the image during the transfer, else agents of the waves so far that
+/// have ended.
 fn share(engine: &Engine) -> (u64, u64) {
     let (done, of) = match engine.state().reached {
         None => {
@@ -101,7 +102,7 @@ fn share(engine: &Engine) -> (u64, u64) {
     (done as u64, of as u64)
 }
 
-/// How many agents are where, as in `3 ready, 2 confirmed`.
+/// How many agents are in each state, as in `3 ready, 2 confirmed`.
 fn counts(engine: &Engine) -> String {
     let mut by_progress = BTreeMap::<Progress, usize>::new();
     for agent in engine.agents().values() {

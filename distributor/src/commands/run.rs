@@ -14,16 +14,16 @@ use crate::control::Stop;
 use crate::runner::{RolloutEnd, doing};
 use rollout_engine::record::Outcome;
 
-/// Carry one rollout out in the foreground
+/// Run one rollout in the foreground
 ///
-/// Ctrl-C stops it without harm: agents keep what they have, and the same command goes on from there.
-/// `fwcast rollout` reaches it from another terminal. A rollout that has ended is not done again: how it
-/// ended is shown.
+/// Ctrl-C stops it without harm: agents keep what they have, and the same command continues from there.
+/// `fwcast rollout` controls it from another terminal. A rollout that has ended is not repeated; its outcome
+/// is shown.
 #[derive(Debug, Args)]
 pub struct Run {
     #[command(flatten)]
     files: ManifestFiles,
-    /// Which rollout, where the files have several
+    /// Which rollout, if the files have several
     #[arg(long, value_name = "NAME")]
     rollout: Option<Name>,
     /// No progress on standard error
@@ -38,7 +38,7 @@ impl Run {
         let rollout = manifests.one_rollout(self.rollout.as_ref())?;
         let name = &rollout.1.metadata.name;
         on_fleet(global, async |fleet| {
-            // From now on: what has begun is never cut off.
+            // From here on, nothing that has begun is cut off.
             let stop = Stop::on_signals()?;
             let begun = fleet.begin(&manifests, rollout, RolloutProgress::new(self.quiet)).await;
             let mut runner = begun.map_err(|error| not_begun(error, global.output))?;
@@ -56,11 +56,11 @@ impl Run {
 fn say_how_it_ended(ended: RolloutEnd, doing: &str, name: &Name) {
     match ended {
         RolloutEnd::Interrupted => say!(
-            "stopped here ({doing}); agents keep what they have, and the same command goes on from there; \
-             `fwcast rollout cancel {name}` ends it for good"
+            "stopped here ({doing}); agents keep what they have, and the same command continues from \
+             there; `fwcast rollout cancel {name}` ends it for good"
         ),
         RolloutEnd::Over(Outcome::Stopped) => {
-            say!("rollout '{name}': {doing}; `fwcast rollout retry {name}` tries again what failed");
+            say!("rollout '{name}': {doing}; `fwcast rollout retry {name}` retries what failed");
         }
         RolloutEnd::Over(_) => say!("rollout '{name}': {doing}"),
     }

@@ -2,7 +2,7 @@
 
 use super::exit_codes::Failure;
 
-/// One thread is enough: the work is signing, and that is done in one place.
+/// One thread is enough: most of the work is signing, which happens in one place.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

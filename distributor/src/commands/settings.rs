@@ -12,7 +12,7 @@ use crate::commands::exit_codes::Failure;
 use crate::commands::output::{Color, Format};
 use crate::commands::yaml;
 
-/// What a configuration file may say.
+/// What a configuration file may contain.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "state, witness, output and color")]
 struct ConfigFile {
@@ -28,15 +28,15 @@ struct ConfigFile {
 pub enum Origin {
     /// An option of this command.
     Flag,
-    /// An environment variable of this name.
+    /// The environment variable with this name.
     Environment(&'static str),
     /// A configuration file.
     File(PathBuf),
-    /// Nothing says otherwise.
+    /// The default.
     Default,
 }
 
-/// A setting, where anything gives it, and where it comes from.
+/// A setting, if given, and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting<T> {
     /// The value; `None` for the default.
@@ -48,17 +48,17 @@ pub struct Setting<T> {
 /// All settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Folder for groups, keys and counters.
+    /// The folder for groups, keys and counters.
     pub state: Setting<PathBuf>,
-    /// Folder for the second copy of the counters.
+    /// The folder for the second copy of the counters.
     pub witness: Setting<PathBuf>,
-    /// Form of what is printed.
+    /// The output format.
     pub output: Setting<Format>,
     /// Colours in tables.
     pub color: Setting<Color>,
 }
 
-/// What the command line says.
+/// The settings on the command line.
 #[derive(Debug, Default)]
 pub struct Flags {
     /// `--config`.
@@ -74,11 +74,11 @@ pub struct Flags {
 }
 
 impl Settings {
-    /// Gathers them: flags, then `FWCAST_*`, then the first configuration file there is: `--config`,
-    /// `./fwcast.yaml`, `$XDG_CONFIG_HOME/fwcast/config.yaml` or `/etc/fwcast/config.yaml`.
+    /// Gathers them: flags, then `FWCAST_*`, then the first of these configuration files that exists:
+    /// `--config`, `./fwcast.yaml`, `$XDG_CONFIG_HOME/fwcast/config.yaml` or `/etc/fwcast/config.yaml`.
     ///
     /// # Errors
-    /// A file or a variable says what cannot be.
+    /// A file or a variable has an invalid value.
     pub fn gather(flags: Flags) -> Result<Self, Failure> {
         let named = flags.config.or_else(|| variable("FWCAST_CONFIG").map(PathBuf::from));
         let path = named.or_else(|| usual_files().into_iter().find(|path| path.is_file()));
@@ -131,7 +131,7 @@ fn to_word<T: ValueEnum>(name: &'static str, text: OsString) -> Result<T, Failur
             .filter_map(|value| Some(value.to_possible_value()?.get_name().to_owned()))
             .collect();
         Failure::usage(format!(
-            "the environment variable {name} says '{}': set it to one of {}, or unset it",
+            "the environment variable {name} is '{}': set it to one of {}, or unset it",
             text.escape_debug(),
             words.join(", ")
         ))

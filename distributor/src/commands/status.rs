@@ -1,4 +1,4 @@
-//! `fwcast status`: a rollout as far as it is known, or a census of a group now.
+//! `fwcast status`: the known state of a rollout, or a census of a group.
 
 use std::time::Duration;
 
@@ -21,19 +21,19 @@ use crate::state::GroupState;
 use crate::store::{Revision, Store};
 use rollout_engine::Engine;
 
-/// Show how far a rollout is, or ask every agent of a group what it is doing
+/// Show the progress of a rollout, or ask every agent of a group what it is doing
 #[derive(Debug, Args)]
 pub struct Status {
-    /// A rollout: what is known of it; nothing is sent
+    /// A rollout, shown from the database; nothing is sent
     #[arg(value_name = "ROLLOUT", required_unless_present = "group", conflicts_with = "group")]
     rollout: Option<Name>,
-    /// A security group, whose agents are asked now
+    /// A security group, whose agents are asked
     #[arg(short, long)]
     group: Option<Name>,
     /// Print it again whenever something has changed, until the rollout has ended
     #[arg(short, long, requires = "rollout")]
     watch: bool,
-    /// Wait until the rollout has ended, and end with its exit code
+    /// Wait until the rollout has ended, and exit with its exit code
     #[arg(long, requires = "rollout")]
     wait: bool,
     /// Wait no longer than this
@@ -58,18 +58,18 @@ impl Status {
             tokio::select! {
                 exit = shown => exit,
                 () = timeout(self.timeout) => {
-                    let why = format!("rollout '{name}' goes on: `fwcast status {name}` shows how far it is");
+                    let why = format!("rollout '{name}' has not ended: `fwcast status {name}` shows more");
                     Err(Failure::new(Exit::TimedOut, why))
                 }
                 () = stop.asked() => {
-                    say!("the rollout goes on; `fwcast rollout cancel {name}` would end it");
+                    say!("the rollout continues; `fwcast rollout cancel {name}` would end it");
                     Ok(Exit::Interrupted)
                 }
             }
         })
     }
 
-    /// Shows the rollout, and whatever changes of it if that is wanted.
+    /// Shows the rollout, and its changes if the operator wants to follow them.
     async fn follow<S: Store>(
         &self,
         global: &Global,
@@ -94,7 +94,7 @@ impl Status {
     }
 }
 
-/// After so many seconds, or never.
+/// Ends after this many seconds, or never.
 async fn timeout(seconds: Option<u32>) {
     match seconds {
         Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds.into())).await,
@@ -111,10 +111,10 @@ fn show(global: &Global, engine: &Engine) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Asks, and prints what each agent answered. Silence of some is [`Exit::SomeDevicesFailed`].
+/// Asks, and prints what each agent answered. If some are silent, the exit is [`Exit::SomeDevicesFailed`].
 fn group(global: &Global, group: &Name) -> Result<Exit, Failure> {
     let dir = global.state_dir()?;
-    // Opened first, so that a group that is not there is said to be so.
+    // Opened first, so that a missing group is reported as missing.
     GroupState::open(&dir, group)?;
     let census = on_fleet(global, async |fleet| Ok(fleet.census(group, 1, Stop::on_signals()?).await?))?;
     say_if_not_noted(&census);
@@ -131,9 +131,9 @@ fn group(global: &Global, group: &Name) -> Result<Exit, Failure> {
     })
 }
 
-/// That something could not be stored does no harm.
+/// A result that could not be stored does no harm.
 pub(super) fn say_if_not_noted(census: &Census) {
     if let Some(error) = &census.not_noted {
-        say!("note: not all that was heard and measured could be stored: {error}");
+        say!("note: some reports and measurements could not be stored: {error}");
     }
 }

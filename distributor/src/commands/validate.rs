@@ -1,4 +1,4 @@
-//! `fwcast validate`: rollout manifests, without looking at anything else.
+//! `fwcast validate`: checks rollout manifests and nothing else.
 
 use clap::Args;
 use comfy_table::Table;
@@ -33,11 +33,11 @@ struct Shown {
 }
 
 impl Validate {
-    /// Prints the documents, or all that is wrong in them.
+    /// Prints the documents, or all problems in them.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         let manifests = self.files.read(global.output)?;
         for (kind, name) in check::open_references(&manifests) {
-            say!("note: {kind} '{name}' is not in these files, so it was not looked at");
+            say!("note: {kind} '{name}' is not in these files, so it was not checked");
         }
         output::print(global.output, &Validated::new(&manifests))?;
         Ok(Exit::Done)

@@ -1,4 +1,4 @@
-//! Reads an operator's YAML file. What is refused in the text is in [`provisioning::yaml`].
+//! Reads an operator's YAML file. [`provisioning::yaml`] defines which text is refused.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::commands::exit_codes::Failure;
 use crate::files::{self, shown};
 
-/// Reads a YAML file that holds secrets: refused when others can read it.
+/// Reads a YAML file with secrets. It is refused if others can read it.
 pub fn read_secret<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {
     parse(path, &files::read_secret(path, TEXT_BYTES_MAX as u64)?)
 }

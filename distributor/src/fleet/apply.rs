@@ -1,4 +1,4 @@
-//! Documents into the store, images into the state folder.
+//! Stores documents in the store and images in the state folder.
 
 use jiff::Timestamp;
 
@@ -8,10 +8,10 @@ use crate::manifest::{AppliedDocument, ApplyError, apply};
 use crate::store::Store;
 
 impl<S: Store> Fleet<S> {
-    /// Takes documents over with the images that they name: all, or none. Nothing is sent.
+    /// Stores documents and the images they name: all or none. Nothing is sent.
     ///
     /// # Errors
-    /// An image is not there, or not the one that was signed; a document that is in use; the store's own.
+    /// An image is missing or is not the signed one, a document is in use, or the store's errors.
     pub async fn apply(&self, manifests: &Manifests) -> Result<Vec<AppliedDocument>, ApplyError> {
         apply(&self.dir, &self.store, manifests, Timestamp::now()).await
     }

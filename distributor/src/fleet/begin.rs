@@ -1,4 +1,4 @@
-//! A rollout is begun, or gone on with.
+//! Begins or continues a rollout.
 
 use provisioning::Hex;
 
@@ -17,28 +17,28 @@ pub enum BeginError {
     /// Its documents were not applied.
     #[error(transparent)]
     Apply(#[from] ApplyError),
-    /// There is no plan of it.
+    /// It cannot be planned.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// What was applied cannot be had.
+    /// An applied document cannot be read.
     #[error(transparent)]
     Document(#[from] DocumentError),
-    /// The store's own.
+    /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Another process runs it.
     #[error(transparent)]
     State(#[from] StateError),
-    /// It cannot be entered in the store, or read from it.
+    /// It cannot be written to the store, or read from it.
     #[error(transparent)]
     Run(#[from] RunError),
 }
 
 impl<S: Store> Fleet<S> {
-    /// Applies some documents, and begins the rollout among them, or goes on with it where it has begun.
+    /// Applies documents, and begins the rollout among them, or continues it if it has begun.
     ///
     /// # Errors
-    /// As [`Self::apply`] and [`Self::plan`]; another process runs the rollout.
+    /// As [`Self::apply`] and [`Self::plan`], or another process runs the rollout.
     pub async fn begin<O: RolloutObserver>(
         &self,
         manifests: &Manifests,
@@ -51,7 +51,8 @@ impl<S: Store> Fleet<S> {
         let document = self.store.document(Kind::Rollout, name).await?;
         let generation = document.map_or(0, |document| document.generation);
         if let Some(begun) = self.store.rollout(name).await? {
-            // What is under way has its rollout's document still, and its image's: the store changes neither.
+            // A running rollout still has the same documents for itself and its image: the store changes
+            // neither.
             let digest = stored::image_digest(&self.store, name).await?;
             let same = begun.line.generation == generation && begun.plan.image.digest == Hex::from(digest.0);
             if begun.line.outcome.is_none() || same {

@@ -12,19 +12,19 @@ use crate::socket;
 use crate::state::GroupState;
 use crate::store::{Store, StoreError};
 
-/// What a group has answered.
+/// The answers of a group.
 pub struct Census {
     /// The group.
     pub group: GroupState,
-    /// What each agent has said.
+    /// What each agent has reported.
     pub distribution: Distribution,
     /// How it ended.
     pub ended: DistributionEnd,
-    /// Why what was heard could not be stored.
+    /// Why the reports could not be stored, if so.
     pub not_noted: Option<StoreError>,
 }
 
-/// Nobody watches a census.
+/// A census has no observer.
 struct Unobserved;
 
 impl DistributionObserver for Unobserved {
@@ -33,12 +33,12 @@ impl DistributionObserver for Unobserved {
 }
 
 impl<S: Store> Fleet<S> {
-    /// Asks all agents of a group so many times.
+    /// Asks all agents of a group, `rounds` times.
     ///
     /// # Errors
     /// The group cannot be opened, or this machine cannot send.
     pub async fn census(&self, group: &Name, rounds: u32, stop: Stop) -> Result<Census, SendError> {
-        // Opened first, so that a group that is not there is said to be so.
+        // Opened first, so that a missing group is reported as missing.
         GroupState::open(&self.dir, group)?;
         let mut session = Session::open(self.claimed().await?, group)?;
         let config = session.config();

@@ -1,4 +1,4 @@
-//! Documents that are no longer wanted.
+//! Deletes documents that are no longer needed.
 
 use provisioning::Name;
 
@@ -11,19 +11,19 @@ use crate::store::{Store, StoreError};
 /// Why a document was not deleted.
 #[derive(Debug, thiserror::Error)]
 pub enum DeleteError {
-    /// Something uses it; the store's own.
+    /// Something uses it, or the store fails.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// There is none of this name.
+    /// There is no document with this name.
     #[error(transparent)]
     Missing(#[from] Missing),
 }
 
 impl<S: Store> Fleet<S> {
-    /// Deletes a document, and with the last document that names an image also that.
+    /// Deletes a document, and an image that no document names any more.
     ///
     /// # Errors
-    /// There is none of this name, or something uses it.
+    /// There is no document with this name, or something uses it.
     pub async fn delete(&self, kind: Kind, name: &Name) -> Result<(), DeleteError> {
         if !self.store.delete(kind, name).await? {
             return Err(Missing { kind, name: name.clone() }.into());
@@ -31,10 +31,10 @@ impl<S: Store> Fleet<S> {
         Ok(())
     }
 
-    /// Removes images that no document and no rollout names.
+    /// Removes images that no document or rollout names.
     ///
     /// # Errors
-    /// The folder cannot be written; the store's own.
+    /// The folder cannot be written, or the store's errors.
     pub async fn collect_images(&self) -> Result<(), StoreError> {
         Images::of(&self.dir).collect(&self.store).await?;
         Ok(())

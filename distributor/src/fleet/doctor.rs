@@ -1,5 +1,5 @@
-//! What a push needs: interface, address, route, MTU, and how much is lost on the way to the agents. Each
-//! look goes from this machine outwards.
+//! Checks what a push needs: interface, address, route, MTU, and the loss on the way to the agents, from this
+//! machine outwards.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
@@ -12,18 +12,18 @@ use crate::socket::{interface_index, with_scope};
 use crate::state::{GroupState, Profile};
 use rollout_engine::Many;
 
-/// What one look has found.
+/// The result of one check.
 #[derive(Debug, Serialize)]
 pub struct Finding {
-    /// What was looked at.
+    /// What was checked.
     pub check: &'static str,
-    /// Whether it is as a push needs it.
+    /// Whether it is good enough for a push.
     pub ok: bool,
-    /// What was found; where it is not as needed, also what to do.
+    /// What was found, and if it is not good enough, what to do.
     pub says: String,
 }
 
-/// Looks at this machine's part: nothing is sent.
+/// Checks this machine's part. Nothing is sent.
 pub fn machine(profile: &Profile) -> Vec<Finding> {
     vec![interface(profile), address(profile), route(profile), mtu(profile)]
 }
@@ -71,15 +71,15 @@ fn address(profile: &Profile) -> Finding {
             Ok(format!("{wanted} is on {}", profile.interface))
         } else {
             Err(format!(
-                "{wanted}, where agents expect the distributor, is not an address of {}: add it, or make the \
-                 group with another --distributor",
+                "{wanted}, where agents expect the distributor, is not an address of {}: add it, or create \
+                 the group with another --distributor",
                 profile.interface
             ))
         },
     )
 }
 
-/// Connecting a datagram socket sends nothing: it only looks the route up.
+/// Connecting a datagram socket sends nothing; it only looks up the route.
 fn route(profile: &Profile) -> Finding {
     let group = profile.coap_group;
     let any: SocketAddr =
@@ -93,7 +93,7 @@ fn route(profile: &Profile) -> Finding {
         "route",
         match found {
             Ok(_) => Ok(format!("there is a route to {}", group.ip())),
-            // The loopback interface needs none: the socket names the interface.
+            // The loopback interface needs no route: the socket names the interface.
             Err(_) if profile.interface == "lo" => Ok("multicast stays on lo".to_owned()),
             Err(error) => Err(format!(
                 "there is no route to {} ({error}): `ip route add {} dev {}`",
@@ -105,7 +105,7 @@ fn route(profile: &Profile) -> Finding {
     )
 }
 
-/// A block's datagram must not be cut in pieces: each piece lost is the block lost.
+/// A block's datagram must not be fragmented: one lost fragment loses the whole block.
 fn mtu(profile: &Profile) -> Finding {
     let headers = if profile.coap_group.is_ipv4() { 28 } else { 48 };
     let needed = u32::from(profile.block_size) + 136 + headers;
@@ -116,7 +116,7 @@ fn mtu(profile: &Profile) -> Finding {
         match mtu {
             Some(mtu) if mtu >= needed => Ok(format!("{mtu} bytes, {needed} needed")),
             Some(mtu) => Err(format!(
-                "{mtu} bytes, but blocks of {} bytes need {needed}: make the group with a smaller \
+                "{mtu} bytes, but blocks of {} bytes need {needed}: create the group with a smaller \
                  --block-size",
                 profile.block_size
             )),

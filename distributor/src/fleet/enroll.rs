@@ -1,4 +1,4 @@
-//! An agent is enrolled, and its file is written.
+//! Enrolls an agent and writes its file.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,32 +13,32 @@ use crate::files::{self, Access, FileError};
 use crate::state::{Agents, Enrolled, GroupLock, GroupState, StateDir, StateError, Waiting};
 use crate::values::{Class, Network};
 
-/// What an operator says of an agent that is to be enrolled.
+/// An operator's settings for enrolling an agent.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// Its name.
     pub name: Name,
     /// Its group.
     pub group: Name,
-    /// Who makes the device; `None` for what is known of it.
+    /// Who makes the device; `None` keeps the known value.
     pub vendor: Option<Uuid>,
-    /// What model it is; `None` for what is known of it.
+    /// What model it is; `None` keeps the known value.
     pub class: Option<Class>,
-    /// What it is called by; empty for what is known of it.
+    /// Its labels; an empty list keeps the known ones.
     pub labels: BTreeMap<String, String>,
-    /// Whether it gets new keys in place of those that it has.
+    /// Whether it gets new keys in place of its old ones.
     pub again: bool,
     /// The part of its file for Linux, without the interface.
     pub linux: LinuxSettings,
-    /// The interface of the device; `None` for that of this machine.
+    /// The interface of the device; `None` for the same as on this machine.
     pub interface: Option<String>,
-    /// What only a microcontroller is told, if it is one.
+    /// The settings for a microcontroller, if it is one.
     pub mcu: Option<McuRequest>,
     /// Where its file is written.
     pub out: PathBuf,
 }
 
-/// What an operator says of a microcontroller alone.
+/// An operator's settings for a microcontroller.
 #[derive(Debug, Clone, Copy)]
 pub struct McuRequest {
     /// Its own address.
@@ -49,22 +49,22 @@ pub struct McuRequest {
     pub health: Health,
 }
 
-/// Why an agent was not enrolled, or has no file.
+/// Why an agent was not enrolled, or its file not written.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// Its file cannot be written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The group's files; it is there already, or not.
+    /// The group's files, or the agent does or does not exist already.
     #[error(transparent)]
     State(#[from] StateError),
-    /// Its keys or its file.
+    /// Its keys or the content of its file.
     #[error(transparent)]
     Enroll(#[from] EnrollError),
     /// It is enrolled, and its file was not written.
     #[error("the agent is enrolled, but has no file: run the command again with --again ({0})")]
     NoFile(FileError),
-    /// The addresses are of another family than the group.
+    /// The addresses have another family than the group.
     #[error("group '{group}' is {family}: give --address and --router of {family}")]
     Family {
         /// The group.
@@ -72,7 +72,7 @@ pub enum RequestError {
         /// Its family.
         family: &'static str,
     },
-    /// Nothing is known of it yet.
+    /// A value is not known yet.
     #[error("agent '{agent}' has no {what} yet: give --{what}")]
     Unknown {
         /// The agent.
@@ -85,7 +85,7 @@ pub enum RequestError {
 /// Enrolls an agent, and writes its file, which must not exist yet.
 ///
 /// # Errors
-/// It is enrolled already, and is not to be enrolled again; its file cannot be written.
+/// It is already enrolled and was not to be enrolled again, or its file cannot be written.
 pub async fn enroll(dir: &StateDir, request: Request) -> Result<Enrolled, RequestError> {
     files::check_target(&request.out)?;
     let lock = GroupLock::to_edit(dir, &request.group).await?;
@@ -98,7 +98,7 @@ pub async fn enroll(dir: &StateDir, request: Request) -> Result<Enrolled, Reques
 }
 
 impl Request {
-    /// With all that the group knows.
+    /// Enrolls it with everything that the group knows.
     fn resolve(self, group: &GroupState, agents: &Agents) -> Result<enrollment::Request, RequestError> {
         let known = agents.find(&self.name);
         let (name, group_name) = (self.name.clone(), group.name.clone());
@@ -118,7 +118,7 @@ impl Request {
         Ok(enrollment::Request { name, identifiers, labels, linux, mcu })
     }
 
-    /// What a microcontroller is told, if it is one.
+    /// The settings for a microcontroller, if it is one.
     fn mcu(&self, group: &GroupState) -> Result<Option<McuSettings>, RequestError> {
         let Some(McuRequest { network, router, health }) = self.mcu else { return Ok(None) };
         let is_ipv4 = group.profile.coap_group.is_ipv4();
@@ -130,7 +130,7 @@ impl Request {
         Ok(Some(McuSettings { address, prefix_bits, router, health }))
     }
 
-    /// Vendor and class as given, else as they were.
+    /// Vendor and class as given, otherwise unchanged.
     fn identifiers(&self, known: Option<&Waiting>) -> Result<(Uuid, Uuid), RequestError> {
         let unknown = |what| RequestError::Unknown { agent: self.name.clone(), what };
         let vendor = self.vendor.or(known.map(|known| known.vendor)).ok_or_else(|| unknown("vendor"))?;

@@ -1,4 +1,4 @@
-//! Enrolling an agent: its keys, its place in the group, and the file that it is given.
+//! Enrolling an agent: its keys, its entry in the group, and its file.
 
 use std::collections::BTreeMap;
 
@@ -16,25 +16,25 @@ use crate::state::{
     Agents, Enrolled, GroupLock, GroupState, IndividualContext, ManagerState, StateDir, StateError,
 };
 
-/// What an operator decides about an agent.
+/// An operator's settings for an agent.
 pub struct Request {
     /// Its name.
     pub name: Name,
-    /// SUIT vendor and class identifier.
+    /// SUIT vendor and class identifiers.
     pub identifiers: (Uuid, Uuid),
-    /// What the operator calls it by.
+    /// The operator's labels for it.
     pub labels: BTreeMap<String, String>,
-    /// The part of its file that is not the same on a microcontroller.
+    /// The part of its file that is for Linux only.
     pub linux: LinuxSettings,
-    /// The same for a microcontroller, if it is one: then its file is CBOR for its flash, not YAML.
+    /// The part for a microcontroller, if it is one. Its file is then CBOR for its flash instead of YAML.
     pub mcu: Option<McuSettings>,
 }
 
-/// An agent that was enrolled, with the content of its file.
+/// An enrolled agent, with the content of its file.
 pub struct Done {
-    /// As the group knows it.
+    /// The agent as the group knows it.
     pub enrolled: Enrolled,
-    /// What goes into its file, with its secrets.
+    /// The content of its file, with its secrets.
     pub content: Zeroizing<Vec<u8>>,
 }
 
@@ -47,10 +47,10 @@ pub enum EnrollError {
     /// A fresh key.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// No randomness.
-    #[error("no randomness: {0}")]
+    /// The system gives no random bytes.
+    #[error("the system returned no random bytes ({0}): try again")]
     Random(getrandom::Error),
-    /// What the agent would read is not what was meant.
+    /// The agent would not read what was intended.
     #[error(
         "the agent's file would be unusable, so nothing was enrolled: {0}; check the group with `fwcast \
          group show`"
@@ -58,8 +58,8 @@ pub enum EnrollError {
     Unusable(String),
 }
 
-/// Enters an agent in its group, with a new key pair and a Sender ID that nobody had. What the group knows
-/// is durable before the content is given away.
+/// Adds an agent to its group, with a new key pair and a Sender ID that was never used. The group's record is
+/// durable before the content is returned.
 pub fn enroll(
     dir: &StateDir,
     lock: &GroupLock,

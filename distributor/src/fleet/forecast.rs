@@ -1,4 +1,4 @@
-//! What a rollout would take: time on the air, and when it would be through.
+//! Forecasts a rollout: its time on the air, and when it would finish.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,11 +12,11 @@ use crate::store::{Loss, Store, StoreError};
 use rollout_engine::plan::{Percent, Plan, When};
 use rollout_engine::window::Windows;
 
-/// What goes over the link besides a block's bytes: headers, signature and hash tree.
+/// The overhead of a block on the link: headers, signature and hash tree.
 const OVERHEAD_BYTES: u64 = 128 + 42;
-/// The loss that is reckoned with where none was measured.
+/// The loss that is assumed if none was measured.
 const LOSS_ASSUMED: Percent = Percent::whole(5);
-/// Rounds that are reckoned with at most: at such a loss nothing is brought anyway.
+/// The most rounds that are assumed: with more loss, nothing arrives anyway.
 const ROUNDS_MAX: i32 = 20;
 
 /// Why there is no forecast.
@@ -30,30 +30,30 @@ pub enum ForecastError {
     State(#[from] StateError),
 }
 
-/// What a rollout would take.
+/// The forecast of a rollout.
 #[derive(Debug)]
 pub struct Forecast {
     /// The plan.
     pub planned: Planned,
-    /// Whether it would do anything.
+    /// Whether it would change anything.
     pub changes: bool,
-    /// Blocks of the image.
+    /// How many blocks the image has.
     pub blocks: u64,
-    /// The loss that was reckoned with, in the group that takes longest.
+    /// The loss that was assumed for the group that takes longest.
     pub loss: Percent,
-    /// When that was measured; none where it was given or assumed.
+    /// When it was measured; `None` if it was given or is the default.
     pub loss_measured_at: Option<Timestamp>,
-    /// Seconds on the air, transfer alone, of the group that takes longest.
+    /// Seconds on the air, for the transfer alone, of the group that takes longest.
     pub air_s: u64,
-    /// When the last wave would be through, if all goes well and nobody has to approve.
+    /// When the last wave would finish, if all goes well and needs no approval.
     pub ends_at: Option<Timestamp>,
 }
 
 impl<S: Store> Fleet<S> {
-    /// Reckons what a plan would take, with this loss to each agent or the one that was measured last.
+    /// Forecasts a plan, with this loss to each agent or the last measured one.
     ///
     /// # Errors
-    /// The store's own; a group cannot be read.
+    /// The store's errors, or a group cannot be read.
     pub async fn forecast(&self, planned: Planned, loss: Option<Percent>) -> Result<Forecast, ForecastError> {
         let begun = self.store.rollout(&planned.name).await?;
         let done = begun.is_some_and(|begun| {
@@ -75,7 +75,7 @@ fn forecast(
     let blocks = u64::from(plan.image.bytes.div_ceil(u32::from(plan.image.block_bytes).max(1)));
     let (is_given, given) = (loss.is_some(), loss.unwrap_or(LOSS_ASSUMED));
     let (mut air_s, mut loss, mut loss_measured_at) = (0, given, None);
-    // Security groups go at once, the rollout groups of one follow one another.
+    // Security groups run in parallel; the rollout groups of one run in sequence.
     let groups: BTreeSet<&Name> = plan.lanes.iter().map(|lane| &lane.security_group).collect();
     for name in groups {
         let group = GroupState::open(dir, name)?;
@@ -95,17 +95,17 @@ fn forecast(
     Ok(Forecast { planned, changes, blocks, loss, loss_measured_at, air_s, ends_at })
 }
 
-/// Seconds to bring so many blocks to so many agents, at a rate in bit/s and with such a loss to each.
+/// Seconds to deliver blocks to agents, at a rate in bit/s and with a given loss to each.
 ///
-/// Each block goes out until every agent has it: with independent loss, the rounds are those after which
-/// all of them together are expected to miss less than half a block.
+/// Each block is sent until every agent has it. Assuming independent loss, count rounds until the agents
+/// together are expected to miss less than half a block.
 fn air_s(loss: Percent, block_bytes: u16, blocks: u64, agents: usize, rate: u64) -> u64 {
     let loss = f64::from(loss.hundredths()) / 10_000.0;
     let (blocks, agents) = (blocks as f64, i32::try_from(agents).unwrap_or(i32::MAX));
     let (mut sent, mut missing) = (0.0, blocks);
     for round in 1..=ROUNDS_MAX {
         sent += missing;
-        // A block is sent again if any agent has missed it each time.
+        // A block is sent again if any agent has missed it every time.
         missing = blocks * (1.0 - (1.0 - loss.powi(round)).powi(agents));
         if missing < 0.5 {
             break;
@@ -115,14 +115,14 @@ fn air_s(loss: Percent, block_bytes: u16, blocks: u64, agents: usize, rate: u64)
     (bits / rate.max(1) as f64).ceil() as u64
 }
 
-/// A plan without its agents: what its documents say.
+/// A plan without its agents, as its documents describe it.
 fn form(mut plan: Plan) -> Plan {
     plan.lanes.iter_mut().for_each(|lane| lane.agents.clear());
     plan.waves.iter_mut().for_each(|wave| wave.agents.clear());
     plan
 }
 
-/// When the last wave would be through.
+/// When the last wave would finish.
 fn ends_at(plan: &Plan, air_s: u64) -> Option<Timestamp> {
     let now = Timestamp::now();
     let opens = |windows: &Windows, moment: Timestamp| {
@@ -157,7 +157,7 @@ mod tests {
         assert!(of_agents.is_sorted() && of_agents[3] < 6 * 96, "{of_agents:?}");
         let of_loss = ["0%", "1%", "10%", "50%"].map(|loss| air_s(loss, 100));
         assert!(of_loss.is_sorted() && of_loss[3] > 2 * 96, "{of_loss:?}");
-        // Nobody hears anything: that is no reason to hang.
+        // Total loss must not make it hang.
         assert!(air_s("100%", 3) > 19 * 96);
     }
 }

@@ -1,4 +1,4 @@
-//! What there is: agents, documents and rollouts, in lists and one at a time.
+//! Reads agents, documents and rollouts, in lists and one at a time.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,12 @@ use crate::store::{Agent, Document, Event, EventQuery, Rollout, RolloutLine, Sto
 use rollout_engine::plan::AgentKey;
 use rollout_engine::record::AgentRecord;
 
-/// So many of the newest events belong to what is shown of one thing.
+/// How many of the newest events are shown with one thing.
 const EVENTS_SHOWN: u32 = 10;
 
-/// There is no document, and no rollout, of this name.
+/// There is no document or rollout with this name.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no {} '{name}': `fwcast get {}` shows those there are", .kind.noun(), .kind.nouns())]
+#[error("there is no {} '{name}': `fwcast get {}` lists them all", .kind.noun(), .kind.nouns())]
 pub struct Missing {
     /// Its kind.
     pub kind: Kind,
@@ -31,10 +31,10 @@ pub enum LookError {
     /// The store's own.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A name that is none, or no agent's.
+    /// The name is not valid, or no agent has it.
     #[error(transparent)]
     Member(#[from] MemberError),
-    /// There is none of this name.
+    /// There is nothing with this name.
     #[error(transparent)]
     Missing(#[from] Missing),
     /// Another command removed the agent a moment ago.
@@ -42,38 +42,38 @@ pub enum LookError {
     NoLongerEnrolled(AgentKey),
 }
 
-/// What a list is narrowed to. The default is everything.
+/// A filter for a list. The default is everything.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Filter<'a> {
-    /// Only these, where there are any. Each of them must be there.
+    /// Only these, unless empty. Each of them must exist.
     pub names: &'a [String],
-    /// Only those with such labels.
+    /// Only those with these labels.
     pub selector: Option<&'a Selector>,
 }
 
-/// A rollout in a list: at least one of the two is there.
+/// A rollout in a list. At least one of the two parts is present.
 #[derive(Debug)]
 pub struct RolloutEntry {
     /// Its name.
     pub name: Name,
-    /// The document that was applied last.
+    /// The last applied document.
     pub document: Option<Document>,
-    /// How far it is, once it has begun.
+    /// Its progress, once it has begun.
     pub line: Option<RolloutLine>,
 }
 
-/// All that is known of one rollout.
+/// Everything known about one rollout.
 #[derive(Debug)]
 pub struct RolloutDetails {
     /// Its name.
     pub name: Name,
-    /// The document that was applied last.
+    /// The last applied document.
     pub document: Option<Document>,
-    /// What it does and how far it is, once it has begun.
+    /// Its activity and progress, once it has begun.
     pub begun: Option<Rollout>,
-    /// Its agents, each with where it is.
+    /// Its agents, each with its progress.
     pub agents: Vec<(AgentKey, AgentRecord)>,
-    /// What happened last.
+    /// The latest events.
     pub events: Vec<Event>,
 }
 
@@ -86,7 +86,7 @@ impl Filter<'_> {
         self.selector.is_none_or(|selector| selector.matches(labels))
     }
 
-    /// Keeps what is wanted of a list of documents or rollouts.
+    /// Filters a list of documents or rollouts.
     fn narrow<T>(
         &self,
         kind: Kind,
@@ -110,7 +110,7 @@ impl<S: Store> Fleet<S> {
     /// Agents of all groups.
     ///
     /// # Errors
-    /// A name that no agent has, or that several have; the store's own.
+    /// No agent has a name, several agents have it, or the store's errors.
     pub async fn agents(&self, filter: &Filter<'_>) -> Result<Vec<Agent>, LookError> {
         let keys = filter.names.iter().map(|name| members::find(&self.dir, name, None));
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
@@ -123,16 +123,16 @@ impl<S: Store> Fleet<S> {
     /// Documents of one kind.
     ///
     /// # Errors
-    /// A name that no document has; the store's own.
+    /// No document has a name, or the store's errors.
     pub async fn documents(&self, kind: Kind, filter: &Filter<'_>) -> Result<Vec<Document>, LookError> {
         let documents = self.store.documents(kind).await?;
         filter.narrow(kind, documents, |document| (&document.name, Some(&document.labels)))
     }
 
-    /// Rollouts, those that were applied and those that have begun, by name.
+    /// Applied and begun rollouts, by name.
     ///
     /// # Errors
-    /// A name that no rollout has; the store's own.
+    /// No rollout has a name, or the store's errors.
     pub async fn rollouts(&self, filter: &Filter<'_>) -> Result<Vec<RolloutEntry>, LookError> {
         let mut both: BTreeMap<Name, (Option<Document>, Option<RolloutLine>)> = BTreeMap::new();
         for document in self.store.documents(Kind::Rollout).await? {
@@ -149,10 +149,10 @@ impl<S: Store> Fleet<S> {
         })
     }
 
-    /// One agent, by its name or by `GROUP/NAME`, with what happened to it last.
+    /// One agent, by its name or by `GROUP/NAME`, with its latest events.
     ///
     /// # Errors
-    /// There is none, or there are several; the store's own.
+    /// There is none, there are several, or the store's errors.
     pub async fn describe_agent(&self, name: &str) -> Result<(Agent, Vec<Event>), LookError> {
         let key = members::find(&self.dir, name, None)?;
         let agent = self.store.agent(&key).await?;
@@ -164,7 +164,7 @@ impl<S: Store> Fleet<S> {
     /// One document.
     ///
     /// # Errors
-    /// There is none of this name; the store's own.
+    /// There is nothing with this name, or the store's errors.
     pub async fn describe_document(&self, kind: Kind, name: &str) -> Result<Document, LookError> {
         let name = members::name(name)?;
         let document = self.store.document(kind, &name).await?;
@@ -174,7 +174,7 @@ impl<S: Store> Fleet<S> {
     /// One rollout, applied or begun.
     ///
     /// # Errors
-    /// There is none of this name; the store's own.
+    /// There is nothing with this name, or the store's errors.
     pub async fn describe_rollout(&self, name: &str) -> Result<RolloutDetails, LookError> {
         let name = members::name(name)?;
         let document = self.store.document(Kind::Rollout, &name).await?;

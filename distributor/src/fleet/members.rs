@@ -1,4 +1,4 @@
-//! The agents of the groups: found, labelled and removed. The groups' folders are their one home.
+//! Finds, labels and removes the agents of groups. The groups' folders are their only source.
 
 use std::str::FromStr;
 
@@ -16,18 +16,18 @@ pub enum MemberError {
     /// The groups' files.
     #[error(transparent)]
     State(#[from] StateError),
-    /// It has the form of no name.
-    #[error("'{}' is no name: {error}", .text.escape_debug())]
+    /// It is not a valid name.
+    #[error("'{}' is not a valid name: {error}", .text.escape_debug())]
     NotAName {
         /// What was given.
         text: String,
         /// What is wrong with it.
         error: NameError,
     },
-    /// It has the form of no name with a group.
+    /// It is not a valid name with a group.
     #[error("{0}")]
     NotAKey(String),
-    /// Several groups have an agent of this name.
+    /// Several groups have an agent with this name.
     #[error("agent '{}' is in {count} groups: write '{}' or '{}'", .agents[0].name, .agents[0], .agents[1])]
     InSeveralGroups {
         /// How many groups.
@@ -38,15 +38,15 @@ pub enum MemberError {
     /// Its reports count: there is nothing to release it from.
     #[error("agent '{0}' is not quarantined")]
     NotQuarantined(AgentKey),
-    /// There is none.
+    /// There is no such agent.
     #[error(
-        "there is no agent '{}'{}: `fwcast agent list` shows those there are",
+        "there is no agent '{}'{}: `fwcast agent list` lists them all",
         .text.escape_debug(), in_group(.group.as_ref())
     )]
     Missing {
         /// What was given.
         text: String,
-        /// Where it was looked for, if not in all groups.
+        /// Where it was searched for, if not in all groups.
         group: Option<Name>,
     },
 }
@@ -55,10 +55,10 @@ fn in_group(group: Option<&Name>) -> String {
     group.map(|group| format!(" in group '{group}'")).unwrap_or_default()
 }
 
-/// A name as it was given.
+/// A name as given.
 ///
 /// # Errors
-/// It has the form of none.
+/// It is not a valid name.
 pub fn name(text: &str) -> Result<Name, MemberError> {
     Name::new(text).map_err(|error| MemberError::NotAName { text: text.to_owned(), error })
 }
@@ -115,7 +115,7 @@ impl FromStr for Edit {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(key) = text.strip_suffix('-').filter(|_| !text.contains('=')) {
-            let key = Name::new(key).map_err(|error| format!("a label is taken away by KEY-: {error}"))?;
+            let key = Name::new(key).map_err(|error| format!("a label is removed with KEY-: {error}"))?;
             return Ok(Self::TakeAway(key));
         }
         text.parse().map(Self::Set).map_err(|error: LabelError| error.to_string())
@@ -125,7 +125,7 @@ impl FromStr for Edit {
 /// Changes the labels of an agent.
 ///
 /// # Errors
-/// Another command removed it a moment ago; the group's files cannot be written.
+/// Another command removed it a moment ago, or the group's files cannot be written.
 pub async fn relabel(dir: &StateDir, key: &AgentKey, edits: &[Edit]) -> Result<(), MemberError> {
     let lock = GroupLock::to_edit(dir, &key.group).await?;
     let mut agents = Agents::load(dir, &key.group)?;
@@ -139,7 +139,7 @@ pub async fn relabel(dir: &StateDir, key: &AgentKey, edits: &[Edit]) -> Result<(
     Ok(agents.save(dir, &lock)?)
 }
 
-/// Takes an agent out of its group. It still has the group's keys.
+/// Removes an agent from its group. It still has the group's keys.
 ///
 /// # Errors
 /// As [`relabel`].

@@ -1,8 +1,8 @@
-//! What can be done with a fleet, for whichever front: the command line is one of them.
+//! The operations on a fleet, for any front end. The command line is one of them.
 //!
-//! [`Fleet`] has the state folder and the store in it. Each operation is a method with an error type of its
-//! own; what needs no store is a function over the state folder ([`members`], [`enroll`]). Nothing here
-//! prints, knows an exit code, or makes an event loop.
+//! [`Fleet`] has the state folder and the store in it. Each operation is a method with its own error type.
+//! Operations that need no store are functions on the state folder ([`members`], [`enroll`]). Nothing here
+//! prints, knows an exit code, or creates an event loop.
 
 mod apply;
 mod begin;
@@ -33,7 +33,7 @@ use crate::store::epoch::{Claimed, Claims};
 use crate::store::mirror::{self, Unread};
 use crate::store::{Store, StoreError};
 
-/// A state folder with the store in it, and the right to send, which is claimed once.
+/// A state folder with its store, and the right to send, which is claimed once.
 #[derive(Debug)]
 pub struct Fleet<S> {
     dir: StateDir,
@@ -57,20 +57,20 @@ impl<S: Store> Fleet<S> {
         &self.store
     }
 
-    /// Gives the store back, to be closed.
+    /// Returns the store, to be closed.
     pub fn into_store(self) -> S {
         self.store
     }
 
-    /// Takes over agents as the groups' folders have them now. The groups that could not be read.
+    /// Copies agents from the groups' folders. Returns the groups that could not be read.
     ///
     /// # Errors
-    /// The store's own.
+    /// The store's errors.
     pub async fn refresh(&self) -> Result<Vec<Unread>, StoreError> {
         mirror::refresh(&self.dir, &self.store).await
     }
 
-    /// What rollouts run with.
+    /// The resources that rollouts run with.
     fn resources(&self) -> Resources<'_, S> {
         Resources { dir: &self.dir, store: &self.store, claims: &self.claims }
     }

@@ -13,25 +13,25 @@ use crate::store::{NewOrder, Store, StoreError};
 use rollout_engine::Engine;
 use rollout_engine::record::OrderOutcome;
 
-/// How long the process that runs a rollout may take to hear an order.
+/// How long the process that runs a rollout may take to react to an order.
 const HEARD_WITHIN: Duration = Duration::from_secs(15);
 
 /// Why an order was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum OrderError {
-    /// The store's own.
+    /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The rollout is not there, or cannot be gone on with.
+    /// The rollout does not exist, or cannot continue.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// The rollout is not where this order makes sense.
+    /// The order makes no sense in the rollout's state.
     #[error("{0}")]
     Refused(String),
-    /// The process that runs the rollout does not look for orders.
+    /// The process that runs the rollout does not react to orders.
     #[error(
-        "the process that runs rollout '{0}' has not heard the order for {seconds} s; it will when it looks: \
-         `fwcast status {0}` shows what it does",
+        "the process that runs rollout '{0}' has not reacted to the order for {seconds} s; the order \
+         remains open: `fwcast status {0}` shows what it does",
         seconds = HEARD_WITHIN.as_secs()
     )]
     NotHeard(Name),
@@ -41,16 +41,16 @@ pub enum OrderError {
 pub struct Carried<'a, S, O> {
     /// What came of it.
     pub said: String,
-    /// The rollout, where this process has carried the order out.
+    /// The rollout, if this process carried out the order.
     pub runner: Option<Runner<'a, S, O>>,
 }
 
 impl<S: Store> Fleet<S> {
-    /// Gives an order, and waits until the process that runs the rollout has carried it out. Where none does,
-    /// it is carried out here, as far as that needs no network.
+    /// Gives an order, and waits until the process that runs the rollout has carried it out. If no process
+    /// runs it, the order is carried out here, as far as it needs no network.
     ///
     /// # Errors
-    /// There is no such rollout; the order was refused, or not heard.
+    /// There is no such rollout, or the order was refused or got no reaction.
     pub async fn order<O: RolloutObserver>(
         &self,
         order: NewOrder<'_>,
@@ -77,11 +77,11 @@ impl<S: Store> Fleet<S> {
         Err(OrderError::NotHeard(name.clone()))
     }
 
-    /// Brings a rollout that was ordered to end to its end, or waits until another process has. `None` if
-    /// this process was told to stop before.
+    /// Runs a rollout that was ordered to end until it ends, or waits until another process has done so.
+    /// `None` if this process was told to stop first.
     ///
     /// # Errors
-    /// What the rollout cannot go on with.
+    /// Why the rollout cannot continue.
     pub async fn end<O: RolloutObserver>(
         &self,
         name: &Name,
@@ -101,14 +101,14 @@ impl<S: Store> Fleet<S> {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = stop.asked() => {}
             }
-            // The lock of the one before goes first.
+            // Release the previous lock first.
             drop(runner.take());
             runner = self.runner(name, observer()).await?;
         }
         Ok(None)
     }
 
-    /// The rollout in the hands of this process, unless another one has it.
+    /// The rollout, run by this process unless another process runs it.
     async fn runner<O: RolloutObserver>(
         &self,
         name: &Name,

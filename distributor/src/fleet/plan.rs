@@ -9,11 +9,11 @@ use crate::manifest::{Known, PlanError, Planned};
 use crate::store::Store;
 
 impl<S: Store> Fleet<S> {
-    /// Makes a plan of a rollout in some documents, with what the store knows besides. `generation` is that
-    /// of its document, 0 where it was not applied.
+    /// Plans a rollout from documents and the content of the store. `generation` is that of its document, 0
+    /// if it was not applied.
     ///
     /// # Errors
-    /// Something is wrong in the rollout's document; the image cannot be read, or a group's folder.
+    /// The rollout's document has errors, or the image or a group's folder cannot be read.
     pub async fn plan(
         &self,
         manifests: &Manifests,

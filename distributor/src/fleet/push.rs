@@ -21,7 +21,7 @@ use crate::socket;
 use crate::state::{GroupState, StateDir, StateError};
 use crate::store::{Store, StoreError};
 
-/// What is to be brought, and how.
+/// What to deliver, and how.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The image file.
@@ -32,21 +32,21 @@ pub struct Request {
     pub group: Name,
     /// Whether agents activate it.
     pub activate: bool,
-    /// Whether agents try again where an earlier activation was rolled back.
+    /// Whether agents retry an activation that was rolled back.
     pub retry: bool,
-    /// Agents activate so many seconds after they hear it.
+    /// Agents activate this many seconds after they hear it.
     pub delay_s: u32,
-    /// Who misses something after so many seconds counts as lost.
+    /// An agent that is still missing something after this many seconds counts as lost.
     pub transfer_within_s: u32,
-    /// Who has not confirmed so many seconds after the activation counts as lost.
+    /// An agent that has not confirmed this many seconds after the activation counts as lost.
     pub confirm_within_s: u32,
-    /// The rate in bits a second, in place of the group's.
+    /// The rate in bits per second, in place of the group's.
     pub rate_bits_per_second: Option<u64>,
     /// Whether it is offered even if this machine's key set cannot verify it.
     pub unverified: bool,
 }
 
-/// Why an update cannot be brought.
+/// Why an update cannot be delivered.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     /// The group's files.
@@ -55,25 +55,25 @@ pub enum CheckError {
     /// The image or its envelope cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The image is not the one that was signed.
+    /// The image is not the signed one.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// The group would not take it.
+    /// The group would not accept it.
     #[error(
-        "{} is no update that group '{group}' would take: {why}; sign the image with a key of the group's \
-         key set", shown(.envelope)
+        "{} is not an update that group '{group}' would accept: {why}; sign the image with a key of the \
+         group's key set", shown(.envelope)
     )]
     Refused {
         /// The envelope.
         envelope: PathBuf,
         /// The group.
         group: Name,
-        /// What an agent would say.
+        /// An agent's reason.
         why: &'static str,
     },
-    /// Image and group have two block sizes.
+    /// The image and the group have different block sizes.
     #[error(
-        "{} is for blocks of {block_bytes} bytes, but group '{group}' carries blocks of {carried}: sign the \
+        "{} is for blocks of {block_bytes} bytes, but group '{group}' uses blocks of {carried}: sign the \
          image with --block-size {carried}", shown(.envelope)
     )]
     BlockSize {
@@ -103,11 +103,11 @@ pub struct Push<'a, S> {
     attempt: u32,
 }
 
-/// What came of a push.
+/// The result of a push.
 pub struct Pushed {
     /// The group.
     pub group: GroupState,
-    /// What each agent has said.
+    /// What each agent has reported.
     pub distribution: Distribution,
     /// How it ended.
     pub ended: DistributionEnd,
@@ -115,14 +115,14 @@ pub struct Pushed {
     pub took: StdDuration,
     /// What was offered.
     pub offer: Offer,
-    /// Why what was heard could not be stored.
+    /// Why the reports could not be stored, if so.
     pub not_noted: Option<StoreError>,
 }
 
 /// Checks everything about an image before the group is touched.
 ///
 /// # Errors
-/// The group would not take it.
+/// The group would not accept it.
 pub fn check(dir: &StateDir, request: Request) -> Result<Checked, CheckError> {
     let group = GroupState::open(dir, &request.group)?;
     // The image first: an envelope's name is made from its own.
@@ -160,7 +160,7 @@ impl<S: Store> Fleet<S> {
     /// Opens the group for a push.
     ///
     /// # Errors
-    /// Another process sends for it; its counters are in doubt.
+    /// Another process sends for it, or its counters are in doubt.
     pub async fn open_push(&self, checked: Checked) -> Result<Push<'_, S>, SendError> {
         let mut session = Session::open(self.claimed().await?, &checked.request.group)?;
         let attempt = session.attempt(&checked.update.offer.digest, checked.request.retry)?;
@@ -179,15 +179,15 @@ impl<S: Store> Push<'_, S> {
         self.session.group.agents.len()
     }
 
-    /// The rate in bits a second.
+    /// The rate in bits per second.
     pub fn rate_bits_per_second(&self) -> u64 {
         self.config().rate
     }
 
-    /// Brings the update.
+    /// Delivers the update.
     ///
     /// # Errors
-    /// This machine cannot send; the group's files cannot be written, or its counters are in doubt.
+    /// This machine cannot send, the group's files cannot be written, or its counters are in doubt.
     pub async fn run(
         self,
         observer: &mut impl DistributionObserver,

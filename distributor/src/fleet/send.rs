@@ -15,13 +15,13 @@ use crate::state::{GroupState, StateError};
 use crate::store::{Heard, Loss, Store, StoreError};
 use rollout_engine::plan::AgentKey;
 
-/// Why a group could not be spoken with.
+/// Why communication with a group failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// The right to send was not to be had.
+    /// Could not get the right to send.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The group's files; its counters are in doubt.
+    /// The group's files, or its counters are in doubt.
     #[error(transparent)]
     State(#[from] StateError),
     /// The group cannot be opened.
@@ -33,17 +33,17 @@ pub enum SendError {
     /// Sending.
     #[error(transparent)]
     Drive(#[from] DriveError),
-    /// No randomness.
+    /// The system gives no random bytes.
     #[error(transparent)]
     Random(#[from] NoRandomness),
 }
 
 impl<S: Store> Fleet<S> {
-    /// Closes the session as the end demands, and notes what was heard and measured. Gives back why that
-    /// could not be noted, as it does no harm.
+    /// Closes the session as its end requires, and stores the reports and measurements. A failure to store
+    /// them is returned as a value, because it does no harm.
     ///
     /// # Errors
-    /// The counters are in doubt; the group's files cannot be written.
+    /// The counters are in doubt, or the group's files cannot be written.
     pub(super) async fn finish(
         &self,
         mut session: Session,

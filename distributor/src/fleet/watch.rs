@@ -1,4 +1,4 @@
-//! What changes in the store is seen here.
+//! Watches the store for changes.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use crate::runner::{RunError, load};
 use crate::store::{Event, EventQuery, Revision, Store, StoreError};
 use rollout_engine::Engine;
 
-/// How often the store is looked at.
+/// How often the store is checked.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// Events that are read at once.
+/// How many events are read at once.
 const EVENTS_AT_ONCE: u32 = 1000;
 
 /// Events as they happen, oldest first.
@@ -24,10 +24,10 @@ pub struct Events<'a, S> {
 }
 
 impl<S: Store> Fleet<S> {
-    /// Waits until anything in the store has changed since `seen`, which is then what is there now.
+    /// Waits until anything in the store has changed since `seen`, then updates `seen`.
     ///
     /// # Errors
-    /// The store's own.
+    /// The store's errors.
     pub async fn changed(&self, seen: &mut Revision) -> Result<(), StoreError> {
         loop {
             let now = self.store.revision().await?;
@@ -38,15 +38,15 @@ impl<S: Store> Fleet<S> {
         }
     }
 
-    /// A rollout as far as it is known.
+    /// The known state of a rollout.
     ///
     /// # Errors
-    /// There is none of this name that has begun; it cannot be read.
+    /// No rollout with this name has begun, or it cannot be read.
     pub async fn rollout(&self, name: &Name) -> Result<Engine, RunError> {
         load(&self.store, name).await
     }
 
-    /// Events as they happen. Of those that have happened already, so many as the query's limit come first.
+    /// Events as they happen. Past events come first, up to the query's limit.
     pub fn events(&self, query: EventQuery) -> Events<'_, S> {
         Events { fleet: self, query, seen: Revision::UNKNOWN, begun: false }
     }
@@ -56,7 +56,7 @@ impl<S: Store> Events<'_, S> {
     /// The next events; waits until there are any.
     ///
     /// # Errors
-    /// The store's own.
+    /// The store's errors.
     pub async fn next(&mut self) -> Result<Vec<Event>, StoreError> {
         if !self.begun {
             self.begun = true;
@@ -69,7 +69,7 @@ impl<S: Store> Events<'_, S> {
             self.fleet.changed(&mut self.seen).await?;
             let events = self.fleet.store.events(&self.query).await?;
             if events.len() >= EVENTS_AT_ONCE as usize {
-                // There are more: they are read at once.
+                // There are more: read them immediately.
                 self.seen = Revision::UNKNOWN;
             }
             if let Some(last) = events.last() {
@@ -79,9 +79,9 @@ impl<S: Store> Events<'_, S> {
         }
     }
 
-    /// What has happened already.
+    /// The past events.
     async fn first(&mut self) -> Result<Vec<Event>, StoreError> {
-        // Asked before the events, so that nothing falls in between.
+        // Asked before the events, so that none is missed in between.
         self.seen = self.fleet.store.revision().await?;
         let wanted = self.query.limit;
         self.query.limit = wanted.max(1);

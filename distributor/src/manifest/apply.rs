@@ -1,4 +1,4 @@
-//! Documents and their images into the state folder.
+//! Stores documents and their images in the state folder.
 
 use std::path::{Path, PathBuf};
 
@@ -13,41 +13,41 @@ use crate::state::StateDir;
 use crate::store::images::{Images, ImagesError};
 use crate::store::{Applied, NewDocument, Store, StoreError};
 
-/// What was said of a document when it was applied.
+/// The result of applying a document.
 #[derive(Debug)]
 pub struct AppliedDocument {
     /// Its kind.
     pub kind: Kind,
     /// Its name.
     pub name: Name,
-    /// What became of it.
+    /// The result.
     pub applied: Applied,
 }
 
-/// Why documents were not applied. Nothing was changed, but that images may have been taken in.
+/// Why documents were not applied. Nothing has changed, except that images may have been stored.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// Something in the files, with places.
-    #[error("something is wrong in the files")]
+    /// Problems in the files, with places.
+    #[error("the files contain errors")]
     Diagnostics(Vec<Diagnostic>),
     /// The files of an image.
     #[error(transparent)]
     File(#[from] FileError),
-    /// An image that is to be taken in.
+    /// An image to be stored.
     #[error(transparent)]
     Images(#[from] ImagesError),
-    /// The store's own.
+    /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A document that has no form in JSON.
+    /// A document that cannot be written as JSON.
     #[error("cannot write a document as JSON: {0}")]
     NotWritten(serde_json::Error),
 }
 
-/// Takes images in and applies all documents: all, or none. Images that no document names any more go.
+/// Stores the images and applies all documents or none. Deletes images that no document names any more.
 ///
 /// # Errors
-/// An image is not there, or not the one that was signed; the store's own.
+/// An image is missing or is not the signed one, or the store's errors.
 pub async fn apply<S: Store>(
     dir: &StateDir,
     store: &S,
@@ -59,7 +59,7 @@ pub async fn apply<S: Store>(
         documents.push(document(dir, manifests, found)?);
     }
     let applied = store.apply(&documents, at).await?;
-    // What the documents before named.
+    // The images that earlier documents named.
     Images::of(dir).collect(store).await?;
     let said = documents.into_iter().zip(applied);
     Ok(said.map(|(it, applied)| AppliedDocument { kind: it.kind, name: it.name, applied }).collect())
@@ -105,7 +105,7 @@ fn document(dir: &StateDir, manifests: &Manifests, found: &Found) -> Result<NewD
     Ok(NewDocument { kind: found.manifest.kind(), name: metadata.name.clone(), labels, spec })
 }
 
-/// The envelope of an image: the one that is named, or the one beside it.
+/// The envelope of an image: the named one, or the one beside it.
 pub(super) fn image_envelope(image: &Path, envelope: Option<PathBuf>) -> Result<Vec<u8>, FileError> {
     files::open(image)?;
     let path = envelope.unwrap_or_else(|| image::default_envelope(image));

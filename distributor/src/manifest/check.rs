@@ -1,4 +1,4 @@
-//! What can be wrong between values and between documents, without knowing any agent.
+//! Checks across values and documents that need no agents.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,26 +13,26 @@ use super::{Diagnostic, Manifest, Manifests};
 use crate::kind::Kind;
 use rollout_engine::plan::Percent;
 
-/// Something wrong in a document: where in it, and a sentence.
+/// A problem in a document: its place, and a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnplacedDiagnostic {
-    /// The way to the value, from the top of `spec`.
+    /// The path to the value, from the top of `spec`.
     pub path: Vec<Step>,
-    /// One sentence, without a full stop at its end.
+    /// One sentence, without the final full stop.
     pub problem: String,
 }
 
 impl UnplacedDiagnostic {
-    /// A diagnostic of the value at the end of `path`, which begins in `spec`.
+    /// A diagnostic for the value at `path`, which begins in `spec`.
     pub fn new(path: impl IntoIterator<Item = Step>, problem: impl Into<String>) -> Self {
         Self { path: path.into_iter().collect(), problem: problem.into() }
     }
 }
 
-/// Checks all documents. References to documents that are not among them are left open.
+/// Checks all documents. References to other documents are not resolved.
 ///
 /// # Errors
-/// All that is wrong, at most [`PROBLEMS_MAX`] of each document.
+/// Everything that is wrong, at most [`PROBLEMS_MAX`] problems per document.
 pub fn check(manifests: &Manifests) -> Result<(), Vec<Diagnostic>> {
     let mut problems = doubled(manifests);
     let groups: BTreeMap<&Name, &RolloutGroup> = manifests
@@ -58,7 +58,7 @@ pub fn check(manifests: &Manifests) -> Result<(), Vec<Diagnostic>> {
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
-/// The names of groups and images that rollouts refer to and that are not among the documents, with the kind.
+/// The kinds and names of groups and images that rollouts refer to but that are not among the documents.
 pub fn open_references(manifests: &Manifests) -> BTreeSet<(Kind, Name)> {
     let there: BTreeSet<(Kind, &Name)> =
         manifests.found.iter().map(|it| (it.manifest.kind(), &it.manifest.metadata().name)).collect();
@@ -76,7 +76,7 @@ pub fn open_references(manifests: &Manifests) -> BTreeSet<(Kind, Name)> {
     open
 }
 
-/// Documents of the same kind and name.
+/// Documents with the same kind and name.
 fn doubled(manifests: &Manifests) -> Vec<Diagnostic> {
     let mut first = BTreeMap::new();
     let mut problems = Vec::new();
@@ -85,14 +85,14 @@ fn doubled(manifests: &Manifests) -> Vec<Diagnostic> {
         if let Some(before) = first.insert((kind, name), found) {
             let place = manifests.place(before);
             let why =
-                format!("there is a {kind} '{name}' already at {place}: rename or remove one of the two");
+                format!("there is already a {kind} '{name}' at {place}: rename or remove one of the two");
             problems.push(manifests.problem(found, &["metadata".into(), "name".into()], why));
         }
     }
     problems
 }
 
-/// What is wrong in a RolloutGroup by itself.
+/// What is wrong within a RolloutGroup.
 pub fn of_group(spec: &GroupSpec) -> Vec<UnplacedDiagnostic> {
     let mut diagnostics = Vec::new();
     if let Members::Agents(agents) = &spec.members {
@@ -104,31 +104,32 @@ pub fn of_group(spec: &GroupSpec) -> Vec<UnplacedDiagnostic> {
         ParityCode::Rs16 => Some("rs16"),
     };
     if let Some(code) = code {
-        let why = format!("the parity code {code} is not built yet: write `code: none` or leave parity out");
+        let why =
+            format!("the parity code {code} is not implemented yet: write `code: none` or leave parity out");
         diagnostics.push(UnplacedDiagnostic::new(["parity".into(), "code".into()], why));
     } else if spec.parity.generation.is_some() {
-        let why = "a generation belongs to a parity code, and there is none: leave it out";
+        let why = "a generation needs a parity code, and there is none: leave it out";
         diagnostics.push(UnplacedDiagnostic::new(["parity".into(), "generation".into()], why));
     }
     diagnostics
 }
 
-/// What is wrong in an Image by itself.
+/// What is wrong within an Image.
 pub fn of_image(spec: &ImageSpec) -> Vec<UnplacedDiagnostic> {
     let mut diagnostics = Vec::new();
     if spec.file.is_none() && spec.envelope.is_some() {
-        let why = "an envelope alone brings no image: give the file that it was signed for as well";
+        let why = "an envelope alone is not an image: also give the file that it was signed for";
         diagnostics.push(UnplacedDiagnostic::new(["envelope".into()], why));
     } else if spec.file.is_none() && spec.digest.is_none() {
         diagnostics.push(UnplacedDiagnostic::new(
             [],
-            "this says nowhere which image it is: give its file, its digest, or both",
+            "this does not say which image it is: give its file, its digest, or both",
         ));
     }
     diagnostics
 }
 
-/// What is wrong in a Rollout, by itself and with the groups that are known.
+/// What is wrong within a Rollout, and between it and the known groups.
 pub fn of_rollout(spec: &RolloutSpec, groups: &BTreeMap<&Name, &RolloutGroup>) -> Vec<UnplacedDiagnostic> {
     let mut diagnostics = twice(&spec.groups, "group", &["groups".into()]);
     if spec.groups.is_empty() {
@@ -143,13 +144,14 @@ pub fn of_rollout(spec: &RolloutSpec, groups: &BTreeMap<&Name, &RolloutGroup>) -
     diagnostics.extend(of_windows("activate", &spec.windows.activate));
     diagnostics.extend(of_activation(spec));
     if spec.retry.max > 0 && spec.retry.on.is_empty() {
-        let why = "this says how often, but not after what: add `on:`, for example `on: [lost, busy]`";
+        let why =
+            "this says how often to retry, but not after what: add `on:`, for example `on: [lost, busy]`";
         diagnostics.push(UnplacedDiagnostic::new(["retry".into(), "max".into()], why));
     }
     diagnostics
 }
 
-/// Agents that two groups name in their lists. Selectors are looked at when the agents are known.
+/// Agents that two groups list by name. Selectors are checked once the agents are known.
 fn in_two_groups(names: &[Name], groups: &BTreeMap<&Name, &RolloutGroup>) -> Vec<UnplacedDiagnostic> {
     let mut first: BTreeMap<(&Name, &Name), &Name> = BTreeMap::new();
     let mut diagnostics = Vec::new();
@@ -169,7 +171,7 @@ fn in_two_groups(names: &[Name], groups: &BTreeMap<&Name, &RolloutGroup>) -> Vec
     diagnostics
 }
 
-/// The sentence for an agent in two groups.
+/// The message for an agent in two groups.
 pub(super) fn two_groups(agent: &Name, one: &Name, other: &Name) -> String {
     format!(
         "agent '{agent}' is in the groups '{one}' and '{other}' of this rollout: take it out of one of them"
@@ -195,8 +197,8 @@ fn of_waves(waves: &[Wave]) -> Vec<UnplacedDiagnostic> {
             Who::Size(WaveSize::Percent(percent)) if !(is_last_size && *percent == Percent::ALL) => {
                 hundredths += u32::from(percent.hundredths());
                 if hundredths > 10_000 {
-                    let why = "the waves up to this one are more than 100%, as each size is a wave's own: \
-                               write `size: rest` for the last wave";
+                    let why = "the waves up to this one add up to more than 100%, because each size counts \
+                               only its own wave: write `size: rest` for the last wave";
                     diagnostics.push(UnplacedDiagnostic::new(at(index, "size"), why));
                     break;
                 }
@@ -221,7 +223,7 @@ fn of_windows(which: &str, windows: &[WindowSpec]) -> Vec<UnplacedDiagnostic> {
     let diagnostic = |(index, window): (usize, &WindowSpec)| {
         let (key, why) = match window.window() {
             Ok(_) => return None,
-            // Whichever of the two is wrong is shown.
+            // Show which of the two is wrong.
             Err(_) if jiff::tz::TimeZone::get(&window.tz).is_err() => {
                 let tz = window.tz.escape_debug();
                 ("tz", format!("there is no time zone '{tz}': write an IANA name like Europe/Amsterdam"))
@@ -257,7 +259,7 @@ fn of_activation(spec: &RolloutSpec) -> Vec<UnplacedDiagnostic> {
     diagnostics
 }
 
-/// Names that are in a list more than once.
+/// Names that occur in a list more than once.
 fn twice(names: &[Name], what: &str, path: &[Step]) -> Vec<UnplacedDiagnostic> {
     let mut seen = BTreeSet::new();
     let again = names.iter().enumerate().filter(|(_, name)| !seen.insert(*name));

@@ -1,4 +1,4 @@
-//! From rollout manifests and the agents that are known to a [`Plan`]: no selector and no file name is left.
+//! Compiles rollout manifests and the known agents to a [`Plan`] without selectors or file names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -16,25 +16,25 @@ use crate::state::GroupState;
 use rollout_engine::plan::{Abort, AgentKey, Lane, Plan, PlannedImage, Retry, Wave, When};
 use rollout_engine::window::Windows;
 
-/// To have the whole image, where the rollout manifest says nothing.
+/// The default time to receive the whole image.
 const TRANSFER_WITHIN_S: u32 = 6 * 60 * 60;
-/// To report the end of a trial, where the rollout manifest says nothing.
+/// The default time to report the end of a trial.
 const CONFIRM_WITHIN_S: u32 = 10 * 60;
 
-/// A security group as far as a plan needs it.
+/// The part of a security group that a plan needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FleetGroup {
     /// Its name.
     pub name: Name,
-    /// Address and port of its CoAP group.
+    /// The address and port of its CoAP group.
     pub coap_group: SocketAddr,
-    /// Bytes in a block.
+    /// Bytes per block.
     pub block_bytes: u16,
     /// Who is enrolled.
     pub agents: Vec<FleetAgent>,
 }
 
-/// An agent as far as a plan needs it.
+/// The part of an agent that a plan needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FleetAgent {
     /// Its name.
@@ -43,14 +43,14 @@ pub struct FleetAgent {
     pub vendor: Uuid,
     /// SUIT class identifier.
     pub class: Uuid,
-    /// What the operator calls it by.
+    /// The operator's labels for it.
     pub labels: BTreeMap<String, String>,
 }
 
-/// A signed image, and the devices that it is for.
+/// A signed image, and the devices it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FleetImage {
-    /// What a plan keeps of it.
+    /// The part that a plan keeps.
     pub planned: PlannedImage,
     /// SUIT vendor identifier.
     pub vendor: Uuid,
@@ -58,23 +58,22 @@ pub struct FleetImage {
     pub class: Uuid,
 }
 
-/// A plan, and who is not in it.
+/// A plan, and the agents left out of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compiled {
-    /// What is to be done.
+    /// The plan.
     pub plan: Plan,
-    /// Agents of the groups that the image is not for: another vendor's, or of another class.
+    /// Agents of the groups that have another vendor or class than the image.
     pub left_out: Vec<AgentKey>,
 }
 
-/// Compiles a rollout. `groups` are the rollout groups that are known, in any order; `fleet` the security
-/// groups.
+/// Compiles a rollout. `groups` are the known rollout groups, in any order; `fleet` the security groups.
 ///
-/// Agents are taken in order of their names, then of their security groups, so that the same rollout of the
-/// same fleet always gives the same waves.
+/// Agents are sorted by name, then by security group, so that the same rollout and fleet always give the same
+/// waves.
 ///
 /// # Errors
-/// All that is wrong, with its place in the rollout's `spec`.
+/// Everything that is wrong, with its place in the rollout's `spec`.
 pub fn compile(
     rollout: &Rollout,
     groups: &[&RolloutGroup],
@@ -83,7 +82,7 @@ pub fn compile(
 ) -> Result<Compiled, Vec<UnplacedDiagnostic>> {
     let spec = &rollout.spec;
     let by_name = groups.iter().map(|group| (&group.metadata.name, *group)).collect();
-    // The waves are looked at again below, when it is known how many agents there are.
+    // The waves are checked again below, once the number of agents is known.
     let mut diagnostics = super::check::of_rollout(spec, &by_name);
     let mut gathered = Gathered::default();
     for (index, name) in spec.groups.iter().enumerate() {
@@ -131,7 +130,7 @@ pub fn compile(
     Ok(Compiled { plan, left_out: gathered.left_out })
 }
 
-/// What the groups so far give.
+/// The result of the groups so far.
 #[derive(Default)]
 struct Gathered {
     lanes: Vec<Lane>,
@@ -141,7 +140,7 @@ struct Gathered {
 }
 
 impl Gathered {
-    /// Takes a group in; a sentence for each agent that another has already.
+    /// Adds a group; returns a sentence for each agent that another group already has.
     fn add(&mut self, lane: Lane, members: Vec<Member>, left_out: Vec<AgentKey>) -> Vec<String> {
         let mut problems = Vec::new();
         for member in &members {
@@ -156,7 +155,7 @@ impl Gathered {
     }
 }
 
-/// The agents of a rollout group that can take an image, by name, as they are enrolled now.
+/// The currently enrolled agents of a rollout group that can take an image, by name.
 pub fn fitting(group: &RolloutGroup, security: &FleetGroup, image: &FleetImage) -> Vec<Name> {
     let chosen = members(group, security).unwrap_or_default();
     let fits = |agent: &&FleetAgent| can_take(agent, image);
@@ -186,7 +185,7 @@ fn lane(
     let wanted = &group.spec.security.group;
     let Some(security) = fleet.iter().find(|it| &it.name == wanted) else {
         problems.push(format!(
-            "there is no security group '{wanted}' for group '{name}': make it with `fwcast group create`"
+            "there is no security group '{wanted}' for group '{name}': create it with `fwcast group create`"
         ));
         return Err(problems);
     };
@@ -224,28 +223,28 @@ fn lane(
     Ok((lane, fitting.iter().map(member).collect(), others.into_iter().map(key).collect()))
 }
 
-/// What of a group's transport cannot differ from its security group, but does.
+/// The transport settings that must match the security group, but do not.
 fn transport_differs(group: &RolloutGroup, security: &FleetGroup, image: &FleetImage) -> Vec<String> {
     let (name, transport) = (&group.metadata.name, &group.spec.transport);
     let mut problems = Vec::new();
     if let Some(address) = transport.group.filter(|address| address.0 != security.coap_group) {
         problems.push(format!(
-            "group '{name}' says {address}, but agents of security group '{}' listen on coap://{}: write \
+            "group '{name}' has {address}, but agents of security group '{}' listen on coap://{}: write \
              that, or leave it out",
             security.name, security.coap_group
         ));
     }
     if let Some(size) = transport.block_size.filter(|size| size.0 != security.block_bytes) {
         problems.push(format!(
-            "group '{name}' says blocks of {} bytes, but security group '{}' carries blocks of {}: write \
-             that, or leave it out",
+            "group '{name}' has blocks of {} bytes, but security group '{}' uses blocks of {}: write that, \
+             or leave it out",
             size.0, security.name, security.block_bytes
         ));
     }
     if image.planned.block_bytes != security.block_bytes {
         problems.push(format!(
-            "the image '{}' is signed for blocks of {} bytes, but group '{name}' carries blocks of {}: \
-             sign it with --block-size {}",
+            "the image '{}' is signed for blocks of {} bytes, but group '{name}' uses blocks of {}: sign \
+             it with --block-size {}",
             image.planned.name, image.planned.block_bytes, security.block_bytes, security.block_bytes
         ));
     }
@@ -269,7 +268,7 @@ fn members<'a>(group: &RolloutGroup, security: &'a FleetGroup) -> Result<Vec<&'a
                 };
                 return Err(vec![format!(
                     "agent '{first}'{more} of group '{name}' is not enrolled in security group '{}': \
-                     enroll it with `fwcast agent enroll {first} --group {}`, or take it out",
+                     enroll it with `fwcast agent enroll {first} --group {}`, or remove it here",
                     security.name, security.name
                 )]);
             }
@@ -279,8 +278,8 @@ fn members<'a>(group: &RolloutGroup, security: &'a FleetGroup) -> Result<Vec<&'a
     };
     if chosen.is_empty() {
         return Err(vec![format!(
-            "group '{name}' has no agents, as none of the {} in security group '{}' meets its selector: \
-             correct the selector, or the labels of the agents",
+            "group '{name}' has no agents, because none of the {} in security group '{}' matches its \
+             selector: correct the selector, or the labels of the agents",
             security.agents.len(),
             security.name
         )]);
@@ -305,7 +304,7 @@ fn planned_waves(spec: &RolloutSpec, members: &[Member]) -> Result<Vec<Wave>, Ve
         approval: wave.approval == Approval::Manual,
     };
     let planned = spec.waves.iter().zip(divided).map(wave);
-    // A rest of nobody has nothing to wait for.
+    // An empty rest has nothing to wait for.
     Ok(planned.filter(|wave| !wave.agents.is_empty()).collect())
 }
 

@@ -17,7 +17,7 @@ const ROLLOUT: &str = "apiVersion: fwcast/v1\nkind: Rollout\nmetadata: {name: la
                        lamp-fw\n  groups: [lamps]\n  waves:\n  - {name: canary, size: 2, soak: 1m, \
                        approval: manual}\n  - {name: early, size: 6}\n  - {name: others, size: rest}\n";
 
-/// `hall` has 20 lamps, in no order, and a pump; `yard` has two lamps.
+/// `hall` has 20 unsorted lamps and a pump; `yard` has two lamps.
 fn fleet() -> Vec<FleetGroup> {
     let agent = |name: String, model: &str, class| FleetAgent {
         name: Name::new(&name).unwrap(),
@@ -81,14 +81,14 @@ fn a_rollout_becomes_agents_and_numbers() {
     let counts: Vec<_> = plan.waves.iter().map(|wave| (wave.name.as_str(), wave.agents.len())).collect();
     assert_eq!(counts, [("canary", 2), ("early", 6), ("others", 12)]);
     assert_eq!((plan.waves[0].soak_s, plan.waves[0].approval, plan.waves[1].approval), (60, true, false));
-    // In order of the names, whatever the order of enrolment.
+    // In order of the names, whatever the order of enrollment.
     let first: Vec<String> = plan.waves[0].agents.iter().map(ToString::to_string).collect();
     assert_eq!(first, ["hall/lamp-00", "hall/lamp-01"]);
     assert_eq!(plan.agents().count(), 20);
     assert_eq!((plan.lanes.len(), plan.lanes[0].agents.len()), (1, 20));
     assert_eq!((plan.transfer_within_s, plan.report_within_s), (6 * 3600, 600));
     assert_eq!((plan.abort.min_sample, plan.abort.failed, plan.activation), (1, None, When::Now));
-    // It survives being written down.
+    // It survives serialization.
     let text = serde_json::to_string(plan).unwrap();
     assert_eq!(&serde_json::from_str::<Plan>(&text).unwrap(), plan);
 }
@@ -155,7 +155,11 @@ fn what_cannot_be_done_is_refused() {
     let lamp = image(LAMP);
     refused(&[ROLLOUT], &lamp, "no RolloutGroup 'lamps'");
     refused(&[&GROUP.replace("group: hall", "group: attic"), ROLLOUT], &lamp, "no security group 'attic'");
-    refused(&[&GROUP.replace("model: lamp", "model: x"), ROLLOUT], &lamp, "has no agents, as none of the 21");
+    refused(
+        &[&GROUP.replace("model: lamp", "model: x"), ROLLOUT],
+        &lamp,
+        "has no agents, because none of the 21",
+    );
     refused(&[GROUP, ROLLOUT], &image(PUMP), "no agent of group 'lamps' can take the image 'lamp-fw'");
     refused(&[GROUP, &ROLLOUT.replace("size: rest", "size: 11")], &lamp, "19 of 20 agents");
     refused(&[GROUP, &ROLLOUT.replace("size: rest", "size: 13")], &lamp, "wants 13 of 20 agents, but 12");
@@ -167,7 +171,7 @@ fn what_cannot_be_done_is_refused() {
     refused(&[GROUP, &other, &both], &lamp, "agent 'lamp-00' is in the groups 'lamps' and 'others'");
     let transport =
         |line: &str| GROUP.replace("  security:", &format!("  transport: {{{line}}}\n  security:"));
-    refused(&[&transport("blockSize: 512"), ROLLOUT], &lamp, "carries blocks of 1024");
+    refused(&[&transport("blockSize: 512"), ROLLOUT], &lamp, "uses blocks of 1024");
     refused(
         &[&transport("group: 'coap://239.192.0.2:5683'"), ROLLOUT],
         &lamp,

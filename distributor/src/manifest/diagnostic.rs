@@ -1,4 +1,4 @@
-//! What is wrong in a file, with its line and a caret below it.
+//! A problem in a file, shown with its line and a caret below it.
 
 use std::ops::Range;
 
@@ -8,33 +8,33 @@ use serde::Serialize;
 
 use super::source::Source;
 
-/// Most characters that are shown of a line.
+/// The most characters that are shown of a line.
 const SHOWN_MAX: usize = 100;
-/// Of these, so many before the place.
+/// How many of them are before the place.
 const SHOWN_BEFORE: usize = 60;
 
-/// Something wrong at a place of a file.
+/// A problem at a place in a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
-    /// The file, as it is shown; `-` for standard input.
+    /// The file, as shown to the operator; `-` for standard input.
     pub file: String,
-    /// Line, counted from 1; 0 where the whole file is meant.
+    /// The line, counted from 1; 0 for the whole file.
     pub line: usize,
-    /// Column in characters, counted from 1; 0 as for `line`.
+    /// The column in characters, counted from 1; 0 as for `line`.
     pub column: usize,
-    /// One sentence, without a full stop at its end.
+    /// One sentence, without the final full stop.
     pub problem: String,
     #[serde(skip)]
     excerpt: Option<Excerpt>,
 }
 
-/// The piece of a line that is shown.
+/// The part of a line that is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Excerpt {
     text: String,
-    /// The bytes of it that are marked.
+    /// The bytes that are marked.
     marked: Range<usize>,
-    /// Whether it is the beginning of the line.
+    /// Whether it begins at the start of the line.
     from_start: bool,
 }
 
@@ -55,7 +55,7 @@ impl Diagnostic {
         Self { file: file.into(), line: 0, column: 0, problem: problem.into(), excerpt: None }
     }
 
-    /// The problem for people: the sentence, the place, the line and a caret.
+    /// The problem as shown to people: the sentence, the place, the line and a caret.
     pub fn render(&self) -> String {
         let title = Level::ERROR.primary_title(&self.problem);
         let origin = Origin::path(&self.file);
@@ -75,7 +75,7 @@ impl Diagnostic {
     }
 }
 
-/// The piece of a line around a place. Only this much is handed on, however long the line is.
+/// The part of a line around a place. Only this much is passed on, however long the line is.
 fn excerpt(text: &str, place: Place) -> Option<Excerpt> {
     let line = text.lines().nth(place.line.checked_sub(1)?)?;
     let before = place.column.saturating_sub(1);
@@ -86,7 +86,7 @@ fn excerpt(text: &str, place: Place) -> Option<Excerpt> {
     Some(Excerpt { text: shown, marked, from_start: from == 0 })
 }
 
-/// A file may hold characters that would control the reader's terminal.
+/// A file may contain characters that control the reader's terminal.
 fn harmless(c: char) -> char {
     let bidirectional =
         matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

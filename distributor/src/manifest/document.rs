@@ -1,4 +1,4 @@
-//! What every document has.
+//! What every document contains.
 
 use std::collections::BTreeMap;
 
@@ -18,45 +18,45 @@ use crate::kind::Kind;
 #[serde(untagged)]
 #[schemars(title = "fwcast/v1", description = "A rollout manifest of fwcast.")]
 pub enum Manifest {
-    /// Who is reached, and how.
+    /// Which agents are reached, and how.
     RolloutGroup(RolloutGroup),
-    /// What is brought.
+    /// What is delivered.
     Image(Image),
-    /// How it is brought.
+    /// How it is delivered.
     Rollout(Box<Rollout>),
 }
 
-/// The frame of a document. `K` says its kind, `S` is what it specifies.
+/// The frame of a document. `K` is its kind and `S` its spec.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "apiVersion, kind, metadata and spec")]
 #[schemars(rename = "{K}Document", description = "A document.")]
 pub struct Framed<K, S> {
-    /// The form of the document: `fwcast/v1`.
+    /// The version of the document's format: `fwcast/v1`.
     pub api_version: ApiVersion,
     /// What it describes.
     pub kind: K,
-    /// What it is called.
+    /// Its name and labels.
     pub metadata: Metadata,
-    /// What is wanted.
+    /// Its content, which depends on the kind.
     pub spec: S,
 }
 
-/// The forms that are known.
+/// The known format versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ApiVersion {
-    /// The first.
+    /// The first version.
     #[serde(rename = "fwcast/v1")]
     V1,
 }
 
-/// What a document is called.
+/// A document's name and labels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "name and labels")]
 pub struct Metadata {
-    /// Its name, by which others of its kind are told apart and other documents refer to it.
+    /// Its name, unique within its kind. Other documents refer to it by this name.
     #[schemars(with = "NameForm")]
     pub name: Name,
-    /// What operators find it by.
+    /// Labels by which operators find it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "BTreeMap<String, LabelValue>")]
     pub labels: BTreeMap<Name, LabelValue>,
@@ -72,7 +72,7 @@ impl Manifest {
         }
     }
 
-    /// What it is called.
+    /// Its name and labels.
     pub fn metadata(&self) -> &Metadata {
         match self {
             Self::RolloutGroup(group) => &group.metadata,

@@ -1,4 +1,4 @@
-//! `kind: RolloutGroup`: who is reached, and how.
+//! `kind: RolloutGroup`: which agents are reached, and how.
 
 use std::num::{NonZeroU8, NonZeroU16};
 
@@ -27,19 +27,19 @@ pub enum GroupKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "members, transport, security and parity")]
 pub struct GroupSpec {
-    /// Who belongs to it.
+    /// Which agents belong to it.
     pub members: Members,
-    /// How they are reached, where that differs from the security group's own settings.
+    /// How they are reached, where this differs from the security group's settings.
     #[serde(default)]
     pub transport: Transport,
     /// Whose keys are used.
     pub security: Security,
-    /// Parity blocks, from which agents make up for lost ones.
+    /// Parity blocks, from which agents recover lost blocks.
     #[serde(default)]
     pub parity: Parity,
 }
 
-/// Who belongs to a group: a selector or a list, and not both.
+/// Which agents belong to a group: either a selector or a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "MembersForm", into = "MembersForm")]
 pub enum Members {
@@ -63,7 +63,7 @@ struct MembersForm {
     agents: Option<Vec<Name>>,
 }
 
-/// How agents are reached. What is left out is as `fwcast group create` set it.
+/// How agents are reached. Settings left out are as `fwcast group create` set them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     rename_all = "camelCase",
@@ -71,16 +71,16 @@ struct MembersForm {
     expecting = "group, interface, hops, blockSize and rate"
 )]
 pub struct Transport {
-    /// Address and port of the CoAP group, which must be that of the security group.
+    /// The address and port of the CoAP group. They must match the security group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<CoapGroup>,
-    /// The network interface that multicast leaves by.
+    /// The network interface that sends multicast.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<Interface>,
-    /// IPv4 time to live or IPv6 hop limit of multicast.
+    /// The IPv4 time to live or IPv6 hop limit of multicast.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hops: Option<NonZeroU8>,
-    /// Bytes in an image block: 256, 512 or 1024; it must be that of the security group.
+    /// Bytes per image block: 256, 512 or 1024. It must match the security group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block_size: Option<BlockBytes>,
     /// How fast multicast is sent.
@@ -88,7 +88,7 @@ pub struct Transport {
     pub rate: Option<Rate>,
 }
 
-/// Bytes in an image block.
+/// Bytes per image block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "u16", into = "u16")]
 #[schemars(extend("type" = "integer", "enum" = [256, 512, 1024]), !try_from, with = "u16")]
@@ -119,7 +119,7 @@ pub struct Parity {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ParityCode {
-    /// No parity: what is lost is sent again.
+    /// No parity: lost blocks are sent again.
     #[default]
     None,
     /// Cauchy code over GF(2^8), for generations of up to 128 blocks.

@@ -1,4 +1,4 @@
-//! `kind: Image`: what is brought.
+//! `kind: Image`: what is delivered.
 
 use std::path::PathBuf;
 
@@ -19,17 +19,18 @@ pub enum ImageKind {
     Image,
 }
 
-/// A signed image: where it is, or which one it is, or both.
+/// A signed image: its file, its digest, or both.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "version, file, envelope and digest")]
 #[schemars(extend("anyOf" = [{ "required": ["file"] }, { "required": ["digest"] }]))]
 pub struct ImageSpec {
     /// Its version, for people.
     pub version: Version,
-    /// The image file, from the folder of this YAML file.
+    /// The image file, relative to the folder of this YAML file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
-    /// Its signed SUIT envelope, from the folder of this YAML file [default: `file` with .suit appended].
+    /// Its signed SUIT envelope, relative to the folder of this YAML file [default: `file` with .suit
+    /// appended].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub envelope: Option<PathBuf>,
     /// The digest of its signed SUIT manifest, as `fwcast image inspect` prints it.

@@ -1,4 +1,4 @@
-//! Documents as far as they are known, and the plan that is made of them.
+//! The known documents, and the plans made from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -23,29 +23,29 @@ use crate::store::Store;
 use crate::store::images::{Images, ImagesError};
 use rollout_engine::plan::{AgentKey, Lane, Plan, PlannedImage};
 
-/// A rollout that can begin.
+/// A rollout that is ready to begin.
 #[derive(Debug)]
 pub struct Planned {
     /// Its name.
     pub name: Name,
-    /// The generation of its document; 0 where that was not applied.
+    /// The generation of its document; 0 if that was not applied.
     pub generation: u32,
-    /// What is to be done.
+    /// The plan.
     pub plan: Plan,
-    /// Agents of its groups that the image is not for.
+    /// Agents of its groups that the image does not fit.
     pub left_out: Vec<AgentKey>,
 }
 
-/// Why no plan can be made of a rollout.
+/// Why a rollout cannot be planned.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// Something in the rollout's file, with places.
-    #[error("something is wrong in the files")]
+    /// Problems in the rollout's file, with places.
+    #[error("the files contain errors")]
     Diagnostics(Vec<Diagnostic>),
     /// The files of the image.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The image is not the one that was signed.
+    /// The image is not the signed one.
     #[error(transparent)]
     Image(#[from] ImageError),
     /// Its envelope.
@@ -57,12 +57,12 @@ pub enum PlanError {
     /// A group's folder.
     #[error(transparent)]
     State(#[from] StateError),
-    /// What was applied before.
+    /// The documents applied before.
     #[error(transparent)]
     Document(#[from] DocumentError),
-    /// No Image document of this name is known.
+    /// No Image document with this name is known.
     #[error(
-        "rollout '{rollout}' names the image '{image}', and there is no such Image: give its document as well"
+        "rollout '{rollout}' names the image '{image}', but there is no such Image: give its document as well"
     )]
     NoImage {
         /// Which rollout.
@@ -70,12 +70,12 @@ pub enum PlanError {
         /// What it names.
         image: Name,
     },
-    /// An Image document without file and digest.
-    #[error("image '{0}' says nowhere which image it is")]
+    /// An Image document without file or digest.
+    #[error("image '{0}' has neither a file nor a digest")]
     ImageOfNothing(Name),
 }
 
-/// The digest of a plan's image has not 32 bytes, which no plan that was compiled has.
+/// The digest of a plan's image is not 32 bytes long. This never happens in a compiled plan.
 #[derive(Debug, thiserror::Error)]
 #[error("the plan's image has no SHA-256: apply the rollout under a new name")]
 pub struct NoDigest;
@@ -98,17 +98,17 @@ impl Planned {
 /// The digest of a plan's image.
 ///
 /// # Errors
-/// It has not 32 bytes, which no plan that was compiled has.
+/// It is not 32 bytes long, but never in a compiled plan.
 pub fn digest_of(plan: &Plan) -> Result<Digest, NoDigest> {
     plan.image.digest.as_bytes().try_into().map(Digest).map_err(|_| NoDigest)
 }
 
-/// Documents as far as they are known: those of the files, and of the store those that the files do not have.
+/// The known documents: those in the files, and those in the store that the files do not replace.
 #[derive(Debug, Default)]
 pub struct Known {
     groups: BTreeMap<Name, RolloutGroup>,
     images: BTreeMap<Name, Image>,
-    /// Where image files of documents lie, by the Image's name.
+    /// The paths of image files, by the Image's name.
     folders: BTreeMap<Name, PathBuf>,
 }
 
@@ -116,14 +116,14 @@ impl Known {
     /// The documents of the store.
     ///
     /// # Errors
-    /// The store's own.
+    /// The store's errors.
     pub async fn in_store<S: Store>(store: &S) -> Result<Self, DocumentError> {
         let mut known = Self { groups: stored::rollout_groups(store).await?, ..Self::default() };
         known.images = stored::images(store).await?;
         Ok(known)
     }
 
-    /// Those of the files as well, in place of what the store has of the same name.
+    /// Adds the documents in the files. They replace documents of the same name in the store.
     pub fn with(mut self, manifests: &Manifests) -> Self {
         for found in &manifests.found {
             match &found.manifest {
@@ -141,11 +141,11 @@ impl Known {
         self
     }
 
-    /// Makes a plan of a rollout. `folder` is where paths in it start from.
+    /// Plans a rollout. Relative paths in it start from `folder`.
     ///
     /// # Errors
-    /// Inner: all that is wrong, with its place in the rollout's `spec`. Outer: the image cannot be read,
-    /// or a group's folder.
+    /// Inner: everything that is wrong, with its place in the rollout's `spec`. Outer: the image or a group's
+    /// folder cannot be read.
     pub fn plan(
         &self,
         dir: &StateDir,
@@ -217,7 +217,7 @@ fn fleet_image(name: Name, version: String, offer: &Offer) -> FleetImage {
     FleetImage { planned, vendor: Uuid::from_bytes(offer.vendor), class: Uuid::from_bytes(offer.class) }
 }
 
-/// The agents of a lane as they are enrolled now; `None` where its rollout group is no more.
+/// The currently enrolled agents of a lane; `None` if its rollout group no longer exists.
 pub fn members_of(
     lane: &Lane,
     groups: &BTreeMap<Name, RolloutGroup>,

@@ -1,8 +1,8 @@
 //! Rollout manifests: the YAML that operators write.
 //!
-//! A document has `apiVersion: fwcast/v1`, a `kind`, `metadata` and a `spec`, and a file any number of
-//! documents. [`group`], [`image`] and [`rollout`] are the three kinds; their schema is made from these types
-//! ([`schema`]).
+//! A document has `apiVersion: fwcast/v1`, a `kind`, `metadata` and a `spec`. A file has any number of
+//! documents. [`group`], [`image`] and [`rollout`] are the three kinds. Their schema is generated from these
+//! types ([`schema`]).
 //!
 //! ```text
 //! files -- source --> text -- read --> Manifest -- check --> all problems, each with its line and a caret
@@ -12,9 +12,9 @@
 //!                                         +---------------------------------> known -- compile --> Plan
 //! ```
 //!
-//! What can be wrong in one value is checked when it is read, what concerns several values or documents in
-//! [`check`], and what needs to know the agents in [`compile`], which gets what the store and the groups'
-//! folders know from [`known`]. Nothing here touches the network.
+//! A single value is checked when it is read. [`check`] checks several values or documents together.
+//! [`compile`] checks what depends on the agents; it gets the content of the store and the groups' folders
+//! from [`known`]. Nothing here touches the network.
 
 pub mod apply;
 pub mod check;

@@ -10,24 +10,24 @@ use super::source::Source;
 use super::{Diagnostic, Manifest};
 use crate::kind::Kind;
 
-/// All documents that were read, and where they come from.
+/// All documents that were read, and their sources.
 #[derive(Debug, Clone)]
 pub struct Manifests {
     sources: Vec<Source>,
-    /// The documents, in order of the files and within them.
+    /// The documents, in the order of the files and within each file.
     pub found: Vec<Found>,
 }
 
-/// Why no rollout of some documents is meant.
+/// Why documents do not determine one rollout.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChoiceError {
-    /// None has this name.
+    /// No rollout has this name.
     #[error("there is no rollout '{0}' in these files: check the name")]
     NoneOfName(Name),
-    /// There is none at all.
+    /// There is no rollout.
     #[error("there is no document of kind Rollout in these files: add one")]
     None,
-    /// There are several, and no name was given.
+    /// There are several rollouts, and no name was given.
     #[error(
         "there are {} rollouts in these files: choose one with --rollout ({})", .0.len(), .0.join(", ")
     )]
@@ -37,9 +37,9 @@ pub enum ChoiceError {
 /// A document that was read.
 #[derive(Debug, Clone)]
 pub struct Found {
-    /// What it says.
+    /// Its content.
     pub manifest: Manifest,
-    /// Which of the sources it is from.
+    /// The index of its source.
     source: usize,
     document: Document,
 }
@@ -48,7 +48,7 @@ impl Manifests {
     /// Reads all documents.
     ///
     /// # Errors
-    /// All that is wrong in them, each by itself; of one file not much more than [`PROBLEMS_MAX`].
+    /// Everything that is wrong in each of them; for one file not much more than [`PROBLEMS_MAX`].
     pub fn read(sources: Vec<Source>) -> Result<Self, Vec<Diagnostic>> {
         let (mut found, mut problems) = (Vec::new(), Vec::new());
         for (index, source) in sources.iter().enumerate() {
@@ -67,7 +67,7 @@ impl Manifests {
             }
             let before = problems.len();
             for document in documents {
-                // Whoever has so much to correct begins with this.
+                // These are enough to begin with.
                 if problems.len() - before >= PROBLEMS_MAX {
                     break;
                 }
@@ -90,7 +90,7 @@ impl Manifests {
         Diagnostic::at(self.source(found), found.document.place(path), problem)
     }
 
-    /// What is wrong in a rollout's `spec`, with places in its file.
+    /// The problems in a rollout's `spec`, with places in its file.
     pub fn placed(&self, found: &Found, diagnostics: Vec<UnplacedDiagnostic>) -> Vec<Diagnostic> {
         let problem = |diagnostic: UnplacedDiagnostic| {
             let path: Vec<Step> = std::iter::once(Step::from("spec")).chain(diagnostic.path).collect();
@@ -99,10 +99,10 @@ impl Manifests {
         diagnostics.into_iter().map(problem).collect()
     }
 
-    /// The one rollout of the documents: of this name, or the only one.
+    /// The rollout with this name, or the only one.
     ///
     /// # Errors
-    /// There is none, or several and no name.
+    /// There is none, or there are several and no name was given.
     pub fn one_rollout<'a>(&'a self, name: Option<&Name>) -> Result<(&'a Found, &'a Rollout), ChoiceError> {
         let rollout = |found: &'a Found| match found {
             it @ Found { manifest: Manifest::Rollout(rollout), .. } => Some((it, &**rollout)),

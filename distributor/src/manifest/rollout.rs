@@ -1,4 +1,4 @@
-//! `kind: Rollout`: how an image is brought to groups.
+//! `kind: Rollout`: how an image is delivered to groups.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ pub enum RolloutKind {
     Rollout,
 }
 
-/// A rollout: the image goes to all agents of all groups; then wave after wave activates it.
+/// A rollout: all agents of all groups receive the image, then activate it wave by wave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     rename_all = "camelCase",
@@ -32,30 +32,30 @@ pub enum RolloutKind {
     expecting = "image, groups, waves, success, abort, windows, activation, deadlines, retry and paused"
 )]
 pub struct RolloutSpec {
-    /// What is brought.
+    /// The image to deliver.
     pub image: ImageRef,
-    /// To which groups. No agent may be in two of them.
+    /// The groups to deliver it to. No agent may be in two of them.
     #[schemars(with = "Vec<NameForm>", length(min = 1))]
     pub groups: Vec<Name>,
-    /// Who activates when. Left out, all agents activate together.
+    /// Which agents activate when. If left out, all agents activate together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waves: Vec<Wave>,
-    /// When a wave has proved healthy.
+    /// When a wave counts as healthy.
     #[serde(default)]
     pub success: Success,
-    /// When everything stops.
+    /// When the rollout stops.
     #[serde(default)]
     pub abort: Abort,
-    /// When something may happen at all.
+    /// When anything may happen at all.
     #[serde(default)]
     pub windows: WindowsSpec,
     /// When waves activate.
     #[serde(default)]
     pub activation: Activation,
-    /// How long agents may take.
+    /// How much time agents have.
     #[serde(default)]
     pub deadlines: Deadlines,
-    /// What is tried again without being asked.
+    /// What is retried automatically.
     #[serde(default)]
     pub retry: Retry,
     /// Wait for `fwcast rollout start` before anything is sent.
@@ -63,24 +63,24 @@ pub struct RolloutSpec {
     pub paused: bool,
 }
 
-/// Agents that activate together: by size, by labels or by name, and only one of these.
+/// Agents that activate together, chosen by exactly one of size, labels or names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "WaveForm", into = "WaveForm")]
 pub struct Wave {
     /// Its name.
     pub name: Name,
-    /// Who.
+    /// Its agents.
     pub who: Who,
-    /// How long it is watched after its last confirmation.
+    /// How long it is watched after the last confirmation.
     pub soak: Option<Span>,
     /// Whether an operator has to approve before the next wave.
     pub approval: Approval,
 }
 
-/// Who is in a wave.
+/// Which agents are in a wave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Who {
-    /// So many, in order of their names.
+    /// This many, in order of their names.
     Size(WaveSize),
     /// Those with these labels.
     Selector(Selector),
@@ -102,8 +102,8 @@ struct WaveForm {
     /// Its name.
     #[schemars(with = "NameForm")]
     name: Name,
-    /// So many agents that no other wave has, in order of their names: a number, a part of all agents of the
-    /// rollout, or `rest`. The waves together must be all agents.
+    /// How many agents that no other wave has, in order of their names: a number, a percentage of all agents
+    /// of the rollout, or `rest`. The waves must add up to all agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     size: Option<WaveSize>,
     /// Agents with these labels.
@@ -113,7 +113,7 @@ struct WaveForm {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<NameForm>>")]
     agents: Option<Vec<Name>>,
-    /// How long it is watched between its last confirmation and the judgement.
+    /// How long it is watched between the last confirmation and the judgement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     soak: Option<Span>,
     /// Whether an operator has to approve, after the judgement, before the next wave activates.
@@ -125,38 +125,38 @@ struct WaveForm {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Approval {
-    /// The next wave follows by itself.
+    /// The next wave follows automatically.
     #[default]
     None,
     /// `fwcast rollout approve` lets the next wave begin.
     Manual,
 }
 
-/// When a wave has proved healthy.
+/// When a wave counts as healthy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "minimum")]
 pub struct Success {
-    /// At least so many of its agents have confirmed.
+    /// At least this many of its agents have confirmed.
     #[serde(deserialize_with = "text::deserialize")]
     pub minimum: Percent,
 }
 
-/// When everything stops, judged over all agents that have been told to activate.
+/// When the rollout stops, judged over all agents that have been told to activate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default, expecting = "failed, lost and minSample")]
 pub struct Abort {
-    /// More than so many have failed, refused or rolled back.
+    /// More than this many have failed, refused or rolled back.
     #[serde(deserialize_with = "text::option", skip_serializing_if = "Option::is_none")]
     pub failed: Option<Percent>,
-    /// More than so many are lost.
+    /// More than this many are lost.
     #[serde(deserialize_with = "text::option", skip_serializing_if = "Option::is_none")]
     pub lost: Option<Percent>,
-    /// Not before so many have ended well or badly, so that one of one is not 100 %.
+    /// Do not judge before this many agents have finished, so that one failure of one is not 100 %.
     #[schemars(range(min = 1))]
     pub min_sample: std::num::NonZeroU32,
 }
 
-/// When something may happen at all. Without windows, always.
+/// When anything may happen at all. Without windows, always.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default, expecting = "transfer and activate")]
 pub struct WindowsSpec {
@@ -168,7 +168,7 @@ pub struct WindowsSpec {
     pub activate: Vec<WindowSpec>,
 }
 
-/// A window that opens again and again.
+/// A recurring window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a window: cron, for and tz")]
 pub struct WindowSpec {
@@ -178,7 +178,7 @@ pub struct WindowSpec {
     /// How long it stays open.
     #[serde(rename = "for")]
     pub open_for: Span,
-    /// The IANA time zone that the cron expression is meant in.
+    /// The IANA time zone of the cron expression.
     #[schemars(example = "Europe/Amsterdam")]
     pub tz: String,
 }
@@ -187,12 +187,12 @@ pub struct WindowSpec {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default, expecting = "when, at and confirmWithin")]
 pub struct Activation {
-    /// When, once it is a wave's turn.
+    /// When a wave activates once it is its turn.
     pub when: ActivateWhen,
     /// Not before this moment, with `when: at`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Moment>,
-    /// How long an agent may take from its activation to the report of how its trial ended [default: 10m].
+    /// How long an agent may take from activation to reporting the result of its trial [default: 10m].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirm_within: Option<Span>,
 }
@@ -201,7 +201,7 @@ pub struct Activation {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ActivateWhen {
-    /// At once.
+    /// Immediately.
     #[default]
     Now,
     /// Not before the moment in `at`.
@@ -214,7 +214,7 @@ pub enum ActivateWhen {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default, expecting = "transfer and report")]
 pub struct Deadlines {
-    /// To have the whole image, in time that blocks may be sent [default: 6h].
+    /// To receive the whole image, counting only time in which blocks may be sent [default: 6h].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transfer: Option<Span>,
     /// To report, beyond `activation.confirmWithin` [default: 0s].
@@ -222,15 +222,15 @@ pub struct Deadlines {
     pub report: Option<Span>,
 }
 
-/// What is tried again without being asked.
+/// What is retried automatically.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default, expecting = "max, backoff and on")]
 pub struct Retry {
-    /// So many times for each agent.
+    /// How many retries each agent gets.
     pub max: u8,
-    /// The time until the first; it doubles each time.
+    /// The time before the first retry. It doubles each time.
     pub backoff: Span,
-    /// After what.
+    /// Which outcomes are retried.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub on: BTreeSet<RetryOn>,
 }
@@ -239,7 +239,7 @@ impl WindowSpec {
     /// The window.
     ///
     /// # Errors
-    /// One sentence: the expression or the zone cannot be read, or it never opens.
+    /// A sentence: the expression or the zone cannot be read, or the window never opens.
     pub fn window(&self) -> Result<Window, String> {
         let form =
             WindowForm { cron: self.cron.clone(), for_s: self.open_for.seconds(), tz: self.tz.clone() };

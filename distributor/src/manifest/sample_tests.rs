@@ -1,5 +1,5 @@
-//! `manifests/building.yaml` as it is, from its text to its end, by a clock that a test can turn: it works at
-//! night and takes a week.
+//! Runs `manifests/building.yaml` from its text to its end with a simulated clock: it works at night and
+//! takes a week.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -91,7 +91,7 @@ fn there(moment: Timestamp) -> (Weekday, Time) {
     (zoned.weekday(), zoned.time())
 }
 
-/// Goes on until somebody is waited for; each run with the moment at which it began.
+/// Continues until it waits for an agent or an operator; returns each run with its start time.
 fn go(fleet: &mut Fleet) -> Vec<(Timestamp, Task)> {
     let mut runs = Vec::new();
     loop {
@@ -110,7 +110,7 @@ fn the_building_is_updated_at_night_wave_by_wave() {
     // Percentages are of all 42, pilots included.
     assert_eq!(sizes, [("pilot", 2), ("tenth", 5), ("third", 12), ("others", 23)]);
     let mut fleet = Fleet::new(plan);
-    // At noon on a Wednesday, and nobody has said that it may begin.
+    // Noon on a Wednesday, and no operator has started it.
     assert_eq!(go(&mut fleet), []);
     fleet.order(Order::Start).unwrap();
     let mut runs = go(&mut fleet);

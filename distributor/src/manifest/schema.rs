@@ -1,5 +1,5 @@
-//! The JSON schema of rollout manifests, for editors and other tools. It is made from the types that read
-//! them.
+//! The JSON schema of rollout manifests, for editors and other tools. It is generated from the types that
+//! read them.
 
 use std::borrow::Cow;
 
@@ -7,10 +7,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema, schema_for};
 
 use super::Manifest;
 
-/// The schema as a text, as it lies in `manifests/schema/v1.json`.
+/// The schema as text, as in `manifests/schema/v1.json`.
 pub fn text() -> String {
     let schema = schema_for!(Manifest);
-    // A value made of maps, lists and words is always written.
+    // Writing a value of maps, lists and words never fails.
     let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
     text.push('\n');
     text
@@ -27,7 +27,7 @@ impl JsonSchema for NameForm {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "description": "A name: a-z, 0-9, '-' and '_', at most 64, and not '-' in front.",
+            "description": "A name: a-z, 0-9, '-' and '_', at most 64, not beginning with '-'.",
             "pattern": "^[a-z0-9_][a-z0-9_-]{0,63}$"
         })
     }
@@ -41,6 +41,6 @@ mod tests {
     fn the_file_is_the_schema() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/schema/v1.json");
         let shipped = std::fs::read_to_string(path).unwrap();
-        assert_eq!(shipped, text(), "write it anew with `fwcast schema > manifests/schema/v1.json`");
+        assert_eq!(shipped, text(), "regenerate it with `fwcast schema > manifests/schema/v1.json`");
     }
 }

@@ -1,5 +1,5 @@
-//! Selectors: which agents have which labels. In YAML as `matchLabels` and `matchExpressions`, on the command
-//! line like `model=lamp-2,ring!=canary,hw in (b,c),!broken`.
+//! Selectors choose agents by their labels. In YAML they are `matchLabels` and `matchExpressions`, on the
+//! command line `model=lamp-2,ring!=canary,hw in (b,c),!broken`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use super::schema::NameForm;
 use super::text::{Text, text_type};
 use crate::state::Label;
 
-/// Agents that meet all of this; without any condition, every agent.
+/// Agents that meet all conditions; without conditions, every agent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     rename_all = "camelCase",
@@ -26,7 +26,7 @@ pub struct Selector {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "BTreeMap<String, LabelValue>")]
     pub match_labels: BTreeMap<Name, LabelValue>,
-    /// And all of these conditions.
+    /// All of these conditions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub match_expressions: Vec<Requirement>,
 }
@@ -37,16 +37,16 @@ pub struct Selector {
 pub struct Requirement {
     /// Which label.
     pub key: Name,
-    /// What is wanted of it.
+    /// What it requires of the label.
     pub condition: Condition,
 }
 
-/// What is wanted of a label.
+/// What a condition requires of a label.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
     /// It is there, with one of these values.
     In(Vec<LabelValue>),
-    /// It is not there, or with another value than these.
+    /// It is missing, or has another value than these.
     NotIn(Vec<LabelValue>),
     /// It is there.
     Exists,
@@ -66,14 +66,14 @@ struct RequirementForm {
     /// Which label.
     #[schemars(with = "NameForm")]
     key: Name,
-    /// What is wanted of it.
+    /// What it requires of the label.
     operator: Operator,
     /// The values for `In` and `NotIn`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     values: Vec<LabelValue>,
 }
 
-/// What is wanted of a label. A label that is not there is `NotIn` any values.
+/// What a condition requires of a label. A missing label is `NotIn` any values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 enum Operator {
     In,
@@ -145,7 +145,7 @@ impl FromStr for Selector {
     }
 }
 
-/// The conditions between commas that are not in parentheses.
+/// The conditions, split at commas outside parentheses.
 fn parts(text: &str) -> Vec<&str> {
     let mut depth = 0_usize;
     text.split(|c| {
@@ -163,8 +163,8 @@ fn condition(part: &str) -> Result<Requirement, String> {
     let part = part.trim();
     let wanted = || {
         format!(
-            "'{}' is no condition on a label: write key=value, key!=value, key in (a,b), key notin (a,b), \
-             key or !key, with commas between them",
+            "'{}' is not a condition on a label: write key=value, key!=value, key in (a,b), key notin \
+             (a,b), key or !key, with commas between them",
             part.escape_debug()
         )
     };
@@ -208,7 +208,7 @@ impl Text for LabelValue {
     }
 
     fn read_bare(shown: &str) -> Result<Self, String> {
-        Err(format!("YAML reads this label's value as {shown}, which is no text: write it in quotes"))
+        Err(format!("YAML reads this label's value as {shown}, which is not text: write it in quotes"))
     }
 }
 

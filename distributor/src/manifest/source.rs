@@ -8,26 +8,26 @@ use provisioning::yaml::TEXT_BYTES_MAX;
 use super::Diagnostic;
 use crate::files::{self, shown};
 
-/// Most files that are read at once.
+/// The most files that are read at once.
 const FILES_MAX: usize = 1000;
 
-/// A text and where it comes from.
+/// A text and its source.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// The file's path as it is shown; `-` for standard input.
+    /// The file's path as shown to the operator; `-` for standard input.
     pub name: String,
-    /// The folder that paths in it start from.
+    /// The folder that relative paths in it start from.
     pub folder: PathBuf,
     /// The text.
     pub text: String,
 }
 
 impl Source {
-    /// Reads what the operator named: `-` for standard input, a file, or a folder with all its `*.yaml` files
-    /// in order of their names.
+    /// Reads what the operator named: `-` for standard input, a file, or all `*.yaml` files of a folder in
+    /// order of their names.
     ///
     /// # Errors
-    /// All files that cannot be read.
+    /// Every file that cannot be read.
     pub fn read(paths: &[PathBuf]) -> Result<Vec<Self>, Vec<Diagnostic>> {
         let (mut sources, mut problems) = (Vec::new(), Vec::new());
         let mut take = |read: Result<Self, Diagnostic>| match read {
@@ -55,7 +55,7 @@ fn from_stdin() -> Result<Source, Diagnostic> {
     let read = std::io::stdin().take(TEXT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
     read.map_err(|error| Diagnostic::with_file("-", format!("standard input cannot be read: {error}")))?;
     if bytes.len() > TEXT_BYTES_MAX {
-        let why = format!("standard input is longer than {TEXT_BYTES_MAX} bytes: divide it");
+        let why = format!("standard input is longer than {TEXT_BYTES_MAX} bytes: split it");
         return Err(Diagnostic::with_file("-", why));
     }
     from_bytes("-".to_owned(), PathBuf::from("."), bytes)
@@ -82,7 +82,7 @@ fn from_bytes(name: String, folder: PathBuf, bytes: Vec<u8>) -> Result<Source, D
     }
 }
 
-/// The YAML files of a folder, not those of folders in it.
+/// The YAML files of a folder, without its subfolders.
 fn files_of(folder: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
     let problem = |why: String| Diagnostic::with_file(name_of(folder), why);
     let entries = std::fs::read_dir(folder)

@@ -1,4 +1,4 @@
-//! Documents that were applied, read back from the store.
+//! Applied documents, read back from the store.
 
 use std::collections::BTreeMap;
 
@@ -15,19 +15,19 @@ use crate::manifest::image::{Image, ImageKind};
 use crate::manifest::rollout::{Rollout, RolloutKind};
 use crate::store::{Document, Store, StoreError};
 
-/// Why a document that was applied cannot be had.
+/// Why an applied document cannot be read back.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
-    /// The store's own.
+    /// The store's errors.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// No rollout of this name was applied.
+    /// No rollout with this name was applied.
     #[error("there is no rollout '{0}': `fwcast get rollouts` lists those that were applied")]
     NoRollout(Name),
     /// The image that a rollout names was not applied.
-    #[error("image '{0}' is not there: apply it")]
+    #[error("there is no image '{0}': apply its document")]
     NoImage(String),
-    /// It has a form that this program does not know.
+    /// This program does not know its form.
     #[error("the {} '{name}' in the database cannot be read ({why}): apply it again", .kind.noun())]
     Unreadable {
         /// Its kind.
@@ -39,10 +39,10 @@ pub enum DocumentError {
     },
 }
 
-/// The rollout groups that were applied.
+/// The applied rollout groups.
 ///
 /// # Errors
-/// The store's own.
+/// The store's errors.
 pub async fn rollout_groups<S: Store>(store: &S) -> Result<BTreeMap<Name, RolloutGroup>, DocumentError> {
     let mut groups = BTreeMap::new();
     for document in store.documents(Kind::RolloutGroup).await? {
@@ -52,10 +52,10 @@ pub async fn rollout_groups<S: Store>(store: &S) -> Result<BTreeMap<Name, Rollou
     Ok(groups)
 }
 
-/// The images that were applied.
+/// The applied images.
 ///
 /// # Errors
-/// The store's own.
+/// The store's errors.
 pub async fn images<S: Store>(store: &S) -> Result<BTreeMap<Name, Image>, DocumentError> {
     let mut images = BTreeMap::new();
     for document in store.documents(Kind::Image).await? {
@@ -65,20 +65,20 @@ pub async fn images<S: Store>(store: &S) -> Result<BTreeMap<Name, Image>, Docume
     Ok(images)
 }
 
-/// A rollout that was applied, with its generation.
+/// An applied rollout, with its generation.
 ///
 /// # Errors
-/// There is none of this name; the store's own.
+/// There is no rollout with this name, or the store's errors.
 pub async fn rollout<S: Store>(store: &S, name: &Name) -> Result<(Rollout, u32), DocumentError> {
     let document = store.document(Kind::Rollout, name).await?;
     let document = document.ok_or_else(|| DocumentError::NoRollout(name.clone()))?;
     Ok((framed(RolloutKind::Rollout, &document)?, document.generation))
 }
 
-/// The digest of the image that a rollout names, by the documents that were applied.
+/// The digest of the image that a rollout names, according to the applied documents.
 ///
 /// # Errors
-/// A document is not there, or names an image without saying which.
+/// A document is missing, or does not say which image it names.
 pub async fn image_digest<S: Store>(store: &S, name: &Name) -> Result<Digest, DocumentError> {
     let unknown = |image: &dyn std::fmt::Display| DocumentError::NoImage(image.to_string());
     match rollout(store, name).await?.0.spec.image {
@@ -92,7 +92,7 @@ pub async fn image_digest<S: Store>(store: &S, name: &Name) -> Result<Digest, Do
     }
 }
 
-/// A document of the store in the form that it was read in.
+/// A document of the store in the form in which it was first read.
 fn framed<K, T: DeserializeOwned>(kind: K, document: &Document) -> Result<Framed<K, T>, DocumentError> {
     let spec = serde_json::from_value(document.spec.clone()).map_err(|error| DocumentError::Unreadable {
         kind: document.kind,

@@ -1,4 +1,4 @@
-//! Values that are written as a word or a number, each checked once, when it is read.
+//! Values written as a word or a number. Each is checked once, when it is read.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,12 +15,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::values::{self, Rate};
 use rollout_engine::plan::Percent;
 
-/// Something that is written as one word.
+/// A value that is written as one word.
 pub(super) trait Text: Sized {
-    /// From a text of the file; the error is a sentence.
+    /// Parses a text of the file. The error is a sentence.
     fn read(text: &str) -> Result<Self, String>;
 
-    /// From what YAML takes for a number or a truth value, as it is shown.
+    /// Parses what YAML takes for a number or a boolean, as displayed.
     fn read_bare(shown: &str) -> Result<Self, String> {
         Self::read(shown)
     }
@@ -98,7 +98,7 @@ pub(super) use text_type;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(u32);
 
-/// The version of an image, as people call it: always text.
+/// The version of an image for people: always text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version(String);
 
@@ -118,30 +118,30 @@ pub struct Interface(pub String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment(pub Timestamp);
 
-/// What names an image: the `name` of an Image, its digest, or its file.
+/// A reference to an image: the `name` of an Image, its digest, or its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageRef {
     /// The name of an Image.
     Name(Name),
     /// The digest of its SUIT manifest.
     Digest(Digest),
-    /// The image file; its SUIT envelope lies beside it, with `.suit` appended.
+    /// The image file. Its SUIT envelope is beside it, with `.suit` appended to the name.
     File(PathBuf),
 }
 
 /// How many agents a wave has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaveSize {
-    /// So many.
+    /// This many.
     Count(u32),
-    /// This part of all agents of the rollout.
+    /// This percentage of all agents of the rollout.
     Percent(Percent),
-    /// All that no other wave has.
+    /// All agents that no other wave has.
     Rest,
 }
 
 impl Span {
-    /// Longest time span.
+    /// The longest time span.
     const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
     /// From seconds, which must be at least 1.
@@ -189,11 +189,9 @@ impl Text for Digest {
         let digits = text.strip_prefix("sha256:");
         match digits.map(|digits| hex::decode_to_slice(digits, &mut bytes)) {
             Some(Ok(())) => Ok(Self(update_core::digest::Digest(bytes))),
-            _ => {
-                Err("a digest is written sha256: and the 64 hexadecimal digits that `fwcast image inspect` \
-                      prints as digest"
-                    .to_owned())
-            }
+            _ => Err("a digest is written as sha256: and the 64 hexadecimal digits that `fwcast image \
+                      inspect` prints as digest"
+                .to_owned()),
         }
     }
 }
@@ -246,7 +244,7 @@ impl Text for ImageRef {
 
 impl Text for WaveSize {
     fn read(text: &str) -> Result<Self, String> {
-        let wanted = "a wave's size is a number of agents like 5, a part of all like \"20%\", or rest";
+        let wanted = "a wave's size is a number of agents like 5, a percentage like \"20%\", or rest";
         if text == "rest" {
             return Ok(Self::Rest);
         }
@@ -372,7 +370,7 @@ text_type!(ImageRef, "ImageRef", {
 });
 text_type!(Rate, "Rate", {
     "type": "string",
-    "description": "How fast multicast is sent, in bits a second on the link.",
+    "description": "How fast multicast is sent, in bits per second on the link.",
     "pattern": "^[0-9]+(\\.[0-9]{1,2})? ?(bit|kbit|Mbit|Gbit)/s$",
     "examples": ["500kbit/s", "2Mbit/s"]
 });
@@ -399,7 +397,7 @@ impl JsonSchema for WaveSize {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "How many agents: a number, a part of all agents of the rollout, or rest.",
+            "description": "How many agents: a number, a percentage of all agents of the rollout, or rest.",
             "anyOf": [
                 { "type": "integer", "minimum": 1 },
                 { "type": "string", "pattern": "^[0-9]{1,3}(\\.[0-9]{1,2})?%$" },
@@ -447,7 +445,7 @@ mod tests {
         }
         refused::<Version>("1.1", "in quotes");
         refused::<Digest>("sha256:00", "64 hexadecimal");
-        refused::<Digest>(&"00".repeat(32), "written sha256:");
+        refused::<Digest>(&"00".repeat(32), "written as sha256:");
         refused::<CoapGroup>("coaps://[ff15::f00d]:5684", "like coap://");
         refused::<CoapGroup>("coap://hall.example:5683", "like coap://");
         refused::<CoapGroup>("coap://192.0.2.1:5683", "multicast");

@@ -1,9 +1,8 @@
-//! Who is in which wave.
+//! Which agents are in which wave.
 //!
-//! Waves with a selector or a list take their agents first, in order of the waves; then each wave with a size
-//! takes the next ones in order of their names. A size is a wave's own, a percentage is of all agents of the
-//! rollout, and percentages are rounded together, so that they add up: 50 % and 50 % of five agents are three
-//! and two.
+//! Waves with a selector or a list take their agents first, in order of the waves. Then each wave with a size
+//! takes the next agents in order of their names. A percentage refers to all agents of the rollout.
+//! Percentages are rounded together so that they add up: 50 % and 50 % of five agents are three and two.
 
 use std::collections::BTreeMap;
 
@@ -14,19 +13,19 @@ use super::rollout::{Wave, Who};
 use super::text::WaveSize;
 use rollout_engine::plan::{AgentKey, Percent};
 
-/// An agent that has to be in one of the waves.
+/// An agent that must be in one of the waves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Who.
+    /// Its name.
     pub key: AgentKey,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
 }
 
-/// The members of each wave, as indices into `members`, which are in the order that decides.
+/// The members of each wave, as indices into `members`, which are in the order in which waves take them.
 ///
 /// # Errors
-/// Each wave that nobody is in, and what makes the waves not be all members.
+/// Each empty wave, and whatever keeps the waves from covering all members exactly.
 pub fn divide(waves: &[Wave], members: &[Member]) -> Result<Vec<Vec<usize>>, Vec<UnplacedDiagnostic>> {
     let mut divider = Divider { members, free: vec![true; members.len()], diagnostics: Vec::new() };
     let mut taken = vec![Vec::new(); waves.len()];
@@ -36,7 +35,7 @@ pub fn divide(waves: &[Wave], members: &[Member]) -> Result<Vec<Vec<usize>>, Vec
                 taken[index] = divider.take_where(|member| selector.matches(&member.labels));
                 if taken[index].is_empty() {
                     let why = format!(
-                        "the selector of wave '{}' meets no agent that is left: correct it",
+                        "the selector of wave '{}' matches no remaining agent: correct it",
                         wave.name
                     );
                     divider.diagnostic(index, "selector", why);
@@ -65,7 +64,7 @@ pub fn divide(waves: &[Wave], members: &[Member]) -> Result<Vec<Vec<usize>>, Vec
 
 struct Divider<'a> {
     members: &'a [Member],
-    /// Which of them no wave has yet.
+    /// The members that no wave has yet.
     free: Vec<bool>,
     diagnostics: Vec<UnplacedDiagnostic>,
 }
@@ -126,7 +125,7 @@ impl Divider<'_> {
             WaveSize::Percent(percent) => percentages.next(percent.hundredths().into()).min(left.len()),
             WaveSize::Rest => left.len(),
         };
-        // A rest of nobody is no mistake: the waves before it happen to be all.
+        // An empty rest is not an error: the waves before it happen to cover all agents.
         let nobody = count == 0 && size != WaveSize::Rest;
         if count > left.len() || nobody {
             let (name, left, whole) = (&spec.name, left.len(), self.members.len());
@@ -143,7 +142,7 @@ impl Divider<'_> {
 }
 
 impl Percentages {
-    /// How many agents the next percentage is, so that all of them together are rounded up once.
+    /// How many agents the next percentage gives, rounded so that the sum is rounded up only once.
     fn next(&mut self, hundredths: usize) -> usize {
         let before = self.up_to();
         self.hundredths += hundredths;
@@ -229,7 +228,7 @@ mod tests {
         refused(
             "[{name: a, selector: {matchLabels: {floor: x}}}, {name: b, size: rest}]",
             4,
-            "meets no agent",
+            "matches no remaining agent",
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Why a rollout cannot go on.
+//! Why a rollout cannot continue.
 
 use provisioning::Name;
 
@@ -12,16 +12,16 @@ use crate::state::StateError;
 use crate::store::StoreError;
 use crate::store::images::ImagesError;
 
-/// What a rollout cannot go on with, or why it is not there.
+/// Why a rollout cannot continue, or was not found.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The store's own.
+    /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A group's files, or its lock.
+    /// A group's files or lock.
     #[error(transparent)]
     State(#[from] StateError),
-    /// A group cannot be sent for.
+    /// A group cannot be opened to send.
     #[error(transparent)]
     Session(#[from] SessionError),
     /// The group's socket.
@@ -30,28 +30,28 @@ pub enum RunError {
     /// Sending.
     #[error(transparent)]
     Drive(#[from] DriveError),
-    /// A group would not take the image.
+    /// A group would not accept the image.
     #[error(transparent)]
     Offer(#[from] OfferError),
     /// The image in the state folder.
     #[error(transparent)]
     Images(#[from] ImagesError),
-    /// What was applied.
+    /// The applied documents.
     #[error(transparent)]
     Document(#[from] DocumentError),
     /// The plan names no image.
     #[error(transparent)]
     NoDigest(#[from] NoDigest),
-    /// No randomness.
+    /// The system gives no random bytes.
     #[error(transparent)]
     Random(#[from] NoRandomness),
-    /// No rollout of this name has begun.
+    /// No rollout with this name has begun.
     #[error("there is no rollout '{0}' that has begun: `fwcast get rollouts` lists them")]
     NotBegun(Name),
-    /// What the store has of it is in a form that this program does not know.
+    /// This program does not know the form of its stored state.
     #[error(
         "the state of rollout '{name}' cannot be read ({why}): a newer fwcast may have written it, so use \
-         that one"
+         the newer one"
     )]
     StateUnreadable {
         /// Which rollout.
@@ -59,7 +59,7 @@ pub enum RunError {
         /// What is wrong in it.
         why: serde_json::Error,
     },
-    /// Its state has no form in JSON.
+    /// Its state cannot be written as JSON.
     #[error("cannot write the rollout's state as JSON: {0}")]
     StateNotWritten(serde_json::Error),
     /// The image changed while it was sent.
@@ -70,13 +70,13 @@ pub enum RunError {
     ImageChanged,
     /// No number is left for another datagram.
     #[error(
-        "the Sender Sequence Numbers of group '{0}' are used up: give it fresh keys with `fwcast group \
+        "the Sender Sequence Numbers of group '{0}' are used up: create fresh keys with `fwcast group \
          create {0} --replace`"
     )]
     NumbersExhausted(Name),
-    /// A message that this program made cannot be protected.
+    /// A message of this program cannot be protected.
     #[error(
-        "a message to group '{group}' could not be protected ({why}): this is a fault of fwcast, please \
+        "a message to group '{group}' could not be protected ({why}): this is a bug in fwcast, please \
          report it"
     )]
     Unprotectable {
@@ -88,7 +88,7 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// The group that another process sends for, where that is the reason.
+    /// The group that another process sends for, if that is the reason.
     pub(super) fn busy_group(&self) -> Option<&Name> {
         match self {
             Self::State(StateError::Locked { name, .. })

@@ -1,4 +1,4 @@
-//! What is known of a rollout, whoever runs it.
+//! What is known of a rollout, whichever process runs it.
 
 use provisioning::Name;
 
@@ -10,7 +10,7 @@ use rollout_engine::state::Stage;
 /// The engine of a rollout that is in the store.
 ///
 /// # Errors
-/// There is none of this name; it cannot be read.
+/// There is no rollout with this name, or it cannot be read.
 pub async fn load<S: Store>(store: &S, name: &Name) -> Result<Engine, RunError> {
     let rollout = store.rollout(name).await?.ok_or_else(|| RunError::NotBegun(name.clone()))?;
     let state = serde_json::from_str(&rollout.state)
@@ -19,7 +19,7 @@ pub async fn load<S: Store>(store: &S, name: &Name) -> Result<Engine, RunError> 
     Ok(Engine::resume(name.clone(), rollout.plan, state, agents))
 }
 
-/// In one line, what the rollout does or waits for.
+/// What the rollout does or waits for, in one line.
 pub fn doing(engine: &Engine) -> String {
     let state = engine.state();
     let wave = |wave: u32| engine.plan().waves.get(wave as usize).map_or("", |wave| wave.name.as_str());
@@ -27,7 +27,7 @@ pub fn doing(engine: &Engine) -> String {
         return format!("paused: {pause}");
     }
     match &state.stage {
-        Stage::Transfer => "everyone receives".to_owned(),
+        Stage::Transfer => "all agents receive".to_owned(),
         Stage::Activation { wave: number } => format!("wave '{}' activates", wave(*number)),
         Stage::Soak { wave: number, until, .. } => {
             format!("wave '{}' is watched until {until:.0}", wave(*number))
@@ -37,7 +37,7 @@ pub fn doing(engine: &Engine) -> String {
             format!("wave '{next}' waits for `fwcast rollout approve {name}`")
         }
         Stage::Stopping { wave: number, why, .. } => format!(
-            "stops at wave '{}' ({why}): agents that were told to activate are heard to the end",
+            "stops at wave '{}' ({why}): agents that were told to activate may still report",
             wave(*number)
         ),
         Stage::Cancelling => "agents are told to drop the update".to_owned(),

@@ -1,4 +1,4 @@
-//! A run's work in the network: one distribution after the other for each security group, all groups at once.
+//! A run's work on the network: all security groups at once, and within each one distribution after another.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,7 +45,7 @@ struct Group {
     offer: Offer,
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug)]
 pub(super) struct Worked {
     /// How it ended.
@@ -54,18 +54,18 @@ pub(super) struct Worked {
     pub(super) attempt: u32,
     /// The loss that was measured, by security group.
     pub(super) losses: BTreeMap<Name, Loss>,
-    /// What a group could not go on with.
+    /// Why a group could not continue.
     pub(super) failure: Option<RunError>,
 }
 
 impl Worked {
-    /// Of a run that has not begun.
+    /// The result of a run that has not begun.
     pub(super) fn stopped() -> Self {
         Self { end: RunEnd::Stopped, attempt: 0, losses: BTreeMap::new(), failure: None }
     }
 }
 
-/// What came of a run in one lane.
+/// The result of a run in one lane.
 struct LaneEnd {
     group: Name,
     end: RunEnd,
@@ -74,10 +74,10 @@ struct LaneEnd {
 }
 
 impl Lanes {
-    /// Opens all security groups of a plan, and checks that each would take the image.
+    /// Opens all security groups of a plan, and checks that each would accept the image.
     ///
     /// # Errors
-    /// A group is not there, or its counters are in doubt; the image is signed by no key of its key set.
+    /// A group is missing, its counters are in doubt, or no key of its key set signed the image.
     pub(super) fn open(
         claimed: &Claimed,
         plan: &Plan,
@@ -100,7 +100,7 @@ impl Lanes {
         Ok(Self { image, groups })
     }
 
-    /// Takes notice of agents that were enrolled or removed since.
+    /// Reads which agents were enrolled or removed since.
     pub(super) async fn refresh<S: Store>(
         &mut self,
         dir: &StateDir,
@@ -133,7 +133,7 @@ impl Lanes {
         Ok(())
     }
 
-    /// Who has joined, and who has left, since the engine last heard of it.
+    /// Which agents have joined or left since the engine was last told.
     pub(super) fn differences(&self, engine: &Engine) -> Vec<Input> {
         let there: BTreeSet<AgentKey> = self.groups.iter().flat_map(Group::keys).collect();
         let known = |key: &AgentKey| engine.agents().get(key).is_some_and(is_in);
@@ -142,7 +142,7 @@ impl Lanes {
         joined.chain(left.map(Input::Left)).collect()
     }
 
-    /// Does a run, in all groups at once; the lanes of one group follow one another.
+    /// Performs a run in all groups at once. The lanes of one group follow one another.
     pub(super) async fn work(mut self, run: Run, latest: Latest, mut stop: Stop) -> (Self, Worked) {
         let image = &self.image;
         let (stopper, own) = Stop::on_demand();
@@ -155,7 +155,7 @@ impl Lanes {
                 worked = works.next() => match worked {
                     None => break,
                     Some(Ok(more)) => ends.extend(more),
-                    // What one group cannot go on with is not kept until the others are through.
+                    // An error in one group stops the others.
                     Some(Err(failed)) => {
                         stopper.send_replace(true);
                         failure.get_or_insert(failed);
@@ -173,7 +173,7 @@ impl Lanes {
         } else {
             RunEnd::Done
         };
-        // Later runs only catch up with the few that were away.
+        // Later runs only serve the few agents that were away.
         let losses = if run.task == Task::Transfer { losses(&ends) } else { BTreeMap::new() };
         (self, Worked { end, attempt, losses, failure })
     }
@@ -219,7 +219,7 @@ impl Group {
             .collect()
     }
 
-    /// What is to be said to the agents of a lane.
+    /// What to send to the agents of a lane.
     fn distribution(
         &mut self,
         lane: &Lane,
@@ -269,7 +269,7 @@ impl Group {
             Task::Undo => Some(Instruction::Undo),
             _ => None,
         };
-        // The receiver is right here.
+        // `control` holds the receiver, so this cannot fail.
         order.map(|order| orders.send(order));
         let mut reporter = Reporter { members, latest };
         let ended =
@@ -287,7 +287,7 @@ impl Group {
     }
 }
 
-/// Whether the rollout has this agent still.
+/// Whether the rollout still has this agent.
 fn is_in(agent: &AgentRecord) -> bool {
     agent.progress != Progress::Removed
 }
@@ -304,7 +304,7 @@ async fn is_free<S: Store>(store: &S, key: &AgentKey, rollout: &Name) -> Result<
     Ok(agent.and_then(|agent| agent.rollout).is_none_or(|other| other == *rollout))
 }
 
-/// What the lanes have measured on the way to their agents, by security group.
+/// The loss that the lanes have measured on the way to their agents, by security group.
 fn losses(ends: &[LaneEnd]) -> BTreeMap<Name, Loss> {
     let mut sums: BTreeMap<&Name, (u64, u64)> = BTreeMap::new();
     for lane in ends {
@@ -318,7 +318,7 @@ fn losses(ends: &[LaneEnd]) -> BTreeMap<Name, Loss> {
     sums.into_iter().filter_map(measured).collect()
 }
 
-/// How a run ended for the engine.
+/// How a run ended, for the engine.
 fn end_of(
     ended: DistributionEnd,
     session: &mut Session,
@@ -338,7 +338,7 @@ fn end_of(
     }
 }
 
-/// The security group's profile, with what a rollout group says otherwise.
+/// The security group's profile, with the rollout group's settings applied.
 fn profile(profile: &Profile, lane: &Lane) -> Profile {
     Profile {
         interface: lane.interface.clone().unwrap_or_else(|| profile.interface.clone()),
@@ -347,7 +347,7 @@ fn profile(profile: &Profile, lane: &Lane) -> Profile {
     }
 }
 
-/// Hands on what agents report.
+/// Passes on what agents report.
 struct Reporter<'a> {
     members: &'a BTreeMap<MemberId, AgentKey>,
     latest: &'a Latest,

@@ -1,8 +1,8 @@
-//! Who takes part in a rollout that is under way.
+//! Which agents take part in a running rollout.
 //!
-//! Whom it has it keeps as long as that agent is enrolled, whatever its labels or the groups' documents say
-//! since: nobody is let go in the midst of a trial because of a label. Who is enrolled later joins if a
-//! rollout group selects it by its document of now, unless another rollout has it.
+//! A rollout keeps its agents as long as they are enrolled, even if labels or the groups' documents change,
+//! so a label never removes an agent in the middle of a trial. An agent enrolled later joins if the current
+//! document of a rollout group selects it, unless another rollout has it.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,8 @@ use provisioning::Name;
 
 use rollout_engine::plan::Lane;
 
-/// Puts the agents of one security group into its lanes, each into one. `had` are those that the rollout
-/// has; `selected` whom each lane's rollout group selects now, of those that are free or had.
+/// Puts each agent of a security group into one of its lanes. `had` are the rollout's agents. `selected` are
+/// those that each lane's rollout group selects now, among the free ones and `had`.
 pub(super) fn assign(
     lanes: &mut [Lane],
     enrolled: &BTreeSet<Name>,
@@ -27,7 +27,7 @@ pub(super) fn assign(
         let enrolled = selected.into_iter().filter(|name| enrolled.contains(name));
         lane.agents.extend(enrolled.filter(|name| taken.insert(name.clone())));
     }
-    // Joined before a restart, and not selected any more.
+    // Joined before a restart, and no longer selected.
     let left_over = had.intersection(enrolled).filter(|name| !taken.contains(*name)).cloned();
     if let Some(lane) = lanes.first_mut() {
         lane.agents.extend(left_over);
@@ -53,7 +53,7 @@ mod tests {
         }
     }
 
-    /// Each lane's agents after that; `selects` is what each lane's document selects now.
+    /// Each lane's agents afterwards; `selects` is what each lane's document selects now.
     fn assigned(lanes: [&str; 2], enrolled: &str, had: &str, selects: [&str; 2]) -> [String; 2] {
         let mut lanes = [lane("a", lanes[0]), lane("b", lanes[1])];
         let selected = selects.map(|selects| names(selects).into_iter().collect()).into();
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn who_comes_later_is_in_one_lane_only() {
         assert_eq!(assigned(["x", ""], "x y", "x", ["x y", "x y"]), ["x y", ""]);
-        // And stays in the rollout after a restart, where the plan does not know of it.
+        // It stays in the rollout after a restart, although the plan does not have it.
         assert_eq!(assigned(["x", ""], "x y", "x y", ["", ""]), ["x y", ""]);
         assert_eq!(assigned(["x", ""], "x y", "x y", ["", "y"]), ["x", "y"]);
         // Removed, and enrolled again.

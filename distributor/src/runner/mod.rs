@@ -1,8 +1,8 @@
-//! Carries a rollout out: the engine meets the store, the clock, the operator's orders and the network here.
+//! Runs a rollout: connects the engine to the store, the clock, the operator's orders and the network.
 //!
-//! One process runs a rollout at a time ([`RolloutLock`]). Whatever the engine
-//! wants saved is durable before the next thing happens, so that the process may be killed at any moment
-//! and another one goes on. Orders come through the store, from whichever process they are given in.
+//! One process runs a rollout at a time ([`RolloutLock`]). Whatever the engine wants saved is durable before
+//! the next action. So the process may be killed at any moment, and another one continues. Orders from any
+//! process come through the store.
 
 mod error;
 mod known;
@@ -35,22 +35,22 @@ pub use error::RunError;
 pub use known::{doing, load};
 pub use observer::{Note, RolloutObserver};
 
-/// How often orders and reports are looked at while there is nothing else to do.
+/// How often to check for orders and reports while idle.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Where nothing is to be done for longer than this, others may send for the groups.
+/// If there is nothing to do for longer than this, others may send for the groups.
 const RELEASED_FOR: SignedDuration = SignedDuration::from_secs(3);
 
-/// How running ended.
+/// How a run of the process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RolloutEnd {
     /// The rollout is over.
     Over(Outcome),
-    /// This process was told to stop; another one can go on.
+    /// This process was told to stop; another one can continue.
     Interrupted,
 }
 
-/// What every rollout of this process shares.
+/// What all rollouts of this process share.
 #[derive(Debug)]
 pub struct Resources<'a, S> {
     /// The state folder.
@@ -69,7 +69,7 @@ impl<S> Clone for Resources<'_, S> {
 
 impl<S> Copy for Resources<'_, S> {}
 
-/// A rollout in the hands of this process.
+/// A rollout that this process runs.
 pub struct Runner<'a, S, O> {
     with: Resources<'a, S>,
     engine: Engine,
@@ -79,10 +79,10 @@ pub struct Runner<'a, S, O> {
     _lock: RolloutLock,
 }
 
-/// What a run gives back, and what came of it.
+/// What a run returns: the lanes, and its result.
 type Finished = (Lanes, Worked);
 
-/// A run under way, and what stops it.
+/// The current run, and the handle that stops it.
 struct Work {
     future: Pin<Box<dyn Future<Output = Finished>>>,
     stopper: watch::Sender<bool>,
@@ -94,18 +94,18 @@ impl Work {
     }
 }
 
-/// What running a rollout has at hand.
+/// The resources of a running rollout.
 #[derive(Default)]
 struct Hands {
-    /// The security groups, while they are open and no run has them.
+    /// The security groups, while they are open and no run uses them.
     lanes: Option<Lanes>,
-    /// A run that waits for another process to be through with a group.
+    /// A run that waits until another process has finished with a group.
     held: Option<Run>,
-    /// The run under way.
+    /// The current run.
     work: Option<Work>,
     /// What agents report in it.
     latest: Latest,
-    /// Nothing more is to begin.
+    /// No further run may begin.
     interrupted: bool,
 }
 
@@ -116,10 +116,10 @@ impl Hands {
 }
 
 impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
-    /// Begins a rollout that was planned; from then on it is in the store.
+    /// Begins a planned rollout, and stores it.
     ///
     /// # Errors
-    /// The store's own, as for agents that another rollout has.
+    /// The store's errors, for example if another rollout has some of the agents.
     pub async fn begin(
         with: Resources<'a, S>,
         planned: Planned,
@@ -147,10 +147,10 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
         Ok(runner)
     }
 
-    /// Goes on with a rollout that is in the store.
+    /// Continues a stored rollout.
     ///
     /// # Errors
-    /// The store's own; what it holds cannot be read.
+    /// The store's errors, or its content cannot be read.
     pub async fn resume(
         with: Resources<'a, S>,
         name: &Name,
@@ -161,7 +161,7 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
         Ok(Self { with, engine, began: Instant::now(), seen: Revision::UNKNOWN, observer, _lock: lock })
     }
 
-    /// The engine, for looking at.
+    /// The engine, read-only.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
@@ -169,7 +169,7 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
     /// Runs to the end, or until `stop`.
     ///
     /// # Errors
-    /// What the rollout cannot go on with: its pause is saved, and says the same.
+    /// Why the rollout cannot continue. It is saved as paused, with the same reason.
     pub async fn run(&mut self, stop: Stop) -> Result<RolloutEnd, RunError> {
         let ended = self.run_to_end(stop).await;
         self.observer.finish();
@@ -208,7 +208,7 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
         }
     }
 
-    /// Waits for the end of the run under way, for a stop, or until it is time to look again.
+    /// Waits for the end of the current run, for a stop, or until it is time to check again.
     async fn wait(
         &mut self,
         hands: &mut Hands,
@@ -236,7 +236,7 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
         Ok(())
     }
 
-    /// Begins the run that is held, if no other process sends for its groups; who waits for one is told so.
+    /// Begins the held run if no other process sends for its groups; otherwise tells the observer.
     async fn begin_held(&mut self, hands: &mut Hands) -> Result<(), RunError> {
         let Some(run) = hands.held.take() else { return Ok(()) };
         let lanes = self.lanes(hands.lanes.take()).await;
@@ -249,10 +249,10 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
         Ok(())
     }
 
-    /// Begins a run; `None` where it could not begin, and has ended with that.
+    /// Begins a run; `None` if it could not begin and has thereby ended.
     ///
     /// # Errors
-    /// What the rollout cannot go on with.
+    /// Why the rollout cannot continue.
     async fn begin_run(
         &mut self,
         run: Run,
@@ -274,7 +274,7 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
     /// The right to send for each security group of the rollout: for all of them, or none.
     ///
     /// # Errors
-    /// Another process sends for one of them, or the database was put back and another process sends.
+    /// Another process sends for one of them, or the database was restored while another process sends.
     fn take_groups(&self) -> Result<BTreeMap<Name, GroupLock>, RunError> {
         let mut locks = BTreeMap::new();
         for lane in &self.engine.plan().lanes {
@@ -286,7 +286,7 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
         Ok(locks)
     }
 
-    /// Tells the engine who has joined since the rollout ended; how it ended is known without.
+    /// Finds out which agents joined since the rollout ended. Without this, its outcome is still known.
     async fn joined_since(&mut self) -> Option<Lanes> {
         match self.lanes(None).await {
             Ok(lanes) => Some(lanes),
@@ -297,20 +297,20 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
         }
     }
 
-    /// Who runs it again has mended what it could not go on with.
+    /// An operator who runs it again has fixed what stopped it.
     async fn mended(&mut self) -> Result<(), RunError> {
         self.engine.handle(self.now(), Input::Mended);
         self.save().await
     }
 
-    /// The security groups, opened to send; their members are looked at before each run.
+    /// The security groups, opened to send, with their current members.
     async fn lanes(&mut self, opened: Option<Lanes>) -> Result<Lanes, RunError> {
         let Resources { dir, store, claims } = self.with;
         let mut lanes = match opened {
             Some(lanes) => lanes,
             None => {
                 let plan = self.engine.plan();
-                // First, as a database that was put back stops all groups, under their locks.
+                // First, because a restored database stops all groups, under their locks.
                 let claimed = claims.get(dir, store).await?;
                 let locks = self.take_groups()?;
                 let image = Images::of(dir).open(&manifest::digest_of(plan)?)?;
@@ -325,7 +325,7 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
         Ok(lanes)
     }
 
-    /// Tells the engine. What the rollout cannot go on with is given back when it is saved.
+    /// Tells the engine, and saves. Then returns the error that the rollout cannot continue after.
     async fn run_ended(&mut self, worked: Worked) -> Result<(), RunError> {
         let now = self.now();
         let Worked { end, attempt, losses, failure } = worked;
@@ -347,10 +347,10 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
         }
     }
 
-    /// Carries out what operators have ordered since, as far as that needs no network.
+    /// Carries out new orders of operators, as far as they need no network.
     ///
     /// # Errors
-    /// The store's own.
+    /// The store's errors.
     pub async fn take_orders(&mut self) -> Result<(), RunError> {
         let revision = self.with.store.revision().await?;
         if std::mem::replace(&mut self.seen, revision) == revision {
@@ -360,7 +360,7 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
             let order = Input::Order { id: given.id, order: given.order, reason: given.reason };
             self.engine.handle(self.now(), order);
             if let Err(failure) = self.save().await {
-                // It must not be carried out by whoever comes next.
+                // The next process must not carry it out.
                 let outcome = OrderOutcome::Refused(failure.to_string());
                 let refused = Settled { id: given.id, outcome };
                 self.with.store.settle_order(&refused, Timestamp::now()).await?;
@@ -396,12 +396,12 @@ fn to_json(engine: &Engine) -> Result<String, RunError> {
     serde_json::to_string(engine.state()).map_err(RunError::StateNotWritten)
 }
 
-/// Whether it is long enough until a moment, or nobody knows how long, to let others send.
+/// Whether a moment is unknown or far enough away to let others send.
 fn is_far(until: Option<Timestamp>, now: Timestamp) -> bool {
     until.is_none_or(|until| until.duration_since(now) > RELEASED_FOR)
 }
 
-/// Until a moment, but not so long that orders wait.
+/// The time until a moment, but not so long that orders wait.
 fn pause_until(until: Option<Timestamp>, now: Timestamp) -> Duration {
     let left = until.and_then(|until| Duration::try_from(until.duration_since(now)).ok());
     left.unwrap_or(TICK).clamp(Duration::from_millis(1), TICK)

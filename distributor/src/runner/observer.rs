@@ -1,4 +1,4 @@
-//! Who looks on while a rollout runs.
+//! Observes a running rollout.
 
 use std::fmt;
 
@@ -10,30 +10,30 @@ use rollout_engine::plan::AgentKey;
 use rollout_engine::record::Fact;
 use rollout_engine::{Engine, Run};
 
-/// Is told what a rollout does. A front shows it in its own way, or not at all.
+/// Is told what a rollout does. A front end shows it in its own way, or not at all.
 pub trait RolloutObserver {
-    /// What has happened, after it was saved.
+    /// Something happened. It is already saved.
     fn facts(&mut self, facts: &[Fact]);
     /// A run begins.
     fn run_begins(&mut self, run: &Run, engine: &Engine);
-    /// The next run waits, because another process sends for this group. Told again and again.
+    /// The next run waits because another process sends for this group. Called repeatedly.
     fn waits_for(&mut self, group: &Name);
     /// Some time has passed.
     fn tick(&mut self, engine: &Engine);
-    /// Something went wrong that the rollout goes on without.
+    /// Something went wrong, but the rollout continues.
     fn note(&mut self, note: Note);
-    /// Nothing more is told.
+    /// There is nothing more to tell.
     fn finish(&mut self);
 }
 
-/// What went wrong, although the rollout goes on.
+/// What went wrong while the rollout continues.
 #[derive(Debug)]
 pub enum Note {
-    /// An agent of the rollout's groups that the image is not for.
+    /// An agent of the rollout's groups that the image does not fit.
     LeftOut(AgentKey),
-    /// Whether agents were enrolled since the rollout ended is not known.
+    /// It is unknown whether agents were enrolled since the rollout ended.
     JoinedUnknown(RunError),
-    /// The loss on the way to a group was measured, and could not be stored.
+    /// The measured loss on the way to a group could not be stored.
     LossNotStored {
         /// Which group.
         group: Name,
@@ -49,7 +49,7 @@ impl fmt::Display for Note {
                 write!(f, "agent {agent} is left out, because the image is not for its vendor and class")
             }
             Self::JoinedUnknown(error) => {
-                write!(f, "whether agents were enrolled since is not known: {error}")
+                write!(f, "cannot tell whether agents were enrolled since the rollout ended: {error}")
             }
             Self::LossNotStored { group, error } => {
                 write!(f, "the loss on the way to group '{group}' could not be stored: {error}")

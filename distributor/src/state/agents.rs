@@ -16,12 +16,12 @@ use super::group::{read_json, write_json};
 use super::{GroupLock, StateDir, StateError};
 use crate::files::FileError;
 
-/// Sender IDs have at most 3 bytes.
+/// The longest Sender ID, in bytes.
 const SENDER_NUMBER_MAX: u32 = 0xff_ffff;
 /// The Sender ID of the distributor.
 pub const DISTRIBUTOR_SENDER_ID: [u8; 1] = [0];
 
-/// An agent that is enrolled.
+/// An enrolled agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Enrolled {
@@ -35,9 +35,9 @@ pub struct Enrolled {
     pub vendor: Uuid,
     /// SUIT class identifier.
     pub class: Uuid,
-    /// What the operator calls it by.
+    /// The operator's labels for it.
     pub labels: BTreeMap<String, String>,
-    /// When it was enrolled; `None` where an older program did it.
+    /// When it was enrolled; `None` if an older program enrolled it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enrolled_at: Option<Timestamp>,
 }
@@ -52,13 +52,13 @@ impl Enrolled {
     /// Its authentication credential.
     ///
     /// # Errors
-    /// Not for an agent of a group that was opened.
+    /// Never for an agent of a group that was opened.
     pub fn credential(&self) -> Result<Credential, CredentialError> {
         Credential::from_ccs(self.credential.as_bytes())
     }
 }
 
-/// An agent of a group that was replaced: it must be enrolled again.
+/// An agent of a replaced group. It must be enrolled again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Waiting {
@@ -68,7 +68,7 @@ pub struct Waiting {
     pub vendor: Uuid,
     /// SUIT class identifier.
     pub class: Uuid,
-    /// What the operator calls it by.
+    /// The operator's labels for it.
     pub labels: BTreeMap<String, String>,
 }
 
@@ -76,7 +76,7 @@ pub struct Waiting {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Agents {
-    /// The number whose bytes are the next Sender ID. It only rises.
+    /// The number whose bytes are the next Sender ID. It never falls.
     next_sender_number: u32,
     /// Who is enrolled, by ascending Sender ID.
     pub enrolled: Vec<Enrolled>,
@@ -96,14 +96,14 @@ impl Agents {
         Self::read(&dir.group(group))
     }
 
-    /// Reads the agents in a group's folder.
+    /// Reads the agents from a group's folder.
     pub(super) fn read(folder: &Path) -> Result<Self, StateError> {
         let path = folder.join("agents.json");
         let agents: Self = read_json(&path)?;
         for agent in &agents.enrolled {
             let id_fits = MemberId::new(agent.sender_id.as_bytes()).is_some();
             if !id_fits || agent.credential().is_err() {
-                let why = format!("agent '{}' has a wrong Sender ID or credential", agent.name);
+                let why = format!("agent '{}' has an invalid Sender ID or credential", agent.name);
                 return Err(StateError::Damaged { path, why });
             }
         }
@@ -115,8 +115,8 @@ impl Agents {
         write_json(&dir.group(lock.group()).join("agents.json"), self)
     }
 
-    /// A Sender ID that nobody has had: 1 to 3 bytes, the shortest that are left. Never given again, once
-    /// saved.
+    /// A Sender ID that was never used: 1 to 3 bytes, the shortest that are left. Once saved, it is never
+    /// given again.
     pub fn new_sender_id(&mut self, group: &Name) -> Result<Hex, StateError> {
         if self.next_sender_number > SENDER_NUMBER_MAX {
             return Err(StateError::SenderIdsUsedUp(group.clone()));
@@ -127,13 +127,13 @@ impl Agents {
         Ok(Hex::from(&bytes[zeros..]))
     }
 
-    /// What is known of an agent by this name, enrolled or waiting.
+    /// What is known of the agent with this name, enrolled or waiting.
     pub fn find(&self, name: &Name) -> Option<Waiting> {
         let enrolled = self.enrolled.iter().find(|agent| &agent.name == name).map(Waiting::from);
         enrolled.or_else(|| self.waiting.iter().find(|agent| &agent.name == name).cloned())
     }
 
-    /// Whether an agent of this name is enrolled or waiting.
+    /// Whether an agent with this name is enrolled or waiting.
     pub fn has(&self, name: &Name) -> bool {
         self.find(name).is_some()
     }
@@ -145,7 +145,7 @@ impl Agents {
         enrolled.map(|agent| &mut agent.labels).or(waiting.map(|agent| &mut agent.labels))
     }
 
-    /// Takes an agent out; whether it was enrolled or waiting. Its Sender ID is never given again.
+    /// Removes an agent; returns whether it was enrolled or waiting. Its Sender ID is never given again.
     pub fn remove(&mut self, name: &Name) -> bool {
         let before = self.enrolled.len() + self.waiting.len();
         self.enrolled.retain(|agent| &agent.name != name);
@@ -153,25 +153,25 @@ impl Agents {
         self.enrolled.len() + self.waiting.len() < before
     }
 
-    /// Differs whenever the group's agents were written again. `None` where there is no such group.
+    /// Changes whenever the group's agents are written. `None` if there is no such group.
     pub fn fingerprint(dir: &StateDir, group: &Name) -> Result<Option<String>, StateError> {
         let path = dir.group(group).join("agents.json");
         match std::fs::metadata(&path) {
-            // Each writing makes a new file.
+            // Each write makes a new file.
             Ok(it) => Ok(Some(format!("{}-{}-{}.{:09}", it.ino(), it.size(), it.mtime(), it.mtime_nsec()))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(FileError::System { verb: "look at", path, source }.into()),
+            Err(source) => Err(FileError::System { verb: "access", path, source }.into()),
         }
     }
 
-    /// Enters an agent, in place of the one that had its name.
+    /// Adds an agent, in place of any other with its name.
     pub fn enroll(&mut self, agent: Enrolled) {
         self.enrolled.retain(|other| other.name != agent.name);
         self.waiting.retain(|other| other.name != agent.name);
         self.enrolled.push(agent);
     }
 
-    /// All agents waiting, as after new keys.
+    /// All agents as waiting, as after new keys.
     pub(super) fn all_waiting(self) -> Self {
         let mut waiting = self.waiting;
         waiting.extend(self.enrolled.iter().map(Waiting::from));
@@ -200,12 +200,12 @@ pub struct Label {
     pub value: String,
 }
 
-/// Why a text is no [`Label`].
+/// Why a text is not a [`Label`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LabelError {
     /// There is no '=' in it.
     NoValue,
-    /// The key is no name.
+    /// The key is not a valid name.
     Key,
     /// The value is empty, too long, or has other characters.
     Value,

@@ -9,8 +9,8 @@ use update_core::digest::Digest;
 use super::sealed::{self, SealedError};
 use super::{StateDir, StateError};
 
-/// The last attempt number used for each update of a group. An agent acts only upon a higher one than the
-/// last it acted upon.
+/// The last attempt number used for each update of a group. An agent acts only on a number higher than the
+/// last one it acted on.
 #[derive(Debug)]
 pub struct Attempts {
     path: PathBuf,
@@ -18,7 +18,7 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// Reads the numbers of a group; a missing file means that there are none yet.
+    /// Reads the numbers of a group; a missing file means there are none yet.
     pub fn load(dir: &StateDir, group: &Name) -> Result<Self, StateError> {
         let path = dir.group(group).join("attempts");
         match sealed::read(&path) {
@@ -34,8 +34,8 @@ impl Attempts {
         self.last.get(&Hex::from(digest.0)).copied()
     }
 
-    /// The next attempt number for this update, higher than the last one and than `seen`, the highest that
-    /// agents report (0 if none). Durable before it is returned.
+    /// The next attempt number for this update. It is higher than the last one and than `seen`, the highest
+    /// that agents report (0 if none). Durable before it is returned.
     pub fn next(&mut self, digest: &Digest, seen: u32) -> Result<u32, StateError> {
         let number = self.last(digest).unwrap_or(0).max(seen).saturating_add(1);
         self.last.insert(Hex::from(digest.0), number);

@@ -1,4 +1,4 @@
-//! Where state lies.
+//! Where state is kept.
 
 use std::env;
 use std::fs;
@@ -9,11 +9,11 @@ use provisioning::{Hex, Name};
 use super::StateError;
 use crate::files::{self, FileError};
 
-/// The files in a group's folder, without its counters.
+/// The files in a group's folder, except its counters.
 pub const GROUP_FILES: [&str; 5] = ["group.json", "agents.json", "manager.json", "floors", "attempts"];
 
-/// The state folder and the witness folder, which must not lie in one another: a backup that is played back
-/// should not bring back both copies of the counters (protocol.md \[reserve\]).
+/// The state folder and the witness folder. Neither may contain the other: restoring one backup must not
+/// bring back both copies of the counters (protocol.md \[reserve\]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateDir {
     state: PathBuf,
@@ -21,7 +21,7 @@ pub struct StateDir {
 }
 
 impl StateDir {
-    /// Finds both folders and makes them where they are missing.
+    /// Finds both folders, and creates them if they are missing.
     ///
     /// State: as given, else `$STATE_DIRECTORY` (systemd), else `$XDG_STATE_HOME/fwcast`, else
     /// `~/.local/state/fwcast`. Witness: as given, else `$XDG_DATA_HOME/fwcast-witness`, else
@@ -39,7 +39,7 @@ impl StateDir {
         Self::open(&state, &witness)
     }
 
-    /// Takes these two folders and makes them where they are missing.
+    /// Uses these two folders, and creates them if they are missing.
     pub fn open(state: &Path, witness: &Path) -> Result<Self, StateError> {
         files::make_folder(state)?;
         files::make_folder(witness)?;
@@ -59,7 +59,7 @@ impl StateDir {
         let mut names = Vec::new();
         for entry in fs::read_dir(&folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            // Anything else is not ours: a group half made has a name that begins with a dot.
+            // Anything else is not a group: an unfinished one has a name that begins with a dot.
             if let Some(name) = entry.file_name().to_str().and_then(|text| Name::new(text).ok()) {
                 names.push(name);
             }
@@ -73,13 +73,13 @@ impl StateDir {
         &self.state
     }
 
-    /// Another state folder, with the same witness folder: what is put together in this one before it takes
+    /// Another state folder with the same witness folder. A restored state is assembled there before it gets
     /// its name.
     pub fn in_making(&self, what: &str) -> Self {
         Self { state: self.state.join(format!(".{what}.new")), witness: self.witness.clone() }
     }
 
-    /// The files of a group that go into a backup: all but its counters (protocol.md \[reserve\]).
+    /// The files of a group that go into a backup: all except its counters (protocol.md \[reserve\]).
     pub fn backed_up(&self, name: &Name) -> Vec<PathBuf> {
         GROUP_FILES.iter().map(|file| self.group(name).join(file)).filter(|path| path.exists()).collect()
     }
@@ -99,23 +99,24 @@ impl StateDir {
         self.state.join("groups").join(name.as_str())
     }
 
-    /// Where a group is put together before it takes its name.
+    /// Where a group is assembled before it gets its name.
     pub(super) fn group_in_making(&self, name: &Name) -> PathBuf {
         self.state.join("groups").join(format!(".{name}.new"))
     }
 
-    /// Where a replaced group goes. Gids are random, so the name is free.
+    /// Where a replaced group is archived. Gids are random, so the name is free.
     pub(super) fn archived(&self, name: &Name, gid: &Hex) -> PathBuf {
         self.state.join("archive").join(format!("{name}-{gid}"))
     }
 
-    /// A lock file for one thing that is done to a group or a rollout of this name. It lies outside the
-    /// group's folder, which is renamed when the group is replaced.
+    /// The lock file for one kind of work on the group or rollout with this name. It is outside the group's
+    /// folder, which is renamed when the group is replaced.
     pub(super) fn lock(&self, name: &Name, purpose: &str) -> PathBuf {
         self.state.join("locks").join(format!("{name}.{purpose}"))
     }
 
-    /// A lock file for the state folder as a whole; that of a group or a rollout has a dot in its name.
+    /// A lock file for the state folder as a whole. Lock files of groups and rollouts have a dot in their
+    /// names.
     pub(super) fn state_lock(&self, purpose: &str) -> PathBuf {
         self.state.join("locks").join(purpose)
     }
@@ -127,7 +128,7 @@ impl StateDir {
 }
 
 fn systemd_folder() -> Option<PathBuf> {
-    // systemd puts several folders in one variable, with colons between them; the first is ours.
+    // systemd separates several folders in one variable with colons; the first is ours.
     let all = env::var_os("STATE_DIRECTORY").filter(|value| !value.is_empty())?;
     env::split_paths(&all).next()
 }

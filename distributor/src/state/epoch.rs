@@ -1,4 +1,4 @@
-//! How often a database was opened to send, written down where no backup of the database goes.
+//! How often a database was opened to send, recorded outside any backup of the database.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::sealed::{self, SealedError};
 use super::{StateDir, StateError};
 
-/// The witness of one database.
+/// The witness of a database.
 #[derive(Debug)]
 pub struct EpochWitness {
     path: PathBuf,
@@ -25,8 +25,8 @@ impl EpochWitness {
         Self { path: dir.witness_of_database(database) }
     }
 
-    /// The last number that was written; 0 where there is none, or none that can be read: the counters of
-    /// the groups have witnesses of their own, which are missed where this folder is lost.
+    /// The last number that was written; 0 if there is none or it cannot be read. The counters of the groups
+    /// have their own witnesses, whose loss is noticed if this folder is lost.
     pub fn read(&self) -> Result<u64, StateError> {
         match sealed::read::<EpochFile>(&self.path) {
             Ok(record) => Ok(record.epoch),

@@ -10,10 +10,10 @@ use crate::files::{FileError, shown};
 /// What can go wrong with the state on disk.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// A file or folder itself.
+    /// A file or folder.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Nothing says where state belongs.
+    /// Nothing says where to keep state.
     #[error(
         "cannot tell where state is kept, as neither {variable} nor HOME is set: give the folder \
          with {option}"
@@ -24,9 +24,9 @@ pub enum StateError {
         /// The option that names it.
         option: &'static str,
     },
-    /// State and witness folder hold one another.
+    /// One of the state and witness folders contains the other.
     #[error(
-        "the witness folder {} and the state folder {} lie in one another, so that one backup \
+        "of the witness folder {} and the state folder {}, one contains the other, so that one backup \
          would restore both: choose another witness folder with --witness",
         shown(.witness), shown(.state)
     )]
@@ -36,22 +36,22 @@ pub enum StateError {
         /// The witness folder.
         witness: PathBuf,
     },
-    /// No group of this name.
-    #[error("there is no group '{name}' in {}: `fwcast group list` shows those there are, `fwcast \
-    group create` makes one", shown(.folder))]
+    /// There is no group with this name.
+    #[error("there is no group '{name}' in {}: `fwcast group list` lists them all, `fwcast \
+    group create` creates one", shown(.folder))]
     NoGroup {
         /// Its name.
         name: Name,
         /// The state folder.
         folder: PathBuf,
     },
-    /// A group of this name is there.
+    /// A group with this name exists.
     #[error(
-        "group '{0}' exists already: choose another name, or make it anew with --replace, after \
+        "group '{0}' already exists: choose another name, or replace it with --replace, after \
          which all its agents must be enrolled again"
     )]
     GroupExists(Name),
-    /// Another process has the group.
+    /// Another process uses the group.
     #[error("another fwcast process {doing} group '{name}' right now: wait until it has ended")]
     Locked {
         /// Which group.
@@ -61,18 +61,18 @@ pub enum StateError {
     },
     /// Another process runs the rollout.
     #[error(
-        "another fwcast process runs rollout '{0}' right now: steer it with `fwcast rollout`, or wait until \
-        it has ended"
+        "another fwcast process runs rollout '{0}' right now: control it with `fwcast rollout`, or wait \
+         until it has ended"
     )]
     RolloutLocked(Name),
-    /// Another process does something to the state folder as a whole.
+    /// Another process uses the state folder as a whole.
     #[error("another fwcast process {doing} right now: wait until it has ended")]
     StateLocked {
         /// What it does.
         doing: &'static str,
     },
     /// A file is damaged.
-    #[error("{} is damaged ({why}): restore this one file from a backup, or make the group anew \
+    #[error("{} is damaged ({why}): restore this one file from a backup, or create the group again \
              with `fwcast group create NAME --replace`", shown(.path))]
     Damaged {
         /// Which file.
@@ -89,7 +89,7 @@ pub enum StateError {
         /// What is wrong in it.
         why: String,
     },
-    /// This machine has no identity.
+    /// The machine has no identity.
     #[error("this machine has no identity in {}, so that a copy of its counters on another machine \
              would go unnoticed: run `systemd-machine-id-setup`, or name a file that holds 32 \
              hexadecimal digits in FWCAST_MACHINE_ID_FILE", shown(.0))]
@@ -97,7 +97,7 @@ pub enum StateError {
     /// Sender Sequence Numbers are in doubt: nothing is sent.
     #[error(
         "nothing is sent for group '{group}', because {doubt}, and a Sender Sequence Number used \
-             twice would give its keys away: make fresh keys with `fwcast group create {group} \
+             twice would reveal its keys: create fresh keys with `fwcast group create {group} \
              --replace` and enroll its agents again"
     )]
     SequenceInDoubt {
@@ -106,10 +106,10 @@ pub enum StateError {
         /// Why.
         doubt: SequenceDoubt,
     },
-    /// An agent of this name is enrolled.
+    /// An agent with this name is enrolled.
     #[error(
-        "agent '{name}' is enrolled in group '{group}' already: choose another name, or enroll it \
-             again with --again, after which its old file is worthless"
+        "agent '{name}' is already enrolled in group '{group}': choose another name, or enroll it \
+             again with --again, which makes its old file useless"
     )]
     AgentExists {
         /// The agent.
@@ -117,7 +117,7 @@ pub enum StateError {
         /// The group.
         group: Name,
     },
-    /// No agent of this name.
+    /// There is no agent with this name.
     #[error(
         "there is no agent '{name}' in group '{group}' to enroll again: leave --again out, or see \
              `fwcast agent list --group {group}`"
@@ -128,10 +128,10 @@ pub enum StateError {
         /// The group.
         group: Name,
     },
-    /// All Sender IDs of up to 3 bytes were given away.
-    #[error("group '{0}' has no Sender IDs left, as they are never used again: make a new group")]
+    /// All Sender IDs of up to 3 bytes have been used.
+    #[error("group '{0}' has no Sender IDs left, as they are never reused: create a new group")]
     SenderIdsUsedUp(Name),
-    /// No randomness.
-    #[error("the system gives no random bytes for keys: {0}; try again")]
+    /// The system gives no random bytes.
+    #[error("the system returned no random bytes for keys ({0}): try again")]
     Random(getrandom::Error),
 }

@@ -12,19 +12,18 @@ use update_core::distribution::Conduct;
 use super::sealed::{self, SealedError};
 use super::{GroupState, StateDir, StateError};
 
-/// From where on the Partial IVs of one agent are accepted.
+/// The lowest Partial IV that is accepted from one agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Floor {
-    /// Nothing below this number is accepted. It was stored before any number at or above it could be
-    /// needed again.
+    /// Nothing below this number is accepted. It was stored before any number at or above it was accepted.
     At(u64),
-    /// Nothing is known: the window is invalid, and the agent's first request is met with Echo (RFC 10021
-    /// section 9).
+    /// Nothing is known: the window is invalid, and the agent's first request is answered with Echo (RFC
+    /// 10021 section 9).
     Invalid,
 }
 
-/// The floors of all agents of a group, by Sender ID.
+/// The floors of all agents in a group, by Sender ID.
 pub type Floors = BTreeMap<MemberId, Floor>;
 
 /// The conduct of the agents of a group, by Sender ID, where there is anything to remember.
@@ -39,7 +38,7 @@ pub struct Remembered {
     pub conduct: Conducts,
 }
 
-/// Where the floors are kept.
+/// The file with a group's floors.
 #[derive(Debug)]
 pub struct FloorStore {
     path: PathBuf,
@@ -88,8 +87,8 @@ impl FloorStore {
 
     /// What is remembered of each enrolled agent.
     ///
-    /// An agent that the file does not name has never been heard: floor 0. Where the file is missing,
-    /// damaged or of other keys, that is so only as long as the group has sent nothing (`has_sent`, from
+    /// An agent that the file does not name was never heard from: floor 0. If the file is missing, damaged or
+    /// belongs to other keys, this holds only while the group has sent nothing (`has_sent`, from
     /// [`SequenceStore::has_sent`](super::SequenceStore::has_sent)); afterwards every window is invalid.
     pub fn load(&self, group: &GroupState, has_sent: bool) -> Result<Remembered, StateError> {
         let known = match sealed::read::<FloorsFile>(&self.path) {

@@ -1,4 +1,4 @@
-//! One security group as the distributor knows it.
+//! A security group as the distributor knows it.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,17 +13,16 @@ use update_core::key_set::KeySet;
 use super::{Agents, Enrolled, GroupLock, MachineId, ManagerState, SequenceStore, StateDir, StateError};
 use crate::files::{self, Access, FileError};
 
-/// Longest file of a group, in bytes: about 100,000 agents.
+/// The longest file of a group, in bytes: about 100,000 agents.
 const GROUP_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// One security group with its CoAP group, the distributor's own identity in it, and the agents that are
-/// enrolled.
+/// A security group with its CoAP group, the distributor's identity in it, and the enrolled agents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupState {
     /// Its name.
     pub name: Name,
-    /// How its members are reached.
+    /// How to reach its members.
     pub profile: Profile,
     /// Its key material.
     pub security: Security,
@@ -35,28 +34,28 @@ pub struct GroupState {
     pub root_key: Hex,
     /// The key set signed by it.
     pub key_set: Hex,
-    /// Who is enrolled, by ascending Sender ID. Kept in a file of its own.
+    /// Who is enrolled, by ascending Sender ID. Kept in a separate file.
     #[serde(skip)]
     pub agents: Vec<Enrolled>,
 }
 
-/// How a group's members are reached.
+/// How to reach a group's members.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// Address and port of the CoAP group.
     pub coap_group: SocketAddr,
-    /// The network interface of this machine that multicast leaves by.
+    /// The network interface of this machine that sends multicast.
     pub interface: String,
     /// IPv4 time to live or IPv6 hop limit of multicast datagrams.
     pub hops: u8,
-    /// How fast multicast is sent, in bits a second on the link, headers included (RFC 10020 section 3.6).
+    /// How fast multicast is sent, in bits per second on the link, headers included (RFC 10020 section 3.6).
     pub rate_bits_per_second: u64,
     /// Bytes in an image block: 256, 512 or 1024.
     pub block_size: u16,
     /// The unicast address from which the distributor sends, and where agents reach it.
     pub distributor: SocketAddr,
-    /// The unicast address of the Group Manager, where there is one to reach.
+    /// The unicast address of the Group Manager, if there is one to reach.
     pub manager: Option<SocketAddr>,
 }
 
@@ -76,7 +75,7 @@ pub struct Security {
     pub num: u32,
 }
 
-/// A member of the group whose private key is here.
+/// A member of the group, with its private key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
@@ -89,14 +88,14 @@ pub struct Identity {
 }
 
 impl Security {
-    /// Group Encryption Algorithm and AEAD Algorithm.
+    /// The Group Encryption Algorithm and AEAD Algorithm.
     pub fn algorithm(&self) -> Option<AeadAlgorithm> {
         AeadAlgorithm::from_cose(self.aead.into())
     }
 }
 
 impl GroupState {
-    /// Reads a group and the agents enrolled in it, and checks every value once.
+    /// Reads a group and its enrolled agents, and checks every value once.
     pub fn open(dir: &StateDir, name: &Name) -> Result<Self, StateError> {
         let folder = dir.group(name);
         let path = folder.join("group.json");
@@ -111,8 +110,8 @@ impl GroupState {
         Ok(group)
     }
 
-    /// Writes a new group with all its files, so that it is there whole or not at all. With `replace`, a
-    /// group of the same name goes into the archive, and its agents wait to be enrolled again.
+    /// Writes a new group with all its files, completely or not at all. With `replace`, a group of the same
+    /// name is archived, and its agents wait to be enrolled again.
     ///
     /// # Errors
     /// [`StateError::GroupExists`] without `replace`; [`StateError::Locked`] while another process uses the
@@ -132,7 +131,7 @@ impl GroupState {
             return Err(StateError::GroupExists(self.name.clone()));
         }
         let making = dir.group_in_making(&self.name);
-        // A crash between the two renames below leaves the agents in the folder that was in the making.
+        // A crash between the two renames below leaves the agents in the unfinished folder.
         let agents_in = if taken { &folder } else { &making };
         let agents = match Agents::read(agents_in) {
             Ok(agents) => agents.all_waiting(),
@@ -158,8 +157,8 @@ impl GroupState {
         Ok(agents)
     }
 
-    /// The group's state, or what lies beside it, was restored: nothing is sent with its keys any more. The
-    /// caller has the right to send for it, or it is in a folder that nobody else uses yet.
+    /// Marks the group as restored, or as lying beside restored state: its keys never send again. The caller
+    /// has the right to send for it, or its folder is one that nothing else uses yet.
     ///
     /// # Errors
     /// The files cannot be written.
@@ -178,7 +177,7 @@ impl GroupState {
     /// What the group's Common Context is derived from (RFC 10021 section 2.1).
     ///
     /// # Errors
-    /// [`StateError::Damaged`]; not for a group that was opened or created.
+    /// [`StateError::Damaged`], but never for a group that was opened or created.
     pub fn parameters(&self) -> Result<GroupParameters<'_>, StateError> {
         let algorithm = self.security.algorithm().ok_or_else(|| self.spoiled())?;
         Ok(GroupParameters {
@@ -191,7 +190,7 @@ impl GroupState {
         })
     }
 
-    /// The distributor's Sender ID, private key and credential. Whoever calls this keeps the key out of logs.
+    /// The distributor's Sender ID, private key and credential. The caller keeps the key out of logs.
     ///
     /// # Errors
     /// As [`Self::parameters`].
@@ -232,7 +231,7 @@ impl GroupState {
         self.agents.iter().find(|agent| agent.sender_id.as_bytes() == id.as_bytes())
     }
 
-    /// Only someone who fills the public fields by hand can come here.
+    /// Only a caller that fills the public fields by hand can reach this.
     fn spoiled(&self) -> StateError {
         StateError::Damaged {
             path: format!("group '{}'", self.name).into(),
@@ -240,30 +239,36 @@ impl GroupState {
         }
     }
 
-    /// The first thing that is wrong in a group file.
+    /// The first error in a group file.
     fn check(&self, name: &Name) -> Result<(), &'static str> {
         let is = |condition: bool, why| if condition { Ok(()) } else { Err(why) };
         let profile = &self.profile;
-        is(&self.name == name, "it belongs to a group of another name")?;
-        is(address::coap_group(profile.coap_group).is_ok(), "its CoAP group is no multicast address")?;
-        is(address::peer(profile.distributor).is_ok(), "its distributor's address is no unicast address")?;
+        is(&self.name == name, "it belongs to a group with another name")?;
+        is(address::coap_group(profile.coap_group).is_ok(), "its CoAP group is not a multicast address")?;
+        is(address::peer(profile.distributor).is_ok(), "its distributor's address is not a unicast address")?;
         is(
             address::same_family(profile.coap_group, profile.distributor),
-            "its addresses are of two families",
+            "it mixes IPv4 and IPv6 addresses",
         )?;
         is(profile.hops > 0, "its hops are 0")?;
         is(profile.rate_bits_per_second > 0, "its rate is 0")?;
-        is(BlockSize::new(profile.block_size.into()).is_some(), "its block size is none")?;
+        is(BlockSize::new(profile.block_size.into()).is_some(), "its block size is not a valid one")?;
         let gid = self.security.gid.as_bytes();
-        is((2..=8).contains(&gid.len()), "its Gid has not 2 to 8 bytes")?;
+        is((2..=8).contains(&gid.len()), "its Gid is not 2 to 8 bytes long")?;
         is(AeadAlgorithm::from_cose(self.security.aead.into()).is_some(), "its algorithm is unknown")?;
         let member = &self.distributor;
         is(MemberId::new(member.sender_id.as_bytes()).is_some(), "the distributor's Sender ID is too long")?;
-        is(member.private_key.expose().len() == 32, "the distributor's key has not 32 bytes")?;
-        is(Credential::from_ccs(member.cred.as_bytes()).is_ok(), "the distributor's credential is none")?;
-        is(Credential::from_ccs(self.gm_cred.as_bytes()).is_ok(), "the Group Manager's credential is none")?;
+        is(member.private_key.expose().len() == 32, "the distributor's key is not 32 bytes long")?;
+        is(
+            Credential::from_ccs(member.cred.as_bytes()).is_ok(),
+            "the distributor's credential is not a valid one",
+        )?;
+        is(
+            Credential::from_ccs(self.gm_cred.as_bytes()).is_ok(),
+            "the Group Manager's credential is not a valid one",
+        )?;
         let root: Option<[u8; 32]> = self.root_key.as_bytes().try_into().ok();
-        let root = root.ok_or("its root key has not 32 bytes")?;
+        let root = root.ok_or("its root key is not 32 bytes long")?;
         is(
             KeySet::verify(self.key_set.as_bytes(), &root).is_ok(),
             "its key set was not signed by its root key",
@@ -280,7 +285,7 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, StateErro
     })
 }
 
-/// Writes a JSON file of a group, for its owner only.
+/// Writes a JSON file of a group, readable by its owner only.
 pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), StateError> {
     let text = serde_json::to_vec_pretty(value).map_err(|error| FileError::System {
         verb: "write",
@@ -291,7 +296,7 @@ pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Sta
     Ok(files::replace(path, &text, Access::Secret)?)
 }
 
-/// The Gid of a group that is to be archived, for its name there. A damaged group is archived as well.
+/// The Gid of a group, for its name in the archive. A damaged group can be archived too.
 fn old_gid(folder: &Path) -> Hex {
     let old: Result<GroupState, _> = read_json(&folder.join("group.json"));
     match old {

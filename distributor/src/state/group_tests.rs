@@ -1,4 +1,4 @@
-//! Groups: made whole or not at all, replaced only when nobody uses them.
+//! Groups are created completely or not at all, and replaced only when nothing uses them.
 
 use std::fs;
 
@@ -58,13 +58,13 @@ fn a_crash_while_replacing_loses_no_agent() {
     let world = World::new();
     enroll(&world, "lamp-1");
     let folder = world.dir.group(&name());
-    // Before the first rename: the old group is whole, and the half-made one is thrown away.
+    // Before the first rename: the old group is intact, and the unfinished one is thrown away.
     let making = world.dir.group_in_making(&name());
     fs::create_dir(&making).unwrap();
     fs::write(making.join("group.json"), "{").unwrap();
     assert_eq!(world.group().agents.len(), 1);
     assert_eq!(world.create(true).unwrap()[0].as_str(), "lamp-1");
-    // Between the two renames: the old group is in the archive, the new one has no name yet.
+    // Between the two renames: the old group is archived, and the new one has no name yet.
     fs::rename(&folder, &making).unwrap();
     let missing = GroupState::open(&world.dir, &name());
     assert!(matches!(missing, Err(StateError::NoGroup { .. })));

@@ -12,15 +12,15 @@ use tokio::time::{Instant, sleep};
 use super::{StateDir, StateError};
 use crate::files::{self, FileError};
 
-/// How long another process may take to change a group.
+/// How long to wait for another process that changes a group.
 const EDIT_WAIT_MAX: Duration = Duration::from_secs(10);
-/// How long an order to a rollout that nobody runs may take.
+/// How long to wait for an order to a rollout that no process runs.
 const ORDER_WAIT_MAX: Duration = Duration::from_secs(3);
 const WAIT_STEP: Duration = Duration::from_millis(20);
 
 /// The right to do one thing to a group, until it is dropped or the process ends.
 ///
-/// The lock files lie in the state folder; `flock` frees them whatever becomes of the process.
+/// The lock files are in the state folder. `flock` releases them however the process ends.
 #[derive(Debug)]
 pub struct GroupLock {
     name: Name,
@@ -28,19 +28,19 @@ pub struct GroupLock {
 }
 
 impl GroupLock {
-    /// The right to send for this group: two processes that count with the same Sender Sequence Numbers
-    /// would give its keys away.
+    /// The right to send for this group. Two processes that used the same Sender Sequence Numbers would
+    /// reveal its keys.
     pub fn to_send(dir: &StateDir, name: &Name) -> Result<Self, StateError> {
         Self::of(name, "sends for", lock_file(&dir.lock(name, "send"))?)
     }
 
-    /// The right to change who is enrolled in this group. Sending goes on meanwhile. As this takes a moment
-    /// only, it is waited for.
+    /// The right to change who is enrolled in this group. Sending continues meanwhile. A change is short, so
+    /// this waits for it.
     pub async fn to_edit(dir: &StateDir, name: &Name) -> Result<Self, StateError> {
         Self::of(name, "changes", lock_within(EDIT_WAIT_MAX, &dir.lock(name, "edit")).await?)
     }
 
-    /// Which group it is for.
+    /// The group that this lock is for.
     pub fn group(&self) -> &Name {
         &self.name
     }
@@ -63,40 +63,40 @@ impl StateLock {
         Self::wait(dir, "claim", "opens the database to send").await
     }
 
-    /// The right to put a backup together, or to take one apart.
+    /// The right to make or restore a backup.
     pub async fn to_back_up(dir: &StateDir) -> Result<Self, StateError> {
         Self::wait(dir, "backup", "makes or restores a backup").await
     }
 
-    /// As others need it for a moment only, it is waited for.
+    /// Others hold it only briefly, so this waits for it.
     async fn wait(dir: &StateDir, purpose: &str, doing: &'static str) -> Result<Self, StateError> {
         let file = lock_within(EDIT_WAIT_MAX, &dir.state_lock(purpose)).await?;
         file.map(|file| Self { _file: file }).ok_or(StateError::StateLocked { doing })
     }
 }
 
-/// The right to carry one rollout out, until it is dropped or the process ends.
+/// The right to run one rollout, until it is dropped or the process ends.
 #[derive(Debug)]
 pub struct RolloutLock {
     _file: Flock<File>,
 }
 
 impl RolloutLock {
-    /// The right to run this rollout, which one process at a time has. An order that is carried out where it
-    /// is given has it for a moment, which is waited for.
+    /// The right to run this rollout; one process at a time has it. A command that carries out its own order
+    /// holds it briefly, so this waits for it.
     pub async fn to_run(dir: &StateDir, rollout: &Name) -> Result<Self, StateError> {
         let file = lock_within(ORDER_WAIT_MAX, &dir.lock(rollout, "run")).await?;
         file.map(|file| Self { _file: file }).ok_or_else(|| StateError::RolloutLocked(rollout.clone()))
     }
 
-    /// The same right, unless another process has it now.
+    /// The same right, or an error at once if another process has it.
     pub fn if_free(dir: &StateDir, rollout: &Name) -> Result<Option<Self>, StateError> {
         let file = lock_file(&dir.lock(rollout, "run"))?;
         Ok(file.map(|file| Self { _file: file }))
     }
 }
 
-/// Locks a file as soon as no other process has it; `None` if one has it for so long.
+/// Locks a file as soon as no other process holds it; `None` if it is still held when the time is up.
 async fn lock_within(wait: Duration, path: &Path) -> Result<Option<Flock<File>>, StateError> {
     let deadline = Instant::now() + wait;
     loop {
@@ -107,7 +107,7 @@ async fn lock_within(wait: Duration, path: &Path) -> Result<Option<Flock<File>>,
     }
 }
 
-/// Locks a file, which is made where it is missing; `None` while another process has it.
+/// Locks a file, creating it if it is missing; `None` while another process holds it.
 fn lock_file(path: &Path) -> Result<Option<Flock<File>>, StateError> {
     if let Some(folder) = path.parent() {
         files::make_folder(folder)?;

@@ -8,9 +8,9 @@ use update_core::digest::Hasher;
 use super::StateError;
 use crate::files;
 
-/// The identity of the machine that counts, so that a copy of its counters elsewhere is noticed.
+/// The identity of the machine that owns the counters, so that a copy on another machine is noticed.
 ///
-/// It is made from `/etc/machine-id`, but is not that: machine-id(5) asks to keep the original confidential.
+/// It is a hash of `/etc/machine-id`, because machine-id(5) asks to keep the original confidential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineId(String);
 
@@ -37,7 +37,7 @@ impl MachineId {
         Ok(Self(hex::encode(&hasher.finish().0[..16])))
     }
 
-    /// As it is stored.
+    /// The form in which it is stored.
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }

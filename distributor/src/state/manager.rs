@@ -1,4 +1,4 @@
-//! The Group Manager's own secrets: a role of its own, which sending does not need.
+//! The Group Manager's own secrets. It is a separate role; sending does not need them.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::group::{read_json, write_json};
 use super::{GroupLock, StateDir, StateError};
 
-/// What only the Group Manager of a group has.
+/// The secrets that only the Group Manager of a group has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ManagerState {
@@ -26,10 +26,10 @@ pub struct IndividualContext {
     pub master_secret: Secret,
     /// OSCORE Master Salt.
     pub master_salt: Secret,
-    /// COSE number of the AEAD Algorithm.
+    /// The COSE number of the AEAD Algorithm.
     pub aead: i32,
-    /// The agent's Sender ID: 6 random bytes, so that one Group Manager can tell the agents of many groups
-    /// apart.
+    /// The agent's Sender ID: 6 random bytes, so that one Group Manager can tell apart the agents of many
+    /// groups.
     pub agent_id: Hex,
     /// The Group Manager's Sender ID.
     pub manager_id: Hex,

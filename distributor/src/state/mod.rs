@@ -8,16 +8,15 @@
 //! | `groups/NAME/sequence` | Sender Sequence Numbers reserved ahead ([`SequenceStore`]) |
 //! | `groups/NAME/floors` | replay floors and conduct, one for each agent ([`FloorStore`]) |
 //! | `groups/NAME/attempts` | attempt numbers, one for each update ([`Attempts`]) |
-//! | `locks/NAME.send`, `locks/NAME.edit` | one process sends, one process enrols ([`GroupLock`]) |
-//! | `locks/NAME.run` | one process carries a rollout out ([`RolloutLock`]) |
+//! | `locks/NAME.send`, `locks/NAME.edit` | one process sends, one process enrolls ([`GroupLock`]) |
+//! | `locks/NAME.run` | one process runs a rollout ([`RolloutLock`]) |
 //! | `locks/claim`, `locks/backup` | one process claims the database, or makes a backup ([`StateLock`]) |
 //! | `archive/NAME-GID` | groups that were replaced |
 //!
-//! `fwcast.db` and `images/` beside them belong to [`crate::store`]. The witness folder lies elsewhere and
-//! holds
-//! `NAME-GID.sequence`, the second copy of `sequence`, and `database-ID.epoch` ([`EpochWitness`]).
+//! `fwcast.db` and `images/` beside them belong to [`crate::store`]. The witness folder is elsewhere and
+//! holds `NAME-GID.sequence`, the second copy of `sequence`, and `database-ID.epoch` ([`EpochWitness`]).
 //!
-//! Who sends for a group opens it in this order: [`StateDir::locate`], [`GroupState::open`],
+//! To send for a group, open it in this order: [`StateDir::locate`], [`GroupState::open`],
 //! [`GroupLock::to_send`], [`SequenceStore::open`], then [`FloorStore::load`] and [`Attempts::load`].
 
 mod agents;

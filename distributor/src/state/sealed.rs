@@ -1,4 +1,4 @@
-//! Small files that say by themselves whether they are whole: one line of JSON, and its SHA-256 below.
+//! Small files that show whether they are complete: one line of JSON, followed by its SHA-256.
 
 use std::path::Path;
 
@@ -8,32 +8,32 @@ use update_core::digest::Digest;
 
 use crate::files::{self, Access, FileError};
 
-/// Longest sealed file, in bytes: replay floors of a very large group.
+/// The longest sealed file, in bytes: the replay floors of a very large group.
 const SEALED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// Why a sealed file gives no value.
+/// Why a sealed file has no value to read.
 #[derive(Debug)]
 pub(super) enum SealedError {
-    /// It is not there.
+    /// It does not exist.
     Missing,
-    /// It is not what was written.
+    /// Its content is not what was written.
     Torn(&'static str),
     /// It cannot be read.
     File(FileError),
 }
 
-/// Reads a value and checks that the file is whole.
+/// Reads a value and checks that the file is complete.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, SealedError> {
     let bytes = files::read_secret(path, SEALED_BYTES_MAX).map_err(|error| match error {
         FileError::Missing(_) => SealedError::Missing,
         other => SealedError::File(other),
     })?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| SealedError::Torn("it is no text"))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| SealedError::Torn("it is not text"))?;
     let (line, rest) = text.split_once('\n').ok_or(SealedError::Torn("it ends too early"))?;
     if rest != seal(line) {
         return Err(SealedError::Torn("its checksum is wrong"));
     }
-    serde_json::from_str(line).map_err(|_| SealedError::Torn("its content is unknown"))
+    serde_json::from_str(line).map_err(|_| SealedError::Torn("its content has an unknown form"))
 }
 
 /// Writes a value durably: the old file or the new one, never a mixture.
@@ -47,7 +47,7 @@ pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), FileErro
     files::replace(path, format!("{line}\n{seal}").as_bytes(), Access::Secret)
 }
 
-/// What [`write`] puts in the first line.
+/// The first line that [`write`] writes.
 pub(super) fn line<T: Serialize>(value: &T) -> Result<String, serde_json::Error> {
     serde_json::to_string(value)
 }

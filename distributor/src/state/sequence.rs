@@ -1,13 +1,13 @@
 //! Sender Sequence Numbers, reserved ahead on disk (protocol.md \[reserve\],
 //! RFC 10021 section 2.6.1.1).
 //!
-//! A number used twice with the same key gives the key away. So a range is durable on disk before the first
-//! of its numbers leaves, in two files that no one backup should hold, with the identity of the machine.
-//! Each write names the digest of the record before it. That tells the one harmless difference (a crash
-//! between the two files: the main file is exactly one step ahead of the witness) from all others, in which
-//! nothing is sent.
+//! A number used twice with the same key reveals the key. So a range is durable on disk before the first of
+//! its numbers is sent. It is written, with the identity of the machine, to two files that should not be in
+//! the same backup. Each record names the digest of the record before it. That separates the one harmless
+//! difference (after a crash between the two writes, the main file is exactly one step ahead of the witness)
+//! from all others. On any other difference nothing is sent.
 //!
-//! What cannot be noticed: a snapshot of the whole machine, with both files, that is started again.
+//! One case cannot be noticed: the restart of a snapshot of the whole machine, with both files.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -20,16 +20,16 @@ use update_core::digest::Digest;
 use super::sealed::{self, SealedError};
 use super::{GroupLock, GroupState, MachineId, StateDir, StateError};
 
-/// Numbers that are left out whenever the store is opened again: an agent that was reset meanwhile takes
-/// nothing up to 256 above the last number it accepted (protocol.md \[bound\]).
+/// How many numbers to skip whenever the store is reopened. An agent that was reset meanwhile accepts nothing
+/// up to 256 above the last number it accepted (protocol.md \[bound\]).
 pub const SKIPPED: u64 = 256;
 
-/// The Sender Sequence Numbers that may be used now: from `next` up to, but without, `end`.
+/// The Sender Sequence Numbers that may be used now: from `next` up to, but not including, `end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Numbers {
     /// The next number to use.
     pub next: u64,
-    /// The first number that is not reserved. Equal to `next`: reserve before sending.
+    /// The first number that is not reserved. If it equals `next`, reserve before sending.
     pub end: u64,
 }
 
@@ -48,17 +48,17 @@ pub enum SequenceDoubt {
     WitnessTorn,
     /// The main file is older than the witness: it was restored from a backup.
     MainOlder,
-    /// The witness is older than a crash explains: it was restored from a backup.
+    /// The witness is older than a crash can explain: it was restored from a backup.
     WitnessOlder,
-    /// The two are of the same age, or one step apart, but one does not follow from the other.
+    /// The two have the same age, or are one step apart, but one does not follow from the other.
     Differ,
     /// They were written on another machine.
     OtherMachine,
     /// They belong to other keys.
     OtherGroup,
-    /// Someone wrote to one of them while this process counted.
+    /// Another process wrote to one of them while this one used them.
     ChangedMeanwhile,
-    /// A write failed, so that it is not known what is on disk.
+    /// A write failed, so it is unknown what is on disk.
     WriteFailed,
     /// An agent has seen a higher number from this distributor than it has used.
     SeenAhead,
@@ -66,11 +66,11 @@ pub enum SequenceDoubt {
     Restored,
     /// All 2^40 numbers are used.
     UsedUp,
-    /// A run that was given up asks for more, while another one counts.
+    /// An abandoned run asks for more while another one uses the numbers.
     OtherRun,
 }
 
-/// What both files hold.
+/// The record in both files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SequenceFile {
@@ -81,11 +81,11 @@ struct SequenceFile {
     generation: u64,
     /// Digest of the record before this one; empty in the first.
     previous: Hex,
-    /// The first number that is not reserved. 0 as long as nothing was sent.
+    /// The first number that is not reserved. 0 while nothing has been sent.
     reserved_end: u64,
-    /// An agent has seen a higher number: nothing is sent any more with these keys.
+    /// An agent has seen a higher number: these keys never send again.
     seen_ahead: bool,
-    /// The state around it was restored: nothing is sent any more with these keys.
+    /// The state around it was restored: these keys never send again.
     #[serde(default, skip_serializing_if = "is_false")]
     restored: bool,
 }
@@ -101,7 +101,7 @@ pub struct SequenceStore {
 }
 
 impl SequenceStore {
-    /// Writes both files for a new group. `main` lies in the folder in which the group is put together.
+    /// Writes both files for a new group. `main` is in the folder in which the group is assembled.
     pub(super) fn create(
         main: PathBuf,
         witness: PathBuf,
@@ -124,10 +124,9 @@ impl SequenceStore {
         Ok(())
     }
 
-    /// The group's state was restored, so that it is not known what was sent with its keys since: no
-    /// process sends with them any more. Whatever is in both files is overwritten, so that no file put back
-    /// by hand undoes this.
-    /// `main` lies in the group's folder, or in the one in which it is put together.
+    /// Marks the group as restored: it is unknown what was sent with its keys since, so no process sends with
+    /// them again. Both files are overwritten, so that putting one back by hand does not undo this. `main` is
+    /// in the group's folder, or in the one in which the group is assembled.
     pub(super) fn write_restored(
         main: &Path,
         witness: &Path,
@@ -144,8 +143,7 @@ impl SequenceStore {
             seen_ahead: false,
             restored: true,
         };
-        // The witness first: with the main file alone, what is there already would contradict it and still
-        // be in doubt.
+        // The witness first: after a crash, the old main file contradicts it, so the numbers stay in doubt.
         sealed::write(witness, &record)?;
         sealed::write(main, &record)?;
         Ok(())
@@ -197,7 +195,7 @@ impl SequenceStore {
         Ok(Self { main, witness, record, start, write_failed: false })
     }
 
-    /// The numbers to begin with: behind all that were ever reserved, and none of them reserved yet.
+    /// The numbers to begin with: above all that were ever reserved, and not reserved yet.
     pub fn numbers(&self) -> Numbers {
         Numbers { next: self.start, end: self.start }
     }
@@ -210,8 +208,7 @@ impl SequenceStore {
     /// Reserves all numbers below `end`, durably in both files when it returns.
     ///
     /// # Errors
-    /// [`StateError::SequenceInDoubt`]: send nothing any more. Numbers reserved before may not be used
-    /// either.
+    /// [`StateError::SequenceInDoubt`]: send nothing more, not even with numbers reserved before.
     pub fn reserve(&mut self, end: u64) -> Result<(), StateError> {
         if end > SEQUENCE_NUMBER_MAX + 1 {
             return Err(self.in_doubt(SequenceDoubt::UsedUp));
@@ -222,8 +219,8 @@ impl SequenceStore {
         self.write(|record| record.reserved_end = end)
     }
 
-    /// A clean end: `next` is the first number that was not used. What was reserved beyond it is free again,
-    /// to be reserved anew before it is used.
+    /// A clean end: `next` is the first number that was not used. The numbers from there on are free, and
+    /// must be reserved again before use.
     ///
     /// # Errors
     /// As [`Self::reserve`].
@@ -236,8 +233,8 @@ impl SequenceStore {
         self.write(|record| record.reserved_end = end)
     }
 
-    /// An agent reports a higher number from this distributor than it has ever used: someone else counts
-    /// with these keys. No process sends with them any more.
+    /// An agent reports a higher number from this distributor than it has ever used, so another sender uses
+    /// these keys. No process sends with them again.
     pub fn condemn(&mut self) -> StateError {
         match self.write(|record| record.seen_ahead = true) {
             Ok(()) => self.in_doubt(SequenceDoubt::SeenAhead),
@@ -245,7 +242,7 @@ impl SequenceStore {
         }
     }
 
-    /// Writes the next record: first the main file, then the witness, each durable before the next step.
+    /// Writes the next record to the main file, then to the witness. Each is durable before the next step.
     fn write(&mut self, change: impl FnOnce(&mut SequenceFile)) -> Result<(), StateError> {
         if self.write_failed {
             return Err(self.in_doubt(SequenceDoubt::WriteFailed));
@@ -276,14 +273,14 @@ impl SequenceStore {
     }
 }
 
-/// What is found where a record should be.
+/// The result of reading a record.
 enum Found {
     Missing,
     Torn,
     Whole(SequenceFile),
 }
 
-/// For serde, which gives a reference.
+/// For serde, which passes a reference.
 const fn is_false(value: &bool) -> bool {
     !*value
 }
@@ -297,7 +294,7 @@ fn read(path: &Path) -> Result<Found, StateError> {
     }
 }
 
-/// Whether the two records may go on, and if so, whether the witness still has to follow the main file.
+/// Whether the two records agree, and if so, whether the witness must still follow the main file.
 fn compare(main: &SequenceFile, witness: &SequenceFile) -> Result<bool, SequenceDoubt> {
     if main == witness {
         return Ok(false);
@@ -314,7 +311,7 @@ fn compare(main: &SequenceFile, witness: &SequenceFile) -> Result<bool, Sequence
 }
 
 fn digest(record: &SequenceFile) -> Hex {
-    // A record is plain text and numbers, which always has a line of JSON.
+    // A record holds only text and numbers, which JSON can always express.
     let line = sealed::line(record).unwrap_or_default();
     Hex::from(Digest::of(line.as_bytes()).0)
 }
@@ -337,21 +334,19 @@ impl fmt::Display for SequenceDoubt {
             }
             Self::Differ => {
                 "its counters in the state folder and their copy in the witness folder \
-            contradict one another"
+            contradict each other"
             }
             Self::OtherMachine => "its counters were written on another machine, which may still send",
-            Self::OtherGroup => "its counters belong to other keys than the group has",
-            Self::ChangedMeanwhile => "its counters on disk were changed while this process counted",
-            Self::WriteFailed => "writing its counters failed before",
+            Self::OtherGroup => "its counters belong to keys other than the group's",
+            Self::ChangedMeanwhile => "its counters on disk were changed while this process used them",
+            Self::WriteFailed => "an earlier write of its counters failed",
             Self::SeenAhead => {
                 "an agent has seen a higher number from this distributor than it \
-            has ever used, so someone else counts with the same keys"
+            has ever used, so another sender uses the same keys"
             }
-            Self::Restored => {
-                "its state was restored from a backup, so that it is unknown what was sent since"
-            }
-            Self::OtherRun => "another run of this process counts with them by now",
-            Self::UsedUp => "all its 2^40 Sender Sequence Numbers are used",
+            Self::Restored => "its state was restored from a backup, so it is unknown what was sent since",
+            Self::OtherRun => "another run of this process uses its counters now",
+            Self::UsedUp => "all of its 2^40 Sender Sequence Numbers are used",
         })
     }
 }

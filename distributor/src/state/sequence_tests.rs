@@ -1,4 +1,4 @@
-//! Sender Sequence Numbers: what goes on after a crash, and what must never send again (protocol.md
+//! Sender Sequence Numbers: what may continue after a crash, and what must never send again (protocol.md
 //! \[reserve\]).
 
 use std::fs;
@@ -63,12 +63,12 @@ fn no_number_is_used_twice_over_crashes_and_clean_ends() {
 fn closing_gives_back_only_what_this_run_reserved() {
     let world = World::new();
     reserve(&world, &[1000]);
-    // Opened and closed without reserving, whatever number is named.
+    // Opened and closed without reserving, whatever number is given.
     for next in [0, 500, 1000, 1256] {
         world.open().unwrap().settle(next).unwrap();
         assert_eq!(world.open().unwrap().numbers().next, 1000 + SKIPPED);
     }
-    // A number below this run's start gives back no more than this run's.
+    // A number below this run's start frees only this run's numbers.
     let mut store = world.open().unwrap();
     store.reserve(3000).unwrap();
     store.settle(0).unwrap();
@@ -84,7 +84,7 @@ fn a_crash_between_the_two_writes_is_told_from_a_restore_and_the_higher_is_taken
     fs::write(world.witness(), witness_before).unwrap();
     let store = world.open().unwrap();
     assert_eq!(store.numbers().next, 1000 + SKIPPED);
-    // And the witness has followed.
+    // The witness has followed.
     assert_eq!(fs::read(world.main()).unwrap(), fs::read(world.witness()).unwrap());
 }
 
@@ -96,7 +96,7 @@ fn a_restored_main_file_sends_nothing() {
     reserve(&world, &[1000]);
     fs::write(world.main(), &old).unwrap();
     assert_nothing_is_sent(world.open(), SequenceDoubt::MainOlder);
-    // Neither does it do so later.
+    // It does not do so later either.
     assert_nothing_is_sent(world.open(), SequenceDoubt::MainOlder);
 }
 
@@ -122,7 +122,7 @@ fn two_histories_of_the_same_length_send_nothing() {
     let other_witness = fs::read(world.witness()).unwrap();
     fs::write(world.main(), &one_main).unwrap();
     assert_nothing_is_sent(world.open(), SequenceDoubt::Differ);
-    // One step ahead, but of another history.
+    // One step ahead, but with another history.
     fs::write(world.witness(), &one_witness).unwrap();
     reserve(&world, &[500]);
     fs::write(world.witness(), &other_witness).unwrap();
@@ -190,7 +190,7 @@ fn a_change_behind_our_back_stops_the_next_reservation() {
     let fresh = fs::read(world.main()).unwrap();
     let mut store = world.open().unwrap();
     store.reserve(100).unwrap();
-    // A backup is played back while we send.
+    // A backup is restored while we send.
     fs::write(world.main(), &fresh).unwrap();
     fs::write(world.witness(), &fresh).unwrap();
     let error = store.reserve(200).unwrap_err();
@@ -205,7 +205,7 @@ fn a_witness_that_cannot_be_read_stops_this_run_and_the_next_one_goes_on_above_i
     store.reserve(100).unwrap();
     let witness = world.witness();
     let aside = witness.with_extension("aside");
-    // A folder in its place can be neither read as a record nor replaced.
+    // A folder in its place cannot be read as a record or replaced.
     fs::rename(&witness, &aside).unwrap();
     fs::create_dir(&witness).unwrap();
     assert!(store.reserve(200).is_err());

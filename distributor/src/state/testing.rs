@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::{GroupLock, GroupState, MachineId, Profile, SequenceStore, StateDir, StateError};
 use crate::new_group::{self, CreateError, Keys, Plan};
 
-/// Folders with one group `hall`, and a machine.
+/// Folders with one group, `hall`, and a machine identity.
 pub(super) struct World {
     pub(super) dir: StateDir,
     pub(super) machine: MachineId,
@@ -79,7 +79,7 @@ impl World {
     }
 }
 
-/// Runs what waits for a lock.
+/// Runs a future that waits for a lock.
 pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }

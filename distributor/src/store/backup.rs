@@ -1,5 +1,5 @@
-//! One file with everything that can be had back: database, groups, images. A tar archive, whose last entry
-//! lists the others with their SHA-256, so that a file that ends too early is noticed.
+//! One file with everything that can be restored: database, groups, images. It is a tar archive. Its last
+//! entry lists the others with their SHA-256, so a truncated file is noticed.
 //!
 //! The groups' counters are never in it (protocol.md \[reserve\]).
 
@@ -19,24 +19,24 @@ use super::{InFile, StoreError};
 use crate::files::{self, Access, FileError};
 use crate::state::{GroupLock, StateDir, StateError, StateLock};
 
-/// The form of a backup that this program writes and reads.
+/// The format version that this program writes and reads.
 pub(super) const FORMAT: u32 = 1;
-/// The last entry.
+/// The name of the last entry.
 pub(super) const INDEX: &str = "index.json";
 
-/// What a backup holds.
+/// The contents of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Index {
     pub(super) format: u32,
-    /// Version of the program that wrote it.
+    /// The version of the program that wrote it.
     pub(super) program: String,
     pub(super) made_at: Timestamp,
-    /// Path in the archive, to what is there.
+    /// The files, by path in the archive.
     pub(super) files: BTreeMap<String, Entry>,
 }
 
-/// One file of a backup.
+/// A file in a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Entry {
@@ -55,7 +55,7 @@ pub struct Contents {
     pub images: usize,
 }
 
-/// Why there is no backup.
+/// Why a backup failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// A file.
@@ -69,10 +69,10 @@ pub enum BackupError {
     Store(#[from] StoreError),
 }
 
-/// Writes a backup to a file that does not exist yet, for its owner only.
+/// Writes a backup to a new file, readable by its owner only.
 ///
 /// # Errors
-/// Something cannot be read, or the file cannot be written; then there is no such file.
+/// Something cannot be read, or the file cannot be written. The file is then removed.
 pub async fn write<S: InFile>(dir: &StateDir, store: &S, out: &Path) -> Result<Contents, BackupError> {
     files::check_target(out)?;
     let _lock = StateLock::to_back_up(dir).await?;
@@ -94,7 +94,7 @@ async fn write_with<S: InFile>(
     let groups = dir.groups()?;
     let images = Images::of(dir).digests()?;
     let made_at = Timestamp::now();
-    // Whoever enrols an agent writes several files: not in between.
+    // Enrolling an agent writes several files: do not copy them halfway through.
     let mut locks = Vec::new();
     for group in &groups {
         locks.push(GroupLock::to_edit(dir, group).await?);
@@ -129,7 +129,7 @@ async fn write_with<S: InFile>(
     Ok(Contents { made_at, groups, images: images.len() })
 }
 
-/// A path in the archive: that below the state folder.
+/// A path in the archive, relative to the state folder.
 fn below(dir: &StateDir, path: &Path) -> String {
     path.strip_prefix(dir.state()).unwrap_or(path).to_string_lossy().into_owned()
 }
@@ -138,11 +138,11 @@ fn append(archive: &mut Builder<&mut File>, name: &str, path: &Path, at: Timesta
     let told = |error: FileError| io::Error::other(error.to_string());
     let file = files::open(path).map_err(told)?;
     let bytes = file.metadata()?.len();
-    // What is appended meanwhile is left out; what is cut off is an error of the archive.
+    // Bytes appended meanwhile are left out. A file that got shorter is an error.
     let mut reader = Hashing { inner: file.take(bytes), hasher: Hasher::new(), bytes: 0 };
     archive.append_data(&mut header(bytes, at), name, &mut reader)?;
     if reader.bytes != bytes {
-        return Err(io::Error::other(format!("{} became shorter while it was read", path.display())));
+        return Err(io::Error::other(format!("{} got shorter while it was read", path.display())));
     }
     Ok(Entry { bytes, sha256: Hex::from(reader.hasher.finish().0) })
 }
@@ -156,7 +156,7 @@ fn header(bytes: u64, at: Timestamp) -> Header {
     header
 }
 
-/// Hashes what is read through it.
+/// A reader that hashes what it reads.
 pub(super) struct Hashing<R> {
     pub(super) inner: R,
     pub(super) hasher: Hasher,
@@ -172,7 +172,7 @@ impl<R: Read> Read for Hashing<R> {
     }
 }
 
-/// Where a file of a backup belongs below a state folder, with the database of this name; `None` for what is
+/// Where a file of a backup belongs below a state folder, for a database with this name; `None` if it is
 /// never in a backup.
 pub(super) fn place(dir: &StateDir, database: &str, name: &str) -> Option<PathBuf> {
     let parts: Vec<&str> = name.split('/').collect();

@@ -10,7 +10,7 @@ use crate::kind::Kind;
 ///
 /// See [`Store`](super::Store).
 pub trait Documents: Send + Sync {
-    /// Applies documents: all of them, or none. In the order of the documents, what it did to each.
+    /// Applies all of the documents or none. Returns what it did to each, in their order.
     fn apply(
         &self,
         documents: &[NewDocument],
@@ -23,9 +23,9 @@ pub trait Documents: Send + Sync {
     /// One document.
     fn document(&self, kind: Kind, name: &Name) -> impl Future<Output = Answer<Option<Document>>> + Send;
 
-    /// Deletes a document, and with the document of a rollout also its record; whether there was anything.
+    /// Deletes a document, and for a rollout's document also its record; returns whether there was anything.
     ///
     /// # Errors
-    /// [`StoreError::InUse`](super::StoreError::InUse): a rollout that is not done needs it.
+    /// [`StoreError::InUse`](super::StoreError::InUse): a rollout that has not ended needs it.
     fn delete(&self, kind: Kind, name: &Name) -> impl Future<Output = Answer<bool>> + Send;
 }

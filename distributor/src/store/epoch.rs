@@ -1,11 +1,11 @@
-//! A database that was put back is noticed before anything is sent (protocol.md \[reserve\]).
+//! A restored database is noticed before anything is sent (protocol.md \[reserve\]).
 //!
 //! Every process that opens the store to send raises a number, first in the database, then in the witness
-//! folder. A database that is ahead of its witness is a crash between the two. One that is behind was
-//! copied back: what was sent since is unknown, and where one part of the state was put back others may
-//! have been, so all groups need fresh keys.
+//! folder. A database ahead of its witness means a crash between the two. A database behind its witness was
+//! restored: it is unknown what was sent since. Other parts of the state may have been restored too, so all
+//! groups need fresh keys.
 //!
-//! A new database is not an old one: it has an identity of its own, and no witness yet.
+//! A new database is not mistaken for a restored one: it has its own identity, and no witness yet.
 
 use tokio::sync::OnceCell;
 
@@ -26,16 +26,16 @@ impl Claimed {
     }
 }
 
-/// The claim of this process: made when something is to be sent for the first time, and once only.
+/// The claim of this process. It is made only once, before the process first sends.
 #[derive(Debug, Default)]
 pub struct Claims(OnceCell<Claimed>);
 
 impl Claims {
     /// Claims the right to send for the groups of a state folder, unless this process has it already. The
-    /// groups' counters are then looked at one by one.
+    /// groups' counters are checked separately.
     ///
     /// # Errors
-    /// The store's own; another process sends for a group that would have to be stopped.
+    /// The store's errors, or another process sends for a group that must be stopped.
     pub async fn get<S: Store>(&self, dir: &StateDir, store: &S) -> Result<&Claimed, StoreError> {
         self.0.get_or_try_init(|| claim(dir, store)).await
     }
@@ -55,7 +55,7 @@ async fn claim<S: Store>(dir: &StateDir, store: &S) -> Result<Claimed, StoreErro
     Ok(Claimed { dir: dir.clone() })
 }
 
-/// After this, nothing is sent with the keys that the groups have now.
+/// After this, the groups' current keys never send again.
 fn condemn_all(dir: &StateDir) -> Result<(), StoreError> {
     for name in dir.groups()? {
         let group = GroupState::open(dir, &name)?;

@@ -9,6 +9,6 @@ pub trait Epochs: Send + Sync {
     /// Which database this is, and how often it was opened to send.
     fn epoch(&self) -> impl Future<Output = Answer<Epoch>> + Send;
 
-    /// Writes how often it was opened to send.
+    /// Stores how often it was opened to send.
     fn set_epoch(&self, number: u64) -> impl Future<Output = Answer<()>> + Send;
 }

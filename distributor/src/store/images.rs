@@ -1,7 +1,7 @@
 //! Images by the digest of their signed SUIT manifest: `images/sha256/DIGEST/image` and `envelope`.
 //!
-//! A folder takes its name when both files in it are whole and durable. Nothing is believed when it is
-//! opened: the envelope's digest, and the image against it, are checked each time.
+//! A folder gets its name once both files in it are complete and durable. Opening trusts nothing: each time,
+//! it checks the envelope's digest, and the image against the envelope.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -22,10 +22,10 @@ use crate::kind::Kind;
 use crate::random::{NoRandomness, seed};
 use crate::state::StateDir;
 
-/// What is younger than this is not collected: the document that will name it may not be applied yet.
+/// Images younger than this are not collected: the document that will name them may not be applied yet.
 const COLLECTED_AFTER: Duration = Duration::from_secs(3600);
 
-/// What is wrong with an image that is stored, or is to be.
+/// What is wrong with an image in the store, or with one to be stored.
 #[derive(Debug, thiserror::Error)]
 pub enum ImagesError {
     /// A file.
@@ -37,10 +37,10 @@ pub enum ImagesError {
     /// Its envelope.
     #[error(transparent)]
     Offer(#[from] OfferError),
-    /// No randomness.
+    /// The system gives no random bytes.
     #[error(transparent)]
     Random(#[from] NoRandomness),
-    /// There is none of this digest.
+    /// There is no image with this digest.
     #[error(
         "there is no image sha256:{digest} in {}: apply its document again, with the image file and its \
          envelope", shown(.folder)
@@ -48,10 +48,10 @@ pub enum ImagesError {
     Missing {
         /// In hexadecimal.
         digest: String,
-        /// Where it was looked for.
+        /// The folder that was searched.
         folder: PathBuf,
     },
-    /// The envelope is another one.
+    /// The envelope is a different one.
     #[error(
         "the envelope in {} is not the one with the digest sha256:{digest}: delete that folder, and apply \
          the image's document again", shown(.folder)
@@ -70,8 +70,8 @@ pub struct Images {
     folder: PathBuf,
 }
 
-/// An image that was opened and checked against its digest, byte for byte. Whether its signature is by a
-/// key that a group trusts is for that group to say.
+/// An image that was opened and checked against its digest, byte for byte. Each group decides whether it
+/// trusts the key of its signature.
 #[derive(Debug)]
 pub struct StoredImage {
     /// The SUIT envelope.
@@ -90,19 +90,19 @@ impl Images {
         Self { folder: dir.state().join("images").join("sha256") }
     }
 
-    /// Takes in an image with its envelope, after comparing the two; its digest. One that is there already
-    /// stays.
+    /// Stores an image with its envelope after comparing the two; returns its digest. An image that is
+    /// already there stays.
     ///
     /// # Errors
-    /// The files cannot be read or written, the envelope offers nothing, or the image is not the one that
-    /// it offers.
+    /// The files cannot be read or written, the envelope offers nothing, or the image is not the one it
+    /// offers.
     pub fn add(&self, path: &Path, envelope: &[u8]) -> Result<Digest, ImagesError> {
         let offer = image::offer_unverified(path, envelope)?;
         let digest = offer.digest;
-        // Also where it is stored already: who names another file beside the old envelope is to hear of it.
+        // Check even if it is stored already, so that a wrong file beside the old envelope is reported.
         image::check(path, &offer)?;
         if self.open(&digest).is_ok() {
-            // Young again: the document that will name it is not applied yet.
+            // Make it young again: the document that will name it is not applied yet.
             let place = self.place(&digest);
             let touched = File::open(&place).and_then(|folder| folder.set_modified(SystemTime::now()));
             touched.map_err(|source| FileError::System { verb: "touch", path: place, source })?;
@@ -130,7 +130,7 @@ impl Images {
         })?;
         files::create(&making.join("envelope"), envelope, Access::Secret)?;
         let place = self.place(digest);
-        // What is there under this name did not open, so it is not what it should be.
+        // The folder with this name did not open, so its content is wrong.
         files::remove_folder(&place)?;
         files::rename(making, &place)?;
         // The file may have changed between the check and the copy.
@@ -143,10 +143,10 @@ impl Images {
         }
     }
 
-    /// Opens an image, and checks that it is what its name says.
+    /// Opens an image, and checks that it matches its digest.
     ///
     /// # Errors
-    /// There is none of this digest, or it is damaged.
+    /// There is no image with this digest, or it is damaged.
     pub fn open(&self, digest: &Digest) -> Result<StoredImage, ImagesError> {
         let place = self.place(digest);
         let name = hex::encode(digest.0);
@@ -172,11 +172,11 @@ impl Images {
         Ok(self.entries()?.into_iter().filter(|name| is_digest(name)).collect())
     }
 
-    /// Removes images that no document and no rollout names, and what an interrupted command left; how many
-    /// images went. What is younger than an hour stays.
+    /// Removes images that no document or rollout names, and leftovers of interrupted commands; returns how
+    /// many images it removed. Anything younger than an hour stays.
     ///
     /// # Errors
-    /// The store's own; the folder cannot be changed.
+    /// The store's errors, or the folder cannot be changed.
     pub async fn collect<S: Store>(&self, store: &S) -> Result<usize, StoreError> {
         let entries = self.entries()?;
         let named = named(store).await?;
@@ -191,12 +191,12 @@ impl Images {
         Ok(gone)
     }
 
-    /// The folder in which each image has one of its own.
+    /// The folder that holds a folder for each image.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Folder of an image.
+    /// The folder of an image.
     fn place(&self, digest: &Digest) -> PathBuf {
         self.folder.join(hex::encode(digest.0))
     }
@@ -215,7 +215,7 @@ impl Images {
     }
 }
 
-/// The digests that any document or rollout names, wherever in it.
+/// The digests that any document or rollout names, anywhere in it.
 async fn named<S: Store>(store: &S) -> Result<BTreeSet<String>, StoreError> {
     let mut named = BTreeSet::new();
     for kind in Kind::ALL {
@@ -245,7 +245,7 @@ fn collect_digests(value: &Value, named: &mut BTreeSet<String>) {
     }
 }
 
-/// SHA-256 in lower-case hexadecimal.
+/// The SHA-256 in lower-case hexadecimal.
 pub(super) fn is_digest(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
 }

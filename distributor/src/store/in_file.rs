@@ -1,4 +1,4 @@
-//! A store that is one file of the state folder, and so can be backed up with it.
+//! A store in one file of the state folder, so that it can be backed up with it.
 
 use std::future::Future;
 use std::path::Path;
@@ -9,21 +9,21 @@ use super::{Answer, Store};
 pub trait InFile: Store + Sized {
     /// The file's name in the state folder.
     const FILE: &'static str;
-    /// Files of other names that belong to it while it is in use.
+    /// Other files that belong to it while it is in use.
     const COMPANIONS: &'static [&'static str];
 
-    /// Opens a file, and makes it where there is none.
+    /// Opens a file, and creates it if there is none.
     fn open_path(path: &Path) -> impl Future<Output = Answer<Self>> + Send;
 
-    /// Writes a whole copy to a file that does not exist yet.
+    /// Writes a complete copy to a new file.
     fn copy_to(&self, path: &Path) -> impl Future<Output = Answer<()>> + Send;
 
-    /// Reads everything once and looks for damage.
+    /// Reads everything once and checks it for damage.
     ///
     /// # Errors
     /// [`StoreError::Broken`](super::StoreError::Broken).
     fn check(&self) -> impl Future<Output = Answer<()>> + Send;
 
-    /// Closes it, so that the file is whole without its companions. Dropping it loses nothing either.
+    /// Closes it, so that the file is complete without its companions. Dropping it loses nothing either.
     fn close(self) -> impl Future<Output = ()> + Send;
 }

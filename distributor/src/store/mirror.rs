@@ -1,17 +1,16 @@
 //! The store's copy of who is enrolled.
 //!
-//! The groups' folders are the one home of enrolment, labels included. Whoever needs agents from the store
-//! calls
-//! [`refresh`] first, which costs one look at a file for each group that has not changed.
+//! The groups' folders are the only source of enrollment, labels included. Call [`refresh`] before reading
+//! agents from the store; for each unchanged group it only looks at one file.
 
 use provisioning::Name;
 
 use super::{Member, Store, StoreError};
 use crate::state::{Agents, Enrolled, StateDir, StateError, Waiting};
 
-/// A group whose agents may not be as the store has them.
+/// A group whose agents in the store may be out of date.
 #[derive(Debug, thiserror::Error)]
-#[error("the agents of group '{group}' may not be as they are shown: {error}")]
+#[error("the agents of group '{group}' may be out of date here: {error}")]
 pub struct Unread {
     /// Which group.
     pub group: Name,
@@ -19,11 +18,11 @@ pub struct Unread {
     pub error: StateError,
 }
 
-/// Takes over every group whose agents were written since, and forgets those that are gone. A group that
-/// cannot be read is given back, and stays as the store knows it: commands for the others go on.
+/// Copies every group whose agents were written since, and forgets groups that are gone. A group that cannot
+/// be read is returned and stays as the store knows it, so commands for other groups still work.
 ///
 /// # Errors
-/// The groups cannot be listed; the store's own.
+/// The groups cannot be listed, or the store's errors.
 pub async fn refresh<S: Store>(dir: &StateDir, store: &S) -> Result<Vec<Unread>, StoreError> {
     let mut unread = Vec::new();
     let mut known = store.fingerprints().await?;
@@ -41,13 +40,13 @@ pub async fn refresh<S: Store>(dir: &StateDir, store: &S) -> Result<Vec<Unread>,
     Ok(unread)
 }
 
-/// The members of a group with the fingerprint of what they were read from, if that is another one.
+/// The members of a group with the fingerprint of their source, if it has changed.
 fn written_since(
     dir: &StateDir,
     group: &Name,
     before: Option<&str>,
 ) -> Result<Option<(Vec<Member>, String)>, StateError> {
-    // Taken first: what is written after it is found the next time.
+    // Taken first, so that anything written after it is found next time.
     let fingerprint = Agents::fingerprint(dir, group)?;
     let Some(fingerprint) = fingerprint.filter(|now| before != Some(now.as_str())) else { return Ok(None) };
     let agents = Agents::load(dir, group)?;

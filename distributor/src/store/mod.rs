@@ -1,17 +1,17 @@
-//! What is known of agents, rollouts and documents, in a database.
+//! What is known about agents, rollouts and documents, in a database.
 //!
-//! | What | Is kept |
+//! | What | Where it is kept |
 //! |---|---|
-//! | documents, rollouts with their agents, orders, events | here alone |
-//! | who is enrolled, with labels | in the groups' folders ([`crate::state`]); here is a copy ([`mirror`]) |
-//! | what was heard of an agent last | here, beside that copy |
+//! | documents, rollouts with their agents, orders, events | only here |
+//! | who is enrolled, with labels | in the groups' folders ([`crate::state`]); copied here ([`mirror`]) |
+//! | what each agent last reported | here, beside that copy |
 //! | Sender Sequence Numbers | never here (protocol.md \[reserve\]) |
 //! | images | beside it, by the digest of their signed SUIT manifest ([`images`]) |
 //!
-//! A database that was put back is noticed ([`epoch`]).
+//! A restored database is noticed ([`epoch`]).
 //!
-//! [`Store`] is what the rest of the distributor knows of a database. `tests/store_suite` is what every
-//! implementation must fulfil.
+//! [`Store`] is all that the rest of the distributor knows of a database. Every implementation must pass
+//! `tests/store_suite`.
 
 mod agents;
 pub mod backup;
@@ -43,13 +43,13 @@ pub use records::{
 pub use rollouts::Rollouts;
 pub use sqlite::{BUSY_MAX, SqliteStore};
 
-/// So many events are kept, the newest ones.
+/// How many events are kept: the newest ones.
 pub const EVENTS_MAX: i64 = 200_000;
 
 type Answer<T> = Result<T, StoreError>;
 
-/// A database: everything that is remembered, each concern by a trait of its own. Each method is one
-/// transaction: what it says is done is durable when it returns, and after an error nothing of it is.
+/// A database, with one trait for each concern. Each method is one transaction: its effect is durable when it
+/// returns, and after an error nothing has changed.
 pub trait Store: Documents + Agents + Rollouts + Orders + Events + Epochs {}
 
 impl<T: Documents + Agents + Rollouts + Orders + Events + Epochs> Store for T {}

@@ -1,4 +1,4 @@
-//! What the store keeps, as its callers see it.
+//! The store's records, as its callers see them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::kind::Kind;
 use rollout_engine::plan::{AgentKey, Plan};
 use rollout_engine::record::{AgentRecord, Fact, Order, OrderOutcome, Outcome, Progress, Settled};
 
-/// A document to apply: its kind and name, and its spec as JSON in one canonical form.
+/// A document to apply: its kind, its name, and its spec as canonical JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewDocument {
     /// Its kind.
@@ -25,18 +25,18 @@ pub struct NewDocument {
     pub spec: serde_json::Value,
 }
 
-/// A document that was applied.
+/// An applied document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Document {
     /// Its kind.
     pub kind: Kind,
     /// Its name.
     pub name: Name,
-    /// 1 when it was applied first, and one more with each change.
+    /// 1 when it was first applied, and one more with each change.
     pub generation: u32,
-    /// When it was made or changed last.
+    /// When it was created or last changed.
     pub applied_at: Timestamp,
-    /// SHA-256 of its labels and its spec, as JSON.
+    /// The SHA-256 of its labels and its spec, as JSON.
     pub digest: Hex,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
@@ -50,70 +50,70 @@ pub struct Document {
 pub enum Applied {
     /// It is new.
     Created,
-    /// It is there with another spec now.
+    /// Its spec was changed.
     Changed,
-    /// It was there already.
+    /// It was already there.
     Unchanged,
 }
 
-/// An agent as its security group's folder knows it.
+/// An agent as recorded in its security group's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Its name.
     pub name: Name,
-    /// Its Sender ID; `None` where it has no keys until it is enrolled again.
+    /// Its Sender ID; `None` if it has no keys until it is enrolled again.
     pub sender_id: Option<Hex>,
     /// SUIT vendor identifier.
     pub vendor: Uuid,
     /// SUIT class identifier.
     pub class: Uuid,
-    /// What the operator calls it by.
+    /// The operator's labels for it.
     pub labels: BTreeMap<String, String>,
-    /// When it was enrolled, where that was written down.
+    /// When it was enrolled, if that was recorded.
     pub enrolled_at: Option<Timestamp>,
 }
 
-/// An agent, with what was heard of it last.
+/// An agent, with what it last reported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Agent {
     /// Its security group and its name.
     pub key: AgentKey,
-    /// Its Sender ID; `None` where it has no keys until it is enrolled again.
+    /// Its Sender ID; `None` if it has no keys until it is enrolled again.
     pub sender_id: Option<Hex>,
     /// SUIT vendor identifier.
     pub vendor: Uuid,
     /// SUIT class identifier.
     pub class: Uuid,
-    /// What the operator calls it by.
+    /// The operator's labels for it.
     pub labels: BTreeMap<String, String>,
-    /// When it was enrolled, where that was written down.
+    /// When it was enrolled, if that was recorded.
     pub enrolled_at: Option<Timestamp>,
-    /// Where it was last with the update of a rollout.
+    /// Its last known progress in a rollout.
     pub progress: Option<Progress>,
-    /// Manifest sequence number of what it runs and has confirmed; 0 where that is not known.
+    /// The manifest sequence number of what it runs and has confirmed; 0 if unknown.
     pub installed: u64,
     /// When it was last heard from.
     pub heard: Option<Timestamp>,
-    /// The rollout that it is in now.
+    /// The rollout that it is part of now.
     pub rollout: Option<Name>,
 }
 
-/// What was measured of the way to a security group's agents.
+/// What was measured on the way to a security group's agents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loss {
-    /// Image blocks that agents missed when they were sent.
+    /// Image blocks that agents had still missed when they were sent.
     pub awaited: u64,
-    /// Those of them that they missed afterwards.
+    /// How many of them they still missed afterwards.
     pub missed: u64,
     /// When.
     pub at: Timestamp,
 }
 
-/// Blocks that agents have to have missed before the part of them that got lost says anything.
+/// How many blocks agents must have missed before the lost part of them is meaningful.
 const LOSS_SAMPLE_MIN: u64 = 100;
 
 impl Loss {
-    /// What was measured, where that is enough to go by.
+    /// The measured loss, if there is enough data.
     pub fn measured(awaited: u64, missed: u64, at: Timestamp) -> Option<Self> {
         (awaited >= LOSS_SAMPLE_MIN).then_some(Self { awaited, missed, at })
     }
@@ -124,7 +124,7 @@ impl Loss {
 pub struct Heard {
     /// Which one.
     pub key: AgentKey,
-    /// Manifest sequence number of what it runs and has confirmed.
+    /// The manifest sequence number of what it runs and has confirmed.
     pub installed: u64,
 }
 
@@ -133,11 +133,11 @@ pub struct Heard {
 pub struct NewRollout<'a> {
     /// Its name.
     pub name: &'a Name,
-    /// The generation of the document that it was compiled from; 0 where there is none.
+    /// The generation of the document that it was compiled from; 0 if there is none.
     pub generation: u32,
-    /// What is to be done.
+    /// The plan.
     pub plan: &'a Plan,
-    /// The engine's state, which the store does not look into.
+    /// The engine's state, which is opaque to the store.
     pub state: &'a str,
     /// All its agents.
     pub agents: &'a [(AgentKey, AgentRecord)],
@@ -147,20 +147,20 @@ pub struct NewRollout<'a> {
     pub at: Timestamp,
 }
 
-/// A step of a rollout: everything in it is stored, or nothing.
+/// A step of a rollout. All of it is stored, or nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Step<'a> {
     /// Which rollout.
     pub rollout: &'a Name,
     /// The engine's state after it.
     pub state: &'a str,
-    /// How the rollout has ended, if it has.
+    /// How the rollout ended, if it has.
     pub outcome: Option<Outcome>,
     /// The agents that have changed.
     pub agents: &'a [(AgentKey, AgentRecord)],
     /// What happened.
     pub facts: &'a [Fact],
-    /// The orders that it carries out, or that were refused in it. One that is settled already stays so.
+    /// The orders that it carries out or refuses. An order that is already settled does not change.
     pub settled: &'a [Settled],
     /// When.
     pub at: Timestamp,
@@ -173,28 +173,28 @@ pub struct RolloutLine {
     pub name: Name,
     /// The generation of the document that it was compiled from.
     pub generation: u32,
-    /// How it ended; `None` while it goes on.
+    /// How it ended; `None` while it has not.
     pub outcome: Option<Outcome>,
     /// When it began.
     pub created_at: Timestamp,
-    /// When it made its last step.
+    /// When it took its last step.
     pub updated_at: Timestamp,
-    /// How many of its agents are where.
+    /// How many of its agents are in each state of progress.
     pub agents: BTreeMap<Progress, u32>,
 }
 
-/// A rollout with all that is needed to go on with it.
+/// A rollout, with everything needed to continue it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rollout {
     /// As in a list.
     pub line: RolloutLine,
-    /// What is to be done.
+    /// The plan.
     pub plan: Plan,
     /// The engine's state.
     pub state: String,
 }
 
-/// An order that an operator gives to a rollout, which may run in another process.
+/// An operator's order to a rollout, which may run in another process.
 #[derive(Debug, Clone, Copy)]
 pub struct NewOrder<'a> {
     /// Which rollout.
@@ -212,7 +212,7 @@ pub struct NewOrder<'a> {
 /// An order that was given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GivenOrder {
-    /// Its number, higher than of all before it.
+    /// Its number, higher than all before it.
     pub id: i64,
     /// Which rollout.
     pub rollout: Name,
@@ -224,29 +224,29 @@ pub struct GivenOrder {
     pub by: String,
     /// When.
     pub at: Timestamp,
-    /// What came of it; `None` as long as it is open.
+    /// What came of it; `None` while it is open.
     pub outcome: Option<OrderOutcome>,
-    /// Since when it is settled.
+    /// When it was settled.
     pub settled_at: Option<Timestamp>,
 }
 
-/// Which events are asked for. All conditions hold at once.
+/// Which events to return. All conditions apply together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventQuery {
-    /// Those with a higher number than this, from there on; without it, the newest ones.
+    /// Those with a higher number than this, in order; without it, the newest ones.
     pub after: Option<i64>,
     /// Of this rollout.
     pub rollout: Option<Name>,
     /// About this agent.
     pub agent: Option<AgentKey>,
-    /// At most so many.
+    /// At most this many.
     pub limit: u32,
 }
 
 /// Something that happened, with its number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Event {
-    /// Its number, higher than of all before it.
+    /// Its number, higher than all before it.
     pub id: i64,
     /// What happened.
     #[serde(flatten)]
@@ -256,19 +256,19 @@ pub struct Event {
 /// Which database this is, and how often a process has opened it to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Epoch {
-    /// Random, made with the database, and the same in every copy of it.
+    /// Random, created with the database, and the same in every copy of it.
     pub database: u64,
-    /// Rises with each process that opens it to send; 0 for never.
+    /// Rises by one for each process that opens it to send; 0 for never.
     pub number: u64,
 }
 
-/// Differs from an earlier one of the same store if anything was written meanwhile, by whichever process.
-/// What is in it is the store's own affair.
+/// Differs from an earlier one of the same store if any process has written meanwhile. Its content is private
+/// to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revision([i64; 2]);
 
 impl Revision {
-    /// Differs from every other.
+    /// One that differs from every other.
     pub const UNKNOWN: Self = Self([-1; 2]);
 
     pub(super) const fn new(marks: [i64; 2]) -> Self {

@@ -1,8 +1,8 @@
-//! Taking a backup apart again, into an empty state folder.
+//! Restoring a backup into an empty state folder.
 //!
-//! Everything is unpacked and checked in a folder in the making. There each group is marked, so that
-//! nothing is ever sent with the keys that it has: what was sent since the backup is unknown (protocol.md
-//! \[reserve\]). Then it takes its name, the database last.
+//! Everything is unpacked and checked in a temporary folder. Each group in it is marked so that its keys
+//! never send again, because it is unknown what was sent since the backup (protocol.md \[reserve\]). Then
+//! everything is moved to its final name, the database last.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -19,7 +19,7 @@ use super::{InFile, StoreError};
 use crate::files::{self, Access, FileError, shown};
 use crate::state::{EpochWitness, GroupState, StateDir, StateError, StateLock};
 
-/// Longest list of the other files, in bytes.
+/// The longest list of the other files, in bytes.
 const INDEX_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Why a backup was not restored.
@@ -39,18 +39,18 @@ pub enum RestoreError {
     Images(#[from] ImagesError),
     /// The state folder is not empty.
     #[error(
-        "the state folder {} holds {what} already, and nothing is overwritten: move what is in it away, or \
+        "the state folder {} already holds {what}, and nothing is overwritten: move its contents away, or \
          name another folder with --state", shown(.folder)
     )]
     NotEmpty {
         /// The state folder.
         folder: PathBuf,
-        /// What is there.
+        /// What it holds.
         what: String,
     },
-    /// It is no backup, or not a whole one.
+    /// It is not a backup, or not a complete one.
     #[error(
-        "{} is no whole backup of fwcast ({why}): take another copy of it, or another backup", shown(.file)
+        "{} is not a complete fwcast backup ({why}): use another copy of it, or another backup", shown(.file)
     )]
     Damaged {
         /// Which file.
@@ -58,7 +58,7 @@ pub enum RestoreError {
         /// What is wrong in it.
         why: String,
     },
-    /// It is of a newer program.
+    /// It was made by a newer program.
     #[error(
         "{} was made by a newer fwcast ({program}) than this one: restore it with that one", shown(.file)
     )]
@@ -70,11 +70,11 @@ pub enum RestoreError {
     },
 }
 
-/// Restores a backup of a store of this kind.
+/// Restores a backup of this kind of store.
 ///
 /// # Errors
-/// The state folder is not empty; the backup can be read by others, is damaged, incomplete or newer. Then
-/// the state folder is as it was.
+/// The state folder is not empty, or the backup is readable by others, damaged, incomplete or newer. The
+/// state folder is then unchanged.
 pub async fn restore<S: InFile>(dir: &StateDir, file: &Path) -> Result<Contents, RestoreError> {
     let archive = files::open_secret(file)?;
     let _lock = StateLock::to_back_up(dir).await?;
@@ -102,7 +102,8 @@ fn refuse_what_is_there<S: InFile>(dir: &StateDir) -> Result<(), RestoreError> {
     Err(RestoreError::NotEmpty { folder: dir.state().into(), what })
 }
 
-/// Writes each file of the archive below the folder in the making, and compares all with the list at its end.
+/// Unpacks each file into the temporary folder, and compares them all with the list at the end of the
+/// archive.
 fn unpack(making: &StateDir, database: &str, archive: File, file: &Path) -> Result<Index, RestoreError> {
     let damaged = |why: &str| RestoreError::Damaged { file: file.into(), why: why.to_owned() };
     let unreadable = |error: io::Error| damaged(&error.to_string().escape_debug().to_string());
@@ -112,7 +113,7 @@ fn unpack(making: &StateDir, database: &str, archive: File, file: &Path) -> Resu
     for entry in archive.entries().map_err(unreadable)? {
         let mut entry = entry.map_err(unreadable)?;
         let name = String::from_utf8(entry.path_bytes().into_owned())
-            .map_err(|_| damaged("a name in it is no text"))?;
+            .map_err(|_| damaged("a name in it is not text"))?;
         if index.is_some() || entry.header().entry_type() != EntryType::Regular {
             return Err(damaged("it holds what does not belong there"));
         }
@@ -173,7 +174,7 @@ impl<R: Read> Read for Noted<'_, R> {
     }
 }
 
-/// Checks what was unpacked, takes the right to send from it, and gives it its name.
+/// Checks what was unpacked, revokes its right to send, and moves it to its final name.
 async fn take_over<S: InFile>(
     dir: &StateDir,
     making: &StateDir,
@@ -202,7 +203,7 @@ async fn take_over<S: InFile>(
     for name in ["images", "groups", S::FILE] {
         let (from, to) = (making.state().join(name), dir.state().join(name));
         if from.exists() {
-            // Nothing of worth is there, or it would have been refused.
+            // Anything of value there would have been refused before.
             files::remove_folder(&to)?;
             files::rename(&from, &to)?;
         }

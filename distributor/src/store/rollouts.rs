@@ -10,13 +10,12 @@ use super::{Answer, NewRollout, Rollout, RolloutLine, Step};
 ///
 /// See [`Store`](super::Store).
 pub trait Rollouts: Send + Sync {
-    /// Begins a rollout. One of the same name that has ended gives way; its events stay, and orders that
-    /// nobody has carried out are refused: they were not meant for this one.
+    /// Begins a rollout. It replaces an ended one with the same name, whose events stay. Orders that are
+    /// still open are refused, because they were not meant for this one.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`](super::StoreError::Conflict): another rollout that has not ended has one of
-    /// the agents.
-    /// [`StoreError::Begun`](super::StoreError::Begun): this one has not ended.
+    /// [`StoreError::Conflict`](super::StoreError::Conflict): another rollout that has not ended has some of
+    /// the agents. [`StoreError::Begun`](super::StoreError::Begun): this one has not ended.
     fn begin_rollout(&self, rollout: NewRollout<'_>) -> impl Future<Output = Answer<()>> + Send;
 
     /// Stores a step of a rollout, and settles the orders that led to it.
@@ -25,7 +24,7 @@ pub trait Rollouts: Send + Sync {
     /// [`StoreError::NoRollout`](super::StoreError::NoRollout).
     fn save(&self, step: Step<'_>) -> impl Future<Output = Answer<()>> + Send;
 
-    /// All rollouts that ever began, by name.
+    /// All rollouts, ended or not, by name.
     fn rollouts(&self) -> impl Future<Output = Answer<Vec<RolloutLine>>> + Send;
 
     /// One rollout.

@@ -39,7 +39,7 @@ fn full_disk(stage: &Stage<'_>) -> Result<()> {
     let (status, report) = run.wait(WITHIN)?;
     let said = format!("{:#}", report.err().context("a rollout on a full disk comes to its end")?);
     ensure!(status.code() == Some(1), "ended with {status}: {said}");
-    ensure!(said.contains("no space") || said.contains("free space"), "nobody says that it is full: {said}");
+    ensure!(said.contains("is full") || said.contains("free space"), "nobody says that it is full: {said}");
     // Nor is there room for anything new: what the write-ahead log had is taken as well.
     disk.fill()?;
     let refused = fleet.fwcast_output(&["rollout", "pause", "spring"])?;

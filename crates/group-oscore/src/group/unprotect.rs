@@ -119,8 +119,8 @@ impl<R: Recipients> GroupContext<R> {
         Ok(VerifiedResponse { message, request: to.clone() })
     }
 
-    /// The Partial IV of a request in group mode that this member has protected itself, whenever that was: what
-    /// another member shows as evidence. Unprotects it in place; no replay window is asked or changed.
+    /// The Partial IV of a request in group mode that this member itself has protected, whenever that was.
+    /// Another member shows it as evidence. Unprotects it in place; no replay window is asked or changed.
     ///
     /// # Errors
     /// It is not this member's, or not in group mode; its countersignature or its tag is wrong.

@@ -13,12 +13,12 @@ use rollout_engine::plan::AgentKey;
 /// Arguments of `agent label`.
 #[derive(Debug, Args)]
 pub struct Relabel {
-    /// Which agent; its group may stand in front, like hall/lamp-1
+    /// Name of the agent, optionally with its group, like hall/lamp-1
     name: String,
-    /// Its group, where several have an agent of this name
+    /// Its group, if several have an agent with this name
     #[arg(long)]
     group: Option<Name>,
-    /// Labels to set (KEY=VALUE) and to take away (KEY-)
+    /// Labels to set (KEY=VALUE) or remove (KEY-)
     #[arg(value_name = "KEY=VALUE|KEY-", required = true)]
     edits: Vec<Edit>,
 }
@@ -26,9 +26,9 @@ pub struct Relabel {
 /// Arguments of `agent remove`.
 #[derive(Debug, Args)]
 pub struct Remove {
-    /// Which agent; its group may stand in front, like hall/lamp-1
+    /// Name of the agent, optionally with its group, like hall/lamp-1
     name: String,
-    /// Its group, where several have an agent of this name
+    /// Its group, if several have an agent with this name
     #[arg(long)]
     group: Option<Name>,
 }
@@ -44,7 +44,7 @@ pub struct Release {
 }
 
 impl Relabel {
-    /// Changes the labels. The key of the agent.
+    /// Changes the labels; returns the agent's key.
     pub(super) fn run(&self, dir: &StateDir) -> Result<AgentKey, Failure> {
         let key = members::find(dir, &self.name, self.group.as_ref())?;
         runtime()?.block_on(members::relabel(dir, &key, &self.edits))?;
@@ -67,12 +67,12 @@ impl Release {
     }
 }
 
-/// Takes an agent out of its group, and says what that does not do.
+/// Removes an agent from its group, and warns about what that does not do.
 pub fn remove_agent(dir: &StateDir, key: &AgentKey) -> Result<(), Failure> {
     runtime()?.block_on(members::remove(dir, key))?;
     say!(
         "agent '{key}' removed; it still has the group's keys, until `fwcast group create {} --replace` \
-        makes fresh ones",
+        creates fresh ones",
         key.group
     );
     Ok(())

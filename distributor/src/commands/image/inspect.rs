@@ -15,10 +15,10 @@ use crate::commands::output::{self, Format, Printable, fields};
 use crate::files::shown;
 use crate::image;
 
-/// What a SUIT envelope says.
+/// The content of a SUIT envelope.
 #[derive(Serialize)]
 pub(super) struct Described {
-    /// Whether a key has vouched for it.
+    /// Whether its signature was verified with a key.
     pub(super) verified: bool,
     digest: String,
     id: String,
@@ -53,14 +53,14 @@ struct Offer {
     tree_root: String,
 }
 
-/// Shows an envelope that nobody has verified.
+/// Shows an unverified envelope.
 pub(super) fn run(file: &Path, format: Format) -> Result<(), Failure> {
     let envelope = image::read_envelope(file)?;
     let inspection = inspect_unverified(&envelope).map_err(|error| unreadable(file, error))?;
     output::print(format, &Described::new(inspection, false))
 }
 
-/// An envelope that cannot be read, or that no key vouches for.
+/// An envelope that cannot be read or verified.
 pub(super) fn unreadable(file: &Path, error: SuitError) -> Failure {
     let file = shown(file);
     let why = Refusal::from(error).text();
@@ -72,8 +72,8 @@ pub(super) fn unreadable(file: &Path, error: SuitError) -> Failure {
             "{file} is refused: {why}; give the key that signed it, or get the right file"
         )),
         SuitError::TooLong => Failure::error(format!(
-            "{file} is refused: it has more than {ENVELOPE_BYTES_MAX} bytes, which is the most \
-             that devices take; get the right file"
+            "{file} is refused: it has more than {ENVELOPE_BYTES_MAX} bytes, the most that devices accept; \
+             get the right file"
         )),
         _ => Failure::error(format!(
             "{file} is refused: {why} ({error:?}); sign the image with `fwcast image sign`"

@@ -28,22 +28,22 @@ pub struct Sign {
     /// What model they are: a name, or a UUID
     #[arg(long, value_name = "MODEL|UUID")]
     class: Class,
-    /// Manifest sequence number, higher than that of any image before
+    /// Manifest sequence number, higher than that of any earlier image
     #[arg(long, value_name = "N")]
     sequence: u64,
-    /// Manifest sequence number of the image before
+    /// Manifest sequence number of the previous image
     #[arg(long, value_name = "N", default_value_t = 0)]
     previous: u64,
-    /// Let the manifest sequence number rise by more than 1000000
+    /// Allow the manifest sequence number to rise by more than 1000000
     #[arg(long)]
     force_jump: bool,
-    /// Bytes in an image block, as in the group: 256, 512 or 1024
+    /// Bytes per image block, as in the group: 256, 512 or 1024
     #[arg(long, default_value = "1024", value_parser = arguments::block_size)]
     block_size: u16,
-    /// Where the SUIT envelope is written; nothing is overwritten
+    /// File to write the SUIT envelope to; nothing is overwritten
     #[arg(long, value_name = "FILE.suit", required_unless_present = "prepare")]
     out: Option<PathBuf>,
-    /// Write the bytes to be signed with Ed25519 elsewhere, and stop
+    /// Only write the bytes to be signed with Ed25519 elsewhere
     #[arg(long, value_name = "FILE.tbs", conflicts_with_all = ["key", "out", "attach"])]
     prepare: Option<PathBuf>,
     /// Finish with this signature over the prepared bytes: 64 bytes, or 128 hexadecimal digits
@@ -61,10 +61,10 @@ struct Signed {
     sequence_number: u64,
     vendor: Uuid,
     class: Uuid,
-    /// Digest of the SUIT manifest, which names the update.
+    /// The digest of the SUIT manifest, which identifies the update.
     digest: String,
     id: String,
-    /// Fingerprint of the image key; none while only prepared.
+    /// The fingerprint of the image key; none while only prepared.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     file: PathBuf,

@@ -36,7 +36,7 @@ impl Verify {
             let offer = inspection.offer.map_err(|_| {
                 let file = shown(&self.file);
                 Failure::error(format!(
-                    "{file} is signed, but describes no image with its hash tree, so no image can \
+                    "{file} is signed, but does not describe an image with its hash tree, so no image can \
                      be compared with it: sign the image with `fwcast image sign`"
                 ))
             })?;
@@ -46,7 +46,7 @@ impl Verify {
     }
 }
 
-/// Verifies the signature, then reads what was signed. With an Ed25519 key it must be what a device takes.
+/// Verifies the signature, then reads what was signed. With an Ed25519 key, a device must accept it.
 fn authenticate(envelope: &[u8], key: PublicKey) -> Result<Inspection, SuitError> {
     match key {
         PublicKey::Ed25519(key) => {

@@ -1,4 +1,4 @@
-//! Agents, in lists.
+//! Agents in lists.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::commands::output::{self, Printable, age_of, columns};
 use crate::store::Agent;
 use rollout_engine::record::Progress;
 
-/// Agents of the fleet, with what was heard of each last.
+/// Agents of the fleet, with what each last reported.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub struct AgentList(pub Vec<AgentLine>);
@@ -31,17 +31,17 @@ pub struct AgentLine {
     pub vendor: Uuid,
     /// SUIT class identifier.
     pub class: Uuid,
-    /// What the operator calls it by.
+    /// The operator's labels for it.
     pub labels: BTreeMap<String, String>,
-    /// When it was enrolled, where that was written down.
+    /// When it was enrolled, if that was recorded.
     pub enrolled_at: Option<Timestamp>,
-    /// Where it was last with the update of a rollout.
+    /// Its last known progress in a rollout.
     pub progress: Option<Progress>,
-    /// Manifest sequence number of what it runs and has confirmed; 0 where that is not known.
+    /// The manifest sequence number of what it runs and has confirmed; 0 if unknown.
     pub installed: u64,
     /// When it was last heard from.
     pub heard: Option<Timestamp>,
-    /// The rollout that it is in now.
+    /// The rollout that it is part of now.
     pub rollout: Option<Name>,
 }
 
@@ -71,7 +71,7 @@ impl AgentList {
 }
 
 impl AgentLine {
-    /// Where it is, for a table.
+    /// Its progress, for a table.
     fn state(&self) -> Cell {
         match (self.progress, &self.sender_id) {
             (_, None) => Cell::new("enroll-again"),
@@ -137,7 +137,7 @@ impl Printable for AgentList {
     }
 }
 
-/// A manifest sequence number, where it is known.
+/// A manifest sequence number, if known.
 fn number(number: u64) -> String {
     match number {
         0 => "-".to_owned(),

@@ -1,4 +1,4 @@
-//! One thing of the store with all that is known of it.
+//! One thing in the store, with everything known about it.
 
 use comfy_table::{Cell, Table};
 use jiff::Timestamp;
@@ -20,7 +20,7 @@ use rollout_engine::record::Progress;
 pub struct DescribedAgent {
     #[serde(flatten)]
     agent: AgentLine,
-    /// What happened to it last.
+    /// Its latest events.
     events: Vec<EventLine>,
 }
 
@@ -36,11 +36,11 @@ pub struct DescribedRollout {
     row: RolloutRow,
     /// What it does; `None` before it begins.
     plan: Option<Plan>,
-    /// How many agents of each wave are where.
+    /// How many agents of each wave are in each state of progress.
     waves: Vec<WaveLine>,
-    /// The document that was applied last.
+    /// The last applied document.
     document: Option<Document>,
-    /// What happened last.
+    /// The latest events.
     events: Vec<EventLine>,
 }
 
@@ -96,7 +96,7 @@ impl Printable for DescribedDocument {
 }
 
 impl DescribedRollout {
-    /// All that is known of a rollout.
+    /// Everything known about a rollout.
     pub fn new(details: RolloutDetails) -> Self {
         let RolloutDetails { name, document, begun, agents, events } = details;
         let (line, plan) = begun.map(|rollout| (rollout.line, rollout.plan)).unzip();

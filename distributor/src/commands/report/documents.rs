@@ -1,4 +1,4 @@
-//! Documents that were applied, in lists.
+//! Applied documents in lists.
 
 use comfy_table::Table;
 use jiff::Timestamp;

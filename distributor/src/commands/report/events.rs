@@ -1,4 +1,4 @@
-//! What happened.
+//! Events.
 
 use comfy_table::Table;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use crate::store::Event;
 #[serde(transparent)]
 pub struct EventList(pub Vec<EventLine>);
 
-/// One event, which says by itself what form it has.
+/// One event, with the version of its format.
 #[derive(Debug, Clone, Serialize)]
 pub struct EventLine {
     #[serde(rename = "apiVersion")]
@@ -35,7 +35,7 @@ impl From<Event> for EventLine {
 }
 
 impl EventLine {
-    /// As one line for people, with the same columns as in a table.
+    /// One line for people, with the same columns as the table.
     pub fn line(&self) -> String {
         let [at, rollout, agent, kind, text] = self.cells();
         format!("{at}  {rollout}  {agent}  {kind}  {text}")
@@ -44,7 +44,7 @@ impl EventLine {
     fn cells(&self) -> [String; 5] {
         let fact = &self.event.fact;
         [
-            // To the second: more is in JSON.
+            // To the second; JSON has more digits.
             fact.at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             or_dash(fact.rollout.as_ref()),
             or_dash(fact.agent.as_ref()),

@@ -1,4 +1,4 @@
-//! What the store holds, as commands print it.
+//! The store's content, as commands print it.
 
 mod agents;
 mod described;
@@ -25,7 +25,7 @@ pub fn labels(labels: &BTreeMap<String, String>) -> String {
     if all.is_empty() { "-".to_owned() } else { safe(&all.join(" ")).into_owned() }
 }
 
-/// What may be missing.
+/// A value that may be missing.
 fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }

@@ -1,4 +1,4 @@
-//! What a distribution or a census has found, for people and for programs.
+//! The result of a distribution or a census, for people and for programs.
 
 use std::collections::BTreeMap;
 
@@ -23,21 +23,21 @@ pub struct AgentLine {
     pub sender_id: String,
     /// What it is doing, or `lost` or `silent`.
     pub state: &'static str,
-    /// Why, where there is something to say.
+    /// Why, if there is a reason.
     pub reason: &'static str,
     /// The reason's number in reports; 0 for none.
     pub reason_code: u8,
-    /// Manifest sequence number of what it runs and has confirmed.
+    /// The manifest sequence number of what it runs and has confirmed.
     pub installed: u64,
-    /// The last attempt that it acted upon.
+    /// The last attempt that it acted on.
     pub attempt: u32,
-    /// Pages of the hash tree and image blocks that it misses.
+    /// How many pages of the hash tree and image blocks it is missing.
     pub missing: u32,
-    /// Blocks and pages that it stored from multicast.
+    /// How many blocks and pages it stored from multicast.
     pub heard_multicast: u32,
-    /// Blocks and pages that it stored from unicast repair.
+    /// How many blocks and pages it stored from unicast repair.
     pub heard_unicast: u32,
-    /// What it has counted since it started, by the names of [`Counters::NAMES`].
+    /// Its counters since it started, by the names of [`Counters::NAMES`].
     pub counters: Option<BTreeMap<&'static str, u32>>,
 }
 
@@ -88,14 +88,14 @@ fn reason_of(agent: &Agent) -> &'static str {
     }
 }
 
-/// What a `push` prints at its end.
+/// The final result of a `push`.
 #[derive(Debug, Serialize)]
 pub struct PushReport {
-    /// Whether every agent is where it was to be.
+    /// Whether every agent has reached the goal.
     pub ok: bool,
     /// How it ended.
     pub ending: &'static str,
-    /// From the first datagram to the last, in seconds.
+    /// The time from the first datagram to the last, in seconds.
     pub seconds: f64,
     /// The group's name.
     pub group: String,
@@ -103,7 +103,7 @@ pub struct PushReport {
     pub update: String,
     /// Its manifest sequence number.
     pub sequence_number: u64,
-    /// Bytes in the image.
+    /// The size of the image in bytes.
     pub image_bytes: u32,
     /// Each agent.
     pub agents: Vec<AgentLine>,
@@ -124,7 +124,7 @@ pub struct PushReport {
 }
 
 impl PushReport {
-    /// Where every agent is to be, for the report to be `ok`.
+    /// The state that every agent must reach for the report to be `ok`.
     pub fn counts(&self, wanted: State) -> (usize, usize) {
         let there = self.agents.iter().filter(|agent| agent.state == wanted.name()).count();
         (there, self.agents.len())
@@ -178,7 +178,7 @@ impl Printable for PushReport {
     }
 }
 
-/// What `status` prints.
+/// The result of `status`.
 #[derive(Debug, Serialize)]
 pub struct StatusReport {
     /// Whether every agent answered.

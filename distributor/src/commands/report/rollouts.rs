@@ -1,4 +1,4 @@
-//! Rollouts, in lists: those that were applied, and those that have begun.
+//! Rollouts in lists: those that were applied, and those that have begun.
 
 use std::collections::BTreeMap;
 
@@ -23,17 +23,17 @@ pub struct RolloutRow {
     pub name: Name,
     /// `not-begun`, `running`, or how it ended.
     pub state: &'static str,
-    /// The generation of the document that was applied last; `None` where there is none.
+    /// The generation of the last applied document; `None` if there is none.
     pub applied_generation: Option<u32>,
     /// The generation of the document that it carries out; `None` before it begins.
     pub generation: Option<u32>,
-    /// How many of its agents are where.
+    /// How many of its agents are in each state of progress.
     pub agents: BTreeMap<Progress, u32>,
     /// When it began.
     pub created_at: Option<Timestamp>,
-    /// When it made its last step.
+    /// When it took its last step.
     pub updated_at: Option<Timestamp>,
-    /// Labels of its document.
+    /// The labels of its document.
     pub labels: BTreeMap<String, String>,
 }
 
@@ -57,12 +57,12 @@ impl From<RolloutEntry> for RolloutRow {
 }
 
 impl RolloutRow {
-    /// How many of its agents are where one of these is.
+    /// How many of its agents are in one of these states.
     fn count(&self, is: impl Fn(Progress) -> bool) -> u32 {
         self.agents.iter().filter(|(progress, _)| is(**progress)).map(|(_, count)| count).sum()
     }
 
-    /// Its state, in the colour of good or bad news.
+    /// Its state, coloured as good or bad news.
     pub(super) fn state_cell(&self) -> Cell {
         let cell = Cell::new(self.state);
         match self.state {

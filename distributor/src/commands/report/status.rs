@@ -16,11 +16,11 @@ use rollout_engine::{Engine, reason_of};
 pub struct RolloutStatus {
     /// Its name.
     pub name: Name,
-    /// Whether it has ended, or goes on, as it should.
+    /// Whether it ended well or is going well.
     pub ok: bool,
-    /// What it does next: `transfer`, `activation`, `soak`, `approval`, `cancelling`, `undoing` or `ended`.
+    /// Its stage: `transfer`, `activation`, `soak`, `approval`, `cancelling`, `undoing` or `ended`.
     pub stage: &'static str,
-    /// How it ended; `None` while it goes on.
+    /// How it ended; `None` while it has not.
     pub outcome: Option<Outcome>,
     /// The same as a sentence.
     pub doing: String,
@@ -52,24 +52,24 @@ pub struct AgentStatus {
     pub name: AgentKey,
     /// Its wave.
     pub wave: Name,
-    /// Where it is.
+    /// Its progress.
     pub progress: Progress,
     /// Why, in words.
     pub reason: &'static str,
-    /// Blocks and pages that it misses.
+    /// How many blocks and pages it is missing.
     pub missing: u32,
-    /// Manifest sequence number of what it runs and has confirmed.
+    /// The manifest sequence number of what it runs and has confirmed.
     pub installed: u64,
     /// How often it has been told to activate.
     pub tries: u8,
-    /// Since when it is there.
+    /// When it got there.
     pub since: Timestamp,
     /// When it was last heard from.
     pub heard: Option<Timestamp>,
 }
 
 impl RolloutStatus {
-    /// As the engine knows it.
+    /// The rollout as the engine knows it.
     pub fn new(engine: &Engine) -> Self {
         let waves = engine.plan().waves.iter().zip(0_u32..).map(|(wave, number)| {
             let counts = engine.counts(|of| of == number);

@@ -1,4 +1,4 @@
-//! Agents: a copy of who is enrolled, with what was heard of each last.
+//! Agents: a copy of who is enrolled, with what each last reported.
 
 use std::collections::BTreeMap;
 

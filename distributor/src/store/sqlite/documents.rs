@@ -82,7 +82,7 @@ pub(super) async fn apply(
     Ok(done)
 }
 
-/// A rollout that is under way was planned from its document and its image: neither changes below it.
+/// A running rollout was planned from its document and its image, so neither may change until it ends.
 async fn refuse_begun(
     store: &SqliteStore,
     transaction: &mut rollouts::Open,

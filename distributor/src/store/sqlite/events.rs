@@ -1,4 +1,4 @@
-//! What happened, for the history.
+//! Events, for the history.
 
 use provisioning::Name;
 use sqlx::sqlite::SqliteRow;
@@ -25,7 +25,7 @@ impl Events for SqliteStore {
     }
 }
 
-/// Appends facts, and lets the oldest events go.
+/// Appends facts, and deletes the oldest events.
 pub(super) async fn append(
     store: &SqliteStore,
     transaction: &mut Transaction<'static, Sqlite>,
@@ -53,7 +53,7 @@ pub(super) async fn append(
 }
 
 pub(super) async fn some(store: &SqliteStore, query: &EventQuery) -> Answer<Vec<Event>> {
-    // The newest ones are found from the end, but told from the beginning as well.
+    // Even the newest ones are returned oldest first.
     let sql = match query.after {
         Some(_) => {
             "SELECT id, at, rollout, agent, kind, text FROM events \

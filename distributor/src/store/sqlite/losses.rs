@@ -1,4 +1,4 @@
-//! The loss that was measured on the way to each security group.
+//! The packet loss measured on the way to each security group.
 
 use std::collections::BTreeMap;
 

@@ -24,24 +24,24 @@ use super::{Answer, InFile, StoreError};
 use crate::files::FileError;
 use crate::state::StateDir;
 
-/// What else is in the way of an empty database.
+/// The other files that are in the way of an empty database.
 const COMPANIONS: &str = "the files of its name that end in -wal and -shm";
 /// The database's name in the state folder.
 const DATABASE: &str = "fwcast.db";
-/// So long is waited for another program that writes.
+/// How long to wait for another program that writes.
 pub const BUSY_MAX: Duration = Duration::from_secs(5);
-/// Between two attempts to open a file that is just being made.
+/// The pause between two attempts to open a file that another process is just creating.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
-/// Rows that the thread of SQLite reads ahead.
+/// How many rows the SQLite thread reads ahead.
 const ROWS_AHEAD: usize = 1024;
-/// The tables, step by step: a step that was released never changes.
+/// The tables, step by step. A released step never changes.
 const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "first", include_str!("../../../migrations/0001_first.sql")),
     (2, "losses", include_str!("../../../migrations/0002_losses.sql")),
     (3, "refusals", include_str!("../../../migrations/0003_refusals.sql")),
 ];
 
-/// The store in one SQLite file, with a connection of its own.
+/// The store in one SQLite file, with its own connection.
 #[derive(Debug)]
 pub struct SqliteStore {
     path: PathBuf,
@@ -50,15 +50,15 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the database of a state folder, makes it where there is none, and brings its tables up to date.
+    /// Opens the database of a state folder, creates it if there is none, and brings its tables up to date.
     ///
     /// # Errors
-    /// It is locked, newer, broken or cannot be used; or its disk is full.
+    /// The database is locked, newer, broken or unusable, or its disk is full.
     pub async fn open(dir: &StateDir) -> Answer<Self> {
         Self::open_file(&dir.state().join(DATABASE), BUSY_MAX).await
     }
 
-    /// As [`Self::open`], with a file of any name, and another time to wait for other programs.
+    /// As [`Self::open`], with any file name and a given time to wait for other programs.
     pub async fn open_file(path: &Path, busy_max: Duration) -> Answer<Self> {
         make_file(path)?;
         let options = SqliteConnectOptions::new()
@@ -68,7 +68,8 @@ impl SqliteStore {
             .busy_timeout(busy_max)
             .foreign_keys(true)
             .row_buffer_size(ROWS_AHEAD);
-        // One connection: SQLite has one writer anyway, and `revision` has to ask the same one each time.
+        // One connection: SQLite has one writer anyway, and `revision` must ask the same connection each
+        // time.
         let pool = PoolOptions::new()
             .max_connections(1)
             .test_before_acquire(false)
@@ -81,10 +82,10 @@ impl SqliteStore {
         Ok(store)
     }
 
-    /// Journal mode, level of syncing and whether foreign keys are checked, as SQLite tells them.
+    /// The journal mode, the synchronous level and whether foreign keys are checked, as SQLite reports them.
     ///
     /// # Errors
-    /// As of any command.
+    /// As for any command.
     pub async fn durability(&self) -> Answer<(String, i64, i64)> {
         sqlx::query_as(
             "SELECT journal_mode, synchronous, foreign_keys \
@@ -95,18 +96,18 @@ impl SqliteStore {
         .map_err(|error| self.error(error))
     }
 
-    /// Lets the file grow to so many pages, as if the disk were full then.
+    /// Limits the file to this many pages, as if the disk were full then.
     ///
     /// # Errors
-    /// As of any command.
+    /// As for any command.
     pub async fn limit_pages(&self, pages: u32) -> Answer<()> {
         let sql = AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
         sqlx::query(sql).execute(&self.pool).await.map_err(|error| self.error(error))?;
         Ok(())
     }
 
-    /// Waits for another process that makes the same file: while that one switches it to its write-ahead log,
-    /// or makes tables that this one was about to make, SQLite refuses at once and heeds no `busy_timeout`.
+    /// Waits for another process that creates the same file. While that process switches to the write-ahead
+    /// log or creates the tables, SQLite refuses at once and ignores `busy_timeout`.
     async fn migrate(&self) -> Answer<()> {
         let start = Instant::now();
         loop {
@@ -126,7 +127,7 @@ impl SqliteStore {
         let migrator = Migrator::with_migrations(migrations.into());
         let mut ran = migrator.run(&self.pool).await;
         for _ in MIGRATIONS {
-            // Another process may have taken the same step at the same moment: then it is done now.
+            // Another process may have taken the same step at the same moment. Then it is done now.
             if let Err(MigrateError::ExecuteMigration(..)) = ran {
                 ran = migrator.run(&self.pool).await;
             }
@@ -138,7 +139,7 @@ impl SqliteStore {
         })
     }
 
-    /// A transaction that has the right to write from its beginning on.
+    /// A transaction that may write from its beginning.
     async fn begin(&self) -> Answer<Transaction<'static, Sqlite>> {
         self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.error(error))
     }
@@ -147,7 +148,7 @@ impl SqliteStore {
         transaction.commit().await.map_err(|error| self.error(error))
     }
 
-    /// What an error of SQLite means to an operator.
+    /// What an SQLite error means to an operator.
     fn error(&self, error: sqlx::Error) -> StoreError {
         let path = self.path.clone();
         let code = match &error {
@@ -168,7 +169,7 @@ impl SqliteStore {
     }
 }
 
-/// What SQLite says, without what sqlx says about who said it.
+/// SQLite's own message, without the prefix that sqlx adds.
 fn text_of(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(error) => error.message().to_owned(),
@@ -176,7 +177,7 @@ fn text_of(error: &sqlx::Error) -> String {
     }
 }
 
-/// SQLite would make the file for everyone to read. Its log takes the mode of the file.
+/// SQLite would create the file readable by everyone. Its log takes the mode of the file.
 fn make_file(path: &Path) -> Answer<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
@@ -193,11 +194,11 @@ impl InFile for SqliteStore {
         Self::open_file(path, BUSY_MAX).await
     }
 
-    /// Without write-ahead log.
+    /// The copy has no write-ahead log.
     async fn copy_to(&self, path: &Path) -> Answer<()> {
         let text = path.to_str().ok_or_else(|| StoreError::Unusable {
             path: path.to_owned(),
-            why: "its name is no UTF-8".to_owned(),
+            why: "its name is not UTF-8".to_owned(),
         })?;
         sqlx::query("VACUUM INTO ?1").bind(text).execute(&self.pool).await.map_err(|it| self.error(it))?;
         Ok(())
@@ -211,7 +212,7 @@ impl InFile for SqliteStore {
         if found == "ok" { Ok(()) } else { Err(self.broken(found)) }
     }
 
-    /// Takes its write-ahead log in.
+    /// This merges the write-ahead log into the file.
     async fn close(self) {
         self.pool.close().await;
     }

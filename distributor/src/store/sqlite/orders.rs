@@ -31,7 +31,7 @@ impl Orders for SqliteStore {
 
 pub(super) async fn give(store: &SqliteStore, order: NewOrder<'_>) -> Answer<i64> {
     let mut transaction = store.begin().await?;
-    // Whether the order makes sense now is the engine's to say, also after the end.
+    // The engine decides whether the order makes sense now, even after the end.
     if rollouts::has_ended(store, &mut transaction, order.rollout).await?.is_none() {
         return Err(StoreError::NoRollout(order.rollout.clone()));
     }
@@ -74,7 +74,7 @@ pub(super) async fn one(store: &SqliteStore, id: i64) -> Answer<Option<GivenOrde
     row.map(|row| read(store, &row)).transpose()
 }
 
-/// The rollout that these orders were for has ended.
+/// The rollout that these orders were meant for has ended.
 pub(super) async fn refuse_open(
     store: &SqliteStore,
     transaction: &mut rollouts::Open,
@@ -85,7 +85,7 @@ pub(super) async fn refuse_open(
         "UPDATE orders SET outcome = ?2, refused = 1, settled_at = ?3 WHERE rollout = ?1 AND outcome IS NULL",
     )
     .bind(rollout.as_str())
-    .bind("the rollout ended, and another one of its name began")
+    .bind("the rollout ended, and another one with its name began")
     .bind(at.to_string())
     .execute(&mut **transaction)
     .await
@@ -93,7 +93,7 @@ pub(super) async fn refuse_open(
     Ok(())
 }
 
-/// As part of the step that the order led to.
+/// This is part of the step that the order led to.
 pub(super) async fn settle(
     store: &SqliteStore,
     transaction: &mut rollouts::Open,

@@ -92,14 +92,14 @@ pub(super) async fn save(store: &SqliteStore, step: Step<'_>) -> Answer<()> {
     }
     match step.outcome {
         Some(_) if !had_ended => free_agents(store, &mut transaction, step.rollout).await?,
-        // It goes on after its end, as after an operator's `retry`.
+        // It continues after its end, as after an operator's `retry`.
         None if had_ended => {
             let keys = keys_of(store, &mut transaction, step.rollout).await?;
             refuse_conflict(store, &mut transaction, step.rollout, &keys).await?;
             claim_agents(store, &mut transaction, step.rollout, &keys).await?;
         }
         None if !step.agents.is_empty() => {
-            // Those that have joined since.
+            // Agents that have joined since.
             let keys: Vec<&AgentKey> = step.agents.iter().map(|(key, _)| key).collect();
             let keys = json(store, WHAT, &keys)?;
             claim_agents(store, &mut transaction, step.rollout, &keys).await?;
@@ -174,7 +174,7 @@ pub(super) async fn agents(store: &SqliteStore, name: &Name) -> Answer<Vec<(Agen
     rows.iter().map(|row| read_agent(store, row)).collect()
 }
 
-/// The rollouts that are not done, with their plans.
+/// The rollouts that have not ended, with their plans.
 pub(super) async fn not_done(store: &SqliteStore, transaction: &mut Open) -> Answer<Vec<(Name, Plan)>> {
     let rows = sqlx::query("SELECT name, plan FROM rollouts WHERE outcome IS NULL ORDER BY name")
         .fetch_all(&mut **transaction)
@@ -187,7 +187,7 @@ pub(super) async fn not_done(store: &SqliteStore, transaction: &mut Open) -> Ans
     rows.iter().map(read).collect()
 }
 
-/// Whether a rollout has ended; `None` where there is none.
+/// Whether a rollout has ended; `None` if there is none.
 pub(super) async fn has_ended(
     store: &SqliteStore,
     transaction: &mut Open,
@@ -288,7 +288,7 @@ async fn write_agent(
     Ok(())
 }
 
-/// What is known of the agent apart from any rollout.
+/// What is known of the agent outside of any rollout.
 async fn note_agent(
     store: &SqliteStore,
     transaction: &mut Open,

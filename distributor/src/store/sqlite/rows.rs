@@ -1,4 +1,4 @@
-//! Columns to values and back. What does not read as what was written there is a
+//! Columns to values and back. A column that does not read as written is a
 //! [`StoreError::Content`](super::StoreError::Content), never a guess.
 
 use std::str::FromStr;
@@ -18,7 +18,7 @@ pub(super) struct Columns<'r> {
     store: &'r SqliteStore,
     row: &'r SqliteRow,
     next: usize,
-    /// What a row of this table is called in an error.
+    /// What an error calls a row of this table.
     what: &'static str,
 }
 
@@ -34,24 +34,24 @@ impl<'r> Columns<'r> {
         value
     }
 
-    /// The next column, a whole number, in the range of `T`.
+    /// The next column, an integer in the range of `T`.
     pub(super) fn number<T: TryFrom<i64>>(&mut self) -> Answer<T> {
         let number: i64 = self.get()?;
         T::try_from(number).map_err(|_| self.wrong(&format!("{number} is out of range")))
     }
 
-    /// The next column, 64 bits without a sign.
+    /// The next column, an unsigned 64-bit integer.
     pub(super) fn bits(&mut self) -> Answer<u64> {
         Ok(self.get::<i64>()?.cast_unsigned())
     }
 
-    /// The next column, text that `T` reads.
+    /// The next column, text that `T` parses.
     pub(super) fn parse<T: FromStr>(&mut self) -> Answer<T> {
         let text: &str = self.get()?;
         text.parse().map_err(|_| self.wrong(&format!("'{}'", text.escape_debug())))
     }
 
-    /// The next column, text that `T` reads, or nothing.
+    /// The next column, text that `T` parses, or nothing.
     pub(super) fn parse_some<T: FromStr>(&mut self) -> Answer<Option<T>> {
         let Some(text) = self.get::<Option<&str>>()? else { return Ok(None) };
         text.parse().map(Some).map_err(|_| self.wrong(&format!("'{}'", text.escape_debug())))
