@@ -39,11 +39,11 @@ impl Parts {
         }
     }
 
-    /// How long the others wait for a few that are not through, after so much time. Where others wait to
-    /// activate, a part of that time; the few are served, and activated, after them as well.
+    /// How long the others wait for a few that are not through. Where others are to activate, a part of the
+    /// time so far; the few are served, and activated, after them as well.
     pub(super) fn wait_for_few(&self, now: Instant) -> Duration {
         let others_wait = self.config.activate != Activate::Nobody
-            && self.fleet.waited_for().any(|agent| agent.has_all() && !agent.ended());
+            && self.fleet.waited_for().any(|agent| !agent.ended() && agent.laggard().is_none());
         if others_wait {
             return WAIT_MIN.max(now.since(self.started_at) / WAIT_PART);
         }
