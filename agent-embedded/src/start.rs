@@ -78,6 +78,13 @@ pub enum StartError<E> {
 }
 
 impl<E> StartError<E> {
+    /// Whether a reset may help: the flash has refused an operation, or did not keep it. What was
+    /// provisioned, and records that are lost, stay as they are.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Flash(_) | StoreError::NotKept))
+    }
+
     /// In plain words.
     #[must_use]
     pub const fn text(&self) -> &'static str {

@@ -5,3 +5,4 @@ mod banks;
 mod common;
 mod confirmation;
 mod roll_back;
+mod starts;

@@ -41,6 +41,13 @@ impl Trial<'_> {
         self.net.add_tap(host)?;
         let mut node = Node::new(host, &self.images.boot.file, folder);
         self.found.wrong.extend(bad_starts::try_all(&mut node, self.net, &good, &group.octets())?);
+        self.found.wrong.extend(bad_starts::without_records(&mut node, self.net, &good)?);
+        let Some(late) = &self.images.late else { return Ok(()) };
+        fs::write(self.fleet.path("late.img"), &late.linked.image)?;
+        self.fleet.sign("late.img", "late.suit", Signing::of_sequence(FIRST_SEQUENCE))?;
+        let envelope = fs::read(self.fleet.path("late.suit"))?;
+        let late = (&*late.linked.image, &*envelope);
+        self.found.wrong.extend(bad_starts::late(&mut node, self.net, &good, late)?);
         Ok(())
     }
 

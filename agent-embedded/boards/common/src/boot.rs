@@ -8,7 +8,7 @@ use boot_stage::start::{Halt, News, Runs};
 use boot_stage::verify::Trust;
 use embedded_storage::nor_flash::NorFlash;
 
-use crate::{Chip, Console, disable_interrupts, line, reset_later, stay};
+use crate::{Chip, Console, RETAINED, disable_interrupts, line, reset_later, stay};
 
 /// What a board's boot stage has.
 pub struct BootStage<'p, F, X, C> {
@@ -71,6 +71,7 @@ impl<F: NorFlash, X: Exchange, C: Console> Board for Promised<'_, F, X, C> {
             News::Recovered => "on trial, recovered from the other slot",
         };
         line!(self.0.console, "boot: runs sequence={} ({news})", runs.sequence_number);
+        RETAINED.boot.clear();
         (self.0.watchdog)();
         // SAFETY: the boot stage has verified that a signed image lies there; the rest is the promise.
         unsafe { jump(self.0.active) }
@@ -81,9 +82,10 @@ impl<F: NorFlash, X: Exchange, C: Console> Board for Promised<'_, F, X, C> {
         cortex_m::peripheral::SCB::sys_reset()
     }
 
-    fn retry(mut self, why: &Halt<F::Error>) -> ! {
-        line!(self.0.console, "boot: {}: tries again after a reset", why.text());
-        reset_later(self.0.clock)
+    fn retry(self, why: &Halt<F::Error>) -> ! {
+        reset_later(self.0.console, chip(self.0.clock), &RETAINED.boot, |console| {
+            line!(*console, "boot: {}: tries again after a reset", why.text());
+        })
     }
 
     fn halt(self, why: &Halt<F::Error>) -> ! {
