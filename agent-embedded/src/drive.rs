@@ -196,6 +196,8 @@ impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
                     Some(self.board.now() + Duration::from_secs(self.health.within_seconds.into()));
                 Times { unproven, trial_ends, ..Times::default() }
             }
+            // It has been healthy before, and must not count as confirmed: it is older than what was.
+            Ok(Trial::Recovered) if self.store.runs_previous() => Times::default(),
             // There is nothing to go back to, so there is no deadline.
             Ok(Trial::Recovered) => Times { unproven, ..Times::default() },
             _ => Times::default(),

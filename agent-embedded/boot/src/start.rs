@@ -16,13 +16,20 @@
 //! | rolled back | boot stage | old | new | runs the active slot; the agent reports, then settled |
 //! | recovering | boot stage | mixed | mixed | goes on; then recovered |
 //! | recovered | boot stage | new | damaged | runs the active slot; the agent reports; if healthy, settled |
+//! | recovering previous | boot stage | mixed | mixed | goes on, back; then previous |
+//! | previous | boot stage | older | damaged | runs the active slot; the agent reports, until an update comes |
 //!
 //! Whatever runs has been checked in this very start: an image key from the key set in force signed its
 //! envelope, its manifest sequence number is not below that of the image confirmed last, and the SHA-256 of
 //! the whole image is right. When the active slot fails that while it should be confirmed, an update that
-//! was received whole takes its place, under the same checks; otherwise nothing runs. It may be one that was
-//! rolled back: with two slots there is nothing else, and a device that runs it can be reached and updated.
-//! It has to prove healthy before it counts as confirmed, but no reset takes it away.
+//! was received whole takes its place, under the same checks. It may be one that was rolled back: with two
+//! slots there is nothing else, and a device that runs it can be reached and updated. It has to prove healthy
+//! before it counts as confirmed, but no reset takes it away.
+//!
+//! Without such an update, [`Recovery`] decides. With [`Recovery::Previous`] the image comes back that ran
+//! before the confirmed one, though its manifest sequence number is lower: whole, and signed by a key in
+//! force. It is never confirmed, and what was confirmed last stays on record, so that only an update that is
+//! not older than that takes its place. With [`Recovery::None`] nothing runs.
 
 mod stage;
 
@@ -34,14 +41,14 @@ use update_core::record::decode_installed;
 use update_core::suit::Offer;
 
 use crate::boot_record::BootRecord;
-use crate::exchange::Exchange;
-use crate::image::{self, ImageError};
+use crate::exchange::{Exchange, Place};
+use crate::image::ImageError;
 use crate::layout::{FlashLayout, LayoutError};
 use crate::planted::{self, Bug};
 use crate::record_log::{Kind, LogError, RecordLog};
 use crate::verify::{Trust, Verify, key_set};
 pub use stage::RESETS_MAX;
-use stage::Stage;
+use stage::{Stage, whole};
 
 /// The image in the active slot that may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +73,18 @@ pub enum News {
     /// The active slot was damaged; the whole update in the other one took its place, and has not proved
     /// healthy yet.
     Recovered,
+    /// The confirmed image was damaged; one that is older took its place, until an update comes.
+    Previous,
+}
+
+/// What may run where the confirmed image is damaged and no update is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Recovery {
+    /// The image before it, though it is older.
+    #[default]
+    Previous,
+    /// Nothing.
+    None,
 }
 
 /// How a start ends.
@@ -135,6 +154,7 @@ pub fn start<F: NorFlash, X: Exchange, V: Verify>(
     layout: &FlashLayout,
     exchange: &mut X,
     trust: &Trust<'_>,
+    recovery: Recovery,
     verify: &mut V,
 ) -> Result<Start, Halt<F::Error>> {
     layout.check(flash).map_err(Halt::Layout)?;
@@ -148,10 +168,10 @@ pub fn start<F: NorFlash, X: Exchange, V: Verify>(
     let keys = key_set(flash, &log, trust, verify)?.ok_or(Halt::KeySet)?;
     let floor = Floor::load(flash, &log)?;
     let record = match BootRecord::load(flash, &log) {
-        Err(LogError::Lost) => return without_records(flash, layout, verify, &keys, floor.sequence_number),
+        Err(LogError::Lost) => return without_records(flash, layout, verify, &keys, floor.least(recovery)),
         record => record?,
     };
-    Stage { flash, layout, exchange, verify, log, record, keys }.run(floor)
+    Stage { flash, layout, exchange, verify, log, record, keys, floor, recovery }.run()
 }
 
 /// Nobody knows how far an update has come: what is whole and signed in the active slot runs, and nothing is
@@ -161,13 +181,9 @@ fn without_records<F: NorFlash>(
     layout: &FlashLayout,
     verify: &mut impl Verify,
     keys: &KeySet,
-    floor: u64,
+    least: u64,
 ) -> Result<Start, Halt<F::Error>> {
-    let offer = image::offer(flash, layout, layout.active, keys, verify).map_err(Halt::Image)?;
-    if offer.sequence_number < floor {
-        return Err(Halt::Downgrade);
-    }
-    image::check(flash, layout.active, &offer).map_err(Halt::Image)?;
+    let offer = whole(flash, layout, &Place::Slot(layout.active), (keys, least), verify)?;
     Ok(Start::Run(Runs::new(&offer, News::None)))
 }
 
@@ -194,6 +210,14 @@ impl Floor {
             name: installed.map(|installed| BootRecord::name_of(&installed.digest.0)),
             lost: installed.is_none(),
         })
+    }
+
+    /// The least manifest sequence number that may run where nothing has activated it.
+    const fn least(&self, recovery: Recovery) -> u64 {
+        match recovery {
+            Recovery::Previous => 0,
+            Recovery::None => self.sequence_number,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use agent_embedded::store::{FlashStore, StoreError};
 use boot_stage::exchange::BySpare;
 use boot_stage::image::{self, ImageError, WRITTEN_BYTES_MAX};
 use boot_stage::record_log::RecordLog;
-use boot_stage::start::{Halt, News, Start, start};
+use boot_stage::start::{Halt, News, Recovery, Start, start};
 use boot_stage::verify::{Ed25519, Trust};
 use ed25519_dalek::Signer;
 use embedded_storage::nor_flash::{NorFlash, NorFlashErrorKind};
@@ -31,7 +31,7 @@ fn boot(flash: &mut Flash) -> Result<Start, Halt<NorFlashErrorKind>> {
     let set = keys();
     let key_set = set.attach(signing_key(ROOT).sign(&set.to_be_signed()).to_bytes());
     let trust = Trust { root_key: &public_key(ROOT), key_set: &key_set };
-    start(flash, &LAYOUT, &mut BySpare, &trust, &mut Ed25519)
+    start(flash, &LAYOUT, &mut BySpare, &trust, Recovery::Previous, &mut Ed25519)
 }
 
 /// What was in the records turns into something else.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use agent_embedded::store::{FlashStore, StoreError};
 use boot_stage::banks::ByBanks;
 use boot_stage::exchange::BySpare;
-use boot_stage::start::{self, Start};
+use boot_stage::start::{self, Recovery, Start};
 use boot_stage::verify::Trust;
 use group_oscore::Gid;
 use update_core::device::Installed;
@@ -35,11 +35,23 @@ pub enum Story {
     Silent,
     /// As before, and then a bit of the old image turns over.
     Damaged,
+    /// The new image proves healthy, and then a bit of it turns over.
+    Previous,
 }
 
 impl Story {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Confirmed, Self::Silent, Self::GivenUp, Self::Damaged];
+    pub const ALL: [Self; 5] = [Self::Confirmed, Self::Silent, Self::GivenUp, Self::Damaged, Self::Previous];
+
+    /// A bit turns over when the update has ended.
+    const fn has_damage(self) -> bool {
+        matches!(self, Self::Damaged | Self::Previous)
+    }
+
+    /// The update is confirmed, however often the operator has to try again.
+    const fn is_confirmed(self) -> bool {
+        matches!(self, Self::Confirmed | Self::Previous)
+    }
 }
 
 /// Lives after which an update must have ended, when no more cuts come.
@@ -201,9 +213,10 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
             return Err(Wrong::Misused);
         }
         match ended {
-            Ok(Next::Done) if self.story == Story::Damaged && !self.damaged => {
+            Ok(Next::Done) if self.story.has_damage() && !self.damaged => {
                 self.flash.flip(self.device.active(self.exchanged), 0);
                 (self.damaged, self.ended) = (true, None);
+                self.oracle.older_may_run = self.story == Story::Previous;
                 Ok(Some(Next::Reset))
             }
             Ok(next) => Ok(Some(next)),
@@ -253,10 +266,10 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
         let trust = Trust { root_key, key_set };
         let verify = &mut *self.memo.borrow_mut();
         let started = match option_word {
-            None => start::start(&mut seen, layout, &mut BySpare, &trust, verify),
+            None => start::start(&mut seen, layout, &mut BySpare, &trust, Recovery::Previous, verify),
             Some(offset) => {
                 let chip = OptionWord { flash: &flash, offset, exchanged, locked: self.locked };
-                start::start(&mut seen, layout, &mut ByBanks(chip), &trust, verify)
+                start::start(&mut seen, layout, &mut ByBanks(chip), &trust, Recovery::Previous, verify)
             }
         };
         match started {
@@ -308,6 +321,8 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
         match (self.story, image, self.ended) {
             (Story::Confirmed | Story::Damaged, Image::New, None) => Ok(()),
             (Story::GivenUp | Story::Silent, Image::Old, Some(_)) => Ok(()),
+            (Story::Previous, Image::Old, None) if self.damaged => Ok(()),
+            (Story::Previous, Image::New, None) if !self.damaged => Ok(()),
             _ => Err(Wrong::Bricked("the wrong image has won")),
         }
     }
@@ -336,6 +351,8 @@ impl<const WORD: usize, const PAGE: usize> Agent<'_, '_, '_, WORD, PAGE> {
             Trial::Running => self.judge(),
             Trial::Healthy => self.settle_new(Outcome::Confirmed),
             Trial::Recovered if self.image == Image::New => self.settle_new(Outcome::Recovered),
+            // It runs for ever, and what was confirmed last stays on record.
+            Trial::Recovered if self.story == Story::Previous && self.store.runs_previous() => Ok(Next::Done),
             Trial::Recovered => Err(Stop::Wrong(Wrong::Bricked("recovered, and the old image runs"))),
             Trial::RolledBack(cause) => self.note_roll_back(cause),
             Trial::None => match self.outcome {
@@ -464,7 +481,7 @@ impl<const WORD: usize, const PAGE: usize> Agent<'_, '_, '_, WORD, PAGE> {
             return Err(Stop::Wrong(Wrong::Bricked("the old image is on trial")));
         }
         match self.story {
-            Story::Confirmed => {
+            Story::Confirmed | Story::Previous => {
                 let confirmed = self.store.confirm();
                 self.done(confirmed, "the image cannot be confirmed")?;
                 self.settle_new(Outcome::Confirmed)
@@ -502,7 +519,7 @@ impl<const WORD: usize, const PAGE: usize> Agent<'_, '_, '_, WORD, PAGE> {
 
     /// The operator tries again where a cut was to blame.
     fn after_roll_back(&mut self) -> Result<Next, Stop> {
-        if self.story == Story::Confirmed {
+        if self.story.is_confirmed() {
             return self.receive();
         }
         *self.ended = Some(RollBackCause::Reset);
