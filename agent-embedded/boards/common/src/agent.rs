@@ -16,7 +16,7 @@ use static_cell::ConstStaticCell;
 use update_core::platform::Trial;
 
 use crate::application::{Lines, board};
-use crate::{Chip, Console, RETAINED, line, reset_later, stay};
+use crate::{AGENT_RESETS, Chip, Console, line, reset_later, stay};
 
 /// What tells one build from another.
 pub const VERSION: &str = match option_env!("FWCAST_IMAGE_VERSION") {
@@ -99,7 +99,7 @@ pub fn prepare<F: NorFlash>(
     entropy: Option<Entropy>,
 ) -> Result<Prepared<F>, Wrong<F::Error>> {
     let store = open(flash, layout)?;
-    let is_late = cfg!(feature = "late") && RETAINED.agent.count() < LATE_STARTS;
+    let is_late = cfg!(feature = "late") && AGENT_RESETS.count() < LATE_STARTS;
     if cfg!(feature = "cannot-start") || is_late {
         return Err(Wrong::Controller);
     }
@@ -129,7 +129,7 @@ pub fn connect<F: NorFlash, C: Console, D: Driver>(
 
 /// The agent is on the network: resets from now on are none that were for nothing.
 pub fn network_works() {
-    RETAINED.agent.clear();
+    AGENT_RESETS.clear();
 }
 
 impl<E> Wrong<E> {
@@ -138,7 +138,7 @@ impl<E> Wrong<E> {
     /// confirmed one stays.
     pub fn halt(&self, mut console: impl Console, chip: Chip) -> ! {
         if self.may_pass() {
-            reset_later(console, chip, &RETAINED.agent, |console| {
+            reset_later(console, chip, &AGENT_RESETS, |console| {
                 line!(*console, "agent: cannot run: {}: tries again after a reset", self.text());
             })
         }

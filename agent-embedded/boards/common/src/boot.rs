@@ -8,7 +8,7 @@ use boot_stage::start::{Halt, News, Recovery, Runs};
 use boot_stage::verify::Trust;
 use embedded_storage::nor_flash::NorFlash;
 
-use crate::{Chip, Console, RETAINED, disable_interrupts, line, reset_later, stay};
+use crate::{BOOT_RESETS, Chip, Console, disable_interrupts, line, reset_later, stay};
 
 /// What a board's boot stage has.
 pub struct BootStage<'p, F, X, C> {
@@ -77,7 +77,7 @@ impl<F: NorFlash, X: Exchange, C: Console> Board for Promised<'_, F, X, C> {
             News::Previous => "on trial, older than the damaged image",
         };
         line!(self.0.console, "boot: runs sequence={} ({news})", runs.sequence_number);
-        RETAINED.boot.clear();
+        BOOT_RESETS.clear();
         (self.0.watchdog)();
         // SAFETY: the boot stage has verified that a signed image lies there; the rest is the promise.
         unsafe { jump(self.0.active) }
@@ -89,7 +89,7 @@ impl<F: NorFlash, X: Exchange, C: Console> Board for Promised<'_, F, X, C> {
     }
 
     fn retry(self, why: &Halt<F::Error>) -> ! {
-        reset_later(self.0.console, chip(self.0.clock), &RETAINED.boot, |console| {
+        reset_later(self.0.console, chip(self.0.clock), &BOOT_RESETS, |console| {
             line!(*console, "boot: {}: tries again after a reset", why.text());
         })
     }

@@ -75,15 +75,15 @@ pub fn stay<C: Console>(mut console: C, chip: Chip, say: impl Fn(&mut C)) -> ! {
     }
 }
 
-/// What outlives a reset: resets in a row of the boot stage, and of the agent.
-pub(crate) struct Retained {
-    pub(crate) boot: Resets,
-    pub(crate) agent: Resets,
-}
-
-/// At the same place in both programs, where neither of them initialises it: see `retained.x`.
-#[unsafe(link_section = ".fwcast_retained")]
-pub(crate) static RETAINED: Retained = Retained { boot: Resets::new(), agent: Resets::new() };
+/// Resets in a row of the boot stage. As the next one it outlives a reset, at a place of its own that no
+/// program initialises (`retained.x`); `used`, so that the compiler does not believe the value here.
+#[used]
+#[unsafe(link_section = ".fwcast_retained.boot")]
+pub(crate) static BOOT_RESETS: Resets = Resets::new();
+/// Resets in a row of the agent.
+#[used]
+#[unsafe(link_section = ".fwcast_retained.agent")]
+pub(crate) static AGENT_RESETS: Resets = Resets::new();
 
 /// Nothing can go on, and a reset may help: says why, waits, longer each time in a row, and resets. Until
 /// then it does what [`stay`] does.
