@@ -5,17 +5,19 @@
 //! areas once. From then on they hold only whole blocks, blank words, and what a cut left of one block.
 //! Everything is durable as soon as it is written. While flash is busy, so is the processor.
 
+mod error;
+
 use core::future::poll_fn;
 use core::task::Poll;
 
 use boot_stage::boot_record::{BootRecord, Phase};
 use boot_stage::exchange::Place;
 use boot_stage::image::{self, WRITTEN_BYTES_MAX};
-use boot_stage::layout::{FlashLayout, LayoutError, Partition};
+use boot_stage::layout::{FlashLayout, Partition};
 use boot_stage::medium::READS;
 use boot_stage::record_log::{Kind, LogError, RecordLog};
 use boot_stage::verify::{Ed25519, Trust, key_set};
-use embedded_storage::nor_flash::{NorFlash, NorFlashError, NorFlashErrorKind};
+use embedded_storage::nor_flash::NorFlash;
 use update_core::device::Installed;
 use update_core::digest::Digest;
 use update_core::key_set::KeySet;
@@ -24,6 +26,7 @@ use update_core::platform::{Area, Platform, Record, RollBackCause, Trial};
 use update_core::record::{Outcome, UpdateRecord, decode_installed, encode_installed};
 
 use crate::page::{self, Pages};
+pub use error::StoreError;
 
 /// Reads of a block that have to agree before it is believed. A block whose writing was cut may look whole.
 const BLOCK_READS: u8 = 4;
@@ -45,59 +48,6 @@ pub struct FlashStore<F> {
 struct Prepared {
     image_bytes: u32,
     page_bytes: u32,
-}
-
-/// Why storage did not do what was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoreError<E> {
-    /// The flash refused.
-    Flash(E),
-    /// The layout does not fit the flash.
-    Layout(LayoutError),
-    /// It was saved once and cannot be read any more. Without its counters a device neither sends nor accepts
-    /// (docs/protocol.md, \[bound\]).
-    Lost,
-    /// The records area is full, or the record too long.
-    Full,
-    /// The flash does not keep what is written.
-    NotKept,
-    /// The bytes do not lie inside of the area.
-    OutOfRange,
-    /// The area has not been prepared.
-    NotPrepared,
-    /// Both slots are needed until the image on trial is confirmed or rolled back.
-    OnTrial,
-    /// The image to be activated has not the length that was prepared, or there is no envelope of it.
-    NotTheUpdate,
-}
-
-impl<E> From<LogError<E>> for StoreError<E> {
-    fn from(error: LogError<E>) -> Self {
-        match error {
-            LogError::Flash(error) => Self::Flash(error),
-            LogError::Lost => Self::Lost,
-            LogError::Full => Self::Full,
-            LogError::NotKept => Self::NotKept,
-        }
-    }
-}
-
-impl<E: NorFlashError> StoreError<E> {
-    /// The same, with what all flash memories have in common.
-    #[must_use]
-    pub fn kind(&self) -> StoreError<NorFlashErrorKind> {
-        match self {
-            Self::Flash(error) => StoreError::Flash(error.kind()),
-            Self::Layout(error) => StoreError::Layout(*error),
-            Self::Lost => StoreError::Lost,
-            Self::Full => StoreError::Full,
-            Self::NotKept => StoreError::NotKept,
-            Self::OutOfRange => StoreError::OutOfRange,
-            Self::NotPrepared => StoreError::NotPrepared,
-            Self::OnTrial => StoreError::OnTrial,
-            Self::NotTheUpdate => StoreError::NotTheUpdate,
-        }
-    }
 }
 
 impl<F: NorFlash> FlashStore<F> {
