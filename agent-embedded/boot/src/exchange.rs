@@ -78,7 +78,9 @@ impl Place {
         match self {
             Self::Slot(slot) => slot.offset + in_slot,
             Self::OnePageUp { layout, page_bytes, pages } => {
-                let moved = Pages::new(layout, *page_bytes, *pages);
+                // Never 0, which the compiler cannot know.
+                let page_bytes = (*page_bytes).max(1);
+                let moved = Pages::new(layout, page_bytes, *pages);
                 moved.update(moved.index_of(in_slot / page_bytes) + 1) + in_slot % page_bytes
             }
         }

@@ -12,6 +12,7 @@ pub enum Recovery {
 
 impl Recovery {
     /// How it is written.
+    #[cfg(feature = "alloc")]
     pub(super) const fn code(self) -> u8 {
         match self {
             Self::None => 0,
