@@ -94,9 +94,7 @@ impl Device {
     }
 }
 
-/// Pages between the longest image and its envelope: an image is shorter than its slot.
-const FREE_PAGES: u32 = 2;
-/// Larger pages are not left free: they would be copied with each device.
+/// Larger pages are not left free between image and envelope: they would be copied with each device.
 const FREE_PAGE_BYTES_MAX: u32 = 8192;
 
 /// An image of so many bytes. Long ones are blank for the most part: there is no operation for a blank word.
@@ -112,7 +110,8 @@ fn image(bytes: u32, dice: &mut Dice) -> Vec<u8> {
 }
 
 fn layout(page: u32, image_bytes: u32, hash_page_bytes: u32, rewritable: bool) -> FlashLayout {
-    let free = if page <= FREE_PAGE_BYTES_MAX { FREE_PAGES * page } else { 0 };
+    // Images are shorter than their slots, by more than an envelope.
+    let free = if page <= FREE_PAGE_BYTES_MAX { TRAILER_BYTES.next_multiple_of(page) } else { 0 };
     let mut next = 0;
     let mut partition = |bytes: u32| {
         let bytes = bytes.next_multiple_of(page);
