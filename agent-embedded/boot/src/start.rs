@@ -17,7 +17,7 @@
 //! | recovering | boot stage | mixed | mixed | goes on; then recovered |
 //! | recovered | boot stage | new | damaged | runs the active slot; the agent reports; if healthy, settled |
 //! | recovering previous | boot stage | mixed | mixed | goes on, back; then previous |
-//! | previous | boot stage | older | damaged | runs the active slot; the agent reports, until an update comes |
+//! | previous | boot stage | older | damaged | runs the active slot until an update; the agent reports |
 //!
 //! Whatever runs has been checked in this very start: an image key from the key set in force signed its
 //! envelope, its manifest sequence number is not below that of the image confirmed last, and the SHA-256 of

@@ -227,8 +227,8 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// A bit of the confirmed image turns over, and beside it lies the image before: that one runs, says so, and
-    /// takes the confirmed one again.
+    /// A bit of the confirmed image turns over, and beside it lies the image before: that one runs, says so,
+    /// and takes the confirmed one again.
     pub(super) fn previous_runs(&mut self) -> Result<()> {
         let Some(node) = self.nodes.last_mut() else { return Ok(()) };
         let name = name(node);

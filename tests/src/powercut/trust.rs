@@ -1,5 +1,5 @@
-//! What never runs, wherever it lies: an image whose key was revoked, and one that is older than the confirmed
-//! one and that nobody has confirmed before.
+//! What never runs, wherever it lies: an image whose key was revoked, and an older one, where nothing allows
+//! it.
 
 use boot_stage::boot_record::{BootRecord, Phase};
 use boot_stage::exchange::BySpare;

@@ -222,7 +222,8 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
     }
 }
 
-/// The offer of a whole image, signed by one of the keys, whose manifest sequence number is not below `least`.
+/// The offer of a whole image that one of the keys has signed, and whose manifest sequence number is not
+/// below `least`.
 ///
 /// # Errors
 /// [`Halt::Image`], [`Halt::Downgrade`].
