@@ -24,6 +24,10 @@ pub const HEALTHY_WITHIN: Duration = Duration::from_secs(Health::DEFAULT.within_
 /// an erase, and a hash over a whole image each take a fraction of it. The watchdog of the RP2350 cannot
 /// wait longer.
 pub const WATCHDOG_WITHIN: Duration = Duration::from_secs(16);
+/// How long an application may hold a restart back: long enough for what must not be cut, and half of the
+/// time that a distributor waits for a confirmation unless told otherwise. Then the board restarts all the
+/// same: an activation or a roll back that never comes is worse.
+pub const RESTART_VETO_MAX: Duration = Duration::from_secs(5 * 60);
 /// An agent with nothing to do wakes this often to feed the watchdog.
 const FEED_EVERY: Duration = Duration::from_secs(4);
 /// A confirmation that could not be stored is tried again after this time.
@@ -34,6 +38,8 @@ const RESTART_AFTER: Duration = Duration::from_secs(1);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 const _: () = assert!(FEED_EVERY.as_micros() * 2 <= WATCHDOG_WITHIN.as_micros());
+// It is asked more than once before it is overruled.
+const _: () = assert!(ASK_AGAIN.as_micros() * 2 <= RESTART_VETO_MAX.as_micros());
 
 /// Where datagrams come from and go to.
 #[allow(async_fn_in_trait, reason = "a board drives it from one task; no Send bound is wanted")]
@@ -80,7 +86,8 @@ pub trait Application {
     fn on_event(&mut self, event: Event);
 
     /// Whether the board may restart now. An activation and a roll back need a restart. The agent asks
-    /// right before it, again each second as long as the answer is no, and goes on meanwhile.
+    /// right before it, again each second as long as the answer is no, and goes on meanwhile. After
+    /// [`RESTART_VETO_MAX`] it restarts whatever the answer is.
     fn may_restart(&mut self) -> bool {
         true
     }
@@ -120,12 +127,21 @@ struct Times {
     /// A confirmation that could not be stored is not tried again before this moment.
     confirm_again: Option<Instant>,
     restart: Option<Instant>,
+    /// The application has held the restart back, and can no longer from this moment on.
+    veto_ends: Option<Instant>,
 }
 
 impl Times {
     /// Nothing is left to judge; only a restart may still be due.
     const fn restart_at(restart: Option<Instant>) -> Self {
-        Self { unproven: false, verdict: None, trial_ends: None, confirm_again: None, restart }
+        Self {
+            unproven: false,
+            verdict: None,
+            trial_ends: None,
+            confirm_again: None,
+            restart,
+            veto_ends: None,
+        }
     }
 }
 
@@ -148,13 +164,26 @@ impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
             self.judge(now, &mut times);
             // An order whose attempt is saved is carried out first: it would not be taken a second time.
             if times.restart.is_some_and(|moment| moment <= now) && !self.reception.is_ordered_back() {
-                if self.application.may_restart() {
+                if self.may_restart(now, &mut times) {
                     self.restart().await;
                 }
                 times.restart = Some(now + ASK_AGAIN);
             }
             self.step(self_test.as_mut(), &mut times).await;
         }
+    }
+
+    /// Whether the application allows the restart that is due, or has held it back for too long.
+    fn may_restart(&mut self, now: Instant, times: &mut Times) -> bool {
+        let veto_ends = *times.veto_ends.get_or_insert(now + RESTART_VETO_MAX);
+        if self.application.may_restart() {
+            return true;
+        }
+        let is_over = veto_ends <= now;
+        if is_over {
+            self.application.on_event(Event::VetoOverruled);
+        }
+        is_over
     }
 
     fn begin(&mut self) -> Times {
@@ -167,6 +196,8 @@ impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
                     Some(self.board.now() + Duration::from_secs(self.health.within_seconds.into()));
                 Times { unproven, trial_ends, ..Times::default() }
             }
+            // It has been healthy before, and must not count as confirmed: it is older than what was.
+            Ok(Trial::Recovered) if self.store.runs_previous() => Times::default(),
             // There is nothing to go back to, so there is no deadline.
             Ok(Trial::Recovered) => Times { unproven, ..Times::default() },
             _ => Times::default(),

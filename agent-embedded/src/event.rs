@@ -37,6 +37,8 @@ pub enum Event {
     NotConfirmed(StoreError<NorFlashErrorKind>),
     /// The cause of a roll back could not be stored. The image goes back all the same.
     CauseNotStored(StoreError<NorFlashErrorKind>),
+    /// The application has not allowed a restart for as long as it can, and is not asked any more.
+    VetoOverruled,
     /// The board restarts now.
     Restarting,
 }
@@ -54,6 +56,7 @@ impl Display for Event {
             Self::StorageFailed(error) => write!(f, "storage failed: {error:?}"),
             Self::NotConfirmed(error) => write!(f, "confirming failed: {error:?}"),
             Self::CauseNotStored(error) => write!(f, "the cause could not be stored: {error:?}"),
+            Self::VetoOverruled => f.write_str("no restart allowed for too long: restarting all the same"),
             Self::Restarting => f.write_str("restarting"),
         }
     }

@@ -16,7 +16,8 @@
 //!    IPv6 is always there; the feature `ipv4` adds IPv4.
 //! 6. **A board**: clock, watchdog and reset. [`board::EmbassyBoard`] takes embassy's clock; other firmware
 //!    implements [`drive::Board`]. Only the agent's loop feeds the watchdog.
-//! 7. **An application**: [`drive::Application`] hears each [`event::Event`], and may veto a restart.
+//! 7. **An application**: [`drive::Application`] hears each [`event::Event`], and may veto a restart, for
+//!    [`drive::RESTART_VETO_MAX`] at most.
 //! 8. **A self test**: a future that is polled beside everything else while the image that runs is on trial.
 //!    The image is confirmed when the test returns `true` and the agent has heard the distributor. It is
 //!    rolled back when the test returns `false`, or after [`drive::HEALTHY_WITHIN`]. The provisioning can

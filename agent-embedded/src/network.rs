@@ -72,6 +72,15 @@ pub enum NetworkError {
 }
 
 impl NetworkError {
+    /// Whether a reset may help.
+    #[must_use]
+    pub const fn may_pass(self) -> bool {
+        match self {
+            Self::NotIpv6 => false,
+            Self::Join | Self::Bind => true,
+        }
+    }
+
     /// In plain words.
     #[must_use]
     pub const fn text(self) -> &'static str {

@@ -10,7 +10,7 @@ use update_core::key_set::KeySet;
 use update_core::limits::{GROUP_BLOCK_BYTES_MIN, RECORD_BYTES_MAX};
 use update_core::platform::{Record, Trial};
 use update_core::reception::{AgentContext, Input, Memory, Reception, ReceptionConfig};
-use update_core::record::{CounterBounds, decode_installed};
+use update_core::record::{CounterBounds, Outcome, UpdateRecord};
 use update_core::time::Instant;
 
 use crate::provisioning::{Provisioning, ProvisioningError};
@@ -78,6 +78,13 @@ pub enum StartError<E> {
 }
 
 impl<E> StartError<E> {
+    /// Whether a reset may help: the flash has refused an operation, or did not keep it. What was
+    /// provisioned, and records that are lost, stay as they are.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Flash(_) | StoreError::NotKept))
+    }
+
     /// In plain words.
     #[must_use]
     pub const fn text(&self) -> &'static str {
@@ -160,11 +167,7 @@ fn config<F: NorFlash>(
     bounds: Option<&CounterBounds>,
     keys: KeySet,
 ) -> Result<ReceptionConfig, StartError<F::Error>> {
-    let mut buffer = [0; 64];
-    let installed = match store.load(Record::Installed, &mut buffer)? {
-        Some(bytes) => Some(decode_installed(bytes).map_err(|_| StartError::Records)?),
-        None => None,
-    };
+    let installed = store.admits_above()?;
     Ok(ReceptionConfig {
         device: Device {
             vendor: given.vendor,
@@ -180,6 +183,12 @@ fn config<F: NorFlash>(
         announce_spread: update_core::limits::ANNOUNCE_SPREAD,
         floor: bounds.map_or(0, |bounds| bounds.floor),
     })
+}
+
+/// Whether nothing is left to do for the update of this record.
+fn is_over(record: &[u8]) -> bool {
+    UpdateRecord::decode(record)
+        .map_or(true, |update| !matches!(update.outcome, Outcome::Open | Outcome::RolledBack(_)))
 }
 
 /// Takes up the update that was saved. One whose record is lost or not understood can be fetched again, and
@@ -199,7 +208,12 @@ pub fn restore<F: NorFlash>(
         Err(StoreError::Lost) => None,
         saved => saved?,
     };
-    if let Some(bytes) = saved {
+    let is_over = saved.is_none_or(is_over);
+    let saved = saved.map(<[u8]>::len);
+    // Nobody keeps a record of an older image that runs again; it is what the agent tells of, until an update
+    // is being received, or has been tried.
+    let previous = if store.runs_previous() && is_over { store.running(&mut buffer) } else { None };
+    if let Some(bytes) = previous.or(saved).and_then(|len| buffer.get(..len)) {
         // What the boot stage speaks of need not be the update that is being received.
         reception.restore(bytes, |digest| if store.names(digest) { trial } else { Trial::None });
     }

@@ -5,24 +5,28 @@
 //! areas once. From then on they hold only whole blocks, blank words, and what a cut left of one block.
 //! Everything is durable as soon as it is written. While flash is busy, so is the processor.
 
+mod error;
+
 use core::future::poll_fn;
 use core::task::Poll;
 
 use boot_stage::boot_record::{BootRecord, Phase};
+use boot_stage::exchange::Place;
 use boot_stage::image::{self, WRITTEN_BYTES_MAX};
-use boot_stage::layout::{FlashLayout, LayoutError, Partition};
+use boot_stage::layout::{FlashLayout, Partition};
 use boot_stage::medium::READS;
 use boot_stage::record_log::{Kind, LogError, RecordLog};
 use boot_stage::verify::{Ed25519, Trust, key_set};
-use embedded_storage::nor_flash::{NorFlash, NorFlashError, NorFlashErrorKind};
+use embedded_storage::nor_flash::NorFlash;
 use update_core::device::Installed;
 use update_core::digest::Digest;
 use update_core::key_set::KeySet;
-use update_core::limits::RECORD_BYTES_MAX;
+use update_core::limits::{ENVELOPE_BYTES_MAX, RECORD_BYTES_MAX};
 use update_core::platform::{Area, Platform, Record, RollBackCause, Trial};
-use update_core::record::{UpdateRecord, decode_installed, encode_installed};
+use update_core::record::{Outcome, UpdateRecord, decode_installed, encode_installed};
 
 use crate::page::{self, Pages};
+pub use error::StoreError;
 
 /// Reads of a block that have to agree before it is believed. A block whose writing was cut may look whole.
 const BLOCK_READS: u8 = 4;
@@ -44,59 +48,6 @@ pub struct FlashStore<F> {
 struct Prepared {
     image_bytes: u32,
     page_bytes: u32,
-}
-
-/// Why storage did not do what was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoreError<E> {
-    /// The flash refused.
-    Flash(E),
-    /// The layout does not fit the flash.
-    Layout(LayoutError),
-    /// It was saved once and cannot be read any more. Without its counters a device neither sends nor accepts
-    /// (docs/protocol.md, \[bound\]).
-    Lost,
-    /// The records area is full, or the record too long.
-    Full,
-    /// The flash does not keep what is written.
-    NotKept,
-    /// The bytes do not lie inside of the area.
-    OutOfRange,
-    /// The area has not been prepared.
-    NotPrepared,
-    /// Both slots are needed until the image on trial is confirmed or rolled back.
-    OnTrial,
-    /// The image to be activated has not the length that was prepared, or there is no envelope of it.
-    NotTheUpdate,
-}
-
-impl<E> From<LogError<E>> for StoreError<E> {
-    fn from(error: LogError<E>) -> Self {
-        match error {
-            LogError::Flash(error) => Self::Flash(error),
-            LogError::Lost => Self::Lost,
-            LogError::Full => Self::Full,
-            LogError::NotKept => Self::NotKept,
-        }
-    }
-}
-
-impl<E: NorFlashError> StoreError<E> {
-    /// The same, with what all flash memories have in common.
-    #[must_use]
-    pub fn kind(&self) -> StoreError<NorFlashErrorKind> {
-        match self {
-            Self::Flash(error) => StoreError::Flash(error.kind()),
-            Self::Layout(error) => StoreError::Layout(*error),
-            Self::Lost => StoreError::Lost,
-            Self::Full => StoreError::Full,
-            Self::NotKept => StoreError::NotKept,
-            Self::OutOfRange => StoreError::OutOfRange,
-            Self::NotPrepared => StoreError::NotPrepared,
-            Self::OnTrial => StoreError::OnTrial,
-            Self::NotTheUpdate => StoreError::NotTheUpdate,
-        }
-    }
 }
 
 impl<F: NorFlash> FlashStore<F> {
@@ -137,8 +88,12 @@ impl<F: NorFlash> FlashStore<F> {
             Phase::Trial | Phase::GivenUp(_) if installed => Trial::Healthy,
             Phase::Trial | Phase::GivenUp(_) => Trial::Running,
             Phase::RolledBack(cause) | Phase::ExchangingBack(cause) => Trial::RolledBack(cause),
-            Phase::Recovered => Trial::Recovered,
-            Phase::Settled | Phase::Activated | Phase::Exchanging | Phase::Recovering => Trial::None,
+            Phase::Recovered | Phase::Previous => Trial::Recovered,
+            Phase::Settled
+            | Phase::Activated
+            | Phase::Exchanging
+            | Phase::Recovering
+            | Phase::RecoveringPrevious => Trial::None,
         })
     }
 
@@ -146,6 +101,40 @@ impl<F: NorFlash> FlashStore<F> {
     #[must_use]
     pub fn names(&self, digest: &Digest) -> bool {
         BootRecord::name_of(&digest.0) == self.boot.name
+    }
+
+    /// Whether an image runs that is older than the one confirmed last, because that one was damaged. It is
+    /// never confirmed: what is installed stays on record.
+    #[must_use]
+    pub fn runs_previous(&self) -> bool {
+        self.boot.phase == Phase::Previous
+    }
+
+    /// What an update has to be newer than. Where an older image runs, the one confirmed last may come again,
+    /// and nothing before it.
+    ///
+    /// # Errors
+    /// [`StoreError::Lost`] also for a record of another version, [`StoreError::Flash`].
+    pub fn admits_above(&mut self) -> Result<Option<Installed>, StoreError<F::Error>> {
+        let mut buffer = [0; INSTALLED_BYTES_MAX];
+        let Some(bytes) = self.load(Record::Installed, &mut buffer)? else { return Ok(None) };
+        let installed = decode_installed(bytes).map_err(|_| StoreError::Lost)?;
+        Ok(Some(if self.runs_previous() {
+            let sequence_number = installed.sequence_number.saturating_sub(1);
+            Installed { sequence_number, digest: Digest([0; 32]) }
+        } else {
+            installed
+        }))
+    }
+
+    /// A record of the update that runs, made of the signed envelope behind it, for an image that the record
+    /// of the update is not of.
+    #[inline(never)]
+    pub(crate) fn running(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        let mut envelope = [0; ENVELOPE_BYTES_MAX];
+        let place = Place::Slot(self.layout.active);
+        let envelope = image::envelope(&mut self.flash, &self.layout, &place, &mut envelope)?;
+        UpdateRecord { envelope, attempt: 0, outcome: Outcome::Open }.encode(buffer)
     }
 
     /// Whether an image has been activated or given up: the device has to restart, after it has sent
@@ -188,8 +177,8 @@ impl<F: NorFlash> FlashStore<F> {
         if self.boot.phase != Phase::Healthy || self.is_installed()? {
             return Ok(());
         }
-        let slot = self.layout.active;
-        let offer = image::offer(&mut self.flash, &self.layout, slot, keys, &mut Ed25519).ok();
+        let slot = Place::Slot(self.layout.active);
+        let offer = image::offer(&mut self.flash, &self.layout, &slot, keys, &mut Ed25519).ok();
         let Some(offer) = offer.filter(|offer| self.names(&offer.digest)) else { return Ok(()) };
         let installed = Installed { sequence_number: offer.sequence_number, digest: offer.digest };
         let mut buffer = [0; INSTALLED_BYTES_MAX];
@@ -210,7 +199,7 @@ impl<F: NorFlash> FlashStore<F> {
     pub(crate) fn settle_now(&mut self) -> Result<(), StoreError<F::Error>> {
         let installed = self.is_installed()?;
         match self.boot.phase {
-            Phase::Settled => Ok(()),
+            Phase::Settled | Phase::Previous => Ok(()),
             Phase::RolledBack(_) => self.enter(Phase::Settled),
             Phase::Trial | Phase::Healthy | Phase::Recovered if installed => {
                 // The old image's slot is free from now on; what is in it is no update.
@@ -258,7 +247,7 @@ impl<F: NorFlash> FlashStore<F> {
 
     fn not_on_trial(&self) -> Result<(), StoreError<F::Error>> {
         match self.boot.phase {
-            Phase::Settled | Phase::RolledBack(_) | Phase::Recovered => Ok(()),
+            Phase::Settled | Phase::RolledBack(_) | Phase::Recovered | Phase::Previous => Ok(()),
             _ => Err(StoreError::OnTrial),
         }
     }

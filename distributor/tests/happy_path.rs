@@ -119,6 +119,26 @@ fn a_microcontroller_is_told_when_an_image_on_trial_is_healthy() {
 }
 
 #[test]
+fn a_microcontroller_is_told_what_runs_instead_of_a_damaged_image() {
+    let desk = Desk::with_group();
+    for (number, (options, recovery)) in [
+        ("", cbor::Recovery::Previous),
+        ("--recovery previous", cbor::Recovery::Previous),
+        ("--recovery none", cbor::Recovery::None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        desk.ok(&format!(
+            "agent enroll node-{number} --group hall --vendor acme.example --class node --format cbor \
+             --address 127.0.0.7/8 --out {number}.cbor {options}"
+        ));
+        let area = desk.read(&format!("{number}.cbor"));
+        assert_eq!(cbor::Provisioning::read_boot(&area).unwrap().recovery, recovery, "{options}");
+    }
+}
+
+#[test]
 fn groups_of_every_algorithm_and_both_families() {
     let desk = Desk::with_group();
     for (name, aead, gid_bytes, cose) in [

@@ -16,6 +16,7 @@ mod found;
 mod life;
 mod memo;
 mod oracle;
+pub mod trust;
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};

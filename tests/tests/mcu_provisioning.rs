@@ -11,7 +11,7 @@ use group_oscore::{
     SequenceNumbers,
 };
 use provisioning::Provisioning as Document;
-use provisioning::cbor::{HEALTH_SECONDS_MAX, Health, McuSettings};
+use provisioning::cbor::{HEALTH_SECONDS_MAX, Health, McuSettings, Recovery};
 use provisioning::testing::{DISTRIBUTOR_SEED, enrolled};
 use sha2::{Digest as _, Sha256};
 
@@ -32,6 +32,7 @@ fn settings() -> McuSettings {
         prefix_bits: 64,
         router: Some("fe80::1".parse().unwrap()),
         health: Health::DEFAULT,
+        recovery: Recovery::Previous,
     }
 }
 
@@ -122,7 +123,7 @@ fn the_rule_of_health_is_read_and_may_be_left_out() {
             let health = Health { within_seconds, hears_distributor };
             let area = written(health).unwrap();
             assert_eq!(read(&area), Ok(health));
-            assert!(Provisioning::read_keys(&area).is_ok());
+            assert!(Provisioning::read_boot(&area).is_ok());
         }
     }
     for within_seconds in [0, HEALTH_SECONDS_MAX + 1] {
@@ -138,8 +139,41 @@ fn the_rule_of_health_is_read_and_may_be_left_out() {
     let mut surplus = written(Health { within_seconds: 61, hears_distributor: true }).unwrap().to_vec();
     // A map of 24, with one key that no version has.
     surplus.splice(..=HEADER_BYTES, [0xb8, 24]);
-    surplus.extend([23, 0]);
+    surplus.extend([0x18, 24, 0]);
     assert_eq!(read(&sealed(&surplus)), Err(ProvisioningError::Malformed));
+}
+
+#[test]
+fn what_may_run_instead_of_a_damaged_image_is_read_and_may_be_left_out() {
+    let document = document(1, 1);
+    let written = |health, recovery| {
+        let area = document.to_flash(&McuSettings { health, recovery, ..settings() }, &[0xc1; 32]).unwrap();
+        assert!(Provisioning::read(&area).is_ok());
+        area
+    };
+    let other_health = Health { within_seconds: 61, hears_distributor: true };
+    for recovery in [Recovery::Previous, Recovery::None] {
+        for health in [Health::DEFAULT, other_health] {
+            let area = written(health, recovery);
+            assert_eq!(Provisioning::read(&area).unwrap().health, health);
+            let given = Provisioning::read_boot(&area).unwrap();
+            assert_eq!(given.recovery, recovery);
+            assert_eq!(given.root_key, *document.root_key.as_bytes());
+            assert_eq!(given.signed_key_set, document.key_set.as_bytes());
+        }
+    }
+    // Without the key, as a program of before writes it; and with anything but the two.
+    assert_eq!(
+        *written(Health::DEFAULT, Recovery::Previous),
+        area(&document)[..cbor(&document).len() + HEADER_BYTES]
+    );
+    for code in [2, 3, 0x20] {
+        let mut cbor = cbor(&document);
+        cbor[0] += 1;
+        cbor.extend([23, code]);
+        assert_eq!(Provisioning::read_boot(&sealed(&cbor)).err(), Some(ProvisioningError::Malformed));
+        assert_eq!(error(&sealed(&cbor)), ProvisioningError::Malformed);
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use boot_stage::planted::{Bug, plant};
 use tests::powercut::decay::{Decay, run};
-use tests::powercut::{Depth, Geometry, Story, again, finds};
+use tests::powercut::{Depth, Geometry, Story, again, finds, trust};
 
 const ONCE: Geometry = Geometry { page: 256, word: 32, rewritable: false, banks: false };
 const SEVERAL_BLOCKS: Geometry = Geometry { page: 4096, word: 32, rewritable: false, banks: false };
@@ -45,6 +45,16 @@ fn every_planted_bug_is_found() {
             if report.faults == 0 || report.is_ok() {
                 missed.push(*bug);
             }
+        }
+    }
+    assert_eq!(trust::violations(), [""; 0], "without a bug");
+    for bug in Bug::OF_TRUST {
+        plant(Some(bug));
+        let violations = trust::violations();
+        plant(None);
+        println!("{bug:?}: {violations:?}");
+        if violations.is_empty() {
+            missed.push(bug);
         }
     }
     assert_eq!(missed, [], "not found");

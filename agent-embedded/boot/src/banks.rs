@@ -21,7 +21,7 @@ use core::ops::Range;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 
 use crate::boot_record::BootRecord;
-use crate::exchange::{Exchange, Progress, Way};
+use crate::exchange::{Exchange, Place, Progress, Way};
 use crate::layout::FlashLayout;
 use crate::record_log::{LogError, RecordLog};
 
@@ -64,6 +64,10 @@ impl<B: Banks> Exchange for ByBanks<B> {
     ) -> Result<Progress, LogError<F::Error>> {
         record.step = 0;
         Ok(Progress::Done)
+    }
+
+    fn put_out(&self, layout: &FlashLayout, _page_bytes: u32, _record: &BootRecord) -> Place {
+        Place::Slot(layout.update)
     }
 }
 

@@ -4,7 +4,7 @@ use embedded_storage::nor_flash::{ErrorType, NorFlash};
 
 use crate::exchange::Exchange;
 use crate::layout::FlashLayout;
-use crate::start::{Halt, Runs, Start, start};
+use crate::start::{Halt, Recovery, Runs, Start, start};
 use crate::verify::{Ed25519, Trust};
 
 /// A board with a boot stage.
@@ -34,10 +34,10 @@ pub trait Board {
 }
 
 /// One start of the device: the whole boot stage.
-pub fn run<B: Board>(mut board: B, trust: &Trust<'_>) -> ! {
+pub fn run<B: Board>(mut board: B, trust: &Trust<'_>, recovery: Recovery) -> ! {
     let layout = board.layout();
     let (flash, exchange) = board.parts();
-    match start(flash, &layout, exchange, trust, &mut Ed25519) {
+    match start(flash, &layout, exchange, trust, recovery, &mut Ed25519) {
         Ok(Start::Run(runs)) => board.jump(&runs),
         Ok(Start::Reset) => board.reset(),
         Err(why) if why.may_pass() => board.retry(&why),

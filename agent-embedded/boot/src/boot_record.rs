@@ -33,13 +33,20 @@ pub enum Phase {
     Recovering,
     /// The update runs in the place of the damaged image, and has not proved healthy yet.
     Recovered,
+    /// The confirmed image was damaged: the slots are changing places back to the one before.
+    RecoveringPrevious,
+    /// An image that is older than the one confirmed last runs in its place, until an update comes.
+    Previous,
 }
 
 impl Phase {
     /// Whether the slots change places in this phase.
     #[must_use]
     pub const fn is_exchange(self) -> bool {
-        matches!(self, Self::Exchanging | Self::ExchangingBack(_) | Self::Recovering)
+        matches!(
+            self,
+            Self::Exchanging | Self::ExchangingBack(_) | Self::Recovering | Self::RecoveringPrevious
+        )
     }
 }
 
@@ -105,6 +112,8 @@ impl BootRecord {
             Phase::RolledBack(cause) => (7, cause as u8),
             Phase::Recovering => (8, 0),
             Phase::Recovered => (9, 0),
+            Phase::RecoveringPrevious => (10, 0),
+            Phase::Previous => (11, 0),
         };
         let mut bytes = [0; BYTES];
         bytes[..4].copy_from_slice(&[VERSION, phase, cause, self.exchanged.into()]);
@@ -128,6 +137,8 @@ impl BootRecord {
             7 => Phase::RolledBack(cause()?),
             8 => Phase::Recovering,
             9 => Phase::Recovered,
+            10 => Phase::RecoveringPrevious,
+            11 => Phase::Previous,
             _ => return None,
         };
         let mut name = [0; NAME_BYTES];
@@ -157,6 +168,8 @@ mod tests {
             Phase::Healthy,
             Phase::Recovering,
             Phase::Recovered,
+            Phase::RecoveringPrevious,
+            Phase::Previous,
         ];
         let with_cause = causes.flat_map(|cause| {
             [Phase::GivenUp(cause), Phase::ExchangingBack(cause), Phase::RolledBack(cause)]
@@ -170,7 +183,7 @@ mod tests {
     #[test]
     fn other_versions_and_numbers_are_refused() {
         let bytes = BootRecord::SETTLED.to_bytes();
-        for (at, value) in [(0, 2), (0, 0), (1, 10), (1, 7), (3, 2)] {
+        for (at, value) in [(0, 2), (0, 0), (1, 12), (1, 7), (3, 2)] {
             let mut other = bytes;
             other[at] = value;
             assert_eq!(BootRecord::from_bytes(&other), None, "{at}");

@@ -3,7 +3,7 @@
 use embedded_storage::nor_flash::NorFlash;
 
 use crate::boot_record::BootRecord;
-use crate::layout::FlashLayout;
+use crate::layout::{FlashLayout, Partition};
 use crate::medium::{copy_page, is_same_page};
 use crate::planted::{self, Bug};
 use crate::record_log::{LogError, RecordLog};
@@ -49,6 +49,42 @@ pub trait Exchange {
         record: &mut BootRecord,
         way: Way,
     ) -> Result<Progress, LogError<F::Error>>;
+
+    /// Where the image lies that the last exchange has put out of the active slot, if nothing was written
+    /// there since.
+    fn put_out(&self, layout: &FlashLayout, page_bytes: u32, record: &BootRecord) -> Place;
+}
+
+/// Where an image lies, with its envelope.
+#[derive(Debug, Clone, Copy)]
+pub enum Place {
+    /// In a slot.
+    Slot(Partition),
+    /// In the update slot, each page in the place of the next one, as [`BySpare`] leaves it.
+    OnePageUp {
+        /// The device's.
+        layout: FlashLayout,
+        /// Bytes of a page.
+        page_bytes: u32,
+        /// Pages of the image that have changed places.
+        pages: u32,
+    },
+}
+
+impl Place {
+    /// Where this byte of the slot lies in the flash. Those that follow lie behind it up to the end of the
+    /// page.
+    pub(crate) fn at(&self, in_slot: u32) -> u32 {
+        match self {
+            Self::Slot(slot) => slot.offset + in_slot,
+            Self::OnePageUp { layout, page_bytes, pages } => {
+                // Never 0, which the compiler cannot know.
+                let page_bytes = (*page_bytes).max(1);
+                let moved = Pages::new(layout, page_bytes, *pages);
+                moved.update(moved.index_of(in_slot / page_bytes) + 1) + in_slot % page_bytes
+            }
+        }
+    }
 }
 
 /// Page by page through the spare page: all devices of a group run from the same address.
@@ -109,6 +145,10 @@ impl Exchange for BySpare {
         }
         Ok(Progress::Done)
     }
+
+    fn put_out(&self, layout: &FlashLayout, page_bytes: u32, record: &BootRecord) -> Place {
+        Place::OnePageUp { layout: *layout, page_bytes, pages: record.pages.into() }
+    }
 }
 
 /// The pages that take part in an exchange: those of the images, then those of the trailer.
@@ -134,7 +174,7 @@ impl<'a> Pages<'a> {
     }
 
     /// Where this step copies from and to.
-    const fn step(&self, way: Way, step: u32) -> (u32, u32) {
+    fn step(&self, way: Way, step: u32) -> (u32, u32) {
         let half = step / 2;
         let index = match way {
             Way::In => self.count() - 1 - half,
@@ -148,11 +188,11 @@ impl<'a> Pages<'a> {
         }
     }
 
-    const fn active(&self, index: u32) -> u32 {
+    fn active(&self, index: u32) -> u32 {
         self.layout.active.offset + self.in_slot_at(index)
     }
 
-    const fn update(&self, index: u32) -> u32 {
+    fn update(&self, index: u32) -> u32 {
         if index == self.count() {
             self.layout.spare.offset
         } else {
@@ -160,8 +200,17 @@ impl<'a> Pages<'a> {
         }
     }
 
-    const fn in_slot_at(&self, index: u32) -> u32 {
-        let page = if index < self.of_images { index } else { self.trailer + index - self.of_images };
+    /// Which of them the page of the slot is with this number.
+    const fn index_of(&self, page: u32) -> u32 {
+        if page < self.trailer { page } else { self.of_images + page - self.trailer }
+    }
+
+    fn in_slot_at(&self, index: u32) -> u32 {
+        let page = if index < self.of_images || planted::is(Bug::EnvelopeBehindImage) {
+            index
+        } else {
+            self.trailer + index - self.of_images
+        };
         page * self.page_bytes
     }
 }

@@ -9,7 +9,8 @@ use update_core::key_set::KeySet;
 use update_core::limits::ENVELOPE_BYTES_MAX;
 use update_core::suit::Offer;
 
-use crate::layout::{FlashLayout, Partition};
+use crate::exchange::Place;
+use crate::layout::FlashLayout;
 use crate::medium::{BLANK, CHUNK_BYTES, chunks, read_steady};
 use crate::verify::Verify;
 
@@ -41,44 +42,68 @@ pub fn trailer<'b>(envelope: &[u8], buffer: &'b mut [u8; WRITTEN_BYTES_MAX]) -> 
     buffer.get(..whole)
 }
 
-/// The offer in the envelope of a slot, if one of the keys signed it.
+/// The envelope behind an image, as it is written there.
+pub fn envelope<'b, F: NorFlash>(
+    flash: &mut F,
+    layout: &FlashLayout,
+    place: &Place,
+    buffer: &'b mut [u8; ENVELOPE_BYTES_MAX],
+) -> Option<&'b [u8]> {
+    let trailer = layout.image_bytes_max();
+    let mut header = [0; 8];
+    flash.read(place.at(trailer), &mut header).ok()?;
+    let len = u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize;
+    let envelope = buffer.get_mut(..len).filter(|_| header[..4] == MAGIC)?;
+    read_placed(flash, place, trailer + HEADER_BYTES as u32, envelope).then_some(envelope)
+}
+
+/// The offer in the envelope behind an image, if one of the keys signed it.
 ///
 /// # Errors
 /// [`ImageError::NotSigned`].
 pub fn offer<F: NorFlash>(
     flash: &mut F,
     layout: &FlashLayout,
-    slot: Partition,
+    place: &Place,
     keys: &KeySet,
     verify: &mut impl Verify,
 ) -> Result<Offer, ImageError> {
-    let place = layout.trailer(slot);
-    let mut header = [0; 8];
-    flash.read(place.offset, &mut header).map_err(|_| ImageError::NotSigned)?;
-    let len = u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize;
     let mut buffer = [0; ENVELOPE_BYTES_MAX];
-    let envelope = buffer.get_mut(..len).filter(|_| header[..4] == MAGIC).ok_or(ImageError::NotSigned)?;
-    if !read_steady(flash, place.offset + HEADER_BYTES as u32, envelope, HASH_READS) {
-        return Err(ImageError::NotSigned);
-    }
+    let envelope = envelope(flash, layout, place, &mut buffer).ok_or(ImageError::NotSigned)?;
     let offer = verify.offer(envelope, keys).ok_or(ImageError::NotSigned)?;
     let fits = offer.layout.image_size.bytes() <= layout.image_bytes_max();
     fits.then_some(offer).ok_or(ImageError::NotSigned)
 }
 
-/// Compares the whole image in a slot with what was signed.
+/// Compares a whole image with what was signed.
 ///
 /// # Errors
 /// [`ImageError::Damaged`].
-pub fn check<F: NorFlash>(flash: &mut F, slot: Partition, offer: &Offer) -> Result<(), ImageError> {
+pub fn check<F: NorFlash>(flash: &mut F, place: &Place, offer: &Offer) -> Result<(), ImageError> {
     let mut hasher = Hasher::new();
     let mut buffer = [0; CHUNK_BYTES];
-    for (offset, len) in chunks(slot.offset, offer.layout.image_size.bytes()) {
+    for (in_slot, len) in chunks(0, offer.layout.image_size.bytes()) {
         let bytes = &mut buffer[..len];
-        if !read_steady(flash, offset, bytes, HASH_READS) {
+        if !read_placed(flash, place, in_slot, bytes) {
             return Err(ImageError::Damaged);
         }
         hasher.update(bytes);
     }
     if hasher.finish() == offer.image_digest { Ok(()) } else { Err(ImageError::Damaged) }
+}
+
+/// Reads bytes of a slot again and again, page by page; `false` when they cannot be read or differ.
+fn read_placed<F: NorFlash>(flash: &mut F, place: &Place, in_slot: u32, bytes: &mut [u8]) -> bool {
+    let page_bytes = F::ERASE_SIZE as u32;
+    let (mut at, mut rest) = (in_slot, bytes);
+    while !rest.is_empty() {
+        let left = (page_bytes - at % page_bytes) as usize;
+        let (piece, behind) = rest.split_at_mut(left.min(rest.len()));
+        if !read_steady(flash, place.at(at), piece, HASH_READS) {
+            return false;
+        }
+        at += piece.len() as u32;
+        rest = behind;
+    }
+    true
 }

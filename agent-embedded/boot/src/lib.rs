@@ -14,6 +14,7 @@ pub mod layout;
 pub mod medium;
 pub mod planted;
 pub mod record_log;
+pub mod resets;
 pub mod start;
 pub mod unreadable;
 pub mod verify;

@@ -35,6 +35,12 @@ pub enum Bug {
     CopyBelieved,
     /// A start that has failed stays.
     NoReset,
+    /// The envelope is taken for the page behind the image, also where the image is shorter than its slot.
+    EnvelopeBehindImage,
+    /// A stored key set is taken where it is older, and not where it is newer.
+    OlderKeySet,
+    /// The manifest sequence number is not compared with that of the image confirmed last.
+    Downgrade,
 }
 
 impl Bug {
@@ -44,8 +50,11 @@ impl Bug {
     /// Those that only flash which fails shows.
     pub const OF_WEAR: [Self; 2] = [Self::CopyBelieved, Self::NoReset];
 
+    /// Those that an image shows which must not run.
+    pub const OF_TRUST: [Self; 2] = [Self::OlderKeySet, Self::Downgrade];
+
     /// Those that a power cut shows.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::StepBeforeCopy,
         Self::ErasedBeforeStep,
         Self::NotWrittenAgain,
@@ -57,6 +66,7 @@ impl Bug {
         Self::BlankAtOnce,
         Self::TrialNotRecorded,
         Self::BanksBelieved,
+        Self::EnvelopeBehindImage,
     ];
 }
 

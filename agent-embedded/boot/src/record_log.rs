@@ -36,15 +36,17 @@
 //! The agent and the boot stage both open the log; it needs no heap, no journal beside it, and one cell a
 //! start.
 
+mod append;
+mod change;
 mod entry;
 mod scan;
 
 use embedded_storage::nor_flash::NorFlash;
 
 use crate::layout::Partition;
-use crate::medium::erase;
 use crate::planted::{self, Bug};
-use entry::{Bank, COPY, Content, Header, InFlash, InMemory, Sealed, TAG_BANK, TAG_MOVED, checksum};
+use change::LOST;
+use entry::{Bank, COPY, Header, TAG_BANK, TAG_MOVED, checksum};
 use scan::Scan;
 
 /// What is kept.
@@ -75,10 +77,6 @@ pub const BANK_BYTES_MIN: u32 = 8192;
 const RESERVE_CELLS: u32 = 40;
 /// Cells of a bank that was never used: a start that was cut may have left as many.
 const FRESH_CELLS_MAX: u32 = 32;
-/// What stands for a record that was lost: no record is empty.
-const LOST: [u8; 0] = [];
-/// How often a record is written when the flash does not keep it.
-const TRIES: u8 = 3;
 
 /// Why a record was not kept or not found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -294,173 +292,6 @@ impl RecordLog {
             None => self.begin(flash)?,
         }
         Ok(scan.moved)
-    }
-
-    /// Fills the other bank with the newest records, `new` among them, and uses it from now on.
-    fn change_banks<F: NorFlash>(
-        &mut self,
-        flash: &mut F,
-        new: Option<(Kind, &[u8])>,
-    ) -> Result<(), LogError<F::Error>> {
-        let mut other = Self { used: 1 - self.used, tail: 0, live: [None; RECORDS], ..self.clone() };
-        if planted::is(Bug::MovedBeforeFilled) {
-            self.append_bytes(flash, TAG_MOVED, &[])?;
-        }
-        erase(flash, other.bank().place).map_err(LogError::Flash)?;
-        let skipped = new.map(|(kind, _)| kind as u8);
-        for tag in (0..RECORDS as u8).filter(|tag| Some(*tag) != skipped) {
-            other.copy_from(flash, self, tag)?;
-        }
-        if let Some((kind, content)) = new {
-            if other.bank().cells_of_pair(content.len()) + 1 > other.room() {
-                return Err(LogError::Full);
-            }
-            other.append_record(flash, kind, content)?;
-        }
-        match self.append_bytes(flash, TAG_MOVED, &[]) {
-            Ok(_) | Err(LogError::Full) => {}
-            Err(error) => return Err(error),
-        }
-        *self = other;
-        self.begin(flash)
-    }
-
-    /// Takes a record over from the other bank. One that is lost there stays lost.
-    fn copy_from<F: NorFlash>(
-        &mut self,
-        flash: &mut F,
-        other: &Self,
-        tag: u8,
-    ) -> Result<(), LogError<F::Error>> {
-        let live = other.live.get(usize::from(tag)).copied().flatten();
-        let header = match live.and_then(|live| other.whole(flash, &live)) {
-            Some(whole) => {
-                let mut content = InFlash { offset: other.bank().content_offset(whole.cell) };
-                let entry = Header { tag, ..whole };
-                match self.append_sealed(flash, entry, &mut content) {
-                    Err(LogError::Lost) => self.append_bytes(flash, tag, &LOST)?,
-                    ended => ended?,
-                }
-            }
-            None if live.is_some() || other.damaged & (1 << tag) != 0 => {
-                self.append_bytes(flash, tag, &LOST)?
-            }
-            None => return Ok(()),
-        };
-        self.make_live(header);
-        Ok(())
-    }
-
-    fn append_record<F: NorFlash>(
-        &mut self,
-        flash: &mut F,
-        kind: Kind,
-        content: &[u8],
-    ) -> Result<(), LogError<F::Error>> {
-        let header = self.append_bytes(flash, kind as u8, content)?;
-        self.make_live(header);
-        Ok(())
-    }
-
-    /// This entry holds the record from now on.
-    fn make_live(&mut self, header: Header) {
-        let tag = header.tag & !COPY;
-        if let Some(live) = self.live.get_mut(usize::from(tag)) {
-            *live = Some(header);
-            self.damaged &= !(1 << tag);
-        }
-    }
-
-    /// Appends an entry of this bank once more, from this copy of it.
-    fn append_again<F: NorFlash>(
-        &mut self,
-        flash: &mut F,
-        copy: &Header,
-    ) -> Result<Header, LogError<F::Error>> {
-        let mut content = InFlash { offset: self.bank().content_offset(copy.cell) };
-        self.append_sealed(flash, Header { tag: copy.tag & !COPY, ..*copy }, &mut content)
-    }
-
-    /// Appends an entry with a content from memory and its seal; gives its header.
-    fn append_bytes<F: NorFlash>(
-        &mut self,
-        flash: &mut F,
-        tag: u8,
-        content: &[u8],
-    ) -> Result<Header, LogError<F::Error>> {
-        let len = u16::try_from(content.len()).map_err(|_| LogError::Full)?;
-        let entry = Header { tag, len, cell: self.tail, check: checksum(content) };
-        self.append_sealed(flash, entry, &mut InMemory(content))
-    }
-
-    /// Appends an entry like this one, wherever it was before, and its seal; gives its header. What cannot be
-    /// read back is not sealed, and written once more behind it: the cells do not take it, or were touched
-    /// and looked blank all the same.
-    fn append_sealed<F: NorFlash>(
-        &mut self,
-        flash: &mut F,
-        entry: Header,
-        content: &mut impl Content<F>,
-    ) -> Result<Header, LogError<F::Error>> {
-        let mut tries = TRIES;
-        loop {
-            tries -= 1;
-            match self.append_once(flash, entry, content) {
-                Err(LogError::NotKept | LogError::Lost) if tries > 0 => {}
-                ended => return ended,
-            }
-        }
-    }
-
-    fn append_once<F: NorFlash>(
-        &mut self,
-        flash: &mut F,
-        entry: Header,
-        content: &mut impl Content<F>,
-    ) -> Result<Header, LogError<F::Error>> {
-        let bank = *self.bank();
-        let cells = bank.cells_of(entry.len.into());
-        // Two copies, and a cell for their seal that nothing has touched.
-        let cell = bank.free(flash, self.tail, 2 * cells + 1);
-        if cell + 2 * cells + 1 > bank.cells() {
-            return Err(LogError::Full);
-        }
-        let header = Header { cell, ..entry };
-        self.tail = cell + 2 * cells;
-        if planted::is(Bug::SealedBeforeWritten) {
-            self.seal(flash, header.entry())?;
-        }
-        for copy in [header, header.copy(cells)] {
-            if planted::is(Bug::OneCopy) && copy != header {
-                break;
-            }
-            bank.write(flash, &copy, content)?;
-            if bank.header(flash, copy.cell) != Some(copy) || !bank.is_whole(flash, &copy) {
-                return Err(LogError::NotKept);
-            }
-        }
-        if !planted::is(Bug::SealedBeforeWritten) {
-            self.seal(flash, header.entry())?;
-        }
-        Ok(header)
-    }
-
-    /// Seals an entry in the next free cell that takes it.
-    fn seal<F: NorFlash>(&mut self, flash: &mut F, entry: Sealed) -> Result<(), LogError<F::Error>> {
-        let bank = *self.bank();
-        for _ in 0..TRIES {
-            let cell = bank.free(flash, self.tail, 1);
-            if cell >= bank.cells() {
-                return Err(LogError::Full);
-            }
-            let header = Header::seal(cell, entry);
-            self.tail = cell + 1;
-            bank.write(flash, &header, &mut InMemory(&[]))?;
-            if bank.header(flash, cell) == Some(header) {
-                return Ok(());
-            }
-        }
-        Err(LogError::NotKept)
     }
 
     /// Cells for records that are free.

@@ -16,13 +16,22 @@
 //! | rolled back | boot stage | old | new | runs the active slot; the agent reports, then settled |
 //! | recovering | boot stage | mixed | mixed | goes on; then recovered |
 //! | recovered | boot stage | new | damaged | runs the active slot; the agent reports; if healthy, settled |
+//! | recovering previous | boot stage | mixed | mixed | goes on, back; then previous |
+//! | previous | boot stage | older | damaged | runs the active slot until an update; the agent reports |
 //!
 //! Whatever runs has been checked in this very start: an image key from the key set in force signed its
 //! envelope, its manifest sequence number is not below that of the image confirmed last, and the SHA-256 of
 //! the whole image is right. When the active slot fails that while it should be confirmed, an update that
-//! was received whole takes its place, under the same checks; otherwise nothing runs. It may be one that was
-//! rolled back: with two slots there is nothing else, and a device that runs it can be reached and updated.
-//! It has to prove healthy before it counts as confirmed, but no reset takes it away.
+//! was received whole takes its place, under the same checks. It may be one that was rolled back: with two
+//! slots there is nothing else, and a device that runs it can be reached and updated. It has to prove healthy
+//! before it counts as confirmed, but no reset takes it away.
+//!
+//! Without such an update, [`Recovery`] decides. With [`Recovery::Previous`] the image comes back that ran
+//! before the confirmed one, though its manifest sequence number is lower: whole, and signed by a key in
+//! force. It is never confirmed, and what was confirmed last stays on record, so that only an update that is
+//! not older than that takes its place. With [`Recovery::None`] nothing runs.
+
+mod stage;
 
 use embedded_storage::nor_flash::NorFlash;
 use update_core::digest::Digest;
@@ -31,18 +40,15 @@ use update_core::platform::RollBackCause;
 use update_core::record::decode_installed;
 use update_core::suit::Offer;
 
-use crate::boot_record::{BootRecord, Phase};
-use crate::exchange::{Exchange, Progress, Way};
-use crate::image::{self, ImageError};
-use crate::layout::{FlashLayout, LayoutError, Partition};
+use crate::boot_record::BootRecord;
+use crate::exchange::{Exchange, Place};
+use crate::image::ImageError;
+use crate::layout::{FlashLayout, LayoutError};
 use crate::planted::{self, Bug};
 use crate::record_log::{Kind, LogError, RecordLog};
 use crate::verify::{Trust, Verify, key_set};
-
-/// Resets for one exchange of the banks. A chip that has not let them change places by then never will, and
-/// each try programs it once more. One reset is enough for a chip that is well, and each power cut in the
-/// midst of the programming takes one more.
-pub const RESETS_MAX: u16 = 8;
+pub use stage::RESETS_MAX;
+use stage::{Stage, whole};
 
 /// The image in the active slot that may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +73,18 @@ pub enum News {
     /// The active slot was damaged; the whole update in the other one took its place, and has not proved
     /// healthy yet.
     Recovered,
+    /// The confirmed image was damaged; one that is older took its place, until an update comes.
+    Previous,
+}
+
+/// What may run where the confirmed image is damaged and no update is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Recovery {
+    /// The image before it, though it is older.
+    #[default]
+    Previous,
+    /// Nothing.
+    None,
 }
 
 /// How a start ends.
@@ -136,6 +154,7 @@ pub fn start<F: NorFlash, X: Exchange, V: Verify>(
     layout: &FlashLayout,
     exchange: &mut X,
     trust: &Trust<'_>,
+    recovery: Recovery,
     verify: &mut V,
 ) -> Result<Start, Halt<F::Error>> {
     layout.check(flash).map_err(Halt::Layout)?;
@@ -149,10 +168,10 @@ pub fn start<F: NorFlash, X: Exchange, V: Verify>(
     let keys = key_set(flash, &log, trust, verify)?.ok_or(Halt::KeySet)?;
     let floor = Floor::load(flash, &log)?;
     let record = match BootRecord::load(flash, &log) {
-        Err(LogError::Lost) => return without_records(flash, layout, verify, &keys, floor.sequence_number),
+        Err(LogError::Lost) => return without_records(flash, layout, verify, &keys, floor.least(recovery)),
         record => record?,
     };
-    Stage { flash, layout, exchange, verify, log, record, keys }.run(floor)
+    Stage { flash, layout, exchange, verify, log, record, keys, floor, recovery }.run()
 }
 
 /// Nobody knows how far an update has come: what is whole and signed in the active slot runs, and nothing is
@@ -162,13 +181,9 @@ fn without_records<F: NorFlash>(
     layout: &FlashLayout,
     verify: &mut impl Verify,
     keys: &KeySet,
-    floor: u64,
+    least: u64,
 ) -> Result<Start, Halt<F::Error>> {
-    let offer = image::offer(flash, layout, layout.active, keys, verify).map_err(Halt::Image)?;
-    if offer.sequence_number < floor {
-        return Err(Halt::Downgrade);
-    }
-    image::check(flash, layout.active, &offer).map_err(Halt::Image)?;
+    let offer = whole(flash, layout, &Place::Slot(layout.active), (keys, least), verify)?;
     Ok(Start::Run(Runs::new(&offer, News::None)))
 }
 
@@ -196,157 +211,13 @@ impl Floor {
             lost: installed.is_none(),
         })
     }
-}
 
-struct Stage<'a, F, X, V> {
-    flash: &'a mut F,
-    layout: &'a FlashLayout,
-    exchange: &'a mut X,
-    verify: &'a mut V,
-    log: RecordLog,
-    record: BootRecord,
-    keys: KeySet,
-}
-
-impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
-    /// Follows the table until something runs.
-    fn run(&mut self, floor: Floor) -> Result<Start, Halt<F::Error>> {
-        let mut news = News::None;
-        loop {
-            let phase = self.record.phase;
-            match self.exchange.hold(&self.record) {
-                Progress::Done => {}
-                _ if planted::is(Bug::BanksBelieved) && !phase.is_exchange() => {}
-                Progress::NeedsReset if self.record.step < RESETS_MAX => {
-                    self.record.step += 1;
-                    self.enter(phase)?;
-                    return Ok(Start::Reset);
-                }
-                // It may refuse only once. Where the old image is still in its place, nothing hangs on that.
-                Progress::Refused if phase != Phase::Exchanging && self.record.step < RESETS_MAX => {
-                    self.record.step += 1;
-                    self.enter(phase)?;
-                    return Ok(Start::Reset);
-                }
-                Progress::NeedsReset | Progress::Refused => self.stay()?,
-            }
-            match self.record.phase {
-                Phase::Settled | Phase::Healthy | Phase::RolledBack(_) | Phase::Recovered => {
-                    if self.record.phase == Phase::Recovered {
-                        news = News::Recovered;
-                    }
-                    match self.active(floor) {
-                        Ok(offer) => return Ok(Start::Run(Runs::new(&offer, news))),
-                        Err(halt) => self.recover(floor).ok_or(halt)??,
-                    }
-                }
-                Phase::Trial if floor.name == Some(self.record.name) => self.enter(Phase::Healthy)?,
-                Phase::Trial => self.go_back(RollBackCause::Reset)?,
-                Phase::GivenUp(cause) => self.go_back(cause)?,
-                Phase::Activated => self.activate(floor)?,
-                Phase::Exchanging => {
-                    if self.exchange(Way::In)? == Progress::Refused {
-                        self.record.exchanged = !self.record.exchanged;
-                        self.enter(Phase::ExchangingBack(RollBackCause::ActivationFailed))?;
-                        continue;
-                    }
-                    match self.active(floor) {
-                        Ok(offer) => {
-                            if !planted::is(Bug::TrialNotRecorded) {
-                                self.enter(Phase::Trial)?;
-                            }
-                            return Ok(Start::Run(Runs::new(&offer, News::Trial)));
-                        }
-                        Err(_) => self.go_back(RollBackCause::ActivationFailed)?,
-                    }
-                }
-                Phase::ExchangingBack(cause) => {
-                    if self.exchange(Way::Back)? == Progress::Refused {
-                        return Err(Halt::Page);
-                    }
-                    self.enter(Phase::RolledBack(cause))?;
-                    news = News::RolledBack(cause);
-                }
-                Phase::Recovering => {
-                    if self.exchange(Way::In)? == Progress::Refused {
-                        return Err(Halt::Page);
-                    }
-                    self.enter(Phase::Recovered)?;
-                }
-            }
+    /// The least manifest sequence number that may run where nothing has activated it.
+    const fn least(&self, recovery: Recovery) -> u64 {
+        match recovery {
+            Recovery::Previous => 0,
+            Recovery::None => self.sequence_number,
         }
-    }
-
-    /// The agent has asked for the image in the update slot.
-    fn activate(&mut self, floor: Floor) -> Result<(), Halt<F::Error>> {
-        let wanted = self.record.name;
-        let offer = self.whole(self.layout.update, floor).ok().filter(|_| !floor.lost);
-        match offer.filter(|offer| BootRecord::name_of(&offer.digest.0) == wanted) {
-            Some(offer) => self.go(Phase::Exchanging, &offer),
-            None => self.enter(Phase::RolledBack(RollBackCause::ActivationFailed)),
-        }
-    }
-
-    /// The active slot cannot run: an update that was received whole takes its place. `None` without one.
-    fn recover(&mut self, floor: Floor) -> Option<Result<(), Halt<F::Error>>> {
-        let offer = self.whole(self.layout.update, floor).ok().filter(|_| !floor.lost)?;
-        self.record.name = BootRecord::name_of(&offer.digest.0);
-        Some(self.go(Phase::Recovering, &offer))
-    }
-
-    /// Begins an exchange with this image in the update slot.
-    fn go(&mut self, phase: Phase, new: &Offer) -> Result<(), Halt<F::Error>> {
-        let old = image::offer(self.flash, self.layout, self.layout.active, &self.keys, self.verify);
-        // The length of an old image without an envelope is unknown.
-        let old_bytes = old.map_or(self.layout.image_bytes_max(), |offer| offer.layout.image_size.bytes());
-        let bytes = old_bytes.max(new.layout.image_size.bytes());
-        let pages = bytes.div_ceil(F::ERASE_SIZE as u32);
-        self.record.pages = u16::try_from(pages).map_err(|_| Halt::Layout(LayoutError::Slots))?;
-        self.record.step = 0;
-        self.record.exchanged = !self.record.exchanged;
-        self.enter(phase)
-    }
-
-    fn go_back(&mut self, cause: RollBackCause) -> Result<(), Halt<F::Error>> {
-        self.record.step = 0;
-        self.record.exchanged = !self.record.exchanged;
-        self.enter(Phase::ExchangingBack(cause))
-    }
-
-    fn exchange(&mut self, way: Way) -> Result<Progress, Halt<F::Error>> {
-        Ok(self.exchange.go_on(self.flash, self.layout, &mut self.log, &mut self.record, way)?)
-    }
-
-    /// The chip does not let the slots change places: the old image stays, if it is still in its place.
-    fn stay(&mut self) -> Result<(), Halt<F::Error>> {
-        // If the chip recovers, the tries are counted from zero.
-        self.record.step = 0;
-        if self.record.phase != Phase::Exchanging {
-            self.enter(self.record.phase)?;
-            return Err(Halt::Banks);
-        }
-        self.record.exchanged = !self.record.exchanged;
-        self.enter(Phase::RolledBack(RollBackCause::ActivationFailed))
-    }
-
-    fn enter(&mut self, phase: Phase) -> Result<(), Halt<F::Error>> {
-        self.record.phase = phase;
-        Ok(self.record.save(self.flash, &mut self.log)?)
-    }
-
-    fn active(&mut self, floor: Floor) -> Result<Offer, Halt<F::Error>> {
-        self.whole(self.layout.active, floor)
-    }
-
-    /// Signature, manifest sequence number, hash: in this order.
-    fn whole(&mut self, slot: Partition, floor: Floor) -> Result<Offer, Halt<F::Error>> {
-        let offer = image::offer(self.flash, self.layout, slot, &self.keys, self.verify);
-        let offer = offer.map_err(Halt::Image)?;
-        if offer.sequence_number < floor.sequence_number {
-            return Err(Halt::Downgrade);
-        }
-        image::check(self.flash, slot, &offer).map_err(Halt::Image)?;
-        Ok(offer)
     }
 }
 

@@ -7,7 +7,7 @@ use boot_stage::boot_record::{BootRecord, Phase};
 use boot_stage::image::{self, WRITTEN_BYTES_MAX};
 use boot_stage::layout::Partition;
 use boot_stage::record_log::RecordLog;
-use boot_stage::start::{Halt, News, RESETS_MAX, Start, start};
+use boot_stage::start::{Halt, News, RESETS_MAX, Recovery, Start, start};
 use boot_stage::verify::{Ed25519, Trust};
 use ed25519_dalek::Signer;
 use embedded_storage::nor_flash::NorFlash;
@@ -58,7 +58,7 @@ fn resets(
     let trust = Trust { root_key: &public_key(ROOT), key_set: &key_set };
     let mut chip = ByBanks(Idle(0));
     for count in 0..1000 {
-        match start(flash, &LAYOUT, &mut chip, &trust, &mut Ed25519) {
+        match start(flash, &LAYOUT, &mut chip, &trust, Recovery::Previous, &mut Ed25519) {
             Ok(Start::Reset) => assert_eq!(chip.0.0, count + 1),
             end => return (count, end),
         }

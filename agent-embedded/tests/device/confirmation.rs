@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::common::drive::Ran;
 use super::common::group::{Speaker, question};
 use super::common::{Flash, LAYOUT, drive, flash_in, image, lose_update, phase, reception, spoil_update};
-use agent_embedded::drive::{HEALTHY_WITHIN, WATCHDOG_WITHIN};
+use agent_embedded::drive::{HEALTHY_WITHIN, RESTART_VETO_MAX, WATCHDOG_WITHIN};
 use agent_embedded::provisioning::Health;
 use agent_embedded::start::restore;
 use agent_embedded::store::FlashStore;
@@ -34,13 +34,17 @@ fn trial(mut flash: Flash, refused: u32) -> (Flash, Rc<Ran>) {
 /// An image on trial that hears the distributor, with an application that does not allow so many restarts,
 /// and with this self test.
 fn tested(vetoes: u32, self_test: impl Future<Output = bool>) -> (Flash, Rc<Ran>) {
+    tested_until(2 * HEALTHY_WITHIN, vetoes, self_test)
+}
+
+/// As [`tested`], for so long.
+fn tested_until(end: Duration, vetoes: u32, self_test: impl Future<Output = bool>) -> (Flash, Rc<Ran>) {
     let mut flash = flash_in(Phase::Trial, &image());
     let mut store = FlashStore::open(&mut flash, LAYOUT).unwrap();
     let mut reception = reception();
     restore(&mut store, &mut reception, Instant::from_micros(0)).unwrap();
     let (heard, _) = Speaker::distributor(1).query(Mode::Group, &question(&image()));
     let heard = vec![(Via::Group, heard)];
-    let end = 2 * HEALTHY_WITHIN;
     let ran = drive::run_with(&mut reception, store, heard, || (), end, vetoes, self_test);
     (flash, ran)
 }
@@ -97,6 +101,17 @@ fn the_application_decides_when_the_board_restarts() {
     let (flash, ran) = tested(5, std::future::ready(false));
     assert_eq!(phase(&flash), Phase::GivenUp(RollBackCause::Unhealthy));
     assert_eq!(ran.restarted.get(), Some(Duration::from_secs(5)));
+    assert!(ran.hungry.get() < WATCHDOG_WITHIN / 2, "{:?}", ran.hungry);
+}
+
+#[test]
+fn an_application_that_never_allows_a_restart_is_overruled() {
+    let end = 3 * RESTART_VETO_MAX;
+    let (flash, ran) = tested_until(end, u32::MAX, std::future::ready(false));
+    assert_eq!(phase(&flash), Phase::GivenUp(RollBackCause::Unhealthy));
+    assert_eq!(ran.restarted.get(), Some(RESTART_VETO_MAX));
+    let overruled = ran.lines.borrow().iter().filter(|line| line.contains("all the same")).count();
+    assert_eq!(overruled, 1);
     assert!(ran.hungry.get() < WATCHDOG_WITHIN / 2, "{:?}", ran.hungry);
 }
 

@@ -4,4 +4,6 @@
 mod banks;
 mod common;
 mod confirmation;
+mod previous;
 mod roll_back;
+mod starts;

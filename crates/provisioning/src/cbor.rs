@@ -26,17 +26,21 @@
 //!                               ; Group Manager: where, Master Secret, Master Salt, AEAD, own ID, its ID
 //!   ? 22: [uint, bool],         ; health: seconds on trial, whether the distributor has to be heard;
 //!                               ; absent: 60, true
+//!   ? 23: 0 / 1,                ; recovery: what may run where the confirmed image is damaged: nothing (0)
+//!                               ; or the image before (1); absent: 1
 //! }
 //! address = [bstr, uint]        ; 4 or 16 bytes, port
 //! ```
 
 mod health;
 mod read;
+mod recovery;
 #[cfg(feature = "alloc")]
 mod write;
 
 pub use health::{HEALTH_SECONDS_MAX, Health};
 pub use read::{OwnAddress, Provisioning, ProvisioningError};
+pub use recovery::{BootSettings, Recovery};
 #[cfg(feature = "alloc")]
 pub use write::McuSettings;
 
@@ -55,5 +59,6 @@ const LENGTH_BYTES: usize = 4;
 const DIGEST_BYTES: usize = 16;
 /// Keys that each map has: 0 to 21.
 const FIELDS: u64 = 22;
-/// The key that it may have besides.
+/// The keys that it may have besides.
 const HEALTH: u64 = FIELDS;
+const RECOVERY: u64 = FIELDS + 1;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::Table;
-use provisioning::cbor::Health;
+use provisioning::cbor::{self, Health};
 use provisioning::{AgentFile, Hex, LinuxSettings, Name, Provisioning};
 use serde::Serialize;
 use uuid::Uuid;
@@ -107,6 +107,9 @@ pub struct Enroll {
     /// What a microcontroller on trial must do to be confirmed, besides passing its firmware's own test
     #[arg(long, value_enum, default_value_t = HealthRule::Distributor)]
     health_rule: HealthRule,
+    /// What a microcontroller may run when its confirmed image is damaged and no update is there
+    #[arg(long, value_enum, default_value_t = Recovery::Previous)]
+    recovery: Recovery,
     /// Roll back an image that has not proved healthy after this time
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = arguments::seconds)]
     health_deadline: u32,
@@ -131,6 +134,15 @@ enum HealthRule {
     Distributor,
     /// Nothing else: the image is confirmed even if it could never be updated again.
     SelfTest,
+}
+
+/// What a microcontroller runs instead of a damaged image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Recovery {
+    /// The image before it, though it is older.
+    Previous,
+    /// Nothing: it waits to be written anew.
+    None,
 }
 
 #[derive(Serialize)]
@@ -240,6 +252,10 @@ impl Enroll {
                 health: Health {
                     within_seconds: self.health_deadline,
                     hears_distributor: self.health_rule == HealthRule::Distributor,
+                },
+                recovery: match self.recovery {
+                    Recovery::Previous => cbor::Recovery::Previous,
+                    Recovery::None => cbor::Recovery::None,
                 },
             }),
             out: self.out.clone(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use provisioning::cbor::{Health, McuSettings};
+use provisioning::cbor::{Health, McuSettings, Recovery};
 use provisioning::{LinuxSettings, Name};
 use uuid::Uuid;
 
@@ -47,6 +47,8 @@ pub struct McuRequest {
     pub router: Option<IpAddr>,
     /// When an image on trial is healthy.
     pub health: Health,
+    /// What may run where its confirmed image is damaged.
+    pub recovery: Recovery,
 }
 
 /// Why an agent was not enrolled, or its file not written.
@@ -120,14 +122,14 @@ impl Request {
 
     /// The settings for a microcontroller, if it is one.
     fn mcu(&self, group: &GroupState) -> Result<Option<McuSettings>, RequestError> {
-        let Some(McuRequest { network, router, health }) = self.mcu else { return Ok(None) };
+        let Some(McuRequest { network, router, health, recovery }) = self.mcu else { return Ok(None) };
         let is_ipv4 = group.profile.coap_group.is_ipv4();
         if network.address.is_ipv4() != is_ipv4 || router.is_some_and(|it| it.is_ipv4() != is_ipv4) {
             let family = if is_ipv4 { "IPv4" } else { "IPv6" };
             return Err(RequestError::Family { group: group.name.clone(), family });
         }
         let Network { address, prefix_bits } = network;
-        Ok(Some(McuSettings { address, prefix_bits, router, health }))
+        Ok(Some(McuSettings { address, prefix_bits, router, health, recovery }))
     }
 
     /// Vendor and class as given, otherwise unchanged.

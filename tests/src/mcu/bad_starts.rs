@@ -1,5 +1,5 @@
-//! A board whose provisioning area cannot be used: it says why in one line, says it again to whoever asks on
-//! the console, and does nothing else.
+//! A board whose provisioning area or records cannot be used: it says why in one line, says it again to
+//! whoever asks on the console, and does nothing else. And one whose network does not start at once.
 
 use std::fs;
 use std::path::Path;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use agent_embedded::layouts::MPS2_AN386;
 use agent_embedded::provisioning::{HEADER_BYTES, MAGIC, ProvisioningError};
 use anyhow::{Context, Result, ensure};
+use boot_stage::image::{WRITTEN_BYTES_MAX, trailer};
 use boot_stage::layout::Partition;
 use sha2::{Digest as _, Sha256};
 
@@ -17,6 +18,11 @@ use crate::netns::Net;
 
 /// How long a board may take until it says what is wrong, or says it again.
 const WITHIN: Duration = Duration::from_secs(20);
+/// Two resets, after one second and after two.
+const LATE_WITHIN: Duration = Duration::from_secs(40);
+/// What an agent without records says, and one that tries again.
+const LOST: &str = "agent: cannot run: the records are damaged";
+const AGAIN: &str = "tries again after a reset";
 /// Bytes of SHA-256 in the header.
 const DIGEST_BYTES: usize = 16;
 /// Where the CBOR has its version: behind the head of the map and the first key.
@@ -62,6 +68,64 @@ pub fn try_all(node: &mut Node, net: &Net, good: &Path, group: &[u8; 16]) -> Res
     }
     println!("provisioning: {} of {} bad areas are told", CASES.len() - wrong.len(), CASES.len());
     Ok(wrong)
+}
+
+/// Starts a board from a copy of this flash that has lost all of its records; gives what was not as it should
+/// be.
+///
+/// # Errors
+/// QEMU cannot be run.
+pub fn without_records(node: &mut Node, net: &Net, good: &Path) -> Result<Option<String>> {
+    fs::copy(good, node.flash())?;
+    let mut flash = FlashFile::open(node.flash())?;
+    let Partition { offset, bytes } = MPS2_AN386.records;
+    let records = flash.bytes_mut().get_mut(offset as usize..(offset + bytes) as usize);
+    records.context("the layout lies within the flash")?.fill(0x5a);
+    flash.save()?;
+    let before = node.lines_with("boot: runs");
+    node.start(net)?;
+    let told = node.wait_for(LOST, 1, WITHIN).and_then(|()| node.ask(LOST, WITHIN));
+    let runs = node.lines_with("boot: runs") == before + 1 && !node.console().contains("listens to");
+    node.cut()?;
+    println!("lost records: {}", if told.is_ok() { "told" } else { "not told" });
+    Ok(match told {
+        Err(why) => Some(format!("lost records are not told: {why:#}")),
+        Ok(()) if !runs => Some("without its records a board does not run its image, or sends".to_owned()),
+        Ok(()) => None,
+    })
+}
+
+/// Starts a board with a confirmed image whose network controller answers in its third start only; gives what
+/// was not as it should be.
+///
+/// # Errors
+/// QEMU cannot be run.
+pub fn late(
+    node: &mut Node,
+    net: &Net,
+    good: &Path,
+    (image, envelope): (&[u8], &[u8]),
+) -> Result<Option<String>> {
+    fs::copy(good, node.flash())?;
+    let mut flash = FlashFile::open(node.flash())?;
+    let (layout, mut buffer) = (MPS2_AN386, [0; WRITTEN_BYTES_MAX]);
+    let trailer = trailer(envelope, &mut buffer).context("the envelope is too long")?;
+    for (offset, bytes) in [(layout.active.offset, image), (layout.trailer(layout.active).offset, trailer)] {
+        let place = flash.bytes_mut().get_mut(offset as usize..offset as usize + bytes.len());
+        place.context("the layout lies within the flash")?.copy_from_slice(bytes);
+    }
+    flash.save()?;
+    let before = (node.lines_with(AGAIN), node.lines_with("listens to"));
+    node.start(net)?;
+    let listens = node.wait_for("listens to", before.1 + 1, LATE_WITHIN);
+    let resets = node.lines_with(AGAIN) - before.0;
+    node.cut()?;
+    println!("a controller that answers late: {resets} resets, then {listens:?}");
+    Ok(match listens {
+        Err(why) => Some(format!("a network that starts late leaves the board alone: {why:#}")),
+        Ok(()) if resets != 2 => Some(format!("{resets} resets until the network starts, not 2")),
+        Ok(()) => None,
+    })
 }
 
 fn empty(area: &mut [u8], _: &[u8; 16]) -> Result<()> {

@@ -32,6 +32,8 @@ pub struct Images {
     pub sick: Program,
     /// Updates that get no further than their first turn, and what each does; only for a full trial.
     pub stuck: Vec<(&'static str, Program)>,
+    /// An agent whose network controller answers in its third start only; for a full trial.
+    pub late: Option<Program>,
     /// What they may take.
     pub budget: Budget,
     /// The programs are those of somebody's own firmware, which has a lamp.
@@ -49,7 +51,7 @@ impl Images {
         let first = in_slot(core, board, "application", Build { version: "1", feature: None })?;
         let second = in_slot(core, board, "application", Build { version: "2", feature: None })?;
         let (boot, sick, budget) = (boot.clone(), second.clone(), board.budget()?);
-        Ok(Self { boot, first, second, sick, stuck: Vec::new(), budget, has_lamp: true })
+        Ok(Self { boot, first, second, sick, stuck: Vec::new(), late: None, budget, has_lamp: true })
     }
 
     /// Builds them, for a full trial with those that get stuck.
@@ -68,6 +70,7 @@ impl Images {
             second: build("2", None)?,
             sick: build("3", Some("never-healthy"))?,
             stuck: stuck.collect::<Result<_>>()?,
+            late: full.then(|| build("1", Some("late"))).transpose()?,
             budget: board.budget()?,
             has_lamp: false,
         })

@@ -11,6 +11,7 @@ use agent_embedded::provisioning::HEADER_BYTES;
 use anyhow::{Context, Result};
 use update_core::refusal::Refusal;
 
+use super::flash_file::FlashFile;
 use super::node::Node;
 use super::trial::{PUSH_WITHIN, Trial, active_is, name};
 use super::{bad_starts, secrets};
@@ -29,6 +30,10 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 const STATUS: &str = "agent: state=";
 /// How a node says that it has come back after a reset.
 const RESET: &str = ": reset before it was confirmed";
+/// How a boot stage says that the image before the damaged one runs.
+const PREVIOUS: &str = "older than the damaged image";
+/// Which byte of the image is damaged.
+const DAMAGED_AT: usize = 1000;
 /// How a node says that it has come back by order.
 const UNDONE: &str = ": by order";
 
@@ -41,6 +46,13 @@ impl Trial<'_> {
         self.net.add_tap(host)?;
         let mut node = Node::new(host, &self.images.boot.file, folder);
         self.found.wrong.extend(bad_starts::try_all(&mut node, self.net, &good, &group.octets())?);
+        self.found.wrong.extend(bad_starts::without_records(&mut node, self.net, &good)?);
+        let Some(late) = &self.images.late else { return Ok(()) };
+        fs::write(self.fleet.path("late.img"), &late.linked.image)?;
+        self.fleet.sign("late.img", "late.suit", Signing::of_sequence(FIRST_SEQUENCE))?;
+        let envelope = fs::read(self.fleet.path("late.suit"))?;
+        let late = (&*late.linked.image, &*envelope);
+        self.found.wrong.extend(bad_starts::late(&mut node, self.net, &good, late)?);
         Ok(())
     }
 
@@ -211,6 +223,40 @@ impl Trial<'_> {
         }
         if confirmed != report.agents.len() {
             self.found.wrong.push(format!("{confirmed} have confirmed the last update: {:?}", report.agents));
+        }
+        Ok(())
+    }
+
+    /// A bit of the confirmed image turns over, and beside it lies the image before: that one runs, says so,
+    /// and takes the confirmed one again.
+    pub(super) fn previous_runs(&mut self) -> Result<()> {
+        let Some(node) = self.nodes.last_mut() else { return Ok(()) };
+        let name = name(node);
+        let before = (node.lines_with(PREVIOUS), node.lines_with("listens to"));
+        node.cut()?;
+        let mut flash = FlashFile::open(node.flash())?;
+        flash.bytes_mut()[MPS2_AN386.active.offset as usize + DAMAGED_AT] ^= 1;
+        flash.save()?;
+        node.start(self.net)?;
+        if let Err(why) = node.wait_for(PREVIOUS, before.0 + 1, ANSWERS_WITHIN) {
+            self.found.wrong.push(format!("the image before does not run: {why:#}"));
+            return Ok(());
+        }
+        node.wait_for("listens to", before.1 + 1, QUIET_WITHIN)?;
+        let report = self.fleet.status()?.into_iter().find(|report| report.name == name);
+        let reason = report.and_then(|report| report.reason).unwrap_or_default();
+        println!("a damaged image: {name} runs the one before and reports '{reason}'");
+        if !reason.contains("damaged") {
+            self.found.wrong.push(format!("{name} does not report that the image before runs"));
+        }
+        let pushed = self.fleet.push("second.img", "last.suit", &[])?.wait(PUSH_WITHIN)?;
+        let report = pushed.report.with_context(|| pushed.said.clone())?;
+        let confirmed = report.count("confirmed");
+        println!("the damaged image again: {confirmed} of {} confirmed", report.agents.len());
+        let image = &self.images.second.linked.image;
+        let Some(node) = self.nodes.last() else { return Ok(()) };
+        if confirmed != report.agents.len() || !active_is(node, image)? {
+            self.found.wrong.push(format!("{name} has not taken its image again: {:?}", report.agents));
         }
         Ok(())
     }

@@ -122,6 +122,7 @@ impl Trial<'_> {
             trial.too_large()?;
             trial.flipped_bit()?;
             trial.last_update()?;
+            trial.previous_runs()?;
         }
         trial.secrets()?;
         for node in &trial.nodes {

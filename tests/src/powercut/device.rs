@@ -10,6 +10,9 @@ use group_oscore::AeadAlgorithm;
 use crate::nor_flash::SimulatedFlash;
 use crate::world::{Dice, Keys, Release};
 
+/// The root key's.
+pub(super) const ROOT_SEED: [u8; 32] = [7; 32];
+
 /// Bytes in a block of the update.
 const BLOCK_BYTES: u32 = 256;
 
@@ -42,7 +45,7 @@ impl Device {
         let keys = Keys::new(0, [AeadAlgorithm::A128Gcm, AeadAlgorithm::A128Gcm], &mut dice);
         let old = Release::of(&keys, 1, image(image_bytes, &mut dice), BLOCK_BYTES);
         let new = Release::of(&keys, 2, image(image_bytes - image_bytes / 3, &mut dice), BLOCK_BYTES);
-        let root = SigningKey::from_bytes(&[7; 32]);
+        let root = SigningKey::from_bytes(&ROOT_SEED);
         let key_set = keys.key_set.attach(root.sign(&keys.key_set.to_be_signed()).to_bytes());
         let root_key = root.verifying_key().to_bytes();
         let mut layout = layout(page_bytes, image_bytes, new.pages.len() as u32, rewritable);
@@ -59,23 +62,40 @@ impl Device {
         self.layout.active.offset + self.bank_bytes.filter(|_| exchanged).unwrap_or(0)
     }
 
+    /// Writes an image and its envelope into a blank slot.
+    pub(super) fn put<const WORD: usize, const PAGE: usize>(
+        &self,
+        flash: &mut SimulatedFlash<WORD, PAGE>,
+        slot: Partition,
+        release: &Release,
+    ) {
+        let mut buffer = [0; WRITTEN_BYTES_MAX];
+        let trailer = trailer(&release.envelope, &mut buffer).expect("an envelope of the usual size");
+        let mut image = release.image.clone();
+        image.resize(image.len().next_multiple_of(WORD), 0xff);
+        program(flash, slot.offset, &image).expect("a blank flash");
+        program(flash, self.layout.trailer(slot).offset, trailer).expect("a blank flash");
+    }
+
     /// Its flash, as it comes from the factory.
     #[must_use]
     pub fn flash<const WORD: usize, const PAGE: usize>(&self) -> SimulatedFlash<WORD, PAGE> {
+        let mut flash = self.blank_flash();
+        self.put(&mut flash, self.layout.active, &self.old);
+        flash
+    }
+
+    /// The same with nothing in it.
+    pub(super) fn blank_flash<const WORD: usize, const PAGE: usize>(&self) -> SimulatedFlash<WORD, PAGE> {
         let one = self.layout.provisioning.offset + self.layout.provisioning.bytes;
         // Behind two banks, the page of the chip's own word.
         let end = self.bank_bytes.map_or(one, |bytes| 2 * bytes + PAGE as u32);
-        let mut flash = SimulatedFlash::new(end as usize, self.layout.rewritable);
-        let mut buffer = [0; WRITTEN_BYTES_MAX];
-        let trailer = trailer(&self.old.envelope, &mut buffer).expect("an envelope of the usual size");
-        let mut image = self.old.image.clone();
-        image.resize(image.len().next_multiple_of(WORD), 0xff);
-        let active = self.layout.active;
-        program(&mut flash, active.offset, &image).expect("a blank flash");
-        program(&mut flash, self.layout.trailer(active).offset, trailer).expect("a blank flash");
-        flash
+        SimulatedFlash::new(end as usize, self.layout.rewritable)
     }
 }
+
+/// Larger pages are not left free between image and envelope: they would be copied with each device.
+const FREE_PAGE_BYTES_MAX: u32 = 8192;
 
 /// An image of so many bytes. Long ones are blank for the most part: there is no operation for a blank word.
 fn image(bytes: u32, dice: &mut Dice) -> Vec<u8> {
@@ -90,6 +110,8 @@ fn image(bytes: u32, dice: &mut Dice) -> Vec<u8> {
 }
 
 fn layout(page: u32, image_bytes: u32, hash_page_bytes: u32, rewritable: bool) -> FlashLayout {
+    // Images are shorter than their slots, by more than an envelope.
+    let free = if page <= FREE_PAGE_BYTES_MAX { TRAILER_BYTES.next_multiple_of(page) } else { 0 };
     let mut next = 0;
     let mut partition = |bytes: u32| {
         let bytes = bytes.next_multiple_of(page);
@@ -97,8 +119,8 @@ fn layout(page: u32, image_bytes: u32, hash_page_bytes: u32, rewritable: bool) -
         Partition { offset: next - bytes, bytes }
     };
     FlashLayout {
-        active: partition(image_bytes + TRAILER_BYTES),
-        update: partition(image_bytes + TRAILER_BYTES),
+        active: partition(image_bytes + free + TRAILER_BYTES),
+        update: partition(image_bytes + free + TRAILER_BYTES),
         spare: partition(page),
         pages: partition(hash_page_bytes),
         records: partition(2 * BANK_BYTES_MIN.max(page)),

@@ -54,6 +54,8 @@ pub(super) struct Oracle {
     pub(super) reserved_end: u64,
     /// The last attempt acted upon.
     pub(super) attempt: u32,
+    /// The confirmed image was damaged, and an older one may run.
+    pub(super) older_may_run: bool,
     /// Whether the agent has accepted the update.
     pub(super) accepted: bool,
     /// Blocks and pages whose writing has ended well.
@@ -82,7 +84,7 @@ impl Oracle {
             Image::Old => device.old.offer.sequence_number,
             Image::New => device.new.offer.sequence_number,
         };
-        if sequence_number < self.installed {
+        if sequence_number < self.installed && !self.older_may_run {
             return Err(Wrong::Regressed("an image older than the confirmed one runs"));
         }
         Ok(image)

@@ -16,7 +16,7 @@ use static_cell::ConstStaticCell;
 use update_core::platform::Trial;
 
 use crate::application::{Lines, board};
-use crate::{Chip, Console, line, stay};
+use crate::{AGENT_RESETS, Chip, Console, line, reset_later, stay};
 
 /// What tells one build from another.
 pub const VERSION: &str = match option_env!("FWCAST_IMAGE_VERSION") {
@@ -27,6 +27,9 @@ pub const VERSION: &str = match option_env!("FWCAST_IMAGE_VERSION") {
 /// The image is on trial. This is assumed until its records have been read: the boot stage has read them,
 /// and goes back only from an image that is on trial.
 static ON_TRIAL: AtomicBool = AtomicBool::new(true);
+
+/// With the feature `late`, the network controller answers in the start after so many.
+const LATE_STARTS: u32 = 2;
 
 static RESOURCES: ConstStaticCell<StackResources<{ network::SOCKETS }>> =
     ConstStaticCell::new(StackResources::new());
@@ -96,7 +99,8 @@ pub fn prepare<F: NorFlash>(
     entropy: Option<Entropy>,
 ) -> Result<Prepared<F>, Wrong<F::Error>> {
     let store = open(flash, layout)?;
-    if cfg!(feature = "cannot-start") {
+    let is_late = cfg!(feature = "late") && AGENT_RESETS.count() < LATE_STARTS;
+    if cfg!(feature = "cannot-start") || is_late {
         return Err(Wrong::Controller);
     }
     let entropy = entropy.ok_or(Wrong::Randomness)?;
@@ -119,18 +123,39 @@ pub fn connect<F: NorFlash, C: Console, D: Driver>(
     let (name, coap_group) = (prepared.name(), prepared.coap_group());
     let mut agent = prepared.connect(stack, board(chip), Lines::new(console))?;
     agent.application.say(format_args!("{name} listens to {coap_group}"));
+    network_works();
     Ok((agent, runner))
 }
 
+/// The agent is on the network: resets from now on are none that were for nothing.
+pub fn network_works() {
+    AGENT_RESETS.clear();
+}
+
 impl<E> Wrong<E> {
-    /// Says why, for ever. On trial it says so once and resets the board: the image before may be able to
-    /// run.
+    /// Says why, and resets the board later where that may help: a confirmed image tries again, one on trial
+    /// goes back. Otherwise an image on trial resets at once, since the one before may be able to run, and a
+    /// confirmed one stays.
     pub fn halt(&self, mut console: impl Console, chip: Chip) -> ! {
+        if self.may_pass() {
+            reset_later(console, chip, &AGENT_RESETS, |console| {
+                line!(*console, "agent: cannot run: {}: tries again after a reset", self.text());
+            })
+        }
         if ON_TRIAL.load(Ordering::Relaxed) {
             line!(console, "agent: cannot run: {}", self.text());
             SCB::sys_reset()
         }
         stay(console, chip, |console| line!(*console, "agent: cannot run: {}", self.text()))
+    }
+
+    /// Whether a reset may help.
+    const fn may_pass(&self) -> bool {
+        match self {
+            Self::Start(error) => error.may_pass(),
+            Self::Controller | Self::Randomness => true,
+            Self::Network(error) => error.may_pass(),
+        }
     }
 
     const fn text(&self) -> &'static str {

@@ -1,14 +1,14 @@
 //! The boot stage: verifies, exchanges the slots where that is due, and jumps.
 
-use agent_embedded::provisioning::Provisioning;
+use agent_embedded::provisioning::{self, BootSettings, Provisioning};
 use boot_stage::board::{self, Board};
 use boot_stage::exchange::Exchange;
 use boot_stage::layout::FlashLayout;
-use boot_stage::start::{Halt, News, Runs};
+use boot_stage::start::{Halt, News, Recovery, Runs};
 use boot_stage::verify::Trust;
 use embedded_storage::nor_flash::NorFlash;
 
-use crate::{Chip, Console, disable_interrupts, line, reset_later, stay};
+use crate::{BOOT_RESETS, Chip, Console, disable_interrupts, line, reset_later, stay};
 
 /// What a board's boot stage has.
 pub struct BootStage<'p, F, X, C> {
@@ -38,13 +38,18 @@ impl<F: NorFlash, X: Exchange, C: Console> BootStage<'_, F, X, C> {
     /// At `active` the processor sees the start of the layout's active slot. The image there initialises
     /// all memory that it shares with the program that calls this.
     pub unsafe fn run(self) -> ! {
-        let (root_key, key_set) = match Provisioning::read_keys(self.provisioning) {
-            Ok(keys) => keys,
+        let given = match Provisioning::read_boot(self.provisioning) {
+            Ok(given) => given,
             Err(error) => stay(self.console, chip(self.clock), |console| {
                 line!(*console, "boot: nothing can run: {}", error.text());
             }),
         };
-        board::run(Promised(self), &Trust { root_key: &root_key, key_set })
+        let BootSettings { root_key, signed_key_set: key_set, recovery } = given;
+        let recovery = match recovery {
+            provisioning::Recovery::Previous => Recovery::Previous,
+            provisioning::Recovery::None => Recovery::None,
+        };
+        board::run(Promised(self), &Trust { root_key: &root_key, key_set }, recovery)
     }
 }
 
@@ -69,8 +74,10 @@ impl<F: NorFlash, X: Exchange, C: Console> Board for Promised<'_, F, X, C> {
             News::Trial => "trial",
             News::RolledBack(_) => "rolled back",
             News::Recovered => "on trial, recovered from the other slot",
+            News::Previous => "on trial, older than the damaged image",
         };
         line!(self.0.console, "boot: runs sequence={} ({news})", runs.sequence_number);
+        BOOT_RESETS.clear();
         (self.0.watchdog)();
         // SAFETY: the boot stage has verified that a signed image lies there; the rest is the promise.
         unsafe { jump(self.0.active) }
@@ -81,9 +88,10 @@ impl<F: NorFlash, X: Exchange, C: Console> Board for Promised<'_, F, X, C> {
         cortex_m::peripheral::SCB::sys_reset()
     }
 
-    fn retry(mut self, why: &Halt<F::Error>) -> ! {
-        line!(self.0.console, "boot: {}: tries again after a reset", why.text());
-        reset_later(self.0.clock)
+    fn retry(self, why: &Halt<F::Error>) -> ! {
+        reset_later(self.0.console, chip(self.0.clock), &BOOT_RESETS, |console| {
+            line!(*console, "boot: {}: tries again after a reset", why.text());
+        })
     }
 
     fn halt(self, why: &Halt<F::Error>) -> ! {

@@ -11,11 +11,11 @@ pub mod stack_paint;
 
 use core::fmt::Write;
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicU32, Ordering};
 use core::task::{Context, Poll, Waker};
 
-use cortex_m::peripheral::SCB;
+use boot_stage::resets::Resets;
 use cortex_m::peripheral::syst::SystClkSource;
+use cortex_m::peripheral::{SCB, SYST};
 
 /// Writes one line to a console, which is anything that is [`core::fmt::Write`] and cannot fail.
 #[macro_export]
@@ -69,6 +69,40 @@ const TICKS: u32 = 10 * TICKS_PER_SECOND;
 /// Nothing can go on: says why, again and again, and whenever a byte comes on the console. In between the
 /// processor sleeps.
 pub fn stay<C: Console>(mut console: C, chip: Chip, say: impl Fn(&mut C)) -> ! {
+    let mut timer = timer_alone(chip);
+    loop {
+        say_and_wait(&mut console, chip, &mut timer, TICKS, &say);
+    }
+}
+
+/// Resets in a row of the boot stage. As the next one it outlives a reset, at a place of its own that no
+/// program initialises (`retained.x`); `used`, so that the compiler does not believe the value here.
+#[used]
+#[unsafe(link_section = ".fwcast_retained.boot")]
+pub(crate) static BOOT_RESETS: Resets = Resets::new();
+/// Resets in a row of the agent.
+#[used]
+#[unsafe(link_section = ".fwcast_retained.agent")]
+pub(crate) static AGENT_RESETS: Resets = Resets::new();
+
+/// Nothing can go on, and a reset may help: says why, waits, longer each time in a row, and resets. Until
+/// then it does what [`stay`] does.
+pub(crate) fn reset_later<C: Console>(
+    mut console: C,
+    chip: Chip,
+    resets: &Resets,
+    say: impl Fn(&mut C),
+) -> ! {
+    let mut left = resets.one_more() * TICKS_PER_SECOND;
+    let mut timer = timer_alone(chip);
+    while left > 0 {
+        left = left.saturating_sub(say_and_wait(&mut console, chip, &mut timer, left.min(TICKS), &say));
+    }
+    SCB::sys_reset()
+}
+
+/// From now on nothing runs but the caller; the processor's own timer ticks and wakes it.
+fn timer_alone(chip: Chip) -> SYST {
     cortex_m::interrupt::disable();
     disable_interrupts();
     // SAFETY: the program that used it does not run any more.
@@ -78,42 +112,35 @@ pub fn stay<C: Console>(mut console: C, chip: Chip, say: impl Fn(&mut C)) -> ! {
     timer.clear_current();
     timer.enable_interrupt();
     timer.enable_counter();
-    let mut context = Context::from_waker(Waker::noop());
-    loop {
-        say(&mut console);
-        for _ in 0..TICKS {
-            (chip.feed)();
-            // A tick or a byte is pending and is not taken, being masked; it wakes the processor all the
-            // same. Whatever stayed pending would wake it again at once, and for ever.
-            SCB::clear_pendst();
-            clear_pending();
-            cortex_m::asm::dsb();
-            cortex_m::asm::wfi();
-            if console.poll_byte(&mut context).is_ready() {
-                break;
-            }
-        }
-    }
+    timer
 }
 
-/// How many resets in a row were for nothing, and its complement. It outlives a reset, and holds anything
-/// after power on or once an agent has used the memory: what does not match its complement counts as none.
-#[unsafe(link_section = ".uninit.fwcast_resets")]
-static RESETS: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
-/// The longest wait before a reset, in powers of two of a second.
-const WAIT_MAX: u32 = 8;
-
-/// Resets after one second, and after twice as long each time in a row, up to four minutes.
-pub(crate) fn reset_later(clock: u32) -> ! {
-    let [resets, complement] = &RESETS;
-    let before = resets.load(Ordering::Relaxed);
-    let count = if before == !complement.load(Ordering::Relaxed) { before.min(WAIT_MAX) } else { 0 };
-    resets.store(count + 1, Ordering::Relaxed);
-    complement.store(!(count + 1), Ordering::Relaxed);
-    for _ in 0..1_u32 << count {
-        cortex_m::asm::delay(clock);
+/// Says it, then feeds the watchdog and sleeps for so many ticks, or until a byte comes on the console;
+/// gives the ticks that have gone by.
+fn say_and_wait<C: Console>(
+    console: &mut C,
+    chip: Chip,
+    timer: &mut SYST,
+    ticks: u32,
+    say: impl Fn(&mut C),
+) -> u32 {
+    let mut context = Context::from_waker(Waker::noop());
+    let mut gone = 0;
+    say(console);
+    while gone < ticks {
+        (chip.feed)();
+        // A tick or a byte is pending and is not taken, being masked; it wakes the processor all the
+        // same. Whatever stayed pending would wake it again at once, and for ever.
+        SCB::clear_pendst();
+        clear_pending();
+        cortex_m::asm::dsb();
+        cortex_m::asm::wfi();
+        gone += u32::from(timer.has_wrapped());
+        if console.poll_byte(&mut context).is_ready() {
+            break;
+        }
     }
-    SCB::sys_reset()
+    gone
 }
 
 /// No interrupt of this program comes any more.

@@ -157,6 +157,12 @@ pub(crate) fn phase(flash: &Flash) -> Phase {
 /// A store that has received an image and activated it.
 pub(crate) fn activated(image: &Image) -> FlashStore<Flash> {
     let mut store = FlashStore::open(erased(), LAYOUT).unwrap();
+    receive(&mut store, image);
+    store
+}
+
+/// Receives an image and activates it.
+pub(crate) fn receive<F: NorFlash<Error: std::fmt::Debug>>(store: &mut FlashStore<F>, image: &Image) {
     let mut record = [0; RECORD_BYTES_MAX];
     let len = open_update(image, &mut record);
     block_on(async {
@@ -168,7 +174,6 @@ pub(crate) fn activated(image: &Image) -> FlashStore<Flash> {
         }
         store.activate(image.bytes.len() as u32, &image.offer.digest.0).await.unwrap();
     });
-    store
 }
 
 /// The state machine of a device that has saved nothing.

@@ -11,7 +11,7 @@ use update_core::key_set::KeySet;
 use update_core::reception::AgentContext;
 use update_core::record::CounterBounds;
 
-use super::{FIELDS, HEADER_BYTES, HEALTH, Health, MAGIC, VERSION};
+use super::{BootSettings, FIELDS, HEADER_BYTES, HEALTH, Health, MAGIC, RECOVERY, Recovery, VERSION};
 
 /// What a device was given. It borrows from the buffer that the area was read into.
 #[derive(Clone)]
@@ -130,24 +130,28 @@ impl<'a> Provisioning<'a> {
         Ok(provisioning)
     }
 
-    /// The root key and the signed key set alone, for the boot stage, which verifies nothing else of it.
+    /// What the boot stage needs, which verifies nothing else of it.
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub fn read_keys(area: &'a [u8]) -> Result<([u8; 32], &'a [u8]), ProvisioningError> {
-        let (mut decoder, _) = open(cbor(area)?)?;
-        let mut root_key = None;
+    pub fn read_boot(area: &'a [u8]) -> Result<BootSettings<'a>, ProvisioningError> {
+        let (mut decoder, fields) = open(cbor(area)?)?;
+        let (mut root_key, mut signed_key_set) = (None, None);
         for key in 1..FIELDS {
             if decoder.u64()? != key {
                 return Err(ProvisioningError::Malformed);
             }
             match key {
                 16 => root_key = Some(fixed(&mut decoder)?),
-                17 => return Ok((root_key.ok_or(ProvisioningError::Malformed)?, decoder.bytes()?)),
+                17 => signed_key_set = Some(decoder.bytes()?),
                 _ => decoder.skip()?,
             }
         }
-        Err(ProvisioningError::Malformed)
+        let (_, recovery) = optional(&mut decoder, fields)?;
+        let (Some(root_key), Some(signed_key_set)) = (root_key, signed_key_set) else {
+            return Err(ProvisioningError::Malformed);
+        };
+        Ok(BootSettings { root_key, signed_key_set, recovery })
     }
 
     /// The Group OSCORE context with the distributor as the only other member.
@@ -221,7 +225,7 @@ impl<'a> Provisioning<'a> {
         let own = own_address(&mut map.decoder)?;
         map.next()?.u32()?;
         map.next()?.skip()?;
-        let health = if fields > HEALTH { health(map.next()?)? } else { Health::DEFAULT };
+        let (health, _) = optional(&mut map.decoder, fields)?;
         if map.decoder.position() != cbor.len() {
             return Err(ProvisioningError::Malformed);
         }
@@ -296,8 +300,26 @@ fn open(cbor: &[u8]) -> Result<(Decoder<'_>, u64), ProvisioningError> {
     if decoder.u32()? != VERSION {
         return Err(ProvisioningError::Version);
     }
-    let fields = fields.filter(|fields| (FIELDS..=HEALTH + 1).contains(fields));
+    let fields = fields.filter(|fields| (FIELDS..=RECOVERY + 1).contains(fields));
     Ok((decoder, fields.ok_or(ProvisioningError::Malformed)?))
+}
+
+/// The keys behind those that each map has, in their order.
+fn optional(decoder: &mut Decoder<'_>, fields: u64) -> Result<(Health, Recovery), ProvisioningError> {
+    let (mut of_health, mut of_recovery) = (Health::DEFAULT, Recovery::default());
+    let mut last = FIELDS - 1;
+    for _ in FIELDS..fields {
+        let key = decoder.u64()?;
+        match key {
+            HEALTH if key > last => of_health = health(decoder)?,
+            RECOVERY if key > last => {
+                of_recovery = Recovery::from_code(decoder.u8()?).ok_or(ProvisioningError::Malformed)?;
+            }
+            _ => return Err(ProvisioningError::Malformed),
+        }
+        last = key;
+    }
+    Ok((of_health, of_recovery))
 }
 
 fn health(decoder: &mut Decoder<'_>) -> Result<Health, ProvisioningError> {

@@ -9,7 +9,7 @@ use minicbor::encode::Error;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::{DIGEST_BYTES, FIELDS, HEALTH, Health, MAGIC, VERSION};
+use super::{DIGEST_BYTES, FIELDS, HEALTH, Health, MAGIC, RECOVERY, Recovery, VERSION};
 use crate::document::Provisioning;
 
 /// What only a microcontroller is told: there is no system below it that knows its network.
@@ -23,6 +23,8 @@ pub struct McuSettings {
     pub router: Option<IpAddr>,
     /// When an image on trial is healthy.
     pub health: Health,
+    /// What may run where the confirmed image is damaged.
+    pub recovery: Recovery,
 }
 
 impl Provisioning {
@@ -54,7 +56,8 @@ impl Provisioning {
         let key = &self.key;
         // Left out where it says what is so anyway, so that older programs read the rest.
         let health = Some(settings.health).filter(|health| *health != Health::DEFAULT);
-        out.map(FIELDS + u64::from(health.is_some()))?
+        let recovery = Some(settings.recovery).filter(|recovery| *recovery != Recovery::default());
+        out.map(FIELDS + u64::from(health.is_some()) + u64::from(recovery.is_some()))?
             .u64(0)?
             .u32(VERSION)?
             .u64(1)?
@@ -87,6 +90,9 @@ impl Provisioning {
         out.bytes(manager.sender_id.as_bytes())?.bytes(manager.recipient_id.as_bytes())?;
         if let Some(Health { within_seconds, hears_distributor }) = health {
             out.u64(HEALTH)?.array(2)?.u32(within_seconds)?.bool(hears_distributor)?;
+        }
+        if let Some(recovery) = recovery {
+            out.u64(RECOVERY)?.u8(recovery.code())?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use agent_embedded::event::Event;
 use agent_embedded::network;
 use agent_embedded::parts::{Memory, NetworkAgent, Parts};
 use agent_embedded::start::Entropy;
-use board_common::agent::{VERSION, Wrong, open};
+use board_common::agent::{VERSION, Wrong, network_works, open};
 use board_common::application::{Lines, board};
 use board_common::flash::FlashError;
 use board_common::{executor, line, stack_paint};
@@ -68,7 +68,9 @@ fn connect(
     let (stack, runner) = embassy_net::new(device, config, SOCKETS.take(), seed);
     let mut lamp = Lamp(Lines::new(Console));
     lamp.0.say(format_args!("{} listens to {}", prepared.name(), prepared.coap_group()));
-    Ok((prepared.connect(stack, board(CHIP), lamp)?, stack, runner))
+    let agent = prepared.connect(stack, board(CHIP), lamp)?;
+    network_works();
+    Ok((agent, stack, runner))
 }
 
 // --- end of agent
