@@ -4,4 +4,7 @@
 mod banks;
 mod common;
 mod confirmation;
+mod lost_banks;
 mod roll_back;
+mod short_images;
+mod trust;
