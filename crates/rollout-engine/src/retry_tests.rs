@@ -76,3 +76,15 @@ fn who_is_lost_counts_for_the_minimum_sample() {
         assert_eq!((counts.lost, counts.confirmed), (2, 2));
     }
 }
+
+#[test]
+fn who_was_silent_before_it_was_told_has_not_tried() {
+    let mut plan = plan(&[2]);
+    plan.success = percent("0%");
+    plan.retry.max = 2;
+    plan.retry.on.insert(RetryOn::Lost);
+    let mut fleet = Fleet::new(plan).with(&[(0, Nature::Off)]);
+    assert_eq!(outcome(fleet.go()), Some(Outcome::DoneWithFailures));
+    let agent = &fleet.engine.agents()[&key(0)];
+    assert_eq!((agent.progress, agent.tries, agent.retry_at), (Progress::Lost, 0, None));
+}

@@ -53,7 +53,7 @@ pub fn run(part: &Part, chosen: &[Mutant], ledger: &mut Ledger, folder: &Path) -
     }
     fs::create_dir_all(&folder)?;
     let mut cargo = mutants(part);
-    cargo.args(["--no-shuffle", "--colors", "never", "--cap-lints", "true", "--output"]).arg(&folder);
+    cargo.args(["--no-shuffle", "--colors", "never", "--output"]).arg(&folder);
     for mutant in chosen {
         cargo.args(["--re", &exactly(&mutant.name)]);
     }
