@@ -134,7 +134,7 @@ impl<'a> Pages<'a> {
     }
 
     /// Where this step copies from and to.
-    const fn step(&self, way: Way, step: u32) -> (u32, u32) {
+    fn step(&self, way: Way, step: u32) -> (u32, u32) {
         let half = step / 2;
         let index = match way {
             Way::In => self.count() - 1 - half,
@@ -148,11 +148,11 @@ impl<'a> Pages<'a> {
         }
     }
 
-    const fn active(&self, index: u32) -> u32 {
+    fn active(&self, index: u32) -> u32 {
         self.layout.active.offset + self.in_slot_at(index)
     }
 
-    const fn update(&self, index: u32) -> u32 {
+    fn update(&self, index: u32) -> u32 {
         if index == self.count() {
             self.layout.spare.offset
         } else {
@@ -160,8 +160,9 @@ impl<'a> Pages<'a> {
         }
     }
 
-    const fn in_slot_at(&self, index: u32) -> u32 {
-        let page = if index < self.of_images { index } else { self.trailer + index - self.of_images };
+    fn in_slot_at(&self, index: u32) -> u32 {
+        let is_of_image = index < self.of_images || planted::is(Bug::SlotsFilled);
+        let page = if is_of_image { index } else { self.trailer + index - self.of_images };
         page * self.page_bytes
     }
 }

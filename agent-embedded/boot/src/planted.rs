@@ -35,6 +35,12 @@ pub enum Bug {
     CopyBelieved,
     /// A start that has failed stays.
     NoReset,
+    /// The older one of two key sets is in force.
+    OlderKeySet,
+    /// The number of the image that was confirmed last is not looked at.
+    FloorIgnored,
+    /// An image is taken to fill its slot: the page behind it is taken for the one of the trailer.
+    SlotsFilled,
 }
 
 impl Bug {
@@ -43,6 +49,9 @@ impl Bug {
 
     /// Those that only flash which fails shows.
     pub const OF_WEAR: [Self; 2] = [Self::CopyBelieved, Self::NoReset];
+
+    /// Those that one start shows.
+    pub const OF_START: [Self; 3] = [Self::OlderKeySet, Self::FloorIgnored, Self::SlotsFilled];
 
     /// Those that a power cut shows.
     pub const ALL: [Self; 11] = [

@@ -2,6 +2,11 @@
 
 use alloc::vec::Vec;
 
+use update_core::census::State;
+use update_core::platform::RollBackCause;
+use update_core::reception::Failure;
+use update_core::refusal::Refusal;
+
 use super::plan::RetryOn;
 use super::record::{Outcome, Progress};
 use super::testing::{Fleet, Nature, key, outcome, percent, plan};
@@ -16,6 +21,9 @@ fn fails_once(nature: Nature, on: &[RetryOn]) -> Fleet {
     fleet
 }
 
+const ALL: [RetryOn; 5] =
+    [RetryOn::Lost, RetryOn::Unhealthy, RetryOn::Reset, RetryOn::Storage, RetryOn::Busy];
+
 const FAILURES: [(Nature, RetryOn); 4] = [
     (Nature::UnhealthyAtFirst(1), RetryOn::Unhealthy),
     (Nature::StorageFailsAtFirst(1), RetryOn::Storage),
@@ -25,15 +33,27 @@ const FAILURES: [(Nature, RetryOn); 4] = [
 
 #[test]
 fn each_failure_is_tried_again_where_its_kind_is_named_and_only_there() {
-    let all = [RetryOn::Lost, RetryOn::Unhealthy, RetryOn::Reset, RetryOn::Storage, RetryOn::Busy];
     for (nature, kind) in FAILURES {
         let named = fails_once(nature, &[kind]);
         assert_eq!(outcome(&named), Some(Outcome::Done), "{nature:?}");
         assert!(named.now.steady.as_secs() >= 60, "{nature:?}: after the backoff");
-        let others: Vec<RetryOn> = all.into_iter().filter(|other| *other != kind).collect();
+        let others: Vec<RetryOn> = ALL.into_iter().filter(|other| *other != kind).collect();
         let not_named = fails_once(nature, &others);
         assert_eq!(outcome(&not_named), Some(Outcome::Stopped), "{nature:?}");
         assert_eq!(not_named.devices[&key(0)].attempts + not_named.devices[&key(0)].refusals, 1);
+    }
+}
+
+#[test]
+fn what_another_try_cannot_mend_is_not_tried_again() {
+    for (state, reason) in [
+        (State::Refused, Refusal::ImageTooLarge.code()),
+        (State::Failed, Failure::ImageDigest as u8),
+        (State::RolledBack, RollBackCause::Ordered as u8),
+    ] {
+        let fleet = fails_once(Nature::Ends(state, reason), &ALL);
+        assert_eq!(outcome(&fleet), Some(Outcome::Stopped), "{state:?}");
+        assert!(fleet.now.steady.as_secs() < 60, "{state:?}: nothing is waited for");
     }
 }
 

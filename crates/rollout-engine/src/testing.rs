@@ -42,6 +42,8 @@ pub enum Nature {
     StorageFailsAtFirst(u8),
     /// It cannot switch to the new image in the first activations, so many.
     ActivationFailsAtFirst(u8),
+    /// It ends in this state and with this reason whenever it is offered the update.
+    Ends(Doing, u8),
     /// It is switched off.
     Off,
     /// It stays on trial until it is told to go back.
@@ -309,6 +311,10 @@ impl Device {
     fn receive(&mut self) {
         let busy = matches!(self.nature, Nature::BusyAtFirst(times) if self.refusals < times);
         match self.doing {
+            _ if let Nature::Ends(doing, reason) = self.nature => {
+                self.refusals += 1;
+                (self.doing, self.reason) = (doing, reason);
+            }
             Doing::Idle | Doing::Refused if busy => self.refuse(),
             Doing::Idle | Doing::Refused => (self.doing, self.reason) = (Doing::Ready, 0),
             // A medium that has failed begins anew.

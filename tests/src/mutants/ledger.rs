@@ -47,7 +47,7 @@ impl Verdict {
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
     mutant: String,
-    /// Of the file before it was changed: what came of other versions of it says nothing.
+    /// Of the file before it was changed, without its tests: what came of other versions of it says nothing.
     sha256: String,
     verdict: Verdict,
 }
@@ -105,11 +105,16 @@ impl Ledger {
             return Ok(digest.clone());
         }
         let path: PathBuf = root().join(file);
-        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let digest = hex::encode(Sha256::digest(&bytes));
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let digest = hex::encode(Sha256::digest(without_tests(&text)));
         self.digests.insert(file.to_owned(), digest.clone());
         Ok(digest)
     }
+}
+
+/// A test more changes no mutant.
+fn without_tests(text: &str) -> &str {
+    text.split_once("\n#[cfg(test)]\nmod tests {").map_or(text, |(code, _)| code)
 }
 
 #[cfg(test)]
@@ -131,5 +136,11 @@ mod tests {
         // Of another version of the file it says nothing.
         ledger.digests.insert("Cargo.toml".to_owned(), "another".to_owned());
         assert_eq!(ledger.verdict(&mutant("a")).unwrap(), None);
+    }
+
+    #[test]
+    fn a_test_more_is_no_other_version() {
+        assert_eq!(without_tests("code\n\n#[cfg(test)]\nmod tests {\n}\n"), "code\n");
+        assert_eq!(without_tests("code\n#[cfg(test)]\nmod more;\n"), "code\n#[cfg(test)]\nmod more;\n");
     }
 }

@@ -6,6 +6,7 @@ use boot_stage::medium::program;
 use boot_stage::record_log::BANK_BYTES_MIN;
 use ed25519_dalek::{Signer, SigningKey};
 use group_oscore::AeadAlgorithm;
+use update_core::key_set::KeySet;
 
 use crate::nor_flash::SimulatedFlash;
 use crate::world::{Dice, Keys, Release};
@@ -38,14 +39,24 @@ impl Device {
     /// A device with pages of so many bytes. Its images take `image_bytes`, the new one a bit less.
     #[must_use]
     pub fn new(page_bytes: u32, image_bytes: u32, rewritable: bool, banks: bool) -> Self {
+        Self::of(page_bytes, (image_bytes, 0), rewritable, banks)
+    }
+
+    /// A device whose images leave so many bytes of their slots free, in whole pages.
+    #[must_use]
+    pub fn with_room(page_bytes: u32, image_bytes: u32, room_bytes: u32) -> Self {
+        Self::of(page_bytes, (image_bytes, room_bytes), false, false)
+    }
+
+    fn of(page_bytes: u32, (image_bytes, room): (u32, u32), rewritable: bool, banks: bool) -> Self {
         let mut dice = Dice::new(4, 0);
         let keys = Keys::new(0, [AeadAlgorithm::A128Gcm, AeadAlgorithm::A128Gcm], &mut dice);
         let old = Release::of(&keys, 1, image(image_bytes, &mut dice), BLOCK_BYTES);
         let new = Release::of(&keys, 2, image(image_bytes - image_bytes / 3, &mut dice), BLOCK_BYTES);
-        let root = SigningKey::from_bytes(&[7; 32]);
+        let root = root();
         let key_set = keys.key_set.attach(root.sign(&keys.key_set.to_be_signed()).to_bytes());
         let root_key = root.verifying_key().to_bytes();
-        let mut layout = layout(page_bytes, image_bytes, new.pages.len() as u32, rewritable);
+        let mut layout = layout(page_bytes, image_bytes + room, new.pages.len() as u32, rewritable);
         let bank_bytes = banks.then(|| layout.provisioning.offset + layout.provisioning.bytes);
         if let Some(bytes) = bank_bytes {
             layout.update.offset = layout.active.offset + bytes;
@@ -66,15 +77,36 @@ impl Device {
         // Behind two banks, the page of the chip's own word.
         let end = self.bank_bytes.map_or(one, |bytes| 2 * bytes + PAGE as u32);
         let mut flash = SimulatedFlash::new(end as usize, self.layout.rewritable);
-        let mut buffer = [0; WRITTEN_BYTES_MAX];
-        let trailer = trailer(&self.old.envelope, &mut buffer).expect("an envelope of the usual size");
-        let mut image = self.old.image.clone();
-        image.resize(image.len().next_multiple_of(WORD), 0xff);
-        let active = self.layout.active;
-        program(&mut flash, active.offset, &image).expect("a blank flash");
-        program(&mut flash, self.layout.trailer(active).offset, trailer).expect("a blank flash");
+        self.put(&mut flash, self.layout.active, &self.old);
         flash
     }
+
+    /// Writes an image with its signed envelope into a blank slot.
+    pub fn put<const WORD: usize, const PAGE: usize>(
+        &self,
+        flash: &mut SimulatedFlash<WORD, PAGE>,
+        slot: Partition,
+        release: &Release,
+    ) {
+        let mut buffer = [0; WRITTEN_BYTES_MAX];
+        let trailer = trailer(&release.envelope, &mut buffer).expect("an envelope of the usual size");
+        let mut image = release.image.clone();
+        image.resize(image.len().next_multiple_of(WORD), 0xff);
+        program(flash, slot.offset, &image).expect("a blank flash");
+        program(flash, self.layout.trailer(slot).offset, trailer).expect("a blank flash");
+    }
+
+    /// A key set that supersedes the device's own, with another image key in it.
+    #[must_use]
+    pub fn revoking_key_set(&self) -> Vec<u8> {
+        let other = SigningKey::from_bytes(&[8; 32]).verifying_key().to_bytes();
+        let set = KeySet::new(u64::MAX, &[other]).expect("a key");
+        set.attach(root().sign(&set.to_be_signed()).to_bytes())
+    }
+}
+
+fn root() -> SigningKey {
+    SigningKey::from_bytes(&[7; 32])
 }
 
 /// An image of so many bytes. Long ones are blank for the most part: there is no operation for a blank word.
