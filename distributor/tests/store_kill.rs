@@ -25,13 +25,17 @@ const AGENT: &str = "hall/lamp-1";
 /// The program is the test and, when it is told a database, the writer that the test starts and kills.
 fn main() -> ExitCode {
     if let Some(path) = std::env::var_os(DATABASE) {
-        tokio::runtime::Runtime::new().unwrap().block_on(writer(Path::new(&path)));
+        block_on(writer(Path::new(&path)));
     }
     let test = Trial::test("whatever_was_said_to_be_done_survives_kill_9", || {
-        tokio::runtime::Runtime::new()?.block_on(whatever_was_said_to_be_done_survives_kill_9());
+        block_on(whatever_was_said_to_be_done_survives_kill_9());
         Ok(())
     });
     libtest_mimic::run(&Arguments::from_args(), vec![test]).exit_code()
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 /// Writes step after step, and says the number of each that is done, until it is killed.
