@@ -9,6 +9,9 @@ use super::Mutant;
 
 /// Of a file with few mutants, so many are in every sample.
 const OF_A_FILE_MIN: usize = 4;
+/// `cargo mutants` tries those of this kind in each file that it looks at, whatever it is asked for. So they
+/// are in every sample.
+const ALWAYS_TRIED: &str = ": delete field ";
 
 /// How many, and by which chance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +55,11 @@ impl Sample {
         for of_file in by_file.values_mut() {
             of_file.sort_by_cached_key(|mutant| self.place(mutant));
             let share = self.size.map_or(usize::MAX, |size| (size * of_file.len()).div_ceil(all.len()));
-            sample.extend(of_file.iter().take(share.max(OF_A_FILE_MIN)).copied().cloned());
+            let size = share.max(OF_A_FILE_MIN);
+            let is_drawn =
+                |(place, mutant): &(usize, &&Mutant)| *place < size || mutant.name.contains(ALWAYS_TRIED);
+            let drawn = of_file.iter().enumerate().filter(is_drawn);
+            sample.extend(drawn.map(|(_, mutant)| (*mutant).clone()));
         }
         sample.sort();
         sample
@@ -100,6 +107,17 @@ mod tests {
         let count = |file| sample(12, 1).iter().filter(|mutant| mutant.file == file).count();
         assert_eq!(["long", "short", "tiny"].map(count), [10, 4, 2]);
         assert_eq!(Sample { size: None, seed: 1 }.of(&all()).len(), 122);
+    }
+
+    #[test]
+    fn what_is_tried_anyway_is_in_every_sample() {
+        let mut all = all();
+        let name = "long:7: delete field tag from struct Header".to_owned();
+        all.push(Mutant { file: "long".to_owned(), name: name.clone() });
+        for seed in 0..20 {
+            let sample = Sample { size: Some(12), seed }.of(&all);
+            assert!(sample.iter().any(|mutant| mutant.name == name), "{seed}");
+        }
     }
 
     #[test]

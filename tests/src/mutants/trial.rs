@@ -17,6 +17,8 @@ use crate::programs::cargo;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// It ends with these where all were noticed, some were missed, and some did not come to an end.
 const ENDS_WELL: [i32; 3] = [0, 2, 3];
+/// So long may tests take that are not measured first.
+const SECONDS_MAX: &str = "300";
 /// Where it puts its lists, within a folder that it is told.
 const LISTS: &str = "mutants.out";
 
@@ -25,7 +27,7 @@ const LISTS: &str = "mutants.out";
 /// # Errors
 /// `cargo mutants` is not there, or what it says is not understood.
 pub fn list(part: &Part) -> Result<Vec<Mutant>> {
-    let output = mutants(part)
+    let output = mutants(part, part.files)
         .args(["--list", "--json"])
         .stderr(Stdio::inherit())
         .output()
@@ -52,8 +54,16 @@ pub fn run(part: &Part, chosen: &[Mutant], ledger: &mut Ledger, folder: &Path) -
         fs::remove_dir_all(&lists).with_context(|| format!("cannot remove {}", lists.display()))?;
     }
     fs::create_dir_all(&folder)?;
-    let mut cargo = mutants(part);
+    let files: BTreeSet<&str> = chosen.iter().map(|mutant| mutant.file.as_str()).collect();
+    let mut cargo = mutants(part, &Vec::from_iter(files));
     cargo.args(["--no-shuffle", "--colors", "never", "--output"]).arg(&folder);
+    if part.tests == [part.package] {
+        cargo.args(["--timeout-multiplier", "3"]);
+    } else {
+        // It would look for the tests in the package alone.
+        hold_without_mutant(part)?;
+        cargo.args(["--baseline", "skip", "--timeout", SECONDS_MAX]);
+    }
     for mutant in chosen {
         cargo.args(["--re", &exactly(&mutant.name)]);
     }
@@ -76,10 +86,18 @@ pub fn run(part: &Part, chosen: &[Mutant], ledger: &mut Ledger, folder: &Path) -
     Ok(())
 }
 
-fn mutants(part: &Part) -> Command {
+/// What fails without any mutant notices none.
+fn hold_without_mutant(part: &Part) -> Result<()> {
+    let packages = part.tests.iter().flat_map(|package| ["--package", package]);
+    let status = cargo().arg("test").args(packages).args(part.only).status().context("cannot run cargo")?;
+    ensure!(status.success(), "the tests fail without any mutant");
+    Ok(())
+}
+
+fn mutants(part: &Part, files: &[&str]) -> Command {
     let mut cargo = cargo();
     cargo.args(["mutants", "--package", part.package]);
-    for file in part.files {
+    for file in files {
         cargo.args(["--file", file]);
     }
     cargo
