@@ -4,23 +4,30 @@
 mod common;
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::thread;
 
 use agent_linux::install::{first_installed_record, install};
 use agent_linux::slots::Switch;
-use common::{Device, OLD, block_on, settings};
+use common::{Device, OLD, block_on, needs_namespace, settings};
+use libtest_mimic::{Arguments, Trial};
 use nix::sched::{CloneFlags, unshare};
 use update_core::platform::{Area, Platform, Record};
 
-/// A small file system needs a mount, so this runs only as root, in a mount namespace of its own.
-#[test]
+/// A small file system needs a mount, so this runs only as root, in a mount namespace of its own, and else
+/// says that it was left out.
+fn main() -> ExitCode {
+    let test = Trial::test("a_full_disk_shows_at_once_and_leaves_room_for_the_records", || {
+        a_full_disk_shows_at_once_and_leaves_room_for_the_records();
+        Ok(())
+    });
+    let tests = vec![needs_namespace(test, CloneFlags::CLONE_NEWNS)];
+    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+}
+
 fn a_full_disk_shows_at_once_and_leaves_room_for_the_records() {
     let namespaced = thread::spawn(|| {
-        if unshare(CloneFlags::CLONE_NEWNS).is_err() {
-            eprintln!("skipped: a mount namespace needs root");
-            return;
-        }
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
         let device = Device::empty();
         fs::create_dir(&device.state).unwrap();
         let state = device.state.to_str().unwrap();

@@ -5,12 +5,14 @@ mod common;
 
 use std::env;
 use std::io::{BufRead, BufReader, Write, stdout};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use agent_linux::linux_platform::LinuxPlatform;
 use common::{DIGEST, Device, block_on, settings};
+use libtest_mimic::{Arguments, Trial as Test};
 use update_core::platform::{Area, Platform, Record, Trial};
 
 const STATE: &str = "FWCAST_TEST_STATE";
@@ -24,11 +26,21 @@ fn generation_of(image: &[u8]) -> Option<u8> {
     (image.len() == IMAGE as usize && image.iter().all(|byte| *byte == first)).then_some(first)
 }
 
-/// Not a test of its own: what [`a_killed_agent_keeps_what_it_reported`] starts and kills.
-#[test]
-fn life() {
-    let Ok(state) = env::var(STATE) else { return };
-    let device = Device { state: state.into(), ..Device::empty() };
+/// The program is the test and, when it is told a state folder, the agent that the test starts and kills.
+fn main() -> ExitCode {
+    if let Ok(state) = env::var(STATE) {
+        life(state.into());
+    }
+    let test = Test::test("a_killed_agent_keeps_what_it_reported", || {
+        a_killed_agent_keeps_what_it_reported();
+        Ok(())
+    });
+    libtest_mimic::run(&Arguments::from_args(), vec![test]).exit_code()
+}
+
+/// Lives until it is killed.
+fn life(state: PathBuf) -> ! {
+    let device = Device { state, ..Device::empty() };
     block_on(async {
         let mut platform = device.open(&settings()).unwrap();
         let mut generation = generation_of(&device.current()).unwrap_or(0);
@@ -50,7 +62,7 @@ fn life() {
             say("activated");
             finish_trial(&mut platform).await;
         }
-    });
+    })
 }
 
 async fn finish_trial(platform: &mut LinuxPlatform) {
@@ -68,7 +80,6 @@ fn say(line: &str) {
     stdout().flush().unwrap();
 }
 
-#[test]
 fn a_killed_agent_keeps_what_it_reported() {
     let device = Device::empty();
     let first = device.folder.path().join("first.img");
@@ -77,7 +88,6 @@ fn a_killed_agent_keeps_what_it_reported() {
     let mut activations = 0;
     for round in 0..40_u64 {
         let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "life", "--nocapture", "--test-threads=1"])
             .env(STATE, &device.state)
             .stdout(Stdio::piped())
             .spawn()

@@ -6,13 +6,14 @@ mod store_suite;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use distributor::store::Events as _;
 use distributor::store::InFile as _;
 use distributor::store::Rollouts as _;
 use distributor::store::{BUSY_MAX, EventQuery, SqliteStore, Step};
+use libtest_mimic::{Arguments, Trial};
 use rollout_engine::record::Progress;
 use store_suite::{begin, fact, key, name, record, step};
 
@@ -21,12 +22,25 @@ const KILLS: usize = 20;
 const DATABASE: &str = "FWCAST_TEST_DATABASE";
 const AGENT: &str = "hall/lamp-1";
 
-/// Not a test by itself: what the other one starts and kills. It writes step after step, and says the
-/// number of each that is done.
-#[tokio::test]
-async fn writer() {
-    let Some(path) = std::env::var_os(DATABASE) else { return };
-    let store = SqliteStore::open_file(Path::new(&path), BUSY_MAX).await.unwrap();
+/// The program is the test and, when it is told a database, the writer that the test starts and kills.
+fn main() -> ExitCode {
+    if let Some(path) = std::env::var_os(DATABASE) {
+        block_on(writer(Path::new(&path)));
+    }
+    let test = Trial::test("whatever_was_said_to_be_done_survives_kill_9", || {
+        block_on(whatever_was_said_to_be_done_survives_kill_9());
+        Ok(())
+    });
+    libtest_mimic::run(&Arguments::from_args(), vec![test]).exit_code()
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// Writes step after step, and says the number of each that is done, until it is killed.
+async fn writer(path: &Path) -> ! {
+    let store = SqliteStore::open_file(path, BUSY_MAX).await.unwrap();
     let spring = name("spring");
     let mut number: u32 = store.rollout(&spring).await.unwrap().unwrap().state.parse().unwrap();
     loop {
@@ -41,7 +55,6 @@ async fn writer() {
     }
 }
 
-#[tokio::test]
 async fn whatever_was_said_to_be_done_survives_kill_9() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fwcast.db");
@@ -82,7 +95,6 @@ async fn whatever_was_said_to_be_done_survives_kill_9() {
 /// The last number that the writer said, before it was killed at a moment that nobody chose.
 fn write_until_killed(path: &Path) -> Option<u32> {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["writer", "--exact", "--nocapture", "--test-threads", "1"])
         .env(DATABASE, path)
         .stdout(Stdio::piped())
         .spawn()

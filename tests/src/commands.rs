@@ -4,6 +4,7 @@
 mod bench;
 mod demo;
 mod mcu;
+mod mutants;
 mod net;
 mod powercut;
 mod sim;
@@ -33,6 +34,8 @@ enum Command {
     Sim(sim::Sim),
     /// The power cut at every operation of a microcontroller's flash
     Powercut(powercut::PowerCut),
+    /// Whether tests notice changed versions of the security-relevant modules; hours, and needs cargo-mutants
+    Mutants(mutants::Mutants),
     /// Reproduce suites of Group OSCORE vectors
     Vectors(vectors::Vectors),
     /// Figures beside their limits
@@ -55,6 +58,7 @@ impl Arguments {
             Command::Demo(demo) => demo.run(),
             Command::Sim(sim) => Ok(sim.run()),
             Command::Powercut(powercut) => powercut.run(),
+            Command::Mutants(mutants) => mutants.run(),
             Command::Vectors(vectors) => vectors.run(),
             Command::Bench(bench) => bench.run(),
             Command::Mcu(mcu) => mcu.run(),

@@ -6,6 +6,7 @@ pub mod commands;
 pub mod fleet;
 pub mod hear;
 pub mod mcu;
+pub mod mutants;
 pub mod netns;
 pub mod nor_flash;
 pub mod outcome;

@@ -75,13 +75,14 @@ impl BootRecord {
     /// The state that the log holds.
     ///
     /// # Errors
-    /// [`LogError::Lost`] also for one of another version.
+    /// [`LogError::Lost`] also for one of another version, whatever its length.
     pub fn load<F: NorFlash>(flash: &mut F, log: &RecordLog) -> Result<Self, LogError<F::Error>> {
         let mut bytes = [0; BYTES];
-        match log.read(flash, Kind::Boot, &mut bytes)? {
-            Some(BYTES) => Self::from_bytes(&bytes).ok_or(LogError::Lost),
-            Some(_) => Err(LogError::Lost),
-            None => Ok(Self::SETTLED),
+        match log.read(flash, Kind::Boot, &mut bytes) {
+            Ok(Some(BYTES)) => Self::from_bytes(&bytes).ok_or(LogError::Lost),
+            Ok(Some(_)) | Err(LogError::Full) => Err(LogError::Lost),
+            Ok(None) => Ok(Self::SETTLED),
+            Err(error) => Err(error),
         }
     }
 

@@ -200,7 +200,10 @@ impl Floor {
     fn load<F: NorFlash>(flash: &mut F, log: &RecordLog) -> Result<Self, LogError<F::Error>> {
         let mut bytes = [0; 64];
         let len = match log.read(flash, Kind::Installed, &mut bytes) {
-            Err(LogError::Lost) => return Ok(Self { sequence_number: 0, name: None, lost: true }),
+            // One that is longer is of another version.
+            Err(LogError::Lost | LogError::Full) => {
+                return Ok(Self { sequence_number: 0, name: None, lost: true });
+            }
             len => len?,
         };
         let Some(len) = len else { return Ok(Self { sequence_number: 0, name: None, lost: false }) };

@@ -1,19 +1,13 @@
 //! A chip that takes the order to exchange its banks of flash, and does not carry it out.
 
 use super::common::group::Image;
-use super::common::{Flash, LAYOUT, erased, keys, phase, public_key, signing_key};
+use super::common::{Flash, LAYOUT, ROOT, erased, keys, phase, public_key, put, signed_key_set};
 use boot_stage::banks::{Banks, ByBanks};
 use boot_stage::boot_record::{BootRecord, Phase};
-use boot_stage::image::{self, WRITTEN_BYTES_MAX};
-use boot_stage::layout::Partition;
 use boot_stage::record_log::RecordLog;
 use boot_stage::start::{Halt, News, RESETS_MAX, Recovery, Start, start};
 use boot_stage::verify::{Ed25519, Trust};
-use ed25519_dalek::Signer;
-use embedded_storage::nor_flash::NorFlash;
 use update_core::platform::RollBackCause;
-
-const ROOT: u8 = 9;
 
 /// Accepts everything; its banks stand as from the factory.
 struct Idle(u32);
@@ -27,13 +21,6 @@ impl Banks for Idle {
         self.0 += 1;
         true
     }
-}
-
-fn put(flash: &mut Flash, slot: Partition, image: &Image) {
-    let mut buffer = [0; WRITTEN_BYTES_MAX];
-    flash.write(slot.offset, &image.bytes).unwrap();
-    let trailer = image::trailer(&image.envelope, &mut buffer).unwrap();
-    flash.write(LAYOUT.trailer(slot).offset, trailer).unwrap();
 }
 
 /// A device with an image in each slot and this boot state.
@@ -53,8 +40,7 @@ fn device(phase: Phase, exchanged: bool) -> Flash {
 fn resets(
     flash: &mut Flash,
 ) -> (u32, Result<Start, Halt<<Flash as embedded_storage::nor_flash::ErrorType>::Error>>) {
-    let set = keys();
-    let key_set = set.attach(signing_key(ROOT).sign(&set.to_be_signed()).to_bytes());
+    let key_set = signed_key_set(keys().version(), keys().keys());
     let trust = Trust { root_key: &public_key(ROOT), key_set: &key_set };
     let mut chip = ByBanks(Idle(0));
     for count in 0..1000 {

@@ -4,6 +4,9 @@
 mod banks;
 mod common;
 mod confirmation;
+mod lost_banks;
 mod previous;
 mod roll_back;
+mod short_images;
 mod starts;
+mod trust;

@@ -7,6 +7,7 @@ pub mod enrolled;
 use std::fs;
 use std::future::Future;
 use std::path::PathBuf;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use agent_linux::command::Launcher;
@@ -15,11 +16,23 @@ use agent_linux::install::{first_installed_record, install};
 use agent_linux::linux_platform::{LinuxPlatform, PlatformError};
 use agent_linux::slots::Switch;
 use agent_linux::trial::TrialSettings;
+use nix::sched::{CloneFlags, unshare};
 use tempfile::TempDir;
 
 pub const AGENT: &str = env!("CARGO_BIN_EXE_fwcast-agent");
 pub const OLD: &[u8] = b"the image that came with the device";
 pub const DIGEST: [u8; 32] = [0xD1; 32];
+
+/// A test in a namespace of its own. Where none can be made, it is not run and says so instead of passing.
+pub fn needs_namespace(test: libtest_mimic::Trial, namespace: CloneFlags) -> libtest_mimic::Trial {
+    let error = thread::spawn(move || unshare(namespace).err()).join().unwrap();
+    match error {
+        Some(error) => {
+            test.with_kind(format!("left out: a namespace needs root: {error}")).with_ignored_flag(true)
+        }
+        None => test,
+    }
+}
 
 /// A device's files. `state` is its state folder; `machine` is for what commands of tests leave.
 pub struct Device {
@@ -103,7 +116,7 @@ pub fn eventually(mut holds: impl FnMut() -> bool) -> bool {
         if holds() {
             return true;
         }
-        std::thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(5));
     }
     false
 }

@@ -116,6 +116,18 @@ mod tests {
     }
 
     #[test]
+    fn the_last_number_of_all_is_reserved_and_used() {
+        let mut numbers = SequenceNumbers::new(SEQUENCE_NUMBER_MAX - 1, SEQUENCE_NUMBER_MAX - 1);
+        let due = numbers.reservation_due(0, 100, owner).unwrap();
+        assert_eq!(due.end(), SEQUENCE_NUMBER_MAX + 1);
+        numbers.reserve(due, owner()).unwrap();
+        assert_eq!(numbers.take().unwrap().value(), SEQUENCE_NUMBER_MAX - 1);
+        assert_eq!(numbers.take().unwrap().value(), SEQUENCE_NUMBER_MAX);
+        assert_eq!(numbers.take(), Err(ProtectError::SequenceNumbersExhausted));
+        assert_eq!(numbers.reservation_due(0, 100, owner), None);
+    }
+
+    #[test]
     fn nothing_lies_beyond_forty_bits() {
         let mut numbers = SequenceNumbers::new(SEQUENCE_NUMBER_MAX, u64::MAX);
         assert_eq!(numbers.take().unwrap().value(), SEQUENCE_NUMBER_MAX);

@@ -88,6 +88,28 @@ fn responses_of_others_are_refused() {
     assert!(world.client.unprotect_response(&mut out[..length], &own).is_ok());
 }
 
+/// RFC 10021 section 5.3.1: its nonce would be that of a request under other keys.
+#[test]
+fn a_response_under_another_gid_without_a_partial_iv_is_refused() {
+    let mut world = world(AeadAlgorithm::A128Gcm);
+    let (_, own) = world.request(Mode::Group);
+    let rekeyed = Group::new(&[0xdd, 0x12], AeadAlgorithm::A128Gcm, AeadAlgorithm::A128Gcm);
+    let (client, server) = (Member::new(&[0xd0], 1), Member::new(&[0xa1], 2));
+    let mut rekeyed = rekeyed.context(&client, 0, [&server]);
+    for (option, error) in [
+        // Group mode and pairwise mode, without a Partial IV and with one, which is looked at further.
+        (&b"\x38\x02\xdd\x12\xa1"[..], UnprotectError::MalformedOption),
+        (b"\x18\x02\xdd\x12\xa1", UnprotectError::MalformedOption),
+        (b"\x39\x05\x02\xdd\x12\xa1", UnprotectError::BadCountersignature),
+        (b"\x19\x05\x02\xdd\x12\xa1", UnprotectError::BadTag),
+    ] {
+        let mut response = oscore(option, &[&[0xff][..], &[7; 100]].concat());
+        response[1] = 0x44;
+        let refusal = rekeyed.unprotect_response(&mut response, &own).err();
+        assert_eq!(refusal, Some(error), "{option:02x?}");
+    }
+}
+
 #[test]
 fn a_member_cannot_speak_for_another() {
     // The other member holds every Sender Key, but no one else's private key.

@@ -59,10 +59,21 @@ impl Engine {
             (agent.installed, agent.missing) = (report.installed, report.missing);
             self.changed.insert(key.clone());
         }
+        let is_news = (agent.progress, agent.reason) != (progress, report.reason);
+        let fails_early = is_news && !agent.told && self.may_be_tried_again(progress, report.reason);
         self.set(now, key, progress, report.reason);
         if waits {
             self.heard_out(key, progress);
+        } else if fails_early {
+            self.try_ended(now, key);
         }
+    }
+
+    /// Whether an agent that has failed like this before it was told to activate is to be told all the same,
+    /// after a while: it was busy, or its storage failed, while the blocks came.
+    fn may_be_tried_again(&self, progress: Progress, reason: u8) -> bool {
+        matches!(progress, Progress::Failed | Progress::Refused)
+            && kind_of_failure(progress, reason).is_some_and(|kind| self.plan.retry.on.contains(&kind))
     }
 
     /// A rollout is being stopped. Who was told to activate is waited for, if it has not said how it ended.
@@ -201,7 +212,8 @@ impl Engine {
         self.look_whether_to_stop();
     }
 
-    /// What an agent was told to activate for is over: who has not said how it ended is lost.
+    /// What an agent was told to activate for is over, or it has failed before it was told: who has not said
+    /// how it ended is lost.
     pub(super) fn try_ended(&mut self, now: Timestamp, key: &AgentKey) {
         let Some(agent) = self.agents.get_mut(key) else { return };
         agent.tries = agent.tries.saturating_add(1);

@@ -21,6 +21,8 @@ mod night_tests;
 mod orders;
 pub mod plan;
 pub mod record;
+#[cfg(test)]
+mod retry_tests;
 pub mod state;
 mod steps;
 #[cfg(test)]

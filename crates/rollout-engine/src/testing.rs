@@ -12,6 +12,8 @@ use core::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use provisioning::{Hex, Name};
 use update_core::census::State as Doing;
+use update_core::platform::RollBackCause;
+use update_core::reception::{Failure, Reason};
 
 use super::engine::{Engine, Input, Now, Output, Run, RunEnd, Task};
 use super::plan::{Abort, AgentKey, Percent, Plan, PlannedImage, Retry, Wave, When};
@@ -32,6 +34,16 @@ pub enum Nature {
     Unhealthy,
     /// It rolls back at the first attempts, so many.
     UnhealthyAtFirst(u8),
+    /// It takes no update the first times that it is offered one, so many, as it is busy with another.
+    BusyAtFirst(u8),
+    /// It refuses as busy when it is told to activate the first times, so many.
+    BusyWhenTold(u8),
+    /// Its storage fails in the first activations, so many.
+    StorageFailsAtFirst(u8),
+    /// It cannot switch to the new image in the first activations, so many.
+    ActivationFailsAtFirst(u8),
+    /// It ends in this state and with this reason whenever it is offered the update.
+    Ends(Doing, u8),
     /// It is switched off.
     Off,
     /// It stays on trial until it is told to go back.
@@ -47,6 +59,8 @@ pub struct Device {
     pub doing: Doing,
     pub reason: u8,
     pub attempts: u8,
+    /// How often it has refused the update.
+    pub refusals: u8,
     acted_upon: u32,
 }
 
@@ -257,7 +271,7 @@ impl Fleet {
 
 impl Device {
     fn new(nature: Nature) -> Self {
-        Self { nature, doing: Doing::Idle, reason: 0, attempts: 0, acted_upon: 0 }
+        Self { nature, doing: Doing::Idle, reason: 0, attempts: 0, refusals: 0, acted_upon: 0 }
     }
 
     fn take_part(&mut self, run: &Run, key: &AgentKey) {
@@ -271,6 +285,12 @@ impl Device {
             Task::Transfer | Task::Census => self.receive(),
             Task::Activate(told) => {
                 self.receive();
+                if told.contains(key)
+                    && let Nature::BusyWhenTold(times) = self.nature
+                    && self.refusals < times
+                {
+                    self.refuse();
+                }
                 let waits = matches!(self.doing, Doing::Ready | Doing::RolledBack);
                 if told.contains(key) && waits && run.attempt > self.acted_upon {
                     self.acted_upon = run.attempt;
@@ -278,7 +298,7 @@ impl Device {
                 }
             }
             Task::Cancel if matches!(self.doing, Doing::Idle | Doing::Ready) => {
-                (self.doing, self.reason) = (Doing::Failed, update_core::reception::Failure::Cancelled as u8);
+                (self.doing, self.reason) = (Doing::Failed, Failure::Cancelled as u8);
             }
             Task::Undo if self.doing == Doing::Trial => {
                 (self.doing, self.reason) = (Doing::RolledBack, 3);
@@ -287,10 +307,27 @@ impl Device {
         }
     }
 
+    /// Who was busy takes the same offer later.
     fn receive(&mut self) {
-        if self.doing == Doing::Idle {
-            self.doing = Doing::Ready;
+        let busy = matches!(self.nature, Nature::BusyAtFirst(times) if self.refusals < times);
+        match self.doing {
+            _ if let Nature::Ends(doing, reason) = self.nature => {
+                self.refusals += 1;
+                (self.doing, self.reason) = (doing, reason);
+            }
+            Doing::Idle | Doing::Refused if busy => self.refuse(),
+            Doing::Idle | Doing::Refused => (self.doing, self.reason) = (Doing::Ready, 0),
+            // A medium that has failed begins anew.
+            Doing::Failed if self.reason == Failure::Storage as u8 => {
+                (self.doing, self.reason) = (Doing::Ready, 0);
+            }
+            _ => {}
         }
+    }
+
+    fn refuse(&mut self) {
+        self.refusals += 1;
+        (self.doing, self.reason) = (Doing::Refused, Reason::Busy.code());
     }
 
     fn activate(&mut self) {
@@ -298,6 +335,12 @@ impl Device {
         (self.doing, self.reason) = match self.nature {
             Nature::Unhealthy => (Doing::RolledBack, 1),
             Nature::UnhealthyAtFirst(attempts) if self.attempts <= attempts => (Doing::RolledBack, 1),
+            Nature::StorageFailsAtFirst(times) if self.attempts <= times => {
+                (Doing::Failed, Failure::Storage as u8)
+            }
+            Nature::ActivationFailsAtFirst(times) if self.attempts <= times => {
+                (Doing::RolledBack, RollBackCause::ActivationFailed as u8)
+            }
             Nature::Undecided | Nature::Slow => (Doing::Trial, 0),
             _ => (Doing::Confirmed, 0),
         };

@@ -273,5 +273,8 @@ mod tests {
         assert_eq!(text, r#"[{"cron":"0 1 * * 1-5","for_s":14400,"tz":"Europe/Amsterdam"}]"#);
         assert_eq!(serde_json::from_str::<Windows>(&text).unwrap(), night);
         assert!(serde_json::from_str::<Windows>(&text.replace("1-5", "1-9")).is_err());
+        for (cron, hours) in [("0 1 * * 1-4", 4), ("0 1 * * 1-5", 5)] {
+            assert_ne!(windows(cron, hours, "Europe/Amsterdam"), night);
+        }
     }
 }

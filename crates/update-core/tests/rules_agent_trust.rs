@@ -208,6 +208,29 @@ fn one_update_gives_way_to_a_higher_number_once_in_ten_minutes() {
     assert_eq!(agent.machine.digest(), Some(fourth.offer.digest));
 }
 
+/// The memory of the tests' agent holds 4,096 blocks and 512 pages: here the pages are too many.
+#[test]
+fn one_update_gives_way_to_none_that_memory_has_no_room_for() {
+    let mut speaker = Speaker::distributor(1);
+    let [first, large, next] = [(5, 9), (6, 1600), (7, 9)].map(|(number, n)| Image::new(number, n, 64));
+    let mut agent = Agent::new(0);
+    let datagrams = speaker.everything(&first);
+    agent.hear_all(&datagrams[..datagrams.len() - 2]);
+    agent.hear_all(&speaker.offer(&large));
+    assert_eq!(agent.stand(&mut speaker, &large), (State::Refused, Refusal::ImageTooLarge.code()));
+    assert_eq!(agent.machine.digest(), Some(first.offer.digest));
+    assert_eq!(agent.machine.progress(), (7, 9), "nothing of the one under way is lost");
+    // It has not counted as a replacement either: one that fits is not kept waiting.
+    let mut other = Agent::new(0);
+    other.hear_all(&datagrams);
+    other.hear_all(&speaker.offer(&large));
+    other.hear_all(&speaker.offer(&next));
+    assert_eq!(other.machine.digest(), Some(next.offer.digest));
+    agent.hear_all(&datagrams[datagrams.len() - 2..]);
+    agent.hear_all(&speaker.everything(&first));
+    assert_eq!((agent.machine.state(), &agent.store.image), (State::Ready, &first.bytes));
+}
+
 #[test]
 fn one_update_on_trial_gives_way_to_nothing() {
     let mut speaker = Speaker::distributor(1);

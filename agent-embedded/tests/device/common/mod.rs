@@ -11,14 +11,18 @@ pub(crate) mod drive;
 
 pub(crate) use keys::{keys, public_key, signing_key};
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use agent_embedded::store::FlashStore;
 use boot_stage::boot_record::{BootRecord, Phase};
+use boot_stage::exchange::BySpare;
 use boot_stage::image::{self, WRITTEN_BYTES_MAX};
 use boot_stage::layout::{FlashLayout, Partition};
 use boot_stage::record_log::{Kind, LogError, RecordLog};
+use boot_stage::start::{Halt, Recovery, Runs, Start, start};
+use boot_stage::verify::{Ed25519, Trust};
+use ed25519_dalek::Signer;
 use embassy_futures::block_on;
 use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash, check_erase, check_read, check_write,
@@ -26,6 +30,7 @@ use embedded_storage::nor_flash::{
 use group::Image;
 use group_oscore::{ReplayWindow, SequenceNumbers};
 use update_core::device::Device;
+use update_core::key_set::KeySet;
 use update_core::limits::RECORD_BYTES_MAX;
 use update_core::platform::{Area, Platform, Record};
 use update_core::reception::{Memory, Reception, ReceptionConfig};
@@ -49,6 +54,8 @@ pub(crate) const LAYOUT: FlashLayout = FlashLayout {
 pub(crate) struct Flash {
     pub(crate) bytes: Vec<u8>,
     pub(crate) refuses: Rc<Cell<u32>>,
+    /// Offsets of the pages that were erased, one after the other.
+    pub(crate) erased: Rc<RefCell<Vec<u32>>>,
 }
 
 impl ErrorType for Flash {
@@ -75,6 +82,7 @@ impl NorFlash for Flash {
 
     fn erase(&mut self, from: u32, to: u32) -> Result<(), Self::Error> {
         check_erase(self, from, to)?;
+        self.erased.borrow_mut().extend((from..to).step_by(PAGE));
         self.bytes[from as usize..to as usize].fill(0xff);
         Ok(())
     }
@@ -98,7 +106,34 @@ pub(crate) fn image() -> Image {
 }
 
 pub(crate) fn erased() -> Flash {
-    Flash { bytes: vec![0xff; 0x1_0000], refuses: Rc::default() }
+    Flash { bytes: vec![0xff; 0x1_0000], refuses: Rc::default(), erased: Rc::default() }
+}
+
+/// Writes an image with its signed envelope into a slot.
+pub(crate) fn put(flash: &mut Flash, slot: Partition, image: &Image) {
+    let mut buffer = [0; WRITTEN_BYTES_MAX];
+    flash.write(slot.offset, &image.bytes).unwrap();
+    let trailer = image::trailer(&image.envelope, &mut buffer).unwrap();
+    flash.write(LAYOUT.trailer(slot).offset, trailer).unwrap();
+}
+
+/// The key that signs key sets.
+pub(crate) const ROOT: u8 = 9;
+
+/// A key set, signed by the root key.
+pub(crate) fn signed_key_set(version: u64, keys: &[[u8; 32]]) -> Vec<u8> {
+    let set = KeySet::new(version, keys).unwrap();
+    set.attach(signing_key(ROOT).sign(&set.to_be_signed()).to_bytes())
+}
+
+/// One start of a device whose slots change places page by page, and which runs nothing in place of a damaged
+/// image.
+pub(crate) fn start_by_spare(flash: &mut Flash, key_set: &[u8]) -> Result<Runs, Halt<NorFlashErrorKind>> {
+    let trust = Trust { root_key: &public_key(ROOT), key_set };
+    match start(flash, &LAYOUT, &mut BySpare, &trust, Recovery::None, &mut Ed25519)? {
+        Start::Run(runs) => Ok(runs),
+        Start::Reset => panic!("a reset without need"),
+    }
 }
 
 /// What an agent finds that starts in this phase of an update: the record of the update, and the signed
