@@ -1,15 +1,20 @@
-//! A page or block that stays unreadable counts as missing, and nothing else does.
+//! A page or block that stays unreadable counts as missing, and nothing else does; a record that cannot be
+//! saved is tried again, and given up where the device can do without it.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
 
 use common::agent::{Agent, Did, MILLIS, ready};
-use common::group::{Image, Speaker, question};
+use common::group::{Image, Speaker, order, question};
+use group_oscore::Mode;
 use update_core::block::BlockNumber;
 use update_core::census::State;
+use update_core::command::Command;
 use update_core::limits::STORAGE_FAILURES_MAX;
-use update_core::platform::Area;
-use update_core::reception::{Event, Via};
+use update_core::platform::{Area, Record, RollBackCause, Trial};
+use update_core::reception::{Event, Failure, Via};
+use update_core::record::{Outcome, UpdateRecord};
+use update_core::resource::Resource;
 use update_core::tree::TreeShape;
 
 const BLOCK: u32 = 2;
@@ -102,4 +107,56 @@ fn whole_a_block_that_cannot_be_read_before_the_activation_is_missing() {
     assert_eq!(agent.machine.progress(), (8, 9));
     assert_eq!(missing(&mut agent, &mut speaker, &image), (0, 1));
     ends_well(&mut agent, &mut speaker, &image);
+}
+
+/// The record of the update as it is after a power cut: the attempt and the outcome.
+fn recorded(agent: &Agent) -> (u32, Outcome) {
+    let record = agent.durable.records[Record::Update as usize].as_deref().unwrap();
+    let record = UpdateRecord::decode(record).unwrap();
+    (record.attempt, record.outcome)
+}
+
+fn saves(agent: &Agent) -> usize {
+    agent.did.iter().filter(|did| **did == Did::Save(Record::Update)).count()
+}
+
+/// The order to drop an update comes, and its record cannot be saved.
+fn ordered_without_a_record(speaker: &mut Speaker, image: &Image, from_trial: bool) -> Agent {
+    let mut agent = ready(speaker, image);
+    if from_trial {
+        let activation = speaker.activate(image, 1);
+        agent.hear(Via::Group, &activation);
+        assert_eq!(agent.machine.state(), State::Trial);
+    }
+    agent.refuse = |did| *did == Did::Save(Record::Update);
+    agent.did.clear();
+    let command = Command { from_trial, ..order(image, 2) };
+    let datagram = speaker.command(Mode::Group, Resource::Cancel, &command);
+    agent.hear(Via::Group, &datagram);
+    assert_eq!(saves(&agent), 1);
+    agent
+}
+
+#[test]
+fn attempt_of_an_order_is_saved_also_if_the_medium_fails_once() {
+    for (from_trial, outcome) in [(false, Outcome::Failed(Failure::Cancelled as u8)), (true, Outcome::Open)] {
+        let (mut speaker, image) = (Speaker::distributor(1), image());
+        let mut agent = ordered_without_a_record(&mut speaker, &image, from_trial);
+        agent.refuse = |_| false;
+        agent.pass(MILLIS(1_000));
+        assert_eq!(recorded(&agent), (2, outcome), "from trial: {from_trial}");
+    }
+}
+
+#[test]
+fn attempt_that_can_never_be_saved_keeps_no_order_from_being_carried_out() {
+    for (from_trial, trial) in [(false, Trial::None), (true, Trial::RolledBack(RollBackCause::Ordered))] {
+        let (mut speaker, image) = (Speaker::distributor(1), image());
+        let mut agent = ordered_without_a_record(&mut speaker, &image, from_trial);
+        agent.pass(MILLIS(10_000));
+        assert_eq!(saves(&agent), usize::from(STORAGE_FAILURES_MAX), "from trial: {from_trial}");
+        assert_eq!(agent.trial, trial);
+        let stays = if from_trial { State::Trial } else { State::Failed };
+        assert_eq!(agent.machine.state(), stays);
+    }
 }
