@@ -71,11 +71,12 @@ impl Parts {
     /// A request that the agent keeps as it came: is it our own, with a number that we have not used?
     fn on_evidence(&mut self, index: usize, evidence: &[u8]) -> Consequence {
         let mut bytes = [0; EVIDENCE_BYTES_MAX];
-        let copied = bytes.get_mut(..evidence.len()).map(|bytes| {
-            bytes.copy_from_slice(evidence);
-            bytes
+        // It is decrypted in place.
+        let copy = bytes.get_mut(..evidence.len());
+        let piv = copy.and_then(|copy| {
+            copy.copy_from_slice(evidence);
+            self.outbox.own_request(copy)
         });
-        let piv = copied.and_then(|bytes| self.outbox.own_request(bytes));
         let next = self.outbox.next_sequence_number();
         let is_proof =
             |piv: &u64| *piv >= next || self.claims.passed_over.iter().any(|range| range.contains(piv));
