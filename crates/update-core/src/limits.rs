@@ -180,6 +180,14 @@ pub const LAG_PAGE_ROUNDS_IN_VAIN: u8 = 3;
 pub const LAG_ROUNDS: u8 = 16;
 /// Rounds of offers that an agent may leave alone before nobody waits for it.
 pub const LAG_OFFERS: u8 = 8;
+/// Questions to which an agent may say that it is not through, and not name what it misses.
+pub const LAG_VAGUE: u8 = 4;
+/// So many times the blocks of the image an agent may ask for in all ...
+pub const LAG_BLOCKS_ASKED: u32 = 4;
+/// ... and so many times the pages of the hash tree, which are few.
+pub const LAG_PAGES_ASKED: u32 = 12;
+/// What an agent announces of itself counts at most once in this time.
+pub const ANNOUNCED_AGAIN_AFTER: Duration = Duration::from_millis(900);
 /// While others wait to activate, they wait this part of the time so far for who reads back or checks its
 /// image, and the same for laggards ...
 pub const WAIT_PART: u32 = 8;
@@ -200,6 +208,10 @@ pub const SKIP_AGAIN_AFTER: Duration = Duration::from_secs(1);
 pub const BOOT_SKIP: u64 = FLOOR_AHEAD;
 
 const _: () = {
+    assert!(
+        ANNOUNCED_AGAIN_AFTER.as_millis() < ANNOUNCE_AGAIN.as_millis(),
+        "an honest agent is not too fast"
+    );
     assert!(DISTRIBUTOR_RESERVE_LOW > BOOT_SKIP, "a skip leaves numbers to send with");
     assert!(BOOT_SKIP < group_oscore::limits::REPLAY_WINDOW, "a skip stays in the replay window");
     assert!(DISTRIBUTOR_RESERVE_STEP > BOOT_SKIP, "a reservation is worth more than a skip");

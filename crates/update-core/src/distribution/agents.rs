@@ -3,7 +3,7 @@
 use super::claims::Conduct;
 use super::patience::{Lag, Patience};
 use crate::census::{Counters, Report, State};
-use crate::limits::{ECHO_AGAIN_AFTER, ECHO_WITHIN, SILENT_ASKS_MAX};
+use crate::limits::{ANNOUNCED_AGAIN_AFTER, ECHO_AGAIN_AFTER, ECHO_WITHIN, SILENT_ASKS_MAX};
 use crate::platform::Area;
 use crate::time::{Duration, Instant};
 use alloc::vec::Vec;
@@ -67,6 +67,8 @@ pub struct Agent {
     challenged: Option<(u64, Instant)>,
     /// The Partial IV of the report that was taken last.
     reported_under: Option<u64>,
+    /// When an announcement counted last.
+    announced_at: Option<Instant>,
     /// Answers that were authentic and could not be read.
     unreadable: u32,
     conduct: Conduct,
@@ -115,6 +117,7 @@ impl Agent {
             echo: None,
             challenged: None,
             reported_under: None,
+            announced_at: None,
             unreadable: 0,
             conduct: Conduct::Good,
             floor,
@@ -310,30 +313,51 @@ impl Agent {
         }
     }
 
-    /// A round begins.
-    pub(super) fn begin_round(&mut self, area: Area) {
+    /// A round begins, for those who have answered this ask.
+    pub(super) fn begin_round(&mut self, area: Area, ask: u32) {
         if area == Area::Image {
             self.missed_before = self.misses();
         }
-        let misses = self.misses_of(area).filter(|_| self.awaited()).unwrap_or(0);
+        let is_in_it = self.awaited() && self.has_answered(ask);
+        let misses = self.misses_of(area).filter(|_| is_in_it).unwrap_or(0);
         self.patience.begin_round(area, misses);
     }
 
-    /// All answers that can be expected are in. `named_nothing`: nobody has said which blocks it misses.
-    pub(super) fn judge(&mut self, now: Instant, named_nothing: bool, busy_max: Duration) {
+    /// All answers that can be expected are in. `unnamed`: it has answered, and nobody has named anything that
+    /// is missing of this area.
+    pub(super) fn judge(&mut self, now: Instant, unnamed: Option<Area>, busy_max: Duration) {
         if self.silent > 0 || !self.awaited() {
             return;
         }
         let Some(status) = self.status else { return };
         let (pages, blocks) = (self.misses_of(Area::Pages), self.misses_of(Area::Image));
         self.patience.end_round(|area| if area == Area::Pages { pages } else { blocks });
-        if named_nothing && status.missing_pages > 0 {
-            self.patience.names_nothing(Area::Pages);
-        } else if named_nothing && status.missing_blocks > 0 {
-            self.patience.names_nothing(Area::Image);
+        let misses_nothing = status.missing_pages == 0 && status.missing_blocks == 0;
+        match unnamed {
+            Some(Area::Pages) if status.missing_pages > 0 => self.patience.names_nothing(Area::Pages),
+            Some(Area::Image) if status.missing_blocks > 0 => self.patience.names_nothing(Area::Image),
+            // It is not through, and yet misses nothing.
+            _ if misses_nothing && matches!(status.state, State::Pages | State::Blocks) => {
+                self.patience.names_nothing(Area::Image);
+            }
+            _ => {}
         }
         let is_busy = matches!(status.state, State::Recovering | State::Checking);
         self.patience.says(now, is_busy, busy_max);
+    }
+
+    /// It names so many of the blocks that an area has, to be sent to the group.
+    pub(super) const fn names(&mut self, area: Area, named: u32, of: u32) {
+        self.patience.names(area, named, of);
+    }
+
+    /// Whether an announcement counts: not where the last one has just come.
+    pub(super) fn may_announce(&mut self, now: Instant) -> bool {
+        let counts = self.announced_at.is_none_or(|at| now.since(at) >= ANNOUNCED_AGAIN_AFTER);
+        if counts {
+            self.announced_at = Some(now);
+        }
+        counts
     }
 
     /// It has not taken the update up.

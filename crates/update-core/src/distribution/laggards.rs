@@ -7,6 +7,7 @@ use super::parts::Parts;
 use super::{Activate, Agent};
 use crate::census::{Query, State};
 use crate::limits::{CHECK_BYTES_PER_SECOND, LAGGARD_POLL, WAIT_ALONE, WAIT_MIN, WAIT_PART};
+use crate::platform::Area;
 use crate::target::Target;
 use crate::time::{Duration, Instant};
 use group_oscore::ProtectError;
@@ -29,13 +30,16 @@ impl Parts {
     pub(super) fn judge_patience(&mut self, now: Instant, purpose: Purpose) {
         let Some(subject) = &self.job else { return };
         let needed = match purpose {
-            Purpose::Pages => Some(subject.needed_pages.len()),
-            Purpose::Blocks => Some(subject.needed_blocks.len()),
+            Purpose::Pages => Some((Area::Pages, subject.needed_pages.len())),
+            Purpose::Blocks => Some((Area::Image, subject.needed_blocks.len())),
             _ => None,
         };
+        let unnamed = needed.filter(|(_, count)| *count == 0).map(|(area, _)| area);
         let busy_max = self.wait_for_few(now);
+        let ask = self.questions.last_ask();
         for agent in self.fleet.iter_mut() {
-            agent.judge(now, needed == Some(0), busy_max);
+            let unnamed = unnamed.filter(|_| agent.has_answered(ask));
+            agent.judge(now, unnamed, busy_max);
         }
     }
 

@@ -5,7 +5,8 @@
 //! of single agents ([`Shares`](super::shares::Shares)). Once it has the image it is one of the others again.
 
 use crate::limits::{
-    LAG_BLOCKS_IN_VAIN, LAG_OFFERS, LAG_PAGE_ROUNDS_IN_VAIN, LAG_ROUNDS, LAG_ROUNDS_IN_VAIN,
+    LAG_BLOCKS_ASKED, LAG_BLOCKS_IN_VAIN, LAG_OFFERS, LAG_PAGE_ROUNDS_IN_VAIN, LAG_PAGES_ASKED, LAG_ROUNDS,
+    LAG_ROUNDS_IN_VAIN, LAG_VAGUE,
 };
 use crate::platform::Area;
 use crate::time::{Duration, Instant};
@@ -65,6 +66,10 @@ pub(super) struct Patience {
     in_vain: u8,
     /// What it missed in them, added up.
     blocks_in_vain: u32,
+    /// Pages that it has named as missing, added up over the asks.
+    pages_named: u32,
+    /// The same of image blocks.
+    blocks_named: u32,
     /// Rounds of offers that it did not take up.
     offers: u8,
     /// Questions to which it said that it misses something, but not what.
@@ -108,10 +113,22 @@ impl Patience {
         }
     }
 
+    /// It names so many of the blocks that an area has, to be sent to the group.
+    pub(super) const fn names(&mut self, area: Area, named: u32, of: u32) {
+        let (sum, times) = match area {
+            Area::Pages => (&mut self.pages_named, LAG_PAGES_ASKED),
+            Area::Image => (&mut self.blocks_named, LAG_BLOCKS_ASKED),
+        };
+        *sum = sum.saturating_add(named);
+        if *sum > of.saturating_mul(times).saturating_add(LAG_BLOCKS_IN_VAIN) {
+            self.lag = Some(Lag::of(area));
+        }
+    }
+
     /// It says that it misses something of this area, and not what.
     pub(super) const fn names_nothing(&mut self, area: Area) {
         self.vague = self.vague.saturating_add(1);
-        if self.vague >= LAG_OFFERS {
+        if self.vague >= LAG_VAGUE {
             self.lag = Some(Lag::of(area));
         }
     }

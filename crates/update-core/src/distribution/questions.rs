@@ -39,6 +39,11 @@ impl Questions {
         self.asks
     }
 
+    /// The number of the last ask.
+    pub(super) const fn last_ask(&self) -> u32 {
+        self.asks
+    }
+
     /// The number that the next ask will have.
     pub(super) const fn next_ask(&self) -> u32 {
         self.asks + 1

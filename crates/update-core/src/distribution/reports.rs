@@ -54,8 +54,15 @@ impl Parts {
     }
 
     /// What an agent says in an announcement under this Partial IV of its own.
-    pub(super) fn take_announcement(&mut self, index: usize, own_piv: u64, report: &Report<'_>) {
-        if self.fleet.get_mut(index).is_some_and(|agent| agent.reports_under(own_piv)) {
+    pub(super) fn take_announcement(
+        &mut self,
+        now: Instant,
+        index: usize,
+        own_piv: u64,
+        report: &Report<'_>,
+    ) {
+        let Some(agent) = self.fleet.get_mut(index) else { return };
+        if agent.may_announce(now) && agent.reports_under(own_piv) {
             self.take_report(index, 0, report, None);
         }
     }
@@ -75,6 +82,7 @@ impl Parts {
         if !about_this && !withdrawn {
             return;
         }
+        let is_first = !agent.has_answered(number);
         if about_this {
             agent.take(number, report);
         } else {
@@ -93,6 +101,10 @@ impl Parts {
             };
             // Nothing is sent to the group for the sake of a laggard.
             if is_waited_for && first_ask.is_some_and(|first| number >= first) {
+                let (named, of) = (bitmap.iter().map(|byte| byte.count_ones()).sum(), needed.count());
+                if let Some(agent) = self.fleet.get_mut(index).filter(|_| is_first) {
+                    agent.names(window.area, named, of);
+                }
                 needed.insert_bitmap(window.first, bitmap);
             }
         }

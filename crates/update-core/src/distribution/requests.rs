@@ -48,7 +48,7 @@ impl Parts {
         }
         match (body.code(), Resource::of(&body)) {
             (Code::POST, Some(Resource::Boot)) => {
-                return self.on_boot(index, requester, own_piv, body.payload());
+                return self.on_boot(now, index, requester, own_piv, body.payload());
             }
             (Code::GET, Some(resource)) => {
                 let block = body.option(option::BLOCK2).and_then(|value| Block::parse(value).ok());
@@ -91,6 +91,7 @@ impl Parts {
     /// [bound]: the agent will accept nothing at or below its stored bound.
     fn on_boot(
         &mut self,
+        now: Instant,
         index: usize,
         requester: Requester,
         own_piv: u64,
@@ -107,7 +108,7 @@ impl Parts {
             Consequence::Taken { asked: true } => Code::CONFLICT,
             Consequence::Taken { asked: false } => Code::CHANGED,
         };
-        self.take_announcement(index, own_piv, &report);
+        self.take_announcement(now, index, own_piv, &report);
         self.replies.push(index, requester, Content::Code(code));
         None
     }

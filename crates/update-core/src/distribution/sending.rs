@@ -121,7 +121,9 @@ impl Parts {
                 Stage::Blocks { round, blocks: subject.needed_blocks.len() }
             }
         };
-        self.fleet.iter_mut().for_each(|agent| agent.begin_round(area));
+        // What an agent misses is in the round if it has said so in the last ask.
+        let ask = self.questions.last_ask();
+        self.fleet.iter_mut().for_each(|agent| agent.begin_round(area, ask));
         self.events.push_back(Event::Stage(stage));
         Phase::Sending(Round::new(area, subject))
     }
