@@ -337,4 +337,23 @@ mod tests {
             drop(slots);
         }
     }
+
+    #[test]
+    fn another_update_or_trial_begins_without_what_the_last_one_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::open(folder.path()).unwrap();
+        let mut slots = Slots::open(disk.clone(), Switch::Command).unwrap();
+        slots.set_prepared(Prepared { image_bytes: 1, page_bytes: 2 }).unwrap();
+        slots.begin_trial(&[1; 32], 1).unwrap();
+        slots.end_roll_back(RollBackCause::Reset).unwrap();
+        assert!(slots.record().rolled_back.is_some());
+        slots.begin_trial(&[2; 32], 1).unwrap();
+        assert_eq!(slots.record().rolled_back, None);
+        slots.end_roll_back(RollBackCause::Reset).unwrap();
+        slots.set_prepared(Prepared { image_bytes: 1, page_bytes: 2 }).unwrap();
+        slots.forget_update().unwrap();
+        assert_eq!((slots.record().prepared, slots.record().rolled_back), (None, None));
+        let stored = fs::read(folder.path().join(BOOT)).unwrap();
+        assert_eq!(stored, slots.record().to_bytes().unwrap(), "it is durable");
+    }
 }
