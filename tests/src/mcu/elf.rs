@@ -54,7 +54,8 @@ impl Linked {
             image.extend_from_slice(data);
         }
         // By their names: functions that run from RAM make a section of code of `.data`.
-        let in_ram = |name| matches!(name, ".data" | ".bss" | ".uninit");
+        let in_ram =
+            |name: &str| matches!(name, ".data" | ".bss" | ".uninit") || name.starts_with(".fwcast_retained");
         let sections = file.sections().filter(|section| section.name().is_ok_and(in_ram));
         let static_bytes = sections.map(|section| section.size()).sum();
         let formats_panics =
