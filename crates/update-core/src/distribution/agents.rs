@@ -323,8 +323,8 @@ impl Agent {
         self.patience.begin_round(area, misses);
     }
 
-    /// All answers that can be expected are in. `unnamed`: it has answered, and nobody has named anything that
-    /// is missing of this area.
+    /// All answers that can be expected are in. `unnamed`: it has answered, and nobody has named anything
+    /// missing of this area.
     pub(super) fn judge(&mut self, now: Instant, unnamed: Option<Area>, busy_max: Duration) {
         if self.silent > 0 || !self.awaited() {
             return;
