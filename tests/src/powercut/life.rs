@@ -40,6 +40,13 @@ impl Story {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Confirmed, Self::Silent, Self::GivenUp, Self::Damaged, Self::Previous];
 
+    /// Whether it is told on this flash. With pages that hold a whole image the one before does not come
+    /// back, even without a cut: docs/embedded.md says so.
+    #[must_use]
+    pub fn is_told_on(self, geometry: super::Geometry) -> bool {
+        self != Self::Previous || geometry.page < LARGE_PAGE_BYTES
+    }
+
     /// A bit turns over when the update has ended.
     const fn has_damage(self) -> bool {
         matches!(self, Self::Damaged | Self::Previous)
@@ -53,6 +60,8 @@ impl Story {
 
 /// Lives after which an update must have ended, when no more cuts come.
 const LIVES_MAX: u32 = 12;
+/// Pages of this size hold a whole image of the power cuts.
+const LARGE_PAGE_BYTES: u32 = 131_072;
 /// The boot stage stays.
 pub(super) const STAYS: &str = "nothing may run";
 /// The first Sender Sequence Number, so large that all take as many bytes.
