@@ -34,14 +34,7 @@ impl<R: Recipients> GroupContext<R> {
     /// context.
     pub fn unprotect_request<'b>(&mut self, datagram: &'b mut [u8]) -> Result<Received<'b>, UnprotectError> {
         let incoming = Incoming::request(datagram)?;
-        let option = incoming.option;
-        let parts = (option.partial_iv, option.kid_context, option.kid);
-        let (Some(piv), Some(kid_context), Some(kid)) = parts else {
-            return Err(UnprotectError::MalformedOption);
-        };
-        if kid_context != self.common.gid.as_bytes() {
-            return Err(UnprotectError::UnknownGroup);
-        }
+        let (piv, kid) = self.request_of_group(&incoming)?;
         let kid = self.other_member(kid)?;
         let recipient =
             Self::recipient(&mut self.recipients, &self.common, kid).ok_or(UnprotectError::UnknownSender)?;
@@ -126,14 +119,7 @@ impl<R: Recipients> GroupContext<R> {
     /// It is not this member's, or not in group mode; its countersignature or its tag is wrong.
     pub fn own_request(&self, datagram: &mut [u8]) -> Result<PartialIv, UnprotectError> {
         let incoming = Incoming::request(datagram)?;
-        let option = incoming.option;
-        let parts = (option.partial_iv, option.kid_context, option.kid);
-        let (Some(piv), Some(kid_context), Some(kid)) = parts else {
-            return Err(UnprotectError::MalformedOption);
-        };
-        if kid_context != self.common.gid.as_bytes() {
-            return Err(UnprotectError::UnknownGroup);
-        }
+        let (piv, kid) = self.request_of_group(&incoming)?;
         let kid = MemberId::new(kid).filter(|kid| *kid == self.sender.id);
         let kid = kid.ok_or(UnprotectError::UnknownSender)?;
         let (credential, window) = (self.sender.credential.clone(), ReplayWindow::fresh());
@@ -152,6 +138,19 @@ impl<R: Recipients> GroupContext<R> {
             MessageMode::Group => Ok(piv),
             MessageMode::Pairwise => Err(UnprotectError::UnexpectedSender),
         }
+    }
+
+    /// The Partial IV and the kid of a request of this group.
+    fn request_of_group<'b>(&self, incoming: &Incoming<'b>) -> Result<(PartialIv, &'b [u8]), UnprotectError> {
+        let option = incoming.option;
+        let parts = (option.partial_iv, option.kid_context, option.kid);
+        let (Some(piv), Some(kid_context), Some(kid)) = parts else {
+            return Err(UnprotectError::MalformedOption);
+        };
+        if kid_context != self.common.gid.as_bytes() {
+            return Err(UnprotectError::UnknownGroup);
+        }
+        Ok((piv, kid))
     }
 
     /// The kid of a member that is not this one (RFC 10021 section 7.2: a server does not process its own
