@@ -286,7 +286,8 @@ impl Agent {
         (self.lost, self.silent) = (self.is_quarantined(), 0);
     }
 
-    /// Why nobody waits for it any more; `None` while the others do, and where it has the image.
+    /// Why nobody waits for it any more; `None` while the others do, where it has the image, and in
+    /// quarantine, where it is not served either.
     #[must_use]
     pub fn laggard(&self) -> Option<Lag> {
         let is_through = matches!(
@@ -300,7 +301,7 @@ impl Agent {
                     | State::Failed
             )
         );
-        self.patience.lag().filter(|_| !is_through)
+        self.patience.lag().filter(|_| !is_through && !self.is_quarantined())
     }
 
     /// What it misses of an area, where it says so.

@@ -32,17 +32,6 @@ impl Lag {
         }
     }
 
-    /// One word.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Offer => "offer",
-            Self::Pages => "pages",
-            Self::Blocks => "blocks",
-            Self::Busy => "busy",
-        }
-    }
-
     /// In a sentence, with "the agent" before it.
     #[must_use]
     pub const fn text(self) -> &'static str {
