@@ -111,6 +111,8 @@ pub const FETCH_RETRY_MIN: Duration = Duration::from_millis(50);
 pub const FETCH_RETRY_MAX: Duration = Duration::from_secs(16);
 /// Fetched blocks in a row with a wrong hash after which an agent reads back what it has.
 pub const FETCHES_IN_VAIN_MAX: u8 = 8;
+/// Answers in a row that were of no use after which an agent reports why.
+pub const OBSTACLE_AFTER: u8 = 3;
 /// Missing pages of the hash tree that an agent fetches at once by itself.
 pub const PAGES_FETCHED_MAX: u32 = 16;
 /// An announcement is repeated after this time, doubled each time ...

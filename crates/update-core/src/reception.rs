@@ -21,7 +21,7 @@ mod recovery;
 mod trials;
 mod vault;
 
-pub use facts::{Event, Failure, RECOVERED, Reason, reason_text};
+pub use facts::{Event, Failure, Obstacle, RECOVERED, Reason, reason_text};
 
 use crate::census::{Counters, State};
 use crate::device::Device;

@@ -227,7 +227,10 @@ impl Reception<'_> {
             (Some(id), Some((state, reason))) if held != Some(id) => {
                 (report.state, report.reason) = (state, reason);
             }
-            (Some(id), None) if held != Some(id) => report.state = State::Unknown,
+            (Some(id), None) if held != Some(id) => {
+                report.state = State::Unknown;
+                report.reason = self.obstacle_code();
+            }
             _ => self.describe(&mut report),
         }
         if let Some(window) = window.filter(|_| matches!(report.state, State::Pages | State::Blocks)) {
@@ -247,11 +250,16 @@ impl Reception<'_> {
             (Phase::Ended, Outcome::RolledBack(reason) | Outcome::Failed(reason)) => reason,
             (Phase::Trial, _) if self.received.is_recovered() => RECOVERED,
             (Phase::Ended, Outcome::Recovered) => RECOVERED,
+            (Phase::Receiving, _) => self.obstacle_code(),
             _ => 0,
         };
         if self.received.is_receiving() {
             report.missing_pages = self.vault.missing(Area::Pages);
             report.missing_blocks = self.vault.missing(Area::Image);
         }
+    }
+    /// Why fetching leads nowhere; 0 where it does not, or nothing is fetched.
+    fn obstacle_code(&self) -> u8 {
+        self.fetch.obstacle().map_or(0, |obstacle| obstacle as u8)
     }
 }

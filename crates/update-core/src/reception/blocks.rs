@@ -1,17 +1,18 @@
 //! From a block's bytes to storage, and what follows when a task has ended.
 
 use super::vault::{Change, Doing, Hold, WrongHash};
-use super::{Failure, Output, Phase, Reception};
+use super::{Failure, Obstacle, Output, Phase, Reception};
 use crate::platform::{Area, Done, Record, Task};
 use crate::record::Outcome;
 use crate::time::Instant;
 use coap_wire::Block;
 
 impl Reception<'_> {
-    /// Takes a block or page into the one buffer if it is still missing and its hash can be compared.
-    pub(super) fn take_block(&mut self, area: Area, block: Block, payload: &[u8], multicast: bool) {
+    /// Takes a block or page into the one buffer if it is still missing and its hash can be compared; `false`
+    /// when that cannot be.
+    pub(super) fn take_block(&mut self, area: Area, block: Block, payload: &[u8], multicast: bool) -> bool {
         let Some(update) = self.received.update().filter(|_| self.received.is_receiving()) else {
-            return;
+            return true;
         };
         let shape = update.shape();
         let range = shape.range_of(area, block.number);
@@ -20,7 +21,7 @@ impl Reception<'_> {
             && block.more == shape.contains(area, block.number + 1);
         if !right_shape {
             self.counted.unfitting_block();
-            return;
+            return false;
         }
         match self.vault.hold(shape, area, block.number, payload, multicast) {
             Hold::Taken => {}
@@ -31,8 +32,10 @@ impl Reception<'_> {
                     // Where it is the pages' turn, the next census asks for those that are missing.
                     self.fetch.want_pages();
                 }
+                return false;
             }
         }
+        true
     }
 
     /// Compares the hash of what is held as soon as the page that has it is at hand.
@@ -41,7 +44,7 @@ impl Reception<'_> {
         let compared = self.vault.compare(update.shape(), &update.offer().tree_root);
         if let Err(WrongHash { multicast }) = compared {
             self.counted.hash_mismatch();
-            if !multicast && self.fetch.was_in_vain(now) {
+            if !multicast && self.fetch.was_in_vain(now, Obstacle::WrongHash) {
                 // The distributor compares what it sends, so it may be a page here that has changed.
                 self.start_walk();
             }

@@ -64,7 +64,9 @@ impl Reception<'_> {
             (Code::PUT, Resource::Image(id)) => self.on_block(id, Area::Image, &body),
             (Code::PUT, Resource::Hashes(id)) => self.on_block(id, Area::Pages, &body),
             (Code::PUT, Resource::Manifest(id)) => match block_option(&body, option::BLOCK1) {
-                Some(block) if self.is_offered(&body) => self.take_offer(now, id, block, body.payload()),
+                Some(block) if self.is_offered(&body) => {
+                    self.take_offer(now, id, block, body.payload());
+                }
                 Some(_) => {}
                 None => self.counted.unknown_content(),
             },
@@ -98,7 +100,9 @@ impl Reception<'_> {
             return;
         }
         match block_option(body, option::BLOCK1) {
-            Some(block) => self.take_block(area, block, body.payload(), true),
+            Some(block) => {
+                self.take_block(area, block, body.payload(), true);
+            }
             None => self.counted.unknown_content(),
         }
     }

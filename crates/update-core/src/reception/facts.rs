@@ -83,6 +83,20 @@ pub enum Failure {
     Superseded = 67,
 }
 
+/// Why an agent that fetches gets nowhere. The numbers travel in reports of an update that is not whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Obstacle {
+    /// The answers are not the blocks asked for: another size, another number, no block at all.
+    Unfitting = 82,
+    /// The answers do not have the signed hash.
+    WrongHash = 83,
+    /// The distributor refuses the requests.
+    Refused = 84,
+    /// The distributor wants proof, again and again, that the requests are new.
+    Challenged = 85,
+}
+
 /// Why an offer was not taken. The codes travel in reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
@@ -122,6 +136,10 @@ pub fn reason_text(state: State, code: u8) -> &'static str {
         (_, 66) => "cancelled",
         (_, 67) => "superseded by a newer update",
         (_, RECOVERED) => "it took the place of an image that was damaged",
+        (_, 82) => "fetches get answers that are not the blocks asked for",
+        (_, 83) => "fetched blocks do not have the signed hash",
+        (_, 84) => "fetches are refused",
+        (_, 85) => "fetches are challenged again and again",
         (_, Reason::BUSY) => "busy with another update",
         (_, code) => Refusal::from_code(code).map_or("unknown reason", Refusal::text),
     }

@@ -1,12 +1,12 @@
 //! Unicast repair: what the agent fetches by itself, one request at a time (protocol.md \[repair\]).
 
 use super::datagrams::block_option;
-use super::{Reception, channel};
+use super::{Obstacle, Reception, channel};
 use crate::census::Query;
 use crate::digest::UpdateId;
 use crate::limits::{
     FETCH_FIRST_WITHIN, FETCH_RETRY_FIRST, FETCH_RETRY_MAX, FETCH_RETRY_MIN, FETCHES_IN_VAIN_MAX,
-    FETCHES_UNANSWERED_MAX, PAGES_FETCHED_MAX,
+    FETCHES_UNANSWERED_MAX, OBSTACLE_AFTER, PAGES_FETCHED_MAX,
 };
 use crate::platform::Area;
 use crate::resource::Resource;
@@ -28,8 +28,9 @@ pub(super) struct Fetch {
     /// Not before this moment: jitter, and waiting after a failure.
     not_before: Option<Instant>,
     retry: Duration,
-    /// Answers in a row whose hash was wrong.
+    /// Answers in a row that were of no use, and why the last one was not.
     in_vain: u8,
+    obstacle: Option<Obstacle>,
     /// The distributor has answered since it was last heard.
     answered: bool,
     /// Requests in a row without an answer.
@@ -63,6 +64,7 @@ impl Default for Fetch {
             not_before: None,
             retry: FETCH_RETRY_FIRST,
             in_vain: 0,
+            obstacle: None,
             answered: false,
             unanswered: 0,
         }
@@ -117,15 +119,30 @@ impl Fetch {
 
     /// What was fetched is stored.
     pub(super) const fn was_of_use(&mut self) {
-        self.in_vain = 0;
+        (self.in_vain, self.obstacle) = (0, None);
     }
 
-    /// What was fetched had the wrong hash: wait before the next try. `true` when that has happened again and
-    /// again.
-    pub(super) fn was_in_vain(&mut self, now: Instant) -> bool {
+    /// An answer was of no use: the next request waits, longer each time. `true` when that has happened again
+    /// and again.
+    pub(super) fn was_in_vain(&mut self, now: Instant, obstacle: Obstacle) -> bool {
         self.not_before = Some(now + FETCH_RETRY_FIRST * (1 << self.in_vain.min(6)));
         self.in_vain = self.in_vain.saturating_add(1);
+        self.obstacle = Some(obstacle);
         self.in_vain.is_multiple_of(FETCHES_IN_VAIN_MAX)
+    }
+
+    /// The distributor wants proof that the request is new. The first time the proof follows at once.
+    fn was_challenged(&mut self, now: Instant) {
+        let is_first = self.in_vain == 0;
+        self.was_in_vain(now, Obstacle::Challenged);
+        if is_first {
+            self.not_before = Some(now);
+        }
+    }
+
+    /// Why fetching leads nowhere, if it has for a while.
+    pub(super) fn obstacle(&self) -> Option<Obstacle> {
+        self.obstacle.filter(|_| self.in_vain >= OBSTACLE_AFTER)
     }
 }
 
@@ -230,29 +247,48 @@ impl Reception<'_> {
         self.fetch.distributor_answered();
         let body = response.body();
         if let Some(echo) = body.option(option::ECHO) {
-            return self.channel.echo_next(echo);
+            self.channel.echo_next(echo);
+            return self.fetch.was_challenged(now);
         }
-        let Some(block) = block_option(&body, option::BLOCK2).filter(|_| body.code() == Code::CONTENT) else {
-            self.fetch.not_before = Some(now + self.fetch.retry);
-            self.fetch.retry = (self.fetch.retry * 2).min(FETCH_RETRY_MAX);
+        if body.code() != Code::CONTENT {
             if let Wanted::Offer(..) = request.wanted {
-                self.fetch.offer_wanted = None;
+                self.fetch.offer_settled();
             }
+            self.fetch.was_in_vain(now, Obstacle::Refused);
             return;
-        };
+        }
         // A few times what this answer took is enough for the next one: so long is the distributor's queue.
         self.fetch.retry = (now.since(request.sent) * 4).clamp(FETCH_RETRY_MIN, FETCH_RETRY_MAX);
-        match request.wanted {
-            Wanted::Offer(id, number, _) if number == block.number => {
-                self.take_offer(now, id, block, body.payload());
+        let block = block_option(&body, option::BLOCK2);
+        if !self.take_fetched(now, request.wanted, block, body.payload()) {
+            self.fetch.was_in_vain(now, Obstacle::Unfitting);
+        }
+    }
+
+    /// What was fetched goes where it belongs; `false` when it is not what was asked for, or of no use.
+    fn take_fetched(&mut self, now: Instant, wanted: Wanted, block: Option<Block>, payload: &[u8]) -> bool {
+        let (Wanted::Offer(_, number, _) | Wanted::Block(_, number)) = wanted;
+        let Some(block) = block.filter(|block| block.number == number) else {
+            self.counted.unfitting_block();
+            return false;
+        };
+        match wanted {
+            Wanted::Offer(id, ..) => {
+                let taken = self.take_offer(now, id, block, payload);
+                if taken {
+                    self.fetch.was_of_use();
+                } else {
+                    self.counted.unfitting_block();
+                }
+                taken
             }
-            Wanted::Block(area, number) if number == block.number => {
-                self.take_block(area, block, body.payload(), false);
+            Wanted::Block(area, _) => {
+                let taken = self.take_block(area, block, payload, false);
                 if self.vault.missing(Area::Pages) == 0 {
                     self.fetch.page_wanted = false;
                 }
+                taken
             }
-            _ => self.counted.unfitting_block(),
         }
     }
 

@@ -32,25 +32,55 @@ impl Default for Assembly {
     }
 }
 
+/// What became of a block of an envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Added {
+    /// It is in its place, and more are to come.
+    Part,
+    /// It was the last one that was missing.
+    Whole,
+    /// The envelope goes on behind what an agent has room for.
+    TooLong,
+    /// It has a shape that no block of an envelope has, or contradicts those before it.
+    Unfitting,
+}
+
 impl Assembly {
-    /// Puts one block in its place; `true` when the envelope is whole.
-    fn add(&mut self, id: UpdateId, block: Block, payload: &[u8]) -> bool {
+    /// Puts one block in its place.
+    fn add(&mut self, id: UpdateId, block: Block, payload: &[u8]) -> Added {
+        let right_shape = BlockSize::from_exponent(block.size_exponent).is_some()
+            && if block.more { payload.len() == block.size() } else { payload.len() <= block.size() };
+        if !right_shape {
+            return Added::Unfitting;
+        }
         if self.id != Some(id) || self.size_exponent != block.size_exponent {
             *self = Self { id: Some(id), size_exponent: block.size_exponent, ..Self::default() };
         }
         let start = block.number as usize * block.size();
-        let right_shape = block.number < u32::BITS
-            && if block.more { payload.len() == block.size() } else { payload.len() <= block.size() };
-        let Some(target) = self.bytes.get_mut(start..start + payload.len()).filter(|_| right_shape) else {
-            return false;
-        };
+        let end = start + payload.len() + usize::from(block.more);
+        if end > ENVELOPE_BYTES_MAX {
+            return Added::TooLong;
+        }
+        let is_last = self.count.map_or(!block.more, |count| block.number + 1 == count);
+        let has_later = self.have >> block.number > 1;
+        if block.more == is_last
+            || self.count.is_some_and(|count| block.number >= count)
+            || (is_last && has_later)
+        {
+            return Added::Unfitting;
+        }
+        let Some(target) = self.bytes.get_mut(start..start + payload.len()) else { return Added::TooLong };
         target.copy_from_slice(payload);
         self.have |= 1 << block.number;
-        if !block.more {
+        if is_last {
             self.count = Some(block.number + 1);
             self.len = start + payload.len();
         }
-        self.count.is_some_and(|count| self.have.count_ones() == count)
+        if self.count.is_some_and(|count| self.have.count_ones() == count) {
+            Added::Whole
+        } else {
+            Added::Part
+        }
     }
 
     /// The lowest block of this envelope that is missing, and the SZX of its blocks as far as it is known.
@@ -96,9 +126,13 @@ pub(super) struct Offers {
 }
 
 impl Offers {
-    /// Takes one block; `true` when the envelope is whole.
-    fn add(&mut self, id: UpdateId, block: Block, payload: &[u8]) -> bool {
-        self.assembly.add(id, block, payload)
+    /// Takes one block. One that contradicts those before it begins the envelope anew.
+    fn add(&mut self, id: UpdateId, block: Block, payload: &[u8]) -> Added {
+        let added = self.assembly.add(id, block, payload);
+        if matches!(added, Added::Unfitting | Added::TooLong) && self.assembly.id == Some(id) {
+            self.assembly = Assembly::default();
+        }
+        added
     }
 
     /// The envelope that is whole. The next one begins anew.
@@ -141,21 +175,35 @@ impl Reception<'_> {
         self.received.knows(now, id) || self.offers.would_refuse(now, id)
     }
 
-    /// One block of an envelope.
-    pub(super) fn take_offer(&mut self, now: Instant, id: UpdateId, block: Block, payload: &[u8]) {
-        let known_size = BlockSize::from_exponent(block.size_exponent).is_some();
-        if !self.knows(now, id) && known_size && self.offers.add(id, block, payload) {
-            let assembly = self.offers.take_assembly();
-            let envelope = assembly.bytes.get(..assembly.len).unwrap_or_default();
-            if let Err(reason) = self.consider(now, id, envelope) {
-                let already = reason == Reason::Refusal(Refusal::AlreadyInstalled);
-                let state = if already { State::Confirmed } else { State::Refused };
-                let code = if already { 0 } else { reason.code() };
-                self.offers.refuse(now, id, state, code);
-                self.event(Event::Refused { id, reason });
-            }
+    /// One block of an envelope; `false` when it was of no use.
+    pub(super) fn take_offer(&mut self, now: Instant, id: UpdateId, block: Block, payload: &[u8]) -> bool {
+        if self.knows(now, id) {
             self.fetch.offer_settled();
+            return true;
         }
+        match self.offers.add(id, block, payload) {
+            Added::Part => return true,
+            Added::Unfitting => return false,
+            Added::TooLong => self.refuse(now, id, Reason::Refusal(Refusal::EnvelopeTooLong)),
+            Added::Whole => {
+                let assembly = self.offers.take_assembly();
+                let envelope = assembly.bytes.get(..assembly.len).unwrap_or_default();
+                if let Err(reason) = self.consider(now, id, envelope) {
+                    self.refuse(now, id, reason);
+                }
+            }
+        }
+        self.fetch.offer_settled();
+        true
+    }
+
+    /// This offer is not taken, and the census will tell why.
+    fn refuse(&mut self, now: Instant, id: UpdateId, reason: Reason) {
+        let already = reason == Reason::Refusal(Refusal::AlreadyInstalled);
+        let state = if already { State::Confirmed } else { State::Refused };
+        let code = if already { 0 } else { reason.code() };
+        self.offers.refuse(now, id, state, code);
+        self.event(Event::Refused { id, reason });
     }
 
     /// Signature, manifest sequence number, vendor and class, size: in this order.
