@@ -16,9 +16,6 @@ use crate::failure::Failure;
 use crate::interface::Interface;
 use crate::trial::TrialSettings;
 
-/// How long an activate command may take. It must be enough to copy 64 MiB to a slow medium.
-pub const ACTIVATE_DEADLINE: Duration = Duration::from_secs(300);
-
 /// The command line's overrides.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
@@ -81,12 +78,13 @@ fn wrong(path: &Path, problem: &impl std::fmt::Display) -> Failure {
 }
 
 fn trial_settings(linux: LinuxSettings) -> TrialSettings {
+    let seconds = |count: u32| Duration::from_secs(count.into());
     TrialSettings {
         activate_command: linux.activate_command,
-        activate_deadline: ACTIVATE_DEADLINE,
+        activate_deadline: seconds(linux.activate_deadline_seconds),
         health_command: linux.health_command,
-        health_deadline: Duration::from_secs(linux.health_deadline_seconds.into()),
-        health_interval: Duration::from_secs(linux.health_interval_seconds.into()),
+        health_deadline: seconds(linux.health_deadline_seconds),
+        health_interval: seconds(linux.health_interval_seconds),
     }
 }
 
@@ -128,15 +126,25 @@ fn check_settings(linux: &LinuxSettings) -> Result<(), String> {
     if !Path::new(&linux.state_directory).is_absolute() {
         return Err("state_directory: give an absolute path, beginning with /".to_owned());
     }
-    for (key, command) in
-        [("activate_command", &linux.activate_command), ("health_command", &linux.health_command)]
-    {
+    let commands = [
+        ("activate_command", &linux.activate_command),
+        ("ready_command", &linux.ready_command),
+        ("health_command", &linux.health_command),
+    ];
+    for (key, command) in commands {
         if command.as_ref().is_some_and(|command| command.first().is_none_or(String::is_empty)) {
             return Err(format!("{key}: it needs a program, as in [\"/usr/bin/program\", \"argument\"]"));
         }
     }
-    if linux.health_deadline_seconds == 0 || linux.health_interval_seconds == 0 {
-        return Err("health_deadline_seconds and health_interval_seconds: at least 1".to_owned());
+    let times = [
+        ("activate_deadline_seconds", linux.activate_deadline_seconds),
+        ("ready_deadline_seconds", linux.ready_deadline_seconds),
+        ("ready_interval_seconds", linux.ready_interval_seconds),
+        ("health_deadline_seconds", linux.health_deadline_seconds),
+        ("health_interval_seconds", linux.health_interval_seconds),
+    ];
+    if let Some((key, _)) = times.iter().find(|(_, seconds)| *seconds == 0) {
+        return Err(format!("{key}: at least 1"));
     }
     Ok(())
 }

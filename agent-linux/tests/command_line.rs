@@ -55,7 +55,7 @@ fn what_others_can_read_is_refused() {
 #[test]
 fn a_wrong_configuration_is_refused_with_the_place() {
     type Spoil = fn(&mut AgentFile);
-    let cases: [(Spoil, i32, &str); 9] = [
+    let cases: [(Spoil, i32, &str); 11] = [
         (|file| file.linux.interface = "nothing0".into(), 2, "this machine has lo"),
         (|file| file.linux.listen_port = Some(5684), 2, "listen_port"),
         (|file| file.linux.listen_port = Some(0), 2, "listen_port"),
@@ -63,6 +63,8 @@ fn a_wrong_configuration_is_refused_with_the_place() {
         (|file| file.linux.health_command = Some(vec![]), 2, "health_command"),
         (|file| file.linux.activate_command = Some(vec![String::new()]), 2, "activate_command"),
         (|file| file.linux.health_interval_seconds = 0, 2, "health_interval_seconds"),
+        (|file| file.linux.activate_deadline_seconds = 0, 2, "activate_deadline_seconds"),
+        (|file| file.linux.ready_command = Some(vec![]), 2, "ready_command"),
         (|file| file.provisioning.coap_group = "10.0.0.1:5683".parse().unwrap(), 2, "coap_group"),
         (|file| file.provisioning.coap_group.set_port(5684), 2, "5684"),
     ];

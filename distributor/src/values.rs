@@ -72,6 +72,32 @@ pub fn whole_seconds(text: &str, longest: Duration) -> Option<u32> {
     u32::try_from(span.as_secs()).ok().filter(|_| whole)
 }
 
+/// What a shell would act upon, and what runs a command on the device does not.
+const SHELL_SIGNS: [char; 10] = ['|', '&', ';', '<', '>', '$', '`', '*', '?', '~'];
+
+/// The program and arguments of a command. One text is split as a shell does it; several words are taken as
+/// they are.
+pub fn command_words(given: &[String]) -> Result<Vec<String>, String> {
+    let [text] = given else { return Ok(given.to_vec()) };
+    if !text.contains(char::is_whitespace) {
+        return Ok(given.to_vec());
+    }
+    let shown = text.escape_debug();
+    let words = shlex::split(text).filter(|words| words.first().is_some_and(|first| !first.is_empty()));
+    let words = words.ok_or_else(|| {
+        format!("'{shown}' is no command: a quotation mark is open, or no program is there")
+    })?;
+    // A word with spaces was in quotation marks, and is for the program.
+    let bare = words.iter().filter(|word| !word.contains(char::is_whitespace));
+    if let Some(sign) = bare.flat_map(|word| word.chars()).find(|sign| SHELL_SIGNS.contains(sign)) {
+        return Err(format!(
+            "no shell runs '{shown}', so '{sign}' would mean nothing: put it into a script, or write \
+             sh -c '...'"
+        ));
+    }
+    Ok(words)
+}
+
 /// The name of a network interface, possibly on another machine.
 pub fn interface(text: &str) -> Result<String, String> {
     let harmless = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':');
@@ -139,6 +165,22 @@ impl FromStr for Class {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_is_one_text_or_its_words() {
+        let words =
+            |given: &[&str]| command_words(&given.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        assert_eq!(words(&["/bin/check --fast"]).unwrap(), ["/bin/check", "--fast"]);
+        assert_eq!(words(&["'/opt/my app/check' \"a b\" c"]).unwrap(), ["/opt/my app/check", "a b", "c"]);
+        assert_eq!(words(&["/bin/true"]).unwrap(), ["/bin/true"]);
+        assert_eq!(words(&["sh", "-c", "a | b"]).unwrap(), ["sh", "-c", "a | b"]);
+        assert_eq!(words(&["sh -c 'a | b'"]).unwrap(), ["sh", "-c", "a | b"]);
+        for text in
+            ["a | b", "check $HOME", "check && true", "check >/dev/null 2", "'open quote x", "'' x", " "]
+        {
+            assert!(words(&[text]).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn rates_are_exact() {

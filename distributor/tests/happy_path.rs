@@ -82,8 +82,8 @@ fn each_agent_has_its_own_keys_and_the_whole_command_line_reaches_its_file() {
     desk.ok("agent enroll lamp-2 --group hall --vendor fa6b4a53-d5ad-5fdf-be9d-e663e4d41ffe --class \
          1492af14-2569-5e48-bf42-9b2d51f2ab45 --out lamp-2.yaml --interface eth0 --listen-port \
          61616 --agent-state /data --activate-command systemctl restart \
-         --activate-command=--no-block --health-command /bin/true --health-deadline 5min \
-         --health-interval 10s");
+         --activate-command=--no-block --activate-deadline 400s --ready-command /usr/bin/idle \
+         --ready-deadline 1h --health-command /bin/true --health-deadline 5min --health-interval 10s");
     let (one, two) = (agent_file(&desk, "lamp-1.yaml"), agent_file(&desk, "lamp-2.yaml"));
     assert_ne!(one.provisioning.key.group_sender_id, two.provisioning.key.group_sender_id);
     assert_ne!(one.provisioning.private_key, two.provisioning.private_key);
@@ -95,6 +95,17 @@ fn each_agent_has_its_own_keys_and_the_whole_command_line_reaches_its_file() {
     let activate = linux.activate_command.unwrap();
     assert_eq!(activate, ["systemctl", "restart", "--no-block"]);
     assert_eq!((linux.health_deadline_seconds, linux.health_interval_seconds), (300, 10));
+    assert_eq!((linux.activate_deadline_seconds, linux.ready_deadline_seconds), (400, 3600));
+    assert_eq!(linux.ready_command.unwrap(), ["/usr/bin/idle"]);
+    let enroll = format!("{ENROLL_LAMP}-3 --health-command");
+    let enroll = enroll.replace("lamp-1 --group", "lamp-3 --group");
+    let enroll: Vec<&str> = enroll.split_whitespace().collect();
+    let refused = desk.run_args(&[&enroll[..], &["/bin/check && true"]].concat());
+    assert!(refused.code == 2 && refused.err.contains("no shell runs"), "{}", refused.err);
+    let run = desk.run_args(&[&enroll[..], &["/bin/check --fast"]].concat());
+    assert_eq!(run.code, 0, "{}", run.err);
+    let three = agent_file(&desk, "lamp-1.yaml-3").linux;
+    assert_eq!(three.health_command.unwrap(), ["/bin/check", "--fast"]);
     assert_eq!(linux.state_directory, "/data");
 }
 

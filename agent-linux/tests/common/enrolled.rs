@@ -16,15 +16,7 @@ impl Device {
     pub fn file(&self, coap_group: &str) -> AgentFile {
         AgentFile {
             provisioning: enrolled(coap_group.parse().unwrap(), "127.0.0.1:47000".parse().unwrap()),
-            linux: LinuxSettings {
-                interface: "lo".into(),
-                listen_port: None,
-                state_directory: self.state.to_str().unwrap().into(),
-                activate_command: None,
-                health_command: None,
-                health_deadline_seconds: 60,
-                health_interval_seconds: 2,
-            },
+            linux: LinuxSettings::new("lo".into(), self.state.to_str().unwrap().into()),
         }
     }
 

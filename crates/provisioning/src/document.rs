@@ -158,6 +158,18 @@ pub struct LinuxSettings {
     /// slot link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activate_command: Option<Vec<String>>,
+    /// An activate command that runs longer than so many seconds is killed, and the activation has failed.
+    #[serde(default = "LinuxSettings::activate_deadline_seconds_default")]
+    pub activate_deadline_seconds: u32,
+    /// Program and arguments that end with 0 when the device may activate now; without it, it always may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_command: Option<Vec<String>>,
+    /// An activation that the ready command has put off for so many seconds is given up.
+    #[serde(default = "LinuxSettings::ready_deadline_seconds_default")]
+    pub ready_deadline_seconds: u32,
+    /// Seconds between two runs of the ready command while it says no.
+    #[serde(default = "LinuxSettings::ready_interval_seconds_default")]
+    pub ready_interval_seconds: u32,
     /// Program and arguments that end with 0 when the new image is healthy; without it an activated image is
     /// taken as healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -171,6 +183,38 @@ pub struct LinuxSettings {
 }
 
 impl LinuxSettings {
+    /// With this interface and state folder, and the default for everything else.
+    pub const fn new(interface: String, state_directory: String) -> Self {
+        Self {
+            interface,
+            listen_port: None,
+            state_directory,
+            activate_command: None,
+            activate_deadline_seconds: Self::activate_deadline_seconds_default(),
+            ready_command: None,
+            ready_deadline_seconds: Self::ready_deadline_seconds_default(),
+            ready_interval_seconds: Self::ready_interval_seconds_default(),
+            health_command: None,
+            health_deadline_seconds: Self::health_deadline_seconds_default(),
+            health_interval_seconds: Self::health_interval_seconds_default(),
+        }
+    }
+
+    /// Activate deadline where none is given: enough to copy 64 MiB to a slow medium.
+    pub const fn activate_deadline_seconds_default() -> u32 {
+        300
+    }
+
+    /// Ready deadline where none is given: a day.
+    pub const fn ready_deadline_seconds_default() -> u32 {
+        24 * 60 * 60
+    }
+
+    /// Ready interval where none is given.
+    pub const fn ready_interval_seconds_default() -> u32 {
+        30
+    }
+
     /// Health deadline where none is given.
     pub const fn health_deadline_seconds_default() -> u32 {
         60

@@ -15,13 +15,8 @@ fn file() -> AgentFile {
     AgentFile {
         provisioning: good(),
         linux: LinuxSettings {
-            interface: "eth0".into(),
-            listen_port: None,
-            state_directory: "/var/lib/fwcast-agent".into(),
             activate_command: Some(vec!["systemctl".into(), "restart".into(), "lamp".into()]),
-            health_command: None,
-            health_deadline_seconds: 60,
-            health_interval_seconds: 2,
+            ..LinuxSettings::new("eth0".into(), "/var/lib/fwcast-agent".into())
         },
     }
 }

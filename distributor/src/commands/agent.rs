@@ -27,6 +27,7 @@ use crate::files::shown;
 use crate::fleet::enroll;
 use crate::manifest::selector::Selector;
 use crate::state::{Agents, GroupState, Label, StateDir};
+use crate::values;
 
 /// The agent commands.
 #[derive(Debug, Subcommand)]
@@ -97,10 +98,23 @@ pub struct Enroll {
     /// Folder of the agent on the device
     #[arg(long, value_name = "DIR", default_value = "/var/lib/fwcast-agent")]
     agent_state: String,
-    /// Command that starts the new image on trial; for an argument that begins with '-', repeat the option:
+    /// Command that starts the new image on trial. One text is split as a shell does it: "/usr/bin/switch
+    /// --now". Several are taken as they are; one that begins with '-' needs the option again:
     /// --activate-command=--now
     #[arg(long, value_name = "CMD", num_args = 1..)]
     activate_command: Option<Vec<String>>,
+    /// The activation has failed when its command has not ended after this time
+    #[arg(long, value_name = "TIME", default_value = "5min", value_parser = arguments::seconds)]
+    activate_deadline: u32,
+    /// Command that exits with 0 when the device may activate now, else it is deferred; arguments as above
+    #[arg(long, value_name = "CMD", num_args = 1..)]
+    ready_command: Option<Vec<String>>,
+    /// Give up an activation that was deferred for this time
+    #[arg(long, value_name = "TIME", default_value = "1day", value_parser = arguments::seconds)]
+    ready_deadline: u32,
+    /// Time between two runs of the ready command
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = arguments::seconds)]
+    ready_interval: u32,
     /// Command that exits with 0 when the new image is healthy; arguments as above
     #[arg(long, value_name = "CMD", num_args = 1..)]
     health_command: Option<Vec<String>>,
@@ -214,7 +228,7 @@ impl Agent {
 
 impl Enroll {
     fn run(&self, dir: &StateDir) -> Result<Shown, Failure> {
-        let enrolled = runtime()?.block_on(enroll::enroll(dir, self.request()))?;
+        let enrolled = runtime()?.block_on(enroll::enroll(dir, self.request()?))?;
         Ok(Shown {
             name: enrolled.name,
             group: self.group.clone(),
@@ -226,10 +240,10 @@ impl Enroll {
         })
     }
 
-    fn request(&self) -> enroll::Request {
+    fn request(&self) -> Result<enroll::Request, Failure> {
         let label = |label: &Label| (label.key.to_string(), label.value.clone());
         let is_mcu = self.format == Format::Cbor;
-        enroll::Request {
+        Ok(enroll::Request {
             name: self.name.clone(),
             group: self.group.clone(),
             vendor: self.vendor,
@@ -237,13 +251,16 @@ impl Enroll {
             labels: self.labels.iter().map(label).collect(),
             again: self.again,
             linux: LinuxSettings {
-                interface: String::new(),
                 listen_port: self.listen_port,
-                state_directory: self.agent_state.clone(),
-                activate_command: self.activate_command.clone(),
-                health_command: self.health_command.clone(),
+                activate_command: command("--activate-command", self.activate_command.as_deref())?,
+                activate_deadline_seconds: self.activate_deadline,
+                ready_command: command("--ready-command", self.ready_command.as_deref())?,
+                ready_deadline_seconds: self.ready_deadline,
+                ready_interval_seconds: self.ready_interval,
+                health_command: command("--health-command", self.health_command.as_deref())?,
                 health_deadline_seconds: self.health_deadline,
                 health_interval_seconds: self.health_interval,
+                ..LinuxSettings::new(String::new(), self.agent_state.clone())
             },
             interface: self.interface.clone(),
             mcu: self.address.filter(|_| is_mcu).map(|network| enroll::McuRequest {
@@ -259,8 +276,14 @@ impl Enroll {
                 },
             }),
             out: self.out.clone(),
-        }
+        })
     }
+}
+
+/// The words of a command that was given with this option.
+fn command(option: &str, given: Option<&[String]>) -> Result<Option<Vec<String>>, Failure> {
+    let words = given.map(values::command_words).transpose();
+    words.map_err(|problem| Failure::usage(format!("{option}: {problem}")))
 }
 
 impl Listed {
