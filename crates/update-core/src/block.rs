@@ -4,7 +4,7 @@ use crate::limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, IMAGE_BYTES_MAX};
 
 /// The size of all blocks of a transfer: 64, 128, 256, 512 or 1024 bytes, as the SZX of RFC 7959 section 2.2.
 ///
-/// CoAP also knows 16 and 32 bytes; a hash page that small has too few entries, so fwcast refuses them.
+/// CoAP also defines 16 and 32 bytes. A hash page that small has too few entries, so fwcast refuses them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockSize {
     exponent: u8,
@@ -77,11 +77,12 @@ impl Layout {
     /// How many blocks the image has: at least one.
     #[must_use]
     pub const fn block_count(self) -> u32 {
-        // By shifts: a compiler that does not know that a size is never zero would provide for it.
+        // By shifts: a compiler that cannot tell that a size is never zero would add a check for division by
+        // zero.
         ((self.image_size.0 - 1) >> (self.block_size.exponent + 4)) + 1
     }
 
-    /// Offset in the image and length of block `number`; `None` behind the last block.
+    /// Offset in the image and length of block `number`; `None` beyond the last block.
     #[must_use]
     pub const fn block_range(self, number: BlockNumber) -> Option<(u32, usize)> {
         if number.0 >= self.block_count() {

@@ -1,8 +1,8 @@
-//! Which blocks are there: a bitmap over memory that the caller lends.
+//! Which blocks are present: a bitmap over memory that the caller lends.
 
 /// A set of block numbers (or hash page numbers) below a fixed count.
 ///
-/// Number `n` is bit `0x80 >> (n % 8)` of byte `n / 8`: the most significant bit comes first. Bits behind the
+/// Number `n` is bit `0x80 >> (n % 8)` of byte `n / 8`: the most significant bit comes first. Bits beyond the
 /// count stay zero. A number out of range is never contained and never inserted; nothing panics.
 #[derive(Debug, PartialEq, Eq)]
 pub struct BlockSet<'m> {
@@ -25,8 +25,8 @@ impl<'m> BlockSet<'m> {
         set.reset(count).then_some(set)
     }
 
-    /// Makes it an empty set of numbers below `count`, in the same memory; `false`, and empty, if that is too
-    /// small.
+    /// Makes it an empty set of numbers below `count`, in the same memory. If the memory is too small, it
+    /// returns `false`, and the set has no room for any number.
     #[must_use]
     pub fn reset(&mut self, count: u32) -> bool {
         let fits = self.bits.len() >= Self::bytes_for(count);
@@ -74,17 +74,17 @@ impl<'m> BlockSet<'m> {
         self.bits.get(index).is_some_and(|byte| byte & mask != 0)
     }
 
-    /// Puts `number` in; true if it is new, false if it was there or is out of range.
+    /// Inserts `number`; true if it is new, false if it was present or is out of range.
     pub fn insert(&mut self, number: u32) -> bool {
         self.change(number, true)
     }
 
-    /// Takes `number` out; true if it was there.
+    /// Removes `number`; true if it was present.
     pub fn remove(&mut self, number: u32) -> bool {
         self.change(number, false)
     }
 
-    /// Takes all numbers out.
+    /// Removes all numbers.
     pub fn clear(&mut self) {
         self.bits.fill(0);
         self.len = 0;
@@ -120,10 +120,10 @@ impl<'m> BlockSet<'m> {
         })
     }
 
-    /// Writes a bitmap of what is missing among `count` numbers from `first` on, in the bit order of the set:
-    /// bit `i` is set if `first + i` is missing. Numbers out of range are not missing.
+    /// Writes a bitmap of the numbers missing among `count` numbers from `first` on, in the bit order of the
+    /// set: bit `i` is set if `first + i` is missing. Numbers out of range are not missing.
     ///
-    /// Returns the bytes written: those that `count` needs, or all of `out` if it is shorter.
+    /// Returns the number of bytes written: as many as `count` needs, or all of `out` if it is shorter.
     pub fn write_missing_bitmap(&self, first: u32, count: u32, out: &mut [u8]) -> usize {
         let len = Self::bytes_for(count).min(out.len());
         let Some(out) = out.get_mut(..len) else {

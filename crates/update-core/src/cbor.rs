@@ -3,16 +3,16 @@
 use minicbor::Decoder;
 use minicbor::decode::Error;
 
-/// A decoder that refuses what is not the one encoding of its value: an indefinite length, a length or an
-/// integer in more bytes than it needs, map keys out of order or twice.
+/// A decoder that refuses every encoding of a value but one. It refuses an indefinite length, a length or an
+/// integer in more bytes than it needs, and map keys out of order or repeated.
 ///
 /// So a signed structure cannot be changed in the parts that the signature does not cover.
 #[derive(Debug, Clone)]
 pub(crate) struct Reader<'b, E> {
     decoder: Decoder<'b>,
-    /// What to answer when the bytes are not what is asked for.
+    /// The error for bytes that are not what was asked for.
     malformed: E,
-    /// What to answer when they are, but in another encoding.
+    /// The error for the right value in another encoding.
     not_deterministic: E,
 }
 
@@ -21,7 +21,7 @@ impl<'b, E: Copy> Reader<'b, E> {
         Self { decoder: Decoder::new(bytes), malformed, not_deterministic }
     }
 
-    /// The error for a value that is not what the structure demands.
+    /// The error for a value that is not what the structure requires.
     pub(crate) const fn malformed(&self) -> E {
         self.malformed
     }
@@ -52,7 +52,7 @@ impl<'b, E: Copy> Reader<'b, E> {
         len.ok_or(self.not_deterministic)
     }
 
-    /// Array or map of exactly this many elements or pairs.
+    /// Checks that an array or map has exactly this many elements or pairs.
     pub(crate) fn exactly(&self, len: u64, expected: u64) -> Result<(), E> {
         if len == expected { Ok(()) } else { Err(self.malformed) }
     }
@@ -82,7 +82,7 @@ impl<'b, E: Copy> Reader<'b, E> {
         self.bytes()?.try_into().map_err(|_| self.malformed)
     }
 
-    /// A byte string without and with its head.
+    /// A byte string, without and with its head.
     pub(crate) fn bytes_and_encoding(&mut self) -> Result<(&'b [u8], &'b [u8]), E> {
         let start = self.decoder.position();
         let bytes = self.decoder.bytes().map_err(|_| self.malformed)?;
@@ -120,7 +120,7 @@ impl<'b, E: Copy> Reader<'b, E> {
         self.decoder.input().get(start..self.decoder.position()).unwrap_or_default()
     }
 
-    /// Nothing may follow.
+    /// Checks that nothing follows.
     pub(crate) fn end(&self) -> Result<(), E> {
         let at_end = self.decoder.position() == self.decoder.input().len();
         if at_end { Ok(()) } else { Err(self.malformed) }

@@ -7,7 +7,7 @@ use crate::platform::Area;
 use crate::target::Target;
 use minicbor::Decoder;
 
-/// Blocks `first..first + count` of one area, about which a census asks.
+/// The blocks `first..first + count` of one area that a census asks about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// Image blocks or pages of the hash tree.
@@ -21,19 +21,19 @@ pub struct Window {
 /// The payload of a FETCH of `/fw/status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Query<'a> {
-    /// Who is asked.
+    /// Which agents are asked.
     pub target: Target<'a>,
-    /// The update in question; without it, whatever the agent holds.
+    /// The update in question; `None` for whatever the agent holds.
     pub update: Option<UpdateId>,
     /// Answers are spread evenly over this time (RFC 10020 section 3.6.1), in milliseconds.
     pub leisure_ms: u32,
-    /// Which blocks of it are missing.
+    /// The window in which agents report missing blocks.
     pub window: Option<Window>,
-    /// Only agents that miss something of the window, or do not hold the update, are to answer.
+    /// Whether only agents that miss something in the window, or do not hold the update, answer.
     pub only_missing: bool,
-    /// An agent that misses at most so many blocks and pages may now fetch them by unicast.
+    /// An agent that misses at most this many blocks and pages may now fetch them by unicast.
     pub unicast_max: u32,
-    /// Answer with the counters as well.
+    /// Whether to answer with the counters as well.
     pub detail: bool,
 }
 
@@ -43,7 +43,7 @@ pub struct Query<'a> {
 pub enum State {
     /// It holds no update.
     Idle = 0,
-    /// After a restart it reads back what it has; nothing is known yet.
+    /// After a restart it reads back what it has. Nothing is known yet.
     Recovering = 1,
     /// It has accepted the offer and misses pages of the hash tree.
     Pages = 2,
@@ -59,13 +59,13 @@ pub enum State {
     Trial = 7,
     /// The new image is confirmed.
     Confirmed = 8,
-    /// The old image runs again; see the roll back cause.
+    /// The old image runs again; see the cause of the roll back.
     RolledBack = 9,
     /// The update failed here; see the reason.
     Failed = 10,
     /// The offer was refused; see the reason.
     Refused = 11,
-    /// The update asked about is not known here.
+    /// This agent does not know the update asked about.
     Unknown = 12,
 }
 
@@ -92,7 +92,7 @@ impl State {
         Self::ALL.get(usize::from(code)).copied()
     }
 
-    /// Its name for people.
+    /// Its name, for people.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -113,41 +113,41 @@ impl State {
     }
 }
 
-/// What an agent has counted since it started. The answer to a census that asks for detail carries them in
-/// this order.
+/// What an agent has counted since it started. An answer to a census that asks for detail carries the
+/// counters in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
     /// Image blocks and pages stored that came by multicast.
     pub stored_multicast: u32,
     /// Image blocks and pages stored that came by unicast.
     pub stored_unicast: u32,
-    /// Blocks and pages that were stored already.
+    /// Blocks and pages that were already stored.
     pub duplicates: u32,
     /// Blocks and pages whose hash was wrong.
     pub hash_mismatches: u32,
     /// Image blocks that came before the page of the hash tree that they need.
     pub without_page: u32,
-    /// Datagrams that are not well-formed CoAP with an OSCORE option, or whose content is not ours.
+    /// Datagrams that are not well-formed CoAP with an OSCORE option, or whose content is unknown.
     pub malformed: u32,
-    /// Datagrams of another security group, of an unknown sender, or in a mode that their way rules out.
+    /// Datagrams of another security group, from an unknown sender, or in a mode that their socket rules out.
     pub not_for_us: u32,
     /// Datagrams seen before, or at or below the stored bound.
     pub replayed: u32,
     /// Datagrams whose tag was wrong.
     pub bad_tag: u32,
-    /// Datagrams whose countersignature was wrong: somebody else signed them.
+    /// Datagrams whose countersignature was wrong: another party signed them.
     pub bad_countersignature: u32,
     /// Writes, reads or syncs that failed.
     pub storage_failures: u32,
-    /// Datagrams that the program dropped on purpose (for trying things out), both ways.
+    /// Datagrams that the program dropped on purpose (for testing), in both directions.
     pub injected_losses: u32,
 }
 
 impl Counters {
-    /// How many there are.
+    /// The number of counters.
     pub const COUNT: usize = 12;
 
-    /// Their names, in the order of the wire.
+    /// The names of the counters, in the order of the wire.
     pub const NAMES: [&'static str; Self::COUNT] = [
         "stored_multicast",
         "stored_unicast",
@@ -200,12 +200,12 @@ impl Counters {
     }
 }
 
-/// An agent's answer to a census, and what it says when it has booted.
+/// An agent's answer to a census. It also announces a boot with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Report<'a> {
-    /// The update that the rest is about: the one asked about, or the one held.
+    /// The update that the report is about: the one asked about, or the one held.
     pub update: Option<UpdateId>,
-    /// What the agent is doing with it.
+    /// What the agent is doing with the update.
     pub state: State,
     /// The [`Refusal`](crate::refusal::Refusal) code or [`Failure`](crate::reception::Failure) code; 0 for
     /// none.
@@ -222,9 +222,9 @@ pub struct Report<'a> {
     pub installed: u64,
     /// The last attempt acted upon (protocol.md \[attempt\]).
     pub attempt: u32,
-    /// Only where detail was asked for.
+    /// The counters, only if detail was asked for.
     pub counters: Option<Counters>,
-    /// The last short request that raised `distributor_next`, as it came (protocol.md \[evidence\]).
+    /// The last short request that raised `distributor_next`, as received (protocol.md \[evidence\]).
     pub evidence: Option<&'a [u8]>,
 }
 
@@ -270,10 +270,10 @@ impl<'a> Query<'a> {
         })
     }
 
-    /// Reads the payload. Keys that a later version may add are passed over.
+    /// Reads the payload. Keys that a later version may add are ignored.
     ///
     /// # Errors
-    /// [`Malformed`] for anything else, a window that is empty or too large included.
+    /// [`Malformed`] for anything else, including a window that is empty or too large.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut query = Query {
             target: Target::All,
@@ -314,7 +314,7 @@ const REPORT_COUNTERS: u8 = 10;
 const REPORT_EVIDENCE: u8 = 11;
 
 impl<'a> Report<'a> {
-    /// A report in which nothing but the state is said.
+    /// A report that carries only a state.
     #[must_use]
     pub const fn new(state: State) -> Self {
         Self {
@@ -332,7 +332,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Writes the payload, leaving zeros out; `None` when the buffer is too small.
+    /// Writes the payload without the zeros; `None` when the buffer is too small.
     #[must_use]
     pub fn encode(&self, buffer: &mut [u8]) -> Option<usize> {
         write_into(buffer, |out| {
@@ -375,10 +375,10 @@ impl<'a> Report<'a> {
         })
     }
 
-    /// Reads the payload. Keys that a later version may add are passed over.
+    /// Reads the payload. Keys that a later version may add are ignored.
     ///
     /// # Errors
-    /// [`Malformed`] for anything else, a bitmap of the wrong length included.
+    /// [`Malformed`] for anything else, including a bitmap of the wrong length.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut report = Report::new(State::Unknown);
         let mut state = None;
@@ -411,7 +411,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Counters that a later version may add are passed over; those that an earlier one lacks are zero.
+/// Counters that a later version may add are ignored; those that an earlier one lacks are zero.
 fn decode_counters(decoder: &mut Decoder<'_>) -> Result<Counters, Malformed> {
     let mut counters = [0; Counters::COUNT];
     for index in 0..decoder.array()?.ok_or(Malformed)? {

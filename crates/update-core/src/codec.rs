@@ -1,5 +1,5 @@
-//! What the modules here share of CBOR: writing into a borrowed buffer, reading the map of a payload, and one
-//! word for "these bytes are not what they should be".
+//! The CBOR helpers that the modules here share: writing into a borrowed buffer, reading the map of a
+//! payload, and one error for malformed bytes.
 
 use minicbor::data::Type;
 use minicbor::encode::write::{Cursor, EndOfSlice};
@@ -10,7 +10,7 @@ pub(crate) type Writer<'b> = Encoder<Cursor<&'b mut [u8]>>;
 /// The buffer was too small.
 pub(crate) type EncodeError = minicbor::encode::Error<EndOfSlice>;
 
-/// Bytes that are not the CBOR that their place calls for.
+/// The bytes are not the CBOR expected in this place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed;
 
@@ -20,7 +20,7 @@ impl From<minicbor::decode::Error> for Malformed {
     }
 }
 
-/// Runs `write` over `buffer` and says how many bytes it wrote; `None` when the buffer was too small.
+/// Runs `write` on `buffer` and returns how many bytes it wrote; `None` when the buffer was too small.
 pub(crate) fn write_into(
     buffer: &mut [u8],
     write: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
@@ -30,11 +30,11 @@ pub(crate) fn write_into(
     Some(encoder.writer().position())
 }
 
-/// Reads the payload of a request or of an answer: one map from unsigned integers to values (docs/protocol.md
+/// Reads the payload of a request or an answer: one map from unsigned integers to values (docs/protocol.md
 /// section 3).
 ///
-/// `field` reads the value of a key that it knows and says `true`; any other value is passed over. A known
-/// key that comes twice, an indefinite length anywhere and bytes behind the map are malformed.
+/// `field` reads the value of a key that it knows and returns `true`; all other values are skipped. A known
+/// key that comes twice, an indefinite length anywhere and bytes after the map are malformed.
 pub(crate) fn read_map<'b>(
     bytes: &'b [u8],
     mut field: impl FnMut(u8, &mut Decoder<'b>) -> Result<bool, Malformed>,
@@ -61,8 +61,8 @@ pub(crate) fn read_map<'b>(
     if decoder.position() == bytes.len() { Ok(()) } else { Err(Malformed) }
 }
 
-/// Passes over one value, however deep it is, with no stack. minicbor's own `skip` takes indefinite lengths
-/// or does not, as its features are chosen: agents and distributor would differ.
+/// Skips one value of any depth, without recursion. minicbor's own `skip` accepts indefinite lengths or not,
+/// depending on its features, so agents and distributor would differ.
 fn pass_over(decoder: &mut Decoder<'_>) -> Result<(), Malformed> {
     let mut left = 1_u64;
     while left > 0 {

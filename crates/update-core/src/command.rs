@@ -10,13 +10,14 @@ use crate::target::Target;
 pub struct Command<'a> {
     /// SHA-256 of the signed manifest that is meant.
     pub digest: Digest,
-    /// Rises with every try for this digest; an agent acts only on one higher than the last it acted upon.
+    /// Rises with every try for this digest. An agent acts only on an attempt above the last one acted upon.
     pub attempt: u32,
-    /// Who is to act.
+    /// The agents that should act.
     pub target: Target<'a>,
-    /// How long after hearing it, in milliseconds; a reboot in between cancels it. Ignored by cancel.
+    /// How long to wait after receiving it, in milliseconds. A reboot in between cancels it. Ignored by
+    /// cancel.
     pub delay_ms: u32,
-    /// A cancellation that also takes back an image on trial. Ignored by activate.
+    /// Whether a cancellation also takes back an image on trial. Ignored by activate.
     pub from_trial: bool,
 }
 
@@ -36,10 +37,10 @@ impl<'a> Command<'a> {
         })
     }
 
-    /// Reads the payload. Keys that a later version may add are passed over.
+    /// Reads the payload. Keys that a later version may add are ignored.
     ///
     /// # Errors
-    /// [`Malformed`], a missing digest or attempt included.
+    /// [`Malformed`], including a missing digest or attempt.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let (mut digest, mut attempt, mut target, mut delay_ms) = (None, None, Target::All, 0);
         let mut from_trial = false;

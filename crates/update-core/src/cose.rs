@@ -1,4 +1,4 @@
-//! COSE_Sign1 (RFC 9052 section 4.2) as fwcast uses it: one algorithm in the protected header, nothing else.
+//! COSE_Sign1 (RFC 9052 section 4.2) as fwcast uses it, with only an algorithm in the protected header.
 
 use ed25519_dalek::{Signature, VerifyingKey};
 use minicbor::Encoder;
@@ -8,19 +8,20 @@ use crate::cbor::Reader;
 
 /// Ed25519 (RFC 9864 section 2.2): what fwcast writes.
 pub(crate) const ED25519: i64 = -19;
-/// What it accepts: also EdDSA (-8), which leaves the curve to the key (RFC 9053 section 2.2).
+/// The algorithms that fwcast accepts: also EdDSA (-8), which leaves the curve to the key (RFC 9053 section
+/// 2.2).
 pub(crate) const ED25519_ALGORITHMS: [i64; 2] = [ED25519, -8];
 
 /// The CBOR tag of a COSE_Sign1.
 pub(crate) const SIGN1_TAG: u64 = 18;
 
-/// The bytes of a signature: Ed25519, and ECDSA with P-256.
+/// The length of a signature, both of Ed25519 and of ECDSA with P-256.
 pub(crate) const SIGNATURE_BYTES: usize = 64;
 
-/// Enough for the Sig_structure of a key set, the longest that is signed.
+/// Enough for the Sig_structure of a key set, the longest payload that is signed.
 const SIG_STRUCTURE_BYTES_MAX: usize = crate::limits::KEY_SET_BYTES_MAX;
 
-/// A COSE_Sign1, parsed and not yet verified.
+/// A COSE_Sign1, parsed but not yet verified.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sign1<'b> {
     protected: &'b [u8],
@@ -28,12 +29,12 @@ pub(crate) struct Sign1<'b> {
     pub(crate) algorithm: i64,
     /// `None` if it is detached.
     pub(crate) payload: Option<&'b [u8]>,
-    /// The signature, of whatever algorithm.
+    /// The signature, of any algorithm.
     pub(crate) signature: &'b [u8; SIGNATURE_BYTES],
 }
 
 impl<'b> Sign1<'b> {
-    /// Reads a tagged COSE_Sign1 that has its payload detached.
+    /// Reads a tagged COSE_Sign1 with a detached payload.
     pub(crate) fn read_detached<E: Copy>(reader: &mut Reader<'b, E>) -> Result<Self, E> {
         Self::read(reader, |reader| reader.null().map(|()| None))
     }
@@ -57,7 +58,7 @@ impl<'b> Sign1<'b> {
             let is_alg = header.int()? == 1;
             if is_alg { header.int() } else { Err(header.malformed()) }
         })?;
-        // Nothing unprotected: it could be changed without breaking the signature.
+        // No unprotected header: it could be changed without breaking the signature.
         let len = reader.map()?;
         reader.exactly(len, 0)?;
         Ok(Self { protected, algorithm, payload: payload(reader)?, signature: reader.array_of()? })
@@ -65,7 +66,7 @@ impl<'b> Sign1<'b> {
 
     /// Whether `key` made this Ed25519 signature over `payload`.
     ///
-    /// Strict: a key or an R of small order and an S that is not canonical are refused.
+    /// Strict: refuses a key or an R of small order, and an S that is not canonical.
     pub(crate) fn verify(&self, payload: &[u8], key: &[u8; 32]) -> bool {
         let Ok(key) = VerifyingKey::from_bytes(key) else {
             return false;
@@ -75,7 +76,7 @@ impl<'b> Sign1<'b> {
             .is_some_and(|signed| key.verify_strict(signed.bytes(), &signature).is_ok())
     }
 
-    /// What was signed; `None` if it is too long to be anything of fwcast's.
+    /// The bytes that were signed; `None` if they are longer than anything that fwcast signs.
     #[cfg(feature = "es256")]
     pub(crate) fn sig_structure(&self, payload: &[u8]) -> Option<SigStructure> {
         SigStructure::new(self.protected, payload)

@@ -4,16 +4,16 @@ use crate::digest::Digest;
 use crate::refusal::Refusal;
 use crate::suit::Offer;
 
-/// What a device says of itself: burned in, except what is installed.
+/// The identity of a device: fixed in production, except for what is installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Device {
     /// Vendor identifier (UUID): SUIT section 8.4.8.2.
     pub vendor: [u8; 16],
     /// Class identifier (UUID): SUIT section 8.4.8.2.
     pub class: [u8; 16],
-    /// The bytes of image that the slot for the new image can hold.
+    /// How many bytes of image fit the slot for the new image.
     pub slot_bytes: u32,
-    /// What it runs; `None` on a device that has had no update yet.
+    /// What it runs; `None` on a device that has never had an update.
     pub installed: Option<Installed>,
 }
 
@@ -27,12 +27,13 @@ pub struct Installed {
 }
 
 impl Device {
-    /// An update has been confirmed: from now on this is what the device runs.
+    /// An update has been confirmed: the device runs it from now on.
     pub const fn now_runs(&mut self, installed: Installed) {
         self.installed = Some(installed);
     }
 
-    /// Whether this device takes a verified offer: manifest sequence number, then vendor, class and size.
+    /// Checks that this device accepts a verified offer: manifest sequence number, then vendor, class and
+    /// size.
     ///
     /// # Errors
     /// The first reason against it, in that order.
@@ -69,7 +70,7 @@ mod tests {
     const DEVICE: Device =
         Device { vendor: [1; 16], class: [2; 16], slot_bytes: 1000, installed: Some(INSTALLED) };
 
-    /// An offer that has everything against it; the tests mend it step by step.
+    /// An offer that fails every check. The tests correct it step by step.
     fn worst_offer() -> Offer {
         let digest = Digest([9; 32]);
         Offer {

@@ -24,12 +24,12 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// SHA-256 of what comes in pieces.
+/// SHA-256 over data that arrives in pieces.
 #[derive(Clone, Default)]
 pub struct Hasher(Sha256);
 
 impl Hasher {
-    /// Nothing hashed yet.
+    /// A hasher without any data.
     #[must_use]
     pub fn new() -> Self {
         Self(Sha256::new())
@@ -55,8 +55,8 @@ impl fmt::Debug for Hasher {
 
 /// The short name of an update: the first 4 bytes of the digest of its signed SUIT manifest.
 ///
-/// In hexadecimal it is the `<id>` segment of `/fw/<id>/image`. It names an update; it proves nothing: what
-/// is stored under it is checked against the full digest's own hashes.
+/// In hexadecimal it is the `<id>` segment of `/fw/<id>/image`. It names an update but proves nothing: what
+/// is stored under it is checked against hashes signed under the full digest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UpdateId(pub [u8; 4]);
 
@@ -72,12 +72,12 @@ impl UpdateId {
     #[must_use]
     pub fn to_hex(self) -> [u8; 8] {
         let mut text = [b'0'; 8];
-        // Cannot fail: the buffer has exactly twice the length.
+        // This cannot fail: the buffer has exactly twice the length.
         let _ = hex::encode_to_slice(self.0, &mut text);
         text
     }
 
-    /// From a path segment; `None` unless it is 8 lower-case hexadecimal characters.
+    /// Parses a path segment; `None` unless it is 8 lower-case hexadecimal characters.
     ///
     /// Upper case is refused, so that one update has one path.
     #[must_use]
@@ -90,7 +90,7 @@ impl UpdateId {
         Some(Self(id))
     }
 
-    /// From its 4 bytes, as reports and queries carry it.
+    /// Reads its 4 bytes, as reports and queries carry it.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)

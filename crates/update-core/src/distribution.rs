@@ -1,13 +1,13 @@
 //! The distributor's side of the update protocol: one update to one group, or one census of it.
 //!
-//! The same shape as [`Reception`](crate::reception::Reception): call [`Distribution::poll`] until it says
-//! [`Output::Wait`], and hand in with [`Distribution::handle`] what it asked for, or the next datagram.
+//! It has the shape of [`Reception`](crate::reception::Reception): call [`Distribution::poll`] until it
+//! returns [`Output::Wait`]. Hand in what it asked for, or the next datagram, with [`Distribution::handle`].
 //!
-//! A distribution goes in turns of asking and sending: offer, ask who misses which pages of the hash tree,
-//! send those, ask again; then the same with the image blocks, until what is missing is so little that the
-//! agents fetch it by unicast; then a last ask of everyone not yet heard; then activation, and asking until
-//! the image is confirmed everywhere or the deadline is over. The first ask comes before any
-//! page or block is sent, so that a distribution that was stopped goes on where it was.
+//! A distribution alternates between asking and sending. It sends the offer, asks which agents miss which
+//! pages of the hash tree, sends those pages, and asks again. Then it does the same with the image blocks,
+//! until so little is missing that the agents fetch it by unicast. A last ask goes to everyone not yet heard.
+//! Then comes the activation, and it asks until the image is confirmed everywhere or the deadline has passed.
+//! The first ask comes before any page or block is sent, so a stopped distribution continues where it was.
 
 mod activation;
 mod agents;
@@ -53,38 +53,38 @@ use group_oscore::{GroupContext, MemberId, Reservation};
 use parts::Parts;
 use phase::Phase;
 
-/// What goes into the machine.
+/// The inputs of the machine.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// A datagram that came to the distributor's socket. It is decrypted in place.
+    /// A datagram received on the distributor's socket. It is decrypted in place.
     Datagram {
         /// Its source.
         from: SocketAddr,
         /// Its bytes.
         bytes: &'a mut [u8],
     },
-    /// The bytes that [`Output::Read`] asked for; `None` when they cannot be read.
+    /// The bytes that [`Output::Read`] asked for; `None` if they could not be read.
     Block(Option<&'a [u8]>),
     /// The reservation that [`Output::Reserve`] asked for is durable.
     Reserved(Reservation),
     /// The floors that [`Output::SaveFloors`] asked for are durable.
     FloorsSaved,
-    /// Stop, tell the agents to drop the update, and ask what has become of it: see [`Agent::fate`].
+    /// Stop, tell the agents to drop the update, and ask for the result: see [`Agent::fate`].
     Cancel,
-    /// Stop, tell the agents on trial to go back to the image that they had, and wait until they have: see
-    /// [`Agent::fate`]. What is confirmed stays.
+    /// Stop, tell the agents on trial to return to their previous image, and wait until they have: see
+    /// [`Agent::fate`]. Confirmed images stay.
     Undo,
     /// The moment of [`Output::Wait`] has come.
     Timeout,
 }
 
-/// What comes out of the machine.
+/// The outputs of the machine.
 #[derive(Debug)]
 #[must_use]
 pub enum Output {
     /// Send the first `len` bytes of the buffer.
     Transmit {
-        /// Where to: the CoAP group or one agent.
+        /// The destination: the CoAP group or one agent.
         to: SocketAddr,
         /// How many bytes.
         len: usize,
@@ -101,22 +101,22 @@ pub enum Output {
         /// How many bytes.
         len: usize,
     },
-    /// A fact.
+    /// A fact to log or count.
     Event(Event),
-    /// Nothing more until then, or until something comes in. `None` after the end.
+    /// There is nothing to do until then, or until the next input. `None` after the end.
     Wait(Option<Instant>),
 }
 
-/// The distributor's machine. See the module.
+/// The distributor's machine; see the module documentation.
 pub struct Distribution {
     phase: Phase,
     parts: Parts,
 }
 
 impl Distribution {
-    /// A machine for one job with one group. `context` has the distributor's Sender Context and every agent
-    /// as a recipient, with a window from its stored floor; `seed` makes jitter and Echo values, and must
-    /// differ with every start.
+    /// Creates a machine for one job with one group. `context` has the distributor's Sender Context and a
+    /// Recipient Context for every agent, with a window that starts at its stored floor. `seed` generates
+    /// jitter and Echo values, and must differ at every start.
     #[must_use]
     pub fn new(
         config: DistributionConfig,
@@ -129,7 +129,7 @@ impl Distribution {
         Self { phase: parts.begin(), parts }
     }
 
-    /// What was remembered of agents' conduct: see [`Self::conduct`].
+    /// Adds what was remembered of agents' conduct: see [`Self::conduct`].
     #[must_use]
     pub fn remembering(mut self, conduct: &[(MemberId, Conduct)]) -> Self {
         for (id, conduct) in conduct {
@@ -140,7 +140,7 @@ impl Distribution {
         self
     }
 
-    /// What is to be remembered of agents' conduct, with the floors: see [`Output::SaveFloors`].
+    /// What must be remembered of agents' conduct, stored with the floors: see [`Output::SaveFloors`].
     #[must_use]
     pub fn conduct(&self) -> Vec<(MemberId, Conduct)> {
         self.agents().iter().map(|agent| (agent.id, agent.conduct())).collect()
@@ -158,46 +158,47 @@ impl Distribution {
         self.parts.outbox.tallies()
     }
 
-    /// The rate at present, in bits a second (protocol.md \[pace\]).
+    /// The current rate in bits per second (protocol.md \[pace\]).
     #[must_use]
     pub fn rate(&self) -> u64 {
         self.parts.outbox.bits_per_second()
     }
 
-    /// Blocks of the round under way that are still to be sent; 0 outside a round.
+    /// Blocks of the current round that are still to be sent; 0 outside a round.
     #[must_use]
     pub fn blocks_to_send(&self) -> u32 {
         self.parts.job.as_ref().map_or(0, |subject| subject.needed_blocks.len())
     }
 
-    /// The last attempt used: the next `retry` takes a higher one. A job that merely goes on keeps the
-    /// attempt that it was given before, for a higher one would try again where an image was rolled back.
+    /// The last attempt used. The next `retry` takes a higher one. A job that merely continues keeps its
+    /// attempt: a higher one would try again where an image was rolled back.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.parts.attempt()
     }
 
-    /// The Sender Sequence Number that is used next. At a clean end this is what the state file keeps.
+    /// The next Sender Sequence Number. At a clean end the state file keeps it.
     #[must_use]
     pub fn next_sequence_number(&self) -> u64 {
         self.parts.outbox.next_sequence_number()
     }
 
-    /// The floor to store for each agent's requests: ahead of what has been accepted while the distribution
-    /// runs (protocol.md \[bound\]), exact after its end; `None` where a window is invalid, so that the first
-    /// request after the next start is met with Echo.
+    /// The floor to store for each agent's requests. While the distribution runs it is ahead of what has been
+    /// accepted (protocol.md \[bound\]); after the end it is exact. `None` if a window is invalid, so that
+    /// the first request after the next start is answered with Echo.
     #[must_use]
     pub fn floors(&self) -> Vec<(MemberId, Option<u64>)> {
         self.parts.fleet.floors(self.parts.outbox.members(), self.phase.is_finished())
     }
 
-    /// Ends at once, without another datagram: for a clean stop. The same job goes on later where it was.
+    /// Ends at once, without another datagram: for a clean stop. The same job can continue later where it
+    /// was.
     pub fn stop(&mut self) {
         self.enter(Phase::Finished);
         self.parts.replies.clear();
     }
 
-    /// Takes something in.
+    /// Handles an input.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         match input {
             Input::Block(bytes) => self.on_block(bytes),
@@ -222,7 +223,7 @@ impl Distribution {
         }
     }
 
-    /// What to do next. `buffer` takes the datagram to send: at least
+    /// Returns what to do next. `buffer` takes the datagram to send: at least
     /// [`DATAGRAM_BYTES_MAX`](crate::limits::DATAGRAM_BYTES_MAX) bytes.
     pub fn poll(&mut self, now: Instant, buffer: &mut [u8]) -> Output {
         loop {
@@ -271,7 +272,7 @@ impl Distribution {
         }
     }
 
-    /// The end, unless it has come already.
+    /// Ends the distribution, unless it has ended already.
     fn finish(&mut self, ending: Ending) {
         if !self.phase.is_finished() {
             let finished = self.parts.finish(ending);

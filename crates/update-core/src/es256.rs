@@ -1,4 +1,4 @@
-//! SUIT envelopes that other tools signed with ECDSA P-256, for a host: agents accept Ed25519 only.
+//! SUIT envelopes that other tools signed with ECDSA P-256. Only for hosts: agents accept Ed25519 only.
 
 use p256::PublicKey;
 use p256::ecdsa::signature::Verifier;
@@ -17,23 +17,23 @@ const ALGORITHMS: [i64; 2] = [-7, -9];
 pub struct Es256Key(VerifyingKey);
 
 impl Es256Key {
-    /// From an encoded point (SEC 1 section 2.3.3), compressed or not.
+    /// Reads an encoded point (SEC 1 section 2.3.3), compressed or not.
     #[must_use]
     pub fn from_sec1(point: &[u8]) -> Option<Self> {
         VerifyingKey::from_sec1_bytes(point).ok().map(Self)
     }
 
-    /// From a PEM file (`BEGIN PUBLIC KEY`).
+    /// Reads a PEM file (`BEGIN PUBLIC KEY`).
     #[must_use]
     pub fn from_pem(pem: &str) -> Option<Self> {
         let key: PublicKey = pem.parse().ok()?;
         Some(Self(key.into()))
     }
 
-    /// Verifies digest and signature of a SUIT envelope, whatever its manifest says.
+    /// Verifies the digest and the signature of a SUIT envelope, whatever its manifest says.
     ///
     /// # Errors
-    /// What is wrong with envelope, digest, algorithm or signature.
+    /// What is wrong with the envelope, digest, algorithm or signature.
     pub fn authenticate(&self, envelope: &[u8]) -> Result<Digest, SuitError> {
         let envelope = Envelope::parse(envelope)?;
         Ok(envelope.authenticate(&ALGORITHMS, |sign1, payload| self.made(sign1, payload))?.digest)
@@ -42,7 +42,7 @@ impl Es256Key {
     /// Verifies a SUIT envelope and reads the offer in it, like [`suit::verify`].
     ///
     /// # Errors
-    /// As [`suit::verify`]; a SUIT manifest that others wrote is rarely an offer.
+    /// The same as for [`suit::verify`]. A SUIT manifest written by others is rarely an offer.
     pub fn verify(&self, envelope: &[u8]) -> Result<Offer, SuitError> {
         suit::verify_with(envelope, &ALGORITHMS, |sign1, payload| self.made(sign1, payload))
     }

@@ -6,12 +6,12 @@ use crate::cbor::Reader;
 use crate::cose::{ED25519_ALGORITHMS, Sign1};
 use crate::limits::{IMAGE_KEYS_MAX, KEY_SET_BYTES_MAX};
 
-/// The member of the map with the version.
+/// The map key of the version.
 pub(crate) const VERSION: i64 = 1;
-/// The member of the map with the keys.
+/// The map key of the keys.
 pub(crate) const KEYS: i64 = 2;
 
-/// The image keys that a device trusts, with the version that orders key sets.
+/// The image keys that a device trusts, and the version that orders key sets.
 ///
 /// It travels as a COSE_Sign1 (tag 18, Ed25519 by the root key, empty external_aad) with this payload:
 ///
@@ -25,7 +25,7 @@ pub(crate) const KEYS: i64 = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeySet {
     version: u64,
-    /// All zero behind `len`.
+    /// All zero beyond `len`.
     keys: [[u8; 32]; IMAGE_KEYS_MAX],
     len: usize,
 }
@@ -47,7 +47,7 @@ pub enum KeySetError {
     NoKeys,
     /// There are more than [`IMAGE_KEYS_MAX`] keys in it.
     TooManyKeys,
-    /// A key is no Ed25519 public key, or of small order, so that anyone could sign for it.
+    /// A key is not an Ed25519 public key, or is of small order, so that anyone could sign for it.
     BadKey,
 }
 
@@ -59,9 +59,9 @@ impl core::fmt::Display for KeySetError {
             Self::NotDeterministic => "its CBOR is not deterministically encoded",
             Self::UnknownAlgorithm => "its signature is not Ed25519",
             Self::BadSignature => "the root key did not make its signature",
-            Self::NoKeys => "there is no key in it",
-            Self::TooManyKeys => "there are too many keys in it",
-            Self::BadKey => "it is no Ed25519 public key, or one of small order",
+            Self::NoKeys => "it contains no keys",
+            Self::TooManyKeys => "it contains too many keys",
+            Self::BadKey => "a key in it is not a valid Ed25519 public key, or has small order",
         })
     }
 }
@@ -69,7 +69,7 @@ impl core::fmt::Display for KeySetError {
 impl core::error::Error for KeySetError {}
 
 impl KeySet {
-    /// A key set of keys that are trusted already: to be signed, or on a host that was given the keys.
+    /// Creates a key set from trusted keys: to be signed, or on a host that was given the keys.
     ///
     /// # Errors
     /// [`KeySetError::NoKeys`], [`KeySetError::TooManyKeys`] or [`KeySetError::BadKey`].
@@ -92,7 +92,7 @@ impl KeySet {
     /// Verifies a signed key set against the root public key of the device.
     ///
     /// # Errors
-    /// What is wrong: first with the COSE_Sign1 and its signature, then with the payload.
+    /// The first problem found: first in the COSE_Sign1 and its signature, then in the payload.
     pub fn verify(bytes: &[u8], root: &[u8; 32]) -> Result<Self, KeySetError> {
         if bytes.len() > KEY_SET_BYTES_MAX {
             return Err(KeySetError::TooLong);
@@ -110,7 +110,7 @@ impl KeySet {
         reader.inside(payload, Self::read)
     }
 
-    /// The version: a higher one replaces a lower one.
+    /// The version. A higher one replaces a lower one.
     #[must_use]
     pub const fn version(&self) -> u64 {
         self.version
@@ -122,9 +122,9 @@ impl KeySet {
         self.keys.get(..self.len).unwrap_or_default()
     }
 
-    /// Whether this key set replaces `other` on a device: only a higher version does.
+    /// Whether this key set replaces `other` on a device: only one with a higher version does.
     ///
-    /// The same version never does, even with other keys: sets cannot be swapped back and forth.
+    /// The same version never does, even with other keys, so key sets cannot be swapped back and forth.
     #[must_use]
     pub const fn supersedes(&self, other: &Self) -> bool {
         self.version > other.version

@@ -1,8 +1,9 @@
 //! The update protocol of fwcast, without I/O: no socket, file, flash, clock, thread or log.
 //!
-//! Two machines of one shape: [`reception::Reception`] is one agent's side, `distribution::Distribution`
-//! (feature `alloc`) the distributor's side for one group. Time is an argument, randomness a seed; datagrams
-//! and storage results go in by `handle` and come out of `poll`. A device's program is one loop around them:
+//! Two machines have the same shape: [`reception::Reception`] is one agent's side,
+//! `distribution::Distribution` (feature `alloc`) the distributor's side for one group. Time is an argument,
+//! randomness a seed. Datagrams and storage results go in by `handle` and come out of `poll`. A device's
+//! program is one loop around them:
 //!
 //! ```text
 //! loop {
@@ -19,13 +20,13 @@
 //! }
 //! ```
 //!
-//! Below them stands the passive half (blocks, hash tree, SUIT manifest, key set), which decides what an
-//! agent may trust and store. No heap, unless feature `alloc` asks for what a host needs.
+//! Below the machines stands the passive half (blocks, hash tree, SUIT manifest, key set), which decides what
+//! an agent may trust and store. There is no heap, unless feature `alloc` adds what a host needs.
 #![no_std]
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
-// The two machines and what they say to each other.
+// The two machines and the messages between them.
 pub mod census;
 mod codec;
 pub mod command;

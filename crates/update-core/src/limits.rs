@@ -5,10 +5,10 @@ use crate::time::Duration;
 /// Largest image in bytes: 64 MiB.
 pub const IMAGE_BYTES_MAX: u32 = 64 * 1024 * 1024;
 
-/// Smallest block size in bytes that fwcast accepts. A hash page of it still has four entries.
+/// Smallest block size in bytes that fwcast accepts. A hash page of this size still has four entries.
 pub const BLOCK_BYTES_MIN: u32 = 64;
 
-/// Smallest block size in bytes of a group: agents size the memory of their sets for it.
+/// Smallest block size in bytes of a group. Agents size the memory of their sets for it.
 pub const GROUP_BLOCK_BYTES_MIN: u32 = 256;
 
 /// Largest block size in bytes (RFC 7959 section 2.2: SZX 6).
@@ -44,114 +44,116 @@ pub const TARGET_QUERY_BYTES_MAX: usize = 126;
 /// Longest target in the payload of a question or an order that the distributor sends, in bytes of CBOR.
 pub const TARGET_BYTES_MAX: usize = 906;
 
-/// What a PUT takes besides its payload and a Uri-Query, at most.
+/// The most that a PUT takes in addition to its payload and a Uri-Query.
 pub const PUT_OVERHEAD_MAX: usize = 150;
 
 /// Longest record that an agent stores.
 pub const RECORD_BYTES_MAX: usize = ENVELOPE_BYTES_MAX + 32;
 
-/// How far ahead of the highest Partial IV accepted a bound is stored, and how many numbers the distributor
+/// How far ahead of the highest accepted Partial IV a bound is stored, and how many numbers the distributor
 /// skips for agents that have booted (protocol.md \[bound\]).
 pub const FLOOR_AHEAD: u64 = 256;
 
 /// An agent reserves Sender Sequence Numbers when fewer than this are left ...
 pub const AGENT_RESERVE_LOW: u64 = 8;
-/// ... so many at a time.
+/// ... this many at a time.
 pub const AGENT_RESERVE_STEP: u64 = 128;
 /// The distributor reserves Sender Sequence Numbers when fewer than this are left ...
 pub const DISTRIBUTOR_RESERVE_LOW: u64 = 2 * FLOOR_AHEAD;
-/// ... so many at a time.
+/// ... this many at a time.
 pub const DISTRIBUTOR_RESERVE_STEP: u64 = 4096;
 
 /// Written bytes are durable within this time (protocol.md \[synced\]).
 pub const SYNC_WITHIN: Duration = Duration::from_millis(100);
 /// An unfinished update is replaced by another at most once in this time (protocol.md \[one update\]).
 pub const REPLACE_AFTER: Duration = Duration::from_secs(600);
-/// An offer that was refused is looked at again after this time.
+/// A refused offer is looked at again after this time.
 pub const RECONSIDER_AFTER: Duration = Duration::from_secs(60);
 /// Reads of the walk or the check between two looks at the network.
 pub const READS_IN_A_ROW_MAX: u8 = 64;
-/// Storage failures in a row after which an update is given up.
+/// Consecutive storage failures after which an update is given up.
 pub const STORAGE_FAILURES_MAX: u8 = 3;
-/// How long a medium is left alone after a failure; doubled with each that follows at once.
+/// How long a medium rests after a failure; doubled with each consecutive one.
 pub const STORAGE_PAUSE: Duration = Duration::from_millis(100);
-/// Answers that an agent has waiting for their moment.
+/// Answers of an agent that wait until they are due.
 pub const ANSWERS_MAX: usize = 4;
-/// Events that an agent has waiting to be told.
+/// Events of an agent that wait to be handed out.
 pub const EVENTS_MAX: usize = 8;
-/// So far above our own numbers an agent's claim is met by passing numbers over (protocol.md \[evidence\]).
+/// An agent's claim up to this far above our own numbers is met by skipping numbers (protocol.md
+/// \[evidence\]).
 pub const CLAIM_AHEAD_MAX: u64 = 1 << 24;
 /// Longest request that an agent keeps as evidence, in bytes.
 pub const EVIDENCE_BYTES_MAX: usize = 256;
-/// Recorded requests of one agent are challenged at most once in this time.
+/// Replayed requests of one agent are challenged at most once in this time.
 pub const ECHO_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// An agent that hears nothing asks whether the distributor is there, with a pause that doubles up to this:
-/// about a byte in two seconds (RFC 7252 section 4.7, PROBING_RATE).
+/// An agent that hears nothing asks whether the distributor is there. The pause doubles up to this: about a
+/// byte in two seconds (RFC 7252 section 4.7, PROBING_RATE).
 pub const PROBE_AGAIN_MAX: Duration = Duration::from_secs(256);
-/// Requests in a row without an answer after which an agent takes the distributor for gone.
+/// Consecutive unanswered requests after which an agent considers the distributor gone.
 pub const FETCHES_UNANSWERED_MAX: u8 = 6;
-/// How long an Echo value counts (RFC 10021 section 9: sent to this member not long ago).
+/// How long an Echo value is valid (RFC 10021 section 9: sent to this member not long ago).
 pub const ECHO_WITHIN: Duration = Duration::from_secs(30);
 /// Longest Echo value that an agent returns (RFC 9175 section 2.2.1: up to 40 bytes).
 pub const ECHO_BYTES_MAX: usize = 40;
 
-/// An agent that hears nothing of an unfinished update for this time fetches by itself.
+/// An agent that hears nothing about an unfinished update for this time starts to fetch on its own.
 pub const QUIET: Duration = Duration::from_secs(5);
-/// The announcement of a boot comes within this time, so that a power failure does not make all agents send
-/// at once.
+/// The announcement of a boot is sent within this time, so that agents do not all send at once after a power
+/// failure.
 pub const ANNOUNCE_SPREAD: Duration = Duration::from_secs(5);
-/// A first fetch by unicast comes within this time, evenly spread.
+/// A first fetch by unicast is sent within this time, evenly spread.
 pub const FETCH_FIRST_WITHIN: Duration = Duration::from_millis(100);
-/// How long the first fetch waits for its answer; later ones four times as long as the last answer took, at
-/// most this ...
+/// How long the first fetch waits for its answer. Later ones wait four times as long as the last answer took
+/// ...
 pub const FETCH_RETRY_FIRST: Duration = Duration::from_millis(250);
-/// ... and at least this; doubled with each answer that stays away ...
+/// ... but at least this; doubled with each missing answer ...
 pub const FETCH_RETRY_MIN: Duration = Duration::from_millis(50);
 /// ... up to this.
 pub const FETCH_RETRY_MAX: Duration = Duration::from_secs(16);
-/// Fetched blocks in a row with a wrong hash after which an agent reads back what it has.
+/// Consecutive fetched blocks with a wrong hash after which an agent reads back what it has.
 pub const FETCHES_IN_VAIN_MAX: u8 = 8;
-/// Answers in a row that were of no use after which an agent reports why.
+/// Consecutive useless answers after which an agent reports why.
 pub const OBSTACLE_AFTER: u8 = 3;
-/// Missing pages of the hash tree that an agent fetches at once by itself.
+/// Missing pages of the hash tree that an agent fetches at once on its own.
 pub const PAGES_FETCHED_MAX: u32 = 16;
 /// An announcement is repeated after this time, doubled each time ...
 pub const ANNOUNCE_AGAIN: Duration = Duration::from_secs(1);
-/// ... and so often.
+/// ... and this many times.
 pub const ANNOUNCE_TRIES_MAX: u8 = 5;
 
 /// Shortest and longest time over which answers are spread (RFC 10020 section 3.6.1).
 pub const LEISURE_MIN: Duration = Duration::from_millis(10);
 /// See [`LEISURE_MIN`].
 pub const LEISURE_MAX: Duration = Duration::from_secs(1200);
-/// How long stragglers are waited for at first, at least and at most.
+/// How long to wait for stragglers at first, at least and at most.
 pub const STRAGGLE_FIRST: Duration = Duration::from_millis(100);
 /// See [`STRAGGLE_FIRST`].
 pub const STRAGGLE_MIN: Duration = Duration::from_millis(25);
 /// See [`STRAGGLE_FIRST`].
 pub const STRAGGLE_MAX: Duration = Duration::from_secs(2);
-/// In a group of up to so many agents everyone answers every ask; in a larger one only who misses something.
+/// In a group of up to this many agents everyone answers every ask; in a larger one only those that miss
+/// something.
 pub const EVERYONE_ANSWERS_MAX: usize = 256;
-/// How often an ask is repeated to those who stay silent.
+/// How often an ask is repeated to silent agents.
 pub const ASK_REPEATS_MAX: u8 = 2;
 /// Queries whose answers still count.
 pub const QUERIES_OPEN_MAX: usize = 32;
-/// Asks in a row without an answer after which an agent is no longer waited for.
+/// Consecutive unanswered asks after which an agent is no longer waited for.
 pub const SILENT_ASKS_MAX: u8 = 3;
 /// Asks of the closing census.
 pub const CLOSE_ASKS_MAX: u8 = 4;
 /// Silent agents polled by unicast at a time.
 pub const POLLS_MAX: usize = 16;
-/// How long the answers to polls are waited for.
+/// How long to wait for the answers to polls.
 pub const POLL_WAIT: Duration = Duration::from_secs(1);
-/// Asks that nobody answers before the distribution gives up: in the pauses between them agents that hear
+/// Unanswered asks after which the distribution gives up. In the pauses between them, agents that hear
 /// nothing have time to say so.
 pub const NOBODY_ASKS_MAX: u8 = 16;
-/// A waiting loop asks again after this time, half as long again each time ...
+/// A waiting loop asks again after this time. The pause grows by half each time ...
 pub const ASK_AGAIN_FIRST: Duration = Duration::from_millis(100);
 /// ... up to this.
 pub const ASK_AGAIN_MAX: Duration = Duration::from_secs(2);
-/// Asks without progress after which the last few blocks go by multicast after all.
+/// Asks without progress after which the last few blocks are sent by multicast after all.
 pub const REPAIR_ASKS_MAX: u8 = 12;
 /// Copies of the offer at a time.
 pub const OFFER_COPIES: u8 = 2;
@@ -159,49 +161,48 @@ pub const OFFER_COPIES: u8 = 2;
 pub const OFFER_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Copies of pages of the hash tree above the bottom level.
 pub const ROOT_PAGES_COPIES: u8 = 3;
-/// Rounds of orders and questions, while an update is taken back, for agents that stay silent.
+/// Rounds of orders and questions for silent agents while an update is being withdrawn.
 pub const WITHDRAWAL_ROUNDS_MAX: u8 = 8;
-/// An order to take an update back that was heard, and yet has changed nothing, is given anew after this
-/// time.
+/// An order to withdraw an update that was heard but has changed nothing is given again after this time.
 pub const ORDER_AGAIN_AFTER: Duration = Duration::from_secs(10);
-/// Copies of an activation, or of an order to take an update back.
+/// Copies of an activation, or of an order to withdraw an update.
 pub const ORDER_COPIES: u32 = 3;
-/// How far above the attempts used an agent can have come by resets; what it claims beyond is not believed.
+/// How far resets can have taken an agent above the attempts used. Claims beyond that are not believed.
 pub const ATTEMPTS_AHEAD_MAX: u32 = 64;
-/// Answers to one agent that wait for their turn at the pace: a newer one takes the place of the last.
+/// Answers to one agent that wait for their turn. A newer one replaces the last.
 pub const REPLIES_PER_AGENT_MAX: usize = 2;
-/// Of so many parts of the air, single agents get one while the group waits (protocol.md \[cost\]).
+/// While the group waits, single agents get one in this many parts of the airtime (protocol.md \[cost\]).
 pub const SINGLE_SHARE_PARTS: u32 = 8;
-/// Rounds in a row without progress after which nobody waits for an agent (protocol.md \[patience\]) ...
+/// Consecutive rounds without progress after which nobody waits for an agent (protocol.md \[patience\]) ...
 pub const LAG_ROUNDS_IN_VAIN: u8 = 2;
-/// ... if it missed so many pages or blocks in them: fewer may be lost by chance.
+/// ... if it missed this many pages or blocks in them: fewer may be lost by chance.
 pub const LAG_BLOCKS_IN_VAIN: u32 = 16;
-/// The same for pages of the hash tree: one that is lost makes all below it useless, and they are few.
+/// The same for pages of the hash tree: a lost page makes all below it useless, and there are few.
 pub const LAG_PAGE_ROUNDS_IN_VAIN: u8 = 3;
-/// Rounds in which an agent may miss something before nobody waits for it.
+/// Rounds in which an agent may miss something until nobody waits for it.
 pub const LAG_ROUNDS: u8 = 16;
-/// Rounds of offers that an agent may leave alone before nobody waits for it.
+/// Rounds of offers that an agent may ignore until nobody waits for it.
 pub const LAG_OFFERS: u8 = 8;
-/// Questions to which an agent may say that it is not through, and not name what it misses.
+/// Questions to which an agent may answer that it is not done without naming what it misses.
 pub const LAG_VAGUE: u8 = 4;
-/// So many times the blocks of the image an agent may ask for in all ...
+/// An agent may ask in all for this many times the blocks of the image ...
 pub const LAG_BLOCKS_ASKED: u32 = 4;
-/// ... and so many times the pages of the hash tree, which are few.
+/// ... and for this many times the pages of the hash tree, which are few.
 pub const LAG_PAGES_ASKED: u32 = 12;
-/// What an agent announces of itself counts at most once in this time.
+/// An agent's announcement counts at most once in this time.
 pub const ANNOUNCED_AGAIN_AFTER: Duration = Duration::from_millis(900);
-/// While others wait to activate, they wait this part of the time so far for who reads back or checks its
-/// image, and the same for laggards ...
+/// While agents wait to activate, they wait this fraction of the time so far for those that are recovering or
+/// checking, and the same for laggards ...
 pub const WAIT_PART: u32 = 8;
-/// ... and at least so long. Who gets it later activates later.
+/// ... but at least this long. An agent that gets the image later activates later.
 pub const WAIT_MIN: Duration = Duration::from_millis(100);
-/// Where nobody waits to activate, so long ...
+/// If no agent waits to activate, this long ...
 pub const WAIT_ALONE: Duration = Duration::from_secs(30);
-/// ... and longer for a large image: the slowest device reads and hashes so many bytes in a second.
+/// ... and longer for a large image: the slowest device reads and hashes this many bytes per second.
 pub const CHECK_BYTES_PER_SECOND: u64 = 256 * 1024;
-/// A laggard is asked alone, and told to fetch what it misses, once in this time.
+/// A laggard is asked individually, and allowed to fetch what it misses, once in this time.
 pub const LAGGARD_POLL: Duration = Duration::from_secs(2);
-/// Time within which a late wake-up may be caught up with.
+/// Time within which a late wake-up may be made up for.
 pub const PACE_BURST: Duration = Duration::from_millis(10);
 /// Numbers are skipped for booted agents at most once in this time.
 pub const SKIP_AGAIN_AFTER: Duration = Duration::from_secs(1);

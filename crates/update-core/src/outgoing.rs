@@ -2,7 +2,7 @@
 
 use coap_wire::{Code, Token, Type, WriteError, Writer};
 
-/// The header of a message to send.
+/// The header of an outgoing message.
 pub(crate) struct Outgoing {
     pub(crate) ty: Type,
     pub(crate) code: Code,

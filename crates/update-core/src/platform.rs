@@ -1,11 +1,11 @@
-//! What a device offers to `Reception`: records, two storage areas and a boot switch.
+//! The interface that a device offers to `Reception`: records, two storage areas and a boot switch.
 //!
-//! `Reception` never touches storage itself. It hands out one [`Task`] at a time; [`carry_out`] runs it on
-//! the device's [`Platform`] and gives back what `Reception` wants to hear ([`Done`]).
+//! `Reception` never touches storage itself. It hands out one [`Task`] at a time. [`carry_out`] runs it on
+//! the device's [`Platform`] and returns the result for `Reception` ([`Done`]).
 
 use core::fmt::Debug;
 
-/// A small record that must survive a power cut whole: the new one or the old one, never a mixture.
+/// A small record that survives a power cut intact: the new one or the old one, never a mixture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Record {
     /// The two counters' bounds: Sender Sequence Numbers reserved and the floor of the replay window, with
@@ -13,40 +13,40 @@ pub enum Record {
     Counters,
     /// The update being received or tried: its signed envelope, attempt number and outcome.
     Update,
-    /// What runs and is confirmed: manifest sequence number and digest.
+    /// What runs and is confirmed: its manifest sequence number and digest.
     Installed,
 }
 
-/// Where bytes of an update are kept.
+/// Where the bytes of an update are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Area {
     /// The slot that does not run. Offsets count from the first byte of the image.
     Image,
-    /// The verified pages of the hash tree, one after another, each one block size long.
+    /// The verified pages of the hash tree, in order, each one block size long.
     Pages,
 }
 
-/// What `Reception` wants done. One at a time; the next one comes only after [`Done`] has been handed in.
+/// A task from `Reception`. The next one comes only after [`Done`] has been handed in.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Task<'a> {
-    /// Replace a record by these bytes, durably before it is done (at most
-    /// [`RECORD_BYTES_MAX`](crate::limits::RECORD_BYTES_MAX)).
+    /// Replace a record with these bytes (at most [`RECORD_BYTES_MAX`](crate::limits::RECORD_BYTES_MAX)). It
+    /// must be durable before the task is done.
     Save {
         /// Which one.
         record: Record,
         /// Its new content.
         bytes: &'a [u8],
     },
-    /// A new update begins: make room in both areas. What they held before is worth nothing from now on.
-    /// Done durably.
+    /// A new update begins: make room in both areas. What they held before is worthless from now on. Must be
+    /// durable before the task is done.
     Prepare {
         /// Bytes that the image area must hold.
         image_bytes: u32,
         /// Bytes that the pages area must hold.
         page_bytes: u32,
     },
-    /// Write at this offset. Each byte is written once between two `Prepare`s, unless a power cut came
-    /// between. Need not be durable before the next [`Task::Sync`].
+    /// Write at this offset. Each byte is written once between two `Prepare`s, unless there was a power cut
+    /// in between. The bytes need not be durable before the next [`Task::Sync`].
     Write {
         /// Which area.
         area: Area,
@@ -66,23 +66,22 @@ pub enum Task<'a> {
     },
     /// Make everything written so far durable.
     Sync,
-    /// Boot the image in the image area next, on trial: without a confirmation the old one comes back.
+    /// Boot the image in the image area next, on trial: the old one comes back unless it is confirmed.
     Activate {
         /// Length of the image in bytes.
         image_bytes: u32,
-        /// SHA-256 of the signed manifest: the update that goes on trial.
+        /// SHA-256 of the signed manifest of the update that goes on trial.
         digest: &'a [u8; 32],
     },
-    /// The image on trial is to go, by order of the distributor: the old one comes back, and
-    /// [`Trial::RolledBack`] tells when it has. Nothing happens without a trial, nor when the image has
-    /// proved healthy.
+    /// Take back the image on trial, by order of the distributor. The old one comes back, and
+    /// [`Trial::RolledBack`] tells when it has. Do nothing if there is no trial, or if the image has proved
+    /// healthy.
     RollBack,
-    /// The trial has ended well and the [`Record::Installed`] is saved: forget the old image's right to
-    /// return.
+    /// The trial has ended well and [`Record::Installed`] is saved: the old image may no longer come back.
     Settle,
 }
 
-/// The medium failed: writing, reading or making durable. The platform logs the cause.
+/// The medium failed to write, read or make durable. The platform logs the cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StorageFailed;
 
@@ -91,18 +90,18 @@ pub struct StorageFailed;
 pub enum Done {
     /// It was carried out.
     Carried,
-    /// A [`Task::Read`] was carried out: so many bytes are in the buffer.
+    /// A [`Task::Read`] was carried out: this many bytes are in the buffer.
     Read(usize),
-    /// It was not.
+    /// It failed.
     Failed(StorageFailed),
 }
 
 /// The storage and the boot switch of one device.
 ///
-/// One async trait for all: a file store just does not await.
+/// One async trait for all platforms: a file store simply never awaits.
 #[allow(async_fn_in_trait, reason = "each program drives it from one task; no Send bound is wanted")]
 pub trait Platform {
-    /// What can go wrong; logged by the platform's own program.
+    /// What can go wrong. The platform's own program logs it.
     type Error: Debug;
 
     /// See [`Task::Save`].
@@ -125,7 +124,7 @@ pub trait Platform {
 
 /// Carries out one task on a platform; `buffer` is where a [`Task::Read`] leaves its bytes.
 ///
-/// Errors become [`Done::Failed`]; `on_error` sees each one first, to log or to count it.
+/// Errors become [`Done::Failed`]. `on_error` gets each one first, to log or count it.
 pub async fn carry_out<P: Platform>(
     task: Task<'_>,
     platform: &mut P,
@@ -159,19 +158,19 @@ pub async fn carry_out<P: Platform>(
     }
 }
 
-/// How the trial of an activated image stands, as the platform knows it.
+/// The state of the trial of an activated image, as the platform knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trial {
     /// No trial since the last settled image.
     None,
-    /// The new image runs on trial; whoever judges it has not spoken yet.
+    /// The new image runs on trial and has not been judged yet.
     Running,
-    /// The new image has proved healthy: `Reception` saves it as installed and settles.
+    /// The new image has proved healthy. `Reception` saves it as installed and then settles.
     Healthy,
     /// The old image runs again.
     RolledBack(RollBackCause),
-    /// The image before was damaged, and the update runs in its place: unproven, and with nothing to go back
-    /// to. Nobody has asked for that, and it may have been rolled back before.
+    /// The previous image was damaged, and the update runs in its place. It is unproven, and there is nothing
+    /// to go back to. Nobody ordered this, and the update may have been rolled back before.
     Recovered,
 }
 
@@ -179,11 +178,11 @@ pub enum Trial {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum RollBackCause {
-    /// The health check said no, or not yes before its deadline.
+    /// The health check failed, or did not succeed before its deadline.
     Unhealthy = 1,
     /// The activation itself failed.
     ActivationFailed = 2,
-    /// The device was reset before the image had been confirmed.
+    /// The device was reset before the image was confirmed.
     Reset = 3,
     /// The distributor ordered it.
     Ordered = 4,

@@ -4,13 +4,13 @@ use crate::time::Duration;
 use rand_core::{Rng as _, SeedableRng as _};
 use rand_pcg::Pcg32;
 
-/// A seeded source of random numbers. Nothing secret is made from it: keys come with the configuration, and
-/// nonces are counters.
+/// A seeded source of random numbers. It never generates anything secret: keys come with the configuration,
+/// and nonces are counters.
 #[derive(Debug, Clone)]
 pub struct Random(Pcg32);
 
 impl Random {
-    /// The source that this seed stands for.
+    /// A source with this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(Pcg32::seed_from_u64(seed))

@@ -1,10 +1,10 @@
 //! One agent's side of the update protocol.
 //!
-//! `Reception` takes datagrams, finished tasks and the outcome of trials by [`Reception::handle`], and gives
-//! out datagrams, tasks and facts by [`Reception::poll`]. Call `poll` until it says [`Output::Wait`]; only
-//! then hand in the next datagram. Calling early is harmless; calling late costs time and nothing else.
+//! `Reception` takes datagrams, finished tasks and the outcome of trials by [`Reception::handle`], and
+//! returns datagrams, tasks and events by [`Reception::poll`]. Call `poll` until it returns [`Output::Wait`];
+//! only then hand in the next datagram. Calling it early is harmless; calling it late only costs time.
 //!
-//! One block is in flight at a time: while storage is busy, datagrams are lost and repaired later.
+//! One block is in progress at a time: while storage is busy, datagrams are lost, and are repaired later.
 
 mod announcement;
 mod answers;
@@ -37,10 +37,10 @@ use group_oscore::{GroupContext, MemberId, RecipientContext};
 use received::{Phase, Received};
 use vault::{Doing, Vault};
 
-/// The Group OSCORE context of an agent: it listens to the distributor alone.
+/// The Group OSCORE context of an agent, with the distributor as its only recipient.
 pub type AgentContext = GroupContext<[RecipientContext; 1]>;
 
-/// What an agent is and whom it trusts.
+/// What an agent is and what it trusts.
 #[derive(Debug, Clone)]
 pub struct ReceptionConfig {
     /// What the device is and runs.
@@ -49,39 +49,39 @@ pub struct ReceptionConfig {
     pub keys: KeySet,
     /// SHA-256 of the agent's name, for targets.
     pub name: Digest,
-    /// Whose messages count: the distributor's Sender ID (protocol.md \[role\]).
+    /// The distributor's Sender ID: only its messages count (protocol.md \[role\]).
     pub distributor: MemberId,
-    /// Where answers and repair requests go (protocol.md \[answers\]).
+    /// Where answers and repair requests are sent (protocol.md \[answers\]).
     pub distributor_address: SocketAddr,
-    /// Hearing nothing of an unfinished update for so long, the agent starts to fetch by itself.
+    /// How long the agent hears nothing about an unfinished update before it starts to fetch on its own.
     pub quiet: Duration,
-    /// The announcement of a boot comes within so long.
+    /// The announcement of a boot is sent within this time.
     pub announce_spread: Duration,
-    /// Partial IVs of the distributor below this one may have been accepted already (the stored bound).
+    /// Partial IVs of the distributor below this may already have been accepted (the stored bound).
     pub floor: u64,
 }
 
-/// What lies in storage when the agent starts.
+/// What is in storage when the agent starts.
 #[derive(Debug, Clone, Copy)]
 pub struct Saved<'a> {
-    /// Content of [`Record::Update`], if there is one.
+    /// The content of [`Record::Update`], if there is one.
     pub update: Option<&'a [u8]>,
-    /// How the trial stands.
+    /// The state of the trial.
     pub trial: Trial,
-    /// Whether this agent has run before: then it announces its boot.
+    /// Whether this agent has run before. If so, it announces its boot.
     pub booted_before: bool,
 }
 
-/// How a datagram came.
+/// The socket that a datagram came by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
-    /// By the socket bound to the CoAP group.
+    /// The socket bound to the CoAP group.
     Group,
-    /// By the agent's own socket.
+    /// The agent's own socket.
     Own,
 }
 
-/// What goes into the machine.
+/// The inputs of the machine.
 #[derive(Debug)]
 pub enum Input<'a> {
     /// A datagram. It is decrypted in place.
@@ -93,20 +93,20 @@ pub enum Input<'a> {
         /// Its bytes.
         bytes: &'a mut [u8],
     },
-    /// The task that `poll` gave out has ended; for a read, `bytes` is what was read.
+    /// The task that `poll` returned has ended. For a read, `bytes` is what was read.
     Done {
         /// How it ended.
         done: Done,
         /// What was read, or nothing.
         bytes: &'a [u8],
     },
-    /// News of the trial.
+    /// News about the trial.
     Trial(Trial),
     /// The moment of [`Output::Wait`] has come.
     Timeout,
 }
 
-/// What comes out of the machine.
+/// The outputs of the machine.
 #[derive(Debug)]
 #[must_use]
 pub enum Output<'a> {
@@ -119,13 +119,13 @@ pub enum Output<'a> {
     },
     /// Carry this out, then hand in [`Input::Done`].
     Task(Task<'a>),
-    /// A fact, to log or to count.
+    /// A fact to log or count.
     Event(Event),
-    /// Nothing more until then, or until something comes in.
+    /// There is nothing to do until then, or until the next input.
     Wait(Option<Instant>),
 }
 
-/// The memory for one update's two sets, which sizes the largest image an agent can take: see
+/// The memory for the two sets of one update. It limits the largest image that an agent can take: see
 /// [`BlockSet::bytes_for`](crate::block_set::BlockSet::bytes_for).
 #[derive(Debug)]
 pub struct Memory<'m> {
@@ -135,7 +135,7 @@ pub struct Memory<'m> {
     pub pages: &'m mut [u8],
 }
 
-/// The agent's machine. See the module.
+/// The agent's machine; see the module documentation.
 pub struct Reception<'m> {
     config: ReceptionConfig,
     channel: channel::Channel,
@@ -148,13 +148,13 @@ pub struct Reception<'m> {
     fetch: fetch::Fetch,
     announcement: Option<announcement::Announcement>,
     events: events::Events,
-    /// Reads in a row without looking at the network.
+    /// Consecutive reads without checking the network.
     reads: u8,
 }
 
 impl<'m> Reception<'m> {
-    /// A machine for one agent. `context` has this agent's Sender Context and the distributor as its only
-    /// recipient; `seed` makes jitter and tokens, and should differ with every start.
+    /// Creates a machine for one agent. `context` has this agent's Sender Context and the distributor as its
+    /// only recipient. `seed` generates jitter and tokens, and should differ at every start.
     ///
     /// `None` when `memory` is empty.
     #[must_use]
@@ -173,11 +173,10 @@ impl<'m> Reception<'m> {
         Some(reception)
     }
 
-    /// As [`new`](Self::new), but without what was saved of an update, which has to be told by
-    /// [`restore`](Self::restore) before anything else.
+    /// Like [`new`](Self::new), but without the saved update. Call [`restore`](Self::restore) with it before
+    /// anything else.
     ///
-    /// For a device whose stack is too small to move the machine about: this one is made where it is
-    /// returned to.
+    /// For a device whose stack is too small to move the machine: it is built in place.
     #[must_use]
     pub fn without_update(
         config: ReceptionConfig,
@@ -214,14 +213,14 @@ impl<'m> Reception<'m> {
         self.counted.counters()
     }
 
-    /// Whether a message of the distributor has been verified since the start: for an image on trial, the
-    /// proof that its network and its keys work.
+    /// Whether a message of the distributor has been verified since the start. For an image on trial, this
+    /// proves that its network and its keys work.
     #[must_use]
     pub fn has_heard_distributor(&self) -> bool {
         self.channel.has_heard_distributor()
     }
 
-    /// Tells how many datagrams the program has dropped on purpose so far.
+    /// Sets how many datagrams the program has dropped on purpose so far.
     pub fn set_injected_losses(&mut self, count: u32) {
         self.counted.set_injected_losses(count);
     }
@@ -232,7 +231,7 @@ impl<'m> Reception<'m> {
         self.received.state(self.vault.has_all(Area::Pages))
     }
 
-    /// The digest of the update that the agent is busy with.
+    /// The digest of the agent's current update.
     #[must_use]
     pub fn digest(&self) -> Option<Digest> {
         self.received.update().map(|update| update.offer().digest)
@@ -244,7 +243,7 @@ impl<'m> Reception<'m> {
         self.vault.progress()
     }
 
-    /// Takes something in. A datagram while a task is under way is lost, as on a busy device.
+    /// Handles an input. A datagram that comes while a task is in progress is lost, as on a busy device.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         match input {
             Input::Datagram { from, via, bytes } => {
@@ -259,7 +258,7 @@ impl<'m> Reception<'m> {
         }
     }
 
-    /// What to do next. `buffer` holds the datagram to send or takes what a task reads: at least
+    /// Returns what to do next. `buffer` holds the datagram to send, or takes what a task reads: at least
     /// [`DATAGRAM_BYTES_MAX`](crate::limits::DATAGRAM_BYTES_MAX) bytes.
     pub fn poll<'a>(&'a mut self, now: Instant, buffer: &mut [u8]) -> Output<'a> {
         if let Some(event) = self.events.next() {
@@ -298,8 +297,8 @@ impl<'m> Reception<'m> {
         Output::Wait(self.deadline(now))
     }
 
-    /// Something is under way or due that nothing else may overtake: a task, a block on its way, a counter or
-    /// a record to be saved, a pause after a failure of the medium.
+    /// Whether something is in progress or due that nothing else may overtake: a task, a block on its way to
+    /// storage, a counter or record to save, or a pause after a failure of the medium.
     fn is_busy(&self, now: Instant) -> bool {
         self.channel.is_closed()
             || self.vault.is_doing()
@@ -309,7 +308,7 @@ impl<'m> Reception<'m> {
             || self.vault.rests_until(now).is_some()
     }
 
-    /// Moves the update on where nothing has to be waited for.
+    /// Advances the update as far as it can without waiting.
     fn advance(&mut self, now: Instant) {
         match *self.received.phase() {
             Phase::Receiving if self.vault.is_whole() && !self.vault.is_holding() => {
@@ -342,7 +341,7 @@ impl<'m> Reception<'m> {
         None
     }
 
-    /// Whether everything written has to become durable now (protocol.md \[synced\]): an announcement is a
+    /// Whether everything written must become durable now (protocol.md \[synced\]). An announcement is a
     /// report too.
     fn sync_due(&self, now: Instant) -> bool {
         let announcing = self.announcement.as_ref().is_some_and(|announcement| announcement.due() <= now);
@@ -357,9 +356,9 @@ impl<'m> Reception<'m> {
         Output::Task(self.vault.save_task(Record::Counters, |out| bounds.encode(out)))
     }
 
-    /// Before a planned end of the program: stores the exact numbers, so that nothing is skipped at the next
-    /// start, and makes durable what was written. Poll until it waits for ever; nothing is sent or accepted
-    /// any more.
+    /// Prepares a planned end of the program: stores the exact numbers, so that nothing is skipped at the
+    /// next start, and makes durable what was written. Poll until it waits for ever. Nothing is sent or
+    /// accepted any more.
     pub fn close(&mut self) {
         self.channel.close();
     }
@@ -369,10 +368,10 @@ impl<'m> Reception<'m> {
         self.carry_out_change().unwrap_or(Output::Wait(None))
     }
 
-    /// Turns the next work into the task for it.
+    /// Turns the next work into its task.
     fn give_out(&mut self, doing: Doing) -> Output<'_> {
         self.vault.begin(doing);
-        // There is a task for every work that `next_work` names; syncing once more would do no harm.
+        // Every work that `next_work` returns has a task; an additional sync would do no harm.
         Output::Task(self.task(doing).unwrap_or(Task::Sync))
     }
 
@@ -398,11 +397,11 @@ impl<'m> Reception<'m> {
         self.events.push(event);
     }
 
-    /// Takes up what the record of the update says, before anything else is handed in. `trial` tells how the
-    /// trial of the update with this digest stands, if it is that one's.
+    /// Restores the record of the update, before any other input. `trial` returns the state of the trial for
+    /// the update with this digest.
     pub fn restore(&mut self, bytes: &[u8], trial: impl FnOnce(&Digest) -> Trial) {
         let Ok(record) = UpdateRecord::decode(bytes) else { return };
-        // The envelope is verified again: storage may rot, and the key set may have changed.
+        // The envelope is verified again: storage may decay, and the key set may have changed.
         let Ok(offer) = suit::verify(record.envelope, &self.config.keys) else { return };
         if !self.adopt(offer, record.envelope) {
             return;

@@ -1,7 +1,7 @@
-//! The three small records that an agent keeps (protocol.md \[journal\]): everything else is derived from
+//! The three small records that an agent keeps (protocol.md \[journal\]). Everything else is derived from
 //! storage.
 //!
-//! Each is a CBOR map whose key 0 is the record's version. A platform keeps the bytes and never looks into
+//! Each record is a CBOR map whose key 0 is the record's version. A platform stores the bytes without reading
 //! them.
 
 use crate::codec::{Malformed, write_into};
@@ -14,15 +14,15 @@ use minicbor::Decoder;
 const VERSION: u8 = 1;
 
 /// [`Record::Counters`](crate::platform::Record::Counters): the bounds of the two counters of one security
-/// group (protocol.md \[reserve\], \[bound\]). They name their Gid, so that counters never meet another
-/// group's keys.
+/// group (protocol.md \[reserve\], \[bound\]). They name their Gid, so that counters are never used with the
+/// keys of another group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CounterBounds {
-    /// The group that they count for.
+    /// The group that the bounds belong to.
     pub gid: Gid,
-    /// Own Sender Sequence Numbers below this one may have been used.
+    /// This agent's Sender Sequence Numbers below this may have been used.
     pub reserved_end: u64,
-    /// Partial IVs of the distributor below this one may have been accepted.
+    /// Partial IVs of the distributor below this may have been accepted.
     pub floor: u64,
 }
 
@@ -40,15 +40,15 @@ pub struct UpdateRecord<'a> {
 /// How an update ended on this agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It has not.
+    /// It has not ended.
     Open,
     /// It runs and is confirmed.
     Confirmed,
-    /// It took the place of a damaged image, and has proved healthy.
+    /// It replaced a damaged image, and has proved healthy.
     Recovered,
-    /// It was tried and rolled back, with the [`RollBackCause`](crate::platform::RollBackCause) as a number.
+    /// It was tried and rolled back; the number is its [`RollBackCause`](crate::platform::RollBackCause).
     RolledBack(u8),
-    /// It was given up, with the [`Failure`](crate::reception::Failure) as a number.
+    /// It was given up; the number is its [`Failure`](crate::reception::Failure).
     Failed(u8),
 }
 
@@ -66,7 +66,7 @@ impl CounterBounds {
     /// Reads the record.
     ///
     /// # Errors
-    /// [`Malformed`]: torn, of another version, or not this record.
+    /// [`Malformed`]: damaged, of another version, or another record.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut decoder = open(bytes, 4)?;
         let gid = Gid::new(keyed(&mut decoder, 1)?.bytes()?).ok_or(Malformed)?;
@@ -97,7 +97,7 @@ impl<'a> UpdateRecord<'a> {
     /// Reads the record.
     ///
     /// # Errors
-    /// [`Malformed`]: torn, of another version, or not this record.
+    /// [`Malformed`]: damaged, of another version, or another record.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut decoder = open(bytes, 5)?;
         let envelope = keyed(&mut decoder, 1)?.bytes()?;
@@ -129,7 +129,7 @@ pub fn encode_installed(installed: &Installed, buffer: &mut [u8]) -> Option<usiz
 /// Reads [`Record::Installed`](crate::platform::Record::Installed).
 ///
 /// # Errors
-/// [`Malformed`]: torn, of another version, or not this record.
+/// [`Malformed`]: damaged, of another version, or another record.
 pub fn decode_installed(bytes: &[u8]) -> Result<Installed, Malformed> {
     let mut decoder = open(bytes, 3)?;
     let sequence_number = keyed(&mut decoder, 1)?.u64()?;

@@ -4,7 +4,7 @@ use crate::suit::SuitError;
 
 /// Why an agent refuses an offer. The discriminants travel in reports and never change.
 ///
-/// 1 to 15: the SUIT envelope itself. 16 and above: it is genuine, but not for this device now.
+/// 1 to 15 are about the SUIT envelope itself. From 16 on it is genuine, but not for this device now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Refusal {
@@ -14,23 +14,23 @@ pub enum Refusal {
     Malformed = 2,
     /// The SUIT manifest is not signed.
     NoSignature = 3,
-    /// The signature is of an algorithm that agents do not accept.
+    /// Agents do not accept the signature algorithm.
     UnknownAlgorithm = 4,
-    /// The signed digest is not the SUIT manifest's.
+    /// The signed digest is not that of the SUIT manifest.
     DigestMismatch = 5,
-    /// No image key made the signature.
+    /// No image key made this signature.
     BadSignature = 6,
     /// The SUIT manifest uses something outside the subset.
     UnsupportedManifest = 7,
-    /// The SUIT manifest says nothing that fwcast can distribute: not an image with a hash tree.
+    /// The SUIT manifest does not describe what fwcast can distribute: an image with a hash tree.
     NotAnOffer = 8,
-    /// The signed sizes are outside what fwcast distributes.
+    /// The signed sizes are outside the range that fwcast distributes.
     UnsupportedSize = 9,
     /// The manifest sequence number is lower than the installed one.
     Downgrade = 16,
-    /// The manifest sequence number is that of another SUIT manifest.
+    /// Another SUIT manifest already has this manifest sequence number.
     SequenceNumberReused = 17,
-    /// This very update is installed.
+    /// This update is already installed.
     AlreadyInstalled = 18,
     /// The image is for another vendor's devices.
     WrongVendor = 19,
@@ -60,19 +60,19 @@ impl Refusal {
         Self::ImageTooLarge,
     ];
 
-    /// The number that stands for it in reports.
+    /// The code of the refusal in reports.
     #[must_use]
     pub const fn code(self) -> u8 {
         self as u8
     }
 
-    /// From the number in a report; `None` for a number that this version does not know.
+    /// The refusal with this code; `None` for a code that this version does not know.
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|refusal| refusal.code() == code)
     }
 
-    /// The reason in plain words, for an operator.
+    /// The reason in plain words, for operators.
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {

@@ -4,7 +4,7 @@ use crate::digest::UpdateId;
 use crate::platform::Area;
 use coap_wire::{Body, WriteError, Writer, option};
 
-/// First segment of every path of fwcast.
+/// The first segment of every fwcast path.
 pub const ROOT: &[u8] = b"fw";
 
 /// A resource of an agent or of the distributor.
@@ -16,7 +16,7 @@ pub enum Resource {
     Hashes(UpdateId),
     /// `/fw/<id>/image`: the image.
     Image(UpdateId),
-    /// `/fw/<id>/parity`: erasure-code symbols. Reserved: no distributor sends them yet, and an agent ignores
+    /// `/fw/<id>/parity`: erasure-code symbols. Reserved: no distributor sends them yet, and agents ignore
     /// them.
     Parity(UpdateId),
     /// `/fw/status`: the census.
@@ -25,10 +25,10 @@ pub enum Resource {
     Activate,
     /// `/fw/cancel`: drop the update.
     Cancel,
-    /// `/fw/keys`: a key set signed by the root key. Reserved: no distributor sends one yet, and an
-    /// agent ignores it.
+    /// `/fw/keys`: a key set signed by the root key. Reserved: no distributor sends one yet, and agents
+    /// ignore it.
     Keys,
-    /// `/fw/boot` on the distributor: an agent says that it has booted (protocol.md \[bound\]).
+    /// `/fw/boot` on the distributor: an agent reports that it has booted (protocol.md \[bound\]).
     Boot,
 }
 
@@ -58,7 +58,7 @@ impl Resource {
         }
     }
 
-    /// The resource with the blocks or pages of an area.
+    /// The resource that carries the blocks or pages of an area.
     #[must_use]
     pub const fn of_area(area: Area, id: UpdateId) -> Self {
         match area {
@@ -70,7 +70,7 @@ impl Resource {
     /// Writes the Uri-Path options.
     ///
     /// # Errors
-    /// The writer's own: no room, or an option with a higher number was written before.
+    /// The writer's own: too little room, or an option with a higher number was written before.
     pub fn write_path(&self, writer: &mut Writer<'_>) -> Result<(), WriteError> {
         writer.option(option::URI_PATH, ROOT)?;
         let (id, name): (Option<&UpdateId>, &[u8]) = match self {

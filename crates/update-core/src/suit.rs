@@ -1,6 +1,6 @@
 //! The SUIT manifest that offers an update: parsed and verified without a heap.
 //!
-//! The subset of draft-ietf-suit-manifest-37 that fwcast speaks is written down at [`verify`].
+//! [`verify`] lists the subset of draft-ietf-suit-manifest-37 that fwcast accepts.
 
 pub(crate) mod envelope;
 pub(crate) mod manifest;
@@ -14,10 +14,10 @@ use crate::key_set::KeySet;
 use envelope::{Authentic, Envelope};
 use manifest::Manifest;
 
-/// An update that an image key has signed: what to receive, for whom, and how to check it.
+/// An update signed by an image key: what to receive, for which devices, and how to check it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offer {
-    /// The digest of the signed SUIT manifest: the name of the update in full.
+    /// The digest of the signed SUIT manifest: the full name of the update.
     pub digest: Digest,
     /// The beginning of `digest`: the `<id>` in paths.
     pub id: UpdateId,
@@ -35,7 +35,7 @@ pub struct Offer {
     pub tree_root: Digest,
 }
 
-/// The part of a SUIT envelope that an error is about.
+/// The part of a SUIT envelope that an error refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// The envelope itself: tag, members, what follows it.
@@ -61,7 +61,7 @@ pub enum Part {
 pub enum SuitError {
     /// The envelope is longer than [`crate::limits::ENVELOPE_BYTES_MAX`].
     TooLong,
-    /// Not the CBOR structure that the standard gives this part.
+    /// This part is not the CBOR structure that the standard defines.
     Malformed {
         /// Where.
         part: Part,
@@ -73,18 +73,18 @@ pub enum SuitError {
     },
     /// There is no signature.
     NoSignature,
-    /// The signature is of another COSE algorithm than those accepted.
+    /// The COSE algorithm of the signature is not one of those accepted.
     UnknownAlgorithm {
         /// The COSE algorithm.
         algorithm: i64,
     },
-    /// The SUIT_Digest that was signed is not that of the manifest.
+    /// The signed SUIT_Digest is not the digest of the manifest.
     DigestMismatch,
     /// No image key made this signature.
     BadSignature,
     /// The manifest version is not 1.
     UnsupportedVersion {
-        /// The version it claims.
+        /// The version in the manifest.
         version: u64,
     },
     /// A map has a member outside the subset.
@@ -94,28 +94,28 @@ pub enum SuitError {
         /// Its key.
         key: i64,
     },
-    /// A condition or directive outside the subset, or in a sequence where it has no place.
+    /// A condition or directive is outside the subset, or not allowed in this sequence.
     UnsupportedCommand {
         /// Its number.
         command: i64,
     },
-    /// A parameter outside the subset, or set where it has no place.
+    /// A parameter is outside the subset, or not allowed here.
     UnsupportedParameter {
         /// Its number.
         parameter: i64,
     },
-    /// The image is to come from somewhere else than the `image` resource beside the manifest.
+    /// The image comes from elsewhere than the `image` resource beside the manifest.
     UnsupportedUri,
     /// The components are not an image and its hash tree.
     NotAnOffer,
-    /// A command comes before the component it is for is selected.
+    /// A command comes before its component is selected.
     NoComponentSelected,
     /// A parameter that an offer needs is not set.
     ParameterMissing {
         /// Its number.
         parameter: i64,
     },
-    /// A command that an offer needs is not there.
+    /// A command that an offer needs is missing.
     StepMissing {
         /// Its number.
         command: i64,
@@ -125,7 +125,7 @@ pub enum SuitError {
         /// The size in bytes.
         bytes: u64,
     },
-    /// The block size is none of those accepted, or not the size of the root page.
+    /// The block size is not one of those accepted, or not the size of the root page.
     BlockSize {
         /// The size in bytes.
         bytes: u64,
@@ -134,11 +134,11 @@ pub enum SuitError {
 
 /// Verifies a SUIT envelope against the image keys and reads the offer in it.
 ///
-/// The signature comes before any look into the manifest (draft section 6.1); it is Ed25519 (COSE algorithm
-/// -19, or -8), checked strictly. The subset of draft-ietf-suit-manifest-37:
+/// The signature is checked before anything in the manifest is read (draft section 6.1). It is Ed25519 (COSE
+/// algorithm -19 or -8), checked strictly. The subset of draft-ietf-suit-manifest-37:
 ///
-/// * Tag 107 around the authentication wrapper and the manifest, in this order, with no other member; one
-///   signature with nothing unprotected. All of it deterministically encoded.
+/// * Tag 107 around the authentication wrapper and the manifest, in this order, with no other member. One
+///   signature without unprotected header. Everything is deterministically encoded.
 /// * Component 0 is `[h'00']`, the image. Component 1 is `[h'74726565', h'<block size>']` (`tree`, and 2
 ///   bytes, big-endian), its hash tree: the image-digest is SHA-256(01 || root page), the image-size the
 ///   bytes of a page, which is the block size.
@@ -148,7 +148,7 @@ pub enum SuitError {
 ///   matches it. There is no other sequence and no severed member.
 ///
 /// # Errors
-/// What is wrong: first with envelope, digest, algorithm and signature, then with the manifest.
+/// The first problem found: first in envelope, digest, algorithm and signature, then in the manifest.
 pub fn verify(envelope: &[u8], keys: &KeySet) -> Result<Offer, SuitError> {
     verify_with(envelope, &ED25519_ALGORITHMS, |sign1, payload| {
         keys.keys().iter().any(|key| sign1.verify(payload, key))

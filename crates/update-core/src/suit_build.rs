@@ -1,4 +1,4 @@
-//! Writing what is signed: SUIT envelopes and key sets. Signing itself is the caller's.
+//! Building what is signed: SUIT envelopes and key sets. The caller does the signing.
 
 use alloc::vec::Vec;
 use core::convert::Infallible;
@@ -16,11 +16,11 @@ use crate::suit::manifest::{self, member};
 use crate::suit::offer::{IMAGE_COMPONENT, IMAGE_URI, TREE_COMPONENT};
 use crate::suit::sequence::{command, parameter};
 
-/// Conditions report every outcome, a directive its failure (draft section 8.4.7, and its examples).
+/// Conditions report every outcome, directives only their failure (draft section 8.4.7, and its examples).
 const REPORT_ALL: u8 = 15;
 const REPORT_FAILURE: u8 = 2;
 
-/// What an image's SUIT manifest will say.
+/// The content of an image's SUIT manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Draft {
     /// The manifest sequence number.
@@ -69,7 +69,7 @@ impl Draft {
         })
     }
 
-    /// Map keys ascend everywhere: deterministic encoding demands it.
+    /// Map keys ascend everywhere, as deterministic encoding requires.
     fn manifest(&self) -> Vec<u8> {
         encode(|e| {
             e.map(5)?.i64(member::VERSION)?.u64(manifest::VERSION)?;
@@ -174,7 +174,7 @@ fn write_sign1(payload: Option<&[u8]>, signature: &[u8]) -> Vec<u8> {
 
 fn encode(write: impl FnOnce(&mut Sink) -> Written) -> Vec<u8> {
     let mut encoder = Encoder::new(Vec::new());
-    // A vector takes all bytes, and no value above can be refused: `Infallible`.
+    // A vector takes all bytes, and every value above can be encoded: the error is `Infallible`.
     let written = write(&mut encoder);
     debug_assert!(written.is_ok());
     encoder.into_writer()

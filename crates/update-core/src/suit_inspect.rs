@@ -1,4 +1,4 @@
-//! Looking into a SUIT envelope that nobody has verified, for people.
+//! Inspecting an unverified SUIT envelope, to show it to people.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -9,7 +9,7 @@ use crate::suit::manifest::Manifest;
 use crate::suit::sequence::{Command, Commands, Parameters};
 use crate::suit::{Offer, SuitError};
 
-/// What a SUIT envelope claims. Nothing of it is authenticated, except that the digest is the manifest's.
+/// What a SUIT envelope claims. Nothing is authenticated, except that the digest is that of the manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
     /// The digest of the manifest.
@@ -20,11 +20,11 @@ pub struct Inspection {
     pub sequence_number: u64,
     /// The components, by index.
     pub components: Vec<InspectedComponent>,
-    /// The offer that it would be with a good signature, or why it would be none.
+    /// The offer that it would be with a valid signature, or why it would not be one.
     pub offer: Result<Offer, SuitError>,
 }
 
-/// What a manifest says of one component.
+/// What a manifest says about one component.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InspectedComponent {
     /// The component identifier, part by part.
@@ -41,11 +41,11 @@ pub struct InspectedComponent {
     pub uri: Option<String>,
 }
 
-/// Reads any SUIT envelope of the subset of commands, signed or not, an offer or not. To show it to people
-/// only: **nothing is verified** but the digest.
+/// Reads any SUIT envelope within the subset of commands, signed or not, an offer or not. Only for showing it
+/// to people: **nothing is verified** but the digest.
 ///
 /// # Errors
-/// What keeps it from being read.
+/// Why it cannot be read.
 pub fn inspect_unverified(envelope: &[u8]) -> Result<Inspection, SuitError> {
     let envelope = Envelope::parse(envelope)?;
     let digest = envelope.checked_digest()?;
@@ -77,7 +77,7 @@ fn read_components(manifest: &Manifest<'_>) -> Result<Vec<InspectedComponent>, S
     Ok(components)
 }
 
-/// Keeps what the sequence sets last. With one component, that one is selected from the start.
+/// Keeps the last value that the sequence sets. A single component is selected from the start.
 fn walk(commands: Commands<'_>, components: &mut [InspectedComponent]) -> Result<(), SuitError> {
     let mut selected = (components.len() == 1).then_some(0);
     for command in commands {

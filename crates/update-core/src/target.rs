@@ -1,4 +1,4 @@
-//! Whom an offer, an activation or a census is for (protocol.md \[target\]).
+//! Which agents an offer, an activation or a census is for (protocol.md \[target\]).
 //!
 //! CBOR: `null` is everyone; `[0, bits, prefix]` the agents whose SHA-256 of the name begins with these bits;
 //! `[1, first, last, ...]` ranges of member numbers, both ends included; `[2, first, bitmap]` a bitmap of
@@ -10,18 +10,18 @@ use crate::limits::{TARGET_QUERY_BYTES_MAX, TARGET_RANGES_MAX};
 use group_oscore::MemberId;
 use minicbor::Decoder;
 
-/// What the Uri-Query of a target begins with.
+/// The prefix of a target's Uri-Query.
 const QUERY_PREFIX: &[u8] = b"t=";
 
 /// The number of a member: its Sender ID as a big-endian integer. `None` for IDs of more than 4 bytes, which
-/// fwcast never gives out.
+/// fwcast never assigns.
 #[must_use]
 pub fn member_number(id: MemberId) -> Option<u32> {
     let bytes = id.as_bytes();
     (bytes.len() <= 4).then(|| bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte)))
 }
 
-/// A target, borrowing what does not fit a word.
+/// A target. It borrows what does not fit a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target<'a> {
     /// Every agent of the group.
@@ -37,9 +37,9 @@ pub enum Target<'a> {
     Ranges(Ranges<'a>),
     /// The member numbers `first + i` for which bit `i` is set.
     Bitmap {
-        /// Number that the first bit stands for.
+        /// The number of the first bit.
         first: u32,
-        /// Most significant bit of the first byte first.
+        /// The bits, starting with the most significant bit of the first byte.
         bits: &'a [u8],
     },
 }
@@ -49,7 +49,7 @@ pub enum Target<'a> {
 pub enum Ranges<'a> {
     /// From the caller.
     Given(&'a [(u32, u32)]),
-    /// From the wire: this many unsigned integers in CBOR, checked when they were parsed.
+    /// From the wire: this many unsigned integers in CBOR, already checked.
     Encoded(u64, &'a [u8]),
 }
 
@@ -91,8 +91,8 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Writes the target as the value of a Uri-Query option, for an offer, whose payload is the envelope:
-    /// `t=` and the CBOR in hexadecimal. `None` when it does not fit.
+    /// Writes the target as the value of a Uri-Query option for an offer, whose payload is the envelope: `t=`
+    /// and the CBOR in hexadecimal. `None` when it does not fit.
     #[must_use]
     pub fn to_query(&self, out: &mut [u8]) -> Option<usize> {
         let mut cbor = [0; TARGET_QUERY_BYTES_MAX];
@@ -102,10 +102,10 @@ impl<'a> Target<'a> {
         Some(2 + 2 * len)
     }
 
-    /// Reads what [`Self::to_query`] wrote; `cbor` takes the bytes that the target borrows.
+    /// Reads what [`Self::to_query`] wrote. `cbor` takes the bytes that the target borrows.
     ///
     /// # Errors
-    /// [`Malformed`], another query included.
+    /// [`Malformed`], including any other query.
     pub fn from_query(value: &[u8], cbor: &'a mut [u8; TARGET_QUERY_BYTES_MAX]) -> Result<Self, Malformed> {
         let digits = value.strip_prefix(QUERY_PREFIX).ok_or(Malformed)?;
         let target = cbor.get_mut(..digits.len() / 2).ok_or(Malformed)?;
@@ -176,7 +176,7 @@ mod tests {
         MemberId::new(bytes).unwrap()
     }
 
-    /// Sends a target through CBOR and asks whether an agent is meant.
+    /// Encodes and decodes a target, and returns whether it matches an agent.
     fn meant(target: Target<'_>, sender_id: &[u8], name: &str) -> bool {
         let mut buffer = [0; 600];
         let len = write_into(&mut buffer, |out| target.encode(out)).unwrap();

@@ -3,8 +3,8 @@
 use core::ops::{Add, Sub};
 pub use core::time::Duration;
 
-/// A moment on the caller's monotonic clock, in microseconds since any fixed start (RFC 10020 needs none but
-/// differences). It never goes back; a device that slept may jump ahead.
+/// A moment on the caller's monotonic clock, in microseconds since any fixed start (RFC 10020 needs only
+/// differences). It never goes back; after the device has slept it may jump ahead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Instant(u64);
 
@@ -21,7 +21,7 @@ impl Instant {
         self.0
     }
 
-    /// How long after `earlier` this is; zero when it is not.
+    /// How long after `earlier` this is; zero if it is not later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
@@ -45,7 +45,7 @@ impl Sub<Self> for Instant {
     }
 }
 
-/// The earlier of two deadlines, where `None` is never.
+/// The earlier of two deadlines, where `None` means never.
 #[must_use]
 pub fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {

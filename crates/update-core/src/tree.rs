@@ -1,10 +1,10 @@
 //! The hash tree of an image: its shape, and the checks of blocks and hash pages against it.
 //!
-//! A leaf is the first 16 bytes of SHA-256(00 || block), the hash of a page the first 16 bytes of
-//! SHA-256(01 || page). A page is exactly one block size long and holds block size / 16 entries; entries that
-//! a level does not use, at its end, are zero bytes. The `hashes` resource is all pages: the root page first,
-//! then level by level downwards, each level from left to right. The index of a page is its Block1 number
-//! there. Of the root page, the full SHA-256(01 || page) is signed with the SUIT manifest.
+//! A leaf is the first 16 bytes of SHA-256(00 || block), the hash of a page the first 16 bytes of SHA-256(01
+//! || page). A page is exactly one block size long and holds block size / 16 entries. Entries at the end of a
+//! level that are not used are zero bytes. The `hashes` resource is all pages: the root page first, then
+//! level by level downwards, each level from left to right. The index of a page is its Block1 number there.
+//! The full SHA-256(01 || page) of the root page is signed with the SUIT manifest.
 
 use crate::block::{BlockNumber, BlockSize, Layout};
 use crate::digest::{Digest, Hasher};
@@ -14,19 +14,19 @@ use crate::platform::Area;
 /// The bytes of one entry of a hash page.
 pub const ENTRY_BYTES: usize = 16;
 
-/// How many hash pages a tree has, on how many levels, and which entry vouches for what.
+/// How many hash pages a tree has, on how many levels, and which entry holds the hash of what.
 ///
 /// It follows from the signed sizes alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TreeShape {
     layout: Layout,
     levels: usize,
-    /// The index of the first page of each level; behind the last level, the number of all pages.
+    /// The index of the first page of each level. After the last level, the number of all pages.
     starts: [u32; LEVELS_MAX + 1],
 }
 
 impl TreeShape {
-    /// The shape of the tree over an image that is cut like this.
+    /// The shape of the tree for this layout.
     #[must_use]
     pub fn new(layout: Layout) -> Self {
         let entries = entries_per_page(layout.block_size);
@@ -36,7 +36,7 @@ impl TreeShape {
             levels += 1;
             reach = reach.saturating_mul(entries);
         }
-        // `reach` is now what the root page covers; one entry less per level below.
+        // `reach` is now what the root page covers. A page on each lower level covers `entries` times less.
         let mut starts = [0; LEVELS_MAX + 1];
         let mut next = 0;
         for start in starts.iter_mut().take(levels) {
@@ -56,19 +56,19 @@ impl TreeShape {
         self.layout
     }
 
-    /// How many levels of pages there are: 1 to [`LEVELS_MAX`]. The root page alone is level 0.
+    /// The number of levels: 1 to [`LEVELS_MAX`]. Level 0 is the root page alone.
     #[must_use]
     pub const fn levels(&self) -> usize {
         self.levels
     }
 
-    /// How many pages there are on all levels.
+    /// The number of pages on all levels.
     #[must_use]
     pub const fn page_count(&self) -> u32 {
         self.starts[LEVELS_MAX]
     }
 
-    /// How many entries a page holds.
+    /// The number of entries in a page.
     #[must_use]
     pub const fn entries_per_page(&self) -> u32 {
         entries_per_page(self.layout.block_size)
@@ -80,7 +80,7 @@ impl TreeShape {
         self.start(self.levels - 1)
     }
 
-    /// The level of a page, the root page's being 0; `None` behind the last page.
+    /// The level of a page, 0 for the root page; `None` beyond the last page.
     #[must_use]
     pub fn level_of(&self, page: u32) -> Option<usize> {
         if page >= self.page_count() {
@@ -89,7 +89,7 @@ impl TreeShape {
         (0..self.levels).rev().find(|level| self.start(*level) <= page)
     }
 
-    /// Page index and entry of the leaf of block `number`; `None` behind the last block.
+    /// Page index and entry of the leaf of block `number`; `None` beyond the last block.
     #[must_use]
     pub fn entry_of_leaf(&self, number: BlockNumber) -> Option<(u32, usize)> {
         if number.0 >= self.layout.block_count() {
@@ -99,7 +99,7 @@ impl TreeShape {
         Some((self.bottom_level_first() + page, entry))
     }
 
-    /// Page index and entry of the hash of `page`; `None` for the root page and behind the last page.
+    /// Page index and entry of the hash of `page`; `None` for the root page and beyond the last page.
     #[must_use]
     pub fn parent(&self, page: u32) -> Option<(u32, usize)> {
         let above = self.level_of(page)?.checked_sub(1)?;
@@ -107,8 +107,8 @@ impl TreeShape {
         Some((self.start(above) + parent, entry))
     }
 
-    /// Page index and entry of the hash of a block or page; `None` for the root page and for a number that
-    /// the area does not have ([`contains`](Self::contains)).
+    /// Page index and entry of the hash of a block or page; `None` for the root page and for a number that is
+    /// not in the area ([`contains`](Self::contains)).
     #[must_use]
     pub fn parent_of(&self, area: Area, number: u32) -> Option<(u32, usize)> {
         match area {
@@ -117,7 +117,7 @@ impl TreeShape {
         }
     }
 
-    /// How many blocks or pages an area has.
+    /// The number of blocks or pages in an area.
     #[must_use]
     pub const fn count_of(&self, area: Area) -> u32 {
         match area {
@@ -132,8 +132,8 @@ impl TreeShape {
         number < self.count_of(area)
     }
 
-    /// Where a block or page lies in its area, as offset and length in bytes; `None` for a number that the
-    /// area does not have.
+    /// Where a block or page lies in its area, as offset and length in bytes; `None` for a number that is not
+    /// in the area.
     #[must_use]
     pub fn range_of(&self, area: Area, number: u32) -> Option<(u32, usize)> {
         let bytes = self.layout.block_size.bytes();
@@ -153,8 +153,8 @@ impl TreeShape {
     }
 }
 
-/// Whether a block or page is the one that was signed. `parent` is the verified page that has its hash, and
-/// the entry there ([`TreeShape::parent_of`]); without a parent, only the root page can be right.
+/// Whether a block or page is the one that was signed. `parent` is the verified page with its hash and the
+/// entry in that page ([`TreeShape::parent_of`]). Without a parent, only the root page can be right.
 #[must_use]
 pub fn check(area: Area, parent: Option<(&[u8], usize)>, root: &Digest, bytes: &[u8]) -> bool {
     match (area, parent) {
@@ -165,13 +165,13 @@ pub fn check(area: Area, parent: Option<(&[u8], usize)>, root: &Digest, bytes: &
     }
 }
 
-/// Whether `block` is what `entry` of this verified bottom page says.
+/// Whether `block` matches `entry` of this verified bottom page.
 #[must_use]
 pub fn check_block(page: &[u8], entry: usize, block: &[u8]) -> bool {
     entry_of(page, entry) == Some(&leaf_hash(block))
 }
 
-/// Whether `page` is what `entry` of its verified parent says.
+/// Whether `page` matches `entry` of its verified parent.
 #[must_use]
 pub fn check_page(parent_page: &[u8], entry: usize, page: &[u8]) -> bool {
     entry_of(parent_page, entry) == Some(&shortened(page_digest(page)))
@@ -189,7 +189,8 @@ pub fn leaf_hash(block: &[u8]) -> [u8; ENTRY_BYTES] {
     shortened(prefixed_digest(0, block))
 }
 
-/// SHA-256(01 || page): signed in full for the root page, its first 16 bytes are the entry of any other.
+/// SHA-256(01 || page). It is signed in full for the root page; for any other page its first 16 bytes are the
+/// entry.
 #[must_use]
 pub fn page_digest(page: &[u8]) -> Digest {
     prefixed_digest(1, page)
@@ -207,7 +208,7 @@ const fn entries_per_page(block_size: BlockSize) -> u32 {
 
 const _: () = assert!(ENTRY_BYTES == 16, "a block of 2^(SZX + 4) bytes has 2^SZX entries");
 
-/// The prefix keeps a block from passing for a page, and a page for a block.
+/// The prefix keeps a block from being taken for a page, and a page for a block.
 fn prefixed_digest(prefix: u8, bytes: &[u8]) -> Digest {
     let mut hasher = Hasher::new();
     hasher.update(&[prefix]);

@@ -8,18 +8,18 @@ use crate::digest::{Digest, Hasher};
 use crate::platform::Area;
 use crate::tree::{ENTRY_BYTES, TreeShape, leaf_hash, page_digest, shortened};
 
-/// Why a tree could not be built.
+/// Why the tree could not be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TreeBuildError {
-    /// A block has not the length that the layout gives it.
+    /// The length of a block is not the one in the layout.
     WrongLength,
-    /// More blocks came than the image has.
+    /// There are more blocks than the image has.
     TooManyBlocks,
-    /// Not all blocks of the image came.
+    /// Blocks of the image are missing.
     BlocksMissing,
 }
 
-/// Takes the blocks of an image in order and hashes them.
+/// Hashes the blocks of an image in order.
 #[derive(Debug, Clone)]
 pub struct TreeBuilder {
     shape: TreeShape,
@@ -42,7 +42,7 @@ pub struct Tree {
 }
 
 impl TreeBuilder {
-    /// A builder for an image that is cut like this.
+    /// Creates a builder for an image with this layout.
     #[must_use]
     pub fn new(layout: Layout) -> Self {
         let shape = TreeShape::new(layout);
@@ -50,10 +50,10 @@ impl TreeBuilder {
         Self { shape, pages: vec![0; bytes], image: Hasher::new(), next: 0 }
     }
 
-    /// Takes the next block.
+    /// Adds the next block.
     ///
     /// # Errors
-    /// If the layout has no such block.
+    /// The layout has no such block.
     pub fn push(&mut self, block: &[u8]) -> Result<(), TreeBuildError> {
         let number = BlockNumber(self.next);
         let (_, len) = self.shape.layout().block_range(number).ok_or(TreeBuildError::TooManyBlocks)?;
@@ -67,7 +67,7 @@ impl TreeBuilder {
         Ok(())
     }
 
-    /// The tree, once all blocks are in.
+    /// Returns the tree once all blocks have been added.
     ///
     /// # Errors
     /// [`TreeBuildError::BlocksMissing`]
@@ -75,7 +75,8 @@ impl TreeBuilder {
         if self.next != self.shape.layout().block_count() {
             return Err(TreeBuildError::BlocksMissing);
         }
-        // A parent has a lower index than its children: backwards, each page is whole when its turn comes.
+        // A parent has a lower index than its children. Going backwards, each page is complete when its turn
+        // comes.
         for page in (1..self.shape.page_count()).rev() {
             if let Some(place) = self.shape.parent_of(Area::Pages, page) {
                 let hash = shortened(page_digest(self.page(page)));
@@ -99,7 +100,7 @@ impl TreeBuilder {
 }
 
 impl Tree {
-    /// The bytes of one page; empty behind the last page.
+    /// The bytes of one page; empty beyond the last page.
     #[must_use]
     pub fn page(&self, page: u32) -> &[u8] {
         page_of(&self.pages, self.shape.layout(), page)

@@ -1,4 +1,4 @@
-//! Whole distributions while things go wrong, one kind at a time. `tests/src/world` mixes them.
+//! Whole distributions under faults, one kind of fault at a time. `tests/src/world` mixes them.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
@@ -14,7 +14,7 @@ use update_core::random::Random;
 use update_core::reception::{Event, Failure, Via};
 use update_core::time::{Duration, Instant};
 
-/// Everyone runs exactly what was signed.
+/// Every agent runs exactly what was signed.
 fn all_confirmed(fleet: &Fleet<'_>) {
     for agent in &fleet.agents {
         assert_eq!(agent.machine.state(), State::Confirmed, "agent {}", agent.index);
@@ -40,7 +40,7 @@ fn a_restart_at_each_step_of_an_update_of_64_blocks() {
             "step {step}"
         );
         all_confirmed(&fleet);
-        // What was durable is not fetched again: one batch at most is lost.
+        // What was durable is not fetched again: at most one batch is lost.
         let agent = &fleet.agents[0];
         let blocks = agent.did.iter().filter(|did| matches!(did, Did::Write(Area::Image, ..))).count();
         assert!(blocks <= 2 * 64, "step {step}: {blocks} blocks written");
@@ -86,7 +86,7 @@ fn a_late_joiner_gets_all_of_it() {
     }
     assert_eq!(fleet.ending, Some(Ending::Done));
     all_confirmed(&fleet);
-    // The others have all of it from the first round; the rest goes out once more, and the offer is fetched.
+    // The others have everything from the first round. The rest is sent once more, and the offer is fetched.
     assert!(fleet.distribution.tallies().blocks_multicast <= 800, "{:?}", fleet.distribution.tallies());
 }
 
@@ -97,14 +97,14 @@ fn duplicates_and_disorder_change_nothing() {
     let mut datagrams = speaker.everything(&image);
     let mut dice = Random::new(9);
     for _ in 0..20 {
-        // Everything three times, in any order.
+        // Everything three times, in random order.
         let mut stream: Vec<&Vec<u8>> = datagrams.iter().chain(&datagrams).chain(&datagrams).collect();
         for index in (1..stream.len()).rev() {
             stream.swap(index, (dice.next_u64() % (index as u64 + 1)) as usize);
         }
         let mut agent = Agent::new(0);
         stream.iter().for_each(|datagram| agent.hear(Via::Group, datagram));
-        // The same datagram twice is a replay, so what came too early comes again by new requests.
+        // A repeated datagram is a replay, so blocks that came too early arrive again in new requests.
         while agent.machine.state() != State::Ready {
             datagrams = speaker.everything(&image);
             datagrams.reverse();
@@ -132,7 +132,7 @@ fn an_offer_of_several_blocks_arrives_in_any_order_and_by_unicast() {
         assert_eq!(agent.machine.state(), State::Idle);
         agent.hear_all(&offer[blocks - 1..]);
         assert_eq!(agent.machine.digest(), Some(image.offer.digest));
-        // By unicast where no offer gets through by multicast.
+        // By unicast, because no offer arrives by multicast.
         let mut fleet = Fleet::new(&image, 2);
         let ending = fleet.run_with(|passing| {
             let early = passing.now < Instant::from_micros(1_000_000);
@@ -154,7 +154,7 @@ fn loss_of_any_kind_only_costs_time() {
         assert_eq!(ending, Ending::Done, "{loss} %");
         let ended =
             fleet.distribution.agents().iter().filter(|agent| agent.state() == Some(State::Confirmed));
-        // Where seven of ten are lost, half of all exchanges fail ten times over; whoever is lost is named.
+        // At 70 % loss half of all exchanges fail ten times over; lost agents are named.
         let lost = fleet.distribution.agents().iter().filter(|agent| agent.lost).count();
         assert_eq!(ended.count() + lost, 4, "{loss} %");
         assert!(loss > 50 || lost == 0, "{loss} %: {lost} lost");

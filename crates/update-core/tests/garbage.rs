@@ -1,4 +1,4 @@
-//! Nonsense from those who may speak: a distributor that is not itself any more, and agents that lie.
+//! Garbage from authenticated members: a distributor that misbehaves, and agents that lie.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
@@ -20,7 +20,7 @@ use update_core::resource::Resource;
 use update_core::target::Target;
 use update_core::time::Duration;
 
-/// A number that is often an extreme one.
+/// A number that is often extreme.
 fn number(dice: &mut Random) -> u32 {
     let any = dice.next_u64() as u32;
     match dice.next_u64() % 6 {
@@ -37,7 +37,7 @@ fn bytes(dice: &mut Random, most: u64) -> Vec<u8> {
     (0..dice.next_u64() % (most + 1)).map(|_| dice.next_u64() as u8).collect()
 }
 
-/// Flips some bits now and then.
+/// Sometimes flips bits.
 fn spoil(dice: &mut Random, payload: &mut [u8]) {
     if dice.next_u64().is_multiple_of(3) && !payload.is_empty() {
         let place = dice.next_u64() as usize % payload.len();
@@ -93,7 +93,7 @@ fn a_distributor_gone_mad_can_neither_break_an_agent_nor_make_it_store_what_was_
         speaker.context.skip(2_000);
         for _ in 0..250 {
             if dice.next_u64().is_multiple_of(8) {
-                // Something right, so that it gets further.
+                // Something valid, so that the agent gets further.
                 let all = speaker.everything(&image);
                 let one = &all[dice.next_u64() as usize % all.len()];
                 agent.hear(Via::Group, one);
@@ -140,7 +140,7 @@ fn a_distributor_gone_mad_can_neither_break_an_agent_nor_make_it_store_what_was_
                 speaker.context.skip(300);
             }
         }
-        // Whatever it has stored is right.
+        // Everything that it has stored is right.
         let prepared = agent.store.image.len() == image.bytes.len();
         for did in &agent.did {
             if let Did::Write(area, offset, len) = did {
@@ -157,7 +157,7 @@ fn a_distributor_gone_mad_can_neither_break_an_agent_nor_make_it_store_what_was_
     }
 }
 
-/// A report with anything in it.
+/// A report with random content.
 fn report(dice: &mut Random, image: &Image) -> Vec<u8> {
     let bitmap = bytes(dice, 512);
     let mut window = window(dice);
@@ -183,7 +183,7 @@ fn report(dice: &mut Random, image: &Image) -> Vec<u8> {
     buffer[..len].to_vec()
 }
 
-/// Agent 1's answer to a query, or `None` where it is none.
+/// Agent 1's answer to a query, or `None` if the datagram is not a query.
 fn lie(
     dice: &mut Random,
     image: &Image,
@@ -193,7 +193,7 @@ fn lie(
     wire::answer(context, query, &ByHand::new(&report(dice, image)))
 }
 
-/// A request of agent 1 with anything in it.
+/// A request of agent 1 with random content.
 fn demand(dice: &mut Random, image: &Image, context: &mut update_core::reception::AgentContext) -> Vec<u8> {
     let id = image.offer.id;
     let resource = [Resource::Image(id), Resource::Hashes(id), Resource::Manifest(id), Resource::Boot]
@@ -255,7 +255,7 @@ fn an_agent_that_lies_harms_no_other() {
             let activated = fleet.agents[index].did.iter().filter(|did| matches!(did, Did::Activate(_)));
             assert_eq!(activated.count(), 1);
         }
-        // What it claimed to have acted upon uses nobody's attempts up.
+        // The attempts that it claims to have acted upon do not use up the others' attempts.
         assert!(fleet.distribution.attempt() < 1_000, "round {round}: {}", fleet.distribution.attempt());
     }
 }
@@ -281,7 +281,7 @@ fn bytes_without_any_right_change_nothing() {
             }
         };
         if turn % 3 == 1 {
-            // Behind the token, where everything is verified.
+            // After the token, where everything is verified.
             let start = 4 + usize::from(datagram[0] & 0x0f);
             let place = start + dice.next_u64() as usize % (datagram.len() - start);
             datagram[place] ^= 1 << (dice.next_u64() % 8);
@@ -290,7 +290,7 @@ fn bytes_without_any_right_change_nothing() {
         agent.hear(via, &datagram);
     }
     assert_eq!((agent.did.len(), agent.sent.len(), agent.machine.progress()), before);
-    // And what they imitated is still taken.
+    // What the garbage imitated is still accepted.
     agent.hear_all(&genuine);
     assert_eq!(agent.machine.state(), State::Ready);
 }

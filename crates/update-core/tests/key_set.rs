@@ -78,12 +78,12 @@ fn payloads_that_are_no_key_set_are_refused() {
     assert_eq!(refused(&parameters(&[(1, int(1)), (2, short)])), Err(KeySetError::Malformed));
     let weak = Value::Array(vec![bytes(&identity())]);
     assert_eq!(refused(&parameters(&[(1, int(1)), (2, weak)])), Err(KeySetError::BadKey));
-    // A version in more bytes than it needs.
+    // A version in more bytes than needed.
     let mut payload = cbor(&parameters(&[(1, int(1)), (2, list(1))]));
     payload.splice(2..3, [0x18, 0x01]);
     let refused = KeySet::verify(&sign_payload(&payload), &public_key(9));
     assert_eq!(refused, Err(KeySetError::NotDeterministic));
-    // Five keys as a count alone: five whole ones would be too long already.
+    // Five keys only as a count: five complete ones would already be too long.
     let mut payload = cbor(&parameters(&[(1, int(1)), (2, list(4))]));
     payload[4] = 0x85;
     let refused = KeySet::verify(&sign_payload(&payload), &public_key(9));
@@ -122,7 +122,7 @@ fn keys_that_anyone_can_sign_for_are_refused() {
 
 #[test]
 fn an_identity_root_key_verifies_nothing() {
-    // R is the identity as well and S is zero: right for every message, unless the check is strict.
+    // R is the identity as well, and S is zero: valid for every message, unless the check is strict.
     let mut forged = [0; 64];
     forged[0] = 1;
     let set = keys();

@@ -1,6 +1,6 @@
-//! The maps that travel as payloads (docs/protocol.md section 3): what is passed over, and what is malformed.
-//! Both sides read them by the same rules.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+//! The maps in payloads (docs/protocol.md section 3): which keys are ignored, and what is malformed. Both
+//! sides follow the same rules.
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 use minicbor::Encoder;
 use update_core::census::{Query, Report, State};
@@ -8,7 +8,7 @@ use update_core::command::Command;
 use update_core::digest::Digest;
 use update_core::target::Target;
 
-/// A payload of each kind, and whether bytes are read as the same.
+/// A payload of each kind, and whether bytes decode to the same value.
 struct Kind {
     name: &'static str,
     payload: Vec<u8>,
@@ -62,7 +62,7 @@ fn kinds() -> [Kind; 3] {
     ]
 }
 
-/// The payload with this many pairs more, which follow.
+/// The payload with this many additional pairs, which follow.
 fn with(payload: &[u8], pairs: u8, more: &[u8]) -> Vec<u8> {
     assert!(payload[0] & 0xf0 == 0xa0 && payload[0] + pairs <= 0xb7, "a short map");
     [&[payload[0] + pairs], &payload[1..], more].concat()
@@ -75,7 +75,7 @@ fn pair(key: u64, value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Values of every sort: integers, strings, nested arrays and maps, a tag, a simple value, a float.
+/// Values of every type: integers, strings, nested arrays and maps, a tag, a simple value, a float.
 const VALUES: [&[u8]; 8] = [
     b"\x18\xff",
     b"\x3a\xff\xff\xff\xff",
@@ -131,7 +131,7 @@ fn a_known_key_that_comes_twice_is_malformed() {
 #[test]
 fn bytes_behind_the_map_and_indefinite_lengths_are_malformed() {
     for Kind { name, payload, reads, .. } in kinds() {
-        assert!(!reads(&[&payload[..], &[0]].concat()), "{name}: a byte behind");
+        assert!(!reads(&[&payload[..], &[0]].concat()), "{name}: a trailing byte");
         for length in 0..payload.len() {
             assert!(!reads(&payload[..length]), "{name}: cut to {length} bytes");
         }
@@ -141,6 +141,6 @@ fn bytes_behind_the_map_and_indefinite_lengths_are_malformed() {
             assert!(!reads(&with(&payload, 1, &pair(100, value))), "{name}: {value:02x?}");
         }
         assert!(!reads(&with(&payload, 1, b"\x61a\x01")), "{name}: a key that is a text");
-        assert!(!reads(&with(&payload, 1, b"\x20\x01")), "{name}: a key below zero");
+        assert!(!reads(&with(&payload, 1, b"\x20\x01")), "{name}: a negative key");
     }
 }

@@ -1,4 +1,4 @@
-//! The rules of the two counters on an agent, each by its name.
+//! The rules of the two counters on an agent, each under its name.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
@@ -17,7 +17,7 @@ fn requests_are_never_repeated_with_the_same_number() {
     let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 3, 64));
     let mut agent = Agent::new(0);
     agent.hear_all(&speaker.offer(&image));
-    // Nobody answers: it fetches by itself after a while, and again, each time by a new request.
+    // Nobody answers: after a while it fetches on its own, repeatedly, each time with a new request.
     agent.pass(Duration::from_secs(600));
     let numbers: Vec<u64> = agent.sent.iter().map(|(_, datagram)| request_piv(datagram)).collect();
     assert!(numbers.len() >= 5, "{numbers:?}");
@@ -30,7 +30,7 @@ fn reserve_nothing_is_sent_before_its_number_is_stored() {
     let mut speaker = Speaker::distributor(1);
     let mut agent = Agent::new(0);
     let mut used = std::collections::BTreeSet::new();
-    // Reboots after each answer: every number is below what was stored before, and never used again.
+    // It reboots after each answer: every number is below the bound stored before, and is never reused.
     for _ in 0..20 {
         speaker.context.skip(300);
         for _ in 0..3 {
@@ -86,7 +86,7 @@ fn bound_after_a_reboot_nothing_accepted_before_is_accepted_again() {
         agent.events.clear();
         let before = (agent.machine.state(), agent.did.len());
         agent.sent.clear();
-        // All of it, the activation too, which was sent and not heard: it is below the bound as well.
+        // Everything, including the activation, which was sent and not heard: it is below the bound as well.
         for datagram in &capture {
             agent.hear(Via::Group, datagram);
             agent.hear(Via::Own, datagram);

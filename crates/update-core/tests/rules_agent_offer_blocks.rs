@@ -1,4 +1,4 @@
-//! [repair]: which block of an offer is asked for.
+//! [repair]: which block of an offer an agent asks for.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
@@ -12,7 +12,7 @@ use update_core::limits::BLOCK_BYTES_MAX;
 use update_core::reception::Via;
 use update_core::resource::Resource;
 
-/// A GET of one block, and what an answer to it needs.
+/// A GET of one block, and what is needed to answer it.
 struct Asked {
     block: Block,
     binding: ReceivedRequest,
@@ -55,7 +55,7 @@ fn answer(speaker: &mut Speaker, image: &Image, mut asked: Asked) -> Vec<u8> {
     out
 }
 
-/// A census tells the agent that there is an update.
+/// A census tells the agent about an update.
 fn hears_of(agent: &mut Agent, speaker: &mut Speaker, image: &Image) {
     let (query, _) = speaker.query(Mode::Group, &question(image));
     agent.hear(Via::Group, &query);
@@ -90,7 +90,7 @@ fn repair_fetches_the_lowest_missing_block_of_an_offer_each_time() {
 fn repair_of_an_offer_of_which_nothing_has_come_begins_with_the_first_block_and_the_largest_size() {
     let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 9, 64));
     let mut agent = Agent::new(0);
-    // Pieces of another offer are of no use.
+    // Blocks of another offer are useless.
     let other = Image::new(6, 9, 64);
     let offer = speaker.offer(&other);
     agent.hear_all(&offer[..3]);

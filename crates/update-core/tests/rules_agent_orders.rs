@@ -1,4 +1,4 @@
-//! The rules of what an agent is asked and told to do, each by its name.
+//! The rules for questions and orders to an agent, each under its name.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
@@ -64,13 +64,13 @@ fn attempt_that_is_not_higher_is_ignored() {
         agent.hear(Via::Group, &activation);
         assert_eq!((agent.machine.state(), count(&agent)), (State::RolledBack, 1));
     }
-    // Over a restart, too.
+    // Also after a restart.
     agent.restart(true);
     speaker.context.skip(300);
     let activation = speaker.activate(&image, 3);
     agent.hear(Via::Group, &activation);
     assert_eq!(agent.machine.state(), State::RolledBack);
-    // A higher one looks at the slot again, and the next one that is heard activates.
+    // A higher attempt makes the agent check the slot again; the next one that it hears activates.
     let activation = speaker.activate(&image, 4);
     agent.hear(Via::Group, &activation);
     assert_eq!((agent.machine.state(), count(&agent)), (State::Ready, 1));
@@ -79,7 +79,7 @@ fn attempt_that_is_not_higher_is_ignored() {
     assert_eq!((agent.machine.state(), count(&agent)), (State::Trial, 2));
 }
 
-/// A device whose confirmed image was damaged, and that runs the one that it had rolled back.
+/// A device whose confirmed image was damaged, and that runs an image it had rolled back before.
 fn recovered(speaker: &mut Speaker, image: &Image) -> Agent {
     let mut agent = ready(speaker, image);
     let activation = speaker.activate(image, 3);
@@ -105,7 +105,7 @@ fn an_image_in_the_place_of_a_damaged_one_is_told_from_others() {
     assert_eq!(agent.stand(&mut speaker, &image), (State::Confirmed, RECOVERED));
 }
 
-/// There is nothing to go back to: the image before is the damaged one.
+/// There is nothing to go back to: the previous image is the damaged one.
 #[test]
 fn an_image_in_the_place_of_a_damaged_one_is_not_taken_back_by_order() {
     let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 3, 64));
@@ -143,7 +143,7 @@ fn attempt_counts_for_cancellations_too_and_outlives_them() {
     agent.hear(Via::Group, &datagram);
     assert_eq!(agent.stand(&mut speaker, &image), (State::Failed, Failure::Cancelled as u8));
     assert!(agent.events.contains(&Event::Cancelled(image.offer.id)));
-    // It may be offered again; what was acted upon stays acted upon.
+    // It may be offered again; attempts acted upon still count.
     agent.hear_all(&speaker.everything(&image));
     assert_eq!(agent.machine.state(), State::Ready);
     let activation = speaker.activate(&image, 2);
@@ -168,11 +168,11 @@ fn undo_takes_back_what_is_on_trial_and_nothing_that_is_confirmed() {
     let mut agent = ready(&mut speaker, &image);
     let activation = speaker.activate(&image, 2);
     agent.hear(Via::Group, &activation);
-    // [attempt]: not higher than the activation's.
+    // [attempt]: not higher than that of the activation.
     let datagram = back(&mut speaker, 2);
     agent.hear(Via::Group, &datagram);
     assert!(!agent.did.contains(&Did::RollBack));
-    // The attempt is saved first; a power cut after that leaves the trial to a higher one.
+    // The attempt is saved first. After a power cut that follows, only a higher attempt takes back the trial.
     agent.cut_before = Some(Did::RollBack);
     let datagram = back(&mut speaker, 3);
     agent.hear(Via::Group, &datagram);
@@ -185,7 +185,7 @@ fn undo_takes_back_what_is_on_trial_and_nothing_that_is_confirmed() {
     assert_eq!(agent.machine.state(), State::Trial, "until the old image runs");
     agent.judge(agent.trial);
     assert_eq!(agent.stand(&mut speaker, &image), (State::RolledBack, RollBackCause::Ordered as u8));
-    // [attempt]: only a higher one tries again, and what it then confirms stays.
+    // [attempt]: only a higher attempt tries again, and an image confirmed after that stays.
     for attempt in [4, 5, 5] {
         let activation = speaker.activate(&image, attempt);
         agent.hear(Via::Group, &activation);
@@ -281,7 +281,7 @@ fn census_answers_are_spread_over_the_leisure_and_say_only_what_was_asked() {
     for index in 0..20 {
         let mut agent = Agent::new(index);
         agent.hear_all(&offer);
-        // Jitter comes from a seed that differs with every start.
+        // Jitter comes from a seed that differs at every start.
         for _ in 0..index {
             agent.restart(true);
         }

@@ -1,4 +1,4 @@
-//! The rules of storage, each by its name.
+//! The rules of storage, each under its name.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
@@ -40,7 +40,7 @@ fn journal_after_a_power_cut_what_is_right_is_kept_and_the_rest_asked_for() {
     agent.hear_all(&datagrams[..datagrams.len() - 2]);
     agent.pass(MILLIS(200));
     assert_eq!(agent.machine.progress(), (7, 9));
-    // One block is torn, one byte of another has rotted.
+    // One block is torn, one byte of another has decayed.
     agent.durable.image[2 * 64 + 40..3 * 64].fill(0xff);
     agent.durable.image[5 * 64] ^= 1;
     agent.restart(true);
@@ -136,7 +136,7 @@ fn whole_the_image_is_hashed_again_from_storage_before_it_is_activated() {
     let activation = speaker.activate(&image, 1);
     agent.hear(Via::Group, &activation);
     assert!(!agent.did.iter().any(|did| matches!(did, Did::Activate(_))));
-    assert_eq!(agent.machine.progress(), (8, 9), "the walk has found where");
+    assert_eq!(agent.machine.progress(), (8, 9), "the walk has found the damage");
     agent.hear_all(&speaker.everything(&image));
     assert_eq!(agent.machine.state(), State::Ready);
     let activation = speaker.activate(&image, 1);
@@ -156,7 +156,7 @@ fn whole_a_digest_that_does_not_fit_the_tree_ends_the_update() {
     let activation = speaker.activate(&image, 1);
     agent.hear(Via::Group, &activation);
     assert!(!agent.did.iter().any(|did| matches!(did, Did::Activate(_))));
-    // It stays so over a restart.
+    // This holds across a restart.
     agent.restart(true);
     assert_eq!(agent.machine.state(), State::Failed);
 }

@@ -1,4 +1,4 @@
-//! The rules by which an agent decides whom and what it trusts, each by its name.
+//! The rules by which an agent decides what to trust, each under its name.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
@@ -21,15 +21,15 @@ use update_core::time::Duration;
 fn sockets_each_way_has_its_mode() {
     let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 3, 64));
     let mut agent = Agent::new(0);
-    // What was meant for the group cannot be redirected to one agent ...
+    // A message for the group cannot be redirected to one agent ...
     let offer = speaker.offer(&image);
     offer.iter().for_each(|datagram| agent.hear(Via::Own, datagram));
     assert_eq!(agent.machine.state(), State::Idle);
-    // ... nor what was meant for one to all ...
+    // ... nor a message for one agent to all ...
     let (query, _) = speaker.query(Mode::Pairwise(agent_id(0)), &question(&image));
     agent.hear(Via::Group, &query);
     assert!(agent.sent.is_empty());
-    // ... and a Confirmable to a group is none of ours.
+    // ... and a Confirmable message to a group is ignored.
     let mut payload = [0; 128];
     let len = question(&image).encode(&mut payload).unwrap();
     let (confirmable, _) = speaker.request(Mode::Group, Type::Confirmable, Code::FETCH, |writer| {
@@ -101,7 +101,7 @@ fn keys_of_the_signed_set_alone_may_offer() {
     let signed = set.attach(root.sign(&set.to_be_signed()).to_bytes());
     assert_eq!(KeySet::verify(&signed, &common::public_key(50)), Ok(set));
     assert!(KeySet::verify(&signed, &common::public_key(51)).is_err(), "another root key");
-    // An agent that trusts another set refuses what this one's key has signed.
+    // An agent that trusts another set refuses what a key of this one has signed.
     let image = Image::new(5, 3, 64);
     let other = KeySet::new(3, &[common::public_key(2)]).unwrap();
     assert!(update_core::suit::verify(&image.envelope, &set).is_ok());
@@ -131,14 +131,14 @@ fn tree_no_byte_that_does_not_match_reaches_storage() {
         block[0] ^= 1;
         let wrong = speaker.block_of(&image, Area::Image, number, &block);
         agent.hear(Via::Group, &wrong);
-        // Another block's bytes at this place.
+        // The bytes of another block in this place.
         let other = image.block(Area::Image, (number + 1) % 8).to_vec();
         let moved = speaker.block_of(&image, Area::Image, number, &other);
         agent.hear(Via::Group, &moved);
     }
     assert_eq!(agent.writes(), before);
     assert_eq!(agent.machine.progress(), (0, 9));
-    // One page, nine blocks, and nine at the wrong place; the last is too long for its place.
+    // One page, nine blocks, and nine in the wrong place, of which the last is too long for its place.
     assert_eq!(agent.machine.counters().hash_mismatches, 1 + 9 + 8);
 }
 
@@ -183,7 +183,7 @@ fn role_only_the_distributor_may_offer_send_and_activate() {
         } else {
             assert!(counters.not_for_us > 0 && counters.bad_countersignature == 0, "{counters:?}");
         }
-        // The window has not moved: the distributor's own next number is accepted.
+        // The window has not moved: the distributor's next number is accepted.
         assert_eq!(agent.stand(&mut speaker, &image), (State::Ready, 0));
     }
 }
@@ -198,7 +198,7 @@ fn one_update_gives_way_to_a_higher_number_once_in_ten_minutes() {
     assert_eq!(agent.stand(&mut speaker, &first), (State::Refused, Refusal::Downgrade.code()));
     agent.hear_all(&speaker.offer(&third));
     assert_eq!(agent.machine.digest(), Some(third.offer.digest));
-    // The loser is reported.
+    // The replaced update is reported.
     assert_eq!(agent.stand(&mut speaker, &second), (State::Failed, Failure::Superseded as u8));
     let fourth = Image::new(8, 3, 64);
     agent.hear_all(&speaker.offer(&fourth));
@@ -208,7 +208,7 @@ fn one_update_gives_way_to_a_higher_number_once_in_ten_minutes() {
     assert_eq!(agent.machine.digest(), Some(fourth.offer.digest));
 }
 
-/// The memory of the tests' agent holds 4,096 blocks and 512 pages: here the pages are too many.
+/// The test agent's memory holds 4,096 blocks and 512 pages: here there are too many pages.
 #[test]
 fn one_update_gives_way_to_none_that_memory_has_no_room_for() {
     let mut speaker = Speaker::distributor(1);
@@ -219,8 +219,8 @@ fn one_update_gives_way_to_none_that_memory_has_no_room_for() {
     agent.hear_all(&speaker.offer(&large));
     assert_eq!(agent.stand(&mut speaker, &large), (State::Refused, Refusal::ImageTooLarge.code()));
     assert_eq!(agent.machine.digest(), Some(first.offer.digest));
-    assert_eq!(agent.machine.progress(), (7, 9), "nothing of the one under way is lost");
-    // It has not counted as a replacement either: one that fits is not kept waiting.
+    assert_eq!(agent.machine.progress(), (7, 9), "nothing of the current update is lost");
+    // It does not count as a replacement either: one that fits is accepted at once.
     let mut other = Agent::new(0);
     other.hear_all(&datagrams);
     other.hear_all(&speaker.offer(&large));
@@ -243,7 +243,7 @@ fn one_update_on_trial_gives_way_to_nothing() {
     assert_eq!(agent.machine.digest(), Some(image.offer.digest));
     assert_eq!(agent.stand(&mut speaker, &newer), (State::Refused, Reason::Busy.code()));
     agent.judge(Trial::Healthy);
-    // Busy is nobody for ever.
+    // No agent is busy for ever.
     agent.hear_all(&speaker.offer(&newer));
     assert_eq!(agent.machine.digest(), Some(newer.offer.digest));
 }

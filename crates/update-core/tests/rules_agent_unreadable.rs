@@ -1,5 +1,5 @@
-//! A page or block that stays unreadable counts as missing, and nothing else does; a record that cannot be
-//! saved is tried again, and given up where the device can do without it.
+//! A page or block that stays unreadable counts as missing, and nothing else does. A record that cannot be
+//! saved is retried, and abandoned if the device can do without it.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
@@ -23,7 +23,7 @@ fn image() -> Image {
     Image::new(5, 9, 64)
 }
 
-/// The page with the hash of the block that the tests look at.
+/// The page with the hash of the block under test.
 fn page_of_block(image: &Image) -> u32 {
     TreeShape::new(image.offer.layout).entry_of_leaf(BlockNumber(BLOCK)).unwrap().0
 }
@@ -36,7 +36,7 @@ fn missing(agent: &mut Agent, speaker: &mut Speaker, image: &Image) -> (u32, u32
     agent.ask(speaker, &question(image), |report| (report.missing_pages, report.missing_blocks))
 }
 
-/// Everything comes again, and the medium is well.
+/// Everything arrives again, and the medium works.
 fn ends_well(agent: &mut Agent, speaker: &mut Speaker, image: &Image) {
     agent.refuse = |_| false;
     agent.hear_all(&speaker.everything(image));
@@ -63,7 +63,7 @@ fn journal_a_block_that_stays_unreadable_is_missing_and_the_others_are_kept() {
 fn journal_a_page_that_stays_unreadable_is_missing_with_the_blocks_that_it_proves() {
     let (mut speaker, image) = (Speaker::distributor(1), image());
     let mut agent = ready(&mut speaker, &image);
-    // A page of 64 bytes has the hashes of four blocks. It is the first one below the root.
+    // A page of 64 bytes holds the hashes of four blocks. This is the first one below the root.
     assert_eq!(page_of_block(&image), 1);
     agent.refuse = |did| *did == Did::Read(Area::Pages, 64);
     agent.restart(true);
@@ -88,7 +88,7 @@ fn pages_first_one_that_cannot_be_read_any_more_is_asked_for_again() {
     agent.pass(MILLIS(2_000));
     assert_eq!(reads(&agent, Area::Pages, 64), usize::from(STORAGE_FAILURES_MAX));
     assert_eq!(missing(&mut agent, &mut speaker, &image), (1, 9));
-    // Blocks under other pages still come.
+    // Blocks under other pages still arrive.
     agent.hear(Via::Group, &datagrams[blocks + 8]);
     agent.pass(MILLIS(2_000));
     assert_eq!(missing(&mut agent, &mut speaker, &image), (1, 8));
@@ -109,7 +109,7 @@ fn whole_a_block_that_cannot_be_read_before_the_activation_is_missing() {
     ends_well(&mut agent, &mut speaker, &image);
 }
 
-/// The record of the update as it is after a power cut: the attempt and the outcome.
+/// The record of the update after a power cut: the attempt and the outcome.
 fn recorded(agent: &Agent) -> (u32, Outcome) {
     let record = agent.durable.records[Record::Update as usize].as_deref().unwrap();
     let record = UpdateRecord::decode(record).unwrap();
@@ -120,7 +120,7 @@ fn saves(agent: &Agent) -> usize {
     agent.did.iter().filter(|did| **did == Did::Save(Record::Update)).count()
 }
 
-/// The order to drop an update comes, and its record cannot be saved.
+/// An order to drop an update arrives, and its record cannot be saved.
 fn ordered_without_a_record(speaker: &mut Speaker, image: &Image, from_trial: bool) -> Agent {
     let mut agent = ready(speaker, image);
     if from_trial {

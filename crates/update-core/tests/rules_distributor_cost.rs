@@ -1,4 +1,4 @@
-//! What one member or one stranger may cost, each case by its name (protocol.md \[cost\], [patience]).
+//! What one member or one stranger may cost, each case under its name (protocol.md \[cost\], [patience]).
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
@@ -29,7 +29,7 @@ fn one_that_asks_without_end_has_its_share() {
         let mut asked_at = fleet.now;
         while fleet.agents[0].machine.state() != State::Ready && fleet.ending.is_none() {
             fleet.step(&mut |_| 1);
-            // A question for the next block each millisecond.
+            // A question for the next block every millisecond.
             while asks && asked_at < fleet.now {
                 asked_at = asked_at + Duration::from_millis(1);
                 number += 1;
@@ -50,7 +50,7 @@ fn recorded_requests_are_challenged_now_and_then() {
     let image = Image::new(5, 300, 256);
     let mut fleet = Fleet::with(&image, 1, slow(), None);
     let mut context = group::agent_context(0, SequenceNumbers::new(0, 1 << 20), ReplayWindow::fresh());
-    // A floor that the recorded request lies below.
+    // A floor above the recorded request.
     fleet.floors.insert(agent_id(0), Some(1_000));
     fleet.restart_distribution(slow());
     let (recorded, _) = request(&mut context, 1, Resource::Boot, None, &[]);
@@ -79,7 +79,7 @@ fn an_honest_agent_gets_through_beside_recorded_requests() {
     let mut context = group::agent_context(0, SequenceNumbers::new(0, 1 << 20), ReplayWindow::fresh());
     let (recorded, _) = request(&mut context, 1, Resource::Boot, None, &[]);
     exchange(&mut fleet, &recorded);
-    // A request above it is met at once, and its Echo value stays good while the old one is replayed.
+    // A request above it is challenged at once, and its Echo value stays valid while the old one is replayed.
     let (fresh, binding) = request(&mut context, 2, Resource::Boot, None, &[]);
     let mut challenge = exchange(&mut fleet, &fresh).pop().expect("a challenge at once");
     let response = context.unprotect_response(&mut challenge, &binding).unwrap();
@@ -91,7 +91,7 @@ fn an_honest_agent_gets_through_beside_recorded_requests() {
     let mut answer = exchange(&mut fleet, &proof).pop().expect("it is answered");
     let response = context.unprotect_response(&mut answer, &binding).unwrap();
     assert_ne!(response.body().code(), Code::UNAUTHORIZED);
-    // A value that was used is dead.
+    // A used value is no longer valid.
     let (again, binding) = request(&mut context, 4, Resource::Boot, None, &echo);
     for mut answer in exchange(&mut fleet, &again) {
         let response = context.unprotect_response(&mut answer, &binding).unwrap();
@@ -116,7 +116,7 @@ fn recorded_answers_change_nothing() {
     let later = answer(&mut context, &question, &ByHand::new(&report(&said))).unwrap();
     hand_in(&mut fleet, 0, &later);
     let answered = fleet.distribution.agents()[0].answered();
-    // Somebody else sends both again.
+    // Somebody else replays both.
     for datagram in [&earlier, &later] {
         let mut bytes = datagram.clone();
         let from = agent_address(7);

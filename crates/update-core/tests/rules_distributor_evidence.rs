@@ -1,4 +1,4 @@
-//! What one member says changes nothing for the group without evidence, each case by its name (protocol.md
+//! What one member says changes nothing for the group without evidence, each case under its name (protocol.md
 //! \[evidence\]).
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -23,7 +23,7 @@ fn with_a_liar<'i>(image: &'i Image) -> (Fleet<'i>, AgentContext) {
     (fleet, group::agent_context(1, SequenceNumbers::new(0, 1 << 20), ReplayWindow::fresh()))
 }
 
-/// Goes on until a question has been sent, and answers it with a claim.
+/// Continues until a question has been sent, and answers it with a claim.
 fn claim(fleet: &mut Fleet<'_>, context: &mut AgentContext, image: &Image, ahead: u64) {
     let sent = fleet.sent.len();
     loop {
@@ -71,8 +71,8 @@ fn a_claim_that_costs_too_much_is_the_claimants_last() {
     claim(&mut fleet, &mut context, &image, CLAIM_AHEAD_MAX + 1);
     assert_eq!(fleet.run(), Ending::Done);
     assert!(quarantined(&fleet));
-    assert!(fleet.distribution.next_sequence_number() < 10_000, "no number was passed over for it");
-    // What it asks for gets no answer, also after a restart of the distributor that remembers it.
+    assert!(fleet.distribution.next_sequence_number() < 10_000, "no number was skipped for it");
+    // Its requests get no answer, not even after a restart of a distributor that remembers its conduct.
     let conduct = fleet.distribution.conduct();
     fleet.restart_distribution(fleet::config());
     let remembering = std::mem::replace(&mut fleet.distribution, Fleet::new(&image, 2).distribution);
@@ -93,17 +93,17 @@ fn a_counter_that_came_back_from_an_old_copy_is_shown_to_be_behind() {
     fleet.reserved_end = 5_000;
     fleet.restart_distribution(fleet::config());
     assert_eq!(fleet.run(), Ending::Done);
-    // The next update is under way ...
+    // The next update is in progress ...
     let mut fleet = Fleet { image: &image, file: image.bytes.clone(), ..fleet };
     fleet.restart_distribution(fleet::config());
     while fleet.agents[0].machine.progress().0 < 20 {
         fleet.step(&mut |_| 1);
     }
-    // ... when the machine comes back from an old copy. Agents take its datagrams for replays, hear nothing,
-    // ask whether it is there, and show what they have heard.
+    // ... when the machine is restored from an old copy. Agents take its datagrams for replays, hear nothing,
+    // probe for the distributor, and show their evidence.
     fleet.reserved_end = 0;
     let mut ending = Ending::NobodyAnswered;
-    // Their quiet time is longer than a push takes that nobody answers.
+    // Their quiet time is longer than a push that nobody answers.
     for _ in 0..3 {
         if ending == Ending::NobodyAnswered {
             fleet.restart_distribution(fleet::config());
@@ -126,7 +126,7 @@ fn without_evidence_numbers_are_passed_over_and_the_group_goes_on() {
     assert_eq!(fleet.run(), Ending::Done);
     fleet.reserved_end = 0;
     fleet.restart_distribution(fleet::config());
-    // One boots: it has nothing to show any more.
+    // One agent boots: it no longer has any evidence.
     fleet.agents[0].now = fleet.now;
     fleet.agents[0].restart(true);
     assert_eq!(fleet.run(), Ending::Done);

@@ -1,4 +1,4 @@
-//! The rules of what the distributor decides, each by its name.
+//! The rules of the distributor's decisions, each under its name.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
@@ -24,7 +24,7 @@ fn attempt_an_image_that_was_rolled_back_is_tried_again_only_by_a_retry() {
         fleet.distribution.agents().iter().map(update_core::distribution::Agent::state).collect();
     assert_eq!(states, [Some(State::RolledBack), Some(State::Confirmed)]);
     fleet.verdict = |_| Trial::Healthy;
-    // Going on with the same attempt changes nothing ...
+    // Continuing with the same attempt changes nothing ...
     fleet.restart_distribution(fleet::config());
     assert_eq!(fleet.run(), Ending::Done);
     assert_eq!(fleet.agents[0].machine.state(), State::RolledBack);
@@ -48,7 +48,7 @@ fn attempt_that_a_reset_cut_off_is_raised_for_that_agent_alone() {
     assert_eq!(fleet.agents[1].machine.state(), State::RolledBack);
     let tries =
         fleet.agents[1].did.iter().filter(|did| matches!(did, common::agent::Did::Activate(_))).count();
-    assert_eq!(tries, 1, "the higher attempt was not for the one that had rolled back");
+    assert_eq!(tries, 1, "the higher attempt was not for the agent that rolled back");
     assert!(fleet.distribution.attempt() > 1);
 }
 
@@ -73,7 +73,7 @@ fn moment_activation_waits_for_its_delay_and_confirmation_for_both() {
 fn repair_what_many_miss_goes_by_multicast_and_the_last_few_by_unicast() {
     let image = Image::new(5, 300, 256);
     let mut fleet = Fleet::new(&image, 4);
-    // In the first round everyone misses the same hundred blocks, and in the second one agent misses two of
+    // In the first round everyone misses the same hundred blocks. In the second round one agent misses two of
     // them.
     let mut to_each = [0; 4];
     let ending = fleet.run_with(|passing| match passing.to_agent {
@@ -90,7 +90,7 @@ fn repair_what_many_miss_goes_by_multicast_and_the_last_few_by_unicast() {
     let tallies = fleet.distribution.tallies();
     assert_eq!(tallies.blocks_unicast, 2);
     assert_eq!(tallies.blocks_multicast, 400);
-    // Four agents missed 300 blocks each and then 100 of them; of those one still missed two.
+    // Four agents missed 300 blocks each and then 100 of them. Of those, one agent still missed two.
     assert_eq!((tallies.blocks_awaited, tallies.blocks_missed), (4 * 300 + 4 * 100, 4 * 100 + 2));
     assert!(fleet.events.contains(&Event::Stage(Stage::Repair)));
 }
@@ -102,7 +102,7 @@ fn repair_bytes_come_from_the_file_only_while_they_are_those_that_were_signed() 
     fleet.file[4 * 64] ^= 1;
     assert_eq!(fleet.run(), Ending::ImageUnreadable);
     let blocks = seen(&fleet).iter().filter(|seen| seen.path.ends_with("/image")).count();
-    assert_eq!(blocks, 4, "nothing that is wrong was sent");
+    assert_eq!(blocks, 4, "nothing wrong was sent");
     assert_eq!(fleet.agents[0].machine.counters().hash_mismatches, 0);
 }
 
@@ -116,7 +116,7 @@ fn census_a_transfer_closes_on_evidence_and_only_the_silent_are_lost() {
     assert!(!lost.is_empty() && lost.iter().all(|event| **event == Event::Lost(agent_id(1))), "{lost:?}");
     assert!(fleet.distribution.agents()[1].lost);
     assert_eq!(fleet.agents[0].machine.state(), State::Confirmed);
-    // It was asked for more than once before it was given up.
+    // It was asked more than once before it was given up.
     let queries = seen(&fleet).iter().filter(|seen| seen.path == "/fw/status").count();
     assert!(queries > 10, "{queries}");
 }
@@ -128,7 +128,7 @@ fn census_who_falls_silent_at_the_end_is_polled_by_unicast() {
     undisturbed.run();
     let puts = seen(&undisturbed).iter().filter(|seen| seen.code == Code::PUT).count();
     let mut fleet = Fleet::new(&image, 3);
-    // Agent 1 hears nothing by multicast any more once it has everything, but can be reached.
+    // Agent 1 hears nothing by multicast once it has everything, but can be reached by unicast.
     let mut heard = 0;
     let ending = fleet.run_with(|passing| {
         let to_it = passing.to_agent == Some(1) && passing.by_group;
@@ -148,7 +148,7 @@ fn census_nobody_there_ends_it() {
     fleet.off = vec![true; 3];
     assert_eq!(fleet.run(), Ending::NobodyAnswered);
     assert!(fleet.now < Instant::from_micros(120_000_000));
-    // RFC 10020 section 3.6: next to nothing is sent to nobody.
+    // RFC 10020 section 3.6: almost nothing is sent when nobody answers.
     let bytes: usize = fleet.sent.iter().map(|(_, bytes)| bytes.len()).sum();
     assert!(bytes < 30_000, "{bytes}");
 }
@@ -183,7 +183,7 @@ fn census_leisure_is_s_times_g_over_r() {
 fn target_the_ended_are_not_asked_again() {
     let image = Image::new(5, 3, 64);
     let mut fleet = Fleet::new(&image, 4);
-    // Agent 3 takes long to prove healthy.
+    // Agent 3 takes a long time to prove healthy.
     fleet.verdict = |index| if index == 3 { Trial::Running } else { Trial::Healthy };
     while fleet.now < Instant::from_micros(5_000_000) {
         fleet.step(&mut |_| 1);
@@ -210,7 +210,7 @@ fn pace_no_more_than_the_rate_leaves() {
     let seconds = at.last().unwrap().0 as f64 / 1e6;
     let bits: u64 = at.iter().map(|(_, bits)| bits).sum();
     assert!(bits as f64 / seconds <= 1_000_000.0, "{bits} bits in {seconds} s");
-    // Nor in any tenth of a second, but for the burst that makes up for a late wake-up.
+    // Nor in any tenth of a second, except for the burst that makes up for a late wake-up.
     for (index, (start, _)) in at.iter().enumerate() {
         let within = at[index..].iter().take_while(|(moment, _)| moment - start < 100_000);
         let bits: u64 = within.map(|(_, bits)| bits).sum();

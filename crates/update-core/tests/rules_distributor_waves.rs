@@ -1,4 +1,4 @@
-//! The rules of waves, of parts of a group, and of taking an update back, each by its name.
+//! The rules of waves, parts of a group, and withdrawals, each under its name.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
@@ -37,7 +37,7 @@ fn fates(fleet: &Fleet<'_>) -> Vec<Fate> {
     fleet.distribution.agents().iter().map(update_core::distribution::Agent::fate).collect()
 }
 
-/// Whom a request names: `None` where it names nobody, and so everyone is meant.
+/// Whether a request is for this agent. A request that names no agent is for everyone.
 fn is_for(seen: &Seen, id: MemberId) -> bool {
     let name = Digest([0; 32]);
     match seen.path.as_str() {
@@ -61,7 +61,7 @@ fn target_who_is_outside_of_a_part_neither_takes_it_up_nor_answers() {
         let ending = fleet.run_with(|passing| {
             assert!(
                 passing.from_agent.is_none_or(|index| index < 2),
-                "agent {:?} speaks",
+                "agent {:?} answers",
                 passing.from_agent
             );
             usize::from(!dice.next_u64().is_multiple_of(4))
@@ -106,7 +106,7 @@ fn target_a_part_that_one_does_not_name_is_named_in_several() {
         match distribution.poll(now, &mut buffer) {
             Output::Transmit { to, len } if to == coap_group() => sent.push(buffer[..len].to_vec()),
             Output::Reserve(reservation) => distribution.handle(now, Input::Reserved(reservation)),
-            // Nobody answers, and so it ends.
+            // Nobody answers, so it ends.
             Output::Wait(None) => break,
             Output::Wait(Some(until)) => now = until.max(now + Duration::from_micros(1)),
             _ => {}
@@ -134,7 +134,7 @@ fn waves_only_who_is_named_activates_and_the_others_stay_ready() {
     for seen in seen(&fleet).iter().filter(|seen| seen.path == "/fw/activate") {
         assert!(!is_for(seen, agent_id(0)) && is_for(seen, agent_id(1)));
     }
-    // Once the wave is on trial, nobody else is asked.
+    // Once the wave is on trial, no other agent is asked.
     let requests = seen(&fleet);
     let activated = requests.iter().rposition(|seen| seen.path == "/fw/activate").unwrap();
     let asks = requests[activated..].iter().filter(|seen| seen.path == "/fw/status");
@@ -156,7 +156,7 @@ fn waves_one_after_another_with_loss_activate_each_agent_once_and_use_no_number_
         done += wave.len();
         let confirmed = states(&fleet).iter().filter(|state| **state == State::Confirmed).count();
         assert_eq!(confirmed, done);
-        // While a wave soaks, the others are caught up and everyone is asked, and nothing else happens.
+        // While a wave soaks, the others catch up and everyone is asked. Nothing else happens.
         fleet.restart_distribution(nobody());
         assert_eq!(fleet.run_with(&mut loss), Ending::Done);
         let known = fleet.distribution.agents().iter();
@@ -177,7 +177,7 @@ fn waves_wait_for_nobody_outside_and_lose_only_their_own() {
     let mut fleet = Fleet::with(&image, 4, nobody(), None);
     fleet.off = vec![false, false, true, true];
     assert_eq!(fleet.run(), Ending::Done);
-    // Agent 2, of the wave, and agent 3, outside of it, are not there.
+    // Agent 2, in the wave, and agent 3, outside it, are absent.
     fleet.events.clear();
     let began = fleet.now;
     fleet.restart_distribution(only(&[0, 2]));
@@ -232,8 +232,8 @@ fn waves_end_with_their_trials_also_in_the_middle_of_a_round_for_others() {
     assert!(fleet.agents[1].machine.progress().0 < 2_000);
 }
 
-/// A group of five in the middle of a rollout: on trial, confirmed, ready, without the last blocks, not
-/// there.
+/// A group of five in the middle of a rollout: on trial, confirmed, ready, without the last blocks, and
+/// absent.
 fn in_the_middle(image: &Image) -> Fleet<'_> {
     let mut fleet = Fleet::with(image, 5, nobody(), None);
     fleet.off[4] = true;
@@ -322,7 +322,7 @@ fn undone_only_who_is_on_trial_goes_back() {
         assert!(Command::decode(&seen.payload).unwrap().from_trial);
         assert!((0..5).all(|index| is_for(seen, agent_id(index)) == (index == 0)));
     }
-    // Going on with the attempt that this took tries nothing again.
+    // Continuing with the attempt that this used tries nothing again.
     let attempt = fleet.distribution.attempt();
     fleet.verdict = |_| Trial::Healthy;
     fleet.restart_distribution(DistributionConfig { attempt, ..only(&[0, 2]) });
@@ -338,7 +338,7 @@ fn undone_after_a_restart_of_the_distributor_too() {
     while fleet.agents[0].machine.state() != State::Trial {
         fleet.step(&mut |_| 1);
     }
-    // It was killed; the numbers that it had reserved are gone.
+    // It was killed. The numbers that it had reserved are lost.
     fleet.restart_distribution(nobody());
     fleet.distribution.handle(fleet.now, Input::Undo);
     assert_eq!(fleet.run(), Ending::Undone);

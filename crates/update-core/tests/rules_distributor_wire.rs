@@ -1,4 +1,4 @@
-//! The rules of what the distributor sends and counts, each by its name.
+//! The rules of what the distributor sends and counts, each under its name.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
@@ -26,7 +26,7 @@ fn plain_a_peer_that_knows_nothing_puts_the_image_together_from_block1_numbers()
         let mut blocks = BTreeMap::new();
         for seen in seen(&fleet) {
             assert_eq!(seen.ty, Type::NonConfirmable);
-            assert_eq!(seen.outer_options, [option::OSCORE], "everything is inside");
+            assert_eq!(seen.outer_options, [option::OSCORE], "every other option is inside");
             if seen.code == Code::PUT {
                 let block = seen.block1.expect("Block1 in every PUT");
                 assert_eq!(block.size() as u32, block_bytes, "one block size for the whole transfer");
@@ -87,10 +87,10 @@ fn requests_a_window_that_cannot_tell_asks_for_proof_under_its_own_number() {
     let answer = context.unprotect_response(&mut answers[0], &binding).unwrap();
     assert_eq!((answer.mode(), answer.body().code()), (MessageMode::Pairwise, Code::UNAUTHORIZED));
     let echo = answer.body().option(option::ECHO).unwrap().to_vec();
-    // A replay of it gets no block, and does not make the value void.
+    // A replay of it gets no block, and does not invalidate the value.
     let replayed = exchange(&mut fleet, &first);
     assert!(replayed.iter().all(|answer| piv_of(answer).is_some()));
-    // With the value the next request is answered, under an own number once more.
+    // A request with the value is answered, once more under the distributor's own number.
     let (second, binding) = request(&mut context, 2, resource, block, &echo);
     let mut answers = exchange(&mut fleet, &second);
     assert!(piv_of(&answers[0]).is_some());
@@ -99,7 +99,7 @@ fn requests_a_window_that_cannot_tell_asks_for_proof_under_its_own_number() {
     // From now on the window is valid.
     let (third, binding) = request(&mut context, 3, resource, block, &[]);
     let mut answers = exchange(&mut fleet, &third);
-    assert_eq!(piv_of(&answers[0]), None, "the request's number serves once");
+    assert_eq!(piv_of(&answers[0]), None, "the request's number is used once");
     assert!(context.unprotect_response(&mut answers[0], &binding).is_ok());
     for replay in [&first, &second, &third] {
         assert!(exchange(&mut fleet, replay).is_empty(), "a replay is not answered");
@@ -146,7 +146,7 @@ fn bound_numbers_are_skipped_for_an_agent_that_has_booted() {
     fleet.off[1] = true;
     let before = fleet.distribution.next_sequence_number();
     let mut context = group::agent_context(0, SequenceNumbers::new(0, 100), ReplayWindow::fresh());
-    // Once at the start, then once for each second in which somebody boots.
+    // Once at the start, then once for each second in which an agent boots.
     exchange(&mut fleet, &[]);
     let started = fleet.distribution.next_sequence_number();
     assert!(started >= before + 256);
@@ -178,7 +178,7 @@ fn bound_floors_are_stored_before_a_request_above_them_is_answered() {
     let output = fleet.distribution.poll(fleet.now, &mut buffer);
     assert!(matches!(output, Output::SaveFloors), "{output:?}");
     assert_eq!(fleet.distribution.floors(), [(agent_id(0), Some(5_001 + 256))]);
-    // Until they are stored it waits.
+    // It waits until they are stored.
     let later = fleet.now + Duration::from_secs(1);
     assert!(matches!(fleet.distribution.poll(later, &mut buffer), Output::Wait(None)));
     fleet.distribution.handle(later, Input::FloorsSaved);
@@ -194,7 +194,7 @@ fn pages_first_blocks_begin_when_the_census_covers_the_pages() {
     let mut fleet = Fleet::new(&image, 3);
     let pages = image.count(Area::Pages);
     assert!(pages > 10);
-    // Every third datagram or so is lost.
+    // About every third datagram is lost.
     let mut dice = update_core::random::Random::new(1);
     let ending = fleet.run_with(|_| usize::from(!dice.next_u64().is_multiple_of(3)));
     assert_eq!(ending, Ending::Done);
@@ -233,14 +233,14 @@ fn role_an_agent_cannot_speak_for_another() {
     let mut fleet = Fleet::new(&image, 2);
     fleet.off = vec![true; 2];
     exchange(&mut fleet, &[]);
-    // Agent 1 answers a query that agent 0 was asked too: its report counts for itself alone.
+    // Agent 1 answers a query that agent 0 was asked too: its report counts only for itself.
     let (_, query) =
         fleet.sent.iter().rfind(|(to, bytes)| *to == coap_group() && bytes.len() < 150).unwrap().clone();
     let mut context = group::agent_context(1, SequenceNumbers::new(0, 10), ReplayWindow::fresh());
     let mut report = Report::new(State::Confirmed);
     report.update = Some(image.offer.id);
     let mut out = answer(&mut context, &query, &ByHand::new(&wire::report(&report))).unwrap();
-    // Sent from agent 0's address, even.
+    // Even when sent from agent 0's address.
     let input = Input::Datagram { from: agent_address(0), bytes: &mut out };
     fleet.distribution.handle(fleet.now, input);
     assert_eq!(fleet.distribution.agents()[0].state(), None);

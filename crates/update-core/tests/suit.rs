@@ -1,4 +1,4 @@
-//! SUIT envelopes: what is accepted, what is refused and why.
+//! SUIT envelopes: what is accepted, and what is refused and why.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
@@ -95,7 +95,8 @@ fn headers_hold_the_algorithm_and_nothing_else() {
 
 #[test]
 fn an_s_that_is_not_canonical_is_refused() {
-    // The order of the group, little-endian; S + L signs the same for a verifier that does not check.
+    // The order of the group, little-endian. S + L is an equally valid signature for a verifier that does not
+    // check.
     let order = hex::decode("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010").unwrap();
     let mut signature = signing_key(1).sign(&DRAFT.to_be_signed()).to_bytes();
     let mut carry = 0;
@@ -121,7 +122,7 @@ fn digest_and_signature_are_told_apart() {
 
 #[test]
 fn nothing_in_the_manifest_is_read_before_the_signature() {
-    // Not even CBOR, but well signed by a key that is not trusted, and by one that is.
+    // Not even CBOR, but correctly signed by a key that is not trusted, and by one that is.
     let envelope = sign_manifest(&[0xff; 10]);
     let other = KeySet::new(1, &[public_key(2)]).unwrap();
     assert_eq!(verify(&envelope, &other), Err(SuitError::BadSignature));
@@ -152,7 +153,7 @@ fn severed_members_and_another_order_are_refused() {
     assert_eq!(verify(&swapped, &keys()), Err(SuitError::Malformed { part: Part::Envelope }));
 }
 
-/// One thing after the other is mended; the reason moves on.
+/// The faults are corrected one by one, and the reason changes each time.
 #[test]
 fn the_envelope_is_checked_in_this_order() {
     let other_keys = KeySet::new(1, &[public_key(2)]).unwrap();
@@ -200,7 +201,7 @@ proptest! {
         prop_assert!(verify(&sign_manifest(&manifest), &keys()).is_err());
     }
 
-    /// Valid manifests with some bytes changed, then signed: whatever comes out, the digest covers it.
+    /// Valid manifests with some bytes changed, then signed: whatever the result, the digest covers it.
     #[test]
     fn changed_manifests_do_not_panic(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),

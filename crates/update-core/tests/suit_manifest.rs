@@ -1,4 +1,4 @@
-//! Well-signed SUIT manifests that are no offer: every way out of the subset has its error.
+//! Correctly signed SUIT manifests that are no offer: everything outside the subset has its error.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
@@ -80,7 +80,7 @@ fn no_parameter_is_set_twice_or_changed_later() {
     let size = parameters(&[(14, int(1))]);
     let expected = SuitError::UnsupportedParameter { parameter: 14 };
     assert_eq!(refuse(|pieces| pieces.install.extend([int(20), size.clone()])), expected);
-    // Vendor and class are the image's.
+    // Vendor and class belong to the image.
     let vendor = parameters(&[(1, bytes(&[9; 16]))]);
     let error = refuse(|pieces| pieces.shared.extend([int(20), vendor.clone()]));
     assert_eq!(error, SuitError::UnsupportedParameter { parameter: 1 });
@@ -167,7 +167,7 @@ fn sizes_have_their_bounds() {
         assert_eq!(error, SuitError::ImageSize { bytes });
         assert_eq!(Refusal::from(error), Refusal::UnsupportedSize);
     }
-    // Not the size in the identifier, or one that is refused altogether.
+    // Not the size in the identifier, or a size that is always refused.
     for bytes in [512, 0, u64::MAX] {
         let error = refuse(|pieces| set_size(&mut pieces.shared[11], bytes));
         assert_eq!(error, SuitError::BlockSize { bytes });
@@ -213,7 +213,7 @@ fn map_keys_must_ascend() {
     assert_eq!(error, SuitError::NotDeterministic { part: Part::SharedSequence });
 }
 
-/// The error for the draft's manifest with a change, well signed.
+/// The error for the draft's manifest with a change, correctly signed.
 fn refuse(change: impl FnOnce(&mut Pieces)) -> SuitError {
     let mut pieces = Pieces::of_draft();
     change(&mut pieces);

@@ -15,7 +15,7 @@ fn layout(image: u32, block: u32) -> Layout {
     Layout { image_size, block_size: BlockSize::new(block).unwrap() }
 }
 
-/// Bytes in which no two blocks are alike.
+/// Bytes in which no two blocks are the same.
 fn image(len: u32) -> Vec<u8> {
     (0..len).map(|i| (i ^ (i >> 8).wrapping_mul(37) ^ (i >> 16)) as u8).collect()
 }
@@ -95,7 +95,7 @@ fn every_page_but_the_root_has_one_place_a_level_above() {
     }
 }
 
-/// Written down once more from the design, without any of the crate's code.
+/// Written down again from the design, without any of the crate's code.
 #[test]
 fn the_pages_are_as_specified() {
     let image = image(64 * 5 + 7);
@@ -168,11 +168,11 @@ fn nothing_passes_in_another_place_or_role() {
     assert!(check_block(bottom, 0, &image[..64]));
     assert!(!check_block(bottom, 1, &image[..64]));
     assert!(!check_block(bottom, 0, &image[..63]));
-    // A page is no block and a block no page.
+    // A page is no block, and a block is no page.
     assert!(check_page(tree.page(0), 0, bottom));
     assert!(!check_block(tree.page(0), 0, bottom));
     assert!(!check_page(bottom, 0, &image[..64]));
-    // Outside the page, and pages cut short.
+    // Entries outside the page, and truncated pages.
     assert!(!check_block(bottom, bottom.len() / ENTRY_BYTES, &image[..64]));
     assert!(!check_block(bottom, usize::MAX, &image[..64]));
     assert!(!check_block(&bottom[..15], 0, &image[..64]));

@@ -17,9 +17,9 @@ use group_oscore::ProtectError;
 /// The attempt numbers of a distribution (protocol.md \[attempt\]), and when it activated.
 #[derive(Debug)]
 pub(super) struct Attempts {
-    /// The attempt of those who have acted upon none.
+    /// The attempt for agents that have acted upon none.
     first: u32,
-    /// The highest one that was used; 0 for none.
+    /// The highest attempt used; 0 for none.
     used: u32,
     /// Orders sent: whose turn is next.
     turn: u32,
@@ -31,7 +31,7 @@ impl Attempts {
         Self { first: first.max(1), used: 0, turn: 0, activated_at: None }
     }
 
-    /// The highest one that was used; 0 for none.
+    /// The highest attempt used; 0 for none.
     pub(super) const fn used(&self) -> u32 {
         self.used
     }
@@ -41,12 +41,12 @@ impl Attempts {
         self.activated_at
     }
 
-    /// This one is used, and no lower one afterwards.
+    /// Marks this attempt as used; no lower one is used afterwards.
     pub(super) const fn raise_to(&mut self, attempt: u32) {
         self.used = attempt;
     }
 
-    /// An agent that has acted upon an attempt is told this one: if it is too far ahead, it does not count.
+    /// Notes the attempt that an agent has acted upon, unless it is too far ahead to be believed.
     fn told(&mut self, attempt: u32) {
         if attempt - self.first <= ATTEMPTS_AHEAD_MAX {
             self.used = self.used.max(attempt);
@@ -61,7 +61,7 @@ impl Attempts {
     }
 }
 
-/// Sends the activation a few times, then asks how it goes.
+/// Sends the order to activate a few times, then asks for the result.
 #[derive(Debug)]
 pub(super) struct Activating {
     /// Orders still to be sent.
@@ -88,15 +88,15 @@ impl Parts {
         self.activate(ORDER_COPIES)
     }
 
-    /// The phase that sends each order so many times.
+    /// The phase that sends each order this many times.
     pub(super) fn activate(&self, copies: u32) -> Phase {
         let orders = self.activations().len() as u32;
         Phase::Activating(Activating { left: copies * orders.max(1) })
     }
 
-    /// Orders those who wait to activate, one attempt at a time where they need different ones. They are
-    /// named one by one, so that a higher attempt reaches nobody who has rolled back at a lower one, and one
-    /// target at a time where one does not name them all.
+    /// Orders the agents that wait to activate. Where they need different attempts, it sends one attempt at a
+    /// time. It names agents one by one, so that a higher attempt does not reach an agent that rolled back at
+    /// a lower one. Where one target cannot name them all, it sends one target at a time.
     pub(super) fn send_activation(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
         let orders = self.activations();
         let turn = self.attempts.next_turn();
@@ -121,8 +121,8 @@ impl Parts {
         orders
     }
 
-    /// An attempt that was acted upon and yet left the image waiting was cut off by a reset: this agent, and
-    /// no other one, needs a higher one.
+    /// A reset cuts an attempt off if the agent acted upon it and the image is still waiting. This agent, and
+    /// no other, then needs a higher attempt.
     fn attempt_for(&self, index: usize) -> u32 {
         let status = self.fleet.get(index).and_then(|agent| agent.status);
         let acted_upon = status.map_or(0, |status| status.attempt);

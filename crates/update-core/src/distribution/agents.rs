@@ -14,7 +14,7 @@ use group_oscore::{MemberId, RecipientContext, Recipients};
 pub struct Members(Vec<RecipientContext>);
 
 impl Members {
-    /// Puts them in order. Two with the same Sender ID cannot be told apart: the first one counts.
+    /// Sorts the contexts. Two with the same Sender ID cannot be told apart, so the first one counts.
     #[must_use]
     pub fn new(mut contexts: Vec<RecipientContext>) -> Self {
         contexts.sort_by_key(RecipientContext::id);
@@ -51,25 +51,25 @@ pub struct Agent {
     pub address: Option<SocketAddr>,
     /// The latest report; `None` before the first.
     pub status: Option<Status>,
-    /// It stayed silent to the end and counts as lost.
+    /// It stayed silent to the end, so it counts as lost.
     pub lost: bool,
     /// Queries that it was meant to answer.
     asked: u32,
     /// Answers that came.
     answered: u32,
-    /// Asks in a row that it did not answer; 1 also where it may have had no reason to answer.
+    /// Consecutive asks that it did not answer; 1 also if it may have had no reason to answer.
     silent: u8,
-    /// The ask that it answered last.
+    /// The last ask that it answered.
     heard_in: u32,
-    /// The Echo value that it was sent and has not returned, and when that was first.
+    /// The Echo value that it was sent and has not returned, and when it was first sent.
     echo: Option<([u8; 8], Instant)>,
-    /// The highest Partial IV of a request that was met with it, and when one was met last.
+    /// The highest Partial IV of a request that was answered with Echo, and when that last happened.
     challenged: Option<(u64, Instant)>,
-    /// The Partial IV of the report that was taken last.
+    /// The Partial IV of the last report taken.
     reported_under: Option<u64>,
-    /// When an announcement counted last.
+    /// When its last announcement counted.
     announced_at: Option<Instant>,
-    /// Answers that were authentic and could not be read.
+    /// Authentic answers that could not be parsed.
     unreadable: u32,
     conduct: Conduct,
     /// The floor stored for its requests; `None` while its window is invalid and nothing is stored.
@@ -78,9 +78,9 @@ pub struct Agent {
     missed_before: Option<u32>,
     /// How long the others wait for it.
     patience: Patience,
-    /// The distribution goes on until it has what it is to have.
+    /// The distribution continues until this agent has what it should have.
     waited_for: bool,
-    /// Rolled back at a lower attempt than this one, it is to try again (protocol.md \[attempt\]).
+    /// If it rolled back at a lower attempt than this, it should try again (protocol.md \[attempt\]).
     attempt: u32,
 }
 
@@ -89,17 +89,17 @@ pub struct Agent {
 pub struct Status {
     /// What it is doing with the update.
     pub state: State,
-    /// Why: see [`reason_text`](crate::reception::reason_text).
+    /// The reason for the state: see [`reason_text`](crate::reception::reason_text).
     pub reason: u8,
-    /// Pages of the hash tree that it misses.
+    /// How many pages of the hash tree it misses.
     pub missing_pages: u32,
-    /// Image blocks that it misses.
+    /// How many image blocks it misses.
     pub missing_blocks: u32,
     /// The last attempt that it acted upon.
     pub attempt: u32,
     /// Manifest sequence number of what it runs and has confirmed.
     pub installed: u64,
-    /// Its counters, where they were asked for.
+    /// Its counters, if they were asked for.
     pub counters: Option<Counters>,
 }
 
@@ -128,7 +128,7 @@ impl Agent {
         }
     }
 
-    /// Queries that it was meant to answer: with [`Self::answered`], a measure of the loss there and back.
+    /// Queries that it was meant to answer. Together with [`Self::answered`] it measures the round-trip loss.
     #[must_use]
     pub const fn asked(&self) -> u32 {
         self.asked
@@ -140,18 +140,18 @@ impl Agent {
         self.answered
     }
 
-    /// What it is doing, where that is known.
+    /// Its state, if known.
     #[must_use]
     pub fn state(&self) -> Option<State> {
         self.status.map(|status| status.state)
     }
 
-    /// The Echo value that proves a request to be new, while it may still come.
+    /// The Echo value that proves a request fresh, while it is still valid.
     fn echo(&self, now: Instant) -> Option<[u8; 8]> {
         self.echo.filter(|(_, sent)| now.since(*sent) < ECHO_WITHIN).map(|(value, _)| value)
     }
 
-    /// Nothing more can be expected of this update: it has ended here, well or not.
+    /// Whether the update has ended here, well or not: nothing more is expected.
     #[must_use]
     pub fn ended(&self) -> bool {
         let ended = match self.status {
@@ -162,12 +162,12 @@ impl Agent {
         self.lost || ended
     }
 
-    /// The image is there, and the agent waits to be told to activate it.
+    /// Whether the agent has the image and waits for the order to activate it.
     pub(super) fn waits(&self) -> bool {
         !self.ended() && matches!(self.state(), Some(State::Ready | State::RolledBack))
     }
 
-    /// Image blocks that it misses, where that is known.
+    /// How many image blocks it misses, if known.
     pub(super) fn misses(&self) -> Option<u32> {
         match self.status {
             Some(Status { state: State::Blocks | State::Pages, missing_blocks, .. }) => Some(missing_blocks),
@@ -175,17 +175,17 @@ impl Agent {
         }
     }
 
-    /// The image is there.
+    /// Whether the agent has the whole image.
     pub(super) fn has_all(&self) -> bool {
         self.waits() || matches!(self.state(), Some(State::Scheduled | State::Trial))
     }
 
-    /// Nothing final is known of it, and it has not answered since: the last asks are for these.
+    /// Whether it has no final state and has not answered since. The last asks are for these agents.
     pub(super) fn unsure(&self) -> bool {
         !self.ended() && self.laggard().is_none() && (self.silent > 0 || self.status.is_none())
     }
 
-    /// Whether an ask waits for it: one that stays silent again and again is not waited for until the end.
+    /// Whether an ask waits for it. After repeated silence nobody waits for it until the end.
     pub(super) fn awaited(&self) -> bool {
         !self.ended() && self.laggard().is_none() && self.silent < SILENT_ASKS_MAX
     }
@@ -202,13 +202,13 @@ impl Agent {
         self.floor = floor;
     }
 
-    /// What is remembered of it.
+    /// What is remembered of its conduct.
     #[must_use]
     pub const fn conduct(&self) -> Conduct {
         self.conduct
     }
 
-    /// Nothing that it says counts.
+    /// Whether everything that it says is ignored.
     #[must_use]
     pub fn is_quarantined(&self) -> bool {
         self.conduct == Conduct::Quarantined
@@ -219,19 +219,19 @@ impl Agent {
         self.lost |= self.is_quarantined();
     }
 
-    /// Answers that were authentic and could not be read.
+    /// Authentic answers that could not be parsed.
     #[must_use]
     pub const fn unreadable(&self) -> u32 {
         self.unreadable
     }
 
-    /// An answer could not be read.
+    /// Counts an answer that could not be parsed.
     pub(super) const fn count_unreadable(&mut self) {
         self.unreadable = self.unreadable.saturating_add(1);
     }
 
-    /// Whether what came under this Partial IV of its own is newer than all reports taken so far (RFC 10021
-    /// section 5.3.1); then it is taken.
+    /// Whether a report under this Partial IV of the agent is newer than all reports taken so far (RFC 10021
+    /// section 5.3.1). If so, it counts as taken.
     pub(super) fn reports_under(&mut self, piv: u64) -> bool {
         let is_new = self.reported_under.is_none_or(|last| piv > last);
         if is_new {
@@ -240,53 +240,53 @@ impl Agent {
         is_new
     }
 
-    /// It authenticated from this address.
+    /// Notes that it authenticated from this address.
     pub(super) const fn heard_from(&mut self, address: SocketAddr) {
         self.address = Some(address);
     }
 
-    /// It is asked something.
+    /// Notes that it is asked something.
     pub(super) const fn count_asked(&mut self) {
         self.asked += 1;
     }
 
-    /// It has answered a question that it was asked.
+    /// Notes that it has answered a question.
     pub(super) const fn count_answered(&mut self) {
         self.answered += 1;
     }
 
-    /// It has answered this ask, or a later one.
+    /// Whether it has answered this ask or a later one.
     pub(super) const fn has_answered(&self, ask: u32) -> bool {
         self.heard_in >= ask
     }
 
-    /// It stayed silent in an ask.
+    /// Notes that it stayed silent in an ask.
     pub(super) const fn missed_an_ask(&mut self) {
         self.silent = self.silent.saturating_add(1);
     }
 
-    /// It stayed silent in an ask that it had to answer only if it misses something: it may be complete, and
-    /// it may be gone. The last asks find out.
+    /// Notes that it stayed silent in an ask that only agents that miss something must answer. It may be
+    /// complete, or it may be gone: the last asks find out.
     pub(super) const fn had_no_reason_to_answer(&mut self) {
         self.silent = 1;
     }
 
-    /// It is waited for again, however often it stayed silent.
+    /// Waits for it again, however often it stayed silent.
     pub(super) const fn forgive_silence(&mut self) {
         self.silent = 0;
     }
 
-    /// It counts as lost.
+    /// Counts it as lost.
     pub(super) const fn lose(&mut self) {
         self.lost = true;
     }
 
-    /// Whatever was thought of it, it is waited for.
+    /// Waits for it again, whatever was known before.
     pub(super) fn expect_again(&mut self) {
         (self.lost, self.silent) = (self.is_quarantined(), 0);
     }
 
-    /// Why nobody waits for it any more; `None` while the others do, where it has the image, and in
+    /// Why nobody waits for it any more. `None` while the others wait for it, if it has the image, and in
     /// quarantine, where it is not served either.
     #[must_use]
     pub fn laggard(&self) -> Option<Lag> {
@@ -304,7 +304,7 @@ impl Agent {
         self.patience.lag().filter(|_| !is_through && !self.is_quarantined())
     }
 
-    /// What it misses of an area, where it says so.
+    /// What it misses of an area, if it says so.
     fn misses_of(&self, area: Area) -> Option<u32> {
         match (area, self.status) {
             (Area::Pages, Some(Status { state: State::Pages, missing_pages, .. })) => Some(missing_pages),
@@ -314,7 +314,7 @@ impl Agent {
         }
     }
 
-    /// A round begins, for those who have answered this ask.
+    /// Begins a round for an agent that has answered this ask.
     pub(super) fn begin_round(&mut self, area: Area, ask: u32) {
         if area == Area::Image {
             self.missed_before = self.misses();
@@ -324,8 +324,8 @@ impl Agent {
         self.patience.begin_round(area, misses);
     }
 
-    /// All answers that can be expected are in. `unnamed`: it has answered, and nobody has named anything
-    /// missing of this area.
+    /// Judges its progress once all expected answers are in. `unnamed`: it has answered, and nobody has named
+    /// anything missing in this area.
     pub(super) fn judge(&mut self, now: Instant, unnamed: Option<Area>, busy_max: Duration) {
         if self.silent > 0 || !self.awaited() {
             return;
@@ -337,7 +337,7 @@ impl Agent {
         match unnamed {
             Some(Area::Pages) if status.missing_pages > 0 => self.patience.names_nothing(Area::Pages),
             Some(Area::Image) if status.missing_blocks > 0 => self.patience.names_nothing(Area::Image),
-            // It is not through, and yet misses nothing.
+            // It is not done, yet misses nothing.
             _ if misses_nothing && matches!(status.state, State::Pages | State::Blocks) => {
                 self.patience.names_nothing(Area::Image);
             }
@@ -347,12 +347,12 @@ impl Agent {
         self.patience.says(now, is_busy, busy_max);
     }
 
-    /// It names so many of the blocks that an area has, to be sent to the group.
+    /// Notes that it names this many of the area's blocks, to be sent to the group.
     pub(super) const fn names(&mut self, area: Area, named: u32, of: u32) {
         self.patience.names(area, named, of);
     }
 
-    /// Whether an announcement counts: not where the last one has just come.
+    /// Whether an announcement counts: not if the last one has only just come.
     pub(super) fn may_announce(&mut self, now: Instant) -> bool {
         let counts = self.announced_at.is_none_or(|at| now.since(at) >= ANNOUNCED_AGAIN_AFTER);
         if counts {
@@ -361,17 +361,17 @@ impl Agent {
         counts
     }
 
-    /// It has not taken the update up.
+    /// Whether it has not taken up the update.
     pub(super) fn is_without_offer(&self) -> bool {
         self.awaited() && matches!(self.state(), Some(State::Unknown | State::Idle))
     }
 
-    /// It is offered the update once more.
+    /// Notes that it is offered the update once more.
     pub(super) const fn offer_again(&mut self) {
         self.patience.offered();
     }
 
-    /// After a round: how many of the blocks sent it missed before, and how many blocks it misses now.
+    /// Ends a round: returns how many of the blocks sent it missed before, and how many it misses now.
     pub(super) fn end_round(&mut self) -> Option<(u32, u32)> {
         if !self.awaited() || self.silent > 0 {
             return None;
@@ -379,8 +379,9 @@ impl Agent {
         Some((self.missed_before.take()?, self.misses()?))
     }
 
-    /// The Echo value to send it: the one under way, or else a new one. `None` for what may be a recorded
-    /// request, when one has been met a moment ago: only a number above all before is surely not recorded.
+    /// The Echo value to send it: the pending one, or else a new one. `None` for a request that may be a
+    /// replay, if one was challenged a moment ago. Only a number above all earlier ones is surely not a
+    /// replay.
     pub(super) fn challenge(
         &mut self,
         now: Instant,
@@ -401,7 +402,7 @@ impl Agent {
         Some(echo)
     }
 
-    /// Whether this is the Echo value that it was sent, which then has served.
+    /// Whether this is the Echo value that it was sent; if so, the value is used up.
     pub(super) fn returns_echo(&mut self, now: Instant, value: &[u8]) -> bool {
         let returned = self.echo(now).is_some_and(|sent| sent == value);
         if returned {
@@ -410,7 +411,7 @@ impl Agent {
         returned
     }
 
-    /// It has answered this ask, or announced itself as ask 0.
+    /// Takes its report: an answer to this ask, or an announcement (ask 0).
     pub(super) fn take(&mut self, ask: u32, report: &Report<'_>) {
         self.heard_in = self.heard_in.max(ask);
         let counters = report.counters.or(self.status.and_then(|status| status.counters));
@@ -431,7 +432,7 @@ impl Agent {
         if has_got_over {
             self.patience.got_over();
         }
-        // A laggard that was given up stays so until it has the image.
+        // A laggard that was given up stays lost until it has the image.
         self.lost = self.lost && self.laggard().is_some();
         self.silent = 0;
     }

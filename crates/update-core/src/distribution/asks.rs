@@ -13,22 +13,22 @@ use crate::time::{Duration, Instant};
 use alloc::vec::Vec;
 use group_oscore::ProtectError;
 
-/// What an ask is to find out, which decides what follows.
+/// What an ask is for. This decides what follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// Which pages of the hash tree are missing, and whether the offer arrived.
     Pages,
     /// Which image blocks are missing.
     Blocks,
-    /// How far the unicast repair is, which this ask allows up to so many blocks.
+    /// How far the unicast repair has come. The ask allows repair of up to this many blocks.
     Repair(u32),
-    /// Who of those not yet heard is there at all.
+    /// Which of the agents not yet heard are there at all.
     Close,
-    /// How the trial goes.
+    /// How the trial is going.
     Confirm,
-    /// What has become of an update that is being taken back.
+    /// What has become of an update that is being withdrawn.
     Withdrawn,
-    /// Only what everyone is doing.
+    /// Only the state of every agent.
     Status,
 }
 
@@ -37,23 +37,23 @@ pub(super) enum Purpose {
 pub(super) struct Ask {
     purpose: Purpose,
     window: Option<Window>,
-    /// Queries sent for this window so far.
+    /// Queries sent so far for this window.
     tries: u8,
-    /// The highest member number that this try has asked so far, where one target does not name all.
+    /// The highest member number asked so far in this try, if one target cannot name all agents.
     named_to: Option<u32>,
     repeats_max: u8,
-    /// The query goes out from this moment.
+    /// The query may go out from this moment.
     from: Instant,
     /// Answers are awaited until then; `None` before the query is sent.
     until: Option<Instant>,
-    /// This ask's number; agents that have answered it carry it.
+    /// The number of this ask. Agents that have answered it carry it.
     number: u32,
-    /// The number of the ask for the first window: since then nothing has been sent.
+    /// The number of the ask for the first window. Nothing has been sent since then.
     first_number: u32,
 }
 
 impl Ask {
-    /// An ask for this number that has been sent already, one by one: its answers are awaited until then.
+    /// An ask with this number whose queries have already been sent one by one. It awaits answers until then.
     pub(super) const fn sent(purpose: Purpose, number: u32, from: Instant, until: Instant) -> Self {
         Self {
             purpose,
@@ -68,7 +68,7 @@ impl Ask {
         }
     }
 
-    /// When something is to be done for this ask.
+    /// When this ask next has something to do.
     pub(super) fn wakes_at(&self) -> Instant {
         self.until.unwrap_or(self.from)
     }
@@ -78,8 +78,8 @@ impl Ask {
         self.first_number
     }
 
-    /// Sends the query, waits for the answers, repeats it to the silent, goes on with the next window, and at
-    /// the end lets it be decided what comes next.
+    /// Sends the query, waits for the answers, repeats it to the silent agents, continues with the next
+    /// window, and at the end decides what comes next.
     pub(super) fn step(&mut self, slot: Slot<'_>, parts: &mut Parts) -> Result<Step, ProtectError> {
         match self.until {
             None if self.from > slot.now => Ok(Step::Idle),
@@ -118,7 +118,7 @@ impl Ask {
         Step::Next(parts.decide(now, self.purpose))
     }
 
-    /// The query goes out once more, or for the first time.
+    /// Sends the query once more, or for the first time.
     const fn send_again(&mut self, now: Instant) {
         (self.from, self.until, self.named_to) = (now, None, None);
     }
@@ -129,12 +129,12 @@ impl Ask {
         let numbers = parts.fleet.numbers(&asked);
         let left = &numbers[numbers.partition_point(|number| Some(*number) <= self.named_to)..];
         let (named, count) = Named::first_of(left, TARGET_BYTES_MAX);
-        // In the whole group a question to all costs less than several to some.
+        // In the whole group, one question to everyone costs less than several questions to some.
         let all = parts.config.everyone && (asked.len() == parts.fleet.len() || count < numbers.len());
         let (target, last) =
             if all { (Target::All, numbers.last()) } else { (named.target(), left[..count].last()) };
         let Some(last) = last.copied() else {
-            // Nobody is left to be asked.
+            // Nobody is left to ask.
             (self.tries, self.until) = (self.tries + 1, Some(now));
             return Ok(Step::Idle);
         };
@@ -146,7 +146,7 @@ impl Ask {
                 }
             }
         }
-        // Where several targets are needed, their answers share the same time.
+        // If several targets are needed, their answers share the same leisure.
         let leisure = parts.leisure(asked.len(), self.window);
         let query = self.query(target, leisure, parts);
         let sent = parts.questions.send(&mut parts.outbox, slot, &query, self.number, leisure, To::Group)?;
@@ -164,7 +164,7 @@ impl Ask {
         let id = parts.job.as_ref().map(|subject| subject.update.offer.id);
         Query {
             target,
-            // Who has dropped an update would fetch it again if it were asked for it by name.
+            // An agent that has dropped an update would fetch it again if the query named it.
             update: id.filter(|_| self.purpose != Purpose::Withdrawn),
             leisure_ms: leisure.as_millis() as u32,
             window: self.window,
@@ -176,7 +176,7 @@ impl Ask {
 }
 
 impl Parts {
-    /// The phase that asks, at once or later.
+    /// The phase that asks, now or later.
     pub(super) fn ask(&mut self, purpose: Purpose, from: Instant) -> Phase {
         let window = match purpose {
             Purpose::Pages => self.window(Area::Pages, 0),
@@ -200,7 +200,7 @@ impl Parts {
         })
     }
 
-    /// What somebody needed when it was last asked is told anew.
+    /// Forgets what agents were last known to need: they report it anew.
     fn forget_needed(&mut self, window: Option<Window>) {
         match (&mut self.job, window.map(|window| window.area)) {
             (Some(subject), Some(Area::Image)) => subject.needed_blocks.clear(),
@@ -209,7 +209,7 @@ impl Parts {
         }
     }
 
-    /// The blocks of an area from `first` on, as many as one question can be about.
+    /// The blocks of an area from `first` on, as many as one question may cover.
     fn window(&self, area: Area, first: u32) -> Option<Window> {
         let subject = self.job.as_ref()?;
         let count = match area {
@@ -220,11 +220,11 @@ impl Parts {
         Some(Window { area, first, count: left.min(WINDOW_BLOCKS_MAX) })
     }
 
-    /// The agents that this ask waits for and has not heard, by index.
+    /// The agents that this ask waits for and has not yet heard, by index.
     fn unheard(&self, ask: &Ask) -> Vec<usize> {
         let waits_for = |agent: &Agent| match ask.purpose {
             Purpose::Close => agent.unsure(),
-            // A census wants to hear everyone, whatever has become of an update there.
+            // A census asks everyone, whatever has become of an update there.
             Purpose::Status => !agent.lost,
             Purpose::Withdrawn => self.is_to_answer_for_it(agent),
             _ => agent.awaited(),
@@ -234,7 +234,7 @@ impl Parts {
         })
     }
 
-    /// The agents that are asked: at first also those that nobody waits for any more.
+    /// The agents to ask; in the first try this includes those that nobody waits for any more.
     fn asked(&self, ask: &Ask) -> Vec<usize> {
         if ask.tries > 0 || matches!(ask.purpose, Purpose::Close | Purpose::Withdrawn) {
             return self.unheard(ask);
@@ -244,8 +244,8 @@ impl Parts {
         self.fleet.indices(|agent| open(agent) && self.concerns(agent, ask.purpose))
     }
 
-    /// In a large group only those who miss something answer a question about a window, once a first round
-    /// has been decided upon with everyone's answers.
+    /// In a large group only agents that miss something answer a question about a window, once everyone's
+    /// answers have decided a first round.
     fn only_missing(&self, window: Option<Window>) -> bool {
         window.is_some() && self.fleet.is_large() && self.turns.has_had_a_round()
     }

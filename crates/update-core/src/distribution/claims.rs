@@ -1,9 +1,10 @@
-//! Claims: an agent says that it has seen a higher number of ours than the next one (protocol.md
+//! Claims: an agent says that it has seen a number of ours that is above our next one (protocol.md
 //! \[evidence\]).
 //!
-//! Perhaps this machine came back from an old copy, and perhaps the agent lies. Numbers are cheap: once for
-//! each agent they are passed over up to its claim. What stops the group is only evidence, a request with our
-//! own countersignature under a number that we never used. Who claims too much, or again, is quarantined.
+//! Either this machine was restored from an old copy, or the agent lies. Numbers are cheap, so once for each
+//! agent all numbers below its claim are skipped. Only evidence stops the group: a request with our own
+//! countersignature under a number that we never used. An agent that claims too much, or a second time, is
+//! quarantined.
 
 use super::parts::Parts;
 use super::{Ending, Event};
@@ -12,8 +13,8 @@ use crate::limits::{CLAIM_AHEAD_MAX, EVIDENCE_BYTES_MAX};
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// What is remembered of an agent's conduct from one distribution to the next, for as long as the group has
-/// its Gid. Later is worse.
+/// What is remembered of an agent's conduct from one distribution to the next, for as long as the group keeps
+/// its Gid. Later variants are worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Conduct {
     /// Nothing.
@@ -25,17 +26,17 @@ pub enum Conduct {
     Quarantined,
 }
 
-/// Numbers that were passed over because of a claim: whoever can show one of them has it from somewhere else.
+/// Numbers skipped because of a claim. Whoever can show one of them got it from another sender.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    // One for each agent at most.
+    // At most one range for each agent.
     passed_over: Vec<Range<u64>>,
 }
 
-/// What a claim leads to.
+/// What follows from a claim.
 #[derive(Debug)]
 pub(super) enum Consequence {
-    /// It is no claim, or it costs nothing but numbers.
+    /// It is no claim, or it costs only numbers.
     Taken {
         /// The agent is asked for its evidence.
         asked: bool,
@@ -47,7 +48,7 @@ pub(super) enum Consequence {
 }
 
 impl Parts {
-    /// Looks at what a report says of our own numbers, before anything else of it counts.
+    /// Checks what a report says about our own numbers, before anything else in it counts.
     pub(super) fn on_claim(&mut self, index: usize, report: &Report<'_>) -> Consequence {
         if let Some(evidence) = report.evidence {
             return self.on_evidence(index, evidence);
@@ -68,7 +69,7 @@ impl Parts {
         Consequence::Taken { asked: true }
     }
 
-    /// A request that the agent keeps as it came: is it our own, with a number that we have not used?
+    /// Checks the request that the agent kept as received: is it ours, with a number that we have not used?
     fn on_evidence(&mut self, index: usize, evidence: &[u8]) -> Consequence {
         let mut bytes = [0; EVIDENCE_BYTES_MAX];
         // It is decrypted in place.
@@ -84,7 +85,7 @@ impl Parts {
             (Some(piv), Some(agent)) => {
                 Consequence::Stop(Ending::CounterBehind { agent: agent.id, expects: piv + 1 })
             }
-            // It is ours, and old: the agent had nothing better to show.
+            // It is ours and old: the agent had nothing better to show.
             _ if piv.is_some() => Consequence::Taken { asked: false },
             _ => {
                 self.quarantine(index);

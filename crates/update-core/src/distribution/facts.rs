@@ -1,8 +1,8 @@
-//! What a distribution tells of itself.
+//! The events and tallies of a distribution.
 
 use group_oscore::{MemberId, ProtectError};
 
-/// Facts about a distribution.
+/// Events of a distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// A new stage begins.
@@ -11,9 +11,9 @@ pub enum Event {
     Report(MemberId),
     /// An agent stayed silent to the end.
     Lost(MemberId),
-    /// An agent says what cannot be true of our numbers; it counts for nothing from now on.
+    /// An agent claims something about our numbers that cannot be true. Its reports are ignored from now on.
     Quarantined(MemberId),
-    /// The distribution has ended; nothing more comes.
+    /// The distribution has ended. No event follows.
     Finished(Ending),
 }
 
@@ -22,54 +22,54 @@ pub enum Event {
 pub enum Stage {
     /// Sends the offer.
     Offer,
-    /// Sends so many pages of the hash tree.
+    /// Sends this many pages of the hash tree.
     Pages(u32),
-    /// Sends so many image blocks: round 0 is the first pass.
+    /// Sends this many image blocks; round 0 is the first pass.
     Blocks {
         /// Which pass.
         round: u32,
         /// Blocks in it.
         blocks: u32,
     },
-    /// Asks who misses what.
+    /// Asks which agents miss what.
     Census,
-    /// The last few blocks are fetched by unicast.
+    /// The last few blocks are being fetched by unicast.
     Repair,
-    /// The image is complete with everyone who answers; the silent are asked once more.
+    /// Every agent that answers has the image. The silent ones are asked once more.
     Closing,
     /// Agents boot the new image on trial.
     Activation,
     /// Agents are told to drop the update.
     Cancellation,
-    /// Agents on trial are told to go back to the image that they had.
+    /// Agents on trial are told to return to their previous image.
     Undo,
 }
 
 /// How a distribution ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// Everything that could be done is done: each agent's status says how.
+    /// Everything possible is done. The status of each agent tells its result.
     Done,
-    /// Nobody answered at all.
+    /// No agent answered at all.
     NobodyAnswered,
-    /// An agent has shown a request of ours with a number that we have not used: this machine's counter is an
-    /// old one, and a nonce might be used twice. Nothing more is sent (protocol.md \[evidence\]).
+    /// An agent has shown a request of ours with a number that we have not used. This machine's counter is
+    /// out of date, and a nonce might be used twice. Nothing more is sent (protocol.md \[evidence\]).
     CounterBehind {
-        /// Who showed it.
+        /// The agent that showed it.
         agent: MemberId,
         /// The number after the one in it.
         expects: u64,
     },
-    /// The image file cannot be read, or no longer is what was signed.
+    /// The image file cannot be read, or is no longer what was signed.
     ImageUnreadable,
     /// The counters are exhausted: the group needs new keys.
     NumbersExhausted,
-    /// A message could not be protected: a fault of this program or of the buffer that it was given.
-    /// Nothing more is sent.
+    /// A message could not be protected: this program, or the buffer that it was given, is at fault. Nothing
+    /// more is sent.
     Unprotectable(ProtectError),
-    /// Cancelled: [`Agent::fate`](super::Agent::fate) says what that did at each agent.
+    /// Cancelled. [`Agent::fate`](super::Agent::fate) tells the result at each agent.
     Cancelled,
-    /// Undone: [`Agent::fate`](super::Agent::fate) says what that did at each agent.
+    /// Undone. [`Agent::fate`](super::Agent::fate) tells the result at each agent.
     Undone,
 }
 
@@ -99,9 +99,10 @@ pub struct Tallies {
     pub blocks_multicast: u64,
     /// Image blocks and pages sent in answer to requests.
     pub blocks_unicast: u64,
-    /// Image blocks that were sent to the CoAP group while an agent missed them, added up over the agents
-    /// that said afterwards what they still miss.
+    /// Image blocks sent to the CoAP group while an agent missed them, summed over the agents that later
+    /// reported what they still missed.
     pub blocks_awaited: u64,
-    /// Those of them that the agent still missed: by [`Self::blocks_awaited`], the loss on the way to it.
+    /// How many of them the agents still missed. Divided by [`Self::blocks_awaited`], this is the loss on the
+    /// way to them.
     pub blocks_missed: u64,
 }

@@ -8,11 +8,11 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use group_oscore::MemberId;
 
-/// The agents, and the floors of their requests that are being stored.
+/// The agents, and the floors for their requests that are being stored.
 pub(super) struct Fleet {
     agents: Vec<Agent>,
     floors_saving: Option<Vec<Option<u64>>>,
-    /// What is remembered of an agent has changed, and is to be stored.
+    /// What is remembered of some agent has changed and must be stored.
     conduct_changed: bool,
 }
 
@@ -33,7 +33,7 @@ impl Fleet {
         self.agents.len()
     }
 
-    /// So large that not everyone answers every ask.
+    /// Whether the group is so large that not everyone answers every ask.
     pub(super) const fn is_large(&self) -> bool {
         self.agents.len() > EVERYONE_ANSWERS_MAX
     }
@@ -50,7 +50,7 @@ impl Fleet {
         self.agents.iter_mut()
     }
 
-    /// The indices of the agents that `counts` names.
+    /// The indices of the agents that `counts` selects.
     pub(super) fn indices(&self, counts: impl Fn(&Agent) -> bool) -> Vec<usize> {
         let agents = self.agents.iter().enumerate();
         agents.filter(|(_, agent)| counts(agent)).map(|(index, _)| index).collect()
@@ -61,7 +61,7 @@ impl Fleet {
         self.agents.iter().filter(|agent| agent.waited_for())
     }
 
-    /// Those who are to activate, and have everything for it.
+    /// The agents that should activate and have everything they need.
     pub(super) fn waiting(&self) -> Vec<usize> {
         self.indices(|agent| agent.waited_for() && agent.waits())
     }
@@ -71,7 +71,7 @@ impl Fleet {
         self.agents.iter().any(|agent| agent.status.is_some())
     }
 
-    /// The agents that `counts` names are lost.
+    /// Counts the agents that `counts` selects as lost.
     pub(super) fn lose(&mut self, events: &mut VecDeque<Event>, counts: impl Fn(&Agent) -> bool) {
         for agent in self.agents.iter_mut().filter(|agent| counts(agent)) {
             agent.lose();
@@ -87,7 +87,7 @@ impl Fleet {
         numbers
     }
 
-    /// Names the agents with these indices, in as many targets as that takes.
+    /// Names the agents with these indices, in as many targets as needed.
     pub(super) fn named(&self, indices: &[usize]) -> Vec<Named> {
         let numbers = self.numbers(indices);
         let mut left = numbers.as_slice();
@@ -116,7 +116,8 @@ impl Fleet {
         floors.collect()
     }
 
-    /// Whether floors have to be stored before anything else is done; then they are being saved from now on.
+    /// Whether floors must be stored before anything else is done. If so, they count as being saved from now
+    /// on.
     pub(super) fn begin_saving_floors(&mut self, members: &Members) -> bool {
         let due = self.agents.iter().zip(members.as_slice()).any(|(agent, recipient)| {
             recipient.window().floor_due(agent.floor().unwrap_or(0), FLOOR_AHEAD).is_some()
@@ -129,7 +130,7 @@ impl Fleet {
         due
     }
 
-    /// What is remembered of an agent has changed.
+    /// Notes that what is remembered of an agent has changed.
     pub(super) const fn conduct_changed(&mut self) {
         self.conduct_changed = true;
     }

@@ -1,4 +1,4 @@
-//! The image block that was read last, and the read under way.
+//! The image block read last, and the read in progress.
 
 use crate::limits::BLOCK_BYTES_MAX;
 
@@ -7,7 +7,7 @@ use crate::limits::BLOCK_BYTES_MAX;
 pub(super) struct ImageBlock {
     /// The block that is being read.
     reading: Option<u32>,
-    /// The block that is here.
+    /// The block in memory.
     number: Option<u32>,
     len: usize,
     bytes: [u8; BLOCK_BYTES_MAX as usize],
@@ -20,27 +20,27 @@ impl Default for ImageBlock {
 }
 
 impl ImageBlock {
-    /// Whether a read is under way.
+    /// Whether a read is in progress.
     pub(super) const fn is_reading(&self) -> bool {
         self.reading.is_some()
     }
 
-    /// Whether this block is here.
+    /// Whether this block is in memory.
     pub(super) fn has(&self, number: u32) -> bool {
         self.number == Some(number)
     }
 
-    /// The bytes of the block that is here.
+    /// The bytes of the block in memory.
     pub(super) fn bytes(&self) -> Option<&[u8]> {
         self.bytes.get(..self.len)
     }
 
-    /// This block is read from now on.
+    /// Begins to read this block.
     pub(super) const fn begin_reading(&mut self, number: u32) {
         self.reading = Some(number);
     }
 
-    /// The read has ended; `None` where there was none, otherwise whether it brought the block that was
+    /// Ends the read. `None` if no read was in progress, otherwise whether it returned the block that was
     /// signed.
     pub(super) fn was_read(
         &mut self,

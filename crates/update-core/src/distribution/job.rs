@@ -1,4 +1,4 @@
-//! What a distribution is to do, and for whom.
+//! What a distribution does, and for whom.
 
 use super::needed::Needed;
 use crate::digest::Digest;
@@ -10,49 +10,49 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use group_oscore::MemberId;
 
-/// How a group is reached and what is done with it.
+/// How to reach a group, and what to do with it.
 #[derive(Debug, Clone)]
 pub struct DistributionConfig {
     /// The CoAP group: multicast address and port.
     pub coap_group: SocketAddr,
-    /// The group's rate, in bits a second on the link.
+    /// The group's rate on the link, in bits per second.
     pub rate: u64,
-    /// What one datagram costs on the link besides its UDP payload: 42 bytes with IPv4 on Ethernet, 62 with
-    /// IPv6.
+    /// What one datagram costs on the link in addition to its UDP payload: 42 bytes with IPv4 on Ethernet, 62
+    /// with IPv6.
     pub overhead_bytes: u32,
-    /// The agents of the context are the whole security group. Where they are a part of it, offers, asks and
-    /// orders name them, so that nobody else takes the update up or answers (protocol.md \[target\]).
+    /// Whether the agents of the context are the whole security group. If they are only a part, offers, asks
+    /// and orders name them, so that no other agent takes up the update or answers (protocol.md \[target\]).
     pub everyone: bool,
-    /// Who activates as soon as the image is there (protocol.md \[waves\]).
+    /// Which agents activate as soon as they have the image (protocol.md \[waves\]).
     pub activate: Activate,
-    /// The attempt to activate as (protocol.md \[attempt\]), at least 1. Agents that rolled back at a lower
-    /// one try again. Where a reset has cut an attempt off, a higher one follows by itself.
+    /// The attempt of the activation (protocol.md \[attempt\]), at least 1. Agents that rolled back at a
+    /// lower one try again. If a reset cuts an attempt off, a higher one follows automatically.
     pub attempt: u32,
     /// How long agents wait before they activate, in milliseconds (protocol.md \[moment\]).
     pub delay_ms: u32,
-    /// A transfer that is not complete by then ends with who is not ready counted as lost, and from then on
-    /// nobody is sent anything but orders and questions.
+    /// If the transfer is not complete by then, it ends, and agents that are not ready count as lost. From
+    /// then on only orders and questions are sent.
     pub transfer_within: Duration,
-    /// Who has not confirmed so long after the activation counts as lost.
+    /// An agent that has not confirmed this long after the activation counts as lost.
     pub confirm_within: Duration,
 }
 
-/// Who activates.
+/// Which agents activate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Activate {
-    /// Nobody: agents are left ready.
+    /// None: agents stay ready.
     Nobody,
     /// Every agent of the context.
     Everyone,
-    /// These alone, the agents of a wave. They activate as soon as each of them has the image, has ended or
-    /// is lost, and the distribution ends with their trials. The others are served as long as that takes, and
-    /// nothing waits for them.
+    /// Only these, the agents of a wave. They activate as soon as each of them has the image, has ended or is
+    /// lost, and the distribution ends with their trials. Until then the others are served, but nothing waits
+    /// for them.
     Only(Vec<MemberId>),
 }
 
 impl Activate {
-    /// Whether the distribution goes on until this agent has what it is to have: with nobody to activate,
-    /// everyone is to have the image.
+    /// Whether the distribution continues until this agent has what it should have. If nobody activates,
+    /// everyone should have the image.
     pub(super) fn is_about(&self, id: MemberId) -> bool {
         match self {
             Self::Nobody | Self::Everyone => true,
@@ -61,30 +61,30 @@ impl Activate {
     }
 }
 
-/// What a distribution is about.
+/// The job of a distribution.
 #[derive(Debug)]
 pub enum Job {
     /// Bring this update to the group.
     Update(Update),
-    /// Only ask everyone what it is doing.
+    /// Only ask every agent for its state.
     Census {
-        /// So many times.
+        /// How many times.
         rounds: u32,
     },
 }
 
-/// A signed update, ready to be sent.
+/// A signed update, ready to send.
 #[derive(Debug)]
 pub struct Update {
     /// The signed SUIT envelope.
     pub envelope: Vec<u8>,
-    /// What it says, verified.
+    /// What the envelope says, verified.
     pub offer: Offer,
     /// All pages of the hash tree, in order; their root is the signed one.
     pub pages: Vec<u8>,
 }
 
-/// The update with everything derived from it.
+/// The update and everything derived from it.
 #[derive(Debug)]
 pub(super) struct Subject {
     pub(super) update: Update,
@@ -110,7 +110,7 @@ impl Subject {
         self.update.pages.get(index as usize * bytes..(index as usize + 1) * bytes)
     }
 
-    /// Whether a block read from the image file is the one that was signed: the file may change under us.
+    /// Whether a block read from the image file is the one that was signed: the file may change while in use.
     pub(super) fn is_right(&self, number: u32, block: &[u8]) -> bool {
         let parent = self.shape.parent_of(Area::Image, number);
         let parent = parent.and_then(|(page, entry)| Some((self.page(page)?, entry)));

@@ -1,5 +1,5 @@
-//! Laggards: agents that nobody waits for any more are asked alone, and fetch within the share of single
-//! agents (protocol.md \[patience\]).
+//! Laggards: agents that nobody waits for any more. They are asked individually, and fetch within the share
+//! of single agents (protocol.md \[patience\]).
 
 use super::asks::Purpose;
 use super::outbox::{Sent, Slot, To};
@@ -12,7 +12,7 @@ use crate::target::Target;
 use crate::time::{Duration, Instant};
 use group_oscore::ProtectError;
 
-/// Whose turn it is to be asked.
+/// Which laggard to ask next.
 #[derive(Debug)]
 pub(super) struct Laggards {
     due: Instant,
@@ -26,7 +26,7 @@ impl Laggards {
 }
 
 impl Parts {
-    /// All answers that can be expected are in: who has got on?
+    /// Once all expected answers are in, judges which agents have made progress.
     pub(super) fn judge_patience(&mut self, now: Instant, purpose: Purpose) {
         let Some(subject) = &self.job else { return };
         let needed = match purpose {
@@ -43,8 +43,8 @@ impl Parts {
         }
     }
 
-    /// How long the others wait for a few that are not through. Where others are to activate, a part of the
-    /// time so far; the few are served, and activated, after them as well.
+    /// How long the others wait for the few agents that are not done. If others wait to activate, this is a
+    /// fraction of the time so far; the few are served and activated afterwards as well.
     pub(super) fn wait_for_few(&self, now: Instant) -> Duration {
         let others_wait = self.config.activate != Activate::Nobody
             && self.fleet.waited_for().any(|agent| !agent.ended() && agent.laggard().is_none());
@@ -55,13 +55,13 @@ impl Parts {
         WAIT_ALONE + Duration::from_secs(u64::from(bytes) / CHECK_BYTES_PER_SECOND)
     }
 
-    /// When the next laggard is asked; `None` where there is none to be served.
+    /// When to ask the next laggard; `None` if there is none to serve.
     pub(super) fn laggards_due(&self, now: Instant) -> Option<Instant> {
         let served = self.withdrawal.is_none() && !self.transfer_is_late(now);
         (served && self.fleet.agents().iter().any(Self::is_served)).then_some(self.laggards.due)
     }
 
-    /// Asks the laggard whose turn it is, and allows it to fetch.
+    /// Asks the next laggard and allows it to fetch.
     pub(super) fn ask_laggard(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
         let all = self.fleet.indices(Self::is_served);
         let turn = self.laggards.turn.checked_rem(all.len()).and_then(|turn| all.get(turn));
@@ -83,7 +83,7 @@ impl Parts {
         self.questions.send(&mut self.outbox, slot, &query, 0, Duration::ZERO, to).map(Some)
     }
 
-    /// Somebody of those who are waited for lags behind.
+    /// Whether some of the agents waited for are laggards.
     pub(super) fn laggards_are_left(&self) -> bool {
         self.fleet.waited_for().any(|agent| !agent.lost && agent.laggard().is_some())
     }

@@ -4,7 +4,7 @@ use crate::limits::TARGET_RANGES_MAX;
 use crate::target::{Ranges, Target};
 use alloc::vec::Vec;
 
-/// Some agents by their member numbers: as ranges where those fit, else as a bitmap.
+/// Some agents by their member numbers: as ranges if those fit, else as a bitmap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Named {
     ranges: Vec<(u32, u32)>,
@@ -12,13 +12,13 @@ pub(super) struct Named {
     bits: Vec<u8>,
 }
 
-/// What a target of ranges, and one with a bitmap, takes besides them.
+/// Bytes that a target of ranges, or one with a bitmap, takes in addition to its content.
 const RANGES_OVERHEAD: usize = 3;
 const BITMAP_OVERHEAD: usize = 10;
 
 impl Named {
-    /// Names these member numbers, which are in order, in a target of at most so many bytes; where they do
-    /// not fit, the first of them. Also gives how many it names: at least one, if there is one.
+    /// Names these sorted member numbers in a target of at most `bytes_max` bytes. If they do not all fit, it
+    /// names the first ones. Also returns how many it names: at least one, if there is one.
     pub(super) fn first_of(numbers: &[u32], bytes_max: usize) -> (Self, usize) {
         let (ranges, in_ranges) = first_ranges(numbers, bytes_max.saturating_sub(RANGES_OVERHEAD));
         let first = numbers.first().copied().unwrap_or(0);
@@ -45,7 +45,7 @@ impl Named {
     }
 }
 
-/// The ranges for as many of these numbers as fit, and how many those are.
+/// The ranges for as many of these numbers as fit, and how many numbers that is.
 fn first_ranges(numbers: &[u32], bytes_max: usize) -> (Vec<(u32, u32)>, usize) {
     let mut ranges: Vec<(u32, u32)> = Vec::new();
     let mut closed_bytes = 0;
@@ -92,7 +92,7 @@ mod tests {
         named.target().matches(id, &Digest([0; 32]))
     }
 
-    /// Names all of them, in targets that fit so many bytes each, and gives how many targets that took.
+    /// Names all of them in targets of at most this many bytes each, and returns the number of targets.
     fn named_in(numbers: &[u32], bytes_max: usize) -> usize {
         let (mut left, mut targets) = (numbers, 0);
         let mut buffer = [0; 1000];

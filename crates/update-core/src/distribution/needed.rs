@@ -1,4 +1,4 @@
-//! Which blocks somebody still needs: the union of what the agents report as missing.
+//! Which blocks are still needed: the union of what the agents report as missing.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -46,7 +46,7 @@ impl Needed {
         self.len = 0;
     }
 
-    /// Adds what a report's bitmap says: most significant bit first, beginning with block `first`.
+    /// Adds the blocks of a report's bitmap: most significant bit first, starting with block `first`.
     pub(super) fn insert_bitmap(&mut self, first: u32, bitmap: &[u8]) {
         for (index, byte) in bitmap.iter().enumerate().filter(|(_, byte)| **byte != 0) {
             for bit in (0..8).filter(|bit| byte & (0x80 >> bit) != 0) {
@@ -55,7 +55,7 @@ impl Needed {
         }
     }
 
-    /// Takes out the lowest number that is at least `from`.
+    /// Removes and returns the lowest number that is at least `from`.
     pub(super) fn take_next(&mut self, from: u32) -> Option<u32> {
         let first_word = from as usize / 64;
         for (index, word) in self.words.iter_mut().enumerate().skip(first_word) {

@@ -1,4 +1,4 @@
-//! The offer: the signed manifest, sent a few times before anything else, and again for who comes late.
+//! The offer: the signed manifest, sent a few times before anything else, and repeated for late joiners.
 
 use super::asks::Purpose;
 use super::named::Named;
@@ -13,11 +13,11 @@ use alloc::vec::Vec;
 use coap_wire::Block;
 use group_oscore::ProtectError;
 
-/// How far the offer under way has come, and when the last one ended.
+/// The progress of the current offer, and when the last one ended.
 #[derive(Debug)]
 pub(super) struct Offers {
     next_block: u32,
-    /// Agents that it has named so far, where it has to be sent several times to name all.
+    /// Agents named so far, if the offer must be sent several times to name all.
     named: usize,
     ended_at: Instant,
 }
@@ -25,7 +25,7 @@ pub(super) struct Offers {
 /// A block of the offer that has been sent.
 pub(super) struct Offered {
     pub(super) sent: Sent,
-    /// It was the last one: everyone who is meant could hear the whole offer.
+    /// It was the last block: every agent meant has had a chance to hear the whole offer.
     pub(super) is_whole: bool,
 }
 
@@ -34,17 +34,18 @@ impl Offers {
         Self { next_block: 0, named: 0, ended_at: now }
     }
 
-    /// The next block is the first one again.
+    /// Starts again with the first block.
     pub(super) const fn begin_anew(&mut self) {
         self.next_block = 0;
     }
 
-    /// Whether it is time to send the offer again.
+    /// Whether the offer is due again.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         now.since(self.ended_at) >= OFFER_AGAIN_AFTER
     }
 
-    /// A block was sent, to targets that name the last agent or not; whether that ended the offer.
+    /// Notes that a block was sent. `names_the_last` says whether its target names the last agent. Returns
+    /// whether that ended the offer.
     const fn sent(&mut self, now: Instant, block: Block, names_the_last: bool) -> bool {
         self.next_block = if block.more { block.number + 1 } else { 0 };
         let whole = !block.more && names_the_last;
@@ -74,7 +75,7 @@ impl Offering {
 }
 
 impl Parts {
-    /// The phase that sends the offer so many times.
+    /// The phase that sends the offer this many times.
     pub(super) fn offer(&mut self, copies: u8) -> Phase {
         self.offers.begin_anew();
         self.offers.named = 0;
@@ -82,7 +83,7 @@ impl Parts {
         Phase::Offering(Offering { left: copies })
     }
 
-    /// Sends one block of the offer: all of it where it fits one. For a part of the group it goes out as
+    /// Sends one block of the offer, or all of it if it fits one block. For a part of the group it is sent as
     /// often as it takes to name everyone.
     pub(super) fn send_offer(&mut self, slot: Slot<'_>) -> Result<Option<Offered>, ProtectError> {
         let Some(subject) = &self.job else { return Ok(None) };
@@ -101,9 +102,9 @@ impl Parts {
             let all: Vec<usize> = (0..self.fleet.len()).collect();
             let numbers = self.fleet.numbers(&all);
             let left = numbers.get(self.offers.named..).unwrap_or_default();
-            // Every block of one offer is for the same agents.
+            // All blocks of one offer are for the same agents.
             let room = DATAGRAM_BYTES_MAX - PUT_OVERHEAD_MAX - bytes.min(envelope.len());
-            // The option's header and `t=` take 5 bytes, and hexadecimal two for one.
+            // The option's header and `t=` take 5 bytes, and hexadecimal takes two characters for each byte.
             let (named, named_count) = Named::first_of(left, TARGET_QUERY_BYTES_MAX.min((room - 5) / 2));
             query_len = named.target().to_query(&mut query).ok_or(ProtectError::BufferTooSmall)?;
             names_the_last = named_count >= left.len();

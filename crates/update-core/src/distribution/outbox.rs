@@ -1,4 +1,4 @@
-//! The outbox: it alone protects messages and hands out datagrams.
+//! The outbox: the only place that protects messages and hands out datagrams.
 
 use super::pace::Pace;
 use super::{DistributionConfig, Members, Tallies};
@@ -18,13 +18,13 @@ use group_oscore::{
     ResponseMode, ResponsePiv, SentRequest, UnprotectError, Unproven, Verified, VerifiedResponse,
 };
 
-/// Room for one datagram that leaves now. Whoever sends takes it, so that nobody sends two.
+/// Room for one datagram that leaves now. The sender consumes it, so that two cannot be sent.
 pub(super) struct Slot<'a> {
     pub(super) now: Instant,
     pub(super) buffer: &'a mut [u8],
 }
 
-/// A datagram that stands in the buffer, protected and counted. Only the outbox makes one.
+/// A datagram in the buffer, protected and counted. Only the outbox makes one.
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Sent {
@@ -51,27 +51,27 @@ pub(super) struct Put<'a> {
     pub(super) payload: &'a [u8],
 }
 
-/// The request that a reply answers.
+/// Where a reply goes, and the request that it answers.
 #[derive(Debug)]
 pub(super) struct Requester {
     pub(super) from: SocketAddr,
     pub(super) token: Token,
     pub(super) binding: ReceivedRequest,
-    /// The Message ID to acknowledge, where the request was Confirmable.
+    /// The Message ID to acknowledge, if the request was Confirmable.
     pub(super) acknowledge: Option<u16>,
-    /// Whether the reply has a Partial IV of its own, because the request's nonce must not be used.
+    /// Whether the reply has its own Partial IV because the request's nonce must not be used.
     pub(super) piv: ResponsePiv,
 }
 
-/// Whom a query is for.
+/// The recipient of a query.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum To {
     Group,
-    /// One agent, by pairwise mode.
+    /// One agent, in pairwise mode.
     Agent(SocketAddr, MemberId),
 }
 
-/// The outbox. Received messages are unprotected here too, because both need the same `GroupContext`.
+/// The outbox. It also unprotects received messages, because both directions need the same `GroupContext`.
 pub(super) struct Outbox {
     context: GroupContext<Members>,
     coap_group: SocketAddr,
@@ -97,14 +97,14 @@ impl Outbox {
             pace: Pace::new(config.rate, config.overhead_bytes, now),
             message_id: (random.next_u64() & 0xffff) as u16,
             token: (random.next_u64() & 0xffff_ffff) as u32,
-            // Agents may have booted while nobody was there to hear them say so.
+            // Agents may have booted while the distributor was not listening.
             skip_pending: true,
             skipped_at: None,
             tallies: Tallies::default(),
         }
     }
 
-    /// Sends one block to the group: Non-confirmable, Block1 inside, no answer wanted.
+    /// Sends one block to the group: Non-confirmable, with Block1 inside, no response wanted.
     pub(super) fn put(&mut self, slot: Slot<'_>, put: &Put<'_>) -> Result<Sent, ProtectError> {
         let token = self.next_token();
         let (sent, _) = self.request(slot, To::Group, Code::PUT, token, |writer| {
@@ -140,7 +140,7 @@ impl Outbox {
         Ok(self.request(slot, To::Group, Code::POST, token, content)?.0)
     }
 
-    /// Sends a question. The Token and the binding tell its answers.
+    /// Sends a question. The Token and the binding identify its answers.
     pub(super) fn query(
         &mut self,
         slot: Slot<'_>,
@@ -183,7 +183,7 @@ impl Outbox {
         Ok(Sent { to: requester.from, len })
     }
 
-    /// Acknowledges a Confirmable answer (RFC 10020 section 3.1.1): an Empty message, which nobody protects.
+    /// Acknowledges a Confirmable answer (RFC 10020 section 3.1.1) with an unprotected Empty message.
     pub(super) fn acknowledge(
         &mut self,
         slot: Slot<'_>,
@@ -236,7 +236,7 @@ impl Outbox {
         self.message_id
     }
 
-    /// A Token that has not been used for a long time (RFC 10020 section 3.1.5): a counter of 32 bits.
+    /// A Token that has not been used for a long time (RFC 10020 section 3.1.5): a 32-bit counter.
     fn next_token(&mut self) -> Token {
         self.token = self.token.wrapping_add(1);
         Token::new(&self.token.to_be_bytes()).unwrap_or_default()
@@ -245,18 +245,18 @@ impl Outbox {
 
 /// Sender Sequence Numbers and Recipient Contexts.
 impl Outbox {
-    /// What to store before anything more is sent.
+    /// What must be stored before anything more is sent.
     pub(super) fn reservation_due(&self) -> Option<Reservation> {
         self.context.reservation_due(DISTRIBUTOR_RESERVE_LOW, DISTRIBUTOR_RESERVE_STEP)
     }
 
-    /// The reservation is durable. One that another context made changes nothing: this one's is asked for
-    /// again.
+    /// Takes a durable reservation. One that another context made changes nothing: this context's own is
+    /// requested again.
     pub(super) fn reserve(&mut self, reservation: Reservation) {
         let _ = self.context.reserve(reservation);
     }
 
-    /// Nothing can be protected any more.
+    /// Whether nothing can be protected any more.
     pub(super) fn is_exhausted(&self) -> bool {
         self.context.remaining() == 0
     }
@@ -265,13 +265,14 @@ impl Outbox {
         self.context.next_sequence_number()
     }
 
-    /// Agents have booted, or soon will: numbers are to be skipped for them.
+    /// Agents have booted, or soon will: skips numbers for them at the next opportunity.
     pub(super) const fn skip_soon(&mut self) {
         self.skip_pending = true;
     }
 
-    /// \[bound\]: agents that have just booted accept nothing below their stored bound. That is so too before
-    /// the first datagram, and after an activation. At most once a second.
+    /// \[bound\]: agents that have just booted accept nothing below their stored bound. The same holds before
+    /// the first datagram and after an activation. Numbers are skipped at most once in
+    /// [`SKIP_AGAIN_AFTER`](crate::limits::SKIP_AGAIN_AFTER).
     pub(super) fn skip_when_due(&mut self, now: Instant) {
         let long_ago = self.skipped_at.is_none_or(|at| now.since(at) >= SKIP_AGAIN_AFTER);
         if self.skip_pending && long_ago {
@@ -281,12 +282,12 @@ impl Outbox {
         }
     }
 
-    /// Passes over all numbers below this one.
+    /// Skips all numbers below this one.
     pub(super) fn skip_to(&mut self, number: u64) {
         self.context.skip(number.saturating_sub(self.context.next_sequence_number()));
     }
 
-    /// The number of a request to the group that this distributor has protected itself, whenever that was.
+    /// The number of a group request that this distributor itself protected, at any time.
     pub(super) fn own_request(&self, datagram: &mut [u8]) -> Option<u64> {
         self.context.own_request(datagram).ok().map(PartialIv::value)
     }
@@ -303,7 +304,7 @@ impl Outbox {
         self.context.unprotect_request(datagram)
     }
 
-    /// Takes a request as new, whose Echo value is the one that was sent.
+    /// Accepts a request as fresh, because its Echo value is the one that was sent.
     pub(super) fn accept_echo<'d>(&mut self, unproven: Unproven<'d>) -> Result<Verified<'d>, UnprotectError> {
         self.context.accept_echo(unproven)
     }
@@ -317,14 +318,14 @@ impl Outbox {
     }
 }
 
-/// The pace, and what has been sent.
+/// The pace, and the tallies of what was sent.
 impl Outbox {
     /// The moment from which the next datagram may leave.
     pub(super) const fn free_at(&self) -> Instant {
         self.pace.free_at()
     }
 
-    /// There is nothing to send now.
+    /// Notes that there is nothing to send now.
     pub(super) const fn pause(&mut self) {
         self.pace.pause();
     }
@@ -333,17 +334,17 @@ impl Outbox {
         self.pace.bits_per_second()
     }
 
-    /// How long so many bytes take at this pace.
+    /// How long this many bytes take at the current pace.
     pub(super) fn airtime(&self, bytes: u64) -> Duration {
         Duration::from_micros(bytes * 8_000_000 / self.pace.bits_per_second())
     }
 
-    /// What a round has shown: see [`Pace::adapt`].
+    /// Adapts the pace to the result of a round: see [`Pace::adapt`].
     pub(super) fn adapt(&mut self, sent: u32, missed_by_the_best: u32) {
         self.pace.adapt(sent, missed_by_the_best);
     }
 
-    /// Of so many blocks that were sent to an agent it still misses so many.
+    /// Counts the loss: the agent still misses `missed` of the `awaited` blocks that were sent to it.
     pub(super) fn count_loss(&mut self, awaited: u32, missed: u32) {
         self.tallies.blocks_awaited += u64::from(awaited);
         self.tallies.blocks_missed += u64::from(missed);

@@ -3,14 +3,14 @@
 use crate::limits::PACE_BURST;
 use crate::time::{Duration, Instant};
 
-/// When the next datagram may leave. Counts what a datagram costs on the link, its headers included.
+/// When the next datagram may leave. Counts the full cost of a datagram on the link, including its headers.
 #[derive(Debug, Clone)]
 pub(super) struct Pace {
     bits_per_second_max: u64,
     bits_per_second: u64,
     overhead_bytes: u32,
     free_at: Instant,
-    /// Since the last datagram there was a time with nothing to send.
+    /// There was nothing to send for a time since the last datagram.
     paused: bool,
 }
 
@@ -25,29 +25,29 @@ impl Pace {
         self.free_at
     }
 
-    /// A datagram of so many bytes of UDP payload leaves now.
+    /// A datagram with this many bytes of UDP payload leaves now.
     pub(super) fn sent(&mut self, now: Instant, payload_bytes: usize) {
         let bits = (payload_bytes as u64 + u64::from(self.overhead_bytes)) * 8;
         let micros = bits.saturating_mul(1_000_000).div_ceil(self.bits_per_second);
-        // A late wake-up may be caught up with, but only a little: routers on the way have small queues.
+        // A late wake-up may be made up for, but only a little: routers on the way have small queues.
         let burst = if core::mem::take(&mut self.paused) { Duration::ZERO } else { PACE_BURST };
         let earliest = Instant::from_micros(now.as_micros().saturating_sub(burst.as_micros() as u64));
         self.free_at = self.free_at.max(earliest) + Duration::from_micros(micros);
     }
 
-    /// There is nothing to send now, so nothing is late afterwards.
+    /// There is nothing to send now, so nothing counts as late afterwards.
     pub(super) const fn pause(&mut self) {
         self.paused = true;
     }
 
-    /// The rate at present.
+    /// The current rate.
     pub(super) const fn bits_per_second(&self) -> u64 {
         self.bits_per_second
     }
 
-    /// What a round has shown: of so many blocks that were sent to it, the best agent still misses so many.
-    /// What even that one misses is lost at this pace and not on somebody's link: go slower. When nobody's
-    /// loss is common to all, go faster again, up to the configured rate.
+    /// Adapts the rate to the result of a round: of the blocks sent to it, the best agent still misses this
+    /// many. What even the best agent misses was lost because of the pace, not on one agent's link, so the
+    /// rate falls. If no loss is common to all agents, it rises again, up to the configured rate.
     pub(super) fn adapt(&mut self, sent: u32, missed_by_the_best: u32) {
         if sent < 100 {
             return;

@@ -25,14 +25,14 @@ pub(super) struct Parts {
     pub(super) config: DistributionConfig,
     pub(super) outbox: Outbox,
     pub(super) questions: Questions,
-    /// The update; `None` where everyone is only asked.
+    /// The update; `None` for a census.
     pub(super) job: Option<Subject>,
     pub(super) fleet: Fleet,
     pub(super) claims: Claims,
     pub(super) offers: Offers,
     pub(super) turns: Turns,
     pub(super) attempts: Attempts,
-    /// The update is being taken back.
+    /// The withdrawal of the update, once one has begun.
     pub(super) withdrawal: Option<Withdrawal>,
     pub(super) replies: Replies,
     pub(super) shares: Shares,
@@ -78,7 +78,7 @@ impl Parts {
         }
     }
 
-    /// The end: nothing is sent any more.
+    /// Ends the distribution: nothing is sent any more.
     pub(super) fn finish(&mut self, ending: Ending) -> Phase {
         self.replies.clear();
         self.events.push_back(Event::Finished(ending));

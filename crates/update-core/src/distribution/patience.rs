@@ -1,8 +1,9 @@
 //! Patience: how long the group waits for one agent (protocol.md \[patience\]).
 //!
-//! An agent that gets nowhere, or says so, is a laggard after a few rounds: nobody waits for it any more, and
-//! nothing is sent to the group for its sake. It is asked alone, and fetches what it misses within the share
-//! of single agents ([`Shares`](super::shares::Shares)). Once it has the image it is one of the others again.
+//! An agent that makes no progress, or says so, becomes a laggard after a few rounds: nobody waits for it any
+//! more, and nothing is sent to the group for its sake. It is asked individually, and fetches what it misses
+//! within the share of single agents ([`Shares`](super::shares::Shares)). Once it has the image, it is waited
+//! for again.
 
 use crate::limits::{
     LAG_BLOCKS_ASKED, LAG_BLOCKS_IN_VAIN, LAG_OFFERS, LAG_PAGE_ROUNDS_IN_VAIN, LAG_PAGES_ASKED, LAG_ROUNDS,
@@ -20,7 +21,7 @@ pub enum Lag {
     Pages,
     /// It does not get the image blocks.
     Blocks,
-    /// It reads back or checks what it has, and comes to no end.
+    /// It reads back or checks what it has, and does not finish.
     Busy,
 }
 
@@ -32,7 +33,7 @@ impl Lag {
         }
     }
 
-    /// In a sentence, with "the agent" before it.
+    /// A phrase that completes "the agent ...".
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {
@@ -47,43 +48,43 @@ impl Lag {
 /// The patience with one agent.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Patience {
-    /// What it missed when the round under way began.
+    /// What it missed when the current round began.
     before: Option<(Area, u32)>,
     /// Rounds in which it missed something.
     rounds: u8,
-    /// Rounds in a row without progress.
+    /// Consecutive rounds without progress.
     in_vain: u8,
-    /// What it missed in them, added up.
+    /// How many blocks it missed in these rounds, summed.
     blocks_in_vain: u32,
-    /// Pages that it has named as missing, added up over the asks.
+    /// Pages that it has named as missing, summed over the asks.
     pages_named: u32,
-    /// The same of image blocks.
+    /// The same for image blocks.
     blocks_named: u32,
     /// Rounds of offers that it did not take up.
     offers: u8,
-    /// Questions to which it said that it misses something, but not what.
+    /// Questions to which it answered that it misses something, without saying what.
     vague: u8,
-    /// Since when it is busy by itself.
+    /// Since when it has been recovering or checking.
     busy_since: Option<Instant>,
     lag: Option<Lag>,
 }
 
 impl Patience {
-    /// Why it is at an end.
+    /// Why patience has run out.
     pub(super) const fn lag(&self) -> Option<Lag> {
         self.lag
     }
 
-    /// A round over this area begins, of which it misses so many.
+    /// Begins a round over this area, of which the agent misses this many blocks.
     pub(super) fn begin_round(&mut self, area: Area, misses: u32) {
         self.before = (misses > 0).then_some((area, misses));
     }
 
-    /// The round is over, and it has said what it misses now. A round is of use if it got a quarter of what
-    /// it missed.
+    /// Ends the round, after the agent has said what it misses now. A round counts as progress if the agent
+    /// got a quarter of what it missed.
     pub(super) fn end_round(&mut self, misses: impl Fn(Area) -> Option<u32>) {
         let Some((area, before)) = self.before.take() else { return };
-        // Who says nothing of it has got nothing.
+        // An agent that reports nothing about it has got nothing.
         let misses = misses(area).unwrap_or(before);
         self.rounds = self.rounds.saturating_add(1);
         let was_of_use = misses <= before - before.div_ceil(4);
@@ -102,7 +103,7 @@ impl Patience {
         }
     }
 
-    /// It names so many of the blocks that an area has, to be sent to the group.
+    /// Notes that it names this many of the area's blocks, to be sent to the group.
     pub(super) const fn names(&mut self, area: Area, named: u32, of: u32) {
         let (sum, times) = match area {
             Area::Pages => (&mut self.pages_named, LAG_PAGES_ASKED),
@@ -114,7 +115,7 @@ impl Patience {
         }
     }
 
-    /// It says that it misses something of this area, and not what.
+    /// Notes that it misses something in this area but does not say what.
     pub(super) const fn names_nothing(&mut self, area: Area) {
         self.vague = self.vague.saturating_add(1);
         if self.vague >= LAG_VAGUE {
@@ -122,7 +123,8 @@ impl Patience {
         }
     }
 
-    /// It has got over what it lagged behind with: it is waited for again, unless it has used up all rounds.
+    /// It has caught up with what it lagged behind in: it is waited for again, unless it has used up all
+    /// rounds.
     pub(super) const fn got_over(&mut self) {
         if self.rounds < LAG_ROUNDS {
             self.lag = None;
@@ -130,7 +132,7 @@ impl Patience {
         }
     }
 
-    /// It was offered the update once more, because it had not taken it up.
+    /// Notes that it was offered the update once more, because it had not taken it up.
     pub(super) const fn offered(&mut self) {
         self.offers = self.offers.saturating_add(1);
         if self.offers >= LAG_OFFERS {
@@ -138,7 +140,7 @@ impl Patience {
         }
     }
 
-    /// It says whether it is busy by itself: for at most this long the others wait.
+    /// Notes whether it is recovering or checking. The others wait at most this long for that.
     pub(super) fn says(&mut self, now: Instant, is_busy: bool, at_most: Duration) {
         if !is_busy {
             self.busy_since = None;
@@ -179,7 +181,7 @@ mod tests {
     fn who_gets_nowhere_is_not() {
         assert_eq!(rounds([1000, 1000]), (2, Some(Lag::Blocks)));
         assert_eq!(rounds([500, 450, 400]), (3, Some(Lag::Blocks)));
-        // Slowly, and for ever.
+        // Slow progress that never ends.
         let slowly = core::iter::successors(Some(750), |misses| Some(misses * 3 / 4 + 1));
         assert_eq!(rounds(slowly.take(100)).1, Some(Lag::Blocks));
     }

@@ -1,4 +1,4 @@
-//! Phases: what the distributor does at the moment. Each owns its state and its step.
+//! Phases: what the distributor is doing now. Each phase owns its state and its step.
 
 use super::activation::Activating;
 use super::asks::Ask;
@@ -11,7 +11,7 @@ use super::withdrawal::Withdrawing;
 use crate::time::Instant;
 use group_oscore::ProtectError;
 
-/// What the distributor does at the moment.
+/// What the distributor is doing now.
 #[derive(Debug)]
 pub(super) enum Phase {
     /// Sends the offer a few times, then asks.
@@ -20,24 +20,24 @@ pub(super) enum Phase {
     Asking(Ask),
     /// Asks silent agents one by one.
     Polling(Polling),
-    /// Sends pages or blocks that somebody misses, then asks.
+    /// Sends pages or blocks that some agent misses, then asks.
     Sending(Round),
-    /// Sends the activation a few times, then asks.
+    /// Sends the order to activate a few times, then asks.
     Activating(Activating),
-    /// Sends the order to drop the update, or to go back from it, a few times, then asks.
+    /// Sends the order to drop the update, or to go back to the old image, a few times, then asks.
     Withdrawing(Withdrawing),
     /// Nothing any more.
     Finished,
 }
 
-/// What a step of a phase came to.
+/// The result of a step.
 #[derive(Debug)]
 pub(super) enum Step {
     /// A datagram stands in the buffer.
     Sent(Sent),
-    /// The phase is over, and this one follows.
+    /// This phase is over; the next one follows.
     Next(Phase),
-    /// Nothing is to be done now.
+    /// There is nothing to do now.
     Idle,
 }
 
@@ -62,7 +62,7 @@ impl Phase {
         matches!(self, Self::Finished)
     }
 
-    /// Whether both are phases of one kind, such as two asks.
+    /// Whether both are phases of the same kind, such as two asks.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         core::mem::discriminant(self) == core::mem::discriminant(other)
     }
@@ -84,8 +84,8 @@ impl Phase {
         }
     }
 
-    /// A late answer to an earlier ask may name blocks that have been sent since: only the ask under way adds
-    /// to what is sent next. The number of its first ask, if one is under way.
+    /// A late answer to an earlier ask may name blocks that have been sent since, so only the current ask
+    /// adds to what is sent next. Returns the number of its first ask, if one is in progress.
     pub(super) const fn first_ask(&self) -> Option<u32> {
         match self {
             Self::Asking(ask) => Some(ask.first_number()),

@@ -16,7 +16,7 @@ use group_oscore::ProtectError;
 pub(super) struct Polling {
     /// The number of the ask.
     ask: u32,
-    /// Those still to be asked, by index.
+    /// The agents still to be asked, by index.
     left: Vec<usize>,
 }
 
@@ -42,8 +42,8 @@ impl Polling {
 }
 
 impl Parts {
-    /// The phase that polls agents that stayed silent through the multicast asks, a few at a time. `None`
-    /// where there is nobody whose address is known.
+    /// The phase that polls, a few at a time, the agents that stayed silent through the multicast asks.
+    /// `None` if none of them has a known address.
     pub(super) fn poll_silent(&mut self) -> Option<Phase> {
         let mut left = self.fleet.indices(|agent| {
             agent.unsure() && agent.address.is_some() && self.concerns(agent, Purpose::Close)

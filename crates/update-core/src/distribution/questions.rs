@@ -14,7 +14,7 @@ struct Open {
     token: Token,
     binding: SentRequest,
     ask: u32,
-    /// Answers are spread until then; what comes later straggles.
+    /// Answers are spread until then. Later ones are stragglers.
     leisure_ends: Instant,
 }
 
@@ -24,7 +24,7 @@ pub(super) struct Questions {
     open: VecDeque<Open>,
     /// The number of the last ask.
     asks: u32,
-    /// How late answers come after their leisure: the wait for stragglers.
+    /// How late answers come after their leisure: how long to wait for stragglers.
     straggle: Duration,
 }
 
@@ -49,7 +49,7 @@ impl Questions {
         self.asks + 1
     }
 
-    /// Sends a question for an ask and remembers it; ask 0 stands for a question that no ask waits for.
+    /// Sends a question for an ask and remembers it. Ask 0 is a question that no ask waits for.
     pub(super) fn send(
         &mut self,
         outbox: &mut Outbox,
@@ -68,7 +68,7 @@ impl Questions {
         Ok(sent)
     }
 
-    /// Whether this is the Token of the question that was sent last.
+    /// Whether this is the Token of the last question sent.
     pub(super) fn is_newest(&self, token: Token) -> bool {
         self.open.back().is_some_and(|open| open.token == token)
     }
@@ -78,17 +78,17 @@ impl Questions {
         self.open.iter().find(|open| open.token == token).map(|open| &open.binding)
     }
 
-    /// A valid answer to the question with this Token has come; gives the ask's number.
+    /// Takes note of a valid answer to the question with this Token, and returns the number of its ask.
     pub(super) fn answered(&mut self, now: Instant, token: Token) -> u32 {
         let Some(open) = self.open.iter().find(|open| open.token == token) else { return 0 };
         let late = now.since(open.leisure_ends);
-        // Twice the time that the latest answers take beyond their leisure is waited for stragglers.
+        // Stragglers get twice the time that the latest answers take beyond their leisure.
         let straggle = (self.straggle * 7 + late * 2) / 8;
         self.straggle = straggle.clamp(STRAGGLE_MIN, STRAGGLE_MAX);
         open.ask
     }
 
-    /// How long stragglers are waited for after the leisure, after so many tries before.
+    /// How long to wait for stragglers after the leisure, given the number of earlier tries.
     pub(super) fn straggle_wait(&self, tries_before: u8) -> Duration {
         self.straggle * u32::from(1 + tries_before)
     }

@@ -1,4 +1,4 @@
-//! Replies: answers to agents that wait for their turn at the pace.
+//! Replies: answers to agents that wait for their turn.
 
 use super::image_block::ImageBlock;
 use super::job::Subject;
@@ -11,11 +11,11 @@ use coap_wire::{Block, Code, option};
 use core::net::SocketAddr;
 use group_oscore::ProtectError;
 
-/// The replies that wait, oldest first.
+/// The waiting replies, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Replies(VecDeque<Reply>);
 
-/// An answer that waits for its turn at the pace.
+/// An answer that waits for its turn.
 #[derive(Debug)]
 pub(super) struct Reply {
     /// The agent, by index.
@@ -29,21 +29,21 @@ enum What {
         requester: Requester,
         content: Content,
     },
-    /// Of a Confirmable answer.
+    /// The acknowledgement of a Confirmable answer.
     Acknowledgement {
         to: SocketAddr,
         message_id: u16,
     },
 }
 
-/// What a reply says.
+/// The content of a reply.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Content {
-    /// This block of this resource.
+    /// A block of a resource.
     Block(Resource, Block),
     /// 4.01 with an Echo value.
     Echo([u8; 8]),
-    /// A code and nothing else.
+    /// Only a code.
     Code(Code),
 }
 
@@ -53,7 +53,7 @@ impl Replies {
         self.queue(agent, What::Answer { requester, content });
     }
 
-    /// Each agent has a few places: what it asks for beyond takes the place of what it asked for last, and
+    /// Each agent has a few places in the queue. A request beyond them replaces the agent's latest one and
     /// keeps its turn.
     fn queue(&mut self, agent: usize, what: What) {
         let reply = Reply { agent, what };
@@ -70,17 +70,17 @@ impl Replies {
         self.queue(agent, What::Acknowledgement { to, message_id });
     }
 
-    /// What this agent has asked for is not answered any more.
+    /// Drops what this agent has asked for.
     pub(super) fn forget(&mut self, agent: usize) {
         self.0.retain(|reply| reply.agent != agent);
     }
 
-    /// The one whose turn is next.
+    /// The next reply to send.
     pub(super) fn next(&self) -> Option<&Reply> {
         self.0.front()
     }
 
-    /// Nobody is answered any more.
+    /// Drops all replies.
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
@@ -112,8 +112,8 @@ impl Parts {
                     return Ok(None);
                 };
                 self.outbox.reply(slot, &mut requester, Code::CONTENT, |writer| {
-                    // RFC 9175 section 3.8: Block2 comes with an ETag. The identifier names the bytes for
-                    // ever.
+                    // RFC 9175 section 3.8: Block2 comes with an ETag. The identifier names the same bytes
+                    // for ever.
                     if let Resource::Image(id) | Resource::Hashes(id) | Resource::Manifest(id) = resource {
                         writer.option(option::ETAG, &id.0)?;
                     }
@@ -130,7 +130,7 @@ impl Parts {
     }
 }
 
-/// The bytes of a block that an agent asked for. An image block is the one that was read last.
+/// The bytes of a block that an agent asked for. For an image block, those of the block read last.
 fn block_of<'a>(
     subject: Option<&'a Subject>,
     loaded: &'a ImageBlock,

@@ -1,4 +1,4 @@
-//! Reports: what agents say of themselves, in answers and announcements (protocol.md \[census\]).
+//! Reports: what agents say about themselves, in answers and announcements (protocol.md \[census\]).
 
 use super::claims::Consequence;
 use super::parts::Parts;
@@ -10,7 +10,7 @@ use coap_wire::{Code, Token, Type};
 use core::net::SocketAddr;
 
 impl Parts {
-    /// A response: an answer to one of the last queries, or nothing of ours.
+    /// Takes a response: an answer to one of the open queries, or something unrelated.
     pub(super) fn on_response(
         &mut self,
         now: Instant,
@@ -23,7 +23,7 @@ impl Parts {
         let response = self.outbox.unprotect_response(bytes, binding).ok()?;
         let index = self.outbox.members().index(response.kid())?;
         let agent = self.fleet.get_mut(index).filter(|agent| !agent.is_quarantined())?;
-        // An agent's answers have Partial IVs of its own: one that is not above the last may be recorded.
+        // Agents answer with their own Partial IVs: an answer not above the last one may be a replay.
         if !response.partial_iv().is_some_and(|piv| agent.reports_under(piv.value())) {
             return None;
         }
@@ -36,7 +36,7 @@ impl Parts {
             agent.count_unreadable();
             return None;
         };
-        // An address moves with the newest question alone: answers to earlier ones may have been held back.
+        // Only an answer to the newest question moves an address: earlier answers may have been held back.
         if self.questions.is_newest(token) || agent.address.is_none() {
             agent.heard_from(from);
         }
@@ -53,7 +53,7 @@ impl Parts {
         None
     }
 
-    /// What an agent says in an announcement under this Partial IV of its own.
+    /// Takes the report of an announcement under this Partial IV of the agent.
     pub(super) fn take_announcement(
         &mut self,
         now: Instant,
@@ -67,8 +67,8 @@ impl Parts {
         }
     }
 
-    /// What an agent says of itself, in an answer or an announcement (number 0). What it says that it misses
-    /// counts if it answers the ask that began with `first_ask`.
+    /// Takes a report, from an answer or from an announcement (number 0). What it reports as missing counts
+    /// if it answers the ask that began with `first_ask`.
     pub(super) fn take_report(
         &mut self,
         index: usize,
@@ -86,7 +86,7 @@ impl Parts {
         if about_this {
             agent.take(number, report);
         } else {
-            // It was asked what it holds, and that is something else or nothing.
+            // It was asked what it holds, which is another update or none.
             agent.take(
                 number,
                 &Report { state: State::Unknown, reason: 0, missing_pages: 0, missing_blocks: 0, ..*report },

@@ -1,4 +1,4 @@
-//! Requests of agents: repair by Block2, and the announcement of a boot (protocol.md \[repair\], [bound],
+//! Requests from agents: repair by Block2, and the announcement of a boot (protocol.md \[repair\], [bound],
 //! [requests]).
 
 use super::Ending;
@@ -17,7 +17,7 @@ use group_oscore::{MessageMode, Received, ResponsePiv, Verified};
 const KNOWN_OPTIONS: [u16; 2] = [option::URI_PATH, option::BLOCK2];
 
 impl Parts {
-    /// Takes in a datagram; see [`Self::take_report`] for `first_ask` and what is given back.
+    /// Takes in a datagram; see [`Self::take_report`] for `first_ask` and the return value.
     pub(super) fn on_datagram(
         &mut self,
         now: Instant,
@@ -60,7 +60,7 @@ impl Parts {
         None
     }
 
-    /// A request that is no replay, and which Partial IV its answer has to show.
+    /// Opens a request that is no replay, and returns which Partial IV its answer must carry.
     fn open_request<'d>(
         &mut self,
         now: Instant,
@@ -74,11 +74,12 @@ impl Parts {
         let index = self.outbox.members().index(unproven.kid())?;
         let agent = self.fleet.get_mut(index).filter(|agent| !agent.is_quarantined())?;
         if unproven.echo().is_some_and(|echo| agent.returns_echo(now, echo)) {
-            // The window is valid again; this one answer still shows its own Partial IV.
+            // The window is valid again. This one answer still carries its own Partial IV.
             return Some((self.outbox.accept_echo(unproven).ok()?, ResponsePiv::Own));
         }
-        // [requests]: a window that cannot tell a replay asks for proof, under its own Partial IV. The value
-        // stays the same for a while, or replayed requests would make every answer to it too late.
+        // [requests]: if the window cannot detect a replay, the distributor asks for proof, under its own
+        // Partial IV. The Echo value stays the same for a while: otherwise replayed requests would make every
+        // answer to it late.
         let (token, binding) = (unproven.token(), unproven.take_binding());
         let own_piv = binding.partial_iv().value();
         let echo = agent.challenge(now, own_piv, || self.random.next_u64().to_be_bytes())?;
@@ -88,7 +89,7 @@ impl Parts {
         None
     }
 
-    /// [bound]: the agent will accept nothing at or below its stored bound.
+    /// [bound]: the agent accepts nothing at or below its stored bound.
     fn on_boot(
         &mut self,
         now: Instant,
@@ -113,7 +114,7 @@ impl Parts {
         None
     }
 
-    /// What answers a GET of this block.
+    /// The reply to a GET of this block.
     fn content_of(&self, resource: Resource, block: Option<Block>) -> Content {
         let Some(subject) = self.job.as_ref().filter(|_| !self.is_cancelling()) else {
             return Content::Code(Code::NOT_FOUND);
@@ -127,8 +128,8 @@ impl Parts {
             }
             _ => return Content::Code(Code::NOT_FOUND),
         };
-        // The distributor answers in the transfer's block size, which the agent must have asked for or take
-        // instead of a larger one (RFC 7959 section 2.4).
+        // The distributor answers in the transfer's block size. The agent must have asked for that size, or
+        // for a larger one and accept this one (RFC 7959 section 2.4).
         let size_exponent = offer.layout.block_size.exponent();
         let number = block.map_or(0, |block| block.number);
         let right_size = block.is_none_or(|block| {

@@ -1,4 +1,4 @@
-//! Who goes next: the one place that decides which datagram leaves, and when.
+//! Scheduling: the one place that decides which datagram leaves, and when.
 
 use super::Distribution;
 use super::outbox::{Sent, Slot};
@@ -6,12 +6,12 @@ use super::phase::{Phase, Step};
 use crate::time::{Instant, earliest};
 use group_oscore::ProtectError;
 
-/// Phases that may follow one another before a datagram is sent. Each hands over to the next only when it has
-/// nothing to send, so that a few are enough; the bound is for safety alone.
+/// How many phases may follow one another before a datagram is sent. A phase hands over only when it has
+/// nothing to send, so a few are enough; the bound is only for safety.
 const PHASES_IN_A_ROW_MAX: usize = 8;
 
 impl Distribution {
-    /// The datagram that leaves now: what the phase sends, or something for one agent when it is their turn.
+    /// The datagram to send now: from the phase, or to a single agent if it is the single agents' turn.
     pub(super) fn next_datagram(
         &mut self,
         now: Instant,
@@ -33,7 +33,7 @@ impl Distribution {
                     return Ok(None);
                 }
                 Step::Next(next) => {
-                    // Between two asks, the program looks at its socket.
+                    // Between two asks the program must check its socket.
                     let goes_on = !self.phase.is_like(&next);
                     self.enter(next);
                     if !goes_on || self.block_wanted(now).is_some() {
@@ -45,19 +45,20 @@ impl Distribution {
         Ok(None)
     }
 
-    /// Whether the next datagram is for one agent: while the group waits too, only within their share.
+    /// Whether the next datagram is for a single agent. While the group waits too, this is limited to their
+    /// share.
     fn is_for_one(&self, now: Instant) -> bool {
         let waits =
             self.parts.replies.next().is_some() || self.parts.laggards_due(now).is_some_and(|due| due <= now);
         waits && (self.parts.shares.is_for_one() || !self.group_waits(now))
     }
 
-    /// The phase has something to send now.
+    /// Whether the phase has something to send now.
     fn group_waits(&self, now: Instant) -> bool {
         self.phase.wakes_at(now).is_some_and(|moment| moment <= now)
     }
 
-    /// The oldest reply, or else a question to a laggard.
+    /// Sends the oldest reply, or else a question to a laggard.
     fn next_for_one(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
         let group_waits = self.group_waits(slot.now);
         let sent = match self.parts.replies.next() {
@@ -70,12 +71,12 @@ impl Distribution {
         Ok(sent)
     }
 
-    /// Goes over to another phase. No other place does.
+    /// Changes to another phase. This is the only place that does.
     pub(super) fn enter(&mut self, next: Phase) {
         self.phase = next;
     }
 
-    /// The image block that has to be read before the next datagram can leave.
+    /// The image block that must be read before the next datagram can leave.
     pub(super) fn block_wanted(&self, now: Instant) -> Option<u32> {
         let number = match self.parts.replies.next().filter(|_| self.is_for_one(now)) {
             Some(reply) => reply.image_block(),
@@ -84,7 +85,7 @@ impl Distribution {
         (!self.parts.block.has(number)).then_some(number)
     }
 
-    /// When something is to be sent or decided next.
+    /// When the next thing must be sent or decided.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         let phase = self.phase.wakes_at(now);
         if self.phase.is_finished() {
@@ -92,7 +93,7 @@ impl Distribution {
         }
         let reply = self.parts.replies.next().map(|_| now);
         let wanted = earliest(earliest(phase, reply), self.parts.laggards_due(now)).map(|at| at.max(now));
-        // Waiting for answers costs nothing; anything that may be sent now waits for the pace.
+        // Waiting for answers costs nothing. Anything that may be sent now waits for the pace.
         let wanted =
             wanted.map(|moment| if moment > now { moment } else { moment.max(self.parts.outbox.free_at()) });
         earliest(wanted, self.parts.time_limit())

@@ -1,4 +1,4 @@
-//! Sending: rounds over pages or blocks that somebody misses.
+//! Sending: rounds over pages or blocks that some agent misses.
 
 use super::job::Subject;
 use super::named::Named;
@@ -20,11 +20,11 @@ use group_oscore::ProtectError;
 #[derive(Debug)]
 pub(super) struct Round {
     area: Area,
-    /// Taken out of what is needed, and not yet sent.
+    /// The block taken from the needed ones and not yet sent.
     current: Option<u32>,
-    /// How often the current one is still to be sent.
+    /// How many more times to send the current block.
     copies: u8,
-    /// Something is repeated for those who came late, or asked for news, before the round goes on.
+    /// What to repeat for late joiners, or to ask, before the round continues.
     interlude: Interlude,
 }
 
@@ -33,7 +33,7 @@ enum Interlude {
     None,
     Offer,
     Question,
-    /// How the trials stand, and the order to whoever of the wave has not heard it.
+    /// Asks how the trials stand, and repeats the order to agents of the wave that have not heard it.
     Trials,
 }
 
@@ -101,8 +101,8 @@ impl Round {
             Area::Pages => &mut subject.needed_pages,
         };
         self.current = needed.take_next(0);
-        // [pages first]: a page that is missing makes all pages below it useless, so those above the bottom
-        // level, which are few, go out with a stated redundancy.
+        // [pages first]: a missing page makes all pages below it useless. The pages above the bottom level
+        // are few, so they are sent with a stated redundancy.
         let upper = self.area == Area::Pages
             && self.current.is_some_and(|page| page < subject.shape.bottom_level_first());
         let only_root = subject.shape.page_count() == 1;
@@ -121,20 +121,20 @@ impl Parts {
                 Stage::Blocks { round, blocks: subject.needed_blocks.len() }
             }
         };
-        // What an agent misses is in the round if it has said so in the last ask.
+        // What an agent misses is in the round if it said so in the last ask.
         let ask = self.questions.last_ask();
         self.fleet.iter_mut().for_each(|agent| agent.begin_round(area, ask));
         self.events.push_back(Event::Stage(stage));
         Phase::Sending(Round::new(area, subject))
     }
 
-    /// In the middle of a long round: how far is everyone? Without it a distributor would send for hours to
-    /// agents that may not be there (RFC 10020 section 3.6, PROBING_RATE).
+    /// Asks for everyone's progress in the middle of a long round. Otherwise a distributor would send for
+    /// hours to agents that may not be there (RFC 10020 section 3.6, PROBING_RATE).
     fn send_question(&mut self, slot: Slot<'_>) -> Result<Sent, ProtectError> {
         let concerned = self.concerned();
         let everyone = self.config.everyone && concerned.len() == self.fleet.len();
         let named = if everyone { Vec::new() } else { self.fleet.named(&concerned) };
-        // Where one target does not name all, they take turns.
+        // If one target cannot name all agents, the targets take turns.
         let target = self.turns.question_turn(&named).map_or(Target::All, Named::target);
         let leisure = self.leisure(concerned.len(), None);
         let query = Query {
@@ -142,12 +142,12 @@ impl Parts {
             update: self.job.as_ref().map(|subject| subject.update.offer.id),
             leisure_ms: leisure.as_millis() as u32,
             window: None,
-            // How a trial goes tells only who is asked for it.
+            // Only an answer tells how a trial is going.
             only_missing: self.fleet.is_large() && !self.is_on_trial(),
             unicast_max: 0,
             detail: false,
         };
-        // Number 0 answers no ask: what is heard here is news, not a reason to stop waiting.
+        // Number 0 belongs to no ask: answers to it are news, and no reason to stop waiting.
         self.questions.send(&mut self.outbox, slot, &query, 0, leisure, To::Group)
     }
 }

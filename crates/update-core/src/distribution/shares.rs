@@ -1,16 +1,16 @@
-//! Shares of the air: what single agents are sent takes no more than its part of the pace while the group
+//! Shares of the airtime: what is sent to single agents takes only its share of the pace while the group
 //! waits (protocol.md \[cost\]).
 
 use crate::limits::{DATAGRAM_BYTES_MAX, SINGLE_SHARE_PARTS};
 
-/// The account of single agents, in bytes of UDP payload. What the group is sent fills it; what single agents
-/// are sent takes it out.
+/// The credit of single agents, in bytes of UDP payload. Datagrams to the group add to it; datagrams to
+/// single agents use it up.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     account: i64,
 }
 
-/// What the account holds at most, so that quiet times are not saved up for later.
+/// The maximum credit, so that quiet times are not saved up for later.
 const ACCOUNT_MAX: i64 = DATAGRAM_BYTES_MAX as i64;
 
 impl Shares {
@@ -19,18 +19,18 @@ impl Shares {
         self.account >= 0
     }
 
-    /// So many bytes went to the group.
+    /// Notes that this many bytes went to the group.
     pub(super) fn group_was_sent(&mut self, bytes: usize) {
         self.account = self.account.saturating_add(bytes as i64).min(ACCOUNT_MAX);
     }
 
-    /// So many bytes went to one agent, while the group waited.
+    /// Notes that this many bytes went to one agent while the group waited.
     pub(super) fn one_was_sent(&mut self, bytes: usize) {
         let cost = bytes as i64 * i64::from(SINGLE_SHARE_PARTS - 1);
         self.account = self.account.min(0).saturating_sub(cost);
     }
 
-    /// The group has nothing to send now: single agents may.
+    /// Notes that the group has nothing to send now, so single agents may send.
     pub(super) const fn group_has_nothing(&mut self) {
         self.account = 0;
     }

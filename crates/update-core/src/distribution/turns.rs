@@ -11,27 +11,27 @@ use crate::limits::{
 use crate::platform::Area;
 use crate::time::{Duration, Instant};
 
-/// How far the turns have come.
+/// The progress of the turns.
 #[derive(Debug)]
 pub(super) struct Turns {
-    /// The next pass over image blocks.
+    /// The number of the next pass over image blocks.
     round: u32,
     /// Questions sent in the middle of rounds.
     questions: u32,
-    /// Asks how far the unicast repair is, in a row without progress.
+    /// Consecutive repair asks without progress.
     repair_asks_in_vain: u8,
     missing_before: u64,
-    /// How long until the next ask of a waiting loop.
+    /// The pause before the next ask of a waiting loop.
     again: Duration,
-    /// When everyone was through, but for laggards: with the image, and then with the trial.
+    /// When everyone but laggards was done: first with the image, then with the trial.
     through_at: Option<Instant>,
-    /// Asks of the closing census.
+    /// Asks made in the closing census.
     close_asks: u8,
-    /// Asks that nobody answered, while nobody has been heard from at all.
+    /// Asks that nobody answered while no agent has been heard at all.
     unanswered_asks: u8,
-    /// Asks of a census for those who did not answer it.
+    /// Repeated asks of a census, for agents that did not answer.
     census_repeats: u8,
-    /// Censuses still to be made, where that is all there is to do.
+    /// Censuses still to be made, for a job that is only a census.
     censuses: u32,
 }
 
@@ -51,7 +51,7 @@ impl Turns {
         }
     }
 
-    /// A pass over image blocks begins; its number.
+    /// Begins a pass over image blocks and returns its number.
     pub(super) const fn begin_round(&mut self) -> u32 {
         let round = self.round;
         self.round += 1;
@@ -62,25 +62,26 @@ impl Turns {
         self.round > 0
     }
 
-    /// Whose turn it is to be asked in the middle of a round.
+    /// Which target to ask next in the middle of a round.
     pub(super) fn question_turn<'t, T>(&mut self, targets: &'t [T]) -> Option<&'t T> {
         let turn = (self.questions as usize).checked_rem(targets.len());
         self.questions = self.questions.wrapping_add(1);
         targets.get(turn?)
     }
 
-    /// Something else begins: the next waiting loop asks soon.
+    /// Notes progress: the next waiting loop asks soon.
     pub(super) const fn moved_on(&mut self) {
         self.again = ASK_AGAIN_FIRST;
     }
 
-    /// The image has been activated: laggards are waited for anew, once the trials of the others are over.
+    /// Notes that the image has been activated: laggards get their time again once the trials of the others
+    /// end.
     pub(super) const fn activated(&mut self) {
         self.moved_on();
         self.through_at = None;
     }
 
-    /// Waits longer from ask to ask while nothing moves.
+    /// How long to wait before the next ask. It grows while nothing changes.
     pub(super) fn wait(&mut self) -> Duration {
         let wait = self.again;
         self.again = (self.again * 3 / 2).min(ASK_AGAIN_MAX);
@@ -93,7 +94,7 @@ impl Turns {
     }
 }
 
-/// What the agents that still take part have reported, in sum.
+/// The sum of what the agents still taking part have reported.
 #[derive(Debug, Default)]
 struct Tally {
     heard: usize,
@@ -106,12 +107,12 @@ struct Tally {
     empty: usize,
     /// Agents that miss some block.
     short: usize,
-    /// Agents busy by themselves: recovering or checking.
+    /// Agents that are recovering or checking.
     busy: usize,
 }
 
 impl Tally {
-    /// Whoever answers has it.
+    /// Whether every agent that answers has everything.
     fn is_complete(&self) -> bool {
         self.unknown == 0 && self.missing_pages + self.missing_blocks == 0 && self.busy == 0
     }
@@ -127,7 +128,7 @@ impl Parts {
         self.ask(Purpose::Status, self.started_at)
     }
 
-    /// All answers that can be expected are in: what follows.
+    /// Decides what follows once all expected answers are in.
     pub(super) fn decide(&mut self, now: Instant, purpose: Purpose) -> Phase {
         self.judge_patience(now, purpose);
         match purpose {
@@ -139,7 +140,7 @@ impl Parts {
         }
     }
 
-    /// When the time for the transfer, or for the trials, is over.
+    /// When the time for the transfer, or for the trials, ends.
     pub(super) fn time_limit(&self) -> Option<Instant> {
         if self.job.is_none() || self.withdrawal.is_some() {
             return None;
@@ -151,7 +152,7 @@ impl Parts {
         (within < Duration::MAX).then(|| from + within)
     }
 
-    /// What follows where that moment has come, whatever is under way.
+    /// What follows once that moment has come, whatever is in progress.
     pub(super) fn time_is_over(&mut self, now: Instant) -> Option<Phase> {
         self.time_limit().filter(|limit| now >= *limit)?;
         Some(if self.is_on_trial() { self.end_trials() } else { self.time_is_up(now) })
@@ -161,7 +162,7 @@ impl Parts {
         now.since(self.started_at) >= self.config.transfer_within
     }
 
-    /// The sum over the agents that `counts` names.
+    /// The sum over the agents that `counts` selects.
     fn tally(&self, counts: impl Fn(&Agent) -> bool) -> Tally {
         let mut tally = Tally::default();
         let blocks = self.job.as_ref().map_or(0, |subject| subject.needed_blocks.count());
@@ -192,7 +193,7 @@ impl Parts {
         if !ever_heard {
             return self.nobody_answered(now);
         }
-        // [waves]: a wave waits for nobody else.
+        // [waves]: a wave waits for no other agent.
         let wave_has_it =
             matches!(self.config.activate, Activate::Only(_)) && self.tally(Agent::waited_for).is_complete();
         if !wave_has_it && let Some(next) = self.serve(now, purpose) {
@@ -207,7 +208,7 @@ impl Parts {
         self.decide_closing(now)
     }
 
-    /// The phase that does the next thing for those who miss something; `None` when nobody who answers does.
+    /// The phase that next serves agents that miss something; `None` if none that answers does.
     pub(super) fn serve(&mut self, now: Instant, purpose: Purpose) -> Option<Phase> {
         let tally = self.tally(|_| true);
         if purpose == Purpose::Blocks {
@@ -227,7 +228,7 @@ impl Parts {
             return Some(self.decide_pages(now, purpose));
         }
         if purpose == Purpose::Pages && self.fleet.is_large() && self.turns.has_had_a_round() {
-            // Who misses only blocks was not asked.
+            // Agents that miss only blocks were not asked.
             return Some(self.ask(Purpose::Blocks, now));
         }
         (tally.missing_blocks > 0).then(|| self.decide_blocks(now, purpose, &tally))
@@ -241,13 +242,13 @@ impl Parts {
         self.ask(Purpose::Pages, now)
     }
 
-    /// [repair]: multicast for what many miss, unicast for the last few. What counts is how many blocks would
-    /// have to be sent: by multicast each once, by unicast to each agent that misses it.
+    /// [repair]: multicast for what many miss, unicast for the last few. The criterion is the number of
+    /// blocks to send: each once by multicast, or to each agent that misses it by unicast.
     fn decide_blocks(&mut self, now: Instant, purpose: Purpose, tally: &Tally) -> Phase {
         let Some(subject) = &mut self.job else { return self.finish(Ending::Done) };
         let count = subject.needed_blocks.count();
         if purpose != Purpose::Blocks && tally.empty == tally.short {
-            // Whoever misses anything misses everything: no need to ask which.
+            // Every agent that misses anything misses everything: there is no need to ask which.
             subject.needed_blocks.insert_all();
             return self.send_round(Area::Image);
         }
@@ -278,15 +279,15 @@ impl Parts {
         }
     }
 
-    /// After a round over blocks: what is left of what agents missed, and what does the agent miss that has
-    /// the least part left? Where somebody missed nothing before, the others' loss is on their own links.
+    /// After a round over blocks, takes the best agent: the one with the smallest fraction left of what it
+    /// missed. If some agent missed nothing before, the others' loss is on their own links.
     fn adapt_pace(&mut self) {
         let outbox = &mut self.outbox;
         let left = self.fleet.iter_mut().filter_map(Agent::end_round);
         let left = left.inspect(|(before, left)| {
             outbox.count_loss(*before, *left.min(before));
         });
-        // By the part that is left, where nothing of nothing is the least.
+        // Compares by the fraction left; an agent that missed nothing counts as the best.
         let best =
             left.min_by_key(|(before, left)| u64::from(*left) * 1_000_000 / u64::from((*before).max(1)));
         if let Some((before, left)) = best {
@@ -306,12 +307,13 @@ impl Parts {
         if self.turns.unanswered_asks.is_multiple_of(2) { self.offer(OFFER_COPIES) } else { ask }
     }
 
-    /// [census]: the transfer closes on evidence. Only who stays silent through the last asks is lost.
+    /// [census]: the transfer closes on evidence. Only agents that stay silent through the last asks are
+    /// lost.
     fn decide_closing(&mut self, now: Instant) -> Phase {
         let unfinished =
             self.fleet.waited_for().any(|agent| agent.awaited() && !agent.unsure() && !agent.has_all());
         if unfinished {
-            // Somebody who was silent before has turned up and misses something.
+            // An agent that was silent before has appeared and misses something.
             let purpose = if self.turns.has_had_a_round() { Purpose::Blocks } else { Purpose::Pages };
             return self.ask(purpose, now);
         }
@@ -334,7 +336,8 @@ impl Parts {
         self.transfer_complete(now)
     }
 
-    /// Everyone else has the image, or after the activation has ended: laggards may catch up for a while.
+    /// Whether laggards get time to catch up, once everyone else has the image or has ended after the
+    /// activation.
     pub(super) fn laggards_may_catch_up(&mut self, now: Instant) -> bool {
         let through_at = *self.turns.through_at.get_or_insert(now);
         let more = self.wait_for_few(through_at);

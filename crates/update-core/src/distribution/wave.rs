@@ -1,10 +1,10 @@
-//! Waves: whom a distribution waits for, and how the trials of some go on beside the transfer to others
-//! (protocol.md \[waves\]).
+//! Waves: which agents a distribution waits for, and how the trials of some run alongside the transfer to
+//! others (protocol.md \[waves\]).
 //!
-//! A wave activates when each of its agents has the image, has ended or is lost; nobody else is waited for.
-//! From then on the questions go to the wave, and to those outside who are known to miss something; these are
-//! sent it until the time for the transfer is over. With the trials of the wave the distribution ends,
-//! whatever the others still miss.
+//! A wave activates when each of its agents has the image, has ended or is lost; it waits for no other agent.
+//! From then on questions go to the wave, and to agents outside it that are known to miss something. Those
+//! are sent what they miss until the time for the transfer is over. The distribution ends with the trials of
+//! the wave, whatever the others still miss.
 
 use super::asks::Purpose;
 use super::outbox::Slot;
@@ -17,13 +17,13 @@ use alloc::vec::Vec;
 use group_oscore::ProtectError;
 
 impl Parts {
-    /// The image has been activated.
+    /// Whether the image has been activated.
     pub(super) const fn is_on_trial(&self) -> bool {
         self.attempts.activated_at().is_some()
     }
 
-    /// Whether an agent is asked something for this purpose: how the trial goes concerns the wave alone, and
-    /// while it goes on, who is outside and misses nothing is left in peace.
+    /// Whether an agent is asked for this purpose. How the trial is going concerns only the wave; meanwhile
+    /// agents outside it that miss nothing are not asked.
     pub(super) fn concerns(&self, agent: &Agent, purpose: Purpose) -> bool {
         match purpose {
             Purpose::Close | Purpose::Confirm => agent.waited_for(),
@@ -34,23 +34,23 @@ impl Parts {
         }
     }
 
-    /// The agents of whom something is still expected, by index.
+    /// The agents of which something is still expected, by index.
     pub(super) fn concerned(&self) -> Vec<usize> {
         let open = |agent: &Agent| !self.is_on_trial() || agent.lost || !agent.ended();
         self.fleet.indices(|agent| open(agent) && self.concerns(agent, Purpose::Pages))
     }
 
-    /// What is asked after a round.
+    /// What to ask after a round.
     pub(super) const fn purpose_after(&self, round: Area) -> Purpose {
         match round {
-            // The trials come first; what is missing is asked for next.
+            // The trials come first; then the question what is missing.
             _ if self.is_on_trial() => Purpose::Confirm,
             Area::Pages => Purpose::Pages,
             Area::Image => Purpose::Blocks,
         }
     }
 
-    /// The trials go on until each has ended, or until the deadline.
+    /// Continues the trials until each has ended, or until the deadline.
     pub(super) fn decide_trials(&mut self, now: Instant, purpose: Purpose) -> Phase {
         if self.trials_are_over(now) {
             return self.end_trials();
@@ -71,8 +71,8 @@ impl Parts {
         self.ask(Purpose::Confirm, now + wait)
     }
 
-    /// In the middle of a round for others: the trials may have ended, or somebody of the wave may wait for
-    /// the order.
+    /// In the middle of a round for others, checks whether the trials have ended, or whether an agent of the
+    /// wave waits for the order.
     pub(super) fn look_at_trials(&mut self, slot: Slot<'_>) -> Result<Step, ProtectError> {
         if self.trials_are_over(slot.now) {
             return Ok(Step::Next(self.end_trials()));
@@ -82,7 +82,7 @@ impl Parts {
         Ok(Step::Sent(sent))
     }
 
-    /// Each has ended, and laggards have had their time as well.
+    /// Whether each trial has ended and laggards have had their time as well.
     fn trials_are_over(&mut self, now: Instant) -> bool {
         let over = self.fleet.waited_for().all(|agent| agent.ended() || agent.laggard().is_some());
         over && !self.laggards_may_catch_up(now)

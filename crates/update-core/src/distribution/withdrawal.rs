@@ -1,5 +1,5 @@
-//! Taking an update back: cancellation drops it where it is not yet on trial, undoing takes it back where it
-//! is (protocol.md \[attempt\]). Either way everyone is asked afterwards what became of it.
+//! Withdrawing an update: a cancellation drops it where it is not yet on trial; an undo takes it back where
+//! it is (protocol.md \[attempt\]). Either way every agent is then asked for the result.
 
 use super::asks::Purpose;
 use super::named::Named;
@@ -16,38 +16,38 @@ use crate::time::Instant;
 use alloc::vec::Vec;
 use group_oscore::ProtectError;
 
-/// An update on its way back.
+/// The withdrawal of an update.
 #[derive(Debug)]
 pub(super) struct Withdrawal {
     undoes: bool,
     began_at: Instant,
     /// When the attempt was last raised.
     raised_at: Instant,
-    /// The first ask of it: what was heard before does not count.
+    /// Its first ask: earlier reports do not count.
     first_ask: u32,
     /// Orders and asks so far.
     rounds: u8,
-    /// Whom the orders under way are for, as targets that take turns; none for everyone.
+    /// The targets of the current orders, which take turns; empty for everyone.
     named: Vec<Named>,
     turn: usize,
 }
 
-/// What an order to take an update back, or the time before it, has made of the update at one agent.
+/// What has become of the update at one agent, because of an order to withdraw it or before that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It has dropped it, and runs what it ran before.
+    /// The agent has dropped it, and runs what it ran before.
     Dropped,
-    /// It had ended before: failed, refused, or never taken up.
+    /// It had already ended there: failed, refused, or never taken up.
     Nothing,
-    /// It still holds it, without running it.
+    /// The agent still holds it, without running it.
     Held,
-    /// It runs it on trial.
+    /// The agent runs it on trial.
     OnTrial,
-    /// It runs it and has confirmed it.
+    /// The agent runs it and has confirmed it.
     Confirmed,
-    /// It has gone back to the image that it had.
+    /// The agent has returned to its previous image.
     RolledBack,
-    /// Nothing was heard of it since.
+    /// The agent has not been heard since.
     Silent,
 }
 
@@ -66,7 +66,7 @@ impl Agent {
         }
     }
 
-    /// It holds an update that a cancellation would make it drop.
+    /// Whether the agent holds an update that a cancellation would make it drop.
     const fn can_drop(status: &Status) -> bool {
         matches!(
             status.state,
@@ -79,32 +79,32 @@ impl Agent {
         )
     }
 
-    /// It runs an update on trial, or is about to.
+    /// Whether the agent runs an update on trial, or is about to.
     const fn can_go_back(status: &Status) -> bool {
         matches!(status.state, State::Trial | State::Scheduled)
     }
 }
 
 impl Withdrawal {
-    /// Whether this ask belongs to it.
+    /// Whether this ask belongs to the withdrawal.
     pub(super) const fn asks(&self, number: u32) -> bool {
         number >= self.first_ask
     }
 
-    /// Whom the next order is for, as one target; none for everyone.
+    /// The target of the next order; `None` for everyone.
     fn next_named(&mut self) -> Option<Named> {
         self.turn = self.turn.wrapping_add(1);
         let turn = self.turn.checked_rem(self.named.len());
         turn.and_then(|turn| self.named.get(turn)).cloned()
     }
 
-    /// Whether the order is for an agent that stands like this.
+    /// Whether the order is for an agent with this status.
     const fn is_for(&self, status: &Status) -> bool {
         if self.undoes { Agent::can_go_back(status) } else { Agent::can_drop(status) }
     }
 }
 
-/// Sends the order to take the update back a few times, then asks what became of it.
+/// Sends the order to withdraw the update a few times, then asks for the result.
 #[derive(Debug)]
 pub(super) struct Withdrawing {
     /// Orders still to be sent.
@@ -137,23 +137,23 @@ impl Parts {
         }
         self.events.push_back(Event::Stage(Stage::Cancellation));
         self.raise_attempt(now);
-        // Whatever each has acted upon: to everyone at first.
+        // To everyone at first, whatever each agent has acted upon.
         let all: Vec<usize> = (0..self.fleet.len()).collect();
         self.order(&all, ORDER_COPIES)
     }
 
-    /// The phase that takes the update back where it is on trial.
+    /// The phase that takes back the update where it is on trial.
     pub(super) fn undo(&mut self, now: Instant) -> Phase {
         if !self.begin_withdrawal(now, true) {
             return self.finish(Ending::Undone);
         }
         self.events.push_back(Event::Stage(Stage::Undo));
         self.raise_attempt(now);
-        // Who is on trial is asked first: nobody else is to hear the order.
+        // Asks first which agents are on trial: no other agent may hear the order.
         self.ask(Purpose::Withdrawn, now)
     }
 
-    /// `false` where there is nothing to take back.
+    /// Begins the withdrawal; `false` if there is nothing to withdraw.
     fn begin_withdrawal(&mut self, now: Instant, undoes: bool) -> bool {
         if self.job.is_none() {
             return false;
@@ -177,8 +177,8 @@ impl Parts {
         self.withdrawal.as_ref().is_some_and(|withdrawal| !withdrawal.undoes)
     }
 
-    /// An attempt above all that have been acted upon. What one agent claims beyond what can be does not
-    /// count, or it could use the attempts up for all.
+    /// Raises the attempt above all that have been acted upon. Implausibly high claims do not count:
+    /// otherwise a single agent could use up the attempts of all.
     fn raise_attempt(&mut self, now: Instant) {
         let used = self.attempt();
         let acted_upon = self.fleet.agents().iter().filter_map(|agent| Some(agent.status?.attempt));
@@ -189,7 +189,7 @@ impl Parts {
         }
     }
 
-    /// The phase that sends the order to these agents, so many times.
+    /// The phase that sends the order to these agents this many times.
     fn order(&mut self, indices: &[usize], copies: u32) -> Phase {
         let everyone = self.config.everyone && indices.len() == self.fleet.len();
         let named = if everyone { Vec::new() } else { self.fleet.named(indices) };
@@ -200,11 +200,11 @@ impl Parts {
         Phase::Withdrawing(Withdrawing { left })
     }
 
-    /// Whether it is not yet known what the order has made of the update at this agent.
+    /// Whether the result of the order is not yet known at this agent.
     pub(super) fn is_to_answer_for_it(&self, agent: &Agent) -> bool {
         let Some(withdrawal) = self.withdrawal.as_ref().filter(|_| !agent.lost) else { return false };
         match &agent.status {
-            // Whether it activates or only looks through its image shows in a moment.
+            // Whether it activates or only checks its image is known in a moment.
             Some(status) if agent.has_answered(withdrawal.first_ask) => {
                 withdrawal.is_for(status) || status.state == State::Checking
             }
@@ -212,14 +212,14 @@ impl Parts {
         }
     }
 
-    /// Who holds it still is ordered again, and asked again, until everyone has answered for it or the time
-    /// is over.
+    /// Repeats the order and the question to agents that still hold the update, until every agent has
+    /// answered for it or the time is over.
     pub(super) fn decide_withdrawal(&mut self, now: Instant) -> Phase {
         let Some(withdrawal) = &mut self.withdrawal else { return self.finish(Ending::Done) };
         withdrawal.rounds = withdrawal.rounds.saturating_add(1);
         let (undoes, first_ask) = (withdrawal.undoes, withdrawal.first_ask);
         let rounds_over = withdrawal.rounds >= WITHDRAWAL_ROUNDS_MAX;
-        // Going back takes the time that a trial takes; saying so does not.
+        // Going back takes as long as a trial; reporting it does not.
         let late = now.since(withdrawal.began_at) >= self.config.confirm_within;
         let over = |agent: &Agent| {
             let goes_back = undoes && agent.status.as_ref().is_some_and(Agent::can_go_back);
@@ -243,8 +243,9 @@ impl Parts {
         self.fleet.indices(|agent| self.is_to_answer_for_it(agent) && counts(agent))
     }
 
-    /// The order goes to those it is for, and where it drops the update also to those not heard: they may
-    /// come back. Whoever has heard it needs a higher attempt, and some time before that.
+    /// Repeats the order to the agents that it is for. If it drops the update, it also goes to agents not
+    /// heard: they may come back. An agent that has heard it needs a higher attempt, and some time before
+    /// that.
     fn order_again(&mut self, now: Instant, open: Vec<usize>) -> Phase {
         let Some(withdrawal) = &self.withdrawal else { return self.finish(Ending::Done) };
         let attempt = self.attempts.used();

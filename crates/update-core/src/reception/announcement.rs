@@ -1,4 +1,4 @@
-//! Announcements: what an agent says of itself without being asked (protocol.md \[bound\], [probe]).
+//! Announcements: reports that an agent sends without being asked (protocol.md \[bound\], [probe]).
 
 use super::{Reception, channel};
 use crate::limits::{ANNOUNCE_AGAIN, ANNOUNCE_TRIES_MAX, PROBE_AGAIN_MAX, REPORT_BYTES_MAX};
@@ -7,27 +7,28 @@ use crate::time::{Duration, Instant};
 use coap_wire::{Code, Token, option};
 use group_oscore::SentRequest;
 
-/// A report to the distributor that is repeated until it is answered.
+/// A report to the distributor, repeated until it is answered.
 #[derive(Debug)]
 pub(super) struct Announcement {
     occasion: Occasion,
     due: Instant,
     tries: u8,
-    /// The distributor wants to see what number of its own this agent has seen.
+    /// The distributor has asked for evidence of the numbers that this agent has seen.
     evidence_wanted: bool,
     request: Option<(Token, SentRequest)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Occasion {
-    /// It has booted. After a few tries it waits to be asked.
+    /// The agent has booted. After a few tries it waits to be asked.
     Boot,
-    /// It misses something and hears nothing: is the distributor there? It goes on asking, less and less.
+    /// The agent misses something and hears nothing: is the distributor there? It keeps asking, less and less
+    /// often.
     Silence,
 }
 
 impl Announcement {
-    /// Of a boot.
+    /// The announcement of a boot.
     pub(super) const fn of_boot(due: Instant) -> Self {
         Self { occasion: Occasion::Boot, due, tries: 0, evidence_wanted: false, request: None }
     }
@@ -41,12 +42,12 @@ impl Announcement {
         self.due
     }
 
-    /// It asks whether the distributor is there.
+    /// Whether it is a probe.
     pub(super) fn is_probe(&self) -> bool {
         self.occasion == Occasion::Silence
     }
 
-    /// The next try begins; `false` when there is none.
+    /// Begins the next try; `false` when there is none.
     fn try_again(&mut self, now: Instant, jitter: impl FnOnce(Duration) -> Duration) -> bool {
         self.tries = self.tries.saturating_add(1);
         let pause = (ANNOUNCE_AGAIN * (1 << self.tries.min(8))).min(PROBE_AGAIN_MAX);
@@ -74,7 +75,7 @@ impl Reception<'_> {
         Some(len)
     }
 
-    /// A datagram that may answer the announcement.
+    /// Takes a datagram that may answer the announcement.
     pub(super) fn on_announced(&mut self, now: Instant, token: Token, bytes: &mut [u8]) {
         let Some(announcement) = &mut self.announcement else { return };
         let Some((_, binding)) = announcement.request.as_ref().filter(|(sent, _)| *sent == token) else {
@@ -87,7 +88,7 @@ impl Reception<'_> {
             announcement.due = now;
             return;
         }
-        // Once: who has nothing to show has said all that it can.
+        // Only once: an agent without evidence has already said all that it can.
         let is_asked = body.code() == Code::CONFLICT && !announcement.evidence_wanted;
         if is_asked && self.channel.evidence().is_some() {
             announcement.evidence_wanted = true;
@@ -98,7 +99,7 @@ impl Reception<'_> {
         self.fetch.distributor_answered();
     }
 
-    /// Something is missed and nothing is heard: asks whether the distributor is there, before any fetch.
+    /// Something is missing and nothing is heard: asks whether the distributor is there, before any fetch.
     pub(super) fn probe_silence(&mut self, now: Instant) {
         if self.announcement.is_none() && self.fetch.is_cut_off(self.is_quiet(now)) && self.wants(now) {
             let due = now + self.random.up_to(self.config.announce_spread);

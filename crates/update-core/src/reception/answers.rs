@@ -1,4 +1,4 @@
-//! What the distributor asks and orders, and what the agent answers (protocol.md \[census\], [answers],
+//! What the distributor asks and orders, and how the agent answers (protocol.md \[census\], [answers],
 //! [attempt]).
 
 use super::{Event, Failure, Phase, RECOVERED, Reception};
@@ -13,7 +13,7 @@ use coap_wire::{Code, Token, Type};
 use core::net::SocketAddr;
 use group_oscore::{ReceivedRequest, Verified};
 
-/// An answer that waits for its moment.
+/// An answer that waits until it is due.
 #[derive(Debug, Clone)]
 struct Answer {
     due: Instant,
@@ -31,14 +31,14 @@ enum Content {
     Changed,
 }
 
-/// The answers that wait, each for its moment.
+/// The waiting answers.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     waiting: heapless::Vec<Answer, ANSWERS_MAX>,
 }
 
 impl Answers {
-    /// Adds an answer, in place of the oldest if there are too many.
+    /// Adds an answer; if there are too many, it replaces the oldest.
     fn put(&mut self, answer: Answer) {
         if self.waiting.is_full() {
             self.waiting.remove(0);
@@ -46,7 +46,7 @@ impl Answers {
         let _ = self.waiting.push(answer);
     }
 
-    /// The first answer whose moment has come.
+    /// Takes the first answer that is due.
     fn take_due(&mut self, now: Instant) -> Option<Answer> {
         let index = self.waiting.iter().position(|answer| answer.due <= now)?;
         Some(self.waiting.remove(index))
@@ -113,7 +113,7 @@ impl Reception<'_> {
         }
     }
 
-    /// Acts only on an attempt higher than the last one acted upon, and only with a whole image.
+    /// Acts only on an attempt higher than the last one acted upon, and only with the whole image stored.
     fn schedule(&mut self, now: Instant, command: &Command<'_>) {
         let Some(update) = self.received.update() else { return };
         let whole = match self.received.phase() {
@@ -124,7 +124,7 @@ impl Reception<'_> {
         if whole && command.attempt > update.attempt() {
             let due = now + Duration::from_millis(u64::from(command.delay_ms));
             if matches!(self.received.phase(), Phase::Ended) {
-                // After a roll back the slot is read back before it is trusted again.
+                // After a roll back, the slot is read back before it is trusted again.
                 self.start_walk();
             } else {
                 self.received.schedule(due, command.attempt);
@@ -132,8 +132,8 @@ impl Reception<'_> {
         }
     }
 
-    /// Drops an update that is not yet on trial, and where that is ordered takes back one that is, if the
-    /// attempt is higher than the last one acted upon. An update that has ended stays as it is.
+    /// Drops an update that is not yet on trial or, if so ordered, takes back one that is. The attempt must
+    /// be higher than the last one acted upon. An update that has ended stays as it is.
     fn cancel(&mut self, command: &Command<'_>) {
         let Some(update) = self.received.update().filter(|update| command.attempt > update.attempt()) else {
             return;
@@ -160,7 +160,7 @@ impl Reception<'_> {
         content: Content,
         multicast: bool,
     ) {
-        // [answers]: only to where the distributor is known to be. A zone is this machine's own affair.
+        // [answers]: only to the distributor's known address. A zone identifier is local to this machine.
         let provisioned = self.config.distributor_address;
         if multicast && (from.ip(), from.port()) != (provisioned.ip(), provisioned.port()) {
             return self.counted.not_for_us();
@@ -188,7 +188,7 @@ impl Reception<'_> {
         }
     }
 
-    /// Sends the first answer whose moment has come. Everything it reports is durable: see `sync_due`.
+    /// Sends the first answer that is due. Everything it reports is durable: see `sync_due`.
     pub(super) fn next_answer(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
         let mut answer = self.answers.take_due(now)?;
         let mut payload = [0; REPORT_BYTES_MAX];
@@ -205,7 +205,7 @@ impl Reception<'_> {
         Some((answer.to, len))
     }
 
-    /// Writes what there is to say about an update.
+    /// Writes the report about an update.
     pub(super) fn report(
         &self,
         asked: Option<UpdateId>,
@@ -242,7 +242,7 @@ impl Reception<'_> {
         report.encode(out)
     }
 
-    /// The part of a report that is about the update held.
+    /// Fills in the part of a report that is about the current update.
     fn describe(&self, report: &mut Report<'_>) {
         let Some(update) = self.received.update() else { return };
         report.attempt = update.attempt();

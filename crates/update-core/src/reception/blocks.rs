@@ -1,4 +1,4 @@
-//! From a block's bytes to storage, and what follows when a task has ended.
+//! A block's way from its bytes to storage, and what follows when a task has ended.
 
 use super::vault::{Change, Doing, Hold, WrongHash};
 use super::{Failure, Obstacle, Output, Phase, Reception};
@@ -29,7 +29,7 @@ impl Reception<'_> {
             Hold::WithoutPage => {
                 self.counted.without_page();
                 if area == Area::Image {
-                    // Where it is the pages' turn, the next census asks for those that are missing.
+                    // If pages are due now, the next census asks for the missing ones.
                     self.fetch.want_pages();
                 }
                 return false;
@@ -38,20 +38,20 @@ impl Reception<'_> {
         true
     }
 
-    /// Compares the hash of what is held as soon as the page that has it is at hand.
+    /// Compares the hash of the held block or page as soon as the page with its hash is in memory.
     pub(super) fn compare_held(&mut self, now: Instant) {
         let Some(update) = self.received.update() else { return };
         let compared = self.vault.compare(update.shape(), &update.offer().tree_root);
         if let Err(WrongHash { multicast }) = compared {
             self.counted.hash_mismatch();
             if !multicast && self.fetch.was_in_vain(now, Obstacle::WrongHash) {
-                // The distributor compares what it sends, so it may be a page here that has changed.
+                // The distributor compares what it sends, so a page stored here may have changed.
                 self.start_walk();
             }
         }
     }
 
-    /// The task that stands for this work; `None` when there is none after all.
+    /// The task for this work; `None` if there turns out to be none.
     pub(super) fn task(&self, doing: Doing) -> Option<Task<'_>> {
         let update = self.received.update()?;
         Some(match doing {
@@ -91,7 +91,7 @@ impl Reception<'_> {
         }))
     }
 
-    /// A task has ended.
+    /// Handles the end of a task.
     pub(super) fn on_done(&mut self, now: Instant, done: Done, bytes: &[u8]) {
         let Some(doing) = self.vault.end() else {
             debug_assert!(false, "a task ended that was not under way");
@@ -112,8 +112,8 @@ impl Reception<'_> {
         }
     }
 
-    /// The medium has failed: after a pause the same is tried again, and given up after a few times in a row
-    /// where the device can do without it.
+    /// Handles a failure of the medium. The same work is tried again after a pause. After a few consecutive
+    /// failures it is abandoned, if the device can do without it.
     fn on_failure(&mut self, now: Instant, doing: Doing) {
         self.counted.storage_failure();
         let hopeless = self.vault.failed(now);
@@ -123,11 +123,11 @@ impl Reception<'_> {
             Doing::WriteHeld | Doing::Change(Change::Prepare) if hopeless => {
                 self.storage_failed_for_good(now);
             }
-            // Nobody can tell which of the bytes written since the last sync are lost.
+            // It is unknown which of the bytes written since the last sync are lost.
             Doing::Sync => self.start_over(now),
             Doing::Activate => self.switched(true),
             Doing::Change(Change::Update) => self.update_not_saved(now, hopeless),
-            // The old image's right to return rests on the record of what is installed and on settling.
+            // Whether the old image may return depends on the record of what is installed and on settling.
             Doing::Change(change) => self.vault.order(change),
             Doing::SaveCounters | Doing::LoadPage(_) | Doing::WriteHeld | Doing::Examine => {}
         }
@@ -136,9 +136,9 @@ impl Reception<'_> {
     fn update_not_saved(&mut self, now: Instant, hopeless: bool) {
         let outcome = self.received.update().map(super::received::Update::outcome);
         match (outcome, self.received.phase()) {
-            // It may be forgotten: the next start finds the update open and fails again, or does not.
+            // This record may be lost: the next start finds the update open, and fails again or succeeds.
             (Some(Outcome::Failed(_)), _) if hopeless => {}
-            // The attempt of an order to go back, which goes on without it.
+            // This is the attempt of an order to go back. The order continues without it.
             (Some(Outcome::Open), Phase::Trial) if hopeless => {}
             (Some(Outcome::Open), Phase::Activating) if hopeless => self.switched(true),
             (Some(Outcome::Open), _) if hopeless => self.storage_failed_for_good(now),
@@ -154,7 +154,7 @@ impl Reception<'_> {
         }
     }
 
-    /// Begins anew with empty areas, a few times.
+    /// Starts over with empty areas, a few times at most.
     fn start_over(&mut self, now: Instant) {
         if self.vault.sync_failed() {
             self.storage_failed_for_good(now);

@@ -1,5 +1,5 @@
-//! The way to the distributor: it alone protects and opens datagrams, and it keeps the bounds of the two
-//! counters, which are stored before anything relies on them (protocol.md \[reserve\], [bound]).
+//! The channel to the distributor: the only place that protects and opens datagrams. It keeps the bounds of
+//! the two counters, which are stored before anything relies on them (protocol.md \[reserve\], [bound]).
 
 use super::AgentContext;
 use crate::limits::{
@@ -31,9 +31,9 @@ pub(super) struct Channel {
     /// ... and then nothing is sent or accepted any more.
     closed: bool,
     message_id: u16,
-    /// The last short request to the group that raised the highest Partial IV, as it came.
+    /// The last short group request that raised the highest Partial IV, as received.
     evidence: heapless::Vec<u8, EVIDENCE_BYTES_MAX>,
-    /// The Echo value that the next request has to carry.
+    /// The Echo value that the next request must carry.
     echo: heapless::Vec<u8, ECHO_BYTES_MAX>,
 }
 
@@ -81,8 +81,8 @@ impl Channel {
         self.highest().is_some()
     }
 
-    /// The number above the highest Partial IV accepted from the distributor; after a reboot, what the stored
-    /// floor proves of it.
+    /// The number above the highest Partial IV accepted from the distributor; after a reboot, as much of it
+    /// as the stored floor proves.
     pub(super) fn distributor_next(&self) -> u64 {
         self.highest().map_or(self.first_floor.saturating_sub(FLOOR_AHEAD), |highest| highest + 1)
     }
@@ -121,17 +121,17 @@ impl Channel {
         if exact {
             self.saving = None;
             reserved_end = self.context.next_sequence_number();
-            // Not below what a reboot before this one has proved.
+            // Not below what was proved before an earlier reboot.
             self.saving_floor = self.highest().map_or(self.floor, |highest| highest + 1);
         }
         CounterBounds { gid: self.context.common().gid(), reserved_end, floor: self.saving_floor }
     }
 
-    /// The bounds are durable: now they may be used.
+    /// The bounds are durable, so they may be used now.
     pub(super) fn saved(&mut self) {
         self.floor = self.saving_floor;
         if let Some(reservation) = self.saving.take() {
-            // It was made by this context.
+            // This context made it, so it cannot be refused.
             let _ = self.context.reserve(reservation);
         }
     }
@@ -139,8 +139,8 @@ impl Channel {
 
 /// Datagrams.
 impl Channel {
-    /// Opens a request. What is short and turns out to be the distributor's newest to the group is kept as it
-    /// came (protocol.md \[evidence\]).
+    /// Opens a request. A short one that turns out to be the distributor's newest group request is kept as
+    /// received (protocol.md \[evidence\]).
     pub(super) fn open_request<'b>(&mut self, bytes: &'b mut [u8]) -> Result<Received<'b>, UnprotectError> {
         let before = self.highest();
         // It is decrypted in place.
@@ -155,7 +155,7 @@ impl Channel {
         Ok(received)
     }
 
-    /// What shows which numbers of the distributor this agent has seen; `None` after a reboot.
+    /// The evidence for the distributor's numbers that this agent has seen; `None` after a reboot.
     pub(super) fn evidence(&self) -> Option<&[u8]> {
         Some(self.evidence.as_slice()).filter(|evidence| !evidence.is_empty())
     }
@@ -168,7 +168,7 @@ impl Channel {
         self.context.unprotect_response(bytes, to)
     }
 
-    /// The distributor wants to know that a request is no replay: the next one carries this value.
+    /// The distributor wants proof that a request is no replay: the next one carries this value.
     pub(super) fn echo_next(&mut self, echo: &[u8]) {
         self.echo = heapless::Vec::from_slice(echo).unwrap_or_default();
     }
@@ -231,7 +231,7 @@ impl Channel {
     }
 }
 
-/// What was just written is well-formed, if it had room.
+/// Parses what was just written. It is well-formed unless there was too little room.
 fn parsed(plain: Option<&[u8]>) -> Result<Message<'_>, ProtectError> {
     plain.and_then(|plain| Message::parse(plain).ok()).ok_or(ProtectError::BufferTooSmall)
 }

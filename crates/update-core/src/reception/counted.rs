@@ -1,22 +1,22 @@
-//! What an agent has counted since it started. The one place that counts.
+//! What an agent has counted since it started. This is the only place that counts.
 
 use crate::census::Counters;
 use group_oscore::UnprotectError;
 
-/// The counters of the census, and what its `malformed` is made of.
+/// The counters of the census, and the parts that its `malformed` consists of.
 #[derive(Debug, Default)]
 pub(super) struct Counted {
     counters: Counters,
-    /// Datagrams that are no CoAP message, or not protected as they should be.
+    /// Datagrams that are no CoAP message, or not protected as required.
     malformed_datagrams: u32,
-    /// Verified messages with an option, resource or payload that is not known here.
+    /// Verified messages with an unknown option, resource or payload.
     unknown_content: u32,
-    /// Blocks that do not fit the update: another size, or a number that it does not have.
+    /// Blocks that do not fit the update: of another size, or with a number that it does not have.
     unfitting_blocks: u32,
 }
 
 impl Counted {
-    /// As the census tells them.
+    /// The counters as the census reports them.
     pub(super) fn counters(&self) -> Counters {
         let malformed = self.malformed_datagrams + self.unknown_content + self.unfitting_blocks;
         Counters { malformed, ..self.counters }
@@ -34,12 +34,13 @@ impl Counted {
         self.unfitting_blocks += 1;
     }
 
-    /// It came by a way that its mode rules out, from somebody who may not say that, or to the wrong address.
+    /// Counts a message on a socket that its mode rules out, from a sender without that right, or to the
+    /// wrong address.
     pub(super) const fn not_for_us(&mut self) {
         self.counters.not_for_us += 1;
     }
 
-    /// A datagram that was not unprotected.
+    /// Counts a datagram that could not be unprotected.
     pub(super) const fn discarded(&mut self, error: UnprotectError) {
         match error {
             UnprotectError::Replayed => self.counters.replayed += 1,
@@ -52,7 +53,7 @@ impl Counted {
         }
     }
 
-    /// A block or page is written.
+    /// Counts a block or page that was written.
     pub(super) const fn stored(&mut self, multicast: bool) {
         if multicast {
             self.counters.stored_multicast += 1;
@@ -77,7 +78,7 @@ impl Counted {
         self.counters.storage_failures += 1;
     }
 
-    /// The program has dropped so many datagrams on purpose so far.
+    /// Sets how many datagrams the program has dropped on purpose so far.
     pub(super) const fn set_injected_losses(&mut self, count: u32) {
         self.counters.injected_losses = count;
     }

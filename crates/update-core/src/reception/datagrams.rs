@@ -1,4 +1,4 @@
-//! Datagrams in and out: whose they are, and what they are about.
+//! Datagrams in and out: dispatch by sender and content.
 
 use super::{Event, Reception, Via};
 use crate::limits::TARGET_QUERY_BYTES_MAX;
@@ -29,7 +29,7 @@ impl Reception<'_> {
         }
         match self.channel.open_request(bytes) {
             Ok(Received::Fresh(mut request)) => self.on_request(now, from, via, &mut request),
-            // At or below the stored bound: perhaps a replay (protocol.md \[bound\]).
+            // At or below the stored bound, so it may be a replay (protocol.md \[bound\]).
             Ok(Received::Unproven(_)) => self.discard(UnprotectError::Replayed),
             Err(error) => self.discard(error),
         }
@@ -40,10 +40,11 @@ impl Reception<'_> {
         self.event(Event::Discarded(error));
     }
 
-    /// A request that the distributor has signed (group mode) or that only it can have made (pairwise mode).
+    /// Handles a request that the distributor signed (group mode) or that only it can have made (pairwise
+    /// mode).
     fn on_request(&mut self, now: Instant, from: SocketAddr, via: Via, request: &mut Verified<'_>) {
-        // [role], and the two ways kept apart: nothing that was meant for the group may be redirected to one
-        // agent (RFC 10021 section 14.9), nor a Confirmable sent to all (RFC 7252 section 8.1).
+        // [role], with the two sockets kept apart: a message for the group must not be redirected to one
+        // agent (RFC 10021 section 14.9), nor a Confirmable one sent to all (RFC 7252 section 8.1).
         let multicast = via == Via::Group;
         let right_way = match via {
             Via::Group => request.mode() == MessageMode::Group && request.ty() == Type::NonConfirmable,
@@ -73,13 +74,14 @@ impl Reception<'_> {
             (Code::FETCH, Resource::Status) => self.on_query(now, from, request, multicast),
             (Code::POST, Resource::Activate) => self.on_command(now, from, request, multicast, false),
             (Code::POST, Resource::Cancel) => self.on_command(now, from, request, multicast, true),
-            // An agent without parity ignores it, and one that keeps its keys ignores new ones.
+            // An agent without parity ignores it, and an agent that does not replace its keys ignores new
+            // ones.
             (Code::PUT, Resource::Parity(_) | Resource::Keys) => {}
             _ => self.counted.unknown_content(),
         }
     }
 
-    /// The distributor is there: it need not be looked for.
+    /// The distributor was heard, so it need not be probed for.
     fn distributor_heard(&mut self, now: Instant) {
         self.received.heard(now);
         self.fetch.distributor_heard();
@@ -107,7 +109,7 @@ impl Reception<'_> {
         }
     }
 
-    /// The datagram to send now, if there is one. Who goes next is decided here and nowhere else.
+    /// The datagram to send now, if there is one. Only this function decides which goes next.
     pub(super) fn next_datagram(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
         if let Some(sent) = self.next_answer(now, buffer) {
             return Some(sent);
@@ -119,13 +121,13 @@ impl Reception<'_> {
         Some((self.config.distributor_address, len))
     }
 
-    /// What was protected; if it was not, the log tells why.
+    /// Passes on what was protected. If protecting failed, the log tells why.
     pub(super) fn sent<T>(&mut self, sent: Result<T, ProtectError>) -> Option<T> {
         sent.map_err(|error| self.event(Event::NotSent(error))).ok()
     }
 }
 
-/// The Block option of this number, if it is there and well-formed.
+/// The Block option with this number, if it is present and well-formed.
 pub(super) fn block_option(body: &Body<'_>, number: u16) -> Option<Block> {
     Block::parse(body.option(number)?).ok()
 }

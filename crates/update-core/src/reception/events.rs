@@ -1,16 +1,16 @@
-//! Facts that wait to be told.
+//! Events that wait to be handed out.
 
 use super::Event;
 use crate::limits::EVENTS_MAX;
 
-/// The facts, oldest first; of more than [`EVENTS_MAX`] the oldest go.
+/// The events, oldest first. If there are more than [`EVENTS_MAX`], the oldest are dropped.
 #[derive(Debug, Default)]
 pub(super) struct Events(heapless::Deque<Event, EVENTS_MAX>);
 
 impl Events {
     pub(super) fn push(&mut self, event: Event) {
         if self.0.is_full() {
-            // The oldest is the least interesting, and what it tells is counted.
+            // The oldest event is the least interesting, and a counter already covers it.
             let _ = self.0.pop_front();
         }
         let _ = self.0.push_back(event);

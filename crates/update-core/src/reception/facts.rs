@@ -1,4 +1,4 @@
-//! What an agent tells of an update, and why one fails or is not taken.
+//! The events of an update, and the reasons why it fails or is not taken.
 
 use crate::census::State;
 use crate::digest::UpdateId;
@@ -6,7 +6,7 @@ use crate::platform::RollBackCause;
 use crate::refusal::Refusal;
 use group_oscore::{ProtectError, UnprotectError};
 
-/// Facts about an update, for the agent's log.
+/// Events of an update, for the agent's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// A new update was accepted.
@@ -25,7 +25,7 @@ pub enum Event {
         /// Why.
         reason: Reason,
     },
-    /// After a restart, so many blocks of the update were found whole in storage.
+    /// After a restart, this many blocks of the update were found intact in storage.
     Recovered {
         /// Which update.
         id: UpdateId,
@@ -59,57 +59,56 @@ pub enum Event {
         /// Why.
         failure: Failure,
     },
-    /// An update was dropped because the distributor said so.
+    /// An update was dropped by order of the distributor.
     Cancelled(UpdateId),
     /// A datagram could not be protected, and was not sent.
     NotSent(ProtectError),
-    /// A datagram was refused before it could do anything.
+    /// A datagram was refused before it had any effect.
     Discarded(UnprotectError),
 }
 
-/// Why an update that had been accepted was given up. The numbers travel in reports, above those of
-/// [`Refusal`].
+/// Why an accepted update was given up. The numbers travel in reports, above those of [`Refusal`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Failure {
-    /// Every block is right, but the whole image's SHA-256 is not the signed one: the image was signed
-    /// wrongly.
+    /// Every block is right, but the SHA-256 of the whole image is not the signed one: the manifest was
+    /// signed with a wrong digest.
     ImageDigest = 64,
-    /// Storage failed again and again.
+    /// Storage failed repeatedly.
     Storage = 65,
-    /// The distributor dropped it.
+    /// The distributor cancelled it.
     Cancelled = 66,
-    /// An update with a higher manifest sequence number took its place (protocol.md \[one update\]).
+    /// An update with a higher manifest sequence number replaced it (protocol.md \[one update\]).
     Superseded = 67,
 }
 
-/// Why an agent that fetches gets nowhere. The numbers travel in reports of an update that is not whole.
+/// Why an agent that fetches makes no progress. The numbers travel in reports of an incomplete update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Obstacle {
-    /// The answers are not the blocks asked for: another size, another number, no block at all.
+    /// The answers are not the blocks asked for: another size, another number, or no block at all.
     Unfitting = 82,
     /// The answers do not have the signed hash.
     WrongHash = 83,
     /// The distributor refuses the requests.
     Refused = 84,
-    /// The distributor wants proof, again and again, that the requests are new.
+    /// The distributor keeps asking for proof that the requests are fresh.
     Challenged = 85,
 }
 
-/// Why an offer was not taken. The codes travel in reports.
+/// Why an offer was not accepted. The codes travel in reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// The offer itself.
+    /// The offer itself was refused.
     Refusal(Refusal),
-    /// Another update took this one's place less than ten minutes ago, or is on trial (code 80).
+    /// Another update replaced this one less than ten minutes ago, or is on trial (code 80).
     Busy,
 }
 
 impl Reason {
     const BUSY: u8 = 80;
 
-    /// The number that stands for it in reports.
+    /// The code in reports.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
@@ -119,7 +118,7 @@ impl Reason {
     }
 }
 
-/// The reason that comes with the states trial and confirmed when the image before was damaged.
+/// The reason reported with the states trial and confirmed if the previous image was damaged.
 pub const RECOVERED: u8 = 81;
 
 /// What a reason code of a report means, in plain words, given the state that it came with.

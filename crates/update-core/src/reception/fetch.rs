@@ -1,4 +1,4 @@
-//! Unicast repair: what the agent fetches by itself, one request at a time (protocol.md \[repair\]).
+//! Unicast repair: what the agent fetches on its own, one request at a time (protocol.md \[repair\]).
 
 use super::datagrams::block_option;
 use super::{Obstacle, Reception, channel};
@@ -14,26 +14,26 @@ use crate::time::{Duration, Instant};
 use coap_wire::{Block, Code, Token, option};
 use group_oscore::SentRequest;
 
-/// What is known of the repair by unicast.
+/// The state of the unicast repair.
 #[derive(Debug)]
 pub(super) struct Fetch {
-    /// A census allows agents that miss at most so many to fetch.
+    /// A census allows agents that miss at most this many to fetch.
     allowance: u32,
     /// An image block needed a page that is missing.
     page_wanted: bool,
-    /// A census asked about an update whose offer was missed.
+    /// A census asked about an update whose offer this agent missed.
     offer_wanted: Option<UpdateId>,
-    /// The request under way.
+    /// The pending request.
     request: Option<Request>,
-    /// Not before this moment: jitter, and waiting after a failure.
+    /// Send nothing before this moment: jitter, or the pause after a failure.
     not_before: Option<Instant>,
     retry: Duration,
-    /// Answers in a row that were of no use, and why the last one was not.
+    /// Consecutive useless answers, and why the last one was useless.
     in_vain: u8,
     obstacle: Option<Obstacle>,
     /// The distributor has answered since it was last heard.
     answered: bool,
-    /// Requests in a row without an answer.
+    /// Consecutive requests without an answer.
     unanswered: u8,
 }
 
@@ -46,10 +46,10 @@ struct Request {
     expires: Instant,
 }
 
-/// A block of a resource of the distributor.
+/// A block of one of the distributor's resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
-    /// With the SZX of its blocks, once one has come.
+    /// With the SZX of its blocks, once one has arrived.
     Offer(UpdateId, u32, Option<u8>),
     Block(Area, u32),
 }
@@ -72,7 +72,7 @@ impl Default for Fetch {
 }
 
 impl Fetch {
-    /// A new update: nothing of the old one is wanted any more.
+    /// A new update begins: nothing of the old one is wanted any more.
     pub(super) fn restart(&mut self) {
         *self = Self::default();
     }
@@ -82,27 +82,27 @@ impl Fetch {
         self.page_wanted = true;
     }
 
-    /// A census asked about an update whose offer was missed.
+    /// A census asked about an update whose offer this agent missed.
     pub(super) const fn want_offer(&mut self, id: UpdateId) {
         self.offer_wanted = Some(id);
     }
 
-    /// The offer that was wanted has come, or cannot be had.
+    /// The wanted offer has arrived or is unobtainable.
     pub(super) const fn offer_settled(&mut self) {
         self.offer_wanted = None;
     }
 
-    /// The distributor was heard: what it answered before that says nothing of the next silence.
+    /// The distributor was heard: its earlier answers say nothing about the next silence.
     pub(super) const fn distributor_heard(&mut self) {
         (self.answered, self.unanswered) = (false, 0);
     }
 
-    /// The distributor is there, whatever is heard.
+    /// The distributor has answered, so it is there even if nothing else is heard.
     pub(super) const fn distributor_answered(&mut self) {
         (self.answered, self.unanswered) = (true, 0);
     }
 
-    /// A request got no answer: wait longer each time. After a few in a row the distributor may be gone.
+    /// A request got no answer: waits longer each time. After a few in a row the distributor may be gone.
     fn had_no_answer(&mut self) {
         self.request = None;
         self.retry = (self.retry * 2).min(FETCH_RETRY_MAX);
@@ -112,18 +112,17 @@ impl Fetch {
         }
     }
 
-    /// Whether nothing may be fetched, as the distributor may be gone.
+    /// Whether nothing may be fetched because the distributor may be gone.
     pub(super) const fn is_cut_off(&self, quiet: bool) -> bool {
         quiet && !self.answered
     }
 
-    /// What was fetched is stored.
+    /// What was fetched is now stored.
     pub(super) const fn was_of_use(&mut self) {
         (self.in_vain, self.obstacle) = (0, None);
     }
 
-    /// An answer was of no use: the next request waits, longer each time. `true` when that has happened again
-    /// and again.
+    /// An answer was useless: the next request waits, longer each time. `true` if this happens repeatedly.
     pub(super) fn was_in_vain(&mut self, now: Instant, obstacle: Obstacle) -> bool {
         self.not_before = Some(now + FETCH_RETRY_FIRST * (1 << self.in_vain.min(6)));
         self.in_vain = self.in_vain.saturating_add(1);
@@ -131,7 +130,7 @@ impl Fetch {
         self.in_vain.is_multiple_of(FETCHES_IN_VAIN_MAX)
     }
 
-    /// The distributor wants proof that the request is new. The first time the proof follows at once.
+    /// The distributor wants proof that the request is fresh. The first time, the proof follows at once.
     fn was_challenged(&mut self, now: Instant) {
         let is_first = self.in_vain == 0;
         self.was_in_vain(now, Obstacle::Challenged);
@@ -140,14 +139,14 @@ impl Fetch {
         }
     }
 
-    /// Why fetching leads nowhere, if it has for a while.
+    /// Why fetching makes no progress, if it has made none for a while.
     pub(super) fn obstacle(&self) -> Option<Obstacle> {
         self.obstacle.filter(|_| self.in_vain >= OBSTACLE_AFTER)
     }
 }
 
 impl Reception<'_> {
-    /// A census says how much may be fetched now.
+    /// Notes how much a census allows to fetch now.
     pub(super) fn grant(&mut self, now: Instant, query: &Query<'_>) {
         if query.update.is_none() || query.update == self.received.id() {
             self.fetch.allowance = query.unicast_max;
@@ -167,7 +166,7 @@ impl Reception<'_> {
         self.wanted(now).is_some()
     }
 
-    /// What to fetch next, if there is anything that may be fetched while the distributor is there.
+    /// What to fetch next, if anything may be fetched while the distributor is there.
     fn wanted(&self, now: Instant) -> Option<Wanted> {
         if let Some(id) = self.fetch.offer_wanted {
             let (number, size_exponent) = self.offers.next_missing(id);
@@ -195,7 +194,7 @@ impl Reception<'_> {
             if now < request.expires {
                 return None;
             }
-            // The retry is a new request (protocol.md \[requests\]).
+            // A retry is a new request (protocol.md \[requests\]).
             self.fetch.had_no_answer();
         }
         if self.fetch.is_cut_off(self.is_quiet(now)) {
@@ -219,7 +218,7 @@ impl Reception<'_> {
         };
         let size_exponent = match wanted {
             Wanted::Offer(.., Some(size_exponent)) => size_exponent,
-            // The offer's block size is not known yet; the distributor answers in its own.
+            // The offer's block size is not known yet. The distributor answers in its own.
             Wanted::Offer(..) => Block::exponent_of(crate::limits::BLOCK_BYTES_MAX as usize)?,
             Wanted::Block(..) => self.received.update()?.shape().layout().block_size.exponent(),
         };
@@ -232,7 +231,7 @@ impl Reception<'_> {
         Some(len)
     }
 
-    /// A datagram that may answer the request under way; `false` when its Token is another's.
+    /// Takes a datagram that may answer the pending request; `false` if its Token belongs to another request.
     pub(super) fn on_fetched(&mut self, now: Instant, token: Token, bytes: &mut [u8]) -> bool {
         let request = self.fetch.request.take_if(|request| request.token == token);
         request.map(|request| self.on_block_response(now, request, bytes)).is_some()
@@ -240,7 +239,7 @@ impl Reception<'_> {
 
     fn on_block_response(&mut self, now: Instant, request: Request, bytes: &mut [u8]) {
         let Ok(response) = self.channel.open_response(bytes, &request.binding) else {
-            // Not the distributor's: the request is still under way.
+            // It is not from the distributor, so the request stays pending.
             self.fetch.request = Some(request);
             return;
         };
@@ -257,7 +256,8 @@ impl Reception<'_> {
             self.fetch.was_in_vain(now, Obstacle::Refused);
             return;
         }
-        // A few times what this answer took is enough for the next one: so long is the distributor's queue.
+        // The next answer gets a few times the time that this one took, which includes the distributor's
+        // queue.
         self.fetch.retry = (now.since(request.sent) * 4).clamp(FETCH_RETRY_MIN, FETCH_RETRY_MAX);
         let block = block_option(&body, option::BLOCK2);
         if !self.take_fetched(now, request.wanted, block, body.payload()) {
@@ -265,7 +265,7 @@ impl Reception<'_> {
         }
     }
 
-    /// What was fetched goes where it belongs; `false` when it is not what was asked for, or of no use.
+    /// Passes on what was fetched; `false` when it is not what was asked for, or useless.
     fn take_fetched(&mut self, now: Instant, wanted: Wanted, block: Option<Block>, payload: &[u8]) -> bool {
         let (Wanted::Offer(_, number, _) | Wanted::Block(_, number)) = wanted;
         let Some(block) = block.filter(|block| block.number == number) else {
@@ -292,13 +292,13 @@ impl Reception<'_> {
         }
     }
 
-    /// When the fetching side wants to be polled again.
+    /// When the unicast repair needs to be polled again.
     pub(super) fn fetch_deadline(&self, now: Instant) -> Option<Instant> {
         if let Some(request) = &self.fetch.request {
             return Some(request.expires);
         }
         if self.fetch.is_cut_off(self.is_quiet(now)) {
-            // The probe has its own moment.
+            // The probe has its own deadline.
             return None;
         }
         if self.wanted(now).is_some() {

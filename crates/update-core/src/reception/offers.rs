@@ -1,5 +1,4 @@
-//! Offers: put together, verified, admitted, and only then anything is stored (protocol.md \[order\],
-//! [one update]).
+//! Offers: assembled, verified and admitted before anything is stored (protocol.md \[order\], [one update]).
 
 use super::vault::Change;
 use super::{Event, Failure, Phase, Reason, Reception};
@@ -13,14 +12,14 @@ use crate::time::Instant;
 use crate::tree::TreeShape;
 use coap_wire::Block;
 
-/// An envelope that comes in blocks, in any order.
+/// An envelope that arrives in blocks, in any order.
 #[derive(Debug)]
 struct Assembly {
     id: Option<UpdateId>,
     size_exponent: u8,
     /// One bit for each block.
     have: u32,
-    /// Blocks in all, once the last one has been seen.
+    /// The number of blocks, once the last one has been seen.
     count: Option<u32>,
     len: usize,
     bytes: [u8; ENVELOPE_BYTES_MAX],
@@ -35,13 +34,13 @@ impl Default for Assembly {
 /// What became of a block of an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Added {
-    /// It is in its place, and more are to come.
+    /// It is in its place, and others are still missing.
     Part,
-    /// It was the last one that was missing.
+    /// It was the last missing one.
     Whole,
-    /// The envelope goes on behind what an agent has room for.
+    /// The envelope is longer than an agent has room for.
     TooLong,
-    /// It has a shape that no block of an envelope has, or contradicts those before it.
+    /// No block of an envelope looks like this, or it contradicts the earlier ones.
     Unfitting,
 }
 
@@ -83,7 +82,7 @@ impl Assembly {
         }
     }
 
-    /// The lowest block of this envelope that is missing, and the SZX of its blocks as far as it is known.
+    /// The lowest missing block of this envelope, and the SZX of its blocks if known.
     fn next_missing(&self, id: UpdateId) -> (u32, Option<u8>) {
         if self.id == Some(id) && self.have != 0 {
             (self.have.trailing_ones(), Some(self.size_exponent))
@@ -93,7 +92,7 @@ impl Assembly {
     }
 }
 
-/// The last offer that was refused, or the last update that another one replaced.
+/// The last offer that was refused, or the last update that was replaced.
 #[derive(Debug, Clone, Copy)]
 struct Refused {
     id: UpdateId,
@@ -114,19 +113,19 @@ impl Refused {
     }
 }
 
-/// The offers that come in, and what was decided about the last of them.
+/// The incoming offers, and the decision on the last one.
 #[derive(Debug, Default)]
 pub(super) struct Offers {
-    /// An offer that comes in pieces.
+    /// An offer that arrives in pieces.
     assembly: Assembly,
-    /// The last offer refused or update replaced.
+    /// The last refused offer or replaced update.
     refused: Option<Refused>,
     /// When an unfinished update was last replaced by another (protocol.md \[one update\]).
     replaced_at: Option<Instant>,
 }
 
 impl Offers {
-    /// Takes one block. One that contradicts those before it begins the envelope anew.
+    /// Takes one block. A block that contradicts the earlier ones restarts the envelope.
     fn add(&mut self, id: UpdateId, block: Block, payload: &[u8]) -> Added {
         let added = self.assembly.add(id, block, payload);
         if matches!(added, Added::Unfitting | Added::TooLong) && self.assembly.id == Some(id) {
@@ -135,12 +134,12 @@ impl Offers {
         added
     }
 
-    /// The envelope that is whole. The next one begins anew.
+    /// The complete envelope. The next one starts empty.
     fn take_assembly(&mut self) -> Assembly {
         core::mem::take(&mut self.assembly)
     }
 
-    /// The lowest block of this offer that is missing, and the SZX of its blocks as far as it is known.
+    /// The lowest missing block of this offer, and the SZX of its blocks if known.
     pub(super) fn next_missing(&self, id: UpdateId) -> (u32, Option<u8>) {
         self.assembly.next_missing(id)
     }
@@ -170,12 +169,12 @@ impl Offers {
 }
 
 impl Reception<'_> {
-    /// Whether an offer with this identifier would tell nothing new.
+    /// Whether an offer with this identifier would bring nothing new.
     pub(super) fn knows(&self, now: Instant, id: UpdateId) -> bool {
         self.received.knows(now, id) || self.offers.would_refuse(now, id)
     }
 
-    /// One block of an envelope; `false` when it was of no use.
+    /// Takes one block of an envelope; `false` when it was useless.
     pub(super) fn take_offer(&mut self, now: Instant, id: UpdateId, block: Block, payload: &[u8]) -> bool {
         if self.knows(now, id) {
             self.fetch.offer_settled();
@@ -197,7 +196,7 @@ impl Reception<'_> {
         true
     }
 
-    /// This offer is not taken, and the census will tell why.
+    /// Refuses this offer. The census will report why.
     fn refuse(&mut self, now: Instant, id: UpdateId, reason: Reason) {
         let already = reason == Reason::Refusal(Refusal::AlreadyInstalled);
         let state = if already { State::Confirmed } else { State::Refused };
@@ -206,7 +205,7 @@ impl Reception<'_> {
         self.event(Event::Refused { id, reason });
     }
 
-    /// Signature, manifest sequence number, vendor and class, size: in this order.
+    /// Checks signature, manifest sequence number, vendor and class, and size, in this order.
     fn consider(&mut self, now: Instant, id: UpdateId, envelope: &[u8]) -> Result<(), Reason> {
         let offer =
             suit::verify(envelope, &self.config.keys).map_err(|error| Reason::Refusal(error.into()))?;
@@ -231,13 +230,13 @@ impl Reception<'_> {
         Ok(())
     }
 
-    /// [one update]: only a higher manifest sequence number takes the place of an unfinished update, at most
-    /// once in ten minutes, and never while an image is on trial.
+    /// [one update]: only a higher manifest sequence number replaces an unfinished update, at most once in
+    /// ten minutes, and never while an image is on trial.
     fn make_way(&mut self, now: Instant, offer: &Offer) -> Result<(), Reason> {
         let Some(update) = self.received.update() else { return Ok(()) };
         let current = update.offer();
         match self.received.phase() {
-            // There is nothing that it could be rolled back to, so nothing that has to be kept.
+            // There is no image to roll back to, so there is nothing to keep.
             Phase::Trial if self.received.is_recovered() => return Ok(()),
             Phase::Trial | Phase::Activating => return Err(Reason::Busy),
             Phase::Idle | Phase::Ended => return Ok(()),
@@ -258,8 +257,8 @@ impl Reception<'_> {
         Ok(())
     }
 
-    /// Makes a verified offer the agent's update, with nothing of it present; `false` when the memory for its
-    /// two sets is too small.
+    /// Makes a verified offer the agent's update, with no block present; `false` if the memory for its two
+    /// sets is too small.
     pub(super) fn adopt(&mut self, offer: Offer, envelope: &[u8]) -> bool {
         let shape = TreeShape::new(offer.layout);
         let fits = self.vault.start(&shape);

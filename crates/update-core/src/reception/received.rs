@@ -1,4 +1,4 @@
-//! The update that an agent is busy with, from its offer to its end.
+//! The agent's current update, from its offer to its end.
 
 use super::Failure;
 use super::recovery::{Check, Then, Walk};
@@ -11,20 +11,20 @@ use crate::suit::Offer;
 use crate::time::{Duration, Instant};
 use crate::tree::TreeShape;
 
-/// What was received of an update besides its blocks, and where it stands.
+/// The state of an update apart from its blocks.
 #[derive(Debug)]
 pub(super) struct Received {
     update: Option<Update>,
     envelope: [u8; ENVELOPE_BYTES_MAX],
     envelope_len: usize,
     phase: Phase,
-    /// The update runs because the image before was damaged.
+    /// The update runs because the previous image was damaged.
     recovered: bool,
-    /// All blocks were right and the whole image was not: read back once more before it is believed.
+    /// All blocks were right but the whole image was not: it is read back once more before that is believed.
     digest_doubted: bool,
-    /// When the medium failed for good, since the start of the program.
+    /// When the medium failed for good, since the program started.
     failed_at: Option<Instant>,
-    /// When something of this update was last heard by multicast.
+    /// When anything about this update was last heard by multicast.
     heard_at: Instant,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Update {
     outcome: Outcome,
 }
 
-/// Where the update stands.
+/// The phase of the update.
 #[derive(Debug, Clone)]
 pub(super) enum Phase {
     Idle,
@@ -48,12 +48,12 @@ pub(super) enum Phase {
     /// Hashes the whole image from storage.
     Checking(Check),
     Ready,
-    /// Activates when the moment comes.
+    /// Activates at the given moment.
     Scheduled {
         due: Instant,
         attempt: u32,
     },
-    /// The attempt is saved, then the platform switches.
+    /// The attempt is being saved; then the platform switches.
     Activating,
     Trial,
     /// See the update's outcome.
@@ -109,7 +109,7 @@ impl Received {
         &self.phase
     }
 
-    /// Whether the update runs because the image before was damaged.
+    /// Whether the update runs because the previous image was damaged.
     pub(super) const fn is_recovered(&self) -> bool {
         self.recovered
     }
@@ -152,7 +152,7 @@ impl Received {
         UpdateRecord { envelope, attempt: update.attempt, outcome: update.outcome }.encode(out)
     }
 
-    /// When the agent fetches by itself if nothing is heard until then.
+    /// When the agent starts to fetch on its own if it hears nothing until then.
     pub(super) fn quiet_at(&self, quiet: Duration) -> Instant {
         self.heard_at + quiet
     }
@@ -161,18 +161,18 @@ impl Received {
         now.since(self.heard_at) >= quiet
     }
 
-    /// The distributor was heard: it is there, whatever it does.
+    /// The distributor was heard, so it is there, whatever it is doing.
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard_at = self.heard_at.max(now);
     }
 
-    /// It has asked something, and waits so long for answers: that is no silence.
+    /// The distributor has asked something and waits for answers until then, so its silence means nothing.
     pub(super) fn heard_until(&mut self, end: Instant) {
         self.heard_at = self.heard_at.max(end);
     }
 
-    /// Whether the update with this identifier is known, so that its offer tells nothing new. What was
-    /// cancelled may come again, and so may, after a while, what failed because of the medium.
+    /// Whether the update with this identifier is known, so that its offer brings nothing new. A cancelled
+    /// update may be offered again. So may one that failed because of the medium, after a while.
     pub(super) fn knows(&self, now: Instant, id: UpdateId) -> bool {
         const CANCELLED: Outcome = Outcome::Failed(Failure::Cancelled as u8);
         const STORAGE: Outcome = Outcome::Failed(Failure::Storage as u8);
@@ -187,11 +187,11 @@ impl Received {
     }
 }
 
-/// The lifecycle. Nothing else writes the phase.
+/// The lifecycle. Only these methods write the phase.
 impl Received {
-    /// Makes a verified offer the agent's update; where it does not fit, there is none.
+    /// Makes a verified offer the agent's update. If it does not fit, there is no update.
     pub(super) fn adopt(&mut self, offer: Offer, shape: TreeShape, envelope: &[u8], fits: bool) -> bool {
-        // [attempt]: what was acted upon under this digest stays so, also after a cancellation.
+        // [attempt]: what was acted upon for this digest stays so, even after a cancellation.
         let same = self.update.as_ref().filter(|update| update.offer.digest == offer.digest);
         let attempt = same.map_or(0, |update| update.attempt);
         let Some(target) = self.envelope.get_mut(..envelope.len()).filter(|_| fits) else {
@@ -207,7 +207,7 @@ impl Received {
         true
     }
 
-    /// Takes up what was saved of the update that was just adopted.
+    /// Restores the saved state of the update that was just adopted.
     pub(super) fn restore(&mut self, attempt: u32, outcome: Outcome, trial: Trial) {
         let Some(update) = &mut self.update else { return };
         (update.attempt, update.outcome) = (attempt, outcome);
@@ -226,7 +226,7 @@ impl Received {
         self.phase = Phase::Recovering(Walk::new());
     }
 
-    /// The walk under way.
+    /// The walk in progress.
     pub(super) const fn walk(&mut self) -> Option<(&mut Walk, &Update)> {
         match (&mut self.phase, &self.update) {
             (Phase::Recovering(walk), Some(update)) => Some((walk, update)),
@@ -234,7 +234,7 @@ impl Received {
         }
     }
 
-    /// The walk has found the whole image, or a part of it.
+    /// The walk has ended, with the whole image or a part of it.
     pub(super) fn walk_ended(&mut self, whole: bool) {
         self.digest_doubted &= whole;
         self.phase = Phase::Receiving;
@@ -244,7 +244,7 @@ impl Received {
         self.phase = Phase::Checking(Check::new(then));
     }
 
-    /// The check under way.
+    /// The check in progress.
     pub(super) const fn check(&mut self) -> Option<(&mut Check, &Update)> {
         match (&mut self.phase, &self.update) {
             (Phase::Checking(check), Some(update)) => Some((check, update)),
@@ -252,7 +252,8 @@ impl Received {
         }
     }
 
-    /// The whole image is not what was signed. `true` when that was so before, with every block right.
+    /// The whole image is not what was signed. `true` if that already happened before, with every block
+    /// right.
     pub(super) const fn doubt_digest(&mut self) -> bool {
         core::mem::replace(&mut self.digest_doubted, true)
     }
@@ -265,7 +266,7 @@ impl Received {
         self.phase = Phase::Scheduled { due, attempt };
     }
 
-    /// An order is acted upon.
+    /// Acts upon an order with this attempt.
     pub(super) const fn act_upon(&mut self, attempt: u32) {
         if let Some(update) = &mut self.update {
             update.attempt = attempt;
@@ -282,7 +283,7 @@ impl Received {
         self.phase = Phase::Trial;
     }
 
-    /// The update runs, because the image before was damaged.
+    /// The update runs because the previous image was damaged.
     pub(super) fn begin_recovered_trial(&mut self) {
         self.phase = Phase::Trial;
         self.recovered = true;

@@ -1,5 +1,5 @@
-//! Reading back: the walk that finds after a restart what is whole (protocol.md \[journal\]), and the hash
-//! over the whole image (protocol.md \[whole\]).
+//! Reading back: the walk that finds what is intact after a restart (protocol.md \[journal\]), and the hash
+//! of the whole image (protocol.md \[whole\]).
 
 use super::vault::{Doing, ReadBack};
 use super::{Event, Failure, Phase, Reception};
@@ -7,7 +7,7 @@ use crate::digest::{Digest, Hasher};
 use crate::platform::{Area, Task};
 use crate::time::Instant;
 
-/// The walk: pages of the hash tree from the root downwards, then the image blocks that they prove.
+/// The walk: pages of the hash tree from the root down, then the image blocks that they prove.
 #[derive(Debug, Clone)]
 pub(super) struct Walk {
     area: Area,
@@ -19,7 +19,7 @@ impl Walk {
         Self { area: Area::Pages, next: 0 }
     }
 
-    /// Goes on to the next area; `false` when there is none.
+    /// Enters the next area; `false` if there is none.
     const fn enter_next_area(&mut self) -> bool {
         let had_pages = matches!(self.area, Area::Pages);
         if had_pages {
@@ -29,7 +29,7 @@ impl Walk {
     }
 }
 
-/// The hash over the whole image, read from storage.
+/// The hash of the whole image, read from storage.
 #[derive(Debug, Clone)]
 pub(super) struct Check {
     next: u32,
@@ -37,10 +37,10 @@ pub(super) struct Check {
     then: Then,
 }
 
-/// What follows when the whole image is right.
+/// What follows if the whole image is right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Then {
-    /// It can be reported as ready.
+    /// It is reported as ready.
     Report,
     /// It is activated, as this attempt.
     Activate(u32),
@@ -60,13 +60,13 @@ impl Check {
 }
 
 impl Reception<'_> {
-    /// Starts to read back everything, for example because what storage says can no longer be relied upon.
+    /// Begins to read back everything, for example because storage can no longer be relied upon.
     pub(super) fn start_walk(&mut self) {
         self.vault.clear();
         self.received.begin_walk();
     }
 
-    /// The next read of the walk or of the check; what cannot be there is passed over without a read.
+    /// The next read of the walk or of the check. What cannot be present is skipped without a read.
     pub(super) fn next_examination(&mut self, now: Instant) -> Option<Doing> {
         let Some((walk, update)) = self.received.walk() else { return Some(Doing::Examine) };
         loop {
@@ -104,7 +104,7 @@ impl Reception<'_> {
         Some(Task::Read { area, offset, len })
     }
 
-    /// What was read for the walk or the check; `None` when it could not be read.
+    /// Takes what was read for the walk or the check; `None` if the read failed.
     pub(super) fn examined(&mut self, bytes: Option<&[u8]>) {
         match self.received.phase() {
             Phase::Recovering(_) => self.walked(bytes),
@@ -124,7 +124,7 @@ impl Reception<'_> {
 
     fn checked(&mut self, bytes: Option<&[u8]>) {
         let Some(bytes) = bytes else {
-            // A block that was stored cannot be read: find out what is still there.
+            // A stored block cannot be read: find out what is still intact.
             return self.start_walk();
         };
         let Some((check, update)) = self.received.check() else { return };
@@ -139,7 +139,7 @@ impl Reception<'_> {
             // Every block was read back and matched the signed tree, but the signed digest itself does not
             // fit the image.
             (false, _) if self.received.doubt_digest() => self.give_up(Failure::ImageDigest),
-            // Storage may have changed since it was found right: the walk finds where, and the rest is
+            // Storage may have changed since it was found right. The walk finds where, and the rest is
             // repaired.
             (false, _) => self.start_walk(),
         }

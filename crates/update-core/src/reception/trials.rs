@@ -7,7 +7,7 @@ use crate::platform::{RollBackCause, Trial};
 use crate::record::Outcome;
 
 impl Reception<'_> {
-    /// The whole image has just been found right in storage: save the attempt, then switch.
+    /// The whole image has just been found right in storage: saves the attempt, then switches.
     pub(super) fn activate(&mut self, attempt: u32) {
         let Some(id) = self.received.id() else { return };
         self.received.activate(attempt);
@@ -15,7 +15,7 @@ impl Reception<'_> {
         self.event(Event::Activating { id, attempt });
     }
 
-    /// The platform has switched, or could not.
+    /// The platform has switched, or failed to.
     pub(super) fn switched(&mut self, failed: bool) {
         if failed {
             self.ended(Outcome::RolledBack(RollBackCause::ActivationFailed as u8));
@@ -24,22 +24,22 @@ impl Reception<'_> {
         }
     }
 
-    /// The distributor takes an image on trial back: save the attempt, then tell the platform. It stays on
-    /// trial until the platform says that the old image runs again.
+    /// The distributor orders an image on trial back: saves the attempt, then tells the platform. The update
+    /// stays on trial until the platform reports that the old image runs again.
     pub(super) fn order_back(&mut self, attempt: u32) {
         self.received.act_upon(attempt);
         self.vault.order(Change::Update);
         self.vault.order(Change::RollBack);
     }
 
-    /// Whether an order to take the image on trial back waits to be carried out. The health check must then
-    /// no longer judge that image.
+    /// Whether an order to take back the image on trial is still to be carried out. The health check must
+    /// then no longer judge that image.
     #[must_use]
     pub const fn is_ordered_back(&self) -> bool {
         self.vault.is_ordered(Change::RollBack)
     }
 
-    /// News of the trial from the platform.
+    /// Takes news of the trial from the platform.
     pub(super) fn on_trial(&mut self, trial: Trial) {
         match (trial, self.received.phase()) {
             (Trial::Healthy, Phase::Trial | Phase::Recovering(_)) => {
@@ -51,14 +51,14 @@ impl Reception<'_> {
                 let recovered = self.received.is_recovered();
                 self.ended(if recovered { Outcome::Recovered } else { Outcome::Confirmed });
             }
-            // Whatever became of it before: it runs now.
+            // It runs now, whatever happened before.
             (Trial::Recovered, _) if self.received.update().is_some() => {
                 self.received.begin_recovered_trial();
             }
             (Trial::RolledBack(cause), Phase::Trial | Phase::Recovering(_)) => {
                 self.ended(Outcome::RolledBack(cause as u8));
             }
-            // The outcome was saved, but not yet acknowledged, when the power went.
+            // The power failed after the outcome was saved and before it was acknowledged.
             (Trial::Healthy | Trial::RolledBack(_), Phase::Ended) => self.vault.order(Change::Settle),
             _ => {}
         }
@@ -83,7 +83,7 @@ impl Reception<'_> {
         }
     }
 
-    /// The update cannot be finished here.
+    /// Gives the update up: it cannot be finished here.
     pub(super) fn give_up(&mut self, failure: Failure) {
         let Some(id) = self.received.id() else { return };
         self.received.end(Outcome::Failed(failure as u8));

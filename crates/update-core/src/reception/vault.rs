@@ -1,5 +1,5 @@
-//! What is stored of the update and what the platform is doing about it. Nothing is written before its hash
-//! is right (protocol.md \[tree\]).
+//! What is stored of the update, and what the platform is doing about it. Nothing is written before its hash
+//! has been checked (protocol.md \[tree\]).
 
 mod changes;
 mod held;
@@ -19,14 +19,14 @@ use crate::tree::{self, TreeShape};
 use changes::Changes;
 use held::Held;
 
-/// The blocks and pages that are stored, the one on its way there, and the medium.
+/// The stored blocks and pages, the one on its way to storage, and the medium.
 #[derive(Debug)]
 pub(super) struct Vault<'m> {
-    /// Image blocks present; for no update, of none.
+    /// Image blocks present; an empty set if there is no update.
     blocks: BlockSet<'m>,
     /// Pages of the hash tree present.
     pages: BlockSet<'m>,
-    /// A block or page between its datagram and its storage.
+    /// A block or page that has arrived and is not yet stored.
     held: Option<Held>,
     held_bytes: [u8; BLOCK_BYTES_MAX as usize],
     page: CachedPage,
@@ -35,10 +35,10 @@ pub(super) struct Vault<'m> {
     changes: Changes,
     /// When the first byte that is not yet durable was written.
     unsynced_since: Option<Instant>,
-    /// Failures of the medium in a row, and until when it is left alone after the last one.
+    /// Consecutive failures of the medium, and until when it rests after the last one.
     failures_in_a_row: u8,
     rests_until: Option<Instant>,
-    /// Syncs of this update that failed, each of which begins it anew.
+    /// Failed syncs of this update. Each one starts it over.
     failed_syncs: u8,
     record: [u8; RECORD_BYTES_MAX],
 }
@@ -57,18 +57,18 @@ pub(super) enum Doing {
     Examine,
 }
 
-/// What has to be read before a block or page in storage can be compared.
+/// What must be read before a block or page in storage can be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReadBack {
-    /// Nothing: without the page that has its hash, it proves nothing.
+    /// Nothing: without the page that holds its hash, reading it proves nothing.
     Pointless,
-    /// The page that has its hash.
+    /// The page that holds its hash.
     Page(u32),
     /// The block or page itself.
     Itself,
 }
 
-/// The page of the hash tree that was needed last.
+/// The page of the hash tree that was last needed.
 #[derive(Debug)]
 struct CachedPage {
     index: Option<u32>,
@@ -76,7 +76,7 @@ struct CachedPage {
 }
 
 impl CachedPage {
-    /// The page, where pages have this size.
+    /// The page, for pages of this size.
     fn of(&self, size: BlockSize) -> &[u8] {
         self.bytes.get(..size.bytes() as usize).unwrap_or_default()
     }
@@ -105,8 +105,8 @@ impl<'m> Vault<'m> {
         [Area::Image, Area::Pages].iter().all(|area| self.set(*area).capacity() >= shape.count_of(*area))
     }
 
-    /// Makes room for a new update, of which nothing is stored; `false` when the memory for its two sets is
-    /// too small.
+    /// Makes room for a new update, of which nothing is stored; `false` if the memory for its two sets is too
+    /// small.
     pub(super) fn start(&mut self, shape: &TreeShape) -> bool {
         let fits =
             self.blocks.reset(shape.count_of(Area::Image)) && self.pages.reset(shape.count_of(Area::Pages));
@@ -170,7 +170,7 @@ impl<'m> Vault<'m> {
 
 /// Reading back.
 impl Vault<'_> {
-    /// Nothing counts as present any more before it has been read back.
+    /// Nothing counts as present until it has been read back.
     pub(super) fn clear(&mut self) {
         self.blocks.clear();
         self.pages.clear();
@@ -178,7 +178,7 @@ impl Vault<'_> {
         self.unsynced_since = None;
     }
 
-    /// As [`clear`](Self::clear), for areas that are emptied.
+    /// Like [`clear`](Self::clear), for areas that are being emptied.
     pub(super) fn begin_anew(&mut self) {
         self.clear();
         self.held = None;
@@ -211,13 +211,13 @@ impl Vault<'_> {
 
     /// Everything has been read back.
     pub(super) const fn read_back_ended(&mut self, now: Instant) {
-        // Without a root page nothing in the areas can be relied upon, their size included.
+        // Without a root page nothing in the areas can be relied upon, including their size.
         if self.pages.is_empty() {
             self.changes.insert(Change::Prepare);
         } else {
             self.changes.remove(Change::Prepare);
         }
-        // When only the program has ended, what was read may still wait to be written to the medium.
+        // If only the program ended, what was read may not have reached the medium yet.
         self.unsynced_since = Some(now);
     }
 }
@@ -247,7 +247,7 @@ impl Vault<'_> {
         Some(change)
     }
 
-    /// The task that stores a record. `encode` writes its content and says how long it is.
+    /// The task that stores a record. `encode` writes its content and returns its length.
     pub(super) fn save_task(
         &mut self,
         record: Record,
@@ -257,8 +257,8 @@ impl Vault<'_> {
         Task::Save { record, bytes: self.record.get(..len).unwrap_or_default() }
     }
 
-    /// Whether written bytes have to become durable now (protocol.md \[synced\]). `urgent` says that
-    /// something relies on them already.
+    /// Whether written bytes must become durable now (protocol.md \[synced\]). `urgent`: something already
+    /// relies on them.
     pub(super) fn sync_due(&self, now: Instant, urgent: bool) -> bool {
         self.unsynced_since.is_some_and(|since| urgent || now.since(since) >= SYNC_WITHIN)
     }
@@ -276,7 +276,7 @@ impl Vault<'_> {
         self.unsynced_since = None;
     }
 
-    /// A sync has failed. `true` when that has happened too often.
+    /// A sync has failed. `true` if that has happened too often.
     pub(super) const fn sync_failed(&mut self) -> bool {
         self.unsynced_since = None;
         self.failed_syncs = self.failed_syncs.saturating_add(1);
@@ -302,14 +302,14 @@ impl Vault<'_> {
         self.failures_in_a_row = 0;
     }
 
-    /// The medium has failed and is left alone for a while. `true` when that has happened too often in a row.
+    /// The medium has failed and rests for a while. `true` if that has happened too often in a row.
     pub(super) fn failed(&mut self, now: Instant) -> bool {
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
         self.rests_until = Some(now + STORAGE_PAUSE * (1 << (self.failures_in_a_row - 1).min(7)));
         self.failures_in_a_row >= STORAGE_FAILURES_MAX
     }
 
-    /// Until when the medium is left alone.
+    /// Until when the medium rests.
     pub(super) fn rests_until(&self, now: Instant) -> Option<Instant> {
         self.rests_until.filter(|until| *until > now)
     }

@@ -1,4 +1,4 @@
-//! The SUIT envelope: the manifest, its digest and the signature over that.
+//! The SUIT envelope: the manifest, its digest and the signature over the digest.
 
 use super::{Part, SuitError};
 use crate::cbor::Reader;
@@ -8,26 +8,26 @@ use crate::limits::ENVELOPE_BYTES_MAX;
 
 /// The CBOR tag of a SUIT_Envelope.
 pub(crate) const ENVELOPE_TAG: u64 = 107;
-/// The member of the envelope with the authentication wrapper.
+/// The envelope member with the authentication wrapper.
 pub(crate) const AUTHENTICATION: i64 = 2;
-/// The member of the envelope with the manifest.
+/// The envelope member with the manifest.
 pub(crate) const MANIFEST: i64 = 3;
 /// SHA-256 as a COSE algorithm (RFC 9054 section 2.1).
 pub(crate) const SHA_256: i64 = -16;
 
-/// A SUIT envelope, taken apart. Nothing in the manifest has been looked at.
+/// A SUIT envelope, split into its parts. The manifest has not been read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Envelope<'b> {
-    /// The content of the SUIT_Digest: what is signed.
+    /// The content of the SUIT_Digest: the signed payload.
     digest_content: &'b [u8],
     digest: Digest,
     sign1: Option<Sign1<'b>>,
-    /// The manifest in its byte string, with the head: what is digested.
+    /// The manifest in its byte string, with the head: what the digest covers.
     wrapped_manifest: &'b [u8],
     manifest: &'b [u8],
 }
 
-/// A SUIT manifest that was signed by someone who may.
+/// A SUIT manifest whose signature has been verified.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Authentic<'b> {
     pub(crate) digest: Digest,
@@ -65,13 +65,13 @@ impl<'b> Envelope<'b> {
         self.sign1.map(|sign1| sign1.algorithm)
     }
 
-    /// The manifest, without any look at the signature.
+    /// The manifest, without checking the signature.
     #[cfg(feature = "alloc")]
     pub(crate) const fn unverified_manifest(&self) -> &'b [u8] {
         self.manifest
     }
 
-    /// The digest of the manifest, once it is compared with the one that is signed.
+    /// The digest of the manifest, after comparison with the signed one.
     ///
     /// Draft section 8.3: it is computed over the byte string with its head.
     pub(crate) fn checked_digest(&self) -> Result<Digest, SuitError> {
@@ -79,10 +79,10 @@ impl<'b> Envelope<'b> {
         if same { Ok(self.digest) } else { Err(SuitError::DigestMismatch) }
     }
 
-    /// The manifest, if its digest is right, the signature is of one of these algorithms, and
-    /// `verify(signature, signed payload)` finds a key that made it.
+    /// The manifest, if its digest is right, the signature algorithm is one of these, and `verify(signature,
+    /// signed payload)` finds a key that made the signature.
     ///
-    /// Draft section 6.1: before this, nothing in the manifest may be parsed.
+    /// Draft section 6.1: nothing in the manifest may be parsed before this.
     pub(crate) fn authenticate(
         &self,
         algorithms: &[i64],
@@ -106,7 +106,7 @@ pub(super) fn reader(bytes: &[u8], part: Part) -> Reader<'_, SuitError> {
     Reader::new(bytes, SuitError::Malformed { part }, SuitError::NotDeterministic { part })
 }
 
-/// A SUIT_Digest (draft section 8.3): only SHA-256 is known.
+/// Reads a SUIT_Digest (draft section 8.3). Only SHA-256 is known.
 pub(super) fn read_digest(content: &[u8], part: Part) -> Result<Digest, SuitError> {
     let mut reader = reader(content, part);
     let len = reader.array()?;

@@ -20,7 +20,7 @@ pub(crate) mod member {
     pub(crate) const SHARED_SEQUENCE: i64 = 4;
 }
 
-/// A SUIT manifest, taken apart. Its sequences have not been looked at.
+/// A SUIT manifest, split into its parts. Its sequences have not been read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Manifest<'b> {
     pub(crate) sequence_number: u64,
@@ -91,7 +91,8 @@ fn read_version(reader: &mut Reader<'_, SuitError>) -> Result<(), SuitError> {
     if version == VERSION { Ok(()) } else { Err(SuitError::UnsupportedVersion { version }) }
 }
 
-/// The common section: the array of components and the content of the shared sequence, both needed.
+/// Reads the common section: the array of components and the content of the shared sequence. Both are
+/// required.
 fn read_common(common: &[u8]) -> Result<(&[u8], &[u8]), SuitError> {
     let mut reader = reader(common, Part::Common);
     let (mut components, mut shared) = (None, None);

@@ -1,4 +1,4 @@
-//! What makes a SUIT manifest an offer of fwcast's.
+//! The conditions under which a SUIT manifest is an fwcast offer.
 
 use super::manifest::Manifest;
 use super::sequence::{Command, Commands, Parameters, command, parameter};
@@ -10,7 +10,7 @@ use crate::digest::{Digest, UpdateId};
 pub(crate) const IMAGE_COMPONENT: &[u8] = &[0];
 /// The first part of the identifier of the hash tree's component; the block size is the second.
 pub(crate) const TREE_COMPONENT: &[u8] = b"tree";
-/// Where the image is: the resource beside that of the manifest.
+/// Where the image is: the resource beside the manifest.
 pub(crate) const IMAGE_URI: &str = "image";
 
 /// The two components, by their index.
@@ -21,7 +21,7 @@ enum Component {
 }
 
 impl Offer {
-    /// Reads a verified manifest, whose digest this is.
+    /// Reads a verified manifest with this digest.
     pub(crate) fn from_manifest(manifest: &Manifest<'_>, digest: Digest) -> Result<Self, SuitError> {
         let block_bytes = read_block_size(manifest)?;
         let (image, tree) = walk_shared(manifest.shared())?;
@@ -29,7 +29,7 @@ impl Offer {
         walk_validate(validate)?;
         let install = manifest.install().ok_or(step_missing(command::FETCH))?;
         walk_install(install)?;
-        // Booting is for the boot stage, which knows how; no manifest tells it.
+        // Booting is up to the boot stage; no manifest controls it.
         if manifest.invoke().is_some() {
             return Err(SuitError::UnsupportedCommand { command: command::INVOKE });
         }
@@ -48,7 +48,7 @@ impl Offer {
     }
 }
 
-/// The components must be the image and its tree; the latter's identifier holds the block size.
+/// Checks that the components are the image and its tree. The identifier of the tree holds the block size.
 fn read_block_size(manifest: &Manifest<'_>) -> Result<u16, SuitError> {
     let mut reader = manifest.components();
     let is_offer = reader.array()? == 2
@@ -74,7 +74,7 @@ fn read_layout(image_size: u64, page_size: u64, block_bytes: u16) -> Result<Layo
     Ok(Layout { image_size, block_size })
 }
 
-/// The shared sequence: the parameters of image and tree, and the checks of vendor and class.
+/// Reads the shared sequence: the parameters of image and tree, and the checks of vendor and class.
 fn walk_shared<'b>(commands: Commands<'b>) -> Result<(Parameters<'b>, Parameters<'b>), SuitError> {
     let (mut image, mut tree) = (Parameters::default(), Parameters::default());
     let (mut vendor_checked, mut class_checked) = (false, false);
@@ -109,7 +109,7 @@ fn walk_shared<'b>(commands: Commands<'b>) -> Result<(Parameters<'b>, Parameters
     Ok((image, tree))
 }
 
-/// The validate sequence: the image must match its digest.
+/// Reads the validate sequence: the image must match its digest.
 fn walk_validate(commands: Commands<'_>) -> Result<(), SuitError> {
     let mut selected = None;
     let mut matched = false;
@@ -124,7 +124,7 @@ fn walk_validate(commands: Commands<'_>) -> Result<(), SuitError> {
     taken(matched, command::IMAGE_MATCH)
 }
 
-/// The install sequence: fetch the image from the resource beside the manifest, then match its digest.
+/// Reads the install sequence: fetch the image from the resource beside the manifest, then match its digest.
 fn walk_install(commands: Commands<'_>) -> Result<(), SuitError> {
     let mut selected = None;
     let (mut uri_set, mut fetched, mut matched) = (false, false, false);
@@ -145,7 +145,7 @@ fn walk_install(commands: Commands<'_>) -> Result<(), SuitError> {
     taken(matched, command::IMAGE_MATCH)
 }
 
-/// Only the URI may be set when installing: digest and size stay what the shared sequence says.
+/// Only the URI may be set during install: digest and size stay as in the shared sequence.
 fn check_uri(new: &Parameters<'_>) -> Result<(), SuitError> {
     refuse(new.vendor, parameter::VENDOR_IDENTIFIER)?;
     refuse(new.class, parameter::CLASS_IDENTIFIER)?;

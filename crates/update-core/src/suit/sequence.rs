@@ -62,7 +62,7 @@ impl Command<'_> {
     }
 }
 
-/// The parameters that one command sets; `None` for those it leaves alone.
+/// The parameters that one command sets; `None` for those that it does not set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Parameters<'b> {
     pub(crate) vendor: Option<[u8; 16]>,
@@ -72,7 +72,7 @@ pub(crate) struct Parameters<'b> {
     pub(crate) uri: Option<&'b str>,
 }
 
-/// The commands of a sequence, one by one; after an error it ends.
+/// The commands of a sequence, one by one. It ends after an error.
 #[derive(Debug, Clone)]
 pub(crate) struct Commands<'b> {
     reader: Reader<'b, SuitError>,
@@ -83,13 +83,13 @@ pub(crate) struct Commands<'b> {
 #[derive(Debug, Clone, Copy)]
 enum State {
     Start,
-    /// So many pairs of command and argument follow.
+    /// This many pairs of command and argument follow.
     Pairs(u64),
     Over,
 }
 
 impl<'b> Commands<'b> {
-    /// The commands in the content of a wrapped sequence.
+    /// Reads the commands in the content of a wrapped sequence.
     pub(crate) fn new(sequence: &'b [u8], part: Part) -> Self {
         Self { reader: reader(sequence, part), part, state: State::Start }
     }

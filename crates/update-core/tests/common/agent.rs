@@ -1,4 +1,4 @@
-//! One agent on a device in memory, driven by hand.
+//! An agent on a simulated device in memory, driven by hand.
 
 use super::group::{self, CLASS, Image, Speaker, VENDOR};
 use coap_wire::Message;
@@ -43,7 +43,7 @@ impl Store {
 pub struct Agent {
     pub index: usize,
     pub machine: Reception<'static>,
-    /// As a program reads it, and as it is after a power cut.
+    /// Storage as a program reads it, and as it is after a power cut.
     pub store: Store,
     pub durable: Store,
     pub trial: Trial,
@@ -52,14 +52,14 @@ pub struct Agent {
     pub events: Vec<Event>,
     pub now: Instant,
     pub waits: Option<Instant>,
-    /// Refuses tasks.
+    /// Which tasks fail.
     pub refuse: fn(&Did) -> bool,
     pub installed: Option<Installed>,
     /// Outputs of the machine so far.
     pub steps: usize,
     /// The power fails at this step.
     pub cut_at: Option<usize>,
-    /// The power fails before this is done.
+    /// The power fails before this task.
     pub cut_before: Option<Did>,
     seed: u64,
 }
@@ -87,7 +87,7 @@ pub fn ready(speaker: &mut Speaker, image: &Image) -> Agent {
 }
 
 impl Agent {
-    /// A new device.
+    /// Creates a new device.
     pub fn new(index: usize) -> Self {
         Self::with_installed(index, None)
     }
@@ -116,7 +116,7 @@ impl Agent {
         agent
     }
 
-    /// Starts the program anew. After a power cut only what was synced is there.
+    /// Restarts the program. After a power cut only synced data is left.
     pub fn restart(&mut self, power_cut: bool) {
         if power_cut {
             self.store = self.durable.clone();
@@ -126,7 +126,7 @@ impl Agent {
         self.run();
     }
 
-    /// Hands in a datagram by a way, from the distributor's address.
+    /// Hands in a datagram on a socket, from the distributor's address.
     pub fn hear(&mut self, via: Via, datagram: &[u8]) {
         self.hear_from(distributor_address(), via, datagram);
     }
@@ -137,12 +137,12 @@ impl Agent {
         self.run();
     }
 
-    /// Hands in datagrams that came by the group.
+    /// Hands in datagrams sent to the group.
     pub fn hear_all(&mut self, datagrams: &[Vec<u8>]) {
         datagrams.iter().for_each(|datagram| self.hear(Via::Group, datagram));
     }
 
-    /// Lets time pass, with everything that falls due.
+    /// Advances the time and runs everything that falls due.
     pub fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         let mut turns = 0;
@@ -158,14 +158,14 @@ impl Agent {
         self.run();
     }
 
-    /// Somebody has judged the image on trial.
+    /// Hands in a verdict on the image on trial.
     pub fn judge(&mut self, trial: Trial) {
         self.trial = trial;
         self.machine.handle(self.now, Input::Trial(trial));
         self.run();
     }
 
-    /// Does what the machine wants until it waits.
+    /// Carries out what the machine asks for until it waits.
     pub fn run(&mut self) {
         let mut buffer = [0; 1232];
         loop {
@@ -205,7 +205,7 @@ impl Agent {
         }
     }
 
-    /// Asks by unicast and reads the answer.
+    /// Sends a query by unicast and reads the answer.
     pub fn ask<T>(
         &mut self,
         speaker: &mut Speaker,
@@ -221,12 +221,12 @@ impl Agent {
         speaker.answer(&answer, &binding, read)
     }
 
-    /// State and reason that it reports about an image.
+    /// The state and reason that it reports about an image.
     pub fn stand(&mut self, speaker: &mut Speaker, image: &Image) -> (State, u8) {
         self.ask(speaker, &group::question(image), group::stand)
     }
 
-    /// How often it was told to write.
+    /// How many write tasks it was given.
     pub fn writes(&self) -> usize {
         self.did.iter().filter(|did| matches!(did, Did::Write(..) | Did::Prepare(..))).count()
     }

@@ -13,7 +13,7 @@ use update_core::platform::Trial;
 use update_core::reception::Via;
 use update_core::time::{Duration, Instant};
 
-/// A datagram on its way: `None` as agent stands for the distributor.
+/// A datagram in transit. `None` as the agent stands for the distributor.
 pub struct Passing<'a> {
     pub to_agent: Option<usize>,
     pub from_agent: Option<usize>,
@@ -31,17 +31,17 @@ pub struct Fleet<'i> {
     pub now: Instant,
     pub events: Vec<Event>,
     pub ending: Option<Ending>,
-    /// Every datagram that the distributor sent, and where to.
+    /// Every datagram that the distributor sent, with its destination.
     pub sent: Vec<(SocketAddr, Vec<u8>)>,
-    /// Reservations, floors and numbers as files hold them.
+    /// Reservations, floors and numbers as the files would hold them.
     pub reserved_end: u64,
     pub floors: BTreeMap<MemberId, Option<u64>>,
-    /// The reservation that was asked for and not yet granted, when a test withholds it.
+    /// The reservation that was requested and is not yet granted, if a test withholds it.
     pub withhold: bool,
     /// The image file, which may change.
     pub file: Vec<u8>,
     pub wake: Option<Instant>,
-    /// How an image on trial proves.
+    /// The verdict on an image on trial.
     pub verdict: fn(usize) -> Trial,
 }
 
@@ -72,7 +72,7 @@ impl<'i> Fleet<'i> {
         Self::with_part(image, agents, agents, config, job)
     }
 
-    /// A distribution to the first `part` agents of a group.
+    /// A distribution for the first `part` agents of a group.
     pub fn with_part(
         image: &'i Image,
         agents: usize,
@@ -102,7 +102,7 @@ impl<'i> Fleet<'i> {
         }
     }
 
-    /// The distributor's program is started anew from its files.
+    /// Restarts the distributor's program from its files.
     pub fn restart_distribution(&mut self, config: DistributionConfig) {
         let context = context(self.reserved_end, &self.floors);
         let job = Job::Update(self.image.update());
@@ -111,12 +111,12 @@ impl<'i> Fleet<'i> {
         self.wake = Some(self.now);
     }
 
-    /// Everything passes once.
+    /// Runs to the end; every datagram arrives once.
     pub fn run(&mut self) -> Ending {
         self.run_with(|_| 1)
     }
 
-    /// Runs to the end; `copies` says how often each datagram arrives.
+    /// Runs to the end; `copies` returns how often each datagram arrives.
     pub fn run_with(&mut self, mut copies: impl FnMut(&Passing<'_>) -> usize) -> Ending {
         for _ in 0..1_000_000 {
             self.step(&mut copies);
@@ -127,7 +127,7 @@ impl<'i> Fleet<'i> {
         panic!("it never ends");
     }
 
-    /// Goes on to the next moment at which something happens.
+    /// Advances to the next moment at which something happens.
     pub fn step(&mut self, copies: &mut impl FnMut(&Passing<'_>) -> usize) {
         let on = |index: &usize| !self.off[*index];
         let agents = (0..self.agents.len()).filter(on).filter_map(|index| self.agents[index].waits);
@@ -146,7 +146,7 @@ impl<'i> Fleet<'i> {
         }
     }
 
-    /// What an agent has sent goes to the distributor, and its trial ends.
+    /// Passes what an agent has sent on to the distributor, and ends its trial.
     fn collect(&mut self, index: usize, copies: &mut impl FnMut(&Passing<'_>) -> usize) {
         if self.agents[index].trial == Trial::Running {
             let verdict = (self.verdict)(index);
@@ -220,7 +220,7 @@ impl<'i> Fleet<'i> {
                 agent.hear(if by_group { Via::Group } else { Via::Own }, bytes);
             }
         }
-        // What they answered at once.
+        // The answers that they sent at once.
         for index in 0..self.agents.len() {
             self.collect(index, copies);
         }

@@ -85,14 +85,14 @@ pub fn distributor_context(
     GroupContext::new(common(), sender, Members::new(recipients)).unwrap()
 }
 
-/// The distributor's context with agents under these Sender IDs, who all have the same key.
+/// The distributor's context with agents with these Sender IDs, which all have the same key.
 pub fn distributor_context_of(numbers: SequenceNumbers, ids: &[MemberId]) -> GroupContext<Members> {
     let sender = sender(distributor_id(), credential(DISTRIBUTOR), DISTRIBUTOR, numbers);
     let recipients = ids.iter().map(|id| recipient(*id, 1, ReplayWindow::fresh())).collect();
     GroupContext::new(common(), sender, Members::new(recipients)).unwrap()
 }
 
-/// An image with all that is signed for it.
+/// An image with everything that is signed for it.
 pub struct Image {
     pub envelope: Vec<u8>,
     pub offer: Offer,
@@ -101,12 +101,12 @@ pub struct Image {
 }
 
 impl Image {
-    /// An image of so many blocks and a half one, whose bytes depend on the sequence number.
+    /// An image of this many blocks and a half, whose bytes depend on the sequence number.
     pub fn new(sequence_number: u64, blocks: u32, block_bytes: u32) -> Self {
         Self::with_digest(sequence_number, blocks, block_bytes, |digest| digest)
     }
 
-    /// The same with another digest of the whole image than the right one.
+    /// The same image, with a wrong digest of the whole image.
     pub fn with_digest(
         sequence_number: u64,
         blocks: u32,
@@ -163,14 +163,14 @@ impl Image {
     }
 }
 
-/// Somebody who speaks to agents: the distributor, or one who would like to be it.
+/// A sender to agents: the distributor, or an impostor.
 pub struct Speaker {
     pub context: GroupContext<Members>,
     next: u16,
 }
 
 impl Speaker {
-    /// The distributor, to a group of so many agents.
+    /// The distributor of a group with this many agents.
     pub fn distributor(agents: usize) -> Self {
         let windows = (0..agents).map(|_| ReplayWindow::fresh());
         Self { context: distributor_context(SequenceNumbers::new(0, u64::MAX), windows), next: 0 }
@@ -225,7 +225,7 @@ impl Speaker {
         self.request(Mode::Group, Type::NonConfirmable, Code::PUT, write).0
     }
 
-    /// The offer: as many datagrams as the envelope has blocks.
+    /// The offer, in as many datagrams as the envelope has blocks.
     pub fn offer(&mut self, image: &Image) -> Vec<Vec<u8>> {
         let size_exponent = image.offer.layout.block_size.exponent();
         let count = image.envelope.len().div_ceil(image.block_bytes());
@@ -243,14 +243,14 @@ impl Speaker {
         self.block_of(image, area, number, image.block(area, number))
     }
 
-    /// One block or page with any bytes.
+    /// One block or page with arbitrary bytes.
     pub fn block_of(&mut self, image: &Image, area: Area, number: u32, payload: &[u8]) -> Vec<u8> {
         let size_exponent = image.offer.layout.block_size.exponent();
         let block = Block { number, more: number + 1 < image.count(area), size_exponent };
         self.put(image.resource(area), block, payload)
     }
 
-    /// Everything of an image in order.
+    /// All blocks and pages of an image, in order.
     pub fn everything(&mut self, image: &Image) -> Vec<Vec<u8>> {
         let mut datagrams = self.offer(image);
         for area in [Area::Pages, Area::Image] {
@@ -271,7 +271,7 @@ impl Speaker {
         })
     }
 
-    /// An order to activate or to drop an update.
+    /// An order to activate or drop an update.
     pub fn command(&mut self, mode: Mode, resource: Resource, command: &Command<'_>) -> Vec<u8> {
         let mut payload = [0; 512];
         let len = command.encode(&mut payload).unwrap();
@@ -323,7 +323,7 @@ pub fn key_set() -> KeySet {
     super::keys()
 }
 
-/// What a report says of an update, in short.
+/// The state and reason in a report.
 pub fn stand(report: &Report<'_>) -> (State, u8) {
     (report.state, report.reason)
 }

@@ -1,4 +1,4 @@
-//! Keys by a number.
+//! Keys derived from a number.
 
 use ed25519_dalek::SigningKey;
 use update_core::key_set::KeySet;

@@ -1,4 +1,5 @@
-//! What the tests of signed things share: keys, a draft, and an independent way to write any manifest.
+//! Shared helpers for tests of signed structures: keys, a draft, and an independent way to write any
+//! manifest.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 #![allow(dead_code, unreachable_pub, reason = "every test binary uses a part of it")]
 
@@ -46,7 +47,7 @@ pub fn suit_digest(digest: &[u8]) -> Value {
     Value::Array(vec![int(-16), bytes(digest)])
 }
 
-/// The manifest of [`DRAFT`] in pieces that a test can change, written by another CBOR library than ours.
+/// The manifest of [`DRAFT`] in pieces that a test can change, written with a different CBOR library.
 #[derive(Clone)]
 pub struct Pieces {
     pub version: Value,
@@ -123,7 +124,7 @@ pub fn parameters(members: &[(i64, Value)]) -> Value {
     Value::Map(members.iter().map(|(key, value)| (int(*key), value.clone())).collect())
 }
 
-/// Wraps and signs any manifest bytes, the signature by coset.
+/// Wraps any manifest bytes and signs them with coset.
 pub fn sign_manifest(manifest: &[u8]) -> Vec<u8> {
     let wrapped_manifest = cbor(&bytes(manifest));
     let digest = cbor(&suit_digest(&Sha256::digest(&wrapped_manifest)));
@@ -133,7 +134,7 @@ pub fn sign_manifest(manifest: &[u8]) -> Vec<u8> {
     cbor(&Value::Tag(107, Box::new(envelope)))
 }
 
-/// A detached COSE_Sign1 by image key 1 over `payload`, by coset.
+/// A detached COSE_Sign1 by image key 1 over `payload`, made with coset.
 pub fn coset_sign1(payload: &[u8]) -> Vec<u8> {
     let protected = HeaderBuilder::new().algorithm(iana::Algorithm::Ed25519).build();
     CoseSign1Builder::new()

@@ -1,4 +1,4 @@
-//! Datagrams looked into, and requests of an agent made by hand.
+//! Inspecting datagrams, and writing an agent's messages by hand.
 
 use super::agent::agent_address;
 use super::fleet::{Fleet, coap_group};
@@ -12,7 +12,7 @@ use update_core::distribution::Input;
 use update_core::resource::Resource;
 use update_core::time::Duration;
 
-/// A multicast request as a plain Group OSCORE peer sees it.
+/// A multicast request as an independent Group OSCORE peer sees it.
 pub struct Seen {
     pub ty: Type,
     pub code: Code,
@@ -56,7 +56,7 @@ pub fn seen_in<'a>(datagrams: impl Iterator<Item = &'a Vec<u8>>) -> Vec<Seen> {
     datagrams.map(look).collect()
 }
 
-/// The request of an agent with this context.
+/// A request from an agent with this context.
 pub fn request(
     context: &mut update_core::reception::AgentContext,
     token: u8,
@@ -84,7 +84,7 @@ pub fn request(
     (out, binding)
 }
 
-/// What an answer made by hand looks like.
+/// The properties of a handmade answer.
 pub struct ByHand<'a> {
     pub ty: Type,
     pub code: Code,
@@ -99,7 +99,7 @@ impl<'a> ByHand<'a> {
     }
 }
 
-/// The answer of an agent with this context to a question; `None` where the datagram is none.
+/// The answer of an agent with this context to a question; `None` if the datagram is not a question.
 pub fn answer(
     context: &mut update_core::reception::AgentContext,
     question: &[u8],
@@ -128,7 +128,7 @@ pub fn report(report: &Report<'_>) -> Vec<u8> {
     payload[..len].to_vec()
 }
 
-/// The question that went to the group last.
+/// The last question sent to the group.
 pub fn last_question(fleet: &Fleet<'_>) -> Option<Vec<u8>> {
     let mut peer = group::agent_context(0, SequenceNumbers::new(0, 0), ReplayWindow::fresh());
     let is_question = |datagram: &Vec<u8>| {

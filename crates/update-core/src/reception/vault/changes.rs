@@ -1,9 +1,8 @@
-//! What has to be made durable, and in which order.
+//! What must be made durable, and in which order.
 
 /// A change of a record or an area, in the order in which changes are carried out. That order survives a
-/// power
-/// cut between any two: what is installed before the outcome that rests on it, the update before its areas
-/// and before an order that came with its attempt.
+/// power cut between any two of them: what is installed comes before the outcome that depends on it, and the
+/// update before its areas and before an order that came with its attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(in crate::reception) enum Change {
@@ -43,7 +42,7 @@ impl Changes {
         self.0 == 0
     }
 
-    /// The first change in the order, which is then no longer due.
+    /// Takes the first due change in the order.
     pub(super) fn take_first(&mut self) -> Option<Change> {
         let first = Change::ORDER.into_iter().find(|change| self.contains(*change))?;
         self.remove(first);

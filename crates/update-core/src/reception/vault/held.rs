@@ -1,5 +1,5 @@
-//! A block or page between its datagram and its storage: nothing is written before its hash is right
-//! (protocol.md \[tree\]).
+//! A block or page that has arrived and is not yet stored. Nothing is written before its hash has been
+//! checked (protocol.md \[tree\]).
 
 use super::{Doing, Vault};
 use crate::digest::Digest;
@@ -7,17 +7,17 @@ use crate::platform::{Area, Task};
 use crate::time::Instant;
 use crate::tree::{self, TreeShape};
 
-/// What became of a block or page that was to be held.
+/// What became of a block or page that should be held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::reception) enum Hold {
     Taken,
     /// It is stored already.
     Duplicate,
-    /// The page that has its hash is missing.
+    /// The page that holds its hash is missing.
     WithoutPage,
 }
 
-/// What was held had the wrong hash and was dropped.
+/// The held block or page had the wrong hash and was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::reception) struct WrongHash {
     pub(in crate::reception) multicast: bool,
@@ -29,10 +29,10 @@ pub(super) struct Held {
     area: Area,
     number: u32,
     len: usize,
-    /// The page that has its hash, and where in it; `None` for the root page.
+    /// The page that holds its hash, and the entry in it; `None` for the root page.
     parent: Option<(u32, usize)>,
     multicast: bool,
-    /// Its hash has been compared and is right.
+    /// Its hash has been checked and is right.
     proved: bool,
 }
 
@@ -69,7 +69,8 @@ impl Vault<'_> {
         self.held = None;
     }
 
-    /// Compares the hash of what is held as soon as the page that has it is at hand; drops it if it is wrong.
+    /// Checks the hash of the held block or page as soon as the page with that hash is in memory; drops it if
+    /// it is wrong.
     pub(in crate::reception) fn compare(
         &mut self,
         shape: &TreeShape,
@@ -90,7 +91,7 @@ impl Vault<'_> {
         Err(WrongHash { multicast })
     }
 
-    /// What has to be done next for what is held.
+    /// What must be done next for the held block or page.
     pub(in crate::reception) fn work_for_held(&self) -> Option<Doing> {
         let held = self.held.as_ref()?;
         Some(match held.parent {
@@ -105,7 +106,7 @@ impl Vault<'_> {
         Some(Task::Write { area: held.area, offset, data: self.held_bytes.get(..held.len)? })
     }
 
-    /// What was held is written, and counts as present. Tells whether it had come by multicast.
+    /// The held block or page is written, and counts as present. Returns whether it came by multicast.
     pub(in crate::reception) fn written(&mut self, now: Instant) -> Option<bool> {
         let held = self.held.take()?;
         self.unsynced_since.get_or_insert(now);
@@ -113,7 +114,7 @@ impl Vault<'_> {
         Some(held.multicast)
     }
 
-    /// A page has been read.
+    /// Takes a page that has been read.
     pub(in crate::reception) fn cache_page(&mut self, page: u32, bytes: &[u8]) {
         if let Some(target) = self.page.bytes.get_mut(..bytes.len()) {
             target.copy_from_slice(bytes);
@@ -121,7 +122,7 @@ impl Vault<'_> {
         }
     }
 
-    /// A page cannot be read back: it is missing again, and what is held cannot be compared.
+    /// A page cannot be read back: it counts as missing again, and the held block or page cannot be checked.
     pub(in crate::reception) fn lose_page(&mut self, page: u32) {
         self.pages.remove(page);
         self.held = None;
