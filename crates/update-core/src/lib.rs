@@ -33,6 +33,7 @@ pub mod command;
 #[cfg(feature = "alloc")]
 pub mod distribution;
 mod outgoing;
+pub mod parity;
 pub mod random;
 pub mod reception;
 pub mod record;

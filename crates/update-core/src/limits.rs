@@ -204,6 +204,14 @@ pub const CHECK_BYTES_PER_SECOND: u64 = 256 * 1024;
 pub const LAGGARD_POLL: Duration = Duration::from_secs(2);
 /// Time within which a late wake-up may be made up for.
 pub const PACE_BURST: Duration = Duration::from_millis(10);
+/// Most blocks in a generation of the Cauchy code. Blocks and symbols share the 256 elements of the field.
+pub const CAUCHY_SOURCES_MAX: usize = 128;
+/// Most parity symbols of a generation of the Cauchy code.
+pub const CAUCHY_SYMBOLS_MAX: usize = 128;
+/// Fewest blocks that a generation may be asked to have at most.
+pub const GENERATION_BLOCKS_MIN: u16 = 8;
+/// Numbers of parity symbols: a Block option has 20 bits for them (RFC 7959 section 2.2).
+pub const PARITY_NUMBERS_MAX: u32 = 1 << 20;
 /// Numbers are skipped for booted agents at most once in this time.
 pub const SKIP_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -248,4 +256,13 @@ const _: () = {
     );
     assert!(TARGET_BYTES_MAX + 200 <= DATAGRAM_BYTES_MAX);
     assert!(ENVELOPE_BYTES_MAX <= 32 * BLOCK_BYTES_MIN as usize, "an offer's blocks fit one word of bits");
+    assert!(
+        CAUCHY_SOURCES_MAX + CAUCHY_SYMBOLS_MAX <= 256,
+        "blocks and symbols stand for different elements"
+    );
+    assert!(CAUCHY_SOURCES_MAX <= 128 && CAUCHY_SYMBOLS_MAX <= 128, "each fits a word of 128 bits");
+    assert!(
+        IMAGE_BYTES_MAX / BLOCK_BYTES_MIN / GENERATION_BLOCKS_MIN as u32 * 8 <= PARITY_NUMBERS_MAX,
+        "every generation has a few symbols"
+    );
 };
