@@ -1,7 +1,7 @@
 //! The census: what the distributor asks and what an agent answers (docs/protocol.md, Census).
 
 use crate::codec::{EncodeError, Malformed, read_map, write_into};
-use crate::digest::UpdateId;
+use crate::digest::{Digest, UpdateId};
 use crate::limits::WINDOW_BLOCKS_MAX;
 use crate::platform::Area;
 use crate::target::Target;
@@ -90,6 +90,15 @@ impl State {
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.get(usize::from(code)).copied()
+    }
+
+    /// Whether something follows from it for the update: then a report names that by its whole digest.
+    #[must_use]
+    pub const fn decides(self) -> bool {
+        matches!(
+            self,
+            Self::Ready | Self::Scheduled | Self::Trial | Self::Confirmed | Self::RolledBack | Self::Failed
+        )
     }
 
     /// Its name, for people.
@@ -205,6 +214,8 @@ impl Counters {
 pub struct Report<'a> {
     /// The update that the report is about: the one asked about, or the one held.
     pub update: Option<UpdateId>,
+    /// Its whole digest, where the state [decides](State::decides).
+    pub digest: Option<Digest>,
     /// What the agent is doing with the update.
     pub state: State,
     /// The [`Refusal`](crate::refusal::Refusal) code or [`Failure`](crate::reception::Failure) code; 0 for
@@ -319,6 +330,7 @@ impl<'a> Report<'a> {
     pub const fn new(state: State) -> Self {
         Self {
             update: None,
+            digest: None,
             state,
             reason: 0,
             missing_pages: 0,
@@ -329,6 +341,15 @@ impl<'a> Report<'a> {
             attempt: 0,
             counters: None,
             evidence: None,
+        }
+    }
+
+    /// Whether what it says counts for the update with this digest.
+    #[must_use]
+    pub fn counts_for(&self, digest: &Digest) -> bool {
+        match self.digest {
+            Some(named) => named == *digest,
+            None => self.update == Some(UpdateId::of(digest)) && !self.state.decides(),
         }
     }
 
@@ -345,14 +366,16 @@ impl<'a> Report<'a> {
                 (REPORT_ATTEMPT, u64::from(self.attempt)),
             ];
             let fields = 1
-                + u64::from(self.update.is_some())
+                + u64::from(self.update.is_some() || self.digest.is_some())
                 + numbers.iter().filter(|(_, value)| *value > 0).count() as u64
                 + u64::from(self.window.is_some())
                 + u64::from(self.counters.is_some())
                 + u64::from(self.evidence.is_some());
             out.map(fields)?;
-            if let Some(update) = &self.update {
-                out.u8(REPORT_UPDATE)?.bytes(&update.0)?;
+            match (&self.digest, &self.update) {
+                (Some(digest), _) => _ = out.u8(REPORT_UPDATE)?.bytes(&digest.0)?,
+                (None, Some(update)) => _ = out.u8(REPORT_UPDATE)?.bytes(&update.0)?,
+                (None, None) => {}
             }
             out.u8(REPORT_STATE)?.u8(self.state as u8)?;
             for (key, value) in numbers.into_iter().filter(|(_, value)| *value > 0) {
@@ -384,7 +407,7 @@ impl<'a> Report<'a> {
         let mut state = None;
         read_map(bytes, |key, decoder| {
             match key {
-                REPORT_UPDATE => report.update = Some(decode_id(decoder)?),
+                REPORT_UPDATE => (report.update, report.digest) = decode_subject(decoder)?,
                 REPORT_STATE => state = Some(State::from_code(decoder.u8()?).ok_or(Malformed)?),
                 REPORT_REASON => report.reason = decoder.u8()?,
                 REPORT_MISSING_PAGES => report.missing_pages = decoder.u32()?,
@@ -421,6 +444,14 @@ fn decode_counters(decoder: &mut Decoder<'_>) -> Result<Counters, Malformed> {
         }
     }
     Ok(Counters::from_array(counters))
+}
+
+/// What a report is about: an identifier, or a whole digest and the identifier in it.
+fn decode_subject(decoder: &mut Decoder<'_>) -> Result<(Option<UpdateId>, Option<Digest>), Malformed> {
+    let bytes = decoder.bytes()?;
+    let digest = <[u8; 32]>::try_from(bytes).ok().map(Digest);
+    let id = digest.as_ref().map(UpdateId::of).or_else(|| UpdateId::from_bytes(bytes));
+    id.map(|id| (Some(id), digest)).ok_or(Malformed)
 }
 
 pub(crate) fn decode_id(decoder: &mut Decoder<'_>) -> Result<UpdateId, Malformed> {

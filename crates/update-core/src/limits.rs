@@ -35,6 +35,9 @@ pub const WINDOW_BLOCKS_MAX: u32 = 4096;
 /// Longest report, bitmap included.
 pub const REPORT_BYTES_MAX: usize = 672;
 
+/// What an answer to a census takes in UDP besides its bitmap, with the digest of the update.
+pub const ANSWER_BYTES: u64 = 100;
+
 /// Most ranges of member numbers in a target.
 pub const TARGET_RANGES_MAX: usize = 64;
 

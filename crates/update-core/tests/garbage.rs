@@ -166,6 +166,7 @@ fn report(dice: &mut Random, image: &Image) -> Vec<u8> {
     }
     let report = Report {
         update: Some(image.offer.id).filter(|_| !dice.next_u64().is_multiple_of(8)),
+        digest: Some(image.offer.digest).filter(|_| dice.next_u64().is_multiple_of(2)),
         state: State::from_code((dice.next_u64() % 13) as u8).unwrap(),
         reason: dice.next_u64() as u8,
         missing_pages: number(dice),

@@ -9,6 +9,7 @@ use common::group::{self, Image, Speaker, order, question};
 use group_oscore::Mode;
 use update_core::census::{Query, State, Window};
 use update_core::command::Command;
+use update_core::device::Installed;
 use update_core::platform::{Area, Record, RollBackCause, Trial};
 use update_core::reception::{Event, Failure, RECOVERED, Via};
 use update_core::resource::Resource;
@@ -352,4 +353,26 @@ fn census_an_update_that_was_missed_is_fetched() {
 /// A query is short.
 fn is_query(bytes: &[u8]) -> bool {
     bytes.len() < 150
+}
+
+#[test]
+fn census_names_the_update_by_its_whole_digest_once_it_has_all_of_it() {
+    let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 9, 64));
+    let mut agent = Agent::new(0);
+    let digest = |agent: &mut Agent, speaker: &mut Speaker| {
+        agent.ask(speaker, &question(&image), |report| (report.update, report.digest))
+    };
+    let everything = speaker.everything(&image);
+    agent.hear_all(&everything[..everything.len() - 1]);
+    assert_eq!(digest(&mut agent, &mut speaker), (Some(image.offer.id), None));
+    agent.hear_all(&everything);
+    assert_eq!(digest(&mut agent, &mut speaker), (Some(image.offer.id), Some(image.offer.digest)));
+    // Also of one that another has replaced, and of one that it runs already.
+    let newer = Image::new(6, 9, 64);
+    agent.hear_all(&speaker.offer(&newer));
+    assert_eq!(digest(&mut agent, &mut speaker), (Some(image.offer.id), Some(image.offer.digest)));
+    let installed = Installed { sequence_number: 5, digest: image.offer.digest };
+    let mut agent = Agent::with_installed(0, Some(installed));
+    agent.hear_all(&speaker.offer(&image));
+    assert_eq!(digest(&mut agent, &mut speaker), (Some(image.offer.id), Some(image.offer.digest)));
 }

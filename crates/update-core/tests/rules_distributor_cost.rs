@@ -112,7 +112,7 @@ fn recorded_answers_change_nothing() {
     let earlier = answer(&mut context, &question, &ByHand::new(&report(&said))).unwrap();
     hand_in(&mut fleet, 0, &earlier);
     let mut context = group::agent_context(0, SequenceNumbers::new(100, 1 << 20), ReplayWindow::fresh());
-    (said.state, said.missing_pages) = (State::Ready, 0);
+    (said.state, said.missing_pages, said.digest) = (State::Ready, 0, Some(image.offer.digest));
     let later = answer(&mut context, &question, &ByHand::new(&report(&said))).unwrap();
     hand_in(&mut fleet, 0, &later);
     let answered = fleet.distribution.agents()[0].answered();
@@ -132,7 +132,7 @@ fn recorded_answers_change_nothing() {
 fn only_an_answer_that_is_one_counts() {
     let image = Image::new(5, 30, 64);
     let mut said = Report::new(State::Ready);
-    said.update = Some(image.offer.id);
+    said.digest = Some(image.offer.digest);
     let payload = report(&said);
     let right = ByHand::new(&payload);
     let cases = [

@@ -238,7 +238,7 @@ fn role_an_agent_cannot_speak_for_another() {
         fleet.sent.iter().rfind(|(to, bytes)| *to == coap_group() && bytes.len() < 150).unwrap().clone();
     let mut context = group::agent_context(1, SequenceNumbers::new(0, 10), ReplayWindow::fresh());
     let mut report = Report::new(State::Confirmed);
-    report.update = Some(image.offer.id);
+    report.digest = Some(image.offer.digest);
     let mut out = answer(&mut context, &query, &ByHand::new(&wire::report(&report))).unwrap();
     // Even when sent from agent 0's address.
     let input = Input::Datagram { from: agent_address(0), bytes: &mut out };
@@ -246,4 +246,24 @@ fn role_an_agent_cannot_speak_for_another() {
     assert_eq!(fleet.distribution.agents()[0].state(), None);
     assert_eq!(fleet.distribution.agents()[1].state(), Some(State::Confirmed));
     let _ = distributor_address();
+}
+
+#[test]
+fn census_what_decides_counts_only_under_the_whole_digest() {
+    let image = Image::new(5, 3, 64);
+    let mut alike = image.offer.digest;
+    alike.0[31] ^= 1;
+    let digests =
+        [(None, State::Unknown), (Some(alike), State::Unknown), (Some(image.offer.digest), State::Ready)];
+    for (digest, counts_as) in digests {
+        let mut fleet = Fleet::new(&image, 2);
+        fleet.off = vec![true; 2];
+        exchange(&mut fleet, &[]);
+        let query = wire::last_question(&fleet).unwrap();
+        let mut context = group::agent_context(0, SequenceNumbers::new(0, 10), ReplayWindow::fresh());
+        let report = Report { update: Some(image.offer.id), digest, ..Report::new(State::Ready) };
+        let out = answer(&mut context, &query, &ByHand::new(&wire::report(&report))).unwrap();
+        wire::hand_in(&mut fleet, 0, &out);
+        assert_eq!(fleet.distribution.agents()[0].state(), Some(counts_as), "{digest:?}");
+    }
 }

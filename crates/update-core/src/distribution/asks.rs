@@ -6,7 +6,9 @@ use super::outbox::{Slot, To};
 use super::parts::Parts;
 use super::phase::{Phase, Step};
 use crate::census::{Query, Window};
-use crate::limits::{ASK_REPEATS_MAX, LEISURE_MAX, LEISURE_MIN, TARGET_BYTES_MAX, WINDOW_BLOCKS_MAX};
+use crate::limits::{
+    ANSWER_BYTES, ASK_REPEATS_MAX, LEISURE_MAX, LEISURE_MIN, TARGET_BYTES_MAX, WINDOW_BLOCKS_MAX,
+};
 use crate::platform::Area;
 use crate::target::{Target, member_number};
 use crate::time::{Duration, Instant};
@@ -253,7 +255,7 @@ impl Parts {
     /// Leisure = S * G / R (RFC 10020 section 3.6.1), with the real sizes.
     pub(super) fn leisure(&self, asked: usize, window: Option<Window>) -> Duration {
         let bitmap = window.map_or(0, |window| u64::from(window.count).div_ceil(8));
-        let answer_bits = (bitmap + 80 + u64::from(self.config.overhead_bytes)) * 8;
+        let answer_bits = (bitmap + ANSWER_BYTES + u64::from(self.config.overhead_bytes)) * 8;
         let micros = answer_bits * asked as u64 * 1_000_000 / self.outbox.bits_per_second();
         Duration::from_micros(micros).clamp(LEISURE_MIN, LEISURE_MAX)
     }

@@ -77,9 +77,12 @@ impl Parts {
         first_ask: Option<u32>,
     ) {
         let Some(agent) = self.fleet.get_mut(index) else { return };
-        let about_this = self.job.as_ref().is_none_or(|s| report.update == Some(s.update.offer.id));
+        let about_this = self.job.as_ref().is_none_or(|subject| report.counts_for(&subject.digest()));
+        // Under the same identifier it holds something else, or does not say what.
+        let mistaken =
+            self.job.as_ref().is_some_and(|subject| report.update == Some(subject.update.offer.id));
         let withdrawn = self.withdrawal.as_ref().is_some_and(|withdrawal| withdrawal.asks(number));
-        if !about_this && !withdrawn {
+        if !about_this && !withdrawn && !mistaken {
             return;
         }
         let is_first = !agent.has_answered(number);

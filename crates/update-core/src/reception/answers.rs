@@ -224,8 +224,8 @@ impl Reception<'_> {
         report.evidence = self.channel.evidence().filter(|_| evidence);
         let refused = asked.and_then(|id| self.offers.verdict(id));
         match (asked, refused) {
-            (Some(id), Some((state, reason))) if held != Some(id) => {
-                (report.state, report.reason) = (state, reason);
+            (Some(id), Some((state, reason, digest))) if held != Some(id) => {
+                (report.state, report.reason, report.digest) = (state, reason, digest);
             }
             (Some(id), None) if held != Some(id) => {
                 report.state = State::Unknown;
@@ -246,6 +246,7 @@ impl Reception<'_> {
     fn describe(&self, report: &mut Report<'_>) {
         let Some(update) = self.received.update() else { return };
         report.attempt = update.attempt();
+        report.digest = Some(update.offer().digest).filter(|_| report.state.decides());
         report.reason = match (self.received.phase(), update.outcome()) {
             (Phase::Ended, Outcome::RolledBack(reason) | Outcome::Failed(reason)) => reason,
             (Phase::Trial, _) if self.received.is_recovered() => RECOVERED,

@@ -4,7 +4,7 @@ use super::vault::Change;
 use super::{Event, Failure, Phase, Reason, Reception};
 use crate::block::BlockSize;
 use crate::census::State;
-use crate::digest::UpdateId;
+use crate::digest::{Digest, UpdateId};
 use crate::limits::{ENVELOPE_BYTES_MAX, RECONSIDER_AFTER, REPLACE_AFTER};
 use crate::refusal::Refusal;
 use crate::suit::{self, Offer};
@@ -96,17 +96,14 @@ impl Assembly {
 #[derive(Debug, Clone, Copy)]
 struct Refused {
     id: UpdateId,
+    /// The whole digest, where the update had been verified.
+    digest: Option<Digest>,
     state: State,
     code: u8,
     at: Instant,
 }
 
 impl Refused {
-    /// What to report of this update.
-    fn report(&self, id: UpdateId) -> Option<(State, u8)> {
-        (self.id == id).then_some((self.state, self.code))
-    }
-
     /// Whether it would be refused again. After a while that may have changed, and no agent is busy for ever.
     fn stands(&self, now: Instant, id: UpdateId) -> bool {
         self.id == id && self.code != Reason::Busy.code() && now.since(self.at) < RECONSIDER_AFTER
@@ -144,14 +141,15 @@ impl Offers {
         self.assembly.next_missing(id)
     }
 
-    const fn refuse(&mut self, now: Instant, id: UpdateId, state: State, code: u8) {
-        self.refused = Some(Refused { id, state, code, at: now });
+    const fn refuse(&mut self, refused: Refused) {
+        self.refused = Some(refused);
     }
 
     /// This unfinished update was replaced by another.
-    const fn replaced(&mut self, now: Instant, id: UpdateId) {
+    const fn replaced(&mut self, now: Instant, digest: Digest) {
         self.replaced_at = Some(now);
-        self.refuse(now, id, State::Failed, Failure::Superseded as u8);
+        let (id, code) = (UpdateId::of(&digest), Failure::Superseded as u8);
+        self.refuse(Refused { id, digest: Some(digest), state: State::Failed, code, at: now });
     }
 
     fn has_just_replaced(&self, now: Instant) -> bool {
@@ -163,8 +161,9 @@ impl Offers {
     }
 
     /// What to report of an update that was refused or replaced.
-    pub(super) fn verdict(&self, id: UpdateId) -> Option<(State, u8)> {
-        self.refused?.report(id)
+    pub(super) fn verdict(&self, id: UpdateId) -> Option<(State, u8, Option<Digest>)> {
+        let refused = self.refused.filter(|refused| refused.id == id)?;
+        Some((refused.state, refused.code, refused.digest))
     }
 }
 
@@ -201,7 +200,8 @@ impl Reception<'_> {
         let already = reason == Reason::Refusal(Refusal::AlreadyInstalled);
         let state = if already { State::Confirmed } else { State::Refused };
         let code = if already { 0 } else { reason.code() };
-        self.offers.refuse(now, id, state, code);
+        let digest = self.config.device.installed.map(|installed| installed.digest).filter(|_| already);
+        self.offers.refuse(Refused { id, digest, state, code, at: now });
         self.event(Event::Refused { id, reason });
     }
 
@@ -251,8 +251,8 @@ impl Reception<'_> {
         if self.offers.has_just_replaced(now) {
             return Err(Reason::Busy);
         }
-        let id = current.id;
-        self.offers.replaced(now, id);
+        let (id, digest) = (current.id, current.digest);
+        self.offers.replaced(now, digest);
         self.event(Event::Failed { id, failure: Failure::Superseded });
         Ok(())
     }
