@@ -93,7 +93,7 @@ impl Display for Id {
 fn reason_text(reason: Reason) -> &'static str {
     match reason {
         Reason::Refusal(refusal) => refusal.text(),
-        Reason::Busy => "busy with another update",
+        Reason::Busy { .. } => "busy with another update, or offered too many of late",
     }
 }
 

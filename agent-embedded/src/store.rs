@@ -23,7 +23,7 @@ use update_core::digest::Digest;
 use update_core::key_set::KeySet;
 use update_core::limits::{ENVELOPE_BYTES_MAX, RECORD_BYTES_MAX};
 use update_core::platform::{Area, Platform, Record, RollBackCause, Trial};
-use update_core::record::{Outcome, UpdateRecord, decode_installed, encode_installed};
+use update_core::record::{Allowance, Outcome, UpdateRecord, decode_installed, encode_installed};
 
 use crate::page::{self, Pages};
 pub use error::StoreError;
@@ -134,7 +134,7 @@ impl<F: NorFlash> FlashStore<F> {
         let mut envelope = [0; ENVELOPE_BYTES_MAX];
         let place = Place::Slot(self.layout.active);
         let envelope = image::envelope(&mut self.flash, &self.layout, &place, &mut envelope)?;
-        UpdateRecord { envelope, attempt: 0, outcome: Outcome::Open }.encode(buffer)
+        UpdateRecord { envelope, attempt: 0, outcome: Outcome::Open, left: Allowance::FULL }.encode(buffer)
     }
 
     /// Whether an image has been activated or given up: the device has to restart, after it has sent

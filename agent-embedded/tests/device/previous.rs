@@ -20,7 +20,7 @@ use update_core::device::{Device, Installed};
 use update_core::limits::RECORD_BYTES_MAX;
 use update_core::platform::{Platform, Record, Trial};
 use update_core::reception::Via;
-use update_core::record::{Outcome, UpdateRecord, decode_installed, encode_installed};
+use update_core::record::{Allowance, Outcome, UpdateRecord, decode_installed, encode_installed};
 use update_core::refusal::Refusal;
 use update_core::time::Instant;
 
@@ -62,7 +62,12 @@ fn damaged() -> Flash {
     let mut store = FlashStore::open(&mut flash, LAYOUT).unwrap();
     store.confirm().unwrap();
     let mut buffer = [0; RECORD_BYTES_MAX];
-    let update = UpdateRecord { envelope: &new.envelope, attempt: 1, outcome: Outcome::Confirmed };
+    let update = UpdateRecord {
+        envelope: &new.envelope,
+        attempt: 1,
+        outcome: Outcome::Confirmed,
+        left: Allowance::FULL,
+    };
     let len = update.encode(&mut buffer).unwrap();
     block_on(store.save(Record::Update, &buffer[..len])).unwrap();
     let installed = Installed { sequence_number: 8, digest: new.offer.digest };

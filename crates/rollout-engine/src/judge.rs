@@ -413,7 +413,7 @@ fn kind_of_failure(progress: Progress, reason: u8) -> Option<RetryOn> {
         Progress::RolledBack if reason == RollBackCause::Reset as u8 => Some(RetryOn::Reset),
         Progress::RolledBack if reason == RollBackCause::ActivationFailed as u8 => Some(RetryOn::Storage),
         Progress::Failed if reason == Failure::Storage as u8 => Some(RetryOn::Storage),
-        Progress::Refused if reason == Reason::Busy.code() => Some(RetryOn::Busy),
+        Progress::Refused if reason == Reason::BUSY => Some(RetryOn::Busy),
         _ => None,
     }
 }

@@ -327,7 +327,7 @@ impl Device {
 
     fn refuse(&mut self) {
         self.refusals += 1;
-        (self.doing, self.reason) = (Doing::Refused, Reason::Busy.code());
+        (self.doing, self.reason) = (Doing::Refused, Reason::BUSY);
     }
 
     fn activate(&mut self) {

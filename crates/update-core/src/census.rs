@@ -235,6 +235,8 @@ pub struct Report<'a> {
     pub attempt: u32,
     /// The counters, only if detail was asked for.
     pub counters: Option<Counters>,
+    /// With the reason busy: seconds until it would be taken; 0 where that is not known.
+    pub busy_seconds: u32,
     /// The last short request that raised `distributor_next`, as received (protocol.md \[evidence\]).
     pub evidence: Option<&'a [u8]>,
 }
@@ -323,6 +325,7 @@ const REPORT_INSTALLED: u8 = 8;
 const REPORT_ATTEMPT: u8 = 9;
 const REPORT_COUNTERS: u8 = 10;
 const REPORT_EVIDENCE: u8 = 11;
+const REPORT_BUSY_SECONDS: u8 = 12;
 
 impl<'a> Report<'a> {
     /// A report that carries only a state.
@@ -340,6 +343,7 @@ impl<'a> Report<'a> {
             installed: 0,
             attempt: 0,
             counters: None,
+            busy_seconds: 0,
             evidence: None,
         }
     }
@@ -364,6 +368,7 @@ impl<'a> Report<'a> {
                 (REPORT_DISTRIBUTOR_NEXT, self.distributor_next),
                 (REPORT_INSTALLED, self.installed),
                 (REPORT_ATTEMPT, u64::from(self.attempt)),
+                (REPORT_BUSY_SECONDS, u64::from(self.busy_seconds)),
             ];
             let fields = 1
                 + u64::from(self.update.is_some() || self.digest.is_some())
@@ -423,6 +428,7 @@ impl<'a> Report<'a> {
                 REPORT_DISTRIBUTOR_NEXT => report.distributor_next = decoder.u64()?,
                 REPORT_INSTALLED => report.installed = decoder.u64()?,
                 REPORT_ATTEMPT => report.attempt = decoder.u32()?,
+                REPORT_BUSY_SECONDS => report.busy_seconds = decoder.u32()?,
                 REPORT_EVIDENCE => report.evidence = Some(decoder.bytes()?),
                 REPORT_COUNTERS => report.counters = Some(decode_counters(decoder)?),
                 _ => return Ok(false),

@@ -70,6 +70,10 @@ pub const DISTRIBUTOR_RESERVE_STEP: u64 = 4096;
 pub const SYNC_WITHIN: Duration = Duration::from_millis(100);
 /// An unfinished update is replaced by another at most once in this time (protocol.md \[one update\]).
 pub const REPLACE_AFTER: Duration = Duration::from_secs(600);
+/// So often a device erases its slot, activates, or goes back, before it has to wait (protocol.md \[wear\]) ...
+pub const ALLOWANCE_MAX: u8 = 8;
+/// ... and once more after this time.
+pub const ALLOWANCE_AGAIN: Duration = Duration::from_secs(600);
 /// A refused offer is looked at again after this time.
 pub const RECONSIDER_AFTER: Duration = Duration::from_secs(60);
 /// Reads of the walk or the check between two looks at the network.

@@ -6,6 +6,7 @@
 //!
 //! One block is in progress at a time: while storage is busy, datagrams are lost, and are repaired later.
 
+mod allowances;
 mod announcement;
 mod answers;
 mod blocks;
@@ -144,6 +145,7 @@ pub struct Reception<'m> {
     vault: Vault<'m>,
     received: Received,
     offers: offers::Offers,
+    allowances: allowances::Allowances,
     answers: answers::Answers,
     fetch: fetch::Fetch,
     announcement: Option<announcement::Announcement>,
@@ -199,6 +201,7 @@ impl<'m> Reception<'m> {
             vault,
             received: Received::nothing(now),
             offers: offers::Offers::default(),
+            allowances: allowances::Allowances::full(now),
             answers: answers::Answers::default(),
             fetch: fetch::Fetch::default(),
             announcement,
@@ -408,6 +411,8 @@ impl<'m> Reception<'m> {
         }
         let Some(update) = self.received.update() else { return };
         let trial = trial(&update.offer().digest);
+        // While a trial is open, an order led to this start.
+        self.allowances.restore(record.left, trial != Trial::None);
         self.received.restore(record.attempt, record.outcome, trial);
         if matches!(trial, Trial::Healthy | Trial::RolledBack(_)) {
             self.on_trial(trial);

@@ -7,11 +7,13 @@
 use crate::codec::{Malformed, write_into};
 use crate::device::Installed;
 use crate::digest::Digest;
-use crate::limits::ENVELOPE_BYTES_MAX;
+use crate::limits::{ALLOWANCE_MAX, ENVELOPE_BYTES_MAX};
 use group_oscore::Gid;
 use minicbor::Decoder;
 
 const VERSION: u8 = 1;
+/// The second one has what is left of the allowances.
+const UPDATE_VERSION: u8 = 2;
 
 /// [`Record::Counters`](crate::platform::Record::Counters): the bounds of the two counters of one security
 /// group (protocol.md \[reserve\], \[bound\]). They name their Gid, so that counters are never used with the
@@ -35,6 +37,24 @@ pub struct UpdateRecord<'a> {
     pub attempt: u32,
     /// How it ended.
     pub outcome: Outcome,
+    /// What the device may still be made to do.
+    pub left: Allowance,
+}
+
+/// How often a device may still erase its slot, activate and go back at once (protocol.md \[wear\]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Slots erased for a new offer.
+    pub erases: u8,
+    /// Activations.
+    pub activations: u8,
+    /// Images on trial taken back.
+    pub undos: u8,
+}
+
+impl Allowance {
+    /// Nothing of it is used.
+    pub const FULL: Self = Self { erases: ALLOWANCE_MAX, activations: ALLOWANCE_MAX, undos: ALLOWANCE_MAX };
 }
 
 /// How an update ended on this agent.
@@ -68,7 +88,7 @@ impl CounterBounds {
     /// # Errors
     /// [`Malformed`]: damaged, of another version, or another record.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut decoder = open(bytes, 4)?;
+        let mut decoder = open(bytes, 4, VERSION)?;
         let gid = Gid::new(keyed(&mut decoder, 1)?.bytes()?).ok_or(Malformed)?;
         let reserved_end = keyed(&mut decoder, 2)?.u64()?;
         let floor = keyed(&mut decoder, 3)?.u64()?;
@@ -88,8 +108,10 @@ impl<'a> UpdateRecord<'a> {
                 Outcome::Failed(reason) => (3, reason),
                 Outcome::Recovered => (4, 0),
             };
-            out.map(5)?.u8(0)?.u8(VERSION)?.u8(1)?.bytes(self.envelope)?;
+            out.map(6)?.u8(0)?.u8(UPDATE_VERSION)?.u8(1)?.bytes(self.envelope)?;
             out.u8(2)?.u32(self.attempt)?.u8(3)?.u8(code)?.u8(4)?.u8(detail)?;
+            let Allowance { erases, activations, undos } = self.left;
+            out.u8(5)?.array(3)?.u8(erases)?.u8(activations)?.u8(undos)?;
             Ok(())
         })
     }
@@ -99,7 +121,7 @@ impl<'a> UpdateRecord<'a> {
     /// # Errors
     /// [`Malformed`]: damaged, of another version, or another record.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let mut decoder = open(bytes, 5)?;
+        let mut decoder = open(bytes, 6, UPDATE_VERSION)?;
         let envelope = keyed(&mut decoder, 1)?.bytes()?;
         let attempt = keyed(&mut decoder, 2)?.u32()?;
         let code = keyed(&mut decoder, 3)?.u8()?;
@@ -112,7 +134,11 @@ impl<'a> UpdateRecord<'a> {
             4 => Outcome::Recovered,
             _ => return Err(Malformed),
         };
-        (envelope.len() <= ENVELOPE_BYTES_MAX).then_some(Self { envelope, attempt, outcome }).ok_or(Malformed)
+        if keyed(&mut decoder, 5)?.array()? != Some(3) || envelope.len() > ENVELOPE_BYTES_MAX {
+            return Err(Malformed);
+        }
+        let left = Allowance { erases: decoder.u8()?, activations: decoder.u8()?, undos: decoder.u8()? };
+        Ok(Self { envelope, attempt, outcome, left })
     }
 }
 
@@ -131,15 +157,15 @@ pub fn encode_installed(installed: &Installed, buffer: &mut [u8]) -> Option<usiz
 /// # Errors
 /// [`Malformed`]: damaged, of another version, or another record.
 pub fn decode_installed(bytes: &[u8]) -> Result<Installed, Malformed> {
-    let mut decoder = open(bytes, 3)?;
+    let mut decoder = open(bytes, 3, VERSION)?;
     let sequence_number = keyed(&mut decoder, 1)?.u64()?;
     let digest: [u8; 32] = keyed(&mut decoder, 2)?.bytes()?.try_into().map_err(|_| Malformed)?;
     Ok(Installed { sequence_number, digest: Digest(digest) })
 }
 
-fn open(bytes: &[u8], fields: u64) -> Result<Decoder<'_>, Malformed> {
+fn open(bytes: &[u8], fields: u64, version: u8) -> Result<Decoder<'_>, Malformed> {
     let mut decoder = Decoder::new(bytes);
-    let right = decoder.map()? == Some(fields) && keyed(&mut decoder, 0)?.u8()? == VERSION;
+    let right = decoder.map()? == Some(fields) && keyed(&mut decoder, 0)?.u8()? == version;
     right.then_some(decoder).ok_or(Malformed)
 }
 

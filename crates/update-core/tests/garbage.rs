@@ -176,6 +176,7 @@ fn report(dice: &mut Random, image: &Image) -> Vec<u8> {
         installed: dice.next_u64(),
         attempt: number(dice),
         counters: dice.next_u64().is_multiple_of(2).then(Counters::default),
+        busy_seconds: number(dice),
         evidence: None,
     };
     let mut buffer = [0; 800];

@@ -202,7 +202,7 @@ fn one_update_gives_way_to_a_higher_number_once_in_ten_minutes() {
     assert_eq!(agent.stand(&mut speaker, &second), (State::Failed, Failure::Superseded as u8));
     let fourth = Image::new(8, 3, 64);
     agent.hear_all(&speaker.offer(&fourth));
-    assert_eq!(agent.stand(&mut speaker, &fourth), (State::Refused, Reason::Busy.code()));
+    assert_eq!(agent.stand(&mut speaker, &fourth), (State::Refused, Reason::BUSY));
     agent.pass(Duration::from_secs(601));
     agent.hear_all(&speaker.offer(&fourth));
     assert_eq!(agent.machine.digest(), Some(fourth.offer.digest));
@@ -241,7 +241,7 @@ fn one_update_on_trial_gives_way_to_nothing() {
     assert_eq!(agent.machine.state(), State::Trial);
     agent.hear_all(&speaker.offer(&newer));
     assert_eq!(agent.machine.digest(), Some(image.offer.digest));
-    assert_eq!(agent.stand(&mut speaker, &newer), (State::Refused, Reason::Busy.code()));
+    assert_eq!(agent.stand(&mut speaker, &newer), (State::Refused, Reason::BUSY));
     agent.judge(Trial::Healthy);
     // No agent is busy for ever.
     agent.hear_all(&speaker.offer(&newer));

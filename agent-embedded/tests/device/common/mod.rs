@@ -34,7 +34,7 @@ use update_core::key_set::KeySet;
 use update_core::limits::RECORD_BYTES_MAX;
 use update_core::platform::{Area, Platform, Record};
 use update_core::reception::{Memory, Reception, ReceptionConfig};
-use update_core::record::{Outcome, UpdateRecord};
+use update_core::record::{Allowance, Outcome, UpdateRecord};
 use update_core::time::{Duration, Instant};
 
 const PAGE: usize = 4096;
@@ -159,7 +159,8 @@ pub(crate) fn save_update(flash: &mut Flash, image: &Image) {
 }
 
 fn open_update(image: &Image, record: &mut [u8]) -> usize {
-    let update = UpdateRecord { envelope: &image.envelope, attempt: 1, outcome: Outcome::Open };
+    let update =
+        UpdateRecord { envelope: &image.envelope, attempt: 1, outcome: Outcome::Open, left: Allowance::FULL };
     update.encode(record).unwrap()
 }
 

@@ -99,6 +99,8 @@ pub struct Status {
     pub attempt: u32,
     /// Manifest sequence number of what it runs and has confirmed.
     pub installed: u64,
+    /// With the reason busy: for how many seconds; 0 where that is not known.
+    pub busy_seconds: u32,
     /// Its counters, if they were asked for.
     pub counters: Option<Counters>,
 }
@@ -422,6 +424,7 @@ impl Agent {
             missing_blocks: report.missing_blocks,
             attempt: report.attempt,
             installed: report.installed,
+            busy_seconds: report.busy_seconds,
             counters,
         });
         let has_got_over = match self.patience.lag() {

@@ -66,7 +66,7 @@ impl Reception<'_> {
         }
         let shows = announcement.evidence_wanted;
         let mut payload = [0; REPORT_BYTES_MAX];
-        let len = self.report(None, None, false, shows, &mut payload)?;
+        let len = self.report(now, None, None, false, shows, &mut payload)?;
         let payload = payload.get(..len)?;
         let request = channel::Request { code: Code::POST, resource: Resource::Boot, block: None, payload };
         let sent = self.channel.request(&mut self.random, &request, buffer);

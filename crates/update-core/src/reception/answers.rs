@@ -1,7 +1,9 @@
 //! What the distributor asks and orders, and how the agent answers (protocol.md \[census\], [answers],
 //! [attempt]).
 
-use super::{Event, Failure, Phase, RECOVERED, Reception};
+use super::allowances::Costly;
+use super::offers::seconds_until;
+use super::{Event, Failure, Phase, RECOVERED, Reason, Reception};
 use crate::census::{Query, Report, State, Window};
 use crate::command::Command;
 use crate::digest::UpdateId;
@@ -104,7 +106,7 @@ impl Reception<'_> {
         let meant = command.target.matches(self.channel.own_id(), &self.config.name)
             && self.digest() == Some(command.digest);
         if meant && cancel {
-            self.cancel(&command);
+            self.cancel(now, &command);
         } else if meant {
             self.schedule(now, &command);
         }
@@ -126,7 +128,7 @@ impl Reception<'_> {
             if matches!(self.received.phase(), Phase::Ended) {
                 // After a roll back, the slot is read back before it is trusted again.
                 self.start_walk();
-            } else {
+            } else if self.allowances.take_for_order(now, Costly::Activate) {
                 self.received.schedule(due, command.attempt);
             }
         }
@@ -134,14 +136,16 @@ impl Reception<'_> {
 
     /// Drops an update that is not yet on trial or, if so ordered, takes back one that is. The attempt must
     /// be higher than the last one acted upon. An update that has ended stays as it is.
-    fn cancel(&mut self, command: &Command<'_>) {
+    fn cancel(&mut self, now: Instant, command: &Command<'_>) {
         let Some(update) = self.received.update().filter(|update| command.attempt > update.attempt()) else {
             return;
         };
         let id = update.id();
         match self.received.phase() {
             Phase::Trial if command.from_trial && !self.received.is_recovered() => {
-                self.order_back(command.attempt);
+                if self.allowances.take_for_order(now, Costly::Undo) {
+                    self.order_back(command.attempt);
+                }
             }
             Phase::Trial | Phase::Activating | Phase::Ended | Phase::Idle => {}
             _ => {
@@ -195,7 +199,7 @@ impl Reception<'_> {
         let (code, len) = match answer.content {
             Content::Changed => (Code::CHANGED, 0),
             Content::Report { update, window, detail } => {
-                (Code::CONTENT, self.report(update, window, detail, false, &mut payload)?)
+                (Code::CONTENT, self.report(now, update, window, detail, false, &mut payload)?)
             }
         };
         let payload = payload.get(..len)?;
@@ -208,6 +212,7 @@ impl Reception<'_> {
     /// Writes the report about an update.
     pub(super) fn report(
         &self,
+        now: Instant,
         asked: Option<UpdateId>,
         window: Option<Window>,
         detail: bool,
@@ -222,16 +227,13 @@ impl Reception<'_> {
         report.installed = self.config.device.installed.map_or(0, |installed| installed.sequence_number);
         report.counters = detail.then_some(self.counters());
         report.evidence = self.channel.evidence().filter(|_| evidence);
-        let refused = asked.and_then(|id| self.offers.verdict(id));
-        match (asked, refused) {
-            (Some(id), Some((state, reason, digest))) if held != Some(id) => {
-                (report.state, report.reason, report.digest) = (state, reason, digest);
-            }
-            (Some(id), None) if held != Some(id) => {
+        match asked {
+            Some(id) if !self.received.knows(now, id) && self.offers.describe(id, &mut report, now) => {}
+            Some(id) if held != Some(id) => {
                 report.state = State::Unknown;
                 report.reason = self.obstacle_code();
             }
-            _ => self.describe(&mut report),
+            _ => self.describe(&mut report, now),
         }
         if let Some(window) = window.filter(|_| matches!(report.state, State::Pages | State::Blocks)) {
             let len = (window.count as usize).div_ceil(8);
@@ -243,7 +245,7 @@ impl Reception<'_> {
     }
 
     /// Fills in the part of a report that is about the current update.
-    fn describe(&self, report: &mut Report<'_>) {
+    fn describe(&self, report: &mut Report<'_>, now: Instant) {
         let Some(update) = self.received.update() else { return };
         report.attempt = update.attempt();
         report.digest = Some(update.offer().digest).filter(|_| report.state.decides());
@@ -254,6 +256,10 @@ impl Reception<'_> {
             (Phase::Receiving, _) => self.obstacle_code(),
             _ => 0,
         };
+        let waits = matches!(self.received.phase(), Phase::Ready | Phase::Trial);
+        if let Some(until) = self.allowances.order_waits_until(now).filter(|_| waits) {
+            (report.reason, report.busy_seconds) = (Reason::BUSY, seconds_until(now, Some(until)));
+        }
         if self.received.is_receiving() {
             report.missing_pages = self.vault.missing(Area::Pages);
             report.missing_blocks = self.vault.missing(Area::Image);

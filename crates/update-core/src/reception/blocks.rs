@@ -73,11 +73,12 @@ impl Reception<'_> {
     /// The task of the next change that is due.
     pub(super) fn carry_out_change(&mut self) -> Option<Output<'_>> {
         let (received, installed) = (&self.received, self.config.device.installed);
+        let left = self.allowances.left();
         Some(Output::Task(match self.vault.begin_change()? {
             Change::Installed => self.vault.save_task(Record::Installed, |out| {
                 installed.and_then(|installed| crate::record::encode_installed(&installed, out))
             }),
-            Change::Update => self.vault.save_task(Record::Update, |out| received.encode(out)),
+            Change::Update => self.vault.save_task(Record::Update, |out| received.encode(left, out)),
             Change::RollBack => Task::RollBack,
             Change::Prepare => {
                 let (image_bytes, page_bytes) = received.update().map_or((0, 0), |update| {

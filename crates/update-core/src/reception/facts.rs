@@ -4,6 +4,7 @@ use crate::census::State;
 use crate::digest::UpdateId;
 use crate::platform::RollBackCause;
 use crate::refusal::Refusal;
+use crate::time::Instant;
 use group_oscore::{ProtectError, UnprotectError};
 
 /// Events of an update, for the agent's log.
@@ -101,19 +102,24 @@ pub enum Obstacle {
 pub enum Reason {
     /// The offer itself was refused.
     Refusal(Refusal),
-    /// Another update replaced this one less than ten minutes ago, or is on trial (code 80).
-    Busy,
+    /// Another update replaced this one less than ten minutes ago, or is on trial; or the slot has been
+    /// erased too often of late (code 80).
+    Busy {
+        /// When it would be taken, where that is known.
+        until: Option<Instant>,
+    },
 }
 
 impl Reason {
-    const BUSY: u8 = 80;
+    /// The number of [`Self::Busy`].
+    pub const BUSY: u8 = 80;
 
     /// The code in reports.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
             Self::Refusal(refusal) => refusal.code(),
-            Self::Busy => Self::BUSY,
+            Self::Busy { .. } => Self::BUSY,
         }
     }
 }
@@ -139,7 +145,9 @@ pub fn reason_text(state: State, code: u8) -> &'static str {
         (_, 83) => "fetched blocks do not have the signed hash",
         (_, 84) => "fetches are refused",
         (_, 85) => "fetches are challenged again and again",
-        (_, Reason::BUSY) => "busy with another update",
+        (State::Ready, Reason::BUSY) => "it has activated too often of late",
+        (State::Trial, Reason::BUSY) => "it has gone back too often of late",
+        (_, Reason::BUSY) => "busy with another update, or offered too many of late",
         (_, code) => Refusal::from_code(code).map_or("unknown reason", Refusal::text),
     }
 }

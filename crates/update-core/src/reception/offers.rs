@@ -1,14 +1,15 @@
 //! Offers: assembled, verified and admitted before anything is stored (protocol.md \[order\], [one update]).
 
+use super::allowances::Costly;
 use super::vault::Change;
 use super::{Event, Failure, Phase, Reason, Reception};
 use crate::block::BlockSize;
-use crate::census::State;
+use crate::census::{Report, State};
 use crate::digest::{Digest, UpdateId};
 use crate::limits::{ENVELOPE_BYTES_MAX, RECONSIDER_AFTER, REPLACE_AFTER};
 use crate::refusal::Refusal;
 use crate::suit::{self, Offer};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::tree::TreeShape;
 use coap_wire::Block;
 
@@ -101,12 +102,14 @@ struct Refused {
     state: State,
     code: u8,
     at: Instant,
+    /// When it would be taken, where that is known.
+    until: Option<Instant>,
 }
 
 impl Refused {
     /// Whether it would be refused again. After a while that may have changed, and no agent is busy for ever.
     fn stands(&self, now: Instant, id: UpdateId) -> bool {
-        self.id == id && self.code != Reason::Busy.code() && now.since(self.at) < RECONSIDER_AFTER
+        self.id == id && self.code != Reason::BUSY && now.since(self.at) < RECONSIDER_AFTER
     }
 }
 
@@ -149,21 +152,29 @@ impl Offers {
     const fn replaced(&mut self, now: Instant, digest: Digest) {
         self.replaced_at = Some(now);
         let (id, code) = (UpdateId::of(&digest), Failure::Superseded as u8);
-        self.refuse(Refused { id, digest: Some(digest), state: State::Failed, code, at: now });
+        self.refuse(Refused { id, digest: Some(digest), state: State::Failed, code, at: now, until: None });
     }
 
-    fn has_just_replaced(&self, now: Instant) -> bool {
-        self.replaced_at.is_some_and(|at| now.since(at) < REPLACE_AFTER)
+    /// When another unfinished update may be replaced, if that is not now.
+    fn replaces_again_at(&self, now: Instant) -> Option<Instant> {
+        self.replaced_at.map(|at| at + REPLACE_AFTER).filter(|at| *at > now)
+    }
+
+    /// It is the agent's update now, whatever was thought of it before.
+    fn taken(&mut self, id: UpdateId) {
+        self.refused.take_if(|refused| refused.id == id);
     }
 
     fn would_refuse(&self, now: Instant, id: UpdateId) -> bool {
         self.refused.is_some_and(|refused| refused.stands(now, id))
     }
 
-    /// What to report of an update that was refused or replaced.
-    pub(super) fn verdict(&self, id: UpdateId) -> Option<(State, u8, Option<Digest>)> {
-        let refused = self.refused.filter(|refused| refused.id == id)?;
-        Some((refused.state, refused.code, refused.digest))
+    /// What there is to report of an update that was refused or replaced; `false` for any other.
+    pub(super) fn describe(&self, id: UpdateId, report: &mut Report<'_>, now: Instant) -> bool {
+        let Some(refused) = self.refused.filter(|refused| refused.id == id) else { return false };
+        (report.state, report.reason, report.digest) = (refused.state, refused.code, refused.digest);
+        report.busy_seconds = seconds_until(now, refused.until);
+        true
     }
 }
 
@@ -201,7 +212,8 @@ impl Reception<'_> {
         let state = if already { State::Confirmed } else { State::Refused };
         let code = if already { 0 } else { reason.code() };
         let digest = self.config.device.installed.map(|installed| installed.digest).filter(|_| already);
-        self.offers.refuse(Refused { id, digest, state, code, at: now });
+        let until = if let Reason::Busy { until } = reason { until } else { None };
+        self.offers.refuse(Refused { id, digest, state, code, at: now, until });
         self.event(Event::Refused { id, reason });
     }
 
@@ -222,6 +234,7 @@ impl Reception<'_> {
         if !self.adopt(offer, envelope) {
             return Err(Reason::Refusal(Refusal::ImageTooLarge));
         }
+        self.offers.taken(id);
         self.received.receive();
         self.received.heard(now);
         self.vault.order(Change::Update);
@@ -233,13 +246,25 @@ impl Reception<'_> {
     /// [one update]: only a higher manifest sequence number replaces an unfinished update, at most once in
     /// ten minutes, and never while an image is on trial.
     fn make_way(&mut self, now: Instant, offer: &Offer) -> Result<(), Reason> {
-        let Some(update) = self.received.update() else { return Ok(()) };
+        let replaced = self.may_replace(now, offer)?;
+        // [wear]
+        self.allowances.take(now, Costly::Erase).map_err(|until| Reason::Busy { until: Some(until) })?;
+        if let Some(digest) = replaced {
+            self.offers.replaced(now, digest);
+            self.event(Event::Failed { id: UpdateId::of(&digest), failure: Failure::Superseded });
+        }
+        Ok(())
+    }
+
+    /// Whether an offer may take the place of what is there; if that is an unfinished update, its digest.
+    fn may_replace(&self, now: Instant, offer: &Offer) -> Result<Option<Digest>, Reason> {
+        let Some(update) = self.received.update() else { return Ok(None) };
         let current = update.offer();
         match self.received.phase() {
             // There is no image to roll back to, so there is nothing to keep.
-            Phase::Trial if self.received.is_recovered() => return Ok(()),
-            Phase::Trial | Phase::Activating => return Err(Reason::Busy),
-            Phase::Idle | Phase::Ended => return Ok(()),
+            Phase::Trial if self.received.is_recovered() => return Ok(None),
+            Phase::Trial | Phase::Activating => return Err(Reason::Busy { until: None }),
+            Phase::Idle | Phase::Ended => return Ok(None),
             _ => {}
         }
         if offer.sequence_number < current.sequence_number {
@@ -248,13 +273,10 @@ impl Reception<'_> {
         if offer.sequence_number == current.sequence_number {
             return Err(Reason::Refusal(Refusal::SequenceNumberReused));
         }
-        if self.offers.has_just_replaced(now) {
-            return Err(Reason::Busy);
+        if let Some(until) = self.offers.replaces_again_at(now) {
+            return Err(Reason::Busy { until: Some(until) });
         }
-        let (id, digest) = (current.id, current.digest);
-        self.offers.replaced(now, digest);
-        self.event(Event::Failed { id, failure: Failure::Superseded });
-        Ok(())
+        Ok(Some(current.digest))
     }
 
     /// Makes a verified offer the agent's update, with no block present; `false` if the memory for its two
@@ -268,4 +290,10 @@ impl Reception<'_> {
         }
         adopted
     }
+}
+
+/// Whole seconds until then, rounded up; 0 where it is not known, or has come.
+pub(super) fn seconds_until(now: Instant, until: Option<Instant>) -> u32 {
+    let left = until.map_or(Duration::ZERO, |until| until.since(now));
+    u32::try_from(left.as_micros().div_ceil(1_000_000)).unwrap_or(u32::MAX)
 }

@@ -6,7 +6,7 @@ use crate::census::State;
 use crate::digest::UpdateId;
 use crate::limits::ENVELOPE_BYTES_MAX;
 use crate::platform::Trial;
-use crate::record::{Outcome, UpdateRecord};
+use crate::record::{Allowance, Outcome, UpdateRecord};
 use crate::suit::Offer;
 use crate::time::{Duration, Instant};
 use crate::tree::TreeShape;
@@ -146,10 +146,10 @@ impl Received {
     }
 
     /// Writes the record to store.
-    pub(super) fn encode(&self, out: &mut [u8]) -> Option<usize> {
+    pub(super) fn encode(&self, left: Allowance, out: &mut [u8]) -> Option<usize> {
         let update = self.update.as_ref()?;
         let envelope = self.envelope.get(..self.envelope_len).unwrap_or_default();
-        UpdateRecord { envelope, attempt: update.attempt, outcome: update.outcome }.encode(out)
+        UpdateRecord { envelope, attempt: update.attempt, outcome: update.outcome, left }.encode(out)
     }
 
     /// When the agent starts to fetch on its own if it hears nothing until then.

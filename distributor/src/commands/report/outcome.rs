@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use comfy_table::Table;
 use serde::Serialize;
+use std::time::Duration;
 use update_core::census::{Counters, State};
 use update_core::distribution::{Agent, Distribution, Ending};
 use update_core::reception::reason_text;
@@ -24,7 +25,7 @@ pub struct AgentLine {
     /// What it is doing, or `lost` or `silent`.
     pub state: &'static str,
     /// Why, if there is a reason.
-    pub reason: &'static str,
+    pub reason: String,
     /// The reason's number in reports; 0 for none.
     pub reason_code: u8,
     /// The manifest sequence number of what it runs and has confirmed.
@@ -74,17 +75,21 @@ fn line(group: &GroupState, agent: &Agent) -> AgentLine {
 }
 
 /// Why an agent is where it is, in words; empty where there is nothing to say.
-fn reason_of(agent: &Agent) -> &'static str {
+fn reason_of(agent: &Agent) -> String {
     if agent.is_quarantined() {
-        return "said what cannot be true of the distributor's numbers";
+        return "said what cannot be true of the distributor's numbers".into();
     }
     if let Some(lag) = agent.laggard() {
-        return lag.text();
+        return lag.text().into();
     }
     match agent.status {
-        Some(status) => reason_text(status.state, status.reason),
-        None if agent.unreadable() > 0 => "answers that cannot be read",
-        None => "",
+        Some(status) if status.busy_seconds > 0 => {
+            let left = humantime::format_duration(Duration::from_secs(status.busy_seconds.into()));
+            format!("{}; that ends in {left}", reason_text(status.state, status.reason))
+        }
+        Some(status) => reason_text(status.state, status.reason).into(),
+        None if agent.unreadable() > 0 => "answers that cannot be read".into(),
+        None => String::new(),
     }
 }
 
@@ -207,7 +212,7 @@ fn agent_table(agents: &[AgentLine]) -> Table {
             agent.missing.to_string(),
             agent.heard_multicast.to_string(),
             agent.heard_unicast.to_string(),
-            agent.reason.to_owned(),
+            agent.reason.clone(),
         ]);
     }
     table

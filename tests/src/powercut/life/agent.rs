@@ -8,7 +8,9 @@ use group_oscore::Gid;
 use update_core::device::Installed;
 use update_core::limits::RECORD_BYTES_MAX;
 use update_core::platform::{Area, Platform, Record, RollBackCause, Trial};
-use update_core::record::{CounterBounds, Outcome, UpdateRecord, decode_installed, encode_installed};
+use update_core::record::{
+    Allowance, CounterBounds, Outcome, UpdateRecord, decode_installed, encode_installed,
+};
 
 use super::super::banks::View;
 use super::super::device::Device;
@@ -92,7 +94,12 @@ impl<const WORD: usize, const PAGE: usize> Agent<'_, '_, '_, WORD, PAGE> {
 
     fn save_update(&mut self, outcome: Outcome) -> Result<(), Stop> {
         let mut buffer = [0; RECORD_BYTES_MAX];
-        let record = UpdateRecord { envelope: &self.device.new.envelope, attempt: self.attempt, outcome };
+        let record = UpdateRecord {
+            envelope: &self.device.new.envelope,
+            attempt: self.attempt,
+            outcome,
+            left: Allowance::FULL,
+        };
         let len = record.encode(&mut buffer).expect("the buffer is long enough");
         let saved = now(self.store.save(Record::Update, &buffer[..len]));
         self.done(saved, "the update cannot be saved")?;

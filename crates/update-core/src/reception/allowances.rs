@@ -1,0 +1,94 @@
+//! What the distributor may make a device do that wears or interrupts it: erase the slot, restart into an
+//! image, go back (protocol.md \[wear\]). Each draws on a bucket that fills slowly, so that a distributor gone
+//! bad cannot wear a flash out or keep a device restarting.
+
+use crate::limits::{ALLOWANCE_AGAIN, ALLOWANCE_MAX};
+use crate::record::Allowance;
+use crate::time::{Duration, Instant};
+
+/// What draws on a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Costly {
+    /// A new offer is taken, and the slot erased for it.
+    Erase,
+    /// The image is activated.
+    Activate,
+    /// The image on trial is taken back.
+    Undo,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    left: u8,
+    /// When it was last filled, as far as that counts.
+    filled_at: Instant,
+}
+
+impl Bucket {
+    /// What has flown in since.
+    fn fill(&mut self, now: Instant) {
+        let since = now.since(self.filled_at);
+        let more = since.as_micros() / ALLOWANCE_AGAIN.as_micros();
+        self.left = u8::try_from(more.min(u128::from(ALLOWANCE_MAX - self.left)))
+            .map_or(ALLOWANCE_MAX, |more| self.left + more);
+        let rest = Duration::from_micros((since.as_micros() % ALLOWANCE_AGAIN.as_micros()) as u64);
+        self.filled_at = Instant::from_micros(now.as_micros() - rest.as_micros() as u64);
+    }
+}
+
+/// The three buckets.
+#[derive(Debug)]
+pub(super) struct Allowances {
+    erase: Bucket,
+    activate: Bucket,
+    undo: Bucket,
+    /// When the order that was refused last would be carried out.
+    order_waits_until: Option<Instant>,
+}
+
+impl Allowances {
+    pub(super) const fn full(now: Instant) -> Self {
+        let bucket = Bucket { left: ALLOWANCE_MAX, filled_at: now };
+        Self { erase: bucket, activate: bucket, undo: bucket, order_waits_until: None }
+    }
+
+    /// Takes up what was stored. A start that no order led to leaves one of each at least.
+    pub(super) fn restore(&mut self, stored: Allowance, was_ordered: bool) {
+        let least = u8::from(!was_ordered);
+        let left = |stored: u8| stored.clamp(least, ALLOWANCE_MAX);
+        self.erase.left = left(stored.erases);
+        self.activate.left = left(stored.activations);
+        self.undo.left = left(stored.undos);
+    }
+
+    /// What to store.
+    pub(super) const fn left(&self) -> Allowance {
+        Allowance { erases: self.erase.left, activations: self.activate.left, undos: self.undo.left }
+    }
+
+    /// Takes one.
+    ///
+    /// # Errors
+    /// When there will be one again.
+    pub(super) fn take(&mut self, now: Instant, what: Costly) -> Result<(), Instant> {
+        let bucket = match what {
+            Costly::Erase => &mut self.erase,
+            Costly::Activate => &mut self.activate,
+            Costly::Undo => &mut self.undo,
+        };
+        bucket.fill(now);
+        bucket.left = bucket.left.checked_sub(1).ok_or(bucket.filled_at + ALLOWANCE_AGAIN)?;
+        Ok(())
+    }
+
+    /// Takes one for an order; `false` when the order has to wait.
+    pub(super) fn take_for_order(&mut self, now: Instant, what: Costly) -> bool {
+        self.order_waits_until = self.take(now, what).err();
+        self.order_waits_until.is_none()
+    }
+
+    /// When an order that was refused would be carried out, if that is not now.
+    pub(super) fn order_waits_until(&self, now: Instant) -> Option<Instant> {
+        self.order_waits_until.filter(|until| *until > now)
+    }
+}
