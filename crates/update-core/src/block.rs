@@ -74,6 +74,10 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// The smallest there is, where a layout is needed and no image.
+    #[cfg(feature = "alloc")]
+    pub(crate) const SMALLEST: Self = Self { image_size: ImageSize(1), block_size: BlockSize { exponent: 2 } };
+
     /// How many blocks the image has: at least one.
     #[must_use]
     pub const fn block_count(self) -> u32 {

@@ -125,8 +125,13 @@ impl Distribution {
         seed: u64,
         now: Instant,
     ) -> Self {
+        let begin: fn(&mut Parts, Instant) -> Phase = match job {
+            Job::Update(_) | Job::Census { .. } => |parts, _| parts.begin(),
+            Job::Cancel(_) => Parts::cancel,
+            Job::Undo(_) => Parts::undo,
+        };
         let mut parts = Parts::new(config, context, job, seed, now);
-        Self { phase: parts.begin(), parts }
+        Self { phase: begin(&mut parts, now), parts }
     }
 
     /// Adds what was remembered of agents' conduct: see [`Self::conduct`].

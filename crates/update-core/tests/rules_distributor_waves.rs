@@ -293,6 +293,38 @@ fn cancelled_right_after_a_start_it_reaches_whoever_acted_upon_higher_attempts()
     assert_eq!(fates(&fleet), [Fate::RolledBack, Fate::Dropped]);
 }
 
+/// The distributor's program is started anew and has lost the image.
+fn with_the_name_alone(fleet: &mut Fleet<'_>, job: fn(Digest) -> Job) {
+    fleet.restart_distribution_with(fleet::config(), job(fleet.image.offer.digest));
+    fleet.file.clear();
+    fleet.sent.clear();
+}
+
+#[test]
+fn cancelled_by_its_name_alone_nobody_is_offered_anything() {
+    let image = Image::new(5, 9, 1024);
+    let mut fleet = in_the_middle(&image);
+    with_the_name_alone(&mut fleet, Job::Cancel);
+    let mut dice = Random::new(5);
+    let ending = fleet.run_with(|_| usize::from(!dice.next_u64().is_multiple_of(4)));
+    assert_eq!(ending, Ending::Cancelled);
+    let wanted = [Fate::OnTrial, Fate::Confirmed, Fate::Dropped, Fate::Dropped, Fate::Silent];
+    assert_eq!(fates(&fleet), wanted);
+    let paths: BTreeSet<String> = seen(&fleet).into_iter().map(|seen| seen.path).collect();
+    assert_eq!(paths.into_iter().collect::<Vec<_>>(), ["/fw/cancel", "/fw/status"]);
+}
+
+#[test]
+fn undone_by_its_name_alone_agents_that_fetch_get_nothing_and_hold_up_nothing() {
+    let image = Image::new(5, 9, 1024);
+    let mut fleet = in_the_middle(&image);
+    with_the_name_alone(&mut fleet, Job::Undo);
+    let mut dice = Random::new(6);
+    let ending = fleet.run_with(|_| usize::from(!dice.next_u64().is_multiple_of(4)));
+    assert_eq!(ending, Ending::Undone);
+    assert_eq!(fates(&fleet)[..3], [Fate::RolledBack, Fate::Confirmed, Fate::Held]);
+}
+
 #[test]
 fn cancelled_for_a_part_it_stays_with_the_others() {
     let image = Image::new(5, 9, 64);

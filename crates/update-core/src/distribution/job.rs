@@ -1,7 +1,8 @@
 //! What a distribution does, and for whom.
 
 use super::needed::Needed;
-use crate::digest::Digest;
+use crate::block::Layout;
+use crate::digest::{Digest, UpdateId};
 use crate::platform::Area;
 use crate::suit::Offer;
 use crate::time::Duration;
@@ -71,6 +72,11 @@ pub enum Job {
         /// How many times.
         rounds: u32,
     },
+    /// Take the update with this digest back, as [`Input::Cancel`](super::Input::Cancel) does. That needs
+    /// neither its image nor its envelope.
+    Cancel(Digest),
+    /// The same as [`Input::Undo`](super::Input::Undo).
+    Undo(Digest),
 }
 
 /// A signed update, ready to send.
@@ -99,6 +105,27 @@ impl Subject {
         let needed_pages = Needed::none_of(shape.page_count());
         let needed_blocks = Needed::none_of(update.offer.layout.block_count());
         Self { update, shape, needed_pages, needed_blocks }
+    }
+
+    /// An update of which only the name is known: it can be taken back, and nothing of it can be sent.
+    pub(super) fn named(digest: Digest) -> Self {
+        let none = Digest([0; 32]);
+        let offer = Offer {
+            digest,
+            id: UpdateId::of(&digest),
+            sequence_number: 0,
+            vendor: [0; 16],
+            class: [0; 16],
+            layout: Layout::SMALLEST,
+            image_digest: none,
+            tree_root: none,
+        };
+        Self::new(Update { envelope: Vec::new(), offer, pages: Vec::new() })
+    }
+
+    /// Whether there is anything to send.
+    pub(super) fn is_at_hand(&self) -> bool {
+        !self.update.envelope.is_empty()
     }
 
     pub(super) fn digest(&self) -> Digest {

@@ -56,6 +56,7 @@ impl Parts {
         let (job, censuses) = match job {
             Job::Census { rounds } => (None, rounds),
             Job::Update(update) => (Some(Subject::new(update)), 1),
+            Job::Cancel(digest) | Job::Undo(digest) => (Some(Subject::named(digest)), 1),
         };
         Self {
             fleet: Fleet::new(&config, context.recipients()),

@@ -3,6 +3,7 @@
 
 use super::Ending;
 use super::claims::Consequence;
+use super::job::Subject;
 use super::outbox::Requester;
 use super::parts::Parts;
 use super::replies::Content;
@@ -116,7 +117,8 @@ impl Parts {
 
     /// The reply to a GET of this block.
     fn content_of(&self, resource: Resource, block: Option<Block>) -> Content {
-        let Some(subject) = self.job.as_ref().filter(|_| !self.is_cancelling()) else {
+        let serves = |subject: &&Subject| subject.is_at_hand() && !self.is_cancelling();
+        let Some(subject) = self.job.as_ref().filter(serves) else {
             return Content::Code(Code::NOT_FOUND);
         };
         let offer = &subject.update.offer;

@@ -104,8 +104,12 @@ impl<'i> Fleet<'i> {
 
     /// Restarts the distributor's program from its files.
     pub fn restart_distribution(&mut self, config: DistributionConfig) {
+        self.restart_distribution_with(config, Job::Update(self.image.update()));
+    }
+
+    /// The same, for this job.
+    pub fn restart_distribution_with(&mut self, config: DistributionConfig, job: Job) {
         let context = context(self.reserved_end, &self.floors);
-        let job = Job::Update(self.image.update());
         self.distribution = Distribution::new(config, context, job, 2, self.now);
         self.ending = None;
         self.wake = Some(self.now);
