@@ -67,7 +67,8 @@ pub enum RunEnd {
     Stopped,
     /// Nobody answered at all.
     NobodyAnswered,
-    /// It cannot go on, for this reason, and no try will help before somebody has mended it.
+    /// It cannot go on, for this reason, and no try will help before somebody has mended it. One that takes
+    /// the update back has told whom it could.
     Broken(String),
 }
 
@@ -122,6 +123,13 @@ pub enum Task {
     Cancel,
     /// Tell those on trial to go back.
     Undo,
+}
+
+impl Task {
+    /// Whether it takes the update back.
+    pub fn withdraws(&self) -> bool {
+        matches!(self, Self::Cancel | Self::Undo)
+    }
 }
 
 /// What has changed since it was last asked.

@@ -143,12 +143,14 @@ impl Engine {
         if matches!(end, RunEnd::Done | RunEnd::NobodyAnswered) {
             self.censused = Some(now);
         }
-        if let RunEnd::Broken(why) = end {
-            self.tell(now, None, "broken", why.clone());
-            self.state.paused = Some(Pause::Broken(why));
-            return;
-        }
         match (task, end) {
+            // What ends a rollout ends it, whatever is broken: nobody is to be held by it for ever.
+            (Task::Cancel, RunEnd::Broken(why)) => self.cancelled(now, Some(&why)),
+            (Task::Undo, RunEnd::Broken(why)) => self.undone(now, Some(&why)),
+            (_, RunEnd::Broken(why)) => {
+                self.tell(now, None, "broken", why.clone());
+                self.state.paused = Some(Pause::Broken(why));
+            }
             (_, RunEnd::Stopped) => {}
             (Task::Transfer, RunEnd::NobodyAnswered) => self.nobody_answered(now),
             (Task::Transfer, _) => self.transfer_ended(now),
@@ -161,8 +163,8 @@ impl Engine {
                     self.enter(Stage::Soak { wave, until, checked: true });
                 }
             }
-            (Task::Cancel, _) => self.cancelled(now),
-            (Task::Undo, _) => self.undone(now),
+            (Task::Cancel, _) => self.cancelled(now, None),
+            (Task::Undo, _) => self.undone(now, None),
         }
     }
 

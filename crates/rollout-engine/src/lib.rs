@@ -31,6 +31,8 @@ mod stop_tests;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod way_out_tests;
 pub mod window;
 
 pub use engine::{Changes, Engine, Input, Now, Output, Run, RunEnd, Task};

@@ -119,6 +119,7 @@ impl Engine {
             self.not_ended()?;
         }
         let counts = self.counts(|_| true);
+        self.state.paused = None;
         self.enter(Stage::Cancelling);
         Ok(format!(
             "cancelling: {} will drop the update; {} on trial will end that without an order, and {} that \
@@ -143,6 +144,7 @@ impl Engine {
                 self.plan.image.sequence_number.saturating_add(1)
             ));
         }
+        self.state.paused = None;
         self.enter(Stage::Undoing);
         Ok(match on_trial - counts.trial {
             0 => {
@@ -176,9 +178,10 @@ impl Engine {
         self.agents.values().filter(may_be).count()
     }
 
-    pub(super) fn cancelled(&mut self, now: Timestamp) {
+    /// All have been told to drop the update, or not all could be, for this reason.
+    pub(super) fn cancelled(&mut self, now: Timestamp, broken: Option<&str>) {
         let counts = self.counts(|_| true);
-        let why = format!(
+        let mut why = format!(
             "{} dropped the update; confirmed: {}, on trial: {}, failed before: {}, not heard: {}",
             Many(counts.cancelled, "agent"),
             counts.confirmed,
@@ -186,10 +189,12 @@ impl Engine {
             counts.failed,
             counts.lost
         );
+        why.push_str(&untold(broken));
         self.end(now, Outcome::Cancelled, why);
     }
 
-    pub(super) fn undone(&mut self, now: Timestamp) {
+    /// All on trial have been told to go back, or not all could be, for this reason.
+    pub(super) fn undone(&mut self, now: Timestamp, broken: Option<&str>) {
         // Whoever was being told to activate has said how that ended, or is lost.
         for (key, agent) in self.agents.iter_mut().filter(|(_, agent)| agent.told) {
             (agent.told, agent.tries) = (false, agent.tries.saturating_add(1));
@@ -212,6 +217,7 @@ impl Engine {
                 self.name
             )),
         }
+        why.push_str(&untold(broken));
         self.end(now, Outcome::Undone, why);
     }
 
@@ -274,6 +280,11 @@ impl Engine {
         (agent.told, agent.retry_at) = (false, None);
         self.set(now, key, Progress::Removed, 0);
     }
+}
+
+/// Why not every agent could be told, in a sentence that goes on.
+fn untold(broken: Option<&str>) -> String {
+    broken.map_or_else(String::new, |why| format!("; not every agent could be told: {why}"))
 }
 
 impl Order {

@@ -76,6 +76,8 @@ pub struct Fleet {
     /// Crashes happen before the action with such a number.
     pub crashes: BTreeSet<u32>,
     actions: u32,
+    /// Nothing can be sent, for a reason that somebody has to mend.
+    pub broken: bool,
     /// The last step was a save: another one has to change something, or it never ends.
     saving: bool,
 }
@@ -145,6 +147,7 @@ impl Fleet {
             runs: Vec::new(),
             crashes: BTreeSet::new(),
             actions: 0,
+            broken: false,
             saving: false,
         }
     }
@@ -188,6 +191,7 @@ impl Fleet {
 
     /// Gives an order. What came of it.
     pub fn order(&mut self, order: Order) -> Result<String, String> {
+        self.saving = false;
         self.engine.handle(self.now, Input::Order { id: 1, order, reason: None });
         match self.engine.settled.pop().map(|settled| settled.outcome) {
             Some(OrderOutcome::Done(said)) => Ok(said),
@@ -233,6 +237,10 @@ impl Fleet {
     fn run(&mut self, run: &Run) {
         self.runs.push(run.task.clone());
         self.pass(SignedDuration::from_secs(10));
+        if self.broken {
+            let end = RunEnd::Broken("no key of the group has signed the image".to_owned());
+            return self.engine.handle(self.now, Input::RunEnded { end, attempt: run.attempt });
+        }
         for key in &run.agents {
             let device = self.devices.get_mut(key).unwrap();
             device.take_part(run, key);

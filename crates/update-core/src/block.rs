@@ -76,7 +76,8 @@ pub struct Layout {
 impl Layout {
     /// The smallest there is, where a layout is needed and no image.
     #[cfg(feature = "alloc")]
-    pub(crate) const SMALLEST: Self = Self { image_size: ImageSize(1), block_size: BlockSize { exponent: 2 } };
+    pub(crate) const SMALLEST: Self =
+        Self { image_size: ImageSize(1), block_size: BlockSize { exponent: 2 } };
 
     /// How many blocks the image has: at least one.
     #[must_use]

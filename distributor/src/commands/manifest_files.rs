@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::commands::exit_codes::Failure;
 use crate::commands::output::{Format, print_value, say};
-use crate::fleet::BeginError;
+use crate::fleet::{BeginError, NotApplied};
 use crate::manifest::source::Source;
 use crate::manifest::{ApplyError, PlanError};
 use crate::manifest::{Diagnostic, Manifests, check};
@@ -54,10 +54,11 @@ pub(super) fn told(problems: &[Diagnostic], format: Format) -> Failure {
 }
 
 /// Prints the problems found when the files were applied; returns the final failure.
-pub(super) fn unapplied(error: ApplyError, format: Format) -> Failure {
+pub(super) fn unapplied(error: NotApplied, format: Format) -> Failure {
     match error {
-        ApplyError::Diagnostics(problems) => told(&problems, format),
-        error => error.into(),
+        NotApplied::Plan(error) => unplanned(error, format),
+        NotApplied::Apply(ApplyError::Diagnostics(problems)) => told(&problems, format),
+        NotApplied::Apply(error) => error.into(),
     }
 }
 
@@ -72,7 +73,7 @@ pub(super) fn unplanned(error: PlanError, format: Format) -> Failure {
 /// Prints the problems found when a rollout was to begin; returns the final failure.
 pub(super) fn not_begun(error: BeginError, format: Format) -> Failure {
     match error {
-        BeginError::Apply(error) => unapplied(error, format),
+        BeginError::Apply(error) => unapplied(error.into(), format),
         BeginError::Plan(error) => unplanned(error, format),
         error => error.into(),
     }

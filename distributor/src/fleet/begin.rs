@@ -1,11 +1,12 @@
 //! Begins or continues a rollout.
 
+use jiff::Timestamp;
 use provisioning::Hex;
 
 use super::Fleet;
 use crate::kind::Kind;
 use crate::manifest::rollout::Rollout;
-use crate::manifest::{ApplyError, DocumentError, PlanError, stored};
+use crate::manifest::{ApplyError, DocumentError, PlanError, apply, stored};
 use crate::manifest::{Found, Manifests};
 use crate::runner::{Note, RolloutObserver, RunError, Runner};
 use crate::state::{RolloutLock, StateError};
@@ -38,7 +39,8 @@ impl<S: Store> Fleet<S> {
     /// Applies documents, and begins the rollout among them, or continues it if it has begun.
     ///
     /// # Errors
-    /// As [`Self::apply`] and [`Self::plan`], or another process runs the rollout.
+    /// As [`Self::apply`] and [`Self::plan`], or another process runs the rollout. What cannot begin leaves
+    /// nothing behind.
     pub async fn begin<O: RolloutObserver>(
         &self,
         manifests: &Manifests,
@@ -47,7 +49,16 @@ impl<S: Store> Fleet<S> {
     ) -> Result<Runner<'_, S, O>, BeginError> {
         let name = &rollout.metadata.name;
         let lock = RolloutLock::to_run(&self.dir, name).await?;
-        self.apply(manifests).await?;
+        // What cannot begin leaves nothing behind. What has begun goes on as it was stored.
+        match self.store.rollout(name).await? {
+            Some(begun) if begun.line.outcome.is_none() => {}
+            Some(_) => self.verify(manifests).await?,
+            None => {
+                self.verify(manifests).await?;
+                self.plan(manifests, (found, rollout), 0).await?;
+            }
+        }
+        apply(&self.dir, &self.store, manifests, Timestamp::now()).await?;
         let document = self.store.document(Kind::Rollout, name).await?;
         let generation = document.map_or(0, |document| document.generation);
         if let Some(begun) = self.store.rollout(name).await? {

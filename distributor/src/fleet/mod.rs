@@ -20,6 +20,7 @@ pub mod push;
 mod send;
 mod watch;
 
+pub use apply::NotApplied;
 pub use begin::BeginError;
 pub use census::Census;
 pub use delete::DeleteError;

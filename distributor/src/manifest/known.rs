@@ -152,19 +152,43 @@ impl Known {
         rollout: &Rollout,
         folder: &Path,
     ) -> Result<Result<Compiled, Vec<UnplacedDiagnostic>>, PlanError> {
-        let image = self.image(dir, rollout, folder)?;
+        let source = self.image(dir, rollout, folder)?;
+        let security = self.security_groups(dir, rollout)?;
         let groups: Vec<&RolloutGroup> = self.groups.values().collect();
-        let named = groups.iter().filter(|group| rollout.spec.groups.contains(&group.metadata.name));
-        let security: BTreeSet<&Name> = named.map(|group| &group.spec.security.group).collect();
-        let mut fleet = Vec::new();
-        for name in dir.groups()?.iter().filter(|name| security.contains(name)) {
-            fleet.push(FleetGroup::from(&GroupState::open(dir, name)?));
+        let fleet: Vec<FleetGroup> = security.iter().map(FleetGroup::from).collect();
+        let compiled = compile::compile(rollout, &groups, &source.image, &fleet);
+        if compiled.is_ok() {
+            source.verify(&security)?;
         }
-        Ok(compile::compile(rollout, &groups, &image, &fleet))
+        Ok(compiled)
+    }
+
+    /// Checks that each security group of a rollout, as far as it is known, would accept its image.
+    ///
+    /// # Errors
+    /// One of them would not, or the image or a group's folder cannot be read.
+    pub fn verify(&self, dir: &StateDir, rollout: &Rollout, folder: &Path) -> Result<(), PlanError> {
+        match self.image(dir, rollout, folder) {
+            Ok(source) => source.verify(&self.security_groups(dir, rollout)?),
+            // Its document or its files may be applied later.
+            Err(PlanError::NoImage { .. } | PlanError::Images(ImagesError::Missing { .. })) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The security groups of a rollout that exist.
+    fn security_groups(&self, dir: &StateDir, rollout: &Rollout) -> Result<Vec<GroupState>, PlanError> {
+        let named = rollout.spec.groups.iter().filter_map(|name| self.groups.get(name));
+        let wanted: BTreeSet<&Name> = named.map(|group| &group.spec.security.group).collect();
+        let mut groups = Vec::new();
+        for name in dir.groups()?.iter().filter(|name| wanted.contains(name)) {
+            groups.push(GroupState::open(dir, name)?);
+        }
+        Ok(groups)
     }
 
     /// The image of a rollout, from its file or from the store.
-    fn image(&self, dir: &StateDir, rollout: &Rollout, folder: &Path) -> Result<FleetImage, PlanError> {
+    fn image(&self, dir: &StateDir, rollout: &Rollout, folder: &Path) -> Result<ImageSource, PlanError> {
         let rollout_name = &rollout.metadata.name;
         match &rollout.spec.image {
             ImageRef::Name(name) => {
@@ -187,21 +211,42 @@ impl Known {
     }
 }
 
+/// An image that was checked against its envelope, and the envelope.
+struct ImageSource {
+    image: FleetImage,
+    envelope: Vec<u8>,
+}
+
+impl ImageSource {
+    /// Checks that each of these groups would accept it.
+    fn verify(&self, groups: &[GroupState]) -> Result<(), PlanError> {
+        for group in groups {
+            image::offer_to(group, &self.image.planned.name, &self.envelope)?;
+        }
+        Ok(())
+    }
+}
+
 fn from_file(
     name: Name,
     version: String,
     path: &Path,
     envelope: Option<PathBuf>,
-) -> Result<FleetImage, PlanError> {
+) -> Result<ImageSource, PlanError> {
     let envelope = image_envelope(path, envelope)?;
     let offer = image::offer_unverified(path, &envelope)?;
     image::check(path, &offer)?;
-    Ok(fleet_image(name, version, &offer))
+    Ok(ImageSource { image: fleet_image(name, version, &offer), envelope })
 }
 
-fn from_store(dir: &StateDir, name: Name, version: String, digest: &Digest) -> Result<FleetImage, PlanError> {
+fn from_store(
+    dir: &StateDir,
+    name: Name,
+    version: String,
+    digest: &Digest,
+) -> Result<ImageSource, PlanError> {
     let stored = Images::of(dir).open(digest)?;
-    Ok(fleet_image(name, version, &stored.offer))
+    Ok(ImageSource { image: fleet_image(name, version, &stored.offer), envelope: stored.envelope })
 }
 
 fn fleet_image(name: Name, version: String, offer: &Offer) -> FleetImage {

@@ -5,7 +5,7 @@ use provisioning::Name;
 use super::RunError;
 use crate::store::Store;
 use rollout_engine::Engine;
-use rollout_engine::state::Stage;
+use rollout_engine::state::{Pause, Stage};
 
 /// The engine of a rollout that is in the store.
 ///
@@ -23,8 +23,15 @@ pub async fn load<S: Store>(store: &S, name: &Name) -> Result<Engine, RunError> 
 pub fn doing(engine: &Engine) -> String {
     let state = engine.state();
     let wave = |wave: u32| engine.plan().waves.get(wave as usize).map_or("", |wave| wave.name.as_str());
-    if let (Some(pause), false) = (&state.paused, state.outcome().is_some()) {
-        return format!("paused: {pause}");
+    match &state.paused {
+        Some(Pause::Broken(why)) if state.outcome().is_none() => {
+            let name = engine.name();
+            return format!(
+                "paused: {why}; once that is mended, `fwcast run` goes on; `fwcast rollout cancel {name}` ends it"
+            );
+        }
+        Some(pause) if state.outcome().is_none() => return format!("paused: {pause}"),
+        _ => {}
     }
     match &state.stage {
         Stage::Transfer => "all agents receive".to_owned(),

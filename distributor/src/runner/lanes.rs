@@ -1,6 +1,7 @@
 //! A run's work on the network: all security groups at once, and within each one distribution after another.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -11,14 +12,13 @@ use update_core::digest::Digest;
 use update_core::distribution::{
     Activate, Agent, Distribution, DistributionConfig, Ending, Event, Job, Tallies, Update,
 };
-use update_core::suit::Offer;
 use update_core::time::Duration;
 
 use super::latest::Latest;
 use super::{RunError, membership};
-use crate::control::{Control, Instruction, Stop};
+use crate::control::{Control, Stop};
 use crate::drive::{self, DistributionEnd, DistributionObserver};
-use crate::manifest::{members_of, stored};
+use crate::manifest::{digest_of, members_of, stored};
 use crate::random::seed;
 use crate::session::Session;
 use crate::socket;
@@ -32,8 +32,12 @@ use rollout_engine::{Engine, Input, Run, RunEnd, Task};
 
 /// The security groups of a rollout, opened to send.
 pub(super) struct Lanes {
-    image: StoredImage,
+    digest: Digest,
+    /// `None` if the update can only be taken back.
+    image: Option<StoredImage>,
     groups: Vec<Group>,
+    /// Why a group could not be opened to take the update back.
+    unopened: Option<RunError>,
 }
 
 /// One security group with the rollout groups in it.
@@ -42,7 +46,6 @@ struct Group {
     session: Session,
     fingerprint: Option<String>,
     lanes: Vec<Lane>,
-    offer: Offer,
 }
 
 /// The result of a run.
@@ -84,20 +87,40 @@ impl Lanes {
         image: StoredImage,
         mut locks: BTreeMap<Name, GroupLock>,
     ) -> Result<Self, RunError> {
-        let dir = claimed.dir();
-        let mut lanes: BTreeMap<&Name, Vec<Lane>> = BTreeMap::new();
-        for lane in &plan.lanes {
-            lanes.entry(&lane.security_group).or_default().push(lane.clone());
+        let mut groups = Vec::new();
+        for (name, lanes) in lanes_by_group(plan) {
+            let group = Group::open(claimed, name, lanes, locks.remove(name))?;
+            crate::image::offer_to(&group.session.group, &plan.image.name, &image.envelope)?;
+            groups.push(group);
         }
-        let mut open = |(name, lanes): (&Name, Vec<Lane>)| {
-            let lock = locks.remove(name).map_or_else(|| GroupLock::to_send(dir, name), Ok)?;
-            let session = Session::open_locked(claimed, lock)?;
-            let offer = crate::image::offer_to(&session.group, &plan.image.name, &image.envelope)?;
-            let fingerprint = Agents::fingerprint(dir, name)?;
-            Ok(Group { name: name.clone(), session, fingerprint, lanes, offer })
-        };
-        let groups = lanes.into_iter().map(&mut open).collect::<Result<_, RunError>>()?;
-        Ok(Self { image, groups })
+        Ok(Self { digest: digest_of(plan)?, image: Some(image), groups, unopened: None })
+    }
+
+    /// Opens the security groups that can be opened, to take the update back. That needs no image, and no key
+    /// that signed one. `unopened` is why a group has no lock, if one has none.
+    ///
+    /// # Errors
+    /// The plan names no image.
+    pub(super) fn open_to_withdraw(
+        claimed: &Claimed,
+        plan: &Plan,
+        mut locks: BTreeMap<Name, GroupLock>,
+        mut unopened: Option<RunError>,
+    ) -> Result<Self, RunError> {
+        let mut groups = Vec::new();
+        for (name, lanes) in lanes_by_group(plan) {
+            let Some(lock) = locks.remove(name) else { continue };
+            match Group::open(claimed, name, lanes, Some(lock)) {
+                Ok(group) => groups.push(group),
+                Err(error) => drop(unopened.get_or_insert(error)),
+            }
+        }
+        Ok(Self { digest: digest_of(plan)?, image: None, groups, unopened })
+    }
+
+    /// Whether the image can be delivered; without it, the update can only be taken back.
+    pub(super) fn can_deliver(&self) -> bool {
+        self.image.is_some()
     }
 
     /// Reads which agents were enrolled or removed since.
@@ -107,7 +130,11 @@ impl Lanes {
         store: &S,
         engine: &Engine,
     ) -> Result<(), RunError> {
-        let documents = stored::rollout_groups(store).await?;
+        // Nobody joins an update that is being taken back.
+        let documents = match &self.image {
+            Some(image) => Some((stored::rollout_groups(store).await?, image.offer)),
+            None => None,
+        };
         for group in &mut self.groups {
             let fingerprint = Agents::fingerprint(dir, &group.name)?;
             if fingerprint != group.fingerprint {
@@ -117,7 +144,9 @@ impl Lanes {
             let had = had(engine, &group.name);
             let mut selected = Vec::new();
             for lane in &group.lanes {
-                let of_lane = members_of(lane, &documents, &group.session.group, &group.offer);
+                let of_lane = documents
+                    .as_ref()
+                    .and_then(|(documents, offer)| members_of(lane, documents, &group.session.group, offer));
                 let mut there = Vec::new();
                 for name in of_lane.unwrap_or_default() {
                     let key = AgentKey { group: group.name.clone(), name };
@@ -138,15 +167,18 @@ impl Lanes {
         let there: BTreeSet<AgentKey> = self.groups.iter().flat_map(Group::keys).collect();
         let known = |key: &AgentKey| engine.agents().get(key).is_some_and(is_in);
         let joined = there.iter().filter(|key| !known(key)).cloned().map(Input::Joined);
-        let left = engine.agents().keys().filter(|key| known(key) && !there.contains(key)).cloned();
+        let opened: BTreeSet<&Name> = self.groups.iter().map(|group| &group.name).collect();
+        let is_gone = |key: &&AgentKey| known(key) && opened.contains(&key.group) && !there.contains(key);
+        let left = engine.agents().keys().filter(is_gone).cloned();
         joined.chain(left.map(Input::Left)).collect()
     }
 
     /// Performs a run in all groups at once. The lanes of one group follow one another.
     pub(super) async fn work(mut self, run: Run, latest: Latest, mut stop: Stop) -> (Self, Worked) {
-        let image = &self.image;
+        let withdraws = run.task.withdraws();
+        let (digest, image) = (self.digest, self.image.as_ref());
         let (stopper, own) = Stop::on_demand();
-        let works = self.groups.iter_mut().map(|group| group.work(image, &run, &latest, &own));
+        let works = self.groups.iter_mut().map(|group| group.work(digest, image, &run, &latest, &own));
         let mut works: FuturesUnordered<_> = works.collect();
         let (mut ends, mut failure) = (Vec::new(), None);
         loop {
@@ -155,9 +187,11 @@ impl Lanes {
                 worked = works.next() => match worked {
                     None => break,
                     Some(Ok(more)) => ends.extend(more),
-                    // An error in one group stops the others.
                     Some(Err(failed)) => {
-                        stopper.send_replace(true);
+                        // An error in one group stops the others, but not from being told to take it back.
+                        if !withdraws {
+                            stopper.send_replace(true);
+                        }
                         failure.get_or_insert(failed);
                     }
                 },
@@ -175,11 +209,26 @@ impl Lanes {
         };
         // Later runs only serve the few agents that were away.
         let losses = if run.task == Task::Transfer { losses(&ends) } else { BTreeMap::new() };
+        if withdraws && !stop.is_asked() {
+            failure = failure.or_else(|| self.unopened.take());
+        }
         (self, Worked { end, attempt, losses, failure })
     }
 }
 
 impl Group {
+    fn open(
+        claimed: &Claimed,
+        name: &Name,
+        lanes: Vec<Lane>,
+        lock: Option<GroupLock>,
+    ) -> Result<Self, RunError> {
+        let lock = lock.map_or_else(|| GroupLock::to_send(claimed.dir(), name), Ok)?;
+        let session = Session::open_locked(claimed, lock)?;
+        let fingerprint = Agents::fingerprint(claimed.dir(), name)?;
+        Ok(Self { name: name.clone(), session, fingerprint, lanes })
+    }
+
     fn keys(&self) -> impl Iterator<Item = AgentKey> {
         let key = |name: &Name| AgentKey { group: self.name.clone(), name: name.clone() };
         self.lanes.iter().flat_map(|lane| lane.agents.iter()).map(key)
@@ -187,7 +236,8 @@ impl Group {
 
     async fn work(
         &mut self,
-        image: &StoredImage,
+        digest: Digest,
+        image: Option<&StoredImage>,
         run: &Run,
         latest: &Latest,
         stop: &Stop,
@@ -202,7 +252,9 @@ impl Group {
             if members.is_empty() || idle {
                 continue;
             }
-            ends.push(self.work_lane(lane, image, run, &members, latest, stop).await?);
+            let job = job(digest, image, run)?;
+            let file = image.map(|image| &image.file);
+            ends.push(self.work_lane(lane, (digest, job, file), run, &members, latest, stop).await?);
         }
         Ok(ends)
     }
@@ -223,7 +275,7 @@ impl Group {
     fn distribution(
         &mut self,
         lane: &Lane,
-        image: &StoredImage,
+        job: Job,
         run: &Run,
         members: &BTreeMap<MemberId, AgentKey>,
     ) -> Result<Distribution, RunError> {
@@ -242,39 +294,28 @@ impl Group {
             confirm_within: Duration::from_secs(run.report_within_s.into()),
             ..config
         };
-        let update =
-            Update { envelope: image.envelope.clone(), offer: self.offer, pages: image.tree.pages.clone() };
         let context = self.session.context_of(&ids)?;
-        let distribution = Distribution::new(config, context, Job::Update(update), seed()?, drive::clock()());
+        let distribution = Distribution::new(config, context, job, seed()?, drive::clock()());
         Ok(distribution.remembering(&self.session.conduct()))
     }
 
     async fn work_lane(
         &mut self,
         lane: &Lane,
-        image: &StoredImage,
+        (digest, job, file): (Digest, Job, Option<&File>),
         run: &Run,
         members: &BTreeMap<MemberId, AgentKey>,
         latest: &Latest,
         stop: &Stop,
     ) -> Result<LaneEnd, RunError> {
-        let digest: Digest = self.offer.digest;
         let socket = socket::open(&profile(&self.session.group.profile, lane))?;
         self.session.note_attempt(&digest, run.attempt)?;
-        let mut distribution = self.distribution(lane, image, run, members)?;
+        let mut distribution = self.distribution(lane, job, run, members)?;
         let session = &mut self.session;
-        let (orders, mut control) = Control::with_orders(stop.clone());
-        let order = match run.task {
-            Task::Cancel => Some(Instruction::Cancel),
-            Task::Undo => Some(Instruction::Undo),
-            _ => None,
-        };
-        // `control` holds the receiver, so this cannot fail.
-        order.map(|order| orders.send(order));
+        let mut control = Control::new(stop.clone());
         let mut reporter = Reporter { members, latest };
         let ended =
-            drive::run(&mut distribution, session, Some(&image.file), &socket, &mut reporter, &mut control)
-                .await?;
+            drive::run(&mut distribution, session, file, &socket, &mut reporter, &mut control).await?;
         session.note_attempt(&digest, distribution.attempt())?;
         reporter.all(&distribution);
         let end = end_of(ended, session, &distribution, &self.name)?;
@@ -284,6 +325,29 @@ impl Group {
         session.settle(&distribution)?;
         let (attempt, tallies) = (distribution.attempt(), distribution.tallies());
         Ok(LaneEnd { group: self.name.clone(), end, attempt, tallies })
+    }
+}
+
+/// The rollout groups of a plan, by security group.
+fn lanes_by_group(plan: &Plan) -> BTreeMap<&Name, Vec<Lane>> {
+    let mut lanes: BTreeMap<&Name, Vec<Lane>> = BTreeMap::new();
+    for lane in &plan.lanes {
+        lanes.entry(&lane.security_group).or_default().push(lane.clone());
+    }
+    lanes
+}
+
+/// What a distribution does in a run.
+fn job(digest: Digest, image: Option<&StoredImage>, run: &Run) -> Result<Job, RunError> {
+    let update = |image: &StoredImage| Update {
+        envelope: image.envelope.clone(),
+        offer: image.offer,
+        pages: image.tree.pages.clone(),
+    };
+    match run.task {
+        Task::Cancel => Ok(Job::Cancel(digest)),
+        Task::Undo => Ok(Job::Undo(digest)),
+        _ => image.map(|image| Job::Update(update(image))).ok_or(RunError::ImageChanged),
     }
 }
 

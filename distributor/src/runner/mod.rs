@@ -11,7 +11,7 @@ mod latest;
 mod membership;
 mod observer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -239,7 +239,7 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
     /// Begins the held run if no other process sends for its groups; otherwise tells the observer.
     async fn begin_held(&mut self, hands: &mut Hands) -> Result<(), RunError> {
         let Some(run) = hands.held.take() else { return Ok(()) };
-        let lanes = self.lanes(hands.lanes.take()).await;
+        let lanes = self.lanes(hands.lanes.take(), run.task.withdraws()).await;
         if let Some(group) = lanes.as_ref().err().and_then(RunError::busy_group) {
             self.observer.waits_for(group);
             hands.held = Some(run);
@@ -276,19 +276,31 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
     /// # Errors
     /// Another process sends for one of them, or the database was restored while another process sends.
     fn take_groups(&self) -> Result<BTreeMap<Name, GroupLock>, RunError> {
-        let mut locks = BTreeMap::new();
-        for lane in &self.engine.plan().lanes {
-            let group = &lane.security_group;
-            if !locks.contains_key(group) {
-                locks.insert(group.clone(), GroupLock::to_send(self.with.dir, group)?);
+        let groups = self.security_groups().into_iter();
+        let locks = groups.map(|group| Ok((group.clone(), GroupLock::to_send(self.with.dir, group)?)));
+        locks.collect()
+    }
+
+    /// As [`Self::take_groups`], but without groups that cannot be had at all, and why not.
+    fn take_groups_to_withdraw(&self) -> Result<(BTreeMap<Name, GroupLock>, Option<RunError>), RunError> {
+        let (mut locks, mut failure) = (BTreeMap::new(), None);
+        for group in self.security_groups() {
+            match GroupLock::to_send(self.with.dir, group).map_err(RunError::from) {
+                Ok(lock) => drop(locks.insert(group.clone(), lock)),
+                Err(busy) if busy.busy_group().is_some() => return Err(busy),
+                Err(error) => drop(failure.get_or_insert(error)),
             }
         }
-        Ok(locks)
+        Ok((locks, failure))
+    }
+
+    fn security_groups(&self) -> BTreeSet<&Name> {
+        self.engine.plan().lanes.iter().map(|lane| &lane.security_group).collect()
     }
 
     /// Finds out which agents joined since the rollout ended. Without this, its outcome is still known.
     async fn joined_since(&mut self) -> Option<Lanes> {
-        match self.lanes(None).await {
+        match self.lanes(None, false).await {
             Ok(lanes) => Some(lanes),
             Err(error) => {
                 self.observer.note(Note::JoinedUnknown(error));
@@ -303,18 +315,24 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
         self.save().await
     }
 
-    /// The security groups, opened to send, with their current members.
-    async fn lanes(&mut self, opened: Option<Lanes>) -> Result<Lanes, RunError> {
+    /// The security groups, opened to send, with their current members. To take an update back, neither its
+    /// image is needed nor every group.
+    async fn lanes(&mut self, opened: Option<Lanes>, withdraws: bool) -> Result<Lanes, RunError> {
         let Resources { dir, store, claims } = self.with;
-        let mut lanes = match opened {
+        let mut lanes = match opened.filter(|lanes| withdraws || lanes.can_deliver()) {
             Some(lanes) => lanes,
             None => {
                 let plan = self.engine.plan();
                 // First, because a restored database stops all groups, under their locks.
                 let claimed = claims.get(dir, store).await?;
-                let locks = self.take_groups()?;
-                let image = Images::of(dir).open(&manifest::digest_of(plan)?)?;
-                Lanes::open(claimed, plan, image, locks)?
+                if withdraws {
+                    let (locks, failure) = self.take_groups_to_withdraw()?;
+                    Lanes::open_to_withdraw(claimed, plan, locks, failure)?
+                } else {
+                    let locks = self.take_groups()?;
+                    let image = Images::of(dir).open(&manifest::digest_of(plan)?)?;
+                    Lanes::open(claimed, plan, image, locks)?
+                }
             }
         };
         lanes.refresh(dir, store, &self.engine).await?;
@@ -337,7 +355,12 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
                 self.observer.note(Note::LossNotStored { group, error });
             }
         }
-        failure.map_or(Ok(()), Err)
+        match failure {
+            // It has ended all the same, and says why in its outcome.
+            Some(_) if self.engine.state().outcome().is_some() => Ok(()),
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
     }
 
     fn take_reports(&mut self, latest: &Latest) {
