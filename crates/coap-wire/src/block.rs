@@ -11,7 +11,7 @@ pub struct Block {
     pub size_exponent: u8,
 }
 
-/// Why a value is no block.
+/// Why a value is not a valid block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockError {
     /// The value has more than three bytes.
@@ -41,7 +41,7 @@ impl Block {
     /// The largest size exponent, for blocks of 1024 bytes.
     pub const SIZE_EXPONENT_MAX: u8 = 6;
 
-    /// Reads an option's value.
+    /// Parses an option's value.
     pub fn parse(value: &[u8]) -> Result<Self, BlockError> {
         let number = match *value {
             [] => 0,
@@ -76,8 +76,8 @@ impl Block {
         16 << (self.size_exponent & 7)
     }
 
-    /// The option's value in as few bytes as it needs. Numbers and exponents that do not fit lose their upper
-    /// bits.
+    /// The option's value, in as few bytes as possible. Numbers and exponents that do not fit lose their
+    /// upper bits.
     pub fn encode(&self) -> BlockBytes {
         let value = (self.number & Self::NUMBER_MAX) << 4
             | u32::from(self.more) << 3

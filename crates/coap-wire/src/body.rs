@@ -1,4 +1,4 @@
-//! Code, options and payload: a message behind its header, and the plaintext of OSCORE.
+//! Code, options and payload: what follows the header of a message, and the plaintext of OSCORE.
 
 use crate::{Code, MessageError, option};
 use coap_message_implementations::{
@@ -7,13 +7,13 @@ use coap_message_implementations::{
 };
 use core::fmt;
 
-/// Code, options and payload, checked once (RFC 7252 section 3, behind the Token).
+/// Code, options and payload, checked once (RFC 7252 section 3, after the Token).
 ///
 /// As a plaintext of OSCORE (RFC 8613 section 5.3) it is the code's byte followed by options and payload.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Body<'a> {
     code: Code,
-    /// Options alone, without the payload marker.
+    /// Only the options, without the payload marker.
     options: &'a [u8],
     payload: &'a [u8],
 }
@@ -28,7 +28,7 @@ pub struct Opt<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// Checks options and payload that come with this code.
+    /// Checks the options and payload of a message with this code.
     ///
     /// # Errors
     /// [`MessageError::Option`] and [`MessageError::PayloadMarker`].
@@ -64,7 +64,7 @@ impl<'a> Body<'a> {
         self.code
     }
 
-    /// The options in order of their numbers.
+    /// The options in ascending order.
     pub fn options(&self) -> Options<'a> {
         Options(OptPayloadReader::new(self.options))
     }
@@ -94,16 +94,16 @@ impl<'a> Body<'a> {
         self.uri_path().eq(segments.iter().copied())
     }
 
-    /// The first critical option that is not in `known`. RFC 7252 section 5.4.1 wants a request with one
-    /// answered by 4.02, and a response with one rejected.
+    /// The first critical option that is not in `known`. RFC 7252 section 5.4.1: a request with one must be
+    /// answered with 4.02, and a response with one must be rejected.
     pub fn unknown_critical(&self, known: &[u16]) -> Option<u16> {
         self.options()
             .map(|opt| opt.number)
             .find(|number| option::is_critical(*number) && !known.contains(number))
     }
 
-    /// The same options as a message of `coap-message-implementations`, for handlers written against
-    /// `coap-message`. It is shown without the payload.
+    /// The same options as a message of `coap-message-implementations`, for handlers written for
+    /// `coap-message`. The payload is left out.
     pub fn to_inmemory(&self) -> inmemory::Message<SliceBuffer<'a>> {
         inmemory::Message::new_from_slice(self.code.byte(), self.options)
     }
@@ -134,7 +134,7 @@ impl<'a> Iterator for Options<'a> {
     fn next(&mut self) -> Option<Opt<'a>> {
         match self.0.next()? {
             OptItem::Option { number, data } => Some(Opt { number, value: data }),
-            // The check of the body excludes both.
+            // The check of the body rules out both.
             OptItem::Payload(_) | OptItem::Error(_) => None,
         }
     }

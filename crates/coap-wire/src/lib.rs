@@ -1,9 +1,8 @@
-//! A CoAP datagram (RFC 7252), checked once and then trusted. No state, no heap, no panic.
+//! A CoAP datagram (RFC 7252), checked once and then trusted. No state, no heap, no panics.
 //!
-//! [`Message::parse`] looks at every byte of a datagram. What it returns can no longer fail: options come in
-//! order with their values in place, the payload is not empty if there is one, and [`Writer`] writes the same
-//! bytes again. [`Body`] is the part behind the header and is at the same time the plaintext of OSCORE (RFC
-//! 8613 section 5.3).
+//! [`Message::parse`] checks every byte of a datagram. Nothing that it returns can fail later: options come
+//! in order with their values in place, a payload is never empty, and [`Writer`] writes the same bytes again.
+//! [`Body`] is the part after the header and also the plaintext of OSCORE (RFC 8613 section 5.3).
 //!
 //! ```
 //! use coap_wire::{Block, Code, Message, NoResponse, Token, Type, Writer, option};
@@ -30,22 +29,22 @@
 //! # example().unwrap();
 //! ```
 //!
-//! # What is ours and what is not
+//! # What this crate adds
 //!
-//! Option coding is that of [`coap-message-implementations`](coap_message_implementations), numbers are those
-//! of [`coap-numbers`](coap_numbers). Written here is what these leave out:
+//! Option encoding is that of [`coap-message-implementations`](coap_message_implementations), numbers are
+//! those of [`coap-numbers`](coap_numbers). This crate adds what they leave out:
 //!
 //! - the header (version, type, Message ID, Token) and the rules of the Empty message;
-//! - the check itself. `inmemory::Message` accepts any bytes and shows a fault as option 65535, and it does
-//!   not mind a payload marker with nothing behind it; its values live only as long as the borrow of the
-//!   message. So reading uses its `OptPayloadReader` directly, once for the check and then for every look.
-//!   That reader names a fault only in words for people, hence the single [`MessageError::Option`];
-//! - guards around `inmemory::MessageMut`, which cuts a value's length to 16 bits, opens a gap when an option
-//!   is added behind the payload and panics when a payload is begun in a full buffer: [`Writer`] refuses
-//!   these;
+//! - the check itself. `inmemory::Message` accepts any bytes and shows an error as option 65535, and it
+//!   accepts a payload marker with nothing after it. Its values live only as long as the borrow of the
+//!   message. So reading uses its `OptPayloadReader` directly, once for the check and then for every access.
+//!   That reader describes an error only in text for people, hence the single [`MessageError::Option`];
+//! - guards around `inmemory::MessageMut`. It truncates the length of a value to 16 bits, leaves a gap when
+//!   an option is added after the payload, and panics when a payload is started in a full buffer: [`Writer`]
+//!   refuses all three;
 //! - typed values: [`Block`], [`NoResponse`], [`Code`], [`Token`].
 //!
-//! Not here: retransmission, deduplication, observation, block-wise transfer and CoAP over TCP.
+//! Not included: retransmission, deduplication, observation, block-wise transfer and CoAP over TCP.
 #![no_std]
 
 pub mod option;

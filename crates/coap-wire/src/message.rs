@@ -3,7 +3,7 @@
 use crate::{Body, Code, Options, UriPath};
 use core::{fmt, ops::Range};
 
-/// Bytes before the Token.
+/// The length of the header before the Token.
 pub const HEADER_BYTES: usize = 4;
 /// The longest Token (RFC 7252 section 3).
 pub const TOKEN_BYTES_MAX: usize = 8;
@@ -13,13 +13,13 @@ const VERSION: u8 = 1;
 /// The message type (RFC 7252 section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Type {
-    /// Wants an acknowledgement.
+    /// Requires an acknowledgement.
     Confirmable,
-    /// Wants none.
+    /// Requires none.
     NonConfirmable,
     /// Acknowledges a Confirmable message and may carry the response.
     Acknowledgement,
-    /// Says that a message could not be used.
+    /// Reports that a message could not be processed.
     Reset,
 }
 
@@ -75,26 +75,26 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Why a datagram is no message. Such a datagram is dropped in silence, except that RFC 7252 section 4.2 lets
-/// a malformed unicast Confirmable be answered by a Reset.
+/// Why a datagram is not a valid message. Such a datagram is silently dropped, except that RFC 7252 section
+/// 4.2 allows a Reset in reply to a malformed unicast Confirmable message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageError {
     /// Fewer bytes than a header, or a plaintext without a code.
     TooShort,
     /// The version is not 1 (RFC 7252 section 3: "MUST be silently ignored").
     Version,
-    /// The Token length is 9 to 15, which are reserved.
+    /// The Token length is 9 to 15, which is reserved.
     TokenLength,
     /// The datagram ends within its Token.
     TokenTruncated,
-    /// An Empty message (0.00) has something behind its Message ID (RFC 7252 section 4.1).
+    /// An Empty message (0.00) has something after its Message ID (RFC 7252 section 4.1).
     EmptyWithContent,
-    /// The type does not go with the code: a Reset that is not Empty, an Empty Non-confirmable message, an
+    /// The type does not match the code: a Reset that is not Empty, an Empty Non-confirmable message, an
     /// Acknowledgement with a request (RFC 7252 section 4.3, table 1).
     TypeForCode,
-    /// A delta or length is reserved, an option number exceeds 65535, or an option ends behind the datagram.
+    /// A delta or length is reserved, an option number exceeds 65535, or an option ends beyond the datagram.
     Option,
-    /// A payload marker without a payload.
+    /// A payload marker has no payload after it.
     PayloadMarker,
 }
 
@@ -119,7 +119,7 @@ impl fmt::Display for MessageError {
 
 impl core::error::Error for MessageError {}
 
-/// A datagram that has been checked: header, options and payload are what RFC 7252 section 3 describes.
+/// A checked datagram: header, options and payload are as in RFC 7252 section 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
     ty: Type,
@@ -186,7 +186,7 @@ impl<'a> Message<'a> {
         self.body
     }
 
-    /// The options in order of their numbers.
+    /// The options in ascending order.
     pub fn options(&self) -> Options<'a> {
         self.body.options()
     }

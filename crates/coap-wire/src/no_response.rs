@@ -12,7 +12,7 @@ impl NoResponse {
     /// No response is wanted: 26.
     pub const ALL_SUPPRESSED: Self = Self(26);
 
-    /// From the option's value, an integer of at most one byte; `None` if it is longer.
+    /// Parses the option's value, an integer of at most one byte; `None` if it is longer.
     pub const fn parse(value: &[u8]) -> Option<Self> {
         match *value {
             [] => Some(Self(0)),
@@ -21,7 +21,7 @@ impl NoResponse {
         }
     }
 
-    /// From the bit map.
+    /// Creates it from the bit map.
     pub const fn from_value(value: u8) -> Self {
         Self(value)
     }
@@ -31,7 +31,7 @@ impl NoResponse {
         self.0
     }
 
-    /// Whether a response with this code is not wanted. Codes that are no responses are never suppressed.
+    /// Whether a response with this code is not wanted. Codes that are not responses are never suppressed.
     pub const fn suppresses(self, code: Code) -> bool {
         code.is_response() && self.0 & (1 << (code.class() - 1)) != 0
     }

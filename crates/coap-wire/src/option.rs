@@ -1,4 +1,4 @@
-//! Option numbers (RFC 7252 section 12.2 and its registry) and the properties that a number carries.
+//! Option numbers (RFC 7252 section 12.2 and its registry), and the properties that a number implies.
 
 pub use coap_numbers::option::{
     ACCEPT, BLOCK1, BLOCK2, CONTENT_FORMAT, ECHO, ETAG, HOP_LIMIT, IF_MATCH, IF_NONE_MATCH, LOCATION_PATH,
@@ -6,7 +6,7 @@ pub use coap_numbers::option::{
     PROXY_URI, Q_BLOCK1, Q_BLOCK2, REQUEST_TAG, SIZE1, SIZE2, URI_HOST, URI_PATH, URI_PORT, URI_QUERY,
 };
 
-/// Whether a receiver that does not know the option has to refuse the message (RFC 7252 section 5.4.1).
+/// Whether a receiver that does not know the option must refuse the message (RFC 7252 section 5.4.1).
 pub const fn is_critical(number: u16) -> bool {
     number & 1 == 1
 }

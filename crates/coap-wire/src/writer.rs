@@ -4,12 +4,12 @@ use crate::{Code, HEADER_BYTES, Message, Opt, Token, Type};
 use coap_message::{MinimalWritableMessage as _, MutableWritableMessage as _};
 use coap_message_implementations::inmemory::{MessageMut, SliceBufferMut};
 
-/// Why something could not be written. The writer stays as it was before.
+/// Why something could not be written. The writer is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteError {
     /// The buffer has no room for it.
     BufferTooSmall,
-    /// An option with a lower number than the last one, or anything behind the payload.
+    /// An option with a lower number than the last one, or anything after the payload.
     OptionOutOfOrder,
 }
 
@@ -34,7 +34,7 @@ pub struct Writer<'b> {
     head: usize,
     /// Bytes that may hold options and payload.
     room: usize,
-    /// Bytes of options and payload so far, the payload marker included.
+    /// Bytes of options and payload so far, including the payload marker.
     used: usize,
     last_option: u16,
     has_payload: bool,
@@ -63,7 +63,8 @@ impl<'b> Writer<'b> {
         Ok(Self::new(code_byte, code, tail, head))
     }
 
-    /// Begins a body in the layout of OSCORE's plaintext (RFC 8613 section 5.3): the code, then options.
+    /// Begins a body in the layout of OSCORE's plaintext (RFC 8613 section 5.3): first the code, then
+    /// options.
     ///
     /// # Errors
     /// [`WriteError::BufferTooSmall`] if the buffer is empty.
@@ -72,7 +73,7 @@ impl<'b> Writer<'b> {
         Ok(Self::new(code_byte, code, tail, 1))
     }
 
-    /// Begins a datagram with the header of another one and all its options up to and without the payload.
+    /// Begins a datagram with the header and all options of another one, without its payload.
     ///
     /// # Errors
     /// [`WriteError::BufferTooSmall`].
@@ -90,7 +91,7 @@ impl<'b> Writer<'b> {
         Self { message, head, room, used: 0, last_option: 0, has_payload: false }
     }
 
-    /// Adds an option. Options with the same number stay in the order in which they are added.
+    /// Adds an option. Options with the same number keep the order in which they are added.
     pub fn option(&mut self, number: u16, value: &[u8]) -> Result<&mut Self, WriteError> {
         if self.has_payload || number < self.last_option {
             return Err(WriteError::OptionOutOfOrder);
@@ -107,7 +108,7 @@ impl<'b> Writer<'b> {
         Ok(self)
     }
 
-    /// Adds an option whose value is an unsigned integer in as few bytes as it needs (RFC 7252 section 3.2).
+    /// Adds an option whose value is an unsigned integer, in as few bytes as possible (RFC 7252 section 3.2).
     pub fn option_uint(&mut self, number: u16, value: u32) -> Result<&mut Self, WriteError> {
         let bytes = value.to_be_bytes();
         self.option(number, bytes.get(value.leading_zeros() as usize / 8..).unwrap_or_default())
@@ -124,7 +125,7 @@ impl<'b> Writer<'b> {
         Ok(self)
     }
 
-    /// Sets the payload; without bytes nothing is written. No option may follow.
+    /// Sets the payload; an empty one writes nothing. No option may follow.
     pub fn payload(&mut self, payload: &[u8]) -> Result<&mut Self, WriteError> {
         if payload.is_empty() {
             return Ok(self);
@@ -142,8 +143,8 @@ impl<'b> Writer<'b> {
         Ok(self)
     }
 
-    /// Begins the payload and lends all the room that is left, at least one byte, to be written in place. How
-    /// much was written is said by [`Writer::payload_written`]; until then the whole room counts as payload.
+    /// Begins the payload and lends all remaining room, at least one byte, to be written in place.
+    /// [`Writer::payload_written`] then sets its length; until that call all of the room counts as payload.
     pub fn payload_space(&mut self) -> Result<&mut [u8], WriteError> {
         if self.has_payload {
             return Err(WriteError::OptionOutOfOrder);
@@ -155,14 +156,14 @@ impl<'b> Writer<'b> {
         Ok(space)
     }
 
-    /// Says how much of [`Writer::payload_space`] is the payload. With zero bytes the payload marker goes as
-    /// well. More than was lent counts as all of it.
+    /// Sets how much of [`Writer::payload_space`] is the payload. With zero bytes the payload marker is
+    /// removed as well. More than was lent counts as all of it.
     pub fn payload_written(&mut self, length: usize) {
-        // Fails only for a length beyond the space, which then stays as it is.
+        // Fails only for a length beyond the space, which then does not change.
         let _ = self.message.truncate(length);
     }
 
-    /// Ends the message and says how many bytes of the buffer it takes.
+    /// Ends the message and returns how many bytes of the buffer it takes.
     pub fn finish(self) -> usize {
         self.head + self.message.finish().0
     }

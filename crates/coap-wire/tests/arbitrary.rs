@@ -1,4 +1,4 @@
-//! Arbitrary bytes, and messages broken at one place: never a panic, and what parses is written again
+//! Arbitrary bytes, and messages broken in one place: nothing panics, and what parses is written again
 //! unchanged.
 
 use coap_wire::{Block, Body, Message, NoResponse, Opt, Writer};
@@ -30,7 +30,7 @@ fn look_everywhere(datagram: &[u8]) {
     let _ = (message.body().unknown_critical(&[]), format!("{message:?}"));
 }
 
-/// A message with options of every coding of delta and length.
+/// A message with options of every encoding of delta and length.
 fn messages() -> impl Strategy<Value = Vec<u8>> {
     let options = prop::collection::vec((0_u16..700, prop::collection::vec(any::<u8>(), 0..300)), 0..5);
     (0_u8..9, 1_u8.., any::<u16>(), options, prop::collection::vec(any::<u8>(), 0..40)).prop_map(

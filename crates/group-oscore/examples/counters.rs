@@ -1,8 +1,8 @@
 //! A member that keeps its counters in a file: the end of its reserved Sender Sequence Numbers, and the floor
-//! of the replay window of the member that it listens to.
+//! of the replay window for the member that it listens to.
 //!
-//! `cargo run -p group-oscore --example counters -- FILE` sends a message at each start, and shows that no
-//! number is used twice and no message taken twice, wherever it was stopped before.
+//! `cargo run -p group-oscore --example counters -- FILE` sends a message at each start. It shows that no
+//! number is used twice and no message is accepted twice, wherever it was stopped before.
 
 use coap_wire::{Code, Message, Token, Type, Writer};
 use ed25519_dalek::SigningKey;
@@ -15,11 +15,12 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Numbers that are reserved at once. Few writes of the file, and few numbers lost by a crash.
+/// How many numbers are reserved at a time. A compromise: few writes to the file, and few numbers lost in a
+/// crash.
 const STEP: u64 = 64;
 /// A new reservation is made before the last one is used up.
 const LOW_WATER: u64 = 8;
-/// The stored floor is so far ahead of what has been accepted.
+/// How far the stored floor is ahead of what has been accepted.
 const FLOOR_AHEAD: u64 = 256;
 
 type Fallible<T> = Result<T, Box<dyn Error>>;
@@ -31,7 +32,7 @@ struct Counters {
     floor: u64,
 }
 
-/// The file, replaced whole so that a crash leaves the old one or the new one.
+/// The file. It is replaced as a whole, so that a crash leaves either the old one or the new one.
 struct CounterFile(PathBuf);
 
 impl CounterFile {
@@ -49,7 +50,7 @@ impl CounterFile {
         }
     }
 
-    /// Durable on return: both the content and its name.
+    /// Durable on return: both the content and the file name.
     fn store(&self, counters: Counters) -> Fallible<()> {
         let new = self.0.with_extension("new");
         let mut file = File::create(&new)?;
@@ -73,13 +74,14 @@ impl Member {
     fn start(file: CounterFile) -> Fallible<Self> {
         let loaded = file.load()?;
         let stored = loaded.unwrap_or(Counters { reserved_end: 0, floor: 0 });
-        // Numbers below the stored end may have been used, and messages below the stored floor accepted.
+        // Numbers below the stored end may have been used, and messages below the stored floor may have been
+        // accepted.
         let numbers = SequenceNumbers::new(stored.reserved_end, stored.reserved_end);
         let window = loaded.map_or_else(ReplayWindow::fresh, |it| ReplayWindow::from_floor(it.floor));
         Ok(Self { context: context(0xa1, 0xb0, numbers, window)?, file, stored })
     }
 
-    /// Before anything is sent.
+    /// Reserves numbers before anything is sent.
     fn reserve(&mut self) -> Fallible<()> {
         if let Some(reservation) = self.context.reservation_due(LOW_WATER, STEP) {
             let counters = Counters { reserved_end: reservation.end(), ..self.stored };
@@ -95,11 +97,11 @@ impl Member {
         protect(&mut self.context, text, datagram)
     }
 
-    /// Acts upon a request only when it is new, and when the floor that says so is stored.
+    /// Acts upon a request only if it is new, and once the floor that proves this is stored.
     fn receive(&mut self, datagram: &mut [u8]) -> Fallible<Option<String>> {
         let text = match self.context.unprotect_request(datagram) {
             Ok(Received::Fresh(request)) => String::from_utf8_lossy(request.body().payload()).into_owned(),
-            // Older than the stored floor: genuine, but perhaps seen before. See RFC 10021 section 9.
+            // Older than the stored floor: genuine, but perhaps received before. See RFC 10021 section 9.
             Ok(Received::Unproven(_)) | Err(_) => return Ok(None),
         };
         let window = self.context.recipients()[0].window();
@@ -120,7 +122,7 @@ fn main() -> Fallible<()> {
     let length = member.send("hello", &mut datagram)?;
     println!("sent {length} bytes under number {first}, reserved to {}", member.stored.reserved_end);
 
-    // Somebody else speaks under a number that the floor does not rule out; we hear the message twice.
+    // Another member sends under a number that the floor does not rule out; we receive the message twice.
     let numbers = SequenceNumbers::new(member.stored.floor, u64::MAX);
     let mut other = context(0xb0, 0xa1, numbers, ReplayWindow::fresh())?;
     let length = protect(&mut other, "and to you", &mut datagram)?;

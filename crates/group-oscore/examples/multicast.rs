@@ -2,8 +2,8 @@
 //!
 //! `cargo run -p group-oscore --example multicast`
 //!
-//! Three threads stand for three devices. Everything that a member has to agree on with the others comes from
-//! the Group Manager: here from [`parameters`] and [`MEMBERS`].
+//! Three threads stand for three devices. Everything that the members must agree on comes from the Group
+//! Manager: here from [`parameters`] and [`MEMBERS`].
 
 use coap_wire::{Code, Message, Token, Type, WriteError, Writer, option};
 use ed25519_dalek::SigningKey;
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 const COAP_GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 11, 4);
 const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
-/// Sender IDs and private keys: a client and two servers. A real member has its own private key alone.
+/// Sender IDs and private keys: a client and two servers. A real member has only its own private key.
 const MEMBERS: [(u8, [u8; 32]); 3] = [(0xc0, [1; 32]), (0xa1, [2; 32]), (0xa2, [3; 32])];
 
 type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -41,12 +41,12 @@ fn main() -> Fallible<()> {
     let mut datagram = [0; 512];
     let request = Message::parse(&plain[..length])?;
     let (length, binding) = client.protect_request(&request, Mode::Group, &mut datagram)?;
-    // Each thread has a port of its own, where devices would share one: the datagram goes out for each.
+    // Each thread has its own port, where devices would share one: the datagram is sent to each port.
     for port in [one.0, two.0] {
         socket.send_to(&datagram[..length], SocketAddrV4::new(COAP_GROUP, port))?;
     }
 
-    // One request, several answers: the Token and the binding tell whose request they answer.
+    // One request, several answers: the Token and the binding show whose request they answer.
     for _ in 0..2 {
         let (length, from) = socket.recv_from(&mut datagram)?;
         let answer = client.unprotect_response(&mut datagram[..length], &binding)?;
@@ -63,7 +63,7 @@ fn serve(member: usize, socket: &UdpSocket) -> Fallible<()> {
     let mut datagram = [0; 512];
     loop {
         let (length, from) = socket.recv_from(&mut datagram)?;
-        // Whatever is not for us costs nothing and gets no answer (RFC 10021 section 6.2).
+        // Whatever is not for us costs little and gets no answer (RFC 10021 section 6.2).
         let Ok(Received::Fresh(mut request)) = server.unprotect_request(&mut datagram[..length]) else {
             continue;
         };
@@ -77,7 +77,7 @@ fn serve(member: usize, socket: &UdpSocket) -> Fallible<()> {
         writer.payload(format!("{} degrees", 20 + member).as_bytes())?;
         let length = writer.finish();
         let answer = Message::parse(&plain[..length])?;
-        // For the client alone, and under the request's Partial IV: 6 bytes less on the air.
+        // For the client alone, and under the request's Partial IV: this saves 6 bytes on the air.
         let (mode, piv) = (ResponseMode::Pairwise, ResponsePiv::OfRequest);
         let length = server.protect_response(&answer, &mut binding, mode, piv, &mut datagram)?;
         socket.send_to(&datagram[..length], from)?;
@@ -99,7 +99,7 @@ fn joined() -> Fallible<UdpSocket> {
     Ok(socket)
 }
 
-/// What the Group Manager hands out to every member.
+/// What the Group Manager gives every member.
 fn parameters() -> Fallible<GroupParameters<'static>> {
     Ok(GroupParameters {
         gid: Gid::new(&[0xdd, 0x11]).ok_or("a Gid has at most 8 bytes")?,
@@ -111,8 +111,8 @@ fn parameters() -> Fallible<GroupParameters<'static>> {
     })
 }
 
-/// The context of one member. These numbers begin at 0 at every start, which only an example may do: see the
-/// example `counters`.
+/// The context of one member. These numbers begin at 0 at every start, which is only allowed in an example:
+/// see the example `counters`.
 fn context(own: usize) -> Fallible<GroupContext<[RecipientContext; 2]>> {
     let common = CommonContext::derive(&parameters()?)?;
     let id = |member: usize| MemberId::new(&[MEMBERS[member].0]).ok_or("a short Sender ID");

@@ -1,5 +1,5 @@
-//! How fast 1024-byte blocks are protected and unprotected in group mode, against bare Ed25519 over as many
-//! bytes.
+//! How fast 1024-byte blocks are protected and unprotected in group mode, compared with bare Ed25519 over the
+//! same number of bytes.
 //!
 //! `cargo run --release -p group-oscore --example speed`
 
@@ -72,7 +72,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut unprotect = f64::INFINITY;
         let mut sign = f64::INFINITY;
         let mut verify = f64::INFINITY;
-        // In turns, so that a change of clock speed meets all of them.
+        // In turns, so that a change of clock speed affects all of them.
         for _ in 0..ROUNDS {
             let start = Instant::now();
             for (datagram, length) in &mut datagrams {

@@ -1,4 +1,4 @@
-//! The three AEAD algorithms (RFC 9053 section 4), in place.
+//! The three AEAD algorithms (RFC 9053 section 4), applied in place.
 
 use crate::{
     key::Key,
@@ -31,12 +31,12 @@ pub enum AeadAlgorithm {
     ChaCha20Poly1305,
 }
 
-/// The tag does not belong to key, nonce, associated data and ciphertext.
+/// The tag does not match the key, nonce, associated data and ciphertext.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TagError;
 
 impl AeadAlgorithm {
-    /// All of them.
+    /// All three.
     pub const ALL: [Self; 3] = [Self::A128Gcm, Self::AesCcm16_64_128, Self::ChaCha20Poly1305];
 
     /// The number in the registry of COSE algorithms.
@@ -58,7 +58,7 @@ impl AeadAlgorithm {
         }
     }
 
-    /// Bytes of a key.
+    /// The length of a key in bytes.
     pub const fn key_length(self) -> usize {
         match self {
             Self::A128Gcm | Self::AesCcm16_64_128 => 16,
@@ -66,7 +66,7 @@ impl AeadAlgorithm {
         }
     }
 
-    /// Bytes of a nonce.
+    /// The length of a nonce in bytes.
     pub const fn nonce_length(self) -> usize {
         match self {
             Self::A128Gcm | Self::ChaCha20Poly1305 => 12,
@@ -74,7 +74,7 @@ impl AeadAlgorithm {
         }
     }
 
-    /// Bytes of a tag.
+    /// The length of a tag in bytes.
     pub const fn tag_length(self) -> usize {
         match self {
             Self::A128Gcm | Self::ChaCha20Poly1305 => TAG_BYTES_MAX,
@@ -82,8 +82,8 @@ impl AeadAlgorithm {
         }
     }
 
-    /// Encrypts the first `length` bytes of `buffer` in place and puts the tag behind them. Returns the
-    /// length of both, or `None` if the tag does not fit.
+    /// Encrypts the first `length` bytes of `buffer` in place and appends the tag. Returns the total length,
+    /// or `None` if the tag does not fit.
     pub(crate) fn seal(
         self,
         key: &Key,

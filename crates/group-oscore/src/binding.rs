@@ -2,17 +2,17 @@
 
 use crate::{Gid, MemberId, PartialIv, ProtectError, cose::RequestIdentity};
 
-/// How a message is or was protected.
+/// How a message is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MessageMode {
-    /// Group mode: every member can read it, and a countersignature tells who sent it (RFC 10021 section 7).
+    /// Group mode: every member can read it, and a countersignature shows who sent it (RFC 10021 section 7).
     Group,
     /// Pairwise mode, for one member (RFC 10021 section 8), or plain OSCORE.
     Pairwise,
 }
 
-/// A request that this endpoint has sent. Its responses are unprotected with it. It outlives the context that
-/// made it: a response may come after a rekey.
+/// A request that this endpoint has sent. It is needed to unprotect the responses. It outlives the context
+/// that made it: a response may arrive after a rekey.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SentRequest {
     identity: RequestIdentity,
@@ -20,10 +20,10 @@ pub struct SentRequest {
     peer: Option<MemberId>,
 }
 
-/// A request that this endpoint has received. Its responses are protected with it. It outlives the context
+/// A request that this endpoint has received. It is needed to protect the responses. It outlives the context
 /// that made it: a request may be answered after a rekey.
 ///
-/// At most one response may use the nonce of the request. A clone never may.
+/// At most one response may use the nonce of the request. A clone may never use it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ReceivedRequest {
     identity: RequestIdentity,
@@ -79,12 +79,12 @@ impl ReceivedRequest {
         Self { identity, mode, nonce_is_free }
     }
 
-    /// Whether a response may still leave out its own Partial IV.
+    /// Whether a response may still omit its own Partial IV.
     pub const fn nonce_is_free(&self) -> bool {
         self.nonce_is_free
     }
 
-    /// Uses the nonce of the request.
+    /// Uses up the nonce of the request.
     pub(crate) const fn take_nonce(&mut self) -> Result<(), ProtectError> {
         if !self.nonce_is_free {
             return Err(ProtectError::NonceAlreadyUsed);

@@ -10,8 +10,8 @@ use crate::{
 };
 use core::fmt;
 
-/// What the Group Manager gives to every member. HKDF is always HMAC-SHA-256, signatures are EdDSA on
-/// Ed25519, and the key agreement is ECDH-SS + HKDF-256 (COSE -27) on X25519.
+/// What the Group Manager gives every member. HKDF is always HMAC-SHA-256, signatures are EdDSA on Ed25519,
+/// and the key agreement is ECDH-SS + HKDF-256 (COSE -27) on X25519.
 #[derive(Clone)]
 pub struct GroupParameters<'a> {
     /// The Gid, which is the group's ID Context.
@@ -37,7 +37,7 @@ pub struct CommonContext {
     pub(crate) gm_credential: Credential,
     pub(crate) signature_encryption_key: Key,
     pub(crate) aad_head: AadHead,
-    /// Of everything that the members of the group share.
+    /// The mark of everything that the members of the group share.
     pub(crate) mark: Mark,
     master: Master,
     common_iv: [u8; NONCE_BYTES_MAX],
@@ -60,7 +60,7 @@ impl CommonContext {
         Self::with_master(parameters, &master, gid, iv_length).ok_or(DeriveError::MemberIdTooLong)
     }
 
-    /// `None` only if a limit were too small for what it bounds.
+    /// `None` only if a limit is too small for what it bounds.
     fn with_master(
         parameters: &GroupParameters<'_>,
         master: &Master,
@@ -109,7 +109,7 @@ impl CommonContext {
         self.aead.nonce_length().min(self.group_encryption.nonce_length()) - 6
     }
 
-    /// A member's Sender Key, the Recipient Key of everyone else. It is one of the Group Encryption
+    /// A member's Sender Key, which is the Recipient Key of all others. It is a key of the Group Encryption
     /// Algorithm.
     pub(crate) fn member_key(&self, id: MemberId) -> Result<Key, DeriveError> {
         if id.as_bytes().len() > self.member_id_bytes_max() {

@@ -22,7 +22,7 @@ const OSCORE_VERSION: u8 = 1;
 /// `["Encrypt0", h'', external_aad` up to the last element (RFC 9052 section 5.3).
 const ENC_STRUCTURE_START: &[u8] = b"\x83\x68Encrypt0\x40";
 /// `["CounterSignature0", h'', h'', external_aad, ciphertext` up to the last two (RFC 9338 section 3.3). The
-/// text there lets sign_protected out; RFC 10021 implementations agree on five elements with an empty one.
+/// text there omits sign_protected; RFC 10021 implementations agree on five elements with an empty one.
 const COUNTERSIGN_STRUCTURE_START: &[u8] = b"\x85\x71CounterSignature0\x40\x40";
 
 /// CBOR in a buffer of its largest size.
@@ -33,7 +33,7 @@ pub(crate) struct Encoded<const N: usize> {
 }
 
 impl<const N: usize> Encoded<N> {
-    /// `None` if `N` is too small, which the limits exclude.
+    /// `None` if `N` is too small, which the limits rule out.
     fn new(
         write: impl FnOnce(&mut Encoder<Cursor<[u8; N]>>) -> Result<(), Error<EndOfArray>>,
     ) -> Option<Self> {
@@ -77,7 +77,7 @@ pub(crate) fn keystream_info(
     })
 }
 
-/// What never changes in the external_aad of a group: `[1, [alg_aead, alg_group_enc, alg_signature,
+/// The fixed part of a group's external_aad: `[1, [alg_aead, alg_group_enc, alg_signature,
 /// alg_pairwise_key_agreement], ...` without the rest of the nine elements.
 pub(crate) type AadHead = Encoded<AAD_HEAD_BYTES_MAX>;
 
@@ -96,26 +96,26 @@ pub(crate) struct RequestIdentity {
     pub(crate) gid: Gid,
 }
 
-/// The external_aad, and around it the two structures that hold it. They lie in one buffer: the start of
-/// either is written in front of the external_aad when it is asked for.
+/// The external_aad, and the two structures that contain it. They share one buffer: the start of either one
+/// is written in front of the external_aad when needed.
 pub(crate) struct Structures<const N: usize> {
     bytes: [u8; N],
-    /// Where the byte string external_aad begins.
+    /// Where the external_aad byte string begins.
     aad_start: usize,
     aad_end: usize,
 }
 
-/// Enough for a sender, who signs the ciphertext where it is.
+/// Enough for a sender, which signs the ciphertext where it is.
 pub(crate) type SenderStructures = Structures<{ AAD_ARRAY_START + AAD_ARRAY_BYTES_MAX }>;
-/// Enough for a receiver, who has to verify over one slice.
+/// Enough for a receiver, which must verify over one slice.
 pub(crate) type ReceiverStructures =
     Structures<{ AAD_ARRAY_START + AAD_ARRAY_BYTES_MAX + BSTR_HEAD_BYTES_MAX + DATAGRAM_BYTES_MAX }>;
 
 const AAD_ARRAY_START: usize = COUNTERSIGN_STRUCTURE_START.len() + BSTR_HEAD_BYTES_MAX;
 
 impl<const N: usize> Structures<N> {
-    /// The external_aad of group and pairwise mode (RFC 10021 section 3.4). `option` is the OSCORE option's
-    /// value and `sender_credential` the credential of whoever sends this message.
+    /// The external_aad of group and pairwise mode (RFC 10021 section 3.4). `option` is the value of the
+    /// OSCORE option, and `sender_credential` the credential of the sender of this message.
     pub(crate) fn group(
         head: &AadHead,
         request: &RequestIdentity,
@@ -163,7 +163,7 @@ impl<const N: usize> Structures<N> {
         self.starting_with(ENC_STRUCTURE_START)
     }
 
-    /// What is signed, without the ciphertext, whose [`bstr_head`] and bytes follow.
+    /// What is signed, without the ciphertext: its [`bstr_head`] and bytes follow.
     pub(crate) fn countersign_start(&mut self) -> Option<&[u8]> {
         self.starting_with(COUNTERSIGN_STRUCTURE_START)
     }
@@ -192,7 +192,7 @@ pub(crate) fn bstr_head(length: usize) -> Option<Encoded<BSTR_HEAD_BYTES_MAX>> {
     Encoded::new(|encoder| encoder.bytes_len(length as u64)?.ok())
 }
 
-/// Copies `bytes` to a place of the same length; `None` if it is not.
+/// Copies `bytes` to a place of the same length; `None` if the lengths differ.
 fn put(place: &mut [u8], bytes: &[u8]) -> Option<()> {
     if place.len() != bytes.len() {
         return None;

@@ -17,7 +17,7 @@ const CURVE_ED25519: i64 = 6;
 /// Ed25519, fully specified (RFC 9864).
 const ED25519: i64 = -19;
 
-/// A credential as it was provisioned, never coded anew, with the Ed25519 public key in it.
+/// A credential exactly as it was provisioned, and the Ed25519 public key in it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
     bytes: [u8; CREDENTIAL_BYTES_MAX],
@@ -26,7 +26,7 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// A CWT Claims Set (CCS, untagged): finds the key in `cnf` (8) / `COSE_Key` (1), which has to be an OKP
+    /// A CWT Claims Set (CCS, untagged): finds the key in `cnf` (8) / `COSE_Key` (1), which must be an OKP
     /// key on Ed25519.
     pub fn from_ccs(ccs: &[u8]) -> Result<Self, CredentialError> {
         let mut decoder = Decoder::new(ccs);
@@ -38,7 +38,7 @@ impl Credential {
         Self::with_key(ccs, key.public_key().ok_or(CredentialError::NotEd25519)?)
     }
 
-    /// A credential of any format whose public key the caller has found in it.
+    /// A credential of any format, with the public key that the caller has found in it.
     pub fn with_key(credential: &[u8], public_key: [u8; 32]) -> Result<Self, CredentialError> {
         let mut bytes = [0; CREDENTIAL_BYTES_MAX];
         bytes.get_mut(..credential.len()).ok_or(CredentialError::TooLong)?.copy_from_slice(credential);
@@ -50,12 +50,12 @@ impl Credential {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
-    /// The Ed25519 public key. Whether it is a good one is checked when a context is derived.
+    /// The Ed25519 public key. Deriving a context checks whether it is valid.
     pub const fn public_key(&self) -> &[u8; 32] {
         &self.public_key
     }
 
-    /// RFC 10021 section 2.5.1: a key of small order must not take part in a key agreement, and no strict
+    /// RFC 10021 section 2.5.1: a key of small order must not be used in a key agreement, and no strict
     /// verification accepts it.
     pub(crate) fn verifying_key(&self) -> Result<VerifyingKey, DeriveError> {
         match VerifyingKey::from_bytes(&self.public_key) {
@@ -73,8 +73,8 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// Writes the shortest CCS for a key, `{8: {1: {1: 1, 3: -8, -1: 6, -2: x}}}`, and says its length, which is
-/// 46. `None` if it does not fit.
+/// Writes the shortest CCS for a key, `{8: {1: {1: 1, 3: -8, -1: 6, -2: x}}}`, and returns its length, which
+/// is 46. `None` if it does not fit.
 pub fn encode_ccs(public_key: &[u8; 32], out: &mut [u8]) -> Option<usize> {
     let mut encoder = Encoder::new(Cursor::new(out));
     let key = encoder.map(1).and_then(|e| e.i64(CLAIM_CNF)?.map(1)?.i64(CNF_COSE_KEY)?.map(4)).ok()?;
@@ -83,7 +83,7 @@ pub fn encode_ccs(public_key: &[u8; 32], out: &mut [u8]) -> Option<usize> {
     Some(encoder.writer().position())
 }
 
-/// The members of a COSE_Key that matter here.
+/// The relevant members of a COSE_Key.
 #[derive(Default)]
 struct CoseKey<'a> {
     ty: Option<i64>,
@@ -130,7 +130,7 @@ fn cose_key<'a>(decoder: &mut Decoder<'a>) -> Result<CoseKey<'a>, Error> {
     Ok(key)
 }
 
-/// Calls `member` with each label of a map of definite length; labels that are no integers are `None`.
+/// Calls `member` with each label of a map of definite length; a label that is not an integer is `None`.
 fn for_each_member<'a>(
     decoder: &mut Decoder<'a>,
     mut member: impl FnMut(Option<i64>, &mut Decoder<'a>) -> Result<(), Error>,

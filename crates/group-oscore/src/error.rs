@@ -4,34 +4,34 @@ use crate::MemberId;
 use coap_wire::Code;
 use core::fmt;
 
-/// Why a context could not be derived: the parameters are wrong.
+/// Why a context could not be derived: a parameter is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeriveError {
-    /// The Sender or Recipient ID is longer than the shortest nonce less 6 bytes (RFC 10021 section 2.2).
+    /// The Sender or Recipient ID is longer than the shortest nonce minus 6 bytes (RFC 10021 section 2.2).
     MemberIdTooLong,
     /// Sender ID and Recipient ID are the same (RFC 8613 section 3.3).
     EqualIds,
-    /// There is no Master Secret.
+    /// The Master Secret is empty.
     EmptyMasterSecret,
-    /// The credential's public key is no point of the curve or one of small order.
+    /// The credential's public key is not a point of the curve, or is one of small order.
     InvalidPublicKey,
     /// The private key does not belong to the credential.
     PrivateKeyMismatch,
 }
 
-/// Why bytes are no credential that can be used.
+/// Why bytes are not a usable credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialError {
     /// More than [`CREDENTIAL_BYTES_MAX`](crate::limits::CREDENTIAL_BYTES_MAX) bytes.
     TooLong,
-    /// Not one well-formed CBOR map with claim `cnf` (8) and in it a COSE_Key (1).
+    /// Not one well-formed CBOR map that has the claim `cnf` (8) with a COSE_Key (1).
     Malformed,
-    /// The COSE_Key is not an OKP key on Ed25519 with `x`, or its algorithm is another than EdDSA.
+    /// The COSE_Key is not an OKP key on Ed25519 with `x`, or its algorithm is not EdDSA.
     NotEd25519,
 }
 
-/// Why the parts of a context were not put together: one belongs to another group. Derive it from the Common
-/// Context that it is put together with.
+/// Why the parts were not combined into a context: one belongs to another group. Derive it from the same
+/// Common Context as the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MixedGroups {
     /// The Sender Context.
@@ -40,7 +40,7 @@ pub enum MixedGroups {
     Recipient(MemberId),
 }
 
-/// The reservation was made by another context: hand it to that one. Its numbers are not reserved.
+/// The reservation was made by another context: pass it to that one. Its numbers are not reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ForeignReservation;
 
@@ -51,44 +51,45 @@ pub enum ProtectError {
     NotARequest,
     /// The code is not that of a response.
     NotAResponse,
-    /// The message has an OSCORE option already.
+    /// The message already has an OSCORE option.
     AlreadyProtected,
-    /// The message has an Observe or Proxy-Uri option, which this crate does not treat (see the front page).
+    /// The message has an Observe or Proxy-Uri option, which this crate does not support (see the front
+    /// page).
     UnsupportedOption,
     /// The output has no room, or the result would exceed
     /// [`DATAGRAM_BYTES_MAX`](crate::limits::DATAGRAM_BYTES_MAX).
     BufferTooSmall,
-    /// Every reserved Sender Sequence Number has been used: store a [`Reservation`](crate::Reservation)
-    /// first.
+    /// Every reserved Sender Sequence Number is used: store a [`Reservation`](crate::Reservation) first.
     ReservationExhausted,
-    /// All 2^40 Sender Sequence Numbers have been used: only new keys help (RFC 8613 section 7.2.1).
+    /// All 2^40 Sender Sequence Numbers are used: only new keys help (RFC 8613 section 7.2.1).
     SequenceNumbersExhausted,
     /// There is no Recipient Context for that member.
     UnknownRecipient,
-    /// The key agreement gave no secret (RFC 10021 section 2.5).
+    /// The key agreement produced no secret (RFC 10021 section 2.5).
     KeyAgreement,
-    /// The request's nonce has served for an answer, or must not serve for one: use an own Partial IV
-    /// (RFC 10021 sections 5.3.1 and 9).
+    /// The request's nonce was already used for a response, or must not be used for one: use an own Partial
+    /// IV (RFC 10021 sections 5.3.1 and 9).
     NonceAlreadyUsed,
-    /// The binding is that of this endpoint's own request.
+    /// The binding belongs to a request that this endpoint sent.
     WrongBinding,
 }
 
 macro_rules! unprotect_errors {
     ($($(#[$doc:meta])* $name:ident => $code:expr),* $(,)?) => {
-        /// Why a datagram was not unprotected. Nothing has changed then, but the datagram's payload may have.
+        /// Why a datagram was not unprotected. The context is unchanged, but the datagram's payload may have
+        /// changed.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum UnprotectError {
             $($(#[$doc])* $name,)*
         }
 
         impl UnprotectError {
-            /// All of them in order, for counters.
+            /// All variants in order, for counters.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// The code of an unprotected answer to a unicast request, where RFC 8613 section 8.2 or RFC
-            /// 10021 section 7.2 has one. A request to a group is never answered with an error (RFC 10021
-            /// section 6.2).
+            /// The code of an unprotected answer to a unicast request, if RFC 8613 section 8.2 or RFC 10021
+            /// section 7.2 defines one. A group request is never answered with an error (RFC 10021 section
+            /// 6.2).
             pub const fn code(self) -> Option<Code> {
                 match self {
                     $(Self::$name => $code,)*
@@ -99,18 +100,18 @@ macro_rules! unprotect_errors {
 }
 
 unprotect_errors! {
-    /// The datagram is no CoAP message.
+    /// The datagram is not a CoAP message.
     Malformed => None,
     /// More than [`DATAGRAM_BYTES_MAX`](crate::limits::DATAGRAM_BYTES_MAX) bytes.
     TooLong => None,
     /// There is no OSCORE option.
     NotProtected => Some(Code::UNAUTHORIZED),
-    /// A request was expected and a response came, or the other way round.
+    /// A request was expected and a response came, or the reverse.
     UnexpectedCode => None,
-    /// The OSCORE option is twice there, not coded as in RFC 8613 section 6.1, or lacks a part that it must
-    /// have.
+    /// There are two OSCORE options, or the option is not encoded as in RFC 8613 section 6.1, or a mandatory
+    /// part is missing.
     MalformedOption => Some(Code::BAD_OPTION),
-    /// A Block option outside: such a message would have to be put together before it is unprotected.
+    /// The Block option is outside: such a message must be reassembled before it is unprotected.
     OuterBlock => Some(Code::BAD_OPTION),
     /// No context has this Gid or ID Context.
     UnknownGroup => Some(Code::UNAUTHORIZED),
@@ -118,26 +119,26 @@ unprotect_errors! {
     UnknownSender => Some(Code::UNAUTHORIZED),
     /// The kid is this endpoint's own.
     OwnMessage => None,
-    /// A response from another member than the one asked.
+    /// The response is from another member than the one asked.
     UnexpectedSender => None,
-    /// The binding is not that of a request which this context has protected.
+    /// The binding does not belong to a request that this context protected.
     WrongBinding => None,
     /// The Partial IV has been seen before or is older than the replay window.
     Replayed => Some(Code::UNAUTHORIZED),
-    /// The payload is too short for tag and countersignature.
+    /// The payload is too short for the tag and the countersignature.
     Truncated => Some(Code::BAD_REQUEST),
     /// The countersignature is not the sender's.
     BadCountersignature => Some(Code::BAD_REQUEST),
-    /// The key agreement gave no secret (RFC 10021 section 2.5).
+    /// The key agreement produced no secret (RFC 10021 section 2.5).
     KeyAgreement => Some(Code::BAD_REQUEST),
     /// The authentication tag is wrong: decryption failed.
     BadTag => Some(Code::BAD_REQUEST),
-    /// What was decrypted is no message of the expected kind.
+    /// The decrypted bytes are not a message of the expected kind.
     MalformedPlaintext => Some(Code::BAD_REQUEST),
 }
 
 impl UnprotectError {
-    /// The place in [`UnprotectError::ALL`].
+    /// The position in [`UnprotectError::ALL`].
     pub const fn index(self) -> usize {
         self as usize
     }

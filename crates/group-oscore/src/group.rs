@@ -9,7 +9,7 @@ use crate::{
 };
 use core::fmt;
 
-/// How a request is to be protected.
+/// How to protect a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// Group mode, for requests to the whole group.
@@ -18,27 +18,27 @@ pub enum Mode {
     Pairwise(MemberId),
 }
 
-/// How a response is to be protected.
+/// How to protect a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ResponseMode {
     /// Group mode.
     Group,
-    /// Pairwise mode. The kid is there only if the request was in group mode (RFC 10021 section 4.1).
+    /// Pairwise mode. It only has a kid if the request was in group mode (RFC 10021 section 4.1).
     Pairwise,
-    /// Pairwise mode, with a kid also where it may be left out, as aiocoap does.
+    /// Pairwise mode, with a kid even if it may be omitted, as in aiocoap.
     PairwiseWithKid,
 }
 
-/// Whose Partial IV makes the nonce of a response (RFC 10021 section 5.3.1).
+/// Whose Partial IV the nonce of a response uses (RFC 10021 section 5.3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ResponsePiv {
-    /// An own one, which goes into the message.
+    /// This member's own, which goes into the message.
     Own,
-    /// That of the request, once.
+    /// That of the request, at most once.
     OfRequest,
 }
 
-/// Everything of one member in one group. `R` holds the other members.
+/// One member's context in one group. `R` holds the other members.
 pub struct GroupContext<R> {
     common: CommonContext,
     sender: SenderContext,
@@ -66,18 +66,19 @@ impl<R> GroupContext<R> {
         &self.recipients
     }
 
-    /// The other members, to be added or removed. One that was derived for another group counts as unknown.
+    /// The other members, to add or remove some. A Recipient Context derived for another group counts as
+    /// unknown.
     pub const fn recipients_mut(&mut self) -> &mut R {
         &mut self.recipients
     }
 
-    /// What to store before going on: due when at most `low_water` reserved numbers are left, and then `step`
-    /// beyond the present reservation (RFC 8613 appendix B.1.1).
+    /// What to store before continuing: due when at most `low_water` reserved numbers are left. It extends
+    /// the current reservation by `step` (RFC 8613 appendix B.1.1).
     pub fn reservation_due(&self, low_water: u64, step: u64) -> Option<Reservation> {
         self.sender.numbers.reservation_due(low_water, step, || self.sender.key.mark())
     }
 
-    /// Lets the numbers of a reservation be used, which has been stored.
+    /// Makes the numbers of a stored reservation available.
     ///
     /// # Errors
     /// [`ForeignReservation`]: nothing has changed.
@@ -86,7 +87,7 @@ impl<R> GroupContext<R> {
         self.sender.numbers.reserve(reservation, owner)
     }
 
-    /// Passes over `count` numbers. Beyond the reservation nothing is protected until there is another one.
+    /// Skips `count` numbers. Beyond the reservation nothing is protected until there is a new one.
     pub fn skip(&mut self, count: u64) {
         self.sender.numbers.skip(count);
     }
@@ -103,10 +104,10 @@ impl<R> GroupContext<R> {
 }
 
 impl<R: Recipients> GroupContext<R> {
-    /// Puts the three parts together.
+    /// Combines the three parts.
     ///
     /// # Errors
-    /// [`MixedGroups`]: a part was derived from another Common Context than this one.
+    /// [`MixedGroups`]: a part was derived from another Common Context.
     pub fn new(common: CommonContext, sender: SenderContext, recipients: R) -> Result<Self, MixedGroups> {
         if sender.mark != common.mark {
             return Err(MixedGroups::Sender);
@@ -127,13 +128,13 @@ impl<R: Recipients> GroupContext<R> {
         recipients.get_mut(id).filter(|recipient| recipient.mark == common.mark)
     }
 
-    /// Takes a request as new after its Echo value has been found to be the one that was sent to this member
-    /// not long ago (RFC 10021 section 9), which is the caller's to compare and forget. If the replay window
-    /// could not tell, it is valid from now on, with this Partial IV as its lower limit. An answer has to use
-    /// an own Partial IV.
+    /// Accepts a request as new, once the caller has found that its Echo value is the one sent to this member
+    /// not long ago (RFC 10021 section 9). Comparing and forgetting the value is up to the caller. If the
+    /// replay window was not valid, it is valid from now on, with this Partial IV as its lower limit. An
+    /// answer must use an own Partial IV.
     ///
     /// # Errors
-    /// [`UnprotectError::Replayed`] if it has been accepted meanwhile, and
+    /// [`UnprotectError::Replayed`] if the request has been accepted in the meantime, and
     /// [`UnprotectError::UnknownSender`] if the Recipient Context is gone.
     pub fn accept_echo<'b>(&mut self, request: Unproven<'b>) -> Result<Verified<'b>, UnprotectError> {
         let recipient = Self::recipient(&mut self.recipients, &self.common, request.kid())

@@ -25,7 +25,7 @@ impl<const N: usize> ShortBytes<N> {
         self.bytes.get(..usize::from(self.length)).unwrap_or_default()
     }
 
-    /// Appends as much of `slice` as there is room for, and says whether that was all.
+    /// Appends as much of `slice` as fits, and returns whether all of it did.
     pub(crate) fn push(&mut self, slice: &[u8]) -> bool {
         let start = usize::from(self.length);
         match self.bytes.get_mut(start..start + slice.len()) {
@@ -56,10 +56,10 @@ macro_rules! identifier {
         pub struct $name(ShortBytes<{ $bytes_max }>);
 
         impl $name {
-            /// The identifier without bytes.
+            /// The empty identifier.
             pub const EMPTY: Self = Self(ShortBytes::EMPTY);
 
-            /// An identifier of these bytes; `None` if there are too many.
+            /// An identifier with these bytes; `None` if there are too many.
             pub fn new(bytes: &[u8]) -> Option<Self> {
                 ShortBytes::new(bytes).map(Self)
             }
@@ -109,7 +109,7 @@ impl PartialIv {
         if value <= SEQUENCE_NUMBER_MAX { Some(Self(value)) } else { None }
     }
 
-    /// From the wire: 1 to 5 bytes without leading zeros, zero being one byte.
+    /// Reads it from the wire: 1 to 5 bytes without leading zeros, zero as one byte.
     pub(crate) fn from_wire(bytes: &[u8]) -> Option<Self> {
         let minimal = matches!(bytes, [_] | [1..=u8::MAX, _, ..]) && bytes.len() <= PARTIAL_IV_BYTES_MAX;
         minimal.then(|| Self(bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))))

@@ -1,4 +1,4 @@
-//! The outside of a received datagram, before anything of it is verified.
+//! The outer part of a received datagram, before anything is verified.
 
 use crate::{
     MemberId, MessageMode, OscoreOption, PartialIv, UnprotectError, limits::DATAGRAM_BYTES_MAX,
@@ -6,12 +6,12 @@ use crate::{
 };
 use coap_wire::{Body, Message, option};
 
-/// A protected datagram taken apart: its head as it is, and the part that is decrypted in place.
+/// A protected datagram, split into its head, which does not change, and the part that is decrypted in place.
 pub(crate) struct Incoming<'b> {
     outer: Message<'b>,
     /// The OSCORE option's value.
     pub(crate) option_value: &'b [u8],
-    /// What it says.
+    /// Its decoded content.
     pub(crate) option: OscoreOption<'b>,
     /// Ciphertext, tag and, in group mode, the encrypted countersignature.
     pub(crate) payload: &'b mut [u8],
@@ -43,7 +43,7 @@ impl<'b> Incoming<'b> {
         }
         let (head, payload) =
             datagram.split_at_mut_checked(payload_start).ok_or(UnprotectError::Malformed)?;
-        // Without the payload marker the head is a message of its own, which may be kept while the rest
+        // Without the payload marker, the head is a message of its own. It can be kept while the rest
         // changes.
         let head: &'b [u8] = head;
         let (_marker, head) = head.split_last().ok_or(UnprotectError::Malformed)?;
@@ -57,7 +57,7 @@ impl<'b> Incoming<'b> {
         if self.option.group_flag { MessageMode::Group } else { MessageMode::Pairwise }
     }
 
-    /// Puts the verified message together. The inner code has to be of the same kind as the outer one.
+    /// Assembles the verified message. The inner code must be of the same kind as the outer one.
     pub(crate) fn verified(
         head: &Head<'b>,
         kid: MemberId,
@@ -81,28 +81,28 @@ impl<'b> Incoming<'b> {
         })
     }
 
-    /// Splits off what is decrypted.
+    /// Splits off the part that is decrypted.
     pub(crate) fn into_parts(self) -> (Head<'b>, &'b mut [u8]) {
         let head = Head { outer: self.outer, mode: self.mode(), piv: self.option.partial_iv };
         (head, self.payload)
     }
 }
 
-/// What stays of the outside.
+/// What remains of the outer part.
 pub(crate) struct Head<'b> {
     outer: Message<'b>,
     pub(crate) mode: MessageMode,
     pub(crate) piv: Option<PartialIv>,
 }
 
-/// The value of the only OSCORE option. All other options outside are those of nobody (RFC 8613 section 8.2),
-/// but a Block option means that the datagram is a fragment of a protected message (section 4.1.3.4.2).
+/// The value of the only OSCORE option. All other outer options are ignored (RFC 8613 section 8.2), but a
+/// Block option means that the datagram is a fragment of a protected message (section 4.1.3.4.2).
 fn check_options<'b>(outer: &Message<'b>) -> Result<&'b [u8], UnprotectError> {
     let mut value = None;
     for opt in outer.options() {
         match opt.number {
-            // RFC 7252 section 5.4.5: a supernumerary option is treated like an unrecognised one, here
-            // critical.
+            // RFC 7252 section 5.4.5: a supernumerary option is treated like an unrecognised one, which is
+            // critical here.
             option::OSCORE if value.is_some() => return Err(UnprotectError::MalformedOption),
             option::OSCORE => value = Some(opt.value),
             option::BLOCK1 | option::BLOCK2 | option::Q_BLOCK1 | option::Q_BLOCK2 => {

@@ -1,7 +1,7 @@
-//! The values on the way to a protected message, from plain inputs, for tests and for those who look for the
-//! first difference between two implementations. Nothing here gets at the secrets of a context.
+//! The intermediate values of a protected message, computed from plain inputs. They are for tests, and for
+//! finding the first difference between two implementations. Nothing here reveals the secrets of a context.
 //!
-//! The functions that write return how many bytes of `out` they took, or `None` if these do not fit or an
+//! The functions that write return how many bytes of `out` they wrote, or `None` if these do not fit or an
 //! input is too long.
 
 use crate::{
@@ -25,7 +25,7 @@ pub enum Output {
     SignatureEncryptionKey,
 }
 
-/// `info` for HKDF. The id is empty but for [`Output::Key`].
+/// `info` for HKDF. The id is empty except for [`Output::Key`].
 pub fn key_info(
     id: &[u8],
     context: Option<&[u8]>,
@@ -41,19 +41,19 @@ pub fn key_info(
     copy(cose::key_info(id, context, algorithm, ty, length)?.as_bytes(), out)
 }
 
-/// HKDF-SHA-256 of Master Secret and Salt with this info, into all of `out`.
+/// HKDF-SHA-256 of the Master Secret and Salt with this info, filling all of `out`.
 pub fn derive(master_secret: &[u8], master_salt: &[u8], info: &[u8], out: &mut [u8]) -> Option<()> {
     Master::extract(master_secret, master_salt).expand(info, out)
 }
 
-/// The secret that the owner of `seed` shares with the owner of an Ed25519 public key.
+/// The secret shared by the owner of `seed` and the owner of an Ed25519 public key.
 pub fn shared_secret(seed: &[u8; 32], public_key: &[u8; 32]) -> Option<[u8; 32]> {
     let own = sender::agreement_key(&SigningKey::from_bytes(seed));
     let peer = Credential::with_key(&[], *public_key).ok()?.verifying_key().ok()?;
     sender::shared_secret(&own, &peer).map(|secret| secret.to_bytes())
 }
 
-/// The X25519 private key that belongs to an Ed25519 one, clamped (RFC 7748 section 5).
+/// The X25519 private key for an Ed25519 private key, clamped (RFC 7748 section 5).
 pub fn x25519_private_key(seed: &[u8; 32]) -> [u8; 32] {
     let mut key = sender::agreement_key(&SigningKey::from_bytes(seed)).to_bytes();
     key[0] &= 0xf8;
@@ -61,7 +61,7 @@ pub fn x25519_private_key(seed: &[u8; 32]) -> [u8; 32] {
     key
 }
 
-/// The X25519 public key that belongs to an Ed25519 one.
+/// The X25519 public key for an Ed25519 public key.
 pub fn x25519_public_key(public_key: &[u8; 32]) -> Option<[u8; 32]> {
     let key = Credential::with_key(&[], *public_key).ok()?.verifying_key().ok()?;
     Some(key.to_montgomery().to_bytes())
@@ -97,7 +97,7 @@ pub fn nonce(
     copy(Nonce::new(algorithm, &padded, generator, piv).as_bytes(), out)
 }
 
-/// What the external_aad is made of.
+/// The inputs of the external_aad.
 #[derive(Clone, Copy, Debug)]
 pub struct Aad<'a> {
     /// The AEAD Algorithm of the group or of plain OSCORE.
@@ -106,7 +106,7 @@ pub struct Aad<'a> {
     pub request_kid: MemberId,
     /// The request's Partial IV.
     pub request_piv: PartialIv,
-    /// What only a group has; `None` with plain OSCORE.
+    /// The group's part; `None` with plain OSCORE.
     pub group: Option<GroupAad<'a>>,
 }
 

@@ -28,13 +28,13 @@ impl Key {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
-    /// Whose key it is: tells reservations of one Sender Context from those of another.
+    /// A mark that tells reservations of one Sender Context from those of another.
     pub(crate) fn mark(&self) -> Mark {
         Mark::of(&[self.as_bytes()])
     }
 }
 
-/// The pseudorandom key that HKDF-Extract made of Master Secret and Master Salt.
+/// The pseudorandom key that HKDF-Extract derived from Master Secret and Master Salt.
 #[derive(Clone)]
 pub(crate) struct Master(Zeroizing<[u8; 32]>);
 
@@ -46,7 +46,7 @@ impl Master {
         master
     }
 
-    /// HKDF-Expand into all of `output`.
+    /// HKDF-Expand, filling all of `output`.
     pub(crate) fn expand(&self, info: &[u8], output: &mut [u8]) -> Option<()> {
         Hkdf::<Sha256>::from_prk(&*self.0).ok()?.expand(info, output).ok()
     }
@@ -89,9 +89,9 @@ impl Master {
     }
 }
 
-/// A key of pairwise mode (RFC 10021 section 2.5.1): HKDF with the sending side's Sender Key as salt and, as
-/// input keying material, its credential, that of the receiving side and the shared secret. `gid` and
-/// `sender_id` go into the info.
+/// A key of pairwise mode (RFC 10021 section 2.5.1): HKDF with the sending side's Sender Key as salt. The
+/// input keying material is the sending side's credential, the receiving side's credential and the shared
+/// secret. `gid` and `sender_id` go into the info.
 pub(crate) fn pairwise_key(
     algorithm: AeadAlgorithm,
     gid: &[u8],
@@ -109,9 +109,9 @@ pub(crate) fn pairwise_key(
     master.member_key(sender_id, Some(gid), algorithm)
 }
 
-/// The keystream of a countersignature (RFC 10021 section 4.2). `generator` and `piv` are those of the
-/// Partial IV of the message, or of the request if the message has none; `gid` is that of the context that
-/// protects the message.
+/// The keystream of a countersignature (RFC 10021 section 4.2). `generator` and `piv` belong to the Partial
+/// IV of the message, or of the request if the message has none; `gid` belongs to the context that protects
+/// the message.
 pub(crate) fn signature_keystream(
     encryption_key: &Key,
     generator: &[u8],

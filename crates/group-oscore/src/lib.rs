@@ -1,10 +1,10 @@
 //! Group OSCORE (RFC 10021) and OSCORE (RFC 8613): CoAP messages protected end to end, for a group or between
-//! two.
+//! two endpoints.
 //!
 //! In **group mode** one multicast datagram is encrypted for all members and countersigned by its sender, so
-//! that no member can speak for another. In **pairwise mode** the same group's keys protect a message for one
-//! member. [`oscore`] is plain OSCORE between two endpoints. Nothing here needs a heap, a clock, randomness
-//! or the network; datagrams are decrypted in place, and no input from outside makes it panic.
+//! that no member can impersonate another. In **pairwise mode** the same group's keys protect a message for
+//! one member. [`oscore`] is plain OSCORE between two endpoints. Nothing here needs a heap, a clock,
+//! randomness or the network; datagrams are decrypted in place, and no input from outside makes it panic.
 //!
 //! ```
 //! use coap_wire::{Code, Message, Token, Type, Writer};
@@ -17,7 +17,7 @@
 //! #     Credential::from_ccs(&ccs).unwrap()
 //! # }
 //! # fn example() -> Option<()> {
-//! // What the Group Manager hands out. Each member has a Sender ID, a key pair and a credential.
+//! // What the Group Manager provides. Each member has a Sender ID, a key pair and a credential.
 //! let parameters = GroupParameters {
 //!     gid: Gid::new(&[0xdd, 0x11])?,
 //!     master_secret: &[7; 16],
@@ -30,7 +30,7 @@
 //! let (alices_seed, bobs_seed) = ([1; 32], [2; 32]);
 //! let (alices, bobs) = (credential(&alices_seed), credential(&bobs_seed));
 //!
-//! // Alice may use the numbers 0 to 99: their end is stored already.
+//! // Alice may use the numbers 0 to 99: their end is already stored.
 //! let common = CommonContext::derive(&parameters).ok()?;
 //! let numbers = SequenceNumbers::new(0, 100);
 //! let own = SenderContext::derive(&common, alice, alices.clone(), &alices_seed, numbers).ok()?;
@@ -63,46 +63,46 @@
 //! # example().unwrap();
 //! ```
 //!
-//! # What has to be stored, and when
+//! # What must be stored, and when
 //!
-//! Two counters must never go back, over a restart either. Who cannot keep them has to get new keys.
+//! Two counters must never go back, not even after a restart. A member that cannot keep them must get new
+//! keys.
 //!
 //! - **The end of the reserved Sender Sequence Numbers.** When
-//!   [`reservation_due`](GroupContext::reservation_due) says so, store [`Reservation::end`], then call
-//!   [`reserve`](GroupContext::reserve). After a restart begin with [`SequenceNumbers::new`]`(end, end)` and
-//!   reserve again.
-//! - **The floor of each replay window.** When [`floor_due`](ReplayWindow::floor_due) says so after
-//!   [`Received::Fresh`], store it, and only then act upon the message. After a restart begin with
-//!   [`ReplayWindow::from_floor`], or [`ReplayWindow::invalid`] if there is no stored floor.
+//!   [`reservation_due`](GroupContext::reservation_due) returns a reservation, store [`Reservation::end`],
+//!   then call [`reserve`](GroupContext::reserve). After a restart, begin with [`SequenceNumbers::new`]`(end,
+//!   end)` and reserve again.
+//! - **The floor of each replay window.** When [`floor_due`](ReplayWindow::floor_due) returns a floor after
+//!   [`Received::Fresh`], store it, and only then act upon the message. After a restart, begin with
+//!   [`ReplayWindow::from_floor`], or with [`ReplayWindow::invalid`] if there is no stored floor.
 //!
 //! A Sender Sequence Number used twice gives two messages the same nonce and the same keystream, which
-//! betrays both. A context must never be copied or restored from a backup.
+//! reveals both. Never copy a context or restore it from a backup.
 //!
-//! After a restart a request below the floor comes as [`Unproven`]: it is genuine, but may be old. Drop it,
-//! or answer 4.01 with an Echo option in pairwise mode under an own Partial IV, and hand the request that
-//! brings the Echo back to [`accept_echo`](GroupContext::accept_echo) (RFC 10021 section 9).
+//! After a restart a request below the floor is returned as [`Unproven`]: it is genuine, but may be old. Drop
+//! it, or answer with 4.01 and an Echo option, in pairwise mode under an own Partial IV. Pass the request
+//! that returns the Echo to [`accept_echo`](GroupContext::accept_echo) (RFC 10021 section 9).
 //!
 //! # Answers
 //!
-//! [`Verified::take_binding`] ties the answer to its request and says whether the answer may do without an
-//! own
-//! Partial IV ([`ResponsePiv::OfRequest`]): at most once, and never after an Echo. Of the responses that come
-//! back a [`ResponseNumber`] for each (request, kid) tells which are new. No error is to be answered to a
-//! group request; for unicast [`UnprotectError::code`] has the code.
+//! [`Verified::take_binding`] ties the answer to its request. It also knows whether the answer may omit its
+//! own Partial IV ([`ResponsePiv::OfRequest`]): at most once, and never after an Echo. A [`ResponseNumber`]
+//! for each (request, kid) tells which responses are new. Never answer a group request with an error; for
+//! unicast, [`UnprotectError::code`] gives the code.
 //!
 //! # What is implemented
 //!
 //! - AEAD and Group Encryption Algorithms 1 (A128GCM), 10 (AES-CCM-16-64-128) and 24 (ChaCha20/Poly1305),
 //!   also mixed; EdDSA on Ed25519, verified strictly; ECDH-SS + HKDF-256 on X25519; HKDF-SHA-256. [`limits`]
-//!   has the lengths. Credentials are opaque bytes, and CCS are looked into for the key.
-//! - Key schedules are not kept in the contexts: setting one up costs less than a hundredth of a signature,
-//!   and a kilobyte for each member would be dear on a microcontroller.
-//! - In the plaintext and outside it the options are those of RFC 8613 section 4.1: Uri-Host, Uri-Port,
-//!   Proxy-Scheme, Proxy-Scheme-Number and Hop-Limit stay outside. Whether inner critical options are known
-//!   is for the application to check ([`Body::unknown_critical`](coap_wire::Body::unknown_critical)).
+//!   lists the lengths. Credentials are opaque bytes; only a CCS is parsed, for the key.
+//! - The contexts do not keep key schedules. Setting one up costs less than a hundredth of a signature, and a
+//!   kilobyte for each member would be expensive on a microcontroller.
+//! - Inner and outer options are those of RFC 8613 section 4.1: Uri-Host, Uri-Port, Proxy-Scheme,
+//!   Proxy-Scheme-Number and Hop-Limit stay outside. The application must check whether it knows the inner
+//!   critical options ([`Body::unknown_critical`](coap_wire::Body::unknown_critical)).
 //!
 //! Not implemented: Observe, Proxy-Uri and Proxy-Cri (messages with them are refused), groups without group
-//! mode or without pairwise mode, ECDSA, algorithms that are no AEAD, silent servers, the exchange of RFC
+//! mode or without pairwise mode, ECDSA, algorithms that are not AEAD, silent servers, the exchange of RFC
 //! 8613 appendix B.2 (only ID Contexts long enough for it), and the Group Manager.
 #![no_std]
 

@@ -1,7 +1,7 @@
-//! Every limit of this crate, and what ties them together.
+//! Every limit of this crate, and how they relate.
 
-/// Sender and Recipient IDs: the nonce of AES-CCM-16-64-128 less 6 bytes (RFC 10021 section 2.2). With an
-/// algorithm whose nonces have 12 bytes the limit is one less, which the derivation of a context checks.
+/// Sender and Recipient IDs: the nonce of AES-CCM-16-64-128 minus 6 bytes (RFC 10021 section 2.2). With an
+/// algorithm whose nonces have 12 bytes the limit is one less; deriving a context checks this.
 pub const MEMBER_ID_BYTES_MAX: usize = NONCE_BYTES_MAX - 6;
 /// Group identifiers.
 pub const GID_BYTES_MAX: usize = 8;
@@ -16,7 +16,7 @@ pub const SEQUENCE_NUMBER_MAX: u64 = (1 << 40) - 1;
 /// How many Partial IVs a replay window remembers, counted down from the highest accepted one.
 pub const REPLAY_WINDOW: u64 = 1024;
 /// The longest datagram that is protected or unprotected: what an Ethernet frame carries. It bounds the stack
-/// that the check of a countersignature takes, 2.2 KiB.
+/// needed to check a countersignature, 2.2 KiB.
 pub const DATAGRAM_BYTES_MAX: usize = 1500;
 /// Ed25519 signatures.
 pub const SIGNATURE_BYTES: usize = 64;
@@ -28,8 +28,8 @@ pub const NONCE_BYTES_MAX: usize = 13;
 pub const TAG_BYTES_MAX: usize = 16;
 /// The OSCORE option: flags, Partial IV, length and kid context, kid (RFC 8613 section 6.1).
 pub const OPTION_BYTES_MAX: usize = 1 + PARTIAL_IV_BYTES_MAX + 1 + ID_CONTEXT_BYTES_MAX + MEMBER_ID_BYTES_MAX;
-/// By how much a protected message can be longer than the message: inner code, OSCORE option with its header,
-/// payload marker, tag and countersignature. Room for this much more always suffices.
+/// How much longer a protected message can be than the message: inner code, OSCORE option with its header,
+/// payload marker, tag and countersignature. This much additional room always suffices.
 pub const OVERHEAD_BYTES_MAX: usize = 1 + 3 + OPTION_BYTES_MAX + 1 + TAG_BYTES_MAX + SIGNATURE_BYTES;
 
 /// Initial bytes of a CBOR byte string that is shorter than 64 KiB.

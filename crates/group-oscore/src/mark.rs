@@ -1,13 +1,13 @@
-//! Marks: what tells the contexts of one group from those of another.
+//! Marks, which tell the contexts of one group from those of another.
 
 use sha2::{Digest as _, Sha256};
 
-/// A short fingerprint of secret parameters, which it does not betray. Never sent.
+/// A short fingerprint of secret parameters, which does not reveal them. Never sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark([u8; 8]);
 
 impl Mark {
-    /// The mark of these parts; the same bytes in other parts have another one.
+    /// The mark of these parts. The same bytes split into other parts have another mark.
     pub(crate) fn of(parts: &[&[u8]]) -> Self {
         let mut hasher = Sha256::new();
         for part in parts {

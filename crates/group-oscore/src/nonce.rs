@@ -13,9 +13,9 @@ pub(crate) struct Nonce {
 }
 
 impl Nonce {
-    /// Length of the ID, the ID padded to N - 6 bytes and the Partial IV padded to 5, XORed with the first N
-    /// bytes of the Common IV. `generator` is the Sender ID of whoever generated the Partial IV; that it fits
-    /// is checked where contexts are derived, and a longer one loses its first bytes here.
+    /// The length of the ID, the ID padded to N - 6 bytes and the Partial IV padded to 5, XORed with the
+    /// first N bytes of the Common IV. `generator` is the Sender ID of the member that generated the Partial
+    /// IV. Deriving a context checks that it fits; here a longer one would lose its first bytes.
     pub(crate) fn new(
         algorithm: AeadAlgorithm,
         common_iv: &[u8; NONCE_BYTES_MAX],

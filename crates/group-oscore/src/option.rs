@@ -13,7 +13,7 @@ const KID_FLAG: u8 = 0x08;
 const PARTIAL_IV_LENGTH: u8 = 0x07;
 const RESERVED: u8 = 0xc0;
 
-/// What an OSCORE option says, to choose a context by. None of it has been verified.
+/// The content of an OSCORE option, to select a context. None of it is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OscoreOption<'a> {
     /// The Group Flag: group mode if set, pairwise mode or plain OSCORE if not.
@@ -22,7 +22,7 @@ pub struct OscoreOption<'a> {
     pub partial_iv: Option<PartialIv>,
     /// The kid context: a Gid or an ID Context.
     pub kid_context: Option<&'a [u8]>,
-    /// The kid: the Sender ID of whoever protected the message.
+    /// The kid: the Sender ID of the member that protected the message.
     pub kid: Option<&'a [u8]>,
 }
 
@@ -39,8 +39,7 @@ impl<'a> OscoreOption<'a> {
         Self::parse(value).ok_or(UnprotectError::MalformedOption)
     }
 
-    /// Decodes a value. Only the shortest coding is taken, so that the value can be written again byte for
-    /// byte.
+    /// Decodes a value. Only the shortest encoding is accepted, so the value can be rewritten byte for byte.
     pub fn parse(value: &'a [u8]) -> Option<Self> {
         let Some((&flags, rest)) = value.split_first() else {
             return Some(Self { group_flag: false, partial_iv: None, kid_context: None, kid: None });

@@ -1,8 +1,8 @@
 //! Plain OSCORE (RFC 8613) between two endpoints, with the same four operations as a group.
 //!
-//! The [`MessageMode`] of its messages is [`Pairwise`](MessageMode::Pairwise), and the [`MemberId`] that they
-//! come from is the Recipient ID. Which of several contexts a datagram is for is told by its
-//! [`OscoreOption`]: kid, and kid context if there is one.
+//! The [`MessageMode`] of its messages is [`Pairwise`](MessageMode::Pairwise), and their [`MemberId`] is the
+//! Recipient ID. The [`OscoreOption`] of a datagram (kid, and kid context if present) tells which of several
+//! contexts it is for.
 
 use crate::{
     AeadAlgorithm, DeriveError, ForeignReservation, Gid, IdContext, MemberId, MessageMode, OscoreOption,
@@ -20,14 +20,14 @@ use crate::{
 use coap_wire::Message;
 use core::fmt;
 
-/// What both endpoints have been given. HKDF is HMAC-SHA-256.
+/// What both endpoints were given. HKDF is HMAC-SHA-256.
 #[derive(Clone, Copy)]
 pub struct Parameters<'a> {
     /// The Master Secret.
     pub master_secret: &'a [u8],
     /// The Master Salt; empty if there is none.
     pub master_salt: &'a [u8],
-    /// The ID Context. If there is one it goes into every request as kid context.
+    /// The ID Context. If present, it goes into every request as kid context.
     pub id_context: Option<IdContext>,
     /// Own Sender ID; the peer's Recipient ID.
     pub sender_id: MemberId,
@@ -200,8 +200,8 @@ impl Context {
         Ok(VerifiedResponse { message, request: to.clone() })
     }
 
-    /// Takes a request as new after its Echo value has been compared (RFC 8613 appendix B.1.2, RFC 9175); see
-    /// [`GroupContext::accept_echo`](crate::GroupContext::accept_echo).
+    /// Accepts a request as new, after its Echo value has been compared (RFC 8613 appendix B.1.2, RFC 9175);
+    /// see [`GroupContext::accept_echo`](crate::GroupContext::accept_echo).
     pub fn accept_echo<'b>(&mut self, request: Unproven<'b>) -> Result<Verified<'b>, UnprotectError> {
         let piv = request.message.piv.ok_or(UnprotectError::MalformedOption)?;
         if !self.window.accept_proven(piv) {
@@ -210,7 +210,7 @@ impl Context {
         Ok(Verified { message: request.message, binding: request.binding })
     }
 
-    /// Whether the message names this context. A kid context may be left out, but must not be another one.
+    /// Whether the message names this context. A kid context may be omitted, but must not be a different one.
     fn check_sender(&self, option: &OscoreOption<'_>, kid: Option<&[u8]>) -> Result<(), UnprotectError> {
         let own_context = self.id_context.as_ref().map(IdContext::as_bytes);
         if option.group_flag || (option.kid_context.is_some() && option.kid_context != own_context) {
@@ -260,18 +260,18 @@ impl Context {
         &self.window
     }
 
-    /// The replay window, to be set anew.
+    /// The replay window, to replace it.
     pub const fn window_mut(&mut self) -> &mut ReplayWindow {
         &mut self.window
     }
 
-    /// What to store before going on; see
+    /// What to store before continuing; see
     /// [`GroupContext::reservation_due`](crate::GroupContext::reservation_due).
     pub fn reservation_due(&self, low_water: u64, step: u64) -> Option<Reservation> {
         self.numbers.reservation_due(low_water, step, || self.sender_key.mark())
     }
 
-    /// Lets the numbers of a reservation be used, which has been stored.
+    /// Makes the numbers of a stored reservation available.
     ///
     /// # Errors
     /// [`ForeignReservation`]: nothing has changed.
@@ -279,7 +279,7 @@ impl Context {
         self.numbers.reserve(reservation, self.sender_key.mark())
     }
 
-    /// Passes over `count` numbers.
+    /// Skips `count` numbers.
     pub fn skip(&mut self, count: u64) {
         self.numbers.skip(count);
     }

@@ -1,9 +1,9 @@
-//! The outside of a protected datagram and its plaintext (RFC 8613 sections 4.1 and 4.2).
+//! The outer part of a protected datagram, and its plaintext (RFC 8613 sections 4.1 and 4.2).
 
 use crate::{ProtectError, limits::DATAGRAM_BYTES_MAX, option::OptionValue};
 use coap_wire::{Body, Code, Message, Opt, Writer, option};
 
-/// Refuses what cannot be protected.
+/// Refuses messages that cannot be protected.
 pub(crate) fn check(message: &Message<'_>, is_request: bool) -> Result<(), ProtectError> {
     match (is_request, message.code()) {
         (true, code) if !code.is_request() => return Err(ProtectError::NotARequest),
@@ -13,8 +13,8 @@ pub(crate) fn check(message: &Message<'_>, is_request: bool) -> Result<(), Prote
     for opt in message.options() {
         match opt.number {
             option::OSCORE => return Err(ProtectError::AlreadyProtected),
-            // RFC 8613 section 4.1.3.3 wants Proxy-Uri taken apart: in one piece it shows the path. Observe
-            // needs a different option outside and inside, and Notification Numbers (section 4.1.3.5).
+            // RFC 8613 section 4.1.3.3 requires Proxy-Uri to be split: in one piece it reveals the path.
+            // Observe needs different inner and outer options, and Notification Numbers (section 4.1.3.5).
             option::OBSERVE | option::PROXY_URI | option::PROXY_CRI => {
                 return Err(ProtectError::UnsupportedOption);
             }
@@ -24,8 +24,8 @@ pub(crate) fn check(message: &Message<'_>, is_request: bool) -> Result<(), Prote
     Ok(())
 }
 
-/// Writes header and outer options, then calls `seal` with room that begins with the plaintext, and the
-/// plaintext's length; `seal` says how many bytes the payload has.
+/// Writes the header and the outer options, then calls `seal` with the remaining room, which begins with the
+/// plaintext, and the plaintext's length. `seal` returns the length of the payload.
 pub(crate) fn write(
     message: &Message<'_>,
     option_value: &OptionValue,
@@ -54,8 +54,8 @@ pub(crate) fn write(
     Ok(writer.finish())
 }
 
-/// Whether an option travels outside: those of Class U (RFC 8613 section 4.1, figure 5; RFC 8768 section 5
-/// for Hop-Limit). Every other one, known or not, is Class E.
+/// Whether an option is an outer one: those of Class U (RFC 8613 section 4.1, figure 5; RFC 8768 section 5
+/// for Hop-Limit). All others, known or not, are Class E.
 const fn is_outer(number: u16) -> bool {
     matches!(
         number,

@@ -1,15 +1,15 @@
-//! Messages that have been unprotected. Only this crate makes them: each of them was decrypted and verified.
+//! Unprotected messages. Only this crate makes them: each of them was decrypted and verified.
 
 use crate::{MemberId, MessageMode, PartialIv, ReceivedRequest, SentRequest};
 use coap_wire::{Body, Token, Type, option};
 
-/// A request that has been verified.
+/// A verified request.
 #[derive(Debug)]
 pub enum Received<'b> {
     /// It is new: the replay window has accepted it.
     Fresh(Verified<'b>),
-    /// It is genuine, but the replay window cannot tell whether it is new. It must not be acted upon: drop
-    /// it, or answer with an Echo (RFC 10021 section 9).
+    /// It is genuine, but the replay window cannot tell whether it is new. Do not act upon it: drop it, or
+    /// answer with an Echo (RFC 10021 section 9).
     Unproven(Unproven<'b>),
 }
 
@@ -20,15 +20,15 @@ pub struct Verified<'b> {
     pub(crate) binding: ReceivedRequest,
 }
 
-/// A request that may be a replay. It shows only what a challenge needs.
+/// A request that may be a replay. It only offers what a challenge needs.
 #[derive(Debug)]
 pub struct Unproven<'b> {
     pub(crate) message: Inner<'b>,
     pub(crate) binding: ReceivedRequest,
 }
 
-/// A response that has been decrypted and verified. Whether it is new is told by a
-/// [`ResponseNumber`](crate::ResponseNumber).
+/// A response that has been decrypted and verified. A [`ResponseNumber`](crate::ResponseNumber) tells whether
+/// it is new.
 #[derive(Debug)]
 pub struct VerifiedResponse<'b> {
     pub(crate) message: Inner<'b>,
@@ -84,14 +84,14 @@ macro_rules! content {
             self.message.piv
         }
 
-        /// Code, options and payload as they were before they were protected. Options that travel unprotected
-        /// are in [`outer`](Self::outer). The application has to check that it knows the critical ones.
+        /// Code, options and payload as they were before protection. Options that travel unprotected are in
+        /// [`outer`](Self::outer). The application must check that it knows the critical ones.
         pub const fn body(&self) -> Body<'b> {
             self.message.body
         }
 
-        /// The outer options, which are not verified. Use only Uri-Host, Uri-Port, Proxy-Scheme and the like,
-        /// and ignore all others (RFC 8613 section 8.2).
+        /// The outer options, which are not verified. Use only Uri-Host, Uri-Port, Proxy-Scheme and similar
+        /// ones, and ignore all others (RFC 8613 section 8.2).
         pub const fn outer(&self) -> Body<'b> {
             self.message.outer
         }
@@ -100,8 +100,8 @@ macro_rules! content {
 
 macro_rules! binding {
     () => {
-        /// Takes what a response to this request needs. Only the first call moves out the right to use the
-        /// nonce of the request; later calls return a binding without it.
+        /// Takes the binding that a response to this request needs. Only the first call moves the right to
+        /// use the nonce of the request; later calls return a binding without it.
         pub const fn take_binding(&mut self) -> ReceivedRequest {
             self.binding.take()
         }
@@ -118,7 +118,7 @@ impl<'b> Unproven<'b> {
     envelope!();
     binding!();
 
-    /// The value of its Echo option, to be compared with the one that was sent to this member.
+    /// The value of its Echo option, to compare with the one sent to this member.
     pub fn echo(&self) -> Option<&'b [u8]> {
         self.message.body.option(option::ECHO)
     }

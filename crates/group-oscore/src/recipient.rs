@@ -9,15 +9,15 @@ use crate::{
 use core::fmt;
 use ed25519_dalek::VerifyingKey;
 
-/// One other member: Recipient Key, credential and replay window, and the keys of pairwise mode with it once
-/// they were needed. It belongs to the group whose Common Context it was derived from.
+/// Another member: Recipient Key, credential, replay window and, once they were needed, the keys of pairwise
+/// mode with it. It belongs to the group of the Common Context that it was derived from.
 pub struct RecipientContext {
     pub(crate) id: MemberId,
     pub(crate) credential: Credential,
     pub(crate) verifying_key: VerifyingKey,
     pub(crate) key: Key,
     pub(crate) window: ReplayWindow,
-    /// The group's.
+    /// The mark of the group.
     pub(crate) mark: Mark,
     pairwise: Option<PairwiseKeys>,
 }
@@ -69,12 +69,12 @@ impl RecipientContext {
         &self.window
     }
 
-    /// The replay window, to be set anew.
+    /// The replay window, to replace it.
     pub const fn window_mut(&mut self) -> &mut ReplayWindow {
         &mut self.window
     }
 
-    /// The keys of pairwise mode, derived when they are first asked for. `None` if the key agreement fails.
+    /// The keys of pairwise mode, derived when first needed. `None` if the key agreement fails.
     pub(crate) fn pairwise_keys(
         &mut self,
         common: &CommonContext,
@@ -102,7 +102,7 @@ impl fmt::Debug for RecipientContext {
     }
 }
 
-/// Where a group finds its Recipient Contexts. Whoever has many keeps them in a map of their own.
+/// Where a group finds its Recipient Contexts. With many members, implement this for your own map.
 pub trait Recipients {
     /// The Recipient Context with this Recipient ID.
     fn get_mut(&mut self, id: MemberId) -> Option<&mut RecipientContext>;

@@ -1,4 +1,4 @@
-//! The window against a model: a set of everything that was accepted.
+//! The window compared with a model: the set of all accepted numbers.
 
 extern crate std;
 
@@ -10,7 +10,7 @@ fn piv(number: u64) -> PartialIv {
     PartialIv::new(number).unwrap()
 }
 
-/// A window is right if it never accepts twice, and refuses nothing that is new and within the window.
+/// A window is right if it never accepts a number twice, and refuses no new number within the window.
 struct Model {
     accepted: BTreeSet<u64>,
     floor: u64,
@@ -105,7 +105,7 @@ fn below_a_stored_floor_nothing_is_known() {
     assert_eq!(window.check(piv(299)), Verdict::Unknown);
     assert!(window.accept(piv(310)));
     assert_eq!(window.check(piv(299)), Verdict::Unknown);
-    // An Echo below what was accepted keeps what is known of the numbers above.
+    // An Echo below what was accepted keeps what is known about the numbers above.
     assert!(window.accept_proven(piv(50)));
     assert_eq!(window.check(piv(49)), Verdict::Seen);
     assert_eq!(window.check(piv(310)), Verdict::Seen);

@@ -16,8 +16,8 @@ impl ResponseNumber {
         Self { highest: None, without_piv_seen: false }
     }
 
-    /// Whether this response is new: the first one without Partial IV, or one whose Partial IV is higher than
-    /// that of all before.
+    /// Whether this response is new: the first one without a Partial IV, or one whose Partial IV is higher
+    /// than those of all earlier ones.
     #[must_use]
     pub fn accept(&mut self, response: &VerifiedResponse<'_>) -> bool {
         match response.partial_iv() {

@@ -12,16 +12,16 @@ use ed25519_dalek::{
 use sha2::{Digest as _, Sha512};
 use x25519_dalek::{PublicKey, SharedSecret, StaticSecret};
 
-/// Sender ID, Sender Key, own key pair and Sender Sequence Numbers. There must never be two of the same
-/// member: a number used twice is a nonce used twice.
+/// Sender ID, Sender Key, own key pair and Sender Sequence Numbers. There must never be two contexts of the
+/// same member: a number used twice is a nonce used twice.
 pub struct SenderContext {
     pub(crate) id: MemberId,
     pub(crate) credential: Credential,
     pub(crate) key: Key,
     pub(crate) numbers: SequenceNumbers,
-    /// The group's.
+    /// The mark of the group.
     pub(crate) mark: Mark,
-    /// Expanded once; always together with `verifying_key`, which belongs to it.
+    /// Expanded once; always used with `verifying_key`, its public key.
     signing_key: ExpandedSecretKey,
     verifying_key: VerifyingKey,
     agreement_key: StaticSecret,
@@ -68,7 +68,7 @@ impl SenderContext {
         &self.credential
     }
 
-    /// A signature over these parts, one after the other.
+    /// Signs the concatenation of these parts.
     pub(crate) fn sign(&self, parts: [&[u8]; 3]) -> Option<[u8; SIGNATURE_BYTES]> {
         let update = |hash: &mut Sha512| {
             parts.iter().for_each(|part| hash.update(part));
@@ -89,7 +89,7 @@ pub(crate) fn agreement_key(key_pair: &SigningKey) -> StaticSecret {
     StaticSecret::from(key_pair.to_scalar_bytes())
 }
 
-/// X25519 with the peer's Ed25519 key as u = (1 + y) / (1 - y); an all-zero secret is none.
+/// X25519 with the peer's Ed25519 key as u = (1 + y) / (1 - y). An all-zero secret is rejected.
 pub(crate) fn shared_secret(own: &StaticSecret, peer: &VerifyingKey) -> Option<SharedSecret> {
     let secret = own.diffie_hellman(&PublicKey::from(peer.to_montgomery().to_bytes()));
     (!peer.is_weak() && secret.was_contributory()).then_some(secret)

@@ -9,7 +9,7 @@ pub struct SequenceNumbers {
     end: u64,
 }
 
-/// A request to use the numbers below [`end`](Self::end). Store that end durably, then hand the reservation
+/// A request to use the numbers below [`end`](Self::end). Store that end durably, then pass the reservation
 /// to `reserve` of the context that made it. After a restart the first number used is the stored end.
 ///
 /// Only a context makes reservations, and a reservation cannot be copied: it takes effect at most once.
@@ -22,7 +22,7 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// The first number that is not reserved: what has to be stored.
+    /// The first number that is not reserved: the value to store.
     pub const fn end(&self) -> u64 {
         self.end
     }
@@ -76,7 +76,7 @@ impl SequenceNumbers {
         self.next
     }
 
-    /// How many numbers are left of those reserved.
+    /// How many of the reserved numbers are left.
     pub const fn remaining(&self) -> u64 {
         self.end.saturating_sub(self.next)
     }

@@ -1,10 +1,10 @@
-//! The examples run, and do what they say.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+//! The examples run, and do what they promise.
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The examples are built with the tests, into the folder beside theirs.
+/// The examples are built with the tests, in the neighbouring folder.
 fn example(name: &str) -> Command {
     let test = std::env::current_exe().unwrap();
     let folder: PathBuf = test.parent().unwrap().parent().unwrap().join("examples");

@@ -1,4 +1,4 @@
-//! Eight messages of Group OSCORE with every value on the way (see `vectors/README.md`).
+//! Eight messages of Group OSCORE with every intermediate value (see `vectors/README.md`).
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -218,7 +218,7 @@ fn check_pairwise_key(vectors: &Vectors, case: &Case, sender: &Member, receiver:
 
 type Context = GroupContext<[RecipientContext; 2]>;
 
-/// The contexts of sender and receiver of a case, the sender about to use `next`.
+/// The contexts of a case's sender and receiver; the sender's next number is `next`.
 fn contexts(vectors: &Vectors, case: &Case, next: u64) -> (Context, Context) {
     let group = vectors.group();
     let context = |own: &str, next| {
@@ -233,7 +233,7 @@ fn contexts(vectors: &Vectors, case: &Case, next: u64) -> (Context, Context) {
     (context(case.sender, next), context(case.receiver, 0))
 }
 
-/// The binding of the request of a case on its two sides: client and server.
+/// The binding of a case's request at both ends: client and server.
 fn bindings(
     vectors: &Vectors,
     case: &Case,

@@ -1,4 +1,4 @@
-//! Datagrams that are not what they seem: all are refused, and none leaves a trace.
+//! Hostile datagrams: all are refused, and none changes any state.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -12,8 +12,8 @@ use proptest::prelude::*;
 
 const ALGORITHMS: [AeadAlgorithm; 3] = AeadAlgorithm::ALL;
 
-/// Where a change of a bit is no change of the message: type, Message ID and Token are no part of what is
-/// protected (RFC 8613 section 4.2). The outer code only has to be a request's or a response's.
+/// Where a flipped bit does not change the message: type, Message ID and Token are not protected (RFC 8613
+/// section 4.2). The outer code only has to be that of a request or of a response.
 fn is_unprotected(datagram: &[u8], byte: usize) -> bool {
     byte < 4 + usize::from(datagram[0] & 0xf)
 }
@@ -75,7 +75,7 @@ fn every_flipped_bit_of_a_response_is_noticed() {
                     }
                 }
                 assert!(world.client.unprotect_response(&mut datagram.to_vec(), &own).is_ok());
-                // Bound to its request and to no other.
+                // Bound to its own request and to no other.
                 let (_, other) = world.request(Mode::Group);
                 assert!(world.client.unprotect_response(&mut datagram.to_vec(), &other).is_err());
             }
@@ -115,7 +115,7 @@ fn every_flipped_bit_of_plain_oscore_is_noticed() {
     assert!(server.unprotect_request(&mut datagram.to_vec()).is_ok());
 }
 
-/// The genuine datagram or one with some bytes changed, cut or replaced by others.
+/// The genuine datagram, or one with some bytes changed, removed or replaced.
 fn mangled() -> impl Strategy<Value = Vec<(u16, u8)>> {
     prop::collection::vec((any::<u16>(), any::<u8>()), 0..12)
 }

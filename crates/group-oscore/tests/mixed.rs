@@ -1,5 +1,5 @@
-//! Parts of different groups cannot be put together, nor can a reservation serve another context.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+//! Parts of different groups cannot be combined, and a reservation works only for its own context.
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 use coap_wire::{Code, Message, Token, Type, Writer};
 use ed25519_dalek::SigningKey;
@@ -27,7 +27,7 @@ fn parameters() -> GroupParameters<'static> {
     }
 }
 
-/// Groups that differ from the first one in one thing each.
+/// Groups that each differ from the first one in one parameter.
 fn others() -> [GroupParameters<'static>; 6] {
     let same = parameters();
     [
@@ -64,7 +64,7 @@ fn parts_of_different_groups_are_refused() {
         let mixed = GroupContext::new(common.clone(), sender(&common, 1), recipients);
         assert_eq!(mixed.err(), Some(MixedGroups::Recipient(id(3))), "group {index}");
     }
-    // The same parameters make the same group, wherever they were derived.
+    // The same parameters make the same group, wherever it is derived.
     let again = CommonContext::derive(&parameters()).unwrap();
     assert!(GroupContext::new(again, sender(&common, 1), [recipient(&common, 2)]).is_ok());
 }

@@ -1,4 +1,4 @@
-//! Every refusal has its reason.
+//! Every refusal has its own error.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -8,7 +8,7 @@ use group_oscore::{
     AeadAlgorithm, Mode, Received, Recipients as _, ResponseMode, ResponsePiv, UnprotectError, limits,
 };
 
-/// A request with this OSCORE option and what follows it.
+/// A request with this OSCORE option and these bytes after it.
 fn oscore(option: &[u8], rest: &[u8]) -> Vec<u8> {
     let length = option.len() as u8;
     let head = if length < 13 { vec![0x90 | length] } else { vec![0x9d, length - 13] };
@@ -29,14 +29,14 @@ fn cheap_refusals_have_their_reasons() {
     assert_eq!(refusal(&vec![0x50; limits::DATAGRAM_BYTES_MAX + 1]), UnprotectError::TooLong);
     assert_eq!(refusal(&changed(b"x")), UnprotectError::UnexpectedCode);
     assert_eq!(refusal(&oscore(GENUINE, b"")), UnprotectError::Truncated);
-    // Block1 (27) behind the OSCORE option (9), and a second OSCORE option.
+    // Block1 (27) after the OSCORE option (9), and a second OSCORE option.
     let block = [&[0xd1, 18 - 13, 0x0a][..], &payload].concat();
     assert_eq!(refusal(&oscore(GENUINE, &block)), UnprotectError::OuterBlock);
     let second = [&[0x00][..], &payload].concat();
     assert_eq!(refusal(&oscore(GENUINE, &second)), UnprotectError::MalformedOption);
     let short = [&[0xff][..], &[7; 64 + 16]].concat();
     assert_eq!(refusal(&oscore(GENUINE, &short)), UnprotectError::Truncated);
-    // Nothing of this spoilt the genuine one.
+    // None of this affected the genuine one.
     assert!(world.server.unprotect_request(&mut datagram.clone()).is_ok());
 }
 
@@ -77,7 +77,7 @@ fn responses_of_others_are_refused() {
         .server
         .protect_response(&message(&response), &mut binding, mode, ResponsePiv::Own, &mut out)
         .unwrap();
-    // The kid is the last byte of the option's value, behind flags and Partial IV.
+    // The kid is the last byte of the option's value, after flags and Partial IV.
     let kid_at = out[..length].windows(3).position(|bytes| bytes == [0x09, 0, 0xa1]).unwrap() + 2;
     let mut other = out[..length].to_vec();
     other[kid_at] = 0xa2;
@@ -97,7 +97,7 @@ fn a_response_under_another_gid_without_a_partial_iv_is_refused() {
     let (client, server) = (Member::new(&[0xd0], 1), Member::new(&[0xa1], 2));
     let mut rekeyed = rekeyed.context(&client, 0, [&server]);
     for (option, error) in [
-        // Group mode and pairwise mode, without a Partial IV and with one, which is looked at further.
+        // Group mode and pairwise mode, without a Partial IV and with one, which passes this check.
         (&b"\x38\x02\xdd\x12\xa1"[..], UnprotectError::MalformedOption),
         (b"\x18\x02\xdd\x12\xa1", UnprotectError::MalformedOption),
         (b"\x39\x05\x02\xdd\x12\xa1", UnprotectError::BadCountersignature),
@@ -112,7 +112,7 @@ fn a_response_under_another_gid_without_a_partial_iv_is_refused() {
 
 #[test]
 fn a_member_cannot_speak_for_another() {
-    // The other member holds every Sender Key, but no one else's private key.
+    // The other member has every Sender Key, but only its own private key.
     let group = Group::new(&[0xdd, 0x11], AeadAlgorithm::A128Gcm, AeadAlgorithm::A128Gcm);
     let (client, server) = (Member::new(&[0xd0], 1), Member::new(&[0xa1], 2));
     let mut forger = Member::new(&[0xd0], 3);

@@ -1,4 +1,4 @@
-//! Every algorithm, every length of an identifier, every way to answer.
+//! Every algorithm, every identifier length, every way to answer.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -27,7 +27,7 @@ fn request(from: &mut Pair, to: &mut Pair, mode: Mode) -> (SentRequest, Received
     (own, binding)
 }
 
-/// Answers in every way and returns how long the answers are.
+/// Answers in every way and returns the lengths of the answers.
 fn answers(client: &mut Pair, server: &mut Pair, mode: Mode) -> Vec<usize> {
     let mut lengths = Vec::new();
     for response_mode in [ResponseMode::Group, ResponseMode::Pairwise, ResponseMode::PairwiseWithKid] {
@@ -65,7 +65,7 @@ fn every_pair_of_algorithms() {
             let server_id = server.sender_id();
             answers(&mut client, &mut server, Mode::Group);
             let lengths = answers(&mut client, &mut server, Mode::Pairwise(server_id));
-            // With and without kid, which costs the flags as well where there is no Partial IV.
+            // With and without kid, which also costs the flags byte if there is no Partial IV.
             assert_eq!((lengths[2] + 2, lengths[3] + 1), (lengths[4], lengths[5]));
         }
     }
@@ -160,7 +160,7 @@ fn an_unproven_request_is_accepted_by_echo_only() {
     *server.recipients_mut().get_mut(client_id).unwrap().window_mut() = ReplayWindow::invalid();
     let server_id = server.sender_id();
     let mut token = put(b"x");
-    // The Echo option, 252: behind Uri-Path "fw", delta 241.
+    // The Echo option, 252: after Uri-Path "fw", delta 241.
     token.splice(token.len() - 2.., [0xd4, 241 - 13, 1, 2, 3, 4]);
     let mut datagram = [0; 1500];
     let (length, own) =

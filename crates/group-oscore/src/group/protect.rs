@@ -12,7 +12,7 @@ use crate::{
 };
 use coap_wire::Message;
 
-/// One message on its way out.
+/// An outgoing message.
 struct Outgoing<'m> {
     message: &'m Message<'m>,
     option: OptionValue,
@@ -23,12 +23,12 @@ struct Outgoing<'m> {
 }
 
 impl<R: Recipients> GroupContext<R> {
-    /// Protects a request, Non-confirmable or not, with the next Sender Sequence Number. Returns how many
-    /// bytes of `out` the datagram takes, and what its responses are to be unprotected with. Type, Message ID
-    /// and Token stay as they are. `out` needs at most
-    /// [`OVERHEAD_BYTES_MAX`](crate::limits::OVERHEAD_BYTES_MAX) more than the message has.
+    /// Protects a request, Confirmable or Non-confirmable, with the next Sender Sequence Number. Returns how
+    /// many bytes of `out` the datagram takes, and the binding that unprotects its responses. Type, Message
+    /// ID and Token do not change. `out` needs at most
+    /// [`OVERHEAD_BYTES_MAX`](crate::limits::OVERHEAD_BYTES_MAX) more bytes than the message.
     ///
-    /// The same bytes may be sent again; a request protected again is another one.
+    /// The same bytes may be sent again. Protecting a request again makes a different request.
     pub fn protect_request(
         &mut self,
         request: &Message<'_>,
@@ -61,8 +61,8 @@ impl<R: Recipients> GroupContext<R> {
         Ok((length, SentRequest::new(identity, mode, peer)))
     }
 
-    /// Protects the response to a request. With [`ResponsePiv::OfRequest`] the request's nonce is used up,
-    /// and it may be used for one response only. Returns how many bytes of `out` the datagram takes.
+    /// Protects the response to a request. [`ResponsePiv::OfRequest`] uses up the request's nonce, which may
+    /// be used for only one response. Returns how many bytes of `out` the datagram takes.
     pub fn protect_response(
         &mut self,
         response: &Message<'_>,
@@ -78,8 +78,8 @@ impl<R: Recipients> GroupContext<R> {
         let gid_changed = to.gid() != self.common.gid;
         let own_piv = match piv {
             ResponsePiv::Own => Some(self.sender.numbers.take()?),
-            // RFC 10021 section 5.3.1: under another Security Context than the request's an own Partial IV is
-            // due.
+            // RFC 10021 section 5.3.1: under another Security Context than the request's, an own Partial IV
+            // is needed.
             ResponsePiv::OfRequest if gid_changed => return Err(ProtectError::NonceAlreadyUsed),
             ResponsePiv::OfRequest => {
                 to.take_nonce()?;
@@ -166,8 +166,7 @@ impl<R: Recipients> GroupContext<R> {
         algorithm.seal(key, &nonce, associated_data, space, length).ok_or(ProtectError::BufferTooSmall)
     }
 
-    /// The encrypted countersignature (RFC 10021 sections 3.1 and 4.2). `None` only if a limit were too
-    /// small.
+    /// The encrypted countersignature (RFC 10021 sections 3.1 and 4.2). `None` only if a limit is too small.
     fn countersign(
         &self,
         outgoing: &Outgoing<'_>,

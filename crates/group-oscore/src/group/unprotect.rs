@@ -13,7 +13,7 @@ use crate::{
 };
 use ed25519_dalek::Signature;
 
-/// What is needed beside the datagram to open it.
+/// What is needed, in addition to the datagram, to open it.
 struct Opening<'c> {
     common: &'c CommonContext,
     sender: &'c SenderContext,
@@ -27,10 +27,10 @@ struct Opening<'c> {
 
 impl<R: Recipients> GroupContext<R> {
     /// Unprotects a request in place. The cheap checks come first: a datagram of another group, from an
-    /// unknown sender or seen before costs no cryptography. The replay window changes only when all is
-    /// verified, and only for [`Received::Fresh`].
+    /// unknown sender or received before costs no cryptography. The replay window changes only after all
+    /// verification, and only for [`Received::Fresh`].
     ///
-    /// After [`UnprotectError::UnknownGroup`] the datagram is unchanged and may be tried with another
+    /// After [`UnprotectError::UnknownGroup`] the datagram is unchanged, and may be tried with another
     /// context.
     pub fn unprotect_request<'b>(&mut self, datagram: &'b mut [u8]) -> Result<Received<'b>, UnprotectError> {
         let incoming = Incoming::request(datagram)?;
@@ -64,8 +64,8 @@ impl<R: Recipients> GroupContext<R> {
         Ok(Received::Fresh(Verified { message, binding }))
     }
 
-    /// Unprotects a response to an own request in place; to a group request both modes are taken. Which of a
-    /// server's responses are new is told by a [`ResponseNumber`](crate::ResponseNumber) of the caller.
+    /// Unprotects a response to an own request in place. A response to a group request may use either mode.
+    /// The caller's [`ResponseNumber`](crate::ResponseNumber) tells which of a server's responses are new.
     pub fn unprotect_response<'b>(
         &mut self,
         datagram: &'b mut [u8],
@@ -73,7 +73,7 @@ impl<R: Recipients> GroupContext<R> {
     ) -> Result<VerifiedResponse<'b>, UnprotectError> {
         let incoming = Incoming::response(datagram)?;
         let option = incoming.option;
-        // A kid context is there only if it differs from the request's (RFC 10021 section 4.1).
+        // A kid context is present only if it differs from the request's (RFC 10021 section 4.1).
         if option.kid_context.unwrap_or(to.gid().as_bytes()) != self.common.gid.as_bytes() {
             return Err(UnprotectError::UnknownGroup);
         }
@@ -112,11 +112,11 @@ impl<R: Recipients> GroupContext<R> {
         Ok(VerifiedResponse { message, request: to.clone() })
     }
 
-    /// The Partial IV of a request in group mode that this member itself has protected, whenever that was.
-    /// Another member shows it as evidence. Unprotects it in place; no replay window is asked or changed.
+    /// The Partial IV of a group-mode request that this member itself protected, at any time. Another member
+    /// shows it as evidence. It is unprotected in place; no replay window is consulted or changed.
     ///
     /// # Errors
-    /// It is not this member's, or not in group mode; its countersignature or its tag is wrong.
+    /// The request is not this member's or not in group mode, or its countersignature or tag is wrong.
     pub fn own_request(&self, datagram: &mut [u8]) -> Result<PartialIv, UnprotectError> {
         let incoming = Incoming::request(datagram)?;
         let (piv, kid) = self.request_of_group(&incoming)?;
@@ -196,8 +196,8 @@ impl Opening<'_> {
         plaintext.map_err(|_| UnprotectError::BadTag)
     }
 
-    /// Decrypts the countersignature and verifies it. Under a wrong keystream its scalar is mostly not
-    /// canonical, which `verify_strict` finds before it touches a point.
+    /// Decrypts and verifies the countersignature. Under a wrong keystream its scalar is usually not
+    /// canonical, which `verify_strict` detects before any curve operation.
     fn verify(
         &self,
         structures: &mut ReceiverStructures,

@@ -1,4 +1,4 @@
-//! What the integration tests share: hexadecimal values, messages and a group of members.
+//! Shared helpers of the integration tests: hexadecimal values, messages and a group of members.
 #![allow(dead_code)]
 
 use coap_wire::{Body, Code, Message, Token, Type, Writer, option};
@@ -74,7 +74,7 @@ pub(crate) fn protected_payload(datagram: &[u8]) -> Vec<u8> {
     message(datagram).payload().to_vec()
 }
 
-/// One member to be.
+/// A future member.
 #[derive(Clone)]
 pub(crate) struct Member {
     pub(crate) id: MemberId,
@@ -83,7 +83,7 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// A member with a key pair made of one byte and the shortest CCS.
+    /// A member whose key pair is derived from one byte, with the shortest CCS.
     pub(crate) fn new(id: &[u8], seed: u8) -> Self {
         let seed = [seed; 32];
         let public_key = ed25519_dalek::SigningKey::from_bytes(&seed).verifying_key().to_bytes();
@@ -135,7 +135,7 @@ impl Group {
         RecipientContext::derive(&self.common(), member.id, member.credential.clone(), window).expect("good")
     }
 
-    /// The context of `own`, who has used `next` numbers, with these other members.
+    /// The context of `own`, which has used `next` numbers, with these other members.
     pub(crate) fn context<const N: usize>(
         &self,
         own: &Member,
