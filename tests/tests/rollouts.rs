@@ -173,7 +173,7 @@ fn undone_while_agents_are_on_trial() {
     let (world, run) = World::on_trial(&programs);
     assert_eq!(world.images(), (AGENTS, 0));
     let said = world.obeyed("undo --yes");
-    assert!(said.contains("3 agents went back to the image from before"), "{said}");
+    assert!(said.contains("3 agents returned to the previous image"), "{said}");
     let (status, report) = run.wait(WITHIN).unwrap();
     let report = report.unwrap();
     assert_eq!((status.code(), report.count("rolled-back")), (Some(4), AGENTS), "{report:?}");
@@ -194,7 +194,7 @@ fn an_undo_that_reaches_nobody_fails_and_can_be_repeated() {
 
     world.fleet.start_all().unwrap();
     let said = world.obeyed("undo --yes");
-    assert!(said.contains("3 agents went back to the image from before"), "{said}");
+    assert!(said.contains("3 agents returned to the previous image"), "{said}");
     assert_eq!(world.images(), (0, AGENTS));
 }
 

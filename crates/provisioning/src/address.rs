@@ -1,9 +1,9 @@
-//! Checks of the addresses that operators give.
+//! Checks of the addresses that operators enter.
 
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
-/// The port of CoAP over DTLS (RFC 7252 section 12.8). fwcast speaks Group OSCORE only and refuses it.
+/// The port of CoAP over DTLS (RFC 7252 section 12.8). fwcast uses only Group OSCORE and refuses it.
 pub const PORT_COAPS: u16 = 5684;
 
 /// Why an address was refused.
@@ -15,15 +15,15 @@ pub enum AddressError {
     NotUnicast,
     /// Port 5684 belongs to CoAP over DTLS.
     PortOfDtls,
-    /// Port 0 is no port.
+    /// Port 0 is not a valid port.
     PortZero,
-    /// A zone (`%eth0`, `%2`) means something on one machine only; the interface is named in its own field.
+    /// A zone (`%eth0`, `%2`) is valid on one machine only; the interface has its own field.
     Zone,
-    /// An IPv4 address in IPv6 clothes (`::ffff:a.b.c.d`).
+    /// An IPv4-mapped IPv6 address (`::ffff:a.b.c.d`).
     Mapped,
 }
 
-/// Checks the address of a CoAP group (RFC 10020 section 2.1): multicast, no zone, and a port that fits.
+/// Checks the address of a CoAP group (RFC 10020 section 2.1): multicast, no zone, and a valid port.
 pub fn coap_group(address: SocketAddr) -> Result<SocketAddr, AddressError> {
     port_and_zone(address)?;
     if !address.ip().is_multicast() {
@@ -32,7 +32,7 @@ pub fn coap_group(address: SocketAddr) -> Result<SocketAddr, AddressError> {
     Ok(address)
 }
 
-/// Checks the address of one peer: unicast, no zone, and a port that fits.
+/// Checks the address of one peer: unicast, no zone, and a valid port.
 pub fn peer(address: SocketAddr) -> Result<SocketAddr, AddressError> {
     port_and_zone(address)?;
     let ip = address.ip();
@@ -69,13 +69,13 @@ impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotMulticast => "a CoAP group needs a multicast address, such as 239.192.0.1 or ff15::f00d",
-            Self::NotUnicast => "the address of one host is wanted, which others can send to",
+            Self::NotUnicast => "the address must be that of one host that others can send to",
             Self::PortOfDtls => {
-                "port 5684 belongs to CoAP over DTLS, which fwcast does not speak; take 5683 or another"
+                "port 5684 belongs to CoAP over DTLS, which fwcast does not support; use 5683 or another"
             }
-            Self::PortZero => "port 0 is no port; give one from 1 to 65535",
-            Self::Zone => "leave the zone (after %) out; the interface is named by itself",
-            Self::Mapped => "write an IPv4 address as such, not behind ::ffff:",
+            Self::PortZero => "port 0 is not valid; use one from 1 to 65535",
+            Self::Zone => "leave out the zone (after %); the interface has its own field",
+            Self::Mapped => "write an IPv4 address without the prefix ::ffff:",
         })
     }
 }

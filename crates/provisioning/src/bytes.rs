@@ -1,4 +1,4 @@
-//! Binary values as hexadecimal text: public ones and secret ones.
+//! Binary values as hexadecimal text, public and secret.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -14,7 +14,7 @@ pub struct Hex(pub Vec<u8>);
 
 /// A secret binary value, written as lower-case hexadecimal text in the file that holds it.
 ///
-/// It is wiped when dropped, `Debug` shows its length only, and no error quotes it.
+/// It is wiped when dropped, `Debug` shows only its length, and no error quotes it.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Secret(Vec<u8>);
 
@@ -26,7 +26,7 @@ impl Hex {
 }
 
 impl Secret {
-    /// Takes the bytes of a secret.
+    /// Takes over the bytes of a secret.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }

@@ -1,4 +1,4 @@
-//! The form for a microcontroller's flash: deterministic CBOR (RFC 8949 section 4.2) behind a short header.
+//! The format for a microcontroller's flash: deterministic CBOR (RFC 8949 section 4.2) after a short header.
 //!
 //! The device reads it without a heap ([`Provisioning::read`]). With the feature `alloc`,
 //! `Provisioning::to_flash` of the document writes it.
@@ -53,12 +53,12 @@ pub const PROVISIONING_BYTES_MAX: usize = 2048;
 /// The version of the map.
 pub const VERSION: u32 = 1;
 
-/// Bytes of the CBOR's length in the header.
+/// The size of the length in the header, in bytes.
 const LENGTH_BYTES: usize = 4;
-/// Bytes of SHA-256 in the header.
+/// The size of the SHA-256 in the header, in bytes.
 const DIGEST_BYTES: usize = 16;
-/// Keys that each map has: 0 to 21.
+/// The keys of every map: 0 to 21.
 const FIELDS: u64 = 22;
-/// The keys that it may have besides.
+/// The optional keys.
 const HEALTH: u64 = FIELDS;
 const RECOVERY: u64 = FIELDS + 1;

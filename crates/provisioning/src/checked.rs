@@ -1,4 +1,4 @@
-//! A provisioning document after its one check: values that the protocol crates take as they are.
+//! A provisioning document after its one check: values that the protocol crates use directly.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -24,10 +24,10 @@ use crate::name::Name;
 
 /// Shortest Master Secret: the security level of the algorithms (RFC 10021 section 2.1.5).
 const MASTER_SECRET_BYTES_MIN: usize = 16;
-/// Longest Sender ID that `fwcast` gives, in bytes.
+/// Longest Sender ID that `fwcast` assigns, in bytes.
 const SENDER_ID_BYTES_MAX: usize = 3;
 
-/// A [`Provisioning`] whose every value has been checked. `Debug` shows no secret.
+/// A [`Provisioning`] in which every value has been checked. `Debug` shows no secret.
 #[derive(Clone)]
 pub struct Checked {
     /// The agent's name.
@@ -42,9 +42,9 @@ pub struct Checked {
     pub num: u32,
     /// Group identifier.
     pub gid: Gid,
-    /// AEAD Algorithm, of the pairwise mode.
+    /// AEAD Algorithm, for pairwise mode.
     pub aead: AeadAlgorithm,
-    /// Group Encryption Algorithm, of the group mode.
+    /// Group Encryption Algorithm, for group mode.
     pub group_encryption: AeadAlgorithm,
     /// The agent's Sender ID.
     pub sender_id: MemberId,
@@ -52,13 +52,13 @@ pub struct Checked {
     pub credential: Credential,
     /// The Group Manager's credential.
     pub gm_credential: Credential,
-    /// Who may offer, send and activate.
+    /// The distributor, which may offer, send and activate.
     pub distributor: CheckedDistributor,
     /// The Ed25519 public key that signs key sets.
     pub root_key: [u8; 32],
     /// The verified key set.
     pub key_set: KeySet,
-    /// The same as it was signed, to be stored.
+    /// The key set as it was signed, for storage.
     pub signed_key_set: Vec<u8>,
     /// Address and port of the CoAP group.
     pub coap_group: SocketAddr,
@@ -85,7 +85,7 @@ pub struct CheckedDistributor {
 /// The individual OSCORE context (RFC 8613) with the Group Manager.
 #[derive(Debug, Clone)]
 pub struct CheckedManager {
-    /// The Group Manager's unicast address, where there is one.
+    /// The Group Manager's unicast address, if there is one.
     pub address: Option<SocketAddr>,
     /// OSCORE Master Secret.
     pub master_secret: Secret,
@@ -100,7 +100,7 @@ pub struct CheckedManager {
 }
 
 impl Checked {
-    /// What the group's Common Context is derived from (RFC 10021 section 2.1).
+    /// The parameters that the group's Common Context is derived from (RFC 10021 section 2.1).
     pub fn group_parameters(&self) -> GroupParameters<'_> {
         GroupParameters {
             gid: self.gid,
@@ -134,10 +134,10 @@ impl fmt::Debug for Checked {
 }
 
 impl Provisioning {
-    /// Parses the document once into values that need no further check.
+    /// Parses the document once into values that need no further checks.
     ///
     /// # Errors
-    /// The first thing that is wrong, in the order of the document's keys.
+    /// The first problem, in the order of the document's keys.
     pub fn check(&self) -> Result<Checked, ProvisioningError> {
         ensure(self.version == VERSION, ProvisioningError::Version)?;
         let coap_group = address::coap_group(self.coap_group).map_err(ProvisioningError::CoapGroup)?;
@@ -188,7 +188,8 @@ impl Provisioning {
 }
 
 impl Checked {
-    /// The group's context can be derived: the private key belongs to the credential, and no ID is too long.
+    /// Checks that the group's context can be derived: the private key belongs to the credential, and no ID
+    /// is too long.
     fn derives(&self) -> Result<(), ProvisioningError> {
         let common =
             CommonContext::derive(&self.group_parameters()).map_err(|_| ProvisioningError::MasterSecret)?;
@@ -206,7 +207,7 @@ impl Checked {
 }
 
 impl KeyMap {
-    /// AEAD Algorithm and Group Encryption Algorithm, if all algorithms are those that fwcast speaks.
+    /// AEAD Algorithm and Group Encryption Algorithm, if fwcast supports all the algorithms.
     fn check_algorithms(&self) -> Result<(AeadAlgorithm, AeadAlgorithm), ProvisioningError> {
         let long_enough = self.ms.expose().len() >= MASTER_SECRET_BYTES_MIN;
         ensure(long_enough, ProvisioningError::MasterSecret)?;
@@ -250,7 +251,7 @@ impl Manager {
         ensure(long_enough, ProvisioningError::ManagerMasterSecret)?;
         let aead = AeadAlgorithm::from_cose(self.alg.into()).ok_or(ProvisioningError::ManagerAead)?;
         let id = |bytes: &Hex| {
-            // RFC 8613 section 3.3: the nonce less 6 bytes.
+            // RFC 8613 section 3.3: the nonce length minus 6 bytes.
             member_bytes(bytes, 0..=aead.nonce_length() - 6).and_then(MemberId::new)
         };
         let ids = id(&self.sender_id).zip(id(&self.recipient_id));
@@ -282,7 +283,7 @@ fn group_member_id(bytes: &Hex) -> Option<MemberId> {
 /// A CCS with an Ed25519 key that is not of small order.
 fn parse(bytes: &Hex, error: ProvisioningError) -> Result<Credential, ProvisioningError> {
     let credential = Credential::from_ccs(bytes.as_bytes()).map_err(|_| error)?;
-    // The key set knows what a good Ed25519 key is.
+    // The key set knows which Ed25519 keys are valid.
     KeySet::new(0, &[*credential.public_key()]).map_err(|_| error)?;
     Ok(credential)
 }

@@ -1,4 +1,4 @@
-//! The document that an agent is given when it is enrolled, as it is written down.
+//! The document that an agent is given at enrolment, in its written form.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -13,11 +13,11 @@ use crate::name::Name;
 /// The version of this document that this crate reads and writes.
 pub const VERSION: u32 = 1;
 
-/// What an agent is given when it is enrolled.
+/// What an agent is given at enrolment.
 ///
-/// Names of key material are those of the ACE key map and of the join response (RFC 9594 section 8 and the
-/// OSCORE profile of ACE group communication); binary values are hexadecimal text. Nothing of it is trusted
-/// before [`Provisioning::check`].
+/// The names of key material are those of the ACE key map and of the join response (RFC 9594 section 8 and
+/// the OSCORE profile of ACE group communication); binary values are hexadecimal text. Nothing in it is
+/// trusted before [`Provisioning::check`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provisioning {
@@ -33,12 +33,12 @@ pub struct Provisioning {
     pub group: Name,
     /// Address and port of the CoAP group, on which offers and blocks arrive.
     pub coap_group: SocketAddr,
-    /// Bytes in an image block: 256, 512 or 1024, the same for every update of this group.
+    /// Length of an image block in bytes: 256, 512 or 1024, the same for every update of this group.
     pub block_size: u16,
-    /// The security group's key material, and the agent's place in it.
+    /// The security group's key material, and the agent's Sender ID in it.
     pub key: KeyMap,
-    /// Which generation of key material this is (`num` of RFC 9594): 0 when the group was created, one more
-    /// with every rekey.
+    /// The generation of the key material (`num` of RFC 9594): 0 when the group was created, one more with
+    /// every rekey.
     pub num: u32,
     /// The agent's own Ed25519 private key (RFC 8032 section 5.1.5), 32 bytes.
     pub private_key: Secret,
@@ -46,11 +46,11 @@ pub struct Provisioning {
     pub cred: Hex,
     /// The Group Manager's authentication credential, a CCS (`kdc_cred` of RFC 9594).
     pub kdc_cred: Hex,
-    /// Who may offer, send and activate.
+    /// The distributor, which may offer, send and activate.
     pub distributor: Distributor,
     /// The Ed25519 public key that signs key sets, 32 bytes.
     pub root_key: Hex,
-    /// The key set signed by it: which image keys are trusted.
+    /// The key set signed by it: the trusted image keys.
     pub key_set: Hex,
     /// How to reach the Group Manager, and the individual OSCORE context with it.
     pub manager: Manager,
@@ -69,7 +69,8 @@ pub const ED25519_PARAMETERS: [&[i32]; 2] = [&[1], &[1, 6]];
 /// COSE capabilities of ECDH with X25519.
 pub const X25519_PARAMETERS: [&[i32]; 2] = [&[1], &[1, 4]];
 
-/// `Group_OSCORE_Input_Material`: the ACE key map of a security group. In brackets the map's integer labels.
+/// `Group_OSCORE_Input_Material`: the ACE key map of a security group. The integer labels of the map are in
+/// parentheses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyMap {
@@ -109,8 +110,8 @@ pub struct Distributor {
     pub sender_id: Hex,
     /// Its authentication credential, a CCS.
     pub cred: Hex,
-    /// Its unicast address: the only one that multicast requests are answered to without Echo (protocol.md,
-    /// \[answers\]).
+    /// Its unicast address, the only one from which multicast requests are answered without Echo
+    /// (protocol.md, \[answers\]).
     pub address: SocketAddr,
 }
 
@@ -118,7 +119,7 @@ pub struct Distributor {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manager {
-    /// The Group Manager's unicast address, where there is one to reach.
+    /// The Group Manager's unicast address, if it can be reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<SocketAddr>,
     /// OSCORE Master Secret.
@@ -143,38 +144,38 @@ pub struct AgentFile {
     pub linux: LinuxSettings,
 }
 
-/// What a Linux agent needs beyond its provisioning.
+/// What a Linux agent needs in addition to its provisioning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LinuxSettings {
     /// Name of the network interface on which the CoAP group is joined.
     pub interface: String,
-    /// UDP port of the agent's own socket; without it the system chooses one.
+    /// UDP port of the agent's own socket; if absent, the system chooses one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen_port: Option<u16>,
-    /// Folder for slots, pages and records; the agent's alone.
+    /// Folder for slots, pages and records; for this agent only.
     pub state_directory: String,
-    /// Program and arguments that make the new image run on trial; without it the built-in switch of the
-    /// slot link.
+    /// Program and arguments that make the new image run on trial; if absent, the built-in switch of the slot
+    /// link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activate_command: Option<Vec<String>>,
-    /// An activate command that runs longer than so many seconds is killed, and the activation has failed.
+    /// An activate command that runs longer than this many seconds is killed, and the activation fails.
     #[serde(default = "LinuxSettings::activate_deadline_seconds_default")]
     pub activate_deadline_seconds: u32,
-    /// Program and arguments that end with 0 when the device may activate now; without it, it always may.
+    /// Program and arguments that exit with 0 when the device may activate now; if absent, it always may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_command: Option<Vec<String>>,
-    /// An activation that the ready command has put off for so many seconds is given up.
+    /// An activation that the ready command has delayed for this many seconds is given up.
     #[serde(default = "LinuxSettings::ready_deadline_seconds_default")]
     pub ready_deadline_seconds: u32,
     /// Seconds between two runs of the ready command while it says no.
     #[serde(default = "LinuxSettings::ready_interval_seconds_default")]
     pub ready_interval_seconds: u32,
-    /// Program and arguments that end with 0 when the new image is healthy; without it an activated image is
-    /// taken as healthy.
+    /// Program and arguments that exit with 0 when the new image is healthy; if absent, an activated image
+    /// counts as healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_command: Option<Vec<String>>,
-    /// An image on trial that has not proved healthy after so many seconds is rolled back.
+    /// An image on trial that has not proved healthy after this many seconds is rolled back.
     #[serde(default = "LinuxSettings::health_deadline_seconds_default")]
     pub health_deadline_seconds: u32,
     /// Seconds between two runs of the health command while it says no.
@@ -183,7 +184,7 @@ pub struct LinuxSettings {
 }
 
 impl LinuxSettings {
-    /// With this interface and state folder, and the default for everything else.
+    /// Settings with this interface and state folder, and defaults for everything else.
     pub const fn new(interface: String, state_directory: String) -> Self {
         Self {
             interface,
@@ -200,27 +201,27 @@ impl LinuxSettings {
         }
     }
 
-    /// Activate deadline where none is given: enough to copy 64 MiB to a slow medium.
+    /// The default activate deadline: enough to copy 64 MiB to a slow medium.
     pub const fn activate_deadline_seconds_default() -> u32 {
         300
     }
 
-    /// Ready deadline where none is given: a day.
+    /// The default ready deadline: a day.
     pub const fn ready_deadline_seconds_default() -> u32 {
         24 * 60 * 60
     }
 
-    /// Ready interval where none is given.
+    /// The default ready interval.
     pub const fn ready_interval_seconds_default() -> u32 {
         30
     }
 
-    /// Health deadline where none is given.
+    /// The default health deadline.
     pub const fn health_deadline_seconds_default() -> u32 {
         60
     }
 
-    /// Health interval where none is given.
+    /// The default health interval.
     pub const fn health_interval_seconds_default() -> u32 {
         2
     }

@@ -6,13 +6,13 @@ use update_core::key_set::KeySetError;
 
 use crate::address::AddressError;
 
-/// Why [`Provisioning::check`](crate::Provisioning::check) refuses a document. It names the key in the
-/// file, and never its value.
+/// Why [`Provisioning::check`](crate::Provisioning::check) refuses a document. It names the key in the file,
+/// never its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProvisioningError {
-    /// The document has another version than [`VERSION`](crate::VERSION).
+    /// The version of the document is not [`VERSION`](crate::VERSION).
     Version,
-    /// The CoAP group's address is none.
+    /// The CoAP group's address is invalid.
     CoapGroup(AddressError),
     /// The block size is not 256, 512 or 1024.
     BlockSize,
@@ -22,9 +22,9 @@ pub enum ProvisioningError {
     Hkdf,
     /// The AEAD Algorithm is not 1, 10 or 24.
     Aead,
-    /// The Gid has not 2 to 8 bytes.
+    /// The Gid does not have 2 to 8 bytes.
     Gid,
-    /// The Sender ID has not 1 to 3 bytes.
+    /// The Sender ID does not have 1 to 3 bytes.
     SenderId,
     /// The credential format is not CCS.
     CredentialFormat,
@@ -34,33 +34,33 @@ pub enum ProvisioningError {
     Signature,
     /// The Pairwise Key Agreement Algorithm is not ECDH-SS + HKDF-256 with X25519.
     KeyAgreement,
-    /// The private key has not 32 bytes.
+    /// The private key does not have 32 bytes.
     PrivateKey,
-    /// The own credential is no CCS with a good Ed25519 key.
+    /// The agent's credential is not a CCS with a valid Ed25519 key.
     Credential,
-    /// The private key is not that of the credential.
+    /// The private key does not belong to the credential.
     PrivateKeyMismatch,
-    /// The Group Manager's credential is no CCS with an Ed25519 key.
+    /// The Group Manager's credential is not a CCS with an Ed25519 key.
     ManagerCredential,
-    /// The distributor's Sender ID has not 1 to 3 bytes, or is the agent's.
+    /// The distributor's Sender ID does not have 1 to 3 bytes, or is the agent's.
     DistributorSenderId,
-    /// The distributor's credential is no CCS with a good Ed25519 key, or has the agent's key.
+    /// The distributor's credential is not a CCS with a valid Ed25519 key, or has the agent's key.
     DistributorCredential,
-    /// The distributor's address is none.
+    /// The distributor's address is invalid.
     DistributorAddress(AddressError),
-    /// CoAP group and distributor are of two address families.
+    /// CoAP group and distributor belong to different address families.
     AddressFamilies,
-    /// The root key has not 32 bytes.
+    /// The root key does not have 32 bytes.
     RootKey,
-    /// The key set is none that the root key has signed.
+    /// The key set is not one that the root key signed.
     KeySet(KeySetError),
-    /// The Group Manager's address is none.
+    /// The Group Manager's address is invalid.
     ManagerAddress(AddressError),
     /// The Master Secret of the individual context is shorter than 16 bytes.
     ManagerMasterSecret,
     /// The AEAD Algorithm of the individual context is not 1, 10 or 24.
     ManagerAead,
-    /// An ID of the individual context is too long for the algorithm, or both are the same.
+    /// An ID of the individual context is too long for the algorithm, or both IDs are the same.
     ManagerIds,
 }
 
@@ -91,13 +91,13 @@ impl fmt::Display for ProvisioningError {
                 "distributor.sender_id must have 1 to 3 bytes and differ from the agent's own"
             }
             Self::DistributorCredential => {
-                "distributor.cred must be a CCS with an Ed25519 key, which is not the agent's own"
+                "distributor.cred must be a CCS with an Ed25519 key that is not the agent's own"
             }
             Self::DistributorAddress(error) => return write!(f, "distributor.address: {error}"),
             Self::AddressFamilies => "coap_group and distributor.address must both be IPv4 or both IPv6",
             Self::RootKey => "root_key must have 32 bytes",
             Self::KeySet(KeySetError::BadSignature) => "key_set was not signed by root_key",
-            Self::KeySet(_) => "key_set is no signed set of image keys",
+            Self::KeySet(_) => "key_set is not a signed set of image keys",
             Self::ManagerAddress(error) => return write!(f, "manager.address: {error}"),
             Self::ManagerMasterSecret => "manager.ms must have at least 16 bytes",
             Self::ManagerAead => "manager.alg must be 1, 10 or 24",

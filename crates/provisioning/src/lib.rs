@@ -1,16 +1,17 @@
-//! What an agent of fwcast is given when it is enrolled.
+//! What an agent of fwcast is given at enrolment.
 //!
 //! [`Provisioning`] is the document: group key material under the names of the ACE key map, the agent's own
-//! key pair, whom it obeys and trusts, and where they are. [`Provisioning::check`] parses it once into
-//! [`Checked`], whose values the protocol crates take as they are. [`AgentFile`] is the one YAML file of a
-//! Linux agent.
+//! key pair, the parties that it obeys and trusts, and their addresses. [`Provisioning::check`] parses it
+//! once into [`Checked`], whose values the protocol crates use directly. [`AgentFile`] is the single YAML
+//! file of a Linux agent.
 //!
 //! The crate has no I/O. Its features:
 //!
 //! - `alloc`: the document.
-//! - `yaml`: reads operators' YAML strictly, by `yaml::from_str`, and writes it. Implies `alloc`.
-//! - `cbor`: reads the form for the flash of a microcontroller, without a heap; with `alloc`, writes it too.
-//! - `testing`: an agent that was enrolled, with keys that everyone knows.
+//! - `yaml`: reads operators' YAML strictly, with `yaml::from_str`, and writes it. Implies `alloc`.
+//! - `cbor`: reads the format for the flash of a microcontroller, without a heap; with `alloc`, writes it
+//!   too.
+//! - `testing`: an enrolled agent with publicly known keys.
 #![no_std]
 
 #[cfg(any(feature = "alloc", test))]

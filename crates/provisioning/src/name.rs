@@ -7,14 +7,14 @@ use core::fmt;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The name of a group or an agent: 1 to [`Name::LENGTH_MAX`] of `a` to `z`, `0` to `9`, `-` and `_`, and
-/// not `-` in front.
+/// The name of a group or an agent: 1 to [`Name::LENGTH_MAX`] characters `a` to `z`, `0` to `9`, `-` and `_`,
+/// not beginning with `-`.
 ///
-/// It is used as a file name and on command lines, so nothing else is let in.
+/// It is used as a file name and on command lines, so nothing else is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
 
-/// Why a text is no [`Name`].
+/// Why a text is not a valid [`Name`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameError {
     /// It is empty.
@@ -23,7 +23,7 @@ pub enum NameError {
     TooLong,
     /// It has a character other than a-z, 0-9, '-' and '_'.
     Character,
-    /// It begins with '-', which command lines take for an option.
+    /// It begins with '-', which command lines treat as an option.
     Dash,
 }
 
@@ -81,7 +81,7 @@ impl<'de> Deserialize<'de> for Name {
     }
 }
 
-/// A visitor of its own, so that a wrong name is reported at its own place in the file.
+/// A separate visitor, so that a wrong name is reported at its own place in the file.
 struct NameVisitor;
 
 impl Visitor<'_> for NameVisitor {

@@ -1,4 +1,4 @@
-//! For tests: an agent that was enrolled, with keys that everyone knows.
+//! For tests: an enrolled agent with publicly known keys.
 #![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
 use alloc::vec;
@@ -17,7 +17,7 @@ use crate::{
 pub const AGENT_SEED: [u8; 32] = [0xa1; 32];
 /// Seed of the root key.
 pub const ROOT_SEED: [u8; 32] = [0xa2; 32];
-/// Seed of the one image key.
+/// Seed of the only image key.
 pub const IMAGE_SEED: [u8; 32] = [0xa3; 32];
 /// Seed of the Group Manager's key.
 pub const MANAGER_SEED: [u8; 32] = [0xa4; 32];
@@ -33,8 +33,7 @@ pub fn ccs(seed: [u8; 32]) -> Hex {
     Hex::from(&bytes[..length])
 }
 
-/// What `lamp-1` of group `hall` is given: A128GCM in the group and between two, the addresses
-/// that are given.
+/// The provisioning of `lamp-1` in group `hall`, with A128GCM in both modes and these addresses.
 #[must_use]
 pub fn enrolled(coap_group: SocketAddr, distributor: SocketAddr) -> Provisioning {
     let root = SigningKey::from_bytes(&ROOT_SEED);

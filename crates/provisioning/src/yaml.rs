@@ -1,12 +1,12 @@
-//! The one place that reads YAML: a pure function over text, for operators' files on every host program.
+//! The one place that reads YAML: a pure function over text, for operators' files in every host program.
 //!
-//! `serde_yaml` alone is not enough for files that people write by hand: it resolves aliases and merge keys
-//! in silence, takes the last of two equal keys in a map, and descends as deep as the text goes. So the
-//! text is first walked once as a stream of events, which refuses all that with its position, and only then
+//! `serde_yaml` alone is not enough for hand-written files: it silently resolves aliases and merge keys,
+//! takes the last of two equal keys in a map, and descends as deep as the text does. So the text is first
+//! walked as a stream of events. The walk refuses all of these with their position; only then is the text
 //! read.
 //!
-//! [`from_str`] reads a file with one document. [`Document::all`] reads one with several, keeps where each
-//! value lies, and tells all that is wrong in a document and not only the first.
+//! [`from_str`] reads a file with one document. [`Document::all`] reads a file with several documents, keeps
+//! the place of each value, and reports all problems in a document, not only the first.
 
 mod document;
 mod walk;
@@ -22,11 +22,11 @@ use serde::de::DeserializeOwned;
 pub use document::{Diagnostic, Document, PROBLEMS_MAX, Step};
 pub use walk::Place;
 
-/// Longest text that is read, in bytes. Callers stop reading a file there, before parsing.
+/// Longest text that is read, in bytes. Callers stop reading a file at this length, before parsing.
 pub const TEXT_BYTES_MAX: usize = 1024 * 1024;
-/// How deep lists and maps may lie in one another.
+/// How deep lists and maps may be nested.
 pub const DEPTH_MAX: usize = 16;
-/// Most values in a text, so that a hostile one costs no more than an honest one: a list of 30,000 agents
+/// Most values in a text, so that a hostile text costs no more than an honest one: a list of 30,000 agents
 /// fits.
 pub const VALUES_MAX: usize = 32_000;
 /// Most documents in a text.
@@ -35,7 +35,7 @@ pub const DOCUMENTS_MAX: usize = 1000;
 /// Why a YAML text was refused, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct YamlError {
-    /// Line, counted from 1; 0 where the trouble has no place, as with a text that is too long.
+    /// Line, counted from 1; 0 if the problem has no place, as with a text that is too long.
     pub line: usize,
     /// Column in characters, counted from 1; 0 as for `line`.
     pub column: usize,
@@ -60,7 +60,7 @@ pub enum YamlErrorKind {
     Tag,
     /// A merge key (`<<`).
     MergeKey,
-    /// A key that is no plain word but a list or a map.
+    /// A key that is a list or a map instead of a plain word.
     CompoundKey,
     /// The same key twice in one map.
     DoubledKey(String),
@@ -68,15 +68,15 @@ pub enum YamlErrorKind {
     NotOneDocument,
     /// More than [`DOCUMENTS_MAX`] documents.
     TooManyDocuments,
-    /// Not YAML.
+    /// It is not YAML.
     Syntax(String),
-    /// YAML, but not what belongs in this file: an unknown or missing key, or a value of the wrong kind.
+    /// It is YAML, but does not belong in this file: an unknown or missing key, or a value of the wrong kind.
     Content(String),
 }
 
-/// Reads one YAML document into `T`, strictly: see the head of this module for what is refused.
+/// Reads one YAML document into `T`, strictly: the module documentation lists what is refused.
 ///
-/// Unknown keys are refused where `T` says `deny_unknown_fields`, as every type of this crate does.
+/// Unknown keys are refused if `T` says `deny_unknown_fields`, as every type of this crate does.
 pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
     walk::one(text)?;
     serde_yaml::from_str(text).map_err(|error| {
@@ -108,15 +108,15 @@ impl fmt::Display for YamlErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLong => write!(f, "the text is longer than {TEXT_BYTES_MAX} bytes"),
-            Self::TooDeep => write!(f, "lists and maps lie more than {DEPTH_MAX} deep"),
+            Self::TooDeep => write!(f, "lists and maps are nested more than {DEPTH_MAX} deep"),
             Self::TooMany => write!(f, "there are more than {VALUES_MAX} values in the text"),
-            Self::Alias => f.write_str("aliases (*name) are not taken; write the value out"),
-            Self::Anchor => f.write_str("anchors (&name) are not taken; write the value out"),
-            Self::Tag => f.write_str("tags (!name) are not taken; leave it out"),
-            Self::MergeKey => f.write_str("merge keys (<<) are not taken; write the keys out"),
+            Self::Alias => f.write_str("aliases (*name) are not allowed; write out the value"),
+            Self::Anchor => f.write_str("anchors (&name) are not allowed; write out the value"),
+            Self::Tag => f.write_str("tags (!name) are not allowed; leave it out"),
+            Self::MergeKey => f.write_str("merge keys (<<) are not allowed; write out the keys"),
             Self::CompoundKey => f.write_str("a key must be a plain word"),
             Self::DoubledKey(key) => write!(f, "the key '{key}' is there twice; keep one"),
-            Self::NotOneDocument => f.write_str("exactly one document is wanted"),
+            Self::NotOneDocument => f.write_str("exactly one document is expected"),
             Self::TooManyDocuments => write!(f, "there are more than {DOCUMENTS_MAX} documents in the text"),
             Self::Syntax(text) => write!(f, "this is not YAML: {text}"),
             Self::Content(text) => f.write_str(text),
@@ -126,7 +126,7 @@ impl fmt::Display for YamlErrorKind {
 
 impl core::error::Error for YamlError {}
 
-/// `serde_yaml` ends its message with the place, which [`YamlError`] says in front.
+/// `serde_yaml` ends its message with the place, which [`YamlError`] puts first.
 fn without_place(message: &str) -> String {
     match message.rfind(" at line ") {
         Some(end) => message[..end].to_owned(),
@@ -134,8 +134,8 @@ fn without_place(message: &str) -> String {
     }
 }
 
-/// A quoted piece of a file may hold control characters that would drive the reader's terminal, or run on for
-/// pages (docs/architecture.md, \[operators' YAML\]).
+/// A quoted piece of a file may contain control characters that would control the reader's terminal, or be
+/// pages long (docs/architecture.md, \[operators' YAML\]).
 fn printable(text: &str) -> String {
     const CHARACTERS_MAX: usize = 300;
     let mut shown: String = text
@@ -199,7 +199,7 @@ mod tests {
         let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         assert!(from_str::<serde_yaml::Value>(&deep(DEPTH_MAX)).is_ok());
         assert_eq!(refused(&deep(DEPTH_MAX + 1)).2, YamlErrorKind::TooDeep);
-        // Here the event parser's own limit speaks first.
+        // Here the event parser's own limit applies first.
         assert!(matches!(refused(&deep(100_000)).2, YamlErrorKind::Syntax(_)));
         let blocks: String = (0..20).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
         assert_eq!(refused(&blocks), (17, 17, YamlErrorKind::TooDeep));

@@ -1,4 +1,4 @@
-//! The check of a provisioning document: a good one, and each value that can be wrong.
+//! The check of a provisioning document: a valid one, and each value that can be wrong.
 #![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
 use proptest::prelude::*;
@@ -65,7 +65,7 @@ fn each_wrong_value_is_named() {
         (|p| p.private_key = Secret::new(vec![0xa9; 32]), ProvisioningError::PrivateKeyMismatch),
         (|p| p.cred = Hex::from([0xa0]), ProvisioningError::Credential),
         (|p| p.cred.0.push(0), ProvisioningError::Credential),
-        // The point of order 1 signs everything.
+        // The point of order 1 makes every signature valid.
         (
             |p| {
                 let length = p.cred.0.len();
@@ -139,7 +139,7 @@ fn no_secret_is_shown_by_debug_or_by_errors() {
     }
     let text = yaml::to_string(&file()).unwrap();
     let secret = "b1".repeat(16);
-    // Digits only, and written without quotes: text all the same.
+    // Only digits, and written without quotes: still text.
     let digits = text.replace(&secret, "12345678901234567890123456789012");
     let read: AgentFile = yaml::from_str(&digits).unwrap();
     assert_eq!(read.provisioning.key.ms.expose()[..2], [0x12, 0x34]);
@@ -161,7 +161,7 @@ fn no_secret_is_shown_by_debug_or_by_errors() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
-    /// Whatever the text is: an answer, and a place inside the text where one is named.
+    /// Any text gives a result, with a place inside the text if a place is named.
     #[test]
     fn any_text_is_read_or_refused(text in "[a-z0-9:&*!?<>{}\\[\\],'\"|%@`#~ \\n\\t-]{0,200}") {
         if let Err(error) = yaml::from_str::<AgentFile>(&text) {
@@ -169,7 +169,7 @@ proptest! {
         }
     }
 
-    /// One spoiled character of a good file: read or refused, and what is read is checked or refused.
+    /// A valid file with one wrong character: it is read or refused, and what is read is checked or refused.
     #[test]
     fn any_spoiled_file_is_read_or_refused(at in 0usize..4000, with in any::<char>()) {
         let text = yaml::to_string(&file()).unwrap();

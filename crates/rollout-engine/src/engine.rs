@@ -15,44 +15,44 @@ use super::plan::{AgentKey, Plan};
 use super::record::{AgentRecord, Fact, Order, OrderOutcome, Progress, Report, Settled};
 use super::state::{Stage, State};
 
-/// The moment, by two clocks.
+/// The current time, by two clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// By the wall.
+    /// By the wall clock.
     pub wall: Timestamp,
-    /// Since the process began, by a clock that nobody sets.
+    /// Since the process began, by a monotonic clock.
     pub steady: Duration,
 }
 
-/// What goes into the engine.
+/// The inputs of the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// The run that was ordered last has ended. Its reports went in before.
+    /// The last run that was ordered has ended. Its reports came before this.
     RunEnded {
-        /// How.
+        /// How it ended.
         end: RunEnd,
-        /// The highest attempt number that was used (protocol.md \[attempt\]).
+        /// The highest attempt number used (protocol.md \[attempt\]).
         attempt: u32,
     },
-    /// An agent of the run under way has reported, or stayed silent to its end.
+    /// An agent of the current run has reported, or stayed silent to its end.
     Report {
-        /// Which one.
+        /// The agent.
         agent: AgentKey,
-        /// What it said, or what its silence means.
+        /// What it reported, or what its silence means.
         report: Report,
     },
-    /// An operator's order. [`Engine::take_changes`] tells what came of it.
+    /// An operator's order. [`Engine::take_changes`] returns its result.
     Order {
-        /// Its number, to settle it by.
+        /// Its number, used to settle it.
         id: i64,
-        /// What is ordered.
+        /// The order.
         order: Order,
-        /// Why, in the operator's words.
+        /// The operator's reason.
         reason: Option<String>,
     },
-    /// Whoever runs the rollout tries again what could not go on.
+    /// The program that runs the rollout tries again what was broken.
     Mended,
-    /// An agent was enrolled that belongs to the rollout.
+    /// An agent that belongs to the rollout was enrolled.
     Joined(AgentKey),
     /// An agent is no longer enrolled.
     Left(AgentKey),
@@ -61,45 +61,45 @@ pub enum Input {
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunEnd {
-    /// All that could be done is done; who stayed silent has been reported as lost.
+    /// Everything possible is done; agents that stayed silent have been reported as lost.
     Done,
-    /// It was stopped, as [`Output::Stop`] asked.
+    /// It was stopped, as [`Output::Stop`] requested.
     Stopped,
-    /// Nobody answered at all.
+    /// No agent answered at all.
     NobodyAnswered,
-    /// It cannot go on, for this reason, and no try will help before somebody has mended it. One that takes
-    /// the update back has told whom it could.
+    /// It cannot continue, for this reason. No retry will help before somebody fixes it. A run that
+    /// withdraws the update has told all agents that it could reach.
     Broken(String),
 }
 
-/// What comes out of the engine.
+/// The outputs of the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Output {
-    /// Make [`Engine::state`] and what [`Engine::take_changes`] gives durable before going on.
+    /// Make [`Engine::state`] and the result of [`Engine::take_changes`] durable before continuing.
     Save,
-    /// Begin this run, hand in what agents report, and at its end [`Input::RunEnded`].
+    /// Begin this run, hand in what agents report, and at the end [`Input::RunEnded`].
     Run(Run),
-    /// Stop the run under way; agents keep what they have.
+    /// Stop the current run; agents keep what they have.
     Stop,
-    /// Nothing more until then, or until something comes in.
+    /// There is nothing to do until then, or until the next input.
     Wait(Option<Timestamp>),
     /// The rollout is over.
     Ended,
 }
 
-/// Some work with agents, in the foreground until it ends.
+/// Work with some agents, in the foreground until it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
-    /// What is done.
+    /// What to do.
     pub task: Task,
-    /// With whom; the others hear nothing of it.
+    /// The agents of the run. Others hear nothing of it.
     pub agents: Vec<AgentKey>,
     /// The attempt number to activate with (protocol.md \[attempt\]).
     pub attempt: u32,
-    /// Who misses something after so many seconds counts as lost.
+    /// An agent that still misses something after this many seconds counts as lost.
     pub transfer_within_s: u32,
-    /// Who has not confirmed so many seconds after the activation counts as lost.
+    /// An agent that has not confirmed this many seconds after the activation counts as lost.
     pub report_within_s: u32,
 }
 
@@ -110,29 +110,29 @@ impl Run {
     }
 }
 
-/// What a run is for.
+/// The purpose of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
-    /// Bring the image to all.
+    /// Send the image to all of the agents.
     Transfer,
-    /// Bring it to who still misses some of it, and let these activate.
+    /// Send the image to agents that still miss some of it, and let these activate.
     Activate(BTreeSet<AgentKey>),
-    /// Ask, and bring the image to who misses some of it.
+    /// Ask, and send the image to agents that miss some of it.
     Census,
-    /// Tell all to drop the update.
+    /// Tell all of the agents to drop the update.
     Cancel,
-    /// Tell those on trial to go back.
+    /// Tell the agents on trial to roll back.
     Undo,
 }
 
 impl Task {
-    /// Whether it takes the update back.
+    /// Whether it withdraws the update.
     pub fn withdraws(&self) -> bool {
         matches!(self, Self::Cancel | Self::Undo)
     }
 }
 
-/// What has changed since it was last asked.
+/// What has changed since the last call.
 #[derive(Debug, Default)]
 pub struct Changes {
     /// Agents with a new record.
@@ -143,7 +143,7 @@ pub struct Changes {
     pub settled: Vec<Settled>,
 }
 
-/// One rollout. See the module above.
+/// One rollout; see the module documentation.
 #[derive(Debug, Clone)]
 pub struct Engine {
     pub(super) name: Name,
@@ -158,15 +158,15 @@ pub struct Engine {
     pub(super) stopping: bool,
     pub(super) censused: Option<Timestamp>,
     seen: Option<Now>,
-    /// How long blocks have been brought.
+    /// How long the transfer has been running.
     transferring: Duration,
 }
 
-/// A clock that differs so much from the steady one has been set.
+/// If the wall clock differs from the monotonic one by this much, it was set.
 const CLOCK_JUMP_MIN: SignedDuration = SignedDuration::from_secs(30);
 
 impl Engine {
-    /// A new rollout. `attempt` is the last attempt number that was used for its image, or 1.
+    /// Begins a rollout. `attempt` is the last attempt number used for its image, or 1.
     pub fn begin(name: Name, plan: Plan, attempt: u32, now: Now) -> Self {
         let agents = plan.agents().map(|(wave, key)| (key.clone(), record_of(wave, now.wall))).collect();
         let state = State::new(plan.paused, attempt);
@@ -184,7 +184,7 @@ impl Engine {
         engine
     }
 
-    /// A rollout that goes on as it was stored.
+    /// Resumes a rollout from its stored state.
     pub fn resume(name: Name, plan: Plan, state: State, agents: BTreeMap<AgentKey, AgentRecord>) -> Self {
         let transferring = Duration::from_secs(state.transfer_spent_s.into());
         Self {
@@ -204,17 +204,17 @@ impl Engine {
         }
     }
 
-    /// Its name.
+    /// The name of the rollout.
     pub fn name(&self) -> &Name {
         &self.name
     }
 
-    /// What it is to do.
+    /// The plan of the rollout.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// How far it is.
+    /// How far the rollout has come.
     pub fn state(&self) -> &State {
         &self.state
     }
@@ -224,7 +224,7 @@ impl Engine {
         &self.agents
     }
 
-    /// What has changed since the last call, to be made durable together with [`Self::state`].
+    /// Returns what has changed since the last call. It must be made durable together with [`Self::state`].
     pub fn take_changes(&mut self) -> Changes {
         let keys = core::mem::take(&mut self.changed);
         let agents = keys.into_iter().filter_map(|key| Some((key.clone(), self.agents.get(&key)?.clone())));
@@ -235,7 +235,7 @@ impl Engine {
         }
     }
 
-    /// Takes something in.
+    /// Handles an input.
     pub fn handle(&mut self, now: Now, input: Input) {
         self.look_at_clocks(now);
         match input {
@@ -258,10 +258,10 @@ impl Engine {
         }
     }
 
-    /// What to do next.
+    /// Returns what to do next.
     pub fn poll(&mut self, now: Now) -> Output {
         self.look_at_clocks(now);
-        // A step that only moves to another stage is saved and followed by the next one.
+        // A step that only moves to another stage is saved, and the next step follows.
         if core::mem::take(&mut self.dirty) {
             return Output::Save;
         }
@@ -277,7 +277,7 @@ impl Engine {
         output
     }
 
-    /// A clock that was set moves the moments that are waited for, so that a soak lasts as long as it was to.
+    /// When a clock was set, moves the moments that are waited for, so that a soak lasts as long as intended.
     fn look_at_clocks(&mut self, now: Now) {
         let Some(seen) = self.seen.replace(now) else { return };
         let passed = SignedDuration::try_from(now.steady.saturating_sub(seen.steady)).unwrap_or_default();
@@ -306,23 +306,23 @@ impl Engine {
             }
         }
         let text =
-            format!("this machine's clock was set by {jump:#}; soak times and retries go on as they were");
+            format!("this machine's clock was set by {jump:#}; soak times and retries continue unchanged");
         self.tell(now.wall, None, "clock-set", text);
     }
 
-    /// No time of the transfer's deadline has been spent.
+    /// Resets the time spent on the transfer.
     pub(super) fn transfer_begins_anew(&mut self) {
         (self.transferring, self.state.transfer_spent_s) = (Duration::ZERO, 0);
     }
 
-    /// Writes a fact down.
+    /// Records a fact.
     pub(super) fn tell(&mut self, at: Timestamp, agent: Option<AgentKey>, kind: &str, text: String) {
         let rollout = Some(self.name.clone());
         self.facts.push(Fact { at, rollout, agent, kind: kind.to_owned(), text });
         self.dirty = true;
     }
 
-    /// Goes to another stage.
+    /// Enters another stage.
     pub(super) fn enter(&mut self, stage: Stage) {
         self.state.stage = stage;
         self.dirty = true;

@@ -1,4 +1,4 @@
-//! Judging: what reports lead to, and whether a wave has proved healthy.
+//! Judging: what follows from reports, and whether a wave has proved healthy.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -13,17 +13,17 @@ use super::record::{AgentRecord, Outcome, Progress, Report};
 use super::state::{Pause, Stage};
 use super::steps::after;
 
-/// How many agents are where.
+/// How many agents are in which state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// All of them; those that are no longer enrolled count only if they were told to activate and had not
+    /// All agents. One that is no longer enrolled counts only if it was told to activate and had not
     /// confirmed.
     pub all: usize,
     /// Have the whole image, or had it.
     pub have_it: usize,
     /// Run the new image, confirmed.
     pub confirmed: usize,
-    /// Of those that have failed, are back on the image that they had.
+    /// Of the failed ones: are back on their previous image.
     pub rolled_back: usize,
     /// Refused, gave up, or rolled back.
     pub failed: usize,
@@ -36,20 +36,20 @@ pub struct Counts {
 }
 
 impl Engine {
-    /// Takes in what an agent has reported, or that it stayed silent to the end of a run.
+    /// Takes in an agent's report, or that it stayed silent to the end of a run.
     pub(super) fn report(&mut self, now: Timestamp, key: &AgentKey, report: Report) {
         let sequence_number = self.plan.image.sequence_number;
         let Some(agent) = self.agents.get_mut(key) else { return };
-        // It left while a run was under way.
+        // It left during a run.
         if agent.progress == Progress::Removed {
             return;
         }
         let mut progress = Progress::from(report);
-        // It runs the image, and holds no update any more.
+        // It runs the image, and no longer holds an update.
         if progress == Progress::Waiting && report.installed == sequence_number {
             progress = Progress::Confirmed;
         }
-        // Silence takes nothing back, and proves nothing while the time to be heard is not over.
+        // Silence undoes nothing, and proves nothing before the time to be heard is over.
         let waits = agent.told && self.state.is_hearing();
         if progress == Progress::Lost && (agent.progress.has_ended() || waits) {
             return;
@@ -69,19 +69,20 @@ impl Engine {
         }
     }
 
-    /// Whether an agent that has failed like this before it was told to activate is to be told all the same,
-    /// after a while: it was busy, or its storage failed, while the blocks came.
+    /// Whether an agent that failed like this before it was told to activate should be told anyway, after a
+    /// while: it was busy, or its storage failed, during the transfer.
     fn may_be_tried_again(&self, progress: Progress, reason: u8) -> bool {
         matches!(progress, Progress::Failed | Progress::Refused)
             && kind_of_failure(progress, reason).is_some_and(|kind| self.plan.retry.on.contains(&kind))
     }
 
-    /// A rollout is being stopped. Who was told to activate is waited for, if it has not said how it ended.
+    /// Begins to stop a rollout. Agents that were told to activate are waited for until they report the
+    /// result.
     pub(super) fn begin_hearing(&mut self, now: Timestamp) {
         if let Stage::Stopping { heard_until, .. } = &mut self.state.stage {
             *heard_until = Some(after(now, self.plan.report_within_s));
         }
-        // What it was asked for last is older than the end of the run.
+        // The last census is older than the end of the run.
         self.censused = None;
         self.state.retrying = false;
         let told = self.agents.iter().filter(|(_, agent)| agent.told && agent.progress.has_ended());
@@ -91,11 +92,12 @@ impl Engine {
         self.dirty = true;
     }
 
-    /// It has been heard after the last order to activate: unless it is on trial, nothing more comes of that.
+    /// The agent has been heard after the last order to activate. Unless it is on trial, nothing more will
+    /// follow.
     fn heard_out(&mut self, key: &AgentKey, progress: Progress) {
         let Some(agent) = self.agents.get_mut(key).filter(|_| progress != Progress::Trial) else { return };
         agent.told = false;
-        // Who never activated has not tried.
+        // An agent that never activated has not tried.
         agent.tries = agent.tries.saturating_add(u8::from(progress.has_ended()));
         self.changed.insert(key.clone());
         self.dirty = true;
@@ -112,7 +114,7 @@ impl Engine {
         }
     }
 
-    /// Writes down where an agent is.
+    /// Records the state of an agent.
     pub(super) fn set(&mut self, now: Timestamp, key: &AgentKey, progress: Progress, reason: u8) {
         let Some(agent) = self.agents.get_mut(key) else { return };
         if (agent.progress, agent.reason) == (progress, reason) {
@@ -144,7 +146,7 @@ impl Engine {
             self.censused = Some(now);
         }
         match (task, end) {
-            // What ends a rollout ends it, whatever is broken: nobody is to be held by it for ever.
+            // An order to end the rollout ends it, whatever is broken: otherwise it could never end.
             (Task::Cancel, RunEnd::Broken(why)) => self.cancelled(now, Some(&why)),
             (Task::Undo, RunEnd::Broken(why)) => self.undone(now, Some(&why)),
             (_, RunEnd::Broken(why)) => {
@@ -168,7 +170,7 @@ impl Engine {
         }
     }
 
-    /// Who has confirmed, and has not been heard once while its wave was watched, is lost after all.
+    /// An agent that has confirmed but was never heard while its wave was watched counts as lost after all.
     fn look_for_the_silent(&mut self, now: Timestamp, wave: u32, until: Timestamp) {
         let soak = self.plan.waves.get(wave as usize).map_or(0, |wave| wave.soak_s);
         let silent = self.agents.iter().filter(|(_, agent)| {
@@ -210,12 +212,12 @@ impl Engine {
         for key in told {
             self.try_ended(now, key);
         }
-        // Those that tried again count from now on.
+        // Agents that tried again count from now on.
         self.look_whether_to_stop();
     }
 
-    /// What an agent was told to activate for is over, or it has failed before it was told: who has not said
-    /// how it ended is lost.
+    /// Ends an agent's try: the run that told it to activate is over, or it failed before it was told. An
+    /// agent that has not reported how it ended is lost.
     pub(super) fn try_ended(&mut self, now: Timestamp, key: &AgentKey) {
         let Some(agent) = self.agents.get_mut(key) else { return };
         agent.tries = agent.tries.saturating_add(1);
@@ -228,7 +230,7 @@ impl Engine {
         self.plan_retry(now, key);
     }
 
-    /// When the agent may try again by itself, if it may.
+    /// When the agent may try again automatically, if it may.
     fn plan_retry(&mut self, now: Timestamp, key: &AgentKey) {
         let retry = &self.plan.retry;
         let Some(agent) = self.agents.get_mut(key) else { return };
@@ -238,7 +240,7 @@ impl Engine {
         }
     }
 
-    /// Every agent of a wave has ended, and none is tried again.
+    /// Every agent of a wave has ended, and none will be retried.
     pub(super) fn wave_is_through(&mut self, now: Timestamp, wave: u32) {
         if !self.is_healthy(now, wave) {
             return;
@@ -284,12 +286,12 @@ impl Engine {
         self.end(now, outcome, why);
     }
 
-    /// Judges a wave; one that has not proved healthy stops everything.
+    /// Judges a wave. If it has not proved healthy, everything stops.
     fn is_healthy(&mut self, now: Timestamp, wave: u32) -> bool {
         let counts = self.counts(|of| of == wave);
         if !self.agents.values().any(|agent| agent.wave == wave && agent.progress != Progress::Removed) {
             let why = format!(
-                "all agents of wave '{}' have left the rollout, so that nothing proves it healthy: apply the \
+                "all agents of wave '{}' have left the rollout, so nothing proves it healthy: apply the \
                  rollout manifest under another name, for the agents that there are now",
                 self.wave_name(wave)
             );
@@ -310,8 +312,8 @@ impl Engine {
         false
     }
 
-    /// Too many have failed or are lost: nothing new begins. Who is being told to try again does not count:
-    /// how it failed before is no news.
+    /// If too many have failed or are lost, nothing new begins. Agents that are being told to try again do
+    /// not count: their earlier failures are already known.
     fn look_whether_to_stop(&mut self) {
         let Some(reached) = self.state.reached else { return };
         if matches!(
@@ -380,7 +382,7 @@ impl Engine {
     }
 }
 
-/// Why an agent is where it is, in plain words; empty where there is nothing to say.
+/// Why an agent is in its state, in plain words; empty if there is nothing to say.
 pub fn reason_of(progress: Progress, reason: u8) -> &'static str {
     use update_core::census::State;
     let state = match progress {
@@ -395,7 +397,7 @@ pub fn reason_of(progress: Progress, reason: u8) -> &'static str {
 fn said(progress: Progress) -> &'static str {
     match progress {
         Progress::Confirmed => "runs the new image, confirmed",
-        Progress::RolledBack => "is back on the image that it had",
+        Progress::RolledBack => "is back on its previous image",
         Progress::Failed => "gave the update up",
         Progress::Refused => "did not take the update",
         Progress::Cancelled => "dropped the update",
@@ -405,7 +407,7 @@ fn said(progress: Progress) -> &'static str {
     }
 }
 
-/// What a failure is, for [`super::plan::Retry::on`].
+/// The kind of a failure, for [`super::plan::Retry::on`].
 fn kind_of_failure(progress: Progress, reason: u8) -> Option<RetryOn> {
     use update_core::platform::RollBackCause;
     use update_core::reception::{Failure, Reason};
@@ -420,7 +422,7 @@ fn kind_of_failure(progress: Progress, reason: u8) -> Option<RetryOn> {
     }
 }
 
-/// Seconds until a try, which double from try to try.
+/// Seconds until the next try; they double from try to try.
 fn backoff(first_s: u32, tries_before: u8) -> u32 {
     first_s.saturating_mul(1_u32.checked_shl(tries_before.into()).unwrap_or(u32::MAX))
 }

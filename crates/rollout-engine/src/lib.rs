@@ -1,11 +1,11 @@
 //! The rollout engine: a state machine without I/O, like those of the core.
 //!
-//! Everyone receives, few activate (protocol.md \[waves\]): an update goes to all agents of a rollout once;
-//! then one wave after the other activates it, soaks, and is judged by what its agents report. [`plan`] is
-//! what is to be done, without selectors and files; [`record`] what is known of each agent; [`state`] how
-//! far the whole is. Call [`Engine::poll`] until it says [`Output::Wait`]; do what it asks for, in that
-//! order, and hand in what comes of it. Whoever stores what [`Output::Save`] asks for can kill the process
-//! at any moment, and go on with [`Engine::resume`].
+//! Everyone receives, few activate (protocol.md \[waves\]): an update goes to all agents of a rollout once.
+//! Then one wave after the other activates it, soaks, and is judged by what its agents report. [`plan`] is
+//! what to do, without selectors and files; [`record`] is what is known of each agent; [`state`] is the
+//! progress of the whole rollout. Call [`Engine::poll`] until it returns [`Output::Wait`]; do what it asks
+//! for, in that order, and hand in the results. If you store what [`Output::Save`] asks for, you can kill the
+//! process at any moment and continue with [`Engine::resume`].
 
 #![no_std]
 

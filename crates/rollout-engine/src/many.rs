@@ -1,8 +1,8 @@
-//! Numbers of things, in sentences.
+//! Counted nouns in sentences.
 
 use core::fmt;
 
-/// So many of these: "1 agent", "2 agents". The noun is a regular one, in the singular.
+/// A number with its noun: "1 agent", "2 agents". The noun is regular, and given in the singular.
 #[derive(Debug, Clone, Copy)]
 pub struct Many<'a, T>(pub T, pub &'a str);
 

@@ -1,4 +1,4 @@
-//! What waits for the night: agents that cannot be spoken to by day, and those that have left meanwhile.
+//! Rollouts at night: agents that cannot be reached by day, and agents that have left in the meantime.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -12,8 +12,7 @@ use super::record::{Order, Outcome, Progress, Report};
 use super::state::Stage;
 use super::testing::{Fleet, Nature, key, nightly, outcome, percent, plan};
 
-/// Transfers at night, and an agent that is switched off once it has the image: by day it cannot be caught
-/// up.
+/// Transfers at night, and an agent that is switched off once it has the image: by day it cannot catch up.
 fn lost_by_day(retries: u8) -> Fleet {
     let mut plan = plan(&[2]);
     plan.transfer_windows = nightly();
@@ -57,7 +56,7 @@ fn who_was_told_in_a_run_that_was_cut_off_and_is_out_of_reach_by_day_is_lost() {
     while !fleet.engine.agents()[&key(0)].told {
         fleet.step();
     }
-    // It has lost its update meanwhile, and would need blocks.
+    // It has lost its update in the meantime, and would need blocks.
     fleet.engine.agents.get_mut(&key(0)).unwrap().progress = Progress::Receiving;
     fleet.engine.changed.insert(key(0));
     assert_eq!(outcome(fleet.go()), Some(Outcome::DoneWithFailures));
@@ -103,13 +102,13 @@ fn a_retry_that_waits_for_the_activation_window_does_not_spin() {
     }
     fleet.pass(SignedDuration::from_mins(60));
     let now = fleet.wall();
-    // It comes due while no wave may activate.
+    // It falls due while no wave may activate.
     fleet.engine.agents.get_mut(&key(0)).unwrap().retry_at = Some(now);
     fleet.engine.changed.insert(key(0));
     assert!(outcome(fleet.go()).is_some());
 }
 
-/// The run that is ordered next, with what was to be saved before.
+/// The next run, with everything saved before it.
 fn next_run(fleet: &mut Fleet) -> Run {
     loop {
         match fleet.engine.poll(fleet.now) {
@@ -147,7 +146,7 @@ fn each_lane_has_the_whole_deadline_also_when_the_night_is_too_short_for_all() {
         let now = fleet.now;
         fleet.engine.handle(now, Input::RunEnded { end: RunEnd::Stopped, attempt: 1 });
     }
-    // Two in a row have 6000 s together, of which a night is 3600.
+    // Two lanes one after the other have 6000 s together; one night has 3600 s of that.
     assert_eq!(left, [3000, 2400, 1]);
     fleet.order(Order::Retry).unwrap();
     assert_eq!(next_run(&mut fleet).transfer_within_s, 3000);

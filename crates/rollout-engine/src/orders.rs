@@ -1,4 +1,4 @@
-//! What operators order, and agents that come and go.
+//! Operators' orders, and agents that join and leave.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -13,7 +13,7 @@ use super::state::{Pause, Stage};
 use super::steps::after;
 
 impl Engine {
-    /// Carries an operator's order out, as far as that is done at once; the rest comes from [`Self::poll`].
+    /// Carries out an operator's order, as far as it can be done at once; the rest comes from [`Self::poll`].
     ///
     /// # Errors
     /// One sentence: why this order makes no sense now, and what does.
@@ -53,7 +53,7 @@ impl Engine {
             return Err(format!("rollout '{}' is paused already", self.name));
         }
         self.state.paused = Some(Pause::Operator);
-        Ok("paused: agents keep what they have, and trials under way go on to their end".to_owned())
+        Ok("paused: agents keep what they have, and running trials continue to their end".to_owned())
     }
 
     fn go_on(&mut self) -> Result<String, String> {
@@ -72,7 +72,7 @@ impl Engine {
         Ok(format!("approved: wave '{}' activates", self.wave_name(wave + 1)))
     }
 
-    /// Those that have failed or are lost try again, up to the wave that was reached.
+    /// Retries the agents that have failed or are lost, up to the last wave that was reached.
     fn retry(&mut self, now: Timestamp) -> Result<String, String> {
         self.not_given_up()?;
         match self.state.outcome() {
@@ -84,7 +84,7 @@ impl Engine {
             }
             None if self.running.is_some() => {
                 return Err(format!(
-                    "rollout '{}' is at work: what fails can be tried again when this wave is through",
+                    "rollout '{}' is busy: failed agents can be retried when this wave is done",
                     self.name
                 ));
             }
@@ -122,7 +122,7 @@ impl Engine {
         self.state.paused = None;
         self.enter(Stage::Cancelling);
         Ok(format!(
-            "cancelling: {} will drop the update; {} on trial will end that without an order, and {} that \
+            "cancelling: {} will drop the update; {} on trial will finish without an order, and {} that \
              confirmed will keep the new image",
             Many(counts.all - counts.confirmed - counts.trial, "agent"),
             counts.trial,
@@ -133,7 +133,7 @@ impl Engine {
     fn undo(&mut self) -> Result<String, String> {
         let counts = self.counts(|_| true);
         let on_trial = self.may_be_on_trial();
-        // One that was cut off is brought to its end, even if nobody is left to hear it.
+        // An undo that was cut off is completed, even if nobody is left to hear it.
         if on_trial == 0 && self.state.stage != Stage::Undoing {
             let confirmed = counts.confirmed;
             return Err(format!(
@@ -148,17 +148,17 @@ impl Engine {
         self.enter(Stage::Undoing);
         Ok(match on_trial - counts.trial {
             0 => {
-                format!("undoing: {} on trial will go back to the image from before", Many(on_trial, "agent"))
+                format!("undoing: {} on trial will return to the previous image", Many(on_trial, "agent"))
             }
             unheard => format!(
-                "undoing: {} on trial will go back to the image from before, and so will those on trial of \
-                 {unheard} told to activate and not heard from since",
+                "undoing: {} on trial will return to the previous image, and so will those on trial of \
+                 {unheard} told to activate and not heard since",
                 Many(counts.trial, "agent")
             ),
         })
     }
 
-    /// A pause for something that was broken ends: whoever runs the rollout tries it again.
+    /// Ends a pause for something that was broken: the program that runs the rollout tries it again.
     pub(super) fn mended(&mut self, now: Timestamp) {
         if matches!(self.state.paused, Some(Pause::Broken(_)))
             && let Ok(said) = self.go_on()
@@ -167,8 +167,8 @@ impl Engine {
         }
     }
 
-    /// How many agents are on trial, or may be: they were told to activate, and have not said how it ended.
-    /// After an undo these were not reached by it, and may confirm later.
+    /// How many agents are on trial, or may be: they were told to activate, and have not reported the result.
+    /// If an undo did not reach them, they may confirm later.
     pub fn may_be_on_trial(&self) -> usize {
         let may_be = |agent: &&AgentRecord| match agent.progress {
             Progress::Trial => true,
@@ -178,7 +178,7 @@ impl Engine {
         self.agents.values().filter(may_be).count()
     }
 
-    /// All have been told to drop the update, or not all could be, for this reason.
+    /// All agents have been told to drop the update, or some could not be told, for this reason.
     pub(super) fn cancelled(&mut self, now: Timestamp, broken: Option<&str>) {
         let counts = self.counts(|_| true);
         let mut why = format!(
@@ -193,15 +193,15 @@ impl Engine {
         self.end(now, Outcome::Cancelled, why);
     }
 
-    /// All on trial have been told to go back, or not all could be, for this reason.
+    /// All agents on trial have been told to roll back, or some could not be told, for this reason.
     pub(super) fn undone(&mut self, now: Timestamp, broken: Option<&str>) {
-        // Whoever was being told to activate has said how that ended, or is lost.
+        // Each agent that was being told to activate has reported the result, or is lost.
         for (key, agent) in self.agents.iter_mut().filter(|(_, agent)| agent.told) {
             (agent.told, agent.tries) = (false, agent.tries.saturating_add(1));
             self.changed.insert(key.clone());
         }
         let counts = self.counts(|_| true);
-        let mut why = format!("{} went back to the image from before", Many(counts.rolled_back, "agent"));
+        let mut why = format!("{} returned to the previous image", Many(counts.rolled_back, "agent"));
         if counts.confirmed > 0 {
             why.push_str(&format!(
                 "; {} confirmed, and will go back only to an image that is signed again with a higher \
@@ -230,7 +230,7 @@ impl Engine {
         }
     }
 
-    /// Cancelled or undone is for good, also where not every agent has been told yet.
+    /// A cancelled or undone rollout stays so, even if not every agent has been told yet.
     fn not_given_up(&self) -> Result<(), String> {
         let (doing, order) = match self.state.stage {
             Stage::Cancelling => ("cancelled", Order::Cancel),
@@ -238,23 +238,23 @@ impl Engine {
             _ => return Ok(()),
         };
         Err(format!(
-            "rollout '{0}' is being {doing}: `fwcast rollout {1} {0}` or `fwcast run` brings that to its end",
+            "rollout '{0}' is being {doing}: `fwcast rollout {1} {0}` or `fwcast run` completes that",
             self.name,
             order.name()
         ))
     }
 
-    /// An agent that was enrolled late goes with the last wave.
+    /// Adds an agent that was enrolled late: it goes with the last wave.
     pub(super) fn joined(&mut self, now: Timestamp, key: AgentKey) {
         let last = self.plan.waves.len().saturating_sub(1);
         if self.agents.get(&key).is_some_and(|agent| agent.progress != Progress::Removed) {
             return;
         }
         let text = match self.state.left.remove(&key) {
-            // Who has failed does not begin anew by leaving and coming back.
+            // An agent that has failed does not start over by leaving and coming back.
             Some(left_as) => {
                 self.set(now, &key, left_as, 0);
-                "is enrolled again, and goes on in its wave where it was"
+                "is enrolled again, and continues in its wave"
             }
             None => {
                 self.agents.insert(key.clone(), record_of(last, now));
@@ -282,13 +282,13 @@ impl Engine {
     }
 }
 
-/// Why not every agent could be told, in a sentence that goes on.
+/// Why not every agent could be told, as the rest of a sentence.
 fn untold(broken: Option<&str>) -> String {
     broken.map_or_else(String::new, |why| format!("; not every agent could be told: {why}"))
 }
 
 impl Order {
-    /// Its name, as on the command line.
+    /// The name of the order on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Start => "start",
@@ -303,7 +303,7 @@ impl Order {
 }
 
 impl Outcome {
-    /// Its name in output, as in JSON.
+    /// Its name in output and JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Done => "done",

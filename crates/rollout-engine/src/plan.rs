@@ -1,6 +1,6 @@
-//! What a rollout is to do: its rollout manifest, compiled. No selector and no file name is left, only agents
-//! and numbers, so that the engine needs nothing else, and a rollout that goes on after a restart does what
-//! it set out to do.
+//! The plan of a rollout: its rollout manifest, compiled. Only agents and numbers are left, no selectors and
+//! no file names. So the engine needs nothing else, and a rollout that continues after a restart keeps to its
+//! plan.
 
 use alloc::borrow::Cow;
 use alloc::collections::BTreeSet;
@@ -23,7 +23,7 @@ use super::window::Windows;
 pub struct AgentKey {
     /// Its security group.
     pub group: Name,
-    /// Its name, which is its own in that group.
+    /// Its name, unique within that group.
     pub name: Name,
 }
 
@@ -31,24 +31,24 @@ pub struct AgentKey {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// What is brought.
+    /// The image.
     pub image: PlannedImage,
-    /// To whom, by rollout group. No agent is in two of them.
+    /// The agents, by rollout group. No agent is in two of them.
     pub lanes: Vec<Lane>,
-    /// Who activates when; together they are all agents of all lanes, each once.
+    /// Who activates when. Together the waves contain every agent of the lanes exactly once.
     pub waves: Vec<Wave>,
-    /// A wave has proved healthy when at least so many of its agents have confirmed.
+    /// A wave has proved healthy when at least this share of its agents has confirmed.
     pub success: Percent,
-    /// When everything stops.
+    /// When the rollout stops.
     pub abort: Abort,
-    /// What may be tried again.
+    /// What may be retried.
     pub retry: Retry,
-    /// Whoever does not have the whole image after so many seconds of transfer counts as lost.
+    /// An agent without the whole image after this many seconds of transfer counts as lost.
     pub transfer_within_s: u32,
-    /// Whoever has not reported the end of its trial so many seconds after its wave's activation counts as
-    /// lost.
+    /// An agent that has not reported the end of its trial this many seconds after its wave's activation
+    /// counts as lost.
     pub report_within_s: u32,
-    /// When blocks may be sent; always where there are none.
+    /// When blocks may be sent; always if there are none.
     pub transfer_windows: Windows,
     /// When waves may activate; used with [`When::Window`].
     pub activation_windows: Windows,
@@ -64,15 +64,15 @@ pub struct Plan {
 pub struct PlannedImage {
     /// SHA-256 of the signed SUIT manifest, 32 bytes.
     pub digest: Hex,
-    /// What operators call it.
+    /// The name that operators use.
     pub name: Name,
     /// Its version, for people.
     pub version: String,
     /// Its manifest sequence number.
     pub sequence_number: u64,
-    /// Bytes in the image.
+    /// Length of the image in bytes.
     pub bytes: u32,
-    /// Bytes in a block.
+    /// Length of a block in bytes.
     pub block_bytes: u16,
 }
 
@@ -84,13 +84,13 @@ pub struct Lane {
     pub name: Name,
     /// Its security group.
     pub security_group: Name,
-    /// Another interface than the one of the security group.
+    /// An interface other than that of the security group.
     pub interface: Option<String>,
-    /// Another hop limit than the one of the security group.
+    /// A hop limit other than that of the security group.
     pub hops: Option<u8>,
-    /// Another rate than the one of the security group, in bits a second on the link.
+    /// A rate other than that of the security group, in bits per second on the link.
     pub rate_bits_per_second: Option<u64>,
-    /// Its agents, in order of their names.
+    /// Its agents, sorted by name.
     pub agents: Vec<Name>,
 }
 
@@ -100,39 +100,39 @@ pub struct Lane {
 pub struct Wave {
     /// Its name.
     pub name: Name,
-    /// Who.
+    /// Its agents.
     pub agents: Vec<AgentKey>,
-    /// So many seconds pass between the last confirmation and the judgement.
+    /// Seconds between the last confirmation and the judgement.
     pub soak_s: u32,
-    /// After the judgement an operator has to approve before the next wave activates.
+    /// Whether an operator must approve after the judgement, before the next wave activates.
     pub approval: bool,
 }
 
-/// When a rollout stops by itself, judged over all agents that have been told to activate so far.
+/// When a rollout stops automatically, judged over all agents that have been told to activate so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Abort {
-    /// More than so many have failed, refused or rolled back.
+    /// More than this share has failed, refused or rolled back.
     pub failed: Option<Percent>,
-    /// More than so many are lost.
+    /// More than this share is lost.
     pub lost: Option<Percent>,
-    /// Not before so many have ended, so that one of one is not 100 %.
+    /// Only once this many have ended, so that one of one is not 100 %.
     pub min_sample: u32,
 }
 
-/// What may be tried again without being asked.
+/// What may be retried automatically.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Retry {
-    /// So many times for each agent.
+    /// How many times for each agent.
     pub max: u8,
-    /// Seconds until the first time; they double each time.
+    /// Seconds until the first retry; they double each time.
     pub backoff_s: u32,
-    /// After what.
+    /// After which failures.
     pub on: BTreeSet<RetryOn>,
 }
 
-/// A kind of failure after which trying again makes sense.
+/// A kind of failure after which a retry makes sense.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -140,7 +140,7 @@ pub struct Retry {
 pub enum RetryOn {
     /// The agent did not report in time.
     Lost,
-    /// The new image did not prove healthy, and the old one is back.
+    /// The new image did not prove healthy, and the old one runs again.
     Unhealthy,
     /// The device was reset during the trial.
     Reset,
@@ -150,7 +150,7 @@ pub enum RetryOn {
     Busy,
 }
 
-/// When a wave activates, once it is its turn.
+/// When a wave activates, once its turn has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum When {
@@ -190,7 +190,7 @@ impl Plan {
 }
 
 impl Percent {
-    /// Everything.
+    /// 100 %.
     pub const ALL: Self = Self(10_000);
 
     /// From hundredths of a percent; `None` above 100 %.
@@ -198,34 +198,34 @@ impl Percent {
         (hundredths <= Self::ALL.0).then_some(Self(hundredths))
     }
 
-    /// So many whole percent, 100 at most.
+    /// This many whole percent, 100 at most.
     pub const fn whole(percent: u8) -> Self {
         assert!(percent <= 100);
         Self(percent as u16 * 100)
     }
 
-    /// The part that some make up of all, rounded; nothing of nothing is nothing.
+    /// The share of `part` in `all`, rounded; zero if both are zero.
     pub fn share(part: u64, all: u64) -> Self {
         let hundredths = (u128::from(part) * 20_000 + u128::from(all)) / (u128::from(all) * 2).max(1);
         Self(u16::try_from(hundredths).unwrap_or(Self::ALL.0).min(Self::ALL.0))
     }
 
-    /// In hundredths of a percent.
+    /// The value in hundredths of a percent.
     pub const fn hundredths(self) -> u16 {
         self.0
     }
 
-    /// Whether `part` of `whole` is more than this. Nothing of nothing is not.
+    /// Whether `part` of `whole` is more than this. Zero of zero is not.
     pub fn is_exceeded_by(self, part: usize, whole: usize) -> bool {
         part as u128 * 10_000 > whole as u128 * u128::from(self.0)
     }
 
-    /// Whether `part` of `whole` is at least this. Nothing of nothing is.
+    /// Whether `part` of `whole` is at least this. Zero of zero is.
     pub fn is_reached_by(self, part: usize, whole: usize) -> bool {
         part as u128 * 10_000 >= whole as u128 * u128::from(self.0)
     }
 
-    /// This part of `whole`, rounded up.
+    /// This share of `whole`, rounded up.
     pub fn of(self, whole: usize) -> usize {
         usize::try_from((whole as u128 * u128::from(self.0)).div_ceil(10_000)).unwrap_or(whole)
     }

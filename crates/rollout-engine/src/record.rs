@@ -1,4 +1,4 @@
-//! What is known of a rollout's agents, what operators order, and what is told.
+//! What is known of a rollout's agents, what operators order, and what is recorded for the history.
 
 use alloc::string::String;
 use jiff::Timestamp;
@@ -8,25 +8,25 @@ use update_core::census::State;
 
 use super::plan::AgentKey;
 
-/// Where an agent is with the update of a rollout.
+/// The state of an agent in a rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Progress {
     /// Not heard yet.
     Waiting,
-    /// It has taken the offer and misses something.
+    /// It has taken up the offer and misses something.
     Receiving,
-    /// The whole image is there, and the old one runs.
+    /// It has the whole image, and the old one runs.
     Ready,
     /// The new image runs on trial, or is about to.
     Trial,
     /// The new image is confirmed.
     Confirmed,
-    /// The old image is back.
+    /// The old image runs again.
     RolledBack,
     /// The update was given up.
     Failed,
-    /// The offer was not taken.
+    /// The offer was refused.
     Refused,
     /// The update was dropped by order.
     Cancelled,
@@ -42,30 +42,30 @@ pub enum Progress {
 pub struct AgentRecord {
     /// Its wave, from 0.
     pub wave: u32,
-    /// Where it is.
+    /// Its state.
     pub progress: Progress,
-    /// Since when.
+    /// When it entered that state.
     pub since: Timestamp,
     /// Why: a reason code of the protocol ([`update_core::reception::reason_text`]), 0 for none.
     pub reason: u8,
     /// Blocks and pages that it misses.
     pub missing: u32,
-    /// Manifest sequence number of what it runs and has confirmed; 0 where that is not known.
+    /// Manifest sequence number of what it runs and has confirmed; 0 if unknown.
     pub installed: u64,
     /// When it was last heard from.
     pub heard: Option<Timestamp>,
     /// It is being told to activate, in a run that has not ended.
     pub told: bool,
-    /// How often it has been told to activate, in runs that have ended.
+    /// How often it was told to activate, in runs that have ended.
     pub tries: u8,
-    /// When it is told again.
+    /// When it will be told again.
     pub retry_at: Option<Timestamp>,
 }
 
-/// What an agent has reported, or what was concluded from its silence.
+/// What an agent has reported, or what follows from its silence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Report {
-    /// What it is doing; `None` where it stayed silent to the deadline.
+    /// What it is doing; `None` if it stayed silent to the deadline.
     pub state: Option<State>,
     /// Why.
     pub reason: u8,
@@ -75,42 +75,42 @@ pub struct Report {
     pub installed: u64,
 }
 
-/// What an operator orders.
+/// An operator's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
-    /// Begin, where the rollout manifest says `paused: true`.
+    /// Begin, if the rollout manifest says `paused: true`.
     Start,
     /// Begin nothing new until `resume`.
     Pause,
-    /// Go on.
+    /// Continue.
     Resume,
     /// Let the next wave activate.
     Approve,
-    /// Try again where it failed.
+    /// Retry what failed.
     Retry,
     /// Stop for good; agents that have not activated drop the update.
     Cancel,
-    /// Stop for good; agents on trial go back.
+    /// Stop for good; agents on trial roll back.
     Undo,
 }
 
-/// What came of an order, as a sentence for people without a full stop.
+/// The result of an order, as a sentence for people without a full stop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OrderOutcome {
     /// It was carried out.
     Done(String),
-    /// It was not: why, and what would make sense.
+    /// It was refused: why, and what would make sense.
     Refused(String),
 }
 
 /// An order that needs no more attention.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settled {
-    /// The number under which it was given.
+    /// The number of the order.
     pub id: i64,
-    /// What came of it.
+    /// Its result.
     pub outcome: OrderOutcome,
 }
 
@@ -139,14 +139,14 @@ pub struct Fact {
     pub rollout: Option<Name>,
     /// The agent that it is about.
     pub agent: Option<AgentKey>,
-    /// What kind, in one word for programs, like `wave-activated`.
+    /// Its kind, in one word for programs, like `wave-activated`.
     pub kind: String,
     /// A sentence for people, without a full stop.
     pub text: String,
 }
 
 impl Progress {
-    /// Its name in output, as in JSON.
+    /// Its name in output and JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -163,12 +163,12 @@ impl Progress {
         }
     }
 
-    /// It has ended badly, and not by silence.
+    /// Whether it has ended badly, other than by silence.
     pub fn has_failed(self) -> bool {
         matches!(self, Self::RolledBack | Self::Failed | Self::Refused)
     }
 
-    /// Nothing more is to come without a new order.
+    /// Whether nothing more follows without a new order.
     pub fn has_ended(self) -> bool {
         self.has_failed() || matches!(self, Self::Confirmed | Self::Cancelled | Self::Lost | Self::Removed)
     }

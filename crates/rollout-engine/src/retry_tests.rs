@@ -1,4 +1,4 @@
-//! Which failures are tried again, and whom `minSample` counts.
+//! Which failures are retried, and which agents `minSample` counts.
 
 use alloc::vec::Vec;
 
@@ -11,7 +11,7 @@ use super::plan::RetryOn;
 use super::record::{Outcome, Progress};
 use super::testing::{Fleet, Nature, key, outcome, percent, plan};
 
-/// An agent that fails once in this way, and may be tried again once after these failures.
+/// An agent that fails once in this way, and may be retried once after these failures.
 fn fails_once(nature: Nature, on: &[RetryOn]) -> Fleet {
     let mut plan = plan(&[1]);
     plan.retry.max = 1;
@@ -81,8 +81,8 @@ fn who_is_busy_for_ever_is_tried_again_only_so_often() {
     }
 }
 
-/// Two of four are lost. With a sample of four they all count, and 50 % is above what is tolerated; with a
-/// sample of five there are too few to judge.
+/// Two of four are lost. With a sample of four they all count, and 50 % is above the limit. With a sample of
+/// five there are too few to judge.
 #[test]
 fn who_is_lost_counts_for_the_minimum_sample() {
     for (min_sample, ends) in [(4, Outcome::Stopped), (5, Outcome::DoneWithFailures)] {

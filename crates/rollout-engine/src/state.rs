@@ -1,4 +1,4 @@
-//! How far a rollout is: what survives a restart, beside the agents' records.
+//! The progress of a rollout: what survives a restart, in addition to the agents' records.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -16,25 +16,24 @@ use super::record::{Outcome, Progress};
 pub struct State {
     /// What is done next.
     pub stage: Stage,
-    /// Nothing new begins, for this reason.
+    /// Why nothing new begins, if the rollout is paused.
     pub paused: Option<Pause>,
     /// The rollout has begun: something may have been sent.
     pub started: bool,
     /// The highest wave that has been told to activate.
     pub reached: Option<u32>,
-    /// Seconds of transfer so far, pauses and closed windows not counted.
+    /// Seconds of transfer so far, without pauses and closed windows.
     pub transfer_spent_s: u32,
-    /// How often nobody answered at all.
+    /// How often no agent answered at all.
     pub unanswered: u8,
-    /// When nobody answered, the moment of the next try.
+    /// When to try again after no agent answered.
     pub try_at: Option<Timestamp>,
     /// The attempt number in use (protocol.md \[attempt\]).
     pub attempt: u32,
-    /// It has been raised for a run that has not ended: after a restart it is not raised again.
+    /// It has been raised for a run that has not ended, so it is not raised again after a restart.
     pub retrying: bool,
-    /// Agents that were told to activate, and are no longer enrolled: where they were when they left, other
-    /// than confirmed. They count for their wave as if they were there still, so that taking a failed one
-    /// away makes no wave healthy.
+    /// Agents that were told to activate and are no longer enrolled, with their state when they left, unless
+    /// confirmed. They still count for their wave, so that removing a failed agent makes no wave healthy.
     #[serde(default)]
     pub left: BTreeMap<AgentKey, Progress>,
 }
@@ -47,7 +46,7 @@ pub enum Pause {
     Manifest,
     /// An operator ordered it.
     Operator,
-    /// It could not go on, as this sentence says.
+    /// It could not continue, for this reason.
     Broken(String),
 }
 
@@ -59,40 +58,40 @@ pub enum Stage {
     Transfer,
     /// A wave activates.
     Activation {
-        /// Which one.
+        /// The wave.
         wave: u32,
     },
-    /// A wave has confirmed, and is watched.
+    /// A wave has confirmed and is being watched.
     Soak {
-        /// Which one.
+        /// The wave.
         wave: u32,
         /// Until this moment.
         until: Timestamp,
-        /// A census after that moment has been taken.
+        /// Whether a census has been taken after that moment.
         checked: bool,
     },
-    /// A wave has proved healthy, and an operator has to approve before the next one.
+    /// A wave has proved healthy, and an operator must approve before the next one.
     Approval {
         /// The wave that has proved healthy.
         wave: u32,
     },
-    /// Too many have failed or are lost. Nothing new begins; the run under way is stopped, and agents that
-    /// were told to activate are heard to the end.
+    /// Too many have failed or are lost. Nothing new begins; the current run is stopped, and agents that were
+    /// told to activate are heard to the end.
     Stopping {
-        /// The wave that was reached.
+        /// The last wave that was reached.
         wave: u32,
-        /// Until when they are heard; `None` until the run under way has ended.
+        /// Until when they are heard; `None` until the current run has ended.
         heard_until: Option<Timestamp>,
         /// Why, as a sentence for people without a full stop.
         why: String,
     },
     /// Agents are told to drop the update.
     Cancelling,
-    /// Agents on trial are told to go back.
+    /// Agents on trial are told to roll back.
     Undoing,
     /// It is over.
     Ended {
-        /// How.
+        /// How it ended.
         outcome: Outcome,
         /// A sentence for people, without a full stop.
         why: String,
@@ -100,7 +99,7 @@ pub enum Stage {
 }
 
 impl State {
-    /// Before anything has been done.
+    /// The state before anything has been done.
     pub(super) fn new(paused: bool, attempt: u32) -> Self {
         Self {
             stage: Stage::Transfer,
@@ -141,7 +140,7 @@ impl fmt::Display for Pause {
 }
 
 impl Stage {
-    /// Its name in output, as in JSON.
+    /// Its name in output and JSON.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Transfer => "transfer",

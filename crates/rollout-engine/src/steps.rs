@@ -1,4 +1,4 @@
-//! Steps: which run comes next, or what is waited for.
+//! Steps: which run comes next, or what to wait for.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -15,14 +15,13 @@ use super::plan::{AgentKey, When};
 use super::record::{AgentRecord, Progress};
 use super::state::{Pause, Stage};
 
-/// How often a soaking wave is asked: a tenth of its soak, within these bounds.
+/// How often a soaking wave is asked: every tenth of its soak, within these bounds in seconds.
 const CENSUS_EVERY_S: core::ops::RangeInclusive<u32> = 2..=300;
-/// An agent that was lost and has come back is told to activate so often at most, if it may not be retried
-/// more.
+/// How often at most a lost agent that has come back is told to activate, if it has no retries left.
 const COMEBACKS_MAX: u8 = 3;
 
 impl Engine {
-    /// One decision; `None` where it moved to another stage, which has to be saved before the next one.
+    /// One decision; `None` if it moved to another stage, which must be saved before the next one.
     pub(super) fn step(&mut self, now: Timestamp) -> Option<Output> {
         if self.pause_holds() {
             return Some(Output::Wait(None));
@@ -39,8 +38,8 @@ impl Engine {
         }
     }
 
-    /// Whether a pause keeps the stage from going on. What ends a rollout does so in a pause as well, and
-    /// trials go on to their end: only what is broken holds them up.
+    /// Whether a pause holds up the stage. What ends a rollout does so even in a pause, and trials continue
+    /// to their end: only a pause for something broken holds those up.
     fn pause_holds(&self) -> bool {
         match self.state.stage {
             Stage::Cancelling | Stage::Undoing | Stage::Ended { .. } => false,
@@ -49,8 +48,8 @@ impl Engine {
         }
     }
 
-    /// Nobody is told to activate any more, and who was told is asked how it ended. Only then is the rollout
-    /// over, so that nobody is left half-way.
+    /// No agent is told to activate any more, and those that were told are asked for the result. Only then is
+    /// the rollout over, so that no agent is left halfway.
     fn step_stopping(&mut self, now: Timestamp, heard_until: Option<Timestamp>) -> Option<Output> {
         let with = self.reachable(now);
         let told = |key: &AgentKey| self.agents.get(key).is_some_and(|agent| agent.told);
@@ -70,7 +69,7 @@ impl Engine {
         Some(Output::Wait(Some(next)))
     }
 
-    /// When agents that are watched for so long are asked next.
+    /// When to ask agents that are watched for this long again.
     fn next_census(&self, now: Timestamp, watched_s: u32) -> Timestamp {
         let every = (watched_s / 10).clamp(*CENSUS_EVERY_S.start(), *CENSUS_EVERY_S.end());
         self.censused.map_or(now, |last| after(last, every))
@@ -96,7 +95,7 @@ impl Engine {
         Some(self.run(Task::Transfer, self.everyone()))
     }
 
-    /// A wave activates: those whose turn it is, then those that try again.
+    /// A wave activates: first the agents whose turn it is, then those that are retried.
     fn step_activation(&mut self, now: Timestamp, wave: u32) -> Option<Output> {
         let due = self.due(now, wave);
         if !due.is_empty() {
@@ -113,7 +112,7 @@ impl Engine {
     }
 
     fn step_soak(&mut self, now: Timestamp, wave: u32, until: Timestamp, checked: bool) -> Option<Output> {
-        // Who came late or came back is not kept waiting by the soak.
+        // Agents that came late or came back do not wait for the soak.
         let due = self.due(now, wave);
         if !due.is_empty() && self.activation_waits(now).is_none() {
             return self.activate(now, wave, due);
@@ -131,7 +130,7 @@ impl Engine {
         Some(Output::Wait(Some(retry.map_or(next, |retry| retry.min(next)))))
     }
 
-    /// Until when a wave has to wait before it may activate.
+    /// Until when a wave must wait before it may activate.
     fn activation_waits(&self, now: Timestamp) -> Option<Option<Timestamp>> {
         match self.plan.activation {
             When::At(moment) if now < moment => Some(Some(moment)),
@@ -142,12 +141,12 @@ impl Engine {
         }
     }
 
-    /// Orders the run in which these activate. What it says of itself is saved before: `None` until then.
+    /// Orders the run in which these agents activate. Its facts are saved first: `None` until then.
     fn activate(&mut self, now: Timestamp, wave: u32, due: BTreeSet<AgentKey>) -> Option<Output> {
         let with = self.reachable(now);
         let (due, absent): (BTreeSet<_>, BTreeSet<_>) = due.into_iter().partition(|key| with.contains(key));
         for key in &absent {
-            // It needs blocks, and none may be sent now: later runs catch it up.
+            // It needs blocks, and none may be sent now: later runs send them.
             self.is_absent(now, key);
         }
         let again = due.iter().any(|key| self.agents.get(key).is_some_and(|agent| agent.tries > 0));
@@ -174,7 +173,7 @@ impl Engine {
         (!fresh).then(|| self.run(Task::Activate(due), with))
     }
 
-    /// Its turn has come, or came before an interruption, and it cannot be spoken to now.
+    /// The agent's turn has come, or came before an interruption, and it cannot be reached now.
     fn is_absent(&mut self, now: Timestamp, key: &AgentKey) {
         if self.agents.get(key).is_some_and(|agent| agent.told) {
             self.try_ended(now, key);
@@ -183,7 +182,7 @@ impl Engine {
         }
     }
 
-    /// Who is spoken to: outside of a transfer window only those who need no blocks.
+    /// The agents to communicate with: outside a transfer window only those that need no blocks.
     fn reachable(&self, now: Timestamp) -> Vec<AgentKey> {
         if self.plan.transfer_windows.are_open(now) {
             return self.everyone();
@@ -200,8 +199,8 @@ impl Engine {
         agents.map(|(key, _)| key.clone()).collect()
     }
 
-    /// Agents up to this wave that are to be told to activate now, or that have been and have not ended. Who
-    /// is to try again and cannot be spoken to now waits until it can.
+    /// Agents up to this wave that should be told to activate now, or that were told and have not ended. An
+    /// agent that is to be retried and cannot be reached now waits until it can.
     fn due(&self, now: Timestamp, wave: u32) -> BTreeSet<AgentKey> {
         let tries_max = COMEBACKS_MAX.max(self.plan.retry.max);
         let with: BTreeSet<AgentKey> = self.reachable(now).into_iter().collect();
@@ -213,7 +212,7 @@ impl Engine {
         agents.map(|(key, _)| key.clone()).collect()
     }
 
-    /// When the next agent up to this wave may try again: always after `now`.
+    /// When the next agent up to this wave may be retried: always after `now`.
     fn next_retry(&self, now: Timestamp, wave: u32) -> Option<Timestamp> {
         let with: BTreeSet<AgentKey> = self.reachable(now).into_iter().collect();
         let agents = self.agents.iter().filter(|(_, agent)| agent.wave <= wave);
@@ -238,8 +237,8 @@ impl Engine {
         })
     }
 
-    /// How long each lane may take in a run, after so many seconds of transfer. The lanes of one security
-    /// group follow one another, and each has the whole deadline: together they have it so many times.
+    /// How long each lane may take in a run, after this many seconds of transfer. The lanes of one security
+    /// group follow one another, and each has the whole deadline, so together they have a multiple of it.
     fn transfer_left_s(&self, spent: u32) -> u32 {
         let mut in_a_row: BTreeMap<&Name, u32> = BTreeMap::new();
         for lane in &self.plan.lanes {
@@ -250,14 +249,14 @@ impl Engine {
         within.saturating_mul(lanes).saturating_sub(spent).clamp(1, within.max(1))
     }
 
-    /// Whether the run under way is no longer wanted.
+    /// Whether the current run is no longer wanted.
     pub(super) fn run_is_unwanted(&self, now: Timestamp) -> bool {
         let ordered = match self.state.stage {
             Stage::Cancelling => self.running != Some(Task::Cancel),
             Stage::Undoing => self.running != Some(Task::Undo),
             _ => false,
         };
-        // Agents that have been told to activate are heard to the end, also in a pause.
+        // Agents that were told to activate are heard to the end, even in a pause.
         let hears = self.state.is_hearing();
         let brings = !hears && matches!(self.running, Some(Task::Transfer | Task::Census));
         let stops = !hears && matches!(self.state.stage, Stage::Stopping { .. });
@@ -267,7 +266,7 @@ impl Engine {
             || self.run_stops_at(now).is_some_and(|at| at <= now)
     }
 
-    /// When the run under way has to stop.
+    /// When the current run must stop.
     pub(super) fn run_stops_at(&self, now: Timestamp) -> Option<Timestamp> {
         if self.running != Some(Task::Transfer) || self.plan.transfer_windows.as_slice().is_empty() {
             return None;
@@ -280,7 +279,7 @@ impl Engine {
     }
 }
 
-/// So many seconds later.
+/// The moment this many seconds later.
 pub(super) fn after(moment: Timestamp, seconds: u32) -> Timestamp {
     moment.checked_add(SignedDuration::from_secs(seconds.into())).unwrap_or(Timestamp::MAX)
 }

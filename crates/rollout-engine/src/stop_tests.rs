@@ -1,4 +1,5 @@
-//! What happens when too many have failed: nobody else activates, and who has is heard to the end.
+//! What happens when too many have failed: no other agent activates, and those that have are heard to the
+//! end.
 
 use alloc::borrow::ToOwned;
 use update_core::census::State as Doing;
@@ -8,7 +9,7 @@ use super::record::{Order, Outcome, Progress};
 use super::state::{Pause, Stage};
 use super::testing::{Fleet, Nature, key, outcome, percent, plan};
 
-/// The second of four fails while the first is on trial and the others have not been told yet.
+/// The second of four agents fails while the first is on trial and the others have not been told yet.
 fn too_many_fail(first: Nature) -> Fleet {
     let mut plan = plan(&[4, 2]);
     plan.abort.failed = Some(percent("0%"));
@@ -23,7 +24,7 @@ fn activations(fleet: &Fleet) -> usize {
     fleet.runs.iter().filter(|task| matches!(task, Task::Activate(_))).count()
 }
 
-/// Nobody was told after the second had failed, and nobody is half-way.
+/// No agent was told after the second had failed, and none is left halfway.
 fn is_stopped_cleanly(fleet: &Fleet, first: Progress) {
     assert_eq!(outcome(fleet), Some(Outcome::Stopped));
     assert_eq!(fleet.engine.agents()[&key(0)].progress, first);

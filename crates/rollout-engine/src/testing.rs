@@ -1,4 +1,4 @@
-//! A fleet without a network, for tests of the engine: agents that behave as they were told to.
+//! A fleet without a network, for tests of the engine: agents with prescribed behaviour.
 #![allow(missing_docs, clippy::unwrap_used, clippy::missing_panics_doc, reason = "it is for tests alone")]
 
 use alloc::borrow::ToOwned;
@@ -21,7 +21,7 @@ use super::record::{AgentRecord, Fact, Order, OrderOutcome, Outcome, Report};
 use super::state::State;
 use super::window::{Window, WindowForm, Windows};
 
-/// The manifest sequence number of the new image; agents begin with the one before.
+/// The manifest sequence number of the new image; agents begin with the previous one.
 pub const NEW: u64 = 2;
 
 /// How an agent behaves.
@@ -32,27 +32,27 @@ pub enum Nature {
     Good,
     /// It rolls back at every attempt.
     Unhealthy,
-    /// It rolls back at the first attempts, so many.
+    /// It rolls back at this many first attempts.
     UnhealthyAtFirst(u8),
-    /// It takes no update the first times that it is offered one, so many, as it is busy with another.
+    /// It refuses this many first offers, because it is busy with another update.
     BusyAtFirst(u8),
-    /// It refuses as busy when it is told to activate the first times, so many.
+    /// It refuses as busy the first times that it is told to activate, this many times.
     BusyWhenTold(u8),
-    /// Its storage fails in the first activations, so many.
+    /// Its storage fails in this many first activations.
     StorageFailsAtFirst(u8),
-    /// It cannot switch to the new image in the first activations, so many.
+    /// It cannot switch to the new image in this many first activations.
     ActivationFailsAtFirst(u8),
     /// It ends in this state and with this reason whenever it is offered the update.
     Ends(Doing, u8),
     /// It is switched off.
     Off,
-    /// It stays on trial until it is told to go back.
+    /// It stays on trial until it is told to roll back.
     Undecided,
     /// It is on trial in the run in which it activates, and has confirmed when it is asked again.
     Slow,
 }
 
-/// One agent: what it is doing, and the attempts it has made.
+/// One agent: its state, and the attempts that it has made.
 #[derive(Debug, Clone, Copy)]
 pub struct Device {
     pub nature: Nature,
@@ -69,16 +69,16 @@ pub struct Fleet {
     pub engine: Engine,
     pub devices: BTreeMap<AgentKey, Device>,
     pub now: Now,
-    /// What was saved last: after a crash the engine goes on from there.
+    /// What was saved last: after a crash the engine continues from there.
     saved: Option<(State, BTreeMap<AgentKey, AgentRecord>)>,
     pub facts: Vec<Fact>,
     pub runs: Vec<Task>,
-    /// Crashes happen before the action with such a number.
+    /// Crashes happen before the actions with these numbers.
     pub crashes: BTreeSet<u32>,
     actions: u32,
-    /// Nothing can be sent, for a reason that somebody has to mend.
+    /// Nothing can be sent, for a reason that somebody must fix.
     pub broken: bool,
-    /// The last step was a save: another one has to change something, or it never ends.
+    /// The last step was a save. Another one must change something, or it would never end.
     saving: bool,
 }
 
@@ -159,14 +159,14 @@ impl Fleet {
         self
     }
 
-    /// Goes on until the engine has ended or waits for somebody.
+    /// Runs until the engine has ended or waits for somebody.
     pub fn go(&mut self) -> &mut Self {
         for _ in 0..10_000 {
             if !self.step() {
                 return self;
             }
         }
-        panic!("the rollout does not come to an end: {:?}", self.engine.state());
+        panic!("the rollout does not end: {:?}", self.engine.state());
     }
 
     /// One step; false when the engine has ended or waits for somebody.
@@ -182,26 +182,26 @@ impl Fleet {
                 assert!(changes || !saved_before, "saves again and changes nothing: {:?}", self.saved);
             }
             Output::Run(run) => self.run(&run),
-            Output::Stop => panic!("a run is stopped in its midst"),
+            Output::Stop => panic!("a run is stopped in the middle"),
             Output::Wait(None) | Output::Ended => return false,
             Output::Wait(Some(until)) => self.pass(until.duration_since(self.now.wall)),
         }
         true
     }
 
-    /// Gives an order. What came of it.
+    /// Gives an order and returns its result.
     pub fn order(&mut self, order: Order) -> Result<String, String> {
         self.saving = false;
         self.engine.handle(self.now, Input::Order { id: 1, order, reason: None });
         match self.engine.settled.pop().map(|settled| settled.outcome) {
             Some(OrderOutcome::Done(said)) => Ok(said),
             Some(OrderOutcome::Refused(why)) => Err(why),
-            None => panic!("nothing came of {order:?}"),
+            None => panic!("{order:?} has no result"),
         }
     }
 
     pub fn pass(&mut self, time: SignedDuration) {
-        assert!(time > SignedDuration::ZERO, "time goes on");
+        assert!(time > SignedDuration::ZERO, "time advances");
         self.now.wall += time;
         self.now.steady += Duration::try_from(time).unwrap();
     }
@@ -211,7 +211,7 @@ impl Fleet {
         self.crashes.contains(&self.actions)
     }
 
-    /// Whether that changed anything.
+    /// Saves, and returns whether anything changed.
     fn save(&mut self) -> bool {
         let before = self.saved.clone();
         let changes = self.engine.take_changes();
@@ -219,10 +219,10 @@ impl Fleet {
         self.facts.extend(changes.facts);
         let (state, agents) =
             self.saved.get_or_insert_with(|| (self.engine.state().clone(), BTreeMap::new()));
-        // Through JSON, as the store has it.
+        // Through JSON, as in the store.
         *state = serde_json::from_str(&serde_json::to_string(self.engine.state()).unwrap()).unwrap();
         agents.extend(changes.agents);
-        assert_eq!(agents, self.engine.agents(), "what has changed is told");
+        assert_eq!(agents, self.engine.agents(), "every change is reported");
         told || before != self.saved
     }
 
@@ -233,7 +233,7 @@ impl Fleet {
         self.engine = Engine::resume(name, plan, state, agents);
     }
 
-    /// A run with all its reports; a crash may come in the midst of them.
+    /// A run with all its reports; a crash may happen in the middle of them.
     fn run(&mut self, run: &Run) {
         self.runs.push(run.task.clone());
         self.pass(SignedDuration::from_secs(10));
@@ -315,7 +315,7 @@ impl Device {
         }
     }
 
-    /// Who was busy takes the same offer later.
+    /// An agent that was busy accepts the same offer later.
     fn receive(&mut self) {
         let busy = matches!(self.nature, Nature::BusyAtFirst(times) if self.refusals < times);
         match self.doing {
@@ -325,7 +325,7 @@ impl Device {
             }
             Doing::Idle | Doing::Refused if busy => self.refuse(),
             Doing::Idle | Doing::Refused => (self.doing, self.reason) = (Doing::Ready, 0),
-            // A medium that has failed begins anew.
+            // After a failure of its medium, an agent starts over.
             Doing::Failed if self.reason == Failure::Storage as u8 => {
                 (self.doing, self.reason) = (Doing::Ready, 0);
             }

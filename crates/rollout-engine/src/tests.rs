@@ -1,4 +1,4 @@
-//! What a rollout does, on a fleet without a network.
+//! The behaviour of rollouts, on a fleet without a network.
 
 use alloc::borrow::ToOwned;
 use alloc::vec::Vec;
@@ -135,7 +135,7 @@ fn a_late_joiner_goes_with_the_last_wave() {
     fleet.order(Order::Approve).unwrap();
     assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
     assert_eq!(fleet.doing(9), Doing::Confirmed);
-    // Also when all is over.
+    // Also when everything is over.
     fleet.devices.insert(key(8), fleet.devices[&key(9)]);
     fleet.devices.get_mut(&key(8)).unwrap().doing = Doing::Idle;
     let now = fleet.now;
@@ -176,7 +176,7 @@ fn what_was_given_up_is_given_up_for_good() {
     plan.paused = true;
     let mut fleet = Fleet::new(plan);
     fleet.order(Order::Cancel).unwrap();
-    // Nobody has told the agents yet, and then everybody has.
+    // First no agent has been told yet, then every agent has.
     for _ in 0..2 {
         for order in [Order::Start, Order::Retry] {
             let why = fleet.order(order).unwrap_err();
@@ -246,14 +246,14 @@ fn undo_brings_those_on_trial_back_and_tells_what_to_do_with_the_others() {
     plan.success = percent("10%");
     plan.waves[0].soak_s = 3600;
     let mut fleet = Fleet::new(plan).with(&[(0, Nature::Undecided)]);
-    // Into the soak, where a census hears that one is on trial still.
+    // Until the soak, where a census hears that one is still on trial.
     while !matches!(fleet.runs.last(), Some(Task::Census)) {
         fleet.step();
     }
     fleet.order(Order::Undo).unwrap();
     fleet.go();
     let Stage::Ended { outcome: Outcome::Undone, why } = &fleet.engine.state().stage else { panic!() };
-    assert!(why.starts_with("1 agent went back") && why.contains("2 confirmed"), "{why}");
+    assert!(why.starts_with("1 agent returned") && why.contains("2 confirmed"), "{why}");
     assert_eq!(fleet.doing(0), Doing::RolledBack);
     let why = fleet.order(Order::Undo).unwrap_err();
     assert!(why.contains("higher manifest sequence number") && why.contains("--sequence 3"), "{why}");
@@ -291,7 +291,7 @@ fn an_undo_reaches_who_was_told_in_a_run_that_was_cut_off() {
     while !fleet.engine.agents()[&key(0)].told {
         fleet.step();
     }
-    // It has heard that, and whoever told it was killed before it could say so.
+    // It has heard the order, and the process that sent it was killed before it could record that.
     fleet.devices.get_mut(&key(0)).unwrap().doing = Doing::Trial;
     fleet.crash();
     fleet.order(Order::Undo).unwrap();
@@ -390,7 +390,7 @@ fn who_goes_silent_while_it_is_watched_is_lost_after_all() {
     assert_eq!(fleet.doing(1), Doing::Ready);
 }
 
-/// A canary of these has failed in a soak that it does not end by itself.
+/// A canary of these has failed, in a soak that does not end on its own.
 fn failed_canary(canaries: usize) -> Fleet {
     let mut plan = plan(&[canaries, 2]);
     plan.success = percent("50%");
@@ -466,12 +466,12 @@ fn nature() -> impl Strategy<Value = Nature> {
     ]
 }
 
-/// How a rollout ended for its agents. One that stays on trial was seen there last, or was last waited for in
-/// vain: which of the two depends on when it was asked last.
+/// How a rollout ended for its agents. An agent that stays on trial was last seen on trial, or was last
+/// waited for in vain: which of the two depends on when it was asked last.
 fn ending(fleet: &Fleet) -> Counts {
     let mut counts = fleet.engine.counts(|_| true);
     let undecided = fleet.devices.values().filter(|device| device.doing == Doing::Trial).count();
-    assert!(counts.trial <= undecided, "who is told as on trial is on trial");
+    assert!(counts.trial <= undecided, "agents reported as on trial are on trial");
     counts.have_it -= counts.trial;
     counts.lost += core::mem::take(&mut counts.trial);
     counts
@@ -493,8 +493,8 @@ fn a_crash_moves_only_when_an_agent_on_trial_is_heard_last() {
 }
 
 proptest! {
-    /// Crashes at any moment change nothing in how it ends, no wave activates before the one ahead of it has
-    /// proved healthy, and nobody outside of the waves that were reached runs anything new.
+    /// Crashes at any moment do not change the outcome, no wave activates before the previous one has proved
+    /// healthy, and no agent outside the waves that were reached runs anything new.
     #[test]
     fn crashes_change_nothing(
         natures in prop::collection::vec(nature(), 8),

@@ -10,7 +10,7 @@ use super::record::{Order, OrderOutcome, Outcome};
 use super::state::Stage;
 use super::testing::{Fleet, Nature, key, nightly, percent, plan};
 
-/// What befalls a rollout between two steps.
+/// What happens to a rollout between two steps.
 #[derive(Debug, Clone, Copy)]
 enum Turn {
     Steps(u8),
@@ -18,7 +18,7 @@ enum Turn {
     Crash,
     /// Nothing can be sent from now on, or everything can again.
     Broken(bool),
-    /// Somebody runs it again.
+    /// A process runs it again.
     RunAgain,
     /// An agent leaves, or comes back.
     Leaves(usize),

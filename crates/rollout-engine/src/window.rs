@@ -1,5 +1,4 @@
-//! Windows: when something may begin, by cron expression and time zone. Daylight saving is the library's
-//! business.
+//! Windows: when something may begin, by cron expression and time zone. The library handles daylight saving.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -11,38 +10,38 @@ use cronexpr::Crontab;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// One window that opens again and again.
+/// A recurring window.
 #[derive(Debug, Clone)]
 pub struct Window {
     form: WindowForm,
     opens: Crontab,
 }
 
-/// A window as it is written.
+/// A window in its written form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WindowForm {
-    /// When it opens: five fields of cron.
+    /// When it opens: a cron expression with five fields.
     pub cron: String,
-    /// For how many seconds.
+    /// How many seconds it stays open.
     pub for_s: u32,
-    /// The IANA time zone that the cron expression is meant in.
+    /// The IANA time zone of the cron expression.
     pub tz: String,
 }
 
-/// Some windows; none at all means always.
+/// A list of windows; an empty one means always.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Windows(Vec<Window>);
 
-/// Cron knows no shorter time between two moments.
+/// Cron expressions have no shorter interval.
 const SHORTEST: SignedDuration = SignedDuration::from_mins(1);
 
 impl Window {
     /// Checks a window.
     ///
     /// # Errors
-    /// One sentence: the expression or the zone cannot be read, or it never opens.
+    /// One sentence: the expression or the zone cannot be parsed, or the window never opens.
     pub fn new(form: WindowForm) -> Result<Self, String> {
         let fields = form.cron.split_ascii_whitespace().count();
         if fields != 5 {
@@ -70,12 +69,12 @@ impl Window {
         Ok(Self { form, opens })
     }
 
-    /// As it is written.
+    /// Its written form.
     pub fn form(&self) -> &WindowForm {
         &self.form
     }
 
-    /// When it opens next, after `now`.
+    /// When it next opens after `now`.
     fn next_open(&self, now: Timestamp) -> Option<Timestamp> {
         self.opens.find_next(now).ok().map(|moment| moment.timestamp())
     }
@@ -88,8 +87,8 @@ impl Window {
 }
 
 impl Window {
-    /// The last moment up to `now` and after `earliest` at which it opened. Halved instead of walked through:
-    /// one that opens each minute and stays open for a year has opened half a million times.
+    /// The last moment up to `now` and after `earliest` at which it opened. It is found by bisection: a
+    /// window that opens every minute and stays open for a year has opened half a million times.
     fn opened(&self, now: Timestamp, earliest: Timestamp) -> Option<Timestamp> {
         let next = |from| self.next_open(from).filter(|moment| *moment <= now);
         let mut opened = next(earliest)?;
@@ -107,7 +106,7 @@ impl Window {
 }
 
 impl Windows {
-    /// These windows; none means always.
+    /// These windows; an empty list means always.
     pub fn new(windows: Vec<Window>) -> Self {
         Self(windows)
     }
@@ -122,12 +121,12 @@ impl Windows {
         self.0.is_empty() || self.closes(now).is_some()
     }
 
-    /// When the last of those that are open at `now` closes; `None` where none is open, or there are none.
+    /// When the last of the windows open at `now` closes; `None` if none is open, or there are none.
     pub fn closes(&self, now: Timestamp) -> Option<Timestamp> {
         self.0.iter().filter_map(|window| window.closes(now)).max()
     }
 
-    /// When the next one opens after `now`; `None` where there are none, or none ever opens again.
+    /// When the next one opens after `now`; `None` if there are none, or none ever opens again.
     pub fn next_open(&self, now: Timestamp) -> Option<Timestamp> {
         self.0.iter().filter_map(|window| window.next_open(now)).min()
     }
@@ -182,7 +181,7 @@ mod tests {
         assert!(!night.are_open(at("2026-11-26T04:00:00Z")));
         assert_eq!(night.closes(at("2026-11-26T01:00:00Z")), Some(at("2026-11-26T04:00:00Z")));
         assert_eq!(night.next_open(at("2026-11-26T01:00:00Z")), Some(at("2026-11-27T00:00:00Z")));
-        // In summer, an hour earlier by Greenwich.
+        // In summer, one hour earlier in UTC.
         assert!(night.are_open(at("2026-07-01T23:00:00Z")));
     }
 
@@ -193,8 +192,7 @@ mod tests {
         assert_eq!(night.next_open(at("2027-03-26T12:00:00Z")), Some(at("2027-03-27T01:30:00Z")));
         let next = night.next_open(at("2027-03-27T12:00:00Z"));
         assert_eq!(next, Some(at("2027-03-29T00:30:00Z")), "there is no 02:30 on that day");
-        // A window over the skipped hour is as long as it says, and ends an hour later by the clock on the
-        // wall.
+        // A window over the skipped hour lasts as long as it says, and ends an hour later by the wall clock.
         let long = windows("0 1 * * *", 4, "Europe/Amsterdam");
         assert_eq!(long.closes(at("2027-03-28T00:30:00Z")), Some(at("2027-03-28T04:00:00Z")));
         assert_eq!(long.closes(at("2027-03-29T00:30:00Z")), Some(at("2027-03-29T03:00:00Z")));
@@ -202,14 +200,14 @@ mod tests {
 
     #[test]
     fn an_hour_that_the_clock_repeats_opens_twice() {
-        // On 31 October 2027 the hour from 02:00 comes twice in Amsterdam: at 00:00 and 01:00 UTC.
+        // On 31 October 2027 the hour from 02:00 occurs twice in Amsterdam: at 00:00 and 01:00 UTC.
         let night = windows("30 2 * * *", 1, "Europe/Amsterdam");
         assert_eq!(night.next_open(at("2027-10-30T12:00:00Z")), Some(at("2027-10-31T00:30:00Z")));
         assert_eq!(night.next_open(at("2027-10-31T00:30:00Z")), Some(at("2027-10-31T01:30:00Z")));
         assert_eq!(night.next_open(at("2027-10-31T01:30:00Z")), Some(at("2027-11-01T01:30:00Z")));
         assert_eq!(night.closes(at("2027-10-31T01:00:00Z")), Some(at("2027-10-31T01:30:00Z")));
         assert_eq!(night.closes(at("2027-10-31T01:30:00Z")), Some(at("2027-10-31T02:30:00Z")));
-        // One that opens at another hour opens once.
+        // A window that opens at another hour opens once.
         let early = windows("0 1 * * *", 1, "Europe/Amsterdam");
         assert_eq!(early.next_open(at("2027-10-30T12:00:00Z")), Some(at("2027-10-30T23:00:00Z")));
         assert_eq!(early.next_open(at("2027-10-30T23:00:00Z")), Some(at("2027-11-01T00:00:00Z")));
@@ -242,7 +240,7 @@ mod tests {
             let opened = now - SignedDuration::from_secs(30);
             assert_eq!(always.closes(now), Some(opened + SignedDuration::from_hours(366 * 24)));
         }
-        // One after the other, that is half a thousand million moments.
+        // Trying them one by one would mean half a billion moments.
         assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     }
 

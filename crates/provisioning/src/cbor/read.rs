@@ -1,4 +1,4 @@
-//! Reading the form for a microcontroller's flash, without a heap.
+//! Reading the format for a microcontroller's flash, without a heap.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -13,7 +13,7 @@ use update_core::record::CounterBounds;
 
 use super::{BootSettings, FIELDS, HEADER_BYTES, HEALTH, Health, MAGIC, RECOVERY, Recovery, VERSION};
 
-/// What a device was given. It borrows from the buffer that the area was read into.
+/// The provisioning of a device. It borrows from the buffer that the area was read into.
 #[derive(Clone)]
 pub struct Provisioning<'a> {
     /// The agent's name.
@@ -26,7 +26,7 @@ pub struct Provisioning<'a> {
     pub coap_group: SocketAddr,
     /// Size of image blocks.
     pub block_size: BlockSize,
-    /// Own address, the length of its prefix in bits, and the router where there is one.
+    /// The device's own address, the prefix length in bits, and the router if there is one.
     pub own: OwnAddress,
     /// The distributor's Sender ID.
     pub distributor: MemberId,
@@ -34,7 +34,7 @@ pub struct Provisioning<'a> {
     pub distributor_address: SocketAddr,
     /// The Ed25519 public key that signs key sets.
     pub root_key: [u8; 32],
-    /// The key set, as it was signed: by the root key.
+    /// The key set as signed by the root key.
     pub signed_key_set: &'a [u8],
     /// When an image on trial is healthy.
     pub health: Health,
@@ -42,12 +42,12 @@ pub struct Provisioning<'a> {
     seed: [u8; 32],
 }
 
-/// How a device is reached.
+/// The device's own network address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnAddress {
     /// Its address.
     pub address: IpAddr,
-    /// Bits of its network's prefix.
+    /// The prefix length of its network in bits.
     pub prefix_bits: u8,
     /// The router.
     pub router: Option<IpAddr>,
@@ -70,15 +70,15 @@ struct Group<'a> {
 /// Why a device cannot use its provisioning area.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProvisioningError {
-    /// Nothing was ever written there.
+    /// Nothing was ever written to it.
     Empty,
-    /// It is torn, or something else.
+    /// It is torn, or contains something else.
     Damaged,
-    /// A version that this program does not read.
+    /// The version is not one that this program reads.
     Version,
-    /// Well kept, but its CBOR is not that of provisioning.
+    /// It is intact, but its CBOR is not valid provisioning.
     Malformed,
-    /// The CoAP group's address is no multicast address.
+    /// The CoAP group's address is not a multicast address.
     NotMulticast,
     /// Own address, distributor and CoAP group are not of the same family.
     AddressFamilies,
@@ -89,7 +89,7 @@ pub enum ProvisioningError {
 }
 
 impl ProvisioningError {
-    /// In plain words.
+    /// The error in plain words.
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {
@@ -97,7 +97,7 @@ impl ProvisioningError {
             Self::Damaged => "the provisioning area is damaged: write it again",
             Self::Version => "the provisioning area is of another version: enroll the device again",
             Self::Malformed => "the provisioning area does not hold provisioning",
-            Self::NotMulticast => "the CoAP group's address is no multicast address",
+            Self::NotMulticast => "the CoAP group's address is not a multicast address",
             Self::AddressFamilies => "own address, distributor and CoAP group must all be IPv4 or all IPv6",
             Self::KeySet => "the root key did not sign the key set",
             Self::Group => "the group's keys cannot be used",
@@ -115,7 +115,7 @@ impl<'a> Provisioning<'a> {
     /// Reads the area from its start.
     ///
     /// # Errors
-    /// [`ProvisioningError`]: the device can do nothing but say so.
+    /// [`ProvisioningError`]: all that the device can do is report it.
     pub fn read(area: &'a [u8]) -> Result<Self, ProvisioningError> {
         let provisioning = Self::decode(cbor(area)?)?;
         if !provisioning.coap_group.ip().is_multicast() {
@@ -130,10 +130,10 @@ impl<'a> Provisioning<'a> {
         Ok(provisioning)
     }
 
-    /// What the boot stage needs, which verifies nothing else of it.
+    /// Reads what the boot stage needs, without verifying anything else.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// The same as for [`read`](Self::read).
     pub fn read_boot(area: &'a [u8]) -> Result<BootSettings<'a>, ProvisioningError> {
         let (mut decoder, fields) = open(cbor(area)?)?;
         let (mut root_key, mut signed_key_set) = (None, None);
@@ -181,15 +181,14 @@ impl<'a> Provisioning<'a> {
             .map_err(|_| ProvisioningError::Group)
     }
 
-    /// The Gid that counters have to be of.
+    /// The Gid that stored counters must have.
     #[must_use]
     pub const fn gid(&self) -> Gid {
         self.group.gid
     }
 
-    /// A seed for jitter, ports and tokens, which differs with every start. The chip's own randomness makes
-    /// it differ. Where there is none, the stored counters do: they move with every start that has sent
-    /// something.
+    /// A seed for jitter, ports and tokens, which differs at every start. The chip's own randomness makes it
+    /// differ. Without that, the stored counters do: they change with every start that sends something.
     #[must_use]
     pub fn seed(&self, bounds: Option<&CounterBounds>, entropy: &[u8; 16]) -> u64 {
         let mut hash = Sha256::new();
@@ -276,7 +275,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The CBOR of an area, if it is whole.
+/// The CBOR of an area, if it is intact.
 fn cbor(area: &[u8]) -> Result<&[u8], ProvisioningError> {
     let (header, rest) = area.split_at_checked(HEADER_BYTES).ok_or(ProvisioningError::Damaged)?;
     if header.iter().all(|byte| *byte == 0xff) {
@@ -290,7 +289,7 @@ fn cbor(area: &[u8]) -> Result<&[u8], ProvisioningError> {
     if right { Ok(cbor) } else { Err(ProvisioningError::Damaged) }
 }
 
-/// Behind the version, with how many keys there are.
+/// Reads up to and including the version. Returns the number of keys as well.
 fn open(cbor: &[u8]) -> Result<(Decoder<'_>, u64), ProvisioningError> {
     let mut decoder = Decoder::new(cbor);
     let fields = decoder.map()?;
@@ -304,7 +303,7 @@ fn open(cbor: &[u8]) -> Result<(Decoder<'_>, u64), ProvisioningError> {
     Ok((decoder, fields.ok_or(ProvisioningError::Malformed)?))
 }
 
-/// The keys behind those that each map has, in their order.
+/// Reads the optional keys, in their order.
 fn optional(decoder: &mut Decoder<'_>, fields: u64) -> Result<(Health, Recovery), ProvisioningError> {
     let (mut of_health, mut of_recovery) = (Health::DEFAULT, Recovery::default());
     let mut last = FIELDS - 1;
@@ -378,7 +377,7 @@ mod tests {
     use super::super::DIGEST_BYTES;
     use super::*;
 
-    /// An area whose header fits this CBOR.
+    /// An area with a valid header for this CBOR.
     fn area(cbor: &[u8]) -> alloc::vec::Vec<u8> {
         let mut area = MAGIC.to_vec();
         area.extend_from_slice(&(cbor.len() as u32).to_le_bytes());

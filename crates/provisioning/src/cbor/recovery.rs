@@ -1,9 +1,9 @@
-//! What the boot stage is told.
+//! The part of the provisioning that is for the boot stage.
 
-/// What may run where the confirmed image is damaged and no update is there.
+/// What may run if the confirmed image is damaged and there is no update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Recovery {
-    /// The image that was confirmed before it, though it is older.
+    /// The image that was confirmed before it, although it is older.
     #[default]
     Previous,
     /// Nothing.
@@ -11,7 +11,7 @@ pub enum Recovery {
 }
 
 impl Recovery {
-    /// How it is written.
+    /// The code that is written.
     #[cfg(feature = "alloc")]
     pub(super) const fn code(self) -> u8 {
         match self {
@@ -34,7 +34,7 @@ impl Recovery {
 pub struct BootSettings<'a> {
     /// The Ed25519 public key that signs key sets.
     pub root_key: [u8; 32],
-    /// The key set, as it was signed. The signature is not checked yet.
+    /// The key set as it was signed. Its signature has not been checked yet.
     pub signed_key_set: &'a [u8],
     /// What may run instead of a damaged image.
     pub recovery: Recovery,

@@ -1,4 +1,4 @@
-//! Writing the form for a microcontroller's flash.
+//! Writing the format for a microcontroller's flash.
 
 use alloc::vec::Vec;
 use core::convert::Infallible;
@@ -12,27 +12,27 @@ use zeroize::Zeroizing;
 use super::{DIGEST_BYTES, FIELDS, HEALTH, Health, MAGIC, RECOVERY, Recovery, VERSION};
 use crate::document::Provisioning;
 
-/// What only a microcontroller is told: there is no system below it that knows its network.
+/// Settings only for microcontrollers: no operating system tells them about their network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct McuSettings {
     /// Its own address.
     pub address: IpAddr,
-    /// Bits of its network's prefix.
+    /// The prefix length of its network in bits.
     pub prefix_bits: u8,
-    /// The router, where there is one.
+    /// The router, if there is one.
     pub router: Option<IpAddr>,
     /// When an image on trial is healthy.
     pub health: Health,
-    /// What may run where the confirmed image is damaged.
+    /// What may run if the confirmed image is damaged.
     pub recovery: Recovery,
 }
 
 impl Provisioning {
-    /// The bytes for the device's provisioning area, with its secrets. `seed` is random, and the device's
-    /// alone.
+    /// The bytes for the device's provisioning area, with its secrets. `seed` is random and unique to the
+    /// device.
     ///
-    /// `None` if the document has an algorithm that COSE has no number for, which [`Provisioning::check`]
-    /// finds, or the time of `settings.health` is out of its range.
+    /// `None` if the document has an algorithm without a COSE number, which [`Provisioning::check`] detects,
+    /// or if the time in `settings.health` is out of range.
     #[must_use]
     pub fn to_flash(&self, settings: &McuSettings, seed: &[u8; 32]) -> Option<Zeroizing<Vec<u8>>> {
         if !settings.health.is_valid() {
@@ -54,7 +54,7 @@ impl Provisioning {
         seed: &[u8; 32],
     ) -> Result<(), Error<Infallible>> {
         let key = &self.key;
-        // Left out where it says what is so anyway, so that older programs read the rest.
+        // Left out if it is the default, so that older programs can read the rest.
         let health = Some(settings.health).filter(|health| *health != Health::DEFAULT);
         let recovery = Some(settings.recovery).filter(|recovery| *recovery != Recovery::default());
         out.map(FIELDS + u64::from(health.is_some()) + u64::from(recovery.is_some()))?

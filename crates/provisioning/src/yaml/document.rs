@@ -1,4 +1,4 @@
-//! One of several documents of a text.
+//! One document of a text with several.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -11,17 +11,17 @@ use serde_yaml::Value;
 use super::walk::{self, Inner, Node, Place};
 use super::{YamlError, YamlErrorKind, printable, without_place};
 
-/// Most problems that are told of one document.
+/// Most problems reported for one document.
 pub const PROBLEMS_MAX: usize = 20;
 
-/// A document, and where everything in it lies.
+/// A document, and the place of everything in it.
 #[derive(Debug, Clone)]
 pub struct Document {
     root: Node,
     value: Value,
 }
 
-/// One step from a value to one that lies in it.
+/// One step from a value to a value inside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// To the value of this key of a map.
@@ -30,10 +30,10 @@ pub enum Step {
     Index(usize),
 }
 
-/// Something in a document that does not belong there.
+/// A problem in a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Where.
+    /// Where it is.
     pub place: Place,
     /// What is wrong, without its place.
     pub problem: String,
@@ -43,7 +43,7 @@ impl Document {
     /// The documents of a text.
     ///
     /// # Errors
-    /// The first thing in the text that is not read at all: see the head of [`super`].
+    /// The first problem that prevents reading the text: see the documentation of [`super`].
     pub fn all(text: &str) -> Result<Vec<Self>, YamlError> {
         let mut documents = Vec::new();
         let roots = walk::all(text)?;
@@ -58,27 +58,27 @@ impl Document {
         Ok(documents)
     }
 
-    /// Whether there is nothing in it, as after a `---` at the end.
+    /// Whether it is empty, as after a `---` at the end.
     pub fn is_empty(&self) -> bool {
         self.value.is_null()
     }
 
-    /// The text under a key at the top.
+    /// The text under a top-level key.
     pub fn text(&self, key: &str) -> Option<&str> {
         self.value.get(key)?.as_str()
     }
 
-    /// Where the value at the end of `path` lies: the value itself where it is one word, else its key. Where
-    /// the path leads nowhere, the last value on it.
+    /// The place of the value at the end of `path`: the value itself if it is one word, else its key. If the
+    /// path leads nowhere, the place of the last value on it.
     pub fn place(&self, path: &[Step]) -> Place {
         place(&self.root, path, false)
     }
 
-    /// Reads the document into `T`. Unknown keys are refused where `T` says `deny_unknown_fields`.
+    /// Reads the document into `T`. Unknown keys are refused if `T` says `deny_unknown_fields`.
     ///
     /// # Errors
-    /// All that does not belong there, at most [`PROBLEMS_MAX`]: after each, the value that it is about is
-    /// left out and the rest is read again.
+    /// All problems, at most [`PROBLEMS_MAX`]: after each, the affected value is left out and the rest is
+    /// read again.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Vec<Diagnostic>> {
         let (mut root, mut value) = (self.root.clone(), self.value.clone());
         let mut found = Vec::new();
@@ -99,7 +99,7 @@ impl Document {
                 return Err(found);
             }
             match path.split_last() {
-                // What lies behind it in the list has moved up.
+                // The elements after it in the list have moved up.
                 Some((Step::Index(_), list)) => taken_out.retain(|other| !other.starts_with(list)),
                 _ => taken_out.push(path),
             }
@@ -107,7 +107,7 @@ impl Document {
     }
 }
 
-/// Whether a problem at `path` is there only because of what was taken out before.
+/// Whether a problem at `path` is only a consequence of what was taken out before.
 fn follows(text: &str, path: &[Step], taken_out: &[Vec<Step>]) -> bool {
     match between_quotes(text, "missing field ") {
         Some(key) => {
@@ -145,7 +145,7 @@ fn steps(path: &serde_path_to_error::Path) -> Vec<Step> {
     path.iter().map_while(step).collect()
 }
 
-/// The value below `node` that a step leads to, and its key's place.
+/// The value that a step from `node` leads to, and the place of its key.
 fn follow<'a>(node: &'a Node, step: &Step) -> Option<(Option<Place>, &'a Node)> {
     match (&node.inner, step) {
         (Inner::List(elements), Step::Index(index)) => elements.get(*index).map(|element| (None, element)),
@@ -165,7 +165,7 @@ fn place(root: &Node, path: &[Step], key_wanted: bool) -> Place {
     let scalar = matches!(node.inner, Inner::Scalar);
     match key {
         Some(key) if key_wanted || !scalar => key,
-        // The first key of a map stands for it.
+        // The first key of a map stands for the map.
         _ => match &node.inner {
             Inner::Map(entries) => entries.first().map_or(node.place, |entry| entry.1),
             _ => node.place,
@@ -173,7 +173,7 @@ fn place(root: &Node, path: &[Step], key_wanted: bool) -> Place {
     }
 }
 
-/// Takes a value out of both trees; whether it was there.
+/// Takes a value out of both trees; returns whether it was there.
 fn take_out(value: &mut Value, root: &mut Node, path: &[Step]) -> bool {
     let Some((last, way)) = path.split_last() else { return false };
     let (mut value, mut node) = (value, root);
@@ -204,12 +204,12 @@ fn take_out(value: &mut Value, root: &mut Node, path: &[Step]) -> bool {
     }
 }
 
-/// What stands between the first backquotes after `before`, at the beginning of a text.
+/// The text between the first backquotes after `before`, at the beginning of a text.
 fn between_quotes<'a>(text: &'a str, before: &str) -> Option<&'a str> {
     text.strip_prefix(before)?.strip_prefix('`')?.split('`').next()
 }
 
-/// The words of `serde` in those of people who write YAML.
+/// Rephrases `serde` messages for people who write YAML.
 fn plainly(text: &str) -> String {
     let plain = text
         .replacen("unknown field", "unknown key", 1)
@@ -265,7 +265,7 @@ mod tests {
         let path = ["inner".into(), 0.into(), "name".into()];
         let place = documents[1].place(&path);
         assert_eq!((place.line, place.column, place.characters), (6, 11, 1));
-        // A list is shown by its key, an element that is a map by its first key.
+        // A list is shown by its key, a map element by its first key.
         assert_eq!(documents[1].place(&path[..1]).line, 4);
         assert_eq!((documents[1].place(&path[..2]).line, documents[1].place(&path[..2]).column), (5, 5));
         assert_eq!(Document::all("").unwrap().len(), 0);

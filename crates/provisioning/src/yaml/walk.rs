@@ -1,4 +1,4 @@
-//! The walk over a text's events, which refuses what [`super`] refuses and notes where each value lies.
+//! The walk over a text's events, which refuses what [`super`] refuses and notes the place of each value.
 
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeSet;
@@ -9,25 +9,25 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
 
 use super::{DEPTH_MAX, DOCUMENTS_MAX, TEXT_BYTES_MAX, VALUES_MAX, YamlError, YamlErrorKind, printable};
 
-/// Where something lies in a text.
+/// The place of something in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// Line, counted from 1.
     pub line: usize,
     /// Column in characters, counted from 1.
     pub column: usize,
-    /// Length in characters, at least 1; what goes on over several lines counts to the end of it.
+    /// Length in characters, at least 1; a value that spans several lines counts to its end.
     pub characters: usize,
 }
 
-/// A value of a document: where it lies, and what lies in it.
+/// A value of a document, with its place and content.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) place: Place,
     pub(super) inner: Inner,
 }
 
-/// What lies in a value.
+/// The content of a value.
 #[derive(Debug, Clone)]
 pub(super) enum Inner {
     Scalar,
@@ -36,7 +36,7 @@ pub(super) enum Inner {
     Map(Vec<(String, Place, Node)>),
 }
 
-/// A list or map that is open while walking.
+/// A list or map that is open during the walk.
 enum Open {
     List(Place, Vec<Node>),
     Map {
@@ -58,7 +58,7 @@ pub(super) fn all(text: &str) -> Result<Vec<Node>, YamlError> {
     walk(text, DOCUMENTS_MAX)
 }
 
-/// Walks over the events of `text`, with at most so many documents.
+/// Walks over the events of `text`, with at most this many documents.
 fn walk(text: &str, documents_max: usize) -> Result<Vec<Node>, YamlError> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(YamlError { line: 0, column: 0, kind: YamlErrorKind::TooLong });
@@ -85,7 +85,7 @@ struct Walk {
 }
 
 impl Walk {
-    /// Takes one event in the list or map that is open around it.
+    /// Handles one event in the enclosing list or map.
     fn step(&mut self, event: Event<'_>, span: Span) -> Result<(), YamlErrorKind> {
         match event {
             Event::Alias(_) => Err(YamlErrorKind::Alias),
@@ -141,7 +141,7 @@ impl Walk {
         Ok(())
     }
 
-    /// Puts a whole value where it belongs.
+    /// Puts a complete value where it belongs.
     fn put(&mut self, node: Node) {
         match self.open.last_mut() {
             None => self.documents.push(node),
