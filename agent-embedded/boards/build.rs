@@ -1,4 +1,4 @@
-//! Links each program of a board at its own place: with the scripts in `memory/<program>`.
+//! Links each program of a board at its own address, with the scripts in `memory/<program>`.
 
 use std::fs;
 

@@ -17,22 +17,22 @@ use crate::event::Event;
 use crate::provisioning::Health;
 use crate::store::FlashStore;
 
-/// How long an image on trial may take until it has proved healthy, where the provisioning says nothing else.
-/// After that it is rolled back.
+/// How long an image on trial has to prove healthy, unless the provisioning says otherwise. After that it is
+/// rolled back.
 pub const HEALTHY_WITHIN: Duration = Duration::from_secs(Health::DEFAULT.within_seconds as u64);
 /// A board that has not fed its watchdog for this long hangs, and is reset. A start with its verifications,
-/// an erase, and a hash over a whole image each take a fraction of it. The watchdog of the RP2350 cannot
-/// wait longer.
+/// an erase, and a hash of a whole image each take a fraction of this time. The RP2350's watchdog cannot wait
+/// longer.
 pub const WATCHDOG_WITHIN: Duration = Duration::from_secs(16);
-/// How long an application may hold a restart back: long enough for what must not be cut, and half of the
-/// time that a distributor waits for a confirmation unless told otherwise. Then the board restarts all the
-/// same: an activation or a roll back that never comes is worse.
+/// How long an application may delay a restart: long enough for work that must not be interrupted, and half
+/// of the time that a distributor waits for a confirmation by default. Then the board restarts anyway: an
+/// activation or a roll back that never happens is worse.
 pub const RESTART_VETO_MAX: Duration = Duration::from_secs(5 * 60);
-/// An agent with nothing to do wakes this often to feed the watchdog.
+/// An idle agent wakes this often to feed the watchdog.
 const FEED_EVERY: Duration = Duration::from_secs(4);
-/// A confirmation that could not be stored is tried again after this time.
+/// A confirmation that could not be stored is retried after this time.
 const CONFIRM_AGAIN: Duration = Duration::from_secs(1);
-/// Answers that are due go out before the board restarts.
+/// Due answers are sent before the board restarts.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 /// An application that does not allow a restart is asked again after this time.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -48,51 +48,51 @@ pub trait Network {
     /// that is longer than the buffer is dropped.
     async fn receive(&mut self, buffer: &mut [u8]) -> Received;
 
-    /// Sends from the own socket; says whether it could.
+    /// Sends from the agent's own socket; returns whether it could.
     async fn send(&mut self, to: SocketAddr, bytes: &[u8]) -> bool;
 }
 
-/// A datagram that came.
+/// A received datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received {
     /// Its length in the buffer.
     pub len: usize,
     /// Its source.
     pub from: SocketAddr,
-    /// By which socket.
+    /// The socket that it came by.
     pub via: Via,
 }
 
 /// The hardware that the loop needs: clock, watchdog, reset.
 #[allow(async_fn_in_trait, reason = "a board drives it from one task; no Send bound is wanted")]
 pub trait Board {
-    /// Microseconds since the start.
+    /// Time since the start.
     fn now(&self) -> Instant;
 
     /// Sleeps until then, or for ever.
     async fn sleep_until(&self, moment: Option<Instant>);
 
-    /// Feeds the watchdog. Only this loop does, so that the watchdog resets a board whose loop hangs.
+    /// Feeds the watchdog. Only this loop does, so a board whose loop hangs is reset.
     fn feed(&mut self);
 
     /// Resets the board, which starts the boot stage.
     fn restart(&mut self) -> !;
 }
 
-/// The firmware around the agent: what it hears of it, and what it decides.
+/// The firmware around the agent: the events that it hears, and its decisions.
 #[allow(async_fn_in_trait, reason = "a board drives it from one task; no Send bound is wanted")]
 pub trait Application {
-    /// Something happened. This must not block.
+    /// Handles an event. It must not block.
     fn on_event(&mut self, event: Event);
 
-    /// Whether the board may restart now. An activation and a roll back need a restart. The agent asks
-    /// right before it, again each second as long as the answer is no, and goes on meanwhile. After
+    /// Whether the board may restart now. An activation and a roll back need a restart. The agent asks right
+    /// before it, and every second as long as the answer is no, and continues in the meantime. After
     /// [`RESTART_VETO_MAX`] it restarts whatever the answer is.
     fn may_restart(&mut self) -> bool {
         true
     }
 
-    /// Returns when the application wants to hear [`Event::Status`].
+    /// Returns when the application wants an [`Event::Status`].
     async fn asked(&self) {
         core::future::pending::<()>().await;
     }
@@ -100,7 +100,7 @@ pub trait Application {
 
 /// What the loop drives.
 pub struct Agent<'m, F, N, B, A> {
-    /// The state machine, at its final place: it is too large to be moved on a small stack.
+    /// The state machine, in its final place: it is too large to move on a small stack.
     pub reception: &'m mut Reception<'m>,
     /// Records, areas and boot switch.
     pub store: FlashStore<F>,
@@ -108,26 +108,26 @@ pub struct Agent<'m, F, N, B, A> {
     pub network: N,
     /// Clock, watchdog and reset.
     pub board: B,
-    /// The firmware around it.
+    /// The firmware around the agent.
     pub application: A,
-    /// Where datagrams lie.
+    /// The buffer for datagrams.
     pub buffer: &'m mut Buffer,
     /// When the image on trial is healthy, as provisioned.
     pub health: Health,
 }
 
-/// What this loop waits for beside the machine's own deadlines.
+/// What this loop waits for in addition to the machine's own deadlines.
 #[derive(Debug, Default)]
 struct Times {
-    /// The image that runs has not proved healthy yet.
+    /// The running image has not proved healthy yet.
     unproven: bool,
-    /// What the self test said.
+    /// The verdict of the self-test.
     verdict: Option<bool>,
     trial_ends: Option<Instant>,
-    /// A confirmation that could not be stored is not tried again before this moment.
+    /// A confirmation that could not be stored is not retried before this moment.
     confirm_again: Option<Instant>,
     restart: Option<Instant>,
-    /// The application has held the restart back, and can no longer from this moment on.
+    /// The application has delayed the restart, and can no longer do so from this moment on.
     veto_ends: Option<Instant>,
 }
 
@@ -145,16 +145,16 @@ impl Times {
     }
 }
 
-/// The buffer for datagrams. It is one byte longer than any valid one, so that a longer one is noticed.
+/// The buffer for datagrams. It is one byte longer than any valid datagram, so that a longer one is noticed.
 pub type Buffer = [u8; DATAGRAM_BYTES_MAX + 1];
 
 impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
     /// Runs for ever.
     ///
-    /// `self_test` is polled while the image that runs is on trial, beside everything else. The image is
-    /// confirmed when the test has returned `true` and, if [`Self::health`] wants that, the agent has heard
-    /// the distributor. It is rolled back when the test returns `false`, and when the time that
-    /// [`Self::health`] gives is over. With `core::future::ready(true)`, hearing the distributor is enough.
+    /// `self_test` is polled alongside everything else while the running image is on trial. The image is
+    /// confirmed when the test has returned `true` and, if [`Self::health`] requires it, the agent has heard
+    /// the distributor. It is rolled back when the test returns `false`, or when the time in [`Self::health`]
+    /// is over. With `core::future::ready(true)`, hearing the distributor is enough.
     pub async fn run(mut self, self_test: impl Future<Output = bool>) -> ! {
         let mut self_test = pin!(self_test);
         let mut times = self.begin();
@@ -162,7 +162,7 @@ impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
             self.board.feed();
             let now = self.board.now();
             self.judge(now, &mut times);
-            // An order whose attempt is saved is carried out first: it would not be taken a second time.
+            // An order whose attempt is saved is carried out first: it would not be accepted a second time.
             if times.restart.is_some_and(|moment| moment <= now) && !self.reception.is_ordered_back() {
                 if self.may_restart(now, &mut times) {
                     self.restart().await;
@@ -173,7 +173,7 @@ impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
         }
     }
 
-    /// Whether the application allows the restart that is due, or has held it back for too long.
+    /// Whether the application allows the restart that is due, or has delayed it for too long.
     fn may_restart(&mut self, now: Instant, times: &mut Times) -> bool {
         let veto_ends = *times.veto_ends.get_or_insert(now + RESTART_VETO_MAX);
         if self.application.may_restart() {
@@ -190,13 +190,13 @@ impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
         let unproven = self.reception.state() == State::Trial;
         match self.store.trial() {
             // Without its update record an image on trial could never be settled, and no other update would
-            // be taken. So it is not confirmed, and goes back when its time is over.
+            // be accepted. So it is not confirmed, and is rolled back when its time is over.
             Ok(Trial::Running) => {
                 let trial_ends =
                     Some(self.board.now() + Duration::from_secs(self.health.within_seconds.into()));
                 Times { unproven, trial_ends, ..Times::default() }
             }
-            // It has been healthy before, and must not count as confirmed: it is older than what was.
+            // It was healthy before, and must not count as confirmed: it is older than the confirmed one.
             Ok(Trial::Recovered) if self.store.runs_previous() => Times::default(),
             // There is nothing to go back to, so there is no deadline.
             Ok(Trial::Recovered) => Times { unproven, ..Times::default() },
@@ -237,7 +237,7 @@ impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
         *times = Times::restart_at(Some(now));
     }
 
-    /// Does the next thing that the machine wants.
+    /// Does what the machine asks for next.
     async fn step(&mut self, self_test: Pin<&mut impl Future<Output = bool>>, times: &mut Times) {
         let Self { reception, store, network, board, application, buffer, .. } = self;
         match reception.poll(board.now(), *buffer) {
@@ -250,7 +250,8 @@ impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
                 let mut failed = None;
                 let done = {
                     let mut work = pin!(carry_out(task, store, *buffer, |error| failed = Some(error)));
-                    // Erasing both areas may take longer than the watchdog waits; a single page never does.
+                    // Erasing both areas may take longer than the watchdog's timeout; a single page never
+                    // does.
                     let fed = poll_fn(|context| {
                         board.feed();
                         work.as_mut().poll(context)
@@ -261,7 +262,7 @@ impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
                     application.on_event(Event::StorageFailed(error.kind()));
                 }
                 if store.restart_due() && times.restart.is_none() {
-                    // Activated or ordered back: there is nothing to judge any more.
+                    // Activated or ordered back: there is nothing left to judge.
                     *times = Times::restart_at(Some(board.now() + RESTART_AFTER));
                 }
                 let bytes = read(done, buffer);
@@ -333,7 +334,7 @@ fn read(done: Done, buffer: &Buffer) -> &[u8] {
 }
 
 fn tell(application: &mut impl Application, event: UpdateEvent) {
-    // Discarded datagrams are counted. If each were told, anyone could flood the console.
+    // Discarded datagrams are only counted. If each were reported, anyone could flood the console.
     if !matches!(event, UpdateEvent::Discarded(_)) {
         application.on_event(Event::Update(event));
     }

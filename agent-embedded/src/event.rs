@@ -1,4 +1,4 @@
-//! What an application hears of its agent.
+//! The events that an application hears from its agent.
 
 use core::fmt::{Display, Formatter, Result};
 
@@ -10,13 +10,13 @@ use update_core::reception::{Event as UpdateEvent, Failure, Reason};
 
 use crate::store::StoreError;
 
-/// What an application hears of its agent. Its `Display` is one line for a console, and has no secrets.
+/// An event of the agent. Its `Display` is one line for a console, and contains no secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The update has come a step further, or was refused.
+    /// The update has advanced, or was refused.
     Update(UpdateEvent),
-    /// How things stand, because [`Application::asked`](crate::drive::Application::asked) returned.
+    /// The status, because [`Application::asked`](crate::drive::Application::asked) returned.
     Status {
         /// What the agent is doing.
         state: State,
@@ -25,19 +25,19 @@ pub enum Event {
         /// Blocks of the update.
         of: u32,
     },
-    /// The image on trial did not prove healthy in time. The one before comes back.
+    /// The image on trial did not prove healthy in time. The previous one comes back.
     NotHealthyInTime,
-    /// The self test says that the image on trial is not healthy. The one before comes back.
+    /// The self-test reports that the image on trial is not healthy. The previous one comes back.
     SelfTestFailed,
-    /// The network did not take a datagram. The distributor will ask again.
+    /// The network did not accept a datagram. The distributor will ask again.
     NotSent,
-    /// Flash did not do what was asked.
+    /// The flash did not do what was asked.
     StorageFailed(StoreError<NorFlashErrorKind>),
-    /// The confirmation could not be stored. It is tried again.
+    /// The confirmation could not be stored. It will be retried.
     NotConfirmed(StoreError<NorFlashErrorKind>),
-    /// The cause of a roll back could not be stored. The image goes back all the same.
+    /// The cause of a roll back could not be stored. The image is rolled back all the same.
     CauseNotStored(StoreError<NorFlashErrorKind>),
-    /// The application has not allowed a restart for as long as it can, and is not asked any more.
+    /// The application has not allowed a restart for as long as it may, and is no longer asked.
     VetoOverruled,
     /// The board restarts now.
     Restarting,

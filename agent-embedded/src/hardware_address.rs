@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-/// A unicast MAC address of one's own (IEEE 802, locally administered), from what is unique in the chip.
+/// A locally administered unicast MAC address (IEEE 802), derived from the chip's unique number.
 #[must_use]
 pub fn hardware_address(unique: &[u8]) -> [u8; 6] {
     const LOCAL: u8 = 2;

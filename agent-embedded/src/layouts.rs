@@ -1,11 +1,10 @@
-//! Where everything lies in the flash of each board. Their linker scripts name the start of the active
-//! slot too.
+//! The flash layouts of the boards. Their linker scripts contain the start of the active slot too.
 
 use boot_stage::layout::{FlashLayout, Partition};
 
 /// `mps2-an386`, emulated: 16 MiB in pages of 4 KiB and words of 4 bytes.
 ///
-/// Slots of 256 KiB, the envelope in them, as large as they will ever be; the agent takes 184 KiB at most.
+/// Slots of 256 KiB including the envelope, as large as they will ever be; the agent takes at most 184 KiB.
 pub const MPS2_AN386: FlashLayout = FlashLayout {
     provisioning: Partition { offset: 0, bytes: 0x1000 },
     spare: Partition { offset: 0x1000, bytes: 0x1000 },
@@ -16,14 +15,14 @@ pub const MPS2_AN386: FlashLayout = FlashLayout {
     rewritable: true,
 };
 
-/// Bytes of each of the two banks of [`STM32H563`].
+/// The length of each of the two banks of [`STM32H563`].
 pub const STM32H563_BANK_BYTES: u32 = 0x10_0000;
 
-/// `stm32h563`, the NUCLEO-H563ZI: 2 MiB in two banks, in pages of 8 KiB and words of 16 bytes, which have an
-/// error correcting code.
+/// `stm32h563`, the NUCLEO-H563ZI: 2 MiB in two banks, in pages of 8 KiB and words of 16 bytes with an
+/// error-correcting code.
 ///
-/// Both banks begin with the boot stage, which takes 64 KiB, and have a slot of 512 KiB behind that. The rest
-/// lies in the first bank. The chip exchanges the slots together with the banks.
+/// Both banks begin with the boot stage, which takes 64 KiB, followed by a slot of 512 KiB. The rest is in
+/// the first bank. The chip exchanges the slots together with the banks.
 pub const STM32H563: FlashLayout = FlashLayout {
     active: Partition { offset: 0x1_0000, bytes: 0x8_0000 },
     provisioning: Partition { offset: 0x9_0000, bytes: 0x2000 },
@@ -37,8 +36,8 @@ pub const STM32H563: FlashLayout = FlashLayout {
 /// `rp2350`, a Raspberry Pi Pico 2 or a W5500-EVB-Pico2: the first 2 MiB of its flash, in pages of 4 KiB and
 /// words of 16 bytes.
 ///
-/// The flash programs any byte again, but some of its makers give each 16 bytes an error correcting code: so
-/// no word is programmed twice. The boot stage takes the first 64 KiB.
+/// The flash can program any byte again, but some of its makers give each 16 bytes an error-correcting code,
+/// so no word is programmed twice. The boot stage takes the first 64 KiB.
 pub const RP2350: FlashLayout = FlashLayout {
     provisioning: Partition { offset: 0x1_0000, bytes: 0x1000 },
     spare: Partition { offset: 0x1_1000, bytes: 0x1000 },

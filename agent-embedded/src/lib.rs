@@ -1,33 +1,33 @@
-//! The agent for microcontrollers, as a library in somebody's own firmware. It has no heap and needs no
-//! operating system.
+//! The agent for microcontrollers, as a library in your own firmware. It has no heap and needs no operating
+//! system.
 //!
 //! # What a firmware provides
 //!
-//! 1. **A boot stage** of its own: `boot_stage::board::run`, with `boot_stage::board::Board` implemented for
-//!    the board. It checks at each start what runs, and exchanges the slots.
-//! 2. **A flash**, which is any `embedded_storage::nor_flash::NorFlash`, and a
-//!    `boot_stage::layout::FlashLayout` that says where everything lies. `FlashLayout::check` is called when
-//!    the flash is opened. The agent alone writes to these partitions.
+//! 1. **A boot stage**: `boot_stage::board::run`, with `boot_stage::board::Board` implemented for the board.
+//!   It checks at each start what runs, and exchanges the slots.
+//! 2. **A flash**, which is any `embedded_storage::nor_flash::NorFlash`, and its
+//!   `boot_stage::layout::FlashLayout`. `FlashLayout::check` is called when the flash is opened. Only the
+//!   agent writes to these partitions.
 //! 3. **The provisioning area**, as bytes: `fwcast agent enroll --format cbor` writes its content. See
-//!    [`provisioning`].
-//! 4. **Random bytes** of the chip ([`start::Entropy`]); all zero where it has no source.
+//!   [`provisioning`].
+//! 4. **Random bytes** from the chip ([`start::Entropy`]); all zero if it has no source.
 //! 5. **An `embassy_net::Stack`** with room for [`network::SOCKETS`] more sockets and for multicast. It needs
-//!    the address that the device was provisioned with: [`parts::Prepared::config`] gives a configuration.
-//!    IPv6 is always there; the feature `ipv4` adds IPv4.
-//! 6. **A board**: clock, watchdog and reset. [`board::EmbassyBoard`] takes embassy's clock; other firmware
-//!    implements [`drive::Board`]. Only the agent's loop feeds the watchdog.
-//! 7. **An application**: [`drive::Application`] hears each [`event::Event`], and may veto a restart, for
-//!    [`drive::RESTART_VETO_MAX`] at most.
-//! 8. **A self test**: a future that is polled beside everything else while the image that runs is on trial.
-//!    The image is confirmed when the test returns `true` and the agent has heard the distributor. It is
-//!    rolled back when the test returns `false`, or after [`drive::HEALTHY_WITHIN`]. The provisioning can
-//!    give another time, or say that the test alone decides ([`provisioning::Health`]).
+//!   the address that the device was provisioned with: [`parts::Prepared::config`] returns a configuration.
+//!   IPv6 is always included; the feature `ipv4` adds IPv4.
+//! 6. **A board**: clock, watchdog and reset. [`board::EmbassyBoard`] uses embassy's clock; other firmware
+//!   implements [`drive::Board`]. Only the agent's loop feeds the watchdog.
+//! 7. **An application**: [`drive::Application`] hears each [`event::Event`], and may veto a restart, for at
+//!   most [`drive::RESTART_VETO_MAX`].
+//! 8. **A self-test**: a future that is polled alongside everything else while the running image is on trial.
+//!   The image is confirmed when the test returns `true` and the agent has heard the distributor. It is
+//!   rolled back when the test returns `false`, or after [`drive::HEALTHY_WITHIN`]. The provisioning can set
+//!   another time, or let the test alone decide ([`provisioning::Health`]).
 //!
-//! # In which order
+//! # The order of calls
 //!
-//! Open the flash, prepare the agent, make the network stack, and connect the agent. Then run it beside the
-//! stack's runner and the firmware's own tasks, on any executor. [`drive::Agent::run`] never returns. It
-//! keeps the processor for no longer than one signature check or one erase of a page.
+//! Open the flash, prepare the agent, create the network stack, and connect the agent. Then run it alongside
+//! the stack's runner and the firmware's own tasks, on any executor. [`drive::Agent::run`] never returns. It
+//! keeps the processor for at most one signature check or one erase of a page.
 //!
 #![cfg_attr(
     feature = "net",
@@ -99,8 +99,8 @@ async fn run<F: NorFlash, D: Driver>((agent, _stack, mut runner): Started<F, D>)
 "#
 )]
 //!
-//! `boards/mps2-an386/src/bin/application.rs` is a whole program of this kind, with a task and a socket of
-//! its own. `cargo xtask mcu --example` runs it in QEMU.
+//! `boards/mps2-an386/src/bin/application.rs` is a complete program of this kind, with its own task and
+//! socket. `cargo xtask mcu --example` runs it in QEMU.
 //!
 //! # Without embassy's network
 //!

@@ -1,6 +1,6 @@
 //! The agent's two sockets on the application's `embassy_net::Stack`.
 //!
-//! IPv6 is always there; IPv4 with the feature `ipv4`.
+//! IPv6 is always included; IPv4 with the feature `ipv4`.
 
 use core::future::poll_fn;
 use core::mem::MaybeUninit;
@@ -18,18 +18,18 @@ use update_core::reception::Via;
 use crate::drive::{Network, Received};
 use crate::provisioning::OwnAddress;
 
-/// Sockets that the agent takes of the stack's `StackResources`.
+/// How many sockets of the stack's `StackResources` the agent takes.
 pub const SOCKETS: usize = 2;
-/// Blocks that wait while flash is busy.
+/// How many blocks wait while flash is busy.
 const GROUP_DATAGRAMS: usize = 3;
-/// Answers and polls that wait.
+/// How many answers and polls wait.
 const OWN_DATAGRAMS: usize = 2;
-/// Answers to be sent.
+/// How many answers wait to be sent.
 const SEND_DATAGRAMS: usize = 2;
-/// The own socket's UDP port is at or above this one.
+/// The UDP port of the agent's own socket is at least this.
 const PORT_FIRST: u16 = 49_152;
 
-/// Memory of both sockets. It is all zero or uninitialised before it is used, so that it takes no flash.
+/// Memory for both sockets. It is all zero or uninitialised before use, so it takes no flash.
 pub struct Buffers {
     group_meta: MaybeUninit<[PacketMetadata; GROUP_DATAGRAMS]>,
     group: [u8; GROUP_DATAGRAMS * DATAGRAM_BYTES_MAX],
@@ -40,7 +40,7 @@ pub struct Buffers {
 }
 
 impl Buffers {
-    /// Nothing in them yet.
+    /// Empty buffers.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -63,7 +63,7 @@ impl Default for Buffers {
 /// Why the network did not start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetworkError {
-    /// The group is IPv4, which this build does not speak.
+    /// The group uses IPv4, which this build does not support.
     NotIpv6,
     /// The CoAP group could not be joined.
     Join,
@@ -81,7 +81,7 @@ impl NetworkError {
         }
     }
 
-    /// In plain words.
+    /// The error in plain words.
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {
@@ -127,8 +127,8 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Joins the CoAP group and binds both sockets, the own one to `own`, which must be an address of this
-    /// stack. Somebody else runs the stack.
+    /// Joins the CoAP group and binds both sockets; the agent's own one to `own`, which must be an address of
+    /// this stack. The caller runs the stack.
     ///
     /// # Errors
     /// [`NetworkError`].
@@ -172,8 +172,8 @@ impl Network for Sockets {
     async fn send(&mut self, to: SocketAddr, bytes: &[u8]) -> bool {
         let Ok(address) = ip_address(to.ip()) else { return false };
         let to = IpEndpoint::new(address, to.port());
-        // This never waits. Where there is no room, because the last datagram still waits for its
-        // neighbour, this one is lost.
+        // This never waits. If there is no room, because the last datagram still waits for its neighbour,
+        // this one is lost.
         poll_fn(|context| match self.own.poll_send_to(bytes, to, context) {
             Poll::Ready(result) => Poll::Ready(result.is_ok()),
             Poll::Pending => Poll::Ready(false),

@@ -1,18 +1,18 @@
-//! Blocks in pages: how one is written where a cut may have left something, and read where a cut may have.
+//! Blocks in pages: writing and reading a block where a power cut may have left something.
 //!
-//! What has to be written lies in pages that hold other whole blocks (docs/protocol.md, \[words\]):
+//! The pages that must be written also hold other intact blocks (docs/protocol.md, \[words\]):
 //!
-//! 1. Where every word of the place reads as blank, each time, it is programmed.
-//! 2. Where the flash allows it, a place that only has to lose bits is programmed again.
-//! 3. Otherwise the page is mended: its other words and the new ones are copied to the spare page, the log
-//!    says that the page is being mended, it is erased, filled from the spare page, and the log says that
-//!    it is whole. Also where the data fill the page alone: a page whose erase was cut must not be taken
-//!    for a blank one.
+//! 1. If every word of the place reads as blank, each time, it is programmed.
+//! 2. If the flash allows it, a place where bits only need to be cleared is programmed again.
+//! 3. Otherwise the page is repaired: its other words and the new ones are copied to the spare page, the log
+//!   records that the page is being repaired, it is erased and filled from the spare page, and the log
+//!   records that it is intact. This is done even if the data fills the page alone: a page whose erase was
+//!   cut must not be taken for a blank one.
 //!
 //! | the log says | page | spare page | a start |
 //! |---|---|---|---|
 //! | nothing | as it was | torn or whole | leaves it; the block is fetched once more |
-//! | being mended | torn | whole | erases the page, fills it, says so |
+//! | being repaired | torn | whole | erases the page, fills it, says so |
 //! | nothing | whole | whole | goes on |
 
 use boot_stage::layout::{FlashLayout, WORD_BYTES_MAX};
@@ -28,14 +28,15 @@ use crate::store::StoreError;
 /// No page.
 const NONE: u32 = u32::MAX;
 
-/// The flash with what it takes to mend a page.
+/// The flash with what is needed to repair a page.
 pub(crate) struct Pages<'a, F> {
     pub(crate) flash: &'a mut F,
     pub(crate) layout: &'a FlashLayout,
     pub(crate) log: &'a mut RecordLog,
 }
 
-/// Reads what has to read the same each time; what does not comes out as zeros, which have no right hash.
+/// Reads bytes that must read the same each time. Those that do not come out as zeros, which have no right
+/// hash.
 pub(crate) fn read<F: NorFlash>(flash: &mut F, offset: u32, buffer: &mut [u8], times: u8) {
     for ((offset, _), bytes) in chunks(offset, buffer.len() as u32).zip(buffer.chunks_mut(CHUNK_BYTES)) {
         if !read_steady(flash, offset, bytes, times) {
@@ -45,7 +46,7 @@ pub(crate) fn read<F: NorFlash>(flash: &mut F, offset: u32, buffer: &mut [u8], t
 }
 
 impl<F: NorFlash> Pages<'_, F> {
-    /// Writes `data`, which begins with a word, and fills its last word with blanks.
+    /// Writes `data`, which begins at a word, and fills its last word with blanks.
     ///
     /// # Errors
     /// [`StoreError::NotKept`], [`StoreError::Full`], [`StoreError::Flash`].
@@ -63,10 +64,10 @@ impl<F: NorFlash> Pages<'_, F> {
         Ok(())
     }
 
-    /// A page that was being mended when the power went.
+    /// Finishes a page that was being repaired when the power failed.
     ///
     /// # Errors
-    /// As [`Self::place`].
+    /// The same as for [`Self::place`].
     pub(crate) fn finish_mending(&mut self) -> Result<(), StoreError<F::Error>> {
         let mut bytes = [0; 4];
         let page = match self.log.read(self.flash, Kind::Mending, &mut bytes) {
@@ -121,7 +122,7 @@ impl<F: NorFlash> Pages<'_, F> {
 
     fn fill_from_spare(&mut self, page: u32) -> Result<(), StoreError<F::Error>> {
         if !copy_page(self.flash, self.layout.spare.offset, page) {
-            // The page is worn out. What was in it is fetched again, or the update ends with that reason.
+            // The page is worn out. Its content is fetched again, or the update ends with that reason.
             self.log.append(self.flash, Kind::Mending, &NONE.to_le_bytes())?;
             return Err(StoreError::NotKept);
         }

@@ -1,4 +1,4 @@
-//! The agent, put together from what a firmware has.
+//! The agent, assembled from the parts of a firmware.
 
 use core::net::SocketAddr;
 
@@ -22,7 +22,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Nothing in it yet.
+    /// Empty memory.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -39,7 +39,7 @@ impl Default for Memory {
     }
 }
 
-/// What a firmware has for its agent.
+/// The parts that a firmware provides for its agent.
 pub struct Parts<F> {
     /// The flash, opened with its layout.
     pub store: FlashStore<F>,
@@ -62,11 +62,11 @@ pub struct Prepared<F> {
 }
 
 impl<F: NorFlash> Parts<F> {
-    /// Reads what was provisioned and stored.
+    /// Reads the provisioning and the stored records.
     ///
     /// # Errors
     /// [`StartError`]: the agent must neither send nor accept.
-    // Not inlined: what it needs of the stack is free again afterwards.
+    // Not inlined, so that its stack is free again afterwards.
     #[inline(never)]
     pub fn prepare(self, memory: &'static Memory) -> Result<Prepared<F>, StartError<F::Error>> {
         let Self { mut store, provisioning, entropy } = self;
@@ -87,13 +87,13 @@ impl<F: NorFlash> Prepared<F> {
         self.name
     }
 
-    /// The CoAP group that it will listen to.
+    /// The CoAP group that it will join.
     #[must_use]
     pub const fn coap_group(&self) -> SocketAddr {
         self.coap_group
     }
 
-    /// A seed for the network stack, which differs with every start.
+    /// A seed for the network stack, which differs at every start.
     #[must_use]
     pub const fn seed(&self) -> u64 {
         self.seed

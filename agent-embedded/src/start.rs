@@ -1,4 +1,4 @@
-//! The state machine of a device as its last run left it.
+//! Restoring the state machine of a device as its last run left it.
 
 use boot_stage::verify::Trust;
 use embedded_storage::nor_flash::NorFlash;
@@ -16,10 +16,10 @@ use update_core::time::Instant;
 use crate::provisioning::{Provisioning, ProvisioningError};
 use crate::store::{FlashStore, StoreError};
 
-/// Random bytes from the chip's own source; zeros where it has none.
+/// Random bytes from the chip's own source; zeros if it has none.
 pub type Entropy = [u8; 16];
 
-/// Largest image in bytes that the sets below are made for.
+/// The largest image in bytes that the sets below have room for.
 pub const IMAGE_BYTES_MAX: u32 = 1024 * 1024;
 /// The entries of a hash page of the smallest size.
 const ENTRIES_MIN: u32 = GROUP_BLOCK_BYTES_MIN / update_core::tree::ENTRY_BYTES as u32;
@@ -27,20 +27,20 @@ const ENTRIES_MIN: u32 = GROUP_BLOCK_BYTES_MIN / update_core::tree::ENTRY_BYTES 
 const BLOCKS_MAX: u32 = IMAGE_BYTES_MAX / GROUP_BLOCK_BYTES_MIN;
 const PAGES_MAX: u32 = pages(BLOCKS_MAX);
 
-/// Pages of a hash tree over so many blocks.
+/// Pages of a hash tree over this many blocks.
 const fn pages(blocks: u32) -> u32 {
     let level = blocks.div_ceil(ENTRIES_MIN);
     if level <= 1 { 1 } else { level + pages(level) }
 }
 
-/// Where the state machine lies for good. It can be taken once.
+/// The permanent place of the state machine. It can be taken once.
 pub struct Place {
     sets: ConstStaticCell<Sets>,
     reception: StaticCell<Option<Reception<'static>>>,
 }
 
 impl Place {
-    /// Nothing in it yet.
+    /// An empty place.
     #[must_use]
     pub const fn new() -> Self {
         Self { sets: ConstStaticCell::new(Sets::new()), reception: StaticCell::new() }
@@ -69,23 +69,23 @@ impl Sets {
 /// Why the agent does not start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartError<E> {
-    /// The flash or its records.
+    /// The flash or its records failed.
     Store(StoreError<E>),
-    /// The provisioning area.
+    /// The provisioning area is unusable.
     Provisioning(ProvisioningError),
-    /// The records are damaged: without them a number could be used twice, or a downgrade go unnoticed.
+    /// The records are damaged. Without them a number could be used twice, or a downgrade could go unnoticed.
     Records,
 }
 
 impl<E> StartError<E> {
-    /// Whether a reset may help: the flash has refused an operation, or did not keep it. What was
-    /// provisioned, and records that are lost, stay as they are.
+    /// Whether a reset may help: the flash has refused an operation, or did not keep what was written. A
+    /// reset changes neither the provisioning nor lost records.
     #[must_use]
     pub const fn may_pass(&self) -> bool {
         matches!(self, Self::Store(StoreError::Flash(_) | StoreError::NotKept))
     }
 
-    /// In plain words.
+    /// The error in plain words.
     #[must_use]
     pub const fn text(&self) -> &'static str {
         match self {
@@ -110,7 +110,7 @@ impl<E> From<ProvisioningError> for StartError<E> {
     }
 }
 
-/// Makes the state machine from what was provisioned and saved, with a seed for the network.
+/// Creates the state machine from what was provisioned and saved, and a seed for the network.
 ///
 /// # Errors
 /// [`StartError`]: the agent must neither send nor accept.
@@ -138,7 +138,7 @@ pub fn start<F: NorFlash>(
     Ok((reception, seed))
 }
 
-/// Makes it where it stays: each copy on the way would cost 9 KiB of stack.
+/// Creates it in its final place: each copy would cost 9 KiB of stack.
 #[inline(never)]
 fn put(
     place: &'static Place,
@@ -191,7 +191,7 @@ fn is_over(record: &[u8]) -> bool {
         .map_or(true, |update| !matches!(update.outcome, Outcome::Open | Outcome::RolledBack(_)))
 }
 
-/// Takes up the update that was saved. One whose record is lost or not understood can be fetched again, and
+/// Restores the saved update. If its record is lost or unreadable, the update can be fetched again, and
 /// counts as none.
 ///
 /// # Errors
@@ -210,19 +210,19 @@ pub fn restore<F: NorFlash>(
     };
     let is_over = saved.is_none_or(is_over);
     let saved = saved.map(<[u8]>::len);
-    // Nobody keeps a record of an older image that runs again; it is what the agent tells of, until an update
-    // is being received, or has been tried.
+    // There is no record of an older image that runs again. The agent reports about it until an update is
+    // being received, or has been tried.
     let previous = if store.runs_previous() && is_over { store.running(&mut buffer) } else { None };
     if let Some(bytes) = previous.or(saved).and_then(|len| buffer.get(..len)) {
-        // What the boot stage speaks of need not be the update that is being received.
+        // The boot stage's trial need not be that of the update being received.
         reception.restore(bytes, |digest| if store.names(digest) { trial } else { Trial::None });
     }
     let runs = reception.digest().is_some_and(|digest| store.names(&digest));
     match trial {
         Trial::Recovered if runs => reception.handle(now, Input::Trial(trial)),
-        // Nobody else will ask for that any more, and without it no update is taken.
+        // Nobody else will ask for that any more, and without it no update is accepted.
         Trial::Healthy if !runs => {
-            // What cannot be stored now is tried again at the next start.
+            // What cannot be stored now is retried at the next start.
             let _ = store.settle_now();
         }
         _ => {}

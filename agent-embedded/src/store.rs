@@ -1,8 +1,8 @@
 //! What a microcontroller offers to `Reception`: records, two areas and the boot switch, in its flash.
 //!
-//! Records and boot state lie in the boot stage's [`RecordLog`], the image and the hash pages where the
+//! Records and boot state are in the boot stage's [`RecordLog`], the image and the hash pages where the
 //! layout says (docs/protocol.md, \[journal\] and \[words\]). [`Platform::prepare`] erases every page of both
-//! areas once. From then on they hold only whole blocks, blank words, and what a cut left of one block.
+//! areas once. From then on they only hold whole blocks, blank words, and what a power cut left of one block.
 //! Everything is durable as soon as it is written. While flash is busy, so is the processor.
 
 mod error;
@@ -28,7 +28,7 @@ use update_core::record::{Allowance, Outcome, UpdateRecord, decode_installed, en
 use crate::page::{self, Pages};
 pub use error::StoreError;
 
-/// Reads of a block that have to agree before it is believed. A block whose writing was cut may look whole.
+/// How many reads of a block must agree before it is believed. A block whose writing was cut may look intact.
 const BLOCK_READS: u8 = 4;
 /// More than the record of what is installed takes.
 const INSTALLED_BYTES_MAX: usize = 64;
@@ -51,7 +51,7 @@ struct Prepared {
 }
 
 impl<F: NorFlash> FlashStore<F> {
-    /// Opens the records, after the boot stage has run, and finishes what a cut left undone.
+    /// Opens the records, after the boot stage has run, and finishes what a power cut left undone.
     ///
     /// # Errors
     /// [`StoreError::Layout`], [`StoreError::Lost`], [`StoreError::NotKept`], [`StoreError::Flash`].
@@ -64,7 +64,7 @@ impl<F: NorFlash> FlashStore<F> {
         Ok(Self { flash, layout, log, boot, prepared })
     }
 
-    /// A record's content in `buffer` (at most [`RECORD_BYTES_MAX`]); `None` when it was never saved.
+    /// A record's content in `buffer` (at most [`RECORD_BYTES_MAX`]); `None` if it was never saved.
     ///
     /// # Errors
     /// [`StoreError::Lost`], [`StoreError::Flash`].
@@ -77,7 +77,7 @@ impl<F: NorFlash> FlashStore<F> {
         Ok(len.and_then(|len| buffer.get(..len)))
     }
 
-    /// How the trial stands, for the start of `Reception`. A roll back is told until it is settled.
+    /// The state of the trial, for the start of `Reception`. A roll back is reported until it is settled.
     ///
     /// # Errors
     /// [`StoreError::Lost`], [`StoreError::Flash`].
@@ -97,21 +97,21 @@ impl<F: NorFlash> FlashStore<F> {
         })
     }
 
-    /// Whether the image that the boot stage speaks of is this update's.
+    /// Whether the image in the boot record belongs to this update.
     #[must_use]
     pub fn names(&self, digest: &Digest) -> bool {
         BootRecord::name_of(&digest.0) == self.boot.name
     }
 
-    /// Whether an image runs that is older than the one confirmed last, because that one was damaged. It is
-    /// never confirmed: what is installed stays on record.
+    /// Whether an image older than the last confirmed one runs, because that one was damaged. It is never
+    /// confirmed: what is installed stays on record.
     #[must_use]
     pub fn runs_previous(&self) -> bool {
         self.boot.phase == Phase::Previous
     }
 
-    /// What an update has to be newer than. Where an older image runs, the one confirmed last may come again,
-    /// and nothing before it.
+    /// What an update must be newer than. If an older image runs, the last confirmed one may come again, and
+    /// nothing before it.
     ///
     /// # Errors
     /// [`StoreError::Lost`] also for a record of another version, [`StoreError::Flash`].
@@ -127,8 +127,8 @@ impl<F: NorFlash> FlashStore<F> {
         }))
     }
 
-    /// A record of the update that runs, made of the signed envelope behind it, for an image that the record
-    /// of the update is not of.
+    /// A record of the running update, made from the signed envelope after it, for an image that the update
+    /// record does not belong to.
     #[inline(never)]
     pub(crate) fn running(&mut self, buffer: &mut [u8]) -> Option<usize> {
         let mut envelope = [0; ENVELOPE_BYTES_MAX];
@@ -137,16 +137,15 @@ impl<F: NorFlash> FlashStore<F> {
         UpdateRecord { envelope, attempt: 0, outcome: Outcome::Open, left: Allowance::FULL }.encode(buffer)
     }
 
-    /// Whether an image has been activated or given up: the device has to restart, after it has sent
-    /// what is due and saved its exact counters.
+    /// Whether an image has been activated or given up. The device must then restart, after it has sent what
+    /// is due and saved its exact counters.
     #[must_use]
     pub fn restart_due(&self) -> bool {
         matches!(self.boot.phase, Phase::Activated | Phase::GivenUp(_))
     }
 
-    /// The image on trial has proved healthy: from now on no reset takes it back. To be followed by
-    /// `Input::Trial(Trial::Healthy)`. Nothing happens without a trial, or where no reset takes it back
-    /// anyway.
+    /// The image on trial has proved healthy: from now on no reset takes it back. Follow this with
+    /// `Input::Trial(Trial::Healthy)`. Nothing happens without a trial, or if no reset takes it back anyway.
     ///
     /// # Errors
     /// [`StoreError::Full`], [`StoreError::NotKept`], [`StoreError::Flash`].
@@ -154,8 +153,8 @@ impl<F: NorFlash> FlashStore<F> {
         if self.boot.phase == Phase::Trial { self.enter(Phase::Healthy) } else { Ok(()) }
     }
 
-    /// The image on trial is given up; the next start of the boot stage brings the old one back. One that is
-    /// activated and has not run yet never will: the old one runs still. Nothing happens without a trial.
+    /// Gives up the image on trial; the next start of the boot stage brings the old one back. An activated
+    /// image that has not run yet never will: the old one still runs. Nothing happens without a trial.
     ///
     /// # Errors
     /// [`StoreError::Full`], [`StoreError::NotKept`], [`StoreError::Flash`].
@@ -167,8 +166,8 @@ impl<F: NorFlash> FlashStore<F> {
         }
     }
 
-    /// Saves an image that has proved healthy as installed, where a cut came before that: by the envelope
-    /// that the boot stage has verified, as the record of the update may be lost.
+    /// Saves a healthy image as installed, if a power cut came before that. It uses the envelope that the
+    /// boot stage has verified, as the record of the update may be lost.
     ///
     /// # Errors
     /// [`StoreError::Lost`], [`StoreError::Full`], [`StoreError::NotKept`], [`StoreError::Flash`].
@@ -186,7 +185,7 @@ impl<F: NorFlash> FlashStore<F> {
         Ok(self.log.append(&mut self.flash, Kind::Installed, buffer.get(..len).unwrap_or_default())?)
     }
 
-    /// The key set in force, as the boot stage takes it; `None` when the root key did not even sign the
+    /// The key set in force, as the boot stage chooses it; `None` if the root key did not even sign the
     /// provisioned one.
     ///
     /// # Errors
@@ -202,7 +201,7 @@ impl<F: NorFlash> FlashStore<F> {
             Phase::Settled | Phase::Previous => Ok(()),
             Phase::RolledBack(_) => self.enter(Phase::Settled),
             Phase::Trial | Phase::Healthy | Phase::Recovered if installed => {
-                // The old image's slot is free from now on; what is in it is no update.
+                // From now on the old image's slot is free; its content is not an update.
                 self.set_prepared(Prepared::default())?;
                 self.enter(Phase::Settled)
             }
@@ -216,7 +215,7 @@ impl<F: NorFlash> FlashStore<F> {
         &self.layout
     }
 
-    /// The flash, to look at.
+    /// The flash, for inspection.
     #[must_use]
     pub const fn flash(&self) -> &F {
         &self.flash
@@ -252,7 +251,7 @@ impl<F: NorFlash> FlashStore<F> {
         }
     }
 
-    /// The range of an area that has been prepared, and of which partition it is a part.
+    /// The prepared range of an area, and the partition that it is part of.
     fn area(&self, area: Area) -> (Partition, u32) {
         match area {
             Area::Image => (self.layout.update, self.prepared.image_bytes),
@@ -264,7 +263,7 @@ impl<F: NorFlash> FlashStore<F> {
         Pages { flash: &mut self.flash, layout: &self.layout, log: &mut self.log }
     }
 
-    /// Puts the envelope of the update behind its image.
+    /// Writes the envelope of the update after its image.
     fn write_trailer(&mut self) -> Result<(), StoreError<F::Error>> {
         let mut record = [0; RECORD_BYTES_MAX];
         let mut buffer = [0; WRITTEN_BYTES_MAX];
@@ -314,7 +313,7 @@ impl<F: NorFlash> Platform for FlashStore<F> {
         self.pages().place(place, data)
     }
 
-    /// What was never written reads as anything, and so does what does not read the same each time.
+    /// Bytes that were never written read as anything, and so do bytes that do not read the same each time.
     async fn read(&mut self, area: Area, offset: u32, buffer: &mut [u8]) -> Result<(), Self::Error> {
         let (partition, prepared) = self.area(area);
         match inside::<F::Error>(partition, prepared, offset, buffer.len()) {
@@ -352,7 +351,7 @@ impl<F: NorFlash> Platform for FlashStore<F> {
         self.give_up(RollBackCause::Ordered)
     }
 
-    /// Also for a roll back that has been taken note of.
+    /// Also for a roll back that has been acknowledged.
     async fn settle(&mut self) -> Result<(), Self::Error> {
         self.settle_now()
     }
@@ -385,7 +384,7 @@ const fn kind(record: Record) -> Kind {
     }
 }
 
-/// Where in flash these bytes of a partition lie, if they lie in its first `bytes` bytes.
+/// Where these bytes of a partition are in flash, if they are in its first `bytes` bytes.
 fn inside<E>(partition: Partition, bytes: u32, offset: u32, len: usize) -> Result<u32, StoreError<E>> {
     let end = u32::try_from(len).ok().and_then(|len| offset.checked_add(len));
     if end.is_some_and(|end| end <= bytes) {
@@ -395,7 +394,7 @@ fn inside<E>(partition: Partition, bytes: u32, offset: u32, len: usize) -> Resul
     }
 }
 
-/// Lets other tasks run once: the network is looked after between two erases.
+/// Lets other tasks run once, so that the network is served between two erases.
 async fn give_way() {
     let mut given = false;
     poll_fn(|context| {

@@ -1,9 +1,9 @@
-//! A chip that exchanges its two banks of flash in hardware, so that no page is copied.
+//! A chip that swaps its two flash banks in hardware, so that no page is copied.
 //!
-//! Which bank the processor sees first is one bit of the chip, which it takes over with a reset. The bit is
-//! not believed: [`BootRecord::exchanged`] says how the banks have to stand, and at each start, before
-//! anything is read from a slot, they are compared. A bit whose programming was cut, and which reads
-//! differently each time, is so programmed again until it stands.
+//! One bit of the chip selects the bank that the processor sees first. It takes effect at a reset. The bit is
+//! not trusted: [`BootRecord::exchanged`] says which bank must come first, and at each start the two are
+//! compared before anything is read from a slot. So a bit whose programming was cut, and which reads
+//! differently each time, is programmed again until it is stable.
 //!
 //! | the record says | the chip | a start |
 //! |---|---|---|
@@ -12,9 +12,9 @@
 //! | exchanged | torn, and taken for either | as one of the two others |
 //! | exchanged | exchanged | goes on |
 //!
-//! The slots lie at the same place of each bank and change places. What is not a slot (records, hash pages,
-//! spare page, provisioning) must not; it lies in the first bank only, and [`BankedFlash`] finds it there
-//! however the banks stand. The boot stage lies at the start of both.
+//! The slots are at the same place in each bank and change places. What is not a slot (records, hash pages,
+//! spare page, provisioning) must not. It is only in the first bank, and [`BankedFlash`] finds it there
+//! whichever bank comes first. The boot stage is at the start of both.
 
 use core::ops::Range;
 
@@ -25,15 +25,14 @@ use crate::exchange::{Exchange, Place, Progress, Way};
 use crate::layout::FlashLayout;
 use crate::record_log::{LogError, RecordLog};
 
-/// A chip that exchanges its two banks of flash with the next reset.
+/// A chip that swaps its two flash banks at the next reset.
 pub trait Banks {
-    /// Whether the processor sees them exchanged, against the state from the factory. The same until the next
-    /// reset.
+    /// Whether the processor sees them swapped, compared with the factory state. It does not change before
+    /// the next reset.
     fn exchanged(&mut self) -> bool;
 
-    /// From the next reset on they are exchanged, or not. `false` when the chip refuses; then nothing has
-    /// changed. Also to be carried out when the chip believes that it is so already: then it may be so only
-    /// for this once.
+    /// Swaps the banks from the next reset on, or not. `false` if the chip refuses; then nothing has changed.
+    /// Carry this out even if the chip reports that it is already so: that may be true only this once.
     fn set_exchanged(&mut self, exchanged: bool) -> bool;
 }
 
@@ -52,8 +51,7 @@ impl<B: Banks> Exchange for ByBanks<B> {
         }
     }
 
-    /// As soon as the banks stand as the record says, nothing is left to do: the resets that it took are
-    /// forgotten.
+    /// Once the banks are as the record says, nothing is left to do: the resets that it took are forgotten.
     fn go_on<F: NorFlash>(
         &mut self,
         _flash: &mut F,
@@ -71,10 +69,9 @@ impl<B: Banks> Exchange for ByBanks<B> {
     }
 }
 
-/// A flash of two banks, as a layout sees it: what is not within the slots' range of a bank stays where it
-/// is.
+/// A flash of two banks, as a layout sees it. What is outside the slot range of a bank stays where it is.
 ///
-/// An operation lies either within that range or outside of it.
+/// An operation must be entirely inside that range or entirely outside it.
 #[derive(Debug, Clone)]
 pub struct BankedFlash<F> {
     flash: F,
@@ -84,13 +81,13 @@ pub struct BankedFlash<F> {
 }
 
 impl<F> BankedFlash<F> {
-    /// `flash` as the processor sees it: two banks of `bank_bytes`, `exchanged` or not. `slot` is where a
-    /// slot lies in a bank.
+    /// `flash` as the processor sees it: two banks of `bank_bytes`, `exchanged` or not. `slot` is the range
+    /// of a slot within a bank.
     pub const fn new(flash: F, bank_bytes: u32, slot: Range<u32>, exchanged: bool) -> Self {
         Self { flash, bank_bytes, slot, exchanged }
     }
 
-    /// The flash, to look at.
+    /// The flash, for inspection.
     #[must_use]
     pub const fn flash(&self) -> &F {
         &self.flash

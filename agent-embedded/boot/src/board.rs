@@ -14,7 +14,7 @@ pub trait Board {
     /// How its slots change places.
     type Exchange: Exchange;
 
-    /// Where everything lies in the flash.
+    /// The layout of its flash.
     fn layout(&self) -> FlashLayout;
 
     /// The flash, and how its slots change places.
@@ -23,13 +23,13 @@ pub trait Board {
     /// Starts the watchdog and jumps into the active slot, which holds a verified image.
     fn jump(self, runs: &Runs) -> !;
 
-    /// Resets the chip, which exchanges its banks only then.
+    /// Resets the chip, which swaps its banks only then.
     fn reset(self) -> !;
 
-    /// The flash has failed in this start: says why, waits, longer each time in a row, and resets.
+    /// The flash has failed in this start: prints why, waits (longer each time in a row), and resets.
     fn retry(self, why: &Halt<<Self::Flash as ErrorType>::Error>) -> !;
 
-    /// Nothing may run, and no reset helps: says why, and stays.
+    /// Nothing may run, and no reset helps: prints why, and stays.
     fn halt(self, why: &Halt<<Self::Flash as ErrorType>::Error>) -> !;
 }
 

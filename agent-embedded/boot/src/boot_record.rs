@@ -7,7 +7,7 @@ use crate::record_log::{Kind, LogError, RecordLog};
 
 const VERSION: u8 = 1;
 const BYTES: usize = 16;
-/// Bytes of an update's digest that the record names it by. They name it; they prove nothing.
+/// How many bytes of an update's digest the record uses as its name. They name it but prove nothing.
 pub const NAME_BYTES: usize = 8;
 
 /// How far an update has come. See the table in [`start`](mod@crate::start).
@@ -21,21 +21,21 @@ pub enum Phase {
     Exchanging,
     /// The new image runs on trial.
     Trial,
-    /// It has proved healthy. It is not rolled back any more.
+    /// It has proved healthy, and will no longer be rolled back.
     Healthy,
     /// The image on trial has given itself up.
     GivenUp(RollBackCause),
     /// The slots are changing places back.
     ExchangingBack(RollBackCause),
-    /// The old image runs again, and the agent has not yet taken note of it.
+    /// The old image runs again, and the agent has not acknowledged it yet.
     RolledBack(RollBackCause),
     /// The active slot was damaged: the slots are changing places, and there will be no way back.
     Recovering,
-    /// The update runs in the place of the damaged image, and has not proved healthy yet.
+    /// The update replaces the damaged image, and has not proved healthy yet.
     Recovered,
-    /// The confirmed image was damaged: the slots are changing places back to the one before.
+    /// The confirmed image was damaged: the slots are changing places back to the previous one.
     RecoveringPrevious,
-    /// An image that is older than the one confirmed last runs in its place, until an update comes.
+    /// An image older than the last confirmed one runs in its place, until an update comes.
     Previous,
 }
 
@@ -55,27 +55,26 @@ impl Phase {
 pub struct BootRecord {
     /// How far the update has come.
     pub phase: Phase,
-    /// Which one: the beginning of the digest of its signed SUIT manifest.
+    /// Its name: the beginning of the digest of its signed SUIT manifest.
     pub name: [u8; NAME_BYTES],
-    /// Pages of the image that change places, those of the trailer not counted.
+    /// Pages of the image that change places, not counting those of the trailer.
     pub pages: u16,
-    /// Steps of the exchange that are done; where hardware exchanges the slots, resets that were tried for
-    /// it.
+    /// Completed steps of the exchange. If hardware exchanges the slots: resets that were tried.
     pub step: u16,
-    /// How the slots stand against the state from the factory, or will when the exchange is done. Only where
-    /// hardware exchanges them does anything depend on it.
+    /// Whether the slots are swapped compared with the factory state, or will be when the exchange is done.
+    /// This only matters if hardware exchanges them.
     pub exchanged: bool,
 }
 
 impl BootRecord {
-    /// The state of a device that never tried an update.
+    /// The state of a device that has never tried an update.
     pub const SETTLED: Self =
         Self { phase: Phase::Settled, name: [0; NAME_BYTES], pages: 0, step: 0, exchanged: false };
 
-    /// The state that the log holds.
+    /// The state in the log.
     ///
     /// # Errors
-    /// [`LogError::Lost`] also for one of another version, whatever its length.
+    /// [`LogError::Lost`] also for a state of another version, whatever its length.
     pub fn load<F: NorFlash>(flash: &mut F, log: &RecordLog) -> Result<Self, LogError<F::Error>> {
         let mut bytes = [0; BYTES];
         match log.read(flash, Kind::Boot, &mut bytes) {
@@ -89,7 +88,7 @@ impl BootRecord {
     /// Makes this the state, durably.
     ///
     /// # Errors
-    /// As [`RecordLog::append`].
+    /// The same as for [`RecordLog::append`].
     pub fn save<F: NorFlash>(&self, flash: &mut F, log: &mut RecordLog) -> Result<(), LogError<F::Error>> {
         log.append(flash, Kind::Boot, &self.to_bytes())
     }

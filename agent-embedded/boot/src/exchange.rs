@@ -8,12 +8,12 @@ use crate::medium::{copy_page, is_same_page};
 use crate::planted::{self, Bug};
 use crate::record_log::{LogError, RecordLog};
 
-/// Which way.
+/// The direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// The image in the update slot comes into the active one.
+    /// The image in the update slot moves into the active one.
     In,
-    /// It goes back.
+    /// It moves back.
     Back,
 }
 
@@ -24,20 +24,20 @@ pub enum Progress {
     Done,
     /// They will be after a reset.
     NeedsReset,
-    /// The hardware refuses: they stay where they are.
+    /// The hardware refuses: the slots stay where they are.
     Refused,
 }
 
-/// The way in which a device lets its slots change places.
+/// How a device exchanges its slots.
 pub trait Exchange {
-    /// Before anything is read from a slot: whether the slots are where the record says that they are
-    /// ([`BootRecord::exchanged`]). Where hardware keeps that beside the record, the record is right, and the
-    /// hardware is told so.
+    /// Called before anything is read from a slot: whether the slots are where the record says
+    /// ([`BootRecord::exchanged`]). If hardware keeps that state as well, the record takes precedence and the
+    /// hardware is set accordingly.
     fn hold(&mut self, record: &BootRecord) -> Progress;
 
-    /// Goes on with the exchange from where `record` says that it is, to its end, and saves there how far it
-    /// has come. [`Progress::Refused`] when a page of the flash does not take what is copied there; on the
-    /// way in, `record` then says from which step the way back goes, and is not saved yet.
+    /// Continues the exchange from where `record` says, to its end, and saves its progress there.
+    /// [`Progress::Refused`] if a page of the flash does not take what is copied to it. In that case, on the
+    /// way in, `record` says at which step the way back starts, and is not saved yet.
     ///
     /// # Errors
     /// The flash's own, or the log's.
@@ -50,21 +50,21 @@ pub trait Exchange {
         way: Way,
     ) -> Result<Progress, LogError<F::Error>>;
 
-    /// Where the image lies that the last exchange has put out of the active slot, if nothing was written
-    /// there since.
+    /// The location of the image that the last exchange moved out of the active slot, if nothing has been
+    /// written there since.
     fn put_out(&self, layout: &FlashLayout, page_bytes: u32, record: &BootRecord) -> Place;
 }
 
-/// Where an image lies, with its envelope.
+/// The location of an image and its envelope.
 #[derive(Debug, Clone, Copy)]
 pub enum Place {
     /// In a slot.
     Slot(Partition),
     /// In the update slot, each page in the place of the next one, as [`BySpare`] leaves it.
     OnePageUp {
-        /// The device's.
+        /// The layout of the device.
         layout: FlashLayout,
-        /// Bytes of a page.
+        /// Length of a page in bytes.
         page_bytes: u32,
         /// Pages of the image that have changed places.
         pages: u32,
@@ -72,8 +72,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// Where this byte of the slot lies in the flash. Those that follow lie behind it up to the end of the
-    /// page.
+    /// Where this byte of the slot is in the flash. The bytes after it follow, up to the end of the page.
     pub(crate) fn at(&self, in_slot: u32) -> u32 {
         match self {
             Self::Slot(slot) => slot.offset + in_slot,
@@ -87,14 +86,14 @@ impl Place {
     }
 }
 
-/// Page by page through the spare page: all devices of a group run from the same address.
+/// Page by page through the spare page. All devices of a group run their image from the same address.
 ///
-/// The new image's pages lie in `U[0]` to `U[n-1]` and the spare page is `U[n]`; the old one's are `A[0]` to
+/// The new image's pages are `U[0]` to `U[n-1]` and the spare page is `U[n]`; the old image's are `A[0]` to
 /// `A[n-1]`. From the last page to the first, `A[i]` is copied to `U[i+1]`, which is free, and then `U[i]` to
-/// `A[i]`, which leaves `U[i]` free: afterwards the old image lies in the update slot, one page up. Back,
-/// it goes from the first page to the last: `A[i]` to `U[i]`, then `U[i+1]` to `A[i]`.
+/// `A[i]`, which frees `U[i]`. Afterwards the old image is in the update slot, one page up. The way back goes
+/// from the first page to the last: `A[i]` to `U[i]`, then `U[i+1]` to `A[i]`.
 ///
-/// A step's source stays what it is until the step is recorded, so a step that was cut is done again. Only
+/// The source of a step does not change until the step is recorded, so a step that was cut is repeated. Only
 /// pages that hold one of the images or a trailer take part.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BySpare;
@@ -122,19 +121,19 @@ impl Exchange for BySpare {
             if planted::is(Bug::StepBeforeCopy) {
                 record.save(flash, log)?;
             }
-            // Back, a page that still is what it has to be may be one that cannot be erased.
+            // On the way back, a page that already has its content may be one that cannot be erased.
             let kept = (way == Way::Back && is_same_page(flash, from, to)) || copy_page(flash, from, to);
             match way {
                 _ if kept => {}
                 Way::In => {
-                    // The pages before this one have not moved. This one goes back too where its old content
+                    // The pages before this one have not moved. This one must also go back if its old content
                     // has been copied.
                     let done = u32::from(record.step) - 1;
                     let first = pages.count() - 1 - done / 2 + u32::from(done.is_multiple_of(2));
                     record.step = u16::try_from(2 * first).unwrap_or(u16::MAX);
                     return Ok(Progress::Refused);
                 }
-                // The update is lost by that; the image that goes back needs only the second step.
+                // The update is lost by that; the image that goes back only needs the second step.
                 Way::Back if record.step % 2 == 1 => {}
                 Way::Back => return Ok(Progress::Refused),
             }
@@ -173,7 +172,7 @@ impl<'a> Pages<'a> {
         self.of_images + self.in_slot - self.trailer
     }
 
-    /// Where this step copies from and to.
+    /// The source and destination of this step.
     fn step(&self, way: Way, step: u32) -> (u32, u32) {
         let half = step / 2;
         let index = match way {
@@ -200,7 +199,7 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// Which of them the page of the slot is with this number.
+    /// The index of the slot's page with this number.
     const fn index_of(&self, page: u32) -> u32 {
         if page < self.trailer { page } else { self.of_images + page - self.trailer }
     }

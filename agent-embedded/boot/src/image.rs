@@ -1,7 +1,7 @@
-//! The image in a slot: its signed envelope behind it, and whether it is what was signed.
+//! The image in a slot: the signed envelope after it, and the check against what was signed.
 //!
-//! A trailer is the four bytes `fwe1`, the envelope's length in 4 bytes, little-endian, blank bytes up to
-//! 32, then the envelope. It needs no check of its own: the envelope is signed.
+//! A trailer is the four bytes `fwe1`, the envelope's length in 4 bytes, little-endian, blank bytes up to 32,
+//! then the envelope. It needs no checksum of its own: the envelope is signed.
 
 use embedded_storage::nor_flash::NorFlash;
 use update_core::digest::Hasher;
@@ -15,23 +15,23 @@ use crate::medium::{BLANK, CHUNK_BYTES, chunks, read_steady};
 use crate::verify::Verify;
 
 const MAGIC: [u8; 4] = *b"fwe1";
-/// Bytes in front of the envelope: whole words of any flash.
+/// Bytes before the envelope: whole words of any flash.
 const HEADER_BYTES: usize = 32;
-/// Longest trailer that is really written, in whole words of any flash.
+/// The longest trailer that is actually written, in whole words of any flash.
 pub const WRITTEN_BYTES_MAX: usize = HEADER_BYTES + ENVELOPE_BYTES_MAX;
-/// Reads of each chunk of an image while it is hashed: they have to agree.
+/// How many reads of each chunk of an image must agree while it is hashed.
 const HASH_READS: u8 = 4;
 
 /// Why an image may not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageError {
-    /// There is no envelope that an image key signed.
+    /// There is no envelope signed by an image key.
     NotSigned,
     /// The image is not the signed one, or does not read the same each time.
     Damaged,
 }
 
-/// Puts a trailer together; gives the bytes to be written. `None` for an envelope that is too long.
+/// Assembles a trailer and returns the bytes to write. `None` if the envelope is too long.
 #[must_use]
 pub fn trailer<'b>(envelope: &[u8], buffer: &'b mut [u8; WRITTEN_BYTES_MAX]) -> Option<&'b [u8]> {
     buffer.fill(BLANK);
@@ -42,7 +42,7 @@ pub fn trailer<'b>(envelope: &[u8], buffer: &'b mut [u8; WRITTEN_BYTES_MAX]) -> 
     buffer.get(..whole)
 }
 
-/// The envelope behind an image, as it is written there.
+/// Reads the envelope after an image.
 pub fn envelope<'b, F: NorFlash>(
     flash: &mut F,
     layout: &FlashLayout,
@@ -57,7 +57,7 @@ pub fn envelope<'b, F: NorFlash>(
     read_placed(flash, place, trailer + HEADER_BYTES as u32, envelope).then_some(envelope)
 }
 
-/// The offer in the envelope behind an image, if one of the keys signed it.
+/// The offer in the envelope after an image, if one of the keys signed it.
 ///
 /// # Errors
 /// [`ImageError::NotSigned`].
@@ -92,7 +92,7 @@ pub fn check<F: NorFlash>(flash: &mut F, place: &Place, offer: &Offer) -> Result
     if hasher.finish() == offer.image_digest { Ok(()) } else { Err(ImageError::Damaged) }
 }
 
-/// Reads bytes of a slot again and again, page by page; `false` when they cannot be read or differ.
+/// Reads bytes of a slot repeatedly, page by page; `false` if they cannot be read or differ.
 fn read_placed<F: NorFlash>(flash: &mut F, place: &Place, in_slot: u32, bytes: &mut [u8]) -> bool {
     let page_bytes = F::ERASE_SIZE as u32;
     let (mut at, mut rest) = (in_slot, bytes);

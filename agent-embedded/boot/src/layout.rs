@@ -1,4 +1,4 @@
-//! Where everything lies in the flash of a device.
+//! The layout of a device's flash.
 
 use embedded_storage::nor_flash::NorFlash;
 use update_core::limits::ENVELOPE_BYTES_MAX;
@@ -11,10 +11,10 @@ pub const TRAILER_BYTES: u32 = ENVELOPE_BYTES_MAX as u32 + 64;
 /// Longest word in bytes.
 pub const WORD_BYTES_MAX: usize = 32;
 
-/// Most pages of a slot: an exchange counts two steps for each, in 16 bits.
+/// Most pages in a slot: an exchange counts two steps for each, in 16 bits.
 const SLOT_PAGES_MAX: u32 = u16::MAX as u32 / 2;
 
-/// A range of the flash. It begins and ends with a page.
+/// A range of the flash. It begins and ends at a page boundary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Partition {
     /// Offset of its first byte in the flash.
@@ -23,31 +23,31 @@ pub struct Partition {
     pub bytes: u32,
 }
 
-/// Where everything lies.
+/// The layout of a flash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlashLayout {
     /// The slot that runs. The image begins with its first byte; the last [`TRAILER_BYTES`] hold its signed
     /// envelope.
     pub active: Partition,
-    /// The slot for an update; of the same length.
+    /// The slot for an update; it has the same length.
     pub update: Partition,
-    /// One page: the slots change places through it, and torn pages are mended through it.
+    /// One page: the slots change places through it, and torn pages are repaired through it.
     pub spare: Partition,
     /// The verified pages of the hash tree.
     pub pages: Partition,
-    /// Records and boot state: two banks of the same length, each at least 8 KiB.
+    /// Records and boot state: two banks of equal length, each at least 8 KiB.
     pub records: Partition,
-    /// The provisioning data. Only read.
+    /// The provisioning data; only read.
     pub provisioning: Partition,
-    /// A word can be programmed again without an erase, as long as bits are only cleared. Where a word has an
-    /// error correcting code it cannot.
+    /// Whether a word can be programmed again without an erase, as long as bits are only cleared. A word with
+    /// an error-correcting code cannot.
     pub rewritable: bool,
 }
 
-/// Why a layout cannot be used.
+/// Why a layout is unusable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LayoutError {
-    /// A partition does not start and end with a page, does not lie within the flash, or overlaps another.
+    /// A partition does not begin and end at a page boundary, is not inside the flash, or overlaps another.
     Partition,
     /// The slots differ in length, have no room for an image, or more pages than an exchange can count.
     Slots,
@@ -55,7 +55,7 @@ pub enum LayoutError {
     Spare,
     /// The records partition is too small for two banks.
     Records,
-    /// The flash has words longer than 32 bytes, or cannot be read by the byte.
+    /// The flash has words longer than 32 bytes, or cannot be read byte by byte.
     Words,
 }
 
@@ -91,13 +91,13 @@ impl FlashLayout {
         Ok(())
     }
 
-    /// The largest image in bytes.
+    /// Length of the largest image in bytes.
     #[must_use]
     pub const fn image_bytes_max(&self) -> u32 {
         self.active.bytes.saturating_sub(TRAILER_BYTES)
     }
 
-    /// Where the signed envelope of the image in a slot lies.
+    /// Where the signed envelope of the image in a slot is.
     #[must_use]
     pub const fn trailer(&self, slot: Partition) -> Partition {
         Partition { offset: slot.offset + slot.bytes - TRAILER_BYTES, bytes: TRAILER_BYTES }
@@ -111,7 +111,7 @@ impl Partition {
         aligned && self.bytes > 0 && end.is_some_and(|end| end <= capacity)
     }
 
-    /// Whether the two have no byte in common. Both fit the flash.
+    /// Whether the two do not overlap. Both are inside the flash.
     const fn avoids(&self, other: &Self) -> bool {
         self.offset + self.bytes <= other.offset || other.offset + other.bytes <= self.offset
     }
@@ -123,7 +123,7 @@ mod tests {
 
     use super::*;
 
-    /// A flash of very small pages.
+    /// A flash with very small pages.
     struct Flash;
 
     impl ErrorType for Flash {

@@ -1,8 +1,8 @@
-//! The boot stage of a microcontroller, and what it shares with the agent in flash. No heap.
+//! The boot stage of a microcontroller, and the code for flash that it shares with the agent. No heap.
 //!
-//! [`board::run`] is the whole boot stage: it carries out an activated update or a roll back, checks what
-//! runs, and jumps. A program implements [`board::Board`]: a flash, a [`layout::FlashLayout`], the way in
-//! which the slots change places ([`exchange::BySpare`] or [`banks::ByBanks`]), and the jump.
+//! [`board::run`] is the whole boot stage: it carries out an activated update or a roll back, checks what is
+//! to run, and jumps. A program implements [`board::Board`]: a flash, a [`layout::FlashLayout`], the way to
+//! exchange the slots ([`exchange::BySpare`] or [`banks::ByBanks`]), and the jump.
 #![no_std]
 
 pub mod banks;

@@ -1,7 +1,7 @@
-//! What flash does where the power was cut, and the reads and writes that reckon with it.
+//! The behaviour of flash after a power cut, and reads and writes that allow for it.
 //!
 //! A word whose programming was cut, and a page whose erase was cut, may read differently each time, or not
-//! at all. Such a word can look blank, or right, in one read; it does not do so in each of [`READS`] reads.
+//! at all. Such a word can look blank or right in one read, but not in all of [`READS`] reads.
 
 use embedded_storage::nor_flash::NorFlash;
 
@@ -10,14 +10,14 @@ use crate::planted::{self, Bug};
 
 /// An erased byte.
 pub const BLANK: u8 = 0xff;
-/// Reads that must agree before a word is taken for what it reads as, where nothing else vouches for it.
+/// How many reads must agree before a value is accepted that nothing else confirms.
 pub const READS: u8 = 16;
-/// Bytes that are handled at a time; a multiple of every word.
+/// How many bytes are handled at a time; a multiple of every word length.
 pub const CHUNK_BYTES: usize = 256;
-/// How often a page is copied that does not take it.
+/// How often a page is copied if it does not take the content.
 const COPY_TRIES: u8 = 3;
 
-/// Whether a range reads as blank so many times in a row.
+/// Whether a range reads as blank this many times in a row.
 pub fn is_blank<F: NorFlash>(flash: &mut F, offset: u32, bytes: u32, times: u8) -> bool {
     let mut buffer = [0; CHUNK_BYTES];
     let times = if planted::is(Bug::BlankAtOnce) { 1 } else { times };
@@ -27,8 +27,7 @@ pub fn is_blank<F: NorFlash>(flash: &mut F, offset: u32, bytes: u32, times: u8) 
     })
 }
 
-/// Reads a range again and again; `false` when it cannot be read or two reads differ. `bytes` then has no
-/// meaning.
+/// Reads a range repeatedly; `false` if it cannot be read or two reads differ. `bytes` is then meaningless.
 pub fn read_steady<F: NorFlash>(flash: &mut F, offset: u32, bytes: &mut [u8], times: u8) -> bool {
     if flash.read(offset, bytes).is_err() {
         return false;
@@ -64,8 +63,8 @@ pub fn program<F: NorFlash>(flash: &mut F, offset: u32, bytes: &[u8]) -> Result<
     flush(flash, offset, bytes, &run)
 }
 
-/// Erases the page of `to`, copies the page of `from` there and reads it back; words that cannot be read are
-/// left blank. `false` when the page does not take it, also not when that is tried again.
+/// Erases the page of `to`, copies the page of `from` there and reads it back. Words that cannot be read are
+/// left blank. `false` if the page does not take the content, even after retries.
 pub fn copy_page<F: NorFlash>(flash: &mut F, from: u32, to: u32) -> bool {
     (0..COPY_TRIES).any(|_| copy_once(flash, from, to))
 }
@@ -79,7 +78,7 @@ pub fn is_same_page<F: NorFlash>(flash: &mut F, one: u32, other: u32) -> bool {
     })
 }
 
-/// A page that does not come out blank is left as it is: what stood there may still be whole.
+/// A page that is not blank after its erase is left as it is: its old content may still be intact.
 fn copy_once<F: NorFlash>(flash: &mut F, from: u32, to: u32) -> bool {
     let page = F::ERASE_SIZE as u32;
     let checked = !planted::is(Bug::CopyBelieved);
@@ -101,7 +100,7 @@ fn reads_as<F: NorFlash>(flash: &mut F, offset: u32, expected: &[u8]) -> bool {
     flash.read(offset, bytes).is_ok() && *bytes == *expected
 }
 
-/// Reads a range of whole words; those that cannot be read come out blank.
+/// Reads a range of whole words; unreadable words come out blank.
 pub fn read_what_can_be_read<F: NorFlash>(flash: &mut F, offset: u32, bytes: &mut [u8]) {
     if flash.read(offset, bytes).is_ok() {
         return;

@@ -1,7 +1,7 @@
-//! Bugs that the tests plant, one at a time, to see that the harness of power cuts has eyes. Without the
+//! Bugs that the tests plant, one at a time, to verify that the power-cut harness finds them. Without the
 //! feature `planted`, which only the tests enable, there are none.
 
-/// What the code does wrong.
+/// A planted bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Bug {
@@ -9,51 +9,51 @@ pub enum Bug {
     StepBeforeCopy = 1,
     /// The page that the next step writes is erased before this step is recorded.
     ErasedBeforeStep,
-    /// What was read is not written again before it is relied upon.
+    /// What was read is not rewritten before it is relied upon.
     NotWrittenAgain,
     /// An entry is sealed before it is written.
     SealedBeforeWritten,
-    /// The bank in use says that it is not any more before the other one is filled.
+    /// The bank in use is marked as no longer in use before the other one is filled.
     MovedBeforeFilled,
     /// An exchange that was cut starts over.
     ExchangeBegunAnew,
     /// A page with a torn block is erased in place.
     ErasedInPlace,
-    /// A page is erased before the log says that it is being mended.
+    /// A page is erased before the log says that it is being repaired.
     MendingNotRecorded,
-    /// A word that reads as blank once is taken for blank.
+    /// A word that reads as blank once is treated as blank.
     BlankAtOnce,
     /// The new image runs before its trial is recorded.
     TrialNotRecorded,
-    /// Once the slots have changed places, the chip is believed how its banks stand.
+    /// Once the slots have changed places, the chip's own bank state is trusted.
     BanksBelieved,
-    /// An entry whose seal the flash has forgotten is void.
+    /// An entry whose seal the flash has lost is void.
     SealForgotten,
-    /// An entry is written once only.
+    /// An entry is written only once.
     OneCopy,
     /// A page that was copied is not read back.
     CopyBelieved,
-    /// A start that has failed stays.
+    /// A failed start does not reset.
     NoReset,
-    /// The envelope is taken for the page behind the image, also where the image is shorter than its slot.
+    /// The envelope is assumed to be on the page after the image, even if the image is shorter than its slot.
     EnvelopeBehindImage,
-    /// A stored key set is taken where it is older, and not where it is newer.
+    /// A stored key set is used if it is older, and not if it is newer.
     OlderKeySet,
-    /// The manifest sequence number is not compared with that of the image confirmed last.
+    /// The manifest sequence number is not compared with that of the last confirmed image.
     Downgrade,
 }
 
 impl Bug {
-    /// Those that only flash which forgets bits shows.
+    /// Bugs that only flash that loses bits reveals.
     pub const OF_ROT: [Self; 2] = [Self::SealForgotten, Self::OneCopy];
 
-    /// Those that only flash which fails shows.
+    /// Bugs that only failing flash reveals.
     pub const OF_WEAR: [Self; 2] = [Self::CopyBelieved, Self::NoReset];
 
-    /// Those that an image shows which must not run.
+    /// Bugs that an image that must not run reveals.
     pub const OF_TRUST: [Self; 2] = [Self::OlderKeySet, Self::Downgrade];
 
-    /// Those that a power cut shows.
+    /// Bugs that a power cut reveals.
     pub const ALL: [Self; 12] = [
         Self::StepBeforeCopy,
         Self::ErasedBeforeStep,

@@ -1,23 +1,24 @@
-//! Small records in flash that survive any number of power cuts: the newest whole one, never an older one
-//! again.
+//! Small records in flash that survive any number of power cuts: the newest intact one is kept, and an older
+//! one never returns.
 //!
-//! Two banks; one is in use, and entries are appended to it. An entry is written, then *sealed* by a cell
-//! of its own. The rules that make it hold, also where words read differently each time until they are
-//! written again, and where a word can be programmed only once:
+//! There are two banks. One is in use, and entries are appended to it. An entry is written, then *sealed* by
+//! a separate cell. These rules keep it correct even if words read differently each time until they are
+//! rewritten, and if a word can be programmed only once:
 //!
-//! * **A seal that can be seen, once, proves that its entry is finished**: programming it began after that.
-//! * **What was read is written again before anything relies on it.** Opening the log seals its last good
-//!   entry once more, in a fresh cell. If the last entry was never sealed, it may be unfinished and yet
-//!   look whole: it is appended and sealed anew.
-//! * **An entry that is not sealed and not the last one is void.** So what one start took for torn cannot
-//!   come back in a later one.
-//! * **A cell that may have been touched is not used**: each has to read as blank time after time before it
-//!   is written.
-//! * **When the bank is full, the other one is erased and filled with the newest records, the bank in use
-//!   says that it is not in use any more, and then the new one says that it is.** Until the first of these
-//!   two has been sealed, the new bank counts for nothing and can be erased again at will. Where starts that
-//!   were cut have left no room for it, or for any seal, no start can use the bank in use for anything but to
-//!   fill the other one anew: so it need not be said.
+//! * **A seal that is seen even once proves that its entry is finished**: programming the seal began after
+//!   that.
+//! * **What was read is rewritten before anything relies on it.** Opening the log seals its last good entry
+//!   once more, in a fresh cell. If the last entry was never sealed, it may be unfinished and yet look
+//!   intact, so it is appended and sealed again.
+//! * **An entry that is not sealed and is not the last one is void.** So what one start considered torn
+//!   cannot come back in a later one.
+//! * **A cell that may have been touched is not used**: before a cell is written, it must repeatedly read as
+//!   blank.
+//! * **When the bank is full, the other one is erased and filled with the newest records. The bank in use is
+//!   then marked as no longer in use, and after that the new one is marked as in use.** Until the first of
+//!   these two marks has been sealed, the new bank does not count and can be erased again at any time. If
+//!   interrupted starts have left no room for that mark, or for any seal, no start can use the bank for
+//!   anything but filling the other one again, so the mark is not needed.
 //!
 //! | bank in use says | other bank | a start |
 //! |---|---|---|
@@ -26,14 +27,13 @@
 //! | records, "moved" | filled | lets the other bank say "bank n + 1" and uses it |
 //! | "moved" | "bank n + 1", records | uses the other bank |
 //!
-//! Flash that forgets a bit loses no record. **Each entry stands in two copies in front of its seal**;
-//! opening the log writes an entry anew whose first or second copy is damaged. **An entry whose two copies
-//! are whole, with something unreadable in the cell behind them, counts as sealed**: programming the seal
-//! began after the entry was finished. It, too, is written anew. Only a later seal that names an older entry
-//! makes it void.
-//! Where both copies are lost, the record is, and says so: an older one does not take its place.
+//! Flash that loses a bit loses no record. **Each entry has two copies before its seal**; opening the log
+//! rewrites an entry whose first or second copy is damaged. **An entry with two intact copies and something
+//! unreadable in the cell after them counts as sealed**: programming the seal began after the entry was
+//! finished. It is rewritten as well. Only a later seal that names an older entry makes it void.
+//! If both copies are lost, the record is reported as lost: an older one does not replace it.
 //!
-//! The agent and the boot stage both open the log; it needs no heap, no journal beside it, and one cell a
+//! Both the agent and the boot stage open the log. It needs no heap, no additional journal, and one cell per
 //! start.
 
 mod append;
@@ -49,7 +49,7 @@ use change::LOST;
 use entry::{Bank, COPY, Header, TAG_BANK, TAG_MOVED, checksum};
 use scan::Scan;
 
-/// What is kept.
+/// The kinds of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
@@ -57,7 +57,7 @@ pub enum Kind {
     Boot = 0,
     /// What the areas have been erased for.
     Prepared = 1,
-    /// The page that is being mended through the spare page.
+    /// The page that is being repaired through the spare page.
     Mending = 2,
     /// [`Record::Counters`](update_core::platform::Record::Counters).
     Counters = 3,
@@ -73,17 +73,17 @@ pub enum Kind {
 pub(crate) const RECORDS: usize = 7;
 /// Shortest bank in bytes.
 pub const BANK_BYTES_MIN: u32 = 8192;
-/// Cells at the end of a bank that only the change to the other one uses, however often it is cut.
+/// Cells at the end of a bank that are reserved for the change to the other one, however often it is cut.
 const RESERVE_CELLS: u32 = 40;
-/// Cells of a bank that was never used: a start that was cut may have left as many.
+/// A bank that was never used may have this many touched cells, left by interrupted starts.
 const FRESH_CELLS_MAX: u32 = 32;
 
-/// Why a record was not kept or not found.
+/// Why a record was not stored or not found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogError<E> {
     /// The flash refused.
     Flash(E),
-    /// Something was written here once, and cannot be read any more.
+    /// Something was written here once, and can no longer be read.
     Lost,
     /// There is no room for it.
     Full,
@@ -91,24 +91,24 @@ pub enum LogError<E> {
     NotKept,
 }
 
-/// The log, opened. See the module.
+/// The open log; see the module documentation.
 #[derive(Debug, Clone)]
 pub struct RecordLog {
     banks: [Bank; 2],
-    /// The one in use.
+    /// The bank in use.
     used: usize,
     generation: u32,
     tail: u32,
-    /// The header of a whole copy of each record.
+    /// The header of an intact copy of each record.
     live: [Option<Header>; RECORDS],
     damaged: u8,
 }
 
 impl RecordLog {
-    /// Finds the newest records and writes again what may not be finished.
+    /// Finds the newest records, and rewrites what may not be finished.
     ///
     /// # Errors
-    /// [`LogError::Lost`] when neither bank can be read though they were written; the flash's own.
+    /// [`LogError::Lost`] if neither bank can be read although they were written; the flash's own.
     pub fn open<F: NorFlash>(flash: &mut F, records: Partition) -> Result<Self, LogError<F::Error>> {
         let bytes = records.bytes / 2;
         let cell_bytes = F::WRITE_SIZE.max(16) as u32;
@@ -130,7 +130,7 @@ impl RecordLog {
                 log = Self { generation: log.generation, ..Self::at(banks, 1 - used, scan) };
                 log.begin(flash)?;
             }
-            // What was read is written again in the other bank.
+            // What was read is rewritten in the other bank.
             Err(LogError::Full) => {}
             Err(error) => return Err(error),
         }
@@ -142,7 +142,7 @@ impl RecordLog {
         Ok(log)
     }
 
-    /// Writes anew what has lost one of its copies, or its seal.
+    /// Rewrites an entry that has lost one of its copies, or its seal.
     fn mend<F: NorFlash>(&mut self, flash: &mut F, scan: &Scan) -> Result<(), LogError<F::Error>> {
         if scan.bank_is_weak {
             match self.say_in_use(flash) {
@@ -151,7 +151,7 @@ impl RecordLog {
             }
         }
         for tag in (0..RECORDS as u8).filter(|tag| scan.weak & (1 << tag) != 0) {
-            // It may have been written anew as the last entry.
+            // It may have been rewritten as the last entry.
             let live = self.live.get(usize::from(tag)).copied().flatten();
             let Some(header) = live.filter(|live| scan.live.get(usize::from(tag)) == Some(&Some(*live)))
             else {
@@ -170,8 +170,8 @@ impl RecordLog {
     /// Replaces a record, durably.
     ///
     /// # Errors
-    /// [`LogError::Full`] when it does not fit beside the others, [`LogError::NotKept`], the flash's own:
-    /// then the record is the old one or, if the power was cut, the new one.
+    /// [`LogError::Full`] if it does not fit with the other records, [`LogError::NotKept`], or the flash's
+    /// own. The record is then the old one or, if the power was cut, the new one.
     pub fn append<F: NorFlash>(
         &mut self,
         flash: &mut F,
@@ -180,7 +180,7 @@ impl RecordLog {
     ) -> Result<(), LogError<F::Error>> {
         if self.bank().cells_of_pair(content.len()) < self.room() {
             match self.append_record(flash, kind, content) {
-                // Cells were touched that were counted as free.
+                // Cells that were counted as free had been touched.
                 Err(LogError::Full) => {}
                 ended => return ended,
             }
@@ -188,11 +188,11 @@ impl RecordLog {
         self.change_banks(flash, Some((kind, content)))
     }
 
-    /// Reads a record into `buffer` and gives its length; `None` when it was never saved.
+    /// Reads a record into `buffer` and returns its length; `None` if it was never saved.
     ///
     /// # Errors
-    /// [`LogError::Lost`] when it was saved and cannot be read any more, [`LogError::Full`] when `buffer`
-    /// is too short.
+    /// [`LogError::Lost`] if it was saved and can no longer be read, [`LogError::Full`] if `buffer` is too
+    /// short.
     pub fn read<F: NorFlash>(
         &self,
         flash: &mut F,
@@ -213,7 +213,7 @@ impl RecordLog {
         if checksum(bytes) == whole.check { Ok(Some(len)) } else { Err(LogError::Lost) }
     }
 
-    /// The header of a whole copy of the entry that this is a copy of.
+    /// The header of an intact copy of the entry that this is a copy of.
     fn whole<F: NorFlash>(&self, flash: &mut F, copy: &Header) -> Option<Header> {
         let cells = self.bank().cells_of(copy.len.into());
         let back = if copy.tag & COPY == 0 { 0 } else { cells };
@@ -226,7 +226,7 @@ impl RecordLog {
         Self { banks, used, generation, tail: scan.tail, live: scan.live, damaged: scan.damaged }
     }
 
-    /// The first start of a device: both banks are as they came from the factory, but for what cut starts
+    /// The first start of a device: both banks are in their factory state, except for what interrupted starts
     /// left.
     fn format<F: NorFlash>(
         flash: &mut F,
@@ -241,7 +241,7 @@ impl RecordLog {
         Ok(log)
     }
 
-    /// Says that the bank is in use, as the next generation.
+    /// Marks the bank as in use, as the next generation.
     fn begin<F: NorFlash>(&mut self, flash: &mut F) -> Result<(), LogError<F::Error>> {
         self.generation = self.generation.wrapping_add(1);
         self.say_in_use(flash)
@@ -252,8 +252,8 @@ impl RecordLog {
         self.append_bytes(flash, TAG_BANK, &content).map(drop)
     }
 
-    /// What was read is written again: the last entry, if it was never sealed, else its seal. Says whether
-    /// the other bank is in use since.
+    /// Rewrites what was read: the last entry, if it was never sealed, else its seal. Returns whether the
+    /// other bank is in use afterwards.
     fn seal_again<F: NorFlash>(&mut self, flash: &mut F, scan: &Scan) -> Result<bool, LogError<F::Error>> {
         if planted::is(Bug::NotWrittenAgain) && scan.last.is_some() {
             if let Some(pair) = scan.unsealed {
@@ -262,8 +262,8 @@ impl RecordLog {
             return Ok(scan.moved || scan.unsealed.is_some_and(|pair| pair.header.tag == TAG_MOVED));
         }
         if scan.unsealed.is_some_and(|pair| pair.header.tag == TAG_BANK) {
-            // Without it this bank is not in use: it is said again from what was checked. Where it cannot be,
-            // the other bank must not be erased.
+            // Without this entry, this bank is not in use: it is marked again from what was checked. If that
+            // fails, the other bank must not be erased.
             return match self.say_in_use(flash) {
                 Err(LogError::Full) => Err(LogError::NotKept),
                 said => said.map(|()| false),
@@ -275,13 +275,14 @@ impl RecordLog {
                     self.make_live(header);
                     return Ok(header.tag == TAG_MOVED);
                 }
-                // It was finished, and the other bank takes it; where nothing does, no older one stands in.
+                // It was finished, and the other bank takes it. If nothing takes it, no older one replaces
+                // it.
                 Err(error @ (LogError::NotKept | LogError::Lost | LogError::Full))
                     if scan.has_lost_seal() =>
                 {
                     return Err(error);
                 }
-                // It looked whole once and does not any more, so it was never finished; or there is no room.
+                // It looked intact once and no longer does, so it was never finished; or there is no room.
                 // Nothing has relied on it, and after the next seal nothing can.
                 Err(LogError::NotKept | LogError::Lost | LogError::Full) => {}
                 Err(error) => return Err(error),
@@ -294,7 +295,7 @@ impl RecordLog {
         Ok(scan.moved)
     }
 
-    /// Cells for records that are free.
+    /// Free cells for records.
     fn room(&self) -> u32 {
         self.bank().cells().saturating_sub(RESERVE_CELLS).saturating_sub(self.tail)
     }
@@ -305,7 +306,7 @@ impl RecordLog {
     }
 }
 
-/// The bank in use: the younger one of those that say so.
+/// The bank in use: the newer one of those marked so.
 fn newest(scans: &[Scan; 2]) -> Option<usize> {
     match (scans[0].generation, scans[1].generation) {
         (None, None) => None,

@@ -1,28 +1,29 @@
-//! Resets in a row that have changed nothing, and how long a board waits before the next one.
+//! Counts consecutive resets that have changed nothing, and decides how long a board waits before the next
+//! one.
 //!
-//! The count stands in memory that no program initialises, so that it outlives a reset. After power on that
-//! memory holds anything: a count that does not match its complement is none.
+//! The count is in memory that no program initialises, so that it survives a reset. After power-on that
+//! memory holds anything: a count that does not match its complement is ignored.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-/// The longest wait before a reset, in seconds: some four minutes.
+/// The longest wait before a reset, in seconds: about four minutes.
 pub const WAIT_SECONDS_MAX: u32 = 1 << DOUBLED_MAX;
 
 /// How often the wait is doubled.
 const DOUBLED_MAX: u32 = 8;
 
-/// A count of resets in a row, and its complement.
+/// A count of consecutive resets, and its complement.
 #[derive(Debug)]
 pub struct Resets([AtomicU32; 2]);
 
 impl Resets {
-    /// None yet. Memory that outlives a reset is not initialised with this.
+    /// No resets yet. Memory that survives a reset is not initialised with this.
     #[must_use]
     pub const fn new() -> Self {
         Self([AtomicU32::new(0), AtomicU32::new(!0)])
     }
 
-    /// How many there were.
+    /// How many resets there were.
     #[must_use]
     pub fn count(&self) -> u32 {
         let [count, complement] = &self.0;
@@ -30,15 +31,15 @@ impl Resets {
         if count == !complement.load(Ordering::Relaxed) { count } else { 0 }
     }
 
-    /// Counts one more; gives the seconds to wait before it: one, and twice as many each time in a row, up to
-    /// [`WAIT_SECONDS_MAX`].
+    /// Counts one more, and returns the seconds to wait before it: one, doubled with each consecutive reset,
+    /// up to [`WAIT_SECONDS_MAX`].
     pub fn one_more(&self) -> u32 {
         let count = self.count().min(DOUBLED_MAX);
         self.set(count + 1);
         1 << count
     }
 
-    /// What the resets were for has come: the next one waits a second again.
+    /// The resets have had their effect: the next one waits a second again.
     pub fn clear(&self) {
         self.set(0);
     }
@@ -76,7 +77,7 @@ mod tests {
             let resets = Resets([AtomicU32::new(count), AtomicU32::new(complement)]);
             assert_eq!((resets.count(), resets.one_more(), resets.one_more()), (0, 1, 2));
         }
-        // Also where it happens to match, the wait is bounded.
+        // Even if it happens to match, the wait is limited.
         let resets = Resets([AtomicU32::new(u32::MAX), AtomicU32::new(0)]);
         assert_eq!((resets.one_more(), resets.one_more()), (WAIT_SECONDS_MAX, WAIT_SECONDS_MAX));
     }

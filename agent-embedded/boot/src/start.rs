@@ -1,8 +1,8 @@
-//! One start of the device: what runs, and what has to be done before.
+//! One start of the device: what runs, and what must be done before.
 //!
 //! The [`BootRecord`] says how far an update has come. It is a record of the log, so a start that was cut
-//! finds the phase before a change or the one after it, and never the former again once it has acted upon
-//! the latter.
+//! finds the phase before a change or the one after it, and never the former again once it has acted upon the
+//! latter.
 //!
 //! | phase | written by | active slot | update slot | this start |
 //! |---|---|---|---|---|
@@ -19,17 +19,17 @@
 //! | recovering previous | boot stage | mixed | mixed | goes on, back; then previous |
 //! | previous | boot stage | older | damaged | runs the active slot until an update; the agent reports |
 //!
-//! Whatever runs has been checked in this very start: an image key from the key set in force signed its
-//! envelope, its manifest sequence number is not below that of the image confirmed last, and the SHA-256 of
-//! the whole image is right. When the active slot fails that while it should be confirmed, an update that
-//! was received whole takes its place, under the same checks. It may be one that was rolled back: with two
-//! slots there is nothing else, and a device that runs it can be reached and updated. It has to prove healthy
-//! before it counts as confirmed, but no reset takes it away.
+//! Whatever runs has been checked in this very start: an image key of the key set in force signed its
+//! envelope, its manifest sequence number is not below that of the last confirmed image, and the SHA-256 of
+//! the whole image is right. If the active slot should be confirmed but fails these checks, a completely
+//! received update replaces it, under the same checks. It may be one that was rolled back: with two slots
+//! there is nothing else, and a device that runs it can be reached and updated. It must prove healthy before
+//! it counts as confirmed, but no reset takes it away.
 //!
-//! Without such an update, [`Recovery`] decides. With [`Recovery::Previous`] the image comes back that ran
-//! before the confirmed one, though its manifest sequence number is lower: whole, and signed by a key in
-//! force. It is never confirmed, and what was confirmed last stays on record, so that only an update that is
-//! not older than that takes its place. With [`Recovery::None`] nothing runs.
+//! Without such an update, [`Recovery`] decides. With [`Recovery::Previous`] the image that ran before the
+//! confirmed one comes back, although its manifest sequence number is lower. It must be intact and signed by
+//! a key in force. It is never confirmed, and the last confirmed image stays on record, so that only an
+//! update that is not older than that replaces it. With [`Recovery::None`] nothing runs.
 
 mod stage;
 
@@ -50,7 +50,7 @@ use crate::verify::{Trust, Verify, key_set};
 pub use stage::RESETS_MAX;
 use stage::{Stage, whole};
 
-/// The image in the active slot that may run.
+/// The image in the active slot, which may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Runs {
     /// Its manifest sequence number.
@@ -64,23 +64,23 @@ pub struct Runs {
 /// What happened in this start, for one line on the console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News {
-    /// Nothing: the image that ran before runs.
+    /// Nothing: the same image runs as before.
     None,
     /// The new image begins its trial.
     Trial,
     /// The old image runs again.
     RolledBack(RollBackCause),
-    /// The active slot was damaged; the whole update in the other one took its place, and has not proved
+    /// The active slot was damaged. The intact update in the other one has replaced it, and has not proved
     /// healthy yet.
     Recovered,
-    /// The confirmed image was damaged; one that is older took its place, until an update comes.
+    /// The confirmed image was damaged. An older one has replaced it, until an update comes.
     Previous,
 }
 
-/// What may run where the confirmed image is damaged and no update is there.
+/// What may run if the confirmed image is damaged and there is no update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Recovery {
-    /// The image before it, though it is older.
+    /// The image before it, although it is older.
     #[default]
     Previous,
     /// Nothing.
@@ -92,7 +92,7 @@ pub enum Recovery {
 pub enum Start {
     /// Jump into the active slot.
     Run(Runs),
-    /// Reset: the hardware exchanges the banks only then.
+    /// Reset: the hardware swaps the banks only then.
     Reset,
 }
 
@@ -107,22 +107,22 @@ pub enum Halt<E> {
     KeySet,
     /// The active slot has no image that may run.
     Image(ImageError),
-    /// The image in the active slot is older than the one confirmed last.
+    /// The image in the active slot is older than the last confirmed one.
     Downgrade,
-    /// The chip does not exchange its banks.
+    /// The chip does not swap its banks.
     Banks,
-    /// A page of the active slot does not take what is written.
+    /// A page of the active slot does not keep what is written.
     Page,
 }
 
 impl<E> Halt<E> {
-    /// Whether a reset may help: the flash has refused an operation, or did not keep it.
+    /// Whether a reset may help: the flash has refused an operation, or did not keep what was written.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         !planted::is(Bug::NoReset) && matches!(self, Self::Records(LogError::Flash(_) | LogError::NotKept))
     }
 
-    /// In plain words.
+    /// The reason in plain words.
     #[must_use]
     pub const fn text(&self) -> &'static str {
         match self {
@@ -145,7 +145,7 @@ impl<E> From<LogError<E>> for Halt<E> {
     }
 }
 
-/// Carries one start out, from wherever the last one was cut.
+/// Carries out one start, from wherever the last one was cut.
 ///
 /// # Errors
 /// [`Halt`]: nothing may run.
@@ -174,8 +174,8 @@ pub fn start<F: NorFlash, X: Exchange, V: Verify>(
     Stage { flash, layout, exchange, verify, log, record, keys, floor, recovery }.run()
 }
 
-/// Nobody knows how far an update has come: what is whole and signed in the active slot runs, and nothing is
-/// changed. Its agent says that the records are lost.
+/// The progress of an update is unknown: what is intact and signed in the active slot runs, and nothing is
+/// changed. Its agent reports that the records are lost.
 fn without_records<F: NorFlash>(
     flash: &mut F,
     layout: &FlashLayout,
@@ -187,12 +187,12 @@ fn without_records<F: NorFlash>(
     Ok(Start::Run(Runs::new(&offer, News::None)))
 }
 
-/// What is installed, as far as the boot stage needs it.
+/// What is installed, as far as the boot stage needs to know.
 #[derive(Debug, Clone, Copy)]
 struct Floor {
     sequence_number: u64,
     name: Option<[u8; crate::boot_record::NAME_BYTES]>,
-    /// It was saved once and cannot be read any more: then nothing but the active slot begins to run.
+    /// It was saved once and can no longer be read: then only the active slot may run.
     lost: bool,
 }
 
@@ -200,7 +200,7 @@ impl Floor {
     fn load<F: NorFlash>(flash: &mut F, log: &RecordLog) -> Result<Self, LogError<F::Error>> {
         let mut bytes = [0; 64];
         let len = match log.read(flash, Kind::Installed, &mut bytes) {
-            // One that is longer is of another version.
+            // A longer record is of another version.
             Err(LogError::Lost | LogError::Full) => {
                 return Ok(Self { sequence_number: 0, name: None, lost: true });
             }
@@ -215,7 +215,7 @@ impl Floor {
         })
     }
 
-    /// The least manifest sequence number that may run where nothing has activated it.
+    /// The lowest manifest sequence number that may run if nothing has activated it.
     const fn least(&self, recovery: Recovery) -> u64 {
         match recovery {
             Recovery::Previous => 0,

@@ -1,39 +1,39 @@
-//! Words that a flash with an error correcting code cannot read, told by an interrupt that cannot be masked.
+//! Words that a flash with an error-correcting code cannot read, reported by a non-maskable interrupt.
 //!
-//! The driver of such a flash expects them where the power was cut. In the running program they are damage.
-//! Anything else must not stop a device: a reset would come again with the next start, and for ever.
+//! The driver of such a flash expects them after power cuts. In the running program they mean damage.
+//! Anything else must not stop a device: otherwise it would reset at every start, for ever.
 
 use core::ops::Range;
 
 /// What an unreadable word means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unreadable {
-    /// The driver reads it now, and tells its caller.
+    /// The driver is reading it, and reports it to its caller.
     Read,
-    /// The program that runs is damaged.
+    /// The running program is damaged.
     Program,
-    /// Nothing that is used: the driver has read it and is told too late, or the flash has looked ahead.
+    /// Nothing that is used: the driver has already read it, or the flash has prefetched it.
     Unused,
 }
 
-/// What the driver reads, or has read last.
+/// What the driver is reading, or has read last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LastRead {
     /// The offset in its bank.
     pub offset: u32,
-    /// How much of it.
+    /// Its length.
     pub bytes: u32,
-    /// It has not ended yet.
+    /// Whether the read is still in progress.
     pub goes_on: bool,
-    /// An error of it was told after its end. There is one of each reading at most.
+    /// Whether an error of this read was reported after its end. There is at most one for each read.
     pub was_late: bool,
 }
 
-/// Judges a word of `word_bytes` at this offset in its bank. `program` is where the program that runs lies in
+/// Judges a word of `word_bytes` at this offset in its bank. `program` is the range of the running program in
 /// its own bank.
 ///
-/// In which bank the word is makes no difference, so nobody has to know how a chip counts banks that have
-/// changed places.
+/// It makes no difference which bank the word is in, so nobody needs to know how a chip counts banks that
+/// have been swapped.
 #[must_use]
 pub fn judge(at: u32, word_bytes: u32, program: &Range<u32>, last: &LastRead) -> Unreadable {
     let first = last.offset - last.offset % word_bytes;
@@ -68,7 +68,7 @@ mod tests {
                 assert_eq!(judge(at, 16, &SLOT, &read(offset, 0x40)), Unreadable::Read);
             }
         }
-        // The reading begins and ends within a word.
+        // The read begins and ends within a word.
         assert_eq!(judge(0xa_0010, 16, &SLOT, &read(0xa_001f, 2)), Unreadable::Read);
         assert_eq!(judge(0xa_0020, 16, &SLOT, &read(0xa_001f, 2)), Unreadable::Read);
     }
@@ -78,7 +78,7 @@ mod tests {
         for offset in [0xa_0000, 0x1_0000] {
             assert_eq!(judge(offset + 16, 16, &SLOT, &over(offset, 32)), Unreadable::Unused);
         }
-        // And one of the reading before, in the records.
+        // And one of the previous read, in the records.
         assert_eq!(judge(0xa_0000, 16, &SLOT, &read(0xa_1000, 32)), Unreadable::Unused);
         assert_eq!(judge(0xa_0000, 16, &SLOT, &LastRead::default()), Unreadable::Unused);
     }

@@ -1,4 +1,4 @@
-//! Whom the device trusts, and how signatures are checked.
+//! What the device trusts, and how signatures are checked.
 
 use embedded_storage::nor_flash::NorFlash;
 use update_core::key_set::KeySet;
@@ -8,7 +8,7 @@ use update_core::suit::{self, Offer};
 use crate::planted::{self, Bug};
 use crate::record_log::{Kind, LogError, RecordLog};
 
-/// Whom the device trusts, from its provisioning.
+/// What the device trusts, from its provisioning.
 #[derive(Debug, Clone, Copy)]
 pub struct Trust<'a> {
     /// The Ed25519 public key that signs key sets.
@@ -17,8 +17,8 @@ pub struct Trust<'a> {
     pub key_set: &'a [u8],
 }
 
-/// How signatures are checked. A parameter only so that a test, which starts the same device a million
-/// times, need not check the same bytes again.
+/// How signatures are checked. This is a parameter only so that a test that starts the same device a million
+/// times need not check the same bytes again.
 pub trait Verify {
     /// The key set, if the root key signed it.
     fn key_set(&mut self, signed: &[u8], root: &[u8; 32]) -> Option<KeySet>;
@@ -27,7 +27,7 @@ pub trait Verify {
     fn offer(&mut self, envelope: &[u8], keys: &KeySet) -> Option<Offer>;
 }
 
-/// By Ed25519, each time.
+/// Checks with Ed25519 each time.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Ed25519;
 
@@ -41,11 +41,11 @@ impl Verify for Ed25519 {
     }
 }
 
-/// The key set in force: the stored one where the root key signed it and it supersedes the provisioned one.
-/// `None` when the root key did not even sign that.
+/// The key set in force: the stored one if the root key signed it and it supersedes the provisioned one.
+/// `None` if the root key did not even sign the provisioned one.
 ///
 /// # Errors
-/// The flash's own. A stored key set that is lost counts as none.
+/// The flash's own. A lost stored key set counts as none.
 pub fn key_set<F: NorFlash>(
     flash: &mut F,
     log: &RecordLog,

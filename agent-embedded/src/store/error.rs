@@ -1,4 +1,4 @@
-//! What storage refuses.
+//! Storage errors.
 
 use boot_stage::layout::LayoutError;
 use boot_stage::record_log::LogError;
@@ -11,20 +11,20 @@ pub enum StoreError<E> {
     Flash(E),
     /// The layout does not fit the flash.
     Layout(LayoutError),
-    /// It was saved once and cannot be read any more. Without its counters a device neither sends nor accepts
+    /// It was saved once and can no longer be read. Without its counters a device neither sends nor accepts
     /// (docs/protocol.md, \[bound\]).
     Lost,
     /// The records area is full, or the record too long.
     Full,
     /// The flash does not keep what is written.
     NotKept,
-    /// The bytes do not lie inside of the area.
+    /// The bytes are not inside the area.
     OutOfRange,
     /// The area has not been prepared.
     NotPrepared,
     /// Both slots are needed until the image on trial is confirmed or rolled back.
     OnTrial,
-    /// The image to be activated has not the length that was prepared, or there is no envelope of it.
+    /// The image to be activated does not have the length that was prepared, or its envelope is missing.
     NotTheUpdate,
 }
 
@@ -40,7 +40,7 @@ impl<E> From<LogError<E>> for StoreError<E> {
 }
 
 impl<E: NorFlashError> StoreError<E> {
-    /// The same, with what all flash memories have in common.
+    /// The same error, reduced to what all flash memories have in common.
     #[must_use]
     pub fn kind(&self) -> StoreError<NorFlashErrorKind> {
         match self {

@@ -1,4 +1,4 @@
-//! A chip that takes the order to exchange its banks of flash, and does not carry it out.
+//! A chip that accepts the order to swap its flash banks and does not carry it out.
 
 use super::common::group::Image;
 use super::common::{Flash, LAYOUT, ROOT, erased, keys, phase, public_key, put, signed_key_set};
@@ -9,7 +9,7 @@ use boot_stage::start::{Halt, News, RESETS_MAX, Recovery, Start, start};
 use boot_stage::verify::{Ed25519, Trust};
 use update_core::platform::RollBackCause;
 
-/// Accepts everything; its banks stand as from the factory.
+/// Accepts everything; its banks stay in the factory state.
 struct Idle(u32);
 
 impl Banks for Idle {
@@ -36,7 +36,7 @@ fn device(phase: Phase, exchanged: bool) -> Flash {
     flash
 }
 
-/// Starts again and again until it is no reset that is wanted; gives how many resets there were.
+/// Starts again until no reset is requested; returns how many resets there were.
 fn resets(
     flash: &mut Flash,
 ) -> (u32, Result<Start, Halt<<Flash as embedded_storage::nor_flash::ErrorType>::Error>>) {

@@ -18,7 +18,7 @@ use update_core::reception::Via;
 use update_core::record::decode_installed;
 use update_core::time::{Duration, Instant};
 
-/// Starts an image on trial, and once it has heard the distributor the flash refuses so many writes.
+/// Starts an image on trial; once it has heard the distributor, the flash refuses this many writes.
 fn trial(mut flash: Flash, refused: u32) -> (Flash, Rc<Ran>) {
     let refuses = flash.refuses.clone();
     let mut store = FlashStore::open(&mut flash, LAYOUT).unwrap();
@@ -31,13 +31,13 @@ fn trial(mut flash: Flash, refused: u32) -> (Flash, Rc<Ran>) {
     (flash, ran)
 }
 
-/// An image on trial that hears the distributor, with an application that does not allow so many restarts,
-/// and with this self test.
+/// An image on trial that hears the distributor, with an application that refuses this many restarts, and
+/// with this self-test.
 fn tested(vetoes: u32, self_test: impl Future<Output = bool>) -> (Flash, Rc<Ran>) {
     tested_until(2 * HEALTHY_WITHIN, vetoes, self_test)
 }
 
-/// As [`tested`], for so long.
+/// Like [`tested`], for this long.
 fn tested_until(end: Duration, vetoes: u32, self_test: impl Future<Output = bool>) -> (Flash, Rc<Ran>) {
     let mut flash = flash_in(Phase::Trial, &image());
     let mut store = FlashStore::open(&mut flash, LAYOUT).unwrap();
@@ -120,7 +120,7 @@ fn a_confirmation_that_cannot_be_stored_is_tried_again() {
     let (flash, ran) = trial(flash_in(Phase::Trial, &image()), 1);
     let failed = ran.lines.borrow().iter().filter(|line| line.contains("confirming failed")).count();
     assert_eq!((failed, ran.restarted.get()), (1, None));
-    // Also with nothing to do for a minute and more.
+    // Even when idle for more than a minute.
     assert!(ran.hungry.get() < WATCHDOG_WITHIN / 2, "{:?}", ran.hungry);
     // Confirmed, saved as installed and settled.
     assert_eq!(phase(&flash), Phase::Settled);
@@ -130,7 +130,7 @@ fn a_confirmation_that_cannot_be_stored_is_tried_again() {
 fn an_image_that_can_never_be_confirmed_goes_back_in_time() {
     let (flash, ran) = trial(flash_in(Phase::Trial, &image()), u32::MAX);
     assert_eq!(ran.restarted.get(), Some(HEALTHY_WITHIN));
-    // The cause could not be stored either: the boot stage goes back from a trial.
+    // The cause could not be stored either: the boot stage rolls back from a trial.
     assert_eq!(phase(&flash), Phase::Trial);
     let failed = ran.lines.borrow().iter().filter(|line| line.contains("confirming failed")).count();
     assert!(failed <= HEALTHY_WITHIN.div_duration_f64(Duration::from_secs(1)) as usize + 1, "{failed}");

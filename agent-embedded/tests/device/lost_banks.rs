@@ -1,4 +1,4 @@
-//! Banks of records of which nothing can be read: never taken for a new device, whose counters begin at 0.
+//! Unreadable banks of records are never taken for a new device, whose counters begin at 0.
 
 use super::common::group::Image;
 use super::common::{Flash, LAYOUT, erased, keys, public_key, put, signed_key_set, start_by_spare};
@@ -7,16 +7,16 @@ use boot_stage::record_log::{Kind, LogError, RecordLog};
 use update_core::platform::Record;
 
 const BANK: usize = LAYOUT.records.bytes as usize / 2;
-/// Bytes of a cell where words have 4.
+/// Length of a cell for words of 4 bytes.
 const CELL: usize = 16;
 
-/// The place of these bytes of a bank.
+/// The range of a bank in the flash.
 fn bank(index: usize) -> core::ops::Range<usize> {
     let begin = LAYOUT.records.offset as usize + index * BANK;
     begin..begin + BANK
 }
 
-/// A device with counters in so many records; the second bank is in use when there are many.
+/// A device with counters in this many records; the second bank is in use if there are many.
 fn used(records: usize) -> Flash {
     let mut flash = erased();
     let mut log = RecordLog::open(&mut flash, LAYOUT.records).unwrap();
@@ -53,7 +53,7 @@ fn one_bank_blank_and_the_other_unreadable_is_lost_and_not_new() {
     let mut second = used(200);
     assert!(!is_blank(&second, 1));
     spoil(&mut second, 1);
-    // An erase of the other one that came to its end.
+    // A completed erase of the other one.
     second.bytes[bank(0)].fill(0xff);
     assert_eq!(opened(&second).err(), Some(LogError::Lost));
     // As little as one cell of the second bank is enough: a new device has never touched it.
@@ -72,7 +72,7 @@ fn both_banks_unreadable_is_lost_and_not_new() {
     assert_eq!(opened(&flash).err(), Some(LogError::Lost));
 }
 
-/// First starts that were cut may have left so many cells; more have held records.
+/// Interrupted first starts may have left this many cells; more than that have held records.
 #[test]
 fn a_new_device_may_have_a_few_touched_cells_and_no_more() {
     for (cells, ends) in [(0, true), (1, true), (32, true), (33, false), (40, false)] {

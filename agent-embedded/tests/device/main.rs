@@ -1,4 +1,4 @@
-//! A whole device in memory: flash, records, boot stage and driver loop.
+//! A whole simulated device: flash, records, boot stage and driver loop.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod banks;

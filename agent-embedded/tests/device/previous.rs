@@ -1,4 +1,4 @@
-//! The confirmed image is damaged, and the one before it is whole.
+//! The confirmed image is damaged, and the previous one is intact.
 
 use super::common::group::{self, Image, Speaker, question};
 use super::common::{Flash, LAYOUT, drive, erased, keys, phase, public_key, reception, signing_key};
@@ -45,7 +45,7 @@ fn runs(flash: &mut Flash, recovery: Recovery) -> Runs {
     }
 }
 
-/// A device that has confirmed image 8 after image 7, with a bit of image 8 turned over.
+/// A device that has confirmed image 8 after image 7, with a bit of image 8 flipped.
 fn damaged() -> Flash {
     let mut flash = erased();
     let (old, new) = (image(7), image(8));
@@ -101,7 +101,7 @@ fn where_the_provisioning_says_so_nothing_runs_instead() {
     let before = installed(&flash);
     assert_eq!(boot(&mut flash, Recovery::None), Err(Halt::Image(ImageError::Damaged)));
     assert_eq!((phase(&flash), installed(&flash)), (Phase::Settled, before));
-    // Nor where it said otherwise before.
+    // Nor if it was different before.
     runs(&mut flash, Recovery::Previous);
     assert_eq!(boot(&mut flash, Recovery::None), Err(Halt::Downgrade));
 }
@@ -150,7 +150,7 @@ fn an_update_that_fails_there_comes_back_to_it() {
     let new = image(9);
     super::common::receive(&mut store, &new);
     assert_eq!(runs(&mut flash, Recovery::Previous).news, News::Trial);
-    // The power goes.
+    // The power fails.
     let back = runs(&mut flash, Recovery::Previous);
     assert_eq!(back.sequence_number, 7);
     assert!(matches!(back.news, News::RolledBack(_)), "{back:?}");

@@ -14,7 +14,7 @@ fn an_order_back_before_the_restart_takes_the_activation_back() {
     block_on(store.roll_back()).unwrap();
     assert_eq!(phase(store.flash()), Phase::RolledBack(RollBackCause::Ordered));
 
-    // After the restart the old image tells it; and the same image can be activated again.
+    // After the restart the old image reports it, and the same image can be activated again.
     let mut store = FlashStore::open(store.flash().clone(), LAYOUT).unwrap();
     assert_eq!(store.trial(), Ok(Trial::RolledBack(RollBackCause::Ordered)));
     block_on(store.activate(image.bytes.len() as u32, &image.offer.digest.0)).unwrap();

@@ -1,4 +1,4 @@
-//! Images that do not fill their slot: between image and trailer lie pages that take no part in an exchange.
+//! Images that do not fill their slot: between image and trailer are pages that take no part in an exchange.
 
 use super::common::group::Image;
 use super::common::{Flash, LAYOUT, erased, public_key, put, signed_key_set, start_by_spare};
@@ -9,11 +9,11 @@ use boot_stage::start::News;
 use update_core::platform::RollBackCause;
 
 const PAGE: u32 = 4096;
-/// Pages of a slot, and the one with the trailer.
+/// Pages of a slot, including the one with the trailer.
 const PAGES: u32 = LAYOUT.active.bytes / PAGE;
 const TRAILER: u32 = PAGES - 1;
 
-/// An image of so many pages and a bit less.
+/// An image of slightly less than this many pages.
 fn image(sequence_number: u64, pages: u32) -> Image {
     Image::new(sequence_number, pages * (PAGE / 512), 512)
 }
@@ -23,7 +23,7 @@ fn page(slot: Partition, index: u32) -> core::ops::Range<usize> {
     begin..begin + PAGE as usize
 }
 
-/// An update was activated. Pages of no image hold something else.
+/// An update was activated. Pages that belong to no image hold something else.
 fn activated(old: &Image, new: &Image) -> Flash {
     let mut flash = erased();
     for slot in [LAYOUT.active, LAYOUT.update] {
@@ -46,8 +46,8 @@ fn holds(flash: &Flash, image: &Image) -> bool {
     flash.bytes[LAYOUT.active.offset as usize..].starts_with(&image.bytes)
 }
 
-/// The update comes in, is never confirmed, and goes back. Pages of neither image stay what they are, and
-/// are never erased.
+/// The update is installed, never confirmed, and rolled back. Pages of neither image do not change and are
+/// never erased.
 fn there_and_back(old_pages: u32, new_pages: u32) {
     let (old, new) = (image(7, old_pages), image(8, new_pages));
     let key_set = signed_key_set(1, &[public_key(1)]);
@@ -77,7 +77,7 @@ fn there_and_back(old_pages: u32, new_pages: u32) {
             "the active slot is what it was: {old_pages}, {new_pages}"
         );
     }
-    // The update lies whole in its slot again, and can be tried once more.
+    // The update is intact in its slot again, and can be tried once more.
     let mut log = RecordLog::open(&mut flash, LAYOUT.records).unwrap();
     let name = BootRecord::name_of(&new.offer.digest.0);
     BootRecord { phase: Phase::Activated, name, ..BootRecord::SETTLED }.save(&mut flash, &mut log).unwrap();
@@ -95,7 +95,7 @@ fn images_of_every_length_change_places_and_come_back() {
     }
 }
 
-/// As many pages change places as the longer of the two has, beside those of the trailer.
+/// As many pages change places as the longer of the two has, in addition to those of the trailer.
 #[test]
 fn only_pages_of_an_image_and_of_the_trailer_are_erased() {
     let key_set = signed_key_set(1, &[public_key(1)]);

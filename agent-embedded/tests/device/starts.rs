@@ -1,4 +1,4 @@
-//! Starts that fail, and starts of a device that has lost its records.
+//! Failing starts, and starts of a device that has lost its records.
 
 use super::common::group::Image;
 use super::common::{Flash, LAYOUT, erased, keys, public_key, signing_key};
@@ -34,7 +34,7 @@ fn boot(flash: &mut Flash) -> Result<Start, Halt<NorFlashErrorKind>> {
     start(flash, &LAYOUT, &mut BySpare, &trust, Recovery::Previous, &mut Ed25519)
 }
 
-/// What was in the records turns into something else.
+/// Overwrites the records with something else.
 fn lose_records(flash: &mut Flash) {
     let records = LAYOUT.records.offset as usize..(LAYOUT.records.offset + LAYOUT.records.bytes) as usize;
     flash.bytes[records].fill(0x5a);

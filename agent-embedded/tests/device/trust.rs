@@ -1,4 +1,4 @@
-//! Whom the boot stage trusts: the key set in force, and never an image older than the confirmed one.
+//! What the boot stage trusts: the key set in force, and never an image older than the confirmed one.
 
 use super::common::group::Image;
 use super::common::{Flash, LAYOUT, erased, public_key, put, signed_key_set, start_by_spare};
@@ -40,7 +40,7 @@ fn of_the_stored_and_the_provisioned_key_set_the_one_with_the_higher_version_is_
         ((2, SIGNS), (1, OTHER), true),
         ((1, SIGNS), (2, OTHER), false),
         ((1, OTHER), (2, SIGNS), true),
-        // Of two with the same version the provisioned one.
+        // If both have the same version, the provisioned one.
         ((2, SIGNS), (2, OTHER), false),
         ((2, OTHER), (2, SIGNS), true),
     ] {
@@ -63,7 +63,7 @@ fn a_stored_key_set_that_the_root_key_did_not_sign_counts_as_none() {
     let provisioned = signed_key_set(1, &[public_key(SIGNS)]);
     let mut flash = device(&image, &[(Kind::KeySet, &forged)]);
     assert_eq!(start_by_spare(&mut flash, &provisioned).unwrap().sequence_number, 7);
-    // And with a provisioned one that is none, nothing is trusted but what the root key signed.
+    // And if the provisioned one is invalid, only what the root key signed is trusted.
     let mut flash = device(&image, &[(Kind::KeySet, &signed_key_set(2, &[public_key(SIGNS)]))]);
     assert_eq!(start_by_spare(&mut flash, &forged).unwrap().sequence_number, 7);
     let mut flash = device(&image, &[(Kind::KeySet, &forged)]);
@@ -79,7 +79,7 @@ fn an_image_below_the_confirmed_one_does_not_run() {
     assert_eq!(start_by_spare(&mut flash, &provisioned).unwrap().sequence_number, 7);
     let mut flash = device(&older, &[(Kind::Installed, &floor)]);
     assert_eq!(start_by_spare(&mut flash, &provisioned), Err(Halt::Downgrade));
-    // Nor where the boot record is of another version and nobody knows how far an update has come.
+    // Nor if the boot record is of another version, so that the progress of an update is unknown.
     for boot in [&b"short"[..], b"of sixteen bytes", b"longer than sixteen bytes"] {
         let mut flash = device(&older, &[(Kind::Installed, &floor), (Kind::Boot, boot)]);
         assert_eq!(start_by_spare(&mut flash, &provisioned), Err(Halt::Downgrade));

@@ -1,12 +1,12 @@
-//! Ethernet frames by WIZnet's W5500 on SPI. No clock, no pins and no queue: those are the board's.
+//! Ethernet frames over WIZnet's W5500 on SPI. Clock, pins and queues are up to the board.
 //!
-//! A length that the chip tells is checked before anything is read by it. Where it cannot be true, place and
-//! contents of the chip's buffer are not to be trusted any more: the socket is opened anew, and what waits in
-//! it is lost. Nothing waits for the chip without a limit.
+//! A length reported by the chip is checked before it is used for reading. If it cannot be true, the position
+//! and contents of the chip's buffer can no longer be trusted: the socket is reopened, and what waits in it
+//! is lost. Nothing waits for the chip without a limit.
 //!
 //! The chip's own filter of MAC addresses stays off. The datasheet (Sn_MR, bit 7) says that with it the chip
-//! takes frames to its own address and broadcasts, and says nothing of multicast, which neighbour discovery
-//! and the CoAP group need. [`W5500::take`] leaves out what is for others: it reads only 8 bytes of it.
+//! accepts frames to its own address and broadcasts. It does not mention multicast, which neighbour discovery
+//! and the CoAP group need. [`W5500::take`] skips frames for others: it reads only 8 bytes of them.
 #![no_std]
 
 mod registers;
@@ -20,29 +20,29 @@ use crate::registers::{
     send_buffer,
 };
 
-/// Largest frame that is handed over, without its check sequence.
+/// The largest frame that is passed on, without its check sequence.
 pub const FRAME_BYTES_MAX: usize = 1514;
-/// Largest frame on the wire that is passed over: two VLAN tags longer.
+/// The largest frame on the wire that is skipped: two VLAN tags longer.
 const PASSED_OVER_BYTES_MAX: usize = FRAME_BYTES_MAX + 8;
-/// A frame's two addresses and its type.
+/// The two addresses and the type of a frame.
 const FRAME_BYTES_MIN: usize = 14;
-/// The length in front of each frame counts itself too.
+/// The length field before each frame counts itself too.
 const LENGTH_BYTES: usize = 2;
 const MAC_BYTES: usize = 6;
 
-/// So often the chip is asked for something that takes it microseconds.
+/// How often to ask the chip for something that takes microseconds.
 const LOOKS_MAX: usize = 64;
-/// So often it is asked for room for a frame: each takes 1.3 µs, and 16 KiB are sent in 13 ms at 10 Mbit/s.
+/// How often to ask for room for a frame: each query takes 1.3 µs, and 16 KiB take 13 ms at 10 Mbit/s.
 const LOOKS_FOR_ROOM_MAX: usize = 16_384;
 
-/// What goes wrong with the chip.
+/// Errors of the chip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Error<E> {
     /// The bus.
     Bus(E),
-    /// The chip is none, or does not answer yet: its version reads as this.
+    /// There is no W5500, or it does not answer yet: the version register has this value.
     Version(u8),
-    /// It does not do what it was told.
+    /// It did not carry out a command.
     Stuck,
 }
 
@@ -57,11 +57,11 @@ impl<E> From<E> for Error<E> {
 pub enum Taken {
     /// Nothing: the interrupt pin goes low at the next frame.
     Nothing,
-    /// A frame of this length. More may wait.
+    /// A frame of this length. More may be waiting.
     Frame(usize),
-    /// A frame for others, or too long a one. More may wait.
+    /// A frame for others, or one that is too long. More may be waiting.
     PassedOver,
-    /// What the chip told cannot be true: it was opened anew, and what waited is lost.
+    /// The chip reported something that cannot be true. It was reopened, and what was waiting is lost.
     Reopened,
 }
 
@@ -73,7 +73,7 @@ pub struct W5500<S> {
 }
 
 impl<S: SpiDevice> W5500<S> {
-    /// The chip on this bus, for frames to this MAC address and to groups. [`Self::start`] comes next.
+    /// The chip on this bus, for frames to this MAC address and to groups. Call [`Self::start`] next.
     pub const fn new(spi: S, address: [u8; MAC_BYTES]) -> Self {
         Self { spi, address }
     }
@@ -90,7 +90,7 @@ impl<S: SpiDevice> W5500<S> {
         }
         let address = self.address;
         self.write(MAC_ADDRESS, &address).await?;
-        // The sum over all sockets must not exceed what they share.
+        // The sum over all sockets must not exceed their shared memory.
         for socket in (0..SOCKETS).rev() {
             let kib = if socket == 0 { BUFFER_KIB } else { 0 };
             self.write(buffer_sizes(socket), &[kib, kib]).await?;
@@ -100,7 +100,7 @@ impl<S: SpiDevice> W5500<S> {
         self.open().await
     }
 
-    /// Whether the chip is still open for frames. One that has lost its supply has to be started anew.
+    /// Whether the chip is still open for frames. If it has lost its supply, it must be started again.
     ///
     /// # Errors
     /// [`Error::Bus`].
@@ -116,8 +116,8 @@ impl<S: SpiDevice> W5500<S> {
         Ok(self.read_byte(LINK).await? & 1 == 1)
     }
 
-    /// Takes the next frame out of the chip. To be called until it finds [`Taken::Nothing`]: the interrupt
-    /// is taken back first, and the chip raises it for what comes after that, not for what still waits.
+    /// Takes the next frame out of the chip. Call this until it returns [`Taken::Nothing`]: it first clears
+    /// the interrupt, and the chip raises it for what arrives after that, not for what is still waiting.
     ///
     /// # Errors
     /// [`Error`].
@@ -152,7 +152,7 @@ impl<S: SpiDevice> W5500<S> {
     /// Sends a frame.
     ///
     /// # Errors
-    /// [`Error::Stuck`] where the chip gets no frame out: it is opened anew, and what waited is lost.
+    /// [`Error::Stuck`] if the chip cannot send a frame: it is reopened, and what was waiting is lost.
     pub async fn send(&mut self, frame: &[u8]) -> Result<(), Error<S::Error>> {
         let mut looks = 0;
         while usize::from(self.settled(SEND_FREE).await?) < frame.len() {
@@ -169,7 +169,7 @@ impl<S: SpiDevice> W5500<S> {
         self.command(Command::Send).await
     }
 
-    /// Opens the socket anew, with nothing in its buffers.
+    /// Reopens the socket, with empty buffers.
     async fn open(&mut self) -> Result<(), Error<S::Error>> {
         self.command(Command::Close).await?;
         self.write(SOCKET_MODE, &[WHOLE_FRAMES]).await?;
@@ -192,7 +192,7 @@ impl<S: SpiDevice> W5500<S> {
         Err(Error::Stuck)
     }
 
-    /// A number that the chip may change between its two bytes: it is read until it reads the same twice.
+    /// Reads a number that the chip may change between its two bytes, until it reads the same twice.
     async fn settled(&mut self, register: Register) -> Result<u16, Error<S::Error>> {
         let mut before = self.read_number(register).await?;
         for _ in 0..LOOKS_MAX {
@@ -228,7 +228,7 @@ impl<S: SpiDevice> W5500<S> {
     }
 }
 
-/// The length of the frame, where what the chip tells of it can be true.
+/// The length of the frame, if the chip's report can be true.
 fn possible(with_length: u16, received: usize) -> Option<usize> {
     let with_length = usize::from(with_length);
     let length = with_length.checked_sub(LENGTH_BYTES)?;
@@ -236,7 +236,7 @@ fn possible(with_length: u16, received: usize) -> Option<usize> {
     is_possible.then_some(length)
 }
 
-/// What goes out in front of the bytes: the address, and the block with the direction.
+/// The header before the bytes: the address, and the block with the direction.
 const fn head(register: Register, writes: bool) -> [u8; 3] {
     let [high, low] = register.address.to_be_bytes();
     [high, low, register.block << 3 | (writes as u8) << 2]

@@ -1,6 +1,6 @@
 //! The registers of the chip that this driver uses (W5500 datasheet, sections 3 and 4).
 
-/// A place in the chip: the block, as it stands in the control byte, and the address in it.
+/// A place in the chip: the block, as encoded in the control byte, and the address in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Register {
     pub(crate) block: u8,
@@ -11,7 +11,7 @@ const COMMON: u8 = 0;
 const SOCKET: u8 = 1;
 const SEND_BUFFER: u8 = 2;
 const RECEIVE_BUFFER: u8 = 3;
-/// Blocks from the registers of one socket to those of the next.
+/// How many blocks the registers of two consecutive sockets are apart.
 const BLOCKS_OF_A_SOCKET: u8 = 4;
 
 /// MR: bit 7 resets the chip.
@@ -68,7 +68,7 @@ pub(crate) enum Command {
     Open = 0x01,
     Close = 0x10,
     Send = 0x20,
-    /// What lies before [`RECEIVE_POINTER`] has been read.
+    /// The bytes before [`RECEIVE_POINTER`] have been read.
     Receive = 0x40,
 }
 
@@ -80,17 +80,17 @@ const fn socket(address: u16) -> Register {
     Register { block: SOCKET, address }
 }
 
-/// Where the sizes of a socket's two buffers stand, in KiB: Sn_RXBUF_SIZE and Sn_TXBUF_SIZE.
+/// The registers with the sizes of a socket's two buffers, in KiB: Sn_RXBUF_SIZE and Sn_TXBUF_SIZE.
 pub(crate) const fn buffer_sizes(socket: u8) -> Register {
     Register { block: SOCKET + socket * BLOCKS_OF_A_SOCKET, address: 0x1e }
 }
 
-/// A place in the buffer of frames to be sent, which wraps by itself.
+/// A place in the buffer of frames to be sent; it wraps automatically.
 pub(crate) const fn send_buffer(pointer: u16) -> Register {
     Register { block: SEND_BUFFER, address: pointer }
 }
 
-/// A place in the buffer of frames that came, which wraps by itself.
+/// A place in the buffer of received frames; it wraps automatically.
 pub(crate) const fn receive_buffer(pointer: u16) -> Register {
     Register { block: RECEIVE_BUFFER, address: pointer }
 }

@@ -1,4 +1,4 @@
-//! The agent of a board's own program: put together, and what happens where it cannot run.
+//! The agent of a board's own program: how it is assembled, and what happens if it cannot run.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,36 +18,36 @@ use update_core::platform::Trial;
 use crate::application::{Lines, board};
 use crate::{AGENT_RESETS, Chip, Console, line, reset_later, stay};
 
-/// What tells one build from another.
+/// Distinguishes one build from another.
 pub const VERSION: &str = match option_env!("FWCAST_IMAGE_VERSION") {
     Some(version) => version,
     None => "1",
 };
 
-/// The image is on trial. This is assumed until its records have been read: the boot stage has read them,
-/// and goes back only from an image that is on trial.
+/// Whether the image is on trial. This is assumed until the records have been read: the boot stage has read
+/// them, and only rolls back an image that is on trial.
 static ON_TRIAL: AtomicBool = AtomicBool::new(true);
 
-/// With the feature `late`, the network controller answers in the start after so many.
+/// With the feature `late`, the network controller first answers after this many starts.
 const LATE_STARTS: u32 = 2;
 
 static RESOURCES: ConstStaticCell<StackResources<{ network::SOCKETS }>> =
     ConstStaticCell::new(StackResources::new());
 static MEMORY: Memory = Memory::new();
 
-/// Agent and network stack, to be run beside each other for ever.
+/// Agent and network stack, to be run alongside each other for ever.
 pub type Tasks<F, C, D> = (NetworkAgent<F, EmbassyBoard, Lines<C>>, Runner<'static, D>);
 
 /// Why the agent does not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wrong<E> {
-    /// Flash, records or the provisioning area.
+    /// The flash, the records or the provisioning area is unusable.
     Start(StartError<E>),
     /// The network controller does not answer.
     Controller,
-    /// The chip's source of randomness.
+    /// The chip's source of randomness fails.
     Randomness,
-    /// The network stack.
+    /// The network did not start.
     Network(NetworkError),
 }
 
@@ -69,7 +69,7 @@ impl<E> From<NetworkError> for Wrong<E> {
     }
 }
 
-/// Opens the flash, and notes whether the image that runs is on trial.
+/// Opens the flash, and notes whether the running image is on trial.
 ///
 /// # Errors
 /// [`Wrong::Start`].
@@ -85,12 +85,12 @@ pub fn open<F: NorFlash>(flash: F, layout: FlashLayout) -> Result<FlashStore<F>,
     Ok(opened?)
 }
 
-/// Opens the flash, and reads what was provisioned and stored. `entropy` is `None` where the chip's source
-/// of randomness fails.
+/// Opens the flash, and reads what was provisioned and stored. `entropy` is `None` if the chip's source of
+/// randomness fails.
 ///
 /// # Errors
 /// [`Wrong`].
-// Not inlined: what it needs of the stack is free again afterwards.
+// Not inlined, so that its stack is free again afterwards.
 #[inline(never)]
 pub fn prepare<F: NorFlash>(
     flash: F,
@@ -107,7 +107,7 @@ pub fn prepare<F: NorFlash>(
     Ok(Parts { store, provisioning, entropy }.prepare(&MEMORY)?)
 }
 
-/// Puts the agent on a network stack of its own.
+/// Gives the agent a network stack of its own.
 ///
 /// # Errors
 /// [`Wrong::Network`].
@@ -127,15 +127,15 @@ pub fn connect<F: NorFlash, C: Console, D: Driver>(
     Ok((agent, runner))
 }
 
-/// The agent is on the network: resets from now on are none that were for nothing.
+/// The agent is on the network, so the count of consecutive resets starts again.
 pub fn network_works() {
     AGENT_RESETS.clear();
 }
 
 impl<E> Wrong<E> {
-    /// Says why, and resets the board later where that may help: a confirmed image tries again, one on trial
-    /// goes back. Otherwise an image on trial resets at once, since the one before may be able to run, and a
-    /// confirmed one stays.
+    /// Prints why, and resets the board later if that may help: a confirmed image tries again, one on trial
+    /// is rolled back. Otherwise an image on trial resets at once, since the previous one may be able to run,
+    /// and a confirmed one stays.
     pub fn halt(&self, mut console: impl Console, chip: Chip) -> ! {
         if self.may_pass() {
             reset_later(console, chip, &AGENT_RESETS, |console| {

@@ -1,4 +1,4 @@
-//! What the boards' own programs do around the agent: a line on the console for each event.
+//! What the boards' own programs do around the agent: print a line on the console for each event.
 
 use core::future::{pending, poll_fn};
 
@@ -17,12 +17,12 @@ pub struct Lines<C> {
 }
 
 impl<C: Console> Lines<C> {
-    /// To this console.
+    /// Writes to this console.
     pub const fn new(console: C) -> Self {
         Self { console, stack_bytes: 0 }
     }
 
-    /// Writes one line, and after it the stack's peak if that has grown.
+    /// Writes one line, followed by the stack's peak if that has grown.
     pub fn say(&mut self, line: core::fmt::Arguments<'_>) {
         line!(self.console, "agent: {line}");
         let peak = stack_paint::peak_bytes();

@@ -1,4 +1,4 @@
-//! The boot stage: verifies, exchanges the slots where that is due, and jumps.
+//! The boot stage: verifies, exchanges the slots if needed, and jumps.
 
 use agent_embedded::provisioning::{self, BootSettings, Provisioning};
 use boot_stage::board::{self, Board};
@@ -10,11 +10,11 @@ use embedded_storage::nor_flash::NorFlash;
 
 use crate::{BOOT_RESETS, Chip, Console, disable_interrupts, line, reset_later, stay};
 
-/// What a board's boot stage has.
+/// What a board provides for its boot stage.
 pub struct BootStage<'p, F, X, C> {
     /// Its flash.
     pub flash: F,
-    /// Where everything lies there.
+    /// The layout of the flash.
     pub layout: FlashLayout,
     /// How the slots change places.
     pub exchange: X,
@@ -22,21 +22,21 @@ pub struct BootStage<'p, F, X, C> {
     pub provisioning: &'p [u8],
     /// The address at which the flash runs the image of the active slot.
     pub active: usize,
-    /// Where it says what it does.
+    /// The console for its messages.
     pub console: C,
-    /// What the processor runs at, in Hz.
+    /// The processor's clock frequency in Hz.
     pub clock: u32,
-    /// Starts the watchdog, which from then on the image has to feed: one that hangs before its first line,
-    /// too, goes back if it is on trial.
+    /// Starts the watchdog, which the image must then feed. So an image on trial that hangs, even before its
+    /// first line, is rolled back.
     pub watchdog: fn(),
 }
 
 impl<F: NorFlash, X: Exchange, C: Console> BootStage<'_, F, X, C> {
-    /// One start.
+    /// Carries out one start.
     ///
     /// # Safety
-    /// At `active` the processor sees the start of the layout's active slot. The image there initialises
-    /// all memory that it shares with the program that calls this.
+    /// At `active` the processor sees the start of the layout's active slot. The image there initialises all
+    /// memory that it shares with the calling program.
     pub unsafe fn run(self) -> ! {
         let given = match Provisioning::read_boot(self.provisioning) {
             Ok(given) => given,
@@ -79,7 +79,7 @@ impl<F: NorFlash, X: Exchange, C: Console> Board for Promised<'_, F, X, C> {
         line!(self.0.console, "boot: runs sequence={} ({news})", runs.sequence_number);
         BOOT_RESETS.clear();
         (self.0.watchdog)();
-        // SAFETY: the boot stage has verified that a signed image lies there; the rest is the promise.
+        // SAFETY: the boot stage has verified that a signed image is there; the rest is the caller's promise.
         unsafe { jump(self.0.active) }
     }
 
@@ -101,7 +101,7 @@ impl<F: NorFlash, X: Exchange, C: Console> Board for Promised<'_, F, X, C> {
     }
 }
 
-/// The watchdog does not run yet.
+/// The watchdog is not running yet.
 const fn chip(clock: u32) -> Chip {
     Chip { clock, feed: || {} }
 }
@@ -109,7 +109,7 @@ const fn chip(clock: u32) -> Chip {
 /// # Safety
 /// There is an image, which begins with its vector table.
 unsafe fn jump(image: usize) -> ! {
-    // No interrupt of this program comes in the next one.
+    // No interrupt of this program occurs in the next one.
     disable_interrupts();
     // SAFETY: the caller's promise.
     unsafe {

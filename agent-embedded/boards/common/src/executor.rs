@@ -1,46 +1,46 @@
-//! Runs one future for ever, and four of them beside each other.
+//! Runs one future for ever, or four of them alongside each other.
 //!
-//! Its own loop, because it sleeps by WFI: QEMU does not sleep on WFE, by which embassy's executor does, so
-//! that each idle node would take a whole processor of its host.
+//! It has its own loop because it sleeps with WFI. embassy's executor sleeps with WFE, and QEMU does not
+//! sleep on that, so each idle node would use a whole processor of its host.
 
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
-/// Somebody was woken.
+/// Something was woken.
 static WOKEN: AtomicBool = AtomicBool::new(true);
-/// For each of those that run beside each other: it was woken, or has never run.
+/// For each of the futures that run alongside each other: it was woken, or has never run.
 static WOKEN_BESIDE: [AtomicBool; 4] = [const { AtomicBool::new(true) }; 4];
 
 static WAKER: RawWakerVTable = RawWakerVTable::new(|flag| RawWaker::new(flag, &WAKER), wake, wake, |_| {});
 
 fn wake(flag: *const ()) {
-    // SAFETY: `waker` makes it of a flag that lives for ever.
+    // SAFETY: `waker` creates it from a flag that lives for ever.
     unsafe { &*flag.cast::<AtomicBool>() }.store(true, Ordering::SeqCst);
     WOKEN.store(true, Ordering::SeqCst);
 }
 
 fn waker(flag: &'static AtomicBool) -> Waker {
     let flag = core::ptr::from_ref(flag).cast();
-    // SAFETY: the functions of the table want a flag that lives for ever, and this one does.
+    // SAFETY: the functions of the table need a flag that lives for ever, and this one does.
     unsafe { Waker::from_raw(RawWaker::new(flag, &WAKER)) }
 }
 
-/// Polls `future`, which does not end, whenever somebody woke it, and sleeps in between.
+/// Polls `future`, which never ends, whenever it was woken, and sleeps in between.
 pub fn run(future: impl Future) -> ! {
     let mut future = pin!(future);
     let waker = waker(&WOKEN);
     let mut context = Context::from_waker(&waker);
     loop {
         WOKEN.store(false, Ordering::SeqCst);
-        // Nothing is polled that has ended.
+        // A future that has ended is not polled again.
         if future.as_mut().poll(&mut context).is_ready() {
             crate::halt();
         }
         cortex_m::interrupt::disable();
         if !WOKEN.load(Ordering::SeqCst) {
-            // An interrupt that came since the last look ends it at once, though it is masked.
+            // An interrupt that came since the last check ends the sleep at once, even though it is masked.
             cortex_m::asm::dsb();
             cortex_m::asm::wfi();
         }
@@ -49,11 +49,11 @@ pub fn run(future: impl Future) -> ! {
     }
 }
 
-/// Runs the agent, the network stack, the network controller and an application beside each other. None of
+/// Runs the agent, the network stack, the network controller and an application alongside each other. None of
 /// them ends. A program calls this once.
 ///
-/// Each is polled only when it was woken itself. Whoever looks into a socket wakes the network stack: with
-/// one waker for all, each look would wake everyone, and the board would never sleep.
+/// Each is polled only when it was woken itself. Polling a socket wakes the network stack: with one waker for
+/// all, each poll would wake everything, and the board would never sleep.
 pub async fn beside(
     agent: impl Future,
     network: impl Future,

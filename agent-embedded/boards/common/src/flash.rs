@@ -1,14 +1,14 @@
-//! What the drivers of flash memories share.
+//! Shared code of the flash drivers.
 
 use boot_stage::layout::Partition;
 use embedded_storage::nor_flash::{NorFlashError, NorFlashErrorKind};
 
-/// What a flash refuses.
+/// Errors of a flash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlashError {
-    /// Not within the flash.
+    /// The range is outside the flash.
     OutOfBounds,
-    /// Not whole words or pages.
+    /// The range is not made of whole words or pages.
     NotAligned,
     /// A bit would have to be set without an erase.
     NotErased,
@@ -42,7 +42,7 @@ impl From<NorFlashErrorKind> for FlashError {
 /// A partition of a flash that the processor sees at `base`.
 ///
 /// # Safety
-/// The partition lies within the flash, and nobody writes there while the program runs.
+/// The partition is inside the flash, and nothing writes to it while the program runs.
 #[must_use]
 pub const unsafe fn mapped(base: usize, partition: Partition) -> &'static [u8] {
     let begin = (base + partition.offset as usize) as *const u8;

@@ -1,5 +1,5 @@
-//! What all boards with a Cortex-M share: everything around the agent and the boot stage that touches the
-//! processor and no register of a board.
+//! The shared code of all boards with a Cortex-M: everything around the agent and the boot stage that uses
+//! the processor but no register of a board.
 #![no_std]
 
 pub mod agent;
@@ -17,7 +17,7 @@ use boot_stage::resets::Resets;
 use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m::peripheral::{SCB, SYST};
 
-/// Writes one line to a console, which is anything that is [`core::fmt::Write`] and cannot fail.
+/// Writes one line to a console. A console is anything that implements [`core::fmt::Write`] and cannot fail.
 #[macro_export]
 macro_rules! line {
     ($console:expr, $($argument:tt)*) => {{
@@ -27,7 +27,7 @@ macro_rules! line {
     }};
 }
 
-/// The handlers of panics and hard faults, which say where on this console and reset the board.
+/// The handlers of panics and hard faults, which print where it happened on this console and reset the board.
 #[macro_export]
 macro_rules! handlers {
     ($console:expr) => {
@@ -43,30 +43,30 @@ macro_rules! handlers {
     };
 }
 
-/// What the programs say goes out here.
+/// Where the programs print.
 pub trait Console: Write {
-    /// Ready when a byte has come, which it takes: somebody wants to know how things stand. Otherwise the
-    /// next one wakes the context. A console that only sends is never ready.
+    /// Ready when a byte has arrived, which it consumes: somebody asks for the status. Otherwise the next
+    /// byte wakes the context. A console that only sends is never ready.
     fn poll_byte(&self, _context: &mut Context<'_>) -> Poll<()> {
         Poll::Pending
     }
 }
 
-/// What is to be known of the chip.
+/// What the shared code needs to know about the chip.
 #[derive(Debug, Clone, Copy)]
 pub struct Chip {
-    /// What the processor runs at, in Hz.
+    /// The processor's clock frequency in Hz.
     pub clock: u32,
     /// Feeds the watchdog.
     pub feed: fn(),
 }
 
-/// Ticks in a second: at 250 MHz the counts of one still fit the 24 bits of the processor's timer.
+/// Ticks per second: at 250 MHz the counts of one tick still fit the 24 bits of the processor's timer.
 const TICKS_PER_SECOND: u32 = 20;
-/// Ticks until it is said again.
+/// Ticks until the message is repeated.
 const TICKS: u32 = 10 * TICKS_PER_SECOND;
 
-/// Nothing can go on: says why, again and again, and whenever a byte comes on the console. In between the
+/// Nothing can continue: prints why, repeatedly, and whenever a byte arrives on the console. In between the
 /// processor sleeps.
 pub fn stay<C: Console>(mut console: C, chip: Chip, say: impl Fn(&mut C)) -> ! {
     let mut timer = timer_alone(chip);
@@ -75,18 +75,18 @@ pub fn stay<C: Console>(mut console: C, chip: Chip, say: impl Fn(&mut C)) -> ! {
     }
 }
 
-/// Resets in a row of the boot stage. As the next one it outlives a reset, at a place of its own that no
-/// program initialises (`retained.x`); `used`, so that the compiler does not believe the value here.
+/// Consecutive resets of the boot stage. Like the next one it survives a reset, in a place of its own that no
+/// program initialises (`retained.x`); `used`, so that the compiler does not rely on the value here.
 #[used]
 #[unsafe(link_section = ".fwcast_retained.boot")]
 pub(crate) static BOOT_RESETS: Resets = Resets::new();
-/// Resets in a row of the agent.
+/// Consecutive resets of the agent.
 #[used]
 #[unsafe(link_section = ".fwcast_retained.agent")]
 pub(crate) static AGENT_RESETS: Resets = Resets::new();
 
-/// Nothing can go on, and a reset may help: says why, waits, longer each time in a row, and resets. Until
-/// then it does what [`stay`] does.
+/// Nothing can continue, and a reset may help: prints why, waits (longer each time in a row), and resets.
+/// Until then it behaves like [`stay`].
 pub(crate) fn reset_later<C: Console>(
     mut console: C,
     chip: Chip,
@@ -101,11 +101,11 @@ pub(crate) fn reset_later<C: Console>(
     SCB::sys_reset()
 }
 
-/// From now on nothing runs but the caller; the processor's own timer ticks and wakes it.
+/// From now on only the caller runs; the processor's own timer ticks and wakes it.
 fn timer_alone(chip: Chip) -> SYST {
     cortex_m::interrupt::disable();
     disable_interrupts();
-    // SAFETY: the program that used it does not run any more.
+    // SAFETY: the program that used it no longer runs.
     let mut timer = unsafe { cortex_m::Peripherals::steal() }.SYST;
     timer.set_clock_source(SystClkSource::Core);
     timer.set_reload(chip.clock / TICKS_PER_SECOND);
@@ -115,8 +115,8 @@ fn timer_alone(chip: Chip) -> SYST {
     timer
 }
 
-/// Says it, then feeds the watchdog and sleeps for so many ticks, or until a byte comes on the console;
-/// gives the ticks that have gone by.
+/// Prints it, then feeds the watchdog and sleeps for this many ticks, or until a byte arrives on the console;
+/// returns the ticks that have passed.
 fn say_and_wait<C: Console>(
     console: &mut C,
     chip: Chip,
@@ -129,8 +129,8 @@ fn say_and_wait<C: Console>(
     say(console);
     while gone < ticks {
         (chip.feed)();
-        // A tick or a byte is pending and is not taken, being masked; it wakes the processor all the
-        // same. Whatever stayed pending would wake it again at once, and for ever.
+        // A tick or a byte is pending but masked, so it is not taken. It wakes the processor all the same.
+        // Anything left pending would wake it again at once, and for ever.
         SCB::clear_pendst();
         clear_pending();
         cortex_m::asm::dsb();
@@ -143,9 +143,9 @@ fn say_and_wait<C: Console>(
     gone
 }
 
-/// No interrupt of this program comes any more.
+/// From now on no interrupt of this program occurs.
 pub(crate) fn disable_interrupts() {
-    // SAFETY: the only user of the interrupt controller, which needs it no more.
+    // SAFETY: this is the only user of the interrupt controller, which is no longer needed.
     let nvic = unsafe { &*cortex_m::peripheral::NVIC::PTR };
     for enabled in &nvic.icer {
         // SAFETY: all bits may be written.
@@ -154,9 +154,9 @@ pub(crate) fn disable_interrupts() {
     clear_pending();
 }
 
-/// Forgets the interrupts that have come and were not taken.
+/// Clears interrupts that are pending and were not taken.
 fn clear_pending() {
-    // SAFETY: the callers take no interrupts any more.
+    // SAFETY: the callers no longer take interrupts.
     let nvic = unsafe { &*cortex_m::peripheral::NVIC::PTR };
     for pending in &nvic.icpr {
         // SAFETY: all bits may be written.
@@ -164,20 +164,20 @@ fn clear_pending() {
     }
 }
 
-/// Nothing can go on, and there is nothing to say.
+/// Nothing can continue, and there is nothing to print.
 pub fn halt() -> ! {
     loop {
         cortex_m::asm::wfi();
     }
 }
 
-/// Says where, and resets the board, so that an image on trial that does this goes back.
+/// Prints where, and resets the board, so that an image on trial is rolled back.
 pub fn on_hard_fault(address: u32, mut console: impl Write) -> ! {
     line!(console, "hard fault at {address:#x}");
     SCB::sys_reset()
 }
 
-/// Says where, and resets the board: the boot stage decides what runs.
+/// Prints where, and resets the board: the boot stage decides what runs.
 pub fn on_panic(info: &PanicInfo<'_>, mut console: impl Write) -> ! {
     if let Some(place) = info.location() {
         line!(console, "panic at {}:{}", place.file(), place.line());

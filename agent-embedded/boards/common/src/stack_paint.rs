@@ -1,4 +1,4 @@
-//! How deep the stack has been: it is painted at the start, and later one looks how far the paint is gone.
+//! Measures the deepest stack: it is painted at the start, and later the remaining paint is measured.
 
 use core::ptr::addr_of_mut;
 
@@ -7,20 +7,20 @@ const PAINT: u32 = 0x5a5a_5a5a;
 unsafe extern "C" {
     /// Where static data ends (cortex-m-rt).
     static mut _stack_end: u32;
-    /// Where the stack begins, from above.
+    /// Where the stack begins, at the upper end.
     static mut _stack_start: u32;
 }
 
-/// Paints what is free of the stack. To be called once, from `main`.
+/// Paints the free part of the stack. Call this once, from `main`.
 #[inline(never)]
 pub fn paint() {
-    // The frames of this function and of its callers are not painted.
+    // The frames of this function and its callers are not painted.
     const MARGIN: usize = 64;
     let end = addr_of_mut!(_stack_end);
     let now = cortex_m::register::msp::read() as usize - MARGIN * 4;
     let mut place = end;
     while (place as usize) < now {
-        // SAFETY: between static data and the stack in use, there is nothing.
+        // SAFETY: between static data and the used stack there is nothing.
         unsafe {
             place.write_volatile(PAINT);
             place = place.add(1);
@@ -28,7 +28,7 @@ pub fn paint() {
     }
 }
 
-/// The most bytes of stack that have been in use since [`paint`].
+/// The most bytes of stack in use since [`paint`].
 #[must_use]
 pub fn peak_bytes() -> usize {
     let start = addr_of_mut!(_stack_start);

@@ -1,5 +1,5 @@
-//! The serial console: UART0, sent by waiting. One line for each event. A byte that comes is
-//! answered with the agent's state.
+//! The serial console: UART0, sent by busy-waiting. One line for each event. A received byte is answered with
+//! the agent's status.
 
 use core::fmt::{self, Write};
 use core::task::{Context, Poll};
@@ -21,7 +21,7 @@ const BAUD_DIVISOR: Register = unsafe { Register::at(0x4000_4010) };
 
 const STATE_SEND_FULL: u32 = 1;
 const STATE_RECEIVED: u32 = 1 << 1;
-/// Send and receive, with an interrupt for each byte that comes.
+/// Send and receive, with an interrupt for each received byte.
 const CONTROL_ON: u32 = 1 << 3 | 1 << 1 | 1;
 const RECEIVED: u32 = 1 << 1;
 const INTERRUPT: u16 = 0;
@@ -42,7 +42,7 @@ pub(crate) fn on_interrupt() {
     WAKER.wake();
 }
 
-/// Where lines are written.
+/// The console to write lines to.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Console;
 

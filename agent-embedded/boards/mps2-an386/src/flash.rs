@@ -1,17 +1,17 @@
-//! The PSRAM as NOR flash: an erase sets all bits of a page, a program only clears bits.
+//! The PSRAM as NOR flash: an erase sets all bits of a page, a program operation only clears bits.
 //!
-//! QEMU keeps it in a file, so that it outlives resets and the end of QEMU itself.
+//! QEMU keeps it in a file, so it survives resets and the end of QEMU itself.
 
 use board_common::flash::FlashError;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash, check_erase, check_read, check_write};
 
-/// Where it is mapped: images run from here.
+/// Where it is mapped. Images run from here.
 pub const BASE: usize = 0x2100_0000;
 /// Its size in bytes.
 pub const BYTES: usize = 16 * 1024 * 1024;
-/// Bytes of a page, which are erased together.
+/// The length of a page, which is erased as a whole.
 pub const PAGE_BYTES: usize = 4096;
-/// Bytes of a word, which are programmed together.
+/// The length of a word, which is programmed as a whole.
 pub const WORD_BYTES: usize = 4;
 
 /// The flash of this board.
@@ -22,7 +22,7 @@ impl Flash {
     /// The flash.
     ///
     /// # Safety
-    /// There is one at a time, and nobody holds references into the flash where it is written.
+    /// Only one exists at a time, and nobody holds references into the flash where it is written.
     #[must_use]
     pub const unsafe fn take() -> Self {
         Self(())
@@ -43,7 +43,7 @@ impl ReadNorFlash for Flash {
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), FlashError> {
         check_read(self, offset, bytes.len())?;
         let from = (BASE + offset as usize) as *const u8;
-        // SAFETY: within the PSRAM, which holds plain bytes and which nobody else writes meanwhile.
+        // SAFETY: inside the PSRAM, which holds plain bytes and which nothing else writes in the meantime.
         unsafe { core::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len()) };
         Ok(())
     }
@@ -60,7 +60,7 @@ impl NorFlash for Flash {
     fn erase(&mut self, from: u32, to: u32) -> Result<(), FlashError> {
         check_erase(self, from, to)?;
         for offset in (from..to).step_by(WORD_BYTES) {
-            // SAFETY: within the PSRAM and aligned; by the contract of `take` nobody holds a reference to it.
+            // SAFETY: inside the PSRAM and aligned; by the contract of `take` nobody holds a reference to it.
             unsafe { Self::word(offset).write_volatile(u32::MAX) };
         }
         Ok(())

@@ -12,12 +12,12 @@ use crate::registers::Register;
 
 /// Longest frame, without its checksum.
 pub const FRAME_BYTES: usize = 1514;
-/// Frames that wait for the network stack: a burst of a few blocks while flash is busy.
+/// How many frames wait for the network stack: a burst of a few blocks while flash is busy.
 const RECEIVE_FRAMES: usize = 4;
-/// Frames that wait to be sent.
+/// How many frames wait to be sent.
 const SEND_FRAMES: usize = 2;
 
-/// What the driver and the network stack share.
+/// State shared by the driver and the network stack.
 pub type Frames = State<FRAME_BYTES, RECEIVE_FRAMES, SEND_FRAMES>;
 /// The network stack's end.
 pub type Driver = Device<'static, FRAME_BYTES>;
@@ -43,9 +43,9 @@ const MAC_COMMAND: Register = register(0xa4);
 const MAC_DATA: Register = register(0xa8);
 
 const BYTE_TEST_PATTERN: u32 = 0x8765_4321;
-/// Enabled, active high, push-pull: otherwise the line is inverted and fires for ever.
+/// Enabled, active high, push-pull: otherwise the line is inverted and always active.
 const INTERRUPT_LINE: u32 = 0x111;
-/// A frame waits.
+/// A frame is waiting.
 const RECEIVED: u32 = 1 << 3;
 const HARDWARE_RESET: u32 = 1;
 /// Store and forward.
@@ -72,7 +72,7 @@ const fn register(offset: usize) -> Register {
     unsafe { Register::at(BASE + offset) }
 }
 
-/// Resets the controller and gives both ends of its channel; `None` when it does not answer.
+/// Resets the controller and returns both ends of its channel; `None` if it does not answer.
 pub fn start(frames: &'static mut Frames) -> Option<(Runner, Driver, [u8; 6])> {
     HARDWARE_CONFIG.write(HARDWARE_RESET);
     let mut tries = 100_000;
@@ -96,7 +96,7 @@ pub fn start(frames: &'static mut Frames) -> Option<(Runner, Driver, [u8; 6])> {
     Some((runner, device, address))
 }
 
-/// Moves frames both ways for ever.
+/// Moves frames in both directions for ever.
 pub async fn run(runner: Runner) -> ! {
     let (state, mut receiver, mut sender) = runner.split();
     state.set_link_state(LinkState::Up);
@@ -106,21 +106,21 @@ pub async fn run(runner: Runner) -> ! {
         let received = poll_fn(|context| {
             WAKER.register(context.waker());
             INTERRUPT_STATUS.write(RECEIVED);
-            // Read after the latch was cleared, lest a frame between the two is overlooked.
+            // Read after the latch was cleared, so that a frame between the two is not overlooked.
             if frames_waiting() > 0 {
                 return receiver.poll_rx_buf(context).map(|_| ());
             }
             INTERRUPT_ENABLE.write(RECEIVED);
             Poll::Pending
         });
-        // The network stack takes no frame while it has no room for an answer: so neither way may wait for
-        // the other one.
+        // The network stack takes no frame while it has no room for an answer, so neither direction may wait
+        // for the other.
         let to_send = poll_fn(|context| sender.poll_tx_buf(context).map(|_| ()));
         select(received, to_send).await;
     }
 }
 
-/// Takes frames as far as there is room for them.
+/// Receives frames as long as there is room for them.
 fn receive_all(receiver: &mut RxRunner<'_, FRAME_BYTES>) {
     while frames_waiting() > 0 {
         let Some(buffer) = receiver.try_rx_buf() else { return };
@@ -134,7 +134,7 @@ fn frames_waiting() -> u32 {
     RECEIVE_FIFO.read() >> 16 & 0xff
 }
 
-/// Takes one frame out of the FIFO; `None` when it is not to be used.
+/// Takes one frame out of the FIFO; `None` if it is not to be used.
 fn receive(buffer: &mut [u8]) -> Option<usize> {
     let status = RECEIVE_STATUS.read();
     let length = (status >> 16 & 0x3fff) as usize;
@@ -157,7 +157,7 @@ fn send_all(sender: &mut TxRunner<'_, FRAME_BYTES>) {
 }
 
 fn send(frame: &[u8]) {
-    // A frame of 1514 bytes is two orders of magnitude faster gone than the next one is there.
+    // A frame of 1514 bytes leaves two orders of magnitude faster than the next one is ready.
     while (SEND_FIFO.read() & 0xffff) < frame.len() as u32 + 16 {}
     SEND_DATA.write(SEND_WHOLE | frame.len() as u32);
     SEND_DATA.write(frame.len() as u32);
@@ -183,7 +183,7 @@ fn mac_write(register: u32, value: u32) {
     while MAC_COMMAND.read() & MAC_BUSY != 0 {}
 }
 
-/// The controller has interrupted: the task looks, and lets it interrupt again.
+/// The controller has interrupted: the task checks it and enables the interrupt again.
 pub(crate) fn on_interrupt() {
     INTERRUPT_ENABLE.write(0);
     WAKER.wake();

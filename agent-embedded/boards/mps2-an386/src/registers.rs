@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Register(*mut u32);
 
-// SAFETY: it is an address of a device, the same for everyone; the users of a device order their accesses.
+// SAFETY: it is the address of a device, the same for everyone; the users of a device order their accesses.
 unsafe impl Sync for Register {}
 // SAFETY: as above.
 unsafe impl Send for Register {}
@@ -13,7 +13,7 @@ impl Register {
     /// The register at this address.
     ///
     /// # Safety
-    /// There is a register of a device that has no effect on memory.
+    /// At this address is a device register that has no effect on memory.
     pub(crate) const unsafe fn at(address: usize) -> Self {
         Self(address as *mut u32)
     }

@@ -1,5 +1,5 @@
-//! The clock: timer 0 runs freely at 25 MHz, timer 1 rings once. There is no periodic tick, so that an idle
-//! node costs its host nothing.
+//! The clock: timer 0 runs freely at 25 MHz, timer 1 fires once. There is no periodic tick, so an idle node
+//! costs its host nothing.
 
 use core::cell::RefCell;
 use core::task::Waker;
@@ -12,7 +12,7 @@ use crate::registers::Register;
 
 /// Counts of a timer in a microsecond.
 const COUNTS_PER_MICROSECOND: u64 = 25;
-/// Timer 1 counts 32 bits; a longer sleep is taken in steps.
+/// Timer 1 counts 32 bits; a longer sleep is split into steps.
 const STEP_MICROSECONDS_MAX: u64 = 100_000_000;
 
 const CONTROL_ENABLE_WITH_INTERRUPT: u32 = 0b1001;
@@ -33,7 +33,7 @@ const ALARM: Timer = unsafe { Timer::at(0x4000_1000) };
 
 impl Timer {
     /// # Safety
-    /// As [`Register::at`], for four registers.
+    /// The same as for [`Register::at`], for four registers.
     const unsafe fn at(base: usize) -> Self {
         // SAFETY: the caller's promise.
         unsafe {
@@ -76,7 +76,7 @@ fn counts(wraps: &mut u32) -> u64 {
     if FREE.interrupt.read() != 0 {
         FREE.interrupt.write(1);
         *wraps += 1;
-        // The value read before may be of either side of the wrap.
+        // The value read before may be from either side of the wrap.
         elapsed = u32::MAX - FREE.value.read();
     }
     (u64::from(*wraps) << 32) | u64::from(elapsed)
@@ -87,7 +87,7 @@ impl Inner {
         counts(&mut self.wraps) / COUNTS_PER_MICROSECOND
     }
 
-    /// Wakes who is due, and sets the alarm for the next one.
+    /// Wakes what is due, and sets the alarm for the next one.
     fn ring(&mut self) {
         let now = self.now();
         let next = self.queue.next_expiration(now);
@@ -105,7 +105,7 @@ impl Inner {
 }
 
 impl Clock {
-    /// Within a critical section it is lent to nobody else; so there is always a value, and no panic.
+    /// In a critical section nothing else borrows it, so there is always a value and never a panic.
     fn with<T: Default>(&self, section: CriticalSection<'_>, work: impl FnOnce(&mut Inner) -> T) -> T {
         self.0.borrow(section).try_borrow_mut().map(|mut inner| work(&mut inner)).unwrap_or_default()
     }

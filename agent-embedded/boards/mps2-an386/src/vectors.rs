@@ -43,8 +43,8 @@ pub static __INTERRUPTS: [Vector; 32] = {
     table
 };
 
-/// Lets an interrupt come.
+/// Enables an interrupt.
 pub(crate) fn enable(number: u16) {
-    // SAFETY: handlers take critical sections of their own and share nothing else.
+    // SAFETY: handlers use their own critical sections and share nothing else.
     unsafe { cortex_m::peripheral::NVIC::unmask(Interrupt(number)) }
 }

@@ -1,5 +1,5 @@
-//! The watchdog: the CMSDK's, at the processor's clock. Not fed in time, it first raises the non-maskable
-//! interrupt, and after as long again it resets the board.
+//! The CMSDK watchdog, at the processor's clock. If it is not fed in time, it first raises the non-maskable
+//! interrupt, and after the same time again it resets the board.
 
 use agent_embedded::drive::WATCHDOG_WITHIN;
 

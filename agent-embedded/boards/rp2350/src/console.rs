@@ -1,5 +1,5 @@
-//! The serial console: UART0 on GPIO 0 and 1, sent by waiting. One line for each event. A byte that comes is
-//! answered with the agent's state.
+//! The serial console: UART0 on GPIO 0 and 1, sent by busy-waiting. One line for each event. A received byte
+//! is answered with the agent's status.
 
 use core::fmt::{self, Write};
 use core::task::{Context, Poll};
@@ -20,11 +20,11 @@ pub fn start(
     send: Peri<'static, PIN_0>,
     receive: Peri<'static, PIN_1>,
 ) {
-    // It stays on: the panic handler writes too, and so each line goes to the registers.
+    // It stays on: the panic handler writes too, so each line goes directly to the registers.
     core::mem::forget(Uart::new_blocking(uart, send, receive, Config::default()));
 }
 
-/// Where lines are written.
+/// The console to write lines to.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Console;
 
@@ -49,7 +49,7 @@ impl board_common::Console for Console {
         if came {
             return Poll::Ready(());
         }
-        // Also where less bytes came than fill the queue: the receiver's timeout.
+        // Even if fewer bytes came than fill the queue: the receiver's timeout.
         UART0.uartimsc().modify(|mask| {
             mask.set_rxim(true);
             mask.set_rtim(true);

@@ -15,24 +15,24 @@ use w5500::{Error, FRAME_BYTES_MAX, Taken, W5500};
 
 /// The bus to the W5500.
 pub type Bus = ExclusiveDevice<Spi<'static, SPI0, Async>, Output<'static>, Delay>;
-/// What the network stack drives.
+/// What the network stack uses.
 pub type Device = channel::Device<'static, FRAME_BYTES_MAX>;
 
 type BusError = DeviceError<embassy_rp::spi::Error, Infallible>;
-/// Frames that wait for the network stack, and to be sent. The W5500 itself keeps 16 KiB of frames while
-/// flash is busy.
+/// Frames that wait for the network stack, and frames to be sent. The W5500 itself buffers 16 KiB of frames
+/// while flash is busy.
 type Frames = channel::State<FRAME_BYTES_MAX, 4, 2>;
 
 static FRAMES: ConstStaticCell<Frames> = ConstStaticCell::new(Frames::new());
 
-/// How often the link is looked at, and whether the chip is still open. Frames are looked for then too, in
-/// case an interrupt was lost.
+/// How often to check the link, and whether the chip is still open. Frames are checked for then too, in case
+/// an interrupt was lost.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// The chip needs some 50 ms after its reset. One that answers late gets a second.
+/// The chip needs about 50 ms after its reset. One that answers late gets a second.
 const STARTS_MAX: usize = 10;
 const START_EVERY: Duration = Duration::from_millis(100);
 
-/// Resets the W5500 and starts it, with this MAC address.
+/// Resets the W5500 and starts it with this MAC address.
 ///
 /// # Errors
 /// It does not answer.
@@ -60,18 +60,18 @@ pub async fn start(
     Ok((device, Runner { chip, frames, interrupt, _reset: reset }))
 }
 
-/// Passes frames on.
+/// Passes frames on between the two.
 pub struct Runner {
     chip: W5500<Bus>,
     frames: channel::Runner<'static, FRAME_BYTES_MAX>,
     interrupt: Input<'static>,
-    /// Stays high.
+    /// The reset pin, which stays high.
     _reset: Output<'static>,
 }
 
 impl Runner {
-    /// Passes frames on, for ever. Each turn takes at most one frame each way, so that neither way waits for
-    /// the other one to end.
+    /// Passes frames on for ever. Each turn takes at most one frame in each direction, so that neither
+    /// direction waits for the other to finish.
     pub async fn run(self) {
         let Self { mut chip, frames, mut interrupt, _reset } = self;
         let (link, mut received, mut to_send) = frames.split();
@@ -102,13 +102,13 @@ impl Runner {
     }
 }
 
-/// Starts the chip anew where it has lost what it was told; says whether there is a link.
+/// Restarts the chip if it has lost its settings; returns whether there is a link.
 async fn look(chip: &mut W5500<Bus>) -> bool {
     let is_open = chip.is_open().await.unwrap_or(false) || chip.start().await.is_ok();
     is_open && chip.has_link().await.unwrap_or(false)
 }
 
-/// Takes a frame where there is room for it; says whether more may wait.
+/// Takes a frame if there is room for it; returns whether more may be waiting.
 async fn take(chip: &mut W5500<Bus>, received: &mut RxRunner<'static, FRAME_BYTES_MAX>) -> bool {
     let Some(Ok(frame)) = received.try_rx_buf().map(TryInto::try_into) else {
         return true;
@@ -119,12 +119,12 @@ async fn take(chip: &mut W5500<Bus>, received: &mut RxRunner<'static, FRAME_BYTE
             true
         }
         Ok(Taken::PassedOver | Taken::Reopened) => true,
-        // After an error the next look says how things stand.
+        // After an error, the next check finds out the state.
         Ok(Taken::Nothing) | Err(_) => false,
     }
 }
 
-/// Sends the frame that waits, if one does. One that does not go out is lost, as on any Ethernet.
+/// Sends the waiting frame, if there is one. A frame that cannot be sent is lost, as on any Ethernet.
 async fn send(chip: &mut W5500<Bus>, to_send: &mut TxRunner<'static, FRAME_BYTES_MAX>) {
     if let Some(frame) = to_send.try_tx_buf() {
         let _ = chip.send(frame).await;

@@ -1,26 +1,26 @@
-//! The flash, a chip of its own on QSPI, from which the programs run.
+//! The flash, a separate chip on QSPI, from which the programs run.
 //!
-//! Erasing and programming is done by the functions of the boot ROM, called from RAM with interrupts off
-//! (`embassy-rp`). Reading goes past the cache: where the power was cut a word may read differently each
-//! time, and a cache would hide that.
+//! The functions of the boot ROM erase and program it, called from RAM with interrupts off (`embassy-rp`).
+//! Reads bypass the cache: after a power cut a word may read differently each time, and a cache would hide
+//! that.
 
 use embassy_rp::Peri;
 use embassy_rp::flash::{self, Blocking};
 use embassy_rp::peripherals::FLASH;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash, check_read, check_write};
 
-/// Where it is mapped, through the cache: images run from here.
+/// Where it is mapped, through the cache. Images run from here.
 pub const BASE: usize = 0x1000_0000;
 /// Its size in bytes, as far as this board uses it.
 pub const BYTES: usize = 2 * 1024 * 1024;
-/// Bytes of a word, which are programmed together. The chip would take less; see
+/// The length of a word, which is programmed as a whole. The chip would accept less; see
 /// [`RP2350`](agent_embedded::layouts::RP2350).
 pub const WORD_BYTES: usize = 16;
 
 /// Where it is mapped without cache (RP2350 datasheet section 4.4).
 const UNCACHED: usize = 0x1400_0000;
 
-/// What this flash refuses.
+/// Errors of this flash.
 pub type FlashError = flash::Error;
 
 /// The flash of this board.
@@ -44,8 +44,7 @@ impl ReadNorFlash for Flash {
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), FlashError> {
         check_read(self, offset, bytes.len())?;
         let from = (UNCACHED + offset as usize) as *const u8;
-        // SAFETY: within the flash, which holds plain bytes; it is written by this driver alone, which is
-        // borrowed.
+        // SAFETY: inside the flash, which holds plain bytes; only this driver writes it, and it is borrowed.
         unsafe { core::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len()) };
         Ok(())
     }

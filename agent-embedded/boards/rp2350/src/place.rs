@@ -1,4 +1,4 @@
-//! Where everything lies in the flash.
+//! The flash layout of this board.
 
 use agent_embedded::layouts::RP2350;
 use board_common::flash::mapped;
@@ -6,7 +6,7 @@ use boot_stage::layout::FlashLayout;
 
 use crate::flash;
 
-/// Where everything lies in the flash. `memory/agent/memory.x` names the start of the active slot too.
+/// The layout of the flash. `memory/agent/memory.x` contains the start of the active slot too.
 pub const LAYOUT: FlashLayout = RP2350;
 
 /// The address of the active slot.
@@ -15,6 +15,6 @@ pub const ACTIVE: usize = flash::BASE + LAYOUT.active.offset as usize;
 /// The provisioning area.
 #[must_use]
 pub const fn provisioning() -> &'static [u8] {
-    // SAFETY: within the flash, and neither agent nor boot stage writes there.
+    // SAFETY: inside the flash, and neither agent nor boot stage writes there.
     unsafe { mapped(flash::BASE, LAYOUT.provisioning) }
 }

@@ -1,5 +1,5 @@
-//! The watchdog, in microseconds of the reference clock (RP2350 datasheet section 12.9). Not fed in time, it
-//! resets the chip. A reset by the processor leaves it running, so the boot stage stops it first.
+//! The watchdog, in microseconds of the reference clock (RP2350 datasheet section 12.9). If it is not fed in
+//! time, it resets the chip. A reset by the processor leaves it running, so the boot stage stops it first.
 
 use agent_embedded::drive::WATCHDOG_WITHIN;
 use embassy_rp::pac::psm::regs::Wdsel;
@@ -9,11 +9,11 @@ use embassy_rp::pac::{PSM, WATCHDOG};
 #[expect(clippy::cast_possible_truncation, reason = "the counter has 24 bits, as is asserted below")]
 const COUNTS: u32 = WATCHDOG_WITHIN.as_micros() as u32;
 const _: () = assert!(WATCHDOG_WITHIN.as_micros() < 1 << 24);
-/// All that a watchdog can reset but the two oscillators, bits 2 and 3. (`embassy-rp` has the bits of the
-/// RP2040, which would leave out the processors.)
+/// Everything that a watchdog can reset except the two oscillators, bits 2 and 3. (`embassy-rp` has the bits
+/// of the RP2040, which would omit the processors.)
 const ALL: u32 = 0x01ff_fff3;
 
-/// Stops it: an exchange of the slots takes longer than it waits.
+/// Stops it: an exchange of the slots takes longer than its timeout.
 pub fn stop() {
     WATCHDOG.ctrl().modify(|control| control.set_enable(false));
 }

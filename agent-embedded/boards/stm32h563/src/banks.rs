@@ -1,4 +1,4 @@
-//! The exchange of the two banks in hardware: the option bit SWAP_BANK (RM0481 section 7).
+//! Swapping the two banks in hardware: the option bit SWAP_BANK (RM0481 section 7).
 
 use boot_stage::banks::Banks;
 use cortex_m::asm::dsb;
@@ -6,11 +6,11 @@ use embassy_stm32::pac::FLASH;
 use embassy_stm32::pac::flash::vals::{OptcrSwapBank, OptsrSwapBank};
 
 const OPTION_KEYS: [u32; 2] = [0x0819_2a3b, 0x4c5d_6e7f];
-/// So often the chip is asked whether it is done: seconds at 32 MHz, where it needs some milliseconds. No
+/// How often the chip is asked whether it is done: seconds at 32 MHz, when it needs some milliseconds. No
 /// watchdog runs in the boot stage.
 const LOOKS_MAX: u32 = 8_000_000;
 
-/// Whether the processor sees bank 2 first. The chip takes that over from the option bit with a reset.
+/// Whether the processor sees bank 2 first. The chip applies the option bit at a reset.
 #[must_use]
 pub fn stand_exchanged() -> bool {
     FLASH.optcr().read().swap_bank() == OptcrSwapBank::B_0X1
@@ -38,7 +38,7 @@ impl Banks for SwapBank {
         let wanted = if exchanged { OptsrSwapBank::B_0X1 } else { OptsrSwapBank::B_0X0 };
         FLASH.optsr_prg().modify(|option| option.set_swap_bank(wanted));
         FLASH.optcr().modify(|control| control.set_optstrt(true));
-        // A reset before the chip has taken OPTSTRT back would cut the programming.
+        // A reset before the chip has cleared OPTSTRT would cut the programming.
         let is_over = settles();
         let refused = FLASH.nssr().read().optchangeerr() || FLASH.optcr().read().optlock();
         FLASH.optcr().modify(|control| control.set_optlock(true));
@@ -46,8 +46,8 @@ impl Banks for SwapBank {
     }
 }
 
-/// Waits until the flash does nothing and no programming of the option bytes is under way; says whether that
-/// came.
+/// Waits until the flash is idle and no programming of the option bytes is in progress; returns whether that
+/// happened.
 fn settles() -> bool {
     dsb();
     (0..LOOKS_MAX).any(|_| !FLASH.nssr().read().bsy() && !FLASH.optcr().read().optstrt())

@@ -1,11 +1,11 @@
-//! The instruction cache, without which the processor waits for the flash at each step (RM0481 section 9).
+//! The instruction cache, without which the processor waits for the flash at every step (RM0481 section 9).
 //!
-//! Everything that the processor sees of the flash goes through it. Switched off, it forgets what it has.
+//! Everything that the processor sees of the flash goes through it. Switching it off clears it.
 
 use cortex_m::asm::{dsb, isb};
 use embassy_stm32::pac::{ICACHE, UID};
 
-/// Switches it on. Until it has forgotten what it had before, it is passed by.
+/// Switches it on. It is bypassed until it has been cleared.
 pub fn on() {
     dsb();
     ICACHE.cr().modify(|control| control.set_en(true));
@@ -22,7 +22,7 @@ pub fn off() {
     isb();
 }
 
-/// Does this with the cache off, and leaves it as it was.
+/// Does this with the cache off, and restores its state.
 pub fn without<T>(work: impl FnOnce() -> T) -> T {
     let was_on = ICACHE.cr().read().en();
     off();
@@ -33,8 +33,8 @@ pub fn without<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// What is unique in the chip. It is not for the cache, and is read by whole words (RM0481 section 7.3.2): a
-/// line of the cache, or a byte, would be a fault.
+/// The chip's unique number. It must not go through the cache, and is read by whole words (RM0481 section
+/// 7.3.2): reading a cache line, or a byte, would be a fault.
 #[must_use]
 pub fn unique() -> [u8; 12] {
     let words = without(|| [0, 1, 2].map(|at| UID.uid(at).read().to_le_bytes()));

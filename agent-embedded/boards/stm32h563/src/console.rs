@@ -1,5 +1,5 @@
-//! The serial console: USART3, which ST-LINK passes on over USB, sent by waiting. One line for each event. A
-//! byte that comes is answered with the agent's state.
+//! The serial console: USART3, which ST-LINK passes on over USB, sent by busy-waiting. One line for each
+//! event. A received byte is answered with the agent's status.
 
 use core::fmt::{self, Write};
 use core::task::{Context, Poll};
@@ -34,7 +34,7 @@ pub fn start(clock: u32) {
     });
 }
 
-/// Where lines are written.
+/// The console to write lines to.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Console;
 
@@ -51,7 +51,7 @@ impl Write for Console {
 impl board_common::Console for Console {
     fn poll_byte(&self, context: &mut Context<'_>) -> Poll<()> {
         WAKER.register(context.waker());
-        // A byte that came too late for the one before it raises this too, and is no more than the first.
+        // An overrun raises this interrupt too; the lost byte asks for nothing more.
         USART3.icr().write(|clear| clear.set_ore(true));
         if USART3.isr().read().rxne() {
             let _ = USART3.rdr().read();

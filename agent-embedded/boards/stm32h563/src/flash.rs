@@ -1,11 +1,12 @@
-//! The flash: 2 MiB in two banks, pages of 8 KiB, words of 16 bytes with an error correcting code, which can
+//! The flash: 2 MiB in two banks, pages of 8 KiB, words of 16 bytes with an error-correcting code, which can
 //! be programmed once between two erases (RM0481 section 7).
 //!
-//! A word whose programming was cut may have a wrong code. Reading it raises a non-maskable interrupt and not
-//! a fault: the driver asks whether one came.
+//! A word whose programming was cut may have a wrong code. Reading it raises a non-maskable interrupt, not a
+//! fault: the driver checks whether one occurred.
 //!
-//! All of it is seen through the instruction cache, data too. The driver reads and writes with the cache off:
-//! a cache would hide words that have changed since, and torn ones that read differently each time.
+//! All of it is seen through the instruction cache, including data. The driver reads and writes with the
+//! cache off: a cache would hide words that have changed since, and torn ones that read differently each
+//! time.
 
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -19,29 +20,29 @@ use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash, check_erase
 use crate::cache;
 use crate::place::program;
 
-/// Where it is mapped: images run from here.
+/// Where it is mapped. Images run from here.
 pub const BASE: usize = 0x0800_0000;
 /// Its size in bytes.
 pub const BYTES: usize = 2 * 1024 * 1024;
-/// Bytes of a page, which are erased together.
+/// The length of a page, which is erased as a whole.
 pub const PAGE_BYTES: usize = 8192;
-/// Bytes of a word, which are programmed together.
+/// The length of a word, which is programmed as a whole.
 pub const WORD_BYTES: usize = 16;
 
 const PAGES_OF_A_BANK: u32 = 128;
 const KEYS: [u32; 2] = [0x4567_0123, 0xcdef_89ab];
 
-/// Bytes of a bank: the controller tells the place of an error as a word in its bank.
+/// The length of a bank: the controller reports the place of an error as a word in its bank.
 const BANK_BYTES: u32 = PAGES_OF_A_BANK * PAGE_BYTES as u32;
 
-/// What is read, or was read last: its offset in its bank, and how much of it.
+/// The current or last read: its offset in its bank, and its length.
 static OFFSET: AtomicU32 = AtomicU32::new(0);
 static READ_BYTES: AtomicU32 = AtomicU32::new(0);
-/// The reading goes on.
+/// Whether the read is in progress.
 static READS: AtomicBool = AtomicBool::new(false);
-/// An error of it came after its end.
+/// Whether an error of it was reported after its end.
 static WAS_LATE: AtomicBool = AtomicBool::new(false);
-/// A word of it was unreadable.
+/// Whether one of its words was unreadable.
 static UNREADABLE: AtomicBool = AtomicBool::new(false);
 
 /// The flash of this board, as the processor sees it.
@@ -54,7 +55,7 @@ impl Flash {
     /// The flash, with its banks `exchanged` or not.
     ///
     /// # Safety
-    /// There is one at a time, and nobody holds references into the flash where it is written.
+    /// Only one exists at a time, and nobody holds references into the flash where it is written.
     #[must_use]
     pub const unsafe fn take(exchanged: bool) -> Self {
         Self { exchanged }
@@ -76,7 +77,7 @@ impl Flash {
         });
     }
 
-    /// Waits for the end of an operation, and takes the permission for the next one away.
+    /// Waits for the end of an operation, and revokes the permission for the next one.
     fn finish() -> Result<(), FlashError> {
         dsb();
         isb();
@@ -93,7 +94,7 @@ impl Flash {
     }
 
     fn erase_page(&self, page: u32) -> Result<(), FlashError> {
-        // The controller counts the banks as they are, and the processor as it sees them.
+        // The controller counts the banks as they are, the processor as it sees them.
         let second = (page >= PAGES_OF_A_BANK) != self.exchanged;
         Self::unlock();
         FLASH.nscr().write(|control| {
@@ -110,18 +111,18 @@ impl Flash {
         FLASH.nscr().write(|control| control.set_pg(true));
         let (quarters, _) = word.as_chunks::<4>();
         for (at, quarter) in (BASE + offset as usize..).step_by(4).zip(quarters) {
-            // SAFETY: within the flash and aligned; by the contract of `take` nobody holds a reference to it.
+            // SAFETY: inside the flash and aligned; by the contract of `take` nobody holds a reference to it.
             unsafe { (at as *mut u32).write_volatile(u32::from_le_bytes(*quarter)) };
         }
         Self::finish()
     }
 }
 
-/// For the non-maskable interrupt. Damage of the program that runs resets the chip: the boot stage finds it,
-/// and decides.
+/// For the non-maskable interrupt. Damage in the running program resets the chip: the boot stage then finds
+/// it, and decides.
 pub fn on_interrupt() {
     let detected = FLASH.eccdetr().read();
-    // Without an error, it was taken at the end of its reading, before the interrupt came.
+    // Without an error, it was handled at the end of its read, before the interrupt came.
     if !detected.eccd() {
         return;
     }
@@ -143,7 +144,7 @@ pub fn on_interrupt() {
     }
 }
 
-/// Reads with the cache off, and says whether all of it was readable.
+/// Reads with the cache off, and checks that all of it was readable.
 fn read_uncached(offset: u32, bytes: &mut [u8]) -> Result<(), FlashError> {
     let from = (BASE + offset as usize) as *const u8;
     READS.store(false, Ordering::SeqCst);
@@ -153,12 +154,12 @@ fn read_uncached(offset: u32, bytes: &mut [u8]) -> Result<(), FlashError> {
     READ_BYTES.store(bytes.len() as u32, Ordering::SeqCst);
     READS.store(true, Ordering::SeqCst);
     dsb();
-    // SAFETY: the caller has checked that this is within the flash, which holds plain bytes and which nobody
-    // else writes meanwhile.
+    // SAFETY: the caller has checked that this is inside the flash, which holds plain bytes and which nothing
+    // else writes in the meantime.
     unsafe { core::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len()) };
     dsb();
     isb();
-    // An error whose interrupt is still under way.
+    // An error whose interrupt is still pending.
     on_interrupt();
     READS.store(false, Ordering::SeqCst);
     if UNREADABLE.load(Ordering::SeqCst) { Err(FlashError::Unreadable) } else { Ok(()) }

@@ -1,7 +1,7 @@
 //! The board `stm32h563`: ST's NUCLEO-H563ZI, a Cortex-M33 with Ethernet and 2 MiB of flash in two banks,
-//! which the chip exchanges in hardware.
+//! which the chip swaps in hardware.
 //!
-//! This package alone touches registers; what an agent does is in `agent-embedded`. Nobody has run it on
+//! Only this package touches registers; the agent itself is in `agent-embedded`. Nobody has run it on
 //! hardware yet.
 #![no_std]
 
@@ -16,9 +16,9 @@ use cortex_m_rt::exception;
 
 board_common::handlers!(console::Console);
 
-/// A word of the flash cannot be read. [`flash::Flash`] reports it to its caller where its programming or
-/// erasing was cut. In the image that runs it is damage, which the boot stage finds after a reset. Anything
-/// else would come again after a reset, and is passed over.
+/// A word of the flash cannot be read. [`flash::Flash`] reports it to its caller if its programming or
+/// erasing was cut. In the running image it means damage, which the boot stage finds after a reset. Anything
+/// else would occur again after a reset, and is ignored.
 #[exception]
 unsafe fn NonMaskableInt() {
     flash::on_interrupt();

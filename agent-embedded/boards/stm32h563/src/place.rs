@@ -1,4 +1,4 @@
-//! Where everything lies in the flash.
+//! The flash layout of this board.
 
 use core::ops::Range;
 
@@ -12,13 +12,13 @@ use static_cell::ConstStaticCell;
 use crate::banks;
 use crate::flash::{self, Flash, WORD_BYTES};
 
-/// Where everything lies in the flash. `memory/agent/memory.x` names the start of the active slot too.
+/// The layout of the flash. `memory/agent/memory.x` contains the start of the active slot too.
 pub const LAYOUT: FlashLayout = STM32H563;
 
 /// The address of the active slot, in whichever bank it is.
 pub const ACTIVE: usize = flash::BASE + LAYOUT.active.offset as usize;
 
-/// Where the program that runs lies in its bank: the boot stage at the start, or the active slot.
+/// The range of the running program in its bank: the boot stage at the start, or the active slot.
 #[must_use]
 pub fn program() -> Range<u32> {
     // SAFETY: this register is only read.
@@ -30,7 +30,7 @@ pub fn program() -> Range<u32> {
 /// The flash as the layout sees it.
 ///
 /// # Safety
-/// As [`Flash::take`].
+/// The same as for [`Flash::take`].
 #[must_use]
 pub unsafe fn flash() -> BankedFlash<Flash> {
     let slot = LAYOUT.active.offset..LAYOUT.active.offset + LAYOUT.active.bytes;
@@ -40,8 +40,8 @@ pub unsafe fn flash() -> BankedFlash<Flash> {
     BankedFlash::new(flash, STM32H563_BANK_BYTES, slot, exchanged)
 }
 
-/// The provisioning area, read: what cannot be read comes out as zeros, so that it can be told from an area
-/// that is well. To be called once.
+/// The provisioning area. Unreadable bytes come out as zeros, so that it can be told from an intact area.
+/// Call this once.
 #[must_use]
 pub fn provisioning(flash: &mut BankedFlash<Flash>) -> &'static [u8] {
     static AREA: ConstStaticCell<[u8; PROVISIONING_BYTES_MAX]> =

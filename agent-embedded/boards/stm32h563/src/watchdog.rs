@@ -1,14 +1,14 @@
-//! The watchdog: the independent one (IWDG), by a clock of its own (LSI) that nothing else stops (RM0481
-//! section 45). Not fed in time, it resets the chip.
+//! The independent watchdog (IWDG), with its own clock (LSI), which nothing else stops (RM0481 section 45).
+//! If it is not fed in time, it resets the chip.
 
 use agent_embedded::drive::WATCHDOG_WITHIN;
 use embassy_stm32::pac::IWDG;
 use embassy_stm32::pac::iwdg::vals::{Key, Pr};
 
-/// Of the clock, in Hz; it is off by some percent.
+/// The frequency of its clock in Hz; it is inaccurate by some percent.
 const CLOCK: u32 = 32_000;
 const DIVISOR: u32 = 128;
-/// How [`DIVISOR`] is written.
+/// The register value for [`DIVISOR`].
 const PRESCALER: u8 = 5;
 #[expect(clippy::cast_possible_truncation, reason = "the counter has 12 bits, as is asserted below")]
 const RELOAD: u16 = (WATCHDOG_WITHIN.as_secs() as u32 * CLOCK / DIVISOR - 1) as u16;
@@ -20,7 +20,7 @@ pub fn start() {
     IWDG.kr().write(|key| key.set_key(Key::ENABLE));
     IWDG.pr().write(|prescaler| prescaler.set_pr(Pr::from_bits(PRESCALER)));
     IWDG.rlr().write(|reload| reload.set_rl(RELOAD));
-    // Both are taken over by its own slow clock.
+    // Its own slow clock must take over both.
     while IWDG.sr().read().0 != 0 {}
     feed();
 }

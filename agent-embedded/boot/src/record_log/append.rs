@@ -1,4 +1,4 @@
-//! Entries and seals that are appended to the bank in use.
+//! Appending entries and seals to the bank in use.
 
 use embedded_storage::nor_flash::NorFlash;
 
@@ -6,7 +6,7 @@ use super::entry::{COPY, Content, Header, InFlash, InMemory, Sealed, checksum};
 use super::{Kind, LogError, RecordLog};
 use crate::planted::{self, Bug};
 
-/// How often a record is written when the flash does not keep it.
+/// How often a record is written if the flash does not keep it.
 const TRIES: u8 = 3;
 
 impl RecordLog {
@@ -21,7 +21,7 @@ impl RecordLog {
         Ok(())
     }
 
-    /// This entry holds the record from now on.
+    /// From now on this entry holds the record.
     pub(super) fn make_live(&mut self, header: Header) {
         let tag = header.tag & !COPY;
         if let Some(live) = self.live.get_mut(usize::from(tag)) {
@@ -30,7 +30,7 @@ impl RecordLog {
         }
     }
 
-    /// Appends an entry of this bank once more, from this copy of it.
+    /// Appends an entry of this bank once more, copied from here.
     pub(super) fn append_again<F: NorFlash>(
         &mut self,
         flash: &mut F,
@@ -40,7 +40,7 @@ impl RecordLog {
         self.append_sealed(flash, Header { tag: copy.tag & !COPY, ..*copy }, &mut content)
     }
 
-    /// Appends an entry with a content from memory and its seal; gives its header.
+    /// Appends an entry with content from memory, and its seal; returns its header.
     pub(super) fn append_bytes<F: NorFlash>(
         &mut self,
         flash: &mut F,
@@ -52,9 +52,9 @@ impl RecordLog {
         self.append_sealed(flash, entry, &mut InMemory(content))
     }
 
-    /// Appends an entry like this one, wherever it was before, and its seal; gives its header. What cannot be
-    /// read back is not sealed, and written once more behind it: the cells do not take it, or were touched
-    /// and looked blank all the same.
+    /// Appends an entry like this one, from wherever it is, and its seal; returns its header. An entry that
+    /// cannot be read back is not sealed but written once more after it: its cells do not take the content,
+    /// or had been touched although they looked blank.
     pub(super) fn append_sealed<F: NorFlash>(
         &mut self,
         flash: &mut F,
@@ -79,7 +79,7 @@ impl RecordLog {
     ) -> Result<Header, LogError<F::Error>> {
         let bank = *self.bank();
         let cells = bank.cells_of(entry.len.into());
-        // Two copies, and a cell for their seal that nothing has touched.
+        // Two copies, and an untouched cell for their seal.
         let cell = bank.free(flash, self.tail, 2 * cells + 1);
         if cell + 2 * cells + 1 > bank.cells() {
             return Err(LogError::Full);
@@ -104,7 +104,7 @@ impl RecordLog {
         Ok(header)
     }
 
-    /// Seals an entry in the next free cell that takes it.
+    /// Seals an entry in the next free cell that takes the seal.
     pub(super) fn seal<F: NorFlash>(
         &mut self,
         flash: &mut F,

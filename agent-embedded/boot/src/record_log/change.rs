@@ -7,11 +7,11 @@ use super::{Kind, LogError, RECORDS, RecordLog};
 use crate::medium::erase;
 use crate::planted::{self, Bug};
 
-/// What stands for a record that was lost: no record is empty.
+/// Marks a record that was lost: no real record is empty.
 pub(super) const LOST: [u8; 0] = [];
 
 impl RecordLog {
-    /// Fills the other bank with the newest records, `new` among them, and uses it from now on.
+    /// Fills the other bank with the newest records, including `new`, and uses it from now on.
     pub(super) fn change_banks<F: NorFlash>(
         &mut self,
         flash: &mut F,
@@ -40,7 +40,7 @@ impl RecordLog {
         self.begin(flash)
     }
 
-    /// Takes a record over from the other bank. One that is lost there stays lost.
+    /// Copies a record from the other bank. One that is lost there stays lost.
     fn copy_from<F: NorFlash>(
         &mut self,
         flash: &mut F,

@@ -1,4 +1,4 @@
-//! One entry of a bank: a header, its content, and the reads that decide whether it is there.
+//! An entry of a bank: a header, its content, and the reads that decide whether it is present.
 
 use core::ops::Range;
 
@@ -11,13 +11,13 @@ use crate::medium::{BLANK, READS, is_blank};
 
 /// Bytes of a header.
 pub(super) const HEADER_BYTES: usize = 16;
-/// A piece that is written or read at a time; a multiple of every word.
+/// How many bytes are written or read at a time; a multiple of every word length.
 const PIECE_BYTES: usize = 64;
-/// Of this version of the format; 0x5a began the entries of version 1, which stood there once.
+/// The first byte of entries in this format version; version 1 used 0x5a.
 const MAGIC: u8 = 0x5b;
 const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
-/// Tags of entries that belong to the log itself; records have lower ones.
+/// Tags of entries that belong to the log itself; records have lower tags.
 pub(super) const TAG_BANK: u8 = 0xb0;
 /// See [`TAG_BANK`].
 pub(super) const TAG_MOVED: u8 = 0xb1;
@@ -26,19 +26,19 @@ pub(super) const TAG_SEAL: u8 = 0xb2;
 /// Set in the tag of the second copy of an entry.
 pub(super) const COPY: u8 = 0x40;
 
-/// What stands in front of a content.
+/// The header before a content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) tag: u8,
     /// Length of the content in bytes.
     pub(super) len: u16,
-    /// The cell that the entry begins with: no copy of it elsewhere is taken for an entry.
+    /// The cell where the entry begins, so that a copy of it elsewhere does not pass for an entry.
     pub(super) cell: u32,
-    /// CRC-32 of the content; in a seal, which entry it seals: its cell, and its tag in the highest byte.
+    /// CRC-32 of the content. In a seal, the entry that it seals: its cell, and its tag in the highest byte.
     pub(super) check: u32,
 }
 
-/// The cell of an entry, in what a seal says of it.
+/// The cell of an entry, within a seal's reference to it.
 const CELL_MASK: u32 = 0x00ff_ffff;
 
 impl Header {
@@ -52,12 +52,12 @@ impl Header {
         Sealed { tag: (self.check >> 24) as u8, cell: self.check & CELL_MASK }
     }
 
-    /// The header of the second copy, which stands `cells` cells behind the first one.
+    /// The header of the second copy, which is `cells` cells after the first one.
     pub(super) const fn copy(&self, cells: u32) -> Self {
         Self { tag: self.tag | COPY, cell: self.cell + cells, ..*self }
     }
 
-    /// The entry itself, as a seal names it.
+    /// The entry itself, as a seal refers to it.
     pub(super) const fn entry(&self) -> Sealed {
         Sealed { tag: self.tag, cell: self.cell }
     }
@@ -86,14 +86,14 @@ impl Header {
     }
 }
 
-/// What one look at a cell finds.
+/// What one read of a cell finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
     /// Nothing. A word whose programming was cut may read as blank, but not each time.
     Blank,
     /// An entry begins here.
     Entry(Header),
-    /// A part of an entry, or what a cut has left.
+    /// A part of an entry, or the remains of a cut.
     Other,
 }
 
@@ -102,21 +102,21 @@ pub(super) fn checksum(content: &[u8]) -> u32 {
     CRC.checksum(content)
 }
 
-/// An entry as its seal names it.
+/// An entry as its seal refers to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sealed {
     pub(super) tag: u8,
     pub(super) cell: u32,
 }
 
-/// An entry with its two copies, of which at least one is whole.
+/// An entry with two copies, at least one of which is intact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pair {
     /// The header of the first copy.
     pub(super) header: Header,
-    /// The header of one that is whole.
+    /// The header of an intact copy.
     pub(super) whole: Header,
-    /// Both are whole.
+    /// Whether both are intact.
     pub(super) both: bool,
 }
 
@@ -127,13 +127,13 @@ pub(super) struct Bank {
     pub(super) cell_bytes: u32,
 }
 
-/// Where a content comes from while an entry is written.
+/// The source of an entry's content while it is written.
 pub(super) trait Content<F: NorFlash> {
-    /// Fills `piece` with the content from `offset` on; `false` when it cannot be read.
+    /// Fills `piece` with the content from `offset` on; `false` if it cannot be read.
     fn fill(&mut self, flash: &mut F, offset: usize, piece: &mut [u8]) -> bool;
 }
 
-/// A content in memory.
+/// Content in memory.
 pub(super) struct InMemory<'a>(pub(super) &'a [u8]);
 
 impl<F: NorFlash> Content<F> for InMemory<'_> {
@@ -163,7 +163,7 @@ impl Bank {
         self.place.bytes / self.cell_bytes.max(1)
     }
 
-    /// How many cells an entry with so many bytes of content takes.
+    /// How many cells an entry with this many bytes of content takes.
     pub(super) fn cells_of(&self, len: usize) -> u32 {
         (HEADER_BYTES as u32 + len as u32).div_ceil(self.cell_bytes.max(1))
     }
@@ -173,7 +173,7 @@ impl Bank {
         2 * self.cells_of(len)
     }
 
-    /// The entry with this header of its first copy, if one of its copies is whole.
+    /// The entry whose first copy has this header, if one of its copies is intact.
     pub(super) fn pair<F: NorFlash>(&self, flash: &mut F, header: &Header) -> Option<Pair> {
         let copy = header.copy(self.cells_of(header.len.into()));
         let [first, second] = [*header, copy]
@@ -191,7 +191,7 @@ impl Bank {
         self.place.offset + cell * self.cell_bytes
     }
 
-    /// One look at a cell.
+    /// Reads a cell once.
     pub(super) fn look<F: NorFlash>(&self, flash: &mut F, cell: u32) -> Look {
         let mut bytes = [0; HEADER_BYTES];
         let offset = self.offset(cell);
@@ -208,7 +208,7 @@ impl Bank {
         Header::from_bytes(&bytes).filter(fits).map_or(Look::Other, Look::Entry)
     }
 
-    /// The header of the entry that begins with this cell; `None` if none does.
+    /// The header of the entry that begins in this cell; `None` if none does.
     pub(super) fn header<F: NorFlash>(&self, flash: &mut F, cell: u32) -> Option<Header> {
         match self.look(flash, cell) {
             Look::Entry(header) => Some(header),
@@ -216,7 +216,7 @@ impl Bank {
         }
     }
 
-    /// Whether the content of this entry is what its header says. Seals have none.
+    /// Whether the content of this entry matches its header. Seals have no content.
     pub(super) fn is_whole<F: NorFlash>(&self, flash: &mut F, header: &Header) -> bool {
         let mut digest = CRC.digest();
         for piece in pieces(header.len.into()) {
@@ -230,8 +230,8 @@ impl Bank {
         header.tag == TAG_SEAL || digest.finalize() == header.check
     }
 
-    /// The first cell, from this one on, with so many that were not touched; behind the last one if there is
-    /// none.
+    /// The first cell, from this one on, that begins this many untouched cells; the one after the last if
+    /// there is none.
     pub(super) fn free<F: NorFlash>(&self, flash: &mut F, from: u32, cells: u32) -> u32 {
         let mut first = from;
         let mut cell = from;
@@ -244,20 +244,20 @@ impl Bank {
         if cell < first + cells { self.cells() } else { first }
     }
 
-    /// Whether a header reads like this time after time.
+    /// Whether a header reads the same repeatedly.
     pub(super) fn is_steady<F: NorFlash>(&self, flash: &mut F, header: &Header) -> bool {
         (1..READS).all(|_| self.header(flash, header.cell) == Some(*header))
     }
 
-    /// The number in a content of 4 bytes, of which every byte was checked.
+    /// The number in a content of 4 bytes, each of which was checked.
     pub(super) fn number<F: NorFlash>(&self, flash: &mut F, header: &Header) -> Option<u32> {
         let mut bytes = [0; 4];
         flash.read(self.content_offset(header.cell), &mut bytes).ok()?;
         (header.len == 4 && checksum(&bytes) == header.check).then_some(u32::from_le_bytes(bytes))
     }
 
-    /// Writes an entry whose first cell is given by its header; [`LogError::Lost`] when its content cannot be
-    /// read where it comes from.
+    /// Writes an entry whose header gives its first cell; [`LogError::Lost`] if its content cannot be read
+    /// from its source.
     pub(super) fn write<F: NorFlash>(
         &self,
         flash: &mut F,
@@ -268,9 +268,9 @@ impl Bank {
         let whole = (self.cells_of(len) * self.cell_bytes) as usize;
         for piece in pieces(whole) {
             let mut buffer = [BLANK; PIECE_BYTES];
-            // Whatever is left out by this is noticed when the entry is read back.
+            // Anything left out here is noticed when the entry is read back.
             let Some(bytes) = buffer.get_mut(..piece.len()) else { break };
-            // The content is shifted by the header in front of it.
+            // The content is shifted by the header before it.
             let from = if piece.start == 0 { HEADER_BYTES } else { 0 };
             if let Some(head) = bytes.first_chunk_mut().filter(|_| piece.start == 0) {
                 *head = header.to_bytes();

@@ -1,4 +1,4 @@
-//! What is in a bank.
+//! The contents of a bank.
 
 use embedded_storage::nor_flash::NorFlash;
 
@@ -6,39 +6,39 @@ use super::RECORDS;
 use super::entry::{Bank, COPY, Header, Look, Pair, Sealed, TAG_BANK, TAG_MOVED, TAG_SEAL};
 use crate::planted::{self, Bug};
 
-/// Blank cells in a row after which nothing more comes: more than the blank ones in the content of an entry
-/// that was never finished.
+/// Consecutive blank cells after which nothing follows: more than there are in the content of an entry that
+/// was never finished.
 const BLANK_CELLS_MAX: u32 = 512;
 
-/// What one pass over a bank has found.
+/// The result of one pass over a bank.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scan {
     /// The last sealed entry of each record.
     pub(super) live: [Option<Header>; RECORDS],
     /// Bit n: a sealed entry of record n is damaged, and none follows.
     pub(super) damaged: u8,
-    /// Bit n: the last sealed entry of record n has lost a copy or its seal, and has to be written anew.
+    /// Bit n: the last sealed entry of record n has lost a copy or its seal, and must be rewritten.
     pub(super) weak: u8,
-    /// The entry that says that the bank is in use has lost a copy.
+    /// The entry that marks the bank as in use has lost a copy.
     pub(super) bank_is_weak: bool,
-    /// The last sealed entry of all.
+    /// The last sealed entry overall.
     pub(super) last: Option<Sealed>,
-    /// The last entry, if no seal follows it: the power was cut while it was written, or just after, or the
-    /// flash has forgotten the seal.
+    /// The last entry, if no seal follows it: the power was cut during or just after writing it, or the flash
+    /// has lost the seal.
     pub(super) unsealed: Option<Pair>,
     /// The generation of the bank, once it is in use.
     pub(super) generation: Option<u32>,
-    /// The other bank is in use since.
+    /// Whether the other bank is in use since.
     pub(super) moved: bool,
     /// The first cell that may be free.
     pub(super) tail: u32,
-    /// Entries that are whole and have something unreadable in the cell of their seal. They count as sealed
-    /// unless a later seal names an entry before them.
+    /// Intact entries with something unreadable in the cell of their seal. They count as sealed unless a
+    /// later seal refers to an entry before them.
     implied: [Option<Pair>; RECORDS],
 }
 
 impl Scan {
-    /// One pass.
+    /// Makes one pass.
     pub(super) fn of<F: NorFlash>(flash: &mut F, bank: &Bank) -> Self {
         let mut scan = Self {
             live: [None; RECORDS],
@@ -68,20 +68,20 @@ impl Scan {
         scan
     }
 
-    /// Whether the flash has forgotten the seal of the last entry.
+    /// Whether the flash has lost the seal of the last entry.
     pub(super) fn has_lost_seal(&self) -> bool {
         let live = |pair: Pair| self.live.get(usize::from(pair.header.tag)).copied().flatten();
         self.unsealed.is_some_and(|pair| live(pair) == Some(pair.whole))
     }
 
-    /// An entry begins with this header; gives the cell to look at next.
+    /// Handles an entry that begins with this header; returns the cell to look at next.
     fn entry<F: NorFlash>(&mut self, flash: &mut F, bank: &Bank, header: &Header) -> u32 {
         let cells = bank.cells_of(header.len.into());
         if header.tag == TAG_SEAL {
             self.seal(flash, bank, header);
             return header.cell + cells;
         }
-        // A second copy comes up here only if the first one has lost its header.
+        // The scan comes upon a second copy only if the first one has lost its header.
         let first = if header.tag & COPY == 0 {
             Some(*header)
         } else {
@@ -91,7 +91,7 @@ impl Scan {
         let pair = first.and_then(|first| bank.pair(flash, &first));
         let end = first.map_or(header.cell, |first| first.cell + 2 * cells);
         let Some(pair) = pair else {
-            // Once the header stands, cells of its content may be programmed that read as blank.
+            // If the header is complete, cells of its content that read as blank may have been programmed.
             let touched = if bank.is_steady(flash, header) { end } else { header.cell + 1 };
             self.tail = self.tail.max(touched.min(bank.cells()));
             // What follows may have been written where this one was never finished.
@@ -109,15 +109,15 @@ impl Scan {
         if pair.both || pair.whole.cell != pair.header.cell {
             return end;
         }
-        // Where the second copy was never finished, something else may follow the first one.
+        // If the second copy was never finished, something else may follow the first one.
         let touched = if bank.is_steady(flash, header) { end } else { header.cell + cells };
         self.tail = self.tail.max(touched.min(bank.cells()));
         header.cell + cells
     }
 
-    /// A seal: the entry that it names is good, and everything unsealed between the two is not. It may name
-    /// one that is not the last before it: what came in between was never finished, and may look whole this
-    /// once.
+    /// Handles a seal: the entry that it refers to is good, and everything unsealed between the two is not.
+    /// It may refer to an entry that is not the last one before it: what came in between was never finished,
+    /// and may look intact this time.
     fn seal<F: NorFlash>(&mut self, flash: &mut F, bank: &Bank, seal: &Header) {
         let sealed = seal.sealed();
         if !planted::is(Bug::SealForgotten) {
@@ -131,15 +131,14 @@ impl Scan {
                 let header = bank.header(flash, sealed.cell).filter(|header| header.entry() == sealed);
                 match header.and_then(|header| bank.pair(flash, &header)) {
                     Some(pair) => self.keep(&pair),
-                    // It is not what was sealed: flash has forgotten it. An older
-                    // one does not take its place.
+                    // It is not what was sealed: the flash has lost it. An older one does not replace it.
                     None => self.damage(sealed.tag),
                 }
             }
         }
     }
 
-    /// Entries before this cell count as sealed where the flash has forgotten their seals.
+    /// Entries before this cell count as sealed if the flash has lost their seals.
     fn imply(&mut self, before: u32) {
         for pair in self.implied.into_iter().flatten().filter(|pair| pair.header.cell < before) {
             let tag = usize::from(pair.header.tag);
@@ -165,8 +164,8 @@ impl Scan {
         }
     }
 
-    /// An entry of the log itself holds no record. That a bank is in use is known by the seal alone; one that
-    /// says by which generation goes before it.
+    /// Entries of the log itself hold no record. The seal alone shows that a bank is in use; an entry with
+    /// its generation precedes it.
     fn damage(&mut self, tag: u8) {
         if tag == TAG_BANK {
             self.generation.get_or_insert(0);
@@ -178,8 +177,8 @@ impl Scan {
         }
     }
 
-    /// A bank is in use as soon as it says so, sealed or not: before it is written, the other one has said
-    /// it.
+    /// A bank is in use as soon as it is marked so, sealed or not: before the mark is written, the other bank
+    /// has been marked as left.
     fn note<F: NorFlash>(&mut self, flash: &mut F, bank: &Bank, pair: &Pair) {
         if pair.header.tag == TAG_BANK {
             self.generation = bank.number(flash, &pair.whole).or(self.generation);

@@ -14,12 +14,12 @@ use crate::planted::{self, Bug};
 use crate::record_log::RecordLog;
 use crate::verify::Verify;
 
-/// Resets for one exchange of the banks. A chip that has not let them change places by then never will, and
-/// each try programs it once more. One reset is enough for a chip that is well, and each power cut in the
-/// midst of the programming takes one more.
+/// The maximum number of resets for one exchange of the banks. A chip that has not swapped them by then never
+/// will, and each try programs it once more. One reset is enough for a healthy chip, and each power cut
+/// during the programming takes one more.
 pub const RESETS_MAX: u16 = 8;
 
-/// A start that goes on until something runs.
+/// A start that continues until something runs.
 pub(super) struct Stage<'a, F, X, V> {
     pub(super) flash: &'a mut F,
     pub(super) layout: &'a FlashLayout,
@@ -79,14 +79,14 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
         }
     }
 
-    /// Sees to it that the slots are where the record says, and counts the resets that this takes.
+    /// Makes sure that the slots are where the record says, and counts the resets that this takes.
     fn hold(&mut self) -> Result<Progress, Halt<F::Error>> {
         let phase = self.record.phase;
         let wants_reset = match self.exchange.hold(&self.record) {
             Progress::Done => return Ok(Progress::Done),
             _ if planted::is(Bug::BanksBelieved) && !phase.is_exchange() => return Ok(Progress::Done),
             Progress::NeedsReset => true,
-            // It may refuse only once. Where the old image is still in its place, nothing hangs on that.
+            // It may refuse only once. If the old image is still in its place, nothing depends on it.
             Progress::Refused => phase != Phase::Exchanging,
         };
         if wants_reset && self.record.step < RESETS_MAX {
@@ -98,7 +98,7 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
         Ok(Progress::Done)
     }
 
-    /// Exchanges the slots; then the new image is on trial, or it goes back.
+    /// Exchanges the slots. Then the new image is on trial, or it goes back.
     fn go_in(&mut self) -> Result<Option<Offer>, Halt<F::Error>> {
         if self.try_exchange(Way::In)? == Progress::Refused {
             self.record.exchanged = !self.record.exchanged;
@@ -123,7 +123,7 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
         }
     }
 
-    /// The agent has asked for the image in the update slot.
+    /// The agent has activated the image in the update slot.
     fn activate(&mut self) -> Result<(), Halt<F::Error>> {
         let wanted = self.record.name;
         let (place, floor) = (Place::Slot(self.layout.update), self.floor);
@@ -134,8 +134,8 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
         }
     }
 
-    /// The image in the active slot, where it may run. One that is older than the image confirmed last is
-    /// noted as such, but for one that an update has just been rolled back to: that is told first.
+    /// The image in the active slot, if it may run. An image older than the last confirmed one is noted as
+    /// such, unless an update has just been rolled back to it: that is reported first.
     fn active(&mut self) -> Result<Offer, Halt<F::Error>> {
         let least = self.floor.least(self.recovery);
         let offer = self.whole(&Place::Slot(self.layout.active), least)?;
@@ -147,8 +147,8 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
         Ok(offer)
     }
 
-    /// The active slot cannot run: an update that was received whole takes its place, else the image before.
-    /// `false` without one.
+    /// The active slot cannot run: a completely received update replaces it, else the previous image. `false`
+    /// if there is neither.
     fn recover(&mut self) -> Result<bool, Halt<F::Error>> {
         let floor = self.floor;
         if floor.lost {
@@ -187,7 +187,7 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
         self.enter(phase)
     }
 
-    /// Goes on with an exchange that has to come to its end: there is no other image that runs.
+    /// Continues an exchange that must be completed: no other image can run.
     fn exchange(&mut self, way: Way) -> Result<(), Halt<F::Error>> {
         match self.try_exchange(way)? {
             Progress::Refused => Err(Halt::Page),
@@ -199,7 +199,7 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
         Ok(self.exchange.go_on(self.flash, self.layout, &mut self.log, &mut self.record, way)?)
     }
 
-    /// The chip does not let the slots change places: the old image stays, if it is still in its place.
+    /// The chip does not exchange the slots: the old image stays, if it is still in its place.
     fn stay(&mut self) -> Result<(), Halt<F::Error>> {
         // If the chip recovers, the tries are counted from zero.
         self.record.step = 0;
@@ -216,13 +216,13 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
         Ok(self.record.save(self.flash, &mut self.log)?)
     }
 
-    /// Signature, manifest sequence number, hash: in this order.
+    /// Checks signature, manifest sequence number and hash, in this order.
     fn whole(&mut self, place: &Place, least: u64) -> Result<Offer, Halt<F::Error>> {
         whole(self.flash, self.layout, place, (&self.keys, least), self.verify)
     }
 }
 
-/// The offer of a whole image that one of the keys has signed, and whose manifest sequence number is not
+/// The offer of an intact image that one of the keys has signed, and whose manifest sequence number is not
 /// below `least`.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! The driver loop on a device in memory, by a clock that jumps to whatever is waited for.
+//! The driver loop on a simulated device, with a clock that jumps to the next event.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -15,17 +15,17 @@ use embedded_storage::nor_flash::NorFlash;
 use update_core::reception::{Reception, Via};
 use update_core::time::{Duration, Instant};
 
-/// How a run has gone.
+/// The record of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Ran {
     now: Cell<u64>,
     pub(crate) lines: RefCell<Vec<String>>,
     fed: Cell<u64>,
-    /// The longest that the watchdog was not fed.
+    /// The longest time without feeding the watchdog.
     pub(crate) hungry: Cell<Duration>,
     /// When it restarted.
     pub(crate) restarted: Cell<Option<Duration>>,
-    /// How often the application does not allow a restart.
+    /// How often the application will refuse a restart.
     pub(crate) vetoes: Cell<u32>,
 }
 
@@ -61,7 +61,7 @@ impl Board for TestBoard {
     }
 }
 
-/// Writes down what it hears.
+/// Records what it hears.
 struct Listener(Rc<Ran>);
 
 impl Application for Listener {
@@ -98,8 +98,8 @@ impl<H: FnMut()> Network for Queue<H> {
     }
 }
 
-/// Runs an agent that hears these datagrams, until it restarts or `end` is over. `on_heard` is called right
-/// before each of them comes.
+/// Runs an agent that hears these datagrams, until it restarts or `end` has passed. `on_heard` is called
+/// right before each of them.
 pub(crate) fn run<'m, F: NorFlash>(
     reception: &'m mut Reception<'m>,
     store: FlashStore<F>,
@@ -110,7 +110,7 @@ pub(crate) fn run<'m, F: NorFlash>(
     run_with(reception, store, heard, on_heard, end, 0, std::future::ready(true))
 }
 
-/// As [`run`], with an application that does not allow so many restarts, and with this self test.
+/// Like [`run`], with an application that refuses this many restarts, and with this self-test.
 pub(crate) fn run_with<'m, F: NorFlash>(
     reception: &'m mut Reception<'m>,
     store: FlashStore<F>,
@@ -123,7 +123,7 @@ pub(crate) fn run_with<'m, F: NorFlash>(
     run_by(Health::DEFAULT, reception, store, (heard, on_heard), end, vetoes, self_test)
 }
 
-/// As [`run_with`], with this rule of what is healthy.
+/// Like [`run_with`], with this health rule.
 pub(crate) fn run_by<'m, F: NorFlash>(
     health: Health,
     reception: &'m mut Reception<'m>,

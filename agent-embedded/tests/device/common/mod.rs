@@ -1,4 +1,4 @@
-//! A device in memory: its flash, what lies there, and the group that it belongs to.
+//! A simulated device: its flash, the contents, and its group.
 
 #[path = "../../../../crates/update-core/tests/common/group.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the tests of update-core use the rest of it")]
@@ -49,12 +49,12 @@ pub(crate) const LAYOUT: FlashLayout = FlashLayout {
     rewritable: true,
 };
 
-/// Flash that is never torn, and refuses as many writes as it is told.
+/// Flash that is never torn, and refuses as many writes as configured.
 #[derive(Debug, Clone)]
 pub(crate) struct Flash {
     pub(crate) bytes: Vec<u8>,
     pub(crate) refuses: Rc<Cell<u32>>,
-    /// Offsets of the pages that were erased, one after the other.
+    /// Offsets of the erased pages, in order.
     pub(crate) erased: Rc<RefCell<Vec<u32>>>,
 }
 
@@ -126,7 +126,7 @@ pub(crate) fn signed_key_set(version: u64, keys: &[[u8; 32]]) -> Vec<u8> {
     set.attach(signing_key(ROOT).sign(&set.to_be_signed()).to_bytes())
 }
 
-/// One start of a device whose slots change places page by page, and which runs nothing in place of a damaged
+/// One start of a device whose slots change places page by page, and which runs nothing instead of a damaged
 /// image.
 pub(crate) fn start_by_spare(flash: &mut Flash, key_set: &[u8]) -> Result<Runs, Halt<NorFlashErrorKind>> {
     let trust = Trust { root_key: &public_key(ROOT), key_set };
@@ -136,8 +136,8 @@ pub(crate) fn start_by_spare(flash: &mut Flash, key_set: &[u8]) -> Result<Runs, 
     }
 }
 
-/// What an agent finds that starts in this phase of an update: the record of the update, and the signed
-/// envelope behind the image in the active slot.
+/// The flash of an agent that starts in this phase of an update: the record of the update, and the signed
+/// envelope after the image in the active slot.
 pub(crate) fn flash_in(phase: Phase, image: &Image) -> Flash {
     let mut flash = erased();
     let mut buffer = [0; WRITTEN_BYTES_MAX];
@@ -150,7 +150,7 @@ pub(crate) fn flash_in(phase: Phase, image: &Image) -> Flash {
     flash
 }
 
-/// Saves the record of an update that is open.
+/// Saves the record of an open update.
 pub(crate) fn save_update(flash: &mut Flash, image: &Image) {
     let mut record = [0; RECORD_BYTES_MAX];
     let len = open_update(image, &mut record);
@@ -164,7 +164,7 @@ fn open_update(image: &Image, record: &mut [u8]) -> usize {
     update.encode(record).unwrap()
 }
 
-/// Turns a bit over in both copies of the record of the update.
+/// Flips a bit in both copies of the update record.
 pub(crate) fn lose_update(flash: &mut Flash, image: &Image) {
     let records = LAYOUT.records.offset as usize..(LAYOUT.records.offset + LAYOUT.records.bytes) as usize;
     let part = &image.envelope[..64];
@@ -212,7 +212,7 @@ pub(crate) fn receive<F: NorFlash<Error: std::fmt::Debug>>(store: &mut FlashStor
     });
 }
 
-/// The state machine of a device that has saved nothing.
+/// The state machine of a device without saved records.
 pub(crate) fn reception() -> Reception<'static> {
     let config = ReceptionConfig {
         device: Device { vendor: group::VENDOR, class: group::CLASS, slot_bytes: 8192, installed: None },

@@ -1,4 +1,4 @@
-//! A W5500 as its datasheet describes it, as far as whole frames go, and what it may do wrong.
+//! A simulated W5500, written from its datasheet, as far as whole frames and possible failures go.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -22,12 +22,12 @@ pub(crate) struct Chip {
     sent_to: u16,
     received_to: u16,
     pub(crate) sent: Vec<Vec<u8>>,
-    /// Bytes that went over the bus, without the heads.
+    /// Bytes that went over the bus, without the headers.
     pub(crate) bytes_read: usize,
     pub(crate) opened: usize,
-    /// It takes no frame off its buffer.
+    /// It does not remove frames from its buffer.
     pub(crate) sends_nothing: bool,
-    /// It never takes a command.
+    /// It never accepts a command.
     pub(crate) takes_no_command: bool,
 }
 
@@ -49,7 +49,7 @@ impl Chip {
         chip
     }
 
-    /// As after its supply comes back.
+    /// The state after its supply returns.
     pub(crate) fn reset(&mut self) {
         self.registers = [[0; 256]; BLOCKS];
         self.registers[COMMON][0x39] = 4;
@@ -80,12 +80,12 @@ impl Chip {
         (0..8).map(|at| &self.registers[SOCKET + 4 * at]).map(|it| [it[0x1e], it[0x1f]]).collect()
     }
 
-    /// A frame comes in.
+    /// A frame arrives.
     pub(crate) fn receive(&mut self, frame: &[u8]) {
         self.receive_as(frame.len() as u16 + 2, frame);
     }
 
-    /// A frame comes in, and its length reads as this.
+    /// A frame arrives, and its length reads as this.
     pub(crate) fn receive_as(&mut self, length: u16, frame: &[u8]) {
         if self.waiting() + 2 + frame.len() > BUFFER_BYTES {
             return;

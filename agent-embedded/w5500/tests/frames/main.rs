@@ -1,4 +1,4 @@
-//! The driver against a chip that is made of its datasheet, and one that fails.
+//! The driver with a chip that follows its datasheet, and with one that fails.
 #![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "tests")]
 
 mod fake;
@@ -13,7 +13,7 @@ use crate::fake::{Bus, Chip};
 
 const OWN: [u8; 6] = [2, 0, 0, 0, 0, 7];
 const OTHER: [u8; 6] = [2, 0, 0, 0, 0, 8];
-/// Of the CoAP group, and of neighbour discovery.
+/// An address of the CoAP group, as neighbour discovery uses them too.
 const GROUP: [u8; 6] = [0x33, 0x33, 0, 0, 0, 0xfd];
 
 fn started() -> (W5500<Bus>, Rc<RefCell<Chip>>) {
@@ -69,12 +69,12 @@ fn no_length_panics_or_stops_the_receiver() {
     for length in 0..=u16::MAX {
         chip.borrow_mut().receive_as(length, &frame(OWN, 60));
         let expected = match length {
-            // With a head, and within what has come.
+            // With a header, and within what has arrived.
             16..=62 => Taken::Frame(usize::from(length) - 2),
             _ => Taken::Reopened,
         };
         assert_eq!(take(&mut driver).0, expected, "{length}");
-        // What is left of the frame is passed over or discarded within a few looks.
+        // What is left of the frame is skipped or discarded within a few queries.
         let mut looks = 0;
         while take(&mut driver).0 != Taken::Nothing {
             looks += 1;

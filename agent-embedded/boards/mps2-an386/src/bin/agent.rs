@@ -39,12 +39,12 @@ fn main() -> ! {
 
 type WithEthernet = (Tasks<Flash, Console, lan9118::Driver>, lan9118::Runner);
 
-/// Not inlined: what it needs of the stack is free again afterwards.
+/// Not inlined, so that its stack is free again afterwards.
 #[inline(never)]
 fn prepare() -> Result<WithEthernet, Wrong<FlashError>> {
-    // SAFETY: the only one of this program, which holds references to the provisioning area only.
+    // SAFETY: it is the only one in this program, which only holds references to the provisioning area.
     let flash = unsafe { Flash::take() };
-    // QEMU emulates no source of randomness on this board; what is provisioned differs for each device.
+    // QEMU emulates no source of randomness on this board; the provisioning differs for each device.
     let entropy = Some(Entropy::default());
     let prepared = agent::prepare(flash, LAYOUT, provisioning(), entropy)?;
     let (frames, device, _) = lan9118::start(FRAMES.take()).ok_or(Wrong::Controller)?;

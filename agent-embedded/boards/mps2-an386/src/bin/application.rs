@@ -1,6 +1,6 @@
-//! Somebody's own firmware, with the agent as a library: a lamp with a task and a socket of its own.
+//! Firmware with the agent as a library: a lamp with its own task and socket.
 //!
-//! The lines between "agent" and "end of agent" are all that its user writes for the agent.
+//! The lines between "agent" and "end of agent" are all that the firmware's author writes for the agent.
 #![no_std]
 #![no_main]
 
@@ -44,7 +44,7 @@ impl Application for Lamp {
         self.0.on_event(event);
     }
 
-    /// Not while the lamp flashes, which it does at each third tick.
+    /// Not while the lamp flashes, which it does at every third tick.
     fn may_restart(&mut self) -> bool {
         !TICKS.load(Ordering::Relaxed).is_multiple_of(3)
     }
@@ -60,7 +60,7 @@ async fn self_test() -> bool {
 fn connect(
     device: Driver,
 ) -> Result<(LampAgent, Stack<'static>, Runner<'static, Driver>), Wrong<FlashError>> {
-    // SAFETY: the only one of this program, which holds references to the provisioning area only.
+    // SAFETY: it is the only one in this program, which only holds references to the provisioning area.
     let store = open(unsafe { Flash::take() }, LAYOUT)?;
     let parts = Parts { store, provisioning: provisioning(), entropy: Entropy::default() };
     let prepared = parts.prepare(&MEMORY)?;
@@ -79,7 +79,7 @@ fn connect(
 const TICK: Duration = Duration::from_millis(100);
 /// Ticks between two lines on the console.
 const TICKS_PER_LINE: u32 = 10;
-/// The UDP port on which the lamp tells how it is.
+/// The UDP port on which the lamp reports its status.
 const PORT: u16 = 7007;
 
 static FRAMES: ConstStaticCell<Frames> = ConstStaticCell::new(Frames::new());
@@ -130,7 +130,7 @@ async fn blink() {
     }
 }
 
-/// The lamp's own socket: who asks is told how many ticks there have been.
+/// The lamp's own socket: anyone who asks gets the number of ticks so far.
 async fn answer(stack: Stack<'static>) {
     let (mut received, mut sent) = ([PacketMetadata::EMPTY; 2], [PacketMetadata::EMPTY; 2]);
     let (mut questions, mut answers) = ([0; 64], [0; 64]);
@@ -143,7 +143,7 @@ async fn answer(stack: Stack<'static>) {
         let mut question = [0; 16];
         let Ok((_, from)) = socket.recv_from(&mut question).await else { continue };
         let ticks = TICKS.load(Ordering::Relaxed).to_be_bytes();
-        // An answer that is lost is asked for again.
+        // If an answer is lost, the other side asks again.
         let _ = socket.send_to(&ticks, from.endpoint).await;
     }
 }

@@ -1,6 +1,6 @@
-//! What a block costs: instructions from the datagram to the compared hash, for each AEAD.
+//! The cost of a block: instructions from the datagram to the compared hash, for each AEAD.
 //!
-//! QEMU has to run with `-icount shift=0`: then one instruction takes one nanosecond of the timer's time, and
+//! QEMU must run with `-icount shift=0`: one instruction then takes one nanosecond of the timer's time, and
 //! nothing else takes any. The console gets one line for each AEAD, and the last line is `bench: done`.
 #![no_std]
 #![no_main]
@@ -18,7 +18,7 @@ use mps2_an386::time;
 use update_core::tree::leaf_hash;
 
 const BLOCK_BYTES: usize = 1024;
-/// Blocks for each figure, of which the mean is taken.
+/// Blocks per figure, which is their mean.
 const BLOCKS: u64 = 8;
 const ALGORITHMS: [(&str, AeadAlgorithm); 3] = [
     ("A128GCM", AeadAlgorithm::A128Gcm),
@@ -46,7 +46,7 @@ fn main() -> ! {
     halt()
 }
 
-/// Instructions of unprotecting a block's datagram in group mode, and of its leaf hash.
+/// Instructions for unprotecting a block's datagram in group mode, and for its leaf hash.
 fn block(algorithm: AeadAlgorithm) -> Option<(u64, u64)> {
     let (mut sender, mut receiver) = (member(algorithm, 1, 2)?, member(algorithm, 2, 1)?);
     let (mut unprotecting, mut hashing) = (0, 0);

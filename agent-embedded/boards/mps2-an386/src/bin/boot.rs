@@ -13,7 +13,7 @@ use mps2_an386::{CHIP, watchdog};
 #[entry]
 fn main() -> ! {
     console::start();
-    // SAFETY: the only one of this program, which holds no reference but to the provisioning area.
+    // SAFETY: it is the only one in this program, which only holds references to the provisioning area.
     let flash = unsafe { Flash::take() };
     let stage = BootStage {
         flash,
@@ -25,6 +25,6 @@ fn main() -> ! {
         clock: CHIP.clock,
         watchdog: watchdog::start,
     };
-    // SAFETY: the flash is mapped where ACTIVE says, and no interrupt or device that writes memory is on.
+    // SAFETY: the flash is mapped at ACTIVE, and no interrupt or device that writes memory is on.
     unsafe { stage.run() }
 }

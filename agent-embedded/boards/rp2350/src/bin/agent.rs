@@ -29,10 +29,10 @@ bind_interrupts!(struct Interrupts {
     DMA_IRQ_0 => dma::InterruptHandler<DMA_CH0>, dma::InterruptHandler<DMA_CH1>;
 });
 
-/// Of the W5500's SPI, in Hz. It takes 80 MHz; wires do not.
+/// The frequency of the W5500's SPI in Hz. The chip supports 80 MHz; wires do not.
 const SPI_FREQUENCY: u32 = 30_000_000;
 
-/// What the W5500 is connected to, as on the W5500-EVB-Pico2.
+/// The pins of the W5500, as on the W5500-EVB-Pico2.
 struct Wires {
     spi: Peri<'static, SPI0>,
     miso: Peri<'static, PIN_16>,
@@ -70,7 +70,7 @@ fn main() -> ! {
     }
 }
 
-/// Not inlined: what it needs of the stack is free again afterwards.
+/// Not inlined, so that its stack is free again afterwards.
 #[inline(never)]
 fn prepare(flash: Flash, trng: Peri<'_, TRNG>) -> Result<Prepared<Flash>, Wrong<FlashError>> {
     let mut entropy = Entropy::default();

@@ -11,7 +11,7 @@ use rp2350::flash::Flash;
 use rp2350::place::{ACTIVE, LAYOUT, provisioning};
 use rp2350::{CHIP, watchdog};
 
-/// What makes this a program for the chip's boot ROM.
+/// Makes this a program for the chip's boot ROM.
 #[unsafe(link_section = ".start_block")]
 #[used]
 static IMAGE: ImageDef = ImageDef::secure_exe();
@@ -32,7 +32,7 @@ fn main() -> ! {
         clock: CHIP.clock,
         watchdog: watchdog::start,
     };
-    // SAFETY: the flash is mapped where ACTIVE says, and no device that writes memory is on; the agent sets
-    // up the clocks and the timer again.
+    // SAFETY: the flash is mapped at ACTIVE, and no device that writes memory is on; the agent sets up the
+    // clocks and the timer again.
     unsafe { stage.run() }
 }

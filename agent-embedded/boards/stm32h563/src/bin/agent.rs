@@ -30,12 +30,12 @@ bind_interrupts!(struct Interrupts {
     RNG => rng::InterruptHandler<RNG>;
 });
 
-/// Of the processor and of all buses.
+/// The clock frequency of the processor and all buses.
 const CLOCK: u32 = 250_000_000;
 
 const CHIP: Chip = Chip { clock: CLOCK, feed: watchdog::feed };
 
-/// Frames that wait for the network stack, and to be sent.
+/// Frames that wait for the network stack, and frames to be sent.
 type Frames = PacketQueue<2, 8>;
 type Device = Ethernet<'static, ETH, GenericPhy<Sma<'static, ETH_SMA>>>;
 
@@ -59,7 +59,7 @@ fn main() -> ! {
     }
 }
 
-/// 250 MHz from the 8 MHz that ST-LINK gives.
+/// 250 MHz from the 8 MHz that ST-LINK provides.
 fn clocks() -> Config {
     let mut config = Config::default();
     config.rcc.hsi = None;
@@ -79,13 +79,14 @@ fn clocks() -> Config {
     config
 }
 
-/// Not inlined: what it needs of the stack is free again afterwards.
+/// Not inlined, so that its stack is free again afterwards.
 #[inline(never)]
 fn prepare(chip: Peripherals) -> Result<Tasks<BankedFlash<Flash>, Console, Device>, Wrong<FlashError>> {
     let mut entropy = Entropy::default();
     let filled = block_on(Rng::new(chip.RNG, Interrupts).async_fill_bytes(&mut entropy));
     let entropy = filled.is_ok().then_some(entropy);
-    // SAFETY: the only one of this program, which holds no reference into the flash where it is written.
+    // SAFETY: it is the only one in this program, which holds no reference into the flash where it is
+    // written.
     let mut flash = unsafe { place::flash() };
     let provisioning = place::provisioning(&mut flash);
     let prepared = agent::prepare(flash, LAYOUT, provisioning, entropy)?;

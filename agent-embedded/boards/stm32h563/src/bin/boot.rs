@@ -10,14 +10,14 @@ use stm32h563::console::{self, Console};
 use stm32h563::place::{self, ACTIVE, LAYOUT};
 use stm32h563::{cache, watchdog};
 
-/// The clock after a reset, which the boot stage leaves as it is: the internal oscillator's half.
+/// The clock after a reset, which the boot stage does not change: half of the internal oscillator's.
 const CLOCK: u32 = 32_000_000;
 
 #[entry]
 fn main() -> ! {
     cache::on();
     console::start(CLOCK);
-    // SAFETY: the only one of this program, which holds no reference into the flash.
+    // SAFETY: it is the only one in this program, which holds no reference into the flash.
     let mut flash = unsafe { place::flash() };
     let provisioning = place::provisioning(&mut flash);
     let stage = BootStage {
@@ -34,6 +34,6 @@ fn main() -> ! {
             cache::off();
         },
     };
-    // SAFETY: the flash is mapped where ACTIVE says, and no interrupt or device that writes memory is on.
+    // SAFETY: the flash is mapped at ACTIVE, and no interrupt or device that writes memory is on.
     unsafe { stage.run() }
 }
