@@ -76,6 +76,7 @@ fn update_line(event: &UpdateEvent, f: &mut Formatter<'_>) -> Result {
         UpdateEvent::Confirmed(id) => write!(f, "confirmed {}", Id(id)),
         UpdateEvent::RolledBack { id, cause } => write!(f, "rolled back {}: {}", Id(id), cause_text(cause)),
         UpdateEvent::Failed { id, failure } => write!(f, "failed {}: {}", Id(id), failure_text(failure)),
+        UpdateEvent::OrderNotFresh => f.write_str("order not acted upon: nothing shows that it is recent"),
         UpdateEvent::Cancelled(id) => write!(f, "cancelled {}", Id(id)),
         UpdateEvent::NotSent(_) => f.write_str("a datagram could not be protected"),
         UpdateEvent::Discarded(_) => f.write_str("a datagram was discarded"),

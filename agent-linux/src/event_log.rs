@@ -27,6 +27,7 @@ pub fn write(event: &Event) {
             let reason = reason_text(State::Failed, *failure as u8);
             tracing::error!(%id, reason, "update failed");
         }
+        Event::OrderNotFresh => tracing::warn!("order not acted upon: nothing shows that it is recent"),
         Event::Cancelled(id) => tracing::warn!(%id, "update cancelled"),
         Event::NotSent(reason) => tracing::warn!(?reason, "datagram not protected, and not sent"),
         // Anyone on the network can cause these, so they must not fill the log.

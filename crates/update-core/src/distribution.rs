@@ -34,6 +34,7 @@ mod requests;
 mod schedule;
 mod sending;
 mod shares;
+mod singles;
 mod turns;
 mod wave;
 mod withdrawal;

@@ -172,6 +172,16 @@ pub const ROOT_PAGES_COPIES: u8 = 3;
 pub const WITHDRAWAL_ROUNDS_MAX: u8 = 8;
 /// An order to withdraw an update that was heard but has changed nothing is given again after this time.
 pub const ORDER_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// Questions that an agent remembers, to tell by them whether an order is recent (protocol.md \[fresh\]).
+pub const QUESTIONS_HEARD_MAX: usize = 8;
+/// An answer that comes so long after its leisure shows that its question was not held back.
+pub const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+/// An agent acts upon an order that comes so long after it was sent.
+pub const ORDER_HOLDS: Duration = Duration::from_secs(30);
+/// An agent that has not acted upon an order to the group is given it alone, at most once in this time.
+pub const ORDER_ALONE_AGAIN: Duration = Duration::from_secs(1);
+/// Asks to the group in a row without an answer after which an agent that was heard is asked alone.
+pub const DEAF_AFTER: u8 = 3;
 /// Copies of an activation, or of an order to withdraw an update.
 pub const ORDER_COPIES: u32 = 3;
 /// How far resets can have taken an agent above the attempts used. Claims beyond that are not believed.

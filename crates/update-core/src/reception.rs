@@ -16,7 +16,9 @@ mod datagrams;
 mod events;
 mod facts;
 mod fetch;
+mod freshness;
 mod offers;
+mod orders;
 mod received;
 mod recovery;
 mod trials;
@@ -148,6 +150,7 @@ pub struct Reception<'m> {
     allowances: allowances::Allowances,
     answers: answers::Answers,
     fetch: fetch::Fetch,
+    freshness: freshness::Freshness,
     announcement: Option<announcement::Announcement>,
     events: events::Events,
     /// Consecutive reads without checking the network.
@@ -204,6 +207,7 @@ impl<'m> Reception<'m> {
             allowances: allowances::Allowances::full(now),
             answers: answers::Answers::default(),
             fetch: fetch::Fetch::default(),
+            freshness: freshness::Freshness::default(),
             announcement,
             events: events::Events::default(),
             reads: 0,

@@ -69,7 +69,7 @@ fn payload(dice: &mut Random, image: &Image) -> Vec<u8> {
             let (attempt, delay_ms) = (number(dice), number(dice));
             let digest = image.offer.digest;
             let from_trial = dice.next_u64().is_multiple_of(2);
-            Command { digest, attempt, target: Target::All, delay_ms, from_trial }
+            Command { digest, attempt, target: Target::All, delay_ms, from_trial, dated: None }
                 .encode(&mut buffer)
                 .unwrap()
         }

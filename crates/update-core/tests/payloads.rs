@@ -4,7 +4,7 @@
 
 use minicbor::Encoder;
 use update_core::census::{Query, Report, State};
-use update_core::command::Command;
+use update_core::command::{Command, Dated};
 use update_core::digest::Digest;
 use update_core::target::Target;
 
@@ -39,6 +39,7 @@ fn kinds() -> [Kind; 3] {
         target: Target::All,
         delay_ms: 4_000,
         from_trial: true,
+        dated: Some(Dated { question: 1 << 33, since_ms: 70_000, holds_ms: 30_000 }),
     };
     [
         Kind {

@@ -72,6 +72,7 @@ fn attempt_that_is_not_higher_is_ignored() {
     agent.hear(Via::Group, &activation);
     assert_eq!(agent.machine.state(), State::RolledBack);
     // A higher attempt makes the agent check the slot again; the next one that it hears activates.
+    agent.hear(Via::Group, &speaker.dates());
     let activation = speaker.activate(&image, 4);
     agent.hear(Via::Group, &activation);
     assert_eq!((agent.machine.state(), count(&agent)), (State::Ready, 1));

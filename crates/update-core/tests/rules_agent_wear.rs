@@ -33,6 +33,7 @@ fn says(agent: &mut Agent, speaker: &mut Speaker, image: &Image) -> (State, u8, 
 fn offer_and_cancel(agent: &mut Agent, speaker: &mut Speaker, image: &Image, attempt: u32) {
     let offer = speaker.offer(image);
     agent.hear_all(&offer);
+    agent.hear(Via::Group, &speaker.dates());
     let cancel = speaker.command(Mode::Group, Resource::Cancel, &order(image, attempt));
     agent.hear(Via::Group, &cancel);
 }
@@ -92,6 +93,7 @@ fn activations(restarts: bool, orders: u32) -> (Agent, Speaker, Image) {
     for attempt in 1..=orders {
         // After a roll back the first order has the image looked through, and the next one is acted upon.
         for _ in 0..2 {
+            agent.hear(Via::Group, &speaker.dates());
             agent.hear(Via::Group, &speaker.activate(&image, attempt));
             agent.pass(Duration::from_millis(100));
         }
@@ -134,6 +136,7 @@ fn wear_an_image_on_trial_is_taken_back_eight_times() {
         agent.pass(if turn < 8 { Duration::from_secs(1) } else { ALLOWANCE_AGAIN / 4 });
         for _ in 0..2 {
             attempt += 1;
+            agent.hear(Via::Group, &speaker.dates());
             agent.hear(Via::Group, &speaker.activate(&image, attempt));
             agent.pass(Duration::from_millis(100));
         }

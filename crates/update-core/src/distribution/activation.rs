@@ -2,7 +2,7 @@
 
 use super::asks::Purpose;
 use super::named::Named;
-use super::outbox::{Sent, Slot};
+use super::outbox::{Sent, Slot, To};
 use super::parts::Parts;
 use super::phase::{Phase, Step};
 use super::{Event, Stage};
@@ -47,7 +47,7 @@ impl Attempts {
     }
 
     /// Notes the attempt that an agent has acted upon, unless it is too far ahead to be believed.
-    fn told(&mut self, attempt: u32) {
+    pub(super) fn told(&mut self, attempt: u32) {
         if attempt - self.first <= ATTEMPTS_AHEAD_MAX {
             self.used = self.used.max(attempt);
         }
@@ -89,7 +89,9 @@ impl Parts {
     }
 
     /// The phase that sends each order this many times.
-    pub(super) fn activate(&self, copies: u32) -> Phase {
+    pub(super) fn activate(&mut self, copies: u32) -> Phase {
+        let waiting = self.fleet.waiting();
+        self.order_again_alone(&waiting);
         let orders = self.activations().len() as u32;
         Phase::Activating(Activating { left: copies * orders.max(1) })
     }
@@ -104,7 +106,8 @@ impl Parts {
         let Some((attempt, named)) = next else { return Ok(None) };
         let attempt = *attempt;
         self.attempts.told(attempt);
-        self.send_order(Resource::Activate, attempt, named.target(), false, slot)
+        let copy = turn.checked_div(orders.len()).unwrap_or(0);
+        self.send_order(Resource::Activate, attempt, named.target(), false, copy, slot)
     }
 
     fn activations(&self) -> Vec<(u32, Named)> {
@@ -123,24 +126,28 @@ impl Parts {
 
     /// A reset cuts an attempt off if the agent acted upon it and the image is still waiting. This agent, and
     /// no other, then needs a higher attempt.
-    fn attempt_for(&self, index: usize) -> u32 {
+    pub(super) fn attempt_for(&self, index: usize) -> u32 {
         let status = self.fleet.get(index).and_then(|agent| agent.status);
         let acted_upon = status.map_or(0, |status| status.attempt);
         self.attempts.first.max(acted_upon.saturating_add(1))
     }
 
-    /// Sends an order to the group.
+    /// Sends an order to the group, dated by a question that many have answered, and with the next turn by
+    /// another one.
     pub(super) fn send_order(
         &mut self,
         resource: Resource,
         attempt: u32,
         target: Target<'_>,
         from_trial: bool,
+        turn: usize,
         slot: Slot<'_>,
     ) -> Result<Option<Sent>, ProtectError> {
         let Some(subject) = &self.job else { return Ok(None) };
-        let digest = subject.digest();
-        let command = Command { digest, attempt, target, delay_ms: self.config.delay_ms, from_trial };
-        self.outbox.order(slot, resource, &command).map(Some)
+        let (digest, delay_ms) = (subject.digest(), self.config.delay_ms);
+        let dated = self.fleet.heard_question(turn).map(|question| question.dated(slot.now));
+        let command = Command { digest, attempt, target, delay_ms, from_trial, dated };
+        let (sent, ..) = self.outbox.order(slot, resource, &command, &[], To::Group)?;
+        Ok(Some(sent))
     }
 }

@@ -2,8 +2,9 @@
 
 use super::claims::Conduct;
 use super::patience::{Lag, Patience};
+use super::singles::Heard;
 use crate::census::{Counters, Report, State};
-use crate::limits::{ANNOUNCED_AGAIN_AFTER, ECHO_AGAIN_AFTER, ECHO_WITHIN, SILENT_ASKS_MAX};
+use crate::limits::{ANNOUNCED_AGAIN_AFTER, DEAF_AFTER, ECHO_AGAIN_AFTER, ECHO_WITHIN, SILENT_ASKS_MAX};
 use crate::platform::Area;
 use crate::time::{Duration, Instant};
 use alloc::vec::Vec;
@@ -63,6 +64,16 @@ pub struct Agent {
     heard_in: u32,
     /// The Echo value that it was sent and has not returned, and when it was first sent.
     echo: Option<([u8; 8], Instant)>,
+    /// The newest question that it answered in time.
+    heard_question: Option<Heard>,
+    /// It has been given an order by this distribution.
+    pub(super) was_ordered: bool,
+    /// When it was last given an order alone.
+    pub(super) ordered_alone_at: Option<Instant>,
+    /// Asks to the group in a row that it left unanswered, though it was heard.
+    unheard_asks: u8,
+    /// It has answered a question to it alone since.
+    answers_alone: bool,
     /// The highest Partial IV of a request that was answered with Echo, and when that last happened.
     challenged: Option<(u64, Instant)>,
     /// The Partial IV of the last report taken.
@@ -117,6 +128,11 @@ impl Agent {
             silent: 0,
             heard_in: 0,
             echo: None,
+            heard_question: None,
+            was_ordered: false,
+            ordered_alone_at: None,
+            unheard_asks: 0,
+            answers_alone: false,
             challenged: None,
             reported_under: None,
             announced_at: None,
@@ -242,6 +258,36 @@ impl Agent {
         is_new
     }
 
+    /// The newest question that it answered in time (protocol.md \[fresh\]).
+    pub(super) const fn heard_question(&self) -> Option<Heard> {
+        self.heard_question
+    }
+
+    /// It answers a question, to the group or to it alone; `in_time` is that question, if the answer shows
+    /// that it was not held back.
+    pub(super) fn answers(&mut self, to_group: bool, in_time: Option<Heard>) {
+        if to_group {
+            (self.unheard_asks, self.answers_alone) = (0, false);
+        } else {
+            self.answers_alone = self.unheard_asks >= DEAF_AFTER;
+        }
+        let known = self.heard_question.map(|heard| heard.partial_iv);
+        if let Some(heard) = in_time.filter(|heard| Some(heard.partial_iv) > known) {
+            self.heard_question = Some(heard);
+        }
+    }
+
+    /// It has left several asks to the group unanswered: it is asked alone.
+    pub(super) fn seems_deaf(&self) -> bool {
+        self.unheard_asks >= DEAF_AFTER && self.address.is_some() && self.status.is_some() && !self.ended()
+    }
+
+    /// It answers questions to it alone, and none to the group.
+    #[must_use]
+    pub const fn is_deaf(&self) -> bool {
+        self.answers_alone
+    }
+
     /// Notes that it authenticated from this address.
     pub(super) const fn heard_from(&mut self, address: SocketAddr) {
         self.address = Some(address);
@@ -265,6 +311,7 @@ impl Agent {
     /// Notes that it stayed silent in an ask.
     pub(super) const fn missed_an_ask(&mut self) {
         self.silent = self.silent.saturating_add(1);
+        self.unheard_asks = self.unheard_asks.saturating_add(1);
     }
 
     /// Notes that it stayed silent in an ask that only agents that miss something must answer. It may be

@@ -1,8 +1,9 @@
 //! The fleet: the agents of the group, by the index of their Recipient Context.
 
 use super::named::Named;
+use super::singles::Heard;
 use super::{Agent, DistributionConfig, Event, Members};
-use crate::limits::{EVERYONE_ANSWERS_MAX, FLOOR_AHEAD, TARGET_BYTES_MAX};
+use crate::limits::{EVERYONE_ANSWERS_MAX, FLOOR_AHEAD, ORDER_COPIES, TARGET_BYTES_MAX};
 use crate::target::member_number;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -64,6 +65,17 @@ impl Fleet {
     /// The agents that should activate and have everything they need.
     pub(super) fn waiting(&self) -> Vec<usize> {
         self.indices(|agent| agent.waited_for() && agent.waits())
+    }
+
+    /// A question by which an order can be dated: the one that most agents answered last, and with the next
+    /// turn the one that the next most did.
+    pub(super) fn heard_question(&self, turn: usize) -> Option<Heard> {
+        let mut heard: Vec<Heard> = self.agents.iter().filter_map(Agent::heard_question).collect();
+        heard.sort_unstable_by_key(|heard| heard.partial_iv);
+        let mut groups: Vec<&[Heard]> = heard.chunk_by(|a, b| a.partial_iv == b.partial_iv).collect();
+        groups.sort_by_key(|group| core::cmp::Reverse(group.len()));
+        let chosen = turn.checked_rem(groups.len().min(ORDER_COPIES as usize))?;
+        groups.get(chosen)?.first().copied()
     }
 
     /// Whether anybody has been heard from at all.

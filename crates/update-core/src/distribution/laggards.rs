@@ -55,15 +55,14 @@ impl Parts {
         WAIT_ALONE + Duration::from_secs(u64::from(bytes) / CHECK_BYTES_PER_SECOND)
     }
 
-    /// When to ask the next laggard; `None` if there is none to serve.
+    /// When to ask the next agent alone; `None` if there is none to ask.
     pub(super) fn laggards_due(&self, now: Instant) -> Option<Instant> {
-        let served = self.withdrawal.is_none() && !self.transfer_is_late(now);
-        (served && self.fleet.agents().iter().any(Self::is_served)).then_some(self.laggards.due)
+        self.fleet.agents().iter().any(|agent| self.is_asked_alone(now, agent)).then_some(self.laggards.due)
     }
 
-    /// Asks the next laggard and allows it to fetch.
+    /// Asks the next agent alone, and allows it to fetch while there is time for that.
     pub(super) fn ask_laggard(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
-        let all = self.fleet.indices(Self::is_served);
+        let all = self.fleet.indices(|agent| self.is_asked_alone(slot.now, agent));
         let turn = self.laggards.turn.checked_rem(all.len()).and_then(|turn| all.get(turn));
         let Some(agent) = turn.and_then(|index| self.fleet.get_mut(*index)) else { return Ok(None) };
         let Some(address) = agent.address else { return Ok(None) };
@@ -71,16 +70,19 @@ impl Parts {
         agent.count_asked();
         self.laggards.turn = self.laggards.turn.wrapping_add(1);
         self.laggards.due = slot.now + LAGGARD_POLL / all.len().max(1) as u32;
+        let serves = self.withdrawal.is_none();
+        // A laggard answers for itself; whoever hears no multicast answers what the group was asked.
+        let ask = if agent.laggard().is_some() { 0 } else { self.questions.last_ask() };
         let query = Query {
             target: Target::All,
-            update: self.job.as_ref().map(|subject| subject.update.offer.id),
+            update: self.job.as_ref().map(|subject| subject.update.offer.id).filter(|_| serves),
             leisure_ms: 0,
             window: None,
             only_missing: false,
-            unicast_max: u32::MAX,
+            unicast_max: if serves && !self.transfer_is_late(slot.now) { u32::MAX } else { 0 },
             detail: false,
         };
-        self.questions.send(&mut self.outbox, slot, &query, 0, Duration::ZERO, to).map(Some)
+        self.questions.send(&mut self.outbox, slot, &query, ask, Duration::ZERO, to).map(Some)
     }
 
     /// Whether some of the agents waited for are laggards.
@@ -88,7 +90,10 @@ impl Parts {
         self.fleet.waited_for().any(|agent| !agent.lost && agent.laggard().is_some())
     }
 
-    fn is_served(agent: &Agent) -> bool {
-        agent.laggard().is_some() && agent.address.is_some() && agent.state() != Some(State::Refused)
+    /// A laggard that can still be served, or an agent that was heard and hears no multicast.
+    fn is_asked_alone(&self, now: Instant, agent: &Agent) -> bool {
+        let served = self.withdrawal.is_none() && !self.transfer_is_late(now);
+        let lags = agent.laggard().is_some() && agent.address.is_some();
+        (served && lags && agent.state() != Some(State::Refused)) || agent.seems_deaf()
     }
 }

@@ -123,21 +123,27 @@ impl Outbox {
         Ok(sent)
     }
 
-    /// Sends an order to the group.
+    /// Sends an order, with the Echo value that its agent has asked for; empty for none.
     pub(super) fn order(
         &mut self,
         slot: Slot<'_>,
         resource: Resource,
         command: &Command<'_>,
-    ) -> Result<Sent, ProtectError> {
+        echo: &[u8],
+        to: To,
+    ) -> Result<(Sent, Token, SentRequest), ProtectError> {
         let mut payload = [0; DATAGRAM_BYTES_MAX];
         let len = command.encode(&mut payload).ok_or(ProtectError::BufferTooSmall)?;
         let token = self.next_token();
         let content = |writer: &mut Writer<'_>| {
             resource.write_path(writer)?;
+            if !echo.is_empty() {
+                writer.option(option::ECHO, echo)?;
+            }
             writer.payload(&payload[..len]).map(|_| ())
         };
-        Ok(self.request(slot, To::Group, Code::POST, token, content)?.0)
+        let (sent, binding) = self.request(slot, to, Code::POST, token, content)?;
+        Ok((sent, token, binding))
     }
 
     /// Sends a question. The Token and the binding identify its answers.

@@ -12,6 +12,7 @@ use super::phase::Phase;
 use super::questions::Questions;
 use super::replies::Replies;
 use super::shares::Shares;
+use super::singles::Singles;
 use super::turns::Turns;
 use super::withdrawal::Withdrawal;
 use super::{Ending, Event, Members};
@@ -36,6 +37,8 @@ pub(super) struct Parts {
     pub(super) withdrawal: Option<Withdrawal>,
     pub(super) replies: Replies,
     pub(super) shares: Shares,
+    /// Agents that are given an order alone.
+    pub(super) singles: Singles,
     /// When laggards are asked next.
     pub(super) laggards: Laggards,
     pub(super) block: ImageBlock,
@@ -71,6 +74,7 @@ impl Parts {
             withdrawal: None,
             replies: Replies::default(),
             shares: Shares::default(),
+            singles: Singles::default(),
             laggards: Laggards::new(now),
             block: ImageBlock::default(),
             events: VecDeque::new(),

@@ -1,8 +1,9 @@
 //! Open questions: queries whose answers still count.
 
 use super::outbox::{Outbox, Sent, Slot, To};
+use super::singles::Heard;
 use crate::census::Query;
-use crate::limits::{QUERIES_OPEN_MAX, STRAGGLE_FIRST, STRAGGLE_MAX, STRAGGLE_MIN};
+use crate::limits::{ANSWERED_WITHIN, QUERIES_OPEN_MAX, STRAGGLE_FIRST, STRAGGLE_MAX, STRAGGLE_MIN};
 use crate::time::{Duration, Instant};
 use alloc::collections::VecDeque;
 use coap_wire::Token;
@@ -14,8 +15,13 @@ struct Open {
     token: Token,
     binding: SentRequest,
     ask: u32,
+    /// When it was sent.
+    sent_at: Instant,
     /// Answers are spread until then. Later ones are stragglers.
     leisure_ends: Instant,
+    to_group: bool,
+    /// It is an order, which this agent may want to have again with its Echo value.
+    order: Option<Option<usize>>,
 }
 
 /// The open questions, and how late their answers come.
@@ -59,18 +65,64 @@ impl Questions {
         leisure: Duration,
         to: To,
     ) -> Result<Sent, ProtectError> {
-        let leisure_ends = slot.now + leisure;
+        let slot_now = slot.now;
+        let leisure_ends = slot_now + leisure;
         let (sent, token, binding) = outbox.query(slot, query, to)?;
+        self.make_room();
+        let to_group = matches!(to, To::Group);
+        self.open.push_back(Open {
+            token,
+            binding,
+            ask,
+            sent_at: slot_now,
+            leisure_ends,
+            to_group,
+            order: None,
+        });
+        Ok(sent)
+    }
+
+    /// Remembers an order to one agent. With an index, that agent may want it again with an Echo value.
+    pub(super) fn ordered(
+        &mut self,
+        now: Instant,
+        token: Token,
+        binding: SentRequest,
+        wants_echo: Option<usize>,
+    ) {
+        self.make_room();
+        let (sent_at, leisure_ends) = (now, now);
+        let order = Some(wants_echo);
+        self.open.push_back(Open { token, binding, ask: 0, sent_at, leisure_ends, to_group: false, order });
+    }
+
+    fn make_room(&mut self) {
         if self.open.len() >= QUERIES_OPEN_MAX {
             self.open.pop_front();
         }
-        self.open.push_back(Open { token, binding, ask, leisure_ends });
-        Ok(sent)
     }
 
     /// Whether this is the Token of the last question sent.
     pub(super) fn is_newest(&self, token: Token) -> bool {
         self.open.back().is_some_and(|open| open.token == token)
+    }
+
+    /// If the message with this Token was an order: the agent that may want it again.
+    pub(super) fn order(&self, token: Token) -> Option<Option<usize>> {
+        self.open.iter().find(|open| open.token == token)?.order
+    }
+
+    /// Whether the question with this Token went to the group.
+    pub(super) fn was_to_group(&self, token: Token) -> bool {
+        self.open.iter().any(|open| open.token == token && open.to_group)
+    }
+
+    /// The question with this Token, if an answer that comes now comes in time (protocol.md \[fresh\]).
+    pub(super) fn heard_in_time(&self, now: Instant, token: Token) -> Option<Heard> {
+        let open = self.open.iter().find(|open| open.token == token)?;
+        let in_time = now.since(open.leisure_ends) <= ANSWERED_WITHIN;
+        let partial_iv = open.binding.partial_iv().value();
+        in_time.then_some(Heard { partial_iv, sent_at: open.sent_at })
     }
 
     /// The binding of the question with this Token.

@@ -6,7 +6,7 @@ use super::{Ending, Event};
 use crate::census::{Report, State};
 use crate::platform::Area;
 use crate::time::Instant;
-use coap_wire::{Code, Token, Type};
+use coap_wire::{Code, Token, Type, option};
 use core::net::SocketAddr;
 
 impl Parts {
@@ -31,6 +31,13 @@ impl Parts {
             self.replies.acknowledge(index, from, response.message_id());
         }
         let body = response.body();
+        if let Some(wants_echo) = self.questions.order(token) {
+            let echo = body.option(option::ECHO).filter(|_| body.code() == Code::UNAUTHORIZED);
+            if let Some(echo) = echo.filter(|_| wants_echo == Some(index)) {
+                self.singles.prove(index, echo);
+            }
+            return None;
+        }
         let report = Report::decode(body.payload()).ok().filter(|_| body.code() == Code::CONTENT);
         let Some(report) = report else {
             agent.count_unreadable();
@@ -40,6 +47,7 @@ impl Parts {
         if self.questions.is_newest(token) || agent.address.is_none() {
             agent.heard_from(from);
         }
+        agent.answers(self.questions.was_to_group(token), self.questions.heard_in_time(now, token));
         let number = self.questions.answered(now, token);
         if number > 0 {
             agent.count_answered();

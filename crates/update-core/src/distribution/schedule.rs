@@ -48,8 +48,9 @@ impl Distribution {
     /// Whether the next datagram is for a single agent. While the group waits too, this is limited to their
     /// share.
     fn is_for_one(&self, now: Instant) -> bool {
-        let waits =
-            self.parts.replies.next().is_some() || self.parts.laggards_due(now).is_some_and(|due| due <= now);
+        let waits = self.parts.replies.next().is_some()
+            || self.parts.singles.is_waiting()
+            || self.parts.laggards_due(now).is_some_and(|due| due <= now);
         waits && (self.parts.shares.is_for_one() || !self.group_waits(now))
     }
 
@@ -63,6 +64,7 @@ impl Distribution {
         let group_waits = self.group_waits(slot.now);
         let sent = match self.parts.replies.next() {
             Some(_) => self.parts.next_reply(slot)?,
+            None if self.parts.singles.is_waiting() => self.parts.next_single(slot)?,
             None => self.parts.ask_laggard(slot)?,
         };
         if let Some(sent) = sent.as_ref().filter(|_| group_waits) {
@@ -91,7 +93,8 @@ impl Distribution {
         if self.phase.is_finished() {
             return None;
         }
-        let reply = self.parts.replies.next().map(|_| now);
+        let waits = self.parts.replies.next().is_some() || self.parts.singles.is_waiting();
+        let reply = waits.then_some(now);
         let wanted = earliest(earliest(phase, reply), self.parts.laggards_due(now)).map(|at| at.max(now));
         // Waiting for answers costs nothing. Anything that may be sent now waits for the pace.
         let wanted =

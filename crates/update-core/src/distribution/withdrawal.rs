@@ -86,6 +86,11 @@ impl Agent {
 }
 
 impl Withdrawal {
+    /// Whether it takes back an image on trial, too.
+    pub(super) const fn undoes(&self) -> bool {
+        self.undoes
+    }
+
     /// Whether this ask belongs to the withdrawal.
     pub(super) const fn asks(&self, number: u32) -> bool {
         number >= self.first_ask
@@ -99,7 +104,7 @@ impl Withdrawal {
     }
 
     /// Whether the order is for an agent with this status.
-    const fn is_for(&self, status: &Status) -> bool {
+    pub(super) const fn is_for(&self, status: &Status) -> bool {
         if self.undoes { Agent::can_go_back(status) } else { Agent::can_drop(status) }
     }
 }
@@ -123,8 +128,9 @@ impl Withdrawing {
         }
         self.left -= 1;
         let (named, undoes) = (withdrawal.next_named(), withdrawal.undoes);
+        let copy = withdrawal.turn.checked_div(withdrawal.named.len().max(1)).unwrap_or(0);
         let target = named.as_ref().map_or(Target::All, Named::target);
-        let sent = parts.send_order(Resource::Cancel, parts.attempts.used(), target, undoes, slot)?;
+        let sent = parts.send_order(Resource::Cancel, parts.attempts.used(), target, undoes, copy, slot)?;
         Ok(sent.map_or(Step::Idle, Step::Sent))
     }
 }
@@ -137,6 +143,10 @@ impl Parts {
         }
         self.events.push_back(Event::Stage(Stage::Cancellation));
         self.raise_attempt(now);
+        if self.fleet.heard_question(0).is_none() {
+            // Nobody could tell that the order is recent: they are asked first.
+            return self.ask(Purpose::Withdrawn, now);
+        }
         // To everyone at first, whatever each agent has acted upon.
         let all: Vec<usize> = (0..self.fleet.len()).collect();
         self.order(&all, ORDER_COPIES)
@@ -191,6 +201,7 @@ impl Parts {
 
     /// The phase that sends the order to these agents this many times.
     fn order(&mut self, indices: &[usize], copies: u32) -> Phase {
+        self.order_again_alone(indices);
         let everyone = self.config.everyone && indices.len() == self.fleet.len();
         let named = if everyone { Vec::new() } else { self.fleet.named(indices) };
         let left = copies * (named.len().max(1) as u32);

@@ -1,11 +1,10 @@
 //! What the distributor asks and orders, and how the agent answers (protocol.md \[census\], [answers],
 //! [attempt]).
 
-use super::allowances::Costly;
+use super::channel::Response;
 use super::offers::seconds_until;
-use super::{Event, Failure, Phase, RECOVERED, Reason, Reception};
+use super::{Phase, RECOVERED, Reason, Reception};
 use crate::census::{Query, Report, State, Window};
-use crate::command::Command;
 use crate::digest::UpdateId;
 use crate::limits::{ANSWERS_MAX, REPORT_BYTES_MAX, WINDOW_BLOCKS_MAX};
 use crate::platform::Area;
@@ -28,9 +27,15 @@ struct Answer {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Content {
-    Report { update: Option<UpdateId>, window: Option<Window>, detail: bool },
+pub(super) enum Content {
+    Report {
+        update: Option<UpdateId>,
+        window: Option<Window>,
+        detail: bool,
+    },
     Changed,
+    /// 4.01 with an Echo value.
+    Challenge([u8; 8]),
 }
 
 /// The waiting answers.
@@ -72,10 +77,15 @@ impl Reception<'_> {
         let Ok(query) = Query::decode(request.body().payload()) else {
             return self.counted.unknown_content();
         };
+        if let Some(piv) = request.partial_iv() {
+            self.freshness.heard(now, piv.value());
+        }
         if !query.target.matches(self.channel.own_id(), &self.config.name) {
             return;
         }
-        if let Some(id) = query.update.filter(|id| !self.knows(now, *id) && multicast) {
+        if let Some(id) =
+            query.update.filter(|id| !self.knows(now, *id) && (multicast || query.unicast_max > 0))
+        {
             self.fetch.want_offer(id);
         }
         let leisure = Duration::from_millis(u64::from(query.leisure_ms)).min(crate::limits::LEISURE_MAX);
@@ -91,72 +101,7 @@ impl Reception<'_> {
         self.answer(from, request, due, content, multicast);
     }
 
-    /// A POST to `/fw/activate` or `/fw/cancel`.
-    pub(super) fn on_command(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        request: &mut Verified<'_>,
-        multicast: bool,
-        cancel: bool,
-    ) {
-        let Ok(command) = Command::decode(request.body().payload()) else {
-            return self.counted.unknown_content();
-        };
-        let meant = command.target.matches(self.channel.own_id(), &self.config.name)
-            && self.digest() == Some(command.digest);
-        if meant && cancel {
-            self.cancel(now, &command);
-        } else if meant {
-            self.schedule(now, &command);
-        }
-        if !multicast {
-            self.answer(from, request, now, Content::Changed, false);
-        }
-    }
-
-    /// Acts only on an attempt higher than the last one acted upon, and only with the whole image stored.
-    fn schedule(&mut self, now: Instant, command: &Command<'_>) {
-        let Some(update) = self.received.update() else { return };
-        let whole = match self.received.phase() {
-            Phase::Ready => true,
-            Phase::Ended => matches!(update.outcome(), Outcome::RolledBack(_)),
-            _ => false,
-        };
-        if whole && command.attempt > update.attempt() {
-            let due = now + Duration::from_millis(u64::from(command.delay_ms));
-            if matches!(self.received.phase(), Phase::Ended) {
-                // After a roll back, the slot is read back before it is trusted again.
-                self.start_walk();
-            } else if self.allowances.take_for_order(now, Costly::Activate) {
-                self.received.schedule(due, command.attempt);
-            }
-        }
-    }
-
-    /// Drops an update that is not yet on trial or, if so ordered, takes back one that is. The attempt must
-    /// be higher than the last one acted upon. An update that has ended stays as it is.
-    fn cancel(&mut self, now: Instant, command: &Command<'_>) {
-        let Some(update) = self.received.update().filter(|update| command.attempt > update.attempt()) else {
-            return;
-        };
-        let id = update.id();
-        match self.received.phase() {
-            Phase::Trial if command.from_trial && !self.received.is_recovered() => {
-                if self.allowances.take_for_order(now, Costly::Undo) {
-                    self.order_back(command.attempt);
-                }
-            }
-            Phase::Trial | Phase::Activating | Phase::Ended | Phase::Idle => {}
-            _ => {
-                self.received.act_upon(command.attempt);
-                self.give_up(Failure::Cancelled);
-                self.event(Event::Cancelled(id));
-            }
-        }
-    }
-
-    fn answer(
+    pub(super) fn answer(
         &mut self,
         from: SocketAddr,
         request: &mut Verified<'_>,
@@ -196,15 +141,21 @@ impl Reception<'_> {
     pub(super) fn next_answer(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
         let mut answer = self.answers.take_due(now)?;
         let mut payload = [0; REPORT_BYTES_MAX];
+        let mut echo = None;
         let (code, len) = match answer.content {
             Content::Changed => (Code::CHANGED, 0),
+            Content::Challenge(value) => {
+                echo = Some(value);
+                (Code::UNAUTHORIZED, 0)
+            }
             Content::Report { update, window, detail } => {
                 (Code::CONTENT, self.report(now, update, window, detail, false, &mut payload)?)
             }
         };
         let payload = payload.get(..len)?;
         let Answer { token, acknowledge, binding, .. } = &mut answer;
-        let sent = self.channel.respond(code, *token, *acknowledge, binding, payload, buffer);
+        let response = Response { code, token: *token, acknowledge: *acknowledge, echo: &echo, payload };
+        let sent = self.channel.respond(&response, binding, buffer);
         let len = self.sent(sent)?;
         Some((answer.to, len))
     }

@@ -45,6 +45,16 @@ pub(super) struct Request<'a> {
     pub(super) payload: &'a [u8],
 }
 
+/// An answer to the distributor.
+pub(super) struct Response<'a> {
+    pub(super) code: Code,
+    pub(super) token: Token,
+    /// The Message ID of a Confirmable request, to acknowledge.
+    pub(super) acknowledge: Option<u16>,
+    pub(super) echo: &'a Option<[u8; 8]>,
+    pub(super) payload: &'a [u8],
+}
+
 impl Channel {
     pub(super) const fn new(
         context: AgentContext,
@@ -209,23 +219,25 @@ impl Channel {
         Ok((len, token, binding))
     }
 
-    /// Builds and protects an answer. `acknowledge` is the Message ID of a Confirmable request.
+    /// Builds and protects an answer.
     pub(super) fn respond(
         &mut self,
-        code: Code,
-        token: Token,
-        acknowledge: Option<u16>,
+        response: &Response<'_>,
         binding: &mut ReceivedRequest,
-        payload: &[u8],
         buffer: &mut [u8],
     ) -> Result<usize, ProtectError> {
-        let (ty, message_id) = match acknowledge {
+        let (ty, message_id) = match response.acknowledge {
             Some(message_id) => (Type::Acknowledgement, message_id),
             None => (Type::NonConfirmable, self.next_message_id()),
         };
         let mut plain = [0; DATAGRAM_BYTES_MAX];
-        let header = Outgoing { ty, code, message_id, token };
-        let plain = header.build(&mut plain, |writer| writer.payload(payload).map(|_| ()));
+        let header = Outgoing { ty, code: response.code, message_id, token: response.token };
+        let plain = header.build(&mut plain, |writer| {
+            if let Some(echo) = response.echo {
+                writer.option(option::ECHO, echo)?;
+            }
+            writer.payload(response.payload).map(|_| ())
+        });
         let message = parsed(plain)?;
         self.context.protect_response(&message, binding, ResponseMode::Pairwise, ResponsePiv::Own, buffer)
     }

@@ -60,6 +60,8 @@ pub enum Event {
         /// Why.
         failure: Failure,
     },
+    /// An order was not acted upon: nothing shows that it is recent (protocol.md \[fresh\]).
+    OrderNotFresh,
     /// An update was dropped by order of the distributor.
     Cancelled(UpdateId),
     /// A datagram could not be protected, and was not sent.

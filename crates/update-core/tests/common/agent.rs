@@ -82,6 +82,7 @@ pub fn request_piv(datagram: &[u8]) -> u64 {
 pub fn ready(speaker: &mut Speaker, image: &Image) -> Agent {
     let mut agent = Agent::new(0);
     agent.hear_all(&speaker.everything(image));
+    agent.hear(Via::Group, &speaker.dates());
     assert_eq!(agent.machine.state(), State::Ready);
     agent
 }

@@ -9,7 +9,7 @@ use group_oscore::{
 };
 use update_core::block::{BlockSize, ImageSize, Layout};
 use update_core::census::{Query, Report, State};
-use update_core::command::Command;
+use update_core::command::{Command, Dated};
 use update_core::digest::Digest;
 use update_core::distribution::{Members, Update};
 use update_core::key_set::KeySet;
@@ -18,7 +18,7 @@ use update_core::reception::AgentContext;
 use update_core::resource::Resource;
 use update_core::suit::{self, Offer};
 use update_core::suit_build::Draft;
-use update_core::target::Target;
+use update_core::target::{Ranges, Target};
 use update_core::tree_build::TreeBuilder;
 
 pub const VENDOR: [u8; 16] = *b"vendor-vendor-00";
@@ -167,13 +167,19 @@ impl Image {
 pub struct Speaker {
     pub context: GroupContext<Members>,
     next: u16,
+    /// The Partial IV of the last question, which dates orders.
+    questioned: Option<u64>,
 }
 
 impl Speaker {
     /// The distributor of a group with this many agents.
     pub fn distributor(agents: usize) -> Self {
         let windows = (0..agents).map(|_| ReplayWindow::fresh());
-        Self { context: distributor_context(SequenceNumbers::new(0, u64::MAX), windows), next: 0 }
+        Self {
+            context: distributor_context(SequenceNumbers::new(0, u64::MAX), windows),
+            next: 0,
+            questioned: None,
+        }
     }
 
     /// A member that signs with its own key, under the distributor's kid or its own.
@@ -190,6 +196,7 @@ impl Speaker {
         Self {
             context: GroupContext::new(common(), sender, Members::new(agents.collect())).unwrap(),
             next: 0,
+            questioned: None,
         }
     }
 
@@ -265,21 +272,44 @@ impl Speaker {
     pub fn query(&mut self, mode: Mode, query: &Query<'_>) -> (Vec<u8>, SentRequest) {
         let mut payload = [0; 512];
         let len = query.encode(&mut payload).unwrap();
-        self.request(mode, Type::NonConfirmable, Code::FETCH, |writer| {
+        let (datagram, binding) = self.request(mode, Type::NonConfirmable, Code::FETCH, |writer| {
             Resource::Status.write_path(writer).unwrap();
             writer.payload(&payload[..len]).unwrap();
-        })
+        });
+        self.questioned = Some(binding.partial_iv().value());
+        (datagram, binding)
     }
 
-    /// An order to activate or drop an update.
+    /// A question that nobody answers. Agents that hear it can tell by it that later orders are recent.
+    pub fn dates(&mut self) -> Vec<u8> {
+        let nobody = Query { target: Target::Ranges(Ranges::Given(&[(0, 0)])), ..anything() };
+        self.query(Mode::Group, &nobody).0
+    }
+
+    /// An order to activate or drop an update, dated by the last question. It holds for ever.
     pub fn command(&mut self, mode: Mode, resource: Resource, command: &Command<'_>) -> Vec<u8> {
+        let for_ever = |question| Dated { question, since_ms: 0, holds_ms: u32::MAX };
+        let dated = command.dated.or(self.questioned.map(for_ever));
+        self.as_it_is(mode, resource, &Command { dated, ..*command }, &[]).0
+    }
+
+    /// An order as it is, with an Echo value if there is one.
+    pub fn as_it_is(
+        &mut self,
+        mode: Mode,
+        resource: Resource,
+        command: &Command<'_>,
+        echo: &[u8],
+    ) -> (Vec<u8>, SentRequest) {
         let mut payload = [0; 512];
         let len = command.encode(&mut payload).unwrap();
-        let write = |writer: &mut Writer<'_>| {
+        self.request(mode, Type::NonConfirmable, Code::POST, |writer| {
             resource.write_path(writer).unwrap();
+            if !echo.is_empty() {
+                writer.option(option::ECHO, echo).unwrap();
+            }
             writer.payload(&payload[..len]).unwrap();
-        };
-        self.request(mode, Type::NonConfirmable, Code::POST, write).0
+        })
     }
 
     /// The order to everyone to activate an image at once.
@@ -303,14 +333,26 @@ impl Speaker {
 
 /// A command to everyone.
 pub fn order(image: &Image, attempt: u32) -> Command<'static> {
-    Command { digest: image.offer.digest, attempt, target: Target::All, delay_ms: 0, from_trial: false }
+    Command {
+        digest: image.offer.digest,
+        attempt,
+        target: Target::All,
+        delay_ms: 0,
+        from_trial: false,
+        dated: None,
+    }
 }
 
 /// A query to everyone about an image, to be answered at once.
 pub fn question(image: &Image) -> Query<'static> {
+    Query { update: Some(image.offer.id), ..anything() }
+}
+
+/// A query to everyone about whatever it holds.
+fn anything() -> Query<'static> {
     Query {
         target: Target::All,
-        update: Some(image.offer.id),
+        update: None,
         leisure_ms: 0,
         window: None,
         only_missing: false,

@@ -82,6 +82,9 @@ fn reason_of(agent: &Agent) -> String {
     if let Some(lag) = agent.laggard() {
         return lag.text().into();
     }
+    if agent.is_deaf() {
+        return "answers unicast, hears no multicast".into();
+    }
     match agent.status {
         Some(status) if status.busy_seconds > 0 => {
             let left = humantime::format_duration(Duration::from_secs(status.busy_seconds.into()));

@@ -1,0 +1,129 @@
+//! Orders to single agents (protocol.md \[fresh\]): an agent that has not acted upon an order to the group is
+//! given it alone. Perhaps it hears no multicast; perhaps it cannot tell whether the order is recent, and
+//! wants its Echo value back.
+
+use super::Agent;
+use super::outbox::{Sent, Slot, To};
+use super::parts::Parts;
+use crate::command::Command;
+use crate::limits::{ORDER_ALONE_AGAIN, ORDER_HOLDS};
+use crate::resource::Resource;
+use crate::target::Target;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use group_oscore::ProtectError;
+
+/// Agents that wait for an order of their own, each with the Echo value that it asked for.
+#[derive(Debug, Default)]
+pub(super) struct Singles(VecDeque<(usize, Vec<u8>)>);
+
+impl Singles {
+    /// The agent with this index is given the order alone.
+    fn push(&mut self, index: usize) {
+        if self.0.iter().all(|(waiting, _)| *waiting != index) {
+            self.0.push_back((index, Vec::new()));
+        }
+    }
+
+    /// The agent with this index wants this value back before it acts.
+    pub(super) fn prove(&mut self, index: usize, echo: &[u8]) {
+        self.0.retain(|(waiting, _)| *waiting != index);
+        self.0.push_front((index, echo.to_vec()));
+    }
+
+    /// Whether anybody waits.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.0.is_empty()
+    }
+}
+
+impl Parts {
+    /// These agents are given an order to the group. Those that were given one before get it alone as well.
+    pub(super) fn order_again_alone(&mut self, indices: &[usize]) {
+        for index in indices {
+            if let Some(agent) = self.fleet.get_mut(*index)
+                && agent.is_ordered_again()
+            {
+                self.singles.push(*index);
+            }
+        }
+    }
+
+    /// Gives the next of them its order, if it is still to act.
+    pub(super) fn next_single(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
+        let Some((index, echo)) = self.singles.0.pop_front() else { return Ok(None) };
+        let Some((resource, attempt, from_trial)) = self.order_for(index) else { return Ok(None) };
+        let (Some(job), Some(agent)) = (&self.job, self.fleet.get_mut(index)) else { return Ok(None) };
+        let Some(address) = agent.address else { return Ok(None) };
+        if echo.is_empty() && !agent.may_be_ordered_alone(slot.now) {
+            return Ok(None);
+        }
+        let dated = agent.heard_question().map(|question| question.dated(slot.now));
+        let command = Command {
+            digest: job.digest(),
+            attempt,
+            target: Target::All,
+            delay_ms: self.config.delay_ms,
+            from_trial,
+            dated,
+        };
+        let to = To::Agent(address, agent.id);
+        self.attempts.told(attempt);
+        // What it says to an order with its value is the last word.
+        let wants_echo = echo.is_empty().then_some(index);
+        let now = slot.now;
+        let (sent, token, binding) = self.outbox.order(slot, resource, &command, &echo, to)?;
+        self.questions.ordered(now, token, binding, wants_echo);
+        Ok(Some(sent))
+    }
+
+    /// The order that this agent has still to act upon: resource, attempt, and whether it takes back an image
+    /// on trial.
+    fn order_for(&self, index: usize) -> Option<(Resource, u32, bool)> {
+        let agent = self.fleet.get(index)?;
+        if let Some(withdrawal) = &self.withdrawal {
+            let status = agent.status.as_ref()?;
+            let open = self.is_to_answer_for_it(agent) && withdrawal.is_for(status);
+            return open.then(|| (Resource::Cancel, self.attempts.used(), withdrawal.undoes()));
+        }
+        let waits = self.is_on_trial() && agent.waited_for() && agent.waits();
+        waits.then(|| (Resource::Activate, self.attempt_for(index), false))
+    }
+}
+
+impl Agent {
+    /// It is given an order; `true` when that is not the first one.
+    fn is_ordered_again(&mut self) -> bool {
+        let again = self.was_ordered || self.heard_question().is_none();
+        self.was_ordered = true;
+        again
+    }
+
+    fn may_be_ordered_alone(&mut self, now: crate::time::Instant) -> bool {
+        let may = self.ordered_alone_at.is_none_or(|at| now.since(at) >= ORDER_ALONE_AGAIN);
+        if may {
+            self.ordered_alone_at = Some(now);
+        }
+        may
+    }
+}
+
+/// A question that an agent has answered in time: it was not held back on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Heard {
+    pub(super) partial_iv: u64,
+    pub(super) sent_at: crate::time::Instant,
+}
+
+impl Heard {
+    /// The date of an order that is sent now.
+    pub(super) fn dated(&self, now: crate::time::Instant) -> crate::command::Dated {
+        let millis =
+            |duration: crate::time::Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+        crate::command::Dated {
+            question: self.partial_iv,
+            since_ms: millis(now.since(self.sent_at)),
+            holds_ms: millis(ORDER_HOLDS),
+        }
+    }
+}
