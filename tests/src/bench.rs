@@ -1,4 +1,4 @@
-//! The benchmarks: each figure is a ratio to something measured in the same run, beside its limit.
+//! The benchmarks. Each figure is a ratio to something measured in the same run, and is shown with its limit.
 
 pub mod memory;
 pub mod protect;
@@ -7,12 +7,12 @@ pub mod transfer;
 
 use std::time::{Duration, Instant};
 
-/// Measurements of each of the two sides. Many short ones, because another program that takes the processor
-/// then spoils a few of them and not the result.
+/// Measurements of each side. There are many short ones, so that another program that takes the processor
+/// spoils a few of them and not the result.
 const ROUNDS: usize = 61;
 
-/// How fast `work` is, as a part of how fast `bare` is: the median of many rounds in which both have their
-/// turn.
+/// The speed of `work` as a fraction of the speed of `bare`: the median of many rounds in which both take
+/// turns.
 fn speed_beside(mut bare: impl FnMut() -> Duration, mut work: impl FnMut() -> Duration) -> f64 {
     let mut ratios: Vec<f64> = (0..ROUNDS).map(|_| bare().as_secs_f64() / work().as_secs_f64()).collect();
     ratios.sort_by(f64::total_cmp);
@@ -37,7 +37,7 @@ mod tests {
             || Duration::from_micros(100),
             || {
                 turn += 1;
-                // Now and then something else runs.
+                // Sometimes something else runs.
                 Duration::from_micros(if turn % 3 == 0 { 5000 } else { 200 })
             },
         );

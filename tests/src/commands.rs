@@ -1,5 +1,5 @@
-//! The commands of `cargo xtask`. Each prints one JSON object as its last line on standard output, and ends
-//! with 1 when what it checks does not hold.
+//! The commands of `cargo xtask`. Each prints one JSON object as its last line on standard output, and exits
+//! with 1 if a check fails.
 
 mod bench;
 mod demo;
@@ -28,30 +28,31 @@ pub struct Arguments {
 enum Command {
     /// Everything that must pass
     Test(test::Test),
-    /// Keys, group, agents, a signed image and its way to all of them, on this machine
+    /// Keys, group, agents and a signed image, distributed to all of them on this machine
     Demo(demo::Demo),
     /// The simulated world: worlds of many seeds, or one of them again
     Sim(sim::Sim),
-    /// The power cut at every operation of a microcontroller's flash
+    /// A power cut at every operation of a microcontroller's flash
     Powercut(powercut::PowerCut),
-    /// Whether tests notice changed versions of the security-relevant modules; hours, and needs cargo-mutants
+    /// Whether tests notice changes to the security-relevant modules; takes hours, and needs cargo-mutants
     Mutants(mutants::Mutants),
     /// Reproduce suites of Group OSCORE vectors
     Vectors(vectors::Vectors),
-    /// Figures beside their limits
+    /// Figures with their limits
     #[command(subcommand)]
     Bench(bench::Bench),
-    /// The microcontroller's programs, their budgets, and nodes in QEMU beside Linux agents; needs root
+    /// The microcontroller's programs, their budgets, and nodes in QEMU together with Linux agents; needs
+    /// root
     Mcu(mcu::Mcu),
     /// The scenarios between network namespaces; needs root
     Net(net::NetScenarios),
 }
 
 impl Arguments {
-    /// Does what they say.
+    /// Runs the command.
     ///
     /// # Errors
-    /// What is needed for it is missing, or something that has to hold does not.
+    /// Something that it needs is missing, or a check fails.
     pub fn run(&self) -> Result<Outcome> {
         match &self.command {
             Command::Test(test) => test.run(),

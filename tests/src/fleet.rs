@@ -1,4 +1,4 @@
-//! A fleet of the real programs in a folder: `fwcast` makes keys, group, agents and signed images,
+//! A fleet of the real programs in a folder: `fwcast` creates keys, group, agents and signed images;
 //! `fwcast-agent` runs once for each agent, on this machine's loopback or on the hosts of a network of
 //! namespaces.
 
@@ -28,7 +28,7 @@ pub use rollout::{RolloutReport, RolloutRun, healthy_without, manifest};
 pub const GROUP: &str = "lamps";
 /// Vendor and class of the agents.
 pub const VENDOR: &str = "example.com";
-/// The model that the agents are.
+/// The model of the agents.
 pub const CLASS: &str = "lamp-2";
 /// Manifest sequence number of the image that every agent starts with.
 pub const FIRST_SEQUENCE: u64 = 1;
@@ -37,21 +37,21 @@ const ROOT_KEY: &str = "root.pem";
 const IMAGE_KEY: &str = "image.pem";
 const FIRST_IMAGE: &str = "first.img";
 
-/// Where a fleet lives.
+/// Where a fleet runs.
 #[derive(Debug, Clone, Copy)]
 pub enum Place<'n> {
     /// Everything on this machine's loopback, over IPv4; needs no root.
     Loopback,
-    /// The distributor on host 0, each agent on the host of its number.
+    /// The distributor on host 0, each agent on the host with its number.
     Net(&'n Net),
 }
 
-/// What kind of fleet it is.
+/// The parameters of a fleet.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// How many agents.
     pub agents: usize,
-    /// How fast multicast is sent, as `fwcast` reads it.
+    /// The multicast rate, in `fwcast`'s notation.
     pub rate: String,
     /// Percent of datagrams that every agent drops on purpose, each way.
     pub loss_percent: f64,
@@ -59,12 +59,12 @@ pub struct Plan {
     pub group_arguments: Vec<String>,
     /// Further arguments of `fwcast agent enroll`; [`NAME_MARK`] in them becomes the agent's name.
     pub agent_arguments: Vec<String>,
-    /// Print every command, so that people learn them, and let `fwcast push` be seen.
+    /// Print every command, so that people learn them, and show the output of `fwcast push`.
     pub show: bool,
 }
 
 impl Plan {
-    /// So many agents without loss.
+    /// This many agents, without loss.
     #[must_use]
     pub fn new(agents: usize, rate: &str) -> Self {
         Self {
@@ -78,26 +78,26 @@ impl Plan {
     }
 }
 
-/// How an image is signed, where it is not as the fleet expects it.
+/// How to sign an image, if not as the fleet expects it.
 #[derive(Debug, Clone, Copy)]
 pub struct Signing<'a> {
     /// Manifest sequence number.
     pub sequence: u64,
-    /// Class of devices that it is for.
+    /// The class of devices that it is for.
     pub class: &'a str,
     /// The private image key, as a file in the fleet's folder.
     pub key: &'a str,
 }
 
 impl Signing<'_> {
-    /// For the agents of the fleet.
+    /// A signature for the agents of the fleet.
     #[must_use]
     pub const fn of_sequence(sequence: u64) -> Self {
         Self { sequence, class: CLASS, key: IMAGE_KEY }
     }
 }
 
-/// A fleet. Its processes end with this value; its folder stays.
+/// A fleet. Its processes end when this value is dropped; its folder stays.
 #[derive(Debug)]
 pub struct Fleet<'n> {
     programs: Programs,
@@ -110,10 +110,10 @@ pub struct Fleet<'n> {
 }
 
 impl<'n> Fleet<'n> {
-    /// Makes keys and group, enrolls the agents and installs their first image. Nothing runs yet.
+    /// Creates keys and group, enrolls the agents and installs their first image. Nothing runs yet.
     ///
     /// # Errors
-    /// A command fails; what it said is in the error.
+    /// A command fails; its output is in the error.
     pub fn create(programs: &Programs, place: Place<'n>, folder: &Path, plan: Plan) -> Result<Self> {
         let folder = folder.canonicalize().with_context(|| format!("no folder {}", folder.display()))?;
         let mut fleet = Self {
@@ -145,7 +145,7 @@ impl<'n> Fleet<'n> {
         self.coap_group
     }
 
-    /// Writes an image of so many bytes that do not compress.
+    /// Writes an incompressible image of this many bytes.
     ///
     /// # Errors
     /// It cannot be written.
@@ -169,7 +169,7 @@ impl<'n> Fleet<'n> {
         Ok(())
     }
 
-    /// Makes a key of this kind, as a file of the folder.
+    /// Creates a key of this kind, as a file in the folder.
     ///
     /// # Errors
     /// The command fails.
@@ -177,7 +177,7 @@ impl<'n> Fleet<'n> {
         self.fwcast(&[&["key", "generate", "--kind", kind, "--out", file]]).map(drop)
     }
 
-    /// What `fwcast status` says of every agent.
+    /// What `fwcast status` reports about every agent.
     ///
     /// # Errors
     /// The command fails.
@@ -194,7 +194,7 @@ impl<'n> Fleet<'n> {
     /// Runs `fwcast` on the distributor's host to its end.
     ///
     /// # Errors
-    /// It does not end well; what it said is in the error.
+    /// It fails; its output is in the error.
     pub fn fwcast(&self, arguments: &[&[&str]]) -> Result<Output> {
         let arguments = arguments.concat();
         self.show("fwcast", &arguments, "");
@@ -210,7 +210,7 @@ impl<'n> Fleet<'n> {
         Ok(output)
     }
 
-    /// Runs `fwcast` on the distributor's host to its end, whichever that is.
+    /// Runs `fwcast` on the distributor's host to its end, whether it fails or not.
     ///
     /// # Errors
     /// It cannot be run.
@@ -276,7 +276,7 @@ impl<'n> Fleet<'n> {
     }
 }
 
-/// A group of its own for each process, so that fleets can run side by side on one loopback.
+/// A separate CoAP group for each process, so that fleets can run side by side on one loopback.
 fn coap_group(place: Place<'_>) -> SocketAddr {
     let [_, _, high, low] = std::process::id().to_be_bytes();
     let address: IpAddr = match place {
@@ -286,7 +286,7 @@ fn coap_group(place: Place<'_>) -> SocketAddr {
     SocketAddr::new(address, 5683)
 }
 
-/// The distributor's address: on a host of its own any port is free.
+/// The distributor's address. On a separate host any port is free.
 fn distributor(place: Place<'_>) -> Result<SocketAddr> {
     match place {
         Place::Net(net) => Ok(SocketAddr::new(net.address(0), 5683)),

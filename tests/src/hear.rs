@@ -2,10 +2,10 @@
 
 use std::io::{self, ErrorKind};
 
-/// What such a call receives, or nothing where the socket's time limit is over before something comes.
+/// What such a call receives, or nothing if the socket's time limit ends before something arrives.
 ///
-/// A signal is no reason to stop listening: Linux interrupts what waits with a time limit even where no
-/// handler runs, when a process that was frozen goes on (signal(7)).
+/// A signal is no reason to stop listening: Linux interrupts a wait with a time limit even if no handler
+/// runs, when a frozen process continues (signal(7)).
 ///
 /// # Errors
 /// The system's own.

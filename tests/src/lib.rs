@@ -1,5 +1,5 @@
-//! What fwcast is tested with: the rules of the house, the simulated world, harnesses for real networks
-//! and real programs, the scenarios, the benchmarks, and the commands of `cargo xtask`.
+//! The test tools of fwcast: the rules of the house, the simulated world, harnesses for real networks and
+//! real programs, the scenarios, the benchmarks, and the commands of `cargo xtask`.
 
 pub mod bench;
 pub mod commands;

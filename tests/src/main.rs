@@ -1,4 +1,4 @@
-//! `cargo xtask`: what people and CI run. Everything is in the library.
+//! `cargo xtask`: the commands for people and CI. Everything is in the library.
 
 use std::process::ExitCode;
 

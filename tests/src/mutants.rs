@@ -1,9 +1,9 @@
-//! Whether the tests have eyes: changed versions of the security-relevant modules, each of which some test
-//! of its package has to notice.
+//! Measures whether tests detect faults: some test of a package must notice each change to its
+//! security-relevant modules.
 //!
-//! `cargo mutants` makes and tries them. What is here says which modules are meant and which tests look at
-//! them, draws the sample, divides it, and keeps what came of each mutant, so that a campaign that was
-//! stopped goes on where it was.
+//! `cargo mutants` creates and tries the changes. This module says which modules are covered and which tests
+//! run for them, draws the sample, divides it, and keeps the result for each mutant, so that a stopped
+//! campaign continues where it was.
 
 mod ledger;
 mod sample;
@@ -13,16 +13,16 @@ pub use ledger::{Ledger, Verdict};
 pub use sample::{Sample, Shard};
 pub use trial::{list, run};
 
-/// Modules of one package, and the tests that look at them.
+/// Modules of one package, and the tests that run for them.
 #[derive(Debug, Clone, Copy)]
 pub struct Part {
     /// The package.
     pub package: &'static str,
-    /// Its files that are changed.
+    /// The files to change.
     pub files: &'static [&'static str],
-    /// The packages whose tests are run: its own, and for the boot stage those that hold a whole device.
+    /// The packages whose tests are run: its own, and for the boot stage those that test a whole device.
     tests: &'static [&'static str],
-    /// Which of these tests, where all of them take too long.
+    /// Which of these tests, if all of them take too long.
     only: &'static [&'static str],
 }
 
@@ -69,7 +69,7 @@ pub const PARTS: [Part; 6] = [
             "agent-embedded/boot/src/verify.rs",
         ],
         tests: &["boot-stage", "agent-embedded", "tests"],
-        // The rules of the house do not hold for what cargo-mutants writes, and its copy is no repository.
+        // The rules of the house do not apply to what cargo-mutants writes, and its copy is not a repository.
         only: &[
             "--lib",
             "--test",

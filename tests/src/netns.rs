@@ -1,9 +1,9 @@
-//! Networks of namespaces: hosts, each in a network namespace of its own, on one Ethernet bridge that can
-//! lose datagrams. Needs root, and the programs `ip` and `nft`.
+//! Networks of namespaces: hosts, each in its own network namespace, on one Ethernet bridge that can lose
+//! datagrams. Needs root, and the programs `ip` and `nft`.
 //!
-//! Datagrams are lost on the bridge and not inside of a host: a datagram that the kernel of its sender drops
-//! is reported to the sender, which no network does. Address resolution is not touched, so that a program's
-//! first datagram is as likely to be lost as any other.
+//! Datagrams are lost on the bridge, not inside a host: the kernel reports a datagram that it drops to the
+//! sender, which no network does. Address resolution is not affected, so a program's first datagram is as
+//! likely to be lost as any other.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -18,13 +18,13 @@ use nix::unistd::Uid;
 
 /// The network interface of every host.
 pub const INTERFACE: &str = "eth0";
-/// Hosts in one network, at most: the last byte of their addresses counts them.
+/// The maximum number of hosts in a network: the last byte of their addresses is the number.
 pub const HOSTS_MAX: u8 = 250;
 
 const PREFIX: &str = "fwcast";
 const NAMESPACES: &str = "/run/netns";
 
-/// Whether a network speaks IPv4 or IPv6.
+/// Whether a network uses IPv4 or IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     /// 10.77.0.0/24.
@@ -33,7 +33,7 @@ pub enum Family {
     V6,
 }
 
-/// Why networks of namespaces cannot be made here, if so; to be shown where something is left out.
+/// Why networks of namespaces cannot be created here, if so; shown where something is left out.
 #[must_use]
 pub fn unavailable() -> Option<String> {
     if !Uid::effective().is_root() {
@@ -42,7 +42,7 @@ pub fn unavailable() -> Option<String> {
     install_missing().err().map(|error| format!("{error:#}"))
 }
 
-/// A network of namespaces. It is gone when this value is.
+/// A network of namespaces. It is removed when this value is dropped.
 #[derive(Debug)]
 pub struct Net {
     family: Family,
@@ -51,8 +51,8 @@ pub struct Net {
 }
 
 impl Net {
-    /// Makes a network with so many hosts, numbered from 0. The name tells networks of one process apart;
-    /// those that an ended process left behind under it are removed.
+    /// Creates a network with this many hosts, numbered from 0. The name tells the networks of one process
+    /// apart. Namespaces with that name that an ended process left behind are removed.
     ///
     /// # Errors
     /// Not root, a program is missing, or the kernel refuses.
@@ -78,8 +78,8 @@ impl Net {
         address(self.family, host)
     }
 
-    /// Adds a tap to the bridge for a host that is no namespace: an emulated machine, which is run by
-    /// [`run_on_bridge`](Self::run_on_bridge). It counts as a host of this number.
+    /// Adds a tap to the bridge for a host that is not a namespace: an emulated machine, started with
+    /// [`run_on_bridge`](Self::run_on_bridge). It counts as the host with this number.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -95,7 +95,7 @@ impl Net {
         port(host)
     }
 
-    /// Starts a program where the bridge and its taps are.
+    /// Starts a program in the namespace of the bridge and its taps.
     ///
     /// # Errors
     /// It cannot be started.
@@ -105,12 +105,13 @@ impl Net {
             .with_context(|| format!("cannot start {}", Path::new(&program).display()))
     }
 
-    /// Loses this part of the UDP datagrams to a host, and as much of those from it, each by its own chance.
+    /// Loses this share of the UDP datagrams to a host, and the same share of those from it, each
+    /// independently.
     ///
     /// # Errors
-    /// No percentage, or the kernel refuses.
+    /// Not a percentage, or the kernel refuses.
     pub fn drop_randomly(&self, host: usize, percent: f64) -> Result<()> {
-        ensure!((0.0..=100.0).contains(&percent), "{percent} is no percentage");
+        ensure!((0.0..=100.0).contains(&percent), "{percent} is not a percentage");
         let udp = match self.family {
             Family::V4 => "ip protocol udp",
             Family::V6 => "ip6 nexthdr udp",
@@ -119,8 +120,8 @@ impl Net {
         let chance = format!("{udp} numgen random mod 100000 < {:.0} counter drop", percent * 1000.0);
         let table = format!("bridge loss_{port}");
         let mut rules = format!("table {table}\ndelete table {table}\ntable {table} {{\n");
-        // A multicast frame is one frame before it is forwarded, and one for each port after that: so what a
-        // host sends is lost for all or for none, and what it is sent is lost for it alone.
+        // A multicast frame is one frame before it is forwarded, and one for each port after that. So what a
+        // host sends is lost for all or for none, and what is sent to it is lost only for it.
         for (chain, hook, way) in [("from", "prerouting", "iifname"), ("to", "postrouting", "oifname")] {
             writeln!(
                 rules,
@@ -131,7 +132,7 @@ impl Net {
         self.nft(&rules)
     }
 
-    /// Cuts a host off, or ends that.
+    /// Cuts a host off, or reconnects it.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -140,7 +141,7 @@ impl Net {
         ip(&["-n", &self.bridge, "link", "set", &port(host), state])
     }
 
-    /// Bytes that have gone over a host's link so far, both ways, Ethernet headers included.
+    /// Bytes over a host's link so far, in both directions, including Ethernet headers.
     ///
     /// # Errors
     /// The counters cannot be read.
@@ -152,8 +153,8 @@ impl Net {
         Ok(received + sent)
     }
 
-    /// Runs something on a host: sockets that it opens stay in the host's network wherever they are used, and
-    /// so do programs that it starts.
+    /// Runs something on a host. Sockets that it opens, and programs that it starts, stay in the host's
+    /// network.
     ///
     /// # Errors
     /// The namespace cannot be entered.
@@ -173,7 +174,7 @@ impl Net {
 
     fn make_bridge(&self) -> Result<()> {
         ip(&["netns", "add", &self.bridge])?;
-        // A bridge that snoops would hold multicast back until somebody asks who listens.
+        // A bridge with snooping would hold back multicast until a host reports that it listens.
         let bridge = ["link", "add", "br0", "type", "bridge", "mcast_snooping", "0"];
         ip(&[&["-n", &self.bridge], &bridge[..]].concat())?;
         ip(&["-n", &self.bridge, "link", "set", "br0", "up"])
@@ -194,7 +195,7 @@ impl Net {
                 ip(&["-n", name, "route", "add", "224.0.0.0/4", "dev", INTERFACE])
             }
             Family::V6 => {
-                // Nobody else has this address, and waiting to find that out takes two seconds.
+                // Nobody else has this address, and checking that takes two seconds.
                 ip(&["-n", name, "address", "add", &format!("{address}/64"), "dev", INTERFACE, "nodad"])?;
                 ip(&["-n", name, "-6", "route", "add", "multicast", "ff00::/8", "dev", INTERFACE])
             }
@@ -231,7 +232,7 @@ fn port(host: usize) -> String {
     format!("p{host}")
 }
 
-/// Runs something in a namespace, on a thread of its own: it is the thread that is in a namespace.
+/// Runs something in a namespace, on a separate thread: a namespace belongs to a thread.
 fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> Result<T> {
     let path = Path::new(NAMESPACES).join(namespace);
     let namespace = File::open(&path).with_context(|| format!("there is no {}", path.display()))?;
@@ -244,7 +245,7 @@ fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> Result<T
     })
 }
 
-/// Removes namespaces of this name whose process has ended.
+/// Removes namespaces with this name whose process has ended.
 fn remove_leftovers(name: &str) -> Result<()> {
     let Ok(entries) = std::fs::read_dir(NAMESPACES) else { return Ok(()) };
     for entry in entries {
@@ -257,7 +258,7 @@ fn remove_leftovers(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The process that made a namespace for a network of this name.
+/// The process that created a namespace for a network with this name.
 fn maker(namespace: &str, name: &str) -> Option<u32> {
     let rest = namespace.strip_prefix(&format!("{PREFIX}-{name}-"))?;
     rest.split_once('-')?.0.parse().ok()
@@ -269,13 +270,13 @@ fn remove(namespace: &str) {
     }
 }
 
-/// Installs the programs that are missing, by the package manager of Debian and its relatives.
+/// Installs missing programs with the package manager of Debian and its derivatives.
 fn install_missing() -> Result<()> {
     for (program, package) in [("ip", "iproute2"), ("nft", "nftables")] {
         if Command::new(program).arg("-V").output().is_ok() {
             continue;
         }
-        eprintln!("installing {package}, which has the program {program}");
+        eprintln!("installing {package} for the program {program}");
         let installed = output("apt-get", &["update", "-q"])
             .and_then(|_| output("apt-get", &["install", "-q", "-y", "--no-install-recommends", package]));
         installed.with_context(|| format!("{program} is missing: install {package}"))?;

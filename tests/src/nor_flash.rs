@@ -1,8 +1,8 @@
 //! A NOR flash in memory whose power can be cut at every single operation.
 //!
-//! Erasing sets the bits of a page, programming a word only clears bits; where words have an error
-//! correcting code they can be programmed once. An operation is one word programmed or one page erased.
-//! What a cut leaves behind is worse than most chips: see [`Way`].
+//! Erasing sets the bits of a page, programming a word only clears bits. Words with an error-correcting code
+//! can be programmed only once. An operation is one programmed word or one erased page. What a cut leaves
+//! behind is worse than with most chips: see [`Way`].
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use embedded_storage::nor_flash::{
 
 use crate::world::Dice;
 
-/// How the operation ends that is under way when the power goes.
+/// How the current operation ends when the power fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// It has not begun.
@@ -25,8 +25,8 @@ pub enum Way {
     After,
     /// The words cannot be read until they are programmed or erased again.
     Unreadable,
-    /// The words read differently each time, until they are programmed or erased again: as before, as
-    /// after, as anything between, or not at all.
+    /// The words read differently each time until they are programmed or erased again: as before, as after,
+    /// as anything between, or not at all.
     Unstable,
 }
 
@@ -35,61 +35,61 @@ impl Way {
     pub const ALL: [Self; 6] =
         [Self::Before, Self::Half, Self::Random, Self::Unreadable, Self::Unstable, Self::After];
 
-    /// Those that leave another flash behind than a cut before the next operation.
+    /// The ways that leave a different flash behind than a cut before the next operation.
     pub const DISTINCT: [Self; 5] =
         [Self::Before, Self::Half, Self::Random, Self::Unreadable, Self::Unstable];
 }
 
-/// When and how the power goes.
+/// When and how the power fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
-    /// So many operations are done before.
+    /// How many operations are completed before.
     pub after: u32,
-    /// How the next one ends.
+    /// How the next operation ends.
     pub way: Way,
 }
 
 /// An operation that fails without a cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault {
-    /// So many operations are done before.
+    /// How many operations are completed before.
     pub after: u32,
-    /// Its page takes no operation any more.
+    /// Whether its page fails for good.
     pub for_good: bool,
 }
 
-/// What a worn page does.
+/// How a worn page behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wear {
     /// It refuses each operation.
     Refuses,
     /// It refuses to be erased.
     Erase,
-    /// It keeps its bits through an erase that ends well.
+    /// It keeps its bits although an erase reports success.
     KeepsBits,
 }
 
-/// Why the flash refuses.
+/// Why the flash refuses an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlashError {
     /// There is no power.
     Off,
     /// A word cannot be read.
     Unreadable,
-    /// Not within the flash.
+    /// The range is outside the flash.
     OutOfBounds,
-    /// Not whole words or pages.
+    /// The range is not made of whole words or pages.
     NotAligned,
-    /// The word was programmed before, or its page not erased to the end.
+    /// The word was programmed before, or its page was not erased completely.
     NotErased,
-    /// The operation has failed, and changed nothing.
+    /// The operation has failed without any change.
     Failed,
 }
 
-/// A word that a cut has left in doubt.
+/// A word that a cut has left undefined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Doubtful {
-    /// The bits that are neither set nor cleared. In `bytes` they are set.
+    /// The bits that are neither set nor cleared. They are set in `bytes`.
     bits: [u8; 32],
     unreadable: bool,
 }
@@ -106,29 +106,29 @@ enum Pending {
 pub struct SimulatedFlash<const WORD: usize, const PAGE: usize> {
     bytes: Vec<u8>,
     doubtful: BTreeMap<u32, Doubtful>,
-    /// For each word: programmed since the last erase.
+    /// For each word: whether it was programmed since the last erase.
     programmed: Vec<bool>,
-    /// For each page: its last erase was cut.
+    /// For each page: whether its last erase was cut.
     half_erased: Vec<bool>,
-    /// For each page: erases.
+    /// For each page: the number of erases.
     erases: Vec<u32>,
     rewritable: bool,
     dice: Dice,
     cut: Option<Cut>,
     off: bool,
-    /// The operation that a cut [`Way::Before`] has kept from beginning.
+    /// The operation that a cut [`Way::Before`] has prevented.
     pending: Option<Pending>,
     operations: u64,
     fault: Option<Fault>,
-    /// The page that a fault for good has worn out.
+    /// The page that a permanent fault has worn out.
     worn: Option<(usize, Wear)>,
-    /// What no program may do: a word programmed twice that cannot be, a bit set without an erase, a page
-    /// used whose erase was cut.
+    /// Forbidden accesses: a word programmed twice that cannot be, a bit set without an erase, a page used
+    /// whose erase was cut.
     violations: u32,
 }
 
 impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
-    /// A blank flash of so many bytes. `rewritable`: words can be programmed again without an erase.
+    /// A blank flash of this many bytes. `rewritable`: words can be programmed again without an erase.
     #[must_use]
     pub fn new(bytes: usize, rewritable: bool) -> Self {
         Self {
@@ -149,7 +149,7 @@ impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
         }
     }
 
-    /// The power goes then. `seed` decides all that is random from now on.
+    /// Cuts the power at that point. `seed` decides everything random from then on.
     pub fn cut(&mut self, cut: Cut, seed: u64) {
         self.cut = Some(cut);
         self.dice = Dice::new(seed, 0);
@@ -165,7 +165,7 @@ impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
         }
     }
 
-    /// Power on again; gives whether it was off.
+    /// Switches the power on again; returns whether it was off.
     pub fn power_on(&mut self) -> bool {
         std::mem::take(&mut self.off)
     }
@@ -176,18 +176,18 @@ impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
         self.off
     }
 
-    /// No cut comes any more; gives whether one was still to come.
+    /// Cancels the cut that is still to come; returns whether there was one.
     pub fn spare(&mut self) -> bool {
         self.cut.take().is_some()
     }
 
-    /// Operations so far.
+    /// The number of operations so far.
     #[must_use]
     pub const fn operations(&self) -> u64 {
         self.operations
     }
 
-    /// What no program may do, and one did.
+    /// The number of forbidden accesses.
     #[must_use]
     pub const fn violations(&self) -> u32 {
         self.violations
@@ -199,7 +199,7 @@ impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
         self.erases[offset as usize / PAGE]
     }
 
-    /// A range, if each of its words will always read like this.
+    /// A range, if each of its words always reads like this.
     #[must_use]
     pub fn steady(&self, offset: u32, len: usize) -> Option<&[u8]> {
         let words = offset / WORD as u32..(offset + len as u32).div_ceil(WORD as u32);
@@ -207,17 +207,17 @@ impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
         self.doubtful.range(words).next().is_none().then_some(bytes)
     }
 
-    /// Flips a bit, as age does.
+    /// Flips a bit, as ageing does.
     pub fn flip(&mut self, offset: u32, bit: u8) {
         self.bytes[offset as usize] ^= 1 << bit;
     }
 
-    /// This operation fails.
+    /// Makes this operation fail.
     pub const fn fail(&mut self, fault: Fault) {
         self.fault = Some(fault);
     }
 
-    /// The page at this offset is worn out.
+    /// Wears out the page at this offset.
     pub const fn wear_out(&mut self, offset: u32, wear: Wear) {
         self.worn = Some((offset as usize / PAGE, wear));
     }
@@ -238,7 +238,7 @@ impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
         })
     }
 
-    /// Counts an operation; how it ends if the power goes now.
+    /// Counts an operation; returns how it ends if the power fails now.
     fn next(&mut self) -> Option<Way> {
         self.operations += 1;
         let cut = self.cut.as_mut()?;
@@ -310,7 +310,7 @@ impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
             return Err(FlashError::Failed);
         }
         if self.worn == Some((page, Wear::KeepsBits)) {
-            // It says that it has erased, and has not.
+            // It reports success without having erased.
             self.operations += 1;
             return Ok(());
         }
@@ -469,7 +469,8 @@ impl From<NorFlashErrorKind> for FlashError {
     }
 }
 
-/// The first half of the bits that change: the first bytes of a word, the upper bits of a word of one byte.
+/// The first half of the bits that change: the first bytes of a word, or the upper bits of a word of one
+/// byte.
 fn half(mut bits: [u8; 32], word: usize) -> [u8; 32] {
     if word == 1 {
         bits[0] &= 0xf0;

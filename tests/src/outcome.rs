@@ -1,9 +1,9 @@
-//! What a command of `cargo xtask` has found: figures, and whether they are what they have to be.
+//! The result of a `cargo xtask` command: figures, and whether they are within their limits.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
-/// The figures of a command, in the order in which they are shown, and whether all is as it has to be.
+/// The figures of a command, in the order in which they are shown, and whether everything is right.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     ok: bool,
@@ -17,7 +17,7 @@ impl Outcome {
         Self { ok, figures: Vec::new() }
     }
 
-    /// Whether all is as it has to be.
+    /// Whether everything is right.
     #[must_use]
     pub const fn is_ok(&self) -> bool {
         self.ok
@@ -59,7 +59,7 @@ impl Serialize for Outcome {
     }
 }
 
-/// Three decimals are as much as anything here is known by.
+/// Three decimals: nothing here is known more precisely.
 #[must_use]
 pub fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0

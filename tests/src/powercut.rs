@@ -1,12 +1,12 @@
 //! Updates on the real flash store and the real boot stage, with the power cut at every operation of the
 //! flash.
 //!
-//! A device is given an update; its power goes at one operation (depth 1), at one and at one of those that
-//! follow (depth 2), or at three by chance (depth 3); then it is left alone. Wherever and however the cuts
-//! come, it runs exactly the old or exactly the new image, what was relied upon stays, and the update ends
-//! as it would have.
+//! A device is given an update. Its power fails at one operation (depth 1), at one and at a later one (depth
+//! 2), or at three random ones (depth 3). Then it is left alone. Wherever and however the cuts occur, it must
+//! run exactly the old or exactly the new image, what was relied upon must stay, and the update must end as
+//! it would have without them.
 //!
-//! Nothing is simplified but one thing: a signature over the same bytes by the same keys is checked once.
+//! There is one simplification: a signature over the same bytes with the same keys is checked only once.
 
 mod banks;
 pub mod decay;
@@ -29,34 +29,34 @@ use life::Lives;
 pub use life::Story;
 pub use oracle::Wrong;
 
-/// A flash.
+/// The parameters of a flash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {
-    /// Bytes of a page.
+    /// Length of a page in bytes.
     pub page: u32,
-    /// Bytes of a word.
+    /// Length of a word in bytes.
     pub word: u32,
-    /// Whether a word can be programmed again.
+    /// Whether a word can be programmed again without an erase.
     pub rewritable: bool,
-    /// Whether the chip exchanges two banks in hardware; otherwise the slots change places page by page.
+    /// Whether the chip swaps two banks in hardware; otherwise the slots change places page by page.
     pub banks: bool,
 }
 
-/// How often the power goes.
+/// How many times the power fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
     /// Once, at each operation.
     One,
     /// Twice, at each pair of operations.
     Two,
-    /// Three times, at so many triples by chance.
+    /// Three times, at this many random triples.
     Three(u32),
 }
 
-/// What was found.
+/// The results.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    /// Cuts that came, each followed by an update to its end.
+    /// Cuts that occurred, each followed by the rest of the update.
     pub cuts: u64,
     /// Devices that ran a mixed image.
     pub mixed: u64,
@@ -66,19 +66,19 @@ pub struct Report {
     pub regressed: u64,
     /// Devices that lost a stored block.
     pub lost: u64,
-    /// Devices that used their flash as it must not be.
+    /// Devices that used their flash in a forbidden way.
     pub misused: u64,
-    /// The first few of them, told so that they can be repeated.
+    /// Descriptions of the first failures, for repeating them.
     pub told: Vec<String>,
-    /// The first of them.
+    /// The first failure.
     found: Option<(Found, Wrong)>,
 }
 
-/// Failures that are told.
+/// How many failures are described.
 const TOLD_MAX: usize = 10;
 
 impl Report {
-    /// Whether everything held.
+    /// Whether everything is right.
     #[must_use]
     pub const fn is_ok(&self) -> bool {
         self.cuts > 0 && self.mixed + self.bricked + self.regressed + self.lost + self.misused == 0
@@ -126,11 +126,11 @@ impl fmt::Display for Geometry {
 }
 
 impl Geometry {
-    /// A chip that exchanges two banks: pages of 8 KiB, words of 16 bytes with an error correcting code.
+    /// A chip that swaps two banks: pages of 8 KiB, words of 16 bytes with an error-correcting code.
     pub const BANKS: Self = Self { page: 8192, word: 16, rewritable: false, banks: true };
 
-    /// Every size of page with every size of word, and the one with banks. Words with an error correcting
-    /// code are those of 4 bytes and more.
+    /// Every page size with every word size, and the one with banks. Words of 4 bytes and more have an
+    /// error-correcting code.
     #[must_use]
     pub fn all() -> Vec<Self> {
         let pages = [256, 4096, 128 * 1024];
@@ -140,7 +140,7 @@ impl Geometry {
         pages.into_iter().flat_map(of).chain([Self::BANKS]).collect()
     }
 
-    /// The small ones on which every pair of cuts is tried: many pages to an image, and many blocks to a
+    /// The small flashes on which every pair of cuts is tried: many pages per image, and many blocks per
     /// page. And the one with banks.
     #[must_use]
     pub fn small() -> [Self; 3] {
@@ -148,7 +148,7 @@ impl Geometry {
         [of(256), of(4096), Self::BANKS]
     }
 
-    /// Bytes of the old image: more than one page where pages are small.
+    /// Length of the old image: more than one page if pages are small.
     const fn image_bytes(self, depth: Depth) -> u32 {
         match (self.page, depth) {
             (_, Depth::Two) => 400,
@@ -159,10 +159,11 @@ impl Geometry {
     }
 }
 
-/// Tries every cut of this depth on these flashes, on as many threads. `tell` hears of each that is done.
+/// Tries every cut of this depth on these flashes, on this many threads. `tell` is called when a flash is
+/// done.
 #[must_use]
 pub fn run(geometries: &[Geometry], depth: Depth, threads: usize, tell: impl Fn(String) + Sync) -> Report {
-    // To the flash, an image that gives itself up is one more record than one that is silent.
+    // For the flash, an image that gives itself up is just one more record than a silent one.
     let stories = if depth == Depth::Two { &Story::ALL[..2] } else { &Story::ALL[..] };
     let pairs = geometries.iter().flat_map(|geometry| stories.iter().map(|story| (*geometry, *story)));
     let work: Vec<(Geometry, Story)> =
@@ -183,31 +184,31 @@ pub fn run(geometries: &[Geometry], depth: Depth, threads: usize, tell: impl Fn(
     total.into_inner().expect("no thread has panicked")
 }
 
-/// A device on which something went wrong: how it began, and its cuts.
+/// A failed device: how it began, and its cuts.
 #[derive(Debug, Clone)]
 pub struct Found {
     /// Its flash.
     pub geometry: Geometry,
-    /// How its update goes.
+    /// The course of its update.
     pub story: Story,
-    /// For cuts of which depth it was made.
+    /// The depth of cuts that it was made for.
     pub depth: Depth,
-    /// A bank of its records is nearly full.
+    /// Whether a bank of its records is nearly full.
     pub used: bool,
-    /// When and how the power went, each counted from the one before.
+    /// When and how the power failed, each counted from the previous one.
     pub cuts: Vec<Cut>,
 }
 
-/// The first cut of this depth that finds something wrong.
+/// The first cut of this depth that reveals a failure.
 #[must_use]
 pub fn finds(geometry: Geometry, story: Story, depth: Depth) -> Option<Found> {
     on(geometry, story, depth, Task::First).found.map(|(found, _)| found)
 }
 
-/// The same cuts once more.
+/// Repeats the same cuts.
 ///
 /// # Errors
-/// [`Wrong`]: they find something.
+/// [`Wrong`]: the failure that they reveal.
 pub fn again(found: &Found) -> Result<(), Wrong> {
     let report = on(found.geometry, found.story, found.depth, Task::Again(found));
     report.found.map_or(Ok(()), |(_, wrong)| Err(wrong))
@@ -218,7 +219,7 @@ pub fn again(found: &Found) -> Result<(), Wrong> {
 enum Task<'f> {
     /// Every cut.
     All,
-    /// Every cut, until one finds something.
+    /// Every cut, until one reveals a failure.
     First,
     /// These.
     Again(&'f Found),
@@ -252,7 +253,7 @@ struct Campaign<'f, const WORD: usize, const PAGE: usize> {
     story: Story,
     depth: Depth,
     task: Task<'f>,
-    /// A bank of the device's records is nearly full.
+    /// Whether a bank of the device's records is nearly full.
     used: bool,
     report: Report,
 }
@@ -264,8 +265,8 @@ impl<const WORD: usize, const PAGE: usize> Campaign<'_, WORD, PAGE> {
             Device::new(geometry.page, geometry.image_bytes(depth), geometry.rewritable, geometry.banks);
         let device = Arc::new(device);
         let fresh = Lives::<WORD, PAGE>::new(device, story);
-        // Room for some records more: the change to the other bank comes in the middle of the update. Where
-        // a bank has thousands of cells, that is done once.
+        // Room for a few more records, so that the change to the other bank occurs in the middle of the
+        // update. If a bank has thousands of cells, this is done once.
         let huge = PAGE > 8192 && (WORD < 32 || geometry.rewritable);
         let used = if huge { Ok(fresh.clone()) } else { fresh.clone().with_full_bank(LEFT) };
         match used {
@@ -275,7 +276,7 @@ impl<const WORD: usize, const PAGE: usize> Campaign<'_, WORD, PAGE> {
         campaign.report
     }
 
-    /// On a fresh device and a used one; `same` where they are the same.
+    /// On a new device and a used one; `same` if they are the same.
     fn on(&mut self, [fresh, used]: [Lives<WORD, PAGE>; 2], same: bool) {
         if let Task::Again(found) = self.task {
             self.used = found.used;
@@ -321,7 +322,7 @@ impl<const WORD: usize, const PAGE: usize> Campaign<'_, WORD, PAGE> {
         });
     }
 
-    /// Hands out the device after each cut that can come next.
+    /// Passes on the device after each possible next cut.
     fn each_cut(
         &mut self,
         lives: &Lives<WORD, PAGE>,
@@ -337,8 +338,8 @@ impl<const WORD: usize, const PAGE: usize> Campaign<'_, WORD, PAGE> {
         for life in to_come {
             let earlier = (life.flash.operations() - begin) as u32;
             for after in 0.. {
-                // A cut after this operation is one before the next; after the last one there is nothing to
-                // cut.
+                // A cut after this operation is one before the next operation; after the last one there is
+                // nothing to cut.
                 let mut cut = life.clone();
                 cut.flash.cut(Cut { after, way: Way::Before }, 0);
                 match cut.run_to_cut() {
@@ -386,7 +387,7 @@ impl<const WORD: usize, const PAGE: usize> Campaign<'_, WORD, PAGE> {
         count: &mut u64,
     ) -> Result<(), Wrong> {
         while cuts.len() < 3 {
-            // How many operations are left is not known before they are done.
+            // The number of remaining operations is only known when they are done.
             let mut to_come = lives.lives_to_come()?;
             let mut end = to_come[to_come.len() - 1].clone();
             end.run_to_end()?;
@@ -403,7 +404,7 @@ impl<const WORD: usize, const PAGE: usize> Campaign<'_, WORD, PAGE> {
             let after = after - (lives.flash.operations() - begin) as u32;
             lives.flash.cut(Cut { after, ..cut }, seed(cuts));
             lives.run_to_cut()?;
-            // One that was to come in the start that only looks at how it ended does not come.
+            // A cut planned for the start that only checks the result does not occur.
             *count += u64::from(!lives.flash.spare());
         }
         lives.run_to_end()
@@ -421,7 +422,7 @@ impl<const WORD: usize, const PAGE: usize> Campaign<'_, WORD, PAGE> {
     }
 }
 
-/// Counters that fit a bank before it is changed.
+/// How many counters fit a bank before it is changed.
 const LEFT: u32 = 20;
 
 fn seed(cuts: &[Cut]) -> u64 {

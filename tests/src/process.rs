@@ -1,4 +1,4 @@
-//! Processes that are watched: ended with their value, with their peak of memory.
+//! Watched processes: they end when their value is dropped, and their peak memory is recorded.
 
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// How often a process is looked at.
+/// How often a process is checked.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// A process that does not outlive its value.
+/// A process that ends when this value is dropped.
 #[derive(Debug)]
 pub struct Watched {
     child: Child,
@@ -25,7 +25,7 @@ impl Watched {
         Self { child, status: None, peak_bytes: 0 }
     }
 
-    /// Its number.
+    /// Its process ID.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -44,7 +44,7 @@ impl Watched {
     /// Waits for its end.
     ///
     /// # Errors
-    /// It has not ended within this time; it goes on.
+    /// It has not ended within this time; it continues.
     pub fn wait(&mut self, within: Duration) -> Result<ExitStatus> {
         let start = Instant::now();
         loop {
@@ -78,13 +78,13 @@ impl Watched {
         Ok(())
     }
 
-    /// The most memory that it has held at once, in bytes: the peak resident set size.
+    /// Its peak memory in bytes: the peak resident set size.
     pub fn peak_bytes(&mut self) -> u64 {
         self.glance();
         self.peak_bytes
     }
 
-    /// The kernel keeps the peak, but forgets it with the process: so it is read again and again.
+    /// Reads the peak repeatedly: the kernel forgets it when the process ends.
     fn glance(&mut self) {
         if self.status.is_some() {
             return;
@@ -96,7 +96,7 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        // What has ended already cannot be killed, and that is all that can go wrong.
+        // The only possible error is that the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

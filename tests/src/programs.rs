@@ -14,7 +14,7 @@ pub fn root() -> PathBuf {
     package.parent().unwrap_or(package).to_owned()
 }
 
-/// cargo, as it was called.
+/// cargo, as it was invoked.
 #[must_use]
 pub fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
@@ -45,19 +45,19 @@ impl Programs {
             .output()
             .context("cannot run cargo")?;
         ensure!(built.status.success(), "the programs do not build");
-        let messages = String::from_utf8(built.stdout).context("cargo does not speak UTF-8")?;
+        let messages = String::from_utf8(built.stdout).context("cargo's output is not UTF-8")?;
         Ok(Self { fwcast: executable(&messages, "fwcast")?, agent: executable(&messages, "fwcast-agent")? })
     }
 }
 
-/// The program of this name among cargo's messages, one JSON object on a line.
+/// The program with this name in cargo's messages, which are one JSON object per line.
 pub(crate) fn executable(messages: &str, name: &str) -> Result<PathBuf> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter(|message| message["target"]["name"] == name)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .with_context(|| format!("cargo has built no program {name}"))
+        .with_context(|| format!("cargo did not build a program {name}"))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde_json::Value;
 /// The result of `fwcast push`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct PushReport {
-    /// Whether every agent ended as the push wanted.
+    /// Whether every agent ended as the push intended.
     pub ok: bool,
     /// How it ended.
     pub ending: String,
@@ -24,7 +24,7 @@ pub struct PushReport {
     pub bytes_multicast: u64,
     /// UDP payload bytes to single agents.
     pub bytes_unicast: u64,
-    /// Image blocks to the CoAP group, repetitions included.
+    /// Image blocks to the CoAP group, including repetitions.
     pub blocks_multicast: u64,
     /// Image blocks and hash pages in answer to requests.
     pub blocks_unicast: u64,
@@ -32,26 +32,26 @@ pub struct PushReport {
     pub rounds: u64,
 }
 
-/// What is known of one agent.
+/// What is known about one agent.
 #[derive(Debug, Clone, Deserialize)]
 pub struct AgentReport {
     /// Its name.
     pub name: String,
     /// What it is doing.
     pub state: String,
-    /// Why, where something is refused or has failed.
+    /// The reason, if something was refused or failed.
     #[serde(default)]
     pub reason: Option<String>,
     /// Manifest sequence number of its confirmed image.
     #[serde(default)]
     pub installed: u64,
-    /// Blocks and pages that it stored as they came by multicast.
+    /// Blocks and pages that arrived by multicast and were stored.
     #[serde(default)]
     pub heard_multicast: u64,
-    /// Blocks and pages that it stored as they came by unicast.
+    /// Blocks and pages that arrived by unicast and were stored.
     #[serde(default)]
     pub heard_unicast: u64,
-    /// Everything else that is printed.
+    /// Everything else in the output.
     #[serde(flatten)]
     pub more: serde_json::Map<String, Value>,
 }
@@ -63,7 +63,7 @@ impl PushReport {
         self.agents.iter().filter(|agent| agent.state == state).count()
     }
 
-    /// Blocks that were sent beyond the first pass over an image, by multicast or unicast.
+    /// Blocks sent in addition to the first pass over an image, by multicast or unicast.
     #[must_use]
     pub const fn blocks_repaired(&self, image_bytes: u64, block_size: u64) -> u64 {
         let sent = self.blocks_multicast + self.blocks_unicast;
@@ -79,14 +79,14 @@ impl AgentReport {
     }
 }
 
-/// The last JSON value of an output, which may have other ones before.
+/// The last JSON value of an output, which may contain earlier ones.
 ///
 /// # Errors
-/// It is not JSON, or not of this form.
+/// It is not JSON, or has another structure.
 pub fn last<T: DeserializeOwned>(output: &str) -> Result<T> {
     let values = serde_json::Deserializer::from_str(output).into_iter::<Value>();
     let last = values.last().context("nothing was printed")?.context("what was printed is not JSON")?;
-    serde_json::from_value(last).context("what was printed is not of the form that is known")
+    serde_json::from_value(last).context("what was printed has an unknown structure")
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Rollouts by the real programs on this machine: twenty agents, in waves, with failures, and with a
-//! process that is killed again and again.
+//! Rollouts with the real programs on this machine: twenty agents in waves, with failures, and with a process
+//! that is killed repeatedly.
 
 mod eavesdropper;
 
@@ -23,28 +23,29 @@ use eavesdropper::Eavesdropper;
 
 /// Agents of the fleet.
 const AGENTS: usize = 20;
-/// Agents that the samples are run with.
+/// How many agents the samples are run with.
 const SAMPLE_AGENTS: usize = 9;
-/// Samples with the security group and the rollout in them.
+/// The samples, with their security group and rollout.
 const SAMPLES: [(&str, &str, &str); 2] = [("lab", "lab", "lab-0-1-0"), ("canary", "hall", "lamps-2-4-1")];
 const RATE: &str = "8Mbit/s";
 const LOSS_PERCENT: f64 = 5.0;
-/// What may be measured where agents drop so much: on a busy machine, buffers overflow besides.
+/// The measured loss may be in this range, for agents that drop this much: on a busy machine, buffers
+/// overflow too.
 const LOSS_MEASURED: RangeInclusive<f64> = 3.5..=25.0;
-/// How long an agent may try to become healthy: one that is has several times that.
+/// How long an agent may take to become healthy. A healthy one needs a fraction of it.
 const HEALTH_DEADLINE: &str = "5s";
-/// Longest life of a process that is killed, in milliseconds.
+/// The longest life of a process that is killed, in milliseconds.
 const LIFE_MAX_MS: u32 = 1200;
 /// How long a rollout may take.
 const WITHIN: Duration = Duration::from_secs(300);
 
-/// An agent is unhealthy while there is a file of this name in the fleet's folder.
+/// An agent is unhealthy while a file with this name is in the fleet's folder.
 fn sick(name: &str) -> String {
     format!("sick-{name}")
 }
 
-/// Canary of 2, then 6, then 12, with one agent of the second wave that never confirms; and a second
-/// rollout whose canary fails, and which leaves the other 18 alone.
+/// A canary of 2, then 6, then 12, with one agent in the second wave that never confirms; and a second
+/// rollout whose canary fails, so that the other 18 do not activate.
 ///
 /// # Errors
 /// A program fails, or hangs.
@@ -52,7 +53,7 @@ pub fn demo(folder: &Path, programs: &Programs) -> Result<Outcome> {
     let start = Instant::now();
     let mut fleet = fleet(folder, programs, AGENTS, true)?;
     let names = sorted_names(&fleet);
-    // In the second wave, which has agents 2 to 7 in order of their names.
+    // In the second wave, which contains agents 2 to 7 in order of their names.
     let stubborn = &names[4];
     fs::write(fleet.path(sick(stubborn)), "")?;
     fleet.start_all()?;
@@ -102,9 +103,9 @@ pub fn demo(folder: &Path, programs: &Programs) -> Result<Outcome> {
         .figure("seconds", rounded(start.elapsed().as_secs_f64())))
 }
 
-/// The process that runs a rollout is killed at random moments, so often, and started again each time: it
-/// ends as if nothing had been, and no Partial IV of the distributor's is ever seen on two different
-/// datagrams.
+/// The process that runs a rollout is killed this many times, at random moments, and restarted each time. The
+/// rollout must end as if nothing had happened, and no Partial IV of the distributor may appear on two
+/// different datagrams.
 ///
 /// # Errors
 /// A program fails, or hangs.
@@ -114,7 +115,7 @@ pub fn kills(folder: &Path, programs: &Programs, times: u32, seed: u64) -> Resul
     let names = sorted_names(&fleet);
     fs::write(fleet.path(sick(&names[4])), "")?;
     fleet.start_all()?;
-    // The last wave is let in when no more is killed: so the rollout outlasts all kills.
+    // The last wave is approved only after the last kill, so the rollout outlasts all kills.
     write_rollout(&fleet, "first", FIRST_SEQUENCE + 1, 2 * 1024 * 1024, &waves("8s", ", approval: manual"))?;
     let eavesdropper = Eavesdropper::start(fleet.coap_group())?;
     let mut random = Pcg64Mcg::new(u128::from(seed) | 1);
@@ -145,8 +146,8 @@ pub fn kills(folder: &Path, programs: &Programs, times: u32, seed: u64) -> Resul
         .figure("seconds", rounded(start.elapsed().as_secs_f64())))
 }
 
-/// The samples of `manifests/` that need no special hour, run as they are but for the name of the security
-/// group.
+/// Runs the samples of `manifests/` that need no particular time, unchanged except for the name of the
+/// security group.
 ///
 /// # Errors
 /// A program fails, or hangs.
@@ -173,7 +174,7 @@ pub fn samples(folder: &Path, programs: &Programs) -> Result<Outcome> {
         .figure("seconds", rounded(start.elapsed().as_secs_f64())))
 }
 
-/// Approves whatever wants approval, until the rollout ends.
+/// Approves whatever needs an approval, until the rollout ends.
 fn approve_to_the_end(
     fleet: &Fleet<'_>,
     rollout: &str,
@@ -181,7 +182,7 @@ fn approve_to_the_end(
 ) -> Result<(ExitStatus, RolloutReport)> {
     let start = Instant::now();
     while !run.has_ended()? && start.elapsed() < WITHIN {
-        // Refused, until the moment that an approval is wanted.
+        // This is refused until an approval is needed.
         fleet.fwcast_output(&["rollout", "approve", rollout])?;
         std::thread::sleep(Duration::from_millis(500));
     }
@@ -198,7 +199,7 @@ fn fleet<'n>(folder: &Path, programs: &Programs, agents: usize, show: bool) -> R
     Fleet::create(programs, Place::Loopback, &folder, plan)
 }
 
-/// The loss in percent that `fwcast plan` reckons with, which must be a measured one.
+/// The loss in percent that `fwcast plan` uses, which must be a measured one.
 fn measured_loss(fleet: &Fleet<'_>, file: &str) -> Result<f64> {
     let output = fleet.fwcast(&[&["plan", "-f", file, "-o", "json"]])?;
     let plan: serde_json::Value = serde_json::from_slice(&output.stdout)?;
@@ -207,15 +208,15 @@ fn measured_loss(fleet: &Fleet<'_>, file: &str) -> Result<f64> {
     loss.with_context(|| format!("the loss is no percentage: {plan}"))
 }
 
-/// In the order in which waves take them.
+/// The names in the order in which waves take them.
 fn sorted_names(fleet: &Fleet<'_>) -> Vec<String> {
     let mut names = fleet.agent_names();
     names.sort();
     names
 }
 
-/// Waves of 2, 6 and the others; the first two are watched for so long. `early` is what the second has
-/// besides.
+/// Waves of 2, 6 and the others; the first two are watched for this long. `early` is appended to the second
+/// one.
 fn waves(soak: &str, early: &str) -> String {
     format!(
         "  waves:
@@ -226,8 +227,8 @@ fn waves(soak: &str, early: &str) -> String {
     )
 }
 
-/// An image of so many bytes, signed, and the rollout manifest that brings it in these waves, both of this
-/// name.
+/// Creates a signed image of this many bytes, and the rollout manifest that distributes it in these waves,
+/// both with this name.
 fn write_rollout(fleet: &Fleet<'_>, name: &str, sequence: u64, bytes: u64, waves: &str) -> Result<()> {
     let image = format!("{name}.img");
     fleet.make_image(&image, bytes)?;

@@ -1,4 +1,4 @@
-//! Stories that the real programs live through between network namespaces.
+//! Scenarios with the real programs between network namespaces.
 
 pub(crate) mod attacker;
 mod attacks;
@@ -16,7 +16,7 @@ use crate::fleet::{Fleet, Place, Plan, last_line};
 use crate::netns::{Family, Net};
 use crate::programs::Programs;
 
-/// One story, over IPv4 or IPv6.
+/// A scenario, over IPv4 or IPv6.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
     name: &'static str,
@@ -25,7 +25,7 @@ pub struct Scenario {
     story: fn(&Stage<'_>) -> Result<()>,
 }
 
-/// What a story plays on.
+/// What a scenario runs on.
 #[derive(Debug)]
 pub struct Stage<'s> {
     programs: &'s Programs,
@@ -60,18 +60,18 @@ impl Scenario {
         format!("{} ({family})", self.name)
     }
 
-    /// Plays it, and gives how many seconds that took.
+    /// Runs it, and returns how many seconds that took.
     ///
     /// # Errors
-    /// Something does not end as it has to.
+    /// Something does not end as it must.
     pub fn run(&self, programs: &Programs) -> Result<f64> {
         let start = Instant::now();
         let family = match self.family {
             Family::V4 => 4,
             Family::V6 => 6,
         };
-        // One host for the distributor, one for each agent, and one for whoever else is there.
-        // Namespaces are named like files, and the story's name is for people.
+        // One host for the distributor, one for each agent, and one for an attacker. Namespaces are named
+        // like files; the scenario's name is for people.
         let name: String =
             self.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         let net = Net::new(&format!("{name}{family}"), self.family, self.agents + 2)?;
@@ -86,26 +86,26 @@ impl Scenario {
     }
 }
 
-/// What each program said last, for whoever reads only what was printed here.
+/// The last line of each program, for readers who only see this output.
 fn last_lines(folder: &Path) -> String {
     let mut logs: Vec<_> = fs::read_dir(folder).into_iter().flatten().flatten().collect();
     logs.retain(|file| file.path().extension().is_some_and(|extension| extension == "log"));
     logs.sort_by_key(fs::DirEntry::file_name);
     let last = |file: &fs::DirEntry| {
         let log = fs::read_to_string(file.path()).unwrap_or_default();
-        format!("; {} says '{}'", file.file_name().display(), last_line(&log))
+        format!("; the last line of {} is '{}'", file.file_name().display(), last_line(&log))
     };
     logs.iter().map(last).collect()
 }
 
 impl<'s> Stage<'s> {
-    /// A fleet with an agent on every host but the distributor's.
+    /// A fleet with an agent on every host except the distributor's.
     fn fleet(&self, rate: &str) -> Result<Fleet<'s>> {
         let plan = Plan::new(self.agents.into(), rate);
         Fleet::create(self.programs, Place::Net(self.net), self.folder, plan)
     }
 
-    /// The host on which neither the distributor nor an agent is.
+    /// The host without distributor or agent.
     fn attacker(&self) -> usize {
         usize::from(self.agents) + 1
     }

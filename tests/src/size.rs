@@ -1,4 +1,4 @@
-//! Sizes as people write them.
+//! Sizes in human notation.
 
 use std::str::FromStr;
 

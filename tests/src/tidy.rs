@@ -1,4 +1,4 @@
-//! The rules of the house, as a test over the files that git knows: what matters is enforced here and not
+//! The rules of the house, as a test over the files that git knows: important rules are enforced here and not
 //! left to reviewers. Every rule is a function over text, with a test that shows it at work.
 //!
 //! | Rule | Where |
@@ -32,7 +32,7 @@ pub struct Violation {
     pub path: String,
     /// Line, counted from 1; 0 where the whole file is meant.
     pub line: usize,
-    /// What is wrong.
+    /// The problem.
     pub what: String,
 }
 
@@ -75,14 +75,14 @@ pub fn violations(root: &Path) -> Result<Vec<Violation>> {
         .filter(|file| file.path.ends_with(".md"))
         .map(|file| (file.path.as_str(), file.text.as_str()))
         .collect();
-    // The tests of the rules themselves cite pages that they make up.
+    // The tests of the rules themselves cite invented pages.
     let citing = files.iter().filter(|file| !file.path.starts_with("tests/src/tidy"));
     found.extend(citing.flat_map(|file| citations::unresolved(file, &pages)));
     found.sort();
     Ok(found)
 }
 
-/// The text files that git tracks and those that it would.
+/// The text files that git tracks or would track.
 fn files(root: &Path) -> Result<Vec<File>> {
     let listed = Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
@@ -95,7 +95,7 @@ fn files(root: &Path) -> Result<Vec<File>> {
     let mut files = Vec::new();
     for path in paths {
         let full = root.join(path);
-        // A file deleted and not yet committed is gone; one that is not text has no lines to look at.
+        // A deleted file that is not yet committed is skipped; a file that is not text has no lines to check.
         if !full.is_file() {
             continue;
         }
@@ -106,7 +106,7 @@ fn files(root: &Path) -> Result<Vec<File>> {
     Ok(files)
 }
 
-/// The rules that look at one file alone.
+/// The rules that check one file alone.
 fn in_file(file: &File) -> Vec<Violation> {
     let mut found = text::banned(file);
     if file.path.ends_with(".rs") {
@@ -126,7 +126,7 @@ fn in_file(file: &File) -> Vec<Violation> {
     found
 }
 
-/// The rules of the core: `crates/*/src`, without what is compiled for tests only.
+/// The rules of the core: `crates/*/src`, without code that is compiled only for tests.
 fn in_core(files: &[File]) -> Vec<Violation> {
     outside_of_tests(files, |path| path.starts_with("crates/") && path.contains("/src/"))
         .flat_map(|(file, tokens)| rust::hands(&file.path, &tokens))
@@ -140,7 +140,7 @@ fn in_rooms(files: &[File]) -> Vec<Violation> {
         .collect()
 }
 
-/// The Rust files of some folders, without modules that are compiled for tests only.
+/// The Rust files of some folders, without modules that are compiled only for tests.
 fn outside_of_tests(
     files: &[File],
     wanted: impl Fn(&str) -> bool,

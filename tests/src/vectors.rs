@@ -1,9 +1,9 @@
 //! Reproduces suites of Group OSCORE vectors, value by value and byte for byte.
 //!
-//! A file holds suites: a group with its members, every derived key, messages to be protected again from the
-//! unprotected CoAP at the given Partial IV and then unprotected by their receiver, and messages to be
-//! refused for a stated reason. Values that a suite leaves out are not looked at; what is there has to be
-//! right.
+//! A file holds suites. A suite has a group with its members, every derived key, messages to be protected
+//! again from the unprotected CoAP at the given Partial IV and then unprotected by their receiver, and
+//! messages to be refused for a stated reason. Values that a suite leaves out are not checked; those that it
+//! has must be right.
 
 mod json;
 mod members;
@@ -15,7 +15,7 @@ use members::Suite;
 use serde_json::Value;
 use std::path::Path;
 
-/// What has been reproduced.
+/// What was reproduced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// Suites in the file.
@@ -34,7 +34,9 @@ pub fn run(path: &Path) -> Result<Report, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{file}: {error}"))?;
     let root: Value = serde_json::from_str(&text).map_err(|error| format!("{file}: {error}"))?;
     let suites = match root.get("suites") {
-        Some(suites) => suites.as_array().ok_or_else(|| format!("{file}: suites is no array"))?.as_slice(),
+        Some(suites) => {
+            suites.as_array().ok_or_else(|| format!("{file}: suites is not an array"))?.as_slice()
+        }
         None => std::slice::from_ref(&root),
     };
     let mut report = Report::default();

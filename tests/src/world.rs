@@ -1,27 +1,27 @@
 //! The simulated world: one seed, virtual time, no threads.
 //!
 //! The real [`Reception`](update_core::reception::Reception) and
-//! [`Distribution`](update_core::distribution::Distribution) with real cryptography run in it, on agents and
-//! a distributor that lose power at any step, over a network that loses, doubles, delays, reorders and
-//! damages datagrams, with an attacker in it. After every step it is checked that
+//! [`Distribution`](update_core::distribution::Distribution) run in it with real cryptography, on agents and
+//! a distributor that lose power at any step, over a network that loses, duplicates, delays, reorders and
+//! corrupts datagrams, with an attacker in it. After every step it is checked that
 //!
-//! * nothing is written to an area that is not the right bytes of a signed image at their place, nor before
-//!   its manifest has been verified and is on record, nor over an image that may still be needed;
-//! * no nonce is used twice under one key, by anyone, over all restarts;
+//! * nothing is written to an area except the right bytes of a signed image in their place, after its
+//!   manifest has been verified and recorded, and never over an image that may still be needed;
+//! * nobody uses a nonce twice under one key, across all restarts;
 //! * what an agent reports as stored is durable and right, and after a restart exactly that is found again;
-//! * an image that is activated is one that was signed, byte for byte;
-//! * where agents activate in waves, none does before its wave;
-//! * nothing goes round in circles; and once the faults end, everyone ends confirmed on the new image.
+//! * an activated image is one that was signed, byte for byte;
+//! * if agents activate in waves, none does before its wave;
+//! * nothing loops for ever, and once the faults end, all agents end up confirmed on the new image.
 //!
-//! The same seed gives the same course of events, byte for byte: [`Outcome::trace_hash`] is over all of it.
+//! The same seed gives the same course of events, byte for byte: [`Outcome::trace_hash`] covers all of it.
 
 //! # What it costs
 //!
-//! 4,096 blocks of 1,024 bytes at 10 Mbit/s, loss independent for each receiver and both ways. *Blocks*
-//! counts those sent to the group for each block of the image, *sent* the distributor's bytes with 42 a
-//! datagram for each byte of the image, *time* the time until all are confirmed for the time that those bytes
-//! take, *unicast* the part of the bytes that goes to single agents, *received* the agents' bytes for each
-//! byte of the image.
+//! 4,096 blocks of 1,024 bytes at 10 Mbit/s, with independent loss for each receiver and in both directions.
+//! *Blocks* is the number of blocks sent to the group for each block of the image. *Sent* is the
+//! distributor's bytes, with 42 added per datagram, for each byte of the image. *Time* is the time until all
+//! are confirmed, divided by the time that those bytes take. *Unicast* is the share of the bytes that goes to
+//! single agents. *Received* is the agents' bytes for each byte of the image.
 //!
 //! | Agents | Loss | Blocks | Sent | Time | Unicast | Received |
 //! |---|---|---|---|---|---|---|
@@ -38,11 +38,11 @@
 //! | 32 | 5 % | 1.90 | 2.25 | 1.11 | 0.2 % | 1.9 % |
 //! | 32 | 20 % | 3.00 | 3.55 | 1.47 | 0.1 % | 4.7 % |
 //!
-//! This is seed 1. From seed to seed only the time at 20 % differs much (1.26 to 1.45 with 8 agents): there
-//! the last block of one agent decides. Without parity 1.36 blocks a block are the limit for 8 receivers at 5
-//! %. With 65,536 blocks (64 MiB) and 8 agents at 5 % it is 1.36, 1.61 and 1.03, and 0.01 % by unicast. Of 8
-//! agents at 5 %, one that is never there makes the time 1.43; one that comes after two seconds makes it 2.35
-//! blocks, for nobody tells it of the update before the next offer.
+//! This is seed 1. Between seeds only the time at 20 % differs much (1.26 to 1.45 with 8 agents): there the
+//! last block of one agent decides. Without parity, 1.36 blocks a block are the limit for 8 receivers at 5 %.
+//! With 65,536 blocks (64 MiB) and 8 agents at 5 % it is 1.36, 1.61 and 1.03, with 0.01 % by unicast. Of 8
+//! agents at 5 %, one that is always absent makes the time 1.43. One that joins after two seconds makes it
+//! 2.35 blocks, because it only hears of the update with the next offer.
 
 mod agent;
 mod attacker;
@@ -73,7 +73,7 @@ pub use seeds::{Summary, run_seeds};
 use group_oscore::AeadAlgorithm;
 use update_core::time::Duration;
 
-/// What a world is like.
+/// The parameters of a world.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// How many agents there are.
@@ -82,37 +82,39 @@ pub struct Options {
     pub image_bytes: u32,
     /// The size of its blocks in bytes.
     pub block_bytes: u32,
-    /// The group's rate in bits a second.
+    /// The group's rate in bits per second.
     pub rate: u64,
-    /// Another image that is pushed after it: its length and the size of its blocks.
+    /// A second image that is pushed after the first: its length and block size.
     pub second: Option<(u32, u32)>,
-    /// The second image is pushed after so long, whether the first one is everywhere or not.
+    /// The second image is pushed after this time, even if the first one is not everywhere yet.
     pub superseded_after: Option<Duration>,
     /// The AEAD Algorithm and the Group Encryption Algorithm.
     pub algorithms: [AeadAlgorithm; 2],
-    /// How long devices take for what.
+    /// How long the devices take for their work.
     pub speed: Speed,
     /// What goes wrong.
     pub faults: Faults,
-    /// A promise that the world breaks, which the checker has to notice.
+    /// A guarantee that the world breaks, which the checker must notice.
     pub sabotage: Option<Sabotage>,
-    /// Agents activate in waves, each about twice as large as the one before, instead of all at once.
+    /// Whether agents activate in waves, each about twice as large as the previous one, instead of all at
+    /// once.
     pub waves: bool,
-    /// The last agent is never there.
+    /// Whether the last agent is always absent.
     pub absent: bool,
-    /// The first agent comes so late.
+    /// The delay after which the first agent joins.
     pub late: Option<Duration>,
-    /// Members gone bad: their places among the agents, and what they do.
+    /// Dishonest members: their indices among the agents, and what they do.
     pub liars: Vec<(usize, Lie)>,
-    /// Agents whose way swallows longer datagrams: their places, and the most bytes that come through.
+    /// Agents whose path drops longer datagrams: their indices, and the longest datagram that passes, in
+    /// bytes.
     pub narrow: Vec<(usize, usize)>,
-    /// By then the distributor ends the transfer.
+    /// When the distributor ends the transfer.
     pub transfer_within: Duration,
     /// The power of this agent fails at this step of its machine.
     pub cut_at: Option<(usize, u64)>,
-    /// By then everyone has to be confirmed.
+    /// When all agents must be confirmed.
     pub deadline: Duration,
-    /// Tell everything on standard output.
+    /// Print all events on standard output.
     pub tell: bool,
 }
 
@@ -181,7 +183,7 @@ impl Options {
         options
     }
 
-    /// Many agents with a little loss, some of them liars: one of each kind in turn, spread over all.
+    /// Many agents with a little loss, some of them liars: the kinds in turn, spread over all agents.
     #[must_use]
     pub fn crowd(agents: usize, liars: usize) -> Self {
         let lies = Lie::ALL.into_iter().cycle().take(liars);
@@ -207,7 +209,7 @@ impl Options {
         Some(self.late.filter(|_| index == 0).unwrap_or(Duration::ZERO))
     }
 
-    /// Whether this agent is there and honest: then it has to be confirmed in the end.
+    /// Whether this agent is present and honest: then it must be confirmed in the end.
     fn is_expected(&self, index: usize) -> bool {
         let absent = self.absent && index + 1 == self.agents;
         !absent && self.liars.iter().all(|(liar, _)| *liar != index)
@@ -229,46 +231,46 @@ pub struct Outcome {
     pub trace_hash: [u8; 32],
     /// Agents that ended confirmed on the new image.
     pub updates: u32,
-    /// Agents that run neither the image from the factory nor one that was signed.
+    /// Agents that run neither the factory image nor a signed one.
     pub bricked: u32,
-    /// Images that were activated and are none that was signed.
+    /// Activated images that were not signed.
     pub wrong_image: u32,
     /// Nonces used twice.
     pub nonce_reuse: u32,
-    /// Everything that was found wrong, in words.
+    /// Descriptions of everything that went wrong.
     pub violations: Vec<String>,
     /// Restarts of agents and of the distributor.
     pub restarts: u32,
     /// How often the operator had to start the distributor.
     pub pushes: u32,
-    /// Agents that nobody waited for any more when the last push ended.
+    /// Agents that nobody waited for when the last push ended.
     pub laggards: usize,
     /// Agents that were quarantined when the last push ended.
     pub quarantined: usize,
-    /// What it cost.
+    /// The costs.
     pub figures: Figures,
 }
 
-/// What a world has cost.
+/// The costs of a world.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Figures {
-    /// Bytes on the distributor's link from it, headers included, over the image's bytes.
+    /// Bytes sent on the distributor's link, including headers, divided by the image's bytes.
     pub sent_ratio: f64,
-    /// The same of what it received.
+    /// The same for the bytes received.
     pub received_ratio: f64,
-    /// The part of the bytes sent that went to single agents.
+    /// The share of the sent bytes that went to single agents.
     pub unicast_share: f64,
-    /// The time until all were confirmed, over the time that the bytes sent take at the group's rate.
+    /// The time until all were confirmed, divided by the time that the sent bytes take at the group's rate.
     pub time_ratio: f64,
     /// Seconds until all were confirmed.
     pub seconds: f64,
-    /// Blocks sent to the CoAP group, over the image's blocks.
+    /// Blocks sent to the CoAP group, divided by the image's blocks.
     pub blocks_ratio: f64,
     /// Blocks and pages sent to single agents.
     pub blocks_unicast: u64,
 }
 
-/// Lets one world run.
+/// Runs one world.
 #[must_use]
 pub fn run(seed: u64, options: &Options) -> Outcome {
     let ended = simulation::Simulation::new(seed, options).run();

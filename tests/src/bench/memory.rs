@@ -10,13 +10,13 @@ use crate::programs::Programs;
 
 const AGENTS: usize = 8;
 const IMAGE_BYTES: u64 = 64 * 1024 * 1024;
-/// As fast as two processors take nine programs: it is memory that is measured here.
+/// As fast as two processors can serve nine programs: only memory is measured here.
 const RATE: &str = "40Mbit/s";
 /// How long the push may take.
 const WITHIN: Duration = Duration::from_secs(300);
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// Measures, on this machine's loopback.
+/// Measures on this machine's loopback.
 ///
 /// # Errors
 /// A program fails.

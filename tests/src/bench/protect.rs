@@ -1,4 +1,5 @@
-//! What protecting and unprotecting a block costs beside the one signature that it cannot be had without.
+//! The cost of protecting and unprotecting a block, compared with the one signature that it needs in any
+//! case.
 
 use std::hint::black_box;
 
@@ -19,7 +20,7 @@ use update_core::tree_build::{Tree, TreeBuilder};
 use super::{speed_beside, timed};
 use crate::outcome::Outcome;
 
-/// Blocks in one measurement: a replay window of a receiver holds them all.
+/// Blocks in one measurement; a receiver's replay window has room for all of them.
 const BATCH: usize = 64;
 const BLOCK_BYTES: usize = 1024;
 const GID: [u8; 4] = [0xdd, 0x11, 0x22, 0x33];
@@ -38,11 +39,11 @@ struct Pair {
 
 type Member = GroupContext<[RecipientContext; 1]>;
 
-/// One image block on its way.
+/// One image block in transit.
 struct Sample {
     plain: Vec<u8>,
     protected: Vec<u8>,
-    /// The Countersign_structure: what the signature in it is over.
+    /// The Countersign_structure, which the signature covers.
     signed: Vec<u8>,
     signature: Signature,
 }
@@ -78,7 +79,7 @@ pub fn run() -> Result<Outcome> {
             })
         },
         || {
-            // The same datagrams are new again for a window that has seen none.
+            // The same datagrams are new again for a window that has not seen any.
             if let Some(recipient) = receiver.recipients_mut().first_mut() {
                 *recipient.window_mut() = ReplayWindow::fresh();
             }
@@ -170,7 +171,7 @@ impl Pair {
     }
 
     fn samples(&self, image: &Image) -> Result<Vec<Sample>> {
-        // Partial IVs of three bytes, as after a long life.
+        // Partial IVs of three bytes, as after a long time in use.
         let first = 1 << 16;
         let mut sender = self.at_distributor(SequenceNumbers::new(first, first + BATCH as u64))?;
         let blocks = image.bytes.chunks(BLOCK_BYTES).enumerate();

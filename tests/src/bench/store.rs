@@ -1,4 +1,4 @@
-//! What it costs to list 10,000 agents, beside a plain SQL query of the same rows.
+//! The cost of listing 10,000 agents, compared with a plain SQL query of the same rows.
 
 use std::hint::black_box;
 use std::io::{Write, sink};
@@ -21,9 +21,9 @@ use sqlx::{ConnectOptions, Row};
 use crate::outcome::Outcome;
 
 const AGENTS: usize = 10_000;
-/// Times that each side has its turn.
+/// How many times each side is measured.
 const REPETITIONS: usize = 41;
-/// So many times as long as the plain query may a list take.
+/// How many times as long as the plain query a list may take.
 const TIMES_MAX: f64 = 5.0;
 const GET_AGENTS: &str = "SELECT security_group, name, sender_id, vendor, class, labels, enrolled_at, \
 progress, installed, heard, rollout \
@@ -77,7 +77,7 @@ async fn measure() -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// The rows as SQLite gives them, each value looked at once and kept as its bytes.
+/// The rows as SQLite returns them; each value is read once and kept as its bytes.
 async fn query(connection: &mut SqliteConnection, sql: &'static str) -> Result<()> {
     let rows = sqlx::query(sql).fetch_all(connection).await?;
     anyhow::ensure!(rows.len() == AGENTS, "{} rows", rows.len());

@@ -1,4 +1,4 @@
-//! What an update costs on the distributor's link, and how long it takes, with loss on every agent's.
+//! The cost of an update on the distributor's link, and its duration, with loss on every agent's link.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub fn run() -> Result<Outcome> {
     let pushed = update.push(&mut fleet, &[])?.wait(WITHIN)?;
     let bytes = (net.link_bytes(0)? - before) as f64;
     let report = pushed.report?;
-    ensure!(!report.agents.is_empty(), "the report is about no agent");
+    ensure!(!report.agents.is_empty(), "the report contains no agent");
     let sent = (report.bytes_multicast + report.bytes_unicast) as f64;
     Ok(Outcome::new(report.ok)
         .at_least("agents_confirmed", report.count("confirmed") as f64, AGENTS.into())

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: figures beside their limits.
+//! `cargo xtask bench`: figures with their limits.
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -9,13 +9,13 @@ use crate::outcome::Outcome;
 /// What is measured.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub(super) enum Bench {
-    /// Protecting and unprotecting a block, beside bare signing and verifying
+    /// Protecting and unprotecting a block, compared with bare signing and verifying
     Protect,
     /// 4 MiB to eight agents with 5 % loss, between network namespaces; needs root
     Transfer,
     /// What the programs hold in memory for an image of 64 MiB
     Memory,
-    /// Lists of 10,000 agents, beside a plain SQL query of the same rows
+    /// Lists of 10,000 agents, compared with a plain SQL query of the same rows
     Store,
 }
 

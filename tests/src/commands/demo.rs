@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: the main job on this machine, with nothing faked.
+//! `cargo xtask demo`: the main use case on this machine, with nothing faked.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::push_report::AgentReport;
 use crate::rollouts;
 use crate::size::Size;
 
-/// Fast enough that nobody waits long, slow enough that the loss is only what is injected.
+/// Fast enough that nobody waits long, slow enough that only the injected loss occurs.
 const RATE: &str = "4Mbit/s";
 /// How long the push may take.
 const WITHIN: Duration = Duration::from_secs(600);
@@ -28,7 +28,7 @@ pub(super) struct Demo {
     /// How many agents
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub(super) agents: u8,
-    /// Bytes of the image, which is made up
+    /// Size of the generated image in bytes
     #[arg(long, default_value = "1MiB", value_name = "SIZE")]
     pub(super) size: Size,
     /// Distribute this file instead
@@ -40,18 +40,18 @@ pub(super) struct Demo {
     /// Instead: twenty agents in waves of 2, 6 and 12, and a second rollout whose canary fails
     #[arg(long, conflicts_with_all = ["image", "size", "agents", "loss"])]
     pub(super) rollout: bool,
-    /// With --rollout: kill the process that runs it so often, and look whether a nonce repeats
+    /// With --rollout: kill the process that runs it this many times, and check whether a nonce repeats
     #[arg(long, value_name = "TIMES", requires = "rollout")]
     pub(super) kills: Option<u32>,
-    /// Keep keys, agents and logs in this folder, which is made
+    /// Keep keys, agents and logs in this folder, which is created
     #[arg(long, value_name = "DIR")]
     pub(super) keep: Option<PathBuf>,
 }
 
-/// One agent at the end.
+/// The final state of one agent.
 struct Row {
     report: AgentReport,
-    /// What it runs is the image, byte for byte.
+    /// Whether it runs the image, byte for byte.
     runs_image: bool,
 }
 
@@ -72,7 +72,7 @@ impl Demo {
         let programs = Programs::build()?;
         match &self.keep {
             Some(folder) => {
-                fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+                fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
                 let empty = fs::read_dir(folder)?.next().is_none();
                 ensure!(empty, "{} is not empty: give --keep another folder", folder.display());
                 self.run_in(folder, &programs)
@@ -112,7 +112,7 @@ impl Demo {
             .figure("blocks_repaired", push.blocks_repaired(image.len() as u64, 1024)))
     }
 
-    /// Makes the image, as a file of the fleet's folder.
+    /// Creates the image, as a file in the fleet's folder.
     fn make_image(&self, fleet: &Fleet<'_>) -> Result<()> {
         let Some(file) = &self.image else { return fleet.make_image(IMAGE, self.size.0) };
         fs::copy(file, fleet.path(IMAGE)).with_context(|| format!("cannot read {}", file.display()))?;

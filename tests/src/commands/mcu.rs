@@ -1,4 +1,5 @@
-//! `cargo xtask mcu`: the microcontroller's programs, their budgets, and nodes in QEMU beside Linux agents.
+//! `cargo xtask mcu`: the microcontroller's programs, their budgets, and nodes in QEMU together with Linux
+//! agents.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,36 +28,36 @@ pub(super) struct Mcu {
     /// Percent of datagrams lost on every tap, each way
     #[arg(long, default_value_t = 10.0, value_name = "PERCENT")]
     loss: f64,
-    /// Power cuts that each node is aimed at; at least 3 have to hit
+    /// Power cuts aimed at each node; at least 3 must hit
     #[arg(long, default_value_t = 4)]
     cuts: u32,
     /// Decides when the power is cut
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Build the programs of all boards and check their budgets, no more
+    /// Only build the programs of all boards and check their budgets
     #[arg(long)]
     build_only: bool,
-    /// Build the programs of all boards in this folder and in another one and compare them, no more; this
-    /// builds everything anew and takes minutes
+    /// Only build the programs of all boards in this folder and in another one, and compare them; this
+    /// rebuilds everything and takes minutes
     #[arg(long, conflicts_with_all = ["build_only", "cost", "example"])]
     twice: bool,
-    /// Count what a block costs in QEMU, no more
+    /// Only count what a block costs in QEMU
     #[arg(long, conflicts_with = "build_only")]
     cost: bool,
-    /// Run only the example of somebody's own firmware
+    /// Only run the example of firmware that uses the agent as a library
     #[arg(long, conflicts_with_all = ["build_only", "cost"])]
     example: bool,
-    /// Leave out what comes after the update: the images that are rolled back or refused
+    /// Leave out what follows the update: the images that are rolled back or refused
     #[arg(long)]
     quick: bool,
-    /// Keep flash files, consoles and logs in this folder, which is made; with --build-only, the programs of
-    /// the real boards
+    /// Keep flash files, consoles and logs in this folder, which is created; with --build-only, the programs
+    /// of the real boards
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
 }
 
 impl Mcu {
-    /// No more than the build.
+    /// Only the build.
     pub(super) fn build_only() -> Self {
         Self { build_only: true, ..Self::short() }
     }
@@ -81,7 +82,7 @@ impl Mcu {
     /// Runs it.
     ///
     /// # Errors
-    /// Something is missing that cannot be installed, or a program does not build or is over its budget.
+    /// Something is missing and cannot be installed, or a program does not build or exceeds its budget.
     pub(super) fn run(&self) -> Result<Outcome> {
         ensure!((0.0..50.0).contains(&self.loss), "--loss {}: give 0 to 49 percent", self.loss);
         if self.twice {
@@ -113,7 +114,7 @@ impl Mcu {
         self.run_in(folder, &programs, core, &images)
     }
 
-    /// The host's programs, where nodes can be run at all.
+    /// The host's programs, if nodes can be run at all.
     fn programs() -> Result<Programs> {
         if let Some(why) = netns::unavailable() {
             bail!("{why}: run `cargo xtask mcu` as root, or with --build-only");
@@ -122,14 +123,14 @@ impl Mcu {
         Programs::build()
     }
 
-    /// One node with somebody's own firmware takes an update; gives what is not as it should be.
+    /// One node with firmware that uses the agent as a library takes an update; returns what is wrong.
     fn application(
         folder: &Path,
         programs: &Programs,
         core: setup::CoreLibrary,
         boot: &build::Program,
     ) -> Result<Vec<String>> {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let images = build::Images::application(core, boot)?;
         let wish = Wish { nodes: 1, linux: 0, loss_percent: 0.0, cuts: 0, seed: 1, quick: true };
         let found = Trial::run(folder, programs, &images, wish)?;
@@ -138,7 +139,7 @@ impl Mcu {
         Ok(found.wrong)
     }
 
-    /// The programs of the other boards too; for the real ones, what is to be flashed.
+    /// Builds the programs of the other boards too; for the real ones, what is to be flashed.
     fn build_all(&self, images: &build::Images) -> Result<Outcome> {
         let folder = self.kept()?;
         let mut outcome = images.figures(Outcome::new(true));
@@ -152,10 +153,10 @@ impl Mcu {
         Ok(outcome)
     }
 
-    /// The folder in which everything is to be kept, made.
+    /// The folder in which everything is kept, created.
     fn kept(&self) -> Result<Option<&Path>> {
         let Some(folder) = &self.keep else { return Ok(None) };
-        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let empty = fs::read_dir(folder)?.next().is_none();
         ensure!(empty, "{} is not empty: give --keep another folder", folder.display());
         Ok(Some(folder))

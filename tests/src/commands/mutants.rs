@@ -1,4 +1,4 @@
-//! `cargo xtask mutants`: whether tests notice changed versions of the security-relevant modules.
+//! `cargo xtask mutants`: whether tests notice changes to the security-relevant modules.
 
 use std::path::PathBuf;
 
@@ -10,19 +10,19 @@ use crate::mutants::{self, Ledger, Mutant, PARTS, Part, Sample, Shard, Verdict};
 use crate::outcome::{Outcome, rounded};
 use crate::programs::root;
 
-/// So large a share of those that compile has to be noticed.
+/// The share of compiling mutants that must be noticed.
 const SHARE_MIN: f64 = 0.95;
 
 /// Arguments of `mutants`.
 #[derive(Debug, Args)]
 pub(super) struct Mutants {
-    /// At least so many by chance, some of each module
+    /// At least this many, chosen at random, some of each module
     #[arg(long, value_name = "N", default_value_t = 300)]
     sample: usize,
     /// All of them instead
     #[arg(long, conflicts_with = "sample")]
     all: bool,
-    /// Decides which ones chance takes
+    /// Decides which ones are chosen
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Only this part of them, so that several machines can share the work: 2/8 is the second of eight
@@ -31,13 +31,13 @@ pub(super) struct Mutants {
     /// Only those of this package
     #[arg(long, value_name = "NAME")]
     package: Option<String>,
-    /// Those again that no test has noticed so far
+    /// Again those that no test has noticed so far
     #[arg(long, conflicts_with = "report")]
     again: bool,
-    /// Try none; only say what is known of them
+    /// Try none; only report what is known
     #[arg(long)]
     report: bool,
-    /// Where verdicts are kept; `target/mutants` if it is not given
+    /// Where verdicts are kept; `target/mutants` by default
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
 }
@@ -52,14 +52,14 @@ struct Tally {
 }
 
 impl Mutants {
-    /// Tries those that have no verdict yet. What no test has noticed is printed by name.
+    /// Tries the mutants that have no verdict yet, and prints the names of those that no test has noticed.
     ///
     /// # Errors
-    /// `cargo mutants` is not there, or the tests fail without any mutant.
+    /// `cargo mutants` is not installed, or the tests fail without any mutant.
     pub(super) fn run(&self) -> Result<Outcome> {
         let wanted = |part: &&Part| self.package.as_ref().is_none_or(|package| package == part.package);
         let parts: Vec<&Part> = PARTS.iter().filter(wanted).collect();
-        ensure!(!parts.is_empty(), "no modules of such a package are looked at");
+        ensure!(!parts.is_empty(), "no modules of such a package are covered");
         let folder = self.folder.clone().unwrap_or_else(|| root().join("target/mutants"));
         let mut ledger = Ledger::open(&folder)?;
         let chosen = self.chosen()?;
@@ -78,7 +78,7 @@ impl Mutants {
         report(&parts, &chosen, &mut ledger)
     }
 
-    /// The same whichever package is asked for.
+    /// The same, whichever package is requested.
     fn chosen(&self) -> Result<Vec<Mutant>> {
         let mut all = Vec::new();
         for part in &PARTS {

@@ -25,7 +25,7 @@ impl NetScenarios {
     /// Runs them one after another.
     ///
     /// # Errors
-    /// Not root, or a program does not build. A scenario that fails is in the outcome.
+    /// Not root, or a program does not build. A failing scenario is part of the outcome.
     pub(super) fn run(&self) -> Result<Outcome> {
         if let Some(why) = netns::unavailable() {
             bail!("{why}: run `cargo xtask net` as root");
@@ -33,7 +33,7 @@ impl NetScenarios {
         let chosen: Vec<Scenario> =
             scenarios::all().into_iter().filter(|it| self.wants(&it.name())).collect();
         if chosen.is_empty() {
-            bail!("no scenario has such a name: without a name all are run");
+            bail!("no scenario has such a name: without a name, all are run");
         }
         let programs = Programs::build()?;
         let mut failed = Vec::new();

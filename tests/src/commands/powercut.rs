@@ -1,4 +1,4 @@
-//! `cargo xtask powercut`: the power cut at every operation of a microcontroller's flash.
+//! `cargo xtask powercut`: a power cut at every operation of a microcontroller's flash.
 
 use std::time::Instant;
 
@@ -12,29 +12,29 @@ use crate::powercut::{self, Depth, Geometry};
 /// Arguments of `powercut`.
 #[derive(Debug, Args)]
 pub(super) struct PowerCut {
-    /// Cuts in one update: 1 at every operation of every flash, 2 at every pair on small ones, 3 by chance
+    /// Cuts in one update: 1 at every operation of every flash, 2 at every pair on small ones, 3 at random
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=3),
         required_unless_present_any = ["rot", "wear"])]
     depth: Option<u8>,
-    /// No cuts: each bit of the records turns over, singly, at every start of an update
+    /// No cuts: each bit of the records is flipped, one at a time, at every start of an update
     #[arg(long, conflicts_with = "depth")]
     rot: bool,
-    /// No cuts: each operation fails once, and each page but those of the records wears out
+    /// No cuts: each operation fails once, and each page except those of the records wears out
     #[arg(long, conflicts_with_all = ["depth", "rot"])]
     wear: bool,
     /// With --rot or --wear, only every Nth of them
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     every: u32,
-    /// With depth 3, so many updates on each flash and for each way that an update can go
+    /// With depth 3, this many updates on each flash and for each course of an update
     #[arg(long, value_name = "N", required_if_eq("depth", "3"))]
     random: Option<u32>,
-    /// Only flashes with pages of so many bytes
+    /// Only flashes with pages of this many bytes
     #[arg(long, value_name = "BYTES")]
     page: Option<u32>,
-    /// Only flashes with words of so many bytes
+    /// Only flashes with words of this many bytes
     #[arg(long, value_name = "BYTES")]
     word: Option<u32>,
-    /// On so many threads
+    /// Number of threads
     #[arg(long, value_name = "N", default_value_t = threads())]
     threads: usize,
 }
@@ -55,7 +55,7 @@ impl PowerCut {
         Self { threads: threads(), ..of }
     }
 
-    /// A small slice of what decays.
+    /// A small sample of the decay faults.
     pub(super) fn of_decay(decay: Decay) -> Self {
         let (rot, wear) = (decay == Decay::Rot, decay == Decay::Wear);
         Self { depth: None, rot, wear, every: if rot { 997 } else { 41 }, ..Self::of_one() }
@@ -75,10 +75,10 @@ impl PowerCut {
             .figure("seconds", rounded(begin.elapsed().as_secs_f64()))
     }
 
-    /// Tries them. What is found wrong is printed with its cuts.
+    /// Tries them. Each problem is printed with its cuts.
     ///
     /// # Errors
-    /// The arguments do not fit each other.
+    /// The arguments do not go together.
     pub(super) fn run(&self) -> Result<Outcome> {
         let (depth, mut geometries) = match (self.depth, self.random) {
             (None | Some(1), None) => (Depth::One, Geometry::all()),

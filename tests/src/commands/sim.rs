@@ -12,25 +12,25 @@ pub(super) struct Sim {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     #[arg(required_unless_present_any = ["seed", "agents"])]
     seeds: Option<u64>,
-    /// The world of this seed alone, exactly as it was
+    /// Only the world of this seed, exactly as it was
     #[arg(long, value_name = "N", conflicts_with = "seeds")]
     seed: Option<u64>,
-    /// One world of so many agents, an image of 256 blocks and 1 % loss
+    /// One world with this many agents, an image of 256 blocks and 1 % loss
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=2000))]
     #[arg(conflicts_with = "seeds")]
     agents: Option<u16>,
-    /// So many of these agents lie to the distributor, or ask for more than their share
+    /// This many of these agents lie to the distributor, or ask for more than their share
     #[arg(long, value_name = "N", requires = "agents")]
     liars: Option<u16>,
 }
 
 impl Sim {
-    /// The worlds of so many seeds.
+    /// The worlds of this many seeds.
     pub(super) const fn of_seeds(count: u64) -> Self {
         Self { seeds: Some(count), seed: None, agents: None, liars: None }
     }
 
-    /// Lets them run. What is found wrong is printed with the seed that shows it again.
+    /// Runs them. Each problem is printed with the seed that reproduces it.
     pub(super) fn run(&self) -> Outcome {
         if let Some(agents) = self.agents {
             return self.crowd(agents.into());
@@ -73,6 +73,6 @@ impl Sim {
 
 fn tell(seed: u64, ended: &world::Outcome) {
     for violation in &ended.violations {
-        println!("seed {seed}: {violation} (again: the same command with --seed {seed})");
+        println!("seed {seed}: {violation} (to repeat it: the same command with --seed {seed})");
     }
 }

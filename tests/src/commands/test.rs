@@ -25,9 +25,9 @@ use crate::tidy;
 /// The packages of the core.
 const CORE: [&str; 4] = ["coap-wire", "group-oscore", "update-core", "provisioning"];
 
-/// How often the process that runs a rollout is killed.
+/// How many times the process that runs a rollout is killed.
 const KILLS: u32 = 20;
-/// Simulated worlds that are looked at.
+/// How many simulated worlds are run.
 const SEEDS: u64 = 200;
 
 /// Arguments of `test`.
@@ -40,7 +40,7 @@ pub(super) struct Test {
 /// How a step ended.
 enum End {
     Passed,
-    /// Left out, for this reason.
+    /// It was left out, for this reason.
     LeftOut(String),
 }
 
@@ -61,7 +61,7 @@ const STEPS: [Step; 11] = [
 ];
 
 impl Test {
-    /// Runs every step, also after one has failed.
+    /// Runs every step, even after one has failed.
     ///
     /// # Errors
     /// No step has such a name.
@@ -90,7 +90,7 @@ impl Test {
             }
         }
         ensure!(passed + left_out.len() + failed.len() > 0, "no step has such a name");
-        // Again, where whoever looks at the end only finds it.
+        // Printed again at the end, where it is easy to find.
         for (_, line) in &failed {
             println!("{line}");
         }
@@ -116,15 +116,15 @@ fn tidy() -> Result<End> {
     Ok(End::Passed)
 }
 
-/// With checks for overflow, which a release build has not. What needs namespaces says that it was left out
-/// where they cannot be made, and so does this.
+/// Runs the tests with overflow checks, which a release build does not have. Tests that need namespaces
+/// report that they were left out if those cannot be created, and so does this step.
 fn cargo_test() -> Result<End> {
     let passed = succeed(cargo().args(["test", "--workspace", "--no-fail-fast", "--quiet"]))?;
-    let left_out = |why| End::LeftOut(format!("all passed but for the tests in namespaces, not run: {why}"));
+    let left_out = |why| End::LeftOut(format!("all passed except the tests in namespaces: {why}"));
     Ok(netns::unavailable().map_or(passed, left_out))
 }
 
-/// Builds the core where there is no `std` to be linked: the proof that it needs none.
+/// Builds the core for a target without `std`: the proof that it needs none.
 fn core_without_std() -> Result<End> {
     let core = setup::target(Board::EMULATED.target)?;
     let packages = CORE.iter().flat_map(|package| ["--package", package]);
@@ -136,7 +136,8 @@ fn core_without_std() -> Result<End> {
     succeed(&mut cargo)
 }
 
-/// The packages of the core can be packed for a registry: nothing in them names what stays behind.
+/// Checks that the packages of the core can be packed for a registry: nothing in them refers to files
+/// outside.
 fn packages() -> Result<End> {
     let packages = CORE.iter().flat_map(|package| ["--package", package]);
     succeed(cargo().args(["package", "--offline", "--no-verify", "--allow-dirty", "--quiet"]).args(packages))
@@ -154,7 +155,7 @@ fn demo() -> Result<End> {
     hold(&Demo { agents: 3, size: Size(256 * 1024), ..Demo::default() }.run()?)
 }
 
-/// The samples of `manifests/`; waves with failures; a rollout whose process is killed again and again.
+/// The samples of `manifests/`; waves with failures; a rollout whose process is killed repeatedly.
 fn rollouts() -> Result<End> {
     hold(&rollouts::samples(tempfile::tempdir()?.path(), &Programs::build()?)?)?;
     hold(&Demo { rollout: true, ..Demo::default() }.run()?)?;
@@ -172,7 +173,7 @@ fn net() -> Result<End> {
 fn mcu() -> Result<End> {
     hold(&Mcu::build_only().run()?)?;
     let Some(why) = netns::unavailable() else { return hold(&Mcu::short().run()?) };
-    Ok(End::LeftOut(format!("built, within its budgets, and not run: {why}")))
+    Ok(End::LeftOut(format!("built within the budgets, but not run: {why}")))
 }
 
 fn powercut() -> Result<End> {

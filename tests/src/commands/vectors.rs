@@ -9,7 +9,7 @@ use crate::outcome::Outcome;
 use crate::programs::root;
 use crate::vectors;
 
-/// Where the suites are that come with this repository.
+/// Where the suites of this repository are.
 const SHIPPED: &str = "tests/vectors";
 
 /// Arguments of `vectors`.
@@ -21,7 +21,7 @@ pub(super) struct Vectors {
 }
 
 impl Vectors {
-    /// The suites that come with this repository.
+    /// The suites of this repository.
     pub(super) fn shipped() -> Result<Self> {
         let mut files = Vec::new();
         for entry in std::fs::read_dir(root().join(SHIPPED))? {
@@ -35,7 +35,7 @@ impl Vectors {
         Ok(Self { files })
     }
 
-    /// Runs them all, also after one has failed.
+    /// Runs them all, even after one has failed.
     pub(super) fn run(&self) -> Result<Outcome> {
         let mut total = vectors::Report::default();
         let mut failed = Vec::new();

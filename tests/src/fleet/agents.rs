@@ -13,12 +13,12 @@ use super::{CLASS, FIRST_IMAGE, FIRST_SEQUENCE, Fleet, GROUP, VENDOR};
 use crate::hear::hear;
 use crate::process::Watched;
 
-/// How long an agent may take until it listens: it may have to read back a large image.
+/// How long an agent may take to listen: it may have to read back a large image.
 const UP_WITHIN: Duration = Duration::from_secs(30);
 /// How long an agent may take to end when it is asked to.
 const DOWN_WITHIN: Duration = Duration::from_secs(10);
 
-/// What stands for an agent's name in [`Plan::agent_arguments`](super::Plan::agent_arguments).
+/// The placeholder for an agent's name in [`Plan::agent_arguments`](super::Plan::agent_arguments).
 pub const NAME_MARK: &str = "{name}";
 
 /// An agent, running or not.
@@ -34,7 +34,7 @@ impl Agent {
     }
 }
 
-/// The name of an agent, counted from 1 as its host is.
+/// The name of an agent, numbered from 1 like its host.
 fn name(number: usize) -> String {
     format!("lamp-{number}")
 }
@@ -52,7 +52,7 @@ impl Fleet<'_> {
         self.path(format!("{}.yaml", name(number)))
     }
 
-    /// What the agent runs, byte for byte.
+    /// The image that the agent runs.
     ///
     /// # Errors
     /// It cannot be read.
@@ -70,15 +70,15 @@ impl Fleet<'_> {
     /// Starts all agents and waits until they listen.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
+    /// The same as for [`start`](Self::start).
     pub fn start_all(&mut self) -> Result<()> {
         (1..=self.agents.len()).try_for_each(|number| self.start(number))
     }
 
-    /// Starts an agent, counted from 1, and waits until it listens.
+    /// Starts an agent, numbered from 1, and waits until it listens.
     ///
     /// # Errors
-    /// It ends instead; what it said is in the error.
+    /// It ends instead; its output is in the error.
     pub fn start(&mut self, number: usize) -> Result<()> {
         let (config, loss, seed) =
             (format!("{}.yaml", name(number)), self.plan.loss_percent.to_string(), number.to_string());
@@ -89,7 +89,7 @@ impl Fleet<'_> {
         self.show("fwcast-agent", &arguments, " &");
         let socket_path = self.path(format!("{}.notify", name(number)));
         let _ = fs::remove_file(&socket_path);
-        // The agent says that it is ready as it would say it to systemd.
+        // The agent reports that it is ready in the same way as to systemd.
         let socket = UnixDatagram::bind(&socket_path).context("cannot bind the socket for sd_notify")?;
         let log = File::options().create(true).append(true).open(self.path(log(number)))?;
         let mut command = Command::new(&self.programs.agent);
@@ -110,7 +110,7 @@ impl Fleet<'_> {
     /// Asks an agent to stop, and waits for its end.
     ///
     /// # Errors
-    /// It does not run, or does not end well in time.
+    /// It is not running, or does not end successfully in time.
     pub fn stop(&mut self, number: usize) -> Result<()> {
         let mut process = self.take_process(number)?;
         process.signal(Signal::SIGTERM)?;
@@ -122,15 +122,15 @@ impl Fleet<'_> {
     /// Kills an agent without warning, as a power cut would.
     ///
     /// # Errors
-    /// It does not run.
+    /// It is not running.
     pub fn kill(&mut self, number: usize) -> Result<()> {
         self.take_process(number)?.kill()
     }
 
-    /// The most memory that a running agent has held at once, in bytes.
+    /// The peak memory of a running agent, in bytes.
     ///
     /// # Errors
-    /// It does not run.
+    /// It is not running.
     pub fn agent_peak_bytes(&mut self, number: usize) -> Result<u64> {
         let process = self.agent(number)?.process.as_mut();
         Ok(process.with_context(|| format!("{} does not run", name(number)))?.peak_bytes())
@@ -139,7 +139,7 @@ impl Fleet<'_> {
     /// Enrolls one more agent, with the next number, and installs its first image.
     ///
     /// # Errors
-    /// A command fails; what it said is in the error.
+    /// A command fails; its output is in the error.
     pub fn enroll(&mut self, number: usize) -> Result<()> {
         let (name, state) = (name(number), self.path(agent_state(number)));
         let (file, state) = (format!("{name}.yaml"), state.to_string_lossy().into_owned());
@@ -196,8 +196,8 @@ fn wait_until_ready(socket: &UnixDatagram, process: &mut Watched) -> Result<()> 
     bail!("the agent does not listen after {} s", UP_WITHIN.as_secs())
 }
 
-/// What a program said last.
+/// The last line that a program printed.
 #[must_use]
 pub fn last_line(log: &str) -> &str {
-    log.lines().last().unwrap_or("it said nothing")
+    log.lines().last().unwrap_or("it printed nothing")
 }

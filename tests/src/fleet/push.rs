@@ -12,7 +12,7 @@ use super::{FIRST_SEQUENCE, Fleet, GROUP, Signing};
 use crate::process::Watched;
 use crate::push_report::{PushReport, last};
 
-/// A `fwcast push` that runs.
+/// A running `fwcast push`.
 #[derive(Debug)]
 pub struct Push {
     process: Watched,
@@ -20,16 +20,16 @@ pub struct Push {
     log: PathBuf,
 }
 
-/// A `fwcast push` that has ended.
+/// A finished `fwcast push`.
 #[derive(Debug)]
 pub struct Pushed {
     /// How the process ended.
     pub status: ExitStatus,
-    /// What it printed on standard output, which is its report when it came so far.
+    /// What it printed on standard output: its report, if it got that far.
     pub report: Result<PushReport>,
     /// What it printed on standard error, unless that was shown.
     pub said: String,
-    /// The most memory that it held at once, in bytes.
+    /// Its peak memory, in bytes.
     pub peak_bytes: u64,
 }
 
@@ -64,18 +64,18 @@ pub struct Update {
 }
 
 impl Update {
-    /// An image of so many bytes, signed as the next one after the first.
+    /// An image of this many bytes, signed as the next one after the first.
     ///
     /// # Errors
-    /// As [`Fleet::sign`].
+    /// The same as for [`Fleet::sign`].
     pub fn make(fleet: &Fleet<'_>, bytes: u64) -> Result<Self> {
         Self::make_signed(fleet, "new.img", bytes, Signing::of_sequence(FIRST_SEQUENCE + 1))
     }
 
-    /// An image of so many bytes in a file of this name, signed like this.
+    /// An image of this many bytes in a file with this name, signed like this.
     ///
     /// # Errors
-    /// As [`Fleet::sign`].
+    /// The same as for [`Fleet::sign`].
     pub fn make_signed(fleet: &Fleet<'_>, image: &str, bytes: u64, signing: Signing<'_>) -> Result<Self> {
         fleet.make_image(image, bytes)?;
         let sequence = signing.sequence;
@@ -87,7 +87,7 @@ impl Update {
     /// Starts to push it.
     ///
     /// # Errors
-    /// As [`Fleet::push`].
+    /// The same as for [`Fleet::push`].
     pub fn push(&self, fleet: &mut Fleet<'_>, more: &[&str]) -> Result<Push> {
         fleet.push(&self.image, &self.envelope, more)
     }
@@ -105,7 +105,7 @@ impl Push {
         Ok(Pushed { status, report: last(&printed), said, peak_bytes: self.process.peak_bytes() })
     }
 
-    /// Whether it has ended by itself.
+    /// Whether it has ended on its own.
     ///
     /// # Errors
     /// The system's own.
@@ -129,7 +129,7 @@ impl Push {
         self.process.signal(Signal::SIGINT)
     }
 
-    /// What it has said so far.
+    /// What it has printed so far.
     #[must_use]
     pub fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default().trim().to_owned()
@@ -137,10 +137,10 @@ impl Push {
 }
 
 impl Pushed {
-    /// The report of a push that went well.
+    /// The report of a successful push.
     ///
     /// # Errors
-    /// It did not; how it ended and what it said is in the error.
+    /// It failed; how it ended and what it printed is in the error.
     pub fn succeeded(self) -> Result<PushReport> {
         let said = self.said;
         let report =

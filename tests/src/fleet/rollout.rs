@@ -13,7 +13,7 @@ use super::{Fleet, GROUP};
 use crate::process::Watched;
 use crate::push_report::last;
 
-/// A `fwcast run` that runs.
+/// A running `fwcast run`.
 #[derive(Debug)]
 pub struct RolloutRun {
     process: Watched,
@@ -21,12 +21,12 @@ pub struct RolloutRun {
     log: PathBuf,
 }
 
-/// What `fwcast run -o json` and `fwcast status ROLLOUT -o json` say.
+/// What `fwcast run -o json` and `fwcast status ROLLOUT -o json` print.
 #[derive(Debug, Deserialize)]
 pub struct RolloutReport {
     /// How it ended.
     pub outcome: Option<String>,
-    /// A sentence.
+    /// A sentence about what it is doing.
     pub doing: String,
     /// Each wave.
     pub waves: Vec<WaveReport>,
@@ -48,21 +48,21 @@ pub struct WaveReport {
 pub struct RolloutAgent {
     /// Its group and name.
     pub name: String,
-    /// Where it is.
+    /// Its state.
     pub progress: String,
     /// How often it was told to activate.
     pub tries: u8,
 }
 
 impl RolloutReport {
-    /// How many agents are there.
+    /// How many agents are in this state.
     #[must_use]
     pub fn count(&self, progress: &str) -> usize {
         self.agents.iter().filter(|agent| agent.progress == progress).count()
     }
 }
 
-/// The documents of a rollout of this name to all agents of the fleet; `spec` is what its `spec` has besides.
+/// The documents of a rollout with this name to all agents of the fleet; `spec` is appended to its `spec`.
 #[must_use]
 pub fn manifest(name: &str, image: &str, spec: &str) -> String {
     format!(
@@ -84,8 +84,8 @@ spec:
     )
 }
 
-/// Arguments of an agent that is healthy while there is no file of this name, and that has so long to
-/// become so.
+/// Arguments of an agent that is healthy unless a file with this name exists, and that has this long to
+/// become healthy.
 #[must_use]
 pub fn healthy_without(file: &str, deadline: &str) -> Vec<String> {
     let check = format!("test ! -e {file}");
@@ -103,7 +103,7 @@ impl Fleet<'_> {
         self.start_fwcast(&["run", "-f", file])
     }
 
-    /// How many agents of a rollout are there; 0 before it has begun.
+    /// How many agents of a rollout are in this state; 0 before it has begun.
     ///
     /// # Errors
     /// `fwcast` cannot be run.
@@ -113,7 +113,7 @@ impl Fleet<'_> {
             .map_or(0, |report: RolloutReport| report.count(progress)))
     }
 
-    /// Starts `fwcast` with these words, which are to print a rollout.
+    /// Starts `fwcast` with these words, which must print a rollout.
     ///
     /// # Errors
     /// It cannot be started.
@@ -131,7 +131,7 @@ impl Fleet<'_> {
 }
 
 impl RolloutRun {
-    /// Waits for the end: how it ended, and its report, where it came so far.
+    /// Waits for the end. Returns how it ended, and its report, if it got that far.
     ///
     /// # Errors
     /// It does not end in time.
@@ -150,7 +150,7 @@ impl RolloutRun {
         self.process.signal(signal)
     }
 
-    /// Whether it has ended by itself.
+    /// Whether it has ended on its own.
     ///
     /// # Errors
     /// The system's own.

@@ -1,5 +1,5 @@
-//! What came of each mutant: one line of JSON for each in a file that only grows, so that nothing is lost
-//! when a campaign is stopped, and the files of several machines can be put one behind the other.
+//! The result for each mutant, as one line of JSON in a file that only grows. So nothing is lost when a
+//! campaign is stopped, and the files of several machines can be concatenated.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -13,13 +13,13 @@ use sha2::{Digest, Sha256};
 use super::Mutant;
 use crate::programs::root;
 
-/// What came of a mutant.
+/// The result for a mutant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// A test failed.
     Caught,
-    /// The tests did not come to an end. That is noticed as well.
+    /// The tests did not terminate. That counts as noticed as well.
     Timeout,
     /// All tests passed.
     Missed,
@@ -28,7 +28,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// All of them, with the file of `cargo mutants` that lists the mutants.
+    /// All results, with the file in which `cargo mutants` lists the mutants.
     pub(super) const ALL: [(Self, &'static str); 4] = [
         (Self::Caught, "caught.txt"),
         (Self::Timeout, "timeout.txt"),
@@ -47,7 +47,8 @@ impl Verdict {
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
     mutant: String,
-    /// Of the file before it was changed, without its tests: what came of other versions of it says nothing.
+    /// The digest of the file before the change, without its tests: results for other versions of it do not
+    /// count.
     sha256: String,
     verdict: Verdict,
 }
@@ -57,17 +58,17 @@ struct Line {
 pub struct Ledger {
     file: File,
     verdicts: BTreeMap<(String, String), Verdict>,
-    /// The digest of each file that was asked for.
+    /// The digest of each file requested so far.
     digests: BTreeMap<String, String>,
 }
 
 impl Ledger {
-    /// Opens the file in this folder, or makes it.
+    /// Opens the file in this folder, or creates it.
     ///
     /// # Errors
-    /// It cannot be read or written, or a line is none of ours.
+    /// It cannot be read or written, or contains an invalid line.
     pub fn open(folder: &Path) -> Result<Self> {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let path = folder.join("verdicts.jsonl");
         let what = || format!("cannot read {}", path.display());
         let file = OpenOptions::new().create(true).append(true).open(&path).with_context(what)?;
@@ -79,7 +80,7 @@ impl Ledger {
         Ok(Self { file, verdicts, digests: BTreeMap::new() })
     }
 
-    /// What came of a mutant of the file as it is now.
+    /// The result for a mutant of the current version of the file.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -88,10 +89,10 @@ impl Ledger {
         Ok(self.verdicts.get(&key).copied())
     }
 
-    /// Writes down what came of a mutant.
+    /// Records the result for a mutant.
     ///
     /// # Errors
-    /// The file cannot be written, or the source file not be read.
+    /// The file cannot be written, or the source file cannot be read.
     pub fn note(&mut self, mutant: &Mutant, verdict: Verdict) -> Result<()> {
         let sha256 = self.digest(&mutant.file)?;
         let line = Line { mutant: mutant.name.clone(), sha256: sha256.clone(), verdict };
@@ -112,7 +113,7 @@ impl Ledger {
     }
 }
 
-/// A test more changes no mutant.
+/// An additional test changes no mutant.
 fn without_tests(text: &str) -> &str {
     text.split_once("\n#[cfg(test)]\nmod tests {").map_or(text, |(code, _)| code)
 }
@@ -133,7 +134,7 @@ mod tests {
         let mut ledger = Ledger::open(folder.path()).unwrap();
         assert_eq!(ledger.verdict(&mutant("a")).unwrap(), Some(Verdict::Timeout));
         assert_eq!(ledger.verdict(&mutant("b")).unwrap(), Some(Verdict::Unviable));
-        // Of another version of the file it says nothing.
+        // A result for another version of the file does not count.
         ledger.digests.insert("Cargo.toml".to_owned(), "another".to_owned());
         assert_eq!(ledger.verdict(&mutant("a")).unwrap(), None);
     }

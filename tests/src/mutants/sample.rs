@@ -1,4 +1,4 @@
-//! Which mutants are tried: all of them, or so many by chance, and of these the share of one machine.
+//! Which mutants are tried: all of them or a random sample, and one machine's share of that.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -7,18 +7,18 @@ use sha2::{Digest, Sha256};
 
 use super::Mutant;
 
-/// Of a file with few mutants, so many are in every sample.
+/// This many mutants of each file are in every sample.
 const OF_A_FILE_MIN: usize = 4;
-/// `cargo mutants` tries those of this kind in each file that it looks at, whatever it is asked for. So they
-/// are in every sample.
+/// `cargo mutants` always tries mutants of this kind in each file that it examines, so they are in every
+/// sample.
 const ALWAYS_TRIED: &str = ": delete field ";
 
-/// How many, and by which chance.
+/// The size and the seed of a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
-    /// At least so many; `None` for all.
+    /// At least this many; `None` for all.
     pub size: Option<usize>,
-    /// Decides which.
+    /// Decides which ones.
     pub seed: u64,
 }
 
@@ -37,14 +37,14 @@ impl FromStr for Shard {
             text.split_once('/').and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
         match numbers {
             Some((index, of)) if (1..=of).contains(&index) => Ok(Self { index, of }),
-            _ => Err("it is written as 2/8, the second of eight".to_owned()),
+            _ => Err("write it like 2/8, the second of eight".to_owned()),
         }
     }
 }
 
 impl Sample {
-    /// Draws from each file in proportion to its mutants, and a few from every file. A smaller sample of the
-    /// same seed is a part of a larger one, so what was tried for it need not be tried again.
+    /// Draws from each file in proportion to its mutants, and a few from every file. A smaller sample with
+    /// the same seed is part of a larger one, so its mutants need not be tried again.
     #[must_use]
     pub fn of(&self, all: &[Mutant]) -> Vec<Mutant> {
         let mut by_file: BTreeMap<&str, Vec<&Mutant>> = BTreeMap::new();
@@ -65,7 +65,7 @@ impl Sample {
         sample
     }
 
-    /// Where chance puts a mutant among the others.
+    /// A mutant's random place among the others.
     fn place(&self, mutant: &Mutant) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(self.seed.to_le_bytes());
@@ -75,10 +75,10 @@ impl Sample {
 }
 
 impl Shard {
-    /// The only one.
+    /// The whole sample.
     pub const WHOLE: Self = Self { index: 1, of: 1 };
 
-    /// Its part of a sample: each machine gets some of every file.
+    /// One machine's part of a sample: each machine gets some mutants of every file.
     #[must_use]
     pub fn of(&self, sample: Vec<Mutant>) -> Vec<Mutant> {
         sample.into_iter().skip(self.index - 1).step_by(self.of).collect()

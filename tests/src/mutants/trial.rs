@@ -1,4 +1,4 @@
-//! `cargo mutants` at work: what it lists, and what it says of those that it has tried.
+//! Running `cargo mutants`: what it lists, and its results.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,37 +13,37 @@ use serde_json::Value;
 use super::{Ledger, Mutant, Part, Verdict};
 use crate::programs::cargo;
 
-/// How often its lists are looked at: so much is lost at most when the campaign is stopped.
+/// How often its lists are read: at most this much is lost when the campaign is stopped.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// It ends with these where all were noticed, some were missed, and some did not come to an end.
+/// Exit codes if all were noticed, some were missed, and some did not terminate.
 const ENDS_WELL: [i32; 3] = [0, 2, 3];
-/// So long may tests take that are not measured first.
+/// How long tests may take that are not measured first.
 const SECONDS_MAX: &str = "300";
-/// Where it puts its lists, within a folder that it is told.
+/// The folder of its lists, within the folder that it is given.
 const LISTS: &str = "mutants.out";
 
 /// All mutants of a part.
 ///
 /// # Errors
-/// `cargo mutants` is not there, or what it says is not understood.
+/// `cargo mutants` is not installed, or its output is not understood.
 pub fn list(part: &Part) -> Result<Vec<Mutant>> {
     let output = mutants(part, part.files)
         .args(["--list", "--json"])
         .stderr(Stdio::inherit())
         .output()
         .context("cannot run cargo")?;
-    ensure!(output.status.success(), "cargo mutants is wanted: cargo install cargo-mutants --locked");
+    ensure!(output.status.success(), "cargo mutants is missing: cargo install cargo-mutants --locked");
     let listed: Vec<Value> =
-        serde_json::from_slice(&output.stdout).context("cargo mutants lists otherwise")?;
+        serde_json::from_slice(&output.stdout).context("the list of cargo mutants has an unknown format")?;
     let text = |mutant: &Value, key: &str| mutant[key].as_str().map(ToOwned::to_owned);
     listed
         .iter()
         .map(|mutant| Some(Mutant { file: text(mutant, "file")?, name: text(mutant, "name")? }))
         .collect::<Option<_>>()
-        .context("cargo mutants lists otherwise")
+        .context("the list of cargo mutants has an unknown format")
 }
 
-/// Tries mutants of a part, one after the other, and writes each verdict down as soon as it is known.
+/// Tries mutants of a part, one after the other, and records each verdict as soon as it is known.
 ///
 /// # Errors
 /// The tests fail without any mutant, or the ledger cannot be written.
@@ -60,7 +60,7 @@ pub fn run(part: &Part, chosen: &[Mutant], ledger: &mut Ledger, folder: &Path) -
     if part.tests == [part.package] {
         cargo.args(["--timeout-multiplier", "3"]);
     } else {
-        // It would look for the tests in the package alone.
+        // It would only run the tests of the package itself.
         hold_without_mutant(part)?;
         cargo.args(["--baseline", "skip", "--timeout", SECONDS_MAX]);
     }
@@ -74,7 +74,7 @@ pub fn run(part: &Part, chosen: &[Mutant], ledger: &mut Ledger, folder: &Path) -
     let mut child = cargo.spawn().context("cannot run cargo")?;
     let mut known = BTreeSet::new();
     let status = loop {
-        let ended = child.try_wait().context("cargo mutants is lost")?;
+        let ended = child.try_wait().context("cannot wait for cargo mutants")?;
         look(&lists, chosen, &mut known, ledger)?;
         match ended {
             Some(status) => break status,
@@ -86,7 +86,7 @@ pub fn run(part: &Part, chosen: &[Mutant], ledger: &mut Ledger, folder: &Path) -
     Ok(())
 }
 
-/// What fails without any mutant notices none.
+/// Tests that fail without any mutant notice none.
 fn hold_without_mutant(part: &Part) -> Result<()> {
     let packages = part.tests.iter().flat_map(|package| ["--package", package]);
     let status = cargo().arg("test").args(packages).args(part.only).status().context("cannot run cargo")?;
@@ -103,10 +103,10 @@ fn mutants(part: &Part, files: &[&str]) -> Command {
     cargo
 }
 
-/// Writes down what its lists have more than before.
+/// Records the new entries in its lists.
 fn look(lists: &Path, chosen: &[Mutant], known: &mut BTreeSet<String>, ledger: &mut Ledger) -> Result<()> {
     for (verdict, list) in Verdict::ALL {
-        // It is made with the first entry.
+        // It is created with the first entry.
         let text = fs::read_to_string(lists.join(list)).unwrap_or_default();
         let names = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
         for mutant in names.filter_map(|name| chosen.iter().find(|mutant| mutant.name == name)) {
@@ -118,7 +118,7 @@ fn look(lists: &Path, chosen: &[Mutant], known: &mut BTreeSet<String>, ledger: &
     Ok(())
 }
 
-/// A regular expression for this name alone.
+/// A regular expression that matches only this name.
 fn exactly(name: &str) -> String {
     let mut expression = String::from("^");
     for character in name.chars() {

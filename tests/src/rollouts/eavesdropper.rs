@@ -1,4 +1,4 @@
-//! Listens to a CoAP group, and looks whether the distributor ever uses a Partial IV for two different
+//! Listens to a CoAP group, and checks whether the distributor ever uses a Partial IV for two different
 //! datagrams.
 
 use std::collections::HashMap;
@@ -19,9 +19,9 @@ use crate::hear::hear;
 /// What was heard.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Heard {
-    /// Different Partial IVs, with their Gid and kid.
+    /// The number of different Partial IVs, with their Gid and kid.
     pub(super) numbers: usize,
-    /// Of these, how many were on two datagrams that differ.
+    /// How many of these were on two different datagrams.
     pub(super) repeated: usize,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Eavesdropper {
 impl Eavesdropper {
     /// Joins the group on the loopback.
     pub(super) fn start(group: SocketAddr) -> Result<Self> {
-        let IpAddr::V4(address) = group.ip() else { bail!("only groups on IPv4 are listened to") };
+        let IpAddr::V4(address) = group.ip() else { bail!("only IPv4 groups are supported") };
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_reuse_address(true)?;
         socket.bind(&group.into()).context("cannot listen to the CoAP group")?;
@@ -48,7 +48,7 @@ impl Eavesdropper {
         Ok(Self { stop, thread })
     }
 
-    /// What was heard until now.
+    /// Stops, and returns what was heard.
     pub(super) fn stop(self) -> Result<Heard> {
         self.stop.store(true, Ordering::Relaxed);
         match self.thread.join() {
@@ -75,8 +75,7 @@ fn listen(socket: &UdpSocket, stop: &AtomicBool) -> Result<Heard> {
     Ok(heard)
 }
 
-/// Gid, kid and Partial IV of a request in group mode: the whole OSCORE option, but for its flags of no
-/// consequence.
+/// Gid, kid and Partial IV of a group-mode request: the whole OSCORE option except irrelevant flags.
 fn number(datagram: &[u8]) -> Option<Vec<u8>> {
     let message = Message::parse(datagram).ok()?;
     let option = OscoreOption::of(&message).ok()?;

@@ -1,5 +1,5 @@
-//! Somebody who is on the network, and perhaps a member of the group, and wants agents to do what the
-//! distributor has not said.
+//! An attacker on the network, perhaps a member of the group, who wants agents to do what the distributor did
+//! not order.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
@@ -21,26 +21,26 @@ use update_core::resource::Resource;
 use crate::hear::hear;
 use crate::netns::{INTERFACE, Net};
 
-/// Between two datagrams, so that nobody can say that a queue was full.
+/// The pause between two datagrams, so that no queue can be full.
 const PAUSE: Duration = Duration::from_micros(300);
-/// Numbers that are far above those of the distributor: they would shut it out if they were believed.
+/// Numbers far above those of the distributor: if agents believed them, they would shut it out.
 const FIRST_NUMBER: u64 = 1 << 30;
 const DATAGRAM_BYTES_MAX: usize = 2048;
 
-/// A member of the group that protects what it must not say, with the keys that it was given when it was
-/// enrolled.
+/// A member of the group that protects messages that it may not send, with the keys from its enrolment.
 pub(super) struct Forger {
     context: GroupContext<[RecipientContext; 0]>,
     message_id: u16,
 }
 
 impl Forger {
-    /// Speaks in its own name.
+    /// It sends in its own name.
     pub(super) fn member(file: &Path) -> Result<Self> {
         Self::new(file, |own, _| own)
     }
 
-    /// Speaks in the distributor's name, and signs with its own key for want of the other one.
+    /// It sends in the distributor's name, but signs with its own key because it does not have the
+    /// distributor's.
     pub(super) fn impostor(file: &Path) -> Result<Self> {
         Self::new(file, |_, distributor| distributor)
     }
@@ -78,14 +78,14 @@ impl Forger {
         resource.write_path(&mut writer).ok()?;
         let block = Block { number, more: false, size_exponent: Block::SIZE_EXPONENT_MAX };
         writer.option(option::BLOCK1, block.encode().as_bytes()).ok()?;
-        // Somebody who wants to be answered does not say that no answer is wanted.
+        // An attacker that wants an answer does not suppress it.
         writer.option(option::NO_RESPONSE, &[NoResponse::ALL_WANTED.value()]).ok()?;
         writer.payload(payload).ok()?;
         Some(writer.finish())
     }
 }
 
-/// Sends datagrams to the CoAP group from a host, one after another, and fails if anybody answers.
+/// Sends datagrams to the CoAP group from a host, one after another, and fails if an agent answers.
 pub(super) fn send(net: &Net, host: usize, port: u16, to: SocketAddr, datagrams: &[Vec<u8>]) -> Result<()> {
     let socket = net.inside(host, || UdpSocket::bind((net.address(host), port)))??;
     for datagram in datagrams {
@@ -94,18 +94,18 @@ pub(super) fn send(net: &Net, host: usize, port: u16, to: SocketAddr, datagrams:
     }
     socket.set_read_timeout(Some(Duration::from_millis(500)))?;
     let answered = hear(|| socket.recv_from(&mut [0; DATAGRAM_BYTES_MAX]))?;
-    ensure!(answered.is_none(), "somebody answers: {answered:?}");
+    ensure!(answered.is_none(), "an agent answers: {answered:?}");
     Ok(())
 }
 
-/// Records what is said to the CoAP group.
+/// Records the datagrams to the CoAP group.
 pub(super) struct Recorder {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<Vec<Vec<u8>>>>,
 }
 
 impl Recorder {
-    /// Begins, on a host.
+    /// Begins to record, on a host.
     pub(super) fn start(net: &Net, host: usize, coap_group: SocketAddr) -> Result<Self> {
         let socket = net.inside(host, || join(coap_group))??;
         let stop = Arc::new(AtomicBool::new(false));
@@ -113,7 +113,7 @@ impl Recorder {
         Ok(Self { stop, thread: std::thread::spawn(move || record(&socket, &seen)) })
     }
 
-    /// Ends, and gives every datagram.
+    /// Stops, and returns every datagram.
     pub(super) fn stop(self) -> Result<Vec<Vec<u8>>> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

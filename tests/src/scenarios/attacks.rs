@@ -1,4 +1,4 @@
-//! What somebody on the network says, agents neither believe nor answer, and count for what it is.
+//! Agents neither believe nor answer an attacker's datagrams, and count them correctly.
 
 use std::time::Duration;
 
@@ -25,11 +25,11 @@ const IMAGE_BYTES: u64 = 256 * 1024;
 const BLOCK_BYTES: usize = 1024;
 /// How long a push may take.
 const WITHIN: Duration = Duration::from_secs(60);
-/// The distributor's port, from which a datagram looks right.
+/// The distributor's port, which makes a datagram look genuine.
 const DISTRIBUTOR_PORT: u16 = 5683;
 
-/// [role]: agent 3 is a member of the group and has all that a member has. An offer that a trusted image key
-/// has signed is still not its to make, in whosever name.
+/// [role]: agent 3 is a member of the group and has everything that a member has. Still it may not make an
+/// offer signed by a trusted image key, in whosever name.
 fn forged_sender(stage: &Stage<'_>) -> Result<()> {
     let mut fleet = stage.fleet(RATE)?;
     let update = Update::make(&fleet, IMAGE_BYTES)?;
@@ -50,22 +50,22 @@ fn forged_sender(stage: &Stage<'_>) -> Result<()> {
     let (net, group) = (stage.net, fleet.coap_group());
     send(net, stage.attacker(), 0, group, &from_member)?;
     send(net, stage.attacker(), 0, group, &from_impostor)?;
-    // Not the distributor's address either makes it true.
+    // The distributor's address does not make it genuine either.
     send(net, 0, DISTRIBUTOR_PORT, group, &from_impostor)?;
     counted(&fleet, "not_for_us", from_member.len())?;
     counted(&fleet, "bad_countersignature", 2 * from_impostor.len())?;
     for agent in fleet.status()? {
         ensure!(agent.state == "idle", "{} has believed it: {}", agent.name, agent.state);
     }
-    // The update itself is not in the way of anything, while the same goes on.
+    // The genuine update is not disturbed while the attack continues.
     let push = update.push(&mut fleet, &[])?;
     send(net, stage.attacker(), 0, group, &from_impostor)?;
     let report = push.wait(WITHIN)?.succeeded()?;
     everyone_runs(&fleet, &update, &report)
 }
 
-/// [bound]: everything that was said once is said again, from the distributor's address, also to an agent
-/// that has lost power since.
+/// [bound]: everything that was sent is replayed from the distributor's address, also to an agent that has
+/// lost power since.
 fn replayed_capture(stage: &Stage<'_>) -> Result<()> {
     let mut fleet = stage.fleet(RATE)?;
     let update = Update::make(&fleet, IMAGE_BYTES)?;
@@ -90,7 +90,7 @@ fn replayed_capture(stage: &Stage<'_>) -> Result<()> {
     everyone_runs(&fleet, &next, &report)
 }
 
-/// Every agent has counted at least so many datagrams under this name since it started.
+/// Every agent has counted at least this many datagrams under this name since it started.
 fn counted(fleet: &Fleet<'_>, name: &str, least: usize) -> Result<()> {
     let agents = fleet.status()?;
     ensure!(agents.len() == fleet.agent_names().len(), "some agents do not answer");

@@ -1,4 +1,4 @@
-//! What a full disk does to a rollout.
+//! The effects of a full disk on a rollout.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -16,15 +16,15 @@ pub(super) const SCENARIOS: [Scenario; 1] = [Scenario::new("full disk", V4, AGEN
 
 const AGENTS: u8 = 2;
 
-/// So slow that the disk is full before everyone has the image.
+/// Slow enough that the disk is full before all agents have the image.
 const RATE: &str = "400kbit/s";
 const IMAGE_BYTES: u64 = 256 * 1024;
 /// The disk of the state folder.
 const DISK: &str = "size=4m";
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// The disk with the state folder fills up in the midst of a rollout: it stops with one sentence that says
-/// so, and goes on to its end when there is room again.
+/// The disk with the state folder fills up during a rollout. The rollout stops with one sentence that says
+/// so, and continues to its end when there is room again.
 fn full_disk(stage: &Stage<'_>) -> Result<()> {
     let disk = Disk::mount(&stage.folder.join("state"))?;
     let mut fleet = stage.fleet(RATE)?;
@@ -37,10 +37,10 @@ fn full_disk(stage: &Stage<'_>) -> Result<()> {
     until_receiving(&fleet)?;
     disk.fill()?;
     let (status, report) = run.wait(WITHIN)?;
-    let said = format!("{:#}", report.err().context("a rollout on a full disk comes to its end")?);
+    let said = format!("{:#}", report.err().context("a rollout on a full disk reaches its end")?);
     ensure!(status.code() == Some(1), "ended with {status}: {said}");
-    ensure!(said.contains("is full") || said.contains("free space"), "nobody says that it is full: {said}");
-    // Nor is there room for anything new: what the write-ahead log had is taken as well.
+    ensure!(said.contains("is full") || said.contains("free space"), "no message about a full disk: {said}");
+    // There is no room for anything new either: the space of the write-ahead log is filled as well.
     disk.fill()?;
     let refused = fleet.fwcast_output(&["rollout", "pause", "spring"])?;
     ensure!(refused.status.code() == Some(1), "an order on a full disk ended with {}", refused.status);
@@ -52,7 +52,7 @@ fn full_disk(stage: &Stage<'_>) -> Result<()> {
         status.success() && report.count("confirmed") == usize::from(AGENTS),
         "ended with {status}: {report:?}"
     );
-    ensure!(report.agents.iter().all(|agent| agent.tries == 1), "somebody was told twice: {report:?}");
+    ensure!(report.agents.iter().all(|agent| agent.tries == 1), "an agent was told twice: {report:?}");
     Ok(())
 }
 
@@ -67,7 +67,7 @@ fn until_receiving(fleet: &Fleet<'_>) -> Result<()> {
     bail!("the agents do not receive")
 }
 
-/// A small file system of its own. It is gone when this value is.
+/// A small separate file system. It is removed when this value is dropped.
 struct Disk(PathBuf);
 
 impl Disk {
@@ -78,7 +78,7 @@ impl Disk {
         Ok(Self(folder.to_owned()))
     }
 
-    /// Leaves no byte.
+    /// Fills it to the last byte.
     fn fill(&self) -> Result<()> {
         let mut file = File::options().create(true).append(true).open(self.filler())?;
         for bytes in [64 * 1024, 1] {
@@ -98,7 +98,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Lazily: processes of the fleet may have it open still.
+        // Lazily: processes of the fleet may still have files open.
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }

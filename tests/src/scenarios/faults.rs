@@ -1,4 +1,4 @@
-//! Updates that agents or the distributor refuse, each for the reason that is theirs.
+//! Updates that agents or the distributor refuse, each for its own reason.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ fn wrong_class(stage: &Stage<'_>) -> Result<()> {
     refused_by_all(&mut fleet, &update, &[], "another class")
 }
 
-/// A distributor that does not care for the key set offers what another key has signed.
+/// A distributor that ignores the key set offers what another key has signed.
 fn wrong_image_key(stage: &Stage<'_>) -> Result<()> {
     let mut fleet = stage.fleet(RATE)?;
     fleet.start_all()?;
@@ -53,7 +53,7 @@ fn wrong_image_key(stage: &Stage<'_>) -> Result<()> {
     refused_by_all(&mut fleet, &update, &["--unverified"], "no image key that the device trusts")
 }
 
-/// One bit of the image is another one since it was signed: nothing is sent.
+/// One bit of the image has changed since it was signed: nothing is sent.
 fn corrupted_image_file(stage: &Stage<'_>) -> Result<()> {
     let mut fleet = stage.fleet(RATE)?;
     fleet.start_all()?;
@@ -70,12 +70,12 @@ fn corrupted_image_file(stage: &Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Every agent refuses the update for a reason in which these words are, and keeps its image.
+/// Every agent refuses the update for a reason that contains these words, and keeps its image.
 fn refused_by_all(fleet: &mut Fleet<'_>, update: &Update, more: &[&str], why: &str) -> Result<()> {
     let before = fleet.running_image(1)?;
     let pushed = update.push(fleet, more)?.wait(WITHIN)?;
     let report = pushed.report.with_context(|| format!("ended with {}: {}", pushed.status, pushed.said))?;
-    ensure!(!report.ok && !pushed.status.success(), "the push says that all is well: {report:?}");
+    ensure!(!report.ok && !pushed.status.success(), "the push reports success: {report:?}");
     for (index, agent) in report.agents.iter().enumerate() {
         let reason = agent.reason.as_deref().unwrap_or_default();
         ensure!(agent.state == "refused", "{} is '{}' ({reason})", agent.name, agent.state);

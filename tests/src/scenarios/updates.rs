@@ -1,4 +1,4 @@
-//! Updates that come to their end in spite of loss, latecomers, crashes and interruptions.
+//! Updates that succeed in spite of loss, late joiners, crashes and interruptions.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ pub(super) const SCENARIOS: [Scenario; 10] = [
     Scenario::new("unhealthy image", V4, 2, unhealthy_image),
 ];
 
-/// Exit code where some agents have failed.
+/// Exit code if some agents have failed.
 const SOME_FAILED: i32 = 5;
 /// Exit code of an interrupted push.
 const INTERRUPTED: i32 = 130;
@@ -47,8 +47,8 @@ fn eight_agents_with_loss(stage: &Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// An agent that comes when half of the image has been sent gets the other half once, and the first half
-/// again.
+/// An agent that joins when half of the image has been sent gets the second half once, and the first half in
+/// a repetition.
 fn late_joiner(stage: &Stage<'_>) -> Result<()> {
     let mut fleet = stage.fleet(RATE)?;
     let update = Update::make(&fleet, IMAGE_BYTES)?;
@@ -73,7 +73,7 @@ fn agent_killed(stage: &Stage<'_>) -> Result<()> {
     fleet.start(2)?;
     let report = push.wait(WITHIN)?.succeeded()?;
     everyone_runs(&fleet, &update, &report)?;
-    // Its counters began anew with it, so they show what it needed after the crash.
+    // Its counters restarted with it, so they show what it needed after the crash.
     let agents = fleet.status()?;
     let restarted = agents.iter().find(|agent| agent.name == fleet.agent_names()[1]);
     let restarted = restarted.context("the agent that was killed does not answer")?;
@@ -82,7 +82,7 @@ fn agent_killed(stage: &Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// An agent that is gone for good is told as lost, and not remembered as one that was heard at the end.
+/// An agent that is gone for good is reported as lost, and not remembered as heard at the end.
 fn agent_lost(stage: &Stage<'_>) -> Result<()> {
     let mut fleet = stage.fleet(RATE)?;
     let update = Update::make(&fleet, IMAGE_BYTES / 2)?;
@@ -106,7 +106,7 @@ fn agent_lost(stage: &Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A push that goes on where a killed one was does not begin anew.
+/// A push that continues a killed one does not start over.
 fn distributor_killed(stage: &Stage<'_>) -> Result<()> {
     let mut fleet = stage.fleet(RATE)?;
     let update = Update::make(&fleet, IMAGE_BYTES)?;
@@ -134,7 +134,7 @@ fn push_interrupted(stage: &Stage<'_>) -> Result<()> {
     resumed(&mut fleet, &update)
 }
 
-/// For a while one agent hears nothing, and nobody hears it.
+/// For a while one agent neither hears nor is heard.
 fn agent_cut_off(stage: &Stage<'_>) -> Result<()> {
     let mut fleet = stage.fleet(RATE)?;
     let update = Update::make(&fleet, IMAGE_BYTES)?;
@@ -148,8 +148,8 @@ fn agent_cut_off(stage: &Stage<'_>) -> Result<()> {
     everyone_runs(&fleet, &update, &report)
 }
 
-/// [attempt]: an image that does not prove healthy is rolled back, and tried again only when the operator
-/// says so.
+/// [attempt]: an image that does not prove healthy is rolled back, and retried only when the operator says
+/// so.
 fn unhealthy_image(stage: &Stage<'_>) -> Result<()> {
     let mut plan = Plan::new(stage.agents.into(), RATE);
     // An agent is healthy when this file is there.
@@ -165,7 +165,7 @@ fn unhealthy_image(stage: &Stage<'_>) -> Result<()> {
     for attempt in ["the first", "the same"] {
         let pushed = update.push(&mut fleet, &[])?.wait(WITHIN)?;
         let report = pushed.report?;
-        ensure!(!pushed.status.success() && !report.ok, "{attempt} push says that all is well");
+        ensure!(!pushed.status.success() && !report.ok, "{attempt} push reports success");
         let rolled_back = report.count("rolled back");
         ensure!(rolled_back == usize::from(stage.agents), "{attempt} push: {:?}", report.agents);
         ensure!(fleet.running_image(1)? == before, "after {attempt} push the new image runs");
@@ -183,7 +183,7 @@ fn resumed(fleet: &mut Fleet<'_>, update: &Update) -> Result<()> {
     Ok(())
 }
 
-/// Every agent says that it has confirmed the image, and runs it byte for byte.
+/// Every agent reports that it has confirmed the image, and runs it byte for byte.
 pub(super) fn everyone_runs(fleet: &Fleet<'_>, update: &Update, report: &PushReport) -> Result<()> {
     let image = std::fs::read(fleet.path(&update.image))?;
     let names = fleet.agent_names();
@@ -204,7 +204,7 @@ fn known_agents(fleet: &Fleet<'_>) -> Result<Vec<serde_json::Value>> {
     Ok(serde_json::from_slice(&fleet.fwcast(&[&["get", "agents", "-o", "json"]])?.stdout)?)
 }
 
-/// Waits until so many bytes have gone over the distributor's link since the push began.
+/// Waits until this many bytes have gone over the distributor's link since the push began.
 fn wait_for_bytes(stage: &Stage<'_>, push: &mut Push, bytes: u64) -> Result<()> {
     let until = stage.net.link_bytes(0)? + bytes;
     let start = Instant::now();

@@ -1,21 +1,20 @@
-//! Every page that a file names is in the repository, and has the rule that is cited from it.
+//! Every page that a file cites is in the repository, and contains the cited rule.
 //!
-//! A citation is the name of a page and a rule of it in brackets, as in `protocol.md [tree]`; further rules
-//! of the same page follow after a comma or `and`.
+//! A citation is the name of a page and one of its rules in brackets, as in `protocol.md [tree]`; further
+//! rules of the same page follow after a comma or `and`.
 
 use std::collections::BTreeMap;
 
 use super::{File, Violation};
 
-/// Pages that are not in the repository. Each is cut in two here, so that this list does not find itself.
+/// Pages that are not in the repository. Each is split here, so that this list does not match itself.
 const ELSEWHERE: [&str; 2] = [concat!("DES", "IGN"), concat!("THR", "EATS")];
 /// The end of a page's name.
 const PAGE: &str = ".md";
 /// The longest name of a rule.
 const RULE_BYTES_MAX: usize = 24;
 
-/// Citations in `file` that lead nowhere: a page that is not among `pages` (path and text), or that lacks the
-/// rule.
+/// Unresolved citations in `file`: the page is not among `pages` (path and text), or lacks the rule.
 #[must_use]
 pub fn unresolved(file: &File, pages: &BTreeMap<&str, &str>) -> Vec<Violation> {
     let prose = Prose::of(&file.text);
@@ -46,13 +45,13 @@ pub fn unresolved(file: &File, pages: &BTreeMap<&str, &str>) -> Vec<Violation> {
     found
 }
 
-/// A page is named by its path, from anywhere, or by the end of it.
+/// Whether a page has this name: its path from anywhere, or the end of it.
 fn is_named(path: &str, name: &str) -> bool {
     let name = name.trim_start_matches("./").trim_start_matches("../");
     path == name || path.strip_suffix(name).is_some_and(|rest| rest.ends_with('/'))
 }
 
-/// The rules in brackets that follow directly upon the name of a page.
+/// The rules in brackets directly after the name of a page.
 fn rules(mut rest: &str) -> Vec<&str> {
     let mut found = Vec::new();
     loop {
@@ -72,7 +71,7 @@ fn rules(mut rest: &str) -> Vec<&str> {
     }
 }
 
-/// A text with the marks of comments taken out and its lines joined, as a citation may run over their ends.
+/// A text without comment markers and with its lines joined, as a citation may span several lines.
 struct Prose {
     text: String,
     /// Where each line begins.

@@ -1,4 +1,4 @@
-//! The map in `README.md` is true.
+//! The map in `README.md` matches the repository.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,8 @@ use super::Violation;
 /// Heading of the section with the map.
 const HEADING: &str = "## Map";
 
-/// Differences between the map and the tree: one bullet for each folder at the top and for each crate, and
-/// none else.
+/// Differences between the map and the tree: the map needs one bullet for each top-level folder and for each
+/// crate, and no others.
 #[must_use]
 pub fn differences(readme: &str, paths: &[&str]) -> Vec<Violation> {
     let drawn = drawn(readme);
@@ -56,7 +56,7 @@ fn drawn(readme: &str) -> Vec<(usize, &str)> {
         .collect()
 }
 
-/// The folders that the map has to show: those at the top, and each in `crates/`.
+/// The folders that the map must show: the top-level ones, and each in `crates/`.
 fn folders(paths: &[&str]) -> BTreeSet<String> {
     paths
         .iter()

@@ -1,5 +1,5 @@
-//! The rooms of the distributor stand on floors, and a room names only rooms below its own: the service layer
-//! knows no command line, the store no manifests.
+//! The rooms of the distributor are on floors, and a room may only name rooms below its own: the service
+//! layer knows no command line, the store no manifests.
 
 use super::rust::Token;
 use super::{File, Violation};
@@ -7,7 +7,7 @@ use super::{File, Violation};
 /// Where the rooms are.
 const HOUSE: &str = "distributor/src/";
 
-/// The rooms, floor by floor from the ground up. A room is a module of the package, with all below it.
+/// The rooms, floor by floor from the ground up. A room is a module of the package with everything below it.
 const FLOORS: [&[&str]; 9] = [
     &["control", "files", "kind", "random", "say", "values"],
     &["keys", "state"],
@@ -20,10 +20,10 @@ const FLOORS: [&[&str]; 9] = [
     &["cli", "commands"],
 ];
 
-/// Who may name the kind of store: others are generic over it.
+/// The rooms that may name the kind of store; others are generic over it.
 const STORE_KEEPERS: [&str; 2] = ["commands", "store"];
 
-/// The rooms above its own, or that nobody knows, which a file names outside of its tests.
+/// The rooms above its own, or unknown ones, that a file names outside its tests.
 #[must_use]
 pub fn climbs(file: &File, tokens: &[Token]) -> Vec<Violation> {
     let Some(room) = room_of(&file.path) else {
@@ -55,7 +55,7 @@ pub fn climbs(file: &File, tokens: &[Token]) -> Vec<Violation> {
     found
 }
 
-/// The room of a file; `None` outside of the house, and for `lib.rs` and `main.rs`.
+/// The room of a file; `None` outside the house, and for `lib.rs` and `main.rs`.
 fn room_of(path: &str) -> Option<&str> {
     let inside = path.strip_prefix(HOUSE)?;
     let room = inside.split('/').next()?;
@@ -94,7 +94,7 @@ mod tests {
             found("distributor/src/session.rs", "use crate::manifest::x;"),
             ["session names manifest, which is not below it"]
         );
-        // What is compiled for tests may look anywhere.
+        // Code that is compiled only for tests may use anything.
         assert!(
             found("distributor/src/state/x.rs", "#[cfg(test)] mod tests { use crate::fleet; }").is_empty()
         );

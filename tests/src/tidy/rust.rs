@@ -1,5 +1,5 @@
-//! Rules over the tokens of Rust files: comments and the contents of strings do not disturb, and an item
-//! marked `#[cfg(test)]` can be left out as a whole.
+//! Rules over the tokens of Rust files: comments and string contents do not matter, and an item marked
+//! `#[cfg(test)]` can be skipped as a whole.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
@@ -11,11 +11,11 @@ pub struct Token {
     pub(super) line: usize,
     /// An identifier, a literal, a punctuation character, or a bracket.
     pub(super) text: String,
-    /// Part of an item marked `#[cfg(test)]`.
+    /// Whether it is part of an item marked `#[cfg(test)]`.
     pub(super) in_test: bool,
 }
 
-/// What is never there in the core, as paths or calls of consecutive tokens.
+/// What the core must never contain, as paths or calls of consecutive tokens.
 const HANDS: [(&[&str], &str); 17] = [
     (&["extern", "crate", "std"], "std"),
     (&["std", ":", ":"], "std"),
@@ -36,14 +36,14 @@ const HANDS: [(&[&str], &str); 17] = [
     (&["OsRng"], "global randomness"),
 ];
 
-/// Code that is not done. The words are cut in two, so that this list does not find itself.
+/// Unfinished code. The words are split, so that this list does not match itself.
 const UNFINISHED: [&[&str]; 3] = [&["todo", "!"], &["unimplemented", "!"], &["#", "[", "ignore"]];
 const UNFINISHED_WORDS: [&str; 2] = [concat!("TO", "DO"), concat!("FIX", "ME")];
 
 /// The tokens of a file, or the violation that it is not Rust.
 ///
 /// # Errors
-/// The file does not read as Rust.
+/// The file cannot be parsed as Rust.
 pub fn tokens(file: &File) -> Result<Vec<Token>, Violation> {
     let stream: TokenStream = file.text.parse().map_err(|error: proc_macro2::LexError| {
         Violation::new(&file.path, error.span().start().line, "does not read as Rust")
@@ -67,8 +67,8 @@ pub fn hands(path: &str, tokens: &[Token]) -> Vec<Violation> {
         .collect()
 }
 
-/// Signatures that are checked by less than `verify_strict`: the trait `Verifier` brings the loose check of
-/// Ed25519, and a signing key has one of its own. ES256 (`p256`) knows no other.
+/// Signatures that are checked by less than `verify_strict`: the trait `Verifier` provides the loose check of
+/// Ed25519, and a signing key has one too. ES256 (`p256`) has no other.
 #[must_use]
 pub fn loose_verification(path: &str, tokens: &[Token]) -> Vec<Violation> {
     let names = |word: &str| tokens.iter().any(|token| token.text == word);
@@ -92,7 +92,7 @@ pub fn unfinished(path: &str, tokens: &[Token]) -> Vec<Violation> {
         .collect()
 }
 
-/// Words in comments that put something off.
+/// Words in comments that postpone work.
 #[must_use]
 pub fn unfinished_comments(file: &File) -> Vec<Violation> {
     file.text
@@ -132,7 +132,7 @@ fn named_path(before: &[Token]) -> Option<&str> {
     }
 }
 
-/// Where these texts follow one another.
+/// Where these texts occur consecutively.
 fn places<'a>(tokens: &'a [Token], pattern: &'a [&str]) -> impl Iterator<Item = usize> + 'a {
     tokens
         .windows(pattern.len())
@@ -275,7 +275,7 @@ mod tests {
                 "mod real;\n#[cfg(test)]\nmod checks;\n#[cfg(test)]\nmod tests { mod inner; }\n".to_owned();
             test_modules(&File { path: path.to_owned(), text })
         };
-        // A module inside of a test module is not code of the core either; its path only has to be another
+        // A module inside a test module is not code of the core either; its path only has to be a different
         // one.
         assert_eq!(named("crates/a/src/lib.rs")[0], "crates/a/src/checks.rs");
         assert_eq!(named("crates/a/src/replay.rs")[0], "crates/a/src/replay/checks.rs");

@@ -2,13 +2,13 @@
 
 use super::{File, Violation};
 
-/// Columns in a line, at most.
+/// The maximum number of columns in a line.
 pub const COLUMNS_MAX: usize = 110;
-/// Lines in a Rust file, at most.
+/// The maximum number of lines in a Rust file.
 pub const LINES_MAX: usize = 600;
 
-/// Places of one machine, and hosts that only a package manager has to know. Each is cut in two here, so that
-/// this list does not find itself.
+/// Paths of one machine, and hosts that only a package manager needs. Each is split here, so that this list
+/// does not match itself.
 const BANNED: [&str; 12] = [
     concat!("/wo", "rk/"),
     concat!("/ho", "me/"),
@@ -44,7 +44,7 @@ pub fn too_long(file: &File) -> Option<Violation> {
     (count > LINES_MAX).then(|| Violation::new(&file.path, 0, what))
 }
 
-/// Words that say something about the machine on which a file was written.
+/// Words that reveal the machine on which a file was written.
 #[must_use]
 pub fn banned(file: &File) -> Vec<Violation> {
     lines(file)

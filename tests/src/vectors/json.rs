@@ -1,9 +1,9 @@
-//! JSON objects with hexadecimal values, and comparisons that are counted.
+//! JSON objects with hexadecimal values, and counted comparisons.
 
 use serde_json::Value;
 use std::cell::Cell;
 
-/// An object whose members are asked for by name.
+/// An object whose members are accessed by name.
 #[derive(Clone, Copy)]
 pub(super) struct Object<'v>(&'v Value);
 
@@ -32,7 +32,7 @@ impl<'v> Object<'v> {
     }
 
     pub(super) fn integer(self, name: &str) -> Result<i64, String> {
-        self.member(name).and_then(Value::as_i64).ok_or_else(|| format!("{name} is no integer"))
+        self.member(name).and_then(Value::as_i64).ok_or_else(|| format!("{name} is not an integer"))
     }
 
     pub(super) fn text(self, name: &str) -> Option<&'v str> {
@@ -54,7 +54,7 @@ impl<'v> Object<'v> {
     }
 
     pub(super) fn fixed_bytes<const N: usize>(self, name: &str) -> Result<[u8; N], String> {
-        self.required_bytes(name)?.try_into().map_err(|_| format!("{name} has not {N} bytes"))
+        self.required_bytes(name)?.try_into().map_err(|_| format!("{name} does not have {N} bytes"))
     }
 }
 
@@ -69,7 +69,7 @@ impl<'v> Comparison<'v> {
         Self { object, count: Cell::new(0) }
     }
 
-    /// That `actual` is the value of this name, if there is one.
+    /// Checks that `actual` is the value with this name, if there is one.
     pub(super) fn equal(&self, name: &str, actual: &[u8]) -> Result<(), String> {
         match self.object.bytes(name)? {
             Some(expected) if expected != actual => {

@@ -1,4 +1,4 @@
-//! The group of a suite: its members and everything that is derived for them.
+//! The group of a suite: its members and everything derived for them.
 
 use super::json::{Comparison, Object, written};
 use group_oscore::{
@@ -70,7 +70,7 @@ impl<'v> Suite<'v> {
             gid: Gid::new(&group.required_bytes("gid")?).ok_or("gid is too long")?,
             aead: algorithm("alg_aead")?,
             group_encryption: algorithm("alg_group_enc")?,
-            // The Group Manager's key takes no part in anything here.
+            // The Group Manager's key is not used for anything here.
             gm_credential: credential(&group.required_bytes("gm_cred")?, [0; 32])?,
             members,
             master_secret: group.required_bytes("master_secret")?,
@@ -82,7 +82,7 @@ impl<'v> Suite<'v> {
         self.members.get(name).ok_or_else(|| format!("no member {name}"))
     }
 
-    /// The context of a member who uses `next` as its next number, and who has received nothing yet.
+    /// The context of a member whose next number is `next`, and who has received nothing yet.
     pub(super) fn context(&self, name: &str, next: u64) -> Result<Context, String> {
         let parameters = GroupParameters {
             gid: self.gid,
@@ -111,7 +111,7 @@ impl<'v> Suite<'v> {
         self.key(Output::Key, id.as_bytes(), self.group_encryption.key_length())
     }
 
-    /// The length of the longest nonce, which is that of the Common IV.
+    /// The length of the longest nonce, which is also that of the Common IV.
     fn iv_length(&self) -> usize {
         self.aead.nonce_length().max(self.group_encryption.nonce_length())
     }
@@ -141,11 +141,12 @@ impl<'v> Suite<'v> {
     fn key(&self, output: Output, id: &[u8], length: usize) -> Result<Vec<u8>, String> {
         let info = self.info(id, self.group_encryption, output)?;
         let mut key = vec![0; length];
-        inspect::derive(&self.master_secret, &self.master_salt, &info, &mut key).ok_or("too long a key")?;
+        inspect::derive(&self.master_secret, &self.master_salt, &info, &mut key)
+            .ok_or("the key is too long")?;
         Ok(key)
     }
 
-    /// Compares every value under `keys` and says how many there were.
+    /// Compares every value under `keys` and returns how many there were.
     pub(super) fn check_keys(&self) -> Result<usize, String> {
         let keys = self.object.object("keys")?;
         let common = Comparison::with(keys);

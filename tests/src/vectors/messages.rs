@@ -1,4 +1,4 @@
-//! The messages of a suite: every value on the way, the same bytes from the sender, and the plaintext again
+//! The messages of a suite: every intermediate value, the same bytes from the sender, and the plaintext again
 //! at the receiver.
 
 use super::{
@@ -64,13 +64,13 @@ impl<'v> Vector<'v> {
         })
     }
 
-    /// The request that this is or answers.
+    /// The request that this message is or answers.
     fn request<'m>(&'m self, messages: &'m [Self]) -> Result<&'m Self, String> {
         self.in_reply_to.map_or(Ok(self), |label| find(messages, label))
     }
 
-    /// Who is to receive it: the sender of the request that it answers, or as stated, or whoever shares the
-    /// key, or the other one of the suite's client and server.
+    /// The receiver: the sender of the request that this message answers, or the stated one, or the member
+    /// that shares the key, or the other one of the suite's client and server.
     fn receiver(&self, suite: &Suite<'v>, messages: &[Self]) -> Result<String, String> {
         if self.in_reply_to.is_some() {
             return Ok(self.request(messages)?.sender.to_owned());
@@ -106,7 +106,8 @@ impl<'v> Vector<'v> {
         suite.context(self.sender, self.piv.map_or(0, PartialIv::value))
     }
 
-    /// Protects this request, finds the same bytes, unprotects them, and returns both sides' bindings.
+    /// Protects this request, checks for the same bytes, unprotects them, and returns the bindings of both
+    /// sides.
     fn exchange_request(
         &self,
         suite: &Suite<'v>,
@@ -134,7 +135,7 @@ impl<'v> Vector<'v> {
         }
     }
 
-    /// Exchanges the request, then protects this response and finds the same bytes, then unprotects them.
+    /// Exchanges the request, then protects this response, checks for the same bytes, and unprotects them.
     fn exchange_response(&self, suite: &Suite<'v>, messages: &[Self], request: &Self) -> Result<(), String> {
         let (mut server, mut client) = (self.sender_context(suite)?, request.sender_context(suite)?);
         let (own, mut received) = request
@@ -236,15 +237,16 @@ impl<'v> Vector<'v> {
         Ok(values.count() + self.values_of_the_exchange())
     }
 
-    /// How many values are compared by `check_protected` and `check_verified` at every exchange.
+    /// How many values `check_protected` and `check_verified` compare in every exchange.
     fn values_of_the_exchange(&self) -> usize {
         let names = ["oscore_option", "oscore_payload", "protected_coap", "plaintext"];
         names.iter().filter(|name| self.object.member(name).is_some()).count()
     }
 
-    /// The payload's parts: ciphertext with tag, and the encrypted countersignature. Returns the former.
+    /// Checks the payload's parts: ciphertext with tag, and the encrypted countersignature. Returns the
+    /// former.
     fn check_parts(&self, values: &Comparison<'_>) -> Result<Vec<u8>, String> {
-        // That the payload itself is right is shown by protecting the message again.
+        // Protecting the message again shows that the payload itself is right.
         let payload = parse(&self.protected)?.payload().to_vec();
         let sealed_length = match self.mode {
             MessageMode::Group => payload.len().checked_sub(64).ok_or("too short a payload")?,
@@ -281,7 +283,7 @@ impl<'v> Vector<'v> {
 }
 
 pub(super) fn parse(datagram: &[u8]) -> Result<Message<'_>, String> {
-    Message::parse(datagram).map_err(|error| format!("no CoAP message: {error:?}"))
+    Message::parse(datagram).map_err(|error| format!("not a CoAP message: {error:?}"))
 }
 
 /// Code, options and payload.

@@ -1,4 +1,4 @@
-//! The messages of a suite that have to be refused, each for its stated reason.
+//! The messages of a suite that must be refused, each for its stated reason.
 
 use super::{
     json::Object,
@@ -43,7 +43,7 @@ fn refuse(suite: &Suite<'_>, messages: &[Vector<'_>], negative: Object<'_>) -> R
     let reason_is_right = match refusal {
         UnprotectError::BadCountersignature => expected.starts_with("signature"),
         UnprotectError::BadTag => expected.starts_with("decryption"),
-        // No room for a signature or a tag: whichever of the two was looked for.
+        // There is no room for a signature or a tag, whichever was expected.
         UnprotectError::Truncated => expected.starts_with("signature") || expected.starts_with("decryption"),
         UnprotectError::Replayed => expected.starts_with("replay"),
         _ => false,

@@ -16,7 +16,7 @@ use update_core::time::{Duration, Instant};
 /// Datagrams that wait in the socket's buffer while the program is busy.
 const INBOX_MAX: usize = 64;
 
-/// How long the device takes for what.
+/// How long the device takes for its work.
 #[derive(Debug, Clone, Copy)]
 pub struct Speed {
     /// A write.
@@ -31,7 +31,7 @@ pub struct Speed {
     pub trial: Duration,
     /// Whether an activation restarts the device, as on a microcontroller.
     pub restarts_for_trial: bool,
-    /// Hearing nothing for so long, the agent fetches by itself.
+    /// How long the agent hears nothing before it fetches on its own.
     pub quiet: Duration,
 }
 
@@ -90,7 +90,7 @@ impl Work {
 
 /// One agent with its device.
 pub(super) struct Agent {
-    /// Its place among the agents.
+    /// Its index among the agents.
     pub index: usize,
     /// Its storage.
     pub disk: Disk,
@@ -102,7 +102,7 @@ pub(super) struct Agent {
     pub wake: Option<Instant>,
     /// When the device starts, while it is off.
     pub starts_at: Option<Instant>,
-    /// When somebody judges the image on trial, and how.
+    /// When the image on trial is judged, and with which verdict.
     pub verdict: Option<(Instant, bool)>,
     /// Outputs of its machine so far, over all starts.
     pub steps: u64,
@@ -142,7 +142,7 @@ impl Agent {
         }
     }
 
-    /// How long the device takes for what.
+    /// How long the device takes for its work.
     #[must_use]
     pub(super) fn speed(&self) -> Speed {
         self.speed
@@ -192,8 +192,8 @@ impl Agent {
         }
     }
 
-    /// Stops the program, or the whole device, and starts it again after a while. A task under way is done,
-    /// or not, or half.
+    /// Stops the program, or the whole device, and restarts it after a while. A task in progress is done, or
+    /// not, or half.
     pub(super) fn cut(&mut self, now: Instant, cut: Cut) {
         if let Some((_, work)) = self.work.take().filter(|_| self.dice.chance(0.5)) {
             let failures = std::mem::replace(&mut self.disk.failures, 0.0);
@@ -208,7 +208,7 @@ impl Agent {
         self.starts_at = Some(now + self.speed.restart);
     }
 
-    /// A datagram comes to one of its sockets.
+    /// A datagram arrives at one of its sockets.
     pub(super) fn arrive(&mut self, from: SocketAddr, via: Via, bytes: Vec<u8>) {
         if self.machine.is_some() && self.inbox.len() < INBOX_MAX {
             self.inbox.push_back((from, via, bytes));
@@ -225,7 +225,7 @@ impl Agent {
         true
     }
 
-    /// What the machine wants, and the buffer that goes with it.
+    /// The machine's next output, and its buffer.
     pub(super) fn poll(&mut self, now: Instant) -> Option<(Step, &[u8])> {
         self.steps += 1;
         let output = self.machine.as_mut()?.poll(now, &mut self.buffer);
@@ -251,7 +251,7 @@ impl Agent {
         }
     }
 
-    /// The work is at its end: does it, and tells the machine.
+    /// Finishes the work: carries it out, and tells the machine.
     pub(super) fn finish_work(&mut self, now: Instant) -> Option<(Work, Done)> {
         let (_, work) = self.work.take()?;
         let done = block_on(carry_out(work.task(), &mut self.disk, &mut self.buffer, |_| {}));
@@ -262,14 +262,14 @@ impl Agent {
     }
 }
 
-/// What an agent's machine wants.
+/// An output of an agent's machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// To send what is in the buffer.
     Transmit(SocketAddr),
-    /// Something done by the device.
+    /// Work for the device.
     Work(Work),
-    /// To tell a fact.
+    /// A fact to report.
     Event(update_core::reception::Event),
     /// To wait.
     Wait(Option<Instant>),

@@ -1,5 +1,5 @@
-//! Somebody on the network who wants it to go wrong: an outsider with what was captured, and an insider with
-//! the group's secret and a key of its own.
+//! An attacker on the network: an outsider with captured datagrams, and an insider with the group's secret
+//! and its own key.
 
 use super::{Dice, Host, Keys, Network, Release};
 use coap_wire::{Block, Code, Message, NoResponse, Token, Type, Writer, option};
@@ -20,7 +20,7 @@ impl Attacker {
         Self { dice }
     }
 
-    /// Does one bad thing. `next` is about the number that the distributor uses next.
+    /// Attacks once. `next` is about the distributor's next number.
     pub(super) fn strike(
         &mut self,
         now: Instant,
@@ -53,7 +53,7 @@ impl Attacker {
                     network.inject(now, from, to, way, bytes);
                 }
             }
-            // Redirected: to another host, by another way.
+            // Redirected: to another host, on another socket.
             3 => {
                 if let Some((from, _, _, bytes)) = network.captured(&mut self.dice) {
                     network.inject(now, from, victim, by_group, bytes);
@@ -68,7 +68,7 @@ impl Attacker {
         }
     }
 
-    /// A request of an insider: a block with wrong bytes, or an order to drop the update.
+    /// An insider's request: a block with wrong bytes, or an order to drop the update.
     fn forge(&mut self, keys: &Keys, release: &Release, as_distributor: bool, piv: u64) -> Option<Vec<u8>> {
         let mut context = keys.insider_context(as_distributor, piv);
         let layout = release.offer.layout;

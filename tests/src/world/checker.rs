@@ -1,4 +1,4 @@
-//! What must hold after every step, whatever goes wrong.
+//! What must hold after every step, whatever fails.
 
 use super::agent::{Agent, Work};
 use super::ledger::{Ledger, Misuse};
@@ -11,15 +11,15 @@ use update_core::distribution::Distribution;
 use update_core::platform::{Area, Done, Record, Trial};
 use update_core::reception::Event;
 
-/// At most so many violations are told; one is enough to find the next.
+/// How many violations are described at most; one is enough to find the next.
 const TOLD_MAX: usize = 20;
 
-/// What is true of one agent's storage.
+/// The true state of one agent's storage.
 #[derive(Debug, Default, Clone)]
 struct Truth {
     /// Image blocks whose bytes are durable and right.
     blocks: BTreeSet<u32>,
-    /// The same of pages.
+    /// The same for pages.
     pages: BTreeSet<u32>,
     /// Blocks and pages written since the areas were prepared or the device was restarted ([words]).
     written: BTreeSet<(bool, u32)>,
@@ -39,7 +39,7 @@ pub(super) struct Checker {
 }
 
 impl Checker {
-    /// A checker for so many agents; in a world without faults it is stricter.
+    /// A checker for this many agents. It is stricter in a world without faults.
     #[must_use]
     pub(super) fn new(agents: usize, faultless: bool) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl Checker {
         }
     }
 
-    /// Notes what is wrong.
+    /// Records a violation.
     pub(super) fn violation(&mut self, what: String) {
         if self.violations.len() < TOLD_MAX {
             self.violations.push(what);
@@ -75,7 +75,7 @@ impl Checker {
                 self.nonce_reuse += 1;
                 self.violation(format!("a nonce was used twice: {nonce}"));
             }
-            Err(Misuse::NotProtected) => self.violation(format!("{from} sent what is not protected")),
+            Err(Misuse::NotProtected) => self.violation(format!("{from} sent an unprotected message")),
         }
     }
 
@@ -86,7 +86,7 @@ impl Checker {
         let on_trial = matches!(agent.disk.trial(), Trial::Running | Trial::Healthy);
         match work {
             Work::Prepare(..) | Work::Write(..) if on_trial => {
-                self.violation(format!("agent {index} overwrites the image that it may need again"));
+                self.violation(format!("agent {index} overwrites an image that it may still need"));
             }
             Work::Prepare(image_bytes, page_bytes) => {
                 let right = release.is_some_and(|release| {
@@ -107,7 +107,7 @@ impl Checker {
                 let right = offset.is_multiple_of(block_bytes)
                     && release.block(*area, number).is_some_and(|(_, bytes)| bytes == data);
                 if !right {
-                    self.violation(format!("agent {index} writes what was not signed: {area:?} {number}"));
+                    self.violation(format!("agent {index} writes something unsigned: {area:?} {number}"));
                 }
                 let truth = &mut self.truths[index];
                 if !truth.written.insert((*area == Area::Image, number)) && agent.disk.failures == 0.0 {
@@ -131,11 +131,11 @@ impl Checker {
             releases.by_digest(digest).is_some_and(|release| durable == Some(release.image.as_slice()));
         if !right {
             self.wrong_image += 1;
-            self.violation(format!("agent {} activates what was not signed", agent.index));
+            self.violation(format!("agent {} activates something unsigned", agent.index));
         }
     }
 
-    /// Work has been done: what of it is durable and right?
+    /// Work has been done: checks what of it is durable and right.
     pub(super) fn work_done(&mut self, agent: &mut Agent, work: &Work, done: Done, releases: &Releases) {
         if matches!(done, Done::Carried) && matches!(work, Work::Sync | Work::Prepare(..) | Work::Settle) {
             self.look(agent, releases);
@@ -184,7 +184,7 @@ impl Checker {
         }
     }
 
-    /// An agent answers. Whatever it says of its blocks is true, even if its power fails now.
+    /// An agent answers. What it says about its blocks must be true, even if its power fails now.
     pub(super) fn agent_answers(&mut self, agent: &Agent) {
         let Some(machine) = &agent.machine else { return };
         let (present, _) = machine.progress();
@@ -195,7 +195,7 @@ impl Checker {
         }
     }
 
-    /// An agent tells a fact.
+    /// An agent reports an event.
     pub(super) fn agent_event(&mut self, agent: &Agent, event: &Event, releases: &Releases) {
         let Some(release) = releases.on_record(&agent.disk) else { return };
         let truth = &self.truths[agent.index];
@@ -204,7 +204,7 @@ impl Checker {
                 self.violation(format!("agent {} discards a datagram: {error:?}", agent.index));
             }
             Event::Recovered { blocks, of, .. } => {
-                // Everything right whose pages are there is found again, and nothing else.
+                // Everything right whose pages are present is found again, and nothing else.
                 let all_pages = truth.pages.len() == release.count(Area::Pages) as usize;
                 let found = *blocks as usize;
                 let readable = readable_blocks(agent, release);
@@ -217,7 +217,7 @@ impl Checker {
         }
     }
 
-    /// The distributor has a new report of an honest agent: it says no more than what is true.
+    /// The distributor has a new report of an honest agent: it claims no more than what is true.
     pub(super) fn report(
         &mut self,
         of: MemberId,
@@ -254,7 +254,7 @@ impl Checker {
         }
     }
 
-    /// The end: what runs everywhere is an image that was signed, or the one before.
+    /// The end: every agent runs a signed image, or the one before.
     pub(super) fn end(
         &mut self,
         agent: &Agent,
@@ -264,13 +264,13 @@ impl Checker {
         let running = agent.disk.running();
         let whole = running == factory || releases.has_image(running);
         if !whole {
-            self.violation(format!("agent {} runs nothing that is whole", agent.index));
+            self.violation(format!("agent {} runs no intact image", agent.index));
         }
         whole
     }
 }
 
-/// Blocks that a program can read back right, synced or not.
+/// Blocks that a program reads back right, synced or not.
 fn readable_blocks(agent: &Agent, release: &Release) -> usize {
     let region = agent.disk.region(Area::Image);
     let mut buffer = vec![0; release.offer.layout.block_size.bytes() as usize];

@@ -1,10 +1,10 @@
-//! Everything that happens by chance, from one seed.
+//! All random events, from one seed.
 
 use update_core::random::Random;
 use update_core::time::Duration;
 
-/// A seeded source of chance. Each part of the world has its own, so that a change in one does not disturb
-/// the others more than it must.
+/// A seeded source of randomness. Each part of the world has its own, so that a change in one part disturbs
+/// the others as little as possible.
 #[derive(Debug, Clone)]
 pub struct Dice(Random);
 
@@ -20,7 +20,7 @@ impl Dice {
         self.0.next_u64()
     }
 
-    /// Whether something happens that has this probability. Impossible things take no number.
+    /// Whether an event with this probability happens. Impossible events use no number.
     pub fn chance(&mut self, probability: f64) -> bool {
         probability > 0.0 && ((self.number() >> 11) as f64) < probability * (1_u64 << 53) as f64
     }
@@ -35,12 +35,12 @@ impl Dice {
         choices[self.below(choices.len() as u64) as usize]
     }
 
-    /// A duration between two.
+    /// A random duration between two.
     pub fn between(&mut self, least: Duration, most: Duration) -> Duration {
         least + self.0.up_to(most.saturating_sub(least))
     }
 
-    /// So many random bytes.
+    /// This many random bytes.
     pub fn bytes(&mut self, len: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(len + 8);
         while bytes.len() < len {

@@ -1,20 +1,20 @@
-//! An agent's storage: records that are replaced whole, two areas whose writes are durable only when synced,
-//! and a boot switch.
+//! An agent's storage: records that are replaced as a whole, two areas whose writes are durable only after a
+//! sync, and a boot switch.
 
 use super::{Dice, Sabotage};
 use update_core::digest::Digest;
 use update_core::platform::{Area, Platform, Record, RollBackCause, Trial};
 
-/// What the medium says when a task fails.
+/// The error of the medium when a task fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DiskFailed;
 
-/// How a restart comes.
+/// The cause of a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
-    /// The power fails: what is not synced is kept, lost or torn.
+    /// A power failure: what is not synced is kept, lost or torn.
     Power,
-    /// The process is killed: everything written can be read, but what was not synced still is not.
+    /// The process is killed: everything written can be read, but is still not synced.
     Kill,
 }
 
@@ -24,12 +24,12 @@ pub struct Region {
     durable: Vec<u8>,
     /// Written and not yet synced, in order.
     pending: Vec<(usize, Vec<u8>)>,
-    /// Byte ranges of `durable` that have changed since somebody last asked; `None` stands for all.
+    /// Byte ranges of `durable` that have changed since the last query; `None` for all.
     changed: Option<Vec<(usize, usize)>>,
 }
 
 impl Region {
-    /// What would be there after a power cut, if none of what is pending were kept.
+    /// What would be left after a power cut if no pending write were kept.
     #[must_use]
     pub fn durable(&self) -> &[u8] {
         &self.durable
@@ -59,7 +59,7 @@ impl Region {
         Ok(())
     }
 
-    /// Makes room. What is there already stays: stale bytes are the worst that a new update can find.
+    /// Makes room. Old content stays: stale bytes are the worst that a new update can find.
     fn prepare(&mut self, bytes: u32) {
         self.durable.resize(bytes as usize, 0xa5);
         self.pending.clear();
@@ -88,7 +88,7 @@ impl Region {
         }
     }
 
-    /// Each write that was not synced is kept, lost, cut off or scrambled.
+    /// Each unsynced write is kept, lost, truncated or scrambled.
     fn power_cut(&mut self, dice: &mut Dice) {
         for (start, data) in std::mem::take(&mut self.pending) {
             let len = data.len();
@@ -111,27 +111,27 @@ impl Region {
     }
 }
 
-/// The storage of one agent, which outlives its restarts.
+/// The storage of one agent, which survives its restarts.
 #[derive(Debug)]
 pub struct Disk {
     records: [Option<Vec<u8>>; 3],
     image: Region,
     pages: Region,
-    /// How the trial stands, as the boot stage knows it.
+    /// The state of the trial, as the boot stage knows it.
     trial: Trial,
-    /// SHA-256 of the image that runs.
+    /// SHA-256 of the running image.
     running: Digest,
-    /// SHA-256 of the image that comes back when the trial ends badly.
+    /// SHA-256 of the image that comes back if the trial fails.
     fallback: Digest,
-    /// Tasks are refused with this probability.
+    /// The probability that a task is refused.
     pub failures: f64,
-    /// A promise that it breaks.
+    /// A guarantee that it breaks.
     pub sabotage: Option<Sabotage>,
     dice: Dice,
 }
 
 impl Disk {
-    /// A disk from the factory, with an image that runs.
+    /// A disk from the factory, with a running image.
     #[must_use]
     pub fn new(dice: Dice) -> Self {
         let factory = Digest::of(b"the image from the factory");
@@ -160,18 +160,18 @@ impl Disk {
         if area == Area::Image { &self.image } else { &self.pages }
     }
 
-    /// An area, to ask what has changed.
+    /// An area, to query its changes.
     pub fn region_mut(&mut self, area: Area) -> &mut Region {
         if area == Area::Image { &mut self.image } else { &mut self.pages }
     }
 
-    /// How the trial stands.
+    /// The state of the trial.
     #[must_use]
     pub fn trial(&self) -> Trial {
         self.trial
     }
 
-    /// SHA-256 of the image that runs.
+    /// SHA-256 of the running image.
     #[must_use]
     pub fn running(&self) -> Digest {
         self.running
@@ -184,7 +184,7 @@ impl Disk {
         }
     }
 
-    /// Somebody has judged the image on trial.
+    /// The image on trial is judged.
     pub fn judge(&mut self, healthy: bool) {
         if self.trial == Trial::Running {
             if healthy {
@@ -195,7 +195,7 @@ impl Disk {
         }
     }
 
-    /// A restart: an image on trial that has not proved healthy goes.
+    /// A restart: an image on trial that has not proved healthy is rolled back.
     pub fn restart(&mut self, cut: Cut) {
         if cut == Cut::Power {
             self.image.power_cut(&mut self.dice);
@@ -276,7 +276,7 @@ impl Platform for Disk {
     async fn settle(&mut self) -> Result<(), DiskFailed> {
         self.refuses()?;
         if self.trial == Trial::Healthy {
-            // The slots change places: the area is now the old image's.
+            // The slots change places: the area now holds the old image.
             self.image.durable.fill(0x5a);
             self.image.changed = None;
         }

@@ -14,9 +14,9 @@ use update_core::time::{Duration, Instant};
 pub(super) struct Files {
     /// The first Sender Sequence Number that is not reserved.
     pub reserved_end: u64,
-    /// The floor for each agent's requests; `None` where the window is invalid.
+    /// The floor for each agent's requests; `None` if the window is invalid.
     pub floors: BTreeMap<MemberId, Option<u64>>,
-    /// What was noted of agents' conduct.
+    /// What was recorded of agents' conduct.
     pub conduct: Vec<(MemberId, Conduct)>,
     /// The attempt that the operator has begun.
     pub attempt: u32,
@@ -45,16 +45,16 @@ pub(super) struct Distributor {
     dice: Dice,
 }
 
-/// What the distributor's machine wants and its program does not do alone.
+/// An output of the distributor's machine that its program cannot handle alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// To send what is in the buffer.
     Transmit(SocketAddr),
-    /// To tell a fact.
+    /// A fact to report.
     Event(Event),
     /// To wait.
     Wait(Option<Instant>),
-    /// Something that its program has done with its files.
+    /// The program has updated its files.
     Filed,
 }
 
@@ -112,7 +112,7 @@ impl Distributor {
         self.starts_at = Some(now + after);
     }
 
-    /// The operator tries again, as the next attempt where an image was rolled back.
+    /// The operator pushes again, with the next attempt if an image was rolled back.
     pub(super) fn again(&mut self, now: Instant, retry: bool) {
         if retry {
             self.files.attempt_used += 1;
@@ -127,7 +127,7 @@ impl Distributor {
     pub(super) fn push_another(&mut self, now: Instant) {
         (self.files.attempt, self.files.attempt_used) = (1, 1);
         if let Some(machine) = &self.machine {
-            // A clean end, where it has not come to its own.
+            // A clean end, if it has not ended on its own.
             self.files.reserved_end = self.files.reserved_end.max(machine.next_sequence_number());
         }
         self.machine = None;
@@ -142,8 +142,8 @@ impl Distributor {
         }
     }
 
-    /// What the machine wants; its program has carried out what concerns files. `dies_filing` makes it die
-    /// while it writes: then the file may be written, but the machine is never told.
+    /// The machine's next output; its program has already handled everything about files. With `dies_filing`
+    /// it dies while it writes: the file may then be written, but the machine is never told.
     pub(super) fn poll(
         &mut self,
         now: Instant,

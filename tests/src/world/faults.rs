@@ -1,9 +1,9 @@
-//! What goes wrong in the world, and how often.
+//! What fails in the world, and how often.
 
 use super::Dice;
 use update_core::time::Duration;
 
-/// A part of the world that breaks its promise, to see that the checker notices.
+/// A part of the world that breaks a guarantee, to verify that the checker notices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sabotage {
     /// An agent's record of its counters is never replaced.
@@ -14,7 +14,7 @@ pub enum Sabotage {
     SyncLies,
     /// One bit of a block changes between its check and its storage.
     BlockChanged,
-    /// One bit changes between the last look at an image and its activation.
+    /// One bit changes between the last check of an image and its activation.
     ImageChanged,
     /// Nobody ever judges an image on trial.
     NoVerdict,
@@ -32,24 +32,25 @@ impl Sabotage {
     ];
 }
 
-/// Probabilities and rates of what goes wrong until [`Faults::until`]; from then on nothing does.
+/// Probabilities and rates of faults until [`Faults::until`]; after that there are none.
 #[derive(Debug, Clone)]
 pub struct Faults {
-    /// A datagram is lost on its way, for each receiver by itself, both ways.
+    /// A datagram is lost, independently for each receiver and in both directions.
     pub loss: f64,
-    /// A datagram comes twice.
+    /// A datagram arrives twice.
     pub duplication: f64,
-    /// A datagram is delayed by up to [`Faults::delay_max`] beyond the others, and so may be overtaken.
+    /// A datagram is delayed by up to [`Faults::delay_max`] more than the others, so that it may be
+    /// overtaken.
     pub reordering: f64,
-    /// Shortest and longest time on the way.
+    /// Shortest and longest transit time.
     pub delay: (Duration, Duration),
     /// How long a reordered datagram may take.
     pub delay_max: Duration,
     /// A copy of a datagram with some bits flipped arrives instead of it.
     pub bit_flips: f64,
-    /// An agent's power fails at one of its steps: what it wrote and did not sync is kept, lost or torn.
+    /// An agent's power fails at one of its steps: what it wrote without a sync is kept, lost or torn.
     pub power_cuts: f64,
-    /// An agent's process is killed at one of its steps: what it wrote is there, but still not synced.
+    /// An agent's process is killed at one of its steps: what it wrote is present, but still not synced.
     pub kills: f64,
     /// The distributor is killed at one of its steps.
     pub distributor_kills: f64,
@@ -84,13 +85,13 @@ impl Faults {
         }
     }
 
-    /// Loss and nothing else.
+    /// Only loss.
     #[must_use]
     pub fn loss(loss: f64) -> Self {
         Self { loss, ..Self::none() }
     }
 
-    /// The faults of one seed: of each kind none, few or many.
+    /// The faults of one seed: none, few or many of each kind.
     pub fn of(dice: &mut Dice) -> Self {
         let loss = dice.pick(&[0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4]);
         let slow = dice.pick(&[1, 20, 200]);
@@ -115,7 +116,7 @@ impl Faults {
         }
     }
 
-    /// Whether nothing at all goes wrong.
+    /// Whether there are no faults at all.
     #[must_use]
     pub fn is_none(&self) -> bool {
         let chances = [

@@ -15,20 +15,20 @@ use update_core::reception::AgentContext;
 pub struct Member {
     /// Its Sender ID.
     pub id: MemberId,
-    /// Its name, of which targets know the SHA-256.
+    /// The hash of its name, for targets.
     pub name: Digest,
     seed: [u8; 32],
     credential: Credential,
 }
 
-/// Who is in the group.
+/// The members of the group.
 pub struct Keys {
     common: CommonContext,
     /// The distributor.
     pub distributor: Member,
     /// The agents.
     pub agents: Vec<Member>,
-    /// Somebody who has the group's secret and a key of its own, and no role.
+    /// A member with the group's secret and its own key, but without a role.
     insider: Member,
     image_key: SigningKey,
     /// What agents trust.
@@ -36,7 +36,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// A group with so many agents.
+    /// A group with this many agents.
     #[must_use]
     pub fn new(agents: usize, algorithms: [AeadAlgorithm; 2], dice: &mut Dice) -> Self {
         let [aead, group_encryption] = algorithms;
@@ -73,7 +73,7 @@ impl Keys {
         self.common.gid()
     }
 
-    /// What an agent starts with.
+    /// The context that an agent starts with.
     #[must_use]
     pub fn agent_context(
         &self,
@@ -86,7 +86,7 @@ impl Keys {
             .expect("one group")
     }
 
-    /// What the distributor starts with: a window for each agent.
+    /// The context that the distributor starts with, with a window for each agent.
     #[must_use]
     pub fn distributor_context(
         &self,
@@ -99,9 +99,8 @@ impl Keys {
         GroupContext::new(self.common.clone(), sender, Members::new(recipients)).expect("one group")
     }
 
-    /// What a member without a role can do: speak under its own name, or under the distributor's with its own
-    /// key. Everyone in the group can derive the distributor's Sender Key; only the countersignature is
-    /// missing.
+    /// What a member without a role can do: send under its own name, or under the distributor's name with its
+    /// own key. Every member can derive the distributor's Sender Key; only the countersignature is missing.
     #[must_use]
     pub fn insider_context(&self, as_distributor: bool, next: u64) -> GroupContext<Members> {
         let (mut id, mut credential) = (self.insider.id, self.insider.credential.clone());
@@ -130,7 +129,7 @@ impl Keys {
     }
 }
 
-/// Sender IDs of agents begin with 1 and have one byte up to 200, two above.
+/// Sender IDs of agents begin with 1. They have one byte up to 200, two bytes above.
 fn agent_id(index: usize) -> Vec<u8> {
     match u8::try_from(index + 1) {
         Ok(id) if id <= 200 => vec![id],

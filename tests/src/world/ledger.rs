@@ -1,5 +1,4 @@
-//! Which nonces have been used under which key, by everyone, for ever (protocol.md \[reserve\],
-//! \[requests\]).
+//! All nonces used, under each key and by every member, for ever (protocol.md \[reserve\], \[requests\]).
 
 use coap_wire::{Message, option};
 use core::net::SocketAddr;
@@ -10,13 +9,13 @@ use update_core::digest::Digest;
 /// The bytes of a Sender ID.
 type Kid = Vec<u8>;
 
-/// A nonce under one Sender Key. Pairwise keys differ from it, but their nonces come from the same counter:
-/// one of a sender's own numbers never serves twice.
+/// A nonce under one Sender Key. Pairwise keys differ from it, but their nonces come from the same counter: a
+/// sender uses each of its own numbers only once.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Nonce {
     /// The sender's own Partial IV.
     Own(Kid, u64),
-    /// The Partial IV of a request, used for the answer to it: who answers, who asked, which number.
+    /// The Partial IV of a request, used for its answer: who answers, who asked, which number.
     OfRequest(Kid, Kid, u64),
 }
 
@@ -24,24 +23,24 @@ enum Nonce {
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     used: BTreeMap<Nonce, Digest>,
-    /// What is protected of each request that was sent.
+    /// The protected part of each request that was sent.
     genuine: BTreeMap<(Kid, u64), Digest>,
-    /// The last genuine request that came from an address with a token: whose, and its number.
+    /// The last genuine request from an address with a token: its sender and number.
     requests: BTreeMap<(SocketAddr, Vec<u8>), (Kid, u64)>,
 }
 
-/// A datagram that must not have been sent.
+/// A datagram that must not be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Misuse {
     /// The nonce was used before for something else.
     Reuse(String),
-    /// It is not protected as fwcast protects everything.
+    /// It is not protected in the way of fwcast.
     NotProtected,
 }
 
 impl Ledger {
-    /// A datagram has come from `from`: should it be answered, this is the request that the answer is about.
-    /// The token is not protected, and may have changed on the way.
+    /// A datagram arrives from `from`: if it is answered, the answer is about this request. The token is not
+    /// protected, and may have changed in transit.
     pub(super) fn arrived(&mut self, from: SocketAddr, bytes: &[u8]) {
         let Ok(message) = Message::parse(bytes) else { return };
         let Ok(option) = OscoreOption::of(&message) else { return };
@@ -52,7 +51,7 @@ impl Ledger {
         }
     }
 
-    /// Enters a datagram that `kid` sent to `to`.
+    /// Records a datagram that `kid` sent to `to`.
     ///
     /// # Errors
     /// What is wrong with it.

@@ -1,5 +1,5 @@
-//! A member of the group with keys of its own that says what is not true, or asks for more than its share.
-//! It has no machine of ours: what it sends, it makes up.
+//! A member of the group with its own keys that lies, or asks for more than its share. It has no real
+//! machine: it invents what it sends.
 
 use super::{Dice, Keys, Release};
 use coap_wire::{Block, Code, Message, Token, Type, Writer, option};
@@ -16,17 +16,17 @@ use update_core::time::{Duration, Instant};
 /// What a liar does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lie {
-    /// It says that it misses every page of the hash tree, whatever it gets.
+    /// It reports that it misses every page of the hash tree, whatever it gets.
     MissesPages,
-    /// It says that it misses every block of the image, whatever it gets.
+    /// It reports that it misses every block of the image, whatever it gets.
     MissesBlocks,
-    /// It says that it checks the image, and never comes to an end.
+    /// It reports that it is checking the image, and never finishes.
     Checks,
-    /// It says that the distributor's Partial IV was far higher.
+    /// It reports a far higher Partial IV of the distributor.
     HighNext,
-    /// It asks for one block after the other, and waits for no answer.
+    /// It requests one block after the other, without waiting for answers.
     Asks,
-    /// It says that it has booted, again and again.
+    /// It repeatedly reports that it has booted.
     Boots,
     /// It sends each of its answers many times.
     Repeats,
@@ -44,7 +44,7 @@ impl Lie {
         Self::Repeats,
     ];
 
-    /// How often it says something without being asked.
+    /// How often it sends something without being asked.
     const fn every(self) -> Option<Duration> {
         match self {
             Self::Asks => Some(Duration::from_millis(4)),
@@ -54,14 +54,14 @@ impl Lie {
     }
 }
 
-/// How far ahead a liar says the distributor was.
+/// How far ahead a liar claims the distributor to be.
 const AHEAD: u64 = 1 << 40;
 /// How often one that repeats its answers does so.
 const REPETITIONS: usize = 20;
-/// Answers of one that waits for its leisure to pass.
+/// How many answers wait for their leisure to pass.
 const WAITING_MAX: usize = 64;
 
-/// A liar and what it is about to say.
+/// A liar and its pending messages.
 pub(super) struct Liar {
     lie: Lie,
     id: MemberId,
@@ -74,7 +74,7 @@ pub(super) struct Liar {
 }
 
 impl Liar {
-    /// The agent with this index, gone bad.
+    /// The agent with this index, as a liar.
     pub(super) fn new(lie: Lie, index: usize, keys: &Keys, dice: Dice) -> Self {
         let context = keys.agent_context(index, SequenceNumbers::new(0, u64::MAX), ReplayWindow::fresh());
         Self {
@@ -89,12 +89,12 @@ impl Liar {
         }
     }
 
-    /// When it says something next.
+    /// When it next sends something.
     pub(super) fn wake(&self) -> Option<Instant> {
         self.answers.iter().map(|(at, _)| *at).chain(self.asks_at).min()
     }
 
-    /// What it says now, to the distributor.
+    /// What it now sends to the distributor.
     pub(super) fn say(&mut self, now: Instant, release: &Release) -> Vec<Vec<u8>> {
         let mut said = Vec::new();
         self.answers.retain(|(at, bytes)| {
@@ -111,7 +111,7 @@ impl Liar {
         said
     }
 
-    /// Hears a datagram; an answer to it follows after a while.
+    /// Hears a datagram; an answer follows after a while.
     pub(super) fn hear(&mut self, now: Instant, mut bytes: Vec<u8>, release: &Release) {
         if self.answers.len() >= WAITING_MAX {
             return;
@@ -179,7 +179,7 @@ impl Liar {
         Some(out)
     }
 
-    /// A request without need: a block, or the news of a boot.
+    /// A needless request: a block, or the announcement of a boot.
     fn request(&mut self, release: &Release) -> Option<Vec<u8>> {
         self.asked += 1;
         let (code, resource) = match self.lie {

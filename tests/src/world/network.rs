@@ -1,4 +1,4 @@
-//! The way between hosts: one multicast fan-out, and everything that can happen to a datagram.
+//! The path between hosts: one multicast fan-out, and everything that can happen to a datagram.
 
 use super::{Dice, Faults};
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -9,10 +9,10 @@ use update_core::time::{Duration, Instant};
 
 /// UDP, IPv4 and Ethernet headers of a datagram.
 pub const OVERHEAD_BYTES: u32 = 42;
-/// Datagrams kept for an attacker to play again.
+/// How many datagrams are kept for an attacker to replay.
 const CAPTURED_MAX: usize = 512;
 
-/// Somebody on the network.
+/// A host on the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Host {
     /// The distributor.
@@ -21,15 +21,15 @@ pub enum Host {
     Agent(usize),
 }
 
-/// A datagram that arrives.
+/// An arriving datagram.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Arrival {
-    /// When.
+    /// When it arrives.
     pub at: Instant,
     order: u64,
-    /// Whose it is.
+    /// The receiver.
     pub to: Host,
-    /// Where it claims to come from.
+    /// The claimed source.
     pub from: SocketAddr,
     /// Whether it came by the CoAP group.
     pub by_group: bool,
@@ -38,14 +38,14 @@ pub struct Arrival {
 }
 
 impl Arrival {
-    /// By which of an agent's sockets it came.
+    /// The agent's socket that it came by.
     #[must_use]
     pub fn via(&self) -> Via {
         if self.by_group { Via::Group } else { Via::Own }
     }
 }
 
-/// What went over the distributor's link, headers included.
+/// The bytes over the distributor's link, including headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LinkBytes {
     /// To the CoAP group.
@@ -60,7 +60,7 @@ pub struct LinkBytes {
     pub datagrams_unicast: u64,
 }
 
-/// Everything on its way.
+/// Everything in transit.
 pub struct Network {
     dice: Dice,
     queue: BinaryHeap<Reverse<Arrival>>,
@@ -95,7 +95,7 @@ impl Network {
         }
     }
 
-    /// Sends a datagram that a host has made.
+    /// Sends a host's datagram.
     pub fn send(&mut self, now: Instant, from: Host, to: SocketAddr, bytes: &[u8], faults: &Faults) {
         let cost = bytes.len() as u64 + u64::from(OVERHEAD_BYTES);
         match (from, to == Self::coap_group()) {
@@ -116,13 +116,12 @@ impl Network {
         }
     }
 
-    /// Puts an attacker's datagram onto the network, as if it came from `from`. Nothing happens to it on its
-    /// way.
+    /// Injects an attacker's datagram, as if it came from `from`. It is not altered in transit.
     pub fn inject(&mut self, now: Instant, from: SocketAddr, to: Host, by_group: bool, bytes: Vec<u8>) {
         self.push(now, from, to, by_group, bytes);
     }
 
-    /// A datagram that somebody sent earlier.
+    /// A datagram that was sent earlier.
     pub fn captured(&mut self, dice: &mut Dice) -> Option<(SocketAddr, Host, bool, Vec<u8>)> {
         let index = dice.below(self.captured.len() as u64) as usize;
         self.captured.get(index).cloned()
@@ -179,7 +178,7 @@ impl Network {
         self.queue.push(Reverse(Arrival { at, order: self.order, to, from, by_group, bytes }));
     }
 
-    /// Keeps a sample of everything sent, older and newer alike.
+    /// Keeps a sample of everything sent, old and new alike.
     fn capture(&mut self, from: SocketAddr, to: Host, by_group: bool, bytes: &[u8], faults: &Faults) {
         if faults.attack_every.is_none() {
             return;

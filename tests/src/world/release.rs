@@ -10,7 +10,7 @@ use update_core::suit::{self, Offer};
 use update_core::suit_build::Draft;
 use update_core::tree_build::TreeBuilder;
 
-/// Whom the images of the world are for.
+/// The vendor that the images of the world are for.
 pub(super) const VENDOR: [u8; 16] = *b"vendor-of-worlds";
 /// See [`VENDOR`].
 pub(super) const CLASS: [u8; 16] = *b"class-of-agents!";
@@ -28,7 +28,7 @@ pub struct Release {
 }
 
 impl Release {
-    /// A random image of so many bytes.
+    /// A random image of this many bytes.
     #[must_use]
     pub fn new(
         keys: &Keys,
@@ -66,7 +66,7 @@ impl Release {
         Self { envelope, offer, image, pages: tree.pages }
     }
 
-    /// What a distribution is given.
+    /// The update, for a distribution.
     #[must_use]
     pub fn update(&self) -> Update {
         Update { envelope: self.envelope.clone(), offer: self.offer, pages: self.pages.clone() }
@@ -87,7 +87,7 @@ impl Release {
         }
     }
 
-    /// Where a block or page begins, and its right bytes; `None` behind the last one.
+    /// Where a block or page begins, and its right bytes; `None` beyond the last one.
     #[must_use]
     pub fn block(&self, area: Area, number: u32) -> Option<(usize, &[u8])> {
         let bytes = self.offer.layout.block_size.bytes() as usize;
@@ -125,14 +125,14 @@ impl Releases {
         &self.all[self.current]
     }
 
-    /// Goes on to the next one; `false` when there is none.
+    /// Advances to the next one; `false` when there is none.
     pub fn advance(&mut self) -> bool {
         let more = self.current + 1 < self.all.len();
         self.current += usize::from(more);
         more
     }
 
-    /// The one that a disk has on record.
+    /// The one in a disk's update record.
     #[must_use]
     pub fn on_record(&self, disk: &Disk) -> Option<&Release> {
         let record = UpdateRecord::decode(disk.record(Record::Update)?).ok()?;
@@ -151,7 +151,7 @@ impl Releases {
         self.all.iter().any(|release| release.offer.image_digest == digest)
     }
 
-    /// The most blocks or pages that one of them has.
+    /// The most blocks or pages that any of them has.
     #[must_use]
     pub fn most(&self, area: Area) -> u32 {
         self.all.iter().map(|release| release.count(area)).max().unwrap_or(0)

@@ -4,26 +4,26 @@ use super::{Options, Outcome, run};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-/// What many worlds came to: the last line of `cargo xtask sim`.
+/// The result of many worlds: the last line of `cargo xtask sim`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Summary {
-    /// Nothing was found wrong, and everyone was updated.
+    /// Whether nothing went wrong and all agents were updated.
     pub ok: bool,
     /// How many worlds ran.
     pub seeds: u64,
     /// Agents that were updated.
     pub updates: u64,
-    /// SHA-256 over the trace hashes of all of them in hexadecimal; of one world its own.
+    /// SHA-256 over the hexadecimal trace hashes of all of them; for a single world its own.
     pub trace_hash: String,
-    /// Agents that ended without an image that is whole.
+    /// Agents that ended without an intact image.
     pub bricked: u64,
-    /// Images activated that nobody had signed.
+    /// Activated images that nobody had signed.
     pub wrong_image: u64,
     /// Nonces used twice.
     pub nonce_reuse: u64,
 }
 
-/// Lets the worlds of these seeds run; `told` hears how each ended.
+/// Runs the worlds of these seeds; `told` is called with the outcome of each.
 pub fn run_seeds(seeds: impl IntoIterator<Item = u64>, mut told: impl FnMut(u64, &Outcome)) -> Summary {
     let mut summary = Summary {
         ok: true,

@@ -1,4 +1,4 @@
-//! The course of one world: what happens next, until everything is done or too late.
+//! The course of one world: what happens next, until everything is done or it is too late.
 
 use super::agent::{self, Agent, Work};
 use super::attacker::Attacker;
@@ -16,10 +16,10 @@ use update_core::distribution::{Distribution, Event};
 use update_core::platform::{Done, Trial};
 use update_core::time::{Duration, Instant, earliest};
 
-/// Steps at one moment after which something is going round in circles.
+/// How many steps at one moment count as an endless loop.
 const SPINS_MAX: u32 = 100_000;
 
-/// A world and where it stands.
+/// A world and its progress.
 pub(super) struct Simulation<'o> {
     options: &'o Options,
     keys: Keys,
@@ -46,7 +46,7 @@ pub(super) struct Simulation<'o> {
     quarantined: usize,
 }
 
-/// What is to be told of a world at its end.
+/// What is reported about a world at its end.
 pub(super) struct Ended {
     /// SHA-256 over everything that happened, in order.
     pub trace_hash: [u8; 32],
@@ -66,14 +66,14 @@ pub(super) struct Ended {
     pub pushes: u32,
     /// Laggards and quarantined agents when the last push ended.
     pub set_apart: (usize, usize),
-    /// Agents that run neither the image from the factory nor one that was signed.
+    /// Agents that run neither the factory image nor a signed one.
     pub bricked: u32,
     /// What was found wrong.
     pub checker: Checker,
 }
 
 impl<'o> Simulation<'o> {
-    /// A world at its beginning.
+    /// Creates a world at its beginning.
     #[must_use]
     pub(super) fn new(seed: u64, options: &'o Options) -> Self {
         let mut dice = Dice::new(seed, 1);
@@ -120,7 +120,7 @@ impl<'o> Simulation<'o> {
         }
     }
 
-    /// Lets it go on to its end.
+    /// Runs it to its end.
     #[must_use]
     pub(super) fn run(mut self) -> Ended {
         let deadline = Instant::default() + self.options.deadline;
@@ -167,7 +167,7 @@ impl<'o> Simulation<'o> {
             .collect()
     }
 
-    /// Everyone who is there runs the new image and has said so, and the distributor has ended.
+    /// Whether every present agent runs the new image and has reported it, and the distributor has ended.
     fn is_done(&self) -> bool {
         let everyone = (0..self.agents.len())
             .all(|index| !self.options.is_expected(index) || self.confirmed[index].is_some());
@@ -211,7 +211,7 @@ impl<'o> Simulation<'o> {
         }
         self.spins += 1;
         if self.spins > SPINS_MAX {
-            self.checker.violation(format!("something goes round in circles at {:?}", self.now));
+            self.checker.violation(format!("an endless loop at {:?}", self.now));
         }
         while let Some(arrival) = self.network.next(self.now) {
             self.deliver(arrival);
@@ -257,7 +257,7 @@ impl<'o> Simulation<'o> {
         }
     }
 
-    /// Whether this agent's way swallows a datagram of this length.
+    /// Whether this agent's path drops a datagram of this length.
     fn is_too_long(&self, index: usize, bytes: &[u8]) -> bool {
         self.options.narrow.iter().any(|(narrow, most)| *narrow == index && bytes.len() > *most)
     }
@@ -282,7 +282,7 @@ impl<'o> Simulation<'o> {
         self.options.sabotage == Some(sabotage)
     }
 
-    /// The work as the device gets it: the same, unless the world breaks its promise.
+    /// The work as the device gets it: unchanged, unless the world breaks its guarantee.
     fn changed(&mut self, index: usize, work: &Work) -> Work {
         let mut work = work.clone();
         match &mut work {
@@ -331,7 +331,7 @@ impl<'o> Simulation<'o> {
     fn work_done(&mut self, index: usize, work: &Work, done: Done) {
         self.checker.work_done(&mut self.agents[index], work, done, &self.releases);
         if matches!((work, done), (Work::RollBack, Done::Carried)) {
-            // Whoever would have judged the image tells that it has gone.
+            // The process that would have judged the image reports that it is gone.
             self.agents[index].verdict = Some((self.now, false));
         }
         if !matches!(work, Work::Activate(..)) || !matches!(done, Done::Carried) {
@@ -340,8 +340,8 @@ impl<'o> Simulation<'o> {
         let healthy = !self.dice.chance(self.faults().unhealthy);
         let agent = &mut self.agents[index];
         if agent.speed().restarts_for_trial {
-            // The device starts anew: for its storage like a power cut, but the image on trial is the one
-            // that runs.
+            // The device restarts. For its storage this is like a power cut, but the image on trial is the
+            // one that runs.
             self.restart_for_trial(index, healthy);
         } else {
             agent.verdict = Some((self.now + agent.speed().trial, healthy));
@@ -383,7 +383,7 @@ impl<'o> Simulation<'o> {
             let Some((step, bytes)) = self.agents[index].poll(self.now) else { return };
             let bytes = bytes.to_vec();
             if let Some(cut) = self.cut_due(index) {
-                // What it was about to do is done, or not: `Agent::cut` decides for its work.
+                // What it was about to do is done, or not: `Agent::cut` decides about its work.
                 self.begin(index, &step, &bytes, true);
                 return self.cut(index, cut);
             }
@@ -535,7 +535,7 @@ impl<'o> Simulation<'o> {
         }
     }
 
-    /// The operator goes on to the next image; `false` when there is none.
+    /// The operator continues with the next image; `false` when there is none.
     fn next_release(&mut self) -> bool {
         if !self.releases.advance() {
             return false;
@@ -564,7 +564,7 @@ impl<'o> Simulation<'o> {
         self.network.send(self.now, from, to, bytes, &faults);
     }
 
-    /// Everything that happens goes into the trace.
+    /// Adds an event to the trace.
     fn note(&mut self, kind: &str, what: &impl Debug, bytes: &[u8]) {
         self.trace.update(self.now.as_micros().to_be_bytes());
         self.trace.update(format!("{kind} {what:?} {}", bytes.len()));

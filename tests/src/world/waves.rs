@@ -5,20 +5,20 @@ use super::{Keys, Release};
 use update_core::distribution::Activate;
 use update_core::time::Instant;
 
-/// Who has been in a wave with the current image.
+/// The agents that have been in a wave with the current image.
 pub(super) struct Waves {
     wanted: bool,
     named: Vec<bool>,
 }
 
 impl Waves {
-    /// For so many agents; without waves, where they are not wanted.
+    /// Waves for this many agents, or none if they are not wanted.
     #[must_use]
     pub(super) fn new(wanted: bool, agents: usize) -> Self {
         Self { wanted, named: vec![false; agents] }
     }
 
-    /// Who is to activate in the next run: everyone, or the next ones who have not confirmed.
+    /// The agents to activate in the next run: everyone, or the next ones that have not confirmed.
     pub(super) fn next(&mut self, confirmed: &[Option<Instant>], keys: &Keys) -> Activate {
         if !self.wanted {
             return Activate::Everyone;
