@@ -1,5 +1,5 @@
-//! What `fwcast agent enroll --format cbor` writes is what a microcontroller reads, and whatever is wrong
-//! with its area is told apart.
+//! A microcontroller reads what `fwcast agent enroll --format cbor` writes, and distinguishes everything that
+//! can be wrong with its area.
 #![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
 use agent_embedded::provisioning::{
@@ -43,7 +43,7 @@ fn area(document: &Document) -> Vec<u8> {
     area
 }
 
-/// The area of an agent with this CBOR, with a header that fits.
+/// The area of an agent with this CBOR and a matching header.
 fn sealed(cbor: &[u8]) -> Vec<u8> {
     let mut area = MAGIC.to_vec();
     area.extend_from_slice(&(cbor.len() as u32).to_le_bytes());
@@ -86,8 +86,8 @@ fn what_is_written_is_read() {
     }
 }
 
-/// What the agent reads in a message to the group that the distributor has protected with the keys of the
-/// document. It fails if a key, a salt, an identifier or an algorithm is another one.
+/// What the agent reads in a group message that the distributor has protected with the keys of the document.
+/// It fails if a key, a salt, an identifier or an algorithm differs.
 fn hears(document: &Document, read: &Provisioning<'_>) -> Vec<u8> {
     let common = CommonContext::derive(&document.check().unwrap().group_parameters()).unwrap();
     let credential = Credential::from_ccs(document.distributor.cred.as_bytes()).unwrap();
@@ -115,7 +115,7 @@ fn the_rule_of_health_is_read_and_may_be_left_out() {
     let document = document(1, 1);
     let written = |health| document.to_flash(&McuSettings { health, ..settings() }, &[0xc1; 32]);
     let read = |area: &[u8]| Provisioning::read(area).map(|read| read.health);
-    // As a program of before writes it, and reads it.
+    // As an earlier program writes and reads it.
     assert_eq!(read(&area(&document)), Ok(Health::DEFAULT));
     assert_eq!(cbor(&document)[0], 0xb6, "a map of 22");
     for hears_distributor in [true, false] {
@@ -137,7 +137,7 @@ fn the_rule_of_health_is_read_and_may_be_left_out() {
         assert_eq!(read(&sealed(&cbor)), Err(ProvisioningError::Malformed));
     }
     let mut surplus = written(Health { within_seconds: 61, hears_distributor: true }).unwrap().to_vec();
-    // A map of 24, with one key that no version has.
+    // A map of 24, with one key that no version defines.
     surplus.splice(..=HEADER_BYTES, [0xb8, 24]);
     surplus.extend([0x18, 24, 0]);
     assert_eq!(read(&sealed(&surplus)), Err(ProvisioningError::Malformed));
@@ -162,7 +162,7 @@ fn what_may_run_instead_of_a_damaged_image_is_read_and_may_be_left_out() {
             assert_eq!(given.signed_key_set, document.key_set.as_bytes());
         }
     }
-    // Without the key, as a program of before writes it; and with anything but the two.
+    // Without the key, as an earlier program writes it; and with anything but the two values.
     assert_eq!(
         *written(Health::DEFAULT, Recovery::Previous),
         area(&document)[..cbor(&document).len() + HEADER_BYTES]

@@ -1,5 +1,5 @@
-//! The harness of network namespaces at work: multicast reaches everyone, so many datagrams are lost, bytes
-//! are counted.
+//! The harness of network namespaces: multicast reaches every host, the configured share of datagrams is
+//! lost, and bytes are counted.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -15,7 +15,7 @@ const GROUP_V4: Ipv4Addr = Ipv4Addr::new(239, 77, 0, 1);
 const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, 0x77);
 const PORT: u16 = 5683;
 
-/// Where namespaces cannot be made, each test says that it was left out, and why.
+/// If namespaces cannot be created, each test reports that it was left out, and why.
 fn main() -> ExitCode {
     let why = unavailable();
     let test = |name: &str, test: fn()| {
@@ -77,7 +77,7 @@ fn sender(net: &Net, host: usize) -> UdpSocket {
     net.inside(host, || UdpSocket::bind((net.address(host), 0)).unwrap()).unwrap()
 }
 
-/// How many datagrams come in until it is quiet.
+/// How many datagrams arrive until it is quiet.
 fn count(socket: &UdpSocket) -> usize {
     let mut buffer = [0; 64];
     let mut counted = 0;

@@ -1,5 +1,5 @@
-//! The harness of power cuts has eyes: each bug that is planted in the flash store or the boot stage is
-//! found.
+//! The power-cut harness detects faults: it finds each bug that is planted in the flash store or the boot
+//! stage.
 //!
 //! A bug is planted in the whole process, so this is one test, alone in its program.
 

@@ -1,5 +1,5 @@
-//! The power cut at every operation of two kinds of flash: what one run of the tests can afford of
-//! `cargo xtask powercut`, so that a change of the boot stage or the flash store is noticed at once.
+//! A power cut at every operation of two kinds of flash: the part of `cargo xtask powercut` that every test
+//! run can afford, so that a change of the boot stage or the flash store is noticed at once.
 
 use tests::powercut::{Depth, Geometry, Story, finds};
 

@@ -1,4 +1,4 @@
-//! No bit that flash forgets loses a record, and where two do, an older record never takes its place.
+//! No single bit that flash loses costs a record; if two bits do, no older record replaces it.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use boot_stage::layout::Partition;
@@ -21,7 +21,7 @@ fn read(log: &RecordLog, flash: &mut Flash, kind: Kind) -> Result<Option<Vec<u8>
     }
 }
 
-/// Each record twice, the newer one of each last.
+/// Writes each record twice, with the newer one of each last.
 fn written() -> Flash {
     let mut flash = Flash::new(RECORDS.bytes as usize, false);
     let mut log = RecordLog::open(&mut flash, RECORDS).unwrap();
@@ -46,7 +46,7 @@ fn newest(flash: &Flash, tag: u8) -> u32 {
     (0..BANK_BYTES_MIN / CELL_BYTES).rfind(|number| cell(flash, *number)[..2] == [0x5b, tag]).unwrap()
 }
 
-/// After any one bit has turned over, everything still reads as it did, also in the start that follows.
+/// After any single bit flip everything still reads as before, also in the next start.
 fn one_bit_loses_nothing(whole: &Flash) {
     for number in used(whole) {
         for bit in 0..8 * CELL_BYTES {
@@ -96,7 +96,7 @@ fn a_damaged_copy_is_mended_from_the_other_one() {
             return;
         }
         let first = newest(&flash, Kind::Counters as u8);
-        assert!(first > second, "it was written anew");
+        assert!(first > second, "it was rewritten");
         flash.flip(first * CELL_BYTES, 0);
         let log = RecordLog::open(&mut flash, RECORDS).unwrap();
         assert_eq!(read(&log, &mut flash, Kind::Counters), Ok(Some(vec![2; 29])));

@@ -1,4 +1,4 @@
-//! Rollouts by the real programs, steered from other processes while they run.
+//! Rollouts with the real programs, controlled from other processes while they run.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::fs;
@@ -19,18 +19,18 @@ use tests::programs::Programs;
 static PROGRAMS: LazyLock<Mutex<Programs>> = LazyLock::new(|| Mutex::new(Programs::build().unwrap()));
 
 const AGENTS: usize = 3;
-/// So slow that a transfer can be seen to go on.
+/// Slow enough that a transfer can be observed.
 const RATE: &str = "500kbit/s";
 const WITHIN: Duration = Duration::from_secs(120);
 
-/// A fleet that runs, with the rollout `spring` in `spring.yaml`.
+/// A running fleet, with the rollout `spring` in `spring.yaml`.
 struct World {
     fleet: Fleet<'static>,
     folder: TempDir,
 }
 
 impl World {
-    /// Agents are healthy unless there is a file `sick`, and so long they may try to become so.
+    /// Agents are healthy unless a file `sick` exists, and have this long to become healthy.
     fn new(programs: &Programs, health_deadline: &str, spec: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let sick = folder.path().canonicalize().unwrap().join("sick");
@@ -44,7 +44,7 @@ impl World {
         Self { fleet, folder }
     }
 
-    /// One in which all agents run the new image on trial, and go on so.
+    /// One in which all agents run the new image on trial, and stay so.
     fn on_trial(programs: &Programs) -> (Self, RolloutRun) {
         let mut world = Self::new(programs, "10min", "  activation: { confirmWithin: 20m }");
         fs::write(world.fleet.path("sick"), "").unwrap();
@@ -62,7 +62,7 @@ impl World {
         self.fleet.fwcast_output(&[&["rollout"], &words[..1], &["spring"], &words[1..]].concat()).unwrap()
     }
 
-    /// Gives an order, which must be carried out; what was said.
+    /// Gives an order, which must be carried out; returns the output.
     fn obeyed(&self, order: &str) -> String {
         let output = self.order(order);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -91,7 +91,7 @@ impl World {
         }
     }
 
-    /// Agents that run the new image, and those that run the one they came with.
+    /// How many agents run the new image, and how many their first one.
     fn images(&self) -> (usize, usize) {
         let (new, first) =
             ["spring.img", "first.img"].map(|name| fs::read(self.folder.path().join(name)).unwrap()).into();
@@ -102,7 +102,7 @@ impl World {
     }
 }
 
-/// How many agents are there.
+/// How many agents are in this state.
 fn count(status: &Value, progress: &str) -> usize {
     let agents = status["agents"].as_array().map_or(&[][..], Vec::as_slice);
     agents.iter().filter(|agent| agent["progress"] == progress).count()
@@ -126,10 +126,10 @@ fn pause_interrupt_approval_and_a_late_joiner() {
     world.obeyed("resume");
     world.until("waiting for approval", |status| status["stage"] == "approval");
     assert_eq!(world.images(), (1, AGENTS - 1));
-    // Meanwhile anybody may ask the group.
+    // Meanwhile any process may query the group.
     assert_eq!(world.fleet.status().unwrap().len(), AGENTS);
 
-    // Whoever runs it is stopped, and an agent is enrolled that nobody has heard of.
+    // The process that runs it is stopped, and an agent is enrolled that has never been heard.
     run.signal(Signal::SIGINT).unwrap();
     assert_eq!(run.wait(WITHIN).unwrap().0.code(), Some(130));
     let run = world.run();
@@ -143,7 +143,7 @@ fn pause_interrupt_approval_and_a_late_joiner() {
     assert_eq!(waiting.wait(WITHIN).unwrap().0.code(), Some(0));
     assert_eq!(world.images(), (AGENTS + 1, 0));
 
-    // It is done: the same command says so again, and sends nothing.
+    // It is done: the same command reports that again, and sends nothing.
     let history = world.history();
     assert_eq!(world.run().wait(WITHIN).unwrap().0.code(), Some(0));
     assert_eq!(world.history(), history);
@@ -234,5 +234,5 @@ spec:
     assert!(status.code() == Some(1) && said.contains("no network interface 'nosuch0'"), "{status}: {said}");
     let left = world.status();
     assert!(left["doing"].as_str().unwrap().contains("nosuch0"), "{left:#}");
-    assert_eq!(count(&left, "ready"), 0, "the others went on for the whole transfer: {left:#}");
+    assert_eq!(count(&left, "ready"), 0, "the others continued for the whole transfer: {left:#}");
 }

@@ -1,4 +1,4 @@
-//! The suites of Group OSCORE vectors that come with the project.
+//! The suites of Group OSCORE vectors that come with the repository.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::Value;
@@ -45,7 +45,7 @@ fn flip(value: &mut Value) {
 #[test]
 fn every_changed_value_is_noticed() {
     let root: Value = serde_json::from_str(&fs::read_to_string(suite()).unwrap()).unwrap();
-    // Texts for people, and what is no value of its own.
+    // Texts for people, and values that are not independent.
     let passed_over = ["label", "note", "mode", "sender", "in_reply_to"];
     for message in [0, 1, 4] {
         for (name, value) in root["suites"][0]["messages"][message].as_object().unwrap() {

@@ -1,4 +1,4 @@
-//! The simulated world: some seeds, its figures, and whether its checker notices anything.
+//! The simulated world: some seeds, its figures, and whether its checker notices violations.
 
 use tests::world::{Faults, Options, Outcome, Sabotage, run, run_seeds};
 use update_core::time::Duration;

@@ -1,5 +1,5 @@
-//! A board whose provisioning area or records cannot be used: it says why in one line, says it again to
-//! whoever asks on the console, and does nothing else. And one whose network does not start at once.
+//! A board with an unusable provisioning area or records: it prints why in one line, repeats it to anyone who
+//! asks on the console, and does nothing else. And a board whose network does not start at once.
 
 use std::fs;
 use std::path::Path;
@@ -16,32 +16,32 @@ use super::flash_file::FlashFile;
 use super::node::Node;
 use crate::netns::Net;
 
-/// How long a board may take until it says what is wrong, or says it again.
+/// How long a board may take to print, or repeat, what is wrong.
 const WITHIN: Duration = Duration::from_secs(20);
 /// Two resets, after one second and after two.
 const LATE_WITHIN: Duration = Duration::from_secs(40);
-/// What an agent without records says, and one that tries again.
+/// What an agent without records prints, and what one prints that tries again.
 const LOST: &str = "agent: cannot run: the records are damaged";
 const AGAIN: &str = "tries again after a reset";
 /// Bytes of SHA-256 in the header.
 const DIGEST_BYTES: usize = 16;
-/// Where the CBOR has its version: behind the head of the map and the first key.
+/// Where the version is in the CBOR: after the head of the map and the first key.
 const VERSION_AT: usize = 2;
 
-/// Something to be done to a provisioning area.
+/// A change to a provisioning area.
 type Spoil = fn(&mut [u8], &[u8; 16]) -> Result<()>;
 
-/// What is done to the area, what it is called, and what has to be said of it.
+/// A description of the area, the change to it, and the error that must be printed.
 const CASES: [(&str, Spoil, ProvisioningError); 5] = [
     ("empty", empty, ProvisioningError::Empty),
     ("torn", torn, ProvisioningError::Damaged),
     ("of an older version", |area, _| version(area, 0), ProvisioningError::Version),
     ("of a newer version", |area, _| version(area, 2), ProvisioningError::Version),
-    ("with a group that is no multicast address", unicast, ProvisioningError::NotMulticast),
+    ("with a group that is not a multicast address", unicast, ProvisioningError::NotMulticast),
 ];
 
-/// Starts a board from a copy of this flash for each way in which its provisioning can be wrong; gives what
-/// was not as it should be. `group` is the CoAP group's address.
+/// Starts a board from a copy of this flash for each way in which its provisioning can be wrong; returns what
+/// went wrong. `group` is the CoAP group's address.
 ///
 /// # Errors
 /// QEMU cannot be run.
@@ -57,7 +57,7 @@ pub fn try_all(node: &mut Node, net: &Net, good: &Path, group: &[u8; 16]) -> Res
         let before = node.lines_with(error.text());
         node.start(net)?;
         if let Err(why) = node.wait_for(error.text(), before + 1, WITHIN) {
-            wrong.push(format!("a provisioning area {what} is not told: {why:#}"));
+            wrong.push(format!("a provisioning area {what} is not reported: {why:#}"));
         } else if let Err(why) = node.ask(error.text(), WITHIN) {
             wrong.push(format!("with a provisioning area {what} nobody answers on the console: {why:#}"));
         }
@@ -66,12 +66,11 @@ pub fn try_all(node: &mut Node, net: &Net, good: &Path, group: &[u8; 16]) -> Res
         }
         node.cut()?;
     }
-    println!("provisioning: {} of {} bad areas are told", CASES.len() - wrong.len(), CASES.len());
+    println!("provisioning: {} of {} bad areas are reported", CASES.len() - wrong.len(), CASES.len());
     Ok(wrong)
 }
 
-/// Starts a board from a copy of this flash that has lost all of its records; gives what was not as it should
-/// be.
+/// Starts a board from a copy of this flash that has lost all of its records; returns what went wrong.
 ///
 /// # Errors
 /// QEMU cannot be run.
@@ -89,14 +88,14 @@ pub fn without_records(node: &mut Node, net: &Net, good: &Path) -> Result<Option
     node.cut()?;
     println!("lost records: {}", if told.is_ok() { "told" } else { "not told" });
     Ok(match told {
-        Err(why) => Some(format!("lost records are not told: {why:#}")),
+        Err(why) => Some(format!("lost records are not reported: {why:#}")),
         Ok(()) if !runs => Some("without its records a board does not run its image, or sends".to_owned()),
         Ok(()) => None,
     })
 }
 
-/// Starts a board with a confirmed image whose network controller answers in its third start only; gives what
-/// was not as it should be.
+/// Starts a board with a confirmed image whose network controller answers only in its third start; returns
+/// what went wrong.
 ///
 /// # Errors
 /// QEMU cannot be run.
@@ -122,7 +121,7 @@ pub fn late(
     node.cut()?;
     println!("a controller that answers late: {resets} resets, then {listens:?}");
     Ok(match listens {
-        Err(why) => Some(format!("a network that starts late leaves the board alone: {why:#}")),
+        Err(why) => Some(format!("a board whose network starts late does not recover: {why:#}")),
         Ok(()) if resets != 2 => Some(format!("{resets} resets until the network starts, not 2")),
         Ok(()) => None,
     })
@@ -152,7 +151,7 @@ fn unicast(area: &mut [u8], group: &[u8; 16]) -> Result<()> {
     seal(area)
 }
 
-/// The CBOR of a good area.
+/// The CBOR of a valid area.
 fn cbor(area: &[u8]) -> Result<&[u8]> {
     let (header, rest) = area.split_at_checked(HEADER_BYTES).context("the area is too short")?;
     ensure!(header.starts_with(&MAGIC), "the area is not that of a provisioned device");
@@ -160,7 +159,7 @@ fn cbor(area: &[u8]) -> Result<&[u8]> {
     rest.get(..length).context("the length is wrong")
 }
 
-/// Makes the header fit again.
+/// Makes the header match again.
 fn seal(area: &mut [u8]) -> Result<()> {
     let digest = Sha256::digest(cbor(area)?);
     area[HEADER_BYTES - DIGEST_BYTES..HEADER_BYTES].copy_from_slice(&digest[..DIGEST_BYTES]);

@@ -1,4 +1,4 @@
-//! The boards: one package for each below `agent-embedded/boards`.
+//! The boards, one package each below `agent-embedded/boards`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ pub const BOARDS: &str = "agent-embedded/boards";
 /// A board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Board {
-    /// Its package, and the folder of that.
+    /// Its package, and the name of the package's folder.
     pub name: &'static str,
     /// Its processor, as the compiler calls it.
     pub target: &'static str,
@@ -24,12 +24,12 @@ pub struct Board {
     pub boot: u32,
     /// The address of its flash.
     pub flash: u32,
-    /// Where everything lies there.
+    /// The layout of the flash.
     pub layout: FlashLayout,
 }
 
 impl Board {
-    /// The one that QEMU emulates.
+    /// The board that QEMU emulates.
     pub const EMULATED: Self = Self {
         name: "mps2-an386",
         target: "thumbv7em-none-eabihf",
@@ -38,7 +38,7 @@ impl Board {
         layout: MPS2_AN386,
     };
 
-    /// Those that are built and linked, and not run.
+    /// The boards that are built and linked, but not run.
     pub const REAL: [Self; 2] = [
         Self {
             name: "stm32h563",
@@ -62,10 +62,10 @@ impl Board {
         self.flash + self.layout.active.offset
     }
 
-    /// What its programs may take, from the one file that has it for all boards.
+    /// The limits of its programs, from the one file for all boards.
     ///
     /// # Errors
-    /// The file says nothing of it.
+    /// The file does not contain this board.
     pub fn budget(&self) -> Result<Budget> {
         let text = fs::read_to_string(root().join(BOARDS).join("budgets.json"))?;
         let mut all: BTreeMap<String, Budget> = serde_json::from_str(&text)?;
@@ -73,7 +73,7 @@ impl Board {
     }
 }
 
-/// What a board's programs may take, in bytes.
+/// The limits of a board's programs, in bytes.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub struct Budget {
     /// The agent's image in its slot.
@@ -114,7 +114,7 @@ mod tests {
         }
     }
 
-    /// Slots at the same place of both banks; everything else in the first one.
+    /// Slots in the same place of both banks; everything else in the first one.
     #[test]
     fn banks_exchange_the_slots_and_nothing_else() {
         let FlashLayout { active, update, spare, pages, records, provisioning, .. } = STM32H563;

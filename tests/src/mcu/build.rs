@@ -1,4 +1,4 @@
-//! Builds the programs of the boards, and holds them to their budgets.
+//! Builds the programs of the boards, and checks their budgets.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,27 +24,27 @@ const STUCK: &[&str] = &["hangs", "faults", "cannot-start"];
 pub struct Images {
     /// The boot stage.
     pub boot: Program,
-    /// The agent that the nodes come with.
+    /// The agent that the nodes start with.
     pub first: Program,
     /// The update.
     pub second: Program,
     /// An update that never proves healthy.
     pub sick: Program,
-    /// Updates that get no further than their first turn, and what each does; only for a full trial.
+    /// Updates that fail in their first turn, and what each does; only for a full trial.
     pub stuck: Vec<(&'static str, Program)>,
-    /// An agent whose network controller answers in its third start only; for a full trial.
+    /// An agent whose network controller answers only in its third start; for a full trial.
     pub late: Option<Program>,
-    /// What they may take.
+    /// Their limits.
     pub budget: Budget,
-    /// The programs are those of somebody's own firmware, which has a lamp.
+    /// Whether the programs are the example application, which has a lamp.
     pub has_lamp: bool,
 }
 
 impl Images {
-    /// Builds the example of somebody's own firmware, in two versions.
+    /// Builds the example application in two versions.
     ///
     /// # Errors
-    /// It does not build, or is over the agent's budget.
+    /// It does not build, or exceeds the agent's budget.
     pub fn application(core: CoreLibrary, boot: &Program) -> Result<Self> {
         let board = &Board::EMULATED;
         eprintln!("building the application with an agent for {BOARD}");
@@ -54,10 +54,10 @@ impl Images {
         Ok(Self { boot, first, second, sick, stuck: Vec::new(), late: None, budget, has_lamp: true })
     }
 
-    /// Builds them, for a full trial with those that get stuck.
+    /// Builds them; for a full trial also those that get stuck.
     ///
     /// # Errors
-    /// One does not build, or is over its budget.
+    /// One does not build, or exceeds its budget.
     pub fn build(core: CoreLibrary, full: bool) -> Result<Self> {
         let board = &Board::EMULATED;
         eprintln!("building boot stage and agent for {BOARD}");
@@ -76,7 +76,7 @@ impl Images {
         })
     }
 
-    /// Prints what they take of their budgets.
+    /// Prints how much of their budgets they use.
     pub fn say(&self) {
         say(BOARD, &self.first.linked, &self.boot.linked, &self.budget);
     }
@@ -103,10 +103,10 @@ pub struct Real {
 }
 
 impl Real {
-    /// Builds them for each such board, and prints what they take of their budgets.
+    /// Builds them for each such board, and prints how much of their budgets they use.
     ///
     /// # Errors
-    /// One does not build, is over its budget, or is linked to the wrong place.
+    /// One does not build, exceeds its budget, or is linked to the wrong address.
     pub fn build_all() -> Result<Vec<Self>> {
         Board::REAL.into_iter().map(Self::build).collect()
     }
@@ -120,7 +120,7 @@ impl Real {
         Ok(Self { board, boot, agent })
     }
 
-    /// Writes what is to be flashed into this folder.
+    /// Writes what is to be flashed to this folder.
     ///
     /// # Errors
     /// It cannot be written.
@@ -156,9 +156,9 @@ fn say(board: &str, agent: &Linked, boot: &Linked, budget: &Budget) {
 /// One of an agent's builds.
 #[derive(Debug, Clone, Copy)]
 pub struct Build<'a> {
-    /// What its console calls it.
+    /// Its version on the console.
     pub version: &'a str,
-    /// What is wrong with it.
+    /// The fault built into it.
     pub feature: Option<&'a str>,
 }
 
@@ -167,14 +167,14 @@ pub struct Build<'a> {
 pub struct Program {
     /// The ELF file, which the next build replaces.
     pub file: PathBuf,
-    /// What is in it.
+    /// Its contents.
     pub linked: Linked,
 }
 
 /// Builds the agent.
 ///
 /// # Errors
-/// It does not build, is over its budget, or is linked to the wrong place.
+/// It does not build, exceeds its budget, or is linked to the wrong address.
 pub fn agent(core: CoreLibrary, board: &Board, build: Build<'_>) -> Result<Program> {
     in_slot(core, board, "agent", build)
 }
@@ -193,7 +193,7 @@ fn in_slot(core: CoreLibrary, board: &Board, name: &str, build: Build<'_>) -> Re
 /// Builds the boot stage.
 ///
 /// # Errors
-/// It does not build, is over its budget, or is linked to the wrong place.
+/// It does not build, exceeds its budget, or is linked to the wrong address.
 pub fn boot(core: CoreLibrary, board: &Board) -> Result<Program> {
     let program = program(core, board, "boot", "boot", &[])?;
     let budget = board.budget()?;
@@ -203,7 +203,7 @@ pub fn boot(core: CoreLibrary, board: &Board) -> Result<Program> {
     Ok(program)
 }
 
-/// Builds the program that tells what a block costs.
+/// Builds the program that measures what a block costs.
 ///
 /// # Errors
 /// It does not build.
@@ -211,7 +211,7 @@ pub fn bench(core: CoreLibrary) -> Result<Program> {
     program(core, &Board::EMULATED, "bench", "bench", &[])
 }
 
-/// Whether something fits its budget.
+/// Checks that something fits its budget.
 ///
 /// # Errors
 /// It does not.
@@ -220,10 +220,10 @@ pub fn within(what: &str, bytes: u64, budget: u64) -> Result<()> {
     Ok(())
 }
 
-/// The linker scripts and the layout name the same places.
+/// Checks that the linker scripts and the layout agree on the address.
 fn at(program: &Program, wanted: u32) -> Result<()> {
     let (file, address) = (program.file.display(), program.linked.address);
-    ensure!(address == wanted, "{file} is linked to {address:#x}, and runs from {wanted:#x}");
+    ensure!(address == wanted, "{file} is linked to {address:#x}, but runs from {wanted:#x}");
     Ok(())
 }
 
@@ -263,7 +263,7 @@ pub fn program_of(
         .args(["--message-format", "json-render-diagnostics"])
         .args(features)
         .env("FWCAST_IMAGE_VERSION", version)
-        // What the host's build was told is not for this one.
+        // Settings for the host's build are not for this one.
         .env_remove("RUSTFLAGS")
         .stderr(Stdio::inherit());
     if core == CoreLibrary::FromSource {
@@ -271,7 +271,7 @@ pub fn program_of(
     }
     let built = cargo.output().context("cannot run cargo")?;
     ensure!(built.status.success(), "{name} does not build for {}", board.name);
-    let messages = String::from_utf8(built.stdout).context("cargo does not speak UTF-8")?;
+    let messages = String::from_utf8(built.stdout).context("cargo's output is not UTF-8")?;
     let file = executable(&messages, name)?;
     let linked = Linked::read(&fs::read(&file)?)?;
     Ok(Program { file, linked })

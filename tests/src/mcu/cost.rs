@@ -1,4 +1,4 @@
-//! What one block costs on the emulated board: instructions, counted by QEMU.
+//! The cost of one block on the emulated board: instructions, counted by QEMU.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::process::Watched;
 
 /// How long the program may take.
 const WITHIN: Duration = Duration::from_secs(120);
-/// How often its console is looked at.
+/// How often its console is checked.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// What a block costs under one AEAD, in instructions.
+/// The cost of a block with one AEAD, in instructions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cost {
     /// Its name.
@@ -28,7 +28,7 @@ pub struct Cost {
 /// Runs the board's program `bench`.
 ///
 /// # Errors
-/// QEMU cannot be run, or the program does not come to its end.
+/// QEMU cannot be run, or the program does not end.
 pub fn measure(bench: &Program) -> Result<Vec<Cost>> {
     let folder = tempfile::tempdir()?;
     let console = folder.path().join("console");
@@ -60,7 +60,7 @@ fn parse(line: &str) -> Result<Cost> {
         let (unprotect, hash) = (unprotect.parse().ok()?, hash.parse().ok()?);
         Some(Cost { algorithm: algorithm.to_owned(), unprotect, hash })
     };
-    parsed().with_context(|| format!("the bench says '{line}'"))
+    parsed().with_context(|| format!("the bench prints '{line}'"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Power cuts: when they come, and what they cost.
+//! Power cuts: when they occur, and what they cost.
 
 use std::time::{Duration, Instant};
 
@@ -17,15 +17,15 @@ use crate::netns::Net;
 const BLOCK_BYTES: usize = 1024;
 /// How long a node is without power, at most.
 const DARK_MILLISECONDS: u32 = 300;
-/// How long a node takes from the restart to the jump into the new image, more or less.
+/// How long a node takes, roughly, from the restart to the jump into the new image.
 const SWAP_MILLISECONDS: u32 = 150;
 
-/// What a node does when its power is cut.
+/// What a node is doing when its power is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Moment {
     /// It receives blocks.
     Transfer,
-    /// The boot stage works on an activated update, but has not moved a page yet, or moves none any more.
+    /// The boot stage works on an activated update, but is not moving pages yet, or no longer.
     BootStage,
     /// The boot stage exchanges the slots: they are mixed.
     Exchange,
@@ -35,7 +35,7 @@ pub enum Moment {
     Missed,
 }
 
-/// What is aimed at.
+/// The target of a cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Aim {
     Transfer,
@@ -44,7 +44,7 @@ enum Aim {
 }
 
 impl Aim {
-    /// The lines of the console after which the moment is drawn, and within how many milliseconds.
+    /// The console lines after which the moment is drawn, and within how many milliseconds.
     const fn trigger(self) -> (&'static [&'static str], u32) {
         match self {
             Self::Transfer => (&["agent: accepted", "agent: recovered"], 5000),
@@ -65,32 +65,32 @@ impl Aim {
 /// A cut that was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
-    /// Where the node really was, as its flash and its console show.
+    /// Where the node really was, according to its flash and its console.
     pub moment: Moment,
-    /// Blocks of the update that were whole in flash.
+    /// Blocks of the update that were intact in flash.
     present: usize,
     /// Starts of the agent before it.
     starts: usize,
 }
 
-/// The cuts of one node: those to come and those made.
+/// The cuts of one node: the planned ones and those made.
 #[derive(Debug)]
 pub struct Cuts {
     image: Vec<u8>,
-    /// In their order; the last one is the next.
+    /// In reverse order: the last one is next.
     to_come: Vec<Aim>,
     made: Vec<Cut>,
     /// When the next one is due, once its trigger has been seen.
     due: Option<Instant>,
-    /// Lines with its trigger that count no more.
+    /// How many lines with its trigger no longer count.
     seen: usize,
     /// When the power comes back.
     dark_until: Option<Instant>,
 }
 
 impl Cuts {
-    /// So many cuts during the update to `image`: first at the transfer, then in turns at the exchange of the
-    /// slots and at the first boot, each pair of which costs another activation.
+    /// This many cuts during the update to `image`: first in the transfer, then alternately in the exchange
+    /// of the slots and at the first boot. Each pair of these costs another activation.
     #[must_use]
     pub fn plan(count: u32, image: &[u8]) -> Self {
         let at_transfer = count.div_ceil(2).min(2);
@@ -101,7 +101,7 @@ impl Cuts {
         Self { image: image.to_vec(), to_come, made: Vec::new(), due: None, seen: 0, dark_until: None }
     }
 
-    /// Cuts the power if it is time to, or gives it back; says if it has been cut.
+    /// Cuts the power when it is time, or restores it; returns whether it was cut.
     ///
     /// # Errors
     /// QEMU cannot be killed or started.
@@ -130,28 +130,28 @@ impl Cuts {
         }
     }
 
-    /// Gives the power back at once, where it is off.
+    /// Restores the power at once if it is off.
     ///
     /// # Errors
-    /// As [`look`](Self::look).
+    /// The same as for [`look`](Self::look).
     pub fn light(&mut self, node: &mut Node, net: &Net) -> Result<()> {
         if self.dark_until.take().is_some() { node.start(net) } else { Ok(()) }
     }
 
-    /// Cuts that came at one of these moments.
+    /// Cuts that occurred at one of these moments.
     #[must_use]
     pub fn made_at(&self, moments: &[Moment]) -> usize {
         self.made.iter().filter(|cut| moments.contains(&cut.moment)).count()
     }
 
-    /// Cuts that came while something was under way.
+    /// Cuts that occurred while something was in progress.
     #[must_use]
     pub fn made(&self) -> usize {
         self.made.len() - self.made_at(&[Moment::Missed])
     }
 
-    /// Blocks that were whole in flash at a cut during the transfer, and that the node did not find again
-    /// afterwards, as its console tells.
+    /// Blocks that were intact in flash at a cut during the transfer, and that the node did not find again
+    /// afterwards, according to its console.
     #[must_use]
     pub fn refetched(&self, node: &Node) -> usize {
         let console = node.console();
@@ -167,17 +167,17 @@ impl Cuts {
         let present = present(&flash, &self.image);
         let cut = Cut { moment, present, starts: console.matches("image version=").count() };
         self.made.push(cut);
-        // What was missed is aimed at again, if there is another chance.
+        // A missed target is aimed at again, if there is another chance.
         if aim.is_hit(moment) {
             self.to_come.pop();
         }
         if moment == Moment::Missed && console.contains("agent: confirmed") {
-            // There will be no other chance: it would be cut at every start, and never heard of again.
+            // There will be no other chance: the node would be cut at every start, and never heard again.
             self.to_come.clear();
         }
         self.due = None;
         self.seen = match self.to_come.last() {
-            // The next cut waits for a line of its own, or for one that the node has not come to yet.
+            // The next cut waits for a line of its own, or for one that the node has not reached yet.
             Some(next) => triggers(node, *next),
             None => 0,
         };
@@ -185,12 +185,12 @@ impl Cuts {
     }
 }
 
-/// Lines of the console after which such a cut may come.
+/// Console lines after which such a cut may occur.
 fn triggers(node: &Node, aim: Aim) -> usize {
     aim.trigger().0.iter().map(|text| node.lines_with(text)).sum()
 }
 
-/// How far an update has come, as the flash has it.
+/// The progress of an update, according to the flash.
 fn phase(flash: &mut FlashFile) -> Result<Phase> {
     let unreadable = |error| anyhow!("the records in flash cannot be read after a cut: {error:?}");
     let log = RecordLog::open(flash, MPS2_AN386.records).map_err(unreadable)?;
@@ -210,14 +210,14 @@ fn moment(phase: Phase, console: &str) -> Moment {
     }
 }
 
-/// Blocks of an image that are whole in the update slot.
+/// Blocks of an image that are intact in the update slot.
 fn present(flash: &FlashFile, image: &[u8]) -> usize {
     let begin = MPS2_AN386.update.offset as usize;
     let slot = flash.bytes().get(begin..begin + image.len()).unwrap_or_default();
     image.chunks(BLOCK_BYTES).zip(slot.chunks(BLOCK_BYTES)).filter(|(one, other)| one == other).count()
 }
 
-/// What the node said that it found, in the start after so many others.
+/// What the node reported to have found, in the start after this many others.
 fn recovered(console: &str, starts: usize) -> Option<usize> {
     let mut started = 0;
     for line in console.lines() {

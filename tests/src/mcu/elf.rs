@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use object::read::elf::{ElfFile32, ProgramHeader as _};
 use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _};
 
-/// What a program takes of a board.
+/// The contents of a linked program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Linked {
     /// The bytes for the flash, from its first address on.
@@ -15,15 +15,15 @@ pub struct Linked {
     pub address: u32,
     /// Bytes of static data in RAM.
     pub static_bytes: u64,
-    /// It has a path that formats a panic's message.
+    /// Whether it has a path that formats a panic's message.
     pub formats_panics: bool,
-    /// The source files that the locations of panics name, as the compiler was given them.
+    /// The source files in the locations of panics, as the compiler was given them.
     pub panics: BTreeSet<String>,
 }
 
-/// Bytes of a `core::panic::Location`: address and length of the file's name, line, column.
+/// The length of a `core::panic::Location`: address and length of the file's name, line, column.
 const LOCATION_BYTES: usize = 16;
-/// Longest name of a file, and more lines and columns than any file has: what is beyond is no location.
+/// The longest file name, and more lines and columns than any file has: anything beyond is not a location.
 const NAME_BYTES_MAX: u32 = 300;
 const LINES_MAX: u32 = 100_000;
 const COLUMNS_MAX: u32 = 1000;
@@ -32,7 +32,7 @@ impl Linked {
     /// Reads an ELF file.
     ///
     /// # Errors
-    /// It is none, or has nothing to be loaded.
+    /// It is not an ELF file, or contains nothing to load.
     pub fn read(elf: &[u8]) -> Result<Self> {
         let file = ElfFile32::<Endianness>::parse(elf).context("not an ELF file")?;
         let endian = file.endian();
@@ -53,7 +53,7 @@ impl Linked {
             image.resize(offset, 0xff);
             image.extend_from_slice(data);
         }
-        // By their names: functions that run from RAM make a section of code of `.data`.
+        // By name: functions that run from RAM make `.data` a code section.
         let in_ram =
             |name: &str| matches!(name, ".data" | ".bss" | ".uninit") || name.starts_with(".fwcast_retained");
         let sections = file.sections().filter(|section| section.name().is_ok_and(in_ram));
@@ -64,7 +64,7 @@ impl Linked {
     }
 }
 
-/// The files that locations of panics in these segments name.
+/// The files in the locations of panics in these segments.
 fn panics(segments: &[(u32, &[u8])]) -> BTreeSet<String> {
     let places = segments.iter().flat_map(|(_, data)| data.windows(LOCATION_BYTES).step_by(4));
     places.filter_map(|bytes| file_of(segments, bytes)).collect()

@@ -1,4 +1,4 @@
-//! The flash of an emulated board, as the file that QEMU keeps it in.
+//! The flash of an emulated board: the file in which QEMU keeps it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,12 +10,12 @@ use embedded_storage::nor_flash::{
 
 /// Bytes of the board's flash.
 pub const FLASH_BYTES: usize = 16 * 1024 * 1024;
-/// Bytes that are erased together.
+/// The length of a page, which is erased as a whole.
 const PAGE_BYTES: usize = 4096;
-/// Bytes that are programmed together.
+/// The length of a word, which is programmed as a whole.
 const WORD_BYTES: usize = 4;
 
-/// A flash in memory, which has a file.
+/// A flash in memory, backed by a file.
 #[derive(Debug)]
 pub struct FlashFile {
     path: PathBuf,
@@ -23,19 +23,19 @@ pub struct FlashFile {
 }
 
 impl FlashFile {
-    /// An erased one.
+    /// An erased flash.
     #[must_use]
     pub fn erased(path: &Path) -> Self {
         Self { path: path.to_owned(), bytes: vec![0xff; FLASH_BYTES] }
     }
 
-    /// As the file has it, while no QEMU runs on it or between two of its writes.
+    /// Reads the file, while no QEMU runs on it or between two of its writes.
     ///
     /// # Errors
     /// It cannot be read.
     pub fn open(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        ensure!(bytes.len() == FLASH_BYTES, "{} is no flash of this board", path.display());
+        ensure!(bytes.len() == FLASH_BYTES, "{} is not a flash of this board", path.display());
         Ok(Self { path: path.to_owned(), bytes })
     }
 
@@ -47,7 +47,7 @@ impl FlashFile {
         fs::write(&self.path, &self.bytes).with_context(|| format!("cannot write {}", self.path.display()))
     }
 
-    /// All bytes, also to be changed as no flash changes.
+    /// All bytes; they may also be changed in ways that no flash allows.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.bytes
     }

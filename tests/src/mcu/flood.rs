@@ -1,4 +1,4 @@
-//! Junk: somebody on the network who sends to the CoAP group what nobody should believe, without end.
+//! Junk: an attacker on the network who endlessly sends invalid datagrams to the CoAP group.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use crate::netns::Net;
 use crate::scenarios::attacker::join;
 use crate::world::Dice;
 
-/// Between two datagrams.
+/// The pause between two datagrams.
 const PAUSE: Duration = Duration::from_millis(8);
-/// Datagrams of the distributor that are kept, to be sent again as they are or changed.
+/// How many datagrams of the distributor are kept, to be sent again unchanged or modified.
 const KEPT_MAX: usize = 512;
 /// Longest datagram.
 const BYTES_MAX: usize = 1232;
 
-/// A flood that runs. It ends with its value.
+/// A running flood. It ends when this value is dropped.
 #[derive(Debug)]
 pub struct Flood {
     stop: Arc<AtomicBool>,
@@ -31,7 +31,7 @@ pub struct Flood {
 }
 
 impl Flood {
-    /// Begins, from a host.
+    /// Starts it from a host.
     ///
     /// # Errors
     /// A socket cannot be opened there.
@@ -49,10 +49,10 @@ impl Flood {
         Ok(Self { stop, thread: Some(std::thread::spawn(run)) })
     }
 
-    /// Ends, and tells how many datagrams were sent.
+    /// Stops it, and returns how many datagrams were sent.
     ///
     /// # Errors
-    /// They could not be sent any more.
+    /// They could no longer be sent.
     pub fn stop(mut self) -> Result<u64> {
         self.end().context("it has ended already")?
     }
@@ -66,7 +66,7 @@ impl Flood {
 
 impl Drop for Flood {
     fn drop(&mut self) {
-        // Whoever wants to know how it went has called `stop`.
+        // A caller that wants the result calls `stop`.
         let _ = self.end();
     }
 }
@@ -91,7 +91,7 @@ impl Junk {
         Ok(sent)
     }
 
-    /// Keeps what others say.
+    /// Keeps what others send.
     fn listen(&mut self, ears: &UdpSocket) -> Result<()> {
         let mut buffer = [0; BYTES_MAX];
         while let Some((length, from)) = hear(|| ears.recv_from(&mut buffer))? {
@@ -113,7 +113,7 @@ impl Junk {
                 Some(self.dice.bytes(length))
             }
             3..6 => self.coap(None),
-            // A Partial IV of one byte, a Gid and a kid: in group mode, and of no group here.
+            // A Partial IV of one byte, a Gid and a kid: group mode, but of an unknown group.
             6..9 => {
                 let head = [&[0x39, 7, 4][..], &self.dice.bytes(4), &self.dice.bytes(1)].concat();
                 self.coap(Some(&head))
@@ -124,7 +124,7 @@ impl Junk {
         }
     }
 
-    /// Well-formed CoAP: a block of an image that nobody knows.
+    /// Well-formed CoAP: a block of an unknown image.
     fn coap(&mut self, oscore: Option<&[u8]>) -> Option<Vec<u8>> {
         let mut datagram = [0; BYTES_MAX];
         let token = Token::new(&self.dice.bytes(2))?;
@@ -142,13 +142,13 @@ impl Junk {
         Some(datagram[..length].to_vec())
     }
 
-    /// What the distributor has said.
+    /// A datagram of the distributor.
     fn again(&mut self) -> Option<Vec<u8>> {
         let index = self.dice.below(self.heard.len() as u64) as usize;
         self.heard.get(index).cloned()
     }
 
-    /// The same with one bit turned over: often not even CoAP, or with a wrong signature.
+    /// The same with one bit flipped: often not even CoAP, or with a wrong signature.
     fn changed(&mut self) -> Option<Vec<u8>> {
         let mut datagram = self.again()?;
         let place = self.dice.below(datagram.len() as u64) as usize;
@@ -156,7 +156,7 @@ impl Junk {
         Some(datagram)
     }
 
-    /// The same with another Partial IV, which no replay window has seen: only the signature gives it away.
+    /// The same with another Partial IV, which no replay window has seen: only the signature reveals it.
     fn renumbered(&mut self) -> Option<Vec<u8>> {
         let mut datagram = self.again()?;
         let value = Message::parse(&datagram).ok()?.option(option::OSCORE)?;

@@ -1,5 +1,5 @@
-//! What the nodes of a trial have to bear besides power cuts: junk, silence, bad starts, images that do not
-//! fit.
+//! What the nodes of a trial must withstand in addition to power cuts: junk, silence, bad starts, images that
+//! do not fit.
 
 use std::fs;
 use std::net::IpAddr;
@@ -17,28 +17,28 @@ use super::trial::{PUSH_WITHIN, Trial, active_is, name};
 use super::{bad_starts, secrets};
 use crate::fleet::{FIRST_SEQUENCE, Signing, manifest};
 
-/// For so long nothing may change in any flash under nothing but junk, and it may take so long until what the
-/// update has left to do is done.
+/// How long no flash may change while only junk arrives, and how long the update may take to finish before
+/// that.
 const JUNK_ALONE: Duration = Duration::from_secs(4);
 const QUIET_WITHIN: Duration = Duration::from_secs(90);
-/// For so long it is counted what the nodes take of a processor, and so much of it may be.
+/// The measuring time for the processor use of idle nodes, and the limit.
 const ASLEEP: Duration = Duration::from_secs(5);
 const AWAKE_MAX: f64 = 0.1;
 /// A node answers on its console within this.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
-/// What an answer has in it.
+/// A part of the answer.
 const STATUS: &str = "agent: state=";
-/// How a node says that it has come back after a reset.
+/// How a node reports that it has rolled back after a reset.
 const RESET: &str = ": reset before it was confirmed";
-/// How a boot stage says that the image before the damaged one runs.
+/// How a boot stage reports that the image before the damaged one runs.
 const PREVIOUS: &str = "older than the damaged image";
 /// Which byte of the image is damaged.
 const DAMAGED_AT: usize = 1000;
-/// How a node says that it has come back by order.
+/// How a node reports that it has rolled back by order.
 const UNDONE: &str = ": by order";
 
 impl Trial<'_> {
-    /// A board of its own, whose provisioning is wrong in every way.
+    /// A separate board, whose provisioning is wrong in every way.
     pub(super) fn bad_starts(&mut self, folder: &Path) -> Result<()> {
         let Some(good) = self.nodes.first().map(|node| node.flash().to_owned()) else { return Ok(()) };
         let IpAddr::V6(group) = self.fleet.coap_group().ip() else { return Ok(()) };
@@ -56,7 +56,7 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// While junk comes and nothing else, no byte of any flash changes.
+    /// While only junk arrives, no byte of any flash changes.
     pub(super) fn junk_alone(&mut self) -> Result<()> {
         let start = Instant::now();
         let flashes = |nodes: &[Node]| -> Result<Vec<Vec<u8>>> {
@@ -76,7 +76,7 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// Nodes that have nothing to do leave the processor alone.
+    /// Idle nodes do not use the processor.
     pub(super) fn sleeps(&mut self, when: &str) -> Result<()> {
         let count = |nodes: &[Node]| nodes.iter().map(Node::cpu_time).collect::<Result<Vec<_>>>();
         let before = count(&self.nodes)?;
@@ -95,7 +95,7 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// The distributor dies in the midst of a transfer.
+    /// The distributor dies in the middle of a transfer.
     pub(super) fn sleeps_without_distributor(&mut self) -> Result<()> {
         self.fleet.sign("third.img", "third.img.suit", Signing::of_sequence(FIRST_SEQUENCE + 2))?;
         let accepted: Vec<usize> = self.nodes.iter().map(|node| node.lines_with("agent: accepted")).collect();
@@ -104,7 +104,7 @@ impl Trial<'_> {
             node.wait_for("agent: accepted", accepted + 1, PUSH_WITHIN)?;
         }
         push.kill()?;
-        // What was sent is stored, and the agents have noticed that nothing comes any more.
+        // What was sent is stored, and the agents have noticed that nothing arrives any more.
         std::thread::sleep(Duration::from_secs(8));
         self.sleeps("with the distributor gone")?;
         for node in &mut self.nodes {
@@ -113,7 +113,7 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// A node whose update hangs, faults or cannot start comes back to the image before by itself.
+    /// A node whose update hangs, faults or cannot start returns to the previous image on its own.
     pub(super) fn hangs(&mut self) -> Result<()> {
         let images = self.images;
         for (sequence, (what, program)) in (FIRST_SEQUENCE + 3..).zip(&images.stuck) {
@@ -127,7 +127,7 @@ impl Trial<'_> {
             let Some(node) = self.nodes.last_mut() else { return Ok(()) };
             let said = node.wait_for(RESET, before + 1, ANSWERS_WITHIN);
             let back = said.is_ok() && active_is(node, &images.second.linked.image)?;
-            let ended = if back { "came back by itself" } else { "did not come back" };
+            let ended = if back { "came back on its own" } else { "did not come back" };
             println!("the update that was built with `{what}`: the node {ended}");
             self.found.rollbacks += usize::from(back);
             if !back || report.count("rolled-back") != 1 {
@@ -138,7 +138,7 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// Writes the manifest of a rollout to these agents alone; the file's name.
+    /// Writes the manifest of a rollout to only these agents; returns the name of the file.
     fn write_rollout(&self, name: &str, image: &str, envelope: &str, agents: &[String]) -> Result<String> {
         let agents = format!("agents: [{}]", agents.join(", "));
         let text =
@@ -152,7 +152,7 @@ impl Trial<'_> {
         Ok(file)
     }
 
-    /// How many nodes are back on the image before, and have said so in one line more than `before`.
+    /// How many nodes run the previous image again, and have reported it in one more line than `before`.
     pub(super) fn came_back(&mut self, said: &str, before: &[usize], within: Duration) -> Result<usize> {
         let image = &self.images.second.linked.image;
         let mut back = 0;
@@ -182,14 +182,14 @@ impl Trial<'_> {
         let report = run.wait(PUSH_WITHIN)?.1?;
         let told = report.count("rolled-back");
         let back = self.came_back(UNDONE, &before, ANSWERS_WITHIN)?;
-        println!("an image on trial, undone by order: {back} went back, {told} told it");
+        println!("an image on trial, undone by order: {back} rolled back, {told} reported it");
         if told != names.len() || report.outcome.as_deref() != Some("undone") {
             self.found.wrong.push(format!("the rollout that was undone: {report:?}"));
         }
         Ok(())
     }
 
-    /// An image that does not fit is refused, and the nodes go on as if nothing had been.
+    /// An image that does not fit is refused, and the nodes are not affected.
     pub(super) fn too_large(&mut self) -> Result<()> {
         let bytes = u64::from(MPS2_AN386.image_bytes_max()) + 1;
         self.fleet.make_image("large.img", bytes)?;
@@ -208,7 +208,7 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// After all of that everyone takes one more update, also whoever has recovered.
+    /// After all of that every node takes one more update, including the recovered ones.
     pub(super) fn last_update(&mut self) -> Result<()> {
         self.fleet.sign("second.img", "last.suit", Signing::of_sequence(FIRST_SEQUENCE + 10))?;
         let pushed = self.fleet.push("second.img", "last.suit", &[])?.wait(PUSH_WITHIN)?;
@@ -227,8 +227,8 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// A bit of the confirmed image turns over, and beside it lies the image before: that one runs, says so,
-    /// and takes the confirmed one again.
+    /// A bit of the confirmed image is flipped, and the previous image is in the other slot. That image runs,
+    /// reports it, and accepts the confirmed one again.
     pub(super) fn previous_runs(&mut self) -> Result<()> {
         let Some(node) = self.nodes.last_mut() else { return Ok(()) };
         let name = name(node);
@@ -239,15 +239,15 @@ impl Trial<'_> {
         flash.save()?;
         node.start(self.net)?;
         if let Err(why) = node.wait_for(PREVIOUS, before.0 + 1, ANSWERS_WITHIN) {
-            self.found.wrong.push(format!("the image before does not run: {why:#}"));
+            self.found.wrong.push(format!("the previous image does not run: {why:#}"));
             return Ok(());
         }
         node.wait_for("listens to", before.1 + 1, QUIET_WITHIN)?;
         let report = self.fleet.status()?.into_iter().find(|report| report.name == name);
         let reason = report.and_then(|report| report.reason).unwrap_or_default();
-        println!("a damaged image: {name} runs the one before and reports '{reason}'");
+        println!("a damaged image: {name} runs the previous one and reports '{reason}'");
         if !reason.contains("damaged") {
-            self.found.wrong.push(format!("{name} does not report that the image before runs"));
+            self.found.wrong.push(format!("{name} does not report that the previous image runs"));
         }
         let pushed = self.fleet.push("second.img", "last.suit", &[])?.wait(PUSH_WITHIN)?;
         let report = pushed.report.with_context(|| pushed.said.clone())?;
@@ -261,14 +261,14 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// No console has said a secret.
+    /// No console has printed a secret.
     pub(super) fn secrets(&mut self) -> Result<()> {
         for node in &self.nodes {
             let file = fs::read(self.fleet.path(format!("{}.cbor", name(node))))?;
             let secrets = secrets::of(&file, HEADER_BYTES)?;
             let console = node.console();
             if secrets.iter().any(|secret| secrets::is_said(secret, &console)) {
-                self.found.wrong.push(format!("the console of {} has a secret in it", name(node)));
+                self.found.wrong.push(format!("the console of {} contains a secret", name(node)));
             }
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! Somebody's own firmware with the agent as a library: its task misses no tick while an update is received,
-//! activated and confirmed, and its socket answers.
+//! Firmware with the agent as a library: its task misses no tick while an update is received, activated and
+//! confirmed, and its socket answers.
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::node::Node;
 use super::trial::{Trial, name};
 
-/// The lamp ticks each 100 ms. From two periods on, a tick would have been missed.
+/// The lamp ticks every 100 ms. From two periods on, a tick was missed.
 const GAP_MILLISECONDS_MAX: u64 = 199;
 /// The lamp's own UDP port.
 const PORT: u16 = 7007;
@@ -17,7 +17,7 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 const TRIES: usize = 10;
 
 impl Trial<'_> {
-    /// Looks at the lamps after the update.
+    /// Checks the lamps after the update.
     pub(super) fn lamp(&mut self) -> Result<()> {
         for node in &self.nodes {
             let console = node.console();
@@ -49,7 +49,7 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// The ticks that the lamp tells on its own socket; 0 if it does not answer.
+    /// The ticks that the lamp reports on its own socket; 0 if it does not answer.
     fn ask(&self, node: &Node) -> Result<u32> {
         let lamp = (self.net.address(node.host()), PORT);
         self.net.inside(0, || {
@@ -67,7 +67,7 @@ impl Trial<'_> {
     }
 }
 
-/// The longest time between two ticks in the starts of this version that came to this step.
+/// The longest time between two ticks in the starts of this version that reached this step.
 fn longest_gap(console: &str, version: &str, step: &str) -> Option<u64> {
     let starts = console.split("agent: image version=").filter(|start| start.starts_with(version));
     let ticking = starts.filter(|start| start.contains(step)).flat_map(str::lines);

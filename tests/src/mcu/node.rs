@@ -13,17 +13,17 @@ use super::setup::QEMU;
 use crate::netns::Net;
 use crate::process::Watched;
 
-/// How often a console is looked at.
+/// How often a console is checked.
 const GLANCE: Duration = Duration::from_millis(2);
 
-/// A node, running or not. It ends with its value; its files stay.
+/// A node, running or not. It ends when this value is dropped; its files stay.
 #[derive(Debug)]
 pub struct Node {
     host: usize,
     boot: PathBuf,
     flash: PathBuf,
     console: PathBuf,
-    /// Where the console listens. Not in the folder, whose path may be too long for a socket.
+    /// Where the console listens. It is not in the folder, whose path may be too long for a socket.
     input: PathBuf,
     said: PathBuf,
     process: Option<Watched>,
@@ -51,7 +51,7 @@ impl Node {
         &self.flash
     }
 
-    /// Whether it runs.
+    /// Whether it is running.
     #[must_use]
     pub const fn runs(&self) -> bool {
         self.process.is_some()
@@ -84,7 +84,7 @@ impl Node {
         Ok(())
     }
 
-    /// Cuts its power: QEMU is killed, wherever it is, and the flash stays as it is.
+    /// Cuts its power: QEMU is killed, whatever it is doing, and the flash stays as it is.
     ///
     /// # Errors
     /// The system's own.
@@ -95,19 +95,19 @@ impl Node {
         }
     }
 
-    /// What its console has shown, over all of its starts.
+    /// The output of its console, over all of its starts.
     #[must_use]
     pub fn console(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.console).unwrap_or_default()).into_owned()
     }
 
-    /// How many lines of the console have this in them.
+    /// How many lines of the console contain this.
     #[must_use]
     pub fn lines_with(&self, text: &str) -> usize {
         self.console().lines().filter(|line| line.contains(text)).count()
     }
 
-    /// Waits until so many lines of the console have this in them.
+    /// Waits until this many lines of the console contain this.
     ///
     /// # Errors
     /// They do not come in time, or QEMU ends.
@@ -122,14 +122,14 @@ impl Node {
             if start.elapsed() > within {
                 let console = self.console();
                 let last = console.lines().last().unwrap_or("nothing");
-                bail!("node {} did not say '{text}' in time; its last line: {last}", self.host);
+                bail!("node {} did not print '{text}' in time; its last line: {last}", self.host);
             }
             std::thread::sleep(GLANCE);
         }
         Ok(())
     }
 
-    /// Sends a byte to its console, and waits for one more line that has this in it.
+    /// Sends a byte to its console, and waits for one more line that contains this.
     ///
     /// # Errors
     /// It does not come in time.
@@ -140,7 +140,7 @@ impl Node {
         self.wait_for(text, lines + 1, within)
     }
 
-    /// How long QEMU has had a processor for it, since it was switched on.
+    /// How much processor time QEMU has used since it was switched on.
     ///
     /// # Errors
     /// It is off.
@@ -155,22 +155,22 @@ impl Node {
         Ok(Duration::from_nanos(nanoseconds))
     }
 
-    /// The most stack that it has said to need, in bytes.
+    /// The deepest stack that it has reported, in bytes.
     ///
     /// # Errors
-    /// It has said nothing of it.
+    /// It has not reported any.
     pub fn stack_bytes(&self) -> Result<u64> {
         let console = self.console();
         let said = console.lines().filter_map(|line| line.split_once("stack bytes="));
         said.filter_map(|(_, bytes)| bytes.trim().parse().ok())
             .max()
-            .with_context(|| format!("node {} does not tell its stack", self.host))
+            .with_context(|| format!("node {} does not report its stack", self.host))
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // QEMU, which is killed, leaves it behind; it was never there where QEMU was never started.
+        // QEMU leaves it behind when killed; it does not exist if QEMU was never started.
         let _ = fs::remove_file(&self.input);
     }
 }

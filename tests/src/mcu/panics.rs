@@ -1,5 +1,5 @@
-//! Where the microcontroller's programs may panic: each source file that a panic's location in an image names
-//! has to be on the list beside the budgets, with the reason why it stays.
+//! Where the microcontroller's programs may panic. Each source file in a panic location of an image must be
+//! on the list next to the budgets, with the reason why it remains.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,21 +16,21 @@ use crate::programs::root;
 /// The list, below the folder of the boards.
 const LIST: &str = "panics.json";
 
-/// Files that may panic for one reason.
+/// Files that may panic for the same reason.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Reason {
-    /// Why the panics stay.
+    /// Why the panics remain.
     why: String,
-    /// The files: in this repository by their path, of a dependency as `crate/path`. What ends with `/`
-    /// stands for a whole folder.
+    /// The files: in this repository by their path, in a dependency as `crate/path`. An entry that ends with
+    /// `/` stands for a whole folder.
     files: Vec<String>,
     /// Only for this board.
     #[serde(default)]
     board: Option<String>,
 }
 
-/// The list: what stays, for each program.
+/// The list of remaining panics, for each program.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Panics {
@@ -42,17 +42,17 @@ impl Panics {
     /// Reads the list.
     ///
     /// # Errors
-    /// It is not there, or not of this form.
+    /// It is missing or malformed.
     pub fn read() -> Result<Self> {
         let path = root().join(BOARDS).join(LIST);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} is not of its form", path.display()))
+        serde_json::from_str(&text).with_context(|| format!("{} is malformed", path.display()))
     }
 
     /// Compares the agent and the boot stage of a board with the list, and prints how many files may panic.
     ///
     /// # Errors
-    /// A file is not on the list, or is there and not in the image any more.
+    /// A file is not on the list, or is on it and no longer in the image.
     pub fn hold(&self, board: &str, agent: &Linked, boot: &Linked) -> Result<()> {
         let agent = compare("agent", board, &self.agent, &files(board, agent))?;
         let boot = compare("boot stage", board, &self.boot, &files(board, boot))?;
@@ -61,9 +61,9 @@ impl Panics {
     }
 }
 
-/// The list has exactly what was found.
+/// Checks that the list has exactly what was found.
 fn compare(program: &str, board: &str, list: &[Reason], found: &BTreeSet<String>) -> Result<usize> {
-    // What is said of all boards has to be true of the one that is run.
+    // Entries for all boards must be true of the emulated one.
     let is_meant = |reason: &&Reason| reason.board.as_deref().unwrap_or(board) == board;
     let is_due = |reason: &&Reason| reason.board.as_deref().unwrap_or(BOARD) == board;
     let listed = |reason: &'_ Reason| reason.files.clone();
@@ -74,12 +74,12 @@ fn compare(program: &str, board: &str, list: &[Reason], found: &BTreeSet<String>
     let new: Vec<_> = found.iter().filter(|file| !all.iter().any(|entry| covers(entry, file))).collect();
     ensure!(
         new.is_empty(),
-        "the {program} of {board} may panic in {new:?}: write it without panic, or say in {LIST} why it stays"
+        "the {program} of {board} may panic in {new:?}: avoid that, or say in {LIST} why it remains"
     );
     let stale: Vec<_> = due.iter().filter(|entry| !found.iter().any(|file| covers(entry, file))).collect();
     ensure!(
         stale.is_empty(),
-        "the {program} of {board} does not panic any more in {stale:?}: strike it from {LIST}"
+        "the {program} of {board} no longer panics in {stale:?}: remove it from {LIST}"
     );
     ensure!(list.iter().all(|reason| !reason.why.is_empty()), "a reason in {LIST} is empty");
     Ok(found.len())
@@ -89,7 +89,7 @@ fn files(board: &str, program: &Linked) -> BTreeSet<String> {
     program.panics.iter().map(|path| source(board, path)).collect()
 }
 
-/// A path as the compiler tells it, without what differs from version to version.
+/// The compiler's path, without what differs between versions.
 fn source(board: &str, path: &str) -> String {
     if let Some(behind) = path.strip_prefix(CRATES)
         && let Some((package, file)) = behind.trim_start_matches('/').split_once('/')
@@ -100,7 +100,7 @@ fn source(board: &str, path: &str) -> String {
         let name = version.map_or(package, |(at, _)| &package[..at]);
         return format!("{name}/{file}");
     }
-    // What a build script wrote, in a folder that is called after its package and a hash.
+    // What a build script wrote, in a folder named after its package and a hash.
     if let Some((before, file)) = path.rsplit_once("/out/")
         && let Some((_, folder)) = before.rsplit_once("/build/")
         && let Some((package, _)) = folder.rsplit_once('-')
@@ -112,7 +112,7 @@ fn source(board: &str, path: &str) -> String {
     }
     match path.strip_prefix(ROOT) {
         Some(file) => file.trim_start_matches('/').to_owned(),
-        // Of the workspace that is built.
+        // A file of the workspace being built.
         None => format!("{BOARDS}/{board}/{path}"),
     }
 }

@@ -1,4 +1,4 @@
-//! The secrets of an enrolled microcontroller, and whether one of them has been said aloud.
+//! The secrets of an enrolled microcontroller, and whether one of them was printed.
 
 use anyhow::{Context, Result};
 use base64ct::{Base64UrlUnpadded, Encoding as _};
@@ -6,9 +6,9 @@ use minicbor::Decoder;
 
 /// Keys of the provisioning map whose values are secret: Master Secret, private key, random seed.
 const SECRET_KEYS: [u64; 3] = [7, 12, 18];
-/// The one whose array has the Master Secret that is shared with the Group Manager, behind an address.
+/// The key whose array contains the Master Secret shared with the Group Manager, after an address.
 const MANAGER_KEY: u64 = 21;
-/// So much of a secret gives it away.
+/// This many bytes of a secret reveal it.
 const PART_BYTES: usize = 6;
 
 /// The secrets in the file that `fwcast agent enroll --format cbor` wrote; `header` bytes come before its
@@ -37,7 +37,7 @@ pub fn of(file: &[u8], header: usize) -> Result<Vec<Vec<u8>>> {
     Ok(secrets)
 }
 
-/// Whether a text has a part of this secret in it: as it is, in hexadecimal, in base64, or as numbers.
+/// Whether a text contains a part of this secret: as it is, in hexadecimal, in base64, or as numbers.
 #[must_use]
 pub fn is_said(secret: &[u8], text: &str) -> bool {
     let lower = text.to_lowercase();
@@ -48,7 +48,7 @@ pub fn is_said(secret: &[u8], text: &str) -> bool {
     }) || parts_of_base64(secret).iter().any(|part| text.replace('+', "-").replace('/', "_").contains(part))
 }
 
-/// Base64 of a part, wherever in a group of three bytes it begins.
+/// Base64 of a part, for each position in a group of three bytes.
 fn parts_of_base64(secret: &[u8]) -> Vec<String> {
     let whole_groups = secret.windows(PART_BYTES);
     whole_groups.map(Base64UrlUnpadded::encode_string).collect()

@@ -1,4 +1,4 @@
-//! What building and running microcontroller programs needs on this machine: each step says what it did.
+//! What building and running microcontroller programs needs on this machine. Each step prints what it did.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,19 +12,19 @@ pub const QEMU: &str = "qemu-system-arm";
 /// Where Debian keeps newer compilers, and with them the sources of their library.
 const SUITE: &str = "trixie-backports";
 
-/// How the target's core library comes about.
+/// Where the target's core library comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CoreLibrary {
-    /// The compiler has it.
+    /// The compiler includes it.
     Installed,
     /// It is built from the library's sources each time.
     FromSource,
 }
 
-/// Makes this target ready: by rustup, or where it cannot download, from Debian's package of the sources.
+/// Prepares this target with rustup or, if rustup cannot download, from Debian's package of the sources.
 ///
 /// # Errors
-/// Neither way works; what each said is in the error.
+/// Neither way works; both outputs are in the error.
 pub fn target(target: &str) -> Result<CoreLibrary> {
     let library = sysroot()?.join("lib/rustlib");
     if library.join(target).join("lib").is_dir() {
@@ -38,14 +38,14 @@ pub fn target(target: &str) -> Result<CoreLibrary> {
         eprintln!("rustup added the target {target}");
         return Ok(CoreLibrary::Installed);
     };
-    eprintln!("rustup cannot ({by_rustup:#}): taking the library's sources from Debian's {SUITE}");
+    eprintln!("rustup cannot ({by_rustup:#}): using the library's sources from Debian's {SUITE}");
     sources_of_debian(&library.join("src/rust"))
         .with_context(|| format!("rustup: {by_rustup:#}; and Debian's sources"))?;
     eprintln!("put the library's sources below {}", library.display());
     Ok(CoreLibrary::FromSource)
 }
 
-/// Installs QEMU where it is missing.
+/// Installs QEMU if it is missing.
 ///
 /// # Errors
 /// The package manager cannot.
@@ -64,10 +64,10 @@ fn sysroot() -> Result<PathBuf> {
     Ok(output(Command::new("rustc").args(["--print", "sysroot"]))?.trim().into())
 }
 
-/// Unpacks `library/` of Debian's package `rust-src`, of this very compiler's version, below `into`.
+/// Unpacks `library/` of Debian's package `rust-src`, of exactly this compiler's version, into `into`.
 fn sources_of_debian(into: &Path) -> Result<()> {
     let version = output(Command::new("rustc").arg("--version"))?;
-    let version = version.split_whitespace().nth(1).context("rustc tells no version")?.to_owned();
+    let version = version.split_whitespace().nth(1).context("rustc prints no version")?.to_owned();
     let folder = tempfile::tempdir()?;
     let apt = Apt::new(folder.path())?;
     run(&mut apt.command("apt-get", &["update", "-q"]))?;
@@ -102,7 +102,7 @@ fn find_library(unpacked: &Path) -> Result<PathBuf> {
     bail!("the package has no library")
 }
 
-/// apt with lists and sources of its own, so that the machine's are left alone.
+/// apt with separate lists and sources, so that the machine's own are not changed.
 struct Apt<'f> {
     folder: &'f Path,
     options: Vec<String>,
@@ -137,7 +137,7 @@ fn mirror() -> Result<String> {
     Ok(found.to_owned())
 }
 
-/// The first mirror that these sources of apt name, in either of their forms.
+/// The first mirror in these apt sources, in either of their formats.
 fn mirror_in(sources: &str) -> Option<&str> {
     let lines = sources.lines().filter(|line| !line.trim_start().starts_with('#'));
     let mut words = lines.flat_map(str::split_whitespace).filter(|word| word.starts_with("http"));
@@ -152,7 +152,7 @@ fn output(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {program}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{program}: {}", said.lines().last().unwrap_or("it said nothing"));
+    ensure!(output.status.success(), "{program}: {}", said.lines().last().unwrap_or("it printed nothing"));
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

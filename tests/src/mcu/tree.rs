@@ -1,5 +1,5 @@
-//! The folder that a board's programs are built from. It must leave no trace in them: the compiler is told to
-//! write other names for the folders of this machine, and `boards/compiler.sh` does the rest.
+//! The folder that a board's programs are built from. It must leave no trace in them: the compiler writes
+//! other names for the folders of this machine, and `boards/compiler.sh` does the rest.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,35 +9,36 @@ use anyhow::{Context, Result, ensure};
 
 use crate::programs::root;
 
-/// What stands in a program for the root of the repository.
+/// Replaces the root of the repository in a program.
 pub(super) const ROOT: &str = "/fwcast";
-/// What stands for the folder with the sources of dependencies.
+/// Replaces the folder with the sources of dependencies.
 pub(super) const CRATES: &str = "/crates";
-/// What stands for the folder with what was built.
+/// Replaces the folder with the build output.
 const BUILT: &str = "/built";
-/// What stands for the folder of the compiler and its library.
+/// Replaces the folder of the compiler and its library.
 const COMPILER: &str = "/compiler";
 
-/// A folder with the repository in it.
+/// A folder that contains the repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tree {
     /// The folder.
     pub root: PathBuf,
-    /// Where what is built goes, if not where cargo puts it.
+    /// Where the build output goes, if not in cargo's default place.
     pub target: Option<PathBuf>,
 }
 
 impl Tree {
-    /// The one that this program was built from.
+    /// The tree that this program was built from.
     #[must_use]
     pub fn own() -> Self {
         Self { root: root(), target: None }
     }
 
-    /// Copies what would be committed into this folder, which is made. It builds there too.
+    /// Copies everything that would be committed into this folder, which is created. The build output goes
+    /// there too.
     ///
     /// # Errors
-    /// git or the file system.
+    /// git or the file system failed.
     pub fn copy(into: &Path) -> Result<Self> {
         let listed = Command::new("git")
             .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
@@ -47,7 +48,7 @@ impl Tree {
             .context("cannot run git")?;
         ensure!(listed.status.success(), "git does not list the repository's files");
         let names = String::from_utf8(listed.stdout).context("a file's name is not UTF-8")?;
-        // What git still lists may be deleted.
+        // Files that git still lists may be deleted.
         for name in names.split_terminator('\0').filter(|name| root().join(name).is_file()) {
             let copy = into.join(name);
             fs::create_dir_all(copy.parent().unwrap_or(into))?;
@@ -56,8 +57,8 @@ impl Tree {
         Ok(Self { root: into.to_owned(), target: Some(into.join("target")) })
     }
 
-    /// The arguments by which cargo, run in the folder of a board, tells the compiler so. They are added to
-    /// what the board's own configuration says.
+    /// The arguments with which cargo, run in the folder of a board, passes this to the compiler. They are
+    /// added to the board's own configuration.
     ///
     /// # Errors
     /// There is no compiler.
@@ -67,7 +68,7 @@ impl Tree {
         let home = env::var_os("CARGO_HOME").map(PathBuf::from);
         let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
         let mut remaps = vec![(self.root.clone(), ROOT), (target, BUILT), (sysroot()?, COMPILER)];
-        // One folder for each registry, with a name of this machine's configuration.
+        // One folder for each registry, named in this machine's configuration.
         for registry in fs::read_dir(home.unwrap_or_default().join("registry/src")).into_iter().flatten() {
             remaps.push((registry?.path(), CRATES));
         }
@@ -94,7 +95,7 @@ fn toml_string(text: &str) -> String {
 
 fn sysroot() -> Result<PathBuf> {
     let output = Command::new("rustc").args(["--print", "sysroot"]).output().context("cannot run rustc")?;
-    ensure!(output.status.success(), "rustc tells no sysroot");
+    ensure!(output.status.success(), "rustc prints no sysroot");
     Ok(String::from_utf8(output.stdout).context("the sysroot is not UTF-8")?.trim().into())
 }
 

@@ -1,5 +1,5 @@
 //! The trial of the emulated board: nodes and Linux agents in one group, a real distributor, loss on every
-//! link, and an update during which every node loses its power again and again.
+//! link, and an update during which every node loses its power repeatedly.
 
 use std::fs;
 use std::path::Path;
@@ -21,24 +21,24 @@ use crate::netns::{Family, Net};
 use crate::programs::Programs;
 use crate::push_report::PushReport;
 
-/// Slow enough that power can be cut in the midst of the transfer.
+/// Slow enough that power can be cut in the middle of the transfer.
 const RATE: &str = "200kbit/s";
 /// How long a node may take until it listens.
 const UP_WITHIN: Duration = Duration::from_secs(60);
 /// How long a push may take.
 pub(super) const PUSH_WITHIN: Duration = Duration::from_secs(900);
-/// How often nodes are looked at while a push runs.
+/// How often nodes are checked while a push runs.
 const GLANCE: Duration = Duration::from_millis(3);
-/// Pushes that try again whose first boot was cut.
+/// Pushes that retry nodes whose first boot was cut.
 const RETRIES_MAX: usize = 8;
-/// Power cuts that each node has to go through, if so many were wanted.
+/// How many power cuts each node must go through, if that many are requested.
 const CUTS_MIN: usize = 3;
-/// How a node says that it came back to the image before.
+/// How a node reports that it returned to the previous image.
 const ROLLED_BACK: &str = "agent: rolled back";
-/// A class that nobody is of.
+/// A class that no device has.
 const OTHER_CLASS: &str = "lamp-9";
 
-/// What is to be tried.
+/// The parameters of a trial.
 #[derive(Debug, Clone, Copy)]
 pub struct Wish {
     /// Emulated nodes.
@@ -49,36 +49,36 @@ pub struct Wish {
     pub loss_percent: f64,
     /// Power cuts of each node.
     pub cuts: u32,
-    /// Decides when.
+    /// Decides when the cuts occur.
     pub seed: u64,
     /// Only the update.
     pub quick: bool,
 }
 
-/// What was found.
+/// The results.
 #[derive(Debug, Default)]
 pub struct Found {
     /// Nodes and agents that confirmed the update.
     pub confirmed: usize,
-    /// Power cuts that came while something was under way.
+    /// Power cuts that occurred while something was in progress.
     pub cuts: usize,
-    /// Of these: at the transfer, in the boot stage, between two pages of the exchange, at the first boot.
+    /// Of these: in the transfer, in the boot stage, between two pages of the exchange, at the first boot.
     pub cuts_at: [usize; 4],
-    /// Blocks that were in flash, verified, and were asked for again.
+    /// Blocks that were in flash, verified, and were requested again.
     pub blocks_refetched: usize,
-    /// Times that a node came back to the image before.
+    /// How often a node returned to the previous image.
     pub rollbacks: usize,
     /// Datagrams that nobody should have believed.
     pub junk: u64,
-    /// The most that a node which had nothing to do has taken of a processor.
+    /// The highest processor use of an idle node.
     pub awake_percent: f64,
     /// The deepest stack of any node.
     pub stack_bytes: u64,
-    /// What is not as it should be.
+    /// What went wrong.
     pub wrong: Vec<String>,
 }
 
-/// A trial that runs.
+/// A running trial.
 pub struct Trial<'a> {
     pub(super) net: &'a Net,
     pub(super) fleet: Fleet<'a>,
@@ -90,12 +90,12 @@ pub struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    /// Runs it from the enrolment to the last bad image.
+    /// Runs it, from the enrolment to the last bad image.
     ///
     /// # Errors
-    /// Something cannot be done at all; what is merely wrong is in [`Found::wrong`].
+    /// Something cannot be done at all; test failures are in [`Found::wrong`].
     pub fn run(folder: &Path, programs: &Programs, images: &Images, wish: Wish) -> Result<Found> {
-        // The distributor, the Linux agents, and whoever sends junk.
+        // The distributor, the Linux agents, and a host for the junk.
         let hosts = u8::try_from(wish.linux + 2).context("too many agents")?;
         let net = Net::new("mcu", Family::V6, hosts)?;
         let fleet = Fleet::create(programs, Place::Net(&net), folder, Plan::new(wish.linux, RATE))?;
@@ -131,7 +131,7 @@ impl Trial<'_> {
         Ok(trial.found)
     }
 
-    /// Enrolls the nodes, writes their flash as a factory would, and starts everyone.
+    /// Enrolls the nodes, writes their flash as in production, and starts everything.
     fn prepare(&mut self, folder: &Path) -> Result<()> {
         for (name, program) in [
             ("first.bin", &self.images.first),
@@ -195,18 +195,18 @@ impl Trial<'_> {
         let mut cuts = self.plan_cuts();
         let mut report = self.push_with_cuts(&[], &mut cuts)?;
         let blocks = report.blocks_multicast;
-        // An image whose first boot was cut has gone back, as it must. The operator tries it again, and not
-        // one block is sent for that.
+        // An image whose first boot was cut has been rolled back, as it must. The operator retries it, and no
+        // block is sent for that.
         for _ in 0..RETRIES_MAX {
             let back = report.count("rolled back");
             if back == 0 {
                 break;
             }
-            println!("update: {back} rolled back, because their first boot was cut: trying them again");
+            println!("update: {back} rolled back, because their first boot was cut: retrying them");
             self.found.rollbacks += back;
             report = self.push_with_cuts(&["--retry"], &mut cuts)?;
             if report.blocks_multicast + report.blocks_unicast > 0 {
-                self.found.wrong.push("trying again has sent blocks again".to_owned());
+                self.found.wrong.push("the retry has sent blocks again".to_owned());
             }
         }
         self.note_cuts(&cuts);
@@ -255,7 +255,7 @@ impl Trial<'_> {
             std::thread::sleep(GLANCE);
         }
         let pushed = push.wait(Duration::from_secs(1))?;
-        // Whoever is without power now gets it back before the next one.
+        // A node that is without power now gets it back before the next push.
         for (node, cuts) in self.nodes.iter_mut().zip(cuts) {
             cuts.light(node, self.net)?;
         }
@@ -293,8 +293,8 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// An image that never proves healthy goes back to the one before. The push goes on where that of
-    /// [`Self::sleeps_without_distributor`] has died.
+    /// An image that never proves healthy is rolled back to the previous one. The push continues the one that
+    /// died in [`Self::sleeps_without_distributor`].
     fn never_confirmed(&mut self) -> Result<()> {
         let before: Vec<usize> = self.nodes.iter().map(|node| node.lines_with(ROLLED_BACK)).collect();
         let push = self.fleet.push("third.img", "third.img.suit", &["--confirm-within", "4min"])?;
@@ -302,15 +302,15 @@ impl Trial<'_> {
         let report = pushed.report.with_context(|| pushed.said.clone())?;
         let told = report.count("rolled back");
         let back = self.came_back(ROLLED_BACK, &before, UP_WITHIN)?;
-        println!("an image that never proves healthy: {back} rolled back, {told} told it");
+        println!("an image that never proves healthy: {back} rolled back, {told} reported it");
         if told != self.wish.nodes {
-            self.found.wrong.push(format!("{told} nodes told that they rolled back: {:?}", report.agents));
+            self.found.wrong.push(format!("{told} nodes reported a roll back: {:?}", report.agents));
         }
         Ok(())
     }
 
-    /// Every node refuses an image that is signed like this, with a reason that has `why` in it, and so do
-    /// the Linux agents if it is meant for them as little.
+    /// Every node refuses an image signed like this, with a reason that contains `why`. So do the Linux
+    /// agents, if it is not meant for them either.
     pub(super) fn refused(
         &mut self,
         what: &str,
@@ -333,13 +333,13 @@ impl Trial<'_> {
         }
         for node in &self.nodes {
             if node.lines_with(why) == 0 {
-                self.found.wrong.push(format!("{} did not say that it refuses {what}", name(node)));
+                self.found.wrong.push(format!("{} did not report that it refuses {what}", name(node)));
             }
         }
         Ok(())
     }
 
-    /// A bit of the active slot turns over while the power is off: the boot stage notices.
+    /// A bit of the active slot is flipped while the power is off: the boot stage notices.
     fn flipped_bit(&mut self) -> Result<()> {
         let place = self.dice.next_u32() as usize % self.images.second.linked.image.len();
         let Some(node) = self.nodes.first_mut() else { return Ok(()) };

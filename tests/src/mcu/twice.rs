@@ -1,4 +1,4 @@
-//! The programs of the boards come out the same from any folder.
+//! Reproducible builds: the programs of the boards are the same in any folder.
 
 use anyhow::Result;
 
@@ -11,7 +11,7 @@ use super::tree::Tree;
 const PROGRAMS: [&str; 2] = ["boot", "agent"];
 
 /// Builds the boot stage and the agent of each board here and in a copy of the repository in another folder;
-/// gives how many were compared, and what differs.
+/// returns how many were compared, and what differs.
 ///
 /// # Errors
 /// One does not build.
@@ -20,7 +20,7 @@ pub fn compare() -> Result<(usize, Vec<String>)> {
     // Longer than the folder of this repository, so that every length in a program would differ too.
     let elsewhere = folder.path().join("a folder with a longer name").join("elsewhere").join("fwcast");
     let elsewhere = Tree::copy(&elsewhere)?;
-    // Cargo does not see that `compiler.sh` has changed, so what was built before is not used.
+    // Cargo does not notice when `compiler.sh` changes, so earlier builds are not used.
     let here = Tree { target: Some(folder.path().join("here")), ..Tree::own() };
     let (mut programs, mut differs) = (0, Vec::new());
     for board in [Board::EMULATED].iter().chain(&Board::REAL) {

@@ -1,8 +1,8 @@
-//! The flash as the processor sees it, and a chip that exchanges the two banks of it.
+//! The flash as the processor sees it, and a chip that swaps its two banks.
 //!
-//! The chip keeps how the banks stand in a word of a page of its own, behind them, which is erased and
-//! programmed as any other: a power cut leaves there what it leaves elsewhere. It takes the word over with
-//! each reset; one that cannot be read is as from the factory.
+//! The chip keeps its bank state in a word on a separate page after the banks, which is erased and programmed
+//! like any other: a power cut has the same effects there as elsewhere. The chip reads the word at each
+//! reset; if it cannot be read, the banks are in their factory state.
 
 use std::cell::RefCell;
 
@@ -12,7 +12,7 @@ use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 use super::device::Device;
 use crate::nor_flash::{FlashError, SimulatedFlash};
 
-/// A flash that is used by the layout and by the chip itself.
+/// A flash that both the layout and the chip itself use.
 pub(super) type Shared<'f, const WORD: usize, const PAGE: usize> =
     RefCell<&'f mut SimulatedFlash<WORD, PAGE>>;
 
@@ -85,13 +85,13 @@ impl<const WORD: usize, const PAGE: usize> NorFlash for Seen<'_, '_, WORD, PAGE>
 pub(super) struct OptionWord<'c, 'f, const WORD: usize, const PAGE: usize> {
     pub(super) flash: &'c Shared<'f, WORD, PAGE>,
     pub(super) offset: u32,
-    /// As it was taken over.
+    /// The value read at the last reset.
     pub(super) exchanged: bool,
-    /// The chip refuses to change it.
+    /// Whether the chip refuses to change it.
     pub(super) locked: bool,
 }
 
-/// What the chip takes over with a reset.
+/// The value that the chip reads at a reset.
 pub(super) fn take_over<const WORD: usize, const PAGE: usize>(
     flash: &mut SimulatedFlash<WORD, PAGE>,
     offset: u32,
@@ -140,7 +140,7 @@ mod tests {
     fn a_chip_that_refuses_keeps_the_old_image() {
         let mut device = device(Story::Silent);
         device.locked = true;
-        // Received; the old one again, and told so.
+        // Received; the old one again, and reported.
         assert_eq!(device.lives_to_come().unwrap().len(), 2);
         device.run_to_end().unwrap();
     }

@@ -1,8 +1,8 @@
-//! Flash that forgets bits (`--rot`) and flash that fails or is worn out (`--wear`).
+//! Flash that loses bits (`--rot`), and flash that fails or wears out (`--wear`).
 //!
-//! Rot: at the start of every life of an update, each bit of the records turns over, singly. Wear: every
-//! operation fails once, or its page for good; and each page of the slots, the spare page and the hash pages
-//! is worn out from the start.
+//! Rot: at the start of every life of an update, each bit of the records is flipped, one at a time. Wear:
+//! every operation fails once, or its page fails for good; and each page of the slots, the spare page and the
+//! hash pages is worn out from the start.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,25 +21,25 @@ pub enum Decay {
     Wear,
 }
 
-/// What was found.
+/// The results.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    /// Faults, each followed by an update to its end.
+    /// Faults, each followed by the rest of the update.
     pub faults: u64,
     /// Devices that went back behind what had been relied upon, or ran a mixed image.
     pub regressed: u64,
     /// Devices whose update did not end, or that reset for ever.
     pub bricked: u64,
-    /// Devices whose boot stage stays.
+    /// Devices whose boot stage stays stopped.
     pub stays: u64,
-    /// The first few of them.
+    /// Descriptions of the first few.
     pub told: Vec<String>,
 }
 
 const TOLD_MAX: usize = 10;
 
 impl Report {
-    /// Whether everything held.
+    /// Whether everything is right.
     #[must_use]
     pub const fn is_ok(&self) -> bool {
         self.faults > 0 && self.regressed + self.bricked + self.stays == 0
@@ -68,7 +68,7 @@ impl Report {
     }
 }
 
-/// Every fault of this kind on these flashes; `every` = 7 takes each seventh bit or operation.
+/// Tries every fault of this kind on these flashes; `every` = 7 takes every seventh bit or operation.
 #[must_use]
 pub fn run(geometries: &[Geometry], decay: Decay, every: u32, threads: usize) -> Report {
     let stories = [Story::Confirmed, Story::Silent];

@@ -1,4 +1,4 @@
-//! A device from the factory: its layout, the image that it runs, and the update that is for it.
+//! A device from the factory: its layout, its image, and the update for it.
 
 use boot_stage::image::{WRITTEN_BYTES_MAX, trailer};
 use boot_stage::layout::{FlashLayout, Partition, TRAILER_BYTES};
@@ -10,22 +10,22 @@ use group_oscore::AeadAlgorithm;
 use crate::nor_flash::SimulatedFlash;
 use crate::world::{Dice, Keys, Release};
 
-/// The root key's.
+/// The seed of the root key.
 pub(super) const ROOT_SEED: [u8; 32] = [7; 32];
 
 /// Bytes in a block of the update.
 const BLOCK_BYTES: u32 = 256;
 
-/// Longest image without blank parts.
+/// The longest image without blank parts.
 const SHORT_BYTES: u32 = 1024;
-/// Bytes of each block of a longer one that are not blank.
+/// How many bytes of each block of a longer image are not blank.
 const WRITTEN_BYTES: usize = 32;
 
-/// What a device is, and what it is to become.
+/// A device, and the update for it.
 pub struct Device {
-    /// Where everything lies.
+    /// The layout of its flash.
     pub layout: FlashLayout,
-    /// What it runs when it comes from the factory.
+    /// The image that it runs when it leaves the factory.
     pub old: Release,
     /// The update.
     pub new: Release,
@@ -33,12 +33,12 @@ pub struct Device {
     pub root_key: [u8; 32],
     /// Its key set, as it was signed.
     pub key_set: Vec<u8>,
-    /// Bytes of each of its two banks, where the chip exchanges them.
+    /// The length of each of its two banks, if the chip swaps them.
     pub bank_bytes: Option<u32>,
 }
 
 impl Device {
-    /// A device with pages of so many bytes. Its images take `image_bytes`, the new one a bit less.
+    /// A device with pages of this many bytes. Its images take `image_bytes`, the new one slightly less.
     #[must_use]
     pub fn new(page_bytes: u32, image_bytes: u32, rewritable: bool, banks: bool) -> Self {
         let mut dice = Dice::new(4, 0);
@@ -56,7 +56,7 @@ impl Device {
         Self { layout, old, new, root_key, key_set, bank_bytes }
     }
 
-    /// Where the active slot begins in the flash itself, with the banks exchanged or not.
+    /// Where the active slot begins in the flash itself, with the banks swapped or not.
     #[must_use]
     pub fn active(&self, exchanged: bool) -> u32 {
         self.layout.active.offset + self.bank_bytes.filter(|_| exchanged).unwrap_or(0)
@@ -77,7 +77,7 @@ impl Device {
         program(flash, self.layout.trailer(slot).offset, trailer).expect("a blank flash");
     }
 
-    /// Its flash, as it comes from the factory.
+    /// Its flash as it leaves the factory.
     #[must_use]
     pub fn flash<const WORD: usize, const PAGE: usize>(&self) -> SimulatedFlash<WORD, PAGE> {
         let mut flash = self.blank_flash();
@@ -85,10 +85,10 @@ impl Device {
         flash
     }
 
-    /// The same with nothing in it.
+    /// The same, but empty.
     pub(super) fn blank_flash<const WORD: usize, const PAGE: usize>(&self) -> SimulatedFlash<WORD, PAGE> {
         let one = self.layout.provisioning.offset + self.layout.provisioning.bytes;
-        // Behind two banks, the page of the chip's own word.
+        // After two banks, the page with the chip's own word.
         let end = self.bank_bytes.map_or(one, |bytes| 2 * bytes + PAGE as u32);
         SimulatedFlash::new(end as usize, self.layout.rewritable)
     }
@@ -97,7 +97,7 @@ impl Device {
 /// Larger pages are not left free between image and envelope: they would be copied with each device.
 const FREE_PAGE_BYTES_MAX: u32 = 8192;
 
-/// An image of so many bytes. Long ones are blank for the most part: there is no operation for a blank word.
+/// An image of this many bytes. Long ones are mostly blank: a blank word needs no operation.
 fn image(bytes: u32, dice: &mut Dice) -> Vec<u8> {
     let mut image = dice.bytes(bytes as usize);
     if bytes > SHORT_BYTES {

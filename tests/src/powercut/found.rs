@@ -1,4 +1,4 @@
-//! Pairs of cuts that were too much for the records once.
+//! Pairs of cuts that once broke the records.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::oracle::Wrong;
 use super::{Depth, Geometry, LEFT};
 use crate::nor_flash::{Cut, Way};
 
-/// A device from the factory that is to confirm its update.
+/// A device from the factory that will confirm its update.
 fn device<const WORD: usize, const PAGE: usize>(geometry: Geometry) -> Lives<WORD, PAGE> {
     let Geometry { page, rewritable, banks, .. } = geometry;
     let device = Device::new(page, geometry.image_bytes(Depth::Two), rewritable, banks);
@@ -22,7 +22,7 @@ fn after<const WORD: usize, const PAGE: usize>(
     device.after(&cuts.map(|(after, way)| Cut { after, way }))
 }
 
-/// An entry that was never finished looked whole in the very start in which the seal before it did not.
+/// An entry that was never finished looked intact in the very start in which the seal before it did not.
 #[test]
 fn two_words_in_doubt_lose_no_record() {
     for (first, second) in [(2, 1), (35, 1), (38, 1), (80, 2), (127, 1), (142, 2)] {
@@ -31,8 +31,9 @@ fn two_words_in_doubt_lose_no_record() {
     }
 }
 
-/// The header of an entry could be read in one start, which wrote a seal behind the content that never was,
-/// and not in the next; and that seal looked blank, and was in the midst of what was written then.
+/// The header of an entry was readable in one start, which wrote a seal after content that did not exist. In
+/// the next start it was not readable. The seal then looked blank, and was in the middle of what was written
+/// next.
 #[test]
 fn a_word_that_looks_blank_is_not_written() {
     let [small, large, banks] = Geometry::small();
@@ -42,7 +43,7 @@ fn a_word_that_looks_blank_is_not_written() {
     assert_eq!(after(device::<16, 8192>(banks), cuts), Ok(()));
 }
 
-/// A long entry that had to be written twice left no room to say that the other bank is in use.
+/// A long entry that had to be written twice left no room to mark the other bank as in use.
 #[test]
 fn a_bank_may_be_full_to_its_last_cell() {
     for first in [Way::Before, Way::Half] {

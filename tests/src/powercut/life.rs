@@ -1,4 +1,4 @@
-//! The lives of one device: each from power on to the end of the update, a planned reset, or a cut.
+//! The lives of one device: each from power-on to the end of the update, a planned reset, or a cut.
 
 mod agent;
 
@@ -21,7 +21,7 @@ use super::seed;
 use crate::nor_flash::{Cut, FlashError, SimulatedFlash, Way};
 use agent::{Agent, counters, now};
 
-/// How the update goes, but for the cuts.
+/// The course of the update, apart from the cuts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Story {
     /// The new image proves healthy.
@@ -30,9 +30,9 @@ pub enum Story {
     GivenUp,
     /// It is never confirmed, and reset.
     Silent,
-    /// As before, and then a bit of the old image turns over.
+    /// Like the previous one; after that a bit of the old image is flipped.
     Damaged,
-    /// The new image proves healthy, and then a bit of it turns over.
+    /// The new image proves healthy, and then a bit of it is flipped.
     Previous,
 }
 
@@ -40,34 +40,34 @@ impl Story {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Confirmed, Self::Silent, Self::GivenUp, Self::Damaged, Self::Previous];
 
-    /// Whether it is told on this flash. With pages that hold a whole image the one before does not come
-    /// back, even without a cut: docs/embedded.md says so.
+    /// Whether this story is run on this flash. With pages that hold a whole image the previous one does not
+    /// come back, even without a cut: docs/embedded.md says so.
     #[must_use]
     pub fn is_told_on(self, geometry: super::Geometry) -> bool {
         self != Self::Previous || geometry.page < LARGE_PAGE_BYTES
     }
 
-    /// A bit turns over when the update has ended.
+    /// Whether a bit is flipped when the update has ended.
     const fn has_damage(self) -> bool {
         matches!(self, Self::Damaged | Self::Previous)
     }
 
-    /// The update is confirmed, however often the operator has to try again.
+    /// Whether the update is confirmed, however often the operator must retry.
     const fn is_confirmed(self) -> bool {
         matches!(self, Self::Confirmed | Self::Previous)
     }
 }
 
-/// Lives after which an update must have ended, when no more cuts come.
+/// How many lives an update may take without further cuts.
 const LIVES_MAX: u32 = 12;
-/// Pages of this size hold a whole image of the power cuts.
+/// Pages of this size hold a whole image of the power-cut tests.
 const LARGE_PAGE_BYTES: u32 = 131_072;
-/// The boot stage stays.
+/// The boot stage stays stopped.
 pub(super) const STAYS: &str = "nothing may run";
-/// The first Sender Sequence Number, so large that all take as many bytes.
+/// The first Sender Sequence Number, so large that all take the same number of bytes.
 const FIRST: u64 = 1 << 33;
 
-/// A device and all that is known of it.
+/// A device and all that is known about it.
 #[derive(Clone)]
 pub(super) struct Lives<const WORD: usize, const PAGE: usize> {
     /// The device.
@@ -79,11 +79,11 @@ pub(super) struct Lives<const WORD: usize, const PAGE: usize> {
     memo: Rc<RefCell<Memo>>,
     ended: Option<RollBackCause>,
     damaged: bool,
-    /// How the chip has let its banks stand since the last reset.
+    /// The bank state since the last reset.
     exchanged: bool,
-    /// The flash forgets or fails: the device may reset by itself.
+    /// Whether the flash loses bits or fails: the device may then reset on its own.
     pub(super) faulty: bool,
-    /// The chip refuses to let them stand otherwise.
+    /// Whether the chip refuses to change the bank state.
     pub(super) locked: bool,
 }
 
@@ -127,7 +127,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
         }
     }
 
-    /// The same device, in a bank of records with room for so many counters only.
+    /// The same device, in a bank of records that only has room for this many counters.
     ///
     /// # Errors
     /// [`Wrong`].
@@ -146,7 +146,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
         Ok(self)
     }
 
-    /// Lives on until the update has ended, or for ever off.
+    /// Lives on until the update has ended or the device is off for good.
     ///
     /// # Errors
     /// [`Wrong`]: what did not hold.
@@ -159,7 +159,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
         Err(Wrong::Bricked("the update does not end"))
     }
 
-    /// The device at the beginning of each life that is still to come, without any cut.
+    /// The device at the beginning of each life that is still to come, without any cuts.
     ///
     /// # Errors
     /// [`Wrong`]: what did not hold.
@@ -178,7 +178,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
         }
     }
 
-    /// Cuts, each counted from the one before, and then the update to its end.
+    /// Applies the cuts, each counted from the previous one, and then runs the update to its end.
     ///
     /// # Errors
     /// [`Wrong`]: what did not hold.
@@ -195,7 +195,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
         self.run_to_end()
     }
 
-    /// One life, in which the power is cut; `false` when it ended before.
+    /// One life, in which the power is cut; `false` if it ended before.
     ///
     /// # Errors
     /// [`Wrong`]: what did not hold.
@@ -203,14 +203,14 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
         Ok(self.life()?.is_none())
     }
 
-    /// One life; `None` when it was cut.
+    /// One life; `None` if it was cut.
     fn life(&mut self) -> Result<Option<Next>, Wrong> {
         let ended = match self.boot() {
             Ok(Some(image)) => self.agent(image),
             Ok(None) => Ok(Next::Reset),
             Err(stop) => Err(stop),
         };
-        // A page that keeps its bits is used as it must not be, until that is noticed.
+        // A page that keeps its bits is used in a forbidden way until that is noticed.
         if self.flash.violations() > 0 && !self.faulty {
             return Err(Wrong::Misused);
         }
@@ -228,7 +228,8 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
         }
     }
 
-    /// Lives on with a flash that fails. Once: the update ends as ever. For good: an image runs, in the end.
+    /// Lives on with a failing flash. If it fails once, the update ends as usual. If it fails for good, some
+    /// image runs in the end.
     ///
     /// # Errors
     /// [`Wrong`]: what did not hold.
@@ -256,7 +257,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
         Err(Wrong::Bricked("it resets for ever"))
     }
 
-    /// One start of the boot stage; `None` when it wants a reset.
+    /// One start of the boot stage; `None` if it requests a reset.
     fn boot(&mut self) -> Result<Option<Image>, Stop> {
         let Device { layout, root_key, key_set, bank_bytes, .. } = &*self.device;
         self.flash.power_on();
@@ -307,13 +308,13 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
         agent.run()
     }
 
-    /// The update has ended: what runs now is what has to, also after one more start.
+    /// The update has ended: checks that the right image runs, also after one more start.
     fn check_end(&mut self) -> Result<(), Wrong> {
         self.flash.spare();
         let image = loop {
             match self.boot() {
                 Ok(Some(image)) => break image,
-                // The chip's word did not stand yet; now it does.
+                // The chip's word was not stable yet; now it is.
                 Ok(None) => {}
                 Err(Stop::Wrong(wrong)) => return Err(wrong),
                 Err(Stop::Failed) => {}
@@ -325,7 +326,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
             (Story::GivenUp | Story::Silent, Image::Old, Some(_)) => Ok(()),
             (Story::Previous, Image::Old, None) if self.damaged => Ok(()),
             (Story::Previous, Image::New, None) if !self.damaged => Ok(()),
-            _ => Err(Wrong::Bricked("the wrong image has won")),
+            _ => Err(Wrong::Bricked("the wrong image runs at the end")),
         }
     }
 }

@@ -4,14 +4,14 @@ use boot_stage::verify::{Ed25519, Verify};
 use update_core::key_set::KeySet;
 use update_core::suit::Offer;
 
-/// Really checks what it has not seen, and remembers that by all of its bytes and by the keys.
+/// Checks signatures that it has not seen, and remembers the result by all bytes and keys.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Memo {
     key_sets: Vec<(Vec<u8>, [u8; 32], Option<KeySet>)>,
     offers: Vec<(Vec<u8>, KeySet, Option<Offer>)>,
 }
 
-/// Envelopes kept; torn ones come in any number.
+/// How many envelopes are kept; torn ones come in any number.
 const KEPT_MAX: usize = 16;
 
 impl Verify for Memo {

@@ -1,4 +1,4 @@
-//! What must hold whenever the power comes back.
+//! What must hold whenever the power returns.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,19 +8,19 @@ use update_core::platform::Area;
 use super::device::Device;
 use crate::nor_flash::SimulatedFlash;
 
-/// What does not hold.
+/// A violation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wrong {
-    /// What runs is neither the old image nor the new one, or will not always read as it.
+    /// What runs is neither the old image nor the new one, or does not always read the same.
     Mixed,
     /// Nothing runs, the store does not open, or the update never ends.
     Bricked(&'static str),
     /// A record is older than one that was relied upon, or an image runs that is older than the confirmed
     /// one.
     Regressed(&'static str),
-    /// A block that was stored is gone, and it is not the one in flight.
+    /// A stored block is gone, and it is not the one in progress.
     Lost,
-    /// The flash was used as it must not be.
+    /// The flash was used in a forbidden way.
     Misused,
 }
 
@@ -31,7 +31,7 @@ impl fmt::Display for Wrong {
             Self::Bricked(what) => write!(f, "bricked: {what}"),
             Self::Regressed(what) => write!(f, "regressed: {what}"),
             Self::Lost => f.write_str("a stored block is gone"),
-            Self::Misused => f.write_str("the flash was used as it must not be"),
+            Self::Misused => f.write_str("the flash was used in a forbidden way"),
         }
     }
 }
@@ -48,22 +48,22 @@ pub(super) enum Image {
 /// What the device has relied upon so far.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Oracle {
-    /// Manifest sequence number of the image confirmed last.
+    /// Manifest sequence number of the last confirmed image.
     pub(super) installed: u64,
     /// The end of the reserved Sender Sequence Numbers.
     pub(super) reserved_end: u64,
     /// The last attempt acted upon.
     pub(super) attempt: u32,
-    /// The confirmed image was damaged, and an older one may run.
+    /// Whether the confirmed image was damaged, so that an older one may run.
     pub(super) older_may_run: bool,
     /// Whether the agent has accepted the update.
     pub(super) accepted: bool,
-    /// Blocks and pages whose writing has ended well.
+    /// Blocks and pages that were written successfully.
     pub(super) stored: BTreeSet<(bool, u32)>,
 }
 
 impl Oracle {
-    /// Which image is in the active slot, to the last bit and for ever.
+    /// Which image is in the active slot, to the last bit and in every read.
     ///
     /// # Errors
     /// [`Wrong::Mixed`], [`Wrong::Regressed`].
@@ -90,7 +90,7 @@ impl Oracle {
         Ok(image)
     }
 
-    /// A number that must not become smaller was read or saved.
+    /// Checks a number that must not decrease, when it is read or saved.
     ///
     /// # Errors
     /// [`Wrong::Regressed`].
@@ -106,7 +106,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// A block or page was looked for, and was there or not.
+    /// Checks whether a block or page that was looked for may be missing.
     ///
     /// # Errors
     /// [`Wrong::Lost`].
@@ -117,7 +117,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// A block or page has been written.
+    /// Notes a block or page that has been written.
     pub(super) fn store(&mut self, area: Area, number: u32) {
         self.stored.insert((area == Area::Image, number));
     }

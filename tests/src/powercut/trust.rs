@@ -1,5 +1,5 @@
-//! What never runs, wherever it lies: an image whose key was revoked, and an older one, where nothing allows
-//! it.
+//! Images that must never run, wherever they are: one whose key was revoked, and an older one if nothing
+//! allows it.
 
 use boot_stage::boot_record::{BootRecord, Phase};
 use boot_stage::exchange::BySpare;
@@ -19,7 +19,7 @@ const PAGE: usize = 256;
 
 type Flash = SimulatedFlash<32, PAGE>;
 
-/// What has run and must not have.
+/// The images that ran and must not have.
 #[must_use]
 pub fn violations() -> Vec<&'static str> {
     let device = Device::new(PAGE as u32, 900, false, false);
@@ -35,7 +35,7 @@ pub fn violations() -> Vec<&'static str> {
     .collect()
 }
 
-/// A signed key set of this version, with a key that has signed no image here.
+/// A signed key set with this version, and a key that has signed no image here.
 fn key_set(version: u64) -> Vec<u8> {
     let key = SigningKey::from_bytes(&[8; 32]).verifying_key().to_bytes();
     let set = KeySet::new(version, &[key]).expect("a good key");
@@ -55,7 +55,7 @@ fn older_activated(device: &Device) -> bool {
     runs(&mut flash, device, &device.key_set, Recovery::Previous) != Some(2)
 }
 
-/// The device has confirmed the new image, of which a bit turns over; the old one lies in the other slot.
+/// The device has confirmed the new image, of which a bit is flipped; the old one is in the other slot.
 fn older_recovered(device: &Device) -> bool {
     let mut flash = confirmed(device, named(&device.new));
     flash.flip(device.layout.active.offset, 0);
@@ -66,7 +66,7 @@ fn named(release: &Release) -> BootRecord {
     BootRecord { name: BootRecord::name_of(&release.digest().0), ..BootRecord::SETTLED }
 }
 
-/// The new image is confirmed, and the old one lies in the update slot.
+/// The new image is confirmed, and the old one is in the update slot.
 fn confirmed(device: &Device, record: BootRecord) -> Flash {
     let mut flash = device.blank_flash();
     device.put(&mut flash, device.layout.active, &device.new);

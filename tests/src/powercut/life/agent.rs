@@ -1,4 +1,4 @@
-//! What an agent does in one life, reduced to its storage.
+//! The storage operations of an agent in one life.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -23,7 +23,7 @@ const STEP: u64 = 128;
 
 type Store<'c, 'f, const WORD: usize, const PAGE: usize> = FlashStore<View<'c, 'f, WORD, PAGE>>;
 
-/// What `Reception` does in one life, reduced to its storage.
+/// What `Reception` does in one life, reduced to its storage operations.
 pub(super) struct Agent<'a, 'c, 'f, const WORD: usize, const PAGE: usize> {
     pub(super) store: Store<'c, 'f, WORD, PAGE>,
     pub(super) device: &'a Device,
@@ -46,7 +46,7 @@ impl<const WORD: usize, const PAGE: usize> Agent<'_, '_, '_, WORD, PAGE> {
             Trial::Running => self.judge(),
             Trial::Healthy => self.settle_new(Outcome::Confirmed),
             Trial::Recovered if self.image == Image::New => self.settle_new(Outcome::Recovered),
-            // It runs for ever, and what was confirmed last stays on record.
+            // It runs for good, and the last confirmed image stays on record.
             Trial::Recovered if self.story == Story::Previous && self.store.runs_previous() => Ok(Next::Done),
             Trial::Recovered => Err(Stop::Wrong(Wrong::Bricked("recovered, and the old image runs"))),
             Trial::RolledBack(cause) => self.note_roll_back(cause),
@@ -58,7 +58,7 @@ impl<const WORD: usize, const PAGE: usize> Agent<'_, '_, '_, WORD, PAGE> {
         }
     }
 
-    /// Records never become older than what was relied upon.
+    /// Checks that records never become older than what was relied upon.
     fn load(&mut self) -> Result<(), Stop> {
         let mut buffer = [0; RECORD_BYTES_MAX];
         let bytes = self.store.load(Record::Installed, &mut buffer).map(|bytes| bytes.map(decode_installed));
@@ -217,7 +217,7 @@ impl<const WORD: usize, const PAGE: usize> Agent<'_, '_, '_, WORD, PAGE> {
         self.after_roll_back()
     }
 
-    /// The operator tries again where a cut was to blame.
+    /// The operator retries if a cut was to blame.
     fn after_roll_back(&mut self) -> Result<Next, Stop> {
         if self.story.is_confirmed() {
             return self.receive();
