@@ -94,7 +94,7 @@ impl Display for Id {
 fn reason_text(reason: Reason) -> &'static str {
     match reason {
         Reason::Refusal(refusal) => refusal.text(),
-        Reason::Busy { .. } => "busy with another update, or offered too many of late",
+        Reason::Busy { .. } => "busy with another update, or too many offers recently",
     }
 }
 

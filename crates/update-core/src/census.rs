@@ -92,7 +92,7 @@ impl State {
         Self::ALL.get(usize::from(code)).copied()
     }
 
-    /// Whether something follows from it for the update: then a report names that by its whole digest.
+    /// Whether the state has consequences for the update: a report then names the update by its whole digest.
     #[must_use]
     pub const fn decides(self) -> bool {
         matches!(
@@ -214,7 +214,7 @@ impl Counters {
 pub struct Report<'a> {
     /// The update that the report is about: the one asked about, or the one held.
     pub update: Option<UpdateId>,
-    /// Its whole digest, where the state [decides](State::decides).
+    /// The whole digest, if the state [decides](State::decides).
     pub digest: Option<Digest>,
     /// What the agent is doing with the update.
     pub state: State,
@@ -235,7 +235,7 @@ pub struct Report<'a> {
     pub attempt: u32,
     /// The counters, only if detail was asked for.
     pub counters: Option<Counters>,
-    /// With the reason busy: seconds until it would be taken; 0 where that is not known.
+    /// With the reason busy: seconds until it would be accepted; 0 if unknown.
     pub busy_seconds: u32,
     /// The last short request that raised `distributor_next`, as received (protocol.md \[evidence\]).
     pub evidence: Option<&'a [u8]>,
@@ -348,7 +348,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Whether what it says counts for the update with this digest.
+    /// Whether the report counts for the update with this digest.
     #[must_use]
     pub fn counts_for(&self, digest: &Digest) -> bool {
         match self.digest {

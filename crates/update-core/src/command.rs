@@ -23,7 +23,8 @@ pub struct Command<'a> {
     pub dated: Option<Dated>,
 }
 
-/// When an order was sent, by an earlier question that its agents have answered (protocol.md \[fresh\]).
+/// When an order was sent, relative to an earlier question that its agents have answered (protocol.md
+/// \[fresh\]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dated {
     /// The Partial IV of that question.

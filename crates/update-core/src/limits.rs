@@ -35,7 +35,7 @@ pub const WINDOW_BLOCKS_MAX: u32 = 4096;
 /// Longest report, bitmap included.
 pub const REPORT_BYTES_MAX: usize = 672;
 
-/// What an answer to a census takes in UDP besides its bitmap, with the digest of the update.
+/// What an answer to a census takes in UDP in addition to its bitmap, with the digest of the update.
 pub const ANSWER_BYTES: u64 = 100;
 
 /// Most ranges of member numbers in a target.
@@ -70,7 +70,8 @@ pub const DISTRIBUTOR_RESERVE_STEP: u64 = 4096;
 pub const SYNC_WITHIN: Duration = Duration::from_millis(100);
 /// An unfinished update is replaced by another at most once in this time (protocol.md \[one update\]).
 pub const REPLACE_AFTER: Duration = Duration::from_secs(600);
-/// So often a device erases its slot, activates, or goes back, before it has to wait (protocol.md \[wear\]) ...
+/// How many times a device erases its slot, activates or rolls back before it must wait (protocol.md
+/// \[wear\]) ...
 pub const ALLOWANCE_MAX: u8 = 8;
 /// ... and once more after this time.
 pub const ALLOWANCE_AGAIN: Duration = Duration::from_secs(600);
@@ -172,15 +173,15 @@ pub const ROOT_PAGES_COPIES: u8 = 3;
 pub const WITHDRAWAL_ROUNDS_MAX: u8 = 8;
 /// An order to withdraw an update that was heard but has changed nothing is given again after this time.
 pub const ORDER_AGAIN_AFTER: Duration = Duration::from_secs(10);
-/// Questions that an agent remembers, to tell by them whether an order is recent (protocol.md \[fresh\]).
+/// Questions that an agent remembers, to tell from them whether an order is recent (protocol.md \[fresh\]).
 pub const QUESTIONS_HEARD_MAX: usize = 8;
-/// An answer that comes so long after its leisure shows that its question was not held back.
+/// An answer at most this long after its leisure shows that its question was not held back.
 pub const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
-/// An agent acts upon an order that comes so long after it was sent.
+/// An agent acts upon an order at most this long after it was sent.
 pub const ORDER_HOLDS: Duration = Duration::from_secs(30);
-/// An agent that has not acted upon an order to the group is given it alone, at most once in this time.
+/// An agent that has not acted upon an order to the group gets it individually, at most once in this time.
 pub const ORDER_ALONE_AGAIN: Duration = Duration::from_secs(1);
-/// Asks to the group in a row without an answer after which an agent that was heard is asked alone.
+/// Consecutive unanswered asks to the group after which an agent that was heard is asked individually.
 pub const DEAF_AFTER: u8 = 3;
 /// Copies of an activation, or of an order to withdraw an update.
 pub const ORDER_COPIES: u32 = 3;
@@ -225,7 +226,7 @@ pub const PACE_BURST: Duration = Duration::from_millis(10);
 pub const CAUCHY_SOURCES_MAX: usize = 128;
 /// Most parity symbols of a generation of the Cauchy code.
 pub const CAUCHY_SYMBOLS_MAX: usize = 128;
-/// Fewest blocks that a generation may be asked to have at most.
+/// The lowest allowed maximum of blocks in a generation.
 pub const GENERATION_BLOCKS_MIN: u16 = 8;
 /// Numbers of parity symbols: a Block option has 20 bits for them (RFC 7959 section 2.2).
 pub const PARITY_NUMBERS_MAX: u32 = 1 << 20;
@@ -275,7 +276,7 @@ const _: () = {
     assert!(ENVELOPE_BYTES_MAX <= 32 * BLOCK_BYTES_MIN as usize, "an offer's blocks fit one word of bits");
     assert!(
         CAUCHY_SOURCES_MAX + CAUCHY_SYMBOLS_MAX <= 256,
-        "blocks and symbols stand for different elements"
+        "blocks and symbols have different elements"
     );
     assert!(CAUCHY_SOURCES_MAX <= 128 && CAUCHY_SYMBOLS_MAX <= 128, "each fits a word of 128 bits");
     assert!(

@@ -1,12 +1,12 @@
-//! Parity: symbols from which an agent makes blocks that it has missed (protocol.md, Parity).
+//! Parity: symbols from which an agent recovers blocks that it has missed (protocol.md, Parity).
 //!
-//! The blocks of an image are dealt out to generations of at most so many blocks, one after the other, so
-//! that blocks that follow one another on the network belong to different generations and a burst of loss
-//! hits each of them a little. A parity symbol is as long as a block. Of a generation's blocks and symbols
-//! any as many as it has blocks give all of its blocks. What comes out is compared with the hash tree like
-//! any other block, so that a wrong symbol costs time and nothing else.
+//! The blocks of an image are divided among generations of at most a given number of blocks, in turn. So
+//! consecutive blocks on the network belong to different generations, and a burst of loss affects each of
+//! them only a little. A parity symbol is as long as a block. A generation of k blocks can be recovered from
+//! any k of its blocks and symbols. A recovered block is compared with the hash tree like any other, so a
+//! wrong symbol only costs time.
 //!
-//! [`cauchy`] is the code, [`generations`] says which block and which symbol belongs where.
+//! [`cauchy`] is the code; [`generations`] says which block and which symbol belongs to which generation.
 
 pub mod cauchy;
 mod field;
@@ -40,7 +40,7 @@ impl ErasureCode {
         self as u8
     }
 
-    /// The most blocks in a generation.
+    /// The maximum number of blocks in a generation.
     #[must_use]
     pub const fn generation_max(self) -> u16 {
         match self {
@@ -49,7 +49,7 @@ impl ErasureCode {
     }
 }
 
-/// The parity of an update: the code, and how many blocks a generation has at most.
+/// The parity of an update: the code, and the maximum number of blocks in a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Parity {
     code: ErasureCode,
@@ -57,8 +57,7 @@ pub struct Parity {
 }
 
 impl Parity {
-    /// `None` for generations that the code cannot have, or of less than
-    /// [`GENERATION_BLOCKS_MIN`] blocks.
+    /// `None` for generations that the code cannot have, or of fewer than [`GENERATION_BLOCKS_MIN`] blocks.
     #[must_use]
     pub const fn new(code: ErasureCode, generation: u16) -> Option<Self> {
         if generation < GENERATION_BLOCKS_MIN || generation > code.generation_max() {
@@ -73,7 +72,7 @@ impl Parity {
         self.code
     }
 
-    /// The most blocks in a generation.
+    /// The maximum number of blocks in a generation.
     #[must_use]
     pub const fn generation(self) -> u16 {
         self.generation

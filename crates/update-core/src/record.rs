@@ -12,7 +12,7 @@ use group_oscore::Gid;
 use minicbor::Decoder;
 
 const VERSION: u8 = 1;
-/// The second one has what is left of the allowances.
+/// The second version adds what is left of the allowances.
 const UPDATE_VERSION: u8 = 2;
 
 /// [`Record::Counters`](crate::platform::Record::Counters): the bounds of the two counters of one security
@@ -41,7 +41,8 @@ pub struct UpdateRecord<'a> {
     pub left: Allowance,
 }
 
-/// How often a device may still erase its slot, activate and go back at once (protocol.md \[wear\]).
+/// How many times a device may still erase its slot, activate and roll back without waiting (protocol.md
+/// \[wear\]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
     /// Slots erased for a new offer.
@@ -53,7 +54,7 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// Nothing of it is used.
+    /// Nothing has been used.
     pub const FULL: Self = Self { erases: ALLOWANCE_MAX, activations: ALLOWANCE_MAX, undos: ALLOWANCE_MAX };
 }
 

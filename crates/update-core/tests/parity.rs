@@ -1,5 +1,5 @@
-//! The code: any as many of a generation's blocks and symbols as it has blocks give all of them, and the
-//! bytes are those of docs/protocol.md.
+//! The code: any k of a generation's k blocks and their symbols recover all of them, and the bytes are those
+//! of docs/protocol.md.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use proptest::prelude::*;
@@ -21,7 +21,7 @@ fn symbol(number: u8, blocks: &[Vec<u8>], width: usize) -> Vec<u8> {
     sum
 }
 
-/// Takes the blocks that are there out of the symbols, and solves what is left in columns of this width.
+/// Removes the present blocks from the symbols, and solves the rest in columns of this width.
 fn decode(blocks: &[Vec<u8>], symbols: &[u8], missing: &[u8], width: usize, column: usize) -> Vec<Vec<u8>> {
     let mut rows: Vec<Vec<u8>> = symbols.iter().map(|number| symbol(*number, blocks, width)).collect();
     let there = (0..blocks.len() as u8).filter(|index| !missing.contains(index));
@@ -81,12 +81,12 @@ proptest! {
         for (index, row) in missing.iter().zip(rows) {
             let block = &blocks[usize::from(*index)];
             prop_assert_eq!(&row[..block.len()], &block[..]);
-            prop_assert!(row[block.len()..].iter().all(|byte| *byte == 0), "filled up with zeros");
+            prop_assert!(row[block.len()..].iter().all(|byte| *byte == 0), "padded with zeros");
         }
     }
 }
 
-/// So many different numbers below `end`, in an order of their own.
+/// This many different numbers below `end`, in random order.
 fn choose(seed: u64, end: usize, count: usize) -> Vec<u8> {
     let mut numbers: Vec<u8> = (0..end).map(|number| number as u8).collect();
     numbers.sort_by_key(|number| {

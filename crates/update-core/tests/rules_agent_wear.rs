@@ -1,4 +1,4 @@
-//! [wear]: a distributor gone bad cannot wear a device's flash out, nor keep it restarting.
+//! [wear]: a compromised distributor can neither wear out a device's flash nor keep it restarting.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
@@ -29,7 +29,7 @@ fn says(agent: &mut Agent, speaker: &mut Speaker, image: &Image) -> (State, u8, 
     agent.ask(speaker, &question(image), |report| (report.state, report.reason, report.busy_seconds))
 }
 
-/// The offer, and then the order to drop it.
+/// The offer, followed by the order to drop it.
 fn offer_and_cancel(agent: &mut Agent, speaker: &mut Speaker, image: &Image, attempt: u32) {
     let offer = speaker.offer(image);
     agent.hear_all(&offer);
@@ -59,7 +59,7 @@ fn wear_the_slot_is_erased_eight_times_and_then_once_in_ten_minutes() {
         offer_and_cancel(&mut agent, &mut speaker, &image, attempt);
     }
     assert_eq!(erases(&agent), usize::from(ALLOWANCE_MAX) + 5, "in fifty minutes");
-    // Time without any use fills it up, and no further.
+    // Time without any use fills the bucket up, but no further.
     agent.pass(ALLOWANCE_AGAIN * 100);
     for attempt in 200..230 {
         offer_and_cancel(&mut agent, &mut speaker, &image, attempt);
@@ -85,13 +85,13 @@ fn wear_a_reset_that_nobody_ordered_gives_one_and_no_more() {
     }
 }
 
-/// A device that rolls each activation back, told to try again and again, with a restart after each if that
-/// is so.
+/// A device that rolls each activation back and is told to try again repeatedly, with a restart after each if
+/// so configured.
 fn activations(restarts: bool, orders: u32) -> (Agent, Speaker, Image) {
     let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 3, 64));
     let mut agent = ready(&mut speaker, &image);
     for attempt in 1..=orders {
-        // After a roll back the first order has the image looked through, and the next one is acted upon.
+        // After a roll back the first order makes the agent check the image, and the next one is acted upon.
         for _ in 0..2 {
             agent.hear(Via::Group, &speaker.dates());
             agent.hear(Via::Group, &speaker.activate(&image, attempt));
@@ -125,14 +125,14 @@ fn wear_a_device_activates_eight_times_and_then_says_until_when_it_will_not() {
     }
 }
 
-/// Whoever takes back what it has activated is held up by whichever is used up first.
+/// A device that takes back what it activated is limited by whichever bucket is empty first.
 #[test]
 fn wear_an_image_on_trial_is_taken_back_eight_times() {
     let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 3, 64));
     let mut agent = ready(&mut speaker, &image);
     let mut attempt = 0;
     for turn in 0..12 {
-        // The activations are not what this is about.
+        // The activations are not the subject here.
         agent.pass(if turn < 8 { Duration::from_secs(1) } else { ALLOWANCE_AGAIN / 4 });
         for _ in 0..2 {
             attempt += 1;

@@ -1,4 +1,4 @@
-//! [fresh]: an order that was held back on its way is not acted upon, and an agent that cannot tell gets it
+//! [fresh]: an order that was held back in transit is not acted upon, and an agent that cannot tell gets it
 //! by unicast, with an Echo value.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -36,7 +36,7 @@ fn activations(agent: &Agent) -> usize {
 
 #[test]
 fn fresh_an_order_counts_from_when_it_was_sent_and_not_from_when_it_comes() {
-    // Sent so long after the question, come so much later, acted upon.
+    // The delay from question to order, the delay in transit, and whether the agent acts.
     let second = Duration::from_secs(1);
     for (since, held_back, acts) in [
         (MS(0), MS(0), true),
@@ -86,7 +86,7 @@ fn fresh_an_order_by_the_group_that_nothing_dates_changes_nothing_and_gets_no_an
     let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 3, 64));
     let mut agent = ready(&mut speaker, &image);
     let question = hears_a_question(&mut agent, &mut speaker);
-    // None at all, a question that was never heard, and one heard before a restart.
+    // No question at all, a question that was never heard, and one heard before a restart.
     for (dated, restart) in
         [(None, false), (dated(question + 1_000, MS(0)), false), (dated(question, MS(0)), true)]
     {
@@ -101,7 +101,7 @@ fn fresh_an_order_by_the_group_that_nothing_dates_changes_nothing_and_gets_no_an
         agent.hear(Via::Group, &datagram);
         assert_eq!((agent.machine.state(), agent.sent.len()), (State::Ready, sent), "{dated:?}");
     }
-    // Old questions are forgotten, not the new ones.
+    // Old questions are forgotten, recent ones are not.
     for _ in 0..20 {
         hears_a_question(&mut agent, &mut speaker);
     }
@@ -133,7 +133,7 @@ fn fresh_an_order_by_unicast_is_acted_upon_with_the_echo_value() {
     };
     let (code, echo) = give(&mut agent, &[]);
     assert_eq!((code, echo.len(), activations(&agent)), (Code::UNAUTHORIZED, 8, 0));
-    // Another value than the one that was sent, and one that is too old.
+    // A value other than the one that was sent, and one that is too old.
     assert_eq!(give(&mut agent, &[1; 8]), (Code::UNAUTHORIZED, echo.clone()));
     agent.pass(ECHO_WITHIN);
     let (code, newer) = give(&mut agent, &echo);
@@ -141,7 +141,7 @@ fn fresh_an_order_by_unicast_is_acted_upon_with_the_echo_value() {
     assert_ne!(newer, echo);
     assert_eq!(give(&mut agent, &newer), (Code::CHANGED, Vec::new()));
     assert_eq!(agent.machine.state(), State::Trial);
-    // What was acted upon needs no proof, and does nothing.
+    // An order already acted upon needs no proof, and has no effect.
     assert_eq!(give(&mut agent, &[]), (Code::CHANGED, Vec::new()));
     assert_eq!(activations(&agent), 1);
 }

@@ -66,13 +66,13 @@ pub struct Agent {
     echo: Option<([u8; 8], Instant)>,
     /// The newest question that it answered in time.
     heard_question: Option<Heard>,
-    /// It has been given an order by this distribution.
+    /// Whether this distribution has given it an order.
     pub(super) was_ordered: bool,
-    /// When it was last given an order alone.
+    /// When it was last given an individual order.
     pub(super) ordered_alone_at: Option<Instant>,
-    /// Asks to the group in a row that it left unanswered, though it was heard.
+    /// Consecutive asks to the group that it did not answer, although it has been heard.
     unheard_asks: u8,
-    /// It has answered a question to it alone since.
+    /// Whether it has answered an individual question since.
     answers_alone: bool,
     /// The highest Partial IV of a request that was answered with Echo, and when that last happened.
     challenged: Option<(u64, Instant)>,
@@ -110,7 +110,7 @@ pub struct Status {
     pub attempt: u32,
     /// Manifest sequence number of what it runs and has confirmed.
     pub installed: u64,
-    /// With the reason busy: for how many seconds; 0 where that is not known.
+    /// With the reason busy: for how many seconds; 0 if unknown.
     pub busy_seconds: u32,
     /// Its counters, if they were asked for.
     pub counters: Option<Counters>,
@@ -263,8 +263,8 @@ impl Agent {
         self.heard_question
     }
 
-    /// It answers a question, to the group or to it alone; `in_time` is that question, if the answer shows
-    /// that it was not held back.
+    /// Notes that it answers a question, to the group or to it alone. `in_time` is that question if the
+    /// answer shows that it was not held back.
     pub(super) fn answers(&mut self, to_group: bool, in_time: Option<Heard>) {
         if to_group {
             (self.unheard_asks, self.answers_alone) = (0, false);
@@ -277,12 +277,12 @@ impl Agent {
         }
     }
 
-    /// It has left several asks to the group unanswered: it is asked alone.
+    /// Whether it has left several asks to the group unanswered, so that it is asked individually.
     pub(super) fn seems_deaf(&self) -> bool {
         self.unheard_asks >= DEAF_AFTER && self.address.is_some() && self.status.is_some() && !self.ended()
     }
 
-    /// It answers questions to it alone, and none to the group.
+    /// Whether it answers individual questions, but none to the group.
     #[must_use]
     pub const fn is_deaf(&self) -> bool {
         self.answers_alone

@@ -55,12 +55,12 @@ impl Parts {
         WAIT_ALONE + Duration::from_secs(u64::from(bytes) / CHECK_BYTES_PER_SECOND)
     }
 
-    /// When to ask the next agent alone; `None` if there is none to ask.
+    /// When to ask the next agent individually; `None` if there is none to ask.
     pub(super) fn laggards_due(&self, now: Instant) -> Option<Instant> {
         self.fleet.agents().iter().any(|agent| self.is_asked_alone(now, agent)).then_some(self.laggards.due)
     }
 
-    /// Asks the next agent alone, and allows it to fetch while there is time for that.
+    /// Asks the next agent individually, and allows it to fetch while there is time for that.
     pub(super) fn ask_laggard(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
         let all = self.fleet.indices(|agent| self.is_asked_alone(slot.now, agent));
         let turn = self.laggards.turn.checked_rem(all.len()).and_then(|turn| all.get(turn));
@@ -71,7 +71,7 @@ impl Parts {
         self.laggards.turn = self.laggards.turn.wrapping_add(1);
         self.laggards.due = slot.now + LAGGARD_POLL / all.len().max(1) as u32;
         let serves = self.withdrawal.is_none();
-        // A laggard answers for itself; whoever hears no multicast answers what the group was asked.
+        // A laggard answers for itself; an agent that hears no multicast answers what the group was asked.
         let ask = if agent.laggard().is_some() { 0 } else { self.questions.last_ask() };
         let query = Query {
             target: Target::All,
@@ -90,7 +90,7 @@ impl Parts {
         self.fleet.waited_for().any(|agent| !agent.lost && agent.laggard().is_some())
     }
 
-    /// A laggard that can still be served, or an agent that was heard and hears no multicast.
+    /// Whether it is a laggard that can still be served, or an agent that was heard but hears no multicast.
     fn is_asked_alone(&self, now: Instant, agent: &Agent) -> bool {
         let served = self.withdrawal.is_none() && !self.transfer_is_late(now);
         let lags = agent.laggard().is_some() && agent.address.is_some();

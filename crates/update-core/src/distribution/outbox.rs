@@ -123,7 +123,7 @@ impl Outbox {
         Ok(sent)
     }
 
-    /// Sends an order, with the Echo value that its agent has asked for; empty for none.
+    /// Sends an order, with the Echo value that its agent requires; empty for none.
     pub(super) fn order(
         &mut self,
         slot: Slot<'_>,

@@ -20,7 +20,7 @@ struct Open {
     /// Answers are spread until then. Later ones are stragglers.
     leisure_ends: Instant,
     to_group: bool,
-    /// It is an order, which this agent may want to have again with its Echo value.
+    /// If it is an order: the agent that may need it again with its Echo value.
     order: Option<Option<usize>>,
 }
 
@@ -82,7 +82,7 @@ impl Questions {
         Ok(sent)
     }
 
-    /// Remembers an order to one agent. With an index, that agent may want it again with an Echo value.
+    /// Remembers an order to one agent. With an index, that agent may need it again with an Echo value.
     pub(super) fn ordered(
         &mut self,
         now: Instant,
@@ -107,7 +107,7 @@ impl Questions {
         self.open.back().is_some_and(|open| open.token == token)
     }
 
-    /// If the message with this Token was an order: the agent that may want it again.
+    /// If the message with this Token was an order: the agent that may need it again.
     pub(super) fn order(&self, token: Token) -> Option<Option<usize>> {
         self.open.iter().find(|open| open.token == token)?.order
     }
@@ -117,7 +117,7 @@ impl Questions {
         self.open.iter().any(|open| open.token == token && open.to_group)
     }
 
-    /// The question with this Token, if an answer that comes now comes in time (protocol.md \[fresh\]).
+    /// The question with this Token, if an answer that arrives now is in time (protocol.md \[fresh\]).
     pub(super) fn heard_in_time(&self, now: Instant, token: Token) -> Option<Heard> {
         let open = self.open.iter().find(|open| open.token == token)?;
         let in_time = now.since(open.leisure_ends) <= ANSWERED_WITHIN;

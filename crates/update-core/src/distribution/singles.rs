@@ -1,6 +1,6 @@
-//! Orders to single agents (protocol.md \[fresh\]): an agent that has not acted upon an order to the group is
-//! given it alone. Perhaps it hears no multicast; perhaps it cannot tell whether the order is recent, and
-//! wants its Echo value back.
+//! Orders to single agents (protocol.md \[fresh\]): an agent that has not acted upon an order to the group
+//! gets it individually. It may not hear multicast, or it may be unable to tell whether the order is recent
+//! and require its Echo value.
 
 use super::Agent;
 use super::outbox::{Sent, Slot, To};
@@ -13,32 +13,32 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use group_oscore::ProtectError;
 
-/// Agents that wait for an order of their own, each with the Echo value that it asked for.
+/// Agents that wait for an individual order, each with the Echo value that it asked for.
 #[derive(Debug, Default)]
 pub(super) struct Singles(VecDeque<(usize, Vec<u8>)>);
 
 impl Singles {
-    /// The agent with this index is given the order alone.
+    /// Queues the order for the agent with this index.
     fn push(&mut self, index: usize) {
         if self.0.iter().all(|(waiting, _)| *waiting != index) {
             self.0.push_back((index, Vec::new()));
         }
     }
 
-    /// The agent with this index wants this value back before it acts.
+    /// The agent with this index requires this value before it acts.
     pub(super) fn prove(&mut self, index: usize, echo: &[u8]) {
         self.0.retain(|(waiting, _)| *waiting != index);
         self.0.push_front((index, echo.to_vec()));
     }
 
-    /// Whether anybody waits.
+    /// Whether any agent waits.
     pub(super) fn is_waiting(&self) -> bool {
         !self.0.is_empty()
     }
 }
 
 impl Parts {
-    /// These agents are given an order to the group. Those that were given one before get it alone as well.
+    /// Orders to the group are sent to these agents. Those that had one before also get it individually.
     pub(super) fn order_again_alone(&mut self, indices: &[usize]) {
         for index in indices {
             if let Some(agent) = self.fleet.get_mut(*index)
@@ -49,7 +49,7 @@ impl Parts {
         }
     }
 
-    /// Gives the next of them its order, if it is still to act.
+    /// Sends the next of them its order, if it still has to act.
     pub(super) fn next_single(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
         let Some((index, echo)) = self.singles.0.pop_front() else { return Ok(None) };
         let Some((resource, attempt, from_trial)) = self.order_for(index) else { return Ok(None) };
@@ -69,7 +69,7 @@ impl Parts {
         };
         let to = To::Agent(address, agent.id);
         self.attempts.told(attempt);
-        // What it says to an order with its value is the last word.
+        // Its answer to an order with its value is final.
         let wants_echo = echo.is_empty().then_some(index);
         let now = slot.now;
         let (sent, token, binding) = self.outbox.order(slot, resource, &command, &echo, to)?;
@@ -77,7 +77,7 @@ impl Parts {
         Ok(Some(sent))
     }
 
-    /// The order that this agent has still to act upon: resource, attempt, and whether it takes back an image
+    /// The order that this agent must still act upon: resource, attempt, and whether it takes back an image
     /// on trial.
     fn order_for(&self, index: usize) -> Option<(Resource, u32, bool)> {
         let agent = self.fleet.get(index)?;
@@ -92,7 +92,7 @@ impl Parts {
 }
 
 impl Agent {
-    /// It is given an order; `true` when that is not the first one.
+    /// Notes that it is given an order; `true` if that is not the first one.
     fn is_ordered_again(&mut self) -> bool {
         let again = self.was_ordered || self.heard_question().is_none();
         self.was_ordered = true;
@@ -108,7 +108,7 @@ impl Agent {
     }
 }
 
-/// A question that an agent has answered in time: it was not held back on its way.
+/// A question that an agent has answered in time, so it was not held back in transit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Heard {
     pub(super) partial_iv: u64,

@@ -86,7 +86,7 @@ impl Agent {
 }
 
 impl Withdrawal {
-    /// Whether it takes back an image on trial, too.
+    /// Whether it also takes back an image on trial.
     pub(super) const fn undoes(&self) -> bool {
         self.undoes
     }
@@ -144,7 +144,7 @@ impl Parts {
         self.events.push_back(Event::Stage(Stage::Cancellation));
         self.raise_attempt(now);
         if self.fleet.heard_question(0).is_none() {
-            // Nobody could tell that the order is recent: they are asked first.
+            // No agent could tell that the order is recent, so they are asked first.
             return self.ask(Purpose::Withdrawn, now);
         }
         // To everyone at first, whatever each agent has acted upon.

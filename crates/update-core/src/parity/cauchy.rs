@@ -1,42 +1,42 @@
 //! The systematic Cauchy code over GF(2^8) (protocol.md, Parity).
 //!
 //! Parity symbol `j` of a generation is the sum over its blocks `i` of block `i` times 1 / ((255 - j) + i).
-//! The coefficients do not depend on how many blocks or symbols there are. Each square part of a Cauchy
-//! matrix has an inverse, so any as many symbols as blocks are missing give them.
+//! The coefficients do not depend on the number of blocks or symbols. Every square submatrix of a Cauchy
+//! matrix is invertible, so as many symbols as there are missing blocks recover them.
 //!
-//! Nothing here needs memory of its own beyond half a kilobyte of stack: a symbol is made, and equations are
-//! solved, where they lie. [`solve`] takes rows of any width, so that a device with little memory can solve
-//! one column of 64 bytes after the other.
+//! Nothing here needs more memory than half a kilobyte of stack: symbols are built, and equations are solved,
+//! in place. [`solve`] takes rows of any width, so that a device with little memory can solve one 64-byte
+//! column after the other.
 
 use super::field::{add_product, inverse, multiply, product};
 use crate::limits::{CAUCHY_SOURCES_MAX, CAUCHY_SYMBOLS_MAX};
 
-/// The symbols and blocks do not make equations that can be solved.
+/// The symbols and blocks do not form a solvable system of equations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotSolvable;
 
-/// Adds a block of a generation to a parity symbol, which begins as zeros. A block that is shorter than the
-/// symbol counts as filled up with zeros. Adding it once more takes it out again.
+/// Adds a block of a generation to a parity symbol, which starts as zeros. A block shorter than the symbol
+/// counts as padded with zeros. Adding it again removes it.
 pub fn add_block(symbol: u8, index: u8, block: &[u8], sum: &mut [u8]) {
     add_product(coefficient(symbol, index), block, sum);
 }
 
-/// The factor of block `index` in parity symbol `symbol`.
+/// The coefficient of block `index` in parity symbol `symbol`.
 #[must_use]
 pub fn coefficient(symbol: u8, index: u8) -> u8 {
     inverse(place_of(symbol) ^ index)
 }
 
-/// Makes the missing blocks of a generation in place.
+/// Recovers the missing blocks of a generation in place.
 ///
-/// `rows` has one row of `width` bytes for each missing block: a parity symbol, of which all blocks that are
-/// there have been taken out by [`add_block`], or the same columns of each. `symbols` are their numbers, and
-/// `missing` the indices of the missing blocks in the generation. Afterwards row `n` is the block
-/// `missing[n]`, filled up with zeros.
+/// `rows` has one row of `width` bytes for each missing block: a parity symbol from which [`add_block`] has
+/// removed all present blocks, or the same columns of each. `symbols` are the symbols' numbers, and `missing`
+/// the indices of the missing blocks in the generation. Afterwards row `n` is the block `missing[n]`, padded
+/// with zeros.
 ///
 /// # Errors
-/// There are not as many symbols as missing blocks, or rows for them; a number comes twice; or it is no
-/// number of a symbol or of a block. Then nothing was changed.
+/// The number of symbols or rows is not that of the missing blocks, a number occurs twice, or it is not the
+/// number of a symbol or a block. Nothing has changed in that case.
 pub fn solve(symbols: &[u8], missing: &[u8], rows: &mut [u8], width: usize) -> Result<(), NotSolvable> {
     let fits = symbols.len() == missing.len() && rows.len() == symbols.len() * width && width > 0;
     let distinct =
@@ -54,7 +54,7 @@ pub fn solve(symbols: &[u8], missing: &[u8], rows: &mut [u8], width: usize) -> R
     Ok(())
 }
 
-/// The element of the field that stands for a symbol. Those of blocks are their indices, and all below it.
+/// The field element of a symbol. The field elements of blocks are their indices, which are all lower.
 const fn place_of(symbol: u8) -> u8 {
     u8::MAX - symbol
 }
@@ -68,9 +68,9 @@ fn all_distinct_below(numbers: &[u8], end: usize) -> bool {
     })
 }
 
-/// What is left of the matrix of coefficients while it is solved. It is never written down: what Gauss's
-/// elimination leaves of a Cauchy matrix has the elements `left[row] * top[column] / (row + column)`, where
-/// row and column stand for their elements of the field.
+/// The remaining coefficient matrix during elimination. It is never stored: Gaussian elimination turns a
+/// Cauchy matrix into the elements `left[row] * top[column] / (row + column)`, where row and column stand for
+/// their field elements.
 struct Matrix<'a> {
     symbols: &'a [u8],
     missing: &'a [u8],
@@ -91,12 +91,12 @@ impl<'a> Matrix<'a> {
         place_of(self.symbols[n])
     }
 
-    /// The element at this row and column, as long as neither was a pivot.
+    /// The element at this row and column, while neither has been a pivot.
     fn element(&self, row: usize, column: usize) -> u8 {
         product(product(self.left[row], self.top[column]), inverse(self.row(row) ^ self.missing[column]))
     }
 
-    /// Takes the missing block of this pivot out of all rows below.
+    /// Eliminates the missing block of this pivot from all rows below.
     fn eliminate(&mut self, pivot: usize, rows: &mut [u8], width: usize) {
         let (row_there, column_there) = (self.row(pivot), self.missing[pivot]);
         let of_pivot = inverse(self.element(pivot, pivot));
@@ -114,13 +114,13 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    /// Makes the missing block of this pivot, with those of all rows below.
+    /// Recovers the missing block of this pivot, using those of all rows below.
     fn substitute(&mut self, pivot: usize, rows: &mut [u8], width: usize) {
         let (row_there, column_there) = (self.row(pivot), self.missing[pivot]);
         let (upper, lower) = rows.split_at_mut((pivot + 1) * width);
         let bytes = &mut upper[pivot * width..];
         for (column, known) in (pivot + 1..self.size()).zip(lower.chunks_exact(width)) {
-            // As it was before this pivot was eliminated.
+            // The value before this pivot was eliminated.
             let there = self.missing[column];
             let scale = product(row_there ^ there, inverse(there ^ column_there));
             self.top[column] = product(self.top[column], scale);

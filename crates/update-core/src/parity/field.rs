@@ -1,7 +1,7 @@
 //! GF(2^8) with the polynomial x^8 + x^4 + x^3 + x^2 + 1: bytes that can be added, multiplied and divided.
-//! Adding and subtracting are both exclusive or.
+//! Addition and subtraction are both exclusive or.
 
-/// x^8, reduced: what an overflowing bit stands for.
+/// x^8, reduced: what an overflowing bit is replaced by.
 const REDUCED: u8 = 0x1d;
 
 /// The inverse of each element; 0 for zero, which has none.
@@ -9,7 +9,7 @@ const INVERSES: [u8; 256] = inverses();
 
 const fn inverses() -> [u8; 256] {
     let mut inverses = [0; 256];
-    // 2 generates all elements but zero: 2^n and 2^(255 - n) are inverse to each other.
+    // 2 generates all elements except zero: 2^n and 2^(255 - n) are inverses of each other.
     let mut powers = [1_u8; 256];
     let mut n = 1;
     while n < 256 {
@@ -46,8 +46,8 @@ pub(super) fn inverse(a: u8) -> u8 {
     INVERSES.get(usize::from(a)).copied().unwrap_or(0)
 }
 
-/// The products of one factor with all bytes, by their lower and their upper four bits: small enough for a
-/// microcontroller's stack, and made in a few steps.
+/// The products of one factor with all bytes, split into their lower and upper four bits: small enough for a
+/// microcontroller's stack, and computed in a few steps.
 struct Products {
     of_lower: [u8; 16],
     of_upper: [u8; 16],
@@ -68,7 +68,7 @@ impl Products {
     }
 }
 
-/// Adds `factor` times `bytes` to `sum`, byte by byte, as far as both reach.
+/// Adds `factor` times `bytes` to `sum`, byte by byte, up to the shorter length.
 pub(super) fn add_product(factor: u8, bytes: &[u8], sum: &mut [u8]) {
     let products = Products::of(factor);
     for (sum, byte) in sum.iter_mut().zip(bytes) {

@@ -1,9 +1,9 @@
-//! Which block belongs to which generation, and which number a parity symbol has.
+//! Which block belongs to which generation, and the numbers of parity symbols.
 
 use super::{ErasureCode, Parity};
 use crate::limits::{CAUCHY_SYMBOLS_MAX, PARITY_NUMBERS_MAX};
 
-/// How the blocks of an image are dealt out: block `n` is block `n / count` of generation `n % count`.
+/// How the blocks of an image are divided: block `n` is block `n / count` of generation `n % count`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Generations {
     blocks: u32,
@@ -11,17 +11,17 @@ pub struct Generations {
     symbols: u32,
 }
 
-/// A parity symbol: which one of which generation.
+/// A parity symbol of a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Symbol {
     /// The generation.
     pub generation: u32,
-    /// Which of its symbols.
+    /// The index of the symbol in the generation.
     pub index: u32,
 }
 
 impl Generations {
-    /// The generations of an image of so many blocks.
+    /// The generations of an image with this many blocks.
     #[must_use]
     pub const fn new(parity: Parity, blocks: u32) -> Self {
         let least = blocks.div_ceil(parity.generation as u32);
@@ -33,25 +33,25 @@ impl Generations {
         Self { blocks, count, symbols: if numbers < most { numbers } else { most } }
     }
 
-    /// How many generations there are.
+    /// The number of generations.
     #[must_use]
     pub const fn count(self) -> u32 {
         self.count
     }
 
-    /// How many parity symbols each generation has.
+    /// The number of parity symbols in each generation.
     #[must_use]
     pub const fn symbols(self) -> u32 {
         self.symbols
     }
 
-    /// The generation of a block, and which of its blocks it is.
+    /// The generation of a block, and its index in the generation.
     #[must_use]
     pub const fn place_of(self, block: u32) -> (u32, u32) {
         (block % self.count, block / self.count)
     }
 
-    /// How many blocks a generation has; none for one that there is not.
+    /// The number of blocks in a generation; zero for a generation that does not exist.
     #[must_use]
     pub const fn blocks_in(self, generation: u32) -> u32 {
         if generation >= self.count || generation >= self.blocks {
@@ -60,13 +60,13 @@ impl Generations {
         (self.blocks - generation).div_ceil(self.count)
     }
 
-    /// The number of a block of a generation; `None` where there is no such block.
+    /// The number of a block of a generation; `None` if there is no such block.
     #[must_use]
     pub const fn block(self, generation: u32, index: u32) -> Option<u32> {
         if index < self.blocks_in(generation) { Some(index * self.count + generation) } else { None }
     }
 
-    /// The Block1 number of a symbol; `None` where there is no such symbol.
+    /// The Block1 number of a symbol; `None` if there is no such symbol.
     #[must_use]
     pub const fn number_of(self, symbol: Symbol) -> Option<u32> {
         if symbol.index >= self.symbols || symbol.generation >= self.count {
@@ -82,7 +82,7 @@ impl Generations {
         if symbol.index < self.symbols { Some(symbol) } else { None }
     }
 
-    /// Whether this is the last number that a symbol has, whose request carries `M=0`.
+    /// Whether this is the last number of a symbol, whose request carries `M=0`.
     #[must_use]
     pub const fn is_last(self, number: u32) -> bool {
         number + 1 == self.count * self.symbols

@@ -1,15 +1,15 @@
-//! What the distributor may make a device do that wears or interrupts it: erase the slot, restart into an
-//! image, go back (protocol.md \[wear\]). Each draws on a bucket that fills slowly, so that a distributor gone
-//! bad cannot wear a flash out or keep a device restarting.
+//! What the distributor may make a device do that wears it out or interrupts it: erase the slot, restart into
+//! an image, roll back (protocol.md \[wear\]). Each of these draws on a bucket that fills slowly, so that a
+//! compromised distributor can neither wear out a flash nor keep a device restarting.
 
 use crate::limits::{ALLOWANCE_AGAIN, ALLOWANCE_MAX};
 use crate::record::Allowance;
 use crate::time::{Duration, Instant};
 
-/// What draws on a bucket.
+/// The actions that draw on a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Costly {
-    /// A new offer is taken, and the slot erased for it.
+    /// A new offer is accepted, and the slot erased for it.
     Erase,
     /// The image is activated.
     Activate,
@@ -20,12 +20,12 @@ pub(super) enum Costly {
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
     left: u8,
-    /// When it was last filled, as far as that counts.
+    /// When the bucket was last filled, for accounting.
     filled_at: Instant,
 }
 
 impl Bucket {
-    /// What has flown in since.
+    /// Adds what has flowed in since.
     fn fill(&mut self, now: Instant) {
         let since = now.since(self.filled_at);
         let more = since.as_micros() / ALLOWANCE_AGAIN.as_micros();
@@ -42,7 +42,7 @@ pub(super) struct Allowances {
     erase: Bucket,
     activate: Bucket,
     undo: Bucket,
-    /// When the order that was refused last would be carried out.
+    /// When the last refused order would be carried out.
     order_waits_until: Option<Instant>,
 }
 
@@ -52,7 +52,7 @@ impl Allowances {
         Self { erase: bucket, activate: bucket, undo: bucket, order_waits_until: None }
     }
 
-    /// Takes up what was stored. A start that no order led to leaves one of each at least.
+    /// Restores what was stored. A start that no order led to leaves at least one of each.
     pub(super) fn restore(&mut self, stored: Allowance, was_ordered: bool) {
         let least = u8::from(!was_ordered);
         let left = |stored: u8| stored.clamp(least, ALLOWANCE_MAX);
@@ -69,7 +69,7 @@ impl Allowances {
     /// Takes one.
     ///
     /// # Errors
-    /// When there will be one again.
+    /// When one will be available again.
     pub(super) fn take(&mut self, now: Instant, what: Costly) -> Result<(), Instant> {
         let bucket = match what {
             Costly::Erase => &mut self.erase,
@@ -81,13 +81,13 @@ impl Allowances {
         Ok(())
     }
 
-    /// Takes one for an order; `false` when the order has to wait.
+    /// Takes one for an order; `false` if the order must wait.
     pub(super) fn take_for_order(&mut self, now: Instant, what: Costly) -> bool {
         self.order_waits_until = self.take(now, what).err();
         self.order_waits_until.is_none()
     }
 
-    /// When an order that was refused would be carried out, if that is not now.
+    /// When a refused order would be carried out, if that is not now.
     pub(super) fn order_waits_until(&self, now: Instant) -> Option<Instant> {
         self.order_waits_until.filter(|until| *until > now)
     }

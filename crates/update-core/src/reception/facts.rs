@@ -104,10 +104,10 @@ pub enum Obstacle {
 pub enum Reason {
     /// The offer itself was refused.
     Refusal(Refusal),
-    /// Another update replaced this one less than ten minutes ago, or is on trial; or the slot has been
-    /// erased too often of late (code 80).
+    /// Another update replaced this one less than ten minutes ago, or is on trial; or the slot was erased too
+    /// often recently (code 80).
     Busy {
-        /// When it would be taken, where that is known.
+        /// When it would be accepted, if known.
         until: Option<Instant>,
     },
 }
@@ -147,9 +147,9 @@ pub fn reason_text(state: State, code: u8) -> &'static str {
         (_, 83) => "fetched blocks do not have the signed hash",
         (_, 84) => "fetches are refused",
         (_, 85) => "fetches are challenged again and again",
-        (State::Ready, Reason::BUSY) => "it has activated too often of late",
-        (State::Trial, Reason::BUSY) => "it has gone back too often of late",
-        (_, Reason::BUSY) => "busy with another update, or offered too many of late",
+        (State::Ready, Reason::BUSY) => "it activated too often recently",
+        (State::Trial, Reason::BUSY) => "it rolled back too often recently",
+        (_, Reason::BUSY) => "busy with another update, or too many offers recently",
         (_, code) => Refusal::from_code(code).map_or("unknown reason", Refusal::text),
     }
 }

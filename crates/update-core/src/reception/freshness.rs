@@ -1,22 +1,23 @@
-//! Whether an order is recent (protocol.md \[fresh\]). A message that is held back on its way stays authentic,
-//! so an order says how long after an earlier question it was sent. An agent that heard that question checks
-//! the order by its own monotonic clock. Any other agent wants the order by unicast, with an Echo value.
+//! Whether an order is recent (protocol.md \[fresh\]). A message that is held back in transit stays
+//! authentic, so an order says how long after an earlier question it was sent. An agent that heard that
+//! question checks the order with its own monotonic clock. Any other agent needs the order by unicast, with
+//! an Echo value.
 
 use crate::command::Dated;
 use crate::limits::{ECHO_WITHIN, QUESTIONS_HEARD_MAX};
 use crate::random::Random;
 use crate::time::{Duration, Instant};
 
-/// The questions that were heard last, and the Echo value that an order has to return.
+/// The last questions heard, and the Echo value that an order must return.
 #[derive(Debug, Default)]
 pub(super) struct Freshness {
-    /// Partial IV and moment of each question, oldest first.
+    /// Partial IV and time of each question, oldest first.
     heard: heapless::Vec<(u64, Instant), QUESTIONS_HEARD_MAX>,
     challenge: Option<([u8; 8], Instant)>,
 }
 
 impl Freshness {
-    /// A question of the distributor came, whomever it was for.
+    /// A question of the distributor has arrived, for whichever agents.
     pub(super) fn heard(&mut self, now: Instant, partial_iv: u64) {
         if self.heard.is_full() {
             self.heard.remove(0);
@@ -24,7 +25,7 @@ impl Freshness {
         let _ = self.heard.push((partial_iv, now));
     }
 
-    /// When an order was sent, if the question that it names was heard here and the order still holds.
+    /// When an order was sent, if the question that it names was heard here and the order is still valid.
     pub(super) fn sent_at(&self, now: Instant, dated: &Dated) -> Option<Instant> {
         let (_, heard_at) = self.heard.iter().find(|(partial_iv, _)| *partial_iv == dated.question)?;
         let sent_at = *heard_at + Duration::from_millis(u64::from(dated.since_ms));
@@ -32,8 +33,8 @@ impl Freshness {
         (now <= sent_at + holds).then_some(sent_at)
     }
 
-    /// The value that the order has to return. It stays the same for a while, so that a repeated order does
-    /// not make the answer to the first one late.
+    /// The value that the order must return. It stays the same for a while: otherwise a repeated order would
+    /// make the answer to the first one late.
     pub(super) fn challenge(&mut self, now: Instant, random: &mut Random) -> [u8; 8] {
         let open = self.challenge.filter(|(_, at)| now.since(*at) < ECHO_WITHIN);
         let (value, _) =
@@ -41,7 +42,7 @@ impl Freshness {
         value
     }
 
-    /// Whether this is the value that was sent a short while ago. A value that was used is dead.
+    /// Whether this is the value that was sent a short while ago. A used value is no longer valid.
     pub(super) fn is_proved_by(&mut self, now: Instant, echo: &[u8]) -> bool {
         self.challenge.take_if(|(value, at)| value == echo && now.since(*at) < ECHO_WITHIN).is_some()
     }

@@ -97,12 +97,12 @@ impl Assembly {
 #[derive(Debug, Clone, Copy)]
 struct Refused {
     id: UpdateId,
-    /// The whole digest, where the update had been verified.
+    /// The whole digest, if the update was verified.
     digest: Option<Digest>,
     state: State,
     code: u8,
     at: Instant,
-    /// When it would be taken, where that is known.
+    /// When it would be accepted, if known.
     until: Option<Instant>,
 }
 
@@ -155,12 +155,12 @@ impl Offers {
         self.refuse(Refused { id, digest: Some(digest), state: State::Failed, code, at: now, until: None });
     }
 
-    /// When another unfinished update may be replaced, if that is not now.
+    /// When another unfinished update may be replaced, if not now.
     fn replaces_again_at(&self, now: Instant) -> Option<Instant> {
         self.replaced_at.map(|at| at + REPLACE_AFTER).filter(|at| *at > now)
     }
 
-    /// It is the agent's update now, whatever was thought of it before.
+    /// It is the agent's update now, whatever was decided about it before.
     fn taken(&mut self, id: UpdateId) {
         self.refused.take_if(|refused| refused.id == id);
     }
@@ -169,7 +169,7 @@ impl Offers {
         self.refused.is_some_and(|refused| refused.stands(now, id))
     }
 
-    /// What there is to report of an update that was refused or replaced; `false` for any other.
+    /// Adds what there is to report about a refused or replaced update; `false` for any other.
     pub(super) fn describe(&self, id: UpdateId, report: &mut Report<'_>, now: Instant) -> bool {
         let Some(refused) = self.refused.filter(|refused| refused.id == id) else { return false };
         (report.state, report.reason, report.digest) = (refused.state, refused.code, refused.digest);
@@ -256,7 +256,7 @@ impl Reception<'_> {
         Ok(())
     }
 
-    /// Whether an offer may take the place of what is there; if that is an unfinished update, its digest.
+    /// Whether an offer may replace what is there; if that is an unfinished update, its digest.
     fn may_replace(&self, now: Instant, offer: &Offer) -> Result<Option<Digest>, Reason> {
         let Some(update) = self.received.update() else { return Ok(None) };
         let current = update.offer();
@@ -292,7 +292,7 @@ impl Reception<'_> {
     }
 }
 
-/// Whole seconds until then, rounded up; 0 where it is not known, or has come.
+/// Whole seconds until then, rounded up; 0 if that is unknown or has passed.
 pub(super) fn seconds_until(now: Instant, until: Option<Instant>) -> u32 {
     let left = until.map_or(Duration::ZERO, |until| until.since(now));
     u32::try_from(left.as_micros().div_ceil(1_000_000)).unwrap_or(u32::MAX)

@@ -1,4 +1,4 @@
-//! Orders: activate an update, drop it, or go back from it (protocol.md \[attempt\], [moment], [cancel],
+//! Orders: activate an update, drop it, or take it back (protocol.md \[attempt\], [moment], [cancel],
 //! [fresh], [wear]). An agent acts only on an attempt higher than the last one that it acted upon.
 
 use super::allowances::Costly;
@@ -43,8 +43,8 @@ impl Reception<'_> {
         }
     }
 
-    /// When an order was sent, if it is known to be recent: by the question that it names, or because it
-    /// returns the Echo value that it was asked for.
+    /// When an order was sent, if it is known to be recent: either by the question that it names, or because
+    /// it returns the requested Echo value.
     fn sent_at(&mut self, now: Instant, request: &Verified<'_>, command: &Command<'_>) -> Option<Instant> {
         let dated = command.dated.and_then(|dated| self.freshness.sent_at(now, &dated));
         let body = request.body();
@@ -61,7 +61,7 @@ impl Reception<'_> {
             _ => false,
         };
         if whole {
-            // The delay counts from the order on its way, so that all agents restart at the same moment.
+            // The delay counts from the sending of the order, so that all agents restart at the same moment.
             let due = now.max(sent_at + Duration::from_millis(u64::from(command.delay_ms)));
             if matches!(self.received.phase(), Phase::Ended) {
                 // After a roll back, the slot is read back before it is trusted again.
