@@ -99,6 +99,7 @@ impl Attacker {
                 target,
                 delay_ms: 0,
                 from_trial: false,
+                dated: None,
             };
             let mut payload = [0; 256];
             let len = command.encode(&mut payload)?;

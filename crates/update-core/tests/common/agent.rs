@@ -166,6 +166,18 @@ impl Agent {
         self.run();
     }
 
+    /// Lets the machine do what a datagram that is not for it might make it do: it only reports events.
+    pub fn settle(&mut self) {
+        let mut buffer = [0; 1232];
+        loop {
+            match self.machine.poll(self.now, &mut buffer) {
+                Output::Event(_) => {}
+                Output::Wait(_) => return,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     /// Carries out what the machine asks for until it waits.
     pub fn run(&mut self) {
         let mut buffer = [0; 1232];
