@@ -274,10 +274,7 @@ const _: () = {
     );
     assert!(TARGET_BYTES_MAX + 200 <= DATAGRAM_BYTES_MAX);
     assert!(ENVELOPE_BYTES_MAX <= 32 * BLOCK_BYTES_MIN as usize, "an offer's blocks fit one word of bits");
-    assert!(
-        CAUCHY_SOURCES_MAX + CAUCHY_SYMBOLS_MAX <= 256,
-        "blocks and symbols have different elements"
-    );
+    assert!(CAUCHY_SOURCES_MAX + CAUCHY_SYMBOLS_MAX <= 256, "blocks and symbols have different elements");
     assert!(CAUCHY_SOURCES_MAX <= 128 && CAUCHY_SYMBOLS_MAX <= 128, "each fits a word of 128 bits");
     assert!(
         IMAGE_BYTES_MAX / BLOCK_BYTES_MIN / GENERATION_BLOCKS_MIN as u32 * 8 <= PARITY_NUMBERS_MAX,
