@@ -91,7 +91,7 @@ fn start<F: NorFlash, D: Driver>(
     Ok((agent, stack, runner))
 }
 
-/// Runs for ever, beside the firmware's own tasks.
+/// Runs for ever, alongside the firmware's own tasks.
 async fn run<F: NorFlash, D: Driver>((agent, _stack, mut runner): Started<F, D>) {
     embassy_futures::join::join(agent.run(self_test()), runner.run()).await;
 }

@@ -11,9 +11,9 @@
 //!
 //! | the log says | page | spare page | a start |
 //! |---|---|---|---|
-//! | nothing | as it was | torn or whole | leaves it; the block is fetched once more |
-//! | being repaired | torn | whole | erases the page, fills it, says so |
-//! | nothing | whole | whole | goes on |
+//! | nothing | as it was | torn or whole | leaves it; the block is fetched again |
+//! | being repaired | torn | whole | erases the page, fills it, records that |
+//! | nothing | whole | whole | continues |
 
 use boot_stage::layout::{FlashLayout, WORD_BYTES_MAX};
 use boot_stage::medium::{

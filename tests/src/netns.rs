@@ -206,7 +206,7 @@ impl Net {
         let mut command = Command::new("nft");
         command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = inside(&self.bridge, || command.spawn())?.context("cannot run nft")?;
-        child.stdin.take().context("nft takes no input")?.write_all(rules.as_bytes())?;
+        child.stdin.take().context("nft has no standard input")?.write_all(rules.as_bytes())?;
         check("nft", &child.wait_with_output()?)
     }
 }

@@ -62,7 +62,7 @@ pub struct Report {
     pub mixed: u64,
     /// Devices on which nothing ran, or the update did not end.
     pub bricked: u64,
-    /// Devices that went back behind what had been relied upon.
+    /// Devices that lost something that had been relied upon.
     pub regressed: u64,
     /// Devices that lost a stored block.
     pub lost: u64,

@@ -205,7 +205,7 @@ fn measured_loss(fleet: &Fleet<'_>, file: &str) -> Result<f64> {
     let plan: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     ensure!(plan["loss_measured_at"].is_string(), "no loss was measured: {plan}");
     let loss = plan["loss"].as_str().and_then(|loss| loss.strip_suffix('%')?.parse().ok());
-    loss.with_context(|| format!("the loss is no percentage: {plan}"))
+    loss.with_context(|| format!("the loss is not a percentage: {plan}"))
 }
 
 /// The names in the order in which waves take them.

@@ -7,10 +7,10 @@
 //!
 //! | the record says | the chip | a start |
 //! |---|---|---|
-//! | as before | as before | goes on |
+//! | as before | as before | continues |
 //! | exchanged | as before | programs the bit, resets |
-//! | exchanged | torn, and taken for either | as one of the two others |
-//! | exchanged | exchanged | goes on |
+//! | exchanged | torn, and read as either | as one of the two others |
+//! | exchanged | exchanged | continues |
 //!
 //! The slots are at the same place in each bank and change places. What is not a slot (records, hash pages,
 //! spare page, provisioning) must not. It is only in the first bank, and [`BankedFlash`] finds it there

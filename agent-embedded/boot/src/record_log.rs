@@ -23,8 +23,8 @@
 //! | bank in use says | other bank | a start |
 //! |---|---|---|
 //! | "bank n", records | bank n - 1, or torn, or half filled | uses this bank |
-//! | records, "moved", unsealed | filled | says it again, then goes on as below |
-//! | records, "moved" | filled | lets the other bank say "bank n + 1" and uses it |
+//! | records, "moved", unsealed | filled | repeats the mark, then continues as below |
+//! | records, "moved" | filled | marks the other bank as "bank n + 1" and uses it |
 //! | "moved" | "bank n + 1", records | uses the other bank |
 //!
 //! Flash that loses a bit loses no record. **Each entry has two copies before its seal**; opening the log

@@ -8,15 +8,15 @@
 //! |---|---|---|---|---|
 //! | settled | agent | confirmed | anything | runs the active slot |
 //! | activated | agent | old | new | checks the update slot: exchanging, or rolled back |
-//! | exchanging | boot stage | mixed | mixed | goes on; then trial, or back if the new one is damaged |
+//! | exchanging | boot stage | mixed | mixed | continues; then trial, or back if the new one is damaged |
 //! | trial | boot stage | new | old | cut off: exchanging back; if the new one is installed: runs it |
 //! | healthy | agent | new | old | runs the active slot |
 //! | given up | agent | new | old | exchanging back |
-//! | exchanging back | boot stage | mixed | mixed | goes on; then rolled back |
+//! | exchanging back | boot stage | mixed | mixed | continues; then rolled back |
 //! | rolled back | boot stage | old | new | runs the active slot; the agent reports, then settled |
-//! | recovering | boot stage | mixed | mixed | goes on; then recovered |
+//! | recovering | boot stage | mixed | mixed | continues; then recovered |
 //! | recovered | boot stage | new | damaged | runs the active slot; the agent reports; if healthy, settled |
-//! | recovering previous | boot stage | mixed | mixed | goes on, back; then previous |
+//! | recovering previous | boot stage | mixed | mixed | continues, back; then previous |
 //! | previous | boot stage | older | damaged | runs the active slot until an update; the agent reports |
 //!
 //! Whatever runs has been checked in this very start: an image key of the key set in force signed its
@@ -128,7 +128,7 @@ impl<E> Halt<E> {
         match self {
             Self::Layout(_) => "the layout does not fit the flash",
             Self::Records(LogError::Flash(_)) => "the flash refuses",
-            Self::Records(_) => "the records are lost: write the device anew",
+            Self::Records(_) => "the records are lost: flash the device again",
             Self::KeySet => "the root key did not sign the key set: enroll the device again",
             Self::Image(ImageError::NotSigned) => "no image key signed what is in the active slot",
             Self::Image(ImageError::Damaged) => "the image in the active slot is damaged",

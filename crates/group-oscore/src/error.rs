@@ -67,7 +67,7 @@ pub enum ProtectError {
     UnknownRecipient,
     /// The key agreement produced no secret (RFC 10021 section 2.5).
     KeyAgreement,
-    /// The request's nonce was already used for a response, or must not be used for one: use an own Partial
+    /// The request's nonce was already used for a response, or must not be used for one: use your own Partial
     /// IV (RFC 10021 sections 5.3.1 and 9).
     NonceAlreadyUsed,
     /// The binding belongs to a request that this endpoint sent.
@@ -226,8 +226,8 @@ impl fmt::Display for ProtectError {
             Self::UnknownRecipient => "there is no Recipient Context for this member: add one first",
             Self::KeyAgreement => "the key agreement with this member failed: its credential is unusable",
             Self::NonceAlreadyUsed => {
-                "the nonce of the request cannot be used for this response: use an \
-                 own Partial IV"
+                "the nonce of the request cannot be used for this response: use a \
+                 separate Partial IV"
             }
             Self::WrongBinding => {
                 "the request was not received by this context: pass the binding of a \

@@ -51,7 +51,7 @@ impl<R> GroupContext<R> {
         &self.common
     }
 
-    /// Own Sender ID.
+    /// This member's Sender ID.
     pub const fn sender_id(&self) -> MemberId {
         self.sender.id
     }
@@ -131,7 +131,7 @@ impl<R: Recipients> GroupContext<R> {
     /// Accepts a request as new, once the caller has found that its Echo value is the one sent to this member
     /// not long ago (RFC 10021 section 9). Comparing and forgetting the value is up to the caller. If the
     /// replay window was not valid, it is valid from now on, with this Partial IV as its lower limit. An
-    /// answer must use an own Partial IV.
+    /// answer must use its own Partial IV.
     ///
     /// # Errors
     /// [`UnprotectError::Replayed`] if the request has been accepted in the meantime, and

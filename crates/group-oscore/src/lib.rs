@@ -80,7 +80,7 @@
 //! reveals both. Never copy a context or restore it from a backup.
 //!
 //! After a restart a request below the floor is returned as [`Unproven`]: it is genuine, but may be old. Drop
-//! it, or answer with 4.01 and an Echo option, in pairwise mode under an own Partial IV. Pass the request
+//! it, or answer with 4.01 and an Echo option, in pairwise mode under its own Partial IV. Pass the request
 //! that returns the Echo to [`accept_echo`](GroupContext::accept_echo) (RFC 10021 section 9).
 //!
 //! # Answers

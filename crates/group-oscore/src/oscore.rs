@@ -29,7 +29,7 @@ pub struct Parameters<'a> {
     pub master_salt: &'a [u8],
     /// The ID Context. If present, it goes into every request as kid context.
     pub id_context: Option<IdContext>,
-    /// Own Sender ID; the peer's Recipient ID.
+    /// This endpoint's Sender ID, which is the peer's Recipient ID.
     pub sender_id: MemberId,
     /// The peer's Sender ID. The pair must be unique for the same Master Secret, Salt and ID Context.
     pub recipient_id: MemberId,
@@ -181,7 +181,7 @@ impl Context {
         Ok(Received::Fresh(Verified { message, binding }))
     }
 
-    /// Unprotects a response to an own request in place; see
+    /// Unprotects a response to one of this endpoint's requests in place; see
     /// [`GroupContext::unprotect_response`](crate::GroupContext::unprotect_response).
     pub fn unprotect_response<'b>(
         &mut self,
@@ -240,7 +240,7 @@ impl Context {
         Ok((head, plaintext.map_err(|_| UnprotectError::BadTag)?))
     }
 
-    /// Own Sender ID.
+    /// This endpoint's Sender ID.
     pub const fn sender_id(&self) -> MemberId {
         self.sender_id
     }

@@ -63,7 +63,7 @@ impl SenderContext {
         self.id
     }
 
-    /// Own credential.
+    /// This member's credential.
     pub const fn credential(&self) -> &Credential {
         &self.credential
     }

@@ -59,7 +59,7 @@ impl Engine {
     fn go_on(&mut self) -> Result<String, String> {
         self.not_ended()?;
         match self.state.paused.take() {
-            Some(_) => Ok("goes on".to_owned()),
+            Some(_) => Ok("resumed".to_owned()),
             None => Err(format!("rollout '{}' is not paused", self.name)),
         }
     }
@@ -244,7 +244,7 @@ impl Engine {
         ))
     }
 
-    /// Adds an agent that was enrolled late: it goes with the last wave.
+    /// Adds an agent that was enrolled late: it joins the last wave.
     pub(super) fn joined(&mut self, now: Timestamp, key: AgentKey) {
         let last = self.plan.waves.len().saturating_sub(1);
         if self.agents.get(&key).is_some_and(|agent| agent.progress != Progress::Removed) {
@@ -259,7 +259,7 @@ impl Engine {
             None => {
                 self.agents.insert(key.clone(), record_of(last, now));
                 self.changed.insert(key.clone());
-                "was enrolled, and goes with the last wave"
+                "was enrolled, and joins the last wave"
             }
         };
         self.tell(now, Some(key), "agent-joined", text.to_owned());

@@ -215,7 +215,7 @@ fn a_pause_stops_a_transfer_but_hears_trials_to_the_end() {
     fleet.order(Order::Pause).unwrap();
     assert_eq!(fleet.engine.poll(now), Output::Save);
     assert_eq!(fleet.engine.poll(now), Output::Stop);
-    assert_eq!(fleet.engine.poll(now), Output::Wait(None), "it is told once");
+    assert_eq!(fleet.engine.poll(now), Output::Wait(None), "it is reported once");
     fleet.engine.handle(now, Input::RunEnded { end: RunEnd::Stopped, attempt: 1 });
     fleet.order(Order::Resume).unwrap();
     run(&mut fleet);

@@ -117,7 +117,7 @@ fn bound_is_stored_before_what_it_covers_is_acted_upon() {
 fn bound_each_boot_but_the_first_is_announced_until_it_is_answered() {
     let mut agent = Agent::new(0);
     agent.pass(Duration::from_secs(10));
-    assert!(agent.sent.is_empty(), "the first start is no reboot");
+    assert!(agent.sent.is_empty(), "the first start is not a reboot");
     agent.restart(true);
     agent.pass(MILLIS(501));
     assert_eq!(agent.sent.len(), 1);

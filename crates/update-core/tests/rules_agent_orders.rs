@@ -268,7 +268,7 @@ fn repair_one_request_at_a_time_when_a_census_allows_it() {
     assert!(agent.sent.is_empty(), "it misses more than is allowed");
     agent.ask(&mut speaker, &allow(3), |_| ());
     agent.pass(MILLIS(150));
-    assert_eq!(agent.sent.len(), 1, "one request is under way");
+    assert_eq!(agent.sent.len(), 1, "one request is pending");
     agent.pass(Duration::from_secs(20));
     assert!((3..10).contains(&agent.sent.len()), "it waits longer each time: {}", agent.sent.len());
 }

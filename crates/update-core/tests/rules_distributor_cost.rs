@@ -42,7 +42,7 @@ fn one_that_asks_without_end_has_its_share() {
         fleet.now.as_micros()
     };
     let (alone, beside) = (time(false), time(true));
-    assert!(beside * 2 < alone * 3, "{beside} beside {alone} microseconds");
+    assert!(beside * 2 < alone * 3, "{beside} compared with {alone} microseconds");
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn who_gets_no_large_datagram_holds_up_nobody() {
     };
     let ((none, alone), (lag, beside)) = (run(false), run(true));
     assert_eq!((none, lag), (None, Some(Lag::Pages)));
-    assert!(beside * 2 < alone * 3, "{beside} beside {alone} bytes to the group");
+    assert!(beside * 2 < alone * 3, "{beside} compared with {alone} bytes to the group");
 }
 
 #[test]

@@ -293,7 +293,7 @@ fn cancelled_right_after_a_start_it_reaches_whoever_acted_upon_higher_attempts()
     assert_eq!(fates(&fleet), [Fate::RolledBack, Fate::Dropped]);
 }
 
-/// The distributor's program is started anew and has lost the image.
+/// The distributor's program is restarted and has lost the image.
 fn with_the_name_alone(fleet: &mut Fleet<'_>, job: fn(Digest) -> Job) {
     fleet.restart_distribution_with(fleet::config(), job(fleet.image.offer.digest));
     fleet.file.clear();

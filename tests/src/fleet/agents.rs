@@ -158,7 +158,7 @@ impl Fleet<'_> {
         command.args(arguments).current_dir(&self.folder).stdout(Stdio::piped()).stderr(Stdio::piped());
         let installed = self.spawn(number, command)?.wait_with_output()?;
         let said = String::from_utf8_lossy(&installed.stderr);
-        ensure!(installed.status.success(), "{name} takes no first image: {}", said.trim());
+        ensure!(installed.status.success(), "{name} does not accept its first image: {}", said.trim());
         self.agents.push(Agent { number, process: None });
         Ok(())
     }

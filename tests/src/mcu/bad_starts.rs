@@ -59,7 +59,7 @@ pub fn try_all(node: &mut Node, net: &Net, good: &Path, group: &[u8; 16]) -> Res
         if let Err(why) = node.wait_for(error.text(), before + 1, WITHIN) {
             wrong.push(format!("a provisioning area {what} is not reported: {why:#}"));
         } else if let Err(why) = node.ask(error.text(), WITHIN) {
-            wrong.push(format!("with a provisioning area {what} nobody answers on the console: {why:#}"));
+            wrong.push(format!("with a provisioning area {what} the console does not answer: {why:#}"));
         }
         if node.console().contains("listens to") {
             wrong.push(format!("with a provisioning area {what} the agent runs"));
@@ -86,7 +86,7 @@ pub fn without_records(node: &mut Node, net: &Net, good: &Path) -> Result<Option
     let told = node.wait_for(LOST, 1, WITHIN).and_then(|()| node.ask(LOST, WITHIN));
     let runs = node.lines_with("boot: runs") == before + 1 && !node.console().contains("listens to");
     node.cut()?;
-    println!("lost records: {}", if told.is_ok() { "told" } else { "not told" });
+    println!("lost records: {}", if told.is_ok() { "reported" } else { "not reported" });
     Ok(match told {
         Err(why) => Some(format!("lost records are not reported: {why:#}")),
         Ok(()) if !runs => Some("without its records a board does not run its image, or sends".to_owned()),

@@ -26,7 +26,7 @@ pub enum Decay {
 pub struct Report {
     /// Faults, each followed by the rest of the update.
     pub faults: u64,
-    /// Devices that went back behind what had been relied upon, or ran a mixed image.
+    /// Devices that lost something that had been relied upon, or ran a mixed image.
     pub regressed: u64,
     /// Devices whose update did not end, or that reset for ever.
     pub bricked: u64,

@@ -31,7 +31,7 @@ pub(super) struct Checker {
     pub violations: Vec<String>,
     /// Nonces used twice.
     pub nonce_reuse: u32,
-    /// Images that were activated and are none that was signed.
+    /// Activated images that were not signed.
     pub wrong_image: u32,
     ledger: Ledger,
     truths: Vec<Truth>,

@@ -98,7 +98,7 @@ impl Inner {
         }
         let wait = next.saturating_sub(now).clamp(1, STEP_MICROSECONDS_MAX);
         ALARM.reload.write(0);
-        #[expect(clippy::cast_possible_truncation, reason = "at most 2.5 thousand million counts")]
+        #[expect(clippy::cast_possible_truncation, reason = "at most 2.5 billion counts")]
         ALARM.value.write((wait * COUNTS_PER_MICROSECOND) as u32);
         ALARM.control.write(CONTROL_ENABLE_WITH_INTERRUPT);
     }

@@ -190,7 +190,7 @@ impl ErrorType for Bus {
 impl SpiDevice for Bus {
     async fn transaction(&mut self, operations: &mut [Operation<'_, u8>]) -> Result<(), Infallible> {
         let [Operation::Write([high, low, control]), data] = operations else {
-            panic!("a head of three bytes, then the bytes");
+            panic!("a header of three bytes, then the bytes");
         };
         let (block, address) = (usize::from(*control >> 3), usize::from(u16::from_be_bytes([*high, *low])));
         let writes = *control & 4 != 0;
@@ -198,7 +198,7 @@ impl SpiDevice for Bus {
         match data {
             Operation::Read(bytes) if !writes => self.0.borrow_mut().read(block, address, bytes),
             Operation::Write(bytes) if writes => self.0.borrow_mut().write(block, address, bytes),
-            _ => panic!("the direction in the head is that of the bytes"),
+            _ => panic!("the direction in the header is that of the bytes"),
         }
         Ok(())
     }

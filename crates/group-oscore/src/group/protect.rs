@@ -78,7 +78,7 @@ impl<R: Recipients> GroupContext<R> {
         let gid_changed = to.gid() != self.common.gid;
         let own_piv = match piv {
             ResponsePiv::Own => Some(self.sender.numbers.take()?),
-            // RFC 10021 section 5.3.1: under another Security Context than the request's, an own Partial IV
+            // RFC 10021 section 5.3.1: under another Security Context than the request's, its own Partial IV
             // is needed.
             ResponsePiv::OfRequest if gid_changed => return Err(ProtectError::NonceAlreadyUsed),
             ResponsePiv::OfRequest => {

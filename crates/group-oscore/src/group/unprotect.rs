@@ -64,8 +64,9 @@ impl<R: Recipients> GroupContext<R> {
         Ok(Received::Fresh(Verified { message, binding }))
     }
 
-    /// Unprotects a response to an own request in place. A response to a group request may use either mode.
-    /// The caller's [`ResponseNumber`](crate::ResponseNumber) tells which of a server's responses are new.
+    /// Unprotects a response to one of this member's requests in place. A response to a group request may use
+    /// either mode. The caller's [`ResponseNumber`](crate::ResponseNumber) tells which of a server's
+    /// responses are new.
     pub fn unprotect_response<'b>(
         &mut self,
         datagram: &'b mut [u8],
@@ -93,7 +94,7 @@ impl<R: Recipients> GroupContext<R> {
         };
         let nonce_of = match option.partial_iv {
             Some(piv) => (kid, piv),
-            // RFC 10021 section 5.3.1: under another Security Context a response has an own Partial IV.
+            // RFC 10021 section 5.3.1: under another Security Context a response has its own Partial IV.
             None if to.gid() != self.common.gid => return Err(UnprotectError::MalformedOption),
             None => (to.kid(), to.partial_iv()),
         };
@@ -112,9 +113,8 @@ impl<R: Recipients> GroupContext<R> {
         Ok(VerifiedResponse { message, request: to.clone() })
     }
 
-    /// The Partial IV of a group-mode request that this member itself protected, at any time. Another member
-    /// shows it as evidence. It is unprotected in place; no replay window is consulted or changed.
-    ///
+    /// The Partial IV of a group-mode request that this member itself protected, whenever that was. Another
+    /// member shows it as evidence. It is unprotected in place; no replay window is consulted or changed.
     /// # Errors
     /// The request is not this member's or not in group mode, or its countersignature or tag is wrong.
     pub fn own_request(&self, datagram: &mut [u8]) -> Result<PartialIv, UnprotectError> {

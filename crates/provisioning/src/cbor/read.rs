@@ -80,7 +80,7 @@ pub enum ProvisioningError {
     Malformed,
     /// The CoAP group's address is not a multicast address.
     NotMulticast,
-    /// Own address, distributor and CoAP group are not of the same family.
+    /// The device's address, the distributor and the CoAP group are not of the same address family.
     AddressFamilies,
     /// The root key did not sign the key set.
     KeySet,

@@ -202,7 +202,7 @@ impl Parts {
         })
     }
 
-    /// Forgets what agents were last known to need: they report it anew.
+    /// Forgets what agents were last known to need: they report it again.
     fn forget_needed(&mut self, window: Option<Window>) {
         match (&mut self.job, window.map(|window| window.area)) {
             (Some(subject), Some(Area::Image)) => subject.needed_blocks.clear(),

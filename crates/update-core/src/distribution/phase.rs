@@ -33,7 +33,7 @@ pub(super) enum Phase {
 /// The result of a step.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// A datagram stands in the buffer.
+    /// A datagram is in the buffer.
     Sent(Sent),
     /// This phase is over; the next one follows.
     Next(Phase),

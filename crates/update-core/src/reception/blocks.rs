@@ -95,7 +95,7 @@ impl Reception<'_> {
     /// Handles the end of a task.
     pub(super) fn on_done(&mut self, now: Instant, done: Done, bytes: &[u8]) {
         let Some(doing) = self.vault.end() else {
-            debug_assert!(false, "a task ended that was not under way");
+            debug_assert!(false, "a task ended that was not in progress");
             return;
         };
         if matches!(done, Done::Failed(_)) {

@@ -240,7 +240,7 @@ impl Vault<'_> {
         !self.changes.is_empty()
     }
 
-    /// The next change to carry out, which is then under way.
+    /// The next change to carry out, which is then in progress.
     pub(super) fn begin_change(&mut self) -> Option<Change> {
         let change = self.changes.take_first()?;
         self.begin(Doing::Change(change));
