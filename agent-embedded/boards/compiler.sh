@@ -1,8 +1,8 @@
 #!/bin/sh
-# The compiler, as `cargo xtask mcu` has cargo call it. Cargo hashes the folder of each package of this
-# repository into -C metadata, and from there it gets into the names of functions, their order and the bytes of
-# an image. Here such a package has a name that is the same in any folder. No board builds one of them twice.
-# The folder of what a build script has written has such a hash in its name too.
+# The compiler, as `cargo xtask mcu` makes cargo call it. Cargo hashes the folder of each package of this
+# repository into -C metadata. From there it reaches the names of functions, their order and the bytes of an
+# image. This script gives each such package a name that is the same in any folder. No board builds a package
+# twice. The folder with the output of a build script has such a hash in its name too.
 for argument; do
     shift
     case $argument in
