@@ -36,7 +36,7 @@ pub trait Banks {
     fn set_exchanged(&mut self, exchanged: bool) -> bool;
 }
 
-/// In hardware.
+/// The slots change places in hardware.
 #[derive(Debug, Clone, Copy)]
 pub struct ByBanks<B>(pub B);
 

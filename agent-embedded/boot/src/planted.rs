@@ -44,16 +44,16 @@ pub enum Bug {
 }
 
 impl Bug {
-    /// Bugs that only flash that loses bits reveals.
+    /// Bugs that show only on flash that loses bits.
     pub const OF_ROT: [Self; 2] = [Self::SealForgotten, Self::OneCopy];
 
-    /// Bugs that only failing flash reveals.
+    /// Bugs that show only on failing flash.
     pub const OF_WEAR: [Self; 2] = [Self::CopyBelieved, Self::NoReset];
 
-    /// Bugs that an image that must not run reveals.
+    /// Bugs that show with an image that must not run.
     pub const OF_TRUST: [Self; 2] = [Self::OlderKeySet, Self::Downgrade];
 
-    /// Bugs that a power cut reveals.
+    /// Bugs that show at a power cut.
     pub const ALL: [Self; 12] = [
         Self::StepBeforeCopy,
         Self::ErasedBeforeStep,

@@ -184,10 +184,10 @@ impl<'v> Vector<'v> {
     ) -> Result<(), String> {
         let expected = parse(&self.unprotected)?;
         if header != (expected.ty(), expected.message_id(), expected.token()) {
-            return Err("another header than before".to_owned());
+            return Err("the header differs from the one before".to_owned());
         }
         if kid != suite.member(self.sender)?.id || mode != self.mode {
-            return Err("another sender or mode than before".to_owned());
+            return Err("the sender or mode differs from the one before".to_owned());
         }
         Comparison::with(self.object).equal("plaintext", &plaintext(body)?)
     }
@@ -249,7 +249,7 @@ impl<'v> Vector<'v> {
         // Protecting the message again shows that the payload itself is right.
         let payload = parse(&self.protected)?.payload().to_vec();
         let sealed_length = match self.mode {
-            MessageMode::Group => payload.len().checked_sub(64).ok_or("too short a payload")?,
+            MessageMode::Group => payload.len().checked_sub(64).ok_or("the payload is too short")?,
             MessageMode::Pairwise => payload.len(),
         };
         let (sealed, encrypted) = payload.split_at(sealed_length);
@@ -276,7 +276,7 @@ impl<'v> Vector<'v> {
         let keystream = keystream.ok_or("no keystream")?;
         values.equal("keystream", &keystream)?;
         let payload = parse(&self.protected)?.payload().to_vec();
-        let encrypted = payload.split_last_chunk::<64>().ok_or("too short a payload")?.1;
+        let encrypted = payload.split_last_chunk::<64>().ok_or("the payload is too short")?.1;
         let signature: Vec<u8> = encrypted.iter().zip(keystream).map(|(byte, mask)| byte ^ mask).collect();
         values.equal("signature", &signature)
     }

@@ -26,7 +26,7 @@ pub(super) enum Phase {
     Activating(Activating),
     /// Sends the order to drop the update, or to go back to the old image, a few times, then asks.
     Withdrawing(Withdrawing),
-    /// Nothing any more.
+    /// The distribution has ended.
     Finished,
 }
 
