@@ -104,6 +104,7 @@ const fn cause_text(cause: RollBackCause) -> &'static str {
         RollBackCause::ActivationFailed => "the activation failed",
         RollBackCause::Reset => "reset before it was confirmed",
         RollBackCause::Ordered => "by order",
+        RollBackCause::NotReady => "not ready to activate in time",
     }
 }
 
@@ -113,5 +114,6 @@ const fn failure_text(failure: Failure) -> &'static str {
         Failure::Storage => "storage failed",
         Failure::Cancelled => "cancelled",
         Failure::Superseded => "superseded by a newer update",
+        Failure::Stuck => "the old image cannot be brought back",
     }
 }

@@ -181,7 +181,7 @@ impl From<Report> for Progress {
             Some(State::Idle | State::Unknown) => Self::Waiting,
             Some(State::Recovering | State::Pages | State::Blocks | State::Checking) => Self::Receiving,
             Some(State::Ready) => Self::Ready,
-            Some(State::Scheduled | State::Trial) => Self::Trial,
+            Some(State::Scheduled | State::Deferred | State::Trial) => Self::Trial,
             Some(State::Confirmed) => Self::Confirmed,
             Some(State::RolledBack) => Self::RolledBack,
             Some(State::Failed) if report.reason == CANCELLED => Self::Cancelled,

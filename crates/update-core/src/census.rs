@@ -4,6 +4,7 @@ use crate::codec::{EncodeError, Malformed, read_map, write_into};
 use crate::digest::{Digest, UpdateId};
 use crate::limits::WINDOW_BLOCKS_MAX;
 use crate::platform::Area;
+use crate::remark::Remark;
 use crate::target::Target;
 use minicbor::Decoder;
 
@@ -35,6 +36,9 @@ pub struct Query<'a> {
     pub unicast_max: u32,
     /// Whether to answer with the counters as well.
     pub detail: bool,
+    /// The run that asks, a random number; 0 for none. In each new run an agent begins an update anew that
+    /// failed because of its storage (protocol.md \[again\]).
+    pub run: u32,
 }
 
 /// What an agent is doing with an update.
@@ -67,10 +71,12 @@ pub enum State {
     Refused = 11,
     /// This agent does not know the update asked about.
     Unknown = 12,
+    /// Ordered to activate, and the device says that it cannot now.
+    Deferred = 13,
 }
 
 impl State {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Idle,
         Self::Recovering,
         Self::Pages,
@@ -84,6 +90,7 @@ impl State {
         Self::Failed,
         Self::Refused,
         Self::Unknown,
+        Self::Deferred,
     ];
 
     /// The state with this code.
@@ -97,7 +104,13 @@ impl State {
     pub const fn decides(self) -> bool {
         matches!(
             self,
-            Self::Ready | Self::Scheduled | Self::Trial | Self::Confirmed | Self::RolledBack | Self::Failed
+            Self::Ready
+                | Self::Scheduled
+                | Self::Deferred
+                | Self::Trial
+                | Self::Confirmed
+                | Self::RolledBack
+                | Self::Failed
         )
     }
 
@@ -118,6 +131,7 @@ impl State {
             Self::Failed => "failed",
             Self::Refused => "refused",
             Self::Unknown => "unknown",
+            Self::Deferred => "deferred",
         }
     }
 }
@@ -239,6 +253,8 @@ pub struct Report<'a> {
     pub busy_seconds: u32,
     /// The last short request that raised `distributor_next`, as received (protocol.md \[evidence\]).
     pub evidence: Option<&'a [u8]>,
+    /// The device's own words about the reason; empty for none.
+    pub remark: Remark,
 }
 
 const QUERY_TARGET: u8 = 1;
@@ -248,6 +264,7 @@ const QUERY_WINDOW: u8 = 4;
 const QUERY_ONLY_MISSING: u8 = 5;
 const QUERY_UNICAST_MAX: u8 = 6;
 const QUERY_DETAIL: u8 = 7;
+const QUERY_RUN: u8 = 8;
 
 impl<'a> Query<'a> {
     /// Writes the payload; `None` when the buffer is too small.
@@ -259,7 +276,8 @@ impl<'a> Query<'a> {
                 + u64::from(self.window.is_some())
                 + u64::from(self.only_missing)
                 + u64::from(self.unicast_max > 0)
-                + u64::from(self.detail);
+                + u64::from(self.detail)
+                + u64::from(self.run > 0);
             out.map(fields)?.u8(QUERY_TARGET)?;
             self.target.encode(out)?;
             if let Some(update) = &self.update {
@@ -279,6 +297,9 @@ impl<'a> Query<'a> {
             if self.detail {
                 out.u8(QUERY_DETAIL)?.bool(true)?;
             }
+            if self.run > 0 {
+                out.u8(QUERY_RUN)?.u32(self.run)?;
+            }
             Ok(())
         })
     }
@@ -296,6 +317,7 @@ impl<'a> Query<'a> {
             only_missing: false,
             unicast_max: 0,
             detail: false,
+            run: 0,
         };
         read_map(bytes, |key, decoder| {
             match key {
@@ -306,6 +328,7 @@ impl<'a> Query<'a> {
                 QUERY_ONLY_MISSING => query.only_missing = decoder.bool()?,
                 QUERY_UNICAST_MAX => query.unicast_max = decoder.u32()?,
                 QUERY_DETAIL => query.detail = decoder.bool()?,
+                QUERY_RUN => query.run = decoder.u32()?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -326,6 +349,7 @@ const REPORT_ATTEMPT: u8 = 9;
 const REPORT_COUNTERS: u8 = 10;
 const REPORT_EVIDENCE: u8 = 11;
 const REPORT_BUSY_SECONDS: u8 = 12;
+const REPORT_REMARK: u8 = 13;
 
 impl<'a> Report<'a> {
     /// A report that carries only a state.
@@ -345,6 +369,7 @@ impl<'a> Report<'a> {
             counters: None,
             busy_seconds: 0,
             evidence: None,
+            remark: Remark::NONE,
         }
     }
 
@@ -375,7 +400,8 @@ impl<'a> Report<'a> {
                 + numbers.iter().filter(|(_, value)| *value > 0).count() as u64
                 + u64::from(self.window.is_some())
                 + u64::from(self.counters.is_some())
-                + u64::from(self.evidence.is_some());
+                + u64::from(self.evidence.is_some())
+                + u64::from(!self.remark.is_empty());
             out.map(fields)?;
             match (&self.digest, &self.update) {
                 (Some(digest), _) => _ = out.u8(REPORT_UPDATE)?.bytes(&digest.0)?,
@@ -398,6 +424,9 @@ impl<'a> Report<'a> {
             }
             if let Some(evidence) = self.evidence {
                 out.u8(REPORT_EVIDENCE)?.bytes(evidence)?;
+            }
+            if !self.remark.is_empty() {
+                out.u8(REPORT_REMARK)?.str(self.remark.as_str())?;
             }
             Ok::<(), EncodeError>(())
         })
@@ -430,6 +459,7 @@ impl<'a> Report<'a> {
                 REPORT_ATTEMPT => report.attempt = decoder.u32()?,
                 REPORT_BUSY_SECONDS => report.busy_seconds = decoder.u32()?,
                 REPORT_EVIDENCE => report.evidence = Some(decoder.bytes()?),
+                REPORT_REMARK => report.remark = decoder.decode()?,
                 REPORT_COUNTERS => report.counters = Some(decode_counters(decoder)?),
                 _ => return Ok(false),
             }

@@ -37,6 +37,7 @@ pub mod parity;
 pub mod random;
 pub mod reception;
 pub mod record;
+pub mod remark;
 pub mod resource;
 pub mod target;
 pub mod time;

@@ -264,7 +264,10 @@ const _: () = {
         FETCH_RETRY_FIRST.as_millis() <= QUIET.as_millis(),
         "an agent that fetches does not look quiet to itself"
     );
-    assert!(REPORT_BYTES_MAX >= EVIDENCE_BYTES_MAX + 150, "a report with evidence has no bitmap");
+    assert!(
+        REPORT_BYTES_MAX >= EVIDENCE_BYTES_MAX + crate::remark::REMARK_BYTES_MAX + 150,
+        "a report with evidence or a remark has no bitmap"
+    );
     assert!(REPORT_BYTES_MAX >= WINDOW_BLOCKS_MAX as usize / 8 + 150);
     assert!(DISTRIBUTOR_RESERVE_LOW > FLOOR_AHEAD, "a skip never leaves the reservation");
     assert!(FLOOR_AHEAD < group_oscore::limits::REPLAY_WINDOW, "a skip never leaves the replay window");

@@ -169,6 +169,10 @@ pub enum Trial {
     Healthy,
     /// The old image runs again.
     RolledBack(RollBackCause),
+    /// The image was to go on trial, and the device says that it cannot now; it still may.
+    Deferred,
+    /// The image is to go, and the old one cannot be brought back; the platform may still try.
+    Stuck,
     /// The previous image was damaged, and the update runs in its place. It is unproven, and there is nothing
     /// to go back to. Nobody ordered this, and the update may have been rolled back before.
     Recovered,
@@ -186,6 +190,8 @@ pub enum RollBackCause {
     Reset = 3,
     /// The distributor ordered it.
     Ordered = 4,
+    /// The device was not ready for it until a deadline: the image has never run.
+    NotReady = 5,
 }
 
 impl RollBackCause {
@@ -197,6 +203,7 @@ impl RollBackCause {
             2 => Some(Self::ActivationFailed),
             3 => Some(Self::Reset),
             4 => Some(Self::Ordered),
+            5 => Some(Self::NotReady),
             _ => None,
         }
     }

@@ -24,7 +24,7 @@ mod recovery;
 mod trials;
 mod vault;
 
-pub use facts::{Event, Failure, Obstacle, RECOVERED, Reason, reason_text};
+pub use facts::{Event, Failure, NOT_NOW, Obstacle, RECOVERED, Reason, reason_text};
 
 use crate::census::{Counters, State};
 use crate::device::Device;
@@ -33,6 +33,7 @@ use crate::key_set::KeySet;
 use crate::platform::{Area, Done, Record, Task, Trial};
 use crate::random::Random;
 use crate::record::UpdateRecord;
+use crate::remark::Remark;
 use crate::suit;
 use crate::time::{Duration, Instant, earliest};
 use core::net::SocketAddr;
@@ -230,6 +231,12 @@ impl<'m> Reception<'m> {
     /// Sets how many datagrams the program has dropped on purpose so far.
     pub fn set_injected_losses(&mut self, count: u32) {
         self.counted.set_injected_losses(count);
+    }
+
+    /// Tells in the device's own words why the update stands as it does, for the reports about it. They hold
+    /// until the update moves on.
+    pub fn set_remark(&mut self, remark: Remark) {
+        self.received.set_remark(remark);
     }
 
     /// What the agent is doing with its update.

@@ -227,10 +227,19 @@ fn a_medium_that_keeps_failing_ends_the_update_and_says_so() {
         let status = fleet.distribution.agents()[0].status.unwrap();
         assert_eq!((status.state, status.reason), (State::Failed, Failure::Storage as u8), "kind {index}");
         assert_eq!(fleet.agents[1].machine.state(), State::Confirmed);
-        // Once the medium works again, the same image can be pushed after a restart.
+        // The next run begins it anew, and fails again.
+        fleet.agents[0].did.clear();
+        fleet.restart_distribution(common::fleet::config());
+        assert_eq!(fleet.run(), Ending::Done, "kind {index}");
+        assert_eq!(fleet.agents[0].machine.state(), State::Failed, "kind {index}");
+        let tries = fleet.agents[0].did.iter().filter(|did| refuse(did)).count();
+        assert!((1..=9).contains(&tries), "kind {index}: {tries} tries in one run");
+        // Once the medium works again, the same image can be pushed, with and without a restart.
         fleet.agents[0].refuse = |_| false;
-        fleet.agents[0].now = fleet.now;
-        fleet.agents[0].restart(true);
+        if index % 2 == 0 {
+            fleet.agents[0].now = fleet.now;
+            fleet.agents[0].restart(true);
+        }
         fleet.restart_distribution(common::fleet::config());
         assert_eq!(fleet.run(), Ending::Done, "kind {index}");
         all_confirmed(&fleet);

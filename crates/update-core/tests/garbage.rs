@@ -62,6 +62,7 @@ fn payload(dice: &mut Random, image: &Image) -> Vec<u8> {
                 only_missing: dice.next_u64().is_multiple_of(2),
                 unicast_max: number(dice),
                 detail: dice.next_u64().is_multiple_of(2),
+                run: number(dice) % 4,
             };
             query.encode(&mut buffer).unwrap()
         }
@@ -178,6 +179,7 @@ fn report(dice: &mut Random, image: &Image) -> Vec<u8> {
         counters: dice.next_u64().is_multiple_of(2).then(Counters::default),
         busy_seconds: number(dice),
         evidence: None,
+        remark: update_core::remark::Remark::new("no room"),
     };
     let mut buffer = [0; 800];
     let len = report.encode(&mut buffer).unwrap();

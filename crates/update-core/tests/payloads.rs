@@ -6,6 +6,7 @@ use minicbor::Encoder;
 use update_core::census::{Query, Report, State};
 use update_core::command::{Command, Dated};
 use update_core::digest::Digest;
+use update_core::remark::Remark;
 use update_core::target::Target;
 
 /// A payload of each kind, and whether bytes decode to the same value.
@@ -30,9 +31,11 @@ fn kinds() -> [Kind; 3] {
         only_missing: true,
         unicast_max: 7,
         detail: true,
+        run: 9,
     };
     let mut report = Report::new(State::Blocks);
     (report.missing_blocks, report.distributor_next, report.attempt) = (300, 1 << 33, 2);
+    report.remark = Remark::new("no space left");
     let command = Command {
         digest: Digest([7; 32]),
         attempt: 3,

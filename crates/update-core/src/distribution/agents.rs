@@ -6,6 +6,7 @@ use super::singles::Heard;
 use crate::census::{Counters, Report, State};
 use crate::limits::{ANNOUNCED_AGAIN_AFTER, DEAF_AFTER, ECHO_AGAIN_AFTER, ECHO_WITHIN, SILENT_ASKS_MAX};
 use crate::platform::Area;
+use crate::remark::Remark;
 use crate::time::{Duration, Instant};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -114,6 +115,8 @@ pub struct Status {
     pub busy_seconds: u32,
     /// Its counters, if they were asked for.
     pub counters: Option<Counters>,
+    /// Its own words about the reason; empty for none.
+    pub remark: Remark,
 }
 
 impl Agent {
@@ -195,7 +198,7 @@ impl Agent {
 
     /// Whether the agent has the whole image.
     pub(super) fn has_all(&self) -> bool {
-        self.waits() || matches!(self.state(), Some(State::Scheduled | State::Trial))
+        self.waits() || matches!(self.state(), Some(State::Scheduled | State::Deferred | State::Trial))
     }
 
     /// Whether it has no final state and has not answered since. The last asks are for these agents.
@@ -344,6 +347,7 @@ impl Agent {
             Some(
                 State::Ready
                     | State::Scheduled
+                    | State::Deferred
                     | State::Trial
                     | State::Confirmed
                     | State::RolledBack
@@ -473,6 +477,7 @@ impl Agent {
             installed: report.installed,
             busy_seconds: report.busy_seconds,
             counters,
+            remark: report.remark,
         });
         let has_got_over = match self.patience.lag() {
             Some(Lag::Offer) => matches!(report.state, State::Pages | State::Blocks),

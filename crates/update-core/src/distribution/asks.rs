@@ -173,6 +173,7 @@ impl Ask {
             only_missing: parts.only_missing(self.window),
             unicast_max: if let Purpose::Repair(blocks) = self.purpose { blocks } else { 0 },
             detail: matches!(self.purpose, Purpose::Status | Purpose::Close | Purpose::Confirm),
+            run: parts.run,
         }
     }
 }

@@ -81,6 +81,7 @@ impl Parts {
             only_missing: false,
             unicast_max: if serves && !self.transfer_is_late(slot.now) { u32::MAX } else { 0 },
             detail: false,
+            run: 0,
         };
         self.questions.send(&mut self.outbox, slot, &query, ask, Duration::ZERO, to).map(Some)
     }

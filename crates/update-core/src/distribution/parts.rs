@@ -24,6 +24,8 @@ use group_oscore::GroupContext;
 /// See the module above.
 pub(super) struct Parts {
     pub(super) config: DistributionConfig,
+    /// Tells this distribution from others: see [`Query::run`](crate::census::Query::run).
+    pub(super) run: u32,
     pub(super) outbox: Outbox,
     pub(super) questions: Questions,
     /// The update; `None` for a census.
@@ -67,6 +69,7 @@ impl Parts {
             questions: Questions::new(),
             attempts: Attempts::new(config.attempt),
             config,
+            run: ((seed >> 32) as u32 ^ seed as u32).max(1),
             job,
             claims: Claims::default(),
             offers: Offers::new(now),

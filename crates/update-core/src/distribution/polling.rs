@@ -36,6 +36,7 @@ impl Polling {
             only_missing: false,
             unicast_max: 0,
             detail: true,
+            run: parts.run,
         };
         parts.questions.send(&mut parts.outbox, slot, &query, self.ask, Duration::ZERO, to).map(Step::Sent)
     }

@@ -146,6 +146,7 @@ impl Parts {
             only_missing: self.fleet.is_large() && !self.is_on_trial(),
             unicast_max: 0,
             detail: false,
+            run: 0,
         };
         // Number 0 belongs to no ask: answers to it are news, and no reason to stop waiting.
         self.questions.send(&mut self.outbox, slot, &query, 0, leisure, To::Group)

@@ -58,6 +58,7 @@ impl Agent {
         let Some(status) = self.status.filter(|_| !self.lost) else { return Fate::Silent };
         match status.state {
             State::Failed if status.reason == Failure::Cancelled as u8 => Fate::Dropped,
+            State::Failed if status.reason == Failure::Stuck as u8 => Fate::OnTrial,
             State::Failed | State::Refused | State::Unknown | State::Idle => Fate::Nothing,
             State::Trial => Fate::OnTrial,
             State::Confirmed => Fate::Confirmed,
@@ -76,12 +77,14 @@ impl Agent {
                 | State::Checking
                 | State::Ready
                 | State::Scheduled
+                | State::Deferred
         )
     }
 
     /// Whether the agent runs an update on trial, or is about to.
     const fn can_go_back(status: &Status) -> bool {
-        matches!(status.state, State::Trial | State::Scheduled)
+        matches!(status.state, State::Trial | State::Scheduled | State::Deferred)
+            || (matches!(status.state, State::Failed) && status.reason == Failure::Stuck as u8)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::channel::Response;
 use super::offers::seconds_until;
-use super::{Phase, RECOVERED, Reason, Reception};
+use super::{Failure, NOT_NOW, Phase, RECOVERED, Reason, Reception};
 use crate::census::{Query, Report, State, Window};
 use crate::digest::UpdateId;
 use crate::limits::{ANSWERS_MAX, REPORT_BYTES_MAX, WINDOW_BLOCKS_MAX};
@@ -82,6 +82,9 @@ impl Reception<'_> {
         }
         if !query.target.matches(self.channel.own_id(), &self.config.name) {
             return;
+        }
+        if query.update.is_some() && query.update == self.received.id() && self.received.asked_in(query.run) {
+            self.begin_anew(now);
         }
         if let Some(id) =
             query.update.filter(|id| !self.knows(now, *id) && (multicast || query.unicast_max > 0))
@@ -199,15 +202,18 @@ impl Reception<'_> {
     fn describe(&self, report: &mut Report<'_>, now: Instant) {
         let Some(update) = self.received.update() else { return };
         report.attempt = update.attempt();
+        report.remark = self.received.remark();
         report.digest = Some(update.offer().digest).filter(|_| report.state.decides());
         report.reason = match (self.received.phase(), update.outcome()) {
             (Phase::Ended, Outcome::RolledBack(reason) | Outcome::Failed(reason)) => reason,
             (Phase::Trial, _) if self.received.is_recovered() => RECOVERED,
+            (Phase::Trial, _) if report.state == State::Deferred => NOT_NOW,
+            (Phase::Trial, _) if report.state == State::Failed => Failure::Stuck as u8,
             (Phase::Ended, Outcome::Recovered) => RECOVERED,
             (Phase::Receiving, _) => self.obstacle_code(),
             _ => 0,
         };
-        let waits = matches!(self.received.phase(), Phase::Ready | Phase::Trial);
+        let waits = matches!(report.state, State::Ready | State::Trial);
         if let Some(until) = self.allowances.order_waits_until(now).filter(|_| waits) {
             (report.reason, report.busy_seconds) = (Reason::BUSY, seconds_until(now, Some(until)));
         }

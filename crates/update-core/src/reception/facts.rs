@@ -83,6 +83,8 @@ pub enum Failure {
     Cancelled = 66,
     /// An update with a higher manifest sequence number replaced it (protocol.md \[one update\]).
     Superseded = 67,
+    /// The image is to go, and the old one cannot be brought back.
+    Stuck = 68,
 }
 
 /// Why an agent that fetches makes no progress. The numbers travel in reports of an incomplete update.
@@ -128,6 +130,8 @@ impl Reason {
 
 /// The reason reported with the states trial and confirmed if the previous image was damaged.
 pub const RECOVERED: u8 = 81;
+/// The reason reported with the state deferred.
+pub const NOT_NOW: u8 = 86;
 
 /// What a reason code of a report means, in plain words, given the state that it came with.
 #[must_use]
@@ -138,15 +142,18 @@ pub fn reason_text(state: State, code: u8) -> &'static str {
         (State::RolledBack, 2) => "the activation failed",
         (State::RolledBack, 3) => "the device was reset before the image was confirmed",
         (State::RolledBack, 4) => "rolled back by order",
+        (State::RolledBack, 5) => "the device was not ready to activate in time",
         (_, 64) => "the whole image's SHA-256 is not the signed one",
         (_, 65) => "storage failed",
         (_, 66) => "cancelled",
+        (_, 68) => "the old image cannot be brought back",
         (_, 67) => "superseded by a newer update",
         (_, RECOVERED) => "it took the place of an image that was damaged",
         (_, 82) => "fetches get answers that are not the blocks asked for",
         (_, 83) => "fetched blocks do not have the signed hash",
         (_, 84) => "fetches are refused",
         (_, 85) => "fetches are challenged again and again",
+        (_, NOT_NOW) => "the device says not now",
         (State::Ready, Reason::BUSY) => "it activated too often recently",
         (State::Trial, Reason::BUSY) => "it rolled back too often recently",
         (_, Reason::BUSY) => "busy with another update, or too many offers recently",

@@ -279,6 +279,23 @@ impl Reception<'_> {
         Ok(Some(current.digest))
     }
 
+    /// Begins the update that failed because of the medium anew, with empty areas ([again], [wear]).
+    pub(super) fn begin_anew(&mut self, now: Instant) {
+        let Some(update) = self.received.update() else { return };
+        let offer = update.offer();
+        let (id, sequence_number) = (offer.id, offer.sequence_number);
+        let image_bytes = offer.layout.image_size.bytes();
+        if self.allowances.take(now, Costly::Erase).is_err() || !self.vault.start(update.shape()) {
+            return;
+        }
+        self.received.begin_anew();
+        self.received.heard(now);
+        self.fetch.restart();
+        self.vault.order(Change::Update);
+        self.vault.order(Change::Prepare);
+        self.event(Event::Accepted { id, sequence_number, image_bytes });
+    }
+
     /// Makes a verified offer the agent's update, with no block present; `false` if the memory for its two
     /// sets is too small.
     pub(super) fn adopt(&mut self, offer: Offer, envelope: &[u8]) -> bool {

@@ -7,6 +7,7 @@ use crate::digest::UpdateId;
 use crate::limits::ENVELOPE_BYTES_MAX;
 use crate::platform::Trial;
 use crate::record::{Allowance, Outcome, UpdateRecord};
+use crate::remark::Remark;
 use crate::suit::Offer;
 use crate::time::{Duration, Instant};
 use crate::tree::TreeShape;
@@ -18,8 +19,12 @@ pub(super) struct Received {
     envelope: [u8; ENVELOPE_BYTES_MAX],
     envelope_len: usize,
     phase: Phase,
-    /// The update runs because the previous image was damaged.
-    recovered: bool,
+    /// How a trial in progress stands.
+    trial: OnTrial,
+    /// The device's own words about all that.
+    remark: Remark,
+    /// The last run that has asked about this update; 0 before the first one.
+    run: u32,
     /// All blocks were right but the whole image was not: it is read back once more before that is believed.
     digest_doubted: bool,
     /// When the medium failed for good, since the program started.
@@ -35,6 +40,19 @@ pub(super) struct Update {
     shape: TreeShape,
     attempt: u32,
     outcome: Outcome,
+}
+
+/// How a trial stands that the platform has not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnTrial {
+    /// The image runs and is being judged.
+    Running,
+    /// The device says that it cannot activate now.
+    Deferred,
+    /// The old image cannot be brought back.
+    Stuck,
+    /// The update runs because the previous image was damaged.
+    Recovered,
 }
 
 /// The phase of the update.
@@ -90,7 +108,9 @@ impl Received {
             envelope: [0; ENVELOPE_BYTES_MAX],
             envelope_len: 0,
             phase: Phase::Idle,
-            recovered: false,
+            trial: OnTrial::Running,
+            remark: Remark::NONE,
+            run: 0,
             digest_doubted: false,
             failed_at: None,
             heard_at: now,
@@ -111,7 +131,20 @@ impl Received {
 
     /// Whether the update runs because the previous image was damaged.
     pub(super) const fn is_recovered(&self) -> bool {
-        self.recovered
+        matches!(self.trial, OnTrial::Recovered)
+    }
+
+    /// Whether the device has put the activation off.
+    pub(super) const fn is_deferred(&self) -> bool {
+        matches!((&self.phase, self.trial), (Phase::Trial, OnTrial::Deferred))
+    }
+
+    /// The device's own words about where it stands.
+    pub(super) const fn remark(&self) -> Remark {
+        match &self.phase {
+            Phase::Trial | Phase::Ended => self.remark,
+            _ => Remark::NONE,
+        }
     }
 
     /// Whether blocks and pages are taken.
@@ -135,7 +168,11 @@ impl Received {
             Phase::Checking(_) => State::Checking,
             Phase::Ready => State::Ready,
             Phase::Scheduled { .. } | Phase::Activating => State::Scheduled,
-            Phase::Trial => State::Trial,
+            Phase::Trial => match self.trial {
+                OnTrial::Running | OnTrial::Recovered => State::Trial,
+                OnTrial::Deferred => State::Deferred,
+                OnTrial::Stuck => State::Failed,
+            },
             Phase::Ended => match update.outcome {
                 Outcome::Confirmed | Outcome::Recovered => State::Confirmed,
                 Outcome::RolledBack(_) => State::RolledBack,
@@ -202,9 +239,31 @@ impl Received {
         target.copy_from_slice(envelope);
         self.envelope_len = envelope.len();
         self.update = Some(Update { offer, shape, attempt, outcome: Outcome::Open });
-        self.recovered = false;
-        self.digest_doubted = false;
+        self.run = 0;
+        self.moves_on();
         true
+    }
+
+    /// What was known of the last try counts no more.
+    const fn moves_on(&mut self) {
+        self.trial = OnTrial::Running;
+        self.remark = Remark::NONE;
+        self.digest_doubted = false;
+    }
+
+    /// A run asks about this update. `true` in each new one for an update that has failed because of the
+    /// medium: it is to begin anew.
+    pub(super) fn asked_in(&mut self, run: u32) -> bool {
+        const STORAGE: Outcome = Outcome::Failed(Failure::Storage as u8);
+        let is_new = run > 0 && core::mem::replace(&mut self.run, run) != run;
+        is_new && self.update.as_ref().is_some_and(|update| update.outcome == STORAGE)
+    }
+
+    /// The update that has ended begins anew, with nothing of it present.
+    pub(super) fn begin_anew(&mut self) {
+        self.moves_on();
+        self.set_outcome(Outcome::Open);
+        self.phase = Phase::Receiving;
     }
 
     /// Restores the saved state of the update that was just adopted.
@@ -212,10 +271,25 @@ impl Received {
         let Some(update) = &mut self.update else { return };
         (update.attempt, update.outcome) = (attempt, outcome);
         self.phase = match outcome {
-            Outcome::Open if trial == Trial::Running => Phase::Trial,
+            Outcome::Open if matches!(trial, Trial::Running | Trial::Deferred | Trial::Stuck) => Phase::Trial,
             Outcome::Open => Phase::Recovering(Walk::new()),
             _ => Phase::Ended,
         };
+        self.trial_stands(trial);
+    }
+
+    /// News of a trial that goes on.
+    pub(super) const fn trial_stands(&mut self, trial: Trial) {
+        match (&self.phase, trial) {
+            (Phase::Trial, Trial::Running) => self.trial = OnTrial::Running,
+            (Phase::Trial, Trial::Deferred) => self.trial = OnTrial::Deferred,
+            (Phase::Trial, Trial::Stuck) => self.trial = OnTrial::Stuck,
+            _ => {}
+        }
+    }
+
+    pub(super) const fn set_remark(&mut self, remark: Remark) {
+        self.remark = remark;
     }
 
     pub(super) fn receive(&mut self) {
@@ -275,6 +349,7 @@ impl Received {
 
     pub(super) fn activate(&mut self, attempt: u32) {
         self.act_upon(attempt);
+        self.moves_on();
         self.set_outcome(Outcome::Open);
         self.phase = Phase::Activating;
     }
@@ -286,7 +361,7 @@ impl Received {
     /// The update runs because the previous image was damaged.
     pub(super) fn begin_recovered_trial(&mut self) {
         self.phase = Phase::Trial;
-        self.recovered = true;
+        self.trial = OnTrial::Recovered;
     }
 
     pub(super) fn end(&mut self, outcome: Outcome) {

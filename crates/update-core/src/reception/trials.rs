@@ -58,6 +58,7 @@ impl Reception<'_> {
             (Trial::RolledBack(cause), Phase::Trial | Phase::Recovering(_)) => {
                 self.ended(Outcome::RolledBack(cause as u8));
             }
+            (Trial::Running | Trial::Deferred | Trial::Stuck, _) => self.received.trial_stands(trial),
             // The power failed after the outcome was saved and before it was acknowledged.
             (Trial::Healthy | Trial::RolledBack(_), Phase::Ended) => self.vault.order(Change::Settle),
             _ => {}

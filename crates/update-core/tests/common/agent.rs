@@ -328,7 +328,9 @@ fn carry_out(
             durable.pages.clone_from(&store.pages);
         }
         Task::Activate { .. } => *trial = Trial::Running,
-        Task::RollBack if *trial == Trial::Running => *trial = Trial::RolledBack(RollBackCause::Ordered),
+        Task::RollBack if matches!(*trial, Trial::Running | Trial::Deferred | Trial::Stuck) => {
+            *trial = Trial::RolledBack(RollBackCause::Ordered);
+        }
         Task::RollBack => {}
         Task::Settle => *trial = Trial::None,
     }

@@ -43,6 +43,8 @@ pub struct Fleet<'i> {
     pub wake: Option<Instant>,
     /// The verdict on an image on trial.
     pub verdict: fn(usize) -> Trial,
+    /// Distributions so far, each of which has a seed of its own.
+    pub runs: u64,
 }
 
 pub fn coap_group() -> SocketAddr {
@@ -99,6 +101,7 @@ impl<'i> Fleet<'i> {
             file: image.bytes.clone(),
             wake: Some(now),
             verdict: |_| Trial::Healthy,
+            runs: 1,
         }
     }
 
@@ -110,7 +113,8 @@ impl<'i> Fleet<'i> {
     /// The same, for this job.
     pub fn restart_distribution_with(&mut self, config: DistributionConfig, job: Job) {
         let context = context(self.reserved_end, &self.floors);
-        self.distribution = Distribution::new(config, context, job, 2, self.now);
+        self.runs += 1;
+        self.distribution = Distribution::new(config, context, job, self.runs, self.now);
         self.ending = None;
         self.wake = Some(self.now);
     }
@@ -157,7 +161,9 @@ impl<'i> Fleet<'i> {
             self.agents[index].judge(verdict);
         }
         let trial = self.agents[index].trial;
-        if matches!(trial, Trial::RolledBack(_)) && self.agents[index].machine.state() == State::Trial {
+        let goes_on =
+            matches!(self.agents[index].machine.state(), State::Trial | State::Deferred | State::Failed);
+        if matches!(trial, Trial::RolledBack(_)) && goes_on {
             self.agents[index].judge(trial);
         }
         for (to, bytes) in std::mem::take(&mut self.agents[index].sent) {

@@ -358,6 +358,7 @@ fn anything() -> Query<'static> {
         only_missing: false,
         unicast_max: 0,
         detail: false,
+        run: 0,
     }
 }
 

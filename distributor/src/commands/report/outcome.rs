@@ -6,7 +6,7 @@ use comfy_table::Table;
 use serde::Serialize;
 use std::time::Duration;
 use update_core::census::{Counters, State};
-use update_core::distribution::{Agent, Distribution, Ending};
+use update_core::distribution::{Agent, Distribution, Ending, Status};
 use update_core::reception::reason_text;
 
 use crate::commands::exit_codes::Exit;
@@ -86,14 +86,25 @@ fn reason_of(agent: &Agent) -> String {
         return "answers unicast, hears no multicast".into();
     }
     match agent.status {
-        Some(status) if status.busy_seconds > 0 => {
-            let left = humantime::format_duration(Duration::from_secs(status.busy_seconds.into()));
-            format!("{}; that ends in {left}", reason_text(status.state, status.reason))
-        }
-        Some(status) => reason_text(status.state, status.reason).into(),
+        Some(status) => reason_in_full(&status),
         None if agent.unreadable() > 0 => "answers that cannot be read".into(),
         None => String::new(),
     }
+}
+
+/// What the code means, what the device itself says about it, and how long it holds.
+fn reason_in_full(status: &Status) -> String {
+    let code = reason_text(status.state, status.reason);
+    let remark = output::safe(status.remark.as_str());
+    let mut reason = match (code, remark.as_ref()) {
+        (one, "") | ("", one) => one.to_owned(),
+        (code, remark) => format!("{code}: {remark}"),
+    };
+    if status.busy_seconds > 0 {
+        let left = humantime::format_duration(Duration::from_secs(status.busy_seconds.into()));
+        reason.push_str(&format!("; that ends in {left}"));
+    }
+    reason
 }
 
 /// The final result of a `push`.

@@ -49,6 +49,7 @@ impl<const WORD: usize, const PAGE: usize> Agent<'_, '_, '_, WORD, PAGE> {
             // It runs for good, and the last confirmed image stays on record.
             Trial::Recovered if self.story == Story::Previous && self.store.runs_previous() => Ok(Next::Done),
             Trial::Recovered => Err(Stop::Wrong(Wrong::Bricked("recovered, and the old image runs"))),
+            Trial::Deferred | Trial::Stuck => Err(Stop::Wrong(Wrong::Bricked("a trial as on Linux"))),
             Trial::RolledBack(cause) => self.note_roll_back(cause),
             Trial::None => match self.outcome {
                 Some(Outcome::Confirmed | Outcome::Recovered) => Ok(Next::Done),
