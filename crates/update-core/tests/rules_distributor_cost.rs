@@ -8,7 +8,7 @@ use common::agent::agent_address;
 use common::fleet::{self, Fleet, coap_group};
 use common::group::{self, Image, agent_id};
 use common::wire::{ByHand, answer, exchange, hand_in, last_question, report, request};
-use group_oscore::{ReplayWindow, ResponsePiv, SequenceNumbers};
+use group_oscore::{ReplayWindow, ResponseMode, ResponsePiv, SequenceNumbers};
 use update_core::census::{Report, State};
 use update_core::distribution::{DistributionConfig, Ending, Input, Lag};
 use update_core::resource::Resource;
@@ -139,6 +139,7 @@ fn only_an_answer_that_is_one_counts() {
         (ByHand { code: Code::NOT_FOUND, ..ByHand::new(&payload) }, None, 1),
         (ByHand::new(&[0xa0]), None, 1),
         (ByHand { piv: ResponsePiv::OfRequest, ..ByHand::new(&payload) }, None, 0),
+        (ByHand { mode: ResponseMode::Group, ..ByHand::new(&payload) }, None, 0),
         (right, Some(State::Ready), 0),
     ];
     for (number, (by_hand, state, unreadable)) in cases.into_iter().enumerate() {

@@ -8,6 +8,7 @@ use crate::platform::Area;
 use crate::time::Instant;
 use coap_wire::{Code, Token, Type, option};
 use core::net::SocketAddr;
+use group_oscore::MessageMode;
 
 impl Parts {
     /// Takes a response: an answer to one of the open queries, or something unrelated.
@@ -21,6 +22,9 @@ impl Parts {
     ) -> Option<Ending> {
         let binding = self.questions.binding(token)?;
         let response = self.outbox.unprotect_response(bytes, binding).ok()?;
+        if response.mode() != MessageMode::Pairwise {
+            return None;
+        }
         let index = self.outbox.members().index(response.kid())?;
         let agent = self.fleet.get_mut(index).filter(|agent| !agent.is_quarantined())?;
         // Agents answer with their own Partial IVs: an answer not above the last one may be a replay.

@@ -81,7 +81,7 @@ impl Reception<'_> {
         let Some((_, binding)) = announcement.request.as_ref().filter(|(sent, _)| *sent == token) else {
             return;
         };
-        let Ok(response) = self.channel.open_response(bytes, binding) else { return };
+        let Some(response) = self.channel.open_response(bytes, binding) else { return };
         let body = response.body();
         if let Some(echo) = body.option(option::ECHO) {
             self.channel.echo_next(echo);

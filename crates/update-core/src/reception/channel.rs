@@ -174,8 +174,10 @@ impl Channel {
         &mut self,
         bytes: &'b mut [u8],
         to: &SentRequest,
-    ) -> Result<VerifiedResponse<'b>, UnprotectError> {
-        self.context.unprotect_response(bytes, to)
+    ) -> Option<VerifiedResponse<'b>> {
+        let response = self.context.unprotect_response(bytes, to).ok()?;
+        // [answers]: in pairwise mode only.
+        (response.mode() == MessageMode::Pairwise).then_some(response)
     }
 
     /// The distributor wants proof that a request is no replay: the next one carries this value.

@@ -238,7 +238,7 @@ impl Reception<'_> {
     }
 
     fn on_block_response(&mut self, now: Instant, request: Request, bytes: &mut [u8]) {
-        let Ok(response) = self.channel.open_response(bytes, &request.binding) else {
+        let Some(response) = self.channel.open_response(bytes, &request.binding) else {
             // It is not from the distributor, so the request stays pending.
             self.fetch.request = Some(request);
             return;

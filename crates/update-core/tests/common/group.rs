@@ -92,6 +92,25 @@ pub fn distributor_context_of(numbers: SequenceNumbers, ids: &[MemberId]) -> Gro
     GroupContext::new(common(), sender, Members::new(recipients)).unwrap()
 }
 
+/// The group's parameters and the keys of the distributor and agent 0, as a table.
+pub fn parameters() -> String {
+    let rows = [
+        ("Gid", "aabbccdd".to_owned()),
+        ("Master Secret", "07".repeat(16)),
+        ("Master Salt", "(empty)".to_owned()),
+        ("algorithms", "A128GCM (1) for both, EdDSA, ECDH-SS + HKDF-256".to_owned()),
+        ("credential of the Group Manager", hex::encode(credential(MANAGER).as_bytes())),
+        ("distributor: Sender ID", "00".to_owned()),
+        ("distributor: credential", hex::encode(credential(DISTRIBUTOR).as_bytes())),
+        ("distributor: secret key", hex::encode(signing_key(DISTRIBUTOR).to_bytes())),
+        ("agent: Sender ID", "01".to_owned()),
+        ("agent: credential", hex::encode(credential(0).as_bytes())),
+        ("agent: secret key", hex::encode(signing_key(0).to_bytes())),
+    ];
+    let lines = rows.map(|(name, value)| format!("| {name} | `{value}` |\n"));
+    format!("| Security group | |\n|---|---|\n{}\n", lines.concat())
+}
+
 /// An image with everything that is signed for it.
 pub struct Image {
     pub envelope: Vec<u8>,

@@ -90,12 +90,19 @@ pub struct ByHand<'a> {
     pub code: Code,
     pub payload: &'a [u8],
     pub piv: ResponsePiv,
+    pub mode: ResponseMode,
 }
 
 impl<'a> ByHand<'a> {
     /// As agents send it.
     pub fn new(payload: &'a [u8]) -> Self {
-        Self { ty: Type::NonConfirmable, code: Code::CONTENT, payload, piv: ResponsePiv::Own }
+        Self {
+            ty: Type::NonConfirmable,
+            code: Code::CONTENT,
+            payload,
+            piv: ResponsePiv::Own,
+            mode: ResponseMode::Pairwise,
+        }
     }
 }
 
@@ -115,8 +122,7 @@ pub fn answer(
     let len = writer.finish();
     let message = Message::parse(&plain[..len]).unwrap();
     let mut out = vec![0; 1232];
-    let mode = ResponseMode::Pairwise;
-    let len = context.protect_response(&message, &mut binding, mode, by_hand.piv, &mut out).ok()?;
+    let len = context.protect_response(&message, &mut binding, by_hand.mode, by_hand.piv, &mut out).ok()?;
     out.truncate(len);
     is_question.then_some(out)
 }
