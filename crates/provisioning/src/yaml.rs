@@ -1,17 +1,20 @@
 //! The one place that reads YAML: a pure function over text, for operators' files in every host program.
 //!
-//! `serde_yaml` alone is not enough for hand-written files: it silently resolves aliases and merge keys,
-//! takes the last of two equal keys in a map, and descends as deep as the text does. So the text is first
-//! walked as a stream of events. The walk refuses all of these with their position; only then is the text
-//! read.
+//! One parser reads it, and one walk over its events gives both the values and the places where they lie, so
+//! that values and places never differ. What other readers of YAML, or people in an editor, could take
+//! differently is refused with its place: aliases, anchors, tags, merge keys and directives, a key that is
+//! there twice, characters that end a line for some and not for others. Size and depth are bounded.
+//!
+//! A word that stands plainly where text is wanted is that text, as it is written: `0012` has its zeros.
 //!
 //! [`from_str`] reads a file with one document. [`Document::all`] reads a file with several documents, keeps
 //! the place of each value, and reports all problems in a document, not only the first.
 
+mod characters;
 mod document;
+mod value;
 mod walk;
 
-use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
@@ -60,6 +63,18 @@ pub enum YamlErrorKind {
     Tag,
     /// A merge key (`<<`).
     MergeKey,
+    /// A directive (a line that begins with `%`).
+    Directive,
+    /// A tab at the beginning of a line.
+    Tab,
+    /// A character that programs and people take differently.
+    Character(char),
+    /// A plain word in brackets or braces that begins with `?`, which some take for the mark of a key.
+    QuestionMark,
+    /// A block of text that is a key or a whole document.
+    BlockAlone,
+    /// A block of text at the end of a file without the end of its line, which some add.
+    OpenBlock,
     /// A key that is a list or a map instead of a plain word.
     CompoundKey,
     /// The same key twice in one map.
@@ -78,12 +93,7 @@ pub enum YamlErrorKind {
 ///
 /// Unknown keys are refused if `T` says `deny_unknown_fields`, as every type of this crate does.
 pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
-    walk::one(text)?;
-    serde_yaml::from_str(text).map_err(|error| {
-        let (line, column) = error.location().map_or((0, 0), |place| (place.line(), place.column()));
-        let kind = YamlErrorKind::Content(printable(&without_place(&error.to_string())));
-        YamlError { line, column, kind }
-    })
+    Document::one(text)?.read_strictly()
 }
 
 /// Writes `value` as YAML that [`from_str`] reads back.
@@ -114,6 +124,16 @@ impl fmt::Display for YamlErrorKind {
             Self::Anchor => f.write_str("anchors (&name) are not allowed; write out the value"),
             Self::Tag => f.write_str("tags (!name) are not allowed; leave it out"),
             Self::MergeKey => f.write_str("merge keys (<<) are not allowed; write out the keys"),
+            Self::QuestionMark => f.write_str("a word that begins with ? goes in quotes"),
+            Self::OpenBlock => {
+                f.write_str("the last line of this block of text does not end; add a line break")
+            }
+            Self::BlockAlone => {
+                f.write_str("a block of text is only allowed as the value of a key or in a list")
+            }
+            Self::Directive => f.write_str("directives (a line with % in front) are not allowed; leave it out"),
+            Self::Tab => f.write_str("a line is not indented by tabs; write spaces"),
+            Self::Character(c) => write!(f, "{}", characters::refused(*c)),
             Self::CompoundKey => f.write_str("a key must be a plain word"),
             Self::DoubledKey(key) => write!(f, "the key '{key}' is there twice; keep one"),
             Self::NotOneDocument => f.write_str("exactly one document is expected"),
@@ -125,14 +145,6 @@ impl fmt::Display for YamlErrorKind {
 }
 
 impl core::error::Error for YamlError {}
-
-/// `serde_yaml` ends its message with the place, which [`YamlError`] puts first.
-fn without_place(message: &str) -> String {
-    match message.rfind(" at line ") {
-        Some(end) => message[..end].to_owned(),
-        None => message.to_owned(),
-    }
-}
 
 /// A quoted piece of a file may contain control characters that would control the reader's terminal, or be
 /// pages long (docs/architecture.md, \[operators' YAML\]).
@@ -186,6 +198,46 @@ mod tests {
         assert_eq!(refused("a:\n  <<: {b: 1}\n").2, YamlErrorKind::MergeKey);
         assert_eq!(refused("a: !!binary aGk=\n").2, YamlErrorKind::Tag);
         assert_eq!(refused("? [a, b]\n: 1\n").2, YamlErrorKind::CompoundKey);
+    }
+
+    #[test]
+    fn what_an_editor_and_a_parser_take_differently_is_refused_with_its_place() {
+        use YamlErrorKind::{BlockAlone, Character, Directive, OpenBlock, QuestionMark, Tab};
+        for (text, line, column, kind) in [
+            ("# Only the canary:\u{2028}  members: 1\n", 1, 19, Character('\u{2028}')),
+            ("a: 1 # \u{2029}b: 2\n", 1, 8, Character('\u{2029}')),
+            ("a: 1\n# x\u{85}b: &x 2\n", 2, 4, Character('\u{85}')),
+            ("a: 1\rb: 2\n", 1, 5, Character('\r')),
+            ("a: 1\n\0b: 2\n", 2, 1, Character('\0')),
+            ("a: \u{feff}1\n", 1, 4, Character('\u{feff}')),
+            ("\u{feff}\u{feff}a: 1\n", 1, 1, Character('\u{feff}')),
+            ("a: 'x\u{202e}y'\n", 1, 6, Character('\u{202e}')),
+            ("a: \u{ffff}\n", 1, 4, Character('\u{ffff}')),
+            ("a: 1\n...\n%YAML 1.1\n---\nb: 2\n", 3, 1, Directive),
+            ("a:\n \tb: 1\n", 2, 2, Tab),
+            ("a: [?b]\n", 1, 5, QuestionMark),
+            ("a: |\n  b", 2, 3, OpenBlock),
+            ("? |\n  b\n: 1\n", 2, 3, BlockAlone),
+        ] {
+            assert_eq!(refused(text), (line, column, kind), "{text:?}");
+            assert!(Document::all(text).is_err(), "{text:?}");
+        }
+        let shown = from_str::<Map>("a: \u{2028}\n").unwrap_err().to_string();
+        assert!(shown.contains("U+2028") && !shown.contains('\u{2028}'), "{shown}");
+    }
+
+    #[test]
+    fn one_byte_order_mark_in_front_and_lines_of_windows_are_passed_over() {
+        let map: Map = from_str("\u{feff}a: b\r\nc: 'd'\r\n").unwrap();
+        assert_eq!((map["a"].as_str(), map["c"].as_str()), ("b", "d"));
+        assert_eq!(refused("\u{feff}a: 1\r\na: 2\r\n"), (2, 1, YamlErrorKind::DoubledKey("a".into())));
+    }
+
+    #[test]
+    fn text_is_what_is_written() {
+        let map: Map = from_str("a: 0012\nb: 1.10\nc: 0x1F\nd: true\ne: 1e3\n").unwrap();
+        assert_eq!(map.into_values().collect::<Vec<_>>(), ["0012", "1.10", "0x1F", "true", "1e3"]);
+        assert!(from_str::<Map>("a:\n").is_err() && from_str::<Map>("a: ~\n").is_err());
     }
 
     #[test]

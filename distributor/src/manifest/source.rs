@@ -71,7 +71,13 @@ fn from_file(path: &Path) -> Result<Source, Diagnostic> {
 
 fn from_bytes(name: String, folder: PathBuf, bytes: Vec<u8>) -> Result<Source, Diagnostic> {
     match String::from_utf8(bytes) {
-        Ok(text) => Ok(Source { name, folder, text }),
+        // A place in the text is one in the file also where some editor has put a byte order mark in front.
+        Ok(mut text) => {
+            if text.starts_with('\u{feff}') {
+                text.drain(..'\u{feff}'.len_utf8());
+            }
+            Ok(Source { name, folder, text })
+        }
         Err(error) => {
             let place = error.utf8_error().valid_up_to();
             Err(Diagnostic::with_file(

@@ -6,10 +6,9 @@ use core::fmt;
 
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
-use serde_yaml::Value;
 
 use super::walk::{self, Inner, Node, Place};
-use super::{YamlError, YamlErrorKind, printable, without_place};
+use super::{YamlError, YamlErrorKind, printable};
 
 /// Most problems reported for one document.
 pub const PROBLEMS_MAX: usize = 20;
@@ -18,7 +17,6 @@ pub const PROBLEMS_MAX: usize = 20;
 #[derive(Debug, Clone)]
 pub struct Document {
     root: Node,
-    value: Value,
 }
 
 /// One step from a value to a value inside it.
@@ -45,27 +43,28 @@ impl Document {
     /// # Errors
     /// The first problem that prevents reading the text: see the documentation of [`super`].
     pub fn all(text: &str) -> Result<Vec<Self>, YamlError> {
-        let mut documents = Vec::new();
-        let roots = walk::all(text)?;
-        for (root, part) in roots.into_iter().zip(serde_yaml::Deserializer::from_str(text)) {
-            let value = serde::Deserialize::deserialize(part).map_err(|error: serde_yaml::Error| {
-                let (line, column) = error.location().map_or((0, 0), |place| (place.line(), place.column()));
-                let kind = YamlErrorKind::Content(printable(&without_place(&error.to_string())));
-                YamlError { line, column, kind }
-            })?;
-            documents.push(Self { root, value });
-        }
-        Ok(documents)
+        Ok(walk::all(text)?.into_iter().map(|root| Self { root }).collect())
+    }
+
+    /// The one document of a text.
+    ///
+    /// # Errors
+    /// As [`Self::all`]; also that there is none, or more than one.
+    pub(super) fn one(text: &str) -> Result<Self, YamlError> {
+        walk::one(text).map(|root| Self { root })
     }
 
     /// Whether it is empty, as after a `---` at the end.
     pub fn is_empty(&self) -> bool {
-        self.value.is_null()
+        self.root.is_null()
     }
 
     /// The text under a top-level key.
     pub fn text(&self, key: &str) -> Option<&str> {
-        self.value.get(key)?.as_str()
+        match &follow(&self.root, &key.into())?.1.inner {
+            Inner::Scalar { text, .. } => Some(text),
+            _ => None,
+        }
     }
 
     /// The place of the value at the end of `path`: the value itself if it is one word, else its key. If the
@@ -80,31 +79,53 @@ impl Document {
     /// All problems, at most [`PROBLEMS_MAX`]: after each, the affected value is left out and the rest is
     /// read again.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Vec<Diagnostic>> {
-        let (mut root, mut value) = (self.root.clone(), self.value.clone());
+        let first = match read::<T>(&self.root) {
+            Ok(value) => return Ok(value),
+            Err(problem) => problem,
+        };
+        let mut root = self.root.clone();
         let mut found = Vec::new();
         let mut taken_out: Vec<Vec<Step>> = Vec::new();
-        loop {
-            let error = match serde_path_to_error::deserialize::<_, T>(&value) {
-                Ok(read) if found.is_empty() => return Ok(read),
-                Ok(_) => return Err(found),
-                Err(error) => error,
-            };
-            let path = steps(error.path());
-            let text = without_place(&error.inner().to_string());
+        let mut next = Some(first);
+        while let Some(Problem { path, text }) = next {
             if !follows(&text, &path, &taken_out) {
-                let is_key = text.starts_with("unknown field");
-                found.push(Diagnostic { place: place(&root, &path, is_key), problem: plainly(&text) });
+                found.push(Diagnostic { place: problem_place(&root, &path, &text), problem: plainly(&text) });
             }
-            if found.len() >= PROBLEMS_MAX || !take_out(&mut value, &mut root, &path) {
-                return Err(found);
+            if found.len() >= PROBLEMS_MAX || !take_out(&mut root, &path) {
+                break;
             }
             match path.split_last() {
                 // The elements after it in the list have moved up.
                 Some((Step::Index(_), list)) => taken_out.retain(|other| !other.starts_with(list)),
                 _ => taken_out.push(path),
             }
+            next = read::<T>(&root).err();
         }
+        Err(found)
     }
+
+    /// Reads the document into `T`, or says the first thing that does not belong there in `serde`'s words.
+    pub(super) fn read_strictly<T: DeserializeOwned>(&self) -> Result<T, YamlError> {
+        read(&self.root).map_err(|Problem { path, text }| {
+            let Place { line, column, .. } = problem_place(&self.root, &path, &text);
+            YamlError { line, column, kind: YamlErrorKind::Content(printable(&text)) }
+        })
+    }
+}
+
+/// What does not belong there, in the words of `serde`.
+struct Problem {
+    path: Vec<Step>,
+    text: String,
+}
+
+fn read<T: DeserializeOwned>(root: &Node) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(root)
+        .map_err(|error| Problem { path: steps(error.path()), text: error.inner().to_string() })
+}
+
+fn problem_place(root: &Node, path: &[Step], text: &str) -> Place {
+    place(root, path, text.starts_with("unknown field"))
 }
 
 /// Whether a problem at `path` is only a consequence of what was taken out before.
@@ -162,7 +183,7 @@ fn place(root: &Node, path: &[Step], key_wanted: bool) -> Place {
         let Some(next) = follow(node, step) else { break };
         (key, node) = next;
     }
-    let scalar = matches!(node.inner, Inner::Scalar);
+    let scalar = matches!(node.inner, Inner::Scalar { .. });
     match key {
         Some(key) if key_wanted || !scalar => key,
         // The first key of a map stands for the map.
@@ -173,32 +194,30 @@ fn place(root: &Node, path: &[Step], key_wanted: bool) -> Place {
     }
 }
 
-/// Takes a value out of both trees; returns whether it was there.
-fn take_out(value: &mut Value, root: &mut Node, path: &[Step]) -> bool {
+/// Takes a value out; whether it was there.
+fn take_out(root: &mut Node, path: &[Step]) -> bool {
     let Some((last, way)) = path.split_last() else { return false };
-    let (mut value, mut node) = (value, root);
+    let mut node = root;
     for step in way {
-        let next = match (value, &mut node.inner, step) {
-            (Value::Sequence(values), Inner::List(nodes), Step::Index(index)) => {
-                values.get_mut(*index).zip(nodes.get_mut(*index))
+        let next = match (&mut node.inner, step) {
+            (Inner::List(elements), Step::Index(index)) => elements.get_mut(*index),
+            (Inner::Map(entries), Step::Key(key)) => {
+                entries.iter_mut().find(|entry| &entry.0 == key).map(|entry| &mut entry.2)
             }
-            (Value::Mapping(map), Inner::Map(entries), Step::Key(key)) => map
-                .get_mut(key.as_str())
-                .zip(entries.iter_mut().find(|entry| &entry.0 == key).map(|entry| &mut entry.2)),
             _ => None,
         };
         let Some(next) = next else { return false };
-        (value, node) = next;
+        node = next;
     }
-    match (value, &mut node.inner, last) {
-        (Value::Sequence(values), Inner::List(nodes), Step::Index(index)) if *index < values.len() => {
-            values.remove(*index);
-            nodes.remove(*index);
+    match (&mut node.inner, last) {
+        (Inner::List(elements), Step::Index(index)) if *index < elements.len() => {
+            elements.remove(*index);
             true
         }
-        (Value::Mapping(map), Inner::Map(entries), Step::Key(key)) => {
+        (Inner::Map(entries), Step::Key(key)) => {
+            let before = entries.len();
             entries.retain(|entry| &entry.0 != key);
-            map.shift_remove(key.as_str()).is_some()
+            entries.len() < before
         }
         _ => false,
     }

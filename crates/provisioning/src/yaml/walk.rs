@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
 
+use super::characters;
 use super::{DEPTH_MAX, DOCUMENTS_MAX, TEXT_BYTES_MAX, VALUES_MAX, YamlError, YamlErrorKind, printable};
 
 /// The place of something in a text.
@@ -30,7 +31,11 @@ pub(super) struct Node {
 /// The content of a value.
 #[derive(Debug, Clone)]
 pub(super) enum Inner {
-    Scalar,
+    /// One word, and whether it stands there plainly: neither in quotes nor as a block of text.
+    Scalar {
+        text: String,
+        plain: bool,
+    },
     List(Vec<Node>),
     /// Keys with their places and values, in the order of the text.
     Map(Vec<(String, Place, Node)>),
@@ -63,7 +68,8 @@ fn walk(text: &str, documents_max: usize) -> Result<Vec<Node>, YamlError> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(YamlError { line: 0, column: 0, kind: YamlErrorKind::TooLong });
     }
-    let mut walk = Walk { documents: Vec::new(), open: Vec::new(), values: 0 };
+    let text = characters::checked(text)?;
+    let mut walk = Walk { documents: Vec::new(), open: Vec::new(), values: 0, flow: 0, block: None };
     for next in Parser::new_from_str(text) {
         let (event, span) = next.map_err(|error| {
             let kind = YamlErrorKind::Syntax(printable(error.info()));
@@ -75,6 +81,9 @@ fn walk(text: &str, documents_max: usize) -> Result<Vec<Node>, YamlError> {
         let checked = if too_many { Err(kind) } else { walk.step(event, span) };
         checked.map_err(|kind| at(span.start, kind))?;
     }
+    if let Some(Place { line, column, .. }) = walk.block.filter(|_| !text.ends_with('\n')) {
+        return Err(YamlError { line, column, kind: YamlErrorKind::OpenBlock });
+    }
     Ok(walk.documents)
 }
 
@@ -82,6 +91,10 @@ struct Walk {
     documents: Vec<Node>,
     open: Vec<Open>,
     values: usize,
+    /// How many of the open lists and maps are written with brackets or braces, or lie in such.
+    flow: usize,
+    /// The last word, if it is a block of text.
+    block: Option<Place>,
 }
 
 impl Walk {
@@ -95,20 +108,30 @@ impl Walk {
             }
             Event::SequenceStart(anchor, tag) => {
                 refuse_extras(anchor, tag.as_deref())?;
+                self.enter_flow(span);
                 self.enter(Open::List(place(span), Vec::new()))
             }
             Event::MappingStart(anchor, tag) => {
                 refuse_extras(anchor, tag.as_deref())?;
                 let (keys, entries) = (BTreeSet::new(), Vec::new());
+                self.enter_flow(span);
                 self.enter(Open::Map { place: place(span), keys, entries, key: None })
             }
             Event::SequenceEnd | Event::MappingEnd => {
+                self.flow = self.flow.saturating_sub(1);
                 if let Some(ended) = self.open.pop() {
                     self.put(ended.close());
                 }
                 Ok(())
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Only brackets and braces have a length.
+    fn enter_flow(&mut self, span: Span) {
+        if self.flow > 0 || !span.is_empty() {
+            self.flow += 1;
         }
     }
 
@@ -127,8 +150,16 @@ impl Walk {
     /// A scalar is a key, a value or an element of a list.
     fn scalar(&mut self, text: &str, style: ScalarStyle, place: Place) -> Result<(), YamlErrorKind> {
         self.count()?;
+        self.block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded).then_some(place);
+        if self.block.is_some() && matches!(self.open.last(), None | Some(Open::Map { key: None, .. })) {
+            return Err(YamlErrorKind::BlockAlone);
+        }
+        if style == ScalarStyle::Plain && text.starts_with('?') && self.flow > 0 {
+            return Err(YamlErrorKind::QuestionMark);
+        }
         let Some(Open::Map { keys, key: key @ None, .. }) = self.open.last_mut() else {
-            self.put(Node { place, inner: Inner::Scalar });
+            let plain = style == ScalarStyle::Plain;
+            self.put(Node { place, inner: Inner::Scalar { text: text.to_owned(), plain } });
             return Ok(());
         };
         if text == "<<" && style == ScalarStyle::Plain {
