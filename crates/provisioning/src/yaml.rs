@@ -131,7 +131,9 @@ impl fmt::Display for YamlErrorKind {
             Self::BlockAlone => {
                 f.write_str("a block of text is only allowed as the value of a key or in a list")
             }
-            Self::Directive => f.write_str("directives (a line with % in front) are not allowed; leave it out"),
+            Self::Directive => {
+                f.write_str("directives (a line with % in front) are not allowed; leave it out")
+            }
             Self::Tab => f.write_str("a line is not indented by tabs; write spaces"),
             Self::Character(c) => write!(f, "{}", characters::refused(*c)),
             Self::CompoundKey => f.write_str("a key must be a plain word"),
