@@ -36,7 +36,7 @@ pub struct Query<'a> {
     pub unicast_max: u32,
     /// Whether to answer with the counters as well.
     pub detail: bool,
-    /// The run that asks, a random number; 0 for none. In each new run an agent begins an update anew that
+    /// The run that asks, a random number; 0 for none. In each new run an agent starts an update over that
     /// failed because of its storage (protocol.md \[again\]).
     pub run: u32,
 }
@@ -71,7 +71,7 @@ pub enum State {
     Refused = 11,
     /// This agent does not know the update asked about.
     Unknown = 12,
-    /// Ordered to activate, and the device says that it cannot now.
+    /// It was ordered to activate, and the device cannot do so now.
     Deferred = 13,
 }
 

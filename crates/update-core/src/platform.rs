@@ -169,9 +169,9 @@ pub enum Trial {
     Healthy,
     /// The old image runs again.
     RolledBack(RollBackCause),
-    /// The image was to go on trial, and the device says that it cannot now; it still may.
+    /// The image should go on trial, but the device cannot do so now; it still may later.
     Deferred,
-    /// The image is to go, and the old one cannot be brought back; the platform may still try.
+    /// The image should be rolled back, but the old one cannot be brought back; the platform may still try.
     Stuck,
     /// The previous image was damaged, and the update runs in its place. It is unproven, and there is nothing
     /// to go back to. Nobody ordered this, and the update may have been rolled back before.
@@ -190,7 +190,7 @@ pub enum RollBackCause {
     Reset = 3,
     /// The distributor ordered it.
     Ordered = 4,
-    /// The device was not ready for it until a deadline: the image has never run.
+    /// The device was not ready for it before a deadline: the image has never run.
     NotReady = 5,
 }
 

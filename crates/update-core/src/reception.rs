@@ -233,8 +233,8 @@ impl<'m> Reception<'m> {
         self.counted.set_injected_losses(count);
     }
 
-    /// Tells in the device's own words why the update stands as it does, for the reports about it. They hold
-    /// until the update moves on.
+    /// Sets the device's own words about why the update is in its state, for the reports about it. They hold
+    /// until the state changes.
     pub fn set_remark(&mut self, remark: Remark) {
         self.received.set_remark(remark);
     }

@@ -1,4 +1,4 @@
-//! A device's own words about what it reports, for the operator: which command failed, and how.
+//! A device's own words about what it reports, for the operator: for example which command failed, and how.
 
 use core::fmt;
 
@@ -9,7 +9,7 @@ use minicbor::{Decode, Decoder, Encode, Encoder};
 /// Longest remark, in bytes of UTF-8.
 pub const REMARK_BYTES_MAX: usize = 160;
 
-/// At most [`REMARK_BYTES_MAX`] bytes of text; what is longer is cut off. Nothing is decided by it.
+/// At most [`REMARK_BYTES_MAX`] bytes of text; a longer text is truncated. No decision depends on it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Remark {
     len: u8,
@@ -17,10 +17,10 @@ pub struct Remark {
 }
 
 impl Remark {
-    /// No words.
+    /// An empty remark.
     pub const NONE: Self = Self { len: 0, bytes: [0; REMARK_BYTES_MAX] };
 
-    /// The beginning of a text, as much as fits.
+    /// As much of the beginning of a text as fits.
     #[must_use]
     pub fn new(text: &str) -> Self {
         let mut remark = Self::NONE;
@@ -28,7 +28,7 @@ impl Remark {
         remark
     }
 
-    /// What a format says, as much as fits.
+    /// As much of a formatted text as fits.
     #[must_use]
     pub fn of(arguments: fmt::Arguments<'_>) -> Self {
         let mut remark = Self::NONE;
@@ -39,11 +39,11 @@ impl Remark {
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        // Only whole characters are ever put in.
+        // Only whole characters are ever added.
         self.bytes.get(..self.len.into()).and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or("")
     }
 
-    /// Whether there is nothing to say.
+    /// Whether it is empty.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
@@ -61,7 +61,7 @@ impl fmt::Write for Remark {
         };
         target.copy_from_slice(source);
         self.len += len as u8;
-        // Nothing may follow what was cut off.
+        // Nothing may follow a truncated text.
         if len < text.len() { Err(fmt::Error) } else { Ok(()) }
     }
 }
@@ -107,6 +107,6 @@ mod tests {
         }
         let long = "y".repeat(REMARK_BYTES_MAX - 1);
         let cut = Remark::of(format_args!("{long}éz"));
-        assert_eq!(cut.as_str(), long, "nothing follows what was cut off");
+        assert_eq!(cut.as_str(), long, "nothing follows a truncated text");
     }
 }

@@ -227,7 +227,7 @@ fn a_medium_that_keeps_failing_ends_the_update_and_says_so() {
         let status = fleet.distribution.agents()[0].status.unwrap();
         assert_eq!((status.state, status.reason), (State::Failed, Failure::Storage as u8), "kind {index}");
         assert_eq!(fleet.agents[1].machine.state(), State::Confirmed);
-        // The next run begins it anew, and fails again.
+        // The next run starts it over, and fails again.
         fleet.agents[0].did.clear();
         fleet.restart_distribution(common::fleet::config());
         assert_eq!(fleet.run(), Ending::Done, "kind {index}");

@@ -1,4 +1,4 @@
-//! The rules of a trial that does not simply go well or ill: it is put off, or the way back is barred.
+//! The rules of a trial that neither simply succeeds nor fails: it is deferred, or cannot be rolled back.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
@@ -16,7 +16,7 @@ use update_core::remark::Remark;
 use update_core::resource::Resource;
 use update_core::time::Duration;
 
-/// An agent that was told to activate, and says that it cannot now.
+/// An agent that was told to activate, and cannot do so now.
 fn deferred(speaker: &mut Speaker, image: &Image) -> Agent {
     let mut agent = ready(speaker, image);
     let activation = speaker.activate(image, 1);
@@ -51,14 +51,14 @@ fn what_was_put_off_too_long_has_ended() {
     assert_eq!(agent.stand(&mut speaker, &image), stand);
     // A higher attempt tries again.
     for _ in 0..2 {
-        // The first order has the slot read back.
+        // The first order makes the agent read the slot back.
         let activation = speaker.activate(&image, 2);
         agent.hear(Via::Group, &activation);
         agent.pass(MILLIS(100));
     }
     assert_eq!(agent.machine.state(), State::Trial);
     let remark = agent.ask(&mut speaker, &question(&image), |report| report.remark);
-    assert!(remark.is_empty(), "what was said of the last try counts no more: {remark:?}");
+    assert!(remark.is_empty(), "the remark about the last try no longer counts: {remark:?}");
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn the_distributor_hears_at_once_that_an_agent_cannot_go_back_and_undo_reaches_i
     let status = fleet.distribution.agents()[0].status.unwrap();
     assert_eq!((status.state, status.reason), (State::Failed, Failure::Stuck as u8));
     assert!(fleet.now.since(update_core::time::Instant::default()) < Duration::from_secs(30));
-    // The device's program is mended: the next order succeeds.
+    // The device's program is repaired: the next order succeeds.
     fleet.restart_distribution(config());
     fleet.distribution.handle(fleet.now, Input::Undo);
     assert_eq!(fleet.run(), Ending::Undone);

@@ -1,6 +1,6 @@
 //! The worked examples of docs/examples.md: every message of the protocol, byte by byte, from a real
-//! distribution with fixed keys. `UPDATE_EXAMPLES=1 cargo test -p update-core --test worked_examples` writes
-//! the page anew.
+//! distribution with fixed keys. `UPDATE_EXAMPLES=1 cargo test -p update-core --test worked_examples`
+//! rewrites the page.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
@@ -52,7 +52,7 @@ fn code(code: Code) -> String {
     format!("{}.{:02}", code.class(), code.detail())
 }
 
-/// One message: as it travels, what its header says, and what is inside.
+/// One message: its bytes, its header, and its content.
 fn section(page: &mut String, title: &str, datagram: &[u8], body: &Body<'_>) {
     let outer = Message::parse(datagram).unwrap();
     writeln!(page, "## {title}\n\n{} bytes:\n\n```text\n{}\n```\n", datagram.len(), hexadecimal(datagram))
@@ -112,17 +112,17 @@ fn kind(body: &Body<'_>, to_group: bool) -> String {
     format!("{method}: {resource}{}", if to_group { ", to the group" } else { ", by unicast" })
 }
 
-/// Listens to both sides with contexts of its own, and writes down each kind of message once.
+/// Listens to both sides with its own contexts, and records each kind of message once.
 struct Listener {
     page: String,
     shown: BTreeSet<String>,
     agent: AgentContext,
     distributor: GroupContext<Members>,
-    /// Requests so far: Token, kind, and what their answers are opened with.
+    /// Requests so far: Token, kind, and the binding that opens their answers.
     asked: Vec<(Vec<u8>, String, SentRequest)>,
 }
 
-/// A number to protect one message with, which another context has used.
+/// An already used number, for protecting one message with it.
 fn only(partial_iv: u64) -> SequenceNumbers {
     SequenceNumbers::new(partial_iv, partial_iv + 1)
 }
@@ -153,7 +153,8 @@ impl Listener {
         let Ok(Received::Fresh(request)) = received else { return "seen before".into() };
         let (body, piv) = (request.body(), request.partial_iv().unwrap().value());
         let kind = kind(&body, passing.by_group);
-        // The same request once more, from a context with this one number, for what opens its answers.
+        // The same request once more, from a context with this one number, for the binding that opens its
+        // answers.
         let binding = match (passing.to_agent, passing.by_group) {
             (Some(_), true) => {
                 bind(&mut group::distributor_context(only(piv), [ReplayWindow::fresh()]), Mode::Group)
@@ -200,7 +201,7 @@ fn bind<R: Recipients>(context: &mut GroupContext<R>, mode: Mode) -> SentRequest
     context.protect_request(&message, mode, &mut [0; 256]).unwrap().1
 }
 
-/// An update: a block is lost, and the orders to the group do not arrive.
+/// An update in which a block is lost, and the orders to the group do not arrive.
 fn an_update<'i>(listener: &mut Listener, image: &'i Image) -> Fleet<'i> {
     let mut fleet = Fleet::new(image, 1);
     let mut lost = false;
@@ -282,5 +283,5 @@ fn the_page_shows_every_message_as_it_is() {
     if std::env::var_os("UPDATE_EXAMPLES").is_some() {
         return std::fs::write(PAGE, page).unwrap();
     }
-    assert!(std::fs::read_to_string(PAGE).unwrap() == page, "docs/examples.md is not true any more");
+    assert!(std::fs::read_to_string(PAGE).unwrap() == page, "docs/examples.md is out of date");
 }

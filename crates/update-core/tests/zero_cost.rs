@@ -1,6 +1,6 @@
-//! A datagram that is not for us costs nothing: a machine that has had a million of them does afterwards, byte
-//! for byte, what its twin does that has had none. Nothing is written, nothing is sent, no number is used and
-//! no memory taken meanwhile.
+//! A datagram that is not for us costs nothing. A machine that has received a million of them then does, byte
+//! for byte, what its twin does that has received none. In the meantime it writes nothing, sends nothing,
+//! uses no number and takes no memory.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
@@ -20,7 +20,7 @@ use update_core::resource::Resource;
 #[global_allocator]
 static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Datagrams in all, spread over the moments at which they come.
+/// Datagrams in total, spread over the moments at which they arrive.
 const RANDOM: usize = 1_000_000;
 const NEARLY_VALID: usize = 100_000;
 
@@ -30,7 +30,7 @@ fn heap() -> usize {
     stats.bytes_allocated.wrapping_sub(stats.bytes_deallocated)
 }
 
-/// Bytes of any kind: half of them with the header of a CoAP message.
+/// Random bytes: half of them begin with the header of a CoAP message.
 fn random<'b>(dice: &mut Random, buffer: &'b mut [u8; 1300]) -> &'b mut [u8] {
     let len = dice.next_u64() as usize % buffer.len();
     for chunk in buffer[..len].chunks_mut(8) {
@@ -45,7 +45,8 @@ fn random<'b>(dice: &mut Random, buffer: &'b mut [u8; 1300]) -> &'b mut [u8] {
     &mut buffer[..len]
 }
 
-/// One of these datagrams with a bit changed behind its Token, or cut short, or as it is, which was seen before.
+/// One of these datagrams with a bit changed after its Token, or truncated, or unchanged, which was seen
+/// before.
 fn nearly_valid<'b>(
     dice: &mut Random,
     seen: &[Vec<u8>],
@@ -70,7 +71,7 @@ fn nearly_valid<'b>(
     &mut buffer[..len]
 }
 
-/// What an agent has done and sent, and the heap that it takes.
+/// What an agent has done and sent, and the heap that it uses.
 fn stand(agent: &Agent) -> (usize, usize, State, (u32, u32), [Option<Vec<u8>>; 3]) {
     (
         agent.did.len(),
@@ -81,7 +82,7 @@ fn stand(agent: &Agent) -> (usize, usize, State, (u32, u32), [Option<Vec<u8>>; 3
     )
 }
 
-/// One after the other: both measure the same heap.
+/// All in one test: both parts measure the same heap.
 #[test]
 fn what_is_not_for_us_costs_nothing() {
     agent_that_has_had_a_million_datagrams_of_others_does_what_its_twin_does();
@@ -105,7 +106,7 @@ fn agent_that_has_had_a_million_datagrams_of_others_does_what_its_twin_does() {
     for (number, datagram) in script.iter().enumerate() {
         if moments.contains(&number) {
             let before = stand(&attacked);
-            // The first one lets what is made once be made.
+            // The first run creates what is created only once.
             for measured in [false, true] {
                 let in_use = heap();
                 let (others, nearly) =
@@ -113,7 +114,7 @@ fn agent_that_has_had_a_million_datagrams_of_others_does_what_its_twin_does() {
                 for turn in 0..others + nearly {
                     let bytes = match turn < others {
                         true => random(&mut dice, &mut buffer),
-                        // What comes later in the script is not to be heard before its time.
+                        // Later parts of the script must not be heard before their time.
                         false => nearly_valid(&mut dice, &script[..number], &forged, &mut buffer),
                     };
                     let via = if dice.next_u64().is_multiple_of(2) { Via::Group } else { Via::Own };
@@ -183,7 +184,7 @@ fn distributor_that_has_had_a_million_datagrams_of_others_does_what_its_twin_doe
         });
         twin.step(&mut |_| 1);
         if attacked.ending.is_some() {
-            assert!(step > 60, "it was over at step {step}");
+            assert!(step > 60, "it ended at step {step}");
             break;
         }
     }
@@ -193,7 +194,7 @@ fn distributor_that_has_had_a_million_datagrams_of_others_does_what_its_twin_doe
     let _ = fleet::config();
 }
 
-/// An answer to the last question that nobody of the group has protected: another one's key under agent 0's kid.
+/// An answer to the last question that no member has protected: another key under agent 0's kid.
 fn stranger(fleet: &Fleet<'_>) -> Vec<Vec<u8>> {
     let mut context = group::agent_context(5, SequenceNumbers::new(0, 100), ReplayWindow::fresh());
     let payload = common::wire::report(&Report::new(State::Ready));

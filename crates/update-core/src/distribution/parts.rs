@@ -24,7 +24,7 @@ use group_oscore::GroupContext;
 /// See the module above.
 pub(super) struct Parts {
     pub(super) config: DistributionConfig,
-    /// Tells this distribution from others: see [`Query::run`](crate::census::Query::run).
+    /// Distinguishes this distribution from others: see [`Query::run`](crate::census::Query::run).
     pub(super) run: u32,
     pub(super) outbox: Outbox,
     pub(super) questions: Questions,

@@ -83,7 +83,7 @@ pub enum Failure {
     Cancelled = 66,
     /// An update with a higher manifest sequence number replaced it (protocol.md \[one update\]).
     Superseded = 67,
-    /// The image is to go, and the old one cannot be brought back.
+    /// The image should be rolled back, but the old one cannot be brought back.
     Stuck = 68,
 }
 

@@ -279,7 +279,7 @@ impl Reception<'_> {
         Ok(Some(current.digest))
     }
 
-    /// Begins the update that failed because of the medium anew, with empty areas ([again], [wear]).
+    /// Starts over an update that failed because of the medium, with empty areas ([again], [wear]).
     pub(super) fn begin_anew(&mut self, now: Instant) {
         let Some(update) = self.received.update() else { return };
         let offer = update.offer();

@@ -78,7 +78,7 @@ impl Reception<'_> {
         let Some(update) = self.received.update() else { return };
         let id = update.id();
         match self.received.phase() {
-            // What was put off has not run yet.
+            // A deferred image has not run yet.
             Phase::Trial if self.received.is_deferred() => self.order_back(command.attempt),
             Phase::Trial if command.from_trial && !self.received.is_recovered() => {
                 if self.allowances.take_for_order(now, Costly::Undo) {

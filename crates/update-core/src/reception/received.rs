@@ -19,11 +19,11 @@ pub(super) struct Received {
     envelope: [u8; ENVELOPE_BYTES_MAX],
     envelope_len: usize,
     phase: Phase,
-    /// How a trial in progress stands.
+    /// The state of a trial in progress.
     trial: OnTrial,
-    /// The device's own words about all that.
+    /// The device's own words about its state.
     remark: Remark,
-    /// The last run that has asked about this update; 0 before the first one.
+    /// The last run that asked about this update; 0 before the first one.
     run: u32,
     /// All blocks were right but the whole image was not: it is read back once more before that is believed.
     digest_doubted: bool,
@@ -42,12 +42,12 @@ pub(super) struct Update {
     outcome: Outcome,
 }
 
-/// How a trial stands that the platform has not ended.
+/// The state of a trial that the platform has not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OnTrial {
     /// The image runs and is being judged.
     Running,
-    /// The device says that it cannot activate now.
+    /// The device cannot activate now.
     Deferred,
     /// The old image cannot be brought back.
     Stuck,
@@ -134,12 +134,12 @@ impl Received {
         matches!(self.trial, OnTrial::Recovered)
     }
 
-    /// Whether the device has put the activation off.
+    /// Whether the device has deferred the activation.
     pub(super) const fn is_deferred(&self) -> bool {
         matches!((&self.phase, self.trial), (Phase::Trial, OnTrial::Deferred))
     }
 
-    /// The device's own words about where it stands.
+    /// The device's own words about its state.
     pub(super) const fn remark(&self) -> Remark {
         match &self.phase {
             Phase::Trial | Phase::Ended => self.remark,
@@ -244,22 +244,22 @@ impl Received {
         true
     }
 
-    /// What was known of the last try counts no more.
+    /// What is known about the last try no longer counts.
     const fn moves_on(&mut self) {
         self.trial = OnTrial::Running;
         self.remark = Remark::NONE;
         self.digest_doubted = false;
     }
 
-    /// A run asks about this update. `true` in each new one for an update that has failed because of the
-    /// medium: it is to begin anew.
+    /// A run asks about this update. `true` in each new run for an update that has failed because of the
+    /// medium: it must start over.
     pub(super) fn asked_in(&mut self, run: u32) -> bool {
         const STORAGE: Outcome = Outcome::Failed(Failure::Storage as u8);
         let is_new = run > 0 && core::mem::replace(&mut self.run, run) != run;
         is_new && self.update.as_ref().is_some_and(|update| update.outcome == STORAGE)
     }
 
-    /// The update that has ended begins anew, with nothing of it present.
+    /// Starts the ended update over, with nothing of it present.
     pub(super) fn begin_anew(&mut self) {
         self.moves_on();
         self.set_outcome(Outcome::Open);
@@ -278,7 +278,7 @@ impl Received {
         self.trial_stands(trial);
     }
 
-    /// News of a trial that goes on.
+    /// Takes news of a trial that continues.
     pub(super) const fn trial_stands(&mut self, trial: Trial) {
         match (&self.phase, trial) {
             (Phase::Trial, Trial::Running) => self.trial = OnTrial::Running,

@@ -43,7 +43,7 @@ pub struct Fleet<'i> {
     pub wake: Option<Instant>,
     /// The verdict on an image on trial.
     pub verdict: fn(usize) -> Trial,
-    /// Distributions so far, each of which has a seed of its own.
+    /// The number of distributions so far; each has its own seed.
     pub runs: u64,
 }
 
