@@ -1,11 +1,11 @@
 //! The one place that reads YAML: a pure function over text, for operators' files in every host program.
 //!
-//! One parser reads it, and one walk over its events gives both the values and the places where they lie, so
-//! that values and places never differ. What other readers of YAML, or people in an editor, could take
-//! differently is refused with its place: aliases, anchors, tags, merge keys and directives, a key that is
-//! there twice, characters that end a line for some and not for others. Size and depth are bounded.
+//! One parser reads it, and one walk over its events produces both the values and their places, so that the
+//! two always agree. Text that other YAML readers, or people in an editor, could read differently is refused
+//! with its place: aliases, anchors, tags, merge keys and directives, a repeated key, and characters that end
+//! a line for some programs but not for others. Size and depth are limited.
 //!
-//! A word that stands plainly where text is wanted is that text, as it is written: `0012` has its zeros.
+//! A plain word where text is expected is that text as written: `0012` keeps its zeros.
 //!
 //! [`from_str`] reads a file with one document. [`Document::all`] reads a file with several documents, keeps
 //! the place of each value, and reports all problems in a document, not only the first.
@@ -67,13 +67,14 @@ pub enum YamlErrorKind {
     Directive,
     /// A tab at the beginning of a line.
     Tab,
-    /// A character that programs and people take differently.
+    /// A character that programs and people read differently.
     Character(char),
-    /// A plain word in brackets or braces that begins with `?`, which some take for the mark of a key.
+    /// A plain word in brackets or braces that begins with `?`, which some parsers take for the key
+    /// indicator.
     QuestionMark,
     /// A block of text that is a key or a whole document.
     BlockAlone,
-    /// A block of text at the end of a file without the end of its line, which some add.
+    /// A block of text at the end of a file without a final line break, which some parsers add.
     OpenBlock,
     /// A key that is a list or a map instead of a plain word.
     CompoundKey,

@@ -1,4 +1,4 @@
-//! One text has one meaning: what is read is what another parser of YAML reads, too, or that one refuses it.
+//! One text has one meaning: what is read is what another YAML parser reads too, unless that one refuses it.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use provisioning::yaml::{self, Document};
 use serde::Deserialize as _;
 use serde_yaml::Value;
 
-/// Pieces that documents are made of: what YAML means something by, and what it should not.
+/// Pieces of documents: those with a meaning in YAML, and some that should have none.
 const PIECES: &[&str] = &[
     "a",
     "b",
@@ -131,7 +131,7 @@ kind: Image
 ...
 ";
 
-/// Words of all kinds, without the characters that are refused in a text.
+/// Words of all kinds, without the characters that are refused.
 const WORDS: &str = "[^\\pC\u{2028}\u{2029}]{0,12}|[0-9a-fox+._~-]{1,6}|\
                      [\u{80}-\u{84}\u{86}-\u{9f}\t\n\r \"':#]{1,6}";
 
@@ -139,7 +139,7 @@ fn texts() -> impl Strategy<Value = String> {
     vec(select(PIECES), 0..16).prop_map(|pieces| pieces.concat())
 }
 
-/// The documents of a text, as the other parser reads them. Behind a byte order mark it takes `---` for text.
+/// The documents of a text, as the other parser reads them. After a byte order mark it takes `---` for text.
 fn other(text: &str) -> Option<Vec<Value>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     serde_yaml::Deserializer::from_str(text).map(|part| Value::deserialize(part).ok()).collect()
@@ -150,7 +150,7 @@ fn ours(text: &str) -> Option<Vec<Value>> {
     Some(documents.iter().map(|one| one.read().expect("every value is a value")).collect())
 }
 
-/// Whether two trees are the same. A key is text for us, whatever it looks like.
+/// Whether two trees are the same. For us a key is text, whatever it looks like.
 fn same(ours: &Value, other: &Value) -> bool {
     match (ours, other) {
         (Value::Sequence(ours), Value::Sequence(other)) => {

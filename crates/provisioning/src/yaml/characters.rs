@@ -1,18 +1,18 @@
-//! Which characters a text may have: those that everyone takes alike.
+//! Which characters a text may have: those that every program reads in the same way.
 
 use alloc::format;
 use alloc::string::String;
 
 use super::{YamlError, YamlErrorKind};
 
-/// The byte order mark that some editors put in front of a file.
+/// The byte order mark that some editors put at the beginning of a file.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// The text without one byte order mark in front, if all its characters are taken.
+/// The text without a byte order mark at the beginning, if all its characters are allowed.
 pub(super) fn checked(text: &str) -> Result<&str, YamlError> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let (mut line, mut column) = (1, 1);
-    // Whether only spaces stand before in the line.
+    // Whether there are only spaces before it in the line.
     let mut indented = true;
     let mut characters = text.chars().peekable();
     while let Some(c) = characters.next() {
@@ -32,8 +32,8 @@ pub(super) fn checked(text: &str) -> Result<&str, YamlError> {
     Ok(text)
 }
 
-/// Not: control characters, other ends of lines than those of Unix and Windows, what turns the direction of
-/// text, and what is no character.
+/// Refused are control characters, line ends other than those of Unix and Windows, characters that change the
+/// direction of text, and code points that are not characters.
 fn is_taken(c: char) -> bool {
     match c {
         '\n' | '\t' => true,

@@ -49,7 +49,7 @@ impl Document {
     /// The one document of a text.
     ///
     /// # Errors
-    /// As [`Self::all`]; also that there is none, or more than one.
+    /// The same as for [`Self::all`]; also if there is no document, or more than one.
     pub(super) fn one(text: &str) -> Result<Self, YamlError> {
         walk::one(text).map(|root| Self { root })
     }
@@ -104,7 +104,7 @@ impl Document {
         Err(found)
     }
 
-    /// Reads the document into `T`, or says the first thing that does not belong there in `serde`'s words.
+    /// Reads the document into `T`, or returns the first problem in `serde`'s words.
     pub(super) fn read_strictly<T: DeserializeOwned>(&self) -> Result<T, YamlError> {
         read(&self.root).map_err(|Problem { path, text }| {
             let Place { line, column, .. } = problem_place(&self.root, &path, &text);
@@ -113,7 +113,7 @@ impl Document {
     }
 }
 
-/// What does not belong there, in the words of `serde`.
+/// The problem, in the words of `serde`.
 struct Problem {
     path: Vec<Step>,
     text: String,
@@ -194,7 +194,7 @@ fn place(root: &Node, path: &[Step], key_wanted: bool) -> Place {
     }
 }
 
-/// Takes a value out; whether it was there.
+/// Takes a value out; returns whether it was there.
 fn take_out(root: &mut Node, path: &[Step]) -> bool {
     let Some((last, way)) = path.split_last() else { return false };
     let mut node = root;

@@ -1,4 +1,4 @@
-//! Reading a [`Node`] by `serde`.
+//! Reading a [`Node`] with `serde`.
 
 use serde::de::value::{MapDeserializer, SeqDeserializer, StrDeserializer};
 use serde::de::{Deserializer, Error, IntoDeserializer, Unexpected, Visitor};
@@ -9,7 +9,7 @@ use super::walk::{Inner, Node};
 /// The error of reading: one sentence.
 pub(super) type ReadError = serde::de::value::Error;
 
-/// What a word that stands plainly is taken for where nothing says what is wanted.
+/// What a plain word is taken for if nothing says what is expected.
 enum Plain {
     Nothing,
     Truth(bool),
@@ -20,13 +20,13 @@ enum Plain {
 }
 
 impl Node {
-    /// Whether nothing is written here, or `null`.
+    /// Whether the value is empty or `null`.
     pub(super) fn is_null(&self) -> bool {
         matches!(&self.inner, Inner::Scalar { text, plain: true } if matches!(plain(text), Plain::Nothing))
     }
 }
 
-/// The core schema of YAML 1.2.2 section 10.3, in which digits after a leading zero are text.
+/// The core schema of YAML 1.2.2 section 10.3, except that digits after a leading zero are text.
 fn plain(text: &str) -> Plain {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Plain::Nothing,
@@ -73,7 +73,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         }
     }
 
-    /// A plain word is the text that is written, also if it looks like a number.
+    /// A plain word is the text as written, even if it looks like a number.
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match &self.inner {
             Inner::Scalar { text, .. } if !self.is_null() => visitor.visit_borrowed_str(text),
@@ -97,7 +97,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         visitor.visit_newtype_struct(self)
     }
 
-    /// An enumeration is one word.
+    /// An enumeration value is one word.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,

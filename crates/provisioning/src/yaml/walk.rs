@@ -31,7 +31,7 @@ pub(super) struct Node {
 /// The content of a value.
 #[derive(Debug, Clone)]
 pub(super) enum Inner {
-    /// One word, and whether it stands there plainly: neither in quotes nor as a block of text.
+    /// One word, and whether it is plain: neither in quotes nor a block of text.
     Scalar {
         text: String,
         plain: bool,
@@ -91,7 +91,7 @@ struct Walk {
     documents: Vec<Node>,
     open: Vec<Open>,
     values: usize,
-    /// How many of the open lists and maps are written with brackets or braces, or lie in such.
+    /// How many of the open lists and maps are written with brackets or braces, or are inside such a one.
     flow: usize,
     /// The last word, if it is a block of text.
     block: Option<Place>,
