@@ -23,8 +23,8 @@ const INTRODUCTION: &str = "\
 # Worked examples
 
 Every message of [the update protocol](protocol.md), byte by byte. The test
-`crates/update-core/tests/worked_examples.rs` makes this page from a real distribution, and fails when it is no
-longer true. The keys are test keys; never use them.
+`crates/update-core/tests/worked_examples.rs` makes this page from a real distribution, and fails when it is
+no longer true. The keys are test keys; never use them.
 
 ";
 
