@@ -57,6 +57,9 @@ pub const RECORD_BYTES_MAX: usize = ENVELOPE_BYTES_MAX + 32;
 /// skips for agents that have booted (protocol.md \[bound\]).
 pub const FLOOR_AHEAD: u64 = 256;
 
+/// How often the distributor doubles that for an agent whose numbers reach their floor again and again.
+pub const FLOOR_DOUBLINGS_MAX: u8 = 30;
+
 /// An agent reserves Sender Sequence Numbers when fewer than this are left ...
 pub const AGENT_RESERVE_LOW: u64 = 8;
 /// ... this many at a time.

@@ -199,3 +199,38 @@ fn deadlines_hold_whatever_is_under_way() {
     assert!(fleet.now.as_micros() <= 3_010_000, "{:?}", fleet.now);
     assert!(fleet.distribution.agents().iter().all(|agent| agent.lost));
 }
+
+#[test]
+fn numbers_that_jump_do_not_make_floors_be_stored_with_each_message() {
+    let image = Image::new(5, 300, 256);
+    let mut fleet = Fleet::with(&image, 1, slow(), None);
+    fleet.off[0] = true;
+    exchange(&mut fleet, &[]);
+    let before = fleet.floors_saved;
+    let mut number = 0;
+    for turn in 0..200_u64 {
+        // Twice as far each time, and then by as much as the numbers allow.
+        number += (300_u64 << turn.min(40)).min((1 << 40) / 250);
+        let numbers = SequenceNumbers::new(number, number + 1);
+        let mut context = group::agent_context(0, numbers, ReplayWindow::fresh());
+        let (boot, _) = request(&mut context, turn as u8, Resource::Boot, None, &[]);
+        exchange(&mut fleet, &boot);
+    }
+    let saved = fleet.floors_saved - before;
+    assert!(saved <= 40, "{saved} times for 200 requests");
+}
+
+#[test]
+fn floors_of_many_agents_are_stored_together() {
+    let image = Image::new(5, 300, 256);
+    let mut fleet = Fleet::with(&image, 50, slow(), None);
+    fleet.off = vec![true; 50];
+    for index in 0..50 {
+        let numbers = SequenceNumbers::new(0, 100);
+        let mut context = group::agent_context(index, numbers, ReplayWindow::fresh());
+        let (boot, _) = request(&mut context, 1, Resource::Boot, None, &[]);
+        hand_in(&mut fleet, index, &boot);
+        fleet.drive(&mut |_| 0);
+    }
+    assert!(fleet.floors_saved <= 2, "{} times", fleet.floors_saved);
+}

@@ -4,12 +4,16 @@ use super::claims::Conduct;
 use super::patience::{Lag, Patience};
 use super::singles::Heard;
 use crate::census::{Counters, Report, State};
-use crate::limits::{ANNOUNCED_AGAIN_AFTER, DEAF_AFTER, ECHO_AGAIN_AFTER, ECHO_WITHIN, SILENT_ASKS_MAX};
+use crate::limits::{
+    ANNOUNCED_AGAIN_AFTER, DEAF_AFTER, ECHO_AGAIN_AFTER, ECHO_WITHIN, FLOOR_AHEAD, FLOOR_DOUBLINGS_MAX,
+    SILENT_ASKS_MAX,
+};
 use crate::platform::Area;
 use crate::remark::Remark;
 use crate::time::{Duration, Instant};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use group_oscore::limits::SEQUENCE_NUMBER_MAX;
 use group_oscore::{MemberId, RecipientContext, Recipients};
 
 /// The Recipient Contexts of a group's agents, found by Sender ID.
@@ -86,6 +90,8 @@ pub struct Agent {
     conduct: Conduct,
     /// The floor stored for its requests; `None` while its window is invalid and nothing is stored.
     floor: Option<u64>,
+    /// How often its numbers have reached the floor.
+    floors_due: u8,
     /// Image blocks that it missed when the round began; `None` before the first one.
     missed_before: Option<u32>,
     /// How long the others wait for it.
@@ -142,6 +148,7 @@ impl Agent {
             unreadable: 0,
             conduct: Conduct::Good,
             floor,
+            floors_due: 0,
             missed_before: None,
             patience: Patience::default(),
             waited_for,
@@ -217,6 +224,18 @@ impl Agent {
 
     pub(super) const fn floor(&self) -> Option<u64> {
         self.floor
+    }
+
+    /// The floor to store when this one is needed. The distance doubles each time the agent's own numbers have
+    /// reached the floor, so that numbers that jump have it stored a few times and not with each message.
+    pub(super) fn floor_above(&self, needed: u64) -> u64 {
+        let doublings = self.floors_due.saturating_sub(1).min(FLOOR_DOUBLINGS_MAX);
+        (needed + (FLOOR_AHEAD << doublings)).min(SEQUENCE_NUMBER_MAX + 1)
+    }
+
+    /// Its numbers have reached its floor.
+    pub(super) const fn floor_was_due(&mut self) {
+        self.floors_due = self.floors_due.saturating_add(1);
     }
 
     pub(super) const fn set_floor(&mut self, floor: Option<u64>) {

@@ -3,7 +3,7 @@
 use super::named::Named;
 use super::singles::Heard;
 use super::{Agent, DistributionConfig, Event, Members};
-use crate::limits::{EVERYONE_ANSWERS_MAX, FLOOR_AHEAD, ORDER_COPIES, TARGET_BYTES_MAX};
+use crate::limits::{EVERYONE_ANSWERS_MAX, ORDER_COPIES, TARGET_BYTES_MAX};
 use crate::target::member_number;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -121,7 +121,8 @@ impl Fleet {
             let window = recipient.window();
             let floor = match window.highest() {
                 Some(highest) if finished => Some(highest + 1),
-                _ => window.floor_due(agent.floor().unwrap_or(0), FLOOR_AHEAD).or(agent.floor()),
+                // Where one has to be stored, all are raised: who is heard next need not be stored at once.
+                _ => window.next_floor().map(|needed| agent.floor_above(needed)).max(agent.floor()),
             };
             (agent.id, floor)
         });
@@ -131,10 +132,13 @@ impl Fleet {
     /// Whether floors must be stored before anything else is done. If so, they count as being saved from now
     /// on.
     pub(super) fn begin_saving_floors(&mut self, members: &Members) -> bool {
-        let due = self.agents.iter().zip(members.as_slice()).any(|(agent, recipient)| {
-            recipient.window().floor_due(agent.floor().unwrap_or(0), FLOOR_AHEAD).is_some()
-        });
-        let due = core::mem::take(&mut self.conduct_changed) || due;
+        let mut due = core::mem::take(&mut self.conduct_changed);
+        for (agent, recipient) in self.agents.iter_mut().zip(members.as_slice()) {
+            if recipient.window().floor_due(agent.floor().unwrap_or(0), 0).is_some() {
+                agent.floor_was_due();
+                due = true;
+            }
+        }
         if due {
             let floors = self.floors(members, false);
             self.floors_saving = Some(floors.into_iter().map(|(_, floor)| floor).collect());

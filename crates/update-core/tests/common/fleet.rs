@@ -36,6 +36,8 @@ pub struct Fleet<'i> {
     /// Reservations, floors and numbers as the files would hold them.
     pub reserved_end: u64,
     pub floors: BTreeMap<MemberId, Option<u64>>,
+    /// How often floors were stored.
+    pub floors_saved: usize,
     /// The reservation that was requested and is not yet granted, if a test withholds it.
     pub withhold: bool,
     /// The image file, which may change.
@@ -97,6 +99,7 @@ impl<'i> Fleet<'i> {
             sent: Vec::new(),
             reserved_end: 0,
             floors,
+            floors_saved: 0,
             withhold: false,
             file: image.bytes.clone(),
             wake: Some(now),
@@ -196,6 +199,7 @@ impl<'i> Fleet<'i> {
                     self.distribution.handle(self.now, Input::Reserved(reservation));
                 }
                 Output::SaveFloors => {
+                    self.floors_saved += 1;
                     self.floors = self.distribution.floors().into_iter().collect();
                     self.distribution.handle(self.now, Input::FloorsSaved);
                 }
