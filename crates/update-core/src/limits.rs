@@ -200,6 +200,10 @@ pub const LAG_ROUNDS_IN_VAIN: u8 = 2;
 pub const LAG_BLOCKS_IN_VAIN: u32 = 16;
 /// The same for pages of the hash tree: a lost page makes all below it useless, and there are few.
 pub const LAG_PAGE_ROUNDS_IN_VAIN: u8 = 3;
+/// In a round with so many agents ...
+pub const EVIDENCE_AGENTS_MIN: usize = 32;
+/// ... of whom at most one in so many got nowhere, these are no longer waited for.
+pub const EVIDENCE_PARTS: usize = 16;
 /// Rounds in which an agent may miss something until nobody waits for it.
 pub const LAG_ROUNDS: u8 = 16;
 /// Rounds of offers that an agent may ignore until nobody waits for it.

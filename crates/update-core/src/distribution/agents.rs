@@ -396,15 +396,37 @@ impl Agent {
         self.patience.begin_round(area, misses);
     }
 
+    /// Whether the round in progress was of use to it; `None` if it was not in it or has not answered.
+    pub(super) fn gets_on(&self) -> Option<bool> {
+        let judged = self.silent == 0 && self.awaited();
+        self.patience.gets_on(|area| self.misses_of(area)).filter(|_| judged)
+    }
+
+    /// Whether what it names now is in doubt: the round in progress brought it nothing.
+    pub(super) fn gets_nowhere(&self, area: Area) -> bool {
+        self.misses_of(area).is_some_and(|misses| self.patience.gets_nowhere(area, misses))
+    }
+
+    /// Whether it made no progress in the last round, and is still waited for.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.awaited() && self.patience.is_in_doubt()
+    }
+
     /// Judges its progress once all expected answers are in. `unnamed`: it has answered, and nobody has named
     /// anything missing in this area.
-    pub(super) fn judge(&mut self, now: Instant, unnamed: Option<Area>, busy_max: Duration) {
+    pub(super) fn judge(
+        &mut self,
+        now: Instant,
+        unnamed: Option<Area>,
+        busy_max: Duration,
+        others_got_on: bool,
+    ) {
         if self.silent > 0 || !self.awaited() {
             return;
         }
         let Some(status) = self.status else { return };
         let (pages, blocks) = (self.misses_of(Area::Pages), self.misses_of(Area::Image));
-        self.patience.end_round(|area| if area == Area::Pages { pages } else { blocks });
+        self.patience.end_round(|area| if area == Area::Pages { pages } else { blocks }, others_got_on);
         let misses_nothing = status.missing_pages == 0 && status.missing_blocks == 0;
         match unnamed {
             Some(Area::Pages) if status.missing_pages > 0 => self.patience.names_nothing(Area::Pages),

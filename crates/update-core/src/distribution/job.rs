@@ -97,6 +97,9 @@ pub(super) struct Subject {
     pub(super) shape: TreeShape,
     pub(super) needed_pages: Needed,
     pub(super) needed_blocks: Needed,
+    /// What agents name that the last round brought nothing: it waits for what is decided about them.
+    doubtful_pages: Needed,
+    doubtful_blocks: Needed,
 }
 
 impl Subject {
@@ -104,7 +107,42 @@ impl Subject {
         let shape = TreeShape::new(update.offer.layout);
         let needed_pages = Needed::none_of(shape.page_count());
         let needed_blocks = Needed::none_of(update.offer.layout.block_count());
-        Self { update, shape, needed_pages, needed_blocks }
+        let (doubtful_pages, doubtful_blocks) = (needed_pages.clone(), needed_blocks.clone());
+        Self { update, shape, needed_pages, needed_blocks, doubtful_pages, doubtful_blocks }
+    }
+
+    /// An agent names what it misses of an area, and perhaps that is in doubt. Returns how much the area has.
+    pub(super) fn name(&mut self, area: Area, first: u32, bitmap: &[u8], in_doubt: bool) -> u32 {
+        let needed = match (area, in_doubt) {
+            (Area::Image, false) => &mut self.needed_blocks,
+            (Area::Pages, false) => &mut self.needed_pages,
+            (Area::Image, true) => &mut self.doubtful_blocks,
+            (Area::Pages, true) => &mut self.doubtful_pages,
+        };
+        needed.insert_bitmap(first, bitmap);
+        needed.count()
+    }
+
+    /// Whether anybody names anything of this area.
+    pub(super) const fn is_named(&self, area: Area) -> bool {
+        let (needed, doubtful) = match area {
+            Area::Image => (&self.needed_blocks, &self.doubtful_blocks),
+            Area::Pages => (&self.needed_pages, &self.doubtful_pages),
+        };
+        needed.len() + doubtful.len() > 0
+    }
+
+    /// What is in doubt is needed if some agent that named it is still waited for.
+    pub(super) fn decide_doubts(&mut self, counts: bool) {
+        for (needed, doubtful) in [
+            (&mut self.needed_pages, &mut self.doubtful_pages),
+            (&mut self.needed_blocks, &mut self.doubtful_blocks),
+        ] {
+            if counts {
+                needed.insert_all_of(doubtful);
+            }
+            doubtful.clear();
+        }
     }
 
     /// An update of which only the name is known: it can be taken back, and nothing of it can be sent.

@@ -6,7 +6,10 @@ use super::outbox::{Sent, Slot, To};
 use super::parts::Parts;
 use super::{Activate, Agent};
 use crate::census::{Query, State};
-use crate::limits::{CHECK_BYTES_PER_SECOND, LAGGARD_POLL, WAIT_ALONE, WAIT_MIN, WAIT_PART};
+use crate::limits::{
+    CHECK_BYTES_PER_SECOND, EVIDENCE_AGENTS_MIN, EVIDENCE_PARTS, LAGGARD_POLL, WAIT_ALONE, WAIT_MIN,
+    WAIT_PART,
+};
 use crate::platform::Area;
 use crate::target::Target;
 use crate::time::{Duration, Instant};
@@ -29,18 +32,32 @@ impl Parts {
     /// Once all expected answers are in, judges which agents have made progress.
     pub(super) fn judge_patience(&mut self, now: Instant, purpose: Purpose) {
         let Some(subject) = &self.job else { return };
-        let needed = match purpose {
-            Purpose::Pages => Some((Area::Pages, subject.needed_pages.len())),
-            Purpose::Blocks => Some((Area::Image, subject.needed_blocks.len())),
+        let asked = match purpose {
+            Purpose::Pages => Some(Area::Pages),
+            Purpose::Blocks => Some(Area::Image),
             _ => None,
         };
-        let unnamed = needed.filter(|(_, count)| *count == 0).map(|(area, _)| area);
+        let unnamed = asked.filter(|area| !subject.is_named(*area));
         let busy_max = self.wait_for_few(now);
         let ask = self.questions.last_ask();
+        let others_got_on = self.nearly_all_got_on();
         for agent in self.fleet.iter_mut() {
             let unnamed = unnamed.filter(|_| agent.has_answered(ask));
-            agent.judge(now, unnamed, busy_max);
+            agent.judge(now, unnamed, busy_max, others_got_on);
         }
+        let in_doubt = self.fleet.agents().iter().any(Agent::is_in_doubt);
+        if let Some(subject) = &mut self.job {
+            subject.decide_doubts(in_doubt);
+        }
+    }
+
+    /// In a large group, a round brought nearly every agent on that was in it: whom it did not has a trouble of
+    /// its own, or lies.
+    fn nearly_all_got_on(&self) -> bool {
+        let judged = self.fleet.agents().iter().filter_map(Agent::gets_on);
+        let (all, got_on) =
+            judged.fold((0, 0), |(all, got_on), gets_on| (all + 1, got_on + usize::from(gets_on)));
+        all >= EVIDENCE_AGENTS_MIN && (all - got_on) * EVIDENCE_PARTS <= all
     }
 
     /// How long the others wait for the few agents that are not done. If others wait to activate, this is a

@@ -41,6 +41,14 @@ impl Needed {
         }
     }
 
+    /// Adds what another set of the same size has.
+    pub(super) fn insert_all_of(&mut self, other: &Self) {
+        for (word, more) in self.words.iter_mut().zip(&other.words) {
+            *word |= more;
+        }
+        self.len = self.words.iter().map(|word| word.count_ones()).sum();
+    }
+
     pub(super) fn clear(&mut self) {
         self.words.fill(0);
         self.len = 0;

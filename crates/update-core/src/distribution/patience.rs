@@ -80,21 +80,39 @@ impl Patience {
         self.before = (misses > 0).then_some((area, misses));
     }
 
+    /// Whether the round in progress was of use, given what the agent misses now; `None` if it is in none.
+    pub(super) fn gets_on(&self, misses: impl Fn(Area) -> Option<u32>) -> Option<bool> {
+        self.before.map(|(area, before)| gets_on(before, misses(area).unwrap_or(before)))
+    }
+
+    /// Whether the round in progress over this area brought it nothing, though it missed a good deal.
+    pub(super) fn gets_nowhere(&self, area: Area, misses: u32) -> bool {
+        let before = self.before.filter(|(of, before)| *of == area && *before >= LAG_BLOCKS_IN_VAIN);
+        before.is_some_and(|(_, before)| !gets_on(before, misses))
+    }
+
+    /// Whether it made no progress in the last round, and is still waited for.
+    pub(super) const fn is_in_doubt(&self) -> bool {
+        self.in_vain > 0 && self.lag.is_none()
+    }
+
     /// Ends the round, after the agent has said what it misses now. A round counts as progress if the agent
     /// got a quarter of what it missed.
-    pub(super) fn end_round(&mut self, misses: impl Fn(Area) -> Option<u32>) {
+    ///
+    /// `others_got_on`: in a large group nearly all others did. Then one round in vain is enough.
+    pub(super) fn end_round(&mut self, misses: impl Fn(Area) -> Option<u32>, others_got_on: bool) {
         let Some((area, before)) = self.before.take() else { return };
         // An agent that reports nothing about it has got nothing.
         let misses = misses(area).unwrap_or(before);
         self.rounds = self.rounds.saturating_add(1);
-        let was_of_use = misses <= before - before.div_ceil(4);
-        if was_of_use {
+        if gets_on(before, misses) {
             (self.in_vain, self.blocks_in_vain) = (0, 0);
         } else {
             self.in_vain = self.in_vain.saturating_add(1);
             self.blocks_in_vain = self.blocks_in_vain.saturating_add(before);
         }
         let in_vain = match area {
+            _ if others_got_on && self.in_vain > 0 && before >= LAG_BLOCKS_IN_VAIN => true,
             Area::Pages => self.in_vain >= LAG_PAGE_ROUNDS_IN_VAIN,
             Area::Image => self.in_vain >= LAG_ROUNDS_IN_VAIN && self.blocks_in_vain >= LAG_BLOCKS_IN_VAIN,
         };
@@ -153,6 +171,11 @@ impl Patience {
     }
 }
 
+/// Whether an agent got a quarter of what it missed.
+const fn gets_on(before: u32, misses: u32) -> bool {
+    misses <= before - before.div_ceil(4)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,7 +185,7 @@ mod tests {
         let mut before = 1000;
         for (number, misses) in misses.into_iter().enumerate() {
             patience.begin_round(Area::Image, before);
-            patience.end_round(|_| Some(misses));
+            patience.end_round(|_| Some(misses), false);
             before = misses;
             if let Some(lag) = patience.lag() {
                 return (number + 1, Some(lag));

@@ -4,7 +4,6 @@ use super::claims::Consequence;
 use super::parts::Parts;
 use super::{Ending, Event};
 use crate::census::{Report, State};
-use crate::platform::Area;
 use crate::time::Instant;
 use coap_wire::{Code, Token, Type, option};
 use core::net::SocketAddr;
@@ -108,19 +107,16 @@ impl Parts {
             );
         }
         let (id, is_waited_for) = (agent.id, agent.laggard().is_none());
+        let in_doubt = report.window.is_some_and(|(window, _)| agent.gets_nowhere(window.area));
         self.events.push_back(Event::Report(id));
         if let (Some((window, bitmap)), Some(subject)) = (report.window, &mut self.job) {
-            let needed = match window.area {
-                Area::Image => &mut subject.needed_blocks,
-                Area::Pages => &mut subject.needed_pages,
-            };
             // Nothing is sent to the group for the sake of a laggard.
             if is_waited_for && first_ask.is_some_and(|first| number >= first) {
-                let (named, of) = (bitmap.iter().map(|byte| byte.count_ones()).sum(), needed.count());
+                let named = bitmap.iter().map(|byte| byte.count_ones()).sum();
+                let of = subject.name(window.area, window.first, bitmap, in_doubt);
                 if let Some(agent) = self.fleet.get_mut(index).filter(|_| is_first) {
                     agent.names(window.area, named, of);
                 }
-                needed.insert_bitmap(window.first, bitmap);
             }
         }
     }
