@@ -9,8 +9,9 @@ use common::fleet::{self, Fleet, coap_group};
 use common::group::{self, Image, agent_id};
 use common::wire::{ByHand, answer, exchange, hand_in, last_question, report, request};
 use group_oscore::{ReplayWindow, ResponseMode, ResponsePiv, SequenceNumbers};
-use update_core::census::{Report, State};
+use update_core::census::{Query, Report, State, Window};
 use update_core::distribution::{DistributionConfig, Ending, Input, Lag};
+use update_core::platform::Area;
 use update_core::resource::Resource;
 use update_core::time::Duration;
 
@@ -233,4 +234,59 @@ fn floors_of_many_agents_are_stored_together() {
         fleet.drive(&mut |_| 0);
     }
     assert!(fleet.floors_saved <= 2, "{} times", fleet.floors_saved);
+}
+
+/// Answers each question to the group as one that misses everything of the window that is asked about.
+fn misses_everything(
+    context: &mut update_core::reception::AgentContext,
+    image: &Image,
+    asked: &[u8],
+) -> Option<Vec<u8>> {
+    let seen = common::wire::seen_in(core::iter::once(&asked.to_vec())).pop()?;
+    let query = Query::decode(&seen.payload).ok().filter(|_| seen.code == Code::FETCH)?;
+    let bitmap = vec![0xff; query.window.map_or(0, |window| (window.count as usize).div_ceil(8))];
+    let (missing_pages, missing_blocks) = match query.window {
+        Some(Window { area: Area::Pages, .. }) => (image.count(Area::Pages), image.count(Area::Image)),
+        _ => (0, image.count(Area::Image)),
+    };
+    let said = Report {
+        update: Some(image.offer.id),
+        missing_pages,
+        missing_blocks,
+        window: query.window.map(|window| (window, bitmap.as_slice())),
+        ..Report::new(if missing_pages > 0 { State::Pages } else { State::Blocks })
+    };
+    answer(context, asked, &ByHand::new(&report(&said)))
+}
+
+#[test]
+fn one_that_gets_nowhere_where_all_others_got_on_is_sent_nothing_a_second_time() {
+    let image = Image::new(5, 200, 256);
+    let agents = 40;
+    let mut fleet = Fleet::new(&image, agents);
+    let liar = agents - 1;
+    fleet.off[liar] = true;
+    let numbers = SequenceNumbers::new(0, 1 << 20);
+    let mut context = group::agent_context(liar, numbers, ReplayWindow::fresh());
+    let mut heard = 0;
+    let others =
+        |fleet: &Fleet<'_>| fleet.agents[..liar].iter().all(|agent| agent.machine.state() >= State::Ready);
+    while fleet.ending.is_none() && !others(&fleet) {
+        fleet.step(&mut |_| 1);
+        let sent: Vec<_> =
+            fleet.sent[heard..].iter().filter(|(to, _)| *to == coap_group()).cloned().collect();
+        heard = fleet.sent.len();
+        for (_, datagram) in sent {
+            if let Some(lie) = misses_everything(&mut context, &image, &datagram) {
+                hand_in(&mut fleet, liar, &lie);
+                fleet.wake = Some(fleet.now);
+            }
+        }
+    }
+    while fleet.ending.is_none() && fleet.agents[0].machine.state() == State::Ready {
+        fleet.step(&mut |_| 1);
+    }
+    let rounds = fleet.distribution.tallies().blocks_multicast / u64::from(image.count(Area::Image));
+    assert_eq!(rounds, 1);
+    assert!(fleet.distribution.agents()[liar].laggard().is_some());
 }
