@@ -68,6 +68,9 @@ pub fn reception<'m>(
     if let Some(bytes) = update {
         // The boot record may be about another update than the one being received.
         reception.restore(&bytes, |digest| platform.trial_of(digest));
+        if reception.digest().is_some_and(|digest| platform.trial_digest() == Some(digest.0)) {
+            reception.set_remark(platform.remark());
+        }
     }
     platform.end_other_trial(reception.digest(), installed.map(|installed| installed.digest)).map_err(
         |error| {

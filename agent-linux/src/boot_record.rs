@@ -12,8 +12,9 @@ use minicbor::encode::Error;
 use minicbor::{Decode, Encode};
 use sha2::{Digest, Sha256};
 use update_core::platform::RollBackCause;
+use update_core::remark::Remark;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const CHECK_BYTES: usize = 16;
 
 /// One of the two places for an image.
@@ -83,6 +84,9 @@ pub enum Phase {
     /// Abandoned; the switch back may or may not have been carried out.
     #[n(3)]
     RollingBack(#[n(0)] Cause),
+    /// Ordered; the device has not said yet that it may switch now.
+    #[n(4)]
+    Asking,
 }
 
 /// An image on trial. It is in the slot that is not confirmed.
@@ -100,6 +104,15 @@ pub struct TrialRecord {
     /// Its phase.
     #[n(3)]
     pub phase: Phase,
+    /// A switch has begun, so that there may be something to switch back.
+    #[n(4)]
+    pub touched: bool,
+    /// How often the switch back has been tried.
+    #[n(5)]
+    pub tries_back: u8,
+    /// For how many seconds the device has been asked in vain, about.
+    #[n(6)]
+    pub asked_s: u32,
 }
 
 /// The last trial, if it ended with the old image.
@@ -157,6 +170,9 @@ pub struct BootRecord {
     /// downgrade would go unnoticed.
     #[n(5)]
     pub installed: bool,
+    /// Why the trial stands as it does, or why the last one failed, in the agent's words.
+    #[n(6)]
+    pub remark: Option<Remark>,
 }
 
 /// Why bytes are not a readable boot record.
@@ -179,6 +195,7 @@ impl BootRecord {
             rolled_back: None,
             counted: false,
             installed: false,
+            remark: None,
         }
     }
 
@@ -234,10 +251,20 @@ mod tests {
         let prepared = Some(Prepared { image_bytes: 1 << 26, page_bytes: 70_000 });
         let digest = ByteArray::from([7; 32]);
         let phase = Phase::RollingBack(Cause(RollBackCause::Unhealthy));
-        let trial = Some(TrialRecord { digest, image_bytes: 1 << 26, restarts: 3, phase });
+        let trial = Some(TrialRecord {
+            digest,
+            image_bytes: 1 << 26,
+            restarts: 3,
+            phase,
+            touched: true,
+            tries_back: 7,
+            asked_s: 86_400,
+        });
         let rolled_back = Some(RolledBack { digest, cause: Cause(RollBackCause::Reset) });
+        let remark = Some(Remark::new("the activate command ended with exit status: 3"));
+        let confirmed = Slot::B;
         let full =
-            BootRecord { confirmed: Slot::B, prepared, trial, rolled_back, counted: true, installed: true };
+            BootRecord { confirmed, prepared, trial, rolled_back, counted: true, installed: true, remark };
         [plain, BootRecord { prepared, ..plain }, full]
     }
 
@@ -268,7 +295,7 @@ mod tests {
     #[test]
     fn another_version_is_named() {
         let content = minicbor::to_vec((1_u8, 2_u8)).unwrap();
-        for version in [1, 3, 255] {
+        for version in [1, 2, 4, 255] {
             let check = ByteArray::from(check(version, &content));
             let bytes = minicbor::to_vec((version, <&ByteSlice>::from(content.as_slice()), check)).unwrap();
             assert_eq!(BootRecord::from_bytes(&bytes), Err(Unreadable::Version(version)));

@@ -82,6 +82,9 @@ fn trial_settings(linux: LinuxSettings) -> TrialSettings {
     TrialSettings {
         activate_command: linux.activate_command,
         activate_deadline: seconds(linux.activate_deadline_seconds),
+        ready_command: linux.ready_command,
+        ready_deadline: seconds(linux.ready_deadline_seconds),
+        ready_interval: seconds(linux.ready_interval_seconds),
         health_command: linux.health_command,
         health_deadline: seconds(linux.health_deadline_seconds),
         health_interval: seconds(linux.health_interval_seconds),

@@ -19,6 +19,7 @@ pub mod interface;
 pub mod linux_platform;
 pub mod loss;
 pub mod notify;
+pub mod program;
 pub mod run;
 pub mod slots;
 pub mod sockets;

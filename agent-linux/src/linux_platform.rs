@@ -2,13 +2,14 @@
 
 use update_core::digest::Digest;
 use update_core::platform::{Area, Platform, Record, Trial};
+use update_core::remark::Remark;
 
-use crate::boot_record::{Cause, Phase, Prepared};
+use crate::boot_record::{Phase, Prepared};
 use crate::command::Launcher;
 use crate::disk::Disk;
 use crate::file_store::{FileStore, StoreError, While};
 use crate::slots::{OpenError, Slots};
-use crate::trial::{Runner, TrialSettings};
+use crate::trial::{Runner, TrialSettings, trial_in};
 
 /// The storage and the boot switch of one Linux device.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ impl LinuxPlatform {
     /// [`PlatformError`]; then nothing may be received or booted.
     pub fn open(disk: Disk, settings: TrialSettings, launcher: Launcher) -> Result<Self, PlatformError> {
         let mut slots = Slots::open(disk.clone(), settings.switch()).map_err(PlatformError::Slots)?;
-        let runner = Runner::new(settings, launcher);
+        let mut runner = Runner::new(settings, launcher);
         runner.resume(&mut slots).map_err(|error| PlatformError::Slots(error.into()))?;
         let files = FileStore::open(disk, slots.image_slot(), slots.record().prepared)
             .map_err(PlatformError::Files)?;
@@ -55,16 +56,13 @@ impl LinuxPlatform {
     /// or another update begins.
     #[must_use]
     pub fn trial(&self) -> Trial {
-        let record = self.slots.record();
-        match (record.trial.map(|trial| trial.phase), record.rolled_back) {
-            (Some(Phase::Healthy), _) => Trial::Healthy,
-            (Some(_), _) => Trial::Running,
-            (None, Some(rolled_back)) => {
-                let Cause(cause) = rolled_back.cause;
-                Trial::RolledBack(cause)
-            }
-            (None, None) => Trial::None,
-        }
+        trial_in(&self.slots)
+    }
+
+    /// Why the last trial stands as it does.
+    #[must_use]
+    pub fn remark(&self) -> Remark {
+        self.slots.remark()
     }
 
     /// The SHA-256 of the signed manifest that [`trial`](Self::trial) is about.
@@ -105,10 +103,11 @@ impl LinuxPlatform {
         self.runner.give_up(&mut self.slots).while_doing("saving the boot record")
     }
 
-    /// Continues a trial and returns its verdict; waits forever if there is none. Can be dropped and called
+    /// Continues a trial and returns its next news: that the device defers it, that it runs, that the old
+    /// image cannot be brought back, or the verdict. Waits forever if there is none. Can be dropped and called
     /// again without losing anything, as in `select!`.
-    pub async fn verdict(&mut self) -> Trial {
-        self.runner.verdict(&mut self.slots).await
+    pub async fn news(&mut self) -> Trial {
+        self.runner.news(&mut self.slots).await
     }
 
     /// The boot record and its slots.
@@ -166,7 +165,9 @@ impl Platform for LinuxPlatform {
             return Err(StoreError::OtherLength);
         }
         self.files.sync()?;
-        self.slots.begin_trial(digest, image_bytes).while_doing("saving the boot record")?;
+        self.slots
+            .begin_trial(digest, image_bytes, self.runner.first_phase())
+            .while_doing("saving the boot record")?;
         tracing::info!(slot = %self.slots.image_slot(), image_bytes, "activating on trial");
         Ok(())
     }

@@ -10,6 +10,7 @@ use tokio::time::{Instant as Moment, sleep, sleep_until};
 use update_core::limits::DATAGRAM_BYTES_MAX;
 use update_core::platform::{Done, Platform, Record, Task, Trial, carry_out};
 use update_core::reception::{Input, Output, Reception};
+use update_core::remark::Remark;
 use update_core::time::Instant;
 
 use crate::event_log;
@@ -35,6 +36,9 @@ pub trait Machine {
     /// The program ends: the next task is to save the exact counters, and nothing more is sent.
     fn close(&mut self);
 
+    /// Sets the device's own words about how its update stands.
+    fn set_remark(&mut self, remark: Remark);
+
     /// Sets how many datagrams have been dropped deliberately so far.
     fn set_injected_losses(&mut self, count: u32);
 
@@ -53,6 +57,10 @@ impl Machine for Reception<'_> {
 
     fn close(&mut self) {
         Reception::close(self);
+    }
+
+    fn set_remark(&mut self, remark: Remark) {
+        Reception::set_remark(self, remark);
     }
 
     fn set_injected_losses(&mut self, count: u32) {
@@ -81,7 +89,7 @@ pub struct Device {
 /// Why the wait ended.
 enum Happening {
     Received(io::Result<Received>),
-    Verdict(Trial),
+    Trial(Trial),
     Due,
     Watchdog,
     Stop,
@@ -98,7 +106,10 @@ pub async fn run(machine: &mut impl Machine, device: &mut Device, stop: impl Fut
         match machine.poll(device.now(), &mut buffer) {
             Output::Transmit { to, len } => device.send(to, &buffer[..len]).await,
             Output::Task(task) => {
-                let done = device.carry_out(task, &mut buffer).await;
+                let (done, failure) = device.carry_out(task, &mut buffer).await;
+                if let Some(failure) = failure {
+                    machine.set_remark(failure);
+                }
                 let bytes = read(done, &buffer);
                 machine.handle(device.now(), Input::Done { done, bytes });
             }
@@ -114,7 +125,11 @@ pub async fn run(machine: &mut impl Machine, device: &mut Device, stop: impl Fut
                     tracing::warn!(%error, "receiving failed");
                     sleep(SOCKET_PAUSE).await;
                 }
-                Happening::Verdict(trial) => machine.handle(device.now(), Input::Trial(trial)),
+                Happening::Trial(trial) => {
+                    machine.set_remark(device.platform.remark());
+                    machine.handle(device.now(), Input::Trial(trial));
+                    device.notifier.status(&machine.status());
+                }
                 Happening::Due => machine.handle(device.now(), Input::Timeout),
                 Happening::Watchdog => device.notifier.status(&machine.status()),
                 Happening::Stop => break,
@@ -173,8 +188,14 @@ impl Device {
         }
     }
 
-    async fn carry_out(&mut self, task: Task<'_>, buffer: &mut [u8]) -> Done {
-        carry_out(task, &mut self.platform, buffer, |error| tracing::error!(%error, "storage failed")).await
+    /// How the task ended, and if it failed, why.
+    async fn carry_out(&mut self, task: Task<'_>, buffer: &mut [u8]) -> (Done, Option<Remark>) {
+        let mut failure = None;
+        let done = carry_out(task, &mut self.platform, buffer, |error| {
+            tracing::error!(%error, "storage failed");
+            failure = Some(Remark::of(format_args!("{error}")));
+        });
+        (done.await, failure)
     }
 
     /// Datagrams have priority over the deadline: while the machine reads back a whole image, its deadline is
@@ -190,7 +211,7 @@ impl Device {
             biased;
             () = stop => Happening::Stop,
             () = moment(self.notifier.due()) => Happening::Watchdog,
-            trial = self.platform.verdict() => Happening::Verdict(trial),
+            trial = self.platform.news() => Happening::Trial(trial),
             received = self.sockets.receive(buffer) => Happening::Received(received),
             () = moment(due) => Happening::Due,
         }

@@ -17,6 +17,9 @@
 //! | 6 | trial, [`Phase::RollingBack`] | new or old | carries out the switch back (again) |
 //! | 7 | confirmed old, no trial, rolled back | old | reports the rollback |
 //!
+//! With a ready command, [`Phase::Asking`] comes before line 2: confirmed old, `current` old, and a restart asks
+//! again. A trial that ends before any switch has begun goes straight to line 7.
+//!
 //! Until line 5 or 7 neither slot can be written. With a switch command, the command takes the place of
 //! `current`. It may be called twice for one switch, and the second call must be harmless.
 
@@ -24,6 +27,7 @@ use std::io;
 
 use minicbor::bytes::ByteArray;
 use update_core::platform::RollBackCause;
+use update_core::remark::Remark;
 
 use crate::boot_record::{BootRecord, Cause, Phase, Prepared, RolledBack, Slot, TrialRecord, Unreadable};
 use crate::disk::Disk;
@@ -153,18 +157,99 @@ impl Slots {
     /// # Errors
     /// The system's error.
     pub fn forget_update(&mut self) -> io::Result<()> {
-        self.save(BootRecord { prepared: None, rolled_back: None, ..self.record })
+        self.save(BootRecord { prepared: None, rolled_back: None, remark: None, ..self.record })
     }
 
     /// Lines 1 to 2: decides to try the image in [`image_slot`](Self::image_slot).
     ///
     /// # Errors
     /// The system's error.
-    pub fn begin_trial(&mut self, digest: &[u8; 32], image_bytes: u32) -> io::Result<()> {
-        let digest = ByteArray::from(*digest);
-        let phase = Phase::Switching;
-        let trial = Some(TrialRecord { digest, image_bytes, restarts: 0, phase });
-        self.save(BootRecord { trial, rolled_back: None, ..self.record })
+    pub fn begin_trial(&mut self, digest: &[u8; 32], image_bytes: u32, phase: Phase) -> io::Result<()> {
+        let trial = Some(TrialRecord {
+            digest: ByteArray::from(*digest),
+            image_bytes,
+            restarts: 0,
+            phase,
+            touched: false,
+            tries_back: 0,
+            asked_s: 0,
+        });
+        self.save(BootRecord { trial, rolled_back: None, remark: None, ..self.record })
+    }
+
+    /// The trial that this record is about, if there is one.
+    fn changed(&self, change: impl FnOnce(&mut TrialRecord)) -> BootRecord {
+        let mut record = self.record;
+        if let Some(trial) = &mut record.trial {
+            change(trial);
+        }
+        record
+    }
+
+    /// A switch begins: from now on there may be something to switch back.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn touch(&mut self) -> io::Result<()> {
+        self.save(self.changed(|trial| trial.touched = true))
+    }
+
+    /// No switch has begun after all.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn untouch(&mut self) -> io::Result<()> {
+        self.save(self.changed(|trial| trial.touched = false))
+    }
+
+    /// Whether a switch has begun.
+    #[must_use]
+    pub fn is_touched(&self) -> bool {
+        self.record.trial.is_some_and(|trial| trial.touched)
+    }
+
+    /// How often the switch back has been tried.
+    #[must_use]
+    pub fn tries_back(&self) -> u8 {
+        self.record.trial.map_or(0, |trial| trial.tries_back)
+    }
+
+    /// The switch back is tried once more. Stored before it is, as the try may reboot the machine.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn count_try_back(&mut self) -> io::Result<()> {
+        self.save(self.changed(|trial| trial.tries_back = trial.tries_back.saturating_add(1)))
+    }
+
+    /// The tries so far count no more.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn forget_tries_back(&mut self) -> io::Result<()> {
+        self.save(self.changed(|trial| trial.tries_back = 0))
+    }
+
+    /// Stores for how long the device has been asked in vain.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn set_asked_s(&mut self, seconds: u32) -> io::Result<()> {
+        self.save(self.changed(|trial| trial.asked_s = seconds))
+    }
+
+    /// Stores why the trial stands as it does.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn set_remark(&mut self, remark: Remark) -> io::Result<()> {
+        self.save(BootRecord { remark: Some(remark), ..self.record })
+    }
+
+    /// Why the trial stands as it does, or why the last one failed.
+    #[must_use]
+    pub fn remark(&self) -> Remark {
+        self.record.remark.unwrap_or(Remark::NONE)
     }
 
     /// Counts a start of the agent during a trial; returns the number of starts.
@@ -172,12 +257,8 @@ impl Slots {
     /// # Errors
     /// The system's error.
     pub fn count_restart(&mut self) -> io::Result<u8> {
-        let Some(trial) = self.record.trial else {
-            return Ok(0);
-        };
-        let restarts = trial.restarts.saturating_add(1);
-        self.save(BootRecord { trial: Some(TrialRecord { restarts, ..trial }), ..self.record })?;
-        Ok(restarts)
+        self.save(self.changed(|trial| trial.restarts = trial.restarts.saturating_add(1)))?;
+        Ok(self.record.trial.map_or(0, |trial| trial.restarts))
     }
 
     /// Lines 2 to 3, 3 to 4, and 2 or 3 to 6. Without a trial nothing happens.
@@ -185,12 +266,7 @@ impl Slots {
     /// # Errors
     /// The system's error.
     pub fn enter(&mut self, phase: Phase) -> io::Result<()> {
-        match self.record.trial {
-            Some(trial) => {
-                self.save(BootRecord { trial: Some(TrialRecord { phase, ..trial }), ..self.record })
-            }
-            None => Ok(()),
-        }
+        self.save(self.changed(|trial| trial.phase = phase))
     }
 
     /// Lines 6 to 7: the old image runs again. The tried one stays in its slot, for another attempt.
@@ -209,7 +285,8 @@ impl Slots {
     /// The system's error.
     pub fn settle(&mut self) -> io::Result<()> {
         let confirmed = self.image_slot();
-        self.save(BootRecord { confirmed, prepared: None, trial: None, rolled_back: None, ..self.record })
+        let record = BootRecord { confirmed, prepared: None, trial: None, ..self.record };
+        self.save(BootRecord { rolled_back: None, remark: None, ..record })
     }
 
     /// Lines 7 to 1: the rollback has been acknowledged.
@@ -250,6 +327,23 @@ impl Slots {
         self.disk.path(slot.file_name())
     }
 
+    /// What is wrong with the slots and their link, so that an update could not be received or undone.
+    pub fn problems(&self) -> impl Iterator<Item = String> {
+        let confirmed = self.record.confirmed;
+        let (back, next, link) =
+            (self.image_path(confirmed), self.image_path(confirmed.other()), self.disk.path(CURRENT));
+        let built_in = self.switch == Switch::BuiltIn;
+        let no_way_back = (built_in && !back.is_file()).then(|| {
+            let name = confirmed.file_name();
+            format!("{name}, the confirmed image, is not there, so 'current' leads nowhere: put it back")
+        });
+        let no_place = (next.exists() && !next.is_file())
+            .then(|| format!("{} is not a file: move it away", confirmed.other().file_name()));
+        let no_link = (built_in && link.exists() && !link.is_symlink())
+            .then(|| format!("{CURRENT} is not a link: move it away"));
+        [no_way_back, no_place, no_link].into_iter().flatten()
+    }
+
     /// The gate for a switch by command.
     ///
     /// # Errors
@@ -261,7 +355,7 @@ impl Slots {
     /// The boot record decides. A link that something else moved is moved back.
     fn repair_link(&self) -> io::Result<()> {
         let slot = match self.phase() {
-            None => self.record.confirmed,
+            None | Some(Phase::Asking) => self.record.confirmed,
             Some(Phase::Running | Phase::Healthy) => self.image_slot(),
             Some(Phase::Switching | Phase::RollingBack(_)) => return Ok(()),
         };
@@ -344,10 +438,10 @@ mod tests {
         let disk = Disk::open(folder.path()).unwrap();
         let mut slots = Slots::open(disk.clone(), Switch::Command).unwrap();
         slots.set_prepared(Prepared { image_bytes: 1, page_bytes: 2 }).unwrap();
-        slots.begin_trial(&[1; 32], 1).unwrap();
+        slots.begin_trial(&[1; 32], 1, Phase::Switching).unwrap();
         slots.end_roll_back(RollBackCause::Reset).unwrap();
         assert!(slots.record().rolled_back.is_some());
-        slots.begin_trial(&[2; 32], 1).unwrap();
+        slots.begin_trial(&[2; 32], 1, Phase::Switching).unwrap();
         assert_eq!(slots.record().rolled_back, None);
         slots.end_roll_back(RollBackCause::Reset).unwrap();
         slots.set_prepared(Prepared { image_bytes: 1, page_bytes: 2 }).unwrap();

@@ -20,9 +20,15 @@ use crate::sockets::Sockets;
 /// # Errors
 /// [`Failure`]: what could not be opened, and what to do.
 pub fn open_device(config: &Config, loss: Loss) -> Result<Device, Failure> {
+    for problem in config.trial.problems() {
+        tracing::error!("no update can succeed before this is mended: linux.{problem}");
+    }
     let disk = open_disk(&config.state_directory)?;
     let platform = LinuxPlatform::open(disk, config.trial.clone(), Launcher::default())
         .map_err(|error| refused(&config.state_directory, error))?;
+    for problem in platform.slots().problems() {
+        tracing::error!("no update can succeed before this is mended: {problem}");
+    }
     let sockets = open_sockets(config, loss)?;
     Ok(Device { sockets, platform, notifier: Notifier::from_environment(), start: Instant::now() })
 }
@@ -35,6 +41,10 @@ pub fn open_device(config: &Config, loss: Loss) -> Result<Device, Failure> {
 /// [`Failure`], as from [`open_device`].
 pub fn check(config: &Config) -> Result<Option<&'static str>, Failure> {
     let folder = &config.state_directory;
+    let problems: Vec<String> = config.trial.problems().map(|problem| format!("linux.{problem}")).collect();
+    if !problems.is_empty() {
+        return Err(Failure::error(problems.join("; ")));
+    }
     if !folder.exists() {
         if config.trial.switch() == Switch::BuiltIn {
             return Err(refused(folder, PlatformError::Slots(OpenError::NotInstalled)));
@@ -44,8 +54,12 @@ pub fn check(config: &Config) -> Result<Option<&'static str>, Failure> {
     }
     match Disk::open(folder) {
         Ok(disk) => {
-            Slots::open(disk, config.trial.switch())
+            let slots = Slots::open(disk, config.trial.switch())
                 .map_err(|error| refused(folder, PlatformError::Slots(error)))?;
+            let problems: Vec<String> = slots.problems().collect();
+            if !problems.is_empty() {
+                return Err(Failure::error(format!("in {}: {}", shown(folder), problems.join("; "))));
+            }
             open_sockets(config, Loss::none())?;
             Ok(None)
         }

@@ -78,6 +78,44 @@ fn a_wrong_configuration_is_refused_with_the_place() {
 }
 
 #[test]
+fn a_check_looks_at_commands_and_slots_and_a_start_says_the_same() {
+    type Spoil = fn(&Device, &mut AgentFile);
+    let cases: [(Spoil, &str); 6] = [
+        (|_, file| file.linux.activate_command = Some(vec!["/nothing/here".into()]), "there is no program"),
+        (
+            |device, file| {
+                let path = device.state.join("boot.cbor");
+                file.linux.health_command = Some(vec![path.to_str().unwrap().into()]);
+            },
+            "not executable",
+        ),
+        (|_, file| file.linux.ready_command = Some(vec!["/tmp".into()]), "is a folder"),
+        (|device, _| fs::remove_file(device.state.join("slot-a.img")).unwrap(), "'current' leads nowhere"),
+        (|device, _| fs::create_dir(device.state.join("slot-b.img")).unwrap(), "slot-b.img is not a file"),
+        (
+            |device, _| {
+                fs::remove_file(device.state.join("slot-a.img")).unwrap();
+                fs::create_dir(device.state.join("slot-a.img")).unwrap();
+            },
+            "slot-a.img",
+        ),
+    ];
+    for (number, (spoil, part)) in cases.into_iter().enumerate() {
+        let device = Device::installed();
+        let mut file = device.file(&format!("239.255.72.13:{}", 47213 + number));
+        spoil(&device, &mut file);
+        device.enroll(&file);
+        refused(&device, 1, part);
+        // An agent that runs can still tell the distributor, and be updated where that is possible.
+        let log = device.folder.path().join("log");
+        let daemon = Daemon::start_with(&device, Stdio::from(fs::File::create(&log).unwrap()));
+        assert_eq!(daemon.end(Signal::SIGTERM), Some(0));
+        let said = fs::read_to_string(log).unwrap();
+        assert!(said.contains(part) && said.contains("before this is mended"), "{said}");
+    }
+}
+
+#[test]
 fn what_is_no_configuration_is_refused() {
     let device = Device::installed();
     let good = yaml::to_string(&device.file("239.255.72.4:47204")).unwrap();
@@ -137,12 +175,16 @@ struct Daemon {
 
 impl Daemon {
     fn start(device: &Device) -> Self {
+        Self::start_with(device, Stdio::null())
+    }
+
+    fn start_with(device: &Device, log: Stdio) -> Self {
         let path = device.folder.path().join("notify");
         let _ = fs::remove_file(&path);
         let manager = UnixDatagram::bind(&path).unwrap();
         let mut command = device.agent();
         command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
-        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdout(Stdio::null()).stderr(log);
         let daemon = Self { child: command.spawn().unwrap(), told: listen(manager) };
         daemon.wait_for("READY=1");
         daemon

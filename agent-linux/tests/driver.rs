@@ -17,6 +17,7 @@ use agent_linux::trial::TrialSettings;
 use common::{DIGEST, Device, OLD, block_on, settings};
 use update_core::platform::{Area, Done, Platform, Record, Task, Trial};
 use update_core::reception::{Input, Output, Via};
+use update_core::remark::Remark;
 use update_core::time::Instant;
 
 /// Answers each datagram after saving it, and writes down everything else that it is told.
@@ -30,6 +31,7 @@ struct Parrot {
     /// Always due, as while an image is read back.
     impatient: bool,
     told: Vec<String>,
+    remark: Remark,
     timeouts: u32,
     losses: u32,
     closing: bool,
@@ -83,6 +85,10 @@ impl Machine for Parrot {
 
     fn close(&mut self) {
         self.closing = true;
+    }
+
+    fn set_remark(&mut self, remark: Remark) {
+        self.remark = remark;
     }
 
     fn set_injected_losses(&mut self, count: u32) {

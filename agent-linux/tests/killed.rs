@@ -67,7 +67,7 @@ fn life(state: PathBuf) -> ! {
 
 async fn finish_trial(platform: &mut LinuxPlatform) {
     let trial = match platform.trial() {
-        Trial::Running => platform.verdict().await,
+        Trial::Running => platform.news().await,
         trial => trial,
     };
     if trial == Trial::Healthy {

@@ -64,7 +64,7 @@ fn a_trial_without_its_update_rolls_back() {
         let verdict = block_on(async {
             let mut platform = device.open(&settings).unwrap();
             start(&config, &mut platform).unwrap();
-            tokio::time::timeout(Duration::from_secs(10), platform.verdict()).await
+            tokio::time::timeout(Duration::from_secs(10), platform.news()).await
         });
         assert_eq!(verdict, Ok(Trial::RolledBack(RollBackCause::Reset)), "{damage}");
         assert_eq!(device.current(), OLD, "{damage}");
@@ -79,12 +79,12 @@ fn an_image_that_proved_healthy_without_its_update_rolls_back() {
     let (device, config) = on_trial(&settings());
     block_on(async {
         let mut platform = device.open(&settings()).unwrap();
-        assert_eq!(platform.verdict().await, Trial::Healthy);
+        assert_eq!(platform.news().await, Trial::Healthy);
     });
     let verdict = block_on(async {
         let mut platform = device.open(&settings()).unwrap();
         start(&config, &mut platform).unwrap();
-        tokio::time::timeout(Duration::from_secs(10), platform.verdict()).await
+        tokio::time::timeout(Duration::from_secs(10), platform.news()).await
     });
     assert_eq!(verdict, Ok(Trial::RolledBack(RollBackCause::Reset)));
     assert_eq!(device.current(), OLD);
@@ -95,7 +95,7 @@ fn an_image_that_is_on_record_as_installed_stays_without_its_update() {
     let (device, config) = on_trial(&settings());
     block_on(async {
         let mut platform = device.open(&settings()).unwrap();
-        assert_eq!(platform.verdict().await, Trial::Healthy);
+        assert_eq!(platform.news().await, Trial::Healthy);
         let mut record = [0; RECORD_BYTES_MAX];
         let installed = Installed { sequence_number: 2, digest: Digest(DIGEST) };
         let length = encode_installed(&installed, &mut record).unwrap();

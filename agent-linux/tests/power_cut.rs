@@ -116,7 +116,7 @@ impl Life {
     async fn verdict(&mut self) -> Result<Trial, Off> {
         let off = self.off.clone();
         tokio::select! {
-            verdict = self.platform.verdict() => Ok(verdict),
+            verdict = self.platform.news() => Ok(verdict),
             () = async {
                 while !off.get() {
                     tokio::time::sleep(Duration::from_millis(1)).await;

@@ -95,6 +95,9 @@ pub fn settings() -> TrialSettings {
     TrialSettings {
         activate_command: None,
         activate_deadline: Duration::from_secs(10),
+        ready_command: None,
+        ready_deadline: Duration::from_secs(10),
+        ready_interval: Duration::from_millis(5),
         health_command: None,
         health_deadline: Duration::from_secs(10),
         health_interval: Duration::from_millis(5),

@@ -50,6 +50,12 @@ impl Remark {
     }
 }
 
+impl Default for Remark {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
 impl fmt::Write for Remark {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let (start, room) = (usize::from(self.len), REMARK_BYTES_MAX - usize::from(self.len));

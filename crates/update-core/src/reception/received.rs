@@ -140,9 +140,11 @@ impl Received {
     }
 
     /// The device's own words about its state.
-    pub(super) const fn remark(&self) -> Remark {
-        match &self.phase {
-            Phase::Trial | Phase::Ended => self.remark,
+    pub(super) fn remark(&self) -> Remark {
+        let outcome = self.update.as_ref().map(Update::outcome);
+        match (&self.phase, outcome) {
+            (Phase::Trial, _) => self.remark,
+            (Phase::Ended, Some(Outcome::RolledBack(_) | Outcome::Failed(_))) => self.remark,
             _ => Remark::NONE,
         }
     }
