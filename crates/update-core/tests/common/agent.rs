@@ -55,6 +55,7 @@ pub struct Agent {
     /// Which tasks fail.
     pub refuse: fn(&Did) -> bool,
     pub installed: Option<Installed>,
+    quiet: Duration,
     /// Outputs of the machine so far.
     pub steps: usize,
     /// The power fails at this step.
@@ -94,10 +95,15 @@ impl Agent {
     }
 
     pub fn with_installed(index: usize, installed: Option<Installed>) -> Self {
+        Self::with(index, installed, Duration::from_secs(30))
+    }
+
+    /// A device that fetches by itself after this time of silence.
+    pub fn with(index: usize, installed: Option<Installed>, quiet: Duration) -> Self {
         let store = Store::default();
         let mut agent = Self {
             index,
-            machine: machine(index, &store, Trial::None, installed, 1, Instant::from_micros(0)),
+            machine: machine(index, &store, Trial::None, installed, 1, Instant::from_micros(0), quiet),
             durable: store.clone(),
             store,
             trial: Trial::None,
@@ -108,6 +114,7 @@ impl Agent {
             waits: None,
             refuse: |_| false,
             installed,
+            quiet,
             steps: 0,
             cut_at: None,
             cut_before: None,
@@ -123,7 +130,8 @@ impl Agent {
             self.store = self.durable.clone();
         }
         self.seed += 1;
-        self.machine = machine(self.index, &self.store, self.trial, self.installed, self.seed, self.now);
+        self.machine =
+            machine(self.index, &self.store, self.trial, self.installed, self.seed, self.now, self.quiet);
         self.run();
     }
 
@@ -239,6 +247,12 @@ impl Agent {
         self.ask(speaker, &group::question(image), group::stand)
     }
 
+    /// The manifest sequence number of what it has confirmed.
+    pub fn installed_now(&self) -> Option<u64> {
+        let record = self.store.records[Record::Installed as usize].as_deref()?;
+        Some(decode_installed(record).unwrap().sequence_number)
+    }
+
     /// How many write tasks it was given.
     pub fn writes(&self) -> usize {
         self.did.iter().filter(|did| matches!(did, Did::Write(..) | Did::Prepare(..))).count()
@@ -252,6 +266,7 @@ fn machine(
     factory: Option<Installed>,
     seed: u64,
     now: Instant,
+    quiet: Duration,
 ) -> Reception<'static> {
     let counters = store.records[0].as_deref().map(|bytes| CounterBounds::decode(bytes).unwrap());
     let gid = Gid::new(&[0xaa, 0xbb, 0xcc, 0xdd]).unwrap();
@@ -265,7 +280,7 @@ fn machine(
         name: group::name(index),
         distributor: group::distributor_id(),
         distributor_address: distributor_address(),
-        quiet: Duration::from_secs(30),
+        quiet,
         announce_spread: Duration::from_millis(500),
         floor: bounds.floor,
     };
