@@ -18,6 +18,7 @@ mod fleet;
 mod image_block;
 mod job;
 mod laggards;
+mod members;
 mod named;
 mod needed;
 mod offer;
@@ -39,10 +40,11 @@ mod turns;
 mod wave;
 mod withdrawal;
 
-pub use agents::{Agent, Members, Status};
+pub use agents::{Agent, Status};
 pub use claims::Conduct;
 pub use facts::{Ending, Event, Stage, Tallies};
 pub use job::{Activate, DistributionConfig, Job, Update};
+pub use members::Members;
 pub use patience::Lag;
 pub use withdrawal::Fate;
 

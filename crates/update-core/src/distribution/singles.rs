@@ -5,10 +5,11 @@
 use super::Agent;
 use super::outbox::{Sent, Slot, To};
 use super::parts::Parts;
-use crate::command::Command;
+use crate::command::{Command, Dated};
 use crate::limits::{ORDER_ALONE_AGAIN, ORDER_HOLDS};
 use crate::resource::Resource;
 use crate::target::Target;
+use crate::time::{Duration, Instant};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use group_oscore::ProtectError;
@@ -99,7 +100,7 @@ impl Agent {
         again
     }
 
-    fn may_be_ordered_alone(&mut self, now: crate::time::Instant) -> bool {
+    fn may_be_ordered_alone(&mut self, now: Instant) -> bool {
         let may = self.ordered_alone_at.is_none_or(|at| now.since(at) >= ORDER_ALONE_AGAIN);
         if may {
             self.ordered_alone_at = Some(now);
@@ -112,15 +113,14 @@ impl Agent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Heard {
     pub(super) partial_iv: u64,
-    pub(super) sent_at: crate::time::Instant,
+    pub(super) sent_at: Instant,
 }
 
 impl Heard {
     /// The date of an order that is sent now.
-    pub(super) fn dated(&self, now: crate::time::Instant) -> crate::command::Dated {
-        let millis =
-            |duration: crate::time::Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
-        crate::command::Dated {
+    pub(super) fn dated(&self, now: Instant) -> Dated {
+        let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+        Dated {
             question: self.partial_iv,
             since_ms: millis(now.since(self.sent_at)),
             holds_ms: millis(ORDER_HOLDS),
