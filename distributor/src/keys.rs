@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey};
+use ed25519_dalek::pkcs8::{
+    DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, KeypairBytes,
+};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use serde::Serialize;
 use update_core::digest::Digest;
@@ -108,7 +110,9 @@ pub fn generate(kind: KeyKind, path: &Path) -> Result<PrivateKey, KeyError> {
         wanted: "key that can be stored",
         hint: "run the command again",
     };
-    let private = key.to_pkcs8_pem(LineEnding::LF).map_err(|_| unwritable())?;
+    // Version 1, without the public key: OpenSSL 3.0 does not read version 2.
+    let pair = KeypairBytes { secret_key: key.to_bytes(), public_key: None };
+    let private = pair.to_pkcs8_pem(LineEnding::LF).map_err(|_| unwritable())?;
     let public = key.verifying_key().to_public_key_pem(LineEnding::LF).map_err(|_| unwritable())?;
     let private = Zeroizing::new(format!("fwcast {kind} key\n{}", private.as_str()));
     files::create(path, private.as_bytes(), Access::Secret)?;
@@ -153,7 +157,7 @@ impl PrivateKey {
             return Err(unreadable());
         }
         let bytes = Zeroizing::new(files::read_secret(path, KEY_FILE_BYTES_MAX)?);
-        let text = std::str::from_utf8(&bytes).unwrap_or_default();
+        let text = files::text(&bytes).unwrap_or_default();
         let key = SigningKey::from_pkcs8_pem(text).map_err(|_| unreadable())?;
         refuse_worthless(path, &key.verifying_key())?;
         Ok(Self { kind: kind_line(text), key })
@@ -171,7 +175,7 @@ impl PublicKey {
     /// Reads a public key of any kind, with its stated purpose.
     pub fn read_any(path: &Path) -> Result<(Self, Option<KeyKind>), KeyError> {
         let bytes = Zeroizing::new(files::read(path, KEY_FILE_BYTES_MAX)?);
-        let text = std::str::from_utf8(&bytes).unwrap_or_default();
+        let text = files::text(&bytes).unwrap_or_default();
         if text.contains(PRIVATE_MARK) {
             let private = PrivateKey::read_any(path)?;
             return Ok((Self::Ed25519(private.key.verifying_key()), private.kind));
@@ -269,6 +273,35 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(generate(KeyKind::Image, &path), Err(KeyError::File(_))));
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn version_1_of_pkcs_8_is_written_and_both_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("image.pem");
+        let made = generate(KeyKind::Image, &path).unwrap();
+        // RFC 8410 section 7: SEQUENCE of 46 bytes, version 0, Ed25519, 32 bytes in two OCTET STRINGs.
+        let text = std::fs::read_to_string(&path).unwrap();
+        let base64 = text.lines().filter(|line| !line.starts_with(['-', 'f'])).collect::<String>();
+        assert!(base64.starts_with("MC4CAQAwBQYDK2VwBCIEI") && base64.len() == 64, "{text}");
+        let other = folder.path().join("version-2.pem");
+        let version_2 = made.key.to_pkcs8_pem(LineEnding::LF).unwrap();
+        assert_ne!(version_2.len() + 1, text.len() - "fwcast image key".len());
+        files::create(&other, version_2.as_bytes(), Access::Secret).unwrap();
+        let read = PrivateKey::read(&other, KeyKind::Image).unwrap();
+        assert_eq!(read.key.to_bytes(), made.key.to_bytes());
+    }
+
+    #[test]
+    fn one_byte_order_mark_in_front_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("root.pem");
+        generate(KeyKind::Root, &path).unwrap();
+        for path in [&path, &public_path(&path)] {
+            let text = format!("\u{feff}{}", std::fs::read_to_string(path).unwrap());
+            std::fs::write(path, text).unwrap();
+            assert_eq!(PublicKey::read_any(path).unwrap().1, Some(KeyKind::Root), "{}", path.display());
+        }
     }
 
     #[test]

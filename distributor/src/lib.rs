@@ -13,6 +13,7 @@ pub mod drive;
 pub mod files;
 pub mod fleet;
 pub mod image;
+pub mod key_sets;
 pub mod keys;
 pub mod kind;
 pub mod manifest;

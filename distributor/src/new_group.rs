@@ -2,24 +2,19 @@
 //! set.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 
-use ed25519_dalek::{Signer, SigningKey};
+use ed25519_dalek::SigningKey;
 use group_oscore::{AeadAlgorithm, encode_ccs};
 use provisioning::{Hex, Name, Secret};
-use update_core::key_set::{KeySet, KeySetError};
-use update_core::limits::IMAGE_KEYS_MAX;
 
-use crate::files::shown;
-use crate::keys::{self, KeyError, KeyKind, PrivateKey, PublicKey};
+use crate::key_sets::TrustedKeys;
+use crate::keys::{self, KeyError};
 use crate::socket::{SocketError, interface_index};
 use crate::state::{
     Agents, DISTRIBUTOR_SENDER_ID, GroupState, Identity, MachineId, ManagerState, Profile, Security,
     StateDir, StateError,
 };
 
-/// The version of a group's first key set.
-const KEY_SET_VERSION_FIRST: u64 = 1;
 /// The length of a fresh OSCORE Master Secret in bytes. RFC 10021 section 2.1.5 requires at least 128 bits of
 /// entropy.
 const MASTER_SECRET_BYTES: usize = 16;
@@ -37,17 +32,9 @@ pub struct Plan {
     /// The length of its Gid, 2 to 8 bytes.
     pub gid_bytes: usize,
     /// The keys that its agents trust.
-    pub keys: Keys,
+    pub keys: TrustedKeys,
     /// Whether to archive an existing group with the same name.
     pub replace: bool,
-}
-
-/// The keys that a group's agents trust.
-pub struct Keys {
-    /// The private key that signs the key set; not kept.
-    pub root: SigningKey,
-    /// The Ed25519 image keys that its agents will trust.
-    pub image_keys: Vec<[u8; 32]>,
 }
 
 /// Why a group cannot be created.
@@ -73,20 +60,6 @@ pub enum CreateError {
         /// The address that they answer to.
         distributor: SocketAddr,
     },
-    /// The image key's holder could then also decide which image keys are trusted.
-    #[error(
-        "{} is the root key: create a separate image key with `fwcast key generate --kind image`",
-        shown(.0)
-    )]
-    RootKey(PathBuf),
-    /// The image keys.
-    #[error("the key set of group '{group}' cannot be created, because {why}: give others with --image-key")]
-    KeySet {
-        /// Which group.
-        group: Name,
-        /// What is wrong with them.
-        why: String,
-    },
 }
 
 impl Plan {
@@ -101,25 +74,6 @@ impl Plan {
     }
 }
 
-impl Keys {
-    /// Reads the private root key and the public image keys.
-    ///
-    /// # Errors
-    /// A file does not contain the right key, or an image key is the root key.
-    pub fn read(root: &Path, image_keys: &[PathBuf]) -> Result<Self, CreateError> {
-        let root = PrivateKey::read(root, KeyKind::Root)?.key;
-        let read = |path: &PathBuf| {
-            let key = PublicKey::read_ed25519(path, KeyKind::Image)?;
-            if key == root.verifying_key() {
-                return Err(CreateError::RootKey(path.clone()));
-            }
-            Ok(key.to_bytes())
-        };
-        let image_keys = image_keys.iter().map(read).collect::<Result<_, _>>()?;
-        Ok(Self { root, image_keys })
-    }
-}
-
 /// Creates the group. Returns it with the names of the agents that must be enrolled again. Everything is
 /// checked before anything is written.
 ///
@@ -131,7 +85,6 @@ pub async fn create(
     machine: &MachineId,
 ) -> Result<(GroupState, Vec<Name>), CreateError> {
     plan.check_network()?;
-    let key_set = sign_key_set(&plan)?;
     let distributor = keys::random_key()?;
     let manager = keys::random_key()?;
     let group = GroupState {
@@ -150,8 +103,8 @@ pub async fn create(
             cred: credential(&distributor),
         },
         gm_cred: credential(&manager),
-        root_key: Hex::from(plan.keys.root.verifying_key().to_bytes()),
-        key_set: Hex(key_set),
+        root_key: Hex::from(plan.keys.root),
+        key_set: Hex(plan.keys.signed),
         agents: Vec::new(),
     };
     let manager =
@@ -198,22 +151,4 @@ fn random(length: usize) -> Result<Vec<u8>, StateError> {
     let mut bytes = vec![0; length];
     getrandom::fill(&mut bytes).map_err(StateError::Random)?;
     Ok(bytes)
-}
-
-fn sign_key_set(plan: &Plan) -> Result<Vec<u8>, CreateError> {
-    let refused = |error| {
-        let why = match error {
-            KeySetError::TooManyKeys => {
-                format!("a key set holds at most {IMAGE_KEYS_MAX} image keys")
-            }
-            other => format!("an image key cannot be used ({other})"),
-        };
-        CreateError::KeySet { group: plan.name.clone(), why }
-    };
-    let Keys { root, image_keys } = &plan.keys;
-    let key_set = KeySet::new(KEY_SET_VERSION_FIRST, image_keys).map_err(refused)?;
-    let signed = key_set.attach(root.sign(&key_set.to_be_signed()).to_bytes());
-    // Check with the code that devices run.
-    KeySet::verify(&signed, root.verifying_key().as_bytes()).map_err(refused)?;
-    Ok(signed)
 }

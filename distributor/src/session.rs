@@ -88,7 +88,7 @@ impl Session {
         let (dir, name) = (claimed.dir(), lock.group());
         let group = GroupState::open(dir, name)?;
         let machine = MachineId::of_this_machine()?;
-        let sequence = SequenceStore::open(dir, &group, &machine, &lock)?;
+        let sequence = SequenceStore::open(dir, &group, &machine, &lock, claimed.epoch())?;
         let floor_store = FloorStore::new(dir, &group);
         let remembered = floor_store.load(&group, sequence.has_sent())?;
         let attempts = Attempts::load(dir, name)?;

@@ -178,7 +178,7 @@ fn a_replaced_group_has_fresh_keys_and_its_agents_are_enrolled_again() {
     let desk = Desk::with_group();
     desk.ok(&format!("{ENROLL_LAMP} --label ring=canary"));
     let before = agent_file(&desk, "lamp-1.yaml").provisioning;
-    let run = desk.ok(&format!("{CREATE_HALL} --replace"));
+    let run = desk.ok(&format!("{CREATE_HALL} --replace --yes"));
     assert!(run.err.contains("enrolled again") && run.err.contains("lamp-1"), "{}", run.err);
     assert_eq!(desk.json("agent list --group hall")[0]["sender_id"], Value::Null);
     desk.fails(

@@ -102,10 +102,10 @@ fn labels_change_and_agents_go() {
     assert_eq!(desk.json("get agents -l hw=b")[0]["labels"], json!({"hw": "b"}));
     desk.fails("agent label lamp-1 ring=x", 2, &["2 groups"]);
     desk.fails("agent label lamp-2 ring=a/b", 2, &["letters, digits"]);
-    let run = desk.ok("agent remove yard/lamp-1");
+    let run = desk.ok("agent remove yard/lamp-1 --yes");
     assert!(run.err.contains("group create yard --replace"), "{}", run.err);
     assert_eq!(names(&desk, "get agents"), ["hall/lamp-1", "hall/lamp-2"]);
-    desk.ok("delete agent lamp-2");
+    desk.ok("delete agent lamp-2 --yes");
     assert_eq!(names(&desk, "agent list"), ["hall/lamp-1"]);
     // A Sender ID is never given again.
     let again = desk.json(&ENROLL_LAMP.replace("lamp-1 ", "lamp-2 ").replace("lamp-1.yaml", "new.yaml"));
@@ -124,15 +124,15 @@ fn documents_are_listed_described_and_deleted() {
     assert_eq!(desk.json("describe image lamp")["spec"]["digest"], "sha256:00");
     desk.fails("get images lamp other", 1, &["no image 'other'", "fwcast get images"]);
     desk.fails("describe group nothing", 1, &["no rollout group 'nothing'"]);
-    desk.fails("delete rollout summer", 1, &["no rollout 'summer'"]);
+    desk.fails("delete rollout summer --yes", 1, &["no rollout 'summer'"]);
     for used in ["group lights", "image lamp", "rollout spring"] {
-        desk.fails(&format!("delete {used}"), 1, &["'spring' uses it", "fwcast rollout cancel spring"]);
+        desk.fails(&format!("delete {used} --yes"), 1, &["'spring' uses it", "fwcast rollout cancel spring"]);
     }
     on_store(&desk, async |store| {
         store.save(Step { outcome: Some(Outcome::Stopped), ..step(&name("spring"), "2") }).await.unwrap();
     });
     for used in ["group lights", "image lamp", "rollout spring"] {
-        desk.ok(&format!("delete {used}"));
+        desk.ok(&format!("delete {used} --yes"));
     }
     assert_eq!(names(&desk, "get rollouts"), ["autumn"]);
 }

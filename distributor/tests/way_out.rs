@@ -148,8 +148,8 @@ fn is_free(desk: &Desk) {
     for agent in desk.json("get agents").as_array().unwrap() {
         assert_eq!(agent["rollout"], serde_json::Value::Null, "{agent}");
     }
-    desk.ok("delete rollout spring");
-    desk.ok("delete group lamps");
+    desk.ok("delete rollout spring --yes");
+    desk.ok("delete group lamps --yes");
 }
 
 #[test]
@@ -167,8 +167,8 @@ fn whatever_breaks_under_a_rollout_cancel_ends_it() {
             std::fs::remove_dir_all(desk.path("state/groups/hall")).unwrap();
         }),
         ("the agents are gone", "could be told: group 'hall' has no agents", |desk| {
-            desk.ok("agent remove lamp-1");
-            desk.ok("agent remove lamp-2");
+            desk.ok("agent remove lamp-1 --yes");
+            desk.ok("agent remove lamp-2 --yes");
         }),
         ("the counters are in doubt", "could be told", |desk| {
             std::fs::remove_dir_all(desk.path("witness")).unwrap();

@@ -8,12 +8,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::Table;
-use provisioning::cbor::{self, Health};
+use provisioning::cbor;
 use provisioning::{AgentFile, Hex, LinuxSettings, Name, Provisioning};
 use serde::Serialize;
 use uuid::Uuid;
 
-pub use edit::remove_agent;
+pub(super) use edit::remove_agent;
 use edit::{Relabel, Release, Remove};
 
 use super::arguments::{self, Class};
@@ -75,8 +75,9 @@ pub struct Enroll {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Kind of device: yaml for Linux, cbor for the flash of a microcontroller
-    #[arg(long, value_enum, default_value_t = Format::Yaml, requires_if("cbor", "address"))]
-    format: Format,
+    /// [default: yaml]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
     /// A microcontroller's own address, with the length of its network's prefix
     #[arg(long, value_name = "IP/BITS")]
     address: Option<arguments::Network>,
@@ -86,7 +87,7 @@ pub struct Enroll {
     /// Label for the agent; may be given several times
     #[arg(long = "label", value_name = "KEY=VALUE")]
     labels: Vec<Label>,
-    /// Give new keys to an existing agent, which makes its old file useless; vendor, class and labels stay
+    /// Give new keys to an existing agent, which makes its old file useless; what is not given stays as it was
     #[arg(long)]
     again: bool,
     /// Network interface of the device [default: as on this machine]
@@ -95,41 +96,43 @@ pub struct Enroll {
     /// UDP port of the agent's own socket on the device [default: any]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     listen_port: Option<u16>,
-    /// Folder of the agent on the device
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/fwcast-agent")]
-    agent_state: String,
+    /// Folder of the agent on the device [default: /var/lib/fwcast-agent]
+    #[arg(long, value_name = "DIR")]
+    agent_state: Option<String>,
     /// Command that starts the new image on trial. One text is split as a shell does it: "/usr/bin/switch
     /// --now". Several are taken as they are; one that begins with '-' needs the option again:
     /// --activate-command=--now
     #[arg(long, value_name = "CMD", num_args = 1..)]
     activate_command: Option<Vec<String>>,
-    /// The activation has failed when its command has not ended after this time
-    #[arg(long, value_name = "TIME", default_value = "5min", value_parser = arguments::seconds)]
-    activate_deadline: u32,
+    /// The activation has failed when its command has not ended after this time [default: 5min]
+    #[arg(long, value_name = "TIME", value_parser = arguments::seconds)]
+    activate_deadline: Option<u32>,
     /// Command that exits with 0 when the device may activate now, else it is deferred; arguments as above
     #[arg(long, value_name = "CMD", num_args = 1..)]
     ready_command: Option<Vec<String>>,
-    /// Give up an activation that was deferred for this time
-    #[arg(long, value_name = "TIME", default_value = "1day", value_parser = arguments::seconds)]
-    ready_deadline: u32,
-    /// Time between two runs of the ready command
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = arguments::seconds)]
-    ready_interval: u32,
+    /// Give up an activation that was deferred for this time [default: 1day]
+    #[arg(long, value_name = "TIME", value_parser = arguments::seconds)]
+    ready_deadline: Option<u32>,
+    /// Time between two runs of the ready command [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = arguments::seconds)]
+    ready_interval: Option<u32>,
     /// Command that exits with 0 when the new image is healthy; arguments as above
     #[arg(long, value_name = "CMD", num_args = 1..)]
     health_command: Option<Vec<String>>,
     /// What a microcontroller on trial must do to be confirmed, besides passing its firmware's own test
-    #[arg(long, value_enum, default_value_t = HealthRule::Distributor)]
-    health_rule: HealthRule,
-    /// What a microcontroller may run when its confirmed image is damaged and no update is there
-    #[arg(long, value_enum, default_value_t = Recovery::Previous)]
-    recovery: Recovery,
-    /// Roll back an image that has not proved healthy after this time
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = arguments::seconds)]
-    health_deadline: u32,
-    /// Time between two runs of the health command
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = arguments::seconds)]
-    health_interval: u32,
+    /// [default: distributor]
+    #[arg(long, value_enum)]
+    health_rule: Option<HealthRule>,
+    /// What a microcontroller may run when its confirmed image is damaged and no update is there [default:
+    /// previous]
+    #[arg(long, value_enum)]
+    recovery: Option<Recovery>,
+    /// Roll back an image that has not proved healthy after this time [default: 60s]
+    #[arg(long, value_name = "TIME", value_parser = arguments::seconds)]
+    health_deadline: Option<u32>,
+    /// Time between two runs of the health command [default: 2s]
+    #[arg(long, value_name = "TIME", value_parser = arguments::seconds)]
+    health_interval: Option<u32>,
 }
 
 /// The kind of device that an agent's file is for.
@@ -242,7 +245,6 @@ impl Enroll {
 
     fn request(&self) -> Result<enroll::Request, Failure> {
         let label = |label: &Label| (label.key.to_string(), label.value.clone());
-        let is_mcu = self.format == Format::Cbor;
         Ok(enroll::Request {
             name: self.name.clone(),
             group: self.group.clone(),
@@ -250,31 +252,27 @@ impl Enroll {
             class: self.class.clone(),
             labels: self.labels.iter().map(label).collect(),
             again: self.again,
-            linux: LinuxSettings {
+            settings: enroll::Given {
+                is_mcu: self.format.map(|format| format == Format::Cbor),
+                interface: self.interface.clone(),
                 listen_port: self.listen_port,
+                agent_state: self.agent_state.clone(),
                 activate_command: command("--activate-command", self.activate_command.as_deref())?,
-                activate_deadline_seconds: self.activate_deadline,
+                activate_deadline: self.activate_deadline,
                 ready_command: command("--ready-command", self.ready_command.as_deref())?,
-                ready_deadline_seconds: self.ready_deadline,
-                ready_interval_seconds: self.ready_interval,
+                ready_deadline: self.ready_deadline,
+                ready_interval: self.ready_interval,
                 health_command: command("--health-command", self.health_command.as_deref())?,
-                health_deadline_seconds: self.health_deadline,
-                health_interval_seconds: self.health_interval,
-                ..LinuxSettings::new(String::new(), self.agent_state.clone())
-            },
-            interface: self.interface.clone(),
-            mcu: self.address.filter(|_| is_mcu).map(|network| enroll::McuRequest {
-                network,
+                health_deadline: self.health_deadline,
+                health_interval: self.health_interval,
+                network: self.address,
                 router: self.router,
-                health: Health {
-                    within_seconds: self.health_deadline,
-                    hears_distributor: self.health_rule == HealthRule::Distributor,
-                },
-                recovery: match self.recovery {
+                hears_distributor: self.health_rule.map(|rule| rule == HealthRule::Distributor),
+                recovery: self.recovery.map(|recovery| match recovery {
                     Recovery::Previous => cbor::Recovery::Previous,
                     Recovery::None => cbor::Recovery::None,
-                },
-            }),
+                }),
+            },
             out: self.out.clone(),
         })
     }

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::agent::remove_agent;
+use super::confirm::Yes;
 use super::kind::{Noun, on_fleet};
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
@@ -17,6 +18,8 @@ pub struct Delete {
     noun: Noun,
     /// Its name; an agent's optionally with its group, like hall/lamp-1
     name: String,
+    #[command(flatten)]
+    yes: Yes,
 }
 
 impl Delete {
@@ -24,11 +27,14 @@ impl Delete {
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         let Some(kind) = self.noun.document() else {
             let dir = global.state_dir()?;
-            remove_agent(&dir, &members::find(&dir, &self.name, None)?)?;
+            remove_agent(&dir, &members::find(&dir, &self.name, None)?, self.yes)?;
             return Ok(Exit::Done);
         };
         on_fleet(global, async |fleet| {
             let name = members::name(&self.name)?;
+            fleet.describe_document(kind, name.as_str()).await?;
+            let what = format!("{} '{name}'", kind.noun());
+            self.yes.or_ask(&format!("delete {what} for good?"), &what)?;
             fleet.delete(kind, &name).await?;
             say!("{} '{name}' deleted", kind.noun());
             fleet.collect_images().await?;

@@ -27,6 +27,7 @@ use crate::fleet::members::MemberError;
 use crate::fleet::push::CheckError;
 use crate::fleet::{BeginError, DeleteError, OrderError, SendError};
 use crate::image::{ImageError, OfferError};
+use crate::key_sets::KeySetFileError;
 use crate::keys::KeyError;
 use crate::manifest::ChoiceError;
 use crate::manifest::{ApplyError, DocumentError, NoDigest, PlanError};
@@ -158,7 +159,7 @@ macro_rules! exits {
 
 exits! {
     FileError {}, Self::Exposed { .. } => Exit::NotAllowed;
-    StateError { File }, Self::SequenceInDoubt { .. } => Exit::NotAllowed;
+    StateError { File }, Self::SequenceInDoubt { .. } | Self::Copied { .. } => Exit::NotAllowed;
     StoreError { File, State };
     KeyError { File };
     ImageError { File }, Self::NotSigned { .. } => Exit::BadSignature;
@@ -173,8 +174,10 @@ exits! {
         Self::NotHigher { .. } | Self::Jump { .. } => Exit::Usage,
         Self::Refused { .. } => Exit::BadSignature;
     CreateError { State, Key, Socket }, Self::TwoFamilies { .. } => Exit::Usage;
+    KeySetFileError { File, Key }, Self::NotAKeySet { .. } | Self::OtherRoot { .. } => Exit::BadSignature;
     EnrollError { State, Key };
-    RequestError { File, State, Enroll }, Self::Family { .. } | Self::Unknown { .. } => Exit::Usage;
+    RequestError { File, State, Enroll },
+        Self::Family { .. } | Self::Unknown { .. } | Self::NoAddress => Exit::Usage;
     MemberError { State },
         Self::NotAName { .. } | Self::NotAKey(_) | Self::InSeveralGroups { .. } => Exit::Usage;
     DocumentError { Store };

@@ -10,13 +10,17 @@ use provisioning::{Hex, Name};
 use serde::Serialize;
 
 use super::arguments::{self, Rate};
+use crate::commands::confirm::Yes;
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
+use crate::commands::kind::on_fleet;
 use crate::commands::output::{self, Printable, columns, fields, say};
 use crate::commands::runtime::runtime;
+use crate::key_sets::TrustedKeys;
 use crate::keys;
-use crate::new_group::{self, Keys, Plan};
-use crate::state::{GroupState, MachineId, Profile};
+use crate::new_group::{self, Plan};
+use crate::socket::interface_index;
+use crate::state::{GroupLock, GroupState, MachineId, Profile, StateDir, StateError};
 use rollout_engine::Many;
 
 /// The group commands.
@@ -24,6 +28,8 @@ use rollout_engine::Many;
 pub enum Group {
     /// Create a security group with fresh keys
     Create(Box<Create>),
+    /// Change how this machine sends to a group: what its agents need not know
+    Set(Set),
     /// Show one group
     Show {
         /// Its name
@@ -39,41 +45,73 @@ pub struct Create {
     /// Its name
     name: Name,
     /// Multicast address and port that its agents listen on
-    #[arg(long, value_name = "ADDR:PORT", value_parser = arguments::coap_group)]
-    coap_group: SocketAddr,
+    #[arg(long, value_name = "ADDR:PORT", value_parser = arguments::coap_group,
+        required_unless_present = "replace")]
+    coap_group: Option<SocketAddr>,
     /// Network interface of this machine that sends multicast
-    #[arg(long, value_name = "IF", value_parser = arguments::interface)]
-    interface: String,
+    #[arg(long, value_name = "IF", value_parser = arguments::interface, required_unless_present = "replace")]
+    interface: Option<String>,
     /// Unicast address and port from which this machine sends, and where agents reach it
-    #[arg(long, value_name = "ADDR:PORT", value_parser = arguments::peer)]
-    distributor: SocketAddr,
+    #[arg(long, value_name = "ADDR:PORT", value_parser = arguments::peer, required_unless_present = "replace")]
+    distributor: Option<SocketAddr>,
     /// Unicast address and port of the Group Manager, where agents can reach it
     #[arg(long, value_name = "ADDR:PORT", value_parser = arguments::peer)]
     manager: Option<SocketAddr>,
-    /// Private root key, which signs the key set
-    #[arg(long, value_name = "FILE")]
-    root_key: PathBuf,
-    /// Public image keys that the agents will trust, 1 to 4
-    #[arg(long, value_name = "FILE.pub", required = true, num_args = 1..)]
+    /// Image keys that the agents will trust, signed elsewhere by `fwcast key set`: the root key stays there
+    #[arg(long, value_name = "FILE", conflicts_with = "image_key")]
+    key_set: Option<PathBuf>,
+    /// Private root key, which signs the key set here; with --key-set its public half, to compare
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["key_set", "replace"])]
+    root_key: Option<PathBuf>,
+    /// Public image keys that the agents will trust, 1 to 4; for --root-key
+    #[arg(long, value_name = "FILE.pub", required_unless_present_any = ["key_set", "replace"], num_args = 1..)]
     image_key: Vec<PathBuf>,
-    /// Bytes per image block: 256, 512 or 1024
-    #[arg(long, default_value = "1024", value_parser = arguments::block_size)]
-    block_size: u16,
-    /// How fast multicast is sent
-    #[arg(long, default_value = "1Mbit/s")]
-    rate: Rate,
-    /// IPv4 time to live or IPv6 hop limit of multicast
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
-    hops: u8,
-    /// Encryption algorithm, for group and pairwise messages
-    #[arg(long, value_enum, default_value_t = Aead::A128gcm)]
-    aead: Aead,
-    /// Length of the group identifier in bytes, 2 to 8
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=8))]
-    gid_bytes: u8,
-    /// Archive an existing group with this name; its agents must be enrolled again
+    /// Bytes per image block: 256, 512 or 1024 [default: 1024]
+    #[arg(long, value_name = "BYTES", value_parser = arguments::block_size)]
+    block_size: Option<u16>,
+    /// How fast multicast is sent [default: 1Mbit/s]
+    #[arg(long)]
+    rate: Option<Rate>,
+    /// IPv4 time to live or IPv6 hop limit of multicast [default: 1]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..))]
+    hops: Option<u8>,
+    /// Encryption algorithm, for group and pairwise messages [default: a128gcm]
+    #[arg(long, value_enum)]
+    aead: Option<Aead>,
+    /// Length of the group identifier in bytes, 2 to 8 [default: 4]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=8))]
+    gid_bytes: Option<u8>,
+    /// Archive an existing group with this name; what is not given stays as it was, but its agents must be
+    /// enrolled again
     #[arg(long)]
     replace: bool,
+    #[command(flatten)]
+    yes: Yes,
+}
+
+/// Arguments of `group set`.
+#[derive(Debug, Args)]
+pub struct Set {
+    /// Its name
+    name: Name,
+    /// Network interface of this machine that sends multicast
+    #[arg(long, value_name = "IF", value_parser = arguments::interface)]
+    interface: Option<String>,
+    /// How fast multicast is sent
+    #[arg(long)]
+    rate: Option<Rate>,
+    /// IPv4 time to live or IPv6 hop limit of multicast
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..))]
+    hops: Option<u8>,
+    // What agents know is taken here only to say how it is changed.
+    #[arg(long, hide = true)]
+    coap_group: Option<String>,
+    #[arg(long, hide = true)]
+    distributor: Option<String>,
+    #[arg(long, hide = true)]
+    manager: Option<String>,
+    #[arg(long, hide = true)]
+    block_size: Option<String>,
 }
 
 /// The available algorithms, by their names in the COSE registry.
@@ -116,8 +154,8 @@ impl Group {
         match self {
             Self::Create(create) => {
                 let machine = MachineId::of_this_machine()?;
-                let (group, waiting) =
-                    runtime()?.block_on(new_group::create(&dir, create.plan()?, &machine))?;
+                let plan = create.plan(global, &dir)?;
+                let (group, waiting) = runtime()?.block_on(new_group::create(&dir, plan, &machine))?;
                 if let Some(first) = waiting.first() {
                     say!(
                         "note: {} with keys of the old group must be enrolled again, \
@@ -127,6 +165,11 @@ impl Group {
                         group.name
                     );
                 }
+                output::print(global.output, &Shown::new(group, waiting)?)?;
+            }
+            Self::Set(set) => {
+                let group = set.run(&dir)?;
+                let waiting = new_group::waiting(&dir, &group.name)?;
                 output::print(global.output, &Shown::new(group, waiting)?)?;
             }
             Self::Show { name } => {
@@ -146,23 +189,121 @@ impl Group {
     }
 }
 
+/// What a new group has, if nothing else is said.
+const BLOCK_SIZE: u16 = 1024;
+const RATE: Rate = Rate(1_000_000);
+const HOPS: u8 = 1;
+const GID_BYTES: usize = 4;
+
 impl Create {
-    fn plan(&self) -> Result<Plan, Failure> {
+    /// What is given, else what the replaced group had, else the defaults.
+    fn plan(&self, global: &Global, dir: &StateDir) -> Result<Plan, Failure> {
+        let old = match GroupState::open(dir, &self.name) {
+            Ok(group) if self.replace => {
+                self.may_replace(global, &group)?;
+                Some(group)
+            }
+            Ok(_) => return Err(StateError::GroupExists(self.name.clone()).into()),
+            // A damaged group can be replaced, too; then everything must be given.
+            Err(_) => None,
+        };
+        let profile = old.as_ref().map(|group| group.profile.clone());
+        let needed = |option: &str| {
+            let name = &self.name;
+            Failure::usage(format!("there is no readable group '{name}' to take over from: give {option}"))
+        };
+        let kept = |option: &'static str, value: Option<SocketAddr>| value.ok_or_else(|| needed(option));
+        let profile_of = |get: fn(&Profile) -> SocketAddr| profile.as_ref().map(get);
+        let aead = match (self.aead, &old) {
+            (Some(aead), _) => aead.algorithm(),
+            (None, Some(group)) => group.security.algorithm().unwrap_or(AeadAlgorithm::A128Gcm),
+            (None, None) => AeadAlgorithm::A128Gcm,
+        };
+        let old_gid_bytes = old.as_ref().map(|group| group.security.gid.as_bytes().len());
+        let old_interface = profile.as_ref().map(|profile| profile.interface.clone());
+        let old_rate = profile.as_ref().map(|profile| profile.rate_bits_per_second);
         Ok(Plan {
             name: self.name.clone(),
             profile: Profile {
-                coap_group: self.coap_group,
-                interface: self.interface.clone(),
-                hops: self.hops,
-                rate_bits_per_second: self.rate.0,
-                block_size: self.block_size,
-                distributor: self.distributor,
-                manager: self.manager,
+                coap_group: kept("--coap-group", self.coap_group.or(profile_of(|old| old.coap_group)))?,
+                interface: self.interface.clone().or(old_interface).ok_or_else(|| needed("--interface"))?,
+                hops: self.hops.or(profile.as_ref().map(|old| old.hops)).unwrap_or(HOPS),
+                rate_bits_per_second: self.rate.map(|rate| rate.0).or(old_rate).unwrap_or(RATE.0),
+                block_size: self
+                    .block_size
+                    .or(profile.as_ref().map(|old| old.block_size))
+                    .unwrap_or(BLOCK_SIZE),
+                distributor: kept("--distributor", self.distributor.or(profile_of(|old| old.distributor)))?,
+                manager: self.manager.or(profile.as_ref().and_then(|old| old.manager)),
             },
-            aead: self.aead.algorithm(),
-            gid_bytes: self.gid_bytes.into(),
-            keys: Keys::read(&self.root_key, &self.image_key)?,
+            aead,
+            gid_bytes: self.gid_bytes.map(usize::from).or(old_gid_bytes).unwrap_or(GID_BYTES),
+            keys: self.keys(old.as_ref())?,
             replace: self.replace,
+        })
+    }
+
+    /// The keys as given, else those of the replaced group.
+    fn keys(&self, old: Option<&GroupState>) -> Result<TrustedKeys, Failure> {
+        match (&self.key_set, &self.root_key, old) {
+            (Some(file), root, _) => Ok(TrustedKeys::read(file, root.as_deref())?),
+            (None, Some(root), _) if !self.image_key.is_empty() => {
+                Ok(TrustedKeys::sign(root, &self.image_key)?)
+            }
+            (None, None, Some(group)) if self.image_key.is_empty() => {
+                Ok(TrustedKeys { root: group.root_key()?, signed: group.key_set.as_bytes().to_vec() })
+            }
+            _ => Err(Failure::usage("--root-key and --image-key belong together: give both, or --key-set")),
+        }
+    }
+
+    /// Nothing runs that needs the group, and the operator agrees.
+    fn may_replace(&self, global: &Global, group: &GroupState) -> Result<(), Failure> {
+        let name = &self.name;
+        let user = on_fleet(global, async |fleet| Ok(fleet.rollout_that_uses(name).await?))?;
+        if let Some(rollout) = user {
+            return Err(Failure::error(format!(
+                "rollout '{rollout}' has not ended and needs group '{name}', whose agents would no longer be \
+                 reached: wait until it ends, or run `fwcast rollout cancel {rollout}`"
+            )));
+        }
+        let agents = Many(group.agents.len(), "agent");
+        let question = format!("replace group '{name}'? {agents} must be enrolled again");
+        self.yes.or_ask(&question, &format!("group '{name}'"))
+    }
+}
+
+impl Set {
+    /// Changes the group.
+    fn run(&self, dir: &StateDir) -> Result<GroupState, Failure> {
+        let Self { coap_group, distributor, manager, block_size, .. } = self;
+        if [coap_group, distributor, manager, block_size].iter().any(|given| given.is_some()) {
+            return Err(Failure::usage(format!(
+                "the agents of group '{0}' know its CoAP group, distributor, Group Manager and block size, and \
+                 cannot be told others yet: replace it with `fwcast group create {0} --replace`, and enroll its \
+                 agents again",
+                self.name
+            )));
+        }
+        if self.interface.is_none() && self.rate.is_none() && self.hops.is_none() {
+            return Err(Failure::usage("nothing to change: give --interface, --rate or --hops"));
+        }
+        if let Some(interface) = &self.interface {
+            interface_index(interface)?;
+        }
+        runtime()?.block_on(async {
+            // Opened first, so that a missing group is reported as missing.
+            GroupState::open(dir, &self.name)?;
+            let lock = GroupLock::to_edit(dir, &self.name).await?;
+            let mut group = GroupState::open(dir, &self.name)?;
+            let profile = &mut group.profile;
+            if let Some(interface) = &self.interface {
+                profile.interface.clone_from(interface);
+            }
+            profile.rate_bits_per_second = self.rate.map_or(profile.rate_bits_per_second, |rate| rate.0);
+            profile.hops = self.hops.unwrap_or(profile.hops);
+            group.save(dir, &lock)?;
+            Ok(group)
         })
     }
 }

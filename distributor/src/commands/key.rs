@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 use crate::commands::output::{self, Printable, fields};
+use crate::key_sets::TrustedKeys;
 use crate::keys::{self, KeyKind, PublicKey};
 
 /// The key commands.
@@ -18,6 +19,30 @@ pub enum Key {
     Generate(Generate),
     /// Show the public half of a key file
     Show(Show),
+    /// Sign the set of image keys that devices trust; do it where the root key is
+    Set(Set),
+}
+
+/// Arguments of `key set`.
+#[derive(Debug, Args)]
+pub struct Set {
+    /// Private root key, which signs the set
+    #[arg(long, value_name = "FILE")]
+    root: PathBuf,
+    /// Public image keys that devices will trust, 1 to 4
+    #[arg(long, value_name = "FILE.pub", required = true, num_args = 1..)]
+    add: Vec<PathBuf>,
+    /// File to write the signed set to; nothing is overwritten
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(Serialize)]
+struct ShownSet {
+    file: PathBuf,
+    version: u64,
+    root_key: String,
+    image_keys: Vec<String>,
 }
 
 /// Arguments of `key generate`.
@@ -57,6 +82,10 @@ impl Key {
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         let shown = match self {
+            Self::Set(set) => {
+                output::print(global.output, &set.run()?)?;
+                return Ok(Exit::Done);
+            }
             Self::Generate(Generate { kind, out }) => {
                 let made = keys::generate(*kind, out)?;
                 let public = PublicKey::Ed25519(made.key.verifying_key());
@@ -72,6 +101,31 @@ impl Key {
         };
         output::print(global.output, &shown)?;
         Ok(Exit::Done)
+    }
+}
+
+impl Set {
+    fn run(&self) -> Result<ShownSet, Failure> {
+        let keys = TrustedKeys::sign(&self.root, &self.add)?;
+        keys.write(&self.out)?;
+        let set = keys.key_set()?;
+        Ok(ShownSet {
+            file: self.out.clone(),
+            version: set.version(),
+            root_key: keys::fingerprint(&keys.root),
+            image_keys: set.keys().iter().map(keys::fingerprint).collect(),
+        })
+    }
+}
+
+impl Printable for ShownSet {
+    fn table(&self) -> Table {
+        fields([
+            ("file", crate::files::shown(&self.file)),
+            ("version", self.version.to_string()),
+            ("root key", self.root_key.clone()),
+            ("image keys", self.image_keys.join(" ")),
+        ])
     }
 }
 

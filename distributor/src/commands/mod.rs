@@ -6,6 +6,7 @@ mod arguments;
 pub mod backup;
 pub mod completions;
 pub mod config;
+mod confirm;
 pub mod delete;
 pub mod describe;
 pub mod doctor;

@@ -1,11 +1,10 @@
 //! `fwcast rollout`: orders to a rollout, whether another process runs it or none does.
 
-use std::io::{IsTerminal, Write};
-
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use provisioning::Name;
 
+use super::confirm::Yes;
 use super::exit_codes::{Exit, Failure};
 use super::kind::on_fleet;
 use super::output;
@@ -48,9 +47,8 @@ pub struct Ordered {
     /// Reason, for the history
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Do not ask for confirmation
-    #[arg(short, long)]
-    yes: bool,
+    #[command(flatten)]
+    yes: Yes,
 }
 
 impl Rollout {
@@ -94,20 +92,11 @@ impl Rollout {
 impl Ordered {
     /// Asks before an order that cannot be undone.
     fn agreed(&self, order: Order) -> Result<(), Failure> {
-        if self.yes || !matches!(order, Order::Cancel | Order::Undo) {
+        if !matches!(order, Order::Cancel | Order::Undo) {
             return Ok(());
         }
-        let declined =
-            |how: &str| Failure::usage(format!("rollout '{}' was left as it is: {how}", self.name));
-        if !std::io::stdin().is_terminal() {
-            return Err(declined("there is no terminal to ask on, so give --yes"));
-        }
-        // Even if the question cannot be shown, the answer decides.
-        let _ = write!(std::io::stderr(), "{} rollout '{}' for good? [y/N] ", order.name(), self.name);
-        let mut answer = String::new();
-        let read = std::io::stdin().read_line(&mut answer);
-        let yes = read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes");
-        if yes { Ok(()) } else { Err(declined("the answer was not yes")) }
+        let question = format!("{} rollout '{}' for good?", order.name(), self.name);
+        self.yes.or_ask(&question, &format!("rollout '{}'", self.name))
     }
 }
 

@@ -31,6 +31,20 @@ impl<S: Store> Fleet<S> {
         Ok(())
     }
 
+    /// A rollout that has not ended and has agents of this security group.
+    ///
+    /// # Errors
+    /// The store's errors.
+    pub async fn rollout_that_uses(&self, group: &Name) -> Result<Option<Name>, StoreError> {
+        for line in self.store.rollouts().await?.into_iter().filter(|line| line.outcome.is_none()) {
+            let agents = self.store.rollout_agents(&line.name).await?;
+            if agents.iter().any(|(key, _)| key.group == *group) {
+                return Ok(Some(line.name));
+            }
+        }
+        Ok(None)
+    }
+
     /// Removes images that no document or rollout names.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use provisioning::cbor::McuSettings;
 use provisioning::{
     AgentFile, CRED_FMT_CCS, Distributor, ECDH_SS_HKDF_256, ED25519_PARAMETERS, HKDF_SHA_256, Hex, KeyMap,
-    LinuxSettings, Manager, Name, Provisioning, SIGN_EDDSA, Secret, VERSION, X25519_PARAMETERS, yaml,
+    Manager, Name, Provisioning, SIGN_EDDSA, Secret, VERSION, X25519_PARAMETERS, yaml,
 };
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 use crate::keys::{self, KeyError};
 use crate::new_group::{credential, random_master_salt, random_master_secret};
 use crate::state::{
-    Agents, Enrolled, GroupLock, GroupState, IndividualContext, ManagerState, StateDir, StateError,
+    Agents, DeviceSettings, Enrolled, GroupLock, GroupState, IndividualContext, ManagerState, StateDir,
+    StateError,
 };
 
 /// An operator's settings for an agent.
@@ -24,10 +25,10 @@ pub struct Request {
     pub identifiers: (Uuid, Uuid),
     /// The operator's labels for it.
     pub labels: BTreeMap<String, String>,
-    /// The part of its file that is for Linux only.
-    pub linux: LinuxSettings,
-    /// The part for a microcontroller, if it is one. Its file is then CBOR for its flash instead of YAML.
-    pub mcu: Option<McuSettings>,
+    /// What else its file says. For a microcontroller it is CBOR for its flash instead of YAML.
+    pub settings: DeviceSettings,
+    /// What people read at the beginning of its file; nothing for a microcontroller.
+    pub remark: Option<String>,
 }
 
 /// An enrolled agent, with the content of its file.
@@ -58,43 +59,63 @@ pub enum EnrollError {
     Unusable(String),
 }
 
-/// Adds an agent to its group, with a new key pair and a Sender ID that was never used. The group's record is
-/// durable before the content is returned.
+/// Adds agents to their group, each with a new key pair and a Sender ID that was never used. The group's record
+/// is durable before the contents are returned.
 pub fn enroll(
     dir: &StateDir,
     lock: &GroupLock,
     mut agents: Agents,
-    request: Request,
-) -> Result<Done, EnrollError> {
+    requests: Vec<Request>,
+) -> Result<Vec<Done>, EnrollError> {
     let group = GroupState::open(dir, lock.group())?;
     let mut manager = ManagerState::load(dir, lock.group())?;
+    let sender_ids = agents.give_sender_ids(dir, &group, requests.len())?;
+    let mut all = Vec::with_capacity(requests.len());
+    for (request, sender_id) in requests.into_iter().zip(sender_ids) {
+        let (done, context) = prepare(&group, &manager, request, sender_id)?;
+        manager.contexts.insert(done.enrolled.name.clone(), context);
+        agents.enroll(done.enrolled.clone());
+        all.push(done);
+    }
+    manager.save(dir, lock)?;
+    agents.save(dir, lock)?;
+    Ok(all)
+}
+
+/// The keys of one agent, its entry in the group, and its file.
+fn prepare(
+    group: &GroupState,
+    manager: &ManagerState,
+    request: Request,
+    sender_id: Hex,
+) -> Result<(Done, IndividualContext), EnrollError> {
     let key = keys::random_key()?;
     let (vendor, class) = request.identifiers;
     let enrolled = Enrolled {
         name: request.name,
-        sender_id: agents.new_sender_id(lock.group())?,
+        sender_id,
         credential: credential(&key),
         vendor,
         class,
         labels: request.labels,
+        settings: Some(request.settings.clone()),
         enrolled_at: Some(jiff::Timestamp::now()),
     };
-    let context = individual_context(&group, &manager)?;
+    let context = individual_context(group, manager)?;
     let private_key = Secret::new(key.to_bytes().to_vec());
     let file = AgentFile {
-        provisioning: provisioning(&group, &enrolled, private_key, &context),
-        linux: request.linux,
+        provisioning: provisioning(group, &enrolled, private_key, &context),
+        linux: request.settings.linux,
     };
     let text = checked_text(&file)?;
-    let content = match &request.mcu {
+    let content = match &request.settings.mcu {
         Some(settings) => flash_area(&file.provisioning, settings)?,
-        None => Zeroizing::new(text.as_bytes().to_vec()),
+        None => {
+            let remark = request.remark.map(|remark| format!("# {remark}\n")).unwrap_or_default();
+            Zeroizing::new([remark.as_bytes(), text.as_bytes()].concat())
+        }
     };
-    manager.contexts.insert(enrolled.name.clone(), context);
-    agents.enroll(enrolled.clone());
-    manager.save(dir, lock)?;
-    agents.save(dir, lock)?;
-    Ok(Done { enrolled, content })
+    Ok((Done { enrolled, content }, context))
 }
 
 fn individual_context(group: &GroupState, manager: &ManagerState) -> Result<IndividualContext, StateError> {

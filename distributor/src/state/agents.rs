@@ -8,12 +8,14 @@ use std::{fmt, io};
 
 use group_oscore::{Credential, CredentialError, MemberId};
 use jiff::Timestamp;
-use provisioning::{Hex, Name};
+use provisioning::cbor::McuSettings;
+use provisioning::{Hex, LinuxSettings, Name};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::group::{read_json, write_json};
-use super::{GroupLock, StateDir, StateError};
+use super::sealed::{self, SealedError};
+use super::{GroupLock, GroupState, StateDir, StateError};
 use crate::files::FileError;
 
 /// The longest Sender ID, in bytes.
@@ -37,6 +39,9 @@ pub struct Enrolled {
     pub class: Uuid,
     /// The operator's labels for it.
     pub labels: BTreeMap<String, String>,
+    /// What its file says besides keys; `None` if an older program enrolled it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<DeviceSettings>,
     /// When it was enrolled; `None` if an older program enrolled it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enrolled_at: Option<Timestamp>,
@@ -70,6 +75,20 @@ pub struct Waiting {
     pub class: Uuid,
     /// The operator's labels for it.
     pub labels: BTreeMap<String, String>,
+    /// What its last file said besides keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<DeviceSettings>,
+}
+
+/// What an agent's file says besides keys, kept for the next time that it is enrolled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceSettings {
+    /// The part for Linux.
+    pub linux: LinuxSettings,
+    /// The part for a microcontroller, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcu: Option<McuSettings>,
 }
 
 /// All agents of a group.
@@ -117,7 +136,7 @@ impl Agents {
 
     /// A Sender ID that was never used: 1 to 3 bytes, the shortest that are left. Once saved, it is never
     /// given again.
-    pub fn new_sender_id(&mut self, group: &Name) -> Result<Hex, StateError> {
+    pub(super) fn new_sender_id(&mut self, group: &Name) -> Result<Hex, StateError> {
         if self.next_sender_number > SENDER_NUMBER_MAX {
             return Err(StateError::SenderIdsUsedUp(group.clone()));
         }
@@ -125,6 +144,26 @@ impl Agents {
         self.next_sender_number += 1;
         let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
         Ok(Hex::from(&bytes[zeros..]))
+    }
+
+    /// Sender IDs for this many new agents, that no agent of the group ever had. They are given: the witness
+    /// says so when this returns, so that also agents which were put back from an old copy get none twice.
+    pub fn give_sender_ids(
+        &mut self,
+        dir: &StateDir,
+        group: &GroupState,
+        count: usize,
+    ) -> Result<Vec<Hex>, StateError> {
+        let witness = dir.witness_of_sender_ids(&group.name, &group.security.gid);
+        let given = match sealed::read::<u32>(&witness) {
+            Ok(given) => given,
+            Err(SealedError::Missing | SealedError::Torn(_)) => 0,
+            Err(SealedError::File(error)) => return Err(error.into()),
+        };
+        self.next_sender_number = self.next_sender_number.max(given);
+        let ids = (0..count).map(|_| self.new_sender_id(&group.name)).collect::<Result<_, _>>()?;
+        sealed::write(&witness, &self.next_sender_number)?;
+        Ok(ids)
     }
 
     /// What is known of the agent with this name, enrolled or waiting.
@@ -187,6 +226,7 @@ impl From<&Enrolled> for Waiting {
             vendor: agent.vendor,
             class: agent.class,
             labels: agent.labels.clone(),
+            settings: agent.settings.clone(),
         }
     }
 }

@@ -121,6 +121,11 @@ impl StateDir {
         self.state.join("locks").join(purpose)
     }
 
+    /// The witness of the Sender IDs that a group has given.
+    pub(super) fn witness_of_sender_ids(&self, name: &Name, gid: &Hex) -> PathBuf {
+        self.witness.join(format!("{name}-{gid}.ids"))
+    }
+
     /// The witness copy of a group's counters.
     pub(super) fn witness_of(&self, name: &Name, gid: &Hex) -> PathBuf {
         self.witness.join(format!("{name}-{gid}.sequence"))

@@ -36,6 +36,18 @@ pub enum StateError {
         /// The witness folder.
         witness: PathBuf,
     },
+    /// The state folder is a copy of another one that is still there.
+    #[error(
+        "{} is a copy of {}, which is still there, and both would use the same counters and Sender IDs: use \
+         {}, or move it away if the copy is to take its place",
+        shown(.copy), shown(.original), shown(.original)
+    )]
+    Copied {
+        /// The state folder.
+        copy: PathBuf,
+        /// The one that it was copied from.
+        original: PathBuf,
+    },
     /// There is no group with this name.
     #[error("there is no group '{name}' in {}: `fwcast group list` lists them all, `fwcast \
     group create` creates one", shown(.folder))]

@@ -145,6 +145,7 @@ mod tests {
                 vendor: Default::default(),
                 class: Default::default(),
                 labels: BTreeMap::new(),
+                settings: None,
                 enrolled_at: None,
             })
             .collect();

@@ -157,6 +157,11 @@ impl GroupState {
         Ok(agents)
     }
 
+    /// Writes the group without its agents; durable when it returns.
+    pub fn save(&self, dir: &StateDir, lock: &GroupLock) -> Result<(), StateError> {
+        write_json(&dir.group(lock.group()).join("group.json"), self)
+    }
+
     /// Marks the group as restored, or as lying beside restored state: its keys never send again. The caller
     /// has the right to send for it, or its folder is one that nothing else uses yet.
     ///
@@ -166,6 +171,15 @@ impl GroupState {
         let gid = &self.security.gid;
         let main = dir.group(&self.name).join("sequence");
         SequenceStore::write_restored(&main, &dir.witness_of(&self.name, gid), &self.name, gid)
+    }
+
+    /// Whether the group was used to send in a later epoch of the database than this one.
+    ///
+    /// # Errors
+    /// Its counters cannot be read.
+    pub fn used_after(&self, dir: &StateDir, epoch: u64) -> Result<bool, StateError> {
+        let main = dir.group(&self.name).join("sequence");
+        SequenceStore::used_after(&main, &dir.witness_of(&self.name, &self.security.gid), epoch)
     }
 
     /// The group identifier.

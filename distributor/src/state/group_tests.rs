@@ -17,6 +17,7 @@ fn enroll(world: &World, agent: &str) {
         vendor: Default::default(),
         class: Default::default(),
         labels: Default::default(),
+        settings: None,
         enrolled_at: None,
     });
     agents.save(&world.dir, &lock).unwrap();

@@ -9,7 +9,7 @@ use nix::fcntl::{Flock, FlockArg};
 use provisioning::Name;
 use tokio::time::{Instant, sleep};
 
-use super::{StateDir, StateError};
+use super::{StateDir, StateError, home};
 use crate::files::{self, FileError};
 
 /// How long to wait for another process that changes a group.
@@ -31,12 +31,14 @@ impl GroupLock {
     /// The right to send for this group. Two processes that used the same Sender Sequence Numbers would
     /// reveal its keys.
     pub fn to_send(dir: &StateDir, name: &Name) -> Result<Self, StateError> {
+        home::settle(dir)?;
         Self::of(name, "sends for", lock_file(&dir.lock(name, "send"))?)
     }
 
     /// The right to change who is enrolled in this group. Sending continues meanwhile. A change is short, so
     /// this waits for it.
     pub async fn to_edit(dir: &StateDir, name: &Name) -> Result<Self, StateError> {
+        home::settle(dir)?;
         Self::of(name, "changes", lock_within(EDIT_WAIT_MAX, &dir.lock(name, "edit")).await?)
     }
 
@@ -60,6 +62,7 @@ pub struct StateLock {
 impl StateLock {
     /// The right to compare a database's epoch with its witness, and to raise both.
     pub async fn to_claim(dir: &StateDir) -> Result<Self, StateError> {
+        home::settle(dir)?;
         Self::wait(dir, "claim", "opens the database to send").await
     }
 

@@ -28,6 +28,7 @@ mod floor;
 mod group;
 #[cfg(test)]
 mod group_tests;
+mod home;
 mod lock;
 mod machine;
 mod manager;
@@ -38,7 +39,7 @@ mod sequence_tests;
 #[cfg(test)]
 mod testing;
 
-pub use agents::{Agents, DISTRIBUTOR_SENDER_ID, Enrolled, Label, LabelError, Waiting};
+pub use agents::{Agents, DISTRIBUTOR_SENDER_ID, DeviceSettings, Enrolled, Label, LabelError, Waiting};
 pub use attempts::Attempts;
 pub use dir::{GROUP_FILES, StateDir};
 pub use epoch::EpochWitness;

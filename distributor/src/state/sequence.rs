@@ -83,6 +83,9 @@ struct SequenceFile {
     previous: Hex,
     /// The first number that is not reserved. 0 while nothing has been sent.
     reserved_end: u64,
+    /// The epoch of the database in which this was written: what is older was not used since.
+    #[serde(default)]
+    epoch: u64,
     /// An agent has seen a higher number: these keys never send again.
     seen_ahead: bool,
     /// The state around it was restored: these keys never send again.
@@ -97,6 +100,7 @@ pub struct SequenceStore {
     witness: PathBuf,
     record: SequenceFile,
     start: u64,
+    epoch: u64,
     write_failed: bool,
 }
 
@@ -116,6 +120,7 @@ impl SequenceStore {
             generation: 0,
             previous: Hex::default(),
             reserved_end: 0,
+            epoch: 0,
             seen_ahead: false,
             restored: false,
         };
@@ -140,6 +145,7 @@ impl SequenceStore {
             generation: 0,
             previous: Hex::default(),
             reserved_end: 0,
+            epoch: 0,
             seen_ahead: false,
             restored: true,
         };
@@ -149,7 +155,14 @@ impl SequenceStore {
         Ok(())
     }
 
-    /// Opens the numbers of a group that this process has the right to send for.
+    /// Whether numbers of the group were used in a later epoch of the database than this one. Where the files
+    /// cannot tell, they were.
+    pub(super) fn used_after(main: &Path, witness: &Path, epoch: u64) -> Result<bool, StateError> {
+        let later = |found| !matches!(found, Found::Whole(record) if record.epoch <= epoch);
+        Ok(later(read(main)?) || later(read(witness)?))
+    }
+
+    /// Opens the numbers of a group that this process has the right to send for, in this epoch of the database.
     ///
     /// # Errors
     /// [`StateError::SequenceInDoubt`]: nothing may be sent with this group's keys.
@@ -158,6 +171,7 @@ impl SequenceStore {
         group: &GroupState,
         machine: &MachineId,
         lock: &GroupLock,
+        epoch: u64,
     ) -> Result<Self, StateError> {
         let main = dir.group(&group.name).join("sequence");
         let witness = dir.witness_of(&group.name, &group.security.gid);
@@ -192,7 +206,7 @@ impl SequenceStore {
             0 => 0,
             end => end.saturating_add(SKIPPED),
         };
-        Ok(Self { main, witness, record, start, write_failed: false })
+        Ok(Self { main, witness, record, start, epoch, write_failed: false })
     }
 
     /// The numbers to begin with: above all that were ever reserved, and not reserved yet.
@@ -256,6 +270,7 @@ impl SequenceStore {
         let mut record = SequenceFile {
             generation: self.record.generation + 1,
             previous: digest(&self.record),
+            epoch: self.epoch,
             ..self.record.clone()
         };
         change(&mut record);

@@ -8,7 +8,8 @@ use provisioning::Name;
 use tempfile::TempDir;
 
 use super::{GroupLock, GroupState, MachineId, Profile, SequenceStore, StateDir, StateError};
-use crate::new_group::{self, CreateError, Keys, Plan};
+use crate::key_sets::TrustedKeys;
+use crate::new_group::{self, CreateError, Plan};
 
 /// Folders with one group, `hall`, and a machine identity.
 pub(super) struct World {
@@ -40,10 +41,11 @@ impl World {
             },
             aead: AeadAlgorithm::A128Gcm,
             gid_bytes: 4,
-            keys: Keys {
-                root: SigningKey::from_bytes(&[0xa2; 32]),
-                image_keys: vec![SigningKey::from_bytes(&[0xa3; 32]).verifying_key().to_bytes()],
-            },
+            keys: TrustedKeys::signed_by(
+                &SigningKey::from_bytes(&[0xa2; 32]),
+                &[SigningKey::from_bytes(&[0xa3; 32]).verifying_key().to_bytes()],
+            )
+            .unwrap(),
             replace,
         };
         Ok(block_on(new_group::create(&self.dir, plan, &self.machine))?.1)
@@ -63,7 +65,7 @@ impl World {
 
     pub(super) fn open_on(&self, machine: &MachineId) -> Result<SequenceStore, StateError> {
         let lock = GroupLock::to_send(&self.dir, &name())?;
-        SequenceStore::open(&self.dir, &self.group(), machine, &lock)
+        SequenceStore::open(&self.dir, &self.group(), machine, &lock, 1)
     }
 
     pub(super) fn main(&self) -> PathBuf {

@@ -2,8 +2,8 @@
 //!
 //! Every process that opens the store to send raises a number, first in the database, then in the witness
 //! folder. A database ahead of its witness means a crash between the two. A database behind its witness was
-//! restored: it is unknown what was sent since. Other parts of the state may have been restored too, so all
-//! groups need fresh keys.
+//! restored: it is unknown what was sent since. Each group's counters say in which epoch they were last written, so
+//! only the groups that were used since need fresh keys.
 //!
 //! A new database is not mistaken for a restored one: it has its own identity, and no witness yet.
 
@@ -17,12 +17,18 @@ use crate::state::{EpochWitness, GroupLock, GroupState, StateDir, StateLock};
 #[derive(Debug)]
 pub struct Claimed {
     dir: StateDir,
+    epoch: u64,
 }
 
 impl Claimed {
     /// The state folder.
     pub fn dir(&self) -> &StateDir {
         &self.dir
+    }
+
+    /// The number that this process has claimed.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
     }
 }
 
@@ -47,18 +53,21 @@ async fn claim<S: Store>(dir: &StateDir, store: &S) -> Result<Claimed, StoreErro
     let witness = EpochWitness::of(dir, epoch.database);
     let seen = witness.read()?;
     if epoch.number < seen {
-        condemn_all(dir)?;
+        condemn_used(dir, epoch.number)?;
     }
     let next = epoch.number.max(seen) + 1;
     store.set_epoch(next).await?;
     witness.write(next)?;
-    Ok(Claimed { dir: dir.clone() })
+    Ok(Claimed { dir: dir.clone(), epoch: next })
 }
 
-/// After this, the groups' current keys never send again.
-fn condemn_all(dir: &StateDir) -> Result<(), StoreError> {
+/// After this, the current keys of the groups that were used after this epoch never send again.
+fn condemn_used(dir: &StateDir, epoch: u64) -> Result<(), StoreError> {
     for name in dir.groups()? {
         let group = GroupState::open(dir, &name)?;
+        if !group.used_after(dir, epoch)? {
+            continue;
+        }
         let _lock = GroupLock::to_send(dir, &name)?;
         group.condemn_restored(dir)?;
     }

@@ -5,6 +5,7 @@ pub const HEALTH_SECONDS_MAX: u32 = 7 * 24 * 60 * 60;
 
 /// What an image on trial must do to be confirmed, in addition to passing the firmware's own self-test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "alloc", derive(serde::Serialize, serde::Deserialize))]
 pub struct Health {
     /// The time that it has for that, in seconds. After that it is rolled back. At least 1, at most
     /// [`HEALTH_SECONDS_MAX`].

@@ -2,6 +2,7 @@
 
 /// What may run if the confirmed image is damaged and there is no update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "alloc", derive(serde::Serialize, serde::Deserialize))]
 pub enum Recovery {
     /// The image that was confirmed before it, although it is older.
     #[default]

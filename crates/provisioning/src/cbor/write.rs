@@ -13,7 +13,7 @@ use super::{DIGEST_BYTES, FIELDS, HEALTH, Health, MAGIC, RECOVERY, Recovery, VER
 use crate::document::Provisioning;
 
 /// Settings only for microcontrollers: no operating system tells them about their network.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct McuSettings {
     /// Its own address.
     pub address: IpAddr,

@@ -3,6 +3,7 @@
 use clap::Args;
 use provisioning::Name;
 
+use crate::commands::confirm::Yes;
 use crate::commands::exit_codes::Failure;
 use crate::commands::output::say;
 use crate::commands::runtime::runtime;
@@ -31,6 +32,8 @@ pub struct Remove {
     /// Its group, if several have an agent with this name
     #[arg(long)]
     group: Option<Name>,
+    #[command(flatten)]
+    yes: Yes,
 }
 
 /// Arguments of `agent release`.
@@ -54,7 +57,7 @@ impl Relabel {
 
 impl Remove {
     pub(super) fn run(&self, dir: &StateDir) -> Result<(), Failure> {
-        remove_agent(dir, &members::find(dir, &self.name, self.group.as_ref())?)
+        remove_agent(dir, &members::find(dir, &self.name, self.group.as_ref())?, self.yes)
     }
 }
 
@@ -67,8 +70,9 @@ impl Release {
     }
 }
 
-/// Removes an agent from its group, and warns about what that does not do.
-pub fn remove_agent(dir: &StateDir, key: &AgentKey) -> Result<(), Failure> {
+/// Removes an agent from its group, if that is agreed, and warns about what that does not do.
+pub(in crate::commands) fn remove_agent(dir: &StateDir, key: &AgentKey, yes: Yes) -> Result<(), Failure> {
+    yes.or_ask(&format!("remove agent '{key}' from its group?"), &format!("agent '{key}'"))?;
     runtime()?.block_on(members::remove(dir, key))?;
     say!(
         "agent '{key}' removed; it still has the group's keys, until `fwcast group create {} --replace` \
