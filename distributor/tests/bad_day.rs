@@ -148,8 +148,8 @@ fn replacing_a_group_asks_keeps_its_settings_and_waits_for_rollouts() {
     desk.ok("group set hall --rate 4Mbit/s --hops 5");
     let old = desk.json("group show hall");
     assert_eq!((&old["rate_bits_per_second"], &old["hops"]), (&4_000_000.into(), &5.into()));
-    desk.fails("group create hall --replace", 2, &["group 'hall' was left as it was", "--yes"]);
-    desk.fails("agent remove hall/lamp-1", 2, &["'hall/lamp-1' was left as it was", "--yes"]);
+    desk.fails("group create hall --replace", 2, &["group 'hall' was left as it is", "--yes"]);
+    desk.fails("agent remove hall/lamp-1", 2, &["'hall/lamp-1' was left as it is", "--yes"]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         desk.ok("get agents");

@@ -20,7 +20,7 @@ impl Yes {
         if self.yes {
             return Ok(());
         }
-        let declined = |how: &str| Failure::usage(format!("{what} was left as it was: {how}"));
+        let declined = |how: &str| Failure::usage(format!("{what} was left as it is: {how}"));
         if !std::io::stdin().is_terminal() {
             return Err(declined("there is no terminal to ask on, so give --yes"));
         }
