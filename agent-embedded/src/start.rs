@@ -1,5 +1,7 @@
 //! Restoring the state machine of a device as its last run left it.
 
+mod counters;
+
 use boot_stage::verify::Trust;
 use embedded_storage::nor_flash::NorFlash;
 use static_cell::{ConstStaticCell, StaticCell};
@@ -15,6 +17,8 @@ use update_core::time::Instant;
 
 use crate::provisioning::{Provisioning, ProvisioningError};
 use crate::store::{FlashStore, StoreError};
+pub use counters::GROUPS_MAX;
+use counters::counters;
 
 /// Random bytes from the chip's own source; zeros if it has none.
 pub type Entropy = [u8; 16];
@@ -75,6 +79,10 @@ pub enum StartError<E> {
     Provisioning(ProvisioningError),
     /// The records are damaged. Without them a number could be used twice, or a downgrade could go unnoticed.
     Records,
+    /// The device was used, and has no records any more.
+    Wiped,
+    /// The device has been in more groups than it can keep the counters of.
+    Groups,
 }
 
 impl<E> StartError<E> {
@@ -92,6 +100,12 @@ impl<E> StartError<E> {
             Self::Provisioning(error) => error.text(),
             Self::Records | Self::Store(StoreError::Lost) => {
                 "the records are damaged: enroll the device again"
+            }
+            Self::Wiped => {
+                "the records are gone, and with them the numbers that are used up: enroll the device again"
+            }
+            Self::Groups => {
+                "the device has been in too many groups: erase it, and enroll it again in each of them"
             }
             Self::Store(_) => "the flash does not do what it should",
         }
@@ -121,9 +135,8 @@ pub fn start<F: NorFlash>(
     now: Instant,
     entropy: Entropy,
 ) -> Result<(&'static mut Reception<'static>, u64), StartError<F::Error>> {
-    let counters = counters(store)?;
-    // Another Gid is another group: its numbers have never been used.
-    let bounds = counters.filter(|bounds| bounds.gid == given.gid());
+    let (bounds, has_counted) = counters(store, given.gid())?;
+    let bounds = Some(bounds);
     let seed = given.seed(bounds.as_ref(), &entropy);
     let trust = Trust { root_key: &given.root_key, key_set: given.signed_key_set };
     let keys = store.key_set(&trust)?.ok_or(ProvisioningError::KeySet)?;
@@ -132,7 +145,7 @@ pub fn start<F: NorFlash>(
     let context = given.context(bounds.as_ref())?;
     let sets = place.sets.take();
     let memory = Memory { blocks: &mut sets.blocks, pages: &mut sets.pages };
-    let reception = put(place, config, context, memory, (counters.is_some(), seed, now));
+    let reception = put(place, config, context, memory, (has_counted, seed, now));
     let reception = reception.ok_or(StartError::Records)?;
     restore(store, reception, now)?;
     Ok((reception, seed))
@@ -149,15 +162,6 @@ fn put(
 ) -> Option<&'static mut Reception<'static>> {
     let make = || Reception::without_update(config, context, memory, booted_before, seed, now);
     place.reception.init_with(make).as_mut()
-}
-
-#[inline(never)]
-fn counters<F: NorFlash>(store: &mut FlashStore<F>) -> Result<Option<CounterBounds>, StartError<F::Error>> {
-    let mut buffer = [0; 64];
-    match store.load(Record::Counters, &mut buffer)? {
-        Some(bytes) => Ok(Some(CounterBounds::decode(bytes).map_err(|_| StartError::Records)?)),
-        None => Ok(None),
-    }
 }
 
 #[inline(never)]

@@ -13,8 +13,8 @@ use core::task::Poll;
 use boot_stage::boot_record::{BootRecord, Phase};
 use boot_stage::exchange::Place;
 use boot_stage::image::{self, WRITTEN_BYTES_MAX};
-use boot_stage::layout::{FlashLayout, Partition};
-use boot_stage::medium::READS;
+use boot_stage::layout::{FlashLayout, Partition, WORD_BYTES_MAX};
+use boot_stage::medium::{READS, is_blank};
 use boot_stage::record_log::{Kind, LogError, RecordLog};
 use boot_stage::verify::{Ed25519, Trust, key_set};
 use embedded_storage::nor_flash::NorFlash;
@@ -26,10 +26,13 @@ use update_core::platform::{Area, Platform, Record, RollBackCause, Trial};
 use update_core::record::{Allowance, Outcome, UpdateRecord, decode_installed, encode_installed};
 
 use crate::page::{self, Pages};
+use crate::provisioning::PROVISIONING_BYTES_MAX;
 pub use error::StoreError;
 
 /// How many reads of a block must agree before it is believed. A block whose writing was cut may look intact.
 const BLOCK_READS: u8 = 4;
+/// What stands behind the provisioning of a device that has been used.
+const USED: [u8; WORD_BYTES_MAX] = [0; WORD_BYTES_MAX];
 /// More than the record of what is installed takes.
 const INSTALLED_BYTES_MAX: usize = 64;
 
@@ -209,6 +212,45 @@ impl<F: NorFlash> FlashStore<F> {
         }
     }
 
+    /// [`Platform::save`].
+    pub(crate) fn save_now(&mut self, record: Record, bytes: &[u8]) -> Result<(), StoreError<F::Error>> {
+        Ok(self.log.append(&mut self.flash, kind(record), bytes)?)
+    }
+
+    /// The record of the groups that the device has left; gives its length, 0 when there is none.
+    pub(crate) fn former_groups(&mut self, buffer: &mut [u8]) -> Result<usize, StoreError<F::Error>> {
+        Ok(self.log.read(&mut self.flash, Kind::Groups, buffer)?.unwrap_or(0))
+    }
+
+    /// Replaces that record, durably.
+    pub(crate) fn keep_former_groups(&mut self, bytes: &[u8]) -> Result<(), StoreError<F::Error>> {
+        Ok(self.log.append(&mut self.flash, Kind::Groups, bytes)?)
+    }
+
+    /// Whether the device was used with the provisioning that it has: see [`note_used`](Self::note_used).
+    pub(crate) fn is_used(&mut self) -> bool {
+        let Some(mark) = self.used_mark() else { return false };
+        // A read may fail once.
+        !(0..2).any(|_| is_blank(&mut self.flash, mark, F::WRITE_SIZE as u32, READS))
+    }
+
+    /// Leaves a mark behind the provisioning, which goes when that is written anew. Where the flash refuses
+    /// that, nothing is lost but the mark.
+    pub(crate) fn note_used(&mut self) {
+        if let Some(mark) = self.used_mark()
+            && !self.is_used()
+        {
+            let _ = self.flash.write(mark, &USED[..F::WRITE_SIZE]);
+        }
+    }
+
+    /// Its place: the last word of the area, where that is longer than any provisioning.
+    fn used_mark(&self) -> Option<u32> {
+        let Partition { offset, bytes } = self.layout.provisioning;
+        let mark = bytes - F::WRITE_SIZE as u32;
+        (mark as usize >= PROVISIONING_BYTES_MAX).then_some(offset + mark)
+    }
+
     /// The layout.
     #[must_use]
     pub const fn layout(&self) -> &FlashLayout {
@@ -279,7 +321,7 @@ impl<F: NorFlash> Platform for FlashStore<F> {
     type Error = StoreError<F::Error>;
 
     async fn save(&mut self, record: Record, bytes: &[u8]) -> Result<(), Self::Error> {
-        Ok(self.log.append(&mut self.flash, kind(record), bytes)?)
+        self.save_now(record, bytes)
     }
 
     async fn prepare(&mut self, image_bytes: u32, page_bytes: u32) -> Result<(), Self::Error> {

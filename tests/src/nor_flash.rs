@@ -58,6 +58,15 @@ pub struct Fault {
     pub for_good: bool,
 }
 
+/// A read that fails, or returns a wrong bit, once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadFault {
+    /// How many reads are done before it.
+    pub after: u64,
+    /// Whether it returns a wrong bit; otherwise it fails.
+    pub wrong: bool,
+}
+
 /// How a worn page behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wear {
@@ -119,7 +128,9 @@ pub struct SimulatedFlash<const WORD: usize, const PAGE: usize> {
     /// The operation that a cut [`Way::Before`] has prevented.
     pending: Option<Pending>,
     operations: u64,
+    reads: u64,
     fault: Option<Fault>,
+    read_fault: Option<ReadFault>,
     /// The page that a permanent fault has worn out.
     worn: Option<(usize, Wear)>,
     /// Forbidden accesses: a word programmed twice that cannot be, a bit set without an erase, a page used
@@ -143,7 +154,9 @@ impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
             off: false,
             pending: None,
             operations: 0,
+            reads: 0,
             fault: None,
+            read_fault: None,
             worn: None,
             violations: 0,
         }
@@ -187,6 +200,12 @@ impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
         self.operations
     }
 
+    /// The number of reads so far.
+    #[must_use]
+    pub const fn reads(&self) -> u64 {
+        self.reads
+    }
+
     /// The number of forbidden accesses.
     #[must_use]
     pub const fn violations(&self) -> u32 {
@@ -217,9 +236,21 @@ impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
         self.fault = Some(fault);
     }
 
+    /// Lets a read fail, counted from now.
+    pub const fn fail_read(&mut self, fault: ReadFault) {
+        let after = self.reads + fault.after;
+        self.read_fault = Some(ReadFault { after, ..fault });
+    }
+
     /// Wears out the page at this offset.
     pub const fn wear_out(&mut self, offset: u32, wear: Wear) {
         self.worn = Some((offset as usize / PAGE, wear));
+    }
+
+    /// The offset of the worn page.
+    #[must_use]
+    pub fn worn_out(&self) -> Option<u32> {
+        self.worn.map(|(page, _)| (page * PAGE) as u32)
     }
 
     /// Whether an operation on this page fails.
@@ -394,6 +425,13 @@ impl<const WORD: usize, const PAGE: usize> ReadNorFlash for SimulatedFlash<WORD,
         }
         let begin = offset as usize;
         bytes.copy_from_slice(&self.bytes[begin..begin + bytes.len()]);
+        self.reads += 1;
+        if let Some(fault) = self.read_fault.take_if(|fault| fault.after < self.reads) {
+            if !fault.wrong {
+                return Err(FlashError::Failed);
+            }
+            bytes.iter_mut().take(1).for_each(|byte| *byte ^= 0x10);
+        }
         let words = offset / WORD as u32..(offset + bytes.len() as u32).div_ceil(WORD as u32);
         if words.is_empty() || self.doubtful.is_empty() {
             return Ok(());
@@ -509,6 +547,18 @@ mod tests {
         assert_eq!(flash.write(1, &[0; 4]), Err(FlashError::NotAligned));
         assert_eq!(flash.erase(0, 32), Err(FlashError::NotAligned));
         assert_eq!(flash.write(256, &[0; 4]), Err(FlashError::OutOfBounds));
+    }
+
+    #[test]
+    fn a_read_fails_or_goes_wrong_once() {
+        let mut flash = programmed();
+        flash.fail_read(ReadFault { after: 1, wrong: false });
+        assert_eq!(read(&mut flash, 0), Ok([0x0f; 4]));
+        assert_eq!(read(&mut flash, 0), Err(FlashError::Failed));
+        assert_eq!(read(&mut flash, 0), Ok([0x0f; 4]));
+        flash.fail_read(ReadFault { after: 0, wrong: true });
+        assert_eq!(read(&mut flash, 0), Ok([0x1f, 0x0f, 0x0f, 0x0f]));
+        assert_eq!(read(&mut flash, 0), Ok([0x0f; 4]));
     }
 
     #[test]

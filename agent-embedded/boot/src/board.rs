@@ -4,8 +4,12 @@ use embedded_storage::nor_flash::{ErrorType, NorFlash};
 
 use crate::exchange::Exchange;
 use crate::layout::FlashLayout;
-use crate::start::{Halt, Recovery, Runs, Start, start};
+use crate::start::{Halt, Recovery, Runs, Start, start, start_unrecorded};
 use crate::verify::{Ed25519, Trust};
+
+/// Starts in a row in which the flash has failed, some four minutes in all: then it is taken for worn out, and
+/// what is whole runs without records.
+pub const RETRIES_MAX: u32 = 8;
 
 /// A board with a boot stage.
 pub trait Board {
@@ -26,6 +30,9 @@ pub trait Board {
     /// Resets the chip, which swaps its banks only then.
     fn reset(self) -> !;
 
+    /// How many starts in a row have ended with [`retry`](Self::retry).
+    fn retries(&self) -> u32;
+
     /// The flash has failed in this start: prints why, waits (longer each time in a row), and resets.
     fn retry(self, why: &Halt<<Self::Flash as ErrorType>::Error>) -> !;
 
@@ -40,7 +47,16 @@ pub fn run<B: Board>(mut board: B, trust: &Trust<'_>, recovery: Recovery) -> ! {
     match start(flash, &layout, exchange, trust, recovery, &mut Ed25519) {
         Ok(Start::Run(runs)) => board.jump(&runs),
         Ok(Start::Reset) => board.reset(),
-        Err(why) if why.may_pass() => board.retry(&why),
+        Err(why) if why.may_pass() => {
+            if board.retries() < RETRIES_MAX {
+                board.retry(&why);
+            }
+            let (flash, _) = board.parts();
+            match start_unrecorded(flash, &layout, trust, recovery, &mut Ed25519) {
+                Ok(runs) => board.jump(&runs),
+                Err(_) => board.retry(&why),
+            }
+        }
         Err(why) => board.halt(&why),
     }
 }

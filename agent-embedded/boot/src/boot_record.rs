@@ -67,6 +67,9 @@ pub struct BootRecord {
 }
 
 impl BootRecord {
+    /// Bytes of the record.
+    pub(crate) const BYTES: usize = BYTES;
+
     /// The state of a device that has never tried an update.
     pub const SETTLED: Self =
         Self { phase: Phase::Settled, name: [0; NAME_BYTES], pages: 0, step: 0, exchanged: false };

@@ -36,8 +36,8 @@ pub trait Exchange {
     fn hold(&mut self, record: &BootRecord) -> Progress;
 
     /// Continues the exchange from where `record` says, to its end, and saves its progress there.
-    /// [`Progress::Refused`] if a page of the flash does not take what is copied to it. In that case, on the
-    /// way in, `record` says at which step the way back starts, and is not saved yet.
+    /// [`Progress::Refused`] if a page of the flash does not take what is copied to it. In that case `record`
+    /// says at which step the opposite way starts, and is not saved yet.
     ///
     /// # Errors
     /// The flash's own, or the log's.
@@ -135,7 +135,12 @@ impl Exchange for BySpare {
                 }
                 // The update is lost by that; the image that goes back only needs the second step.
                 Way::Back if record.step % 2 == 1 => {}
-                Way::Back => return Ok(Progress::Refused),
+                // The pages before this one hold the old image, and the new one of each lies beside it.
+                Way::Back => {
+                    let first = pages.count() + 1 - u32::from(record.step) / 2;
+                    record.step = u16::try_from(2 * first).unwrap_or(u16::MAX);
+                    return Ok(Progress::Refused);
+                }
             }
             if planted::is(Bug::ErasedBeforeStep) && record.step % 2 == 1 {
                 flash.erase(from, from + F::ERASE_SIZE as u32).map_err(LogError::Flash)?;

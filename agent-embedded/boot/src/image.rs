@@ -51,7 +51,9 @@ pub fn envelope<'b, F: NorFlash>(
 ) -> Option<&'b [u8]> {
     let trailer = layout.image_bytes_max();
     let mut header = [0; 8];
-    flash.read(place.at(trailer), &mut header).ok()?;
+    if !read_placed(flash, place, trailer, &mut header) {
+        return None;
+    }
     let len = u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize;
     let envelope = buffer.get_mut(..len).filter(|_| header[..4] == MAGIC)?;
     read_placed(flash, place, trailer + HEADER_BYTES as u32, envelope).then_some(envelope)

@@ -37,7 +37,7 @@ pub struct FlashLayout {
     pub pages: Partition,
     /// Records and boot state: two banks of equal length, each at least 8 KiB.
     pub records: Partition,
-    /// The provisioning data; only read.
+    /// The provisioning data; only read, except for a mark in its last word that the device has been used.
     pub provisioning: Partition,
     /// Whether a word can be programmed again without an erase, as long as bits are only cleared. A word with
     /// an error-correcting code cannot.

@@ -14,7 +14,7 @@ pub const BLANK: u8 = 0xff;
 pub const READS: u8 = 16;
 /// How many bytes are handled at a time; a multiple of every word length.
 pub const CHUNK_BYTES: usize = 256;
-/// How often a page is copied if it does not take the content.
+/// How often a page is copied or erased if it does not take that.
 const COPY_TRIES: u8 = 3;
 
 /// Whether a range reads as blank this many times in a row.
@@ -27,8 +27,16 @@ pub fn is_blank<F: NorFlash>(flash: &mut F, offset: u32, bytes: u32, times: u8) 
     })
 }
 
-/// Reads a range repeatedly; `false` if it cannot be read or two reads differ. `bytes` is then meaningless.
+/// Reads a range repeatedly; `false` if it cannot be read or two reads differ, on a second try too. `bytes` is
+/// then meaningless.
+///
+/// A read may fail just once, so there is a second try. It takes [`READS`] reads, which no word passes that a
+/// cut has left in doubt.
 pub fn read_steady<F: NorFlash>(flash: &mut F, offset: u32, bytes: &mut [u8], times: u8) -> bool {
+    reads_alike(flash, offset, bytes, times) || reads_alike(flash, offset, bytes, READS)
+}
+
+fn reads_alike<F: NorFlash>(flash: &mut F, offset: u32, bytes: &mut [u8], times: u8) -> bool {
     if flash.read(offset, bytes).is_err() {
         return false;
     }
@@ -88,7 +96,10 @@ fn copy_once<F: NorFlash>(flash: &mut F, from: u32, to: u32) -> bool {
     let mut buffer = [0; CHUNK_BYTES];
     chunks(0, page).all(|(at, len)| {
         let bytes = &mut buffer[..len];
-        read_what_can_be_read(flash, from + at, bytes);
+        // What comes out wrong only once is not copied.
+        if !read_steady(flash, from + at, bytes, 2) {
+            read_what_can_be_read(flash, from + at, bytes);
+        }
         let written = program(flash, to + at, bytes).is_ok();
         !checked || (written && reads_as(flash, to + at, bytes))
     })
@@ -112,12 +123,10 @@ pub fn read_what_can_be_read<F: NorFlash>(flash: &mut F, offset: u32, bytes: &mu
     }
 }
 
-/// Erases a partition.
-///
-/// # Errors
-/// The flash's own.
-pub fn erase<F: NorFlash>(flash: &mut F, partition: Partition) -> Result<(), F::Error> {
-    flash.erase(partition.offset, partition.offset + partition.bytes)
+/// Erases a partition; `false` when it does not come out blank, also not when that is tried again.
+pub fn erase<F: NorFlash>(flash: &mut F, partition: Partition) -> bool {
+    let Partition { offset, bytes } = partition;
+    (0..COPY_TRIES).any(|_| flash.erase(offset, offset + bytes).is_ok() && is_blank(flash, offset, bytes, 1))
 }
 
 /// A range in pieces of at most [`CHUNK_BYTES`]: offset and length of each.

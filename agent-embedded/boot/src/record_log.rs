@@ -46,7 +46,7 @@ use embedded_storage::nor_flash::NorFlash;
 use crate::layout::Partition;
 use crate::planted::{self, Bug};
 use change::LOST;
-use entry::{Bank, COPY, Header, TAG_BANK, TAG_MOVED, checksum};
+use entry::{Bank, COPY, Header, TAG_BANK, TAG_MOVED};
 use scan::Scan;
 
 /// The kinds of records.
@@ -67,10 +67,12 @@ pub enum Kind {
     Installed = 5,
     /// The signed key set that superseded the provisioned one.
     KeySet = 6,
+    /// The counters of the groups that the device has left.
+    Groups = 7,
 }
 
 /// How many kinds there are.
-pub(crate) const RECORDS: usize = 7;
+pub(crate) const RECORDS: usize = 8;
 /// Shortest bank in bytes.
 pub const BANK_BYTES_MIN: u32 = 8192;
 /// Cells at the end of a bank that are reserved for the change to the other one, however often it is cut.
@@ -102,6 +104,8 @@ pub struct RecordLog {
     /// The header of an intact copy of each record.
     live: [Option<Header>; RECORDS],
     damaged: u8,
+    /// Changes to the other bank in a row that have failed, or were not tried.
+    refused_changes: u32,
 }
 
 impl RecordLog {
@@ -110,36 +114,54 @@ impl RecordLog {
     /// # Errors
     /// [`LogError::Lost`] if neither bank can be read although they were written; the flash's own.
     pub fn open<F: NorFlash>(flash: &mut F, records: Partition) -> Result<Self, LogError<F::Error>> {
-        let bytes = records.bytes / 2;
-        let cell_bytes = F::WRITE_SIZE.max(16) as u32;
-        let banks = [0, 1].map(|index| Bank {
-            place: Partition { offset: records.offset + index * bytes, bytes },
-            cell_bytes,
-        });
+        let banks = Self::banks::<F>(records);
         let scans = [Scan::of(flash, &banks[0]), Scan::of(flash, &banks[1])];
         let Some(used) = newest(&scans) else {
             return Self::format(flash, banks, &scans);
         };
         let mut log = Self::at(banks, used, &scans[used]);
         let mut scan = &scans[used];
-        match log.seal_again(flash, scan) {
-            Ok(false) => {}
+        let is_sealed = match log.seal_again(flash, scan) {
+            Ok(false) => true,
             Ok(true) => {
                 // Everything in the other bank was finished before.
                 scan = &scans[1 - used];
                 log = Self { generation: log.generation, ..Self::at(banks, 1 - used, scan) };
                 log.begin(flash)?;
+                true
             }
             // What was read is rewritten in the other bank.
-            Err(LogError::Full) => {}
+            Err(LogError::Full) => false,
             Err(error) => return Err(error),
-        }
-        if log.room() == 0 {
-            log.change_banks(flash, None)?;
-        } else {
+        };
+        if log.room() > 0 {
             log.mend(flash, scan)?;
+            return Ok(log);
         }
-        Ok(log)
+        match log.change_banks(flash, None) {
+            // The other bank is worn out. What was read can be relied upon, as long as there is a cell for it.
+            Err(_) if is_sealed && scan.weak == 0 => Ok(log),
+            changed => changed.map(|()| log),
+        }
+    }
+
+    /// What can be read, without writing anything: for a device whose flash takes nothing any more. What a
+    /// cut has left in doubt may be in it.
+    pub fn read_only<F: NorFlash>(flash: &mut F, records: Partition) -> Option<Self> {
+        let banks = Self::banks::<F>(records);
+        let scans = [Scan::of(flash, &banks[0]), Scan::of(flash, &banks[1])];
+        let used = newest(&scans)?;
+        let used = if scans[used].moved { 1 - used } else { used };
+        Some(Self::at(banks, used, &scans[used]))
+    }
+
+    fn banks<F: NorFlash>(records: Partition) -> [Bank; 2] {
+        let bytes = records.bytes / 2;
+        let cell_bytes = F::WRITE_SIZE.max(16) as u32;
+        [0, 1].map(|index| Bank {
+            place: Partition { offset: records.offset + index * bytes, bytes },
+            cell_bytes,
+        })
     }
 
     /// Rewrites an entry that has lost one of its copies, or its seal.
@@ -180,8 +202,8 @@ impl RecordLog {
     ) -> Result<(), LogError<F::Error>> {
         if self.bank().cells_of_pair(content.len()) < self.room() {
             match self.append_record(flash, kind, content) {
-                // Cells that were counted as free had been touched.
-                Err(LogError::Full) => {}
+                // Cells that were counted as free had been touched, or a page takes nothing any more.
+                Err(LogError::Full | LogError::NotKept | LogError::Flash(_)) => {}
                 ended => return ended,
             }
         }
@@ -209,8 +231,8 @@ impl RecordLog {
             return Err(LogError::Lost);
         }
         let bytes = buffer.get_mut(..len).ok_or(LogError::Full)?;
-        flash.read(self.bank().content_offset(whole.cell), bytes).map_err(LogError::Flash)?;
-        if checksum(bytes) == whole.check { Ok(Some(len)) } else { Err(LogError::Lost) }
+        self.bank().read(flash, &whole, bytes)?;
+        Ok(Some(len))
     }
 
     /// The header of an intact copy of the entry that this is a copy of.
@@ -223,7 +245,8 @@ impl RecordLog {
 
     fn at(banks: [Bank; 2], used: usize, scan: &Scan) -> Self {
         let generation = scan.generation.unwrap_or(0);
-        Self { banks, used, generation, tail: scan.tail, live: scan.live, damaged: scan.damaged }
+        let Scan { tail, live, damaged, .. } = *scan;
+        Self { banks, used, generation, tail, live, damaged, refused_changes: 0 }
     }
 
     /// The first start of a device: both banks are in their factory state, except for what interrupted starts

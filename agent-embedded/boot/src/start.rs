@@ -12,7 +12,7 @@
 //! | trial | boot stage | new | old | cut off: exchanging back; if the new one is installed: runs it |
 //! | healthy | agent | new | old | runs the active slot |
 //! | given up | agent | new | old | exchanging back |
-//! | exchanging back | boot stage | mixed | mixed | continues; then rolled back |
+//! | exchanging back | boot stage | mixed | mixed | continues; then rolled back, or recovering |
 //! | rolled back | boot stage | old | new | runs the active slot; the agent reports, then settled |
 //! | recovering | boot stage | mixed | mixed | continues; then recovered |
 //! | recovered | boot stage | new | damaged | runs the active slot; the agent reports; if healthy, settled |
@@ -75,6 +75,8 @@ pub enum News {
     Recovered,
     /// The confirmed image was damaged. An older one has replaced it, until an update comes.
     Previous,
+    /// The records take nothing any more.
+    Unrecorded,
 }
 
 /// What may run if the confirmed image is damaged and there is no update.
@@ -172,6 +174,28 @@ pub fn start<F: NorFlash, X: Exchange, V: Verify>(
         record => record?,
     };
     Stage { flash, layout, exchange, verify, log, record, keys, floor, recovery }.run()
+}
+
+/// The records take nothing any more, even after several resets: what is intact and signed in the active slot
+/// runs, according to the records as they read, and nothing is changed. Its agent finds and reports the same.
+///
+/// # Errors
+/// [`Halt`]: nothing may run.
+pub fn start_unrecorded<F: NorFlash>(
+    flash: &mut F,
+    layout: &FlashLayout,
+    trust: &Trust<'_>,
+    recovery: Recovery,
+    verify: &mut impl Verify,
+) -> Result<Runs, Halt<F::Error>> {
+    let (mut keys, mut least) = (verify.key_set(trust.key_set, trust.root_key), 0);
+    if let Some(log) = RecordLog::read_only(flash, layout.records) {
+        keys = key_set(flash, &log, trust, verify)?;
+        least = Floor::load(flash, &log)?.least(recovery);
+    }
+    let keys = keys.ok_or(Halt::KeySet)?;
+    let offer = whole(flash, layout, &Place::Slot(layout.active), (&keys, least), verify)?;
+    Ok(Runs::new(&offer, News::Unrecorded))
 }
 
 /// The progress of an update is unknown: what is intact and signed in the active slot runs, and nothing is

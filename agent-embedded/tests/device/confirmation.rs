@@ -117,7 +117,8 @@ fn an_application_that_never_allows_a_restart_is_overruled() {
 
 #[test]
 fn a_confirmation_that_cannot_be_stored_is_tried_again() {
-    let (flash, ran) = trial(flash_in(Phase::Trial, &image()), 1);
+    // So often that neither bank of the records takes it.
+    let (flash, ran) = trial(flash_in(Phase::Trial, &image()), 6);
     let failed = ran.lines.borrow().iter().filter(|line| line.contains("confirming failed")).count();
     assert_eq!((failed, ran.restarted.get()), (1, None));
     // Even when idle for more than a minute.

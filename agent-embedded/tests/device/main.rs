@@ -4,6 +4,7 @@
 mod banks;
 mod common;
 mod confirmation;
+mod counters;
 mod lost_banks;
 mod previous;
 mod roll_back;

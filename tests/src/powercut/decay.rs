@@ -1,16 +1,17 @@
 //! Flash that loses bits (`--rot`), and flash that fails or wears out (`--wear`).
 //!
 //! Rot: at the start of every life of an update, each bit of the records is flipped, one at a time. Wear:
-//! every operation fails once, or its page fails for good; and each page of the slots, the spare page and the
-//! hash pages is worn out from the start.
+//! every operation fails once, or its page fails from then on; reads fail, or return a wrong bit, once; and
+//! each page is worn out from the start. On fresh devices, and on those whose records are about to change banks
+//! for the first time, and for the second.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::device::Device;
 use super::life::{Lives, STAYS};
-use super::{Depth, Geometry, Story, Wrong};
-use crate::nor_flash::{Fault, Wear};
+use super::{Depth, Geometry, LEFT, Story, Wrong};
+use crate::nor_flash::{Fault, ReadFault, Wear};
 
 /// What decays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,12 +69,11 @@ impl Report {
     }
 }
 
-/// Tries every fault of this kind on these flashes; `every` = 7 takes every seventh bit or operation.
+/// Tries every fault of this kind on these flashes; `every` = 7 takes every seventh of them.
 #[must_use]
 pub fn run(geometries: &[Geometry], decay: Decay, every: u32, threads: usize) -> Report {
-    let stories = [Story::Confirmed, Story::Silent];
     let work: Vec<_> =
-        geometries.iter().flat_map(|geometry| stories.map(|story| (*geometry, story))).collect();
+        geometries.iter().flat_map(|geometry| Story::ALL.map(|story| (*geometry, story))).collect();
     let next = AtomicUsize::new(0);
     let total = Mutex::new(Report::default());
     std::thread::scope(|scope| {
@@ -119,77 +119,120 @@ fn each<const WORD: usize, const PAGE: usize>(
     let device =
         Device::new(geometry.page, geometry.image_bytes(Depth::Two), geometry.rewritable, geometry.banks);
     let fresh = Lives::<WORD, PAGE>::new(Arc::new(device), story);
-    let mut report = Report::default();
-    match decay {
-        Decay::Rot => rot(&fresh, geometry, story, every, &mut report),
-        Decay::Wear => wear(&fresh, geometry, story, every, &mut report),
+    let of = format!("{geometry}, {story:?}");
+    let mut trial = Trial { of, story, every, turn: 0, report: Report::default() };
+    // Where a bank has thousands of cells, filling it takes too long.
+    let banks: &[u32] = if PAGE > 8192 { &[0] } else { &[0, 1, 2] };
+    for banks in banks {
+        let lives = match banks {
+            0 => Ok(fresh.clone()),
+            banks => fresh.clone().with_full_banks(*banks, LEFT),
+        };
+        match lives {
+            Err(wrong) => trial.report.note(Err(wrong), || format!("{geometry}, filling {banks} banks")),
+            Ok(lives) if decay == Decay::Rot => trial.rot(&lives, *banks),
+            Ok(lives) => trial.wear(&lives, *banks),
+        }
     }
-    report
+    trial.report
 }
 
-fn rot<const WORD: usize, const PAGE: usize>(
-    fresh: &Lives<WORD, PAGE>,
-    geometry: Geometry,
+/// All faults on one device.
+struct Trial {
+    of: String,
     story: Story,
     every: u32,
-    report: &mut Report,
-) {
-    let lives = match fresh.lives_to_come() {
-        Ok(lives) => lives,
-        Err(wrong) => return report.note(Err(wrong), || format!("{geometry}, {story:?}")),
-    };
-    let mut turn = 0;
-    for (number, life) in lives.iter().enumerate().skip(1) {
-        let records = life.device.layout.records;
-        for offset in records.offset..records.offset + records.bytes {
-            if life.flash.steady(offset, 1) == Some(&[0xff]) {
-                continue;
-            }
-            for bit in 0..8 {
-                turn += 1;
-                if turn % every != 0 {
+    turn: u32,
+    report: Report,
+}
+
+/// Of the bits of a bank that is full of old entries, only each so manyth turns over, and of reads, of which
+/// a life has thousands, each so manyth fails.
+const SAMPLE: u32 = 61;
+
+impl Trial {
+    /// Whether this fault is one of those to be tried.
+    const fn is_due(&mut self, sample: u32) -> bool {
+        self.turn += 1;
+        self.turn.is_multiple_of(self.every * sample)
+    }
+
+    fn note(&mut self, ended: Result<(), Wrong>, banks: u32, what: impl FnOnce() -> String) {
+        let of = &self.of;
+        self.report.note(ended, || format!("{of}, {banks} banks full, {}", what()));
+    }
+
+    fn rot<const WORD: usize, const PAGE: usize>(&mut self, fresh: &Lives<WORD, PAGE>, banks: u32) {
+        let lives = match fresh.lives_to_come() {
+            Ok(lives) => lives,
+            Err(wrong) => return self.note(Err(wrong), banks, String::new),
+        };
+        let sample = if banks == 0 { 1 } else { SAMPLE };
+        for (number, life) in lives.iter().enumerate().skip(usize::from(banks == 0)) {
+            let records = life.device.layout.records;
+            for offset in records.offset..records.offset + records.bytes {
+                if life.flash.steady(offset, 1) == Some(&[0xff]) {
                     continue;
                 }
-                let mut flipped = life.clone();
-                flipped.flash.flip(offset, bit);
-                report.note(flipped.run_to_end(), || {
-                    format!(
-                        "{geometry}, {story:?}, life {number}, offset {}, bit {bit}",
-                        offset - records.offset
-                    )
-                });
+                for bit in 0..8 {
+                    if self.is_due(sample) {
+                        let mut flipped = life.clone();
+                        flipped.flash.flip(offset, bit);
+                        self.note(flipped.run_to_end(), banks, || {
+                            format!("life {number}, offset {}, bit {bit}", offset - records.offset)
+                        });
+                    }
+                }
             }
         }
     }
-}
 
-fn wear<const WORD: usize, const PAGE: usize>(
-    fresh: &Lives<WORD, PAGE>,
-    geometry: Geometry,
-    story: Story,
-    every: u32,
-    report: &mut Report,
-) {
-    let mut end = fresh.clone();
-    if let Err(wrong) = end.run_to_end() {
-        return report.note(Err(wrong), || format!("{geometry}, {story:?}"));
+    fn wear<const WORD: usize, const PAGE: usize>(&mut self, fresh: &Lives<WORD, PAGE>, banks: u32) {
+        let mut end = fresh.clone();
+        if let Err(wrong) = end.run_to_end() {
+            return self.note(Err(wrong), banks, String::new);
+        }
+        for after in 0..(end.flash.operations() - fresh.flash.operations()) as u32 {
+            for for_good in [false, true] {
+                if self.may_be(for_good) && self.is_due(1) {
+                    let mut failing = fresh.clone();
+                    failing.flash.fail(Fault { after, for_good });
+                    let how = if for_good { "for good" } else { "once" };
+                    self.note(failing.survive(for_good), banks, || format!("operation {after} fails {how}"));
+                }
+            }
+        }
+        for after in 0..end.flash.reads() - fresh.flash.reads() {
+            for wrong in [false, true] {
+                if self.is_due(SAMPLE) {
+                    let mut failing = fresh.clone();
+                    failing.flash.fail_read(ReadFault { after, wrong });
+                    let how = if wrong { "is wrong" } else { "fails" };
+                    self.note(failing.survive(false), banks, || format!("read {after} {how} once"));
+                }
+            }
+        }
+        if self.may_be(true) {
+            self.worn_pages(fresh, banks);
+        }
     }
-    let operations = (end.flash.operations() - fresh.flash.operations()) as u32;
-    for after in (0..operations).step_by(every as usize) {
-        let mut failing = fresh.clone();
-        failing.flash.fail(Fault { after, for_good: false });
-        report
-            .note(failing.survive(false), || format!("{geometry}, {story:?}, operation {after} fails once"));
+
+    /// A damaged image and a page that takes nothing for good are two faults, and too many.
+    const fn may_be(&self, for_good: bool) -> bool {
+        !for_good || !self.story.has_damage()
     }
-    let layout = &fresh.device.layout;
-    for partition in [layout.active, layout.update, layout.spare, layout.pages] {
-        for page in (partition.offset..partition.offset + partition.bytes).step_by(PAGE) {
-            for wear in [Wear::Refuses, Wear::Erase, Wear::KeepsBits] {
-                let mut worn = fresh.clone();
-                worn.flash.wear_out(page, wear);
-                report.note(worn.survive(true), || {
-                    format!("{geometry}, {story:?}, page at {page:#x}: {wear:?}")
-                });
+
+    fn worn_pages<const WORD: usize, const PAGE: usize>(&mut self, fresh: &Lives<WORD, PAGE>, banks: u32) {
+        let layout = &fresh.device.layout;
+        for partition in [layout.active, layout.update, layout.spare, layout.pages, layout.records] {
+            for page in (partition.offset..partition.offset + partition.bytes).step_by(PAGE) {
+                for wear in [Wear::Refuses, Wear::Erase, Wear::KeepsBits] {
+                    if self.is_due(1) {
+                        let mut worn = fresh.clone();
+                        worn.flash.wear_out(page, wear);
+                        self.note(worn.survive(true), banks, || format!("page at {page:#x}: {wear:?}"));
+                    }
+                }
             }
         }
     }

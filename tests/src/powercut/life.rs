@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use agent_embedded::store::{FlashStore, StoreError};
 use boot_stage::banks::ByBanks;
+use boot_stage::board::RETRIES_MAX;
 use boot_stage::exchange::BySpare;
-use boot_stage::start::{self, Recovery, Start};
+use boot_stage::start::{self, News, Recovery, Start};
 use boot_stage::verify::Trust;
 use update_core::platform::{Platform, Record, RollBackCause};
 
@@ -18,7 +19,7 @@ use super::device::Device;
 use super::memo::Memo;
 use super::oracle::{Image, Oracle, Wrong};
 use super::seed;
-use crate::nor_flash::{Cut, FlashError, SimulatedFlash, Way};
+use crate::nor_flash::{Cut, SimulatedFlash, Way};
 use agent::{Agent, counters, now};
 
 /// The course of the update, apart from the cuts.
@@ -32,7 +33,7 @@ pub enum Story {
     Silent,
     /// Like the previous one; after that a bit of the old image is flipped.
     Damaged,
-    /// The new image proves healthy, and then a bit of it is flipped.
+    /// The new image proves healthy, and then a bit of each copy of it is flipped.
     Previous,
 }
 
@@ -40,15 +41,8 @@ impl Story {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Confirmed, Self::Silent, Self::GivenUp, Self::Damaged, Self::Previous];
 
-    /// Whether this story is run on this flash. With pages that hold a whole image the previous one does not
-    /// come back, even without a cut: docs/embedded.md says so.
-    #[must_use]
-    pub fn is_told_on(self, geometry: super::Geometry) -> bool {
-        self != Self::Previous || geometry.page < LARGE_PAGE_BYTES
-    }
-
     /// Whether a bit is flipped when the update has ended.
-    const fn has_damage(self) -> bool {
+    pub(super) const fn has_damage(self) -> bool {
         matches!(self, Self::Damaged | Self::Previous)
     }
 
@@ -60,8 +54,6 @@ impl Story {
 
 /// How many lives an update may take without further cuts.
 const LIVES_MAX: u32 = 12;
-/// Pages of this size hold a whole image of the power-cut tests.
-const LARGE_PAGE_BYTES: u32 = 131_072;
 /// The boot stage stays stopped.
 pub(super) const STAYS: &str = "nothing may run";
 /// The first Sender Sequence Number, so large that all take the same number of bytes.
@@ -83,6 +75,8 @@ pub(super) struct Lives<const WORD: usize, const PAGE: usize> {
     exchanged: bool,
     /// Whether the flash loses bits or fails: the device may then reset on its own.
     pub(super) faulty: bool,
+    /// How many starts of the boot stage in a row have failed because of the flash.
+    retries: u32,
     /// Whether the chip refuses to change the bank state.
     pub(super) locked: bool,
 }
@@ -123,6 +117,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
             damaged: false,
             exchanged: false,
             faulty: false,
+            retries: 0,
             locked: false,
         }
     }
@@ -131,7 +126,16 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
     ///
     /// # Errors
     /// [`Wrong`].
-    pub(super) fn with_full_bank(mut self, left: u32) -> Result<Self, Wrong> {
+    pub(super) fn with_full_bank(self, left: u32) -> Result<Self, Wrong> {
+        self.with_full_banks(1, left)
+    }
+
+    /// The same device after so many banks of records; in the last one there is room for so many counters
+    /// only.
+    ///
+    /// # Errors
+    /// [`Wrong`].
+    pub(super) fn with_full_banks(mut self, banks: u32, left: u32) -> Result<Self, Wrong> {
         let cell = WORD.max(16) as u32;
         let content = counters(FIRST);
         let taken = 2 * (16 + content.len() as u32).div_ceil(cell) + 1;
@@ -139,7 +143,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
         let flash = Shared::new(&mut self.flash);
         let mut store = FlashStore::open(view(&flash, &self.device, false), self.device.layout)
             .map_err(|_| Wrong::Bricked("the store does not open"))?;
-        for _ in left..room / taken {
+        for _ in left..banks * (room / taken) {
             now(store.save(Record::Counters, &content))
                 .map_err(|_| Wrong::Bricked("nothing can be saved"))?;
         }
@@ -216,7 +220,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
         }
         match ended {
             Ok(Next::Done) if self.story.has_damage() && !self.damaged => {
-                self.flash.flip(self.device.active(self.exchanged), 0);
+                self.damage();
                 (self.damaged, self.ended) = (true, None);
                 self.oracle.older_may_run = self.story == Story::Previous;
                 Ok(Some(Next::Reset))
@@ -225,6 +229,15 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
             Err(Stop::Failed) => Ok(Some(Next::Reset)),
             Err(Stop::Off) => Ok(None),
             Err(Stop::Wrong(wrong)) => Err(wrong),
+        }
+    }
+
+    /// Flips a bit of the image that has won. For the previous one to come back, also a bit of what the
+    /// exchange has left of it in the update slot: all of it, if a page holds the whole image.
+    fn damage(&mut self) {
+        self.flash.flip(self.device.active(self.exchanged), 0);
+        if self.story == Story::Previous && self.device.bank_bytes.is_none() {
+            self.flash.flip(self.device.layout.update.offset, 0);
         }
     }
 
@@ -244,6 +257,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
                 // A worn page loses its blocks, and the update ends with that reason.
                 Ok(_) | Err(Wrong::Lost) => {}
                 Err(Wrong::Bricked(what)) if what.starts_with("the image never") => {}
+                Err(Wrong::Bricked(STAYS)) if self.cannot_run() => return Ok(()),
                 Err(wrong) => return Err(wrong),
             }
         }
@@ -251,10 +265,21 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
             match self.boot() {
                 Ok(Some(_)) => return Ok(()),
                 Ok(None) | Err(Stop::Off | Stop::Failed) => {}
+                Err(Stop::Wrong(Wrong::Bricked(STAYS))) if self.cannot_run() => return Ok(()),
                 Err(Stop::Wrong(wrong)) => return Err(wrong),
             }
         }
         Err(Wrong::Bricked("it resets for ever"))
+    }
+
+    /// Whether a page of the active slot takes nothing since it was erased: no image could run without it.
+    fn cannot_run(&self) -> bool {
+        let active = &self.device.layout.active;
+        let worn = self.flash.worn_out().filter(|_| self.device.bank_bytes.is_none());
+        worn.is_some_and(|page| {
+            (active.offset..active.offset + active.bytes).contains(&page)
+                && self.flash.steady(page, PAGE).is_some_and(|bytes| bytes.ends_with(&[0xff; WORD]))
+        })
     }
 
     /// One start of the boot stage; `None` if it requests a reset.
@@ -275,6 +300,18 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
                 start::start(&mut seen, layout, &mut ByBanks(chip), &trust, Recovery::Previous, verify)
             }
         };
+        let started = match started {
+            Err(halt) if halt.may_pass() && self.retries >= RETRIES_MAX => {
+                let runs = start::start_unrecorded(&mut seen, layout, &trust, Recovery::Previous, verify);
+                runs.map_or(Err(halt), |runs| Ok(Start::Run(runs)))
+            }
+            started => started,
+        };
+        self.retries = match &started {
+            Err(halt) if halt.may_pass() => self.retries + 1,
+            Ok(Start::Run(runs)) if runs.news == News::Unrecorded => self.retries,
+            _ => 0,
+        };
         match started {
             _ if self.flash.is_off() => Err(Stop::Off),
             Ok(Start::Run(_)) => Ok(Some(self.oracle.ran(&self.device, &self.flash, self.exchanged)?)),
@@ -290,7 +327,7 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
         let opened = FlashStore::open(view(&flash, &self.device, self.exchanged), self.device.layout);
         let store = match opened {
             Ok(store) => store,
-            Err(StoreError::Flash(FlashError::Off)) => return Err(Stop::Off),
+            Err(_) if flash.borrow().is_off() => return Err(Stop::Off),
             Err(StoreError::Flash(_) | StoreError::NotKept) if self.faulty => return Err(Stop::Failed),
             Err(_) => return Err(Stop::Wrong(Wrong::Bricked("the store does not open"))),
         };
@@ -328,5 +365,21 @@ impl<const WORD: usize, const PAGE: usize> Lives<WORD, PAGE> {
             (Story::Previous, Image::New, None) if !self.damaged => Ok(()),
             _ => Err(Wrong::Bricked("the wrong image runs at the end")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Depth, Geometry};
+    use super::*;
+
+    #[test]
+    fn where_a_page_holds_the_whole_image_a_damaged_one_comes_back_from_the_copy_beside_it() {
+        let geometry = Geometry { page: 131_072, word: 32, rewritable: false, banks: false };
+        let device = Device::new(geometry.page, geometry.image_bytes(Depth::Two), false, false);
+        let mut lives = Lives::<32, 131_072>::new(Arc::new(device), Story::Confirmed);
+        lives.run_to_end().unwrap();
+        lives.flash.flip(lives.device.layout.active.offset, 0);
+        assert!(matches!(lives.boot(), Ok(Some(Image::New))));
     }
 }

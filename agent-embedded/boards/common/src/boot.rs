@@ -75,9 +75,12 @@ impl<F: NorFlash, X: Exchange, C: Console> Board for Promised<'_, F, X, C> {
             News::RolledBack(_) => "rolled back",
             News::Recovered => "on trial, recovered from the other slot",
             News::Previous => "on trial, older than the damaged image",
+            News::Unrecorded => "the records are worn out",
         };
         line!(self.0.console, "boot: runs sequence={} ({news})", runs.sequence_number);
-        BOOT_RESETS.clear();
+        if runs.news != News::Unrecorded {
+            BOOT_RESETS.clear();
+        }
         (self.0.watchdog)();
         // SAFETY: the boot stage has verified that a signed image is there; the rest is the caller's promise.
         unsafe { jump(self.0.active) }
@@ -86,6 +89,10 @@ impl<F: NorFlash, X: Exchange, C: Console> Board for Promised<'_, F, X, C> {
     fn reset(mut self) -> ! {
         line!(self.0.console, "boot: the slots change places with this reset");
         cortex_m::peripheral::SCB::sys_reset()
+    }
+
+    fn retries(&self) -> u32 {
+        BOOT_RESETS.count()
     }
 
     fn retry(self, why: &Halt<F::Error>) -> ! {

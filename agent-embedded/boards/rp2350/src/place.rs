@@ -1,8 +1,9 @@
 //! The flash layout of this board.
 
 use agent_embedded::layouts::RP2350;
+use agent_embedded::provisioning::PROVISIONING_BYTES_MAX;
 use board_common::flash::mapped;
-use boot_stage::layout::FlashLayout;
+use boot_stage::layout::{FlashLayout, Partition};
 
 use crate::flash;
 
@@ -15,6 +16,8 @@ pub const ACTIVE: usize = flash::BASE + LAYOUT.active.offset as usize;
 /// The provisioning area.
 #[must_use]
 pub const fn provisioning() -> &'static [u8] {
-    // SAFETY: inside the flash, and neither agent nor boot stage writes there.
-    unsafe { mapped(flash::BASE, LAYOUT.provisioning) }
+    let area = Partition { bytes: PROVISIONING_BYTES_MAX as u32, ..LAYOUT.provisioning };
+    // SAFETY: inside the flash, and neither agent nor boot stage writes there: the mark of a used device is
+    // after it.
+    unsafe { mapped(flash::BASE, area) }
 }

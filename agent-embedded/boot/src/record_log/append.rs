@@ -53,8 +53,8 @@ impl RecordLog {
     }
 
     /// Appends an entry like this one, from wherever it is, and its seal; returns its header. An entry that
-    /// cannot be read back is not sealed but written once more after it: its cells do not take the content,
-    /// or had been touched although they looked blank.
+    /// cannot be read back is not sealed but written once more after it: the flash has refused, its cells do
+    /// not take the content, or had been touched although they looked blank.
     pub(super) fn append_sealed<F: NorFlash>(
         &mut self,
         flash: &mut F,
@@ -65,7 +65,7 @@ impl RecordLog {
         loop {
             tries -= 1;
             match self.append_once(flash, entry, content) {
-                Err(LogError::NotKept | LogError::Lost) if tries > 0 => {}
+                Err(LogError::NotKept | LogError::Lost | LogError::Flash(_)) if tries > 0 => {}
                 ended => return ended,
             }
         }
@@ -111,6 +111,7 @@ impl RecordLog {
         entry: Sealed,
     ) -> Result<(), LogError<F::Error>> {
         let bank = *self.bank();
+        let mut error = LogError::NotKept;
         for _ in 0..TRIES {
             let cell = bank.free(flash, self.tail, 1);
             if cell >= bank.cells() {
@@ -118,11 +119,12 @@ impl RecordLog {
             }
             let header = Header::seal(cell, entry);
             self.tail = cell + 1;
-            bank.write(flash, &header, &mut InMemory(&[]))?;
-            if bank.header(flash, cell) == Some(header) {
-                return Ok(());
+            match bank.write(flash, &header, &mut InMemory(&[])) {
+                Ok(()) if bank.header(flash, cell) == Some(header) => return Ok(()),
+                Ok(()) => error = LogError::NotKept,
+                Err(refused) => error = refused,
             }
         }
-        Err(LogError::NotKept)
+        Err(error)
     }
 }

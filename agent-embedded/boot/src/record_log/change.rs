@@ -10,9 +10,50 @@ use crate::planted::{self, Bug};
 /// Marks a record that was lost: no real record is empty.
 pub(super) const LOST: [u8; 0] = [];
 
+/// After so many failed changes in a row the next ones are tried less often.
+const REFUSED_CHANGES: u32 = 3;
+
 impl RecordLog {
-    /// Fills the other bank with the newest records, including `new`, and uses it from now on.
+    /// Makes room for this many records of `bytes` each before the next change of banks, or makes sure that a
+    /// change is possible then.
+    ///
+    /// # Errors
+    /// As [`RecordLog::append`]: the other bank takes nothing.
+    pub fn make_room<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        records: u32,
+        bytes: usize,
+    ) -> Result<(), LogError<F::Error>> {
+        let cells = records * (self.bank().cells_of_pair(bytes) + 1);
+        // If a whole bank is not enough, each has to take what the other holds.
+        for _ in 0..2 {
+            if cells < self.room() {
+                break;
+            }
+            self.change_banks(flash, None)?;
+        }
+        Ok(())
+    }
+
+    /// Fills the other bank with the newest records, including `new`, and uses it from now on. After a few
+    /// failures in a row this is tried less and less often: each try costs an erase.
     pub(super) fn change_banks<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        new: Option<(Kind, &[u8])>,
+    ) -> Result<(), LogError<F::Error>> {
+        let refused = self.refused_changes;
+        self.refused_changes = refused.saturating_add(1);
+        if refused >= REFUSED_CHANGES && !refused.is_power_of_two() {
+            return Err(LogError::NotKept);
+        }
+        self.try_change(flash, new)?;
+        self.refused_changes = 0;
+        Ok(())
+    }
+
+    fn try_change<F: NorFlash>(
         &mut self,
         flash: &mut F,
         new: Option<(Kind, &[u8])>,
@@ -21,7 +62,10 @@ impl RecordLog {
         if planted::is(Bug::MovedBeforeFilled) {
             self.append_bytes(flash, TAG_MOVED, &[])?;
         }
-        erase(flash, other.bank().place).map_err(LogError::Flash)?;
+        if !erase(flash, other.bank().place) {
+            // What it still holds would be taken for newer than what is written there now.
+            return Err(LogError::NotKept);
+        }
         let skipped = new.map(|(kind, _)| kind as u8);
         for tag in (0..RECORDS as u8).filter(|tag| Some(*tag) != skipped) {
             other.copy_from(flash, self, tag)?;
@@ -32,10 +76,8 @@ impl RecordLog {
             }
             other.append_record(flash, kind, content)?;
         }
-        match self.append_bytes(flash, TAG_MOVED, &[]) {
-            Ok(_) | Err(LogError::Full) => {}
-            Err(error) => return Err(error),
-        }
+        // A page that takes nothing is passed over. This ends: each try takes cells.
+        while !matches!(self.append_bytes(flash, TAG_MOVED, &[]), Ok(_) | Err(LogError::Full)) {}
         *self = other;
         self.begin(flash)
     }

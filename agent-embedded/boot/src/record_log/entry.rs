@@ -11,6 +11,8 @@ use crate::medium::{BLANK, READS, is_blank};
 
 /// Bytes of a header.
 pub(super) const HEADER_BYTES: usize = 16;
+/// How often something with a checksum is read until it is right: a read may fail, or go wrong, once.
+const TRIES: u8 = 3;
 /// How many bytes are written or read at a time; a multiple of every word length.
 const PIECE_BYTES: usize = 64;
 /// The first byte of entries in this format version; version 1 used 0x5a.
@@ -191,8 +193,15 @@ impl Bank {
         self.place.offset + cell * self.cell_bytes
     }
 
-    /// Reads a cell once.
+    /// What is in a cell. It is read twice if need be: a read may fail, or go wrong, once.
     pub(super) fn look<F: NorFlash>(&self, flash: &mut F, cell: u32) -> Look {
+        match self.look_once(flash, cell) {
+            Look::Other => self.look_once(flash, cell),
+            look => look,
+        }
+    }
+
+    fn look_once<F: NorFlash>(&self, flash: &mut F, cell: u32) -> Look {
         let mut bytes = [0; HEADER_BYTES];
         let offset = self.offset(cell);
         if flash.read(offset, &mut bytes).is_err() {
@@ -252,8 +261,26 @@ impl Bank {
     /// The number in a content of 4 bytes, each of which was checked.
     pub(super) fn number<F: NorFlash>(&self, flash: &mut F, header: &Header) -> Option<u32> {
         let mut bytes = [0; 4];
-        flash.read(self.content_offset(header.cell), &mut bytes).ok()?;
-        (header.len == 4 && checksum(&bytes) == header.check).then_some(u32::from_le_bytes(bytes))
+        let read = header.len == 4 && self.read(flash, header, &mut bytes).is_ok();
+        read.then_some(u32::from_le_bytes(bytes))
+    }
+
+    /// Reads a content, which `bytes` are as long as, and checks it.
+    pub(super) fn read<F: NorFlash>(
+        &self,
+        flash: &mut F,
+        header: &Header,
+        bytes: &mut [u8],
+    ) -> Result<(), LogError<F::Error>> {
+        let mut ended = Err(LogError::Lost);
+        for _ in 0..TRIES {
+            ended = match flash.read(self.content_offset(header.cell), bytes) {
+                Ok(()) if checksum(bytes) == header.check => return Ok(()),
+                Ok(()) => Err(LogError::Lost),
+                Err(error) => Err(LogError::Flash(error)),
+            };
+        }
+        ended
     }
 
     /// Writes an entry whose header gives its first cell; [`LogError::Lost`] if its content cannot be read

@@ -99,9 +99,15 @@ impl Scan {
         };
         self.unsealed = Some(pair);
         self.note(flash, bank, &pair);
+        let is_sealed = |look| match look {
+            Look::Other => true,
+            // It may be unreadable by the time that the scan comes to it.
+            Look::Entry(seal) => seal.tag == TAG_SEAL && seal.sealed() == pair.header.entry(),
+            Look::Blank => false,
+        };
         if pair.both
             && end < bank.cells()
-            && bank.look(flash, end) == Look::Other
+            && is_sealed(bank.look(flash, end))
             && let Some(implied) = self.implied.get_mut(usize::from(pair.header.tag))
         {
             *implied = Some(pair);

@@ -9,7 +9,7 @@ use super::{Floor, Halt, News, Recovery, Runs, Start};
 use crate::boot_record::{BootRecord, Phase};
 use crate::exchange::{Exchange, Place, Progress, Way};
 use crate::image;
-use crate::layout::{FlashLayout, LayoutError};
+use crate::layout::{FlashLayout, LayoutError, TRAILER_BYTES};
 use crate::planted::{self, Bug};
 use crate::record_log::RecordLog;
 use crate::verify::Verify;
@@ -63,7 +63,13 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
                     }
                 }
                 Phase::ExchangingBack(cause) => {
-                    self.exchange(Way::Back)?;
+                    if self.try_exchange(Way::Back)? == Progress::Refused {
+                        // A page that cannot be erased keeps the new image, which is whole when the others
+                        // have gone in again. Nothing else can run there.
+                        self.record.exchanged = !self.record.exchanged;
+                        self.enter(Phase::Recovering)?;
+                        continue;
+                    }
                     self.enter(Phase::RolledBack(cause))?;
                     news = News::RolledBack(cause);
                 }
@@ -175,6 +181,12 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
         let bytes = old_bytes.max(new.layout.image_size.bytes());
         let pages = bytes.div_ceil(F::ERASE_SIZE as u32);
         self.record.pages = u16::try_from(pages).map_err(|_| Halt::Layout(LayoutError::Slots))?;
+        // Once it has begun there is no other way than to its end: the records have to take all steps.
+        let pages = pages + TRAILER_BYTES.div_ceil(F::ERASE_SIZE as u32) + 1;
+        let has_room = self.log.make_room(self.flash, 2 * pages, BootRecord::BYTES).is_ok();
+        if phase == Phase::Exchanging && !has_room {
+            return self.enter(Phase::RolledBack(RollBackCause::ActivationFailed));
+        }
         self.record.step = 0;
         self.record.exchanged = !self.record.exchanged;
         self.enter(phase)

@@ -29,6 +29,8 @@ use embedded_storage::nor_flash::{
 };
 use group::Image;
 use group_oscore::{ReplayWindow, SequenceNumbers};
+use provisioning::cbor::{Health, McuSettings};
+use provisioning::testing::enrolled;
 use update_core::device::Device;
 use update_core::key_set::KeySet;
 use update_core::limits::RECORD_BYTES_MAX;
@@ -107,6 +109,20 @@ pub(crate) fn image() -> Image {
 
 pub(crate) fn erased() -> Flash {
     Flash { bytes: vec![0xff; 0x1_0000], refuses: Rc::default(), erased: Rc::default() }
+}
+
+/// The provisioning area of a device in the group with this Gid.
+pub(crate) fn provisioned(gid: [u8; 4]) -> Vec<u8> {
+    let mut document = enrolled("[ff15::f00d]:5683".parse().unwrap(), "[fd77::1]:5690".parse().unwrap());
+    document.key.context_id = provisioning::Hex::from(gid);
+    let settings = McuSettings {
+        address: "fd77::7".parse().unwrap(),
+        prefix_bits: 64,
+        router: None,
+        health: Health::DEFAULT,
+        recovery: provisioning::cbor::Recovery::Previous,
+    };
+    document.to_flash(&settings, &[0xc1; 32]).unwrap().to_vec()
 }
 
 /// Writes an image with its signed envelope into a slot.
