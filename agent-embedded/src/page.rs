@@ -5,9 +5,9 @@
 //! 1. If every word of the place reads as blank, each time, it is programmed.
 //! 2. If the flash allows it, a place where bits only need to be cleared is programmed again.
 //! 3. Otherwise the page is repaired: its other words and the new ones are copied to the spare page, the log
-//!   records that the page is being repaired, it is erased and filled from the spare page, and the log
-//!   records that it is intact. This is done even if the data fills the page alone: a page whose erase was
-//!   cut must not be taken for a blank one.
+//!    records that the page is being repaired, it is erased and filled from the spare page, and the log
+//!    records that it is intact. This is done even if the data fills the page alone: a page whose erase was
+//!    cut must not be taken for a blank one.
 //!
 //! | the log says | page | spare page | a start |
 //! |---|---|---|---|

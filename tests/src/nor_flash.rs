@@ -4,6 +4,8 @@
 //! can be programmed only once. An operation is one programmed word or one erased page. What a cut leaves
 //! behind is worse than with most chips: see [`Way`].
 
+mod faults;
+
 use std::collections::BTreeMap;
 
 use embedded_storage::nor_flash::{
@@ -11,6 +13,7 @@ use embedded_storage::nor_flash::{
 };
 
 use crate::world::Dice;
+pub use faults::{Fault, ReadFault, Wear};
 
 /// How the current operation ends when the power fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,35 +50,6 @@ pub struct Cut {
     pub after: u32,
     /// How the next operation ends.
     pub way: Way,
-}
-
-/// An operation that fails without a cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fault {
-    /// How many operations are completed before.
-    pub after: u32,
-    /// Whether its page fails for good.
-    pub for_good: bool,
-}
-
-/// A read that fails, or returns a wrong bit, once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReadFault {
-    /// How many reads are done before it.
-    pub after: u64,
-    /// Whether it returns a wrong bit; otherwise it fails.
-    pub wrong: bool,
-}
-
-/// How a worn page behaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wear {
-    /// It refuses each operation.
-    Refuses,
-    /// It refuses to be erased.
-    Erase,
-    /// It keeps its bits although an erase reports success.
-    KeepsBits,
 }
 
 /// Why the flash refuses an operation.
@@ -200,12 +174,6 @@ impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
         self.operations
     }
 
-    /// The number of reads so far.
-    #[must_use]
-    pub const fn reads(&self) -> u64 {
-        self.reads
-    }
-
     /// The number of forbidden accesses.
     #[must_use]
     pub const fn violations(&self) -> u32 {
@@ -229,44 +197,6 @@ impl<const WORD: usize, const PAGE: usize> SimulatedFlash<WORD, PAGE> {
     /// Flips a bit, as ageing does.
     pub fn flip(&mut self, offset: u32, bit: u8) {
         self.bytes[offset as usize] ^= 1 << bit;
-    }
-
-    /// Makes this operation fail.
-    pub const fn fail(&mut self, fault: Fault) {
-        self.fault = Some(fault);
-    }
-
-    /// Lets a read fail, counted from now.
-    pub const fn fail_read(&mut self, fault: ReadFault) {
-        let after = self.reads + fault.after;
-        self.read_fault = Some(ReadFault { after, ..fault });
-    }
-
-    /// Wears out the page at this offset.
-    pub const fn wear_out(&mut self, offset: u32, wear: Wear) {
-        self.worn = Some((offset as usize / PAGE, wear));
-    }
-
-    /// The offset of the worn page.
-    #[must_use]
-    pub fn worn_out(&self) -> Option<u32> {
-        self.worn.map(|(page, _)| (page * PAGE) as u32)
-    }
-
-    /// Whether an operation on this page fails.
-    fn fails(&mut self, page: usize, is_erase: bool) -> bool {
-        if let Some(fault) = &mut self.fault {
-            if fault.after == 0 {
-                let for_good = fault.for_good;
-                self.fault = None;
-                self.worn = if for_good { Some((page, Wear::Refuses)) } else { self.worn };
-                return true;
-            }
-            fault.after -= 1;
-        }
-        self.worn.is_some_and(|(worn, wear)| {
-            worn == page && (wear == Wear::Refuses || is_erase && wear == Wear::Erase)
-        })
     }
 
     /// Counts an operation; returns how it ends if the power fails now.
@@ -425,13 +355,7 @@ impl<const WORD: usize, const PAGE: usize> ReadNorFlash for SimulatedFlash<WORD,
         }
         let begin = offset as usize;
         bytes.copy_from_slice(&self.bytes[begin..begin + bytes.len()]);
-        self.reads += 1;
-        if let Some(fault) = self.read_fault.take_if(|fault| fault.after < self.reads) {
-            if !fault.wrong {
-                return Err(FlashError::Failed);
-            }
-            bytes.iter_mut().take(1).for_each(|byte| *byte ^= 0x10);
-        }
+        self.disturb(bytes)?;
         let words = offset / WORD as u32..(offset + bytes.len() as u32).div_ceil(WORD as u32);
         if words.is_empty() || self.doubtful.is_empty() {
             return Ok(());

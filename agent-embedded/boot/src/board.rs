@@ -7,8 +7,8 @@ use crate::layout::FlashLayout;
 use crate::start::{Halt, Recovery, Runs, Start, start, start_unrecorded};
 use crate::verify::{Ed25519, Trust};
 
-/// Starts in a row in which the flash has failed, some four minutes in all: then it is taken for worn out, and
-/// what is whole runs without records.
+/// After so many failed starts in a row, some four minutes, the records count as worn out, and
+/// what is intact runs without them.
 pub const RETRIES_MAX: u32 = 8;
 
 /// A board with a boot stage.

@@ -27,8 +27,8 @@ pub fn is_blank<F: NorFlash>(flash: &mut F, offset: u32, bytes: u32, times: u8) 
     })
 }
 
-/// Reads a range repeatedly; `false` if it cannot be read or two reads differ, on a second try too. `bytes` is
-/// then meaningless.
+/// Reads a range repeatedly; `false` if it cannot be read or two reads differ, on a second try too. `bytes`
+/// is then meaningless.
 ///
 /// A read may fail just once, so there is a second try. It takes [`READS`] reads, which no word passes that a
 /// cut has left in doubt.

@@ -139,7 +139,7 @@ impl RecordLog {
             return Ok(log);
         }
         match log.change_banks(flash, None) {
-            // The other bank is worn out. What was read can be relied upon, as long as there is a cell for it.
+            // The other bank is worn out. What was read can be relied upon while there is a cell for it.
             Err(_) if is_sealed && scan.weak == 0 => Ok(log),
             changed => changed.map(|()| log),
         }

@@ -2,8 +2,8 @@
 //!
 //! Rot: at the start of every life of an update, each bit of the records is flipped, one at a time. Wear:
 //! every operation fails once, or its page fails from then on; reads fail, or return a wrong bit, once; and
-//! each page is worn out from the start. On fresh devices, and on those whose records are about to change banks
-//! for the first time, and for the second.
+//! each page is worn out from the start. On fresh devices, and on those whose records are about to change
+//! banks for the first time, and for the second.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
