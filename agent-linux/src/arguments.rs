@@ -1,24 +1,70 @@
 //! The command line.
 
+use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::config::Overrides;
 use crate::failure::Failure;
 use crate::loss::Loss;
 
-const EXIT_CODES: &str = "\
+const EXAMPLES: &str = "\
+Examples:
+  fwcast-agent --config lamp-1.yaml --install firmware-1.bin --sequence 1
+  fwcast-agent --config lamp-1.yaml --check
+  fwcast-agent --config lamp-1.yaml
+  fwcast-agent completions bash > /usr/share/bash-completion/completions/fwcast-agent
+  fwcast-agent man | man -l -
+
 Exit codes:
   0  stopped on request, installed, or checked without errors
   1  something is wrong on this machine
   2  an argument or the configuration is invalid
   8  secrets that others can read, or a state folder in doubt";
 
+/// What is printed for other programs.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum Print {
+    /// Print the completions for a shell
+    Completions {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+impl Print {
+    /// The text.
+    ///
+    /// # Errors
+    /// Never in practice.
+    pub fn text(self) -> io::Result<Vec<u8>> {
+        let mut command = Arguments::command();
+        let mut text = Vec::new();
+        match self {
+            Self::Completions { shell } => {
+                clap_complete::generate(shell, &mut command, "fwcast-agent", &mut text);
+            }
+            Self::Man => clap_mangen::Man::new(command).render(&mut text)?,
+        }
+        Ok(text)
+    }
+}
+
 /// Receives firmware over multicast, tries it, and keeps it or rolls it back.
 #[derive(Debug, Parser)]
-#[command(name = "fwcast-agent", version, after_help = EXIT_CODES)]
+#[command(name = "fwcast-agent", version, after_help = EXAMPLES, after_long_help = EXAMPLES,
+    args_conflicts_with_subcommands = true)]
 pub struct Arguments {
+    /// What to print instead of running
+    #[command(subcommand)]
+    pub print: Option<Print>,
+
     /// The agent's configuration, written by `fwcast agent enroll`
     #[arg(long, value_name = "FILE", default_value = "/etc/fwcast/agent.yaml")]
     pub config: PathBuf,
@@ -43,6 +89,10 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME")]
     pub interface: Option<String>,
 
+    /// Wait so many seconds for the network interface, if it is not there yet at the start
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub interface_within: u32,
+
     /// Drop this percentage of all datagrams in both directions, for experiments
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, allow_negative_numbers = true)]
     pub inject_loss: f64,
@@ -61,6 +111,12 @@ impl Arguments {
     #[must_use]
     pub fn overrides(&self) -> Overrides {
         Overrides { state_directory: self.state_directory.clone(), interface: self.interface.clone() }
+    }
+
+    /// How long the interface is waited for.
+    #[must_use]
+    pub fn interface_within(&self) -> Duration {
+        Duration::from_secs(self.interface_within.into())
     }
 
     /// The deliberate loss.
@@ -87,7 +143,6 @@ impl Arguments {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

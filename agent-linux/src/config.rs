@@ -13,7 +13,6 @@ use provisioning::{AgentFile, Checked, LinuxSettings};
 
 use crate::disk::is_private;
 use crate::failure::Failure;
-use crate::interface::Interface;
 use crate::trial::TrialSettings;
 
 /// The command line's overrides.
@@ -30,8 +29,8 @@ pub struct Overrides {
 pub struct Config {
     /// What the agent received when it was enrolled.
     pub provisioning: Checked,
-    /// The interface to join the CoAP group on.
-    pub interface: Interface,
+    /// The name of the interface to join the CoAP group on. It need not be there yet.
+    pub interface: String,
     /// The port of the agent's own socket; `None` for any.
     pub listen_port: Option<u16>,
     /// The folder for slots, pages and records.
@@ -53,8 +52,7 @@ impl Config {
         check_settings(&file.linux)
             .map_err(|problem| Failure::usage(format!("{}: linux.{problem}", shown(path))))?;
         let linux = file.linux;
-        let name = overrides.interface.as_ref().unwrap_or(&linux.interface);
-        let interface = Interface::by_name(name).map_err(|error| Failure::usage(error.to_string()))?;
+        let interface = overrides.interface.as_ref().unwrap_or(&linux.interface).clone();
         let state_directory =
             overrides.state_directory.clone().unwrap_or_else(|| PathBuf::from(&linux.state_directory));
         Ok(Self {

@@ -1,15 +1,16 @@
 //! The daemon `fwcast-agent`: arguments, logging and exit codes; everything else is in the library.
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use agent_linux::agent::{self, Sets};
-use agent_linux::arguments::Arguments;
+use agent_linux::arguments::{Arguments, Print};
 use agent_linux::command::{SUPERVISE, supervise};
 use agent_linux::config::{Config, shown};
-use agent_linux::failure::Failure;
+use agent_linux::failure::{Exit, Failure};
 use agent_linux::install::{first_installed_record, install};
 use agent_linux::loss::Loss;
 use agent_linux::run::{asked_to_stop, run};
@@ -24,12 +25,27 @@ fn main() -> ExitCode {
         return ExitCode::from(supervise(command));
     }
     let arguments = Arguments::parse();
+    if let Some(print) = arguments.print {
+        return printed(print);
+    }
     log_to_standard_error(arguments.level());
     match act(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("fwcast-agent: {failure}");
             failure.exit.into()
+        }
+    }
+}
+
+fn printed(print: Print) -> ExitCode {
+    // Who reads it may have had enough.
+    match print.text().and_then(|text| std::io::stdout().write_all(&text)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fwcast-agent: cannot write the text: {error}");
+            ExitCode::from(Exit::Error as u8)
         }
     }
 }
@@ -48,13 +64,18 @@ fn act(arguments: &Arguments) -> Result<(), Failure> {
         if arguments.check {
             return check(&config);
         }
-        serve(&config, loss).await
+        serve(&config, loss, arguments.interface_within()).await
     })
 }
 
-async fn serve(config: &Config, loss: Loss) -> Result<(), Failure> {
+async fn serve(config: &Config, loss: Loss, interface_within: Duration) -> Result<(), Failure> {
     let stop = asked_to_stop().map_err(|error| Failure::error(format!("cannot catch signals: {error}")))?;
-    let mut device = startup::open_device(config, loss)?;
+    let mut stop = std::pin::pin!(stop);
+    let interface = tokio::select! {
+        interface = startup::interface(config, interface_within) => interface?,
+        () = stop.as_mut() => return Ok(()),
+    };
+    let mut device = startup::open_device(config, interface, loss)?;
     let mut sets = Sets::for_blocks_of(config.provisioning.block_size)
         .ok_or_else(|| Failure::error("no memory for the sets of blocks"))?;
     let seed = getrandom::u64().map_err(|error| {
@@ -64,7 +85,7 @@ async fn serve(config: &Config, loss: Loss) -> Result<(), Failure> {
     tracing::info!(
         name = %config.provisioning.name,
         coap_group = %config.provisioning.coap_group,
-        interface = config.interface.name,
+        interface = config.interface,
         "started"
     );
     run(&mut reception, &mut device, stop).await;
@@ -85,7 +106,7 @@ fn install_first(config: &Config, image: &Path, sequence_number: u64) -> Result<
 fn check(config: &Config) -> Result<(), Failure> {
     let unchecked = startup::check(config)?;
     let group = config.provisioning.coap_group;
-    println!("{}: {group} on {} is valid", config.provisioning.name, config.interface.name);
+    println!("{}: {group} on {} is valid", config.provisioning.name, config.interface);
     if let Some(unchecked) = unchecked {
         println!("{unchecked}");
     }
@@ -98,5 +119,7 @@ fn log_to_standard_error(level: tracing::Level) {
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
+        // Whoever reads the log may be gone; that is no reason to stop.
+        .log_internal_errors(false)
         .init();
 }

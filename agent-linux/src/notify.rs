@@ -28,6 +28,11 @@ impl Notifier {
         tell(&[NotifyState::Ready]);
     }
 
+    /// The agent is not ready yet, and waits for something.
+    pub fn waits(&self, for_what: &str) {
+        tell(&[NotifyState::Status(for_what)]);
+    }
+
     /// The agent is about to end.
     pub fn stopping(&self) {
         tell(&[NotifyState::Stopping]);

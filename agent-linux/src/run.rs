@@ -17,6 +17,7 @@ use crate::event_log;
 use crate::linux_platform::LinuxPlatform;
 use crate::notify::Notifier;
 use crate::sockets::{Received, Sockets};
+use crate::watch::{Change, Watch};
 
 /// The buffer for datagrams, in bytes. One more than the longest valid datagram, so that a longer one is
 /// noticed.
@@ -78,6 +79,8 @@ impl Machine for Reception<'_> {
 pub struct Device {
     /// Both sockets.
     pub sockets: Sockets,
+    /// Whether their interface changes.
+    pub watch: Watch,
     /// Storage and boot switch.
     pub platform: LinuxPlatform,
     /// The service manager.
@@ -90,6 +93,7 @@ pub struct Device {
 enum Happening {
     Received(io::Result<Received>),
     Trial(Trial),
+    Network(Change),
     Due,
     Watchdog,
     Stop,
@@ -130,6 +134,7 @@ pub async fn run(machine: &mut impl Machine, device: &mut Device, stop: impl Fut
                     machine.handle(device.now(), Input::Trial(trial));
                     device.notifier.status(&machine.status());
                 }
+                Happening::Network(change) => device.follow(change),
                 Happening::Due => machine.handle(device.now(), Input::Timeout),
                 Happening::Watchdog => device.notifier.status(&machine.status()),
                 Happening::Stop => break,
@@ -147,10 +152,19 @@ pub fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut user_1 = signal(SignalKind::user_defined1())?;
+    let mut user_2 = signal(SignalKind::user_defined2())?;
     Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("asked to stop by SIGTERM"),
-            _ = interrupt.recv() => tracing::info!("asked to stop by SIGINT"),
+        loop {
+            let name = tokio::select! {
+                _ = terminate.recv() => return tracing::info!("asked to stop by SIGTERM"),
+                _ = interrupt.recv() => return tracing::info!("asked to stop by SIGINT"),
+                _ = hang_up.recv() => "SIGHUP",
+                _ = user_1.recv() => "SIGUSR1",
+                _ = user_2.recv() => "SIGUSR2",
+            };
+            tracing::info!("{name} changes nothing: the configuration is read at the start alone");
         }
     })
 }
@@ -182,6 +196,18 @@ impl Device {
         Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
+    /// The interface has changed: the CoAP group is joined on it again, now or at the next look.
+    fn follow(&mut self, change: Change) {
+        let interface = match change {
+            Change::Changed(interface) => interface,
+            Change::Gone => return tracing::warn!("the interface is gone: waiting for it"),
+        };
+        if let Err(error) = self.sockets.join_again(interface) {
+            tracing::warn!(%error, "the CoAP group cannot be joined yet: trying again");
+            self.watch.forget();
+        }
+    }
+
     async fn send(&mut self, to: SocketAddr, bytes: &[u8]) {
         if let Err(error) = self.sockets.send(to, bytes).await {
             tracing::warn!(%to, %error, "sending failed");
@@ -211,6 +237,7 @@ impl Device {
             biased;
             () = stop => Happening::Stop,
             () = moment(self.notifier.due()) => Happening::Watchdog,
+            change = self.watch.change() => Happening::Network(change),
             trial = self.platform.news() => Happening::Trial(trial),
             received = self.sockets.receive(buffer) => Happening::Received(received),
             () = moment(due) => Happening::Due,

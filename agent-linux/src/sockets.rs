@@ -60,6 +60,7 @@ impl Traffic {
 /// Both sockets of an agent.
 #[derive(Debug)]
 pub struct Sockets {
+    coap_group: SocketAddr,
     group: UdpSocket,
     own: UdpSocket,
     interface: Interface,
@@ -81,16 +82,28 @@ impl Sockets {
         listen_port: Option<u16>,
         loss: Loss,
     ) -> Result<Self, SocketError> {
-        let group = group_socket(coap_group, &interface)
-            .and_then(UdpSocket::from_std)
-            .map_err(|error| failed(format!("joining {coap_group} on {}", interface.name), error))?;
+        let group = joined(coap_group, &interface)?;
         warn_of_small_buffer(&group);
         let port = listen_port.unwrap_or(0);
         let own = own_socket(coap_group.ip(), port)
             .and_then(UdpSocket::from_std)
             .map_err(|error| failed(format!("opening UDP port {port}"), error))?;
         let traffic = Traffic::default();
-        Ok(Self { group, own, interface, loss, traffic, own_first: true })
+        Ok(Self { coap_group, group, own, interface, loss, traffic, own_first: true })
+    }
+
+    /// Joins the CoAP group again, on an interface that has changed. What the old socket had received and
+    /// nobody has read yet is lost, and repaired.
+    ///
+    /// # Errors
+    /// [`SocketError`]; the old socket stays, which is no member any more.
+    pub fn join_again(&mut self, interface: Interface) -> Result<(), SocketError> {
+        // First of all: where the interface was made anew under the same number, the end of the old socket
+        // would end the new membership.
+        leave(&self.group, self.coap_group, &self.interface);
+        self.group = joined(self.coap_group, &interface)?;
+        self.interface = interface;
+        Ok(())
     }
 
     /// Waits for a datagram. Can be dropped and called again without losing one, as in `select!`. A datagram
@@ -179,6 +192,23 @@ impl Sockets {
             to => to,
         }
     }
+}
+
+fn joined(coap_group: SocketAddr, interface: &Interface) -> Result<UdpSocket, SocketError> {
+    group_socket(coap_group, interface)
+        .and_then(UdpSocket::from_std)
+        .map_err(|error| failed(format!("joining {coap_group} on {}", interface.name), error))
+}
+
+/// The interface may be gone, and the membership with it.
+fn leave(socket: &UdpSocket, coap_group: SocketAddr, interface: &Interface) {
+    let socket = socket2::SockRef::from(socket);
+    let _ = match coap_group.ip() {
+        IpAddr::V4(group) => {
+            socket.leave_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(interface.index))
+        }
+        IpAddr::V6(group) => socket.leave_multicast_v6(&group, interface.index),
+    };
 }
 
 /// Several agents on one host each get every datagram of the group: the kernel gives a multicast datagram to

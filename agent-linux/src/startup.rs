@@ -1,25 +1,54 @@
 //! Opens the device from its configuration, or only checks it.
 
 use std::path::Path;
+use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::command::Launcher;
 use crate::config::{Config, shown};
 use crate::disk::Disk;
 use crate::failure::Failure;
+use crate::interface::Interface;
 use crate::linux_platform::{LinuxPlatform, PlatformError};
 use crate::loss::Loss;
 use crate::notify::Notifier;
 use crate::run::Device;
 use crate::slots::{OpenError, Slots, Switch};
 use crate::sockets::Sockets;
+use crate::watch::Watch;
+
+/// How often an interface is looked for that is not there yet.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// The configured interface, which is waited for: at boot it may come after the agent, or with an adapter.
+///
+/// # Errors
+/// It has not come within this time. The unit starts the agent again then.
+pub async fn interface(config: &Config, within: Duration) -> Result<Interface, Failure> {
+    let start = Instant::now();
+    let notifier = Notifier::from_environment();
+    loop {
+        let error = match Interface::by_name(&config.interface) {
+            Ok(interface) => return Ok(interface),
+            Err(error) => error,
+        };
+        if start.elapsed() >= within {
+            return Err(Failure::error(format!("{error}; it did not come within {} s", within.as_secs())));
+        }
+        if start.elapsed() < LOOK_AGAIN {
+            tracing::warn!("{error}: waiting for it");
+            notifier.waits(&format!("waiting for the interface {}", config.interface));
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+}
 
 /// Opens storage, then sockets. Must be called inside a tokio runtime.
 ///
 /// # Errors
 /// [`Failure`]: what could not be opened, and what to do.
-pub fn open_device(config: &Config, loss: Loss) -> Result<Device, Failure> {
+pub fn open_device(config: &Config, interface: Interface, loss: Loss) -> Result<Device, Failure> {
     for problem in config.trial.problems() {
         tracing::error!("no update can succeed before this is mended: linux.{problem}");
     }
@@ -29,8 +58,9 @@ pub fn open_device(config: &Config, loss: Loss) -> Result<Device, Failure> {
     for problem in platform.slots().problems() {
         tracing::error!("no update can succeed before this is mended: {problem}");
     }
-    let sockets = open_sockets(config, loss)?;
-    Ok(Device { sockets, platform, notifier: Notifier::from_environment(), start: Instant::now() })
+    let (watch, notifier) = (Watch::of(&interface), Notifier::from_environment());
+    let sockets = open_sockets(config, interface, loss)?;
+    Ok(Device { sockets, watch, platform, notifier, start: Instant::now() })
 }
 
 /// Opens what an agent would open, and changes nothing that matters. Skips a state folder in use, because the
@@ -45,11 +75,13 @@ pub fn check(config: &Config) -> Result<Option<&'static str>, Failure> {
     if !problems.is_empty() {
         return Err(Failure::error(problems.join("; ")));
     }
+    let interface =
+        Interface::by_name(&config.interface).map_err(|error| Failure::error(error.to_string()))?;
     if !folder.exists() {
         if config.trial.switch() == Switch::BuiltIn {
             return Err(refused(folder, PlatformError::Slots(OpenError::NotInstalled)));
         }
-        open_sockets(config, Loss::none())?;
+        open_sockets(config, interface, Loss::none())?;
         return Ok(None);
     }
     match Disk::open(folder) {
@@ -60,12 +92,12 @@ pub fn check(config: &Config) -> Result<Option<&'static str>, Failure> {
             if !problems.is_empty() {
                 return Err(Failure::error(format!("in {}: {}", shown(folder), problems.join("; "))));
             }
-            open_sockets(config, Loss::none())?;
+            open_sockets(config, interface, Loss::none())?;
             Ok(None)
         }
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
             // Its port is taken too, by the running agent.
-            open_sockets(&Config { listen_port: None, ..config.clone() }, Loss::none())?;
+            open_sockets(&Config { listen_port: None, ..config.clone() }, interface, Loss::none())?;
             Ok(Some("an agent is running, so its state folder and port were not checked"))
         }
         Err(error) => Err(cannot_open(folder, &error)),
@@ -76,9 +108,9 @@ fn open_disk(folder: &Path) -> Result<Disk, Failure> {
     Disk::open(folder).map_err(|error| cannot_open(folder, &error))
 }
 
-fn open_sockets(config: &Config, loss: Loss) -> Result<Sockets, Failure> {
+fn open_sockets(config: &Config, interface: Interface, loss: Loss) -> Result<Sockets, Failure> {
     let group = config.provisioning.coap_group;
-    Sockets::open(group, config.interface.clone(), config.listen_port, loss)
+    Sockets::open(group, interface, config.listen_port, loss)
         .map_err(|error| Failure::error(error.to_string()))
 }
 

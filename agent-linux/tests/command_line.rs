@@ -6,13 +6,13 @@ mod common;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
 use common::enrolled::output;
-use common::{Device, OLD, eventually};
+use common::{AGENT, Device, OLD, eventually};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use provisioning::{AgentFile, yaml};
@@ -56,7 +56,7 @@ fn what_others_can_read_is_refused() {
 fn a_wrong_configuration_is_refused_with_the_place() {
     type Spoil = fn(&mut AgentFile);
     let cases: [(Spoil, i32, &str); 11] = [
-        (|file| file.linux.interface = "nothing0".into(), 2, "this machine has lo"),
+        (|file| file.linux.interface = "nothing0".into(), 1, "this machine has lo"),
         (|file| file.linux.listen_port = Some(5684), 2, "listen_port"),
         (|file| file.linux.listen_port = Some(0), 2, "listen_port"),
         (|file| file.linux.state_directory = "relative".into(), 2, "state_directory"),
@@ -141,13 +141,25 @@ fn wrong_arguments_are_refused() {
         &["--seed", "x"],
         &["--install", "x"],
         &["--unknown"],
-        &["--interface", "x0"],
+        &["--interface-within", "soon"],
     ] {
         let (code, text) = output(device.agent().args(arguments));
         assert_eq!(code, 2, "{arguments:?}: {text}");
     }
     let (code, text) = output(device.agent().arg("--help"));
     assert!(code == 0 && text.contains("Exit codes:"), "{text}");
+}
+
+#[test]
+fn completions_and_the_manual_page_are_printed() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let (code, text) = output(Command::new(AGENT).args(["completions", shell]));
+        assert!(code == 0 && text.contains("--inject-loss"), "{shell}: {text}");
+    }
+    let (code, text) = output(Command::new(AGENT).arg("man"));
+    assert!(code == 0 && text.contains(".TH fwcast-agent") && text.contains("Exit codes"), "{text}");
+    let (code, text) = output(Command::new(AGENT).args(["man", "--check"]));
+    assert_eq!(code, 2, "{text}");
 }
 
 #[test]
@@ -199,8 +211,12 @@ impl Daemon {
         panic!("the agent did not say {message}");
     }
 
-    fn end(mut self, signal: Signal) -> Option<i32> {
+    fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+
+    fn end(mut self, signal: Signal) -> Option<i32> {
+        self.signal(signal);
         self.child.wait().unwrap().code()
     }
 }
@@ -236,6 +252,29 @@ fn the_daemon_tells_systemd_how_it_is_and_ends_when_asked() {
         daemon.wait_for("WATCHDOG=1");
         assert_eq!(daemon.end(signal), Some(0));
     }
+}
+
+#[test]
+fn signals_of_no_meaning_and_a_log_that_nobody_reads_stop_nothing() {
+    let device = Device::installed();
+    device.enroll(&device.file("239.255.72.21:47221"));
+    let log = device.folder.path().join("log");
+    let mut daemon = Daemon::start_with(&device, Stdio::from(fs::File::create(&log).unwrap()));
+    for signal in [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGPIPE] {
+        daemon.signal(signal);
+        let named = || fs::read_to_string(&log).unwrap().contains(signal.as_str());
+        assert!(signal == Signal::SIGPIPE || eventually(named), "{signal} is not in the log");
+        daemon.wait_for("WATCHDOG=1");
+        assert_eq!(daemon.child.try_wait().unwrap(), None);
+    }
+    assert_eq!(daemon.end(Signal::SIGTERM), Some(0));
+    // Its log goes into a pipe whose reader ends.
+    let mut daemon = Daemon::start_with(&device, Stdio::piped());
+    drop(daemon.child.stderr.take());
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for("WATCHDOG=1");
+    daemon.wait_for("WATCHDOG=1");
+    assert_eq!(daemon.end(Signal::SIGTERM), Some(0));
 }
 
 #[test]

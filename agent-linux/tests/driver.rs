@@ -14,6 +14,7 @@ use agent_linux::notify::Notifier;
 use agent_linux::run::{self, Machine, run};
 use agent_linux::sockets::Sockets;
 use agent_linux::trial::TrialSettings;
+use agent_linux::watch::Watch;
 use common::{DIGEST, Device, OLD, block_on, settings};
 use update_core::platform::{Area, Done, Platform, Record, Task, Trial};
 use update_core::reception::{Input, Output, Via};
@@ -116,6 +117,7 @@ impl Sender {
 fn driven(device: &Device, settings: &TrialSettings, port: u16, loss: Loss) -> (run::Device, Sender) {
     let group = std::net::SocketAddr::from(([239, 255, 73, 1], port));
     let interface = Interface::by_name("lo").unwrap();
+    let watch = Watch::of(&interface);
     let sockets = Sockets::open(group, interface, None, loss).unwrap();
     let platform = device.open(settings).unwrap();
     let notifier = Notifier::from_environment();
@@ -123,7 +125,7 @@ fn driven(device: &Device, settings: &TrialSettings, port: u16, loss: Loss) -> (
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_nonblocking(true).unwrap();
     socket2::SockRef::from(&socket).set_multicast_if_v4(&std::net::Ipv4Addr::LOCALHOST).unwrap();
-    (run::Device { sockets, platform, notifier, start }, Sender { socket, group })
+    (run::Device { sockets, watch, platform, notifier, start }, Sender { socket, group })
 }
 
 async fn for_a_while() {
