@@ -4,7 +4,7 @@
 
 use crate::limits::{ALLOWANCE_AGAIN, ALLOWANCE_MAX};
 use crate::record::Allowance;
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 
 /// The actions that draw on a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,12 +27,13 @@ struct Bucket {
 impl Bucket {
     /// Adds what has flowed in since.
     fn fill(&mut self, now: Instant) {
-        let since = now.since(self.filled_at);
-        let more = since.as_micros() / ALLOWANCE_AGAIN.as_micros();
-        self.left = u8::try_from(more.min(u128::from(ALLOWANCE_MAX - self.left)))
-            .map_or(ALLOWANCE_MAX, |more| self.left + more);
-        let rest = Duration::from_micros((since.as_micros() % ALLOWANCE_AGAIN.as_micros()) as u64);
-        self.filled_at = Instant::from_micros(now.as_micros() - rest.as_micros() as u64);
+        while self.left < ALLOWANCE_MAX && self.filled_at + ALLOWANCE_AGAIN <= now {
+            self.left += 1;
+            self.filled_at = self.filled_at + ALLOWANCE_AGAIN;
+        }
+        if self.left == ALLOWANCE_MAX {
+            self.filled_at = now;
+        }
     }
 }
 

@@ -312,5 +312,6 @@ impl Reception<'_> {
 /// Whole seconds until then, rounded up; 0 if that is unknown or has passed.
 pub(super) fn seconds_until(now: Instant, until: Option<Instant>) -> u32 {
     let left = until.map_or(Duration::ZERO, |until| until.since(now));
-    u32::try_from(left.as_micros().div_ceil(1_000_000)).unwrap_or(u32::MAX)
+    let begun = u64::from(left.subsec_nanos() > 0);
+    u32::try_from(left.as_secs() + begun).unwrap_or(u32::MAX)
 }
