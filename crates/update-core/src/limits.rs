@@ -178,6 +178,8 @@ pub const WITHDRAWAL_ROUNDS_MAX: u8 = 8;
 pub const ORDER_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// Questions that an agent remembers, to tell from them whether an order is recent (protocol.md \[fresh\]).
 pub const QUESTIONS_HEARD_MAX: usize = 8;
+/// Of the questions that an agent has answered, the distributor remembers so many, to date orders by.
+pub const HEARD_QUESTIONS_MAX: usize = 4;
 /// An answer at most this long after its leisure shows that its question was not held back.
 pub const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 /// An agent acts upon an order at most this long after it was sent.

@@ -6,7 +6,7 @@ use super::singles::Heard;
 use crate::census::{Counters, Report, State};
 use crate::limits::{
     ANNOUNCED_AGAIN_AFTER, DEAF_AFTER, ECHO_AGAIN_AFTER, ECHO_WITHIN, FLOOR_AHEAD, FLOOR_DOUBLINGS_MAX,
-    SILENT_ASKS_MAX,
+    HEARD_QUESTIONS_MAX, SILENT_ASKS_MAX,
 };
 use crate::platform::Area;
 use crate::remark::Remark;
@@ -37,7 +37,7 @@ pub struct Agent {
     /// The Echo value that it was sent and has not returned, and when it was first sent.
     echo: Option<([u8; 8], Instant)>,
     /// The newest question that it answered in time.
-    heard_question: Option<Heard>,
+    heard_questions: heapless::Vec<Heard, HEARD_QUESTIONS_MAX>,
     /// Whether this distribution has given it an order.
     pub(super) was_ordered: bool,
     /// When it was last given an individual order.
@@ -104,7 +104,7 @@ impl Agent {
             silent: 0,
             heard_in: 0,
             echo: None,
-            heard_question: None,
+            heard_questions: heapless::Vec::new(),
             was_ordered: false,
             ordered_alone_at: None,
             unheard_asks: 0,
@@ -248,8 +248,13 @@ impl Agent {
     }
 
     /// The newest question that it answered in time (protocol.md \[fresh\]).
-    pub(super) const fn heard_question(&self) -> Option<Heard> {
-        self.heard_question
+    pub(super) fn heard_question(&self) -> Option<Heard> {
+        self.heard_questions.last().copied()
+    }
+
+    /// The last questions that it answered in time, the newest one last.
+    pub(super) fn heard_questions(&self) -> &[Heard] {
+        &self.heard_questions
     }
 
     /// Notes that it answers a question, to the group or to it alone. `in_time` is that question if the
@@ -260,9 +265,12 @@ impl Agent {
         } else {
             self.answers_alone = self.unheard_asks >= DEAF_AFTER;
         }
-        let known = self.heard_question.map(|heard| heard.partial_iv);
+        let known = self.heard_question().map(|heard| heard.partial_iv);
         if let Some(heard) = in_time.filter(|heard| Some(heard.partial_iv) > known) {
-            self.heard_question = Some(heard);
+            if self.heard_questions.is_full() {
+                self.heard_questions.remove(0);
+            }
+            let _ = self.heard_questions.push(heard);
         }
     }
 

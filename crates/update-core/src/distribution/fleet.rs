@@ -67,15 +67,18 @@ impl Fleet {
         self.indices(|agent| agent.waited_for() && agent.waits())
     }
 
-    /// A question by which an order can be dated: the one that most agents answered last, and with the next
-    /// turn the one that the next most did.
+    /// A question by which an order can be dated: the one that most agents answered, and with each of the next
+    /// turns the one that most of those answered who did not answer the ones before.
     pub(super) fn heard_question(&self, turn: usize) -> Option<Heard> {
-        let mut heard: Vec<Heard> = self.agents.iter().filter_map(Agent::heard_question).collect();
-        heard.sort_unstable_by_key(|heard| heard.partial_iv);
-        let mut groups: Vec<&[Heard]> = heard.chunk_by(|a, b| a.partial_iv == b.partial_iv).collect();
-        groups.sort_by_key(|group| core::cmp::Reverse(group.len()));
-        let chosen = turn.checked_rem(groups.len().min(ORDER_COPIES as usize))?;
-        groups.get(chosen)?.first().copied()
+        let mut agents: Vec<&[Heard]> = self.agents.iter().map(Agent::heard_questions).collect();
+        let mut chosen = Vec::new();
+        while chosen.len() < ORDER_COPIES as usize
+            && let Some(heard) = most_common(&agents)
+        {
+            agents.retain(|questions| !questions.contains(&heard));
+            chosen.push(heard);
+        }
+        chosen.get(turn.checked_rem(chosen.len())?).copied()
     }
 
     /// Whether anybody has been heard from at all.
@@ -111,6 +114,14 @@ impl Fleet {
         }
         targets
     }
+}
+
+/// The question that most of these agents answered, and of several the newest.
+fn most_common(agents: &[&[Heard]]) -> Option<Heard> {
+    let mut all: Vec<Heard> = agents.iter().flat_map(|questions| questions.iter().copied()).collect();
+    all.sort_unstable_by_key(|heard| heard.partial_iv);
+    let groups = all.chunk_by(|a, b| a.partial_iv == b.partial_iv);
+    groups.max_by_key(|group| group.len()).and_then(|group| group.first().copied())
 }
 
 /// The floors below which requests are refused after a restart (protocol.md \[bound\]).
