@@ -1,26 +1,14 @@
-//! What reaches a run from outside: a stop, from the terminal or the service manager, and the operator's
-//! orders.
+//! What reaches a run from outside: a stop, from the terminal or the service manager.
 
 use std::future::pending;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 /// The system does not allow signals to be caught.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen for signals: {0}")]
 pub struct SignalError(std::io::Error);
-
-/// An instruction to a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Instruction {
-    /// End without sending another datagram; agents keep what they have.
-    Stop,
-    /// Tell the agents to drop the update.
-    Cancel,
-    /// Tell the agents on trial to go back to their previous image.
-    Undo,
-}
 
 /// Stops every run that holds it, including those that begin later. Clones share it.
 #[derive(Debug, Clone)]
@@ -65,43 +53,6 @@ impl Stop {
     }
 }
 
-/// The inputs that one run listens to.
-#[derive(Debug)]
-pub struct Control {
-    stop: Stop,
-    orders: Option<mpsc::UnboundedReceiver<Instruction>>,
-}
-
-impl Control {
-    /// Only a stop.
-    pub fn new(stop: Stop) -> Self {
-        Self { stop, orders: None }
-    }
-
-    /// A stop, and orders sent during the run.
-    pub fn with_orders(stop: Stop) -> (mpsc::UnboundedSender<Instruction>, Self) {
-        let (sender, orders) = mpsc::unbounded_channel();
-        (sender, Self { stop, orders: Some(orders) })
-    }
-
-    /// The next order. Can be dropped and called again without losing anything.
-    pub async fn next(&mut self) -> Instruction {
-        let Self { stop, orders } = self;
-        let order = async {
-            match orders {
-                Some(orders) => orders.recv().await,
-                None => None,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = stop.asked() => Instruction::Stop,
-            Some(order) = order => order,
-            else => pending().await,
-        }
-    }
-}
-
 fn listen(kind: SignalKind) -> Result<Signal, SignalError> {
     signal(kind).map_err(SignalError)
 }
@@ -116,27 +67,24 @@ mod tests {
     }
 
     #[test]
-    fn orders_come_in_turn_and_a_stop_comes_first_for_all() {
+    fn a_stop_reaches_all_that_hold_it_also_later() {
         block_on(async {
-            let (stopper, stop) = Stop::on_demand();
-            let (orders, mut one) = Control::with_orders(stop.clone());
-            let mut other = Control::new(stop.clone());
-            orders.send(Instruction::Cancel).unwrap();
-            orders.send(Instruction::Undo).unwrap();
-            assert_eq!(one.next().await, Instruction::Cancel);
+            let (stopper, mut stop) = Stop::on_demand();
+            let mut other = stop.clone();
+            assert!(!stop.is_asked());
             stopper.send_replace(true);
             assert!(stop.is_asked());
-            assert_eq!((one.next().await, other.next().await), (Instruction::Stop, Instruction::Stop));
+            stop.asked().await;
+            other.asked().await;
         });
     }
 
     #[test]
-    fn who_is_told_nothing_any_more_goes_on() {
+    fn a_stop_that_nobody_can_ask_for_any_more_never_comes() {
         block_on(async {
-            let (stopper, stop) = Stop::on_demand();
-            let (orders, mut control) = Control::with_orders(stop);
-            drop((stopper, orders));
-            let told = tokio::time::timeout(Duration::from_millis(20), control.next()).await;
+            let (stopper, mut stop) = Stop::on_demand();
+            drop(stopper);
+            let told = tokio::time::timeout(Duration::from_millis(20), stop.asked()).await;
             assert!(told.is_err(), "{told:?}");
         });
     }

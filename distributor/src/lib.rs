@@ -16,6 +16,7 @@ pub mod image;
 pub mod key_sets;
 pub mod keys;
 pub mod kind;
+pub mod link;
 pub mod manifest;
 pub mod new_group;
 pub mod random;

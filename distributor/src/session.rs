@@ -179,8 +179,10 @@ impl Session {
             activate: Activate::Nobody,
             attempt: 1,
             delay_ms: 0,
+            first_answer_within: Duration::MAX,
             transfer_within: Duration::MAX,
             confirm_within: Duration::MAX,
+            leaves_silent: false,
         }
     }
 

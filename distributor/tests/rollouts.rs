@@ -58,6 +58,7 @@ metadata: {{ name: {name} }}
 spec:
   image: ./firmware
   groups: [lamps]
+  deadlines: {{ transfer: 5s }}
 {more}"
     )
 }

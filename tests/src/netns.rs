@@ -141,6 +141,39 @@ impl Net {
         ip(&["-n", &self.bridge, "link", "set", &port(host), state])
     }
 
+    /// Takes a host's interface down, or brings it up again with its address: an operator would have to.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn take_down(&self, host: usize, down: bool) -> Result<()> {
+        let name = &self.hosts[host];
+        ip(&["-n", name, "link", "set", INTERFACE, if down { "down" } else { "up" }])?;
+        // Only IPv6 loses its addresses with the link.
+        if !down && self.family == Family::V6 { self.give_address(host) } else { Ok(()) }
+    }
+
+    /// Takes a host's address away, or gives it back.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn take_address(&self, host: usize, away: bool) -> Result<()> {
+        if !away {
+            return self.give_address(host);
+        }
+        ip(&["-n", &self.hosts[host], "address", "flush", "dev", INTERFACE, "scope", "global"])
+    }
+
+    fn give_address(&self, host: usize) -> Result<()> {
+        let (name, address) = (&self.hosts[host], self.address(host));
+        match self.family {
+            Family::V4 => ip(&["-n", name, "address", "add", &format!("{address}/24"), "dev", INTERFACE]),
+            // Nobody else has this address, and waiting to find that out takes two seconds.
+            Family::V6 => {
+                ip(&["-n", name, "address", "add", &format!("{address}/64"), "dev", INTERFACE, "nodad"])
+            }
+        }
+    }
+
     /// Bytes over a host's link so far, in both directions, including Ethernet headers.
     ///
     /// # Errors
@@ -188,17 +221,10 @@ impl Net {
         ip(&["-n", &self.bridge, "link", "set", &port, "master", "br0", "up"])?;
         ip(&["-n", name, "link", "set", "lo", "up"])?;
         ip(&["-n", name, "link", "set", INTERFACE, "up"])?;
-        let address = self.address(host);
+        self.give_address(host)?;
         match self.family {
-            Family::V4 => {
-                ip(&["-n", name, "address", "add", &format!("{address}/24"), "dev", INTERFACE])?;
-                ip(&["-n", name, "route", "add", "224.0.0.0/4", "dev", INTERFACE])
-            }
-            Family::V6 => {
-                // Nobody else has this address, and checking that takes two seconds.
-                ip(&["-n", name, "address", "add", &format!("{address}/64"), "dev", INTERFACE, "nodad"])?;
-                ip(&["-n", name, "-6", "route", "add", "multicast", "ff00::/8", "dev", INTERFACE])
-            }
+            Family::V4 => ip(&["-n", name, "route", "add", "224.0.0.0/4", "dev", INTERFACE]),
+            Family::V6 => ip(&["-n", name, "-6", "route", "add", "multicast", "ff00::/8", "dev", INTERFACE]),
         }
     }
 

@@ -4,6 +4,7 @@ pub(crate) mod attacker;
 mod attacks;
 mod disk;
 mod faults;
+mod outages;
 mod updates;
 
 use std::fs;
@@ -37,7 +38,8 @@ pub struct Stage<'s> {
 /// All scenarios.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
-    [&updates::SCENARIOS[..], &faults::SCENARIOS, &attacks::SCENARIOS, &disk::SCENARIOS].concat()
+    [&updates::SCENARIOS[..], &outages::SCENARIOS, &faults::SCENARIOS, &attacks::SCENARIOS, &disk::SCENARIOS]
+        .concat()
 }
 
 impl Scenario {

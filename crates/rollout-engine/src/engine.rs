@@ -13,7 +13,7 @@ use provisioning::Name;
 use super::many::Many;
 use super::plan::{AgentKey, Plan};
 use super::record::{AgentRecord, Fact, Order, OrderOutcome, Progress, Report, Settled};
-use super::state::{Stage, State};
+use super::state::{Sending, Stage, State};
 
 /// The current time, by two clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,20 @@ pub enum Input {
         agent: AgentKey,
         /// What it reported, or what its silence means.
         report: Report,
+    },
+    /// Nothing can be sent to a security group, for this reason; `None`: it can again.
+    Outage {
+        /// Which group.
+        group: Name,
+        /// Why.
+        why: Option<String>,
+    },
+    /// How far the blocks of the current run are in a security group.
+    Sending {
+        /// Which group.
+        group: Name,
+        /// How far.
+        sending: Sending,
     },
     /// An operator's order. [`Engine::take_changes`] returns its result.
     Order {
@@ -157,6 +171,8 @@ pub struct Engine {
     pub(super) running: Option<Task>,
     pub(super) stopping: bool,
     pub(super) censused: Option<Timestamp>,
+    /// Nobody has answered a transfer so far.
+    pub(super) asked_in_vain: bool,
     seen: Option<Now>,
     /// How long the transfer has been running.
     transferring: Duration,
@@ -199,6 +215,7 @@ impl Engine {
             running: None,
             stopping: false,
             censused: None,
+            asked_in_vain: false,
             seen: None,
             transferring,
         }
@@ -235,6 +252,14 @@ impl Engine {
         }
     }
 
+    /// What was taken last could not be made durable: it is to be saved with the next changes.
+    pub fn not_saved(&mut self, changes: Changes) {
+        self.changed.extend(changes.agents.into_iter().map(|(key, _)| key));
+        self.facts.splice(0..0, changes.facts);
+        self.settled.splice(0..0, changes.settled);
+        self.dirty = true;
+    }
+
     /// Handles an input.
     pub fn handle(&mut self, now: Now, input: Input) {
         self.look_at_clocks(now);
@@ -244,6 +269,8 @@ impl Engine {
                 self.run_ended(now.wall, end);
             }
             Input::Report { agent, report } => self.report(now.wall, &agent, report),
+            Input::Outage { group, why } => self.outage(now.wall, group, why),
+            Input::Sending { group, sending } => drop(self.state.sending.insert(group, sending)),
             Input::Order { id, order, reason } => {
                 let outcome = match self.carry_out(now.wall, order, reason.as_deref()) {
                     Ok(said) => OrderOutcome::Done(said),
@@ -282,7 +309,7 @@ impl Engine {
         let Some(seen) = self.seen.replace(now) else { return };
         let passed = SignedDuration::try_from(now.steady.saturating_sub(seen.steady)).unwrap_or_default();
         let jump = now.wall.duration_since(seen.wall) - passed;
-        if self.state.stage == Stage::Transfer && matches!(self.running, Some(Task::Transfer)) {
+        if self.transfer_goes_on(now.wall) {
             self.transferring += now.steady.saturating_sub(seen.steady);
             self.state.transfer_spent_s = u32::try_from(self.transferring.as_secs()).unwrap_or(u32::MAX);
         }
@@ -310,9 +337,25 @@ impl Engine {
         self.tell(now.wall, None, "clock-set", text);
     }
 
+    fn outage(&mut self, now: Timestamp, group: Name, why: Option<String>) {
+        let (kind, text) = match &why {
+            Some(why) => (
+                "network-lost",
+                format!("nothing can be sent to group '{group}' ({why}): tries again and goes on"),
+            ),
+            None => ("network-back", format!("group '{group}' can be reached again")),
+        };
+        self.tell(now, None, kind, text);
+        match why {
+            Some(why) => drop(self.state.outages.insert(group, why)),
+            None => drop(self.state.outages.remove(&group)),
+        }
+    }
+
     /// Resets the time spent on the transfer.
     pub(super) fn transfer_begins_anew(&mut self) {
         (self.transferring, self.state.transfer_spent_s) = (Duration::ZERO, 0);
+        (self.state.transfer_over, self.asked_in_vain) = (false, false);
     }
 
     /// Records a fact.

@@ -140,6 +140,8 @@ impl Engine {
 
     pub(super) fn run_ended(&mut self, now: Timestamp, end: RunEnd) {
         let Some(task) = self.running.take() else { return };
+        self.state.sending.clear();
+        self.state.outages.clear();
         self.stopping = false;
         self.dirty = true;
         if matches!(end, RunEnd::Done | RunEnd::NobodyAnswered) {
@@ -183,11 +185,20 @@ impl Engine {
     }
 
     fn nobody_answered(&mut self, now: Timestamp) {
+        if !self.transfer_time_is_over() {
+            if !core::mem::replace(&mut self.asked_in_vain, true) {
+                let text = "no agent has answered so far: all are asked until the deadline of the transfer";
+                self.tell(now, None, "nobody-answered", text.to_owned());
+            }
+            return;
+        }
+        self.lose_the_late(now);
         let retry = &self.plan.retry;
         if retry.on.contains(&RetryOn::Lost) && self.state.unanswered < retry.max {
             let wait = backoff(retry.backoff_s, self.state.unanswered);
             self.state.unanswered += 1;
             self.state.try_at = Some(after(now, wait));
+            self.transfer_begins_anew();
             self.tell(
                 now,
                 None,
@@ -197,6 +208,20 @@ impl Engine {
         } else {
             self.stopped(now, "no agent answered".to_owned());
         }
+    }
+
+    /// Agents that do not have the image when the time for the transfer is over are lost, unless a run that
+    /// they were told to activate in is still waiting for them.
+    pub(super) fn lose_the_late(&mut self, now: Timestamp) {
+        self.state.transfer_over = true;
+        let is_late = |agent: &AgentRecord| {
+            !agent.told && matches!(agent.progress, Progress::Waiting | Progress::Receiving)
+        };
+        let late = self.agents.iter().filter(|(_, agent)| is_late(agent));
+        for key in late.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            self.set(now, &key, Progress::Lost, 0);
+        }
+        self.dirty = true;
     }
 
     fn transfer_ended(&mut self, now: Timestamp) {

@@ -98,7 +98,7 @@ fn who_is_lost_counts_for_the_minimum_sample() {
 }
 
 #[test]
-fn who_was_silent_before_it_was_told_has_not_tried() {
+fn an_agent_that_never_answers_is_told_and_waited_for_as_often_as_retries_say() {
     let mut plan = plan(&[2]);
     plan.success = percent("0%");
     plan.retry.max = 2;
@@ -106,5 +106,5 @@ fn who_was_silent_before_it_was_told_has_not_tried() {
     let mut fleet = Fleet::new(plan).with(&[(0, Nature::Off)]);
     assert_eq!(outcome(fleet.go()), Some(Outcome::DoneWithFailures));
     let agent = &fleet.engine.agents()[&key(0)];
-    assert_eq!((agent.progress, agent.tries, agent.retry_at), (Progress::Lost, 0, None));
+    assert_eq!((agent.progress, agent.tries, agent.retry_at), (Progress::Lost, 3, None));
 }

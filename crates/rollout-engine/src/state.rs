@@ -5,6 +5,7 @@ use alloc::string::String;
 use core::fmt;
 
 use jiff::Timestamp;
+use provisioning::Name;
 use serde::{Deserialize, Serialize};
 
 use super::plan::AgentKey;
@@ -32,10 +33,46 @@ pub struct State {
     pub attempt: u32,
     /// It has been raised for a run that has not ended, so it is not raised again after a restart.
     pub retrying: bool,
+    /// The deadline of the transfer is over, and agents that had not the image by then are lost. Agents that
+    /// come back later have the whole time for themselves.
+    #[serde(default)]
+    pub transfer_over: bool,
+    /// Why nothing can be sent to some security groups at the moment.
+    #[serde(default)]
+    pub outages: BTreeMap<Name, String>,
+    /// How far the blocks of the current run are, by security group.
+    #[serde(default)]
+    pub sending: BTreeMap<Name, Sending>,
     /// Agents that were told to activate and are no longer enrolled, with their state when they left, unless
     /// confirmed. They still count for their wave, so that removing a failed agent makes no wave healthy.
     #[serde(default)]
     pub left: BTreeMap<AgentKey, Progress>,
+}
+
+/// How far the blocks of a run are in one security group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sending {
+    /// Which pass over image blocks; 0 is the first.
+    pub round: u32,
+    /// How many blocks it sends; 0 if none are sent at the moment.
+    pub blocks: u32,
+    /// How many of them are still to be sent.
+    pub left: u32,
+    /// At so many bits a second on the link.
+    pub bits_per_second: u64,
+}
+
+impl Sending {
+    /// So many blocks are left of a round.
+    pub fn new(round: u32, blocks: u32, left: u32, bits_per_second: u64) -> Self {
+        Self { round, blocks, left: left.min(blocks), bits_per_second }
+    }
+
+    /// Seconds until the blocks of this round are sent, where each has so many bytes on the link.
+    pub fn seconds_left(&self, bytes_on_link: u64) -> u64 {
+        (u64::from(self.left) * bytes_on_link * 8).div_ceil(self.bits_per_second.max(1))
+    }
 }
 
 /// Why nothing new begins.
@@ -111,6 +148,9 @@ impl State {
             try_at: None,
             attempt,
             retrying: false,
+            transfer_over: false,
+            outages: BTreeMap::new(),
+            sending: BTreeMap::new(),
             left: BTreeMap::new(),
         }
     }

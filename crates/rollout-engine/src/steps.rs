@@ -26,6 +26,11 @@ impl Engine {
         if self.pause_holds() {
             return Some(Output::Wait(None));
         }
+        let spreads = matches!(self.state.stage, Stage::Activation { .. } | Stage::Soak { .. });
+        if spreads && !self.state.transfer_over && self.transfer_time_is_over() {
+            self.lose_the_late(now);
+            return None;
+        }
         match self.state.stage {
             Stage::Transfer => self.step_transfer(now),
             Stage::Activation { wave } => self.step_activation(now, wave),
@@ -227,7 +232,9 @@ impl Engine {
     fn run(&mut self, task: Task, agents: Vec<AgentKey>) -> Output {
         self.running = Some(task.clone());
         self.stopping = false;
-        let spent = if task == Task::Transfer { self.state.transfer_spent_s } else { 0 };
+        // Once the deadline is over, agents that have come back have the whole time.
+        let counts = task == Task::Transfer || !self.state.transfer_over;
+        let spent = if counts { self.state.transfer_spent_s } else { 0 };
         Output::Run(Run {
             task,
             agents,
@@ -237,16 +244,37 @@ impl Engine {
         })
     }
 
-    /// How long each lane may take in a run, after this many seconds of transfer. The lanes of one security
-    /// group follow one another, and each has the whole deadline, so together they have a multiple of it.
-    fn transfer_left_s(&self, spent: u32) -> u32 {
+    /// Whether the time of the transfer passes: blocks may be sent, and some agent may still come.
+    pub(super) fn transfer_goes_on(&self, now: Timestamp) -> bool {
+        match self.state.stage {
+            Stage::Transfer => self.running == Some(Task::Transfer),
+            Stage::Activation { .. } | Stage::Soak { .. } => {
+                !self.state.transfer_over
+                    && self.state.paused.is_none()
+                    && self.plan.transfer_windows.are_open(now)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the whole deadline of the transfer has been spent.
+    pub(super) fn transfer_time_is_over(&self) -> bool {
+        self.state.transfer_spent_s >= self.transfer_s()
+    }
+
+    /// The deadline of the whole transfer.
+    fn transfer_s(&self) -> u32 {
         let mut in_a_row: BTreeMap<&Name, u32> = BTreeMap::new();
         for lane in &self.plan.lanes {
             *in_a_row.entry(&lane.security_group).or_default() += 1;
         }
-        let lanes = in_a_row.into_values().max().unwrap_or(1);
-        let within = self.plan.transfer_within_s;
-        within.saturating_mul(lanes).saturating_sub(spent).clamp(1, within.max(1))
+        self.plan.transfer_within_s.saturating_mul(in_a_row.into_values().max().unwrap_or(1))
+    }
+
+    /// How long each lane may take in a run, after so many seconds of transfer. The lanes of one security
+    /// group follow one another, and each has the whole deadline: together they have it so many times.
+    fn transfer_left_s(&self, spent: u32) -> u32 {
+        self.transfer_s().saturating_sub(spent).clamp(1, self.plan.transfer_within_s.max(1))
     }
 
     /// Whether the current run is no longer wanted.

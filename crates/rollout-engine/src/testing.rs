@@ -250,6 +250,13 @@ impl Fleet {
             let device = self.devices[key];
             let told = matches!(&run.task, Task::Activate(told) if told.contains(key));
             let report = device.report(told || run.task == Task::Transfer);
+            if report.state.is_none() && !told && !run.task.withdraws() {
+                // Its time is not over: others wait for it.
+                continue;
+            }
+            if report.state.is_none() && matches!(device.doing, Doing::Idle) {
+                self.pass(SignedDuration::from_secs(run.transfer_within_s.into()));
+            }
             self.engine.handle(self.now, Input::Report { agent: key.clone(), report });
             while self.engine.poll(self.now) == Output::Save {
                 let _ = self.save();

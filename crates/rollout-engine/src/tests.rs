@@ -375,7 +375,78 @@ fn when_nobody_answers_it_stops_or_tries_again() {
     plan.retry.on.insert(RetryOn::Lost);
     let mut fleet = Fleet::new(plan).with(&off);
     assert_eq!(outcome(fleet.go()), Some(Outcome::Stopped));
-    assert_eq!(fleet.runs.len(), 4);
+    // Each try has the whole deadline, in as many runs as that takes, and is told once, as its end is.
+    assert!(fleet.now.steady.as_secs() >= 4 * 3600, "{:?}", fleet.now);
+    assert_eq!(fleet.kinds().iter().filter(|kind| **kind == "nobody-answered").count(), 4 + 3);
+    assert_eq!(fleet.engine.counts(|_| true).lost, 2);
+}
+
+/// The plan of two waves, the first of which is watched for longer than the transfer may take.
+fn long_soak() -> super::plan::Plan {
+    let mut plan = plan(&[2, 2]);
+    plan.success = percent("0%");
+    (plan.waves[0].soak_s, plan.transfer_within_s) = (2 * 3600, 3600);
+    plan
+}
+
+#[test]
+fn nobody_waits_for_an_agent_that_is_silent_and_it_may_come_back_in_time() {
+    let mut fleet = Fleet::new(long_soak()).with(&[(3, Nature::Off)]);
+    while fleet.engine.agents()[&key(0)].progress != Progress::Confirmed {
+        fleet.step();
+    }
+    assert!(fleet.now.steady.as_secs() < 60, "{:?}", fleet.now);
+    assert_eq!(fleet.engine.agents()[&key(3)].progress, Progress::Waiting);
+    fleet.devices.get_mut(&key(3)).unwrap().nature = Nature::Good;
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
+}
+
+#[test]
+fn an_agent_that_is_silent_to_the_deadline_of_the_transfer_is_lost_before_its_turn_comes() {
+    for crash in [None, Some(12)] {
+        let mut fleet = Fleet::new(long_soak()).with(&[(3, Nature::Off)]);
+        fleet.crashes.extend(crash);
+        while fleet.engine.agents()[&key(3)].progress != Progress::Lost {
+            fleet.step();
+        }
+        let seconds = fleet.now.steady.as_secs();
+        assert!((3600..3600 + 400).contains(&seconds), "{seconds}");
+        assert_eq!(fleet.engine.agents()[&key(3)].tries, 0);
+        // Back after all: it has the whole time again, when the others of its wave activate.
+        fleet.devices.get_mut(&key(3)).unwrap().nature = Nature::Good;
+        fleet.go();
+        assert_eq!(fleet.engine.counts(|_| true).confirmed, 4, "{:?}", fleet.engine.agents());
+    }
+}
+
+#[test]
+fn an_outage_is_told_and_shown_and_ends_with_the_run() {
+    let mut fleet = Fleet::new(plan(&[1]));
+    let hall = provisioning::Name::new("hall").unwrap();
+    let outage = |why: Option<&str>| Input::Outage { group: hall.clone(), why: why.map(str::to_owned) };
+    fleet.engine.handle(fleet.now, outage(Some("Network is unreachable")));
+    assert_eq!(fleet.engine.state().outages[&hall], "Network is unreachable");
+    fleet.engine.handle(fleet.now, outage(None));
+    assert!(fleet.engine.state().outages.is_empty());
+    fleet.engine.handle(fleet.now, outage(Some("Network is unreachable")));
+    assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
+    assert!(fleet.engine.state().outages.is_empty());
+    let kinds = fleet.kinds();
+    let outages = kinds.iter().filter(|kind| kind.starts_with("network-")).copied().collect::<Vec<_>>();
+    assert_eq!(outages, ["network-lost", "network-back", "network-lost"]);
+}
+
+#[test]
+fn what_could_not_be_saved_is_saved_with_the_next_changes() {
+    let mut fleet = Fleet::new(plan(&[2]));
+    let first = fleet.engine.take_changes();
+    let (agents, facts) = (first.agents.clone(), first.facts.clone());
+    fleet.engine.not_saved(first);
+    fleet.engine.handle(fleet.now, Input::Order { id: 7, order: Order::Pause, reason: None });
+    assert_eq!(fleet.engine.poll(fleet.now), Output::Save);
+    let changes = fleet.engine.take_changes();
+    assert_eq!((changes.agents, &changes.facts[..facts.len()]), (agents, &facts[..]));
+    assert_eq!((changes.facts.len(), changes.settled[0].id), (facts.len() + 1, 7));
 }
 
 #[test]

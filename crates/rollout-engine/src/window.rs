@@ -1,4 +1,8 @@
-//! Windows: when something may begin, by cron expression and time zone. The library handles daylight saving.
+//! Windows: when something may begin, by cron expression and time zone.
+//!
+//! An expression with fixed hours names times of the wall clock. Where the clock skips such a time, the window
+//! opens at the next moment that exists; where the clock shows it twice, the window opens once, at the first.
+//! An expression for every hour (`*`) goes by real hours.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -7,6 +11,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use cronexpr::Crontab;
+use jiff::civil::DateTime;
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +20,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone)]
 pub struct Window {
     form: WindowForm,
+    /// In the window's zone if it goes by real hours, else in UTC, which stands for the wall clock.
     opens: Crontab,
+    /// The zone of the wall clock; `None` if it goes by real hours.
+    wall: Option<TimeZone>,
 }
 
 /// A window in its written form.
@@ -36,6 +45,11 @@ pub struct Windows(Vec<Window>);
 
 /// Cron expressions have no shorter interval.
 const SHORTEST: SignedDuration = SignedDuration::from_mins(1);
+/// The library looks four years ahead, so it is asked again this often.
+const SEARCHES: i64 = 3;
+const SEARCHED: SignedDuration = SignedDuration::from_hours(4 * 365 * 24);
+/// How far a wall clock is set forward or back at most, where that is not a matter of whole days.
+const CLOCK_SET_MAX: SignedDuration = SignedDuration::from_hours(4);
 
 impl Window {
     /// Checks a window.
@@ -55,7 +69,11 @@ impl Window {
         if form.for_s == 0 {
             return Err("a window stays open for at least a second".to_owned());
         }
-        let opens = cronexpr::parse_crontab(&format!("{} {}", form.cron, form.tz)).map_err(|_| {
+        let every_hour = form.cron.split_ascii_whitespace().nth(1).is_some_and(|hour| hour.starts_with('*'));
+        let wall = TimeZone::get(&form.tz).ok().filter(|_| !every_hour);
+        let parse = |zone: &str| cronexpr::parse_crontab(&format!("{} {zone}", form.cron));
+        let parsed = parse(&form.tz).and_then(|opens| if wall.is_some() { parse("UTC") } else { Ok(opens) });
+        let opens = parsed.map_err(|_| {
             format!(
                 "'{}' in the zone '{}' is no cron expression in an IANA time zone, like '0 1 * * *' in \
                  'Europe/Amsterdam'",
@@ -63,10 +81,10 @@ impl Window {
                 form.tz.escape_default()
             )
         })?;
-        if opens.find_next(Timestamp::UNIX_EPOCH).is_err() {
+        if find_next(&opens, Timestamp::UNIX_EPOCH).is_none() {
             return Err(format!("'{}' never comes, so this window never opens", form.cron));
         }
-        Ok(Self { form, opens })
+        Ok(Self { form, opens, wall })
     }
 
     /// Its written form.
@@ -76,13 +94,44 @@ impl Window {
 
     /// When it next opens after `now`.
     fn next_open(&self, now: Timestamp) -> Option<Timestamp> {
-        self.opens.find_next(now).ok().map(|moment| moment.timestamp())
+        let Some(zone) = &self.wall else { return find_next(&self.opens, now) };
+        let on_the_wall = zone.to_datetime(now).checked_sub(CLOCK_SET_MAX).ok()?;
+        let mut from = Offset::UTC.to_timestamp(on_the_wall).ok()?;
+        loop {
+            from = find_next(&self.opens, from)?;
+            let opens = first_moment(zone, Offset::UTC.to_datetime(from))?;
+            if opens > now {
+                return Some(opens);
+            }
+        }
     }
 
     /// When it closes, if it is open at `now`.
     fn closes(&self, now: Timestamp) -> Option<Timestamp> {
         let open_for = Duration::from_secs(self.form.for_s.into());
         self.opened(now, now.checked_sub(open_for).ok()?)?.checked_add(open_for).ok()
+    }
+}
+
+/// The next moment after `now` that an expression names, if there is one within ten years.
+fn find_next(opens: &Crontab, now: Timestamp) -> Option<Timestamp> {
+    // Beyond the end of the calendar the library cannot look.
+    now.checked_add(SEARCHED * (i32::try_from(SEARCHES).ok()? + 1)).ok()?;
+    (0..SEARCHES).find_map(|search| {
+        let from = now.checked_add(SEARCHED * i32::try_from(search).ok()?).ok()?;
+        opens.find_next(from).ok().map(|moment| moment.timestamp())
+    })
+}
+
+/// The first moment at which the wall clock shows this time, or, if it skips it, the next one that exists.
+fn first_moment(zone: &TimeZone, on_the_wall: DateTime) -> Option<Timestamp> {
+    match zone.to_ambiguous_timestamp(on_the_wall).offset() {
+        AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(on_the_wall).ok(),
+        AmbiguousOffset::Fold { before, .. } => before.to_timestamp(on_the_wall).ok(),
+        AmbiguousOffset::Gap { after, .. } => {
+            let before_it = after.to_timestamp(on_the_wall).ok()?.checked_sub(SHORTEST).ok()?;
+            zone.following(before_it).next().map(|transition| transition.timestamp())
+        }
     }
 }
 
@@ -186,31 +235,70 @@ mod tests {
     }
 
     #[test]
-    fn an_hour_that_the_clock_skips_opens_right_after_it() {
+    fn a_time_that_the_clock_skips_opens_at_the_next_moment_that_exists() {
         // On 28 March 2027 it is 03:00 right after 01:59 in Amsterdam: 01:00 UTC.
-        let night = windows("30 2 * * *", 1, "Europe/Amsterdam");
-        assert_eq!(night.next_open(at("2027-03-26T12:00:00Z")), Some(at("2027-03-27T01:30:00Z")));
-        let next = night.next_open(at("2027-03-27T12:00:00Z"));
-        assert_eq!(next, Some(at("2027-03-29T00:30:00Z")), "there is no 02:30 on that day");
-        // A window over the skipped hour lasts as long as it says, and ends an hour later by the wall clock.
+        for cron in ["30 2 * * *", "0 2 * * *", "0 2 * * 0"] {
+            let night = windows(cron, 4, "Europe/Amsterdam");
+            let opens = at("2027-03-28T01:00:00Z");
+            assert_eq!(night.next_open(at("2027-03-27T12:00:00Z")), Some(opens), "{cron}");
+            assert!(!night.are_open(at("2027-03-28T00:59:59Z")) && night.are_open(opens), "{cron}");
+            assert_eq!(night.closes(opens), Some(at("2027-03-28T05:00:00Z")), "{cron}");
+        }
+        // Every time within the skipped hour is one opening.
+        let often = windows("*/10 2 * * *", 1, "Europe/Amsterdam");
+        assert_eq!(often.next_open(at("2027-03-27T12:00:00Z")), Some(at("2027-03-28T01:00:00Z")));
+        assert_eq!(often.next_open(at("2027-03-28T01:00:00Z")), Some(at("2027-03-29T00:00:00Z")));
+        // A window over the skipped hour is as long as it says, and ends an hour later by the clock on the
+        // wall.
         let long = windows("0 1 * * *", 4, "Europe/Amsterdam");
         assert_eq!(long.closes(at("2027-03-28T00:30:00Z")), Some(at("2027-03-28T04:00:00Z")));
         assert_eq!(long.closes(at("2027-03-29T00:30:00Z")), Some(at("2027-03-29T03:00:00Z")));
+        // A whole day that was skipped: 30 December 2011 in Samoa.
+        let samoa = windows("0 12 30 12 *", 1, "Pacific/Apia");
+        assert_eq!(samoa.next_open(at("2011-12-01T00:00:00Z")), Some(at("2011-12-30T10:00:00Z")));
+        // Half an hour on Lord Howe Island, from 02:00 on 3 October 2027.
+        let lord_howe = windows("15 2 * * *", 1, "Australia/Lord_Howe");
+        assert_eq!(lord_howe.next_open(at("2027-10-02T12:00:00Z")), Some(at("2027-10-02T15:30:00Z")));
     }
 
     #[test]
-    fn an_hour_that_the_clock_repeats_opens_twice() {
-        // On 31 October 2027 the hour from 02:00 occurs twice in Amsterdam: at 00:00 and 01:00 UTC.
+    fn a_time_that_the_clock_shows_twice_opens_once() {
+        // On 31 October 2027 the hour from 02:00 comes twice in Amsterdam: at 00:00 and 01:00 UTC.
         let night = windows("30 2 * * *", 1, "Europe/Amsterdam");
         assert_eq!(night.next_open(at("2027-10-30T12:00:00Z")), Some(at("2027-10-31T00:30:00Z")));
-        assert_eq!(night.next_open(at("2027-10-31T00:30:00Z")), Some(at("2027-10-31T01:30:00Z")));
-        assert_eq!(night.next_open(at("2027-10-31T01:30:00Z")), Some(at("2027-11-01T01:30:00Z")));
+        assert_eq!(night.next_open(at("2027-10-31T00:30:00Z")), Some(at("2027-11-01T01:30:00Z")));
         assert_eq!(night.closes(at("2027-10-31T01:00:00Z")), Some(at("2027-10-31T01:30:00Z")));
-        assert_eq!(night.closes(at("2027-10-31T01:30:00Z")), Some(at("2027-10-31T02:30:00Z")));
-        // A window that opens at another hour opens once.
+        assert!(!night.are_open(at("2027-10-31T01:30:00Z")));
+        // One that opens at another hour opens once as well.
         let early = windows("0 1 * * *", 1, "Europe/Amsterdam");
         assert_eq!(early.next_open(at("2027-10-30T12:00:00Z")), Some(at("2027-10-30T23:00:00Z")));
         assert_eq!(early.next_open(at("2027-10-30T23:00:00Z")), Some(at("2027-11-01T00:00:00Z")));
+    }
+
+    #[test]
+    fn every_hour_goes_by_real_hours() {
+        for day in ["2027-03-28", "2027-10-31"] {
+            let hourly = windows("30 * * * *", 1, "Europe/Amsterdam");
+            let mut moment = at(&format!("{day}T00:00:00Z")) - SignedDuration::from_hours(12);
+            for _ in 0..24 {
+                let next = hourly.next_open(moment).unwrap();
+                assert!(next.duration_since(moment) <= SignedDuration::from_hours(1), "{moment} {next}");
+                moment = next;
+            }
+        }
+    }
+
+    #[test]
+    fn an_opening_within_ten_years_is_found_and_the_end_of_the_calendar_stops_nothing() {
+        // 2100 is no leap year.
+        let leap = windows("0 3 29 2 *", 1, "UTC");
+        assert_eq!(leap.next_open(at("2096-03-01T00:00:00Z")), Some(at("2104-02-29T03:00:00Z")));
+        for cron in ["0 3 29 2 *", "* * * * *", "0 2 * * 0"] {
+            let windows = windows(cron, 4, "Europe/Amsterdam");
+            for moment in [Timestamp::MAX, Timestamp::MIN, at("9998-12-31T00:00:00Z")] {
+                let (_, _, _) = (windows.next_open(moment), windows.are_open(moment), windows.closes(moment));
+            }
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod activation;
 mod agents;
 mod asks;
 mod claims;
+mod deadlines;
 mod facts;
 mod fleet;
 mod image_block;
@@ -197,6 +198,12 @@ impl Distribution {
     #[must_use]
     pub fn floors(&self) -> Vec<(MemberId, Option<u64>)> {
         self.parts.fleet.floors(self.parts.outbox.members(), self.phase.is_finished())
+    }
+
+    /// The next moment at which the time of an agent may be over; `None` if nothing has an end.
+    #[must_use]
+    pub fn time_limit(&self) -> Option<Instant> {
+        self.parts.time_limit()
     }
 
     /// Ends at once, without another datagram: for a clean stop. The same job can continue later where it

@@ -157,13 +157,12 @@ pub const CLOSE_ASKS_MAX: u8 = 4;
 pub const POLLS_MAX: usize = 16;
 /// How long to wait for the answers to polls.
 pub const POLL_WAIT: Duration = Duration::from_secs(1);
-/// Unanswered asks after which the distribution gives up. In the pauses between them, agents that hear
-/// nothing have time to say so.
-pub const NOBODY_ASKS_MAX: u8 = 16;
 /// A waiting loop asks again after this time. The pause grows by half each time ...
 pub const ASK_AGAIN_FIRST: Duration = Duration::from_millis(100);
 /// ... up to this.
 pub const ASK_AGAIN_MAX: Duration = Duration::from_secs(2);
+/// ... or up to this where only silent agents are asked.
+pub const ASK_SILENT_MAX: Duration = Duration::from_secs(8);
 /// Asks without progress after which the last few blocks are sent by multicast after all.
 pub const REPAIR_ASKS_MAX: u8 = 12;
 /// Copies of the offer at a time.

@@ -180,9 +180,14 @@ fn waves_wait_for_nobody_outside_and_lose_only_their_own() {
     // Agent 2, in the wave, and agent 3, outside it, are absent.
     fleet.events.clear();
     let began = fleet.now;
-    fleet.restart_distribution(only(&[0, 2]));
+    let transfer_within = Duration::from_secs(90);
+    fleet.restart_distribution(DistributionConfig { transfer_within, ..only(&[0, 2]) });
+    while states(&fleet)[0] != State::Confirmed {
+        fleet.step(&mut |_| 1);
+        assert!(fleet.now.since(began) < Duration::from_secs(10), "{:?}", fleet.now.since(began));
+    }
     assert_eq!(fleet.run(), Ending::Done);
-    assert!(fleet.now.since(began) < Duration::from_secs(10), "{:?}", fleet.now.since(began));
+    assert!(fleet.now.since(began) < Duration::from_secs(61), "{:?}", fleet.now.since(began));
     assert_eq!(states(&fleet)[..2], [State::Confirmed, State::Ready]);
     let lost: BTreeSet<MemberId> = fleet
         .events

@@ -93,6 +93,18 @@ impl DistributionObserver for Progress {
         }
     }
 
+    fn outage(&mut self, why: Option<&str>) {
+        let text = match why {
+            Some(why) => format!("cannot send ({why}): trying again, and going on from here"),
+            None => "can send again".to_owned(),
+        };
+        match &self.bar {
+            _ if self.quiet => {}
+            Some(bar) => bar.println(text),
+            None => say!("{text}"),
+        }
+    }
+
     fn tick(&mut self, distribution: &Distribution) {
         let Some(bar) = &self.bar else {
             if self.spoke.elapsed() >= LINE_AFTER {

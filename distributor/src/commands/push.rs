@@ -41,7 +41,10 @@ pub struct Push {
     /// Agents activate this long after they hear it [default: at once]
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     delay: Option<u32>,
-    /// An agent that is still missing something after this time counts as lost
+    /// An agent that has not been heard from after this time is not waited for any longer
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = seconds)]
+    first_answer_within: u32,
+    /// An agent that has been heard from and is still missing something after this time counts as lost
     #[arg(long, value_name = "TIME", default_value = "6h", value_parser = seconds)]
     transfer_within: u32,
     /// An agent that has not confirmed this long after the activation counts as lost
@@ -91,6 +94,7 @@ impl Push {
             activate: !self.no_activate,
             retry: self.retry,
             delay_s: self.delay.unwrap_or(0),
+            first_answer_within_s: self.first_answer_within,
             transfer_within_s: self.transfer_within,
             confirm_within_s: self.confirm_within,
             rate_bits_per_second: self.rate.map(|rate| rate.0),

@@ -4,11 +4,11 @@ use provisioning::Name;
 use update_core::distribution::{Distribution, Event, Job};
 
 use super::{Fleet, SendError};
-use crate::control::{Control, Stop};
+use crate::control::Stop;
 use crate::drive::{self, DistributionEnd, DistributionObserver};
+use crate::link::Link;
 use crate::random::seed;
 use crate::session::Session;
-use crate::socket;
 use crate::state::GroupState;
 use crate::store::{Store, StoreError};
 
@@ -30,6 +30,7 @@ struct Unobserved;
 impl DistributionObserver for Unobserved {
     fn event(&mut self, _: Event, _: &Distribution) {}
     fn tick(&mut self, _: &Distribution) {}
+    fn outage(&mut self, _: Option<&str>) {}
 }
 
 impl<S: Store> Fleet<S> {
@@ -37,19 +38,18 @@ impl<S: Store> Fleet<S> {
     ///
     /// # Errors
     /// The group cannot be opened, or this machine cannot send.
-    pub async fn census(&self, group: &Name, rounds: u32, stop: Stop) -> Result<Census, SendError> {
+    pub async fn census(&self, group: &Name, rounds: u32, mut stop: Stop) -> Result<Census, SendError> {
         // Opened first, so that a missing group is reported as missing.
         GroupState::open(&self.dir, group)?;
         let mut session = Session::open(self.claimed().await?, group)?;
         let config = session.config();
-        let socket = socket::open(&session.group.profile)?;
+        let mut link = Link::open(session.group.profile.clone())?;
         let context = session.context()?;
         let job = Job::Census { rounds };
         let distribution = Distribution::new(config, context, job, seed()?, drive::clock()());
         let mut distribution = distribution.remembering(&session.conduct());
-        let mut control = Control::new(stop);
         let ended =
-            drive::run(&mut distribution, &mut session, None, &socket, &mut Unobserved, &mut control).await?;
+            drive::run(&mut distribution, &mut session, None, &mut link, &mut Unobserved, &mut stop).await?;
         let group = session.group.clone();
         let not_noted = self.finish(session, &distribution, ended).await?;
         Ok(Census { group, distribution, ended, not_noted })

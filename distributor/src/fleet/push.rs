@@ -11,13 +11,13 @@ use update_core::suit_inspect::inspect_unverified;
 use update_core::time::Duration;
 
 use super::{Fleet, SendError};
-use crate::control::{Control, Stop};
+use crate::control::Stop;
 use crate::drive::{self, DistributionEnd, DistributionObserver};
 use crate::files::{self, FileError, shown};
 use crate::image::{self, ImageError};
+use crate::link::Link;
 use crate::random::seed;
 use crate::session::Session;
-use crate::socket;
 use crate::state::{GroupState, StateDir, StateError};
 use crate::store::{Store, StoreError};
 
@@ -36,7 +36,10 @@ pub struct Request {
     pub retry: bool,
     /// Agents activate this many seconds after they hear it.
     pub delay_s: u32,
-    /// An agent that is still missing something after this many seconds counts as lost.
+    /// An agent that has not been heard from after this many seconds counts as lost.
+    pub first_answer_within_s: u32,
+    /// An agent that has been heard from and is still missing something after this many seconds counts as
+    /// lost.
     pub transfer_within_s: u32,
     /// An agent that has not confirmed this many seconds after the activation counts as lost.
     pub confirm_within_s: u32,
@@ -191,20 +194,19 @@ impl<S: Store> Push<'_, S> {
     pub async fn run(
         self,
         observer: &mut impl DistributionObserver,
-        stop: Stop,
+        mut stop: Stop,
     ) -> Result<Pushed, SendError> {
         let config = self.config();
         let Self { fleet, checked, mut session, attempt } = self;
         let Checked { update, file, .. } = checked;
         let offer = update.offer;
-        let socket = socket::open(&session.group.profile)?;
+        let mut link = Link::open(session.group.profile.clone())?;
         let context = session.context()?;
         let started = Instant::now();
         let distribution = Distribution::new(config, context, Job::Update(update), seed()?, drive::clock()());
         let mut distribution = distribution.remembering(&session.conduct());
-        let mut control = Control::new(stop);
         let ended =
-            drive::run(&mut distribution, &mut session, Some(&file), &socket, observer, &mut control).await?;
+            drive::run(&mut distribution, &mut session, Some(&file), &mut link, observer, &mut stop).await?;
         let took = started.elapsed();
         if distribution.attempt() > attempt {
             session.note_attempt(&offer.digest, distribution.attempt())?;
@@ -222,6 +224,7 @@ impl<S: Store> Push<'_, S> {
             activate: if request.activate { Activate::Everyone } else { Activate::Nobody },
             attempt: self.attempt,
             delay_ms: request.delay_s.saturating_mul(1000),
+            first_answer_within: Duration::from_secs(request.first_answer_within_s.into()),
             transfer_within: Duration::from_secs(request.transfer_within_s.into()),
             confirm_within: Duration::from_secs(request.confirm_within_s.into()),
             ..config

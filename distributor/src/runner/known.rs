@@ -22,7 +22,6 @@ pub async fn load<S: Store>(store: &S, name: &Name) -> Result<Engine, RunError> 
 /// What the rollout does or waits for, in one line.
 pub fn doing(engine: &Engine) -> String {
     let state = engine.state();
-    let wave = |wave: u32| engine.plan().waves.get(wave as usize).map_or("", |wave| wave.name.as_str());
     match &state.paused {
         Some(Pause::Broken(why)) if state.outcome().is_none() => {
             let name = engine.name();
@@ -33,6 +32,16 @@ pub fn doing(engine: &Engine) -> String {
         Some(pause) if state.outcome().is_none() => return format!("paused: {pause}"),
         _ => {}
     }
+    if let (Some((group, why)), None) = (state.outages.first_key_value(), state.outcome()) {
+        return format!("{}; group '{group}' cannot be reached at the moment ({why})", stage(engine));
+    }
+    stage(engine)
+}
+
+/// What its stage does or waits for.
+fn stage(engine: &Engine) -> String {
+    let state = engine.state();
+    let wave = |wave: u32| engine.plan().waves.get(wave as usize).map_or("", |wave| wave.name.as_str());
     match &state.stage {
         Stage::Transfer => "all agents receive".to_owned(),
         Stage::Activation { wave: number } => format!("wave '{}' activates", wave(*number)),

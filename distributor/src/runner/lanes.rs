@@ -10,25 +10,31 @@ use jiff::Timestamp;
 use provisioning::Name;
 use update_core::digest::Digest;
 use update_core::distribution::{
-    Activate, Agent, Distribution, DistributionConfig, Ending, Event, Job, Tallies, Update,
+    Activate, Agent, Distribution, DistributionConfig, Ending, Event, Job, Stage, Tallies, Update,
 };
 use update_core::time::Duration;
 
 use super::latest::Latest;
 use super::{RunError, membership};
-use crate::control::{Control, Stop};
+use crate::control::Stop;
 use crate::drive::{self, DistributionEnd, DistributionObserver};
+use crate::link::Link;
 use crate::manifest::{digest_of, members_of, stored};
 use crate::random::seed;
 use crate::session::Session;
-use crate::socket;
 use crate::state::{Agents, GroupLock, Profile, StateDir};
 use crate::store::epoch::Claimed;
 use crate::store::images::StoredImage;
 use crate::store::{Loss, Store};
 use rollout_engine::plan::{AgentKey, Lane, Plan};
 use rollout_engine::record::{AgentRecord, Progress, Report};
+use rollout_engine::state::Sending;
 use rollout_engine::{Engine, Input, Run, RunEnd, Task};
+
+/// How long a transfer waits until somebody has answered, before other rollout groups have their turn.
+const FIRST_ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// The same for a census, which is repeated.
+const CENSUS_ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 /// The security groups of a rollout, opened to send.
 pub(super) struct Lanes {
@@ -282,6 +288,7 @@ impl Group {
         let ids: Vec<MemberId> = members.keys().copied().collect();
         let told = members.iter().filter(|(_, key)| run.tells(key)).map(|(id, _)| *id).collect();
         let config = self.session.config_of(&ids);
+        let transfer_within = Duration::from_secs(run.transfer_within_s.into());
         let config = DistributionConfig {
             rate: lane.rate_bits_per_second.unwrap_or(config.rate),
             activate: if matches!(run.task, Task::Activate(_)) {
@@ -290,8 +297,10 @@ impl Group {
                 Activate::Nobody
             },
             attempt: run.attempt,
-            transfer_within: Duration::from_secs(run.transfer_within_s.into()),
+            first_answer_within: transfer_within.min(first_answer_within(&run.task)),
+            transfer_within,
             confirm_within: Duration::from_secs(run.report_within_s.into()),
+            leaves_silent: true,
             ..config
         };
         let context = self.session.context_of(&ids)?;
@@ -308,20 +317,19 @@ impl Group {
         latest: &Latest,
         stop: &Stop,
     ) -> Result<LaneEnd, RunError> {
-        let socket = socket::open(&profile(&self.session.group.profile, lane))?;
+        let profile = profile(&self.session.group.profile, lane);
+        // A way that does not exist at first is a mistake; one that existed may come back.
+        let was_there = latest.reaches(&lane.name);
+        let mut link = if was_there { Link::open_again(profile) } else { Link::open(profile)? };
         self.session.note_attempt(&digest, run.attempt)?;
         let mut distribution = self.distribution(lane, job, run, members)?;
         let session = &mut self.session;
-        let mut control = Control::new(stop.clone());
-        let mut reporter = Reporter { members, latest };
-        let ended =
-            drive::run(&mut distribution, session, file, &socket, &mut reporter, &mut control).await?;
+        let mut reporter = Reporter::new(&self.name, members, latest);
+        let mut stop = stop.clone();
+        let ended = drive::run(&mut distribution, session, file, &mut link, &mut reporter, &mut stop).await?;
         session.note_attempt(&digest, distribution.attempt())?;
         reporter.all(&distribution);
         let end = end_of(ended, session, &distribution, &self.name)?;
-        if end == RunEnd::NobodyAnswered {
-            reporter.silence();
-        }
         session.settle(&distribution)?;
         let (attempt, tallies) = (distribution.attempt(), distribution.tallies());
         Ok(LaneEnd { group: self.name.clone(), end, attempt, tallies })
@@ -348,6 +356,16 @@ fn job(digest: Digest, image: Option<&StoredImage>, run: &Run) -> Result<Job, Ru
         Task::Cancel => Ok(Job::Cancel(digest)),
         Task::Undo => Ok(Job::Undo(digest)),
         _ => image.map(|image| Job::Update(update(image))).ok_or(RunError::ImageChanged),
+    }
+}
+
+/// How long a run waits for a first answer. Where nobody answers, the engine decides what follows: agents
+/// that are silent have the whole time of the transfer, in one run or another.
+fn first_answer_within(task: &Task) -> Duration {
+    match task {
+        Task::Transfer => FIRST_ANSWER_WITHIN,
+        Task::Activate(_) => Duration::MAX,
+        Task::Census | Task::Cancel | Task::Undo => CENSUS_ANSWER_WITHIN,
     }
 }
 
@@ -411,13 +429,20 @@ fn profile(profile: &Profile, lane: &Lane) -> Profile {
     }
 }
 
-/// Passes on what agents report.
+/// Passes on what agents report, and how far the blocks are.
 struct Reporter<'a> {
+    group: &'a Name,
     members: &'a BTreeMap<MemberId, AgentKey>,
     latest: &'a Latest,
+    /// The pass over image blocks, and how many it sends.
+    round: (u32, u32),
 }
 
-impl Reporter<'_> {
+impl<'a> Reporter<'a> {
+    fn new(group: &'a Name, members: &'a BTreeMap<MemberId, AgentKey>, latest: &'a Latest) -> Self {
+        Self { group, members, latest, round: (0, 0) }
+    }
+
     fn one(&self, agent: &Agent) {
         let Some(key) = self.members.get(&agent.id) else { return };
         let report = match agent.status {
@@ -436,22 +461,31 @@ impl Reporter<'_> {
     fn all(&self, distribution: &Distribution) {
         distribution.agents().iter().for_each(|agent| self.one(agent));
     }
-
-    fn silence(&self) {
-        self.members.values().for_each(|key| self.latest.put(key.clone(), SILENT));
-    }
 }
 
 const SILENT: Report = Report { state: None, reason: 0, missing: 0, installed: 0 };
 
 impl DistributionObserver for Reporter<'_> {
     fn event(&mut self, event: Event, distribution: &Distribution) {
-        if let Event::Report(id) | Event::Lost(id) | Event::Quarantined(id) = event
-            && let Some(agent) = distribution.agents().iter().find(|agent| agent.id == id)
-        {
-            self.one(agent);
+        match event {
+            Event::Report(id) | Event::Lost(id) | Event::Quarantined(id) => {
+                if let Some(agent) = distribution.agents().iter().find(|agent| agent.id == id) {
+                    self.one(agent);
+                }
+            }
+            Event::Stage(Stage::Blocks { round, blocks }) => self.round = (round, blocks),
+            Event::Stage(_) => self.round.1 = 0,
+            Event::Finished(_) => {}
         }
     }
 
-    fn tick(&mut self, _: &Distribution) {}
+    fn tick(&mut self, distribution: &Distribution) {
+        let (round, blocks) = self.round;
+        let sending = Sending::new(round, blocks, distribution.blocks_to_send(), distribution.rate());
+        self.latest.put_sending(self.group, sending);
+    }
+
+    fn outage(&mut self, why: Option<&str>) {
+        self.latest.put_outage(self.group, why);
+    }
 }

@@ -25,7 +25,7 @@ use crate::manifest::{self, Planned};
 use crate::state::{GroupLock, RolloutLock, StateDir};
 use crate::store::epoch::Claims;
 use crate::store::images::Images;
-use crate::store::{NewRollout, Revision, Step, Store};
+use crate::store::{NewRollout, Revision, Step, Store, StoreError};
 use lanes::{Lanes, Worked};
 use latest::Latest;
 use rollout_engine::record::{OrderOutcome, Outcome, Settled};
@@ -37,6 +37,9 @@ pub use observer::{Note, RolloutObserver};
 
 /// How often to check for orders and reports while idle.
 const TICK: Duration = Duration::from_millis(250);
+
+/// How often to save how far a run is, if nothing else is saved.
+const SAVE_EVERY: Duration = Duration::from_secs(3);
 
 /// If there is nothing to do for longer than this, others may send for the groups.
 const RELEASED_FOR: SignedDuration = SignedDuration::from_secs(3);
@@ -75,6 +78,8 @@ pub struct Runner<'a, S, O> {
     engine: Engine,
     began: Instant,
     seen: Revision,
+    /// When the state was last saved.
+    saved: Instant,
     observer: O,
     _lock: RolloutLock,
 }
@@ -142,7 +147,8 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
             at: now.wall,
         };
         with.store.begin_rollout(new).await?;
-        let mut runner = Self { with, engine, began, seen: Revision::UNKNOWN, observer, _lock: lock };
+        let seen = Revision::UNKNOWN;
+        let mut runner = Self { with, engine, began, seen, saved: began, observer, _lock: lock };
         runner.observer.facts(&changes.facts);
         Ok(runner)
     }
@@ -158,7 +164,8 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
         lock: RolloutLock,
     ) -> Result<Self, RunError> {
         let engine = load(with.store, name).await?;
-        Ok(Self { with, engine, began: Instant::now(), seen: Revision::UNKNOWN, observer, _lock: lock })
+        let (began, seen) = (Instant::now(), Revision::UNKNOWN);
+        Ok(Self { with, engine, began, seen, saved: began, observer, _lock: lock })
     }
 
     /// The engine, read-only.
@@ -186,6 +193,10 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
             self.take_reports(&hands.latest);
             self.take_orders().await?;
             self.begin_held(&mut hands).await?;
+            if hands.work.is_some() && self.saved.elapsed() >= SAVE_EVERY {
+                // For those who look on from elsewhere.
+                self.save().await?;
+            }
             let now = self.now();
             match self.engine.poll(now) {
                 Output::Save => self.save().await?,
@@ -365,8 +376,8 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
 
     fn take_reports(&mut self, latest: &Latest) {
         let now = self.now();
-        for (agent, report) in latest.take() {
-            self.engine.handle(now, Input::Report { agent, report });
+        for input in latest.take() {
+            self.engine.handle(now, input);
         }
     }
 
@@ -383,10 +394,13 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
             let order = Input::Order { id: given.id, order: given.order, reason: given.reason };
             self.engine.handle(self.now(), order);
             if let Err(failure) = self.save().await {
-                // The next process must not carry it out.
-                let outcome = OrderOutcome::Refused(failure.to_string());
-                let refused = Settled { id: given.id, outcome };
-                self.with.store.settle_order(&refused, Timestamp::now()).await?;
+                if let RunError::Store(StoreError::Conflict { .. }) = &failure {
+                    // Nobody can carry it out, and the next process must not try. After any other failure it
+                    // stays open, for whoever runs the rollout next.
+                    let outcome = OrderOutcome::Refused(failure.to_string());
+                    let refused = Settled { id: given.id, outcome };
+                    self.with.store.settle_order(&refused, Timestamp::now()).await?;
+                }
                 return Err(failure);
             }
         }
@@ -405,7 +419,11 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
             settled: &changes.settled,
             at: Timestamp::now(),
         };
-        self.with.store.save(step).await?;
+        if let Err(error) = self.with.store.save(step).await {
+            self.engine.not_saved(changes);
+            return Err(error.into());
+        }
+        self.saved = Instant::now();
         self.observer.facts(&changes.facts);
         Ok(())
     }

@@ -127,6 +127,16 @@ impl Fleet<'_> {
         self.take_process(number)?.kill()
     }
 
+    /// Stops an agent in its tracks, or lets it go on, by SIGSTOP and SIGCONT.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn freeze(&mut self, number: usize, frozen: bool) -> Result<()> {
+        let process = self.agent(number)?.process.as_ref();
+        let process = process.with_context(|| format!("{} does not run", name(number)))?;
+        process.signal(if frozen { Signal::SIGSTOP } else { Signal::SIGCONT })
+    }
+
     /// The peak memory of a running agent, in bytes.
     ///
     /// # Errors

@@ -87,7 +87,7 @@ fn agent_lost(stage: &Stage<'_>) -> Result<()> {
     let mut fleet = stage.fleet(RATE)?;
     let update = Update::make(&fleet, IMAGE_BYTES / 2)?;
     fleet.start_all()?;
-    let mut push = update.push(&mut fleet, &[])?;
+    let mut push = update.push(&mut fleet, &["--transfer-within", "15s"])?;
     wait_for_bytes(stage, &mut push, IMAGE_BYTES / 4)?;
     fleet.kill(2)?;
     let pushed = push.wait(WITHIN)?;
@@ -204,8 +204,8 @@ fn known_agents(fleet: &Fleet<'_>) -> Result<Vec<serde_json::Value>> {
     Ok(serde_json::from_slice(&fleet.fwcast(&[&["get", "agents", "-o", "json"]])?.stdout)?)
 }
 
-/// Waits until this many bytes have gone over the distributor's link since the push began.
-fn wait_for_bytes(stage: &Stage<'_>, push: &mut Push, bytes: u64) -> Result<()> {
+/// Waits until so many bytes have gone over the distributor's link since the push began.
+pub(super) fn wait_for_bytes(stage: &Stage<'_>, push: &mut Push, bytes: u64) -> Result<()> {
     let until = stage.net.link_bytes(0)? + bytes;
     let start = Instant::now();
     while stage.net.link_bytes(0)? < until {

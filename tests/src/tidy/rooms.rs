@@ -13,7 +13,7 @@ const FLOORS: [&[&str]; 9] = [
     &["keys", "state"],
     &["image", "socket"],
     &["new_group", "signing", "store"],
-    &["manifest", "session"],
+    &["link", "manifest", "session"],
     &["drive"],
     &["runner"],
     &["fleet"],

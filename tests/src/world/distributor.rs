@@ -92,8 +92,10 @@ impl Distributor {
             activate,
             attempt: *attempt,
             delay_ms: 0,
+            first_answer_within: self.transfer_within,
             transfer_within: self.transfer_within,
             confirm_within: Duration::from_secs(30),
+            leaves_silent: false,
         };
         let context = keys.distributor_context(numbers, windows);
         let job = Job::Update(release.update());

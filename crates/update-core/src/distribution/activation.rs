@@ -106,6 +106,7 @@ impl Parts {
         let Some((attempt, named)) = next else { return Ok(None) };
         let attempt = *attempt;
         self.attempts.told(attempt);
+        self.note_trials(slot.now, &self.fleet.waiting());
         let copy = turn.checked_div(orders.len()).unwrap_or(0);
         self.send_order(Resource::Activate, attempt, named.target(), false, copy, slot)
     }

@@ -65,6 +65,8 @@ pub struct Agent {
     patience: Patience,
     /// The distribution continues until this agent has what it should have.
     waited_for: bool,
+    /// When it was first told to activate here, or was first seen on trial.
+    trial_since: Option<Instant>,
     /// If it rolled back at a lower attempt than this, it should try again (protocol.md \[attempt\]).
     attempt: u32,
 }
@@ -119,6 +121,7 @@ impl Agent {
             missed_before: None,
             patience: Patience::default(),
             waited_for,
+            trial_since: None,
             attempt,
         }
     }
@@ -183,6 +186,30 @@ impl Agent {
     /// Whether an ask waits for it. After repeated silence nobody waits for it until the end.
     pub(super) fn awaited(&self) -> bool {
         !self.ended() && self.laggard().is_none() && self.silent < SILENT_ASKS_MAX
+    }
+
+    /// It stays silent, and does not have the image.
+    pub(super) fn is_absent(&self) -> bool {
+        self.unsure() && !self.has_all()
+    }
+
+    /// It runs the image on trial, or is about to.
+    pub(super) fn is_on_trial(&self) -> bool {
+        matches!(self.state(), Some(State::Scheduled | State::Trial))
+    }
+
+    /// Since when it is on trial, as far as that was told or seen here.
+    pub(super) const fn on_trial_since(&self) -> Option<Instant> {
+        self.trial_since
+    }
+
+    /// It is told to activate, or was seen on trial; whether that is the first time.
+    pub(super) const fn begin_trial(&mut self, now: Instant) -> bool {
+        let first = self.trial_since.is_none();
+        if first {
+            self.trial_since = Some(now);
+        }
+        first
     }
 
     pub(super) const fn waited_for(&self) -> bool {

@@ -31,11 +31,17 @@ pub struct DistributionConfig {
     pub attempt: u32,
     /// How long agents wait before they activate, in milliseconds (protocol.md \[moment\]).
     pub delay_ms: u32,
-    /// If the transfer is not complete by then, it ends, and agents that are not ready count as lost. From
-    /// then on only orders and questions are sent.
+    /// An agent that has not been heard from by then counts as lost. If no agent has been, the distribution
+    /// ends.
+    pub first_answer_within: Duration,
+    /// An agent that has been heard from and is not ready by then counts as lost. From then on only orders
+    /// and questions are sent.
     pub transfer_within: Duration,
-    /// An agent that has not confirmed this long after the activation counts as lost.
+    /// An agent that has not confirmed this long after it was told to activate counts as lost.
     pub confirm_within: Duration,
+    /// If nobody activates: end as soon as every agent that answers has the image. Silent agents are not lost
+    /// then, because the caller waits for them in another way.
+    pub leaves_silent: bool,
 }
 
 /// Which agents activate.

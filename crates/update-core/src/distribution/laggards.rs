@@ -64,7 +64,10 @@ impl Parts {
     /// fraction of the time so far; the few are served and activated afterwards as well.
     pub(super) fn wait_for_few(&self, now: Instant) -> Duration {
         let others_wait = self.config.activate != Activate::Nobody
-            && self.fleet.waited_for().any(|agent| !agent.ended() && agent.laggard().is_none());
+            && self
+                .fleet
+                .waited_for()
+                .any(|agent| !agent.ended() && agent.laggard().is_none() && !agent.is_absent());
         if others_wait {
             return WAIT_MIN.max(now.since(self.started_at) / WAIT_PART);
         }

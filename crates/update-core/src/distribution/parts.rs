@@ -2,6 +2,7 @@
 
 use super::activation::Attempts;
 use super::claims::Claims;
+use super::deadlines::Deadlines;
 use super::fleet::Fleet;
 use super::image_block::ImageBlock;
 use super::job::{DistributionConfig, Job, Subject};
@@ -34,6 +35,8 @@ pub(super) struct Parts {
     pub(super) claims: Claims,
     pub(super) offers: Offers,
     pub(super) turns: Turns,
+    /// Until when each agent is waited for.
+    pub(super) deadlines: Deadlines,
     pub(super) attempts: Attempts,
     /// The withdrawal of the update, once one has begun.
     pub(super) withdrawal: Option<Withdrawal>,
@@ -74,6 +77,7 @@ impl Parts {
             claims: Claims::default(),
             offers: Offers::new(now),
             turns: Turns::new(censuses),
+            deadlines: Deadlines::new(now),
             withdrawal: None,
             replies: Replies::default(),
             shares: Shares::default(),

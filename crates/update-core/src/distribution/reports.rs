@@ -108,6 +108,7 @@ impl Parts {
         }
         let (id, is_waited_for) = (agent.id, agent.laggard().is_none());
         let in_doubt = report.window.is_some_and(|(window, _)| agent.gets_nowhere(window.area));
+        self.note_deadline(index);
         self.events.push_back(Event::Report(id));
         if let (Some((window, bitmap)), Some(subject)) = (report.window, &mut self.job) {
             // Nothing is sent to the group for the sake of a laggard.

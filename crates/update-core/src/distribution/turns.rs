@@ -6,7 +6,7 @@ use super::phase::Phase;
 use super::{Activate, Agent, Ending, Event, Stage};
 use crate::census::State;
 use crate::limits::{
-    ASK_AGAIN_FIRST, ASK_AGAIN_MAX, CLOSE_ASKS_MAX, NOBODY_ASKS_MAX, OFFER_COPIES, REPAIR_ASKS_MAX,
+    ASK_AGAIN_FIRST, ASK_AGAIN_MAX, ASK_SILENT_MAX, CLOSE_ASKS_MAX, OFFER_COPIES, REPAIR_ASKS_MAX,
 };
 use crate::platform::Area;
 use crate::time::{Duration, Instant};
@@ -83,8 +83,13 @@ impl Turns {
 
     /// How long to wait before the next ask. It grows while nothing changes.
     pub(super) fn wait(&mut self) -> Duration {
-        let wait = self.again;
-        self.again = (self.again * 3 / 2).min(ASK_AGAIN_MAX);
+        self.wait_up_to(ASK_AGAIN_MAX)
+    }
+
+    /// The same, up to a longer wait where only silent agents are asked.
+    pub(super) fn wait_up_to(&mut self, max: Duration) -> Duration {
+        let wait = self.again.min(max);
+        self.again = (wait * 3 / 2).min(max);
         wait
     }
 
@@ -138,28 +143,6 @@ impl Parts {
             Purpose::Close => self.decide_closing(now),
             _ => self.decide_transfer(now, purpose),
         }
-    }
-
-    /// When the time for the transfer, or for the trials, ends.
-    pub(super) fn time_limit(&self) -> Option<Instant> {
-        if self.job.is_none() || self.withdrawal.is_some() {
-            return None;
-        }
-        let (from, within) = match self.attempts.activated_at() {
-            Some(at) => (at + self.delay(), self.config.confirm_within),
-            None => (self.started_at, self.config.transfer_within),
-        };
-        (within < Duration::MAX).then(|| from + within)
-    }
-
-    /// What follows once that moment has come, whatever is in progress.
-    pub(super) fn time_is_over(&mut self, now: Instant) -> Option<Phase> {
-        self.time_limit().filter(|limit| now >= *limit)?;
-        Some(if self.is_on_trial() { self.end_trials() } else { self.time_is_up(now) })
-    }
-
-    pub(super) fn transfer_is_late(&self, now: Instant) -> bool {
-        now.since(self.started_at) >= self.config.transfer_within
     }
 
     /// The sum over the agents that `counts` selects.
@@ -296,19 +279,19 @@ impl Parts {
     }
 
     fn nobody_answered(&mut self, now: Instant) -> Phase {
-        self.turns.unanswered_asks += 1;
-        if self.turns.unanswered_asks >= NOBODY_ASKS_MAX {
+        if now >= self.first_answer_due() {
             return self.finish(Ending::NobodyAnswered);
         }
+        self.turns.unanswered_asks = self.turns.unanswered_asks.wrapping_add(1);
         self.fleet.iter_mut().for_each(Agent::forgive_silence);
-        let wait = self.turns.wait();
+        let wait = self.turns.wait_up_to(ASK_SILENT_MAX);
         self.offers.begin_anew();
         let ask = self.ask(Purpose::Pages, now + wait);
         if self.turns.unanswered_asks.is_multiple_of(2) { self.offer(OFFER_COPIES) } else { ask }
     }
 
-    /// [census]: the transfer closes on evidence. Only agents that stay silent through the last asks are
-    /// lost.
+    /// [census]: the transfer closes on evidence. Agents that stay silent through the last asks hold up no
+    /// other agent.
     fn decide_closing(&mut self, now: Instant) -> Phase {
         let unfinished =
             self.fleet.waited_for().any(|agent| agent.awaited() && !agent.unsure() && !agent.has_all());
@@ -332,7 +315,6 @@ impl Parts {
             let wait = self.turns.wait();
             return self.ask(Purpose::Close, now + wait);
         }
-        self.count_lost();
         self.transfer_complete(now)
     }
 
@@ -344,19 +326,15 @@ impl Parts {
         self.laggards_are_left() && now < through_at + more
     }
 
-    fn count_lost(&mut self) {
-        self.fleet.lose(&mut self.events, |agent| agent.waited_for() && agent.unsure());
-    }
-
-    fn time_is_up(&mut self, now: Instant) -> Phase {
-        self.fleet.lose(&mut self.events, |agent| !agent.ended() && !agent.has_all());
-        self.transfer_complete(now)
-    }
-
-    fn transfer_complete(&mut self, now: Instant) -> Phase {
-        let someone = self.fleet.waited_for().any(|agent| !agent.ended() && agent.laggard().is_none());
-        if self.config.activate != Activate::Nobody && someone {
+    /// Everyone who answers has the image, or the time is over.
+    pub(super) fn transfer_complete(&mut self, now: Instant) -> Phase {
+        let ready = |agent: &Agent| !agent.ended() && agent.laggard().is_none() && !agent.is_absent();
+        if self.config.activate != Activate::Nobody && self.fleet.waited_for().any(ready) {
             return self.begin_activation(now);
+        }
+        if self.waits_for_silent() {
+            let wait = self.turns.wait_up_to(ASK_SILENT_MAX);
+            return self.ask(Purpose::Close, now + wait);
         }
         self.fleet.lose(&mut self.events, |agent| agent.waited_for() && agent.laggard().is_some());
         self.finish(Ending::Done)
@@ -372,7 +350,7 @@ impl Parts {
         if self.turns.censuses > 0 {
             return self.ask(Purpose::Status, now);
         }
-        self.count_lost();
+        self.fleet.lose(&mut self.events, |agent| agent.waited_for() && agent.unsure());
         let nobody = !self.fleet.anybody_heard();
         self.finish(if nobody { Ending::NobodyAnswered } else { Ending::Done })
     }

@@ -11,6 +11,7 @@ use super::outbox::Slot;
 use super::parts::Parts;
 use super::phase::{Phase, Step};
 use super::{Agent, Ending};
+use crate::limits::{ASK_AGAIN_MAX, ASK_SILENT_MAX};
 use crate::platform::Area;
 use crate::time::Instant;
 use alloc::vec::Vec;
@@ -52,11 +53,14 @@ impl Parts {
 
     /// Continues the trials until each has ended, or until the deadline.
     pub(super) fn decide_trials(&mut self, now: Instant, purpose: Purpose) -> Phase {
+        self.note_trials(now, &self.fleet.indices(Agent::is_on_trial));
         if self.trials_are_over(now) {
             return self.end_trials();
         }
-        // Silence is no reason to give up here: agents restart.
-        for agent in self.fleet.iter_mut().filter(|agent| agent.waited_for()) {
+        let only_silent = self.fleet.waited_for().all(|agent| agent.ended() || agent.is_absent());
+        // Agents restart: silence after the order means nothing. Nothing is sent for the sake of an agent that
+        // is silent and misses something.
+        for agent in self.fleet.iter_mut().filter(|agent| agent.waited_for() && agent.has_all()) {
             agent.forgive_silence();
         }
         if !self.fleet.waiting().is_empty() {
@@ -67,7 +71,7 @@ impl Parts {
         {
             return next;
         }
-        let wait = self.turns.wait();
+        let wait = self.turns.wait_up_to(if only_silent { ASK_SILENT_MAX } else { ASK_AGAIN_MAX });
         self.ask(Purpose::Confirm, now + wait)
     }
 
@@ -83,7 +87,7 @@ impl Parts {
     }
 
     /// Whether each trial has ended and laggards have had their time as well.
-    fn trials_are_over(&mut self, now: Instant) -> bool {
+    pub(super) fn trials_are_over(&mut self, now: Instant) -> bool {
         let over = self.fleet.waited_for().all(|agent| agent.ended() || agent.laggard().is_some());
         over && !self.laggards_may_catch_up(now)
     }
