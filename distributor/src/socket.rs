@@ -34,6 +34,13 @@ pub enum SocketError {
          give it one, or name another interface"
     )]
     NoIpv4Address(String),
+    /// Another process, or another group of this one, has the address.
+    #[error(
+        "the distributor's address {0} is in use: another fwcast process sends for a group with the same address \
+         (`fwcast group list` shows them), or another program has the port; wait for it, or give each group a port \
+         of its own"
+    )]
+    InUse(SocketAddr),
     /// The system refused.
     #[error(
         "cannot {verb} for the distributor's address {address} on interface {interface}: {source}; `fwcast \
@@ -63,6 +70,27 @@ pub fn open(profile: &Profile) -> Result<UdpSocket, SocketError> {
         interface: profile.interface.clone(),
         source,
     };
+    let socket = multicast(profile)?;
+    let address = with_scope(profile.distributor, interface);
+    socket.bind(&address.into()).map_err(|e| match e.kind() {
+        std::io::ErrorKind::AddrInUse => SocketError::InUse(profile.distributor),
+        _ => fail("bind a socket", e),
+    })?;
+    UdpSocket::from_std(socket.into()).map_err(|e| fail("use the socket", e))
+}
+
+/// A socket whose multicast leaves by the profile's interface, not yet bound to an address.
+///
+/// # Errors
+/// The interface does not exist or has no address.
+pub fn multicast(profile: &Profile) -> Result<Socket, SocketError> {
+    let interface = interface_index(&profile.interface)?;
+    let fail = |verb, source| SocketError::System {
+        verb,
+        address: profile.distributor,
+        interface: profile.interface.clone(),
+        source,
+    };
     let domain = Domain::for_address(profile.distributor);
     let socket =
         Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).map_err(|e| fail("open a socket", e))?;
@@ -82,9 +110,7 @@ pub fn open(profile: &Profile) -> Result<UdpSocket, SocketError> {
             .and_then(|()| socket.set_multicast_loop_v6(true)),
     };
     multicast.map_err(|e| fail("choose the interface for multicast", e))?;
-    let address = with_scope(profile.distributor, interface);
-    socket.bind(&address.into()).map_err(|e| fail("bind a socket", e))?;
-    UdpSocket::from_std(socket.into()).map_err(|e| fail("use the socket", e))
+    Ok(socket)
 }
 
 /// An address that identifies the interface to the system: the distributor's own if the interface has it.

@@ -142,10 +142,10 @@ fn rollouts_are_listed_and_described() {
     let desk = desk();
     let all = desk.json("get ro");
     let states: Vec<_> = all.as_array().unwrap().iter().map(|row| (&row["name"], &row["state"])).collect();
-    assert_eq!(states, [(&json!("autumn"), &json!("not-begun")), (&json!("spring"), &json!("running"))]);
+    assert_eq!(states, [(&json!("autumn"), &json!("not-begun")), (&json!("spring"), &json!("no-process"))]);
     assert_eq!(all[1]["agents"], json!({"waiting": 1, "rolled-back": 1}));
     let described = desk.ok("describe rollout spring").out;
-    for word in ["running", "lamp 2.4.1", "lights (2 agents)", "all: 1 rolled-back", "begun"] {
+    for word in ["no-process", "lamp 2.4.1", "lights (2 agents)", "all: 1 rolled-back", "begun"] {
         assert!(described.contains(word), "{word}\n{described}");
     }
     assert_eq!(desk.json("describe rollout autumn")["plan"], json!(null));

@@ -2,6 +2,7 @@
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
+use core::cmp::Ordering;
 use core::fmt;
 
 use serde::de::{Error, Visitor};
@@ -10,8 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The name of a group or an agent: 1 to [`Name::LENGTH_MAX`] characters `a` to `z`, `0` to `9`, `-` and `_`,
 /// not beginning with `-`.
 ///
-/// It is used as a file name and on command lines, so nothing else is accepted.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// It is used as a file name and on command lines, so nothing else is accepted. Names are in natural order:
+/// `lamp-2` comes before `lamp-10`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Name(String);
 
 /// Why a text is not a valid [`Name`].
@@ -53,6 +55,46 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+impl Ord for Name {
+    fn cmp(&self, other: &Self) -> Ordering {
+        natural(self.0.as_bytes(), other.0.as_bytes()).then_with(|| self.0.cmp(&other.0))
+    }
+}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Compares texts with their numbers taken as numbers, however many leading zeros they have.
+fn natural(mut one: &[u8], mut other: &[u8]) -> Ordering {
+    loop {
+        let ([a, ..], [b, ..]) = (one, other) else { return one.len().cmp(&other.len()) };
+        if a.is_ascii_digit() && b.is_ascii_digit() {
+            let (number, rest) = split_number(one);
+            let (number_b, rest_b) = split_number(other);
+            let order = number.len().cmp(&number_b.len()).then_with(|| number.cmp(number_b));
+            if order.is_ne() {
+                return order;
+            }
+            (one, other) = (rest, rest_b);
+        } else if a != b {
+            return a.cmp(b);
+        } else {
+            (one, other) = (&one[1..], &other[1..]);
+        }
+    }
+}
+
+/// The digits at the beginning without leading zeros, and what follows them.
+fn split_number(text: &[u8]) -> (&[u8], &[u8]) {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (number, rest) = text.split_at(digits);
+    let zeros = number.iter().take_while(|byte| **byte == b'0').count();
+    (&number[zeros..], rest)
 }
 
 impl fmt::Display for Name {
@@ -112,6 +154,27 @@ impl core::error::Error for NameError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_in_natural_order() {
+        let texts =
+            ["lamp", "lamp-1", "lamp-01", "lamp-2", "lamp-10", "lamp-10a", "lamp-10b", "lamp-256", "lamp-a"];
+        let mut names: alloc::vec::Vec<Name> =
+            texts.iter().rev().map(|text| Name::new(text).unwrap()).collect();
+        names.sort();
+        let sorted: alloc::vec::Vec<&str> = names.iter().map(Name::as_str).collect();
+        assert_eq!(
+            sorted,
+            ["lamp", "lamp-01", "lamp-1", "lamp-2", "lamp-10", "lamp-10a", "lamp-10b", "lamp-256", "lamp-a"]
+        );
+        for (one, other) in
+            [("1", "1"), ("007", "7"), ("x9y1", "x9y01"), ("99999999999999999999", "100000000000000000000")]
+        {
+            let (one, other) = (Name::new(one).unwrap(), Name::new(other).unwrap());
+            assert_eq!(one.cmp(&other), other.cmp(&one).reverse());
+            assert_eq!(one == other, one.cmp(&other).is_eq());
+        }
+    }
 
     #[test]
     fn only_harmless_names_are_taken() {

@@ -12,7 +12,7 @@ use provisioning::Name;
 
 use super::many::Many;
 use super::plan::{AgentKey, Plan};
-use super::record::{AgentRecord, Fact, Order, OrderOutcome, Progress, Report, Settled};
+use super::record::{AgentRecord, Fact, Given, Order, OrderOutcome, Progress, Report, Settled};
 use super::state::{Sending, Stage, State};
 
 /// The current time, by two clocks.
@@ -61,8 +61,8 @@ pub enum Input {
         id: i64,
         /// The order.
         order: Order,
-        /// The operator's reason.
-        reason: Option<String>,
+        /// Who gave it, and why.
+        given: Given,
     },
     /// The program that runs the rollout tries again what was broken.
     Mended,
@@ -271,8 +271,8 @@ impl Engine {
             Input::Report { agent, report } => self.report(now.wall, &agent, report),
             Input::Outage { group, why } => self.outage(now.wall, group, why),
             Input::Sending { group, sending } => drop(self.state.sending.insert(group, sending)),
-            Input::Order { id, order, reason } => {
-                let outcome = match self.carry_out(now.wall, order, reason.as_deref()) {
+            Input::Order { id, order, given } => {
+                let outcome = match self.carry_out(now.wall, order, &given) {
                     Ok(said) => OrderOutcome::Done(said),
                     Err(why) => OrderOutcome::Refused(why),
                 };

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::engine::{Engine, RunEnd, Task};
 use super::many::Many;
 use super::plan::{AgentKey, RetryOn};
-use super::record::{AgentRecord, Outcome, Progress, Report};
+use super::record::{AgentRecord, Lag, Outcome, Progress, Report};
 use super::state::{Pause, Stage};
 use super::steps::after;
 
@@ -414,6 +414,9 @@ pub fn reason_of(progress: Progress, reason: u8) -> &'static str {
         Progress::RolledBack => State::RolledBack,
         Progress::Refused => State::Refused,
         Progress::Failed | Progress::Cancelled => State::Failed,
+        Progress::Receiving => State::Blocks,
+        Progress::Trial => State::Trial,
+        Progress::Lost => return Lag::of_code(reason).map_or("", Lag::text),
         _ => return "",
     };
     update_core::reception::reason_text(state, reason)
@@ -437,6 +440,7 @@ fn kind_of_failure(progress: Progress, reason: u8) -> Option<RetryOn> {
     use update_core::platform::RollBackCause;
     use update_core::reception::{Failure, Reason};
     match progress {
+        Progress::Lost if reason == Lag::Quarantined as u8 => None,
         Progress::Lost => Some(RetryOn::Lost),
         Progress::RolledBack if reason == RollBackCause::Unhealthy as u8 => Some(RetryOn::Unhealthy),
         Progress::RolledBack if reason == RollBackCause::Reset as u8 => Some(RetryOn::Reset),

@@ -13,6 +13,8 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+#[cfg(test)]
+mod budget_tests;
 mod engine;
 mod judge;
 mod many;
@@ -38,3 +40,4 @@ pub mod window;
 pub use engine::{Changes, Engine, Input, Now, Output, Run, RunEnd, Task};
 pub use judge::{Counts, reason_of};
 pub use many::Many;
+pub use steps::Waits;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::engine::{Engine, record_of};
 use super::many::Many;
 use super::plan::AgentKey;
-use super::record::{AgentRecord, Order, Outcome, Progress};
+use super::record::{AgentRecord, Given, Order, Outcome, Progress};
 use super::state::{Pause, Stage};
 use super::steps::after;
 
@@ -21,19 +21,21 @@ impl Engine {
         &mut self,
         now: Timestamp,
         order: Order,
-        reason: Option<&str>,
+        given: &Given,
     ) -> Result<String, String> {
         let said = match order {
             Order::Start => self.start(),
-            Order::Pause => self.pause(),
+            Order::Pause => self.pause(given),
             Order::Resume => self.go_on(),
             Order::Approve => self.approve(),
             Order::Retry => self.retry(now),
             Order::Cancel => self.cancel(),
             Order::Undo => self.undo(),
         }?;
-        let why = reason.map_or_else(String::new, |reason| format!(" (reason: {reason})"));
-        self.tell(now, None, order.name(), format!("{said}{why}"));
+        if matches!(order, Order::Cancel | Order::Undo) {
+            self.state.given_up = Some(given.clone());
+        }
+        self.tell(now, None, order.name(), format!("{said} ({given})"));
         Ok(said)
     }
 
@@ -47,12 +49,12 @@ impl Engine {
         Ok("started".to_owned())
     }
 
-    fn pause(&mut self) -> Result<String, String> {
+    fn pause(&mut self, given: &Given) -> Result<String, String> {
         self.not_ended()?;
         if self.state.paused.is_some() {
             return Err(format!("rollout '{}' is paused already", self.name));
         }
-        self.state.paused = Some(Pause::Operator);
+        self.state.paused = Some(Pause::Operator(given.clone()));
         Ok("paused: agents keep what they have, and running trials continue to their end".to_owned())
     }
 
@@ -160,6 +162,9 @@ impl Engine {
 
     /// Ends a pause for something that was broken: the program that runs the rollout tries it again.
     pub(super) fn mended(&mut self, now: Timestamp) {
+        // Left by a process that was killed.
+        self.state.sending.clear();
+        self.state.outages.clear();
         if matches!(self.state.paused, Some(Pause::Broken(_)))
             && let Ok(said) = self.go_on()
         {
@@ -189,7 +194,7 @@ impl Engine {
             counts.failed,
             counts.lost
         );
-        why.push_str(&untold(broken));
+        why.push_str(&self.untold(broken));
         self.end(now, Outcome::Cancelled, why);
     }
 
@@ -217,8 +222,15 @@ impl Engine {
                 self.name
             )),
         }
-        why.push_str(&untold(broken));
+        why.push_str(&self.untold(broken));
         self.end(now, Outcome::Undone, why);
+    }
+
+    /// Why not every agent could be told, and who ordered it, in a sentence that goes on.
+    fn untold(&self, broken: Option<&str>) -> String {
+        let broken = broken.map_or_else(String::new, |why| format!("; not every agent could be told: {why}"));
+        let given = self.state.given_up.as_ref();
+        given.map_or_else(|| broken.clone(), |given| format!("{broken} ({given})"))
     }
 
     fn not_ended(&self) -> Result<(), String> {
@@ -280,11 +292,6 @@ impl Engine {
         (agent.told, agent.retry_at) = (false, None);
         self.set(now, key, Progress::Removed, 0);
     }
-}
-
-/// Why not every agent could be told, as the rest of a sentence.
-fn untold(broken: Option<&str>) -> String {
-    broken.map_or_else(String::new, |why| format!("; not every agent could be told: {why}"))
 }
 
 impl Order {

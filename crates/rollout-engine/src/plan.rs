@@ -3,7 +3,7 @@
 //! plan.
 
 use alloc::borrow::Cow;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::string::ToString;
@@ -54,6 +54,9 @@ pub struct Plan {
     pub activation_windows: Windows,
     /// When waves activate.
     pub activation: When,
+    /// How many agents of one place may be on trial at once; `None`: as many as a wave has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
     /// Wait for the operator's `start` before anything is sent.
     pub paused: bool,
 }
@@ -162,6 +165,55 @@ pub enum When {
     Window,
 }
 
+/// A disruption budget: of one site, room or row only so many agents are on trial at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// The label that names an agent's place.
+    pub label: String,
+    /// How many of one place.
+    pub max: Unavailable,
+    /// The agents of each place. Agents without the label are one place of their own, without a name.
+    pub places: BTreeMap<String, BTreeSet<AgentKey>>,
+}
+
+/// How many agents of a place may be on trial at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unavailable {
+    /// This many.
+    Count(u32),
+    /// This part of the place, rounded up.
+    Share(Percent),
+}
+
+impl Budget {
+    /// The place of an agent. An agent that the plan does not know, as it was enrolled later, has no label.
+    pub fn place_of(&self, agent: &AgentKey) -> &str {
+        let has = |(_, agents): &(&String, &BTreeSet<AgentKey>)| agents.contains(agent);
+        self.places.iter().find(has).map_or("", |(place, _)| place.as_str())
+    }
+
+    /// How many agents of a place may be on trial at once: at least one, or no wave would ever end.
+    pub fn most(&self, place: &str) -> usize {
+        let of = self.places.get(place).map_or(1, BTreeSet::len);
+        let most = match self.max {
+            Unavailable::Count(count) => usize::try_from(count).unwrap_or(usize::MAX),
+            Unavailable::Share(share) => share.of(of),
+        };
+        most.max(1)
+    }
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => count.fmt(f),
+            Self::Share(share) => share.fmt(f),
+        }
+    }
+}
+
 /// A percentage with two decimals: 0 to 100 %.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -183,6 +235,16 @@ impl schemars::JsonSchema for Percent {
 }
 
 impl Plan {
+    /// The deadline of the whole transfer in seconds. The lanes of one security group follow one another, and
+    /// each has the whole deadline, so together they have a multiple of it.
+    pub fn transfer_s(&self) -> u32 {
+        let mut in_a_row: BTreeMap<&Name, u32> = BTreeMap::new();
+        for lane in &self.lanes {
+            *in_a_row.entry(&lane.security_group).or_default() += 1;
+        }
+        self.transfer_within_s.saturating_mul(in_a_row.into_values().max().unwrap_or(1))
+    }
+
     /// All agents, wave by wave.
     pub fn agents(&self) -> impl Iterator<Item = (usize, &AgentKey)> {
         self.waves.iter().enumerate().flat_map(|(wave, it)| it.agents.iter().map(move |agent| (wave, agent)))

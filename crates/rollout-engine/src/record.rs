@@ -1,6 +1,7 @@
 //! What is known of a rollout's agents, what operators order, and what is recorded for the history.
 
 use alloc::string::String;
+use core::fmt;
 use jiff::Timestamp;
 use provisioning::Name;
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,64 @@ pub struct Report {
     pub missing: u32,
     /// Manifest sequence number of what it runs and has confirmed.
     pub installed: u64,
+}
+
+/// Why an agent counts as lost although it was heard: the reason of a report without a state. The protocol's
+/// own reasons are below these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Lag {
+    /// It does not take up the offer.
+    Offer = 200,
+    /// It does not get the pages of the hash tree.
+    Pages,
+    /// It does not get the image blocks.
+    Blocks,
+    /// It does not finish checking what it has.
+    Busy,
+    /// What it reports cannot be true, so nothing that it reports counts.
+    Quarantined,
+}
+
+impl Lag {
+    /// The reason of a report.
+    pub fn of_code(code: u8) -> Option<Self> {
+        [Self::Offer, Self::Pages, Self::Blocks, Self::Busy, Self::Quarantined]
+            .into_iter()
+            .find(|lag| *lag as u8 == code)
+    }
+
+    /// In words, after the agent's name.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Offer => "laggard: does not take up the offer",
+            Self::Pages => "laggard: does not get the pages of the hash tree",
+            Self::Blocks => "laggard: does not get the image blocks",
+            Self::Busy => "laggard: does not finish checking what it has",
+            Self::Quarantined => {
+                "quarantined: said what cannot be true of the distributor's numbers; see `fwcast agent release`"
+            }
+        }
+    }
+}
+
+/// Who gave an order, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Given {
+    /// The operator's name on the machine.
+    pub by: String,
+    /// The operator's reason.
+    pub reason: Option<String>,
+}
+
+impl fmt::Display for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            Some(reason) => write!(f, "by {}, reason: {reason}", self.by),
+            None => write!(f, "by {}", self.by),
+        }
+    }
 }
 
 /// An operator's order.

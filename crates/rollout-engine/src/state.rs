@@ -9,7 +9,7 @@ use provisioning::Name;
 use serde::{Deserialize, Serialize};
 
 use super::plan::AgentKey;
-use super::record::{Outcome, Progress};
+use super::record::{Given, Outcome, Progress};
 
 /// The state of a rollout, as the store keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,12 @@ pub struct State {
     /// come back later have the whole time for themselves.
     #[serde(default)]
     pub transfer_over: bool,
+    /// The opening of a window, or the moment, that it has said it waits for.
+    #[serde(default)]
+    pub awaited: Option<Timestamp>,
+    /// Who ordered the end of it, and why.
+    #[serde(default)]
+    pub given_up: Option<Given>,
     /// Why nothing can be sent to some security groups at the moment.
     #[serde(default)]
     pub outages: BTreeMap<Name, String>,
@@ -82,7 +88,7 @@ pub enum Pause {
     /// The rollout manifest says so.
     Manifest,
     /// An operator ordered it.
-    Operator,
+    Operator(Given),
     /// It could not continue, for this reason.
     Broken(String),
 }
@@ -149,6 +155,8 @@ impl State {
             attempt,
             retrying: false,
             transfer_over: false,
+            awaited: None,
+            given_up: None,
             outages: BTreeMap::new(),
             sending: BTreeMap::new(),
             left: BTreeMap::new(),
@@ -173,7 +181,10 @@ impl fmt::Display for Pause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Manifest => f.write_str("the rollout manifest says so"),
-            Self::Operator => f.write_str("an operator paused it"),
+            Self::Operator(Given { by, reason: None }) => write!(f, "{by} paused it"),
+            Self::Operator(Given { by, reason: Some(reason) }) => {
+                write!(f, "{by} paused it, reason: {reason}")
+            }
             Self::Broken(why) => f.write_str(why),
         }
     }

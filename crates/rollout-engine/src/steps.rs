@@ -5,9 +5,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::fmt;
 
 use jiff::{SignedDuration, Timestamp};
-use provisioning::Name;
 
 use super::engine::{Engine, Output, Run, Task};
 use super::many::Many;
@@ -85,6 +85,9 @@ impl Engine {
             return Some(Output::Wait(Some(at)));
         }
         if !self.plan.transfer_windows.are_open(now) {
+            if self.tells_that_it_waits(now) {
+                return None;
+            }
             return Some(Output::Wait(self.plan.transfer_windows.next_open(now)));
         }
         if !self.state.started {
@@ -105,8 +108,12 @@ impl Engine {
         let due = self.due(now, wave);
         if !due.is_empty() {
             return match self.activation_waits(now) {
+                Some(_) if self.tells_that_it_waits(now) => None,
                 Some(until) => Some(Output::Wait(until)),
-                None => self.activate(now, wave, due),
+                None => {
+                    let due = self.within_budget(due);
+                    self.activate(now, wave, due)
+                }
             };
         }
         if let Some(at) = self.next_retry(now, wave) {
@@ -120,6 +127,7 @@ impl Engine {
         // Agents that came late or came back do not wait for the soak.
         let due = self.due(now, wave);
         if !due.is_empty() && self.activation_waits(now).is_none() {
+            let due = self.within_budget(due);
             return self.activate(now, wave, due);
         }
         if now >= until && checked {
@@ -185,6 +193,31 @@ impl Engine {
         } else {
             self.set(now, key, Progress::Lost, 0);
         }
+    }
+
+    /// As many of these agents as the disruption budget allows. Agents that are being told, or are on trial, come
+    /// first; the others have their turn in the next runs.
+    fn within_budget(&self, due: BTreeSet<AgentKey>) -> BTreeSet<AgentKey> {
+        let Some(budget) = &self.plan.budget else { return due };
+        let mut taken: BTreeMap<&str, usize> = BTreeMap::new();
+        // An agent that stays on trial however often it was told counts no longer, or its place would wait for ever.
+        let is_out = |key: &AgentKey| {
+            self.agents.get(key).is_some_and(|agent| agent.told || agent.progress == Progress::Trial)
+        };
+        for key in due.iter().filter(|key| is_out(key)) {
+            *taken.entry(budget.place_of(key)).or_default() += 1;
+        }
+        let mut fits = |key: &AgentKey| {
+            if is_out(key) {
+                return true;
+            }
+            let place = budget.place_of(key);
+            let count = taken.entry(place).or_default();
+            let fits = *count < budget.most(place);
+            *count += usize::from(fits);
+            fits
+        };
+        due.iter().filter(|key| fits(key)).cloned().collect()
     }
 
     /// The agents to communicate with: outside a transfer window only those that need no blocks.
@@ -259,22 +292,13 @@ impl Engine {
 
     /// Whether the whole deadline of the transfer has been spent.
     pub(super) fn transfer_time_is_over(&self) -> bool {
-        self.state.transfer_spent_s >= self.transfer_s()
-    }
-
-    /// The deadline of the whole transfer.
-    fn transfer_s(&self) -> u32 {
-        let mut in_a_row: BTreeMap<&Name, u32> = BTreeMap::new();
-        for lane in &self.plan.lanes {
-            *in_a_row.entry(&lane.security_group).or_default() += 1;
-        }
-        self.plan.transfer_within_s.saturating_mul(in_a_row.into_values().max().unwrap_or(1))
+        self.state.transfer_spent_s >= self.plan.transfer_s()
     }
 
     /// How long each lane may take in a run, after so many seconds of transfer. The lanes of one security
     /// group follow one another, and each has the whole deadline: together they have it so many times.
     fn transfer_left_s(&self, spent: u32) -> u32 {
-        self.transfer_s().saturating_sub(spent).clamp(1, self.plan.transfer_within_s.max(1))
+        self.plan.transfer_s().saturating_sub(spent).clamp(1, self.plan.transfer_within_s.max(1))
     }
 
     /// Whether the current run is no longer wanted.
@@ -304,6 +328,80 @@ impl Engine {
 
     pub(super) fn wave_name(&self, wave: u32) -> String {
         self.plan.waves.get(wave as usize).map_or_else(String::new, |wave| wave.name.to_string())
+    }
+}
+
+/// What a rollout waits for that no agent can hasten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    /// Blocks may be sent when the next transfer window opens; `None`: none ever opens.
+    TransferWindow(Option<Timestamp>),
+    /// A wave may activate when the next activation window opens; `None`: none ever opens.
+    ActivationWindow(Option<Timestamp>),
+    /// A wave may activate from this moment on.
+    Moment(Timestamp),
+    /// The next try is at this moment.
+    Retry(Timestamp),
+}
+
+impl Engine {
+    /// What it waits for at this moment, if anything.
+    pub fn waits(&self, now: Timestamp) -> Option<Waits> {
+        if self.running.is_some() || self.state.paused.is_some() {
+            return None;
+        }
+        match self.state.stage {
+            Stage::Transfer => {
+                if let Some(at) = self.state.try_at.filter(|at| *at > now) {
+                    return Some(Waits::Retry(at));
+                }
+                let windows = &self.plan.transfer_windows;
+                (!windows.are_open(now)).then(|| Waits::TransferWindow(windows.next_open(now)))
+            }
+            Stage::Activation { wave } if self.due(now, wave).is_empty() => {
+                self.next_retry(now, wave).map(Waits::Retry)
+            }
+            Stage::Activation { .. } => match (self.plan.activation, self.activation_waits(now)?) {
+                (When::At(moment), _) => Some(Waits::Moment(moment)),
+                (_, opens) => Some(Waits::ActivationWindow(opens)),
+            },
+            _ => None,
+        }
+    }
+
+    /// Records once that it waits for a window or a moment; whether it had to.
+    fn tells_that_it_waits(&mut self, now: Timestamp) -> bool {
+        let waits = self.waits(now);
+        let until = match waits {
+            Some(Waits::TransferWindow(at) | Waits::ActivationWindow(at)) => at,
+            Some(Waits::Moment(at)) => Some(at),
+            Some(Waits::Retry(_)) | None => return false,
+        };
+        let Some(waits) = waits.filter(|_| self.state.awaited != until) else { return false };
+        self.state.awaited = until;
+        self.tell(now, None, "window-awaited", waits.to_string());
+        true
+    }
+}
+
+impl fmt::Display for Waits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TransferWindow(Some(at)) => {
+                write!(f, "waits for the transfer window that opens at {at:.0}")
+            }
+            Self::TransferWindow(None) => {
+                f.write_str("waits for a transfer window, and none ever opens again")
+            }
+            Self::ActivationWindow(Some(at)) => {
+                write!(f, "waits for the activation window that opens at {at:.0}")
+            }
+            Self::ActivationWindow(None) => {
+                f.write_str("waits for an activation window, and none ever opens again")
+            }
+            Self::Moment(at) => write!(f, "waits to activate at {at:.0}"),
+            Self::Retry(at) => write!(f, "tries again at {at:.0}"),
+        }
     }
 }
 

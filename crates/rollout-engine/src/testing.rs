@@ -17,7 +17,7 @@ use update_core::reception::{Failure, Reason};
 
 use super::engine::{Engine, Input, Now, Output, Run, RunEnd, Task};
 use super::plan::{Abort, AgentKey, Percent, Plan, PlannedImage, Retry, Wave, When};
-use super::record::{AgentRecord, Fact, Order, OrderOutcome, Outcome, Report};
+use super::record::{AgentRecord, Fact, Given, Order, OrderOutcome, Outcome, Report};
 use super::state::State;
 use super::window::{Window, WindowForm, Windows};
 
@@ -115,12 +115,18 @@ pub fn plan(sizes: &[usize]) -> Plan {
         transfer_windows: Windows::default(),
         activation_windows: Windows::default(),
         activation: When::Now,
+        budget: None,
         paused: false,
     }
 }
 
 pub fn percent(text: &str) -> Percent {
     text.parse().unwrap()
+}
+
+/// Who gives orders.
+pub fn given() -> Given {
+    Given { by: "me".to_owned(), reason: None }
 }
 
 /// An hour at night.
@@ -192,7 +198,7 @@ impl Fleet {
     /// Gives an order and returns its result.
     pub fn order(&mut self, order: Order) -> Result<String, String> {
         self.saving = false;
-        self.engine.handle(self.now, Input::Order { id: 1, order, reason: None });
+        self.engine.handle(self.now, Input::Order { id: 1, order, given: given() });
         match self.engine.settled.pop().map(|settled| settled.outcome) {
             Some(OrderOutcome::Done(said)) => Ok(said),
             Some(OrderOutcome::Refused(why)) => Err(why),

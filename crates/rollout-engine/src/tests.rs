@@ -1,6 +1,7 @@
 //! The behaviour of rollouts, on a fleet without a network.
 
 use alloc::borrow::ToOwned;
+use alloc::string::ToString;
 use alloc::vec::Vec;
 use jiff::SignedDuration;
 use proptest::prelude::*;
@@ -9,9 +10,10 @@ use update_core::census::State as Doing;
 use super::engine::{Input, Now, Output, RunEnd, Task};
 use super::judge::Counts;
 use super::plan::{Percent, RetryOn, When};
-use super::record::{Order, Outcome, Progress};
+use super::record::{Given, Order, Outcome, Progress};
 use super::state::{Pause, Stage};
-use super::testing::{Fleet, Nature, key, nightly, outcome, percent, plan};
+use super::steps::Waits;
+use super::testing::{Fleet, Nature, given, key, nightly, outcome, percent, plan};
 
 #[test]
 fn everyone_receives_once_and_one_wave_after_the_other_activates() {
@@ -329,8 +331,37 @@ fn a_window_that_closes_stops_the_transfer() {
     assert_eq!(fleet.engine.poll(fleet.now), Output::Stop);
     let now = fleet.now;
     fleet.engine.handle(now, Input::RunEnded { end: RunEnd::Stopped, attempt: 1 });
-    assert_eq!(fleet.engine.poll(now), Output::Save);
-    assert_eq!(fleet.engine.poll(now), Output::Wait("2026-11-27T01:00:00Z".parse().ok()));
+    // It says once what it waits for.
+    assert_eq!([fleet.engine.poll(now), fleet.engine.poll(now)], [Output::Save, Output::Save]);
+    let opens: jiff::Timestamp = "2026-11-27T01:00:00Z".parse().unwrap();
+    for _ in 0..3 {
+        assert_eq!(fleet.engine.poll(now), Output::Wait(Some(opens)));
+    }
+    assert_eq!(fleet.engine.waits(now.wall), Some(Waits::TransferWindow(Some(opens))));
+    let facts = fleet.engine.take_changes().facts;
+    let said: Vec<&str> =
+        facts.iter().filter(|fact| fact.kind == "window-awaited").map(|fact| fact.text.as_str()).collect();
+    assert_eq!(said, ["waits for the transfer window that opens at 2026-11-27T01:00:00Z"]);
+}
+
+#[test]
+fn a_wave_that_waits_for_its_window_or_its_moment_says_so() {
+    let moment = "2026-11-26T06:00:00Z".parse().unwrap();
+    for (activation, waits) in [
+        (When::At(moment), Waits::Moment(moment)),
+        (When::Window, Waits::ActivationWindow("2026-11-26T01:00:00Z".parse().ok())),
+    ] {
+        let mut plan = plan(&[1]);
+        (plan.activation, plan.activation_windows) = (activation, nightly());
+        let mut fleet = Fleet::new(plan);
+        while fleet.engine.waits(fleet.now.wall).is_none() {
+            fleet.step();
+        }
+        assert_eq!(fleet.engine.waits(fleet.now.wall), Some(waits));
+        assert_eq!(outcome(fleet.go()), Some(Outcome::Done));
+        assert_eq!(fleet.kinds().iter().filter(|kind| **kind == "window-awaited").count(), 1);
+        assert_eq!(fleet.engine.waits(fleet.now.wall), None);
+    }
 }
 
 #[test]
@@ -437,12 +468,30 @@ fn an_outage_is_told_and_shown_and_ends_with_the_run() {
 }
 
 #[test]
+fn who_ordered_something_and_why_is_no_secret() {
+    let mut fleet = Fleet::new(plan(&[1]));
+    let given = Given { by: "ada".to_owned(), reason: Some("wrong image".to_owned()) };
+    for (id, order) in [(1, Order::Pause), (2, Order::Cancel)] {
+        fleet.engine.handle(fleet.now, Input::Order { id, order, given: given.clone() });
+        if order == Order::Pause {
+            let paused = fleet.engine.state().paused.as_ref().unwrap().to_string();
+            assert_eq!(paused, "ada paused it, reason: wrong image");
+        }
+    }
+    fleet.go();
+    let Stage::Ended { why, .. } = &fleet.engine.state().stage else { unreachable!("it has ended") };
+    assert!(why.ends_with("(by ada, reason: wrong image)"), "{why}");
+    let told = fleet.facts.iter().filter(|fact| fact.text.contains("by ada, reason: wrong image"));
+    assert_eq!(told.map(|fact| fact.kind.as_str()).collect::<Vec<_>>(), ["pause", "cancel", "rollout-ended"]);
+}
+
+#[test]
 fn what_could_not_be_saved_is_saved_with_the_next_changes() {
     let mut fleet = Fleet::new(plan(&[2]));
     let first = fleet.engine.take_changes();
     let (agents, facts) = (first.agents.clone(), first.facts.clone());
     fleet.engine.not_saved(first);
-    fleet.engine.handle(fleet.now, Input::Order { id: 7, order: Order::Pause, reason: None });
+    fleet.engine.handle(fleet.now, Input::Order { id: 7, order: Order::Pause, given: given() });
     assert_eq!(fleet.engine.poll(fleet.now), Output::Save);
     let changes = fleet.engine.take_changes();
     assert_eq!((changes.agents, &changes.facts[..facts.len()]), (agents, &facts[..]));

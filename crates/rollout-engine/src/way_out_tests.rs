@@ -8,7 +8,7 @@ use super::engine::{Input, Output};
 use super::plan::{Plan, RetryOn, When};
 use super::record::{Order, OrderOutcome, Outcome};
 use super::state::Stage;
-use super::testing::{Fleet, Nature, key, nightly, percent, plan};
+use super::testing::{Fleet, Nature, given, key, nightly, percent, plan};
 
 /// What happens to a rollout between two steps.
 #[derive(Debug, Clone, Copy)]
@@ -123,7 +123,7 @@ fn who_could_not_be_told_is_no_secret() {
             fleet.step();
         }
         fleet.broken = true;
-        fleet.engine.handle(fleet.now, Input::Order { id: 1, order, reason: None });
+        fleet.engine.handle(fleet.now, Input::Order { id: 1, order, given: given() });
         fleet.go();
         assert_eq!(fleet.engine.poll(fleet.now), Output::Ended);
         let Stage::Ended { why, .. } = &fleet.engine.state().stage else { unreachable!("it has ended") };

@@ -44,17 +44,26 @@ impl Printable for Findings {
 }
 
 impl Doctor {
-    /// Checks each part, from this machine outwards. The loss test runs only if all others pass.
+    /// Checks each part, from this machine outwards. The loss is measured in any case.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         let dir = global.state_dir()?;
         let group = GroupState::open(&dir, &self.group)?;
         let mut checks = doctor::machine(&group.profile);
-        if self.probes > 0 && checks.iter().all(|finding| finding.ok) {
-            let census = on_fleet(global, async |fleet| {
+        if self.probes > 0 {
+            let measured = on_fleet(global, async |fleet| {
                 Ok(fleet.census(&self.group, self.probes, Stop::on_signals()?).await?)
-            })?;
-            say_if_not_noted(&census);
-            checks.extend(doctor::loss(&group, &census.distribution));
+            });
+            match measured {
+                Ok(census) => {
+                    say_if_not_noted(&census);
+                    checks.extend(doctor::loss(&group, &census.distribution));
+                }
+                // What is wrong above explains it.
+                Err(failure) if checks.iter().any(|finding| !finding.ok) => {
+                    checks.push(doctor::not_measured(&failure.sentence));
+                }
+                Err(failure) => return Err(failure),
+            }
         }
         let ok = checks.iter().all(|finding| finding.ok);
         output::print(global.output, &Findings { ok, group: self.group.to_string(), checks })?;

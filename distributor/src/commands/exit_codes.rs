@@ -191,7 +191,7 @@ exits! {
     BeginError { Apply, Plan, Document, Store, State, Run };
     OrderError { Store, Run }, Self::NotHeard(_) => Exit::TimedOut;
     DeleteError { Store };
-    LookError { Store, Member };
+    LookError { Store, Member, Run, State };
     SendError { Store, State, Session, Socket, Drive, Random };
     CheckError { State, File, Image },
         Self::Refused { .. } => Exit::BadSignature,

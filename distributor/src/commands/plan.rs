@@ -46,8 +46,14 @@ struct Planning {
     loss_measured_at: Option<Timestamp>,
     /// Seconds on the air, for the transfer alone, of the group that takes longest.
     air_s: u64,
+    /// How many transfer windows the transfer takes; 0 if there are no windows.
+    windows: u32,
+    /// Whether the deadline of the transfer is over before that.
+    is_late: bool,
     /// When the last wave would finish, if all goes well and needs no approval.
     ends_at: Option<Timestamp>,
+    /// At most so many agents of one place on trial at once; `None` without a disruption budget.
+    budget: Option<String>,
     waves: Vec<WaveLine>,
     left_out: Vec<AgentKey>,
 }
@@ -98,6 +104,12 @@ impl From<Forecast> for Planning {
             loss: forecast.loss,
             loss_measured_at: forecast.loss_measured_at,
             air_s: forecast.air_s,
+            budget: plan
+                .budget
+                .as_ref()
+                .map(|budget| format!("at most {} of each '{}' on trial at once", budget.max, budget.label)),
+            windows: forecast.windows,
+            is_late: forecast.is_late,
             ends_at: forecast.ends_at,
             waves: waves.collect(),
             left_out,
@@ -115,10 +127,24 @@ impl Planning {
             0 => String::new(),
             count => format!(", with {} to give", Many(count, "approval")),
         };
+        let windows = match self.windows {
+            0 | 1 => String::new(),
+            count => format!(" in {}", Many(count, "transfer window")),
+        };
+        let budget = self.budget.as_ref().map_or_else(String::new, |budget| format!(", {budget}"));
+        let late = if self.is_late {
+            "; that is longer than `deadlines.transfer`, so agents will be lost: raise one of rate and deadline"
+        } else {
+            ""
+        };
+        let left_out = match self.left_out.len() {
+            0 => String::new(),
+            count => format!(", {} left out: another vendor or class", Many(count, "agent")),
+        };
         let measured = self.loss_measured_at.map_or_else(String::new, |at| format!(" (measured at {at:.0})"));
         format!(
-            "{} (manifest sequence number {}) to {}: {}, {} s on the air with {} loss to \
-             each{measured}; {ends}{approvals}",
+            "{} (manifest sequence number {}) to {}{left_out}: {}, {} s on the air{windows} with {} loss to \
+             each{measured}; {ends}{approvals}{budget}{late}",
             self.image,
             self.sequence_number,
             Many(self.agents, "agent"),
@@ -130,6 +156,20 @@ impl Planning {
 }
 
 impl Printable for Planning {
+    /// With every agent, and those that are left out.
+    fn wide(&self) -> Table {
+        let mut table = columns(["WAVE", "AGENT"]);
+        for (wave, agent) in
+            self.waves.iter().flat_map(|wave| wave.agents.iter().map(move |agent| (wave, agent)))
+        {
+            table.add_row([wave.name.to_string(), agent.to_string()]);
+        }
+        for agent in &self.left_out {
+            table.add_row(["(left out: another vendor or class)".to_owned(), agent.to_string()]);
+        }
+        table
+    }
+
     fn table(&self) -> Table {
         let mut table = columns(["WAVE", "AGENTS", "SOAK", "APPROVAL", "WHO"]);
         for wave in &self.waves {

@@ -69,7 +69,9 @@ impl RolloutObserver for RolloutProgress {
             }
             return;
         };
-        let (done, of) = share(engine);
+        let blocks = engine.state().sending.values().map(|sending| (sending.blocks, sending.left));
+        let (blocks, left) = blocks.fold((0, 0), |(all, left), (more, of_it)| (all + more, left + of_it));
+        let (done, of) = if blocks > 0 { ((blocks - left).into(), blocks.into()) } else { share(engine) };
         bar.set_length(of);
         bar.set_position(done);
         bar.set_message(doing(engine));

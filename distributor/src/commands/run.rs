@@ -43,7 +43,7 @@ impl Run {
             let begun = fleet.begin(&manifests, rollout, RolloutProgress::new(self.quiet)).await;
             let mut runner = begun.map_err(|error| not_begun(error, global.output))?;
             let ended = runner.run(stop).await?;
-            let status = RolloutStatus::new(runner.engine());
+            let status = RolloutStatus::new(runner.engine(), false);
             output::print(global.output, &status)?;
             if global.output.is_for_people() && !self.quiet {
                 say_how_it_ended(ended, &doing(runner.engine()), name);

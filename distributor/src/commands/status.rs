@@ -16,10 +16,13 @@ use crate::commands::global::Global;
 use crate::control::Stop;
 use crate::drive;
 use crate::fleet::{Census, Fleet};
-use crate::runner::RolloutEnd;
+use crate::runner::{RolloutEnd, doing_of};
 use crate::state::GroupState;
 use crate::store::{Revision, Store};
 use rollout_engine::Engine;
+
+/// How often to check whether some process still runs the rollout.
+const PROCESS_LOOKED_AT_EVERY: Duration = Duration::from_secs(2);
 
 /// Show the progress of a rollout, or ask every agent of a group what it is doing
 #[derive(Debug, Args)]
@@ -76,15 +79,26 @@ impl Status {
         fleet: &Fleet<S>,
         name: &Name,
     ) -> Result<Exit, Failure> {
-        let mut seen = Revision::UNKNOWN;
+        let (mut seen, mut was_run) = (Revision::UNKNOWN, None);
         loop {
-            fleet.changed(&mut seen).await?;
-            let engine = fleet.rollout(name).await?;
+            tokio::select! {
+                changed = fleet.changed(&mut seen) => changed?,
+                // A process that is killed changes nothing in the database.
+                () = tokio::time::sleep(PROCESS_LOOKED_AT_EVERY) => {
+                    if was_run == Some(fleet.is_run(name)?) {
+                        continue;
+                    }
+                }
+            }
+            let (engine, is_run) = (fleet.rollout(name).await?, fleet.is_run(name)?);
             let outcome = engine.state().outcome();
             let follows = self.watch || (self.wait && outcome.is_none());
             if self.watch || !follows {
-                show(global, &engine)?;
+                show(global, &engine, is_run)?;
+            } else if !is_run && was_run != Some(false) {
+                say!("{}", doing_of(&engine, is_run));
             }
+            was_run = Some(is_run);
             match outcome {
                 Some(outcome) if self.wait => return Ok(exit_of(RolloutEnd::Over(outcome))),
                 None if follows => {}
@@ -102,8 +116,8 @@ async fn timeout(seconds: Option<u32>) {
     }
 }
 
-fn show(global: &Global, engine: &Engine) -> Result<(), Failure> {
-    let status = RolloutStatus::new(engine);
+fn show(global: &Global, engine: &Engine, is_run: bool) -> Result<(), Failure> {
+    let status = RolloutStatus::new(engine, is_run);
     output::print(global.output, &status)?;
     if global.output.is_for_people() {
         output::print_text(&format!("{}\n\n", status.doing))?;
@@ -119,8 +133,7 @@ fn group(global: &Global, group: &Name) -> Result<Exit, Failure> {
     let census = on_fleet(global, async |fleet| Ok(fleet.census(group, 1, Stop::on_signals()?).await?))?;
     say_if_not_noted(&census);
     let agents = outcome::lines(&census.group, &census.distribution);
-    let silent =
-        agents.iter().filter(|agent| matches!(agent.state, "silent" | "lost" | "quarantined")).count();
+    let silent = census.silent();
     let report = StatusReport { ok: silent == 0, group: group.to_string(), agents };
     output::print(global.output, &report)?;
     Ok(match census.ended {

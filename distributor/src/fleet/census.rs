@@ -24,6 +24,14 @@ pub struct Census {
     pub not_noted: Option<StoreError>,
 }
 
+impl Census {
+    /// How many agents did not answer, or not so that it counts.
+    pub fn silent(&self) -> usize {
+        let agents = self.distribution.agents().iter();
+        agents.filter(|agent| agent.lost || agent.is_quarantined() || agent.status.is_none()).count()
+    }
+}
+
 /// A census has no observer.
 struct Unobserved;
 

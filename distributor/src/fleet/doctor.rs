@@ -1,14 +1,14 @@
 //! Checks what a push needs: interface, address, route, MTU, and the loss on the way to the agents, from this
 //! machine outwards.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::IpAddr;
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use serde::Serialize;
 use update_core::distribution::Distribution;
 
-use crate::socket::{interface_index, with_scope};
+use crate::socket::{self, interface_index, with_scope};
 use crate::state::{GroupState, Profile};
 use rollout_engine::Many;
 
@@ -79,22 +79,18 @@ fn address(profile: &Profile) -> Finding {
     )
 }
 
-/// Connecting a datagram socket sends nothing; it only looks up the route.
+/// Connecting a datagram socket sends nothing; it only looks up the route, by the interface that a push names
+/// as well.
 fn route(profile: &Profile) -> Finding {
     let group = profile.coap_group;
-    let any: SocketAddr =
-        if group.is_ipv4() { SocketAddr::from(([0, 0, 0, 0], 0)) } else { SocketAddr::from(([0; 16], 0)) };
-    let found = UdpSocket::bind(any).and_then(|socket| {
+    let found = socket::multicast(profile).map_err(|error| error.to_string()).and_then(|socket| {
         let index = interface_index(&profile.interface).unwrap_or(0);
-        socket.connect(with_scope(group, index))?;
-        socket.local_addr()
+        socket.connect(&with_scope(group, index).into()).map_err(|error| error.to_string())
     });
     finding(
         "route",
         match found {
             Ok(_) => Ok(format!("there is a route to {}", group.ip())),
-            // The loopback interface needs no route: the socket names the interface.
-            Err(_) if profile.interface == "lo" => Ok("multicast stays on lo".to_owned()),
             Err(error) => Err(format!(
                 "there is no route to {} ({error}): `ip route add {} dev {}`",
                 group.ip(),
@@ -123,6 +119,11 @@ fn mtu(profile: &Profile) -> Finding {
             None => Err(format!("cannot read {path}")),
         },
     )
+}
+
+/// The loss could not be measured, for this reason.
+pub fn not_measured(why: &str) -> Finding {
+    finding("loss", Err(format!("not measured: {why}")))
 }
 
 /// How many questions each agent answered in a census.

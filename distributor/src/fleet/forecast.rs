@@ -7,13 +7,12 @@ use provisioning::Name;
 
 use super::Fleet;
 use crate::manifest::Planned;
+use crate::runner::BLOCK_OVERHEAD_BYTES;
 use crate::state::{GroupState, StateDir, StateError};
 use crate::store::{Loss, Store, StoreError};
 use rollout_engine::plan::{Percent, Plan, When};
 use rollout_engine::window::Windows;
 
-/// The overhead of a block on the link: headers, signature and hash tree.
-const OVERHEAD_BYTES: u64 = 128 + 42;
 /// The loss that is assumed if none was measured.
 const LOSS_ASSUMED: Percent = Percent::whole(5);
 /// The most rounds that are assumed: with more loss, nothing arrives anyway.
@@ -45,6 +44,10 @@ pub struct Forecast {
     pub loss_measured_at: Option<Timestamp>,
     /// Seconds on the air, for the transfer alone, of the group that takes longest.
     pub air_s: u64,
+    /// How many transfer windows the transfer takes; 0 if there are no windows.
+    pub windows: u32,
+    /// Whether the deadline of the transfer is over before that.
+    pub is_late: bool,
     /// When the last wave would finish, if all goes well and needs no approval.
     pub ends_at: Option<Timestamp>,
 }
@@ -91,8 +94,46 @@ fn forecast(
             (air_s, loss, loss_measured_at) = (takes, here, measured.map(|loss| loss.at));
         }
     }
-    let ends_at = ends_at(plan, air_s);
-    Ok(Forecast { planned, changes, blocks, loss, loss_measured_at, air_s, ends_at })
+    let now = Timestamp::now();
+    let received = transfer(&plan.transfer_windows, now, air_s);
+    let (windows, ends_at) = match received {
+        Some((windows, at)) => (windows, ends_at(plan, at)),
+        None => (0, None),
+    };
+    let is_late = air_s > u64::from(plan.transfer_s());
+    Ok(Forecast { planned, changes, blocks, loss, loss_measured_at, air_s, windows, is_late, ends_at })
+}
+
+/// The most windows that one transfer is reckoned with.
+const WINDOWS_MAX: u32 = 10_000;
+
+/// How many windows a transfer of so many seconds takes, and when it ends; `None` if it never does.
+fn transfer(windows: &Windows, now: Timestamp, air_s: u64) -> Option<(u32, Timestamp)> {
+    let mut left = SignedDuration::from_secs(i64::try_from(air_s).ok()?);
+    if windows.as_slice().is_empty() {
+        return Some((0, now.checked_add(left).ok()?));
+    }
+    let mut moment = now;
+    for count in 1..=WINDOWS_MAX {
+        if !windows.are_open(moment) {
+            moment = windows.next_open(moment)?;
+        }
+        // One may follow another without a pause.
+        let mut closes = windows.closes(moment)?;
+        while let Some(later) = windows.closes(closes) {
+            if later.duration_since(moment) >= left {
+                return Some((count, moment.checked_add(left).ok()?));
+            }
+            closes = later;
+        }
+        let open_for = closes.duration_since(moment);
+        if open_for >= left {
+            return Some((count, moment.checked_add(left).ok()?));
+        }
+        left -= open_for;
+        moment = closes;
+    }
+    None
 }
 
 /// Seconds to deliver blocks to agents, at a rate in bit/s and with a given loss to each.
@@ -111,7 +152,7 @@ fn air_s(loss: Percent, block_bytes: u16, blocks: u64, agents: usize, rate: u64)
             break;
         }
     }
-    let bits = sent * (f64::from(block_bytes) + OVERHEAD_BYTES as f64) * 8.0;
+    let bits = sent * (f64::from(block_bytes) + BLOCK_OVERHEAD_BYTES as f64) * 8.0;
     (bits / rate.max(1) as f64).ceil() as u64
 }
 
@@ -122,14 +163,12 @@ fn form(mut plan: Plan) -> Plan {
     plan
 }
 
-/// When the last wave would finish.
-fn ends_at(plan: &Plan, air_s: u64) -> Option<Timestamp> {
-    let now = Timestamp::now();
+/// When the last wave would finish, if everything is received at this moment.
+fn ends_at(plan: &Plan, received: Timestamp) -> Option<Timestamp> {
     let opens = |windows: &Windows, moment: Timestamp| {
         if windows.are_open(moment) { Some(moment) } else { windows.next_open(moment) }
     };
-    let mut moment = opens(&plan.transfer_windows, now)?;
-    moment = moment.checked_add(SignedDuration::from_secs(i64::try_from(air_s).ok()?)).ok()?;
+    let mut moment = received;
     for wave in &plan.waves {
         moment = match plan.activation {
             When::Now => moment,
@@ -144,6 +183,31 @@ fn ends_at(plan: &Plan, air_s: u64) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rollout_engine::window::{Window, WindowForm};
+
+    #[test]
+    fn a_transfer_goes_on_when_the_next_window_opens() {
+        let window = |cron: &str, for_s| {
+            let form = WindowForm { cron: cron.to_owned(), for_s, tz: "UTC".to_owned() };
+            Window::new(form).unwrap()
+        };
+        let at = |text: &str| -> Timestamp { text.parse().unwrap() };
+        let now = at("2026-11-25T12:00:00Z");
+        let takes = |windows: Vec<Window>, air_s| transfer(&Windows::new(windows), now, air_s).unwrap();
+        assert_eq!(takes(Vec::new(), 359), (0, at("2026-11-25T12:05:59Z")));
+        let night = || window("0 1 * * *", 120);
+        assert_eq!(takes(vec![night()], 100), (1, at("2026-11-26T01:01:40Z")));
+        assert_eq!(takes(vec![night()], 120), (1, at("2026-11-26T01:02:00Z")));
+        assert_eq!(takes(vec![night()], 359), (3, at("2026-11-28T01:01:59Z")));
+        // Two that overlap, or follow one another at once, are one.
+        let both = || vec![night(), window("1 1 * * *", 120), window("3 1 * * *", 60)];
+        assert_eq!(takes(both(), 240), (1, at("2026-11-26T01:04:00Z")));
+        assert_eq!(takes(both(), 241), (2, at("2026-11-27T01:00:01Z")));
+        let always = window("* * * * *", 3600);
+        assert_eq!(takes(vec![always], 100_000), (1, at("2026-11-26T15:46:40Z")));
+        let never_enough = window("0 0 29 2 *", 1);
+        assert_eq!(transfer(&Windows::new(vec![never_enough]), now, 1 << 30), None);
+    }
 
     #[test]
     fn time_on_the_air_is_what_the_bytes_take_and_grows_with_loss_and_agents() {

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use provisioning::Name;
 
 use super::Fleet;
 use super::members::{self, MemberError};
 use crate::kind::Kind;
 use crate::manifest::selector::Selector;
+use crate::runner::{RunError, Standing, doing_of, load};
+use crate::state::StateError;
 use crate::store::{Agent, Document, Event, EventQuery, Rollout, RolloutLine, Store, StoreError};
 use rollout_engine::plan::AgentKey;
 use rollout_engine::record::AgentRecord;
@@ -37,6 +40,12 @@ pub enum LookError {
     /// There is nothing with this name.
     #[error(transparent)]
     Missing(#[from] Missing),
+    /// The state of a rollout.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A lock file.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// Another command removed the agent a moment ago.
     #[error("agent '{0}' is no longer enrolled")]
     NoLongerEnrolled(AgentKey),
@@ -60,6 +69,8 @@ pub struct RolloutEntry {
     pub document: Option<Document>,
     /// Its progress, once it has begun.
     pub line: Option<RolloutLine>,
+    /// How it stands, and what it does or waits for, once it has begun.
+    pub standing: Option<(Standing, String)>,
 }
 
 /// Everything known about one rollout.
@@ -71,6 +82,8 @@ pub struct RolloutDetails {
     pub document: Option<Document>,
     /// Its activity and progress, once it has begun.
     pub begun: Option<Rollout>,
+    /// How it stands, and what it does or waits for, once it has begun.
+    pub standing: Option<(Standing, String)>,
     /// Its agents, each with its progress.
     pub agents: Vec<(AgentKey, AgentRecord)>,
     /// The latest events.
@@ -117,6 +130,7 @@ impl<S: Store> Fleet<S> {
         let mut agents = self.store.agents(None).await?;
         agents.retain(|agent| keys.is_empty() || keys.contains(&agent.key));
         agents.retain(|agent| filter.selects(&agent.labels));
+        agents.sort_by(|one, other| one.key.cmp(&other.key));
         Ok(agents)
     }
 
@@ -125,7 +139,8 @@ impl<S: Store> Fleet<S> {
     /// # Errors
     /// No document has a name, or the store's errors.
     pub async fn documents(&self, kind: Kind, filter: &Filter<'_>) -> Result<Vec<Document>, LookError> {
-        let documents = self.store.documents(kind).await?;
+        let mut documents = self.store.documents(kind).await?;
+        documents.sort_by(|one, other| one.name.cmp(&other.name));
         filter.narrow(kind, documents, |document| (&document.name, Some(&document.labels)))
     }
 
@@ -143,10 +158,37 @@ impl<S: Store> Fleet<S> {
             let name = line.name.clone();
             both.entry(name).or_default().1 = Some(line);
         }
-        let entries = both.into_iter().map(|(name, (document, line))| RolloutEntry { name, document, line });
-        filter.narrow(Kind::Rollout, entries.collect(), |entry| {
+        let mut entries = Vec::new();
+        for (name, (document, line)) in both {
+            let standing = self.standing(&name, line.as_ref()).await?;
+            entries.push(RolloutEntry { name, document, line, standing });
+        }
+        filter.narrow(Kind::Rollout, entries, |entry| {
             (&entry.name, entry.document.as_ref().map(|document| &document.labels))
         })
+    }
+
+    /// How a rollout stands, and what it does or waits for; `None` before it begins.
+    async fn standing(
+        &self,
+        name: &Name,
+        line: Option<&RolloutLine>,
+    ) -> Result<Option<(Standing, String)>, LookError> {
+        let Some(line) = line else { return Ok(None) };
+        if let Some(outcome) = line.outcome {
+            return Ok(Some((Standing::Ended(outcome), outcome.name().to_owned())));
+        }
+        let is_run = self.is_run(name)?;
+        let engine = match load(&self.store, name).await {
+            Ok(engine) => engine,
+            // A list shows the others all the same.
+            Err(unreadable @ RunError::StateUnreadable { .. }) => {
+                let standing = if is_run { Standing::Running } else { Standing::NoProcess };
+                return Ok(Some((standing, unreadable.to_string())));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Some((Standing::of(&engine, is_run, Timestamp::now()), doing_of(&engine, is_run))))
     }
 
     /// One agent, by its name or by `GROUP/NAME`, with its latest events.
@@ -185,6 +227,7 @@ impl<S: Store> Fleet<S> {
         let agents = self.store.rollout_agents(&name).await?;
         let query = EventQuery { after: None, rollout: Some(name.clone()), agent: None, limit: EVENTS_SHOWN };
         let events = self.store.events(&query).await?;
-        Ok(RolloutDetails { name, document, begun, agents, events })
+        let standing = self.standing(&name, begun.as_ref().map(|begun| &begun.line)).await?;
+        Ok(RolloutDetails { name, document, begun, standing, agents, events })
     }
 }

@@ -6,6 +6,7 @@ use provisioning::Name;
 
 use super::Fleet;
 use crate::runner::{RunError, load};
+use crate::state::{RolloutLock, StateError};
 use crate::store::{Event, EventQuery, Revision, Store, StoreError};
 use rollout_engine::Engine;
 
@@ -44,6 +45,14 @@ impl<S: Store> Fleet<S> {
     /// No rollout with this name has begun, or it cannot be read.
     pub async fn rollout(&self, name: &Name) -> Result<Engine, RunError> {
         load(&self.store, name).await
+    }
+
+    /// Whether some process runs a rollout.
+    ///
+    /// # Errors
+    /// Its lock file cannot be opened.
+    pub fn is_run(&self, name: &Name) -> Result<bool, StateError> {
+        RolloutLock::is_held(&self.dir, name)
     }
 
     /// Events as they happen. Past events come first, up to the query's limit.

@@ -9,11 +9,11 @@ use uuid::Uuid;
 
 use super::check::{UnplacedDiagnostic, of_group, two_groups};
 use super::group::{Members, RolloutGroup};
-use super::rollout::{ActivateWhen, Approval, Rollout, RolloutSpec, WindowSpec};
+use super::rollout::{ActivateWhen, Approval, DisruptionBudget, Rollout, RolloutSpec, WindowSpec};
 use super::text::Span;
 use super::waves::{self, Member};
 use crate::state::GroupState;
-use rollout_engine::plan::{Abort, AgentKey, Lane, Plan, PlannedImage, Retry, Wave, When};
+use rollout_engine::plan::{Abort, AgentKey, Budget, Lane, Plan, PlannedImage, Retry, Wave, When};
 use rollout_engine::window::Windows;
 
 /// The default time to receive the whole image.
@@ -28,6 +28,8 @@ pub struct FleetGroup {
     pub name: Name,
     /// The address and port of its CoAP group.
     pub coap_group: SocketAddr,
+    /// The address and port that the distributor sends from.
+    pub distributor: SocketAddr,
     /// Bytes per block.
     pub block_bytes: u16,
     /// Who is enrolled.
@@ -94,6 +96,7 @@ pub fn compile(
             Err(problems) => diagnostics.extend(problems.into_iter().map(at)),
         }
     }
+    diagnostics.extend(one_address(&gathered.lanes, fleet));
     if !diagnostics.is_empty() {
         return Err(diagnostics);
     }
@@ -101,6 +104,7 @@ pub fn compile(
         .members
         .sort_by(|one, other| (&one.key.name, &one.key.group).cmp(&(&other.key.name, &other.key.group)));
     let waves = planned_waves(spec, &gathered.members)?;
+    let budget = spec.disruption_budget.as_ref().map(|budget| planned_budget(budget, &gathered.members));
     let plan = Plan {
         image: image.planned.clone(),
         lanes: gathered.lanes,
@@ -125,9 +129,27 @@ pub fn compile(
             (ActivateWhen::Window, _) => When::Window,
             _ => When::Now,
         },
+        budget,
         paused: spec.paused,
     };
     Ok(Compiled { plan, left_out: gathered.left_out })
+}
+
+/// Security groups that the distributor would serve from one address: only one socket can have it.
+fn one_address(lanes: &[Lane], fleet: &[FleetGroup]) -> Option<UnplacedDiagnostic> {
+    let mut first: BTreeMap<SocketAddr, &Name> = BTreeMap::new();
+    lanes.iter().find_map(|lane| {
+        let name = &lane.security_group;
+        let address = fleet.iter().find(|group| group.name == *name)?.distributor;
+        let before = *first.entry(address).or_insert(name);
+        (before != name).then(|| {
+            let why = format!(
+                "the security groups '{before}' and '{name}' both have the distributor at {address}, so they cannot \
+                 be served at once: give each a port of its own, or put them in two rollouts"
+            );
+            UnplacedDiagnostic::new(["groups".into()], why)
+        })
+    })
 }
 
 /// The result of the groups so far.
@@ -296,7 +318,8 @@ fn planned_waves(spec: &RolloutSpec, members: &[Member]) -> Result<Vec<Wave>, Ve
             .map_err(|error| vec![UnplacedDiagnostic::new(["waves".into()], error.to_string())])?;
         return Ok(vec![Wave { name, agents, soak_s: 0, approval: false }]);
     }
-    let divided = waves::divide(&spec.waves, members)?;
+    let spread = spec.disruption_budget.as_ref().map(|budget| budget.group_by.as_str());
+    let divided = waves::divide(&spec.waves, members, spread)?;
     let wave = |(wave, indices): (&super::rollout::Wave, Vec<usize>)| Wave {
         name: wave.name.clone(),
         agents: keys(&indices),
@@ -306,6 +329,15 @@ fn planned_waves(spec: &RolloutSpec, members: &[Member]) -> Result<Vec<Wave>, Ve
     let planned = spec.waves.iter().zip(divided).map(wave);
     // An empty rest has nothing to wait for.
     Ok(planned.filter(|wave| !wave.agents.is_empty()).collect())
+}
+
+/// Which agents are in which place.
+fn planned_budget(budget: &DisruptionBudget, members: &[Member]) -> Budget {
+    let mut places: BTreeMap<String, BTreeSet<AgentKey>> = BTreeMap::new();
+    for member in members {
+        places.entry(member.place(&budget.group_by).to_owned()).or_default().insert(member.key.clone());
+    }
+    Budget { label: budget.group_by.clone(), max: budget.max_unavailable.0, places }
 }
 
 fn report_within_s(spec: &RolloutSpec) -> u32 {
@@ -332,6 +364,7 @@ impl From<&GroupState> for FleetGroup {
         Self {
             name: group.name.clone(),
             coap_group: group.profile.coap_group,
+            distributor: group.profile.distributor,
             block_bytes: group.profile.block_size,
             agents: group.agents.iter().map(agent).collect(),
         }

@@ -21,6 +21,7 @@ use crate::manifest::{Diagnostic, ImageRef, Manifest, Manifests};
 use crate::state::{Attempts, GroupState, StateDir, StateError};
 use crate::store::Store;
 use crate::store::images::{Images, ImagesError};
+use rollout_engine::Many;
 use rollout_engine::plan::{AgentKey, Lane, Plan, PlannedImage};
 
 /// A rollout that is ready to begin.
@@ -69,6 +70,22 @@ pub enum PlanError {
         rollout: Name,
         /// What it names.
         image: Name,
+    },
+    /// Agents run a newer image already.
+    #[error(
+        "{} of the rollout, such as '{first}' with manifest sequence number {installed}, would refuse the image, \
+         which has {sequence_number}: sign it again with a higher number, or take them out of its groups",
+        Many(*.agents, "agent")
+    )]
+    Downgrade {
+        /// One of them.
+        first: AgentKey,
+        /// What it runs.
+        installed: u64,
+        /// How many there are.
+        agents: usize,
+        /// The image's.
+        sequence_number: u64,
     },
     /// An Image document without file or digest.
     #[error("image '{0}' has neither a file nor a digest")]

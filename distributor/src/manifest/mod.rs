@@ -41,4 +41,4 @@ pub use document::{Manifest, Metadata};
 pub use known::{Known, NoDigest, PlanError, Planned, digest_of, members_of};
 pub use read::{ChoiceError, Found, Manifests};
 pub use stored::DocumentError;
-pub use text::{CoapGroup, Digest, ImageRef, Interface, Moment, Span, Version, WaveSize};
+pub use text::{CoapGroup, Digest, ImageRef, Interface, MaxUnavailable, Moment, Span, Version, WaveSize};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::document::Framed;
 use super::schema::NameForm;
 use super::selector::Selector;
-use super::text::{self, ImageRef, Moment, Span, WaveSize};
+use super::text::{self, ImageRef, MaxUnavailable, Moment, Span, WaveSize};
 use rollout_engine::plan::{Percent, RetryOn};
 use rollout_engine::window::{Window, WindowForm};
 
@@ -29,7 +29,7 @@ pub enum RolloutKind {
 #[serde(
     rename_all = "camelCase",
     deny_unknown_fields,
-    expecting = "image, groups, waves, success, abort, windows, activation, deadlines, retry and paused"
+    expecting = "image, groups, waves, success, abort, windows, activation, deadlines, retry, disruptionBudget and paused"
 )]
 pub struct RolloutSpec {
     /// The image to deliver.
@@ -58,9 +58,23 @@ pub struct RolloutSpec {
     /// What is retried automatically.
     #[serde(default)]
     pub retry: Retry,
+    /// How many agents of one site, room or row may be on trial at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disruption_budget: Option<DisruptionBudget>,
     /// Wait for `fwcast rollout start` before anything is sent.
     #[serde(default)]
     pub paused: bool,
+}
+
+/// How many agents of one place may be on trial at once. Waves take their agents spread over the places.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "groupBy and maxUnavailable")]
+pub struct DisruptionBudget {
+    /// The label that names an agent's place. Agents without it are one place of their own.
+    #[schemars(example = &"site")]
+    pub group_by: String,
+    /// How many agents of one place: a number, or a percentage of the place, rounded up.
+    pub max_unavailable: MaxUnavailable,
 }
 
 /// Agents that activate together, chosen by exactly one of size, labels or names.

@@ -13,7 +13,7 @@ use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::values::{self, Rate};
-use rollout_engine::plan::Percent;
+use rollout_engine::plan::{Percent, Unavailable};
 
 /// A value that is written as one word.
 pub(super) trait Text: Sized {
@@ -128,6 +128,10 @@ pub enum ImageRef {
     /// The image file. Its SUIT envelope is beside it, with `.suit` appended to the name.
     File(PathBuf),
 }
+
+/// How many agents of one place may be on trial at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaxUnavailable(pub Unavailable);
 
 /// How many agents a wave has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -257,6 +261,23 @@ impl Text for WaveSize {
     }
 }
 
+impl Text for MaxUnavailable {
+    fn read(text: &str) -> Result<Self, String> {
+        let wanted = "write how many agents of one place may be on trial at once, at least 1, or a percentage above 0%: \
+                      with none, no wave could ever activate";
+        if text.ends_with('%') {
+            let percent: Percent = text.parse()?;
+            return if percent.of(1) == 0 {
+                Err(wanted.to_owned())
+            } else {
+                Ok(Self(Unavailable::Share(percent)))
+            };
+        }
+        let count = text.parse().ok().filter(|count| *count > 0);
+        count.map(|count| Self(Unavailable::Count(count))).ok_or_else(|| wanted.to_owned())
+    }
+}
+
 impl Text for Percent {
     fn read(text: &str) -> Result<Self, String> {
         text.parse()
@@ -313,6 +334,12 @@ impl fmt::Display for ImageRef {
             Self::Digest(digest) => digest.fmt(f),
             Self::File(path) => path.display().fmt(f),
         }
+    }
+}
+
+impl fmt::Display for MaxUnavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -374,6 +401,38 @@ text_type!(Rate, "Rate", {
     "pattern": "^[0-9]+(\\.[0-9]{1,2})? ?(bit|kbit|Mbit|Gbit)/s$",
     "examples": ["500kbit/s", "2Mbit/s"]
 });
+
+impl<'de> Deserialize<'de> for MaxUnavailable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize(deserializer)
+    }
+}
+
+impl Serialize for MaxUnavailable {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Unavailable::Count(count) => serializer.serialize_u32(count),
+            Unavailable::Share(share) => serializer.collect_str(&share),
+        }
+    }
+}
+
+impl JsonSchema for MaxUnavailable {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "MaxUnavailable".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "How many agents of one place: a number, or a percentage of the place.",
+            "anyOf": [
+                { "type": "integer", "minimum": 1 },
+                { "type": "string", "pattern": "^[0-9]{1,3}(\\.[0-9]{1,2})?%$" }
+            ],
+            "examples": [2, "10%"]
+        })
+    }
+}
 
 impl<'de> Deserialize<'de> for WaveSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

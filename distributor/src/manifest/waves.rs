@@ -22,12 +22,23 @@ pub struct Member {
     pub labels: BTreeMap<String, String>,
 }
 
+impl Member {
+    /// Its value of a label; empty without it.
+    pub fn place(&self, label: &str) -> &str {
+        self.labels.get(label).map_or("", String::as_str)
+    }
+}
+
 /// The members of each wave, as indices into `members`, which are in the order in which waves take them.
 ///
 /// # Errors
 /// Each empty wave, and whatever keeps the waves from covering all members exactly.
-pub fn divide(waves: &[Wave], members: &[Member]) -> Result<Vec<Vec<usize>>, Vec<UnplacedDiagnostic>> {
-    let mut divider = Divider { members, free: vec![true; members.len()], diagnostics: Vec::new() };
+pub fn divide(
+    waves: &[Wave],
+    members: &[Member],
+    spread: Option<&str>,
+) -> Result<Vec<Vec<usize>>, Vec<UnplacedDiagnostic>> {
+    let mut divider = Divider { members, spread, free: vec![true; members.len()], diagnostics: Vec::new() };
     let mut taken = vec![Vec::new(); waves.len()];
     for (index, wave) in waves.iter().enumerate() {
         match &wave.who {
@@ -64,6 +75,8 @@ pub fn divide(waves: &[Wave], members: &[Member]) -> Result<Vec<Vec<usize>>, Vec
 
 struct Divider<'a> {
     members: &'a [Member],
+    /// The label over whose values sizes are spread.
+    spread: Option<&'a str>,
     /// The members that no wave has yet.
     free: Vec<bool>,
     diagnostics: Vec<UnplacedDiagnostic>,
@@ -135,9 +148,24 @@ impl Divider<'_> {
             );
             self.diagnostic(wave, "size", why);
         }
-        let taken: Vec<usize> = left.into_iter().take(count).collect();
+        let mut taken: Vec<usize> = self.in_turn(left).into_iter().take(count).collect();
         taken.iter().for_each(|&index| self.free[index] = false);
+        taken.sort_unstable();
         taken
+    }
+
+    /// In the order in which sizes take them: one of each place in turn, or by name.
+    fn in_turn(&self, left: Vec<usize>) -> Vec<usize> {
+        let Some(label) = self.spread else { return left };
+        let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+        let turn = |index: usize| {
+            let turn = seen.entry(self.members[index].place(label)).or_default();
+            *turn += 1;
+            (*turn, index)
+        };
+        let mut turns: Vec<(usize, usize)> = left.into_iter().map(turn).collect();
+        turns.sort_unstable();
+        turns.into_iter().map(|(_, index)| index).collect()
     }
 }
 
@@ -172,8 +200,8 @@ mod tests {
 
     fn counts(text: &str, count: usize) -> Vec<usize> {
         let members = members(count);
-        let taken =
-            divide(&waves(text), &members).unwrap_or_else(|diagnostics| panic!("{text}: {diagnostics:?}"));
+        let taken = divide(&waves(text), &members, None)
+            .unwrap_or_else(|diagnostics| panic!("{text}: {diagnostics:?}"));
         let mut all: Vec<usize> = taken.iter().flatten().copied().collect();
         all.sort_unstable();
         assert_eq!(all, (0..count).collect::<Vec<_>>(), "{text}: each agent once");
@@ -181,7 +209,7 @@ mod tests {
     }
 
     fn refused(text: &str, count: usize, said: &str) {
-        let diagnostics = divide(&waves(text), &members(count)).unwrap_err();
+        let diagnostics = divide(&waves(text), &members(count), None).unwrap_err();
         assert!(
             diagnostics.iter().any(|diagnostic| diagnostic.problem.contains(said)),
             "{text}: {diagnostics:?}"
@@ -209,8 +237,22 @@ mod tests {
     fn selectors_and_lists_come_first() {
         let text = "[{name: a, size: 1}, {name: b, agents: [lamp-00, lamp-07]}, \
                     {name: c, selector: {matchLabels: {floor: '1'}}}, {name: d, size: rest}]";
-        let taken = divide(&waves(text), &members(9)).unwrap();
+        let taken = divide(&waves(text), &members(9), None).unwrap();
         assert_eq!(taken, [vec![2], vec![0, 7], vec![1, 4], vec![3, 5, 6, 8]]);
+    }
+
+    #[test]
+    fn sizes_are_spread_over_places() {
+        let text = "[{name: a, size: 4}, {name: b, size: rest}]";
+        // Floors 0, 1 and 2 in turn: by name, and with the first six on floor 0.
+        let mut members = members(9);
+        for (index, member) in members.iter_mut().enumerate() {
+            let floor = if index < 6 { 0 } else { index % 2 + 1 };
+            member.labels.insert("floor".to_owned(), floor.to_string());
+        }
+        assert_eq!(divide(&waves(text), &members, None).unwrap()[0], [0, 1, 2, 3]);
+        assert_eq!(divide(&waves(text), &members, Some("floor")).unwrap()[0], [0, 1, 6, 7]);
+        assert_eq!(divide(&waves(text), &members, Some("no-such-label")).unwrap()[0], [0, 1, 2, 3]);
     }
 
     #[test]

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use provisioning::Name;
 use update_core::digest::Digest;
 use update_core::distribution::{
-    Activate, Agent, Distribution, DistributionConfig, Ending, Event, Job, Stage, Tallies, Update,
+    Activate, Agent, Distribution, DistributionConfig, Ending, Event, Job, Lag as Behind, Stage, Tallies,
+    Update,
 };
 use update_core::time::Duration;
 
@@ -27,7 +28,7 @@ use crate::store::epoch::Claimed;
 use crate::store::images::StoredImage;
 use crate::store::{Loss, Store};
 use rollout_engine::plan::{AgentKey, Lane, Plan};
-use rollout_engine::record::{AgentRecord, Progress, Report};
+use rollout_engine::record::{AgentRecord, Lag, Progress, Report};
 use rollout_engine::state::Sending;
 use rollout_engine::{Engine, Input, Run, RunEnd, Task};
 
@@ -446,7 +447,7 @@ impl<'a> Reporter<'a> {
     fn one(&self, agent: &Agent) {
         let Some(key) = self.members.get(&agent.id) else { return };
         let report = match agent.status {
-            _ if agent.lost => SILENT,
+            _ if agent.lost => Report { reason: why_lost(agent), ..SILENT },
             None => return,
             Some(status) => Report {
                 state: Some(status.state),
@@ -461,6 +462,19 @@ impl<'a> Reporter<'a> {
     fn all(&self, distribution: &Distribution) {
         distribution.agents().iter().for_each(|agent| self.one(agent));
     }
+}
+
+/// Why an agent is lost although it was heard; 0 if it was not.
+fn why_lost(agent: &Agent) -> u8 {
+    if agent.is_quarantined() {
+        return Lag::Quarantined as u8;
+    }
+    agent.laggard().map_or(0, |lag| match lag {
+        Behind::Offer => Lag::Offer as u8,
+        Behind::Pages => Lag::Pages as u8,
+        Behind::Blocks => Lag::Blocks as u8,
+        Behind::Busy => Lag::Busy as u8,
+    })
 }
 
 const SILENT: Report = Report { state: None, reason: 0, missing: 0, installed: 0 };

@@ -28,11 +28,11 @@ use crate::store::images::Images;
 use crate::store::{NewRollout, Revision, Step, Store, StoreError};
 use lanes::{Lanes, Worked};
 use latest::Latest;
-use rollout_engine::record::{OrderOutcome, Outcome, Settled};
+use rollout_engine::record::{Given, OrderOutcome, Outcome, Settled};
 use rollout_engine::{Engine, Input, Now, Output, Run, RunEnd};
 
 pub use error::RunError;
-pub use known::{doing, load};
+pub use known::{BLOCK_OVERHEAD_BYTES, Standing, doing, doing_of, load, sending};
 pub use observer::{Note, RolloutObserver};
 
 /// How often to check for orders and reports while idle.
@@ -391,7 +391,8 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
             return Ok(());
         }
         for given in self.with.store.open_orders(self.engine.name()).await? {
-            let order = Input::Order { id: given.id, order: given.order, reason: given.reason };
+            let who = Given { by: given.by, reason: given.reason };
+            let order = Input::Order { id: given.id, order: given.order, given: who };
             self.engine.handle(self.now(), order);
             if let Err(failure) = self.save().await {
                 if let RunError::Store(StoreError::Conflict { .. }) = &failure {

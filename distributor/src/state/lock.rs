@@ -92,6 +92,21 @@ impl RolloutLock {
         file.map(|file| Self { _file: file }).ok_or_else(|| StateError::RolloutLocked(rollout.clone()))
     }
 
+    /// Whether some process runs this rollout. Creates nothing, and keeps nobody from running it.
+    pub fn is_held(dir: &StateDir, rollout: &Name) -> Result<bool, StateError> {
+        let path = dir.lock(rollout, "run");
+        let system = |verb, source| FileError::System { verb, path: path.clone(), source };
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            opened => opened.map_err(|source| system("open", source))?,
+        };
+        match Flock::lock(file, FlockArg::LockSharedNonblock) {
+            Ok(_) => Ok(false),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(true),
+            Err((_, error)) => Err(system("lock", error.into()).into()),
+        }
+    }
+
     /// The same right, or an error at once if another process has it.
     pub fn if_free(dir: &StateDir, rollout: &Name) -> Result<Option<Self>, StateError> {
         let file = lock_file(&dir.lock(rollout, "run"))?;

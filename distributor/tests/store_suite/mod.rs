@@ -96,6 +96,7 @@ pub(crate) fn plan(agents: &[&str]) -> Plan {
         transfer_windows: Windows::default(),
         activation_windows: Windows::default(),
         activation: When::Now,
+        budget: None,
         paused: false,
     }
 }

@@ -60,7 +60,7 @@ async fn measure() -> Result<Outcome> {
                 plainly.push(start.elapsed());
                 let start = std::time::Instant::now();
                 if name == "status" {
-                    show(format, &RolloutStatus::new(&load(&store, &spring).await?))?;
+                    show(format, &RolloutStatus::new(&load(&store, &spring).await?, false))?;
                 } else {
                     show(format, &AgentList::new(store.agents(None).await?))?;
                 }
@@ -190,6 +190,7 @@ fn plan(group: &Name, names: Vec<Name>, keys: Vec<AgentKey>) -> Result<Plan> {
         transfer_windows: Windows::default(),
         activation_windows: Windows::default(),
         activation: When::Now,
+        budget: None,
         paused: false,
     })
 }

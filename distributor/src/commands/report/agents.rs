@@ -138,7 +138,7 @@ impl Printable for AgentList {
 }
 
 /// A manifest sequence number, if known.
-fn number(number: u64) -> String {
+pub(super) fn number(number: u64) -> String {
     match number {
         0 => "-".to_owned(),
         number => number.to_string(),

@@ -98,7 +98,7 @@ impl Printable for DescribedDocument {
 impl DescribedRollout {
     /// Everything known about a rollout.
     pub fn new(details: RolloutDetails) -> Self {
-        let RolloutDetails { name, document, begun, agents, events } = details;
+        let RolloutDetails { name, document, begun, standing, agents, events } = details;
         let (line, plan) = begun.map(|rollout| (rollout.line, rollout.plan)).unzip();
         let mut waves: Vec<WaveLine> = plan
             .iter()
@@ -111,7 +111,7 @@ impl DescribedRollout {
             }
         }
         let events = events.into_iter().map(EventLine::from).collect();
-        let row = RolloutEntry { name, document: document.clone(), line }.into();
+        let row = RolloutEntry { name, document: document.clone(), line, standing }.into();
         Self { row, plan, waves, document, events }
     }
 }
@@ -121,6 +121,7 @@ impl Printable for DescribedRollout {
         let now = Timestamp::now();
         let mut table = fields([("rollout", self.row.name.to_string())]);
         table.add_row([Cell::new("state"), self.row.state_cell()]);
+        table.add_row(["doing".to_owned(), or_dash(self.row.doing.as_deref())]);
         let mut add = |name: &str, value: String| {
             table.add_row([name.to_owned(), value]);
         };

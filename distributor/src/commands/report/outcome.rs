@@ -9,6 +9,7 @@ use update_core::census::{Counters, State};
 use update_core::distribution::{Agent, Distribution, Ending, Status};
 use update_core::reception::reason_text;
 
+use super::agents::number;
 use crate::commands::exit_codes::Exit;
 use crate::commands::output::{self, Printable};
 use crate::drive::DistributionEnd;
@@ -42,9 +43,11 @@ pub struct AgentLine {
     pub counters: Option<BTreeMap<&'static str, u32>>,
 }
 
-/// One line for each agent of the group, by Sender ID.
+/// One line for each agent of the group, in order of their names.
 pub fn lines(group: &GroupState, distribution: &Distribution) -> Vec<AgentLine> {
-    distribution.agents().iter().map(|agent| line(group, agent)).collect()
+    let mut agents: Vec<_> = distribution.agents().iter().collect();
+    agents.sort_by_key(|agent| group.agent_by_sender_id(agent.id).map(|enrolled| enrolled.name.clone()));
+    agents.into_iter().map(|agent| line(group, agent)).collect()
 }
 
 fn line(group: &GroupState, agent: &Agent) -> AgentLine {
@@ -222,7 +225,7 @@ fn agent_table(agents: &[AgentLine]) -> Table {
             agent.name.clone(),
             agent.sender_id.clone(),
             agent.state.to_owned(),
-            agent.installed.to_string(),
+            number(agent.installed),
             agent.missing.to_string(),
             agent.heard_multicast.to_string(),
             agent.heard_unicast.to_string(),

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use provisioning::Name;
 use serde::Serialize;
 
+use super::or_dash;
 use crate::commands::output::{Printable, age_of, columns};
 use crate::fleet::look::RolloutEntry;
 use rollout_engine::record::Progress;
@@ -21,8 +22,10 @@ pub struct RolloutList(pub Vec<RolloutRow>);
 pub struct RolloutRow {
     /// Its name.
     pub name: Name,
-    /// `not-begun`, `running`, or how it ended.
+    /// `not-begun`, `running`, `waiting`, `paused`, `no-process`, or how it ended.
     pub state: &'static str,
+    /// What it does or waits for, as a sentence; `None` before it begins.
+    pub doing: Option<String>,
     /// The generation of the last applied document; `None` if there is none.
     pub applied_generation: Option<u32>,
     /// The generation of the document that it carries out; `None` before it begins.
@@ -39,11 +42,10 @@ pub struct RolloutRow {
 
 impl From<RolloutEntry> for RolloutRow {
     fn from(entry: RolloutEntry) -> Self {
-        let RolloutEntry { name, document, line } = entry;
-        let state = match line.as_ref().map(|line| line.outcome) {
-            None => "not-begun",
-            Some(None) => "running",
-            Some(Some(outcome)) => outcome.name(),
+        let RolloutEntry { name, document, line, standing } = entry;
+        let (state, doing) = match standing {
+            None => ("not-begun", None),
+            Some((standing, doing)) => (standing.name(), Some(doing)),
         };
         let applied_generation = document.as_ref().map(|document| document.generation);
         let labels = document.map(|document| document.labels).unwrap_or_default();
@@ -52,7 +54,7 @@ impl From<RolloutEntry> for RolloutRow {
             None => (None, None, None),
         };
         let agents = line.map(|line| line.agents).unwrap_or_default();
-        Self { name, state, applied_generation, generation, agents, created_at, updated_at, labels }
+        Self { name, state, doing, applied_generation, generation, agents, created_at, updated_at, labels }
     }
 }
 
@@ -69,6 +71,7 @@ impl RolloutRow {
             "done" => cell.fg(Color::Green),
             "done-with-failures" => cell.fg(Color::Yellow),
             "stopped" => cell.fg(Color::Red),
+            "no-process" => cell.fg(Color::Yellow),
             _ => cell,
         }
     }
@@ -82,6 +85,14 @@ impl RolloutList {
 }
 
 impl Printable for RolloutList {
+    fn wide(&self) -> Table {
+        let mut table = columns(["ROLLOUT", "STATE", "DOING"]);
+        for row in &self.0 {
+            table.add_row([Cell::new(&row.name), row.state_cell(), Cell::new(or_dash(row.doing.as_deref()))]);
+        }
+        table
+    }
+
     fn table(&self) -> Table {
         let now = Timestamp::now();
         let mut table =

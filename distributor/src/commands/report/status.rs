@@ -1,14 +1,18 @@
 //! One rollout, as `run` and `status` print it.
 
+use std::collections::BTreeMap;
+
 use comfy_table::{Cell, Table};
 use jiff::Timestamp;
 use provisioning::Name;
 use serde::Serialize;
 
+use super::agents::number;
 use crate::commands::output::{Printable, age_of, columns, progress};
-use crate::runner::doing;
+use crate::runner::doing_of;
 use rollout_engine::plan::AgentKey;
 use rollout_engine::record::{Outcome, Progress};
+use rollout_engine::state::Sending;
 use rollout_engine::{Engine, reason_of};
 
 /// A rollout with its waves and its agents.
@@ -22,8 +26,13 @@ pub struct RolloutStatus {
     pub stage: &'static str,
     /// How it ended; `None` while it has not.
     pub outcome: Option<Outcome>,
-    /// The same as a sentence.
+    /// Whether some process runs it.
+    #[serde(rename = "running")]
+    pub is_run: bool,
+    /// What it does or waits for, as a sentence.
     pub doing: String,
+    /// How far the blocks of the current run are, by security group.
+    pub sending: BTreeMap<Name, Sending>,
     /// Each wave.
     pub waves: Vec<WaveStatus>,
     /// Each agent, by group and name.
@@ -70,7 +79,7 @@ pub struct AgentStatus {
 
 impl RolloutStatus {
     /// The rollout as the engine knows it.
-    pub fn new(engine: &Engine) -> Self {
+    pub fn new(engine: &Engine, is_run: bool) -> Self {
         let waves = engine.plan().waves.iter().zip(0_u32..).map(|(wave, number)| {
             let counts = engine.counts(|of| of == number);
             WaveStatus {
@@ -101,7 +110,9 @@ impl RolloutStatus {
             ok: matches!(outcome, None | Some(Outcome::Done | Outcome::DoneWithFailures)),
             stage: engine.state().stage.name(),
             outcome,
-            doing: doing(engine),
+            is_run,
+            doing: doing_of(engine, is_run),
+            sending: engine.state().sending.clone(),
             waves: waves.collect(),
             agents: agents.collect(),
         }
@@ -129,7 +140,7 @@ impl Printable for RolloutStatus {
                 progress(agent.progress),
                 Cell::new(age_of(Some(agent.since), now)),
                 Cell::new(agent.missing),
-                Cell::new(agent.installed),
+                Cell::new(number(agent.installed)),
                 Cell::new(agent.tries),
                 Cell::new(age_of(agent.heard, now)),
                 Cell::new(agent.reason),
