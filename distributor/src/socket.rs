@@ -36,9 +36,9 @@ pub enum SocketError {
     NoIpv4Address(String),
     /// Another process, or another group of this one, has the address.
     #[error(
-        "the distributor's address {0} is in use: another fwcast process sends for a group with the same address \
-         (`fwcast group list` shows them), or another program has the port; wait for it, or give each group a port \
-         of its own"
+        "the distributor's address {0} is in use: another fwcast process sends for a group with the same \
+         address (`fwcast group list` shows them), or another program has the port; wait for it, or give \
+         each group a port of its own"
     )]
     InUse(SocketAddr),
     /// The system refused.

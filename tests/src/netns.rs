@@ -163,6 +163,14 @@ impl Net {
         ip(&["-n", &self.hosts[host], "address", "flush", "dev", INTERFACE, "scope", "global"])
     }
 
+    /// Leaves a host with nothing but its network's own route.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn take_multicast_route(&self, host: usize) -> Result<()> {
+        ip(&["-n", &self.hosts[host], "route", "delete", "224.0.0.0/4", "dev", INTERFACE])
+    }
+
     fn give_address(&self, host: usize) -> Result<()> {
         let (name, address) = (&self.hosts[host], self.address(host));
         match self.family {

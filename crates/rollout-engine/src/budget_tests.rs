@@ -61,8 +61,8 @@ fn a_share_is_of_the_place_and_never_nothing() {
     assert_eq!(budget(Unavailable::Count(2)).place_of(&key(77)), "");
 }
 
-/// An agent that stays on trial for longer than a trial may last is lost, and counts no longer: there is none of
-/// these here.
+/// An agent that stays on trial for longer than a trial may last is lost, and counts no longer: there is none
+/// of these here.
 fn nature() -> impl Strategy<Value = Nature> {
     use Nature::{BusyWhenTold, Good, Off, StorageFailsAtFirst, Unhealthy, UnhealthyAtFirst};
     let natures = [Good, Good, Unhealthy, UnhealthyAtFirst(1), BusyWhenTold(1), StorageFailsAtFirst(1), Off];

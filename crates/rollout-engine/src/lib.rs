@@ -34,6 +34,8 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod wait_tests;
+#[cfg(test)]
 mod way_out_tests;
 pub mod window;
 

@@ -109,7 +109,7 @@ impl Lag {
             Self::Blocks => "laggard: does not get the image blocks",
             Self::Busy => "laggard: does not finish checking what it has",
             Self::Quarantined => {
-                "quarantined: said what cannot be true of the distributor's numbers; see `fwcast agent release`"
+                "quarantined: what it says of the distributor's numbers is untrue; `fwcast agent release`"
             }
         }
     }

@@ -195,12 +195,13 @@ impl Engine {
         }
     }
 
-    /// As many of these agents as the disruption budget allows. Agents that are being told, or are on trial, come
-    /// first; the others have their turn in the next runs.
+    /// As many of these agents as the disruption budget allows. Agents that are being told, or are on trial,
+    /// come first; the others have their turn in the next runs.
     fn within_budget(&self, due: BTreeSet<AgentKey>) -> BTreeSet<AgentKey> {
         let Some(budget) = &self.plan.budget else { return due };
         let mut taken: BTreeMap<&str, usize> = BTreeMap::new();
-        // An agent that stays on trial however often it was told counts no longer, or its place would wait for ever.
+        // An agent that stays on trial however often it was told counts no longer: its place would wait for
+        // ever.
         let is_out = |key: &AgentKey| {
             self.agents.get(key).is_some_and(|agent| agent.told || agent.progress == Progress::Trial)
         };

@@ -1,7 +1,7 @@
 //! Windows: when something may begin, by cron expression and time zone.
 //!
-//! An expression with fixed hours names times of the wall clock. Where the clock skips such a time, the window
-//! opens at the next moment that exists; where the clock shows it twice, the window opens once, at the first.
+//! An expression with fixed hours names times of the wall clock. If the clock skips such a time, the window
+//! opens at the next moment that exists; if the clock shows it twice, the window opens once, at the first.
 //! An expression for every hour (`*`) goes by real hours.
 
 use alloc::borrow::ToOwned;

@@ -133,7 +133,7 @@ impl Planning {
         };
         let budget = self.budget.as_ref().map_or_else(String::new, |budget| format!(", {budget}"));
         let late = if self.is_late {
-            "; that is longer than `deadlines.transfer`, so agents will be lost: raise one of rate and deadline"
+            "; that is longer than `deadlines.transfer`, so agents will be lost: raise the rate or that"
         } else {
             ""
         };

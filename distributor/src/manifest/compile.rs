@@ -144,8 +144,8 @@ fn one_address(lanes: &[Lane], fleet: &[FleetGroup]) -> Option<UnplacedDiagnosti
         let before = *first.entry(address).or_insert(name);
         (before != name).then(|| {
             let why = format!(
-                "the security groups '{before}' and '{name}' both have the distributor at {address}, so they cannot \
-                 be served at once: give each a port of its own, or put them in two rollouts"
+                "the security groups '{before}' and '{name}' both have the distributor at {address}, so they \
+                 cannot be served at once: give each a port of its own, or put them in two rollouts"
             );
             UnplacedDiagnostic::new(["groups".into()], why)
         })

@@ -73,8 +73,8 @@ pub enum PlanError {
     },
     /// Agents run a newer image already.
     #[error(
-        "{} of the rollout, such as '{first}' with manifest sequence number {installed}, would refuse the image, \
-         which has {sequence_number}: sign it again with a higher number, or take them out of its groups",
+        "{} of the rollout, such as '{first}' with manifest sequence number {installed}, would refuse the \
+         image, which has {sequence_number}: sign it with a higher number, or take them out of its groups",
         Many(*.agents, "agent")
     )]
     Downgrade {

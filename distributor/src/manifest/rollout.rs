@@ -29,7 +29,8 @@ pub enum RolloutKind {
 #[serde(
     rename_all = "camelCase",
     deny_unknown_fields,
-    expecting = "image, groups, waves, success, abort, windows, activation, deadlines, retry, disruptionBudget and paused"
+    expecting = "image, groups, waves, success, abort, windows, activation, deadlines, retry, \
+                 disruptionBudget and paused"
 )]
 pub struct RolloutSpec {
     /// The image to deliver.

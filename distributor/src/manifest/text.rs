@@ -263,7 +263,8 @@ impl Text for WaveSize {
 
 impl Text for MaxUnavailable {
     fn read(text: &str) -> Result<Self, String> {
-        let wanted = "write how many agents of one place may be on trial at once, at least 1, or a percentage above 0%: \
+        let wanted = "write how many agents of one place may be on trial at once: at least 1, or a part \
+                      above 0%: \
                       with none, no wave could ever activate";
         if text.ends_with('%') {
             let percent: Percent = text.parse()?;

@@ -79,7 +79,8 @@ pub fn doing(engine: &Engine) -> String {
         Some(Pause::Broken(why)) if state.outcome().is_none() => {
             let name = engine.name();
             return format!(
-                "paused: {why}; once that is mended, `fwcast run` goes on; `fwcast rollout cancel {name}` ends it"
+                "paused: {why}; once that is mended, `fwcast run` goes on; `fwcast rollout cancel {name}` \
+                 ends it"
             );
         }
         Some(pause) if state.outcome().is_none() => return format!("paused: {pause}"),

@@ -6,16 +6,17 @@ use anyhow::{Context, Result, ensure};
 
 use super::updates::{everyone_runs, wait_for_bytes};
 use super::{Scenario, Stage};
-use crate::fleet::{FIRST_SEQUENCE, Fleet, RolloutReport, Signing, Update, manifest};
+use crate::fleet::{FIRST_SEQUENCE, Fleet, GROUP, RolloutReport, Signing, Update, manifest};
 use crate::netns::Family::{V4, V6};
 
-pub(super) const SCENARIOS: [Scenario; 6] = [
+pub(super) const SCENARIOS: [Scenario; 7] = [
     Scenario::new("link down", V4, 2, link_down),
     Scenario::new("link down", V6, 2, link_down),
     Scenario::new("address gone", V4, 2, address_gone),
     Scenario::new("address gone", V6, 2, address_gone),
     Scenario::new("link down in a soak", V4, 2, link_down_in_a_soak),
     Scenario::new("agent frozen", V4, 3, agent_frozen),
+    Scenario::new("no multicast route", V4, 2, no_multicast_route),
 ];
 
 const RATE: &str = "4Mbit/s";
@@ -91,6 +92,19 @@ fn until(fleet: &Fleet<'_>, what: &str, holds: impl Fn(&RolloutReport) -> bool) 
         ensure!(start.elapsed() < Duration::from_secs(60), "it is not {what}: {status:?}");
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// A push names its interface and needs no route: `doctor` looks as it sends.
+fn no_multicast_route(stage: &Stage<'_>) -> Result<()> {
+    let mut fleet = stage.fleet(RATE)?;
+    let update = Update::make(&fleet, IMAGE_BYTES / 8)?;
+    stage.net.take_multicast_route(0)?;
+    fleet.start_all()?;
+    let doctor = fleet.fwcast(&[&["doctor", "--group", GROUP, "--probes", "5"]])?.stdout;
+    let found = String::from_utf8_lossy(&doctor).into_owned();
+    ensure!(!found.contains("BAD") && found.contains("5 of 5 answered"), "{found}");
+    let report = update.push(&mut fleet, &[])?.wait(WITHIN)?.succeeded()?;
+    everyone_runs(&fleet, &update, &report)
 }
 
 /// An agent that does not run for 15 s in a transfer is waited for, and nobody waits with it.

@@ -58,8 +58,8 @@ impl Parts {
             return self.end_trials();
         }
         let only_silent = self.fleet.waited_for().all(|agent| agent.ended() || agent.is_absent());
-        // Agents restart: silence after the order means nothing. Nothing is sent for the sake of an agent that
-        // is silent and misses something.
+        // Agents restart: silence after the order means nothing. For an agent that is silent and misses
+        // something, nothing is sent.
         for agent in self.fleet.iter_mut().filter(|agent| agent.waited_for() && agent.has_all()) {
             agent.forgive_silence();
         }
