@@ -1,7 +1,7 @@
 //! The agent of fwcast for Linux devices and gateways: what the binary `fwcast-agent` and the tests share.
 //!
-//! [`run`] drives the update protocol's state machine. It uses [`sockets`] (the network, with [`watch`] over its
-//! interface), [`linux_platform`]
+//! [`run`] drives the update protocol's state machine. It uses [`sockets`] (the network,
+//! with [`watch`] over its interface), [`linux_platform`]
 //! (storage and boot switch: [`file_store`], [`slots`], [`trial`]) and [`notify`] (systemd). [`startup`]
 //! builds these from the [`config`]; [`agent`] builds the state machine. All changes to the disk go through
 //! [`disk`].

@@ -153,8 +153,8 @@ async fn news(netlink: Option<&UdpSocket>, index: Option<u32>) -> bool {
     }
 }
 
-/// Whether one of these messages says that the link with this number was deleted. Length and type are in front
-/// (netlink(7)), and the link's number is the second word behind the header (rtnetlink(7)).
+/// Whether one of these messages says that the link with this number was deleted. Length and type are in
+/// front (netlink(7)), and the link's number is the second word behind the header (rtnetlink(7)).
 fn has_deleted(mut messages: &[u8], index: Option<u32>) -> bool {
     const HEADER_BYTES: usize = 16;
     const INDEX_AT: usize = HEADER_BYTES + 4;

@@ -2,6 +2,7 @@
 
 pub(crate) mod attacker;
 mod attacks;
+mod busy;
 mod disk;
 mod faults;
 mod outages;
@@ -38,8 +39,15 @@ pub struct Stage<'s> {
 /// All scenarios.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
-    [&updates::SCENARIOS[..], &outages::SCENARIOS, &faults::SCENARIOS, &attacks::SCENARIOS, &disk::SCENARIOS]
-        .concat()
+    [
+        &updates::SCENARIOS[..],
+        &outages::SCENARIOS,
+        &faults::SCENARIOS,
+        &attacks::SCENARIOS,
+        &busy::SCENARIOS,
+        &disk::SCENARIOS,
+    ]
+    .concat()
 }
 
 impl Scenario {

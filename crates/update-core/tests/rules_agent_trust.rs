@@ -203,7 +203,12 @@ fn one_update_gives_way_to_a_higher_number_once_in_ten_minutes() {
     let fourth = Image::new(8, 3, 64);
     agent.hear_all(&speaker.offer(&fourth));
     assert_eq!(agent.stand(&mut speaker, &fourth), (State::Refused, Reason::BUSY));
-    agent.pass(Duration::from_secs(601));
+    // It says for how long, and because of which update.
+    agent.pass(Duration::from_secs(100));
+    let about = agent.ask(&mut speaker, &question(&fourth), |report| (report.busy_seconds, report.remark));
+    let holder = format!("it holds update {} (manifest sequence number 7)", third.offer.id);
+    assert_eq!((about.0, about.1.as_str()), (500, &*holder));
+    agent.pass(Duration::from_secs(501));
     agent.hear_all(&speaker.offer(&fourth));
     assert_eq!(agent.machine.digest(), Some(fourth.offer.digest));
 }

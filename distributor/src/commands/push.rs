@@ -35,6 +35,10 @@ pub struct Push {
     /// Only deliver it: leave it ready, and do not activate it
     #[arg(long)]
     no_activate: bool,
+    /// Withdraw it instead: agents that have not activated it drop it and are free for another image. Needs
+    /// only the envelope
+    #[arg(long, conflicts_with_all = ["no_activate", "retry", "delay", "unverified"])]
+    cancel: bool,
     /// Retry agents that rolled back an earlier activation
     #[arg(long)]
     retry: bool,
@@ -83,7 +87,7 @@ impl Push {
         if global.output.is_for_people() {
             self.say_how_it_ended(pushed.ended, &report);
         }
-        Ok(report.exit(pushed.ended, self.wanted()))
+        Ok(report.exit(pushed.ended))
     }
 
     fn request(&self) -> Request {
@@ -99,6 +103,7 @@ impl Push {
             confirm_within_s: self.confirm_within,
             rate_bits_per_second: self.rate.map(|rate| rate.0),
             unverified: self.unverified,
+            cancel: self.cancel,
         }
     }
 
@@ -108,8 +113,9 @@ impl Push {
 
     fn say_what_begins(&self, offer: &Offer, agents: usize, rate: u64) {
         if !self.quiet {
+            let doing = if self.cancel { "withdrawing" } else { "pushing" };
             say!(
-                "pushing update {} (manifest sequence number {}) to {} of group {} at {}",
+                "{doing} update {} (manifest sequence number {}) to {} of group {} at {}",
                 offer.id,
                 offer.sequence_number,
                 Many(agents, "agent"),
@@ -120,7 +126,7 @@ impl Push {
     }
 
     fn say_how_it_ended(&self, ended: DistributionEnd, report: &PushReport) {
-        let (there, of) = report.counts(self.wanted());
+        let (there, of) = report.counts();
         let state = self.wanted().name();
         match ended {
             DistributionEnd::Interrupted => {
@@ -133,6 +139,10 @@ impl Push {
                 "{} changed or could not be read while it was sent; agents keep what they have; with the \
                  right file, the same command continues",
                 shown(&self.image)
+            ),
+            DistributionEnd::By(Ending::Cancelled) => say!(
+                "{there} of {} do not hold the update any more; who has it on trial or confirmed keeps it",
+                Many(of, "agent")
             ),
             DistributionEnd::By(_) => {
                 say!("{there} of {} {state} after {:.1} s", Many(of, "agent"), report.seconds);

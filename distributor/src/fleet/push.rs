@@ -47,6 +47,8 @@ pub struct Request {
     pub rate_bits_per_second: Option<u64>,
     /// Whether it is offered even if this machine's key set cannot verify it.
     pub unverified: bool,
+    /// Whether agents that have not activated it drop it, in place of its delivery. That needs no image.
+    pub cancel: bool,
 }
 
 /// Why an update cannot be delivered.
@@ -94,8 +96,9 @@ pub enum CheckError {
 /// An update that was checked as the agents will check it, with its hash tree.
 pub struct Checked {
     request: Request,
-    update: Update,
-    file: File,
+    offer: Offer,
+    /// What is delivered; `None` where the update is cancelled.
+    delivery: Option<(Update, File)>,
 }
 
 /// A group that is open for a push.
@@ -129,10 +132,15 @@ pub struct Pushed {
 pub fn check(dir: &StateDir, request: Request) -> Result<Checked, CheckError> {
     let group = GroupState::open(dir, &request.group)?;
     // The image first: an envelope's name is made from its own.
-    files::open(&request.image)?;
+    if !request.cancel {
+        files::open(&request.image)?;
+    }
     let path = request.envelope.clone().unwrap_or_else(|| image::default_envelope(&request.image));
     let envelope = image::read_envelope(&path)?;
     let offer = offer_of(&group, &path, &envelope, request.unverified)?;
+    if request.cancel {
+        return Ok(Checked { request, offer, delivery: None });
+    }
     let block_bytes = offer.layout.block_size.bytes();
     let carried = group.profile.block_size;
     if block_bytes != u32::from(carried) {
@@ -140,7 +148,8 @@ pub fn check(dir: &StateDir, request: Request) -> Result<Checked, CheckError> {
     }
     let tree = image::check(&request.image, &offer)?;
     let file = files::open(&request.image)?;
-    Ok(Checked { request, update: Update { envelope, offer, pages: tree.pages }, file })
+    let update = Update { envelope, offer, pages: tree.pages };
+    Ok(Checked { request, offer, delivery: Some((update, file)) })
 }
 
 /// The update, verified as the agents will verify it.
@@ -166,7 +175,7 @@ impl<S: Store> Fleet<S> {
     /// Another process sends for it, or its counters are in doubt.
     pub async fn open_push(&self, checked: Checked) -> Result<Push<'_, S>, SendError> {
         let mut session = Session::open(self.claimed().await?, &checked.request.group)?;
-        let attempt = session.attempt(&checked.update.offer.digest, checked.request.retry)?;
+        let attempt = session.attempt(&checked.offer.digest, checked.request.retry)?;
         Ok(Push { fleet: self, checked, session, attempt })
     }
 }
@@ -174,7 +183,7 @@ impl<S: Store> Fleet<S> {
 impl<S: Store> Push<'_, S> {
     /// What is offered.
     pub fn offer(&self) -> &Offer {
-        &self.checked.update.offer
+        &self.checked.offer
     }
 
     /// How many agents the group has.
@@ -198,15 +207,19 @@ impl<S: Store> Push<'_, S> {
     ) -> Result<Pushed, SendError> {
         let config = self.config();
         let Self { fleet, checked, mut session, attempt } = self;
-        let Checked { update, file, .. } = checked;
-        let offer = update.offer;
+        let Checked { offer, delivery, .. } = checked;
+        let (job, file) = match delivery {
+            Some((update, file)) => (Job::Update(update), Some(file)),
+            None => (Job::Cancel(offer.digest), None),
+        };
         let mut link = Link::open(session.group.profile.clone())?;
         let context = session.context()?;
         let started = Instant::now();
-        let distribution = Distribution::new(config, context, Job::Update(update), seed()?, drive::clock()());
+        let distribution = Distribution::new(config, context, job, seed()?, drive::clock()());
         let mut distribution = distribution.remembering(&session.conduct());
         let ended =
-            drive::run(&mut distribution, &mut session, Some(&file), &mut link, observer, &mut stop).await?;
+            drive::run(&mut distribution, &mut session, file.as_ref(), &mut link, observer, &mut stop)
+                .await?;
         let took = started.elapsed();
         if distribution.attempt() > attempt {
             session.note_attempt(&offer.digest, distribution.attempt())?;

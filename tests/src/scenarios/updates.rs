@@ -204,7 +204,7 @@ fn known_agents(fleet: &Fleet<'_>) -> Result<Vec<serde_json::Value>> {
     Ok(serde_json::from_slice(&fleet.fwcast(&[&["get", "agents", "-o", "json"]])?.stdout)?)
 }
 
-/// Waits until so many bytes have gone over the distributor's link since the push began.
+/// Waits until this many bytes have gone over the distributor's link since the push began.
 pub(super) fn wait_for_bytes(stage: &Stage<'_>, push: &mut Push, bytes: u64) -> Result<()> {
     let until = stage.net.link_bytes(0)? + bytes;
     let start = Instant::now();

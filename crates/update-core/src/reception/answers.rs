@@ -9,6 +9,7 @@ use crate::digest::UpdateId;
 use crate::limits::{ANSWERS_MAX, REPORT_BYTES_MAX, WINDOW_BLOCKS_MAX};
 use crate::platform::Area;
 use crate::record::Outcome;
+use crate::remark::Remark;
 use crate::time::{Duration, Instant};
 use coap_wire::{Code, Token, Type};
 use core::net::SocketAddr;
@@ -182,7 +183,9 @@ impl Reception<'_> {
         report.counters = detail.then_some(self.counters());
         report.evidence = self.channel.evidence().filter(|_| evidence);
         match asked {
-            Some(id) if !self.received.knows(now, id) && self.offers.describe(id, &mut report, now) => {}
+            Some(id) if !self.received.knows(now, id) && self.offers.describe(id, &mut report, now) => {
+                report.remark = self.in_the_way_of(report.reason);
+            }
             Some(id) if held != Some(id) => {
                 report.state = State::Unknown;
                 report.reason = self.obstacle_code();
@@ -222,6 +225,16 @@ impl Reception<'_> {
             report.missing_blocks = self.vault.missing(Area::Image);
         }
     }
+
+    /// Which update an offer that was refused as busy has to wait for.
+    fn in_the_way_of(&self, reason: u8) -> Remark {
+        let held = self.received.update().filter(|_| reason == Reason::BUSY);
+        held.map_or(Remark::NONE, |held| {
+            let (id, number) = (held.offer().id, held.offer().sequence_number);
+            Remark::of(format_args!("it holds update {id} (manifest sequence number {number})"))
+        })
+    }
+
     /// Why fetching leads nowhere; 0 where it does not, or nothing is fetched.
     fn obstacle_code(&self) -> u8 {
         self.fetch.obstacle().map_or(0, |obstacle| obstacle as u8)

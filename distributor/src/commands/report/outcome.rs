@@ -6,7 +6,7 @@ use comfy_table::Table;
 use serde::Serialize;
 use std::time::Duration;
 use update_core::census::{Counters, State};
-use update_core::distribution::{Agent, Distribution, Ending, Status};
+use update_core::distribution::{Agent, Distribution, Ending, Fate, Status};
 use update_core::reception::reason_text;
 
 use super::agents::number;
@@ -106,6 +106,10 @@ fn reason_in_full(status: &Status) -> String {
     if status.busy_seconds > 0 {
         let left = humantime::format_duration(Duration::from_secs(status.busy_seconds.into()));
         reason.push_str(&format!("; that ends in {left}"));
+        if status.state == State::Refused {
+            reason
+                .push_str(", or when that one is cancelled: `fwcast push ITS-IMAGE --group GROUP --cancel`");
+        }
     }
     reason
 }
@@ -143,19 +147,31 @@ pub struct PushReport {
     pub blocks_multicast: u64,
     /// Blocks and pages sent on request.
     pub blocks_unicast: u64,
+    /// How many agents have reached the goal.
+    #[serde(skip)]
+    reached: usize,
 }
 
 impl PushReport {
-    /// The state that every agent must reach for the report to be `ok`.
-    pub fn counts(&self, wanted: State) -> (usize, usize) {
-        let there = self.agents.iter().filter(|agent| agent.state == wanted.name()).count();
-        (there, self.agents.len())
+    /// How many agents have reached the goal, and how many there are.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.reached, self.agents.len())
     }
 
-    /// Fills in what the distribution knows.
+    /// Fills in what the distribution knows. The goal is this state, or where the update was cancelled, that
+    /// nobody holds it any more.
     pub fn new(pushed: &Pushed, rounds: u32, wanted: State) -> Self {
         let Pushed { group, distribution, ended, took, offer: update, .. } = pushed;
         let tallies = distribution.tallies();
+        let is_cancelled = *ended == DistributionEnd::By(Ending::Cancelled);
+        let is_free =
+            |agent: &&Agent| matches!(agent.fate(), Fate::Dropped | Fate::Nothing | Fate::RolledBack);
+        let lines = lines(group, distribution);
+        let reached = if is_cancelled {
+            distribution.agents().iter().filter(is_free).count()
+        } else {
+            lines.iter().filter(|line| line.state == wanted.name()).count()
+        };
         let mut report = Self {
             ok: false,
             ending: ending_name(*ended),
@@ -164,7 +180,7 @@ impl PushReport {
             update: update.id.to_string(),
             sequence_number: update.sequence_number,
             image_bytes: update.layout.image_size.bytes(),
-            agents: lines(group, distribution),
+            agents: lines,
             rounds,
             datagrams_multicast: tallies.datagrams_multicast,
             datagrams_unicast: tallies.datagrams_unicast,
@@ -172,15 +188,16 @@ impl PushReport {
             bytes_unicast: tallies.bytes_unicast,
             blocks_multicast: tallies.blocks_multicast,
             blocks_unicast: tallies.blocks_unicast,
+            reached,
         };
-        let (there, of) = report.counts(wanted);
-        report.ok = *ended == DistributionEnd::By(Ending::Done) && there == of;
+        let (there, of) = report.counts();
+        report.ok = (is_cancelled || *ended == DistributionEnd::By(Ending::Done)) && there == of;
         report
     }
 
     /// The exit code that goes with it.
-    pub fn exit(&self, ended: DistributionEnd, wanted: State) -> Exit {
-        match (ended, self.counts(wanted)) {
+    pub fn exit(&self, ended: DistributionEnd) -> Exit {
+        match (ended, self.counts()) {
             (DistributionEnd::Interrupted, _) => Exit::Interrupted,
             (DistributionEnd::By(Ending::ImageUnreadable), _) => Exit::BadSignature,
             (DistributionEnd::By(Ending::CounterBehind { .. } | Ending::NumbersExhausted), _) => {
