@@ -144,7 +144,7 @@ pub fn start<F: NorFlash>(
     let config = config(store, given, bounds.as_ref(), keys)?;
     let context = given.context(bounds.as_ref())?;
     let sets = place.sets.take();
-    let memory = Memory { blocks: &mut sets.blocks, pages: &mut sets.pages };
+    let memory = Memory { blocks: &mut sets.blocks, pages: &mut sets.pages, parity: &mut [] };
     let reception = put(place, config, context, memory, (has_counted, seed, now));
     let reception = reception.ok_or(StartError::Records)?;
     restore(store, reception, now)?;

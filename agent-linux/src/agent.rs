@@ -25,7 +25,11 @@ use crate::linux_platform::LinuxPlatform;
 pub struct Sets {
     blocks: Vec<u8>,
     pages: Vec<u8>,
+    parity: Vec<u8>,
 }
+
+/// Memory for parity symbols: what 64 MiB need at 20 % loss, and a few more. What is not used takes none.
+const PARITY_BYTES: usize = 16 * 1024 * 1024;
 
 impl Sets {
     /// Memory for an image of [`IMAGE_BYTES_MAX`] in blocks of this size.
@@ -34,7 +38,8 @@ impl Sets {
         let layout = Layout { image_size: ImageSize::new(IMAGE_BYTES_MAX)?, block_size };
         let pages = TreeShape::new(layout).page_count();
         let memory = |count| vec![0; BlockSet::bytes_for(count)];
-        Some(Self { blocks: memory(layout.block_count()), pages: memory(pages) })
+        let parity = vec![0; PARITY_BYTES];
+        Some(Self { blocks: memory(layout.block_count()), pages: memory(pages), parity })
     }
 }
 
@@ -54,7 +59,7 @@ pub fn reception<'m>(
     let update = update(platform);
     let context = context(config, counters.as_ref())?;
     let floor = counters.map_or(0, |bounds| bounds.floor);
-    let memory = Memory { blocks: &mut sets.blocks, pages: &mut sets.pages };
+    let memory = Memory { blocks: &mut sets.blocks, pages: &mut sets.pages, parity: &mut sets.parity };
     let reception_config = reception_config(config, installed, floor);
     let mut reception = Reception::without_update(
         reception_config,

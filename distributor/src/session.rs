@@ -183,6 +183,7 @@ impl Session {
             transfer_within: Duration::MAX,
             confirm_within: Duration::MAX,
             leaves_silent: false,
+            parity: None,
         }
     }
 

@@ -71,6 +71,7 @@ pub use release::{Release, Releases};
 pub use seeds::{Summary, run_seeds};
 
 use group_oscore::AeadAlgorithm;
+use update_core::parity::{ErasureCode, Parity};
 use update_core::time::Duration;
 
 /// The parameters of a world.
@@ -108,6 +109,8 @@ pub struct Options {
     /// Agents whose path drops longer datagrams: their indices, and the longest datagram that passes, in
     /// bytes.
     pub narrow: Vec<(usize, usize)>,
+    /// The parity with which the distributor repairs losses.
+    pub parity: Option<Parity>,
     /// When the distributor ends the transfer.
     pub transfer_within: Duration,
     /// The power of this agent fails at this step of its machine.
@@ -146,6 +149,7 @@ impl Options {
             late: None,
             liars: Vec::new(),
             narrow: Vec::new(),
+            parity: None,
             transfer_within: Duration::from_secs(600),
             cut_at: None,
             deadline: Duration::from_secs(600),
@@ -179,6 +183,7 @@ impl Options {
         let soon = Duration::from_millis(dice.pick(&[50, 500, 2_000, 10_000]));
         options.superseded_after = options.second.filter(|_| dice.chance(0.5)).map(|_| soon);
         options.waves = dice.chance(0.3);
+        options.parity = dice.pick(&[None, parity(8), parity(64)]);
         options.deadline = options.faults.until + Duration::from_secs(900);
         options
     }
@@ -214,6 +219,12 @@ impl Options {
         let absent = self.absent && index + 1 == self.agents;
         !absent && self.liars.iter().all(|(liar, _)| *liar != index)
     }
+}
+
+/// The Cauchy code for generations of at most so many blocks.
+#[must_use]
+pub fn parity(generation: u16) -> Option<Parity> {
+    Parity::new(ErasureCode::Cauchy, generation)
 }
 
 /// The size of an image and of its blocks: one block, a few, or several hundred.

@@ -1,6 +1,6 @@
 //! The simulated world: some seeds, its figures, and whether its checker notices violations.
 
-use tests::world::{Faults, Options, Outcome, Sabotage, run, run_seeds};
+use tests::world::{Faults, Options, Outcome, Sabotage, parity, run, run_seeds};
 use update_core::time::Duration;
 
 fn fine(outcome: &Outcome) {
@@ -67,6 +67,35 @@ fn four_mebibytes_to_eight_agents_at_five_percent_loss() {
     assert!(figures.sent_ratio <= 1.75, "{figures:?}");
     assert!(figures.time_ratio <= 1.25, "{figures:?}");
     assert!(figures.unicast_share < 0.10, "{figures:?}");
+}
+
+#[test]
+fn parity_brings_four_mebibytes_near_the_limit() {
+    // Per image byte: 1.185 for headers, signature and tree, times what the code takes.
+    let cases = [(8, 0.05, 64, 1.36, 1.25), (8, 0.20, 128, 1.62, 1.75), (32, 0.05, 64, 1.40, 1.25)];
+    for (agents, loss, generation, at_most, seconds) in cases {
+        let faults = Faults::loss(loss);
+        let options =
+            Options { faults, parity: parity(generation), ..Options::perfect(agents, 4 << 20, 1024) };
+        let outcome = run(1, &options);
+        fine(&outcome);
+        let figures = outcome.figures;
+        assert!(figures.sent_ratio <= at_most, "{agents} agents, {loss}, {generation}: {figures:?}");
+        assert!(figures.time_ratio <= seconds, "{agents} agents, {loss}, {generation}: {figures:?}");
+        assert!(figures.unicast_share < 0.02, "{agents} agents, {loss}, {generation}: {figures:?}");
+    }
+}
+
+#[test]
+fn liars_cost_no_more_with_parity() {
+    let honest = Options { parity: parity(64), ..Options::crowd(320, 0) };
+    let cost = |options: &Options| {
+        let outcome = run(1, options);
+        fine(&outcome);
+        outcome.figures.sent_ratio
+    };
+    let (with, without) = (cost(&Options { parity: parity(64), ..Options::crowd(320, 9) }), cost(&honest));
+    assert!(with <= 1.5 * without, "{with} and {without}");
 }
 
 #[test]

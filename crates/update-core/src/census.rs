@@ -2,7 +2,8 @@
 
 use crate::codec::{EncodeError, Malformed, read_map, write_into};
 use crate::digest::{Digest, UpdateId};
-use crate::limits::WINDOW_BLOCKS_MAX;
+use crate::limits::{GENERATIONS_ASKED_MAX, WINDOW_BLOCKS_MAX};
+use crate::parity::{ErasureCode, Parity};
 use crate::platform::Area;
 use crate::remark::Remark;
 use crate::target::Target;
@@ -18,6 +19,21 @@ pub struct Window {
     /// How many, 1 to [`WINDOW_BLOCKS_MAX`].
     pub count: u32,
 }
+
+/// Generations `first..first + count` of an update, about which a census asks instead of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GenerationWindow {
+    /// The parity of the update, which defines its generations.
+    pub parity: Parity,
+    /// The first generation.
+    pub first: u32,
+    /// How many, 1 to [`GENERATIONS_ASKED_MAX`].
+    pub count: u32,
+}
+
+/// Reported for a generation that an agent cannot repair with parity symbols, so that it needs its blocks.
+/// For other generations an agent reports how many more blocks or symbols it needs.
+pub const LACKS_BLOCKS: u8 = u8::MAX;
 
 /// The payload of a FETCH of `/fw/status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +55,8 @@ pub struct Query<'a> {
     /// The run that asks, a random number; 0 for none. In each new run an agent starts an update over that
     /// failed because of its storage (protocol.md \[again\]).
     pub run: u32,
+    /// The generations in which agents report what they lack.
+    pub generations: Option<GenerationWindow>,
 }
 
 /// What an agent is doing with an update.
@@ -164,11 +182,13 @@ pub struct Counters {
     pub storage_failures: u32,
     /// Datagrams that the program dropped on purpose (for testing), in both directions.
     pub injected_losses: u32,
+    /// Image blocks stored that were made from parity symbols.
+    pub stored_parity: u32,
 }
 
 impl Counters {
     /// The number of counters.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 13;
 
     /// The names of the counters, in the order of the wire.
     pub const NAMES: [&'static str; Self::COUNT] = [
@@ -184,6 +204,7 @@ impl Counters {
         "bad_countersignature",
         "storage_failures",
         "injected_losses",
+        "stored_parity",
     ];
 
     /// The counters in the order of the wire.
@@ -202,6 +223,7 @@ impl Counters {
             self.bad_countersignature,
             self.storage_failures,
             self.injected_losses,
+            self.stored_parity,
         ]
     }
 
@@ -219,6 +241,7 @@ impl Counters {
             bad_countersignature: c[9],
             storage_failures: c[10],
             injected_losses: c[11],
+            stored_parity: c[12],
         }
     }
 }
@@ -255,6 +278,10 @@ pub struct Report<'a> {
     pub evidence: Option<&'a [u8]>,
     /// The device's own words about the reason; empty for none.
     pub remark: Remark,
+    /// What generations lack: the first one asked about, and a byte for each (see [`LACKS_BLOCKS`]).
+    pub lacks: Option<(u32, &'a [u8])>,
+    /// How many more blocks or parity symbols the agent needs for all blocks. `None` if it uses no parity.
+    pub lacking: Option<u32>,
 }
 
 const QUERY_TARGET: u8 = 1;
@@ -265,6 +292,7 @@ const QUERY_ONLY_MISSING: u8 = 5;
 const QUERY_UNICAST_MAX: u8 = 6;
 const QUERY_DETAIL: u8 = 7;
 const QUERY_RUN: u8 = 8;
+const QUERY_GENERATIONS: u8 = 9;
 
 impl<'a> Query<'a> {
     /// Writes the payload; `None` when the buffer is too small.
@@ -277,7 +305,8 @@ impl<'a> Query<'a> {
                 + u64::from(self.only_missing)
                 + u64::from(self.unicast_max > 0)
                 + u64::from(self.detail)
-                + u64::from(self.run > 0);
+                + u64::from(self.run > 0)
+                + u64::from(self.generations.is_some());
             out.map(fields)?.u8(QUERY_TARGET)?;
             self.target.encode(out)?;
             if let Some(update) = &self.update {
@@ -300,6 +329,10 @@ impl<'a> Query<'a> {
             if self.run > 0 {
                 out.u8(QUERY_RUN)?.u32(self.run)?;
             }
+            if let Some(window) = &self.generations {
+                out.u8(QUERY_GENERATIONS)?.array(4)?.u8(window.parity.code().number())?;
+                out.u16(window.parity.generation())?.u32(window.first)?.u32(window.count)?;
+            }
             Ok(())
         })
     }
@@ -318,6 +351,7 @@ impl<'a> Query<'a> {
             unicast_max: 0,
             detail: false,
             run: 0,
+            generations: None,
         };
         read_map(bytes, |key, decoder| {
             match key {
@@ -329,6 +363,7 @@ impl<'a> Query<'a> {
                 QUERY_UNICAST_MAX => query.unicast_max = decoder.u32()?,
                 QUERY_DETAIL => query.detail = decoder.bool()?,
                 QUERY_RUN => query.run = decoder.u32()?,
+                QUERY_GENERATIONS => query.generations = decode_generations(decoder)?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -350,6 +385,8 @@ const REPORT_COUNTERS: u8 = 10;
 const REPORT_EVIDENCE: u8 = 11;
 const REPORT_BUSY_SECONDS: u8 = 12;
 const REPORT_REMARK: u8 = 13;
+const REPORT_LACKS: u8 = 14;
+const REPORT_LACKING: u8 = 15;
 
 impl<'a> Report<'a> {
     /// A report that carries only a state.
@@ -370,6 +407,8 @@ impl<'a> Report<'a> {
             busy_seconds: 0,
             evidence: None,
             remark: Remark::NONE,
+            lacks: None,
+            lacking: None,
         }
     }
 
@@ -401,7 +440,9 @@ impl<'a> Report<'a> {
                 + u64::from(self.window.is_some())
                 + u64::from(self.counters.is_some())
                 + u64::from(self.evidence.is_some())
-                + u64::from(!self.remark.is_empty());
+                + u64::from(!self.remark.is_empty())
+                + u64::from(self.lacks.is_some())
+                + u64::from(self.lacking.is_some());
             out.map(fields)?;
             match (&self.digest, &self.update) {
                 (Some(digest), _) => _ = out.u8(REPORT_UPDATE)?.bytes(&digest.0)?,
@@ -427,6 +468,12 @@ impl<'a> Report<'a> {
             }
             if !self.remark.is_empty() {
                 out.u8(REPORT_REMARK)?.str(self.remark.as_str())?;
+            }
+            if let Some((first, lacks)) = self.lacks {
+                out.u8(REPORT_LACKS)?.array(2)?.u32(first)?.bytes(lacks)?;
+            }
+            if let Some(lacking) = self.lacking {
+                out.u8(REPORT_LACKING)?.u32(lacking)?;
             }
             Ok::<(), EncodeError>(())
         })
@@ -461,6 +508,13 @@ impl<'a> Report<'a> {
                 REPORT_EVIDENCE => report.evidence = Some(decoder.bytes()?),
                 REPORT_REMARK => report.remark = decoder.decode()?,
                 REPORT_COUNTERS => report.counters = Some(decode_counters(decoder)?),
+                REPORT_LACKS => {
+                    if decoder.array()? != Some(2) {
+                        return Err(Malformed);
+                    }
+                    report.lacks = Some((decoder.u32()?, decoder.bytes()?));
+                }
+                REPORT_LACKING => report.lacking = Some(decoder.u32()?),
                 _ => return Ok(false),
             }
             Ok(true)
@@ -514,4 +568,18 @@ fn decode_window(decoder: &mut Decoder<'_>, length: u64) -> Result<Window, Malfo
     let fits =
         (1..=WINDOW_BLOCKS_MAX).contains(&window.count) && window.first.checked_add(window.count).is_some();
     fits.then_some(window).ok_or(Malformed)
+}
+
+/// `None` for a parity that is unknown here, because a later version may have others.
+fn decode_generations(decoder: &mut Decoder<'_>) -> Result<Option<GenerationWindow>, Malformed> {
+    if decoder.array()? != Some(4) {
+        return Err(Malformed);
+    }
+    let (code, generation) = (decoder.u8()?, decoder.u16()?);
+    let (first, count) = (decoder.u32()?, decoder.u32()?);
+    if !(1..=GENERATIONS_ASKED_MAX).contains(&count) || first.checked_add(count).is_none() {
+        return Err(Malformed);
+    }
+    let parity = ErasureCode::from_number(code).and_then(|code| Parity::new(code, generation));
+    Ok(parity.map(|parity| GenerationWindow { parity, first, count }))
 }

@@ -18,6 +18,7 @@ mod facts;
 mod fleet;
 mod image_block;
 mod job;
+mod lacks;
 mod laggards;
 mod members;
 mod named;
@@ -37,6 +38,7 @@ mod schedule;
 mod sending;
 mod shares;
 mod singles;
+mod symbols;
 mod turns;
 mod wave;
 mod withdrawal;
@@ -266,6 +268,7 @@ impl Distribution {
                 continue;
             }
             self.parts.outbox.skip_when_due(now);
+            self.phase.take_block(&self.parts.block);
             if let Some(number) = self.block_wanted(now) {
                 return self.read(number);
             }

@@ -236,6 +236,25 @@ pub const CAUCHY_SOURCES_MAX: usize = 128;
 pub const CAUCHY_SYMBOLS_MAX: usize = 128;
 /// The lowest allowed maximum of blocks in a generation.
 pub const GENERATION_BLOCKS_MIN: u16 = 8;
+/// Generations that one census may ask about: a byte for each in the answer.
+pub const GENERATIONS_ASKED_MAX: u32 = 512;
+/// Generations whose parity made wrong blocks, and for which an agent takes no more symbols. After one more
+/// it takes no symbols at all.
+pub const SPOILED_MAX: usize = 4;
+/// Generations that wait to be looked at for whether their symbols are enough.
+pub const GENERATIONS_WAITING_MAX: usize = 8;
+/// Parity symbols that the distributor makes at a time, while it sends the ones made before.
+pub const SYMBOLS_AT_A_TIME: u32 = 128;
+/// A parity symbol goes to the group if several agents need it: two, or one in this many of those that take
+/// part, whichever is more.
+pub const SEVERAL_PARTS: usize = 32;
+/// Beyond that, a round carries symbols that single agents need: for one in this many of the image's blocks,
+/// or one in this many of the other symbols, whichever is more ...
+pub const ALONE_PARTS: u32 = 8;
+/// ... and at least this many.
+pub const ALONE_SYMBOLS_MIN: u32 = 16;
+/// The highest loss for which an agent's parity is sized, in thousandths.
+pub const PARITY_LOSS_MAX: u32 = 500;
 /// Numbers of parity symbols: a Block option has 20 bits for them (RFC 7959 section 2.2).
 pub const PARITY_NUMBERS_MAX: u32 = 1 << 20;
 /// Numbers are skipped for booted agents at most once in this time.
@@ -285,6 +304,8 @@ const _: () = {
     );
     assert!(TARGET_BYTES_MAX + 200 <= DATAGRAM_BYTES_MAX);
     assert!(ENVELOPE_BYTES_MAX <= 32 * BLOCK_BYTES_MIN as usize, "an offer's blocks fit one word of bits");
+    assert!(GENERATIONS_ASKED_MAX <= WINDOW_BLOCKS_MAX / 8, "both answers have the same room");
+    assert!(CAUCHY_SOURCES_MAX < crate::census::LACKS_BLOCKS as usize, "a byte says what a generation lacks");
     assert!(CAUCHY_SOURCES_MAX + CAUCHY_SYMBOLS_MAX <= 256, "blocks and symbols have different elements");
     assert!(CAUCHY_SOURCES_MAX <= 128 && CAUCHY_SYMBOLS_MAX <= 128, "each fits a word of 128 bits");
     assert!(

@@ -14,7 +14,16 @@ pub mod generations;
 
 pub use generations::{Generations, Symbol};
 
+use crate::codec::write_into;
 use crate::limits::{CAUCHY_SOURCES_MAX, GENERATION_BLOCKS_MIN};
+use minicbor::Decoder;
+
+/// The prefix of an offer's Uri-Query that describes its parity.
+const QUERY_PREFIX: &[u8] = b"p=";
+/// The longest CBOR of code and generation size.
+const QUERY_CBOR_MAX: usize = 6;
+/// The longest Uri-Query that describes parity.
+pub(crate) const QUERY_BYTES_MAX: usize = QUERY_PREFIX.len() + 2 * QUERY_CBOR_MAX;
 
 /// How the symbols are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,5 +85,54 @@ impl Parity {
     #[must_use]
     pub const fn generation(self) -> u16 {
         self.generation
+    }
+
+    /// Writes it as the value of an offer's Uri-Query option: `p=` and the CBOR of code and generation size
+    /// in hexadecimal. `None` if it does not fit.
+    #[must_use]
+    pub fn to_query(self, out: &mut [u8]) -> Option<usize> {
+        let mut cbor = [0; QUERY_CBOR_MAX];
+        let len = write_into(&mut cbor, |writer| {
+            writer.array(2)?.u8(self.code.number())?.u16(self.generation)?;
+            Ok(())
+        })?;
+        out.get_mut(..2)?.copy_from_slice(QUERY_PREFIX);
+        hex::encode_to_slice(&cbor[..len], out.get_mut(2..2 + 2 * len)?).ok()?;
+        Some(2 + 2 * len)
+    }
+
+    /// Reads what [`Self::to_query`] wrote; `None` for any other query, and for a parity that is unknown
+    /// here.
+    #[must_use]
+    pub fn from_query(value: &[u8]) -> Option<Self> {
+        let digits = value.strip_prefix(QUERY_PREFIX)?;
+        let mut cbor = [0; QUERY_CBOR_MAX];
+        let cbor = cbor.get_mut(..digits.len() / 2)?;
+        hex::decode_to_slice(digits, cbor).ok()?;
+        let mut decoder = Decoder::new(cbor);
+        let length = decoder.array().ok()??;
+        let (code, generation) = (decoder.u8().ok()?, decoder.u16().ok()?);
+        let is_whole = length == 2 && decoder.position() == cbor.len();
+        Self::new(ErasureCode::from_number(code)?, generation).filter(|_| is_whole)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parity_of_an_offer_travels_as_a_query() {
+        let mut query = [0; QUERY_BYTES_MAX];
+        for size in [8, 23, 24, 64, 128] {
+            let parity = Parity::new(ErasureCode::Cauchy, size).unwrap();
+            let len = parity.to_query(&mut query).unwrap();
+            assert_eq!(Parity::from_query(&query[..len]), Some(parity));
+        }
+        assert_eq!(&query[..10], b"p=82011880");
+        for other in [&b""[..], b"p", b"p=", b"t=f6", b"p=8201", b"p=82021840", b"p=820107", b"p=8201188000"]
+        {
+            assert_eq!(Parity::from_query(other), None, "{other:?}");
+        }
     }
 }

@@ -137,6 +137,9 @@ pub struct Memory<'m> {
     pub blocks: &'m mut [u8],
     /// One bit for each page of the hash tree.
     pub pages: &'m mut [u8],
+    /// For parity symbols (feature `parity`): each takes a block size and 4 bytes. An agent that has too little
+    /// for a generation, or none, is served with blocks.
+    pub parity: &'m mut [u8],
 }
 
 /// The agent's machine; see the module documentation.
@@ -290,6 +293,7 @@ impl<'m> Reception<'m> {
         if self.channel.is_closed() {
             return if self.vault.is_unsynced() { self.give_out(Doing::Sync) } else { Output::Wait(None) };
         }
+        self.hold_made();
         self.compare_held(now);
         self.advance(now);
         if self.vault.has_changes() {
@@ -352,6 +356,11 @@ impl<'m> Reception<'m> {
             // When the walk has ended, what it found is made durable first.
             return self.next_examination(now).or_else(|| self.sync_due(now).then_some(Doing::Sync));
         }
+        if self.received.is_receiving() && self.reads < crate::limits::READS_IN_A_ROW_MAX {
+            let doing = self.vault.work_for_symbols();
+            self.reads += u8::from(doing.is_some());
+            return doing;
+        }
         None
     }
 
@@ -390,7 +399,7 @@ impl<'m> Reception<'m> {
     }
 
     fn deadline(&self, now: Instant) -> Option<Instant> {
-        if self.received.is_examining() {
+        if self.received.is_examining() || (self.received.is_receiving() && self.vault.is_making()) {
             return Some(now);
         }
         let answers = self.answers.next_due();

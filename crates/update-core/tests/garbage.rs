@@ -9,10 +9,11 @@ use common::fleet::{self, Fleet, coap_group};
 use common::group::{self, Image, Speaker, agent_id};
 use common::wire::{self, ByHand};
 use group_oscore::{Mode, ReplayWindow, SequenceNumbers};
-use update_core::census::{Counters, Query, Report, State, Window};
+use update_core::census::{Counters, GenerationWindow, Query, Report, State, Window};
 use update_core::command::Command;
 use update_core::digest::UpdateId;
 use update_core::distribution::{Ending, Input};
+use update_core::parity::{ErasureCode, Parity};
 use update_core::platform::Area;
 use update_core::random::Random;
 use update_core::reception::Via;
@@ -63,6 +64,13 @@ fn payload(dice: &mut Random, image: &Image) -> Vec<u8> {
                 unicast_max: number(dice),
                 detail: dice.next_u64().is_multiple_of(2),
                 run: number(dice) % 4,
+                generations: Parity::new(ErasureCode::Cauchy, 8 + number(dice) as u16 % 121)
+                    .map(|parity| GenerationWindow {
+                        parity,
+                        first: number(dice),
+                        count: 1 + number(dice) % 512,
+                    })
+                    .filter(|window| window.first.checked_add(window.count).is_some()),
             };
             query.encode(&mut buffer).unwrap()
         }
@@ -180,8 +188,10 @@ fn report(dice: &mut Random, image: &Image) -> Vec<u8> {
         busy_seconds: number(dice),
         evidence: None,
         remark: update_core::remark::Remark::new("no room"),
+        lacks: dice.next_u64().is_multiple_of(2).then(|| (number(dice), &bitmap[..bitmap.len().min(32)])),
+        lacking: dice.next_u64().is_multiple_of(2).then(|| number(dice)),
     };
-    let mut buffer = [0; 800];
+    let mut buffer = [0; 1600];
     let len = report.encode(&mut buffer).unwrap();
     spoil(dice, &mut buffer[..len]);
     buffer[..len].to_vec()

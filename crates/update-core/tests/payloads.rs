@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 use minicbor::Encoder;
-use update_core::census::{Query, Report, State};
+use update_core::census::{GenerationWindow, Query, Report, State};
 use update_core::command::{Command, Dated};
 use update_core::digest::Digest;
+use update_core::parity::{ErasureCode, Parity};
 use update_core::remark::Remark;
 use update_core::target::Target;
 
@@ -32,9 +33,15 @@ fn kinds() -> [Kind; 3] {
         unicast_max: 7,
         detail: true,
         run: 9,
+        generations: Parity::new(ErasureCode::Cauchy, 64).map(|parity| GenerationWindow {
+            parity,
+            first: 3,
+            count: 4,
+        }),
     };
     let mut report = Report::new(State::Blocks);
     (report.missing_blocks, report.distributor_next, report.attempt) = (300, 1 << 33, 2);
+    (report.lacks, report.lacking) = (Some((3, &[1, 0, 255, 7][..])), Some(263));
     report.remark = Remark::new("no space left");
     let command = Command {
         digest: Digest([7; 32]),

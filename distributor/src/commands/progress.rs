@@ -63,6 +63,7 @@ impl Progress {
                     format!("sending {} again (round {round})", Many(blocks, "block"))
                 }
             }
+            Stage::Parity(symbols) => format!("sending {}", Many(symbols, "parity symbol")),
             Stage::Census => "asking the group".to_owned(),
             Stage::Repair => "agents fetch the last blocks by unicast".to_owned(),
             Stage::Closing => "checking that all agents have it".to_owned(),

@@ -22,12 +22,15 @@ pub(super) struct Sim {
     /// This many of these agents lie to the distributor, or ask for more than their share
     #[arg(long, value_name = "N", requires = "agents")]
     liars: Option<u16>,
+    /// The distributor repairs with parity, in generations of at most so many blocks
+    #[arg(long, value_name = "N", requires = "agents", value_parser = clap::value_parser!(u16).range(8..=128))]
+    parity: Option<u16>,
 }
 
 impl Sim {
     /// The worlds of this many seeds.
     pub(super) const fn of_seeds(count: u64) -> Self {
-        Self { seeds: Some(count), seed: None, agents: None, liars: None }
+        Self { seeds: Some(count), seed: None, agents: None, liars: None, parity: None }
     }
 
     /// Runs them. Each problem is printed with the seed that reproduces it.
@@ -52,7 +55,8 @@ impl Sim {
     fn crowd(&self, agents: usize) -> Outcome {
         let liars = usize::from(self.liars.unwrap_or(0)).min(agents - 1);
         let seed = self.seed.unwrap_or(1);
-        let ended = world::run(seed, &Options::crowd(agents, liars));
+        let parity = self.parity.and_then(world::parity);
+        let ended = world::run(seed, &Options { parity, ..Options::crowd(agents, liars) });
         tell(seed, &ended);
         Outcome::new(ended.violations.is_empty())
             .figure("agents", agents)

@@ -177,7 +177,8 @@ impl Agent {
         // A machine borrows its memory, and its owner cannot own both. A world has few starts and small
         // images.
         let set = |area| vec![0; BlockSet::bytes_for(releases.most(area))].leak();
-        let memory = Memory { blocks: set(Area::Image), pages: set(Area::Pages) };
+        let parity = vec![0; releases.most(Area::Image) as usize / 2 * 1028].leak();
+        let memory = Memory { blocks: set(Area::Image), pages: set(Area::Pages), parity };
         let saved = Saved {
             update: self.disk.record(Record::Update),
             trial: self.disk.trial(),

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use update_core::distribution::{
     Activate, Conduct, Distribution, DistributionConfig, Ending, Event, Input, Job, Output,
 };
+use update_core::parity::Parity;
 use update_core::time::{Duration, Instant};
 
 /// The files of the distributor, as they are after `fsync`.
@@ -40,6 +41,7 @@ pub(super) struct Distributor {
     pub ending: Option<Ending>,
     rate: u64,
     transfer_within: Duration,
+    parity: Option<Parity>,
     forgets: bool,
     buffer: Vec<u8>,
     dice: Dice,
@@ -72,6 +74,7 @@ impl Distributor {
             ending: None,
             rate: options.rate,
             transfer_within: options.transfer_within,
+            parity: options.parity,
             forgets: options.sabotage == Some(Sabotage::ReservationsForgotten),
             buffer: vec![0; update_core::limits::DATAGRAM_BYTES_MAX],
             dice,
@@ -96,6 +99,7 @@ impl Distributor {
             transfer_within: self.transfer_within,
             confirm_within: Duration::from_secs(30),
             leaves_silent: false,
+            parity: self.parity,
         };
         let context = keys.distributor_context(numbers, windows);
         let job = Job::Update(release.update());

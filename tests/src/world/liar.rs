@@ -20,6 +20,10 @@ pub enum Lie {
     MissesPages,
     /// It reports that it misses every block of the image, whatever it gets.
     MissesBlocks,
+    /// It reports that every generation lacks every symbol, whatever it gets.
+    LacksSymbols,
+    /// It reports that it has enough symbols, and never makes blocks of them.
+    Decodes,
     /// It reports that it is checking the image, and never finishes.
     Checks,
     /// It reports a far higher Partial IV of the distributor.
@@ -34,9 +38,11 @@ pub enum Lie {
 
 impl Lie {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::MissesPages,
         Self::MissesBlocks,
+        Self::LacksSymbols,
+        Self::Decodes,
         Self::Checks,
         Self::HighNext,
         Self::Asks,
@@ -159,6 +165,15 @@ impl Liar {
             }
             Lie::Checks => {}
             _ => report.missing_blocks = release.count(update_core::platform::Area::Image),
+        }
+        let asked = query.generations.filter(|_| matches!(self.lie, Lie::LacksSymbols | Lie::Decodes));
+        let lack =
+            if self.lie == Lie::Decodes { 0 } else { asked.map_or(0, |asked| asked.parity.generation()) };
+        let lacks = vec![lack as u8; asked.map_or(0, |asked| asked.count as usize)];
+        if let Some(asked) = asked {
+            report.lacks = Some((asked.first, &lacks));
+            report.window = None;
+            report.lacking = Some(if lack == 0 { 0 } else { report.missing_blocks });
         }
         if self.lie == Lie::HighNext {
             report.distributor_next = AHEAD;

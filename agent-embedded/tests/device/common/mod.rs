@@ -241,6 +241,6 @@ pub(crate) fn reception() -> Reception<'static> {
         floor: 0,
     };
     let context = group::agent_context(0, SequenceNumbers::new(0, 0), ReplayWindow::fresh());
-    let memory = Memory { blocks: vec![0; 64].leak(), pages: vec![0; 64].leak() };
+    let memory = Memory { blocks: vec![0; 64].leak(), pages: vec![0; 64].leak(), parity: &mut [] };
     Reception::without_update(config, context, memory, false, 1, Instant::from_micros(0)).unwrap()
 }

@@ -1,7 +1,7 @@
 //! What the distributor knows of each agent.
 
 use super::claims::Conduct;
-use super::patience::{Lag, Patience};
+use super::patience::{Lag, Patience, Unit};
 use super::singles::Heard;
 use crate::census::{Counters, Report, State};
 use crate::limits::{
@@ -61,6 +61,10 @@ pub struct Agent {
     floors_due: u8,
     /// Image blocks that it missed when the round began; `None` before the first one.
     missed_before: Option<u32>,
+    /// How many of a thousand image blocks it missed in the last round over blocks.
+    loss: u32,
+    /// Some of its generations cannot be repaired with parity.
+    needs_blocks: bool,
     /// How long the others wait for it.
     patience: Patience,
     /// The distribution continues until this agent has what it should have.
@@ -84,6 +88,8 @@ pub struct Status {
     pub missing_blocks: u32,
     /// The last attempt that it acted upon.
     pub attempt: u32,
+    /// How many more blocks or parity symbols it needs; `None` if it uses no parity.
+    pub lacking: Option<u32>,
     /// Manifest sequence number of what it runs and has confirmed.
     pub installed: u64,
     /// With the reason busy: for how many seconds; 0 if unknown.
@@ -119,6 +125,8 @@ impl Agent {
             floor,
             floors_due: 0,
             missed_before: None,
+            loss: 0,
+            needs_blocks: false,
             patience: Patience::default(),
             waited_for,
             trial_since: None,
@@ -388,20 +396,61 @@ impl Agent {
         }
     }
 
-    /// Begins a round for an agent that has answered this ask.
+    /// Begins a round over this many blocks or pages, for an agent that has answered this ask.
     pub(super) fn begin_round(&mut self, area: Area, ask: u32) {
         if area == Area::Image {
             self.missed_before = self.misses();
         }
         let is_in_it = self.awaited() && self.has_answered(ask);
         let misses = self.misses_of(area).filter(|_| is_in_it).unwrap_or(0);
-        self.patience.begin_round(area, misses);
+        self.patience.begin_round_of(area, misses, u32::MAX, Unit::Missing);
+    }
+
+    /// Begins a round over so many parity symbols, for an agent that has answered this ask.
+    pub(super) fn begin_parity_round(&mut self, symbols: u32, ask: u32) {
+        self.missed_before = None;
+        let is_in_it = self.awaited() && self.has_answered(ask);
+        let lacking = self.lacks().filter(|_| is_in_it);
+        if let Some(lacking) = lacking {
+            self.patience.begin_round_of(Area::Image, lacking, symbols, Unit::Lacking);
+        }
+    }
+
+    /// How many blocks or parity symbols it needs, if it uses parity.
+    fn lacks(&self) -> Option<u32> {
+        self.misses().and(self.status?.lacking)
+    }
+
+    /// How many of a thousand blocks do not reach it.
+    pub(super) const fn loss(&self) -> u32 {
+        self.loss
+    }
+
+    /// Notes whether some of its generations need blocks, as it says from this generation on.
+    pub(super) const fn needs_blocks(&mut self, from: u32, needs_blocks: bool) {
+        self.needs_blocks = needs_blocks || (from > 0 && self.needs_blocks);
+    }
+
+    /// Whether it has to be asked which blocks it misses, because parity alone does not help it.
+    pub(super) fn lives_on_blocks(&self) -> bool {
+        self.needs_blocks || !matches!(self.status, Some(Status { lacking: Some(_), .. }))
+    }
+
+    /// Whether it makes blocks of the parity symbols that it holds.
+    fn is_decoding(&self) -> bool {
+        matches!(self.status, Some(Status { state: State::Blocks, lacking: Some(0), missing_blocks, .. })
+            if missing_blocks > 0)
     }
 
     /// Whether the round in progress was of use to it; `None` if it was not in it or has not answered.
     pub(super) fn gets_on(&self) -> Option<bool> {
         let judged = self.silent == 0 && self.awaited();
-        self.patience.gets_on(|area| self.misses_of(area)).filter(|_| judged)
+        self.patience
+            .gets_on(|area, unit| match unit {
+                Unit::Missing => self.misses_of(area),
+                Unit::Lacking => self.lacks(),
+            })
+            .filter(|_| judged)
     }
 
     /// Whether what it names now is in doubt: the round in progress brought it nothing.
@@ -419,6 +468,7 @@ impl Agent {
     pub(super) fn judge(
         &mut self,
         now: Instant,
+        has_answered: bool,
         unnamed: Option<Area>,
         busy_max: Duration,
         others_got_on: bool,
@@ -428,7 +478,16 @@ impl Agent {
         }
         let Some(status) = self.status else { return };
         let (pages, blocks) = (self.misses_of(Area::Pages), self.misses_of(Area::Image));
-        self.patience.end_round(|area| if area == Area::Pages { pages } else { blocks }, others_got_on);
+        let lacking = self.lacks();
+        let misses = |area, unit| match (area, unit) {
+            (Area::Pages, _) => pages,
+            (Area::Image, Unit::Missing) => blocks,
+            (Area::Image, Unit::Lacking) => lacking,
+        };
+        self.patience.end_round(misses, others_got_on);
+        if has_answered && self.is_decoding() {
+            self.patience.decodes(status.missing_blocks);
+        }
         let misses_nothing = status.missing_pages == 0 && status.missing_blocks == 0;
         match unnamed {
             Some(Area::Pages) if status.missing_pages > 0 => self.patience.names_nothing(Area::Pages),
@@ -472,7 +531,9 @@ impl Agent {
         if !self.awaited() || self.silent > 0 {
             return None;
         }
-        Some((self.missed_before.take()?, self.misses()?))
+        let (before, left) = (self.missed_before.take()?, self.misses()?);
+        self.loss = left.min(before) * 1000 / before.max(1);
+        Some((before, left))
     }
 
     /// The Echo value to send it: the pending one, or else a new one. `None` for a request that may be a
@@ -517,6 +578,7 @@ impl Agent {
             missing_pages: report.missing_pages,
             missing_blocks: report.missing_blocks,
             attempt: report.attempt,
+            lacking: report.lacking,
             installed: report.installed,
             busy_seconds: report.busy_seconds,
             counters,

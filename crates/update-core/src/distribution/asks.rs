@@ -5,9 +5,10 @@ use super::named::Named;
 use super::outbox::{Slot, To};
 use super::parts::Parts;
 use super::phase::{Phase, Step};
-use crate::census::{Query, Window};
+use crate::census::{GenerationWindow, Query, Window};
 use crate::limits::{
-    ANSWER_BYTES, ASK_REPEATS_MAX, LEISURE_MAX, LEISURE_MIN, TARGET_BYTES_MAX, WINDOW_BLOCKS_MAX,
+    ANSWER_BYTES, ASK_REPEATS_MAX, GENERATIONS_ASKED_MAX, LEISURE_MAX, LEISURE_MIN, TARGET_BYTES_MAX,
+    WINDOW_BLOCKS_MAX,
 };
 use crate::platform::Area;
 use crate::target::{Target, member_number};
@@ -22,6 +23,8 @@ pub(super) enum Purpose {
     Pages,
     /// Which image blocks are missing.
     Blocks,
+    /// What the generations of the image lack, of agents that use parity.
+    Generations,
     /// How far the unicast repair has come. The ask allows repair of up to this many blocks.
     Repair(u32),
     /// Which of the agents not yet heard are there at all.
@@ -34,11 +37,42 @@ pub(super) enum Purpose {
     Status,
 }
 
+/// What a question is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Scope {
+    Window(Window),
+    Generations(GenerationWindow),
+}
+
+impl Scope {
+    const fn window(self) -> Option<Window> {
+        match self {
+            Self::Window(window) => Some(window),
+            Self::Generations(_) => None,
+        }
+    }
+
+    const fn generations(self) -> Option<GenerationWindow> {
+        match self {
+            Self::Window(_) => None,
+            Self::Generations(window) => Some(window),
+        }
+    }
+
+    /// The bytes that an answer takes for it.
+    fn answer_bytes(self) -> u64 {
+        match self {
+            Self::Window(window) => u64::from(window.count).div_ceil(8),
+            Self::Generations(window) => window.count.into(),
+        }
+    }
+}
+
 /// One ask: a query, repeated to those who stay silent, for each window in turn.
 #[derive(Debug)]
 pub(super) struct Ask {
     purpose: Purpose,
-    window: Option<Window>,
+    scope: Option<Scope>,
     /// Queries sent so far for this window.
     tries: u8,
     /// The highest member number asked so far in this try, if one target cannot name all agents.
@@ -59,7 +93,7 @@ impl Ask {
     pub(super) const fn sent(purpose: Purpose, number: u32, from: Instant, until: Instant) -> Self {
         Self {
             purpose,
-            window: None,
+            scope: None,
             tries: 1,
             named_to: None,
             repeats_max: 0,
@@ -101,7 +135,7 @@ impl Ask {
             self.send_again(now);
             return Step::Idle;
         }
-        let only_missing = parts.only_missing(self.window);
+        let only_missing = parts.only_missing(self.scope);
         for index in unheard {
             match parts.fleet.get_mut(*index) {
                 Some(agent) if only_missing => agent.had_no_reason_to_answer(),
@@ -109,9 +143,9 @@ impl Ask {
                 None => {}
             }
         }
-        let next = self.window.and_then(|window| parts.window(window.area, window.first + window.count));
+        let next = self.scope.and_then(|scope| parts.scope_after(scope));
         if next.is_some() {
-            self.window = next;
+            self.scope = next;
             self.number = parts.questions.begin_ask();
             self.tries = 0;
             self.send_again(now);
@@ -149,7 +183,7 @@ impl Ask {
             }
         }
         // If several targets are needed, their answers share the same leisure.
-        let leisure = parts.leisure(asked.len(), self.window);
+        let leisure = parts.leisure(asked.len(), self.scope);
         let query = self.query(target, leisure, parts);
         let sent = parts.questions.send(&mut parts.outbox, slot, &query, self.number, leisure, To::Group)?;
         if Some(last) < numbers.last().copied() {
@@ -169,11 +203,12 @@ impl Ask {
             // An agent that has dropped an update would fetch it again if the query named it.
             update: id.filter(|_| self.purpose != Purpose::Withdrawn),
             leisure_ms: leisure.as_millis() as u32,
-            window: self.window,
-            only_missing: parts.only_missing(self.window),
+            window: self.scope.and_then(Scope::window),
+            only_missing: parts.only_missing(self.scope),
             unicast_max: if let Purpose::Repair(blocks) = self.purpose { blocks } else { 0 },
             detail: matches!(self.purpose, Purpose::Status | Purpose::Close | Purpose::Confirm),
             run: parts.run,
+            generations: self.scope.and_then(Scope::generations),
         }
     }
 }
@@ -181,18 +216,19 @@ impl Ask {
 impl Parts {
     /// The phase that asks, now or later.
     pub(super) fn ask(&mut self, purpose: Purpose, from: Instant) -> Phase {
-        let window = match purpose {
+        let scope = match purpose {
             Purpose::Pages => self.window(Area::Pages, 0),
             Purpose::Blocks => self.window(Area::Image, 0),
+            Purpose::Generations => self.generations(0),
             _ => None,
         };
         let number = self.questions.begin_ask();
         let once = self.fleet.is_large() && !matches!(purpose, Purpose::Close | Purpose::Withdrawn);
         let repeats_max = if once { 0 } else { ASK_REPEATS_MAX };
-        self.forget_needed(window);
+        self.forget_needed(scope);
         Phase::Asking(Ask {
             purpose,
-            window,
+            scope,
             tries: 0,
             named_to: None,
             repeats_max,
@@ -203,24 +239,52 @@ impl Parts {
         })
     }
 
-    /// Forgets what agents were last known to need: they report it again.
-    fn forget_needed(&mut self, window: Option<Window>) {
-        match (&mut self.job, window.map(|window| window.area)) {
-            (Some(subject), Some(Area::Image)) => subject.needed_blocks.clear(),
-            (Some(subject), Some(Area::Pages)) => subject.needed_pages.clear(),
-            _ => {}
+    /// What is asked in order to know which blocks to send.
+    pub(super) fn asks_what_is_missing(&self) -> Purpose {
+        let uses_parity = self.job.as_ref().is_some_and(|subject| subject.mending.is_some());
+        if uses_parity { Purpose::Generations } else { Purpose::Blocks }
+    }
+
+    /// Forgets what agents were last known to need: they report it anew.
+    fn forget_needed(&mut self, scope: Option<Scope>) {
+        let Some(subject) = &mut self.job else { return };
+        match scope {
+            Some(Scope::Window(Window { area: Area::Image, .. })) => subject.needed_blocks.clear(),
+            Some(Scope::Window(Window { area: Area::Pages, .. })) => subject.needed_pages.clear(),
+            Some(Scope::Generations(_)) => {
+                if let Some(mending) = &mut subject.mending {
+                    mending.lacks.clear();
+                }
+            }
+            None => {}
         }
     }
 
     /// The blocks of an area from `first` on, as many as one question may cover.
-    fn window(&self, area: Area, first: u32) -> Option<Window> {
+    fn window(&self, area: Area, first: u32) -> Option<Scope> {
         let subject = self.job.as_ref()?;
         let count = match area {
             Area::Image => subject.needed_blocks.count(),
             Area::Pages => subject.needed_pages.count(),
         };
         let left = count.checked_sub(first).filter(|left| *left > 0)?;
-        Some(Window { area, first, count: left.min(WINDOW_BLOCKS_MAX) })
+        Some(Scope::Window(Window { area, first, count: left.min(WINDOW_BLOCKS_MAX) }))
+    }
+
+    /// The generations from `first` on, as many as one question may cover.
+    fn generations(&self, first: u32) -> Option<Scope> {
+        let mending = self.job.as_ref()?.mending.as_ref()?;
+        let left = mending.generations.count().checked_sub(first).filter(|left| *left > 0)?;
+        let count = left.min(GENERATIONS_ASKED_MAX);
+        Some(Scope::Generations(GenerationWindow { parity: mending.parity, first, count }))
+    }
+
+    /// What the next question of an ask is about.
+    fn scope_after(&self, scope: Scope) -> Option<Scope> {
+        match scope {
+            Scope::Window(window) => self.window(window.area, window.first + window.count),
+            Scope::Generations(window) => self.generations(window.first + window.count),
+        }
     }
 
     /// The agents that this ask waits for and has not yet heard, by index.
@@ -249,14 +313,14 @@ impl Parts {
 
     /// In a large group only agents that miss something answer a question about a window, once everyone's
     /// answers have decided a first round.
-    fn only_missing(&self, window: Option<Window>) -> bool {
-        window.is_some() && self.fleet.is_large() && self.turns.has_had_a_round()
+    fn only_missing(&self, scope: Option<Scope>) -> bool {
+        scope.is_some() && self.fleet.is_large() && self.turns.has_had_a_round()
     }
 
     /// Leisure = S * G / R (RFC 10020 section 3.6.1), with the real sizes.
-    pub(super) fn leisure(&self, asked: usize, window: Option<Window>) -> Duration {
-        let bitmap = window.map_or(0, |window| u64::from(window.count).div_ceil(8));
-        let answer_bits = (bitmap + ANSWER_BYTES + u64::from(self.config.overhead_bytes)) * 8;
+    pub(super) fn leisure(&self, asked: usize, scope: Option<Scope>) -> Duration {
+        let bytes = scope.map_or(0, Scope::answer_bytes);
+        let answer_bits = (bytes + ANSWER_BYTES + u64::from(self.config.overhead_bytes)) * 8;
         let micros = answer_bits * asked as u64 * 1_000_000 / self.outbox.bits_per_second();
         Duration::from_micros(micros).clamp(LEISURE_MIN, LEISURE_MAX)
     }

@@ -31,6 +31,8 @@ pub enum Stage {
         /// Blocks in it.
         blocks: u32,
     },
+    /// Sends this many parity symbols.
+    Parity(u32),
     /// Asks which agents miss what.
     Census,
     /// The last few blocks are being fetched by unicast.
@@ -97,6 +99,8 @@ pub struct Tallies {
     pub bytes_unicast: u64,
     /// Image blocks sent to the CoAP group, repetitions included.
     pub blocks_multicast: u64,
+    /// Parity symbols sent to the CoAP group.
+    pub symbols_multicast: u64,
     /// Image blocks and pages sent in answer to requests.
     pub blocks_unicast: u64,
     /// Image blocks sent to the CoAP group while an agent missed them, summed over the agents that later

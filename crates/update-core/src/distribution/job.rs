@@ -1,12 +1,15 @@
 //! What a distribution does, and for whom.
 
+use super::lacks::Lacks;
 use super::needed::Needed;
 use crate::block::Layout;
 use crate::digest::{Digest, UpdateId};
+use crate::parity::{Generations, Parity};
 use crate::platform::Area;
 use crate::suit::Offer;
 use crate::time::Duration;
 use crate::tree::TreeShape;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use group_oscore::MemberId;
@@ -42,6 +45,9 @@ pub struct DistributionConfig {
     /// If nobody activates: end as soon as every agent that answers has the image. Silent agents are not lost
     /// then, because the caller waits for them in another way.
     pub leaves_silent: bool,
+    /// The parity that repairs what many agents miss; `None` to repair with blocks alone (protocol.md
+    /// \[parity\]).
+    pub parity: Option<Parity>,
 }
 
 /// Which agents activate.
@@ -106,15 +112,48 @@ pub(super) struct Subject {
     /// What agents name that the last round brought nothing: it waits for what is decided about them.
     doubtful_pages: Needed,
     doubtful_blocks: Needed,
+    /// The state of its parity, if there is to be any.
+    pub(super) mending: Option<Mending>,
+}
+
+/// The parity of the update: what generations lack, and which symbols have been sent.
+#[derive(Debug)]
+pub(super) struct Mending {
+    pub(super) parity: Parity,
+    pub(super) generations: Generations,
+    pub(super) lacks: Lacks,
+    /// For each generation, the first symbol that has not been sent, or was sent longest ago.
+    next: Vec<u32>,
+}
+
+impl Mending {
+    fn new(parity: Parity, blocks: u32) -> Self {
+        let generations = Generations::new(parity, blocks);
+        let next = vec![0; generations.count() as usize];
+        Self { parity, generations, lacks: Lacks::none_of(generations), next }
+    }
+
+    /// Takes the next symbols of each generation: the generation, its first symbol, and how many.
+    pub(super) fn take_symbols(&mut self, planned: &[u16]) -> Vec<(u32, u32, u32)> {
+        let symbols = self.generations.symbols();
+        let places = (0..).zip(self.next.iter_mut().zip(planned));
+        let taken = places.map(|(generation, (next, count))| {
+            let (first, count) = (*next, u32::from(*count).min(symbols));
+            *next = (first + count) % symbols;
+            (generation, first, count)
+        });
+        taken.collect()
+    }
 }
 
 impl Subject {
-    pub(super) fn new(update: Update) -> Self {
+    pub(super) fn new(update: Update, parity: Option<Parity>) -> Self {
         let shape = TreeShape::new(update.offer.layout);
         let needed_pages = Needed::none_of(shape.page_count());
         let needed_blocks = Needed::none_of(update.offer.layout.block_count());
+        let mending = parity.map(|parity| Mending::new(parity, update.offer.layout.block_count()));
         let (doubtful_pages, doubtful_blocks) = (needed_pages.clone(), needed_blocks.clone());
-        Self { update, shape, needed_pages, needed_blocks, doubtful_pages, doubtful_blocks }
+        Self { update, shape, needed_pages, needed_blocks, doubtful_pages, doubtful_blocks, mending }
     }
 
     /// An agent names what it misses of an area, and perhaps that is in doubt. Returns how much the area has.
@@ -164,7 +203,7 @@ impl Subject {
             image_digest: none,
             tree_root: none,
         };
-        Self::new(Update { envelope: Vec::new(), offer, pages: Vec::new() })
+        Self::new(Update { envelope: Vec::new(), offer, pages: Vec::new() }, None)
     }
 
     /// Whether there is anything to send.

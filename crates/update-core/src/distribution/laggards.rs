@@ -42,8 +42,9 @@ impl Parts {
         let ask = self.questions.last_ask();
         let others_got_on = self.nearly_all_got_on();
         for agent in self.fleet.iter_mut() {
-            let unnamed = unnamed.filter(|_| agent.has_answered(ask));
-            agent.judge(now, unnamed, busy_max, others_got_on);
+            let has_answered = agent.has_answered(ask);
+            let unnamed = unnamed.filter(|_| has_answered);
+            agent.judge(now, has_answered, unnamed, busy_max, others_got_on);
         }
         let in_doubt = self.fleet.agents().iter().any(Agent::is_in_doubt);
         if let Some(subject) = &mut self.job {
@@ -102,6 +103,7 @@ impl Parts {
             unicast_max: if serves && !self.transfer_is_late(slot.now) { u32::MAX } else { 0 },
             detail: false,
             run: 0,
+            generations: None,
         };
         self.questions.send(&mut self.outbox, slot, &query, ask, Duration::ZERO, to).map(Some)
     }

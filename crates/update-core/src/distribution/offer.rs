@@ -7,6 +7,7 @@ use super::parts::Parts;
 use super::phase::{Phase, Step};
 use super::{Event, Stage};
 use crate::limits::{DATAGRAM_BYTES_MAX, OFFER_AGAIN_AFTER, PUT_OVERHEAD_MAX, TARGET_QUERY_BYTES_MAX};
+use crate::parity::QUERY_BYTES_MAX;
 use crate::resource::Resource;
 use crate::time::Instant;
 use alloc::vec::Vec;
@@ -98,12 +99,19 @@ impl Parts {
         let block = Block { number, more: number + 1 < count, size_exponent: block_size.exponent() };
         let resource = Resource::Manifest(subject.update.offer.id);
         let (mut query, mut query_len, mut names_the_last) = ([0; 2 + 2 * TARGET_QUERY_BYTES_MAX], 0, true);
+        let mut parity = [0; QUERY_BYTES_MAX];
+        let parity_len = match subject.mending.as_ref() {
+            Some(mending) => mending.parity.to_query(&mut parity).ok_or(ProtectError::BufferTooSmall)?,
+            None => 0,
+        };
         if !self.config.everyone {
             let all: Vec<usize> = (0..self.fleet.len()).collect();
             let numbers = self.fleet.numbers(&all);
             let left = numbers.get(self.offers.named..).unwrap_or_default();
             // All blocks of one offer are for the same agents.
-            let room = DATAGRAM_BYTES_MAX - PUT_OVERHEAD_MAX - bytes.min(envelope.len());
+            // The option's header takes a byte or two more than its value.
+            let parity_room = if parity_len > 0 { parity_len + 2 } else { 0 };
+            let room = DATAGRAM_BYTES_MAX - PUT_OVERHEAD_MAX - bytes.min(envelope.len()) - parity_room;
             // The option's header and `t=` take 5 bytes, and hexadecimal takes two characters for each byte.
             let (named, named_count) = Named::first_of(left, TARGET_QUERY_BYTES_MAX.min((room - 5) / 2));
             query_len = named.target().to_query(&mut query).ok_or(ProtectError::BufferTooSmall)?;
@@ -113,7 +121,7 @@ impl Parts {
             }
         }
         let payload = envelope.get(start..end).unwrap_or_default();
-        let put = Put { resource, query: &query[..query_len], block, payload };
+        let put = Put { resource, queries: [&query[..query_len], &parity[..parity_len]], block, payload };
         let sent = self.outbox.put(slot, &put)?;
         let is_whole = self.offers.sent(now, block, names_the_last);
         Ok(Some(Offered { sent, is_whole }))

@@ -45,8 +45,8 @@ impl Sent {
 /// A PUT of one block to the group (protocol.md \[plain\]).
 pub(super) struct Put<'a> {
     pub(super) resource: Resource,
-    /// The Uri-Query; empty for none.
-    pub(super) query: &'a [u8],
+    /// The Uri-Query options; empty ones are left out.
+    pub(super) queries: [&'a [u8]; 2],
     pub(super) block: Block,
     pub(super) payload: &'a [u8],
 }
@@ -110,15 +110,17 @@ impl Outbox {
         let (sent, _) = self.request(slot, To::Group, Code::PUT, token, |writer| {
             // RFC 7252 orders options by number.
             put.resource.write_path(writer)?;
-            if !put.query.is_empty() {
-                writer.option(option::URI_QUERY, put.query)?;
+            for query in put.queries.into_iter().filter(|query| !query.is_empty()) {
+                writer.option(option::URI_QUERY, query)?;
             }
             writer.option(option::BLOCK1, put.block.encode().as_bytes())?;
             writer.option(option::NO_RESPONSE, &[NoResponse::ALL_SUPPRESSED.value()])?;
             writer.payload(put.payload).map(|_| ())
         })?;
-        if matches!(put.resource, Resource::Image(_)) {
-            self.tallies.blocks_multicast += 1;
+        match put.resource {
+            Resource::Image(_) => self.tallies.blocks_multicast += 1,
+            Resource::Parity(_) => self.tallies.symbols_multicast += 1,
+            _ => {}
         }
         Ok(sent)
     }

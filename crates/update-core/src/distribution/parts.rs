@@ -63,7 +63,7 @@ impl Parts {
         let mut random = Random::new(seed);
         let (job, censuses) = match job {
             Job::Census { rounds } => (None, rounds),
-            Job::Update(update) => (Some(Subject::new(update)), 1),
+            Job::Update(update) => (Some(Subject::new(update, config.parity)), 1),
             Job::Cancel(digest) | Job::Undo(digest) => (Some(Subject::named(digest)), 1),
         };
         Self {

@@ -45,11 +45,38 @@ impl Lag {
     }
 }
 
+/// What an agent misses of an area when a round begins, and how much of it the round sends.
+#[derive(Debug, Clone, Copy)]
+struct Missed {
+    area: Area,
+    misses: u32,
+    sent: u32,
+    /// It sends all of it.
+    is_whole: bool,
+    unit: Unit,
+}
+
+impl Missed {
+    /// Whether the round was of use, with so much missing now: it brought a quarter of what it sent.
+    const fn gets_on(self, misses: u32) -> bool {
+        misses <= self.misses - self.sent.div_ceil(4)
+    }
+}
+
+/// What is counted: an agent that says what it lacks with parity, says what it misses as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// Pages or blocks that are missing.
+    Missing,
+    /// Blocks or parity symbols that are lacking.
+    Lacking,
+}
+
 /// The patience with one agent.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Patience {
     /// What it missed when the current round began.
-    before: Option<(Area, u32)>,
+    before: Option<Missed>,
     /// Rounds in which it missed something.
     rounds: u8,
     /// Consecutive rounds without progress.
@@ -66,6 +93,8 @@ pub(super) struct Patience {
     vague: u8,
     /// Since when it has been recovering or checking.
     busy_since: Option<Instant>,
+    /// The blocks that it missed when it last said that it has enough symbols for them.
+    decoding: Option<u32>,
     lag: Option<Lag>,
 }
 
@@ -75,20 +104,21 @@ impl Patience {
         self.lag
     }
 
-    /// Begins a round over this area, of which the agent misses this many blocks.
-    pub(super) fn begin_round(&mut self, area: Area, misses: u32) {
-        self.before = (misses > 0).then_some((area, misses));
+    /// Begins a round over this area that sends this much, of which the agent misses or lacks so many blocks.
+    pub(super) fn begin_round_of(&mut self, area: Area, misses: u32, sent: u32, unit: Unit) {
+        let (is_whole, sent) = (sent >= misses, sent.min(misses));
+        self.before = (misses > 0).then_some(Missed { area, misses, sent, is_whole, unit });
     }
 
     /// Whether the round in progress was of use, given what the agent misses now; `None` if it is in none.
-    pub(super) fn gets_on(&self, misses: impl Fn(Area) -> Option<u32>) -> Option<bool> {
-        self.before.map(|(area, before)| gets_on(before, misses(area).unwrap_or(before)))
+    pub(super) fn gets_on(&self, misses: impl Fn(Area, Unit) -> Option<u32>) -> Option<bool> {
+        self.before.map(|missed| missed.gets_on(misses(missed.area, missed.unit).unwrap_or(missed.misses)))
     }
 
     /// Whether the round in progress over this area brought it nothing, though it missed a good deal.
     pub(super) fn gets_nowhere(&self, area: Area, misses: u32) -> bool {
-        let before = self.before.filter(|(of, before)| *of == area && *before >= LAG_BLOCKS_IN_VAIN);
-        before.is_some_and(|(_, before)| !gets_on(before, misses))
+        let before = self.before.filter(|missed| missed.area == area && missed.unit == Unit::Missing);
+        before.is_some_and(|missed| missed.misses >= LAG_BLOCKS_IN_VAIN && !missed.gets_on(misses))
     }
 
     /// Whether it made no progress in the last round, and is still waited for.
@@ -97,19 +127,22 @@ impl Patience {
     }
 
     /// Ends the round, after the agent has said what it misses now. A round counts as progress if the agent
-    /// got a quarter of what it missed.
+    /// got a quarter of what it missed and was sent.
     ///
     /// `others_got_on`: in a large group nearly all others did. Then one round in vain is enough.
-    pub(super) fn end_round(&mut self, misses: impl Fn(Area) -> Option<u32>, others_got_on: bool) {
-        let Some((area, before)) = self.before.take() else { return };
+    pub(super) fn end_round(&mut self, misses: impl Fn(Area, Unit) -> Option<u32>, others_got_on: bool) {
+        let Some(missed) = self.before.take() else { return };
+        let Missed { area, misses: before, sent, is_whole, unit } = missed;
         // An agent that reports nothing about it has got nothing.
-        let misses = misses(area).unwrap_or(before);
-        self.rounds = self.rounds.saturating_add(1);
-        if gets_on(before, misses) {
+        let misses = misses(area, unit).unwrap_or(before);
+        let was_of_use = missed.gets_on(misses);
+        // A round that sends a part is one of many: what an agent asks for in all is counted as well.
+        self.rounds = self.rounds.saturating_add(u8::from(is_whole || !was_of_use));
+        if was_of_use {
             (self.in_vain, self.blocks_in_vain) = (0, 0);
         } else {
             self.in_vain = self.in_vain.saturating_add(1);
-            self.blocks_in_vain = self.blocks_in_vain.saturating_add(before);
+            self.blocks_in_vain = self.blocks_in_vain.saturating_add(sent);
         }
         let in_vain = match area {
             _ if others_got_on && self.in_vain > 0 && before >= LAG_BLOCKS_IN_VAIN => true,
@@ -138,6 +171,13 @@ impl Patience {
         self.vague = self.vague.saturating_add(1);
         if self.vague >= LAG_VAGUE {
             self.lag = Some(Lag::of(area));
+        }
+    }
+
+    /// It has enough symbols for all blocks, and misses this many: in time it makes some of them.
+    pub(super) fn decodes(&mut self, misses: u32) {
+        if self.decoding.replace(misses) == Some(misses) {
+            self.names_nothing(Area::Image);
         }
     }
 
@@ -171,11 +211,6 @@ impl Patience {
     }
 }
 
-/// Whether an agent got a quarter of what it missed.
-const fn gets_on(before: u32, misses: u32) -> bool {
-    misses <= before - before.div_ceil(4)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,8 +219,8 @@ mod tests {
         let mut patience = Patience::default();
         let mut before = 1000;
         for (number, misses) in misses.into_iter().enumerate() {
-            patience.begin_round(Area::Image, before);
-            patience.end_round(|_| Some(misses), false);
+            patience.begin_round_of(Area::Image, before, u32::MAX, Unit::Missing);
+            patience.end_round(|_, _| Some(misses), false);
             before = misses;
             if let Some(lag) = patience.lag() {
                 return (number + 1, Some(lag));

@@ -2,6 +2,7 @@
 
 use super::activation::Activating;
 use super::asks::Ask;
+use super::image_block::ImageBlock;
 use super::offer::Offering;
 use super::outbox::{Sent, Slot};
 use super::parts::Parts;
@@ -76,11 +77,19 @@ impl Phase {
         }
     }
 
-    /// The image block that its next step sends.
-    pub(super) fn image_block(&self) -> Option<u32> {
+    /// The image block that its next step needs. While the pace lets nothing out, there is time for blocks
+    /// that later steps need.
+    pub(super) fn image_block(&self, is_free: bool) -> Option<u32> {
         match self {
-            Self::Sending(round) => round.image_block(),
+            Self::Sending(round) => round.image_block(is_free),
             _ => None,
+        }
+    }
+
+    /// Takes the block that was read last, if it is one that parity symbols need.
+    pub(super) fn take_block(&mut self, block: &ImageBlock) {
+        if let Self::Sending(round) = self {
+            round.take_block(block);
         }
     }
 

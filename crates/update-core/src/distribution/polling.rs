@@ -37,6 +37,7 @@ impl Polling {
             unicast_max: 0,
             detail: true,
             run: parts.run,
+            generations: None,
         };
         parts.questions.send(&mut parts.outbox, slot, &query, self.ask, Duration::ZERO, to).map(Step::Sent)
     }

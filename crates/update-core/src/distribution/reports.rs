@@ -4,6 +4,7 @@ use super::claims::Consequence;
 use super::parts::Parts;
 use super::{Ending, Event};
 use crate::census::{Report, State};
+use crate::platform::Area;
 use crate::time::Instant;
 use coap_wire::{Code, Token, Type, option};
 use core::net::SocketAddr;
@@ -98,7 +99,10 @@ impl Parts {
         }
         let is_first = !agent.has_answered(number);
         if about_this {
-            agent.take(number, report);
+            // What it knows of parity from another distribution is of no use in this one.
+            let uses_parity = self.job.as_ref().is_some_and(|subject| subject.mending.is_some());
+            let lacking = report.lacking.filter(|_| uses_parity);
+            agent.take(number, &Report { lacking, ..*report });
         } else {
             // It was asked what it holds, which is another update or none.
             agent.take(
@@ -110,9 +114,13 @@ impl Parts {
         let in_doubt = report.window.is_some_and(|(window, _)| agent.gets_nowhere(window.area));
         self.note_deadline(index);
         self.events.push_back(Event::Report(id));
+        // Nothing is sent to the group for the sake of a laggard.
+        let counts = is_waited_for && first_ask.is_some_and(|first| number >= first);
+        if let Some((first, lacks)) = report.lacks.filter(|_| counts && is_first) {
+            self.take_lacks(index, first, lacks);
+        }
         if let (Some((window, bitmap)), Some(subject)) = (report.window, &mut self.job) {
-            // Nothing is sent to the group for the sake of a laggard.
-            if is_waited_for && first_ask.is_some_and(|first| number >= first) {
+            if counts {
                 let named = bitmap.iter().map(|byte| byte.count_ones()).sum();
                 let of = subject.name(window.area, window.first, bitmap, in_doubt);
                 if let Some(agent) = self.fleet.get_mut(index).filter(|_| is_first) {
@@ -120,5 +128,15 @@ impl Parts {
                 }
             }
         }
+    }
+
+    /// Takes what an agent says that generations lack, from this one on.
+    fn take_lacks(&mut self, index: usize, first: u32, lacks: &[u8]) {
+        let Some(agent) = self.fleet.get_mut(index) else { return };
+        let Some(subject) = &mut self.job else { return };
+        let Some(mending) = &mut subject.mending else { return };
+        let (sum, needs_blocks) = mending.lacks.add(first, lacks, agent.loss());
+        agent.needs_blocks(first, needs_blocks);
+        agent.names(Area::Image, sum, subject.needed_blocks.count());
     }
 }

@@ -82,7 +82,7 @@ impl Distribution {
     pub(super) fn block_wanted(&self, now: Instant) -> Option<u32> {
         let number = match self.parts.replies.next().filter(|_| self.is_for_one(now)) {
             Some(reply) => reply.image_block(),
-            None => self.phase.image_block(),
+            None => self.phase.image_block(self.parts.outbox.free_at() <= now),
         }?;
         (!self.parts.block.has(number)).then_some(number)
     }

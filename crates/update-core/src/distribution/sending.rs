@@ -1,11 +1,13 @@
 //! Sending: rounds over pages or blocks that some agent misses.
 
+use super::image_block::ImageBlock;
 use super::job::Subject;
 use super::named::Named;
 use super::offer::Offered;
 use super::outbox::{Put, Sent, Slot, To};
 use super::parts::Parts;
 use super::phase::{Phase, Step};
+use super::symbols::Symbols;
 use super::{Ending, Event, Stage};
 use crate::census::Query;
 use crate::limits::ROOT_PAGES_COPIES;
@@ -24,6 +26,8 @@ pub(super) struct Round {
     current: Option<u32>,
     /// How many more times to send the current block.
     copies: u8,
+    /// The parity symbols of a round that sends those, instead of blocks.
+    symbols: Option<Symbols>,
     /// What to repeat for late joiners, or to ask, before the round continues.
     interlude: Interlude,
 }
@@ -39,20 +43,46 @@ enum Interlude {
 
 impl Round {
     fn new(area: Area, subject: &mut Subject) -> Self {
-        let mut round = Self { area, current: None, copies: 0, interlude: Interlude::None };
+        let mut round = Self { area, current: None, copies: 0, symbols: None, interlude: Interlude::None };
         round.take_next(subject);
         round
     }
 
-    pub(super) fn image_block(&self) -> Option<u32> {
-        self.current.filter(|_| self.area == Area::Image)
+    const fn of_symbols(symbols: Symbols) -> Self {
+        let interlude = Interlude::None;
+        Self { area: Area::Image, current: None, copies: 0, symbols: Some(symbols), interlude }
+    }
+
+    /// The block to send next, or the next one to make parity symbols of. These are made while the pace lets
+    /// nothing out, or there is none to send.
+    pub(super) fn image_block(&self, is_free: bool) -> Option<u32> {
+        match &self.symbols {
+            Some(symbols) if is_free && symbols.is_ready() => None,
+            Some(symbols) => symbols.block_wanted(),
+            None => self.current.filter(|_| self.area == Area::Image),
+        }
+    }
+
+    /// Takes the block that was read last, if it is the one that the symbols need next.
+    pub(super) fn take_block(&mut self, block: &ImageBlock) {
+        let Some(symbols) = &mut self.symbols else { return };
+        if symbols.block_wanted().is_some_and(|number| block.has(number))
+            && let Some(bytes) = block.bytes()
+        {
+            symbols.take_block(bytes);
+        }
+    }
+
+    /// Whether everything has been sent.
+    fn is_over(&self) -> bool {
+        self.symbols.as_ref().map_or(self.current.is_none(), Symbols::are_sent)
     }
 
     pub(super) fn step(&mut self, slot: Slot<'_>, parts: &mut Parts) -> Result<Step, ProtectError> {
-        let Some(number) = self.current else {
+        if self.is_over() {
             let purpose = parts.purpose_after(self.area);
             return Ok(Step::Next(parts.ask(purpose, slot.now)));
-        };
+        }
         if parts.offers.is_due(slot.now) && self.interlude == Interlude::None {
             self.interlude = Interlude::Offer;
         }
@@ -72,12 +102,26 @@ impl Round {
                 self.interlude = Interlude::None;
                 parts.look_at_trials(slot)
             }
-            Interlude::None => self.send_block(number, slot, parts),
+            Interlude::None if self.symbols.is_some() => self.send_symbol(slot, parts),
+            Interlude::None => self.send_block(slot, parts),
         }
     }
 
-    fn send_block(&mut self, number: u32, slot: Slot<'_>, parts: &mut Parts) -> Result<Step, ProtectError> {
-        let Some(subject) = &mut parts.job else { return Ok(Step::Idle) };
+    fn send_symbol(&mut self, slot: Slot<'_>, parts: &mut Parts) -> Result<Step, ProtectError> {
+        let (Some(subject), Some(symbols)) = (&parts.job, &mut self.symbols) else { return Ok(Step::Idle) };
+        let (Some(mending), Some((number, payload))) = (&subject.mending, symbols.next_ready()) else {
+            return Ok(Step::Idle);
+        };
+        let resource = Resource::Parity(subject.update.offer.id);
+        let size_exponent = subject.update.offer.layout.block_size.exponent();
+        let block = Block { number, more: !mending.generations.is_last(number), size_exponent };
+        let sent = parts.outbox.put(slot, &Put { resource, queries: [&[]; 2], block, payload })?;
+        symbols.sent();
+        Ok(Step::Sent(sent))
+    }
+
+    fn send_block(&mut self, slot: Slot<'_>, parts: &mut Parts) -> Result<Step, ProtectError> {
+        let (Some(subject), Some(number)) = (&mut parts.job, self.current) else { return Ok(Step::Idle) };
         let id = subject.update.offer.id;
         let payload = match self.area {
             Area::Image => parts.block.bytes(),
@@ -87,7 +131,7 @@ impl Round {
         let resource = Resource::of_area(self.area, id);
         let size_exponent = subject.update.offer.layout.block_size.exponent();
         let block = Block { number, more: subject.shape.contains(self.area, number + 1), size_exponent };
-        let sent = parts.outbox.put(slot, &Put { resource, query: &[], block, payload })?;
+        let sent = parts.outbox.put(slot, &Put { resource, queries: [&[]; 2], block, payload })?;
         self.copies -= 1;
         if self.copies == 0 {
             self.take_next(subject);
@@ -128,6 +172,19 @@ impl Parts {
         Phase::Sending(Round::new(area, subject))
     }
 
+    /// The phase that sends so many parity symbols of each generation.
+    pub(super) fn send_symbols(&mut self, planned: &[u16]) -> Phase {
+        let Some(subject) = &mut self.job else { return self.finish(Ending::Done) };
+        let Some(mending) = &mut subject.mending else { return self.finish(Ending::Done) };
+        let bytes = subject.update.offer.layout.block_size.bytes() as usize;
+        let count = planned.iter().map(|count| u32::from(*count)).sum();
+        let symbols = Symbols::new(mending.generations, bytes, mending.take_symbols(planned).into_iter());
+        let ask = self.questions.last_ask();
+        self.fleet.iter_mut().for_each(|agent| agent.begin_parity_round(count, ask));
+        self.events.push_back(Event::Stage(Stage::Parity(count)));
+        Phase::Sending(Round::of_symbols(symbols))
+    }
+
     /// Asks for everyone's progress in the middle of a long round. Otherwise a distributor would send for
     /// hours to agents that may not be there (RFC 10020 section 3.6, PROBING_RATE).
     fn send_question(&mut self, slot: Slot<'_>) -> Result<Sent, ProtectError> {
@@ -147,6 +204,7 @@ impl Parts {
             unicast_max: 0,
             detail: false,
             run: 0,
+            generations: None,
         };
         // Number 0 belongs to no ask: answers to it are news, and no reason to stop waiting.
         self.questions.send(&mut self.outbox, slot, &query, 0, leisure, To::Group)

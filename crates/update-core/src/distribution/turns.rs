@@ -25,6 +25,8 @@ pub(super) struct Turns {
     again: Duration,
     /// When everyone but laggards was done: first with the image, then with the trial.
     through_at: Option<Instant>,
+    /// Agents that live on blocks have their turn after the last round of parity symbols.
+    blocks_are_next: bool,
     /// Asks made in the closing census.
     close_asks: u8,
     /// Asks that nobody answered while no agent has been heard at all.
@@ -44,6 +46,7 @@ impl Turns {
             missing_before: u64::MAX,
             again: ASK_AGAIN_FIRST,
             through_at: None,
+            blocks_are_next: false,
             close_asks: 0,
             unanswered_asks: 0,
             census_repeats: 0,
@@ -106,6 +109,10 @@ struct Tally {
     unknown: usize,
     missing_pages: u64,
     missing_blocks: u64,
+    /// Blocks or parity symbols that they need.
+    lacking: u64,
+    /// Agents that miss some block and cannot be helped with parity alone.
+    on_blocks: usize,
     /// The most image blocks and pages that one agent misses.
     worst: u32,
     /// Agents that miss every block.
@@ -160,8 +167,10 @@ impl Parts {
                 State::Pages | State::Blocks => {
                     tally.missing_pages += u64::from(status.missing_pages);
                     tally.missing_blocks += u64::from(status.missing_blocks);
-                    let missing = status.missing_blocks.saturating_add(status.missing_pages);
-                    tally.worst = tally.worst.max(missing);
+                    let lacking = status.lacking.unwrap_or(status.missing_blocks);
+                    tally.lacking += u64::from(lacking);
+                    tally.worst = tally.worst.max(lacking.saturating_add(status.missing_pages));
+                    tally.on_blocks += usize::from(status.missing_blocks > 0 && agent.lives_on_blocks());
                     tally.empty += usize::from(status.missing_blocks == blocks);
                     tally.short += usize::from(status.missing_blocks > 0);
                 }
@@ -194,7 +203,7 @@ impl Parts {
     /// The phase that next serves agents that miss something; `None` if none that answers does.
     pub(super) fn serve(&mut self, now: Instant, purpose: Purpose) -> Option<Phase> {
         let tally = self.tally(|_| true);
-        if purpose == Purpose::Blocks {
+        if matches!(purpose, Purpose::Blocks | Purpose::Generations) {
             self.adapt_pace();
         }
         if tally.unknown > 0 {
@@ -202,7 +211,7 @@ impl Parts {
             without.for_each(Agent::offer_again);
             return Some(self.offer(OFFER_COPIES));
         }
-        let missing = tally.missing_pages + tally.missing_blocks;
+        let missing = tally.missing_pages + tally.lacking;
         if missing < self.turns.missing_before {
             self.turns.moved();
         }
@@ -212,7 +221,7 @@ impl Parts {
         }
         if purpose == Purpose::Pages && self.fleet.is_large() && self.turns.has_had_a_round() {
             // Agents that miss only blocks were not asked.
-            return Some(self.ask(Purpose::Blocks, now));
+            return Some(self.ask(self.asks_what_is_missing(), now));
         }
         (tally.missing_blocks > 0).then(|| self.decide_blocks(now, purpose, &tally))
     }
@@ -230,19 +239,20 @@ impl Parts {
     fn decide_blocks(&mut self, now: Instant, purpose: Purpose, tally: &Tally) -> Phase {
         let Some(subject) = &mut self.job else { return self.finish(Ending::Done) };
         let count = subject.needed_blocks.count();
-        if purpose != Purpose::Blocks && tally.empty == tally.short {
+        let is_told = matches!(purpose, Purpose::Blocks | Purpose::Generations);
+        // With parity it is asked after each round what is missing.
+        let is_known = is_told || (subject.mending.is_some() && self.turns.has_had_a_round());
+        if !is_known && tally.empty == tally.short {
             // Every agent that misses anything misses everything: there is no need to ask which.
             subject.needed_blocks.insert_all();
             return self.send_round(Area::Image);
         }
         let few = u64::from((count / 256).clamp(8, 64));
+        let is_little = tally.lacking <= few && tally.lacking > 0;
         match purpose {
-            Purpose::Blocks if subject.needed_blocks.len() == 0 => {
-                let wait = self.turns.wait();
-                self.ask(Purpose::Blocks, now + wait)
-            }
-            Purpose::Blocks
-                if tally.missing_blocks <= few && self.turns.repair_asks_in_vain < REPAIR_ASKS_MAX =>
+            Purpose::Blocks if subject.needed_blocks.len() == 0 => self.ask_again(now),
+            Purpose::Blocks | Purpose::Generations
+                if is_little && self.turns.repair_asks_in_vain < REPAIR_ASKS_MAX =>
             {
                 subject.needed_blocks.clear();
                 self.events.push_back(Event::Stage(Stage::Repair));
@@ -250,16 +260,42 @@ impl Parts {
                 self.ask(Purpose::Repair(tally.worst), now)
             }
             Purpose::Blocks => self.send_round(Area::Image),
+            Purpose::Generations => self.decide_generations(now, tally),
             Purpose::Repair(_) => {
                 self.turns.repair_asks_in_vain += 1;
-                if self.turns.repair_asks_in_vain >= REPAIR_ASKS_MAX || tally.missing_blocks > few {
-                    return self.ask(Purpose::Blocks, now);
+                if self.turns.repair_asks_in_vain >= REPAIR_ASKS_MAX || tally.lacking > few {
+                    return self.ask(self.asks_what_is_missing(), now);
                 }
                 let wait = self.turns.wait();
                 self.ask(Purpose::Repair(tally.worst), now + wait)
             }
-            _ => self.ask(Purpose::Blocks, now),
+            _ => self.ask(self.asks_what_is_missing(), now),
         }
+    }
+
+    /// [parity]: symbols for what several agents lack. Agents that live on blocks get their turn after each
+    /// round of symbols.
+    fn decide_generations(&mut self, now: Instant, tally: &Tally) -> Phase {
+        let agents = self.fleet.agents().iter().filter(|agent| agent.awaited()).count();
+        let mending = self.job.as_ref().and_then(|subject| subject.mending.as_ref());
+        let planned = mending.map(|mending| mending.lacks.plan(agents)).unwrap_or_default();
+        let nothing = planned.iter().all(|symbols| *symbols == 0);
+        if tally.on_blocks > 0 && (nothing || self.turns.blocks_are_next) {
+            self.turns.blocks_are_next = false;
+            return self.ask(Purpose::Blocks, now);
+        }
+        if nothing {
+            // They are busy making blocks.
+            return self.ask_again(now);
+        }
+        self.turns.blocks_are_next = true;
+        self.send_symbols(&planned)
+    }
+
+    /// Asks once more what is missing, after a while.
+    fn ask_again(&mut self, now: Instant) -> Phase {
+        let wait = self.turns.wait();
+        self.ask(self.asks_what_is_missing(), now + wait)
     }
 
     /// After a round over blocks, takes the best agent: the one with the smallest fraction left of what it
@@ -297,7 +333,8 @@ impl Parts {
             self.fleet.waited_for().any(|agent| agent.awaited() && !agent.unsure() && !agent.has_all());
         if unfinished {
             // An agent that was silent before has appeared and misses something.
-            let purpose = if self.turns.has_had_a_round() { Purpose::Blocks } else { Purpose::Pages };
+            let asks = self.asks_what_is_missing();
+            let purpose = if self.turns.has_had_a_round() { asks } else { Purpose::Pages };
             return self.ask(purpose, now);
         }
         let silent = self.fleet.waited_for().any(Agent::unsure);

@@ -28,7 +28,11 @@ impl Parts {
     pub(super) fn concerns(&self, agent: &Agent, purpose: Purpose) -> bool {
         match purpose {
             Purpose::Close | Purpose::Confirm => agent.waited_for(),
-            Purpose::Pages | Purpose::Blocks | Purpose::Repair(_) if self.is_on_trial() => {
+            // Who uses parity says what its generations lack.
+            Purpose::Blocks if !agent.lives_on_blocks() => false,
+            Purpose::Pages | Purpose::Blocks | Purpose::Generations | Purpose::Repair(_)
+                if self.is_on_trial() =>
+            {
                 agent.waited_for() || !agent.has_all()
             }
             _ => true,
@@ -42,12 +46,12 @@ impl Parts {
     }
 
     /// What to ask after a round.
-    pub(super) const fn purpose_after(&self, round: Area) -> Purpose {
+    pub(super) fn purpose_after(&self, round: Area) -> Purpose {
         match round {
             // The trials come first; then the question what is missing.
             _ if self.is_on_trial() => Purpose::Confirm,
             Area::Pages => Purpose::Pages,
-            Area::Image => Purpose::Blocks,
+            Area::Image => self.asks_what_is_missing(),
         }
     }
 

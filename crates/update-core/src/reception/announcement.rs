@@ -1,5 +1,6 @@
 //! Announcements: reports that an agent sends without being asked (protocol.md \[bound\], [probe]).
 
+use super::answers::About;
 use super::{Reception, channel};
 use crate::limits::{ANNOUNCE_AGAIN, ANNOUNCE_TRIES_MAX, PROBE_AGAIN_MAX, REPORT_BYTES_MAX};
 use crate::resource::Resource;
@@ -66,7 +67,7 @@ impl Reception<'_> {
         }
         let shows = announcement.evidence_wanted;
         let mut payload = [0; REPORT_BYTES_MAX];
-        let len = self.report(now, None, None, false, shows, &mut payload)?;
+        let len = self.report(now, &About::default(), false, shows, &mut payload)?;
         let payload = payload.get(..len)?;
         let request = channel::Request { code: Code::POST, resource: Resource::Boot, block: None, payload };
         let sent = self.channel.request(&mut self.random, &request, buffer);

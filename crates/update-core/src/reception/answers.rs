@@ -4,7 +4,7 @@
 use super::channel::Response;
 use super::offers::seconds_until;
 use super::{Failure, NOT_NOW, Phase, RECOVERED, Reason, Reception};
-use crate::census::{Query, Report, State, Window};
+use crate::census::{GenerationWindow, Query, Report, State, Window};
 use crate::digest::UpdateId;
 use crate::limits::{ANSWERS_MAX, REPORT_BYTES_MAX, WINDOW_BLOCKS_MAX};
 use crate::platform::Area;
@@ -30,13 +30,21 @@ struct Answer {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Content {
     Report {
-        update: Option<UpdateId>,
-        window: Option<Window>,
+        about: About,
         detail: bool,
     },
     Changed,
     /// 4.01 with an Echo value.
     Challenge([u8; 8]),
+}
+
+/// What a report is about.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct About {
+    /// The update; `None` for the one that is held.
+    update: Option<UpdateId>,
+    window: Option<Window>,
+    generations: Option<GenerationWindow>,
 }
 
 /// The waiting answers.
@@ -96,12 +104,17 @@ impl Reception<'_> {
         if multicast {
             self.received.heard_until(now + leisure);
         }
+        if let (Some(id), Some(generations)) = (query.update, query.generations) {
+            self.agree(id, Some(generations.parity));
+            self.vault.open_window();
+        }
         self.grant(now, &query);
         if query.only_missing && !self.misses_something(now, &query) {
             return;
         }
         let due = if multicast { now + self.random.up_to(leisure) } else { now };
-        let content = Content::Report { update: query.update, window: query.window, detail: query.detail };
+        let Query { update, window, generations, detail, .. } = query;
+        let content = Content::Report { about: About { update, window, generations }, detail };
         self.answer(from, request, due, content, multicast);
     }
 
@@ -152,8 +165,8 @@ impl Reception<'_> {
                 echo = Some(value);
                 (Code::UNAUTHORIZED, 0)
             }
-            Content::Report { update, window, detail } => {
-                (Code::CONTENT, self.report(now, update, window, detail, false, &mut payload)?)
+            Content::Report { about, detail } => {
+                (Code::CONTENT, self.report(now, &about, detail, false, &mut payload)?)
             }
         };
         let payload = payload.get(..len)?;
@@ -168,13 +181,13 @@ impl Reception<'_> {
     pub(super) fn report(
         &self,
         now: Instant,
-        asked: Option<UpdateId>,
-        window: Option<Window>,
+        about: &About,
         detail: bool,
         evidence: bool,
         out: &mut [u8],
     ) -> Option<usize> {
-        let held = self.received.id();
+        let (asked, held) = (about.update, self.received.id());
+        // A question is about a window, or about generations.
         let mut bitmap = [0; WINDOW_BLOCKS_MAX as usize / 8];
         let mut report = Report::new(self.state());
         report.update = asked.or(held);
@@ -192,7 +205,11 @@ impl Reception<'_> {
             }
             _ => self.describe(&mut report, now),
         }
-        if let Some(window) = window.filter(|_| matches!(report.state, State::Pages | State::Blocks)) {
+        let is_receiving = matches!(report.state, State::Pages | State::Blocks);
+        if let Some(window) = about.generations.filter(|_| is_receiving) {
+            let lacks = bitmap.get_mut(..window.count as usize)?;
+            report.lacks = self.vault.write_lacks(window.first, lacks).map(|lacks| (window.first, lacks));
+        } else if let Some(window) = about.window.filter(|_| is_receiving) {
             let len = (window.count as usize).div_ceil(8);
             let missing = bitmap.get_mut(..len)?;
             self.vault.write_missing(window, missing);
@@ -223,6 +240,7 @@ impl Reception<'_> {
         if self.received.is_receiving() {
             report.missing_pages = self.vault.missing(Area::Pages);
             report.missing_blocks = self.vault.missing(Area::Image);
+            report.lacking = self.vault.lacking();
         }
     }
 

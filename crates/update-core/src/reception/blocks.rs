@@ -1,6 +1,6 @@
 //! A block's way from its bytes to storage, and what follows when a task has ended.
 
-use super::vault::{Change, Doing, Hold, WrongHash};
+use super::vault::{Change, Doing, Hold, Way, WrongHash};
 use super::{Failure, Obstacle, Output, Phase, Reception};
 use crate::platform::{Area, Done, Record, Task};
 use crate::record::Outcome;
@@ -10,7 +10,7 @@ use coap_wire::Block;
 impl Reception<'_> {
     /// Takes a block or page into the one buffer if it is still missing and its hash can be compared; `false`
     /// when that cannot be.
-    pub(super) fn take_block(&mut self, area: Area, block: Block, payload: &[u8], multicast: bool) -> bool {
+    pub(super) fn take_block(&mut self, area: Area, block: Block, payload: &[u8], way: Way) -> bool {
         let Some(update) = self.received.update().filter(|_| self.received.is_receiving()) else {
             return true;
         };
@@ -23,7 +23,7 @@ impl Reception<'_> {
             self.counted.unfitting_block();
             return false;
         }
-        match self.vault.hold(shape, area, block.number, payload, multicast) {
+        match self.vault.hold(shape, area, block.number, payload, way) {
             Hold::Taken => {}
             Hold::Duplicate => self.counted.duplicate(),
             Hold::WithoutPage => {
@@ -38,13 +38,32 @@ impl Reception<'_> {
         true
     }
 
+    /// Takes a parity symbol of the current update.
+    pub(super) fn take_symbol(&mut self, block: Block, payload: &[u8]) {
+        let Some(update) = self.received.update().filter(|_| self.received.is_receiving()) else { return };
+        let size_exponent = update.shape().layout().block_size.exponent();
+        if block.size_exponent != size_exponent || !self.vault.take_symbol(block.number, payload) {
+            self.counted.unfitting_block();
+        }
+    }
+
+    /// Holds the next block that was made from parity symbols.
+    pub(super) fn hold_made(&mut self) {
+        if let Some(update) = self.received.update().filter(|_| self.received.is_receiving()) {
+            self.vault.hold_made(update.shape());
+        }
+    }
+
     /// Compares the hash of the held block or page as soon as the page with its hash is in memory.
     pub(super) fn compare_held(&mut self, now: Instant) {
         let Some(update) = self.received.update() else { return };
         let compared = self.vault.compare(update.shape(), &update.offer().tree_root);
-        if let Err(WrongHash { multicast }) = compared {
+        if let Err(WrongHash { number, way }) = compared {
             self.counted.hash_mismatch();
-            if !multicast && self.fetch.was_in_vain(now, Obstacle::WrongHash) {
+            if way == Way::Parity {
+                self.vault.spoil(number);
+            }
+            if way == Way::Unicast && self.fetch.was_in_vain(now, Obstacle::WrongHash) {
                 // The distributor compares what it sends, so a page stored here may have changed.
                 self.start_walk();
             }
@@ -66,6 +85,10 @@ impl Reception<'_> {
                 digest: &update.offer().digest.0,
             },
             Doing::Examine => self.examination()?,
+            Doing::TakeOut(block) => {
+                let (offset, len) = update.shape().range_of(Area::Image, block)?;
+                Task::Read { area: Area::Image, offset, len }
+            }
             Doing::SaveCounters | Doing::Change(_) => return None,
         })
     }
@@ -108,6 +131,7 @@ impl Reception<'_> {
             Doing::WriteHeld => self.held_written(now),
             Doing::Sync => self.vault.synced(),
             Doing::Examine => self.examined(Some(bytes)),
+            Doing::TakeOut(_) => self.vault.take_out(bytes),
             Doing::Activate => self.switched(false),
             Doing::Change(_) => {}
         }
@@ -121,6 +145,7 @@ impl Reception<'_> {
         match doing {
             Doing::LoadPage(page) if hopeless => self.vault.lose_page(page),
             Doing::Examine if hopeless => self.examined(None),
+            Doing::TakeOut(_) if hopeless => self.vault.end_making(),
             Doing::WriteHeld | Doing::Change(Change::Prepare) if hopeless => {
                 self.storage_failed_for_good(now);
             }
@@ -130,7 +155,11 @@ impl Reception<'_> {
             Doing::Change(Change::Update) => self.update_not_saved(now, hopeless),
             // Whether the old image may return depends on the record of what is installed and on settling.
             Doing::Change(change) => self.vault.order(change),
-            Doing::SaveCounters | Doing::LoadPage(_) | Doing::WriteHeld | Doing::Examine => {}
+            Doing::SaveCounters
+            | Doing::LoadPage(_)
+            | Doing::WriteHeld
+            | Doing::Examine
+            | Doing::TakeOut(_) => {}
         }
     }
 
@@ -148,9 +177,9 @@ impl Reception<'_> {
     }
 
     fn held_written(&mut self, now: Instant) {
-        let Some(multicast) = self.vault.written(now) else { return };
-        self.counted.stored(multicast);
-        if !multicast {
+        let Some(way) = self.vault.written(now) else { return };
+        self.counted.stored(way);
+        if way == Way::Unicast {
             self.fetch.was_of_use();
         }
     }

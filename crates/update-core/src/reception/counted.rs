@@ -1,5 +1,6 @@
 //! What an agent has counted since it started. This is the only place that counts.
 
+use super::vault::Way;
 use crate::census::Counters;
 use group_oscore::UnprotectError;
 
@@ -54,11 +55,11 @@ impl Counted {
     }
 
     /// Counts a block or page that was written.
-    pub(super) const fn stored(&mut self, multicast: bool) {
-        if multicast {
-            self.counters.stored_multicast += 1;
-        } else {
-            self.counters.stored_unicast += 1;
+    pub(super) const fn stored(&mut self, way: Way) {
+        match way {
+            Way::Multicast => self.counters.stored_multicast += 1,
+            Way::Unicast => self.counters.stored_unicast += 1,
+            Way::Parity => self.counters.stored_parity += 1,
         }
     }
 

@@ -1,7 +1,10 @@
 //! Datagrams in and out: dispatch by sender and content.
 
+use super::vault::Way;
 use super::{Event, Reception, Via};
+use crate::digest::UpdateId;
 use crate::limits::TARGET_QUERY_BYTES_MAX;
+use crate::parity::Parity;
 use crate::platform::Area;
 use crate::resource::Resource;
 use crate::target::Target;
@@ -67,6 +70,7 @@ impl Reception<'_> {
             (Code::PUT, Resource::Manifest(id)) => match block_option(&body, option::BLOCK1) {
                 Some(block) if self.is_offered(&body) => {
                     self.take_offer(now, id, block, body.payload());
+                    self.agree(id, queries(&body).find_map(Parity::from_query));
                 }
                 Some(_) => {}
                 None => self.counted.unknown_content(),
@@ -74,9 +78,13 @@ impl Reception<'_> {
             (Code::FETCH, Resource::Status) => self.on_query(now, from, request, multicast),
             (Code::POST, Resource::Activate) => self.on_command(now, from, request, multicast, false),
             (Code::POST, Resource::Cancel) => self.on_command(now, from, request, multicast, true),
-            // An agent without parity ignores it, and an agent that does not replace its keys ignores new
-            // ones.
-            (Code::PUT, Resource::Parity(_) | Resource::Keys) => {}
+            (Code::PUT, Resource::Parity(id)) => match block_option(&body, option::BLOCK1) {
+                Some(block) if self.received.id() == Some(id) => self.take_symbol(block, body.payload()),
+                Some(_) => {}
+                None => self.counted.unknown_content(),
+            },
+            // An agent that does not replace its keys ignores new ones.
+            (Code::PUT, Resource::Keys) => {}
             _ => self.counted.unknown_content(),
         }
     }
@@ -88,22 +96,30 @@ impl Reception<'_> {
         self.announcement.take_if(|announcement| announcement.is_probe());
     }
 
-    /// [target]: an offer without a query is for everyone.
+    /// [target]: an offer without a target is for everyone.
     fn is_offered(&self, body: &Body<'_>) -> bool {
         let mut cbor = [0; TARGET_QUERY_BYTES_MAX];
-        body.option(option::URI_QUERY).is_none_or(|query| {
+        queries(body).filter(|query| Parity::from_query(query).is_none()).all(|query| {
             Target::from_query(query, &mut cbor)
                 .is_ok_and(|target| target.matches(self.channel.own_id(), &self.config.name))
         })
     }
 
-    fn on_block(&mut self, id: crate::digest::UpdateId, area: Area, body: &Body<'_>) {
+    /// The distributor tells of the parity of an update.
+    pub(super) fn agree(&mut self, id: UpdateId, parity: Option<Parity>) {
+        let update = self.received.update().filter(|update| update.id() == id);
+        if let (Some(update), Some(parity)) = (update, parity) {
+            self.vault.agree(parity, update.shape().layout());
+        }
+    }
+
+    fn on_block(&mut self, id: UpdateId, area: Area, body: &Body<'_>) {
         if self.received.id() != Some(id) {
             return;
         }
         match block_option(body, option::BLOCK1) {
             Some(block) => {
-                self.take_block(area, block, body.payload(), true);
+                self.take_block(area, block, body.payload(), Way::Multicast);
             }
             None => self.counted.unknown_content(),
         }
@@ -130,4 +146,9 @@ impl Reception<'_> {
 /// The Block option with this number, if it is present and well-formed.
 pub(super) fn block_option(body: &Body<'_>, number: u16) -> Option<Block> {
     Block::parse(body.option(number)?).ok()
+}
+
+/// The values of all Uri-Query options.
+fn queries<'b>(body: &Body<'b>) -> impl Iterator<Item = &'b [u8]> {
+    body.options().filter(|opt| opt.number == option::URI_QUERY).map(|opt| opt.value)
 }

@@ -1,6 +1,7 @@
 //! Unicast repair: what the agent fetches on its own, one request at a time (protocol.md \[repair\]).
 
 use super::datagrams::block_option;
+use super::vault::Way;
 use super::{Obstacle, Reception, channel};
 use crate::census::Query;
 use crate::digest::UpdateId;
@@ -172,12 +173,14 @@ impl Reception<'_> {
             let (number, size_exponent) = self.offers.next_missing(id);
             return Some(Wanted::Offer(id, number, size_exponent));
         }
-        if !self.received.is_receiving() || self.vault.has_changes() {
+        if !self.received.is_receiving() || self.vault.has_changes() || self.vault.is_making() {
             return None;
         }
         let (pages, blocks) = (self.vault.missing(Area::Pages), self.vault.missing(Area::Image));
         let quiet = self.is_quiet(now);
-        let granted = pages + blocks <= self.fetch.allowance;
+        // With parity symbols at hand fewer blocks are enough.
+        let lacking = self.vault.lacking().unwrap_or(blocks);
+        let granted = pages + lacking <= self.fetch.allowance;
         let few_pages = pages <= PAGES_FETCHED_MAX && self.fetch.page_wanted;
         if pages > 0 && (quiet || granted || few_pages) {
             return self.vault.next_missing(Area::Pages, 0).map(|page| Wanted::Block(Area::Pages, page));
@@ -283,7 +286,7 @@ impl Reception<'_> {
                 taken
             }
             Wanted::Block(area, _) => {
-                let taken = self.take_block(area, block, payload, false);
+                let taken = self.take_block(area, block, payload, Way::Unicast);
                 if self.vault.missing(Area::Pages) == 0 {
                     self.fetch.page_wanted = false;
                 }

@@ -3,9 +3,15 @@
 
 mod changes;
 mod held;
+mod made;
+#[cfg(feature = "parity")]
+mod symbols;
+#[cfg(not(feature = "parity"))]
+#[path = "vault/no_symbols.rs"]
+mod symbols;
 
 pub(super) use changes::Change;
-pub(super) use held::{Hold, WrongHash};
+pub(super) use held::{Hold, Way, WrongHash};
 
 use super::Memory;
 use crate::block::BlockSize;
@@ -18,6 +24,7 @@ use crate::time::Instant;
 use crate::tree::{self, TreeShape};
 use changes::Changes;
 use held::Held;
+use symbols::Symbols;
 
 /// The stored blocks and pages, the one on its way to storage, and the medium.
 #[derive(Debug)]
@@ -26,6 +33,8 @@ pub(super) struct Vault<'m> {
     blocks: BlockSet<'m>,
     /// Pages of the hash tree present.
     pages: BlockSet<'m>,
+    /// Parity symbols for missing blocks.
+    symbols: Symbols<'m>,
     /// A block or page that has arrived and is not yet stored.
     held: Option<Held>,
     held_bytes: [u8; BLOCK_BYTES_MAX as usize],
@@ -53,6 +62,8 @@ pub(super) enum Doing {
     /// Reads a page into the cache.
     LoadPage(u32),
     WriteHeld,
+    /// Reads a block in order to take it out of parity symbols.
+    TakeOut(u32),
     /// Reads for the walk or the check.
     Examine,
 }
@@ -88,6 +99,7 @@ impl<'m> Vault<'m> {
         Some(Self {
             blocks: BlockSet::new(memory.blocks, 0)?,
             pages: BlockSet::new(memory.pages, 0)?,
+            symbols: Symbols::new(memory.parity),
             held: None,
             held_bytes: [0; BLOCK_BYTES_MAX as usize],
             page: CachedPage { index: None, bytes: [0; BLOCK_BYTES_MAX as usize] },
@@ -110,6 +122,7 @@ impl<'m> Vault<'m> {
     pub(super) fn start(&mut self, shape: &TreeShape) -> bool {
         let fits =
             self.blocks.reset(shape.count_of(Area::Image)) && self.pages.reset(shape.count_of(Area::Pages));
+        self.symbols.forget();
         if fits {
             self.held = None;
             self.page.index = None;
@@ -174,6 +187,7 @@ impl Vault<'_> {
     pub(super) fn clear(&mut self) {
         self.blocks.clear();
         self.pages.clear();
+        self.symbols.clear();
         self.page.index = None;
         self.unsynced_since = None;
     }

@@ -11,6 +11,9 @@ use update_core::reception::{Event, Input, Memory, Output, Reception, ReceptionC
 use update_core::record::{CounterBounds, decode_installed};
 use update_core::time::{Duration, Instant};
 
+/// Room for 64 parity symbols of 1,024 bytes, or more of smaller ones.
+const PARITY_BYTES: usize = 64 * 1028;
+
 pub const MILLIS: fn(u64) -> Duration = Duration::from_millis;
 
 /// Something that the device was told to do.
@@ -63,6 +66,7 @@ pub struct Agent {
     /// The power fails before this task.
     pub cut_before: Option<Did>,
     seed: u64,
+    pub parity_bytes: usize,
 }
 
 pub fn distributor_address() -> SocketAddr {
@@ -98,12 +102,23 @@ impl Agent {
         Self::with(index, installed, Duration::from_secs(30))
     }
 
+    /// An agent with this much memory for parity symbols.
+    pub fn with_parity(index: usize, bytes: usize) -> Self {
+        let mut agent = Self::new(index);
+        agent.parity_bytes = bytes;
+        agent.machine = machine(index, &agent.store, Trial::None, None, (1, bytes), agent.now, agent.quiet);
+        agent.run();
+        agent
+    }
+
     /// A device that fetches by itself after this time of silence.
     pub fn with(index: usize, installed: Option<Installed>, quiet: Duration) -> Self {
         let store = Store::default();
+        let seed = (1, PARITY_BYTES);
         let mut agent = Self {
             index,
-            machine: machine(index, &store, Trial::None, installed, 1, Instant::from_micros(0), quiet),
+            machine: machine(index, &store, Trial::None, installed, seed, Instant::from_micros(0), quiet),
+            parity_bytes: PARITY_BYTES,
             durable: store.clone(),
             store,
             trial: Trial::None,
@@ -130,8 +145,9 @@ impl Agent {
             self.store = self.durable.clone();
         }
         self.seed += 1;
+        let seed = (self.seed, self.parity_bytes);
         self.machine =
-            machine(self.index, &self.store, self.trial, self.installed, self.seed, self.now, self.quiet);
+            machine(self.index, &self.store, self.trial, self.installed, seed, self.now, self.quiet);
         self.run();
     }
 
@@ -264,7 +280,7 @@ fn machine(
     store: &Store,
     trial: Trial,
     factory: Option<Installed>,
-    seed: u64,
+    (seed, parity_bytes): (u64, usize),
     now: Instant,
     quiet: Duration,
 ) -> Reception<'static> {
@@ -284,7 +300,11 @@ fn machine(
         announce_spread: Duration::from_millis(500),
         floor: bounds.floor,
     };
-    let memory = Memory { blocks: vec![0; 512].leak(), pages: vec![0; 64].leak() };
+    let memory = Memory {
+        blocks: vec![0; 512].leak(),
+        pages: vec![0; 64].leak(),
+        parity: vec![0; parity_bytes].leak(),
+    };
     let saved = Saved { update: store.records[1].as_deref(), trial, booted_before: counters.is_some() };
     Reception::new(config, context, memory, saved, seed, now).unwrap()
 }

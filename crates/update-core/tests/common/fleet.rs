@@ -66,6 +66,7 @@ pub fn config() -> DistributionConfig {
         confirm_within: Duration::from_secs(60),
         first_answer_within: Duration::from_secs(60),
         leaves_silent: false,
+        parity: None,
     }
 }
 

@@ -378,6 +378,7 @@ fn anything() -> Query<'static> {
         unicast_max: 0,
         detail: false,
         run: 0,
+        generations: None,
     }
 }
 

@@ -17,10 +17,20 @@ pub(in crate::reception) enum Hold {
     WithoutPage,
 }
 
+/// How a block or page came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::reception) enum Way {
+    Multicast,
+    Unicast,
+    /// It was made from parity symbols.
+    Parity,
+}
+
 /// The held block or page had the wrong hash and was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::reception) struct WrongHash {
-    pub(in crate::reception) multicast: bool,
+    pub(in crate::reception) number: u32,
+    pub(in crate::reception) way: Way,
 }
 
 /// A block or page in the one buffer, on its way to storage.
@@ -31,9 +41,15 @@ pub(super) struct Held {
     len: usize,
     /// The page that holds its hash, and the entry in it; `None` for the root page.
     parent: Option<(u32, usize)>,
-    multicast: bool,
+    way: Way,
     /// Its hash has been checked and is right.
     proved: bool,
+}
+
+impl Held {
+    pub(super) fn new(shape: &TreeShape, area: Area, number: u32, len: usize, way: Way) -> Self {
+        Self { area, number, len, parent: shape.parent_of(area, number), way, proved: false }
+    }
 }
 
 impl Vault<'_> {
@@ -44,19 +60,18 @@ impl Vault<'_> {
         area: Area,
         number: u32,
         payload: &[u8],
-        multicast: bool,
+        way: Way,
     ) -> Hold {
         if self.set(area).contains(number) {
             return Hold::Duplicate;
         }
-        let parent = shape.parent_of(area, number);
-        if parent.is_some_and(|(page, _)| !self.pages.contains(page)) {
+        let held = Held::new(shape, area, number, payload.len(), way);
+        if held.parent.is_some_and(|(page, _)| !self.pages.contains(page)) {
             return Hold::WithoutPage;
         }
-        let len = payload.len();
-        if let Some(target) = self.held_bytes.get_mut(..len) {
+        if let Some(target) = self.held_bytes.get_mut(..payload.len()) {
             target.copy_from_slice(payload);
-            self.held = Some(Held { area, number, len, parent, multicast, proved: false });
+            self.held = Some(held);
         }
         Hold::Taken
     }
@@ -86,9 +101,9 @@ impl Vault<'_> {
         if held.proved {
             return Ok(());
         }
-        let multicast = held.multicast;
+        let wrong = WrongHash { number: held.number, way: held.way };
         self.held = None;
-        Err(WrongHash { multicast })
+        Err(wrong)
     }
 
     /// What must be done next for the held block or page.
@@ -106,12 +121,16 @@ impl Vault<'_> {
         Some(Task::Write { area: held.area, offset, data: self.held_bytes.get(..held.len)? })
     }
 
-    /// The held block or page is written, and counts as present. Returns whether it came by multicast.
-    pub(in crate::reception) fn written(&mut self, now: Instant) -> Option<bool> {
+    /// The held block or page is written, and counts as present. Returns how it came.
+    pub(in crate::reception) fn written(&mut self, now: Instant) -> Option<Way> {
         let held = self.held.take()?;
         self.unsynced_since.get_or_insert(now);
         self.set_mut(held.area).insert(held.number);
-        Some(held.multicast)
+        if held.area == Area::Image {
+            let blocks = &self.blocks;
+            self.symbols.block_stored(held.number, |block| blocks.contains(block));
+        }
+        Some(held.way)
     }
 
     /// Takes a page that has been read.

@@ -1,0 +1,60 @@
+//! In place of `symbols` where the feature `parity` is off: no symbols are taken, and the agent lives on
+//! blocks.
+
+use crate::block::Layout;
+use crate::parity::Parity;
+use core::marker::PhantomData;
+
+#[derive(Debug)]
+pub(super) struct Symbols<'m>(PhantomData<&'m mut [u8]>);
+
+#[allow(clippy::unused_self, reason = "it stands for one that has a state")]
+impl<'m> Symbols<'m> {
+    pub(super) const fn new(_memory: &'m mut [u8]) -> Self {
+        Self(PhantomData)
+    }
+
+    pub(super) const fn forget(&self) {}
+
+    pub(super) const fn clear(&self) {}
+
+    pub(super) const fn agree(&self, _parity: Parity, _layout: Layout) {}
+
+    pub(super) fn open_window(&self, _has: impl Fn(u32) -> bool) {}
+
+    pub(super) const fn held_in_all(&self) -> Option<u32> {
+        None
+    }
+
+    pub(super) fn take(&self, _number: u32, _payload: &[u8], _has: impl Fn(u32) -> bool) -> bool {
+        true
+    }
+
+    pub(super) fn block_stored(&self, _block: u32, _has: impl Fn(u32) -> bool) {}
+
+    pub(super) fn write_lacks(&self, _first: u32, _out: &mut [u8], _has: impl Fn(u32) -> bool) {}
+
+    pub(super) const fn is_making(&self) -> bool {
+        false
+    }
+
+    pub(super) fn begin(&self, _has: impl Fn(u32) -> bool) -> bool {
+        false
+    }
+
+    pub(super) const fn next_to_take_out(&self) -> Option<u32> {
+        None
+    }
+
+    pub(super) const fn take_out(&self, _block: &[u8]) {}
+
+    pub(super) const fn next_made(&self) -> Option<(u32, &[u8])> {
+        None
+    }
+
+    pub(super) const fn pass_on(&self) {}
+
+    pub(super) const fn end_making(&self) {}
+
+    pub(super) const fn spoil(&self, _block: u32) {}
+}

@@ -1,0 +1,258 @@
+//! The rules of parity, each under its name.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod common;
+
+use coap_wire::{Block, NoResponse, Type, option};
+use common::agent::Agent;
+use common::fleet::{self, Fleet, Passing};
+use common::group::{Image, Speaker, question};
+use common::wire::seen;
+use group_oscore::Mode;
+use std::collections::BTreeSet;
+use update_core::census::{GenerationWindow, LACKS_BLOCKS, Query, Report, State};
+use update_core::distribution::{DistributionConfig, Ending};
+use update_core::parity::{ErasureCode, Generations, Parity, Symbol, cauchy};
+use update_core::platform::Area;
+use update_core::random::Random;
+use update_core::reception::Via;
+use update_core::resource::Resource;
+
+fn cauchy_of(generation: u16) -> Parity {
+    Parity::new(ErasureCode::Cauchy, generation).unwrap()
+}
+
+fn config(generation: u16) -> DistributionConfig {
+    DistributionConfig { parity: Some(cauchy_of(generation)), ..fleet::config() }
+}
+
+/// Loses so many of a hundred datagrams, independently and in both directions.
+fn losing(percent: u64) -> impl FnMut(&Passing<'_>) -> usize {
+    let mut dice = Random::new(7);
+    move |_| usize::from(dice.next_u64() % 100 >= percent)
+}
+
+fn all_confirmed(fleet: &Fleet<'_>) -> bool {
+    fleet.agents.iter().all(|agent| agent.machine.state() == State::Confirmed)
+}
+
+#[test]
+fn parity_symbols_repair_what_many_miss_differently() {
+    let image = Image::new(5, 640, 256);
+    let mut fleet = Fleet::with(&image, 8, config(64), None);
+    assert_eq!(fleet.run_with(losing(20)), Ending::Done);
+    assert!(all_confirmed(&fleet));
+    let tallies = fleet.distribution.tallies();
+    assert_eq!(tallies.blocks_multicast, 640, "each block once");
+    // 1.37 for each block is what a simulation with perfect feedback gives.
+    let sent = (tallies.blocks_multicast + tallies.symbols_multicast) as f64 / 640.0;
+    assert!(sent < 1.45, "{sent}");
+    assert!(tallies.blocks_unicast < 640 / 25, "{tallies:?}");
+    let made = fleet.agents.iter().map(|agent| agent.machine.counters().stored_parity).sum::<u32>();
+    assert!(made > 8 * 640 / 8, "{made}");
+    assert!(fleet.agents.iter().all(|agent| agent.machine.counters().hash_mismatches == 0));
+}
+
+#[test]
+fn parity_costs_less_than_repetition() {
+    let image = Image::new(5, 640, 256);
+    let bytes = |parity| {
+        let config = DistributionConfig { parity, ..fleet::config() };
+        let mut fleet = Fleet::with(&image, 8, config, None);
+        assert_eq!(fleet.run_with(losing(5)), Ending::Done);
+        assert!(all_confirmed(&fleet));
+        fleet.distribution.tallies().bytes_multicast
+    };
+    let (with, without) = (bytes(Some(cauchy_of(64))), bytes(None));
+    assert!(with * 10 < without * 9, "{with} and {without}");
+}
+
+#[test]
+fn parity_is_told_in_offers_and_its_symbols_have_block_numbers() {
+    let image = Image::new(5, 100, 256);
+    let mut fleet = Fleet::with(&image, 3, config(16), None);
+    fleet.run_with(losing(10));
+    let seen = seen(&fleet);
+    let id = image.offer.id.to_hex();
+    let path = |name: &str| format!("/fw/{}/{name}", std::str::from_utf8(&id).unwrap());
+    let offers: Vec<_> = seen.iter().filter(|seen| seen.path == path("manifest")).collect();
+    assert!(!offers.is_empty() && offers.iter().all(|offer| offer.query == b"p=820110"));
+    let generations = Generations::new(cauchy_of(16), 100);
+    let mut numbers = BTreeSet::new();
+    for symbol in seen.iter().filter(|seen| seen.path == path("parity")) {
+        let block = symbol.block1.unwrap();
+        assert!(block.more && block.size() == 256 && symbol.no_response == Some(26));
+        assert!(numbers.insert(block.number), "no symbol is sent twice");
+        let Symbol { generation, index } = generations.symbol(block.number).unwrap();
+        let mut expected = vec![0; 256];
+        for place in 0..generations.blocks_in(generation) {
+            let number = generations.block(generation, place).unwrap();
+            cauchy::add_block(index as u8, place as u8, image.block(Area::Image, number), &mut expected);
+        }
+        assert_eq!(symbol.payload, expected);
+    }
+    assert!(!numbers.is_empty());
+}
+
+#[test]
+fn parity_is_not_needed_to_get_the_image() {
+    let image = Image::new(5, 300, 256);
+    let mut fleet = Fleet::with(&image, 6, config(32), None);
+    for index in [1, 4] {
+        fleet.agents[index] = Agent::with_parity(index, 0);
+    }
+    assert_eq!(fleet.run_with(losing(10)), Ending::Done);
+    assert!(all_confirmed(&fleet));
+    let made = |index: usize| fleet.agents[index].machine.counters().stored_parity;
+    assert!(made(1) == 0 && made(4) == 0 && made(0) > 0);
+}
+
+#[test]
+fn parity_with_little_memory_ends_as_well() {
+    let image = Image::new(5, 300, 256);
+    for (symbols, generation) in [(1, 64), (5, 64), (12, 64), (15, 32)] {
+        let mut fleet = Fleet::with(&image, 4, config(generation), None);
+        for index in 0..4 {
+            fleet.agents[index] = Agent::with_parity(index, symbols * 260);
+        }
+        assert_eq!(fleet.run_with(losing(20)), Ending::Done);
+        assert!(all_confirmed(&fleet), "{symbols}");
+        let tallies = fleet.distribution.tallies();
+        let sent = (tallies.blocks_multicast + tallies.symbols_multicast) as f64 / 300.0;
+        // Repetition takes 1.9.
+        assert!(symbols < 15 || sent < 1.75, "{symbols}: {sent}");
+        assert!(symbols < 15 || tallies.blocks_unicast < 300 / 20, "{symbols}: {tallies:?}");
+    }
+}
+
+#[test]
+fn parity_of_an_earlier_distribution_is_forgotten_with_another_one() {
+    let image = Image::new(5, 300, 256);
+    let mut fleet = Fleet::with(&image, 4, config(64), None);
+    let mut loss = losing(30);
+    while fleet.distribution.tallies().symbols_multicast < 40 {
+        fleet.step(&mut loss);
+    }
+    fleet.restart_distribution(config(16));
+    while fleet.distribution.tallies().symbols_multicast < 20 {
+        fleet.step(&mut loss);
+    }
+    fleet.restart_distribution(fleet::config());
+    assert_eq!(fleet.run_with(loss), Ending::Done);
+    assert!(all_confirmed(&fleet));
+    assert_eq!(fleet.distribution.tallies().symbols_multicast, 0);
+    assert!(fleet.agents.iter().all(|agent| agent.machine.counters().hash_mismatches == 0));
+}
+
+/// The datagrams of an agent that was offered the update with parity, and got all but these blocks.
+fn without(speaker: &mut Speaker, image: &Image, parity: Parity, missing: &[u32]) -> Agent {
+    let mut agent = Agent::new(0);
+    let query = Query { generations: Some(window(parity, image)), ..question(image) };
+    for datagram in speaker.offer(image) {
+        agent.hear(Via::Group, &datagram);
+    }
+    let (query, _) = speaker.query(Mode::Group, &query);
+    agent.hear(Via::Group, &query);
+    for area in [Area::Pages, Area::Image] {
+        for number in (0..image.count(area)).filter(|n| area == Area::Pages || !missing.contains(n)) {
+            let datagram = speaker.block(image, area, number);
+            agent.hear(Via::Group, &datagram);
+        }
+    }
+    agent
+}
+
+fn window(parity: Parity, image: &Image) -> GenerationWindow {
+    let generations = Generations::new(parity, image.count(Area::Image));
+    GenerationWindow { parity, first: 0, count: generations.count() }
+}
+
+/// The request with a symbol; `spoil` changes its bytes.
+fn symbol(speaker: &mut Speaker, image: &Image, parity: Parity, symbol: Symbol, spoil: u8) -> Vec<u8> {
+    let generations = Generations::new(parity, image.count(Area::Image));
+    let mut bytes = vec![0; image.block_bytes()];
+    for place in 0..generations.blocks_in(symbol.generation) {
+        let number = generations.block(symbol.generation, place).unwrap();
+        cauchy::add_block(symbol.index as u8, place as u8, image.block(Area::Image, number), &mut bytes);
+    }
+    bytes[3] ^= spoil;
+    let number = generations.number_of(symbol).unwrap();
+    let size_exponent = image.offer.layout.block_size.exponent();
+    let block = Block { number, more: !generations.is_last(number), size_exponent };
+    let resource = Resource::Parity(image.offer.id);
+    speaker
+        .request(Mode::Group, Type::NonConfirmable, coap_wire::Code::PUT, |writer| {
+            resource.write_path(writer).unwrap();
+            writer.option(option::BLOCK1, block.encode().as_bytes()).unwrap();
+            writer.option(option::NO_RESPONSE, &[NoResponse::ALL_SUPPRESSED.value()]).unwrap();
+            writer.payload(&bytes).unwrap();
+        })
+        .0
+}
+
+fn lacks(speaker: &mut Speaker, agent: &mut Agent, image: &Image, parity: Parity) -> Vec<u8> {
+    let query = Query { generations: Some(window(parity, image)), ..question(image) };
+    agent.ask(speaker, &query, |report: &Report<'_>| report.lacks.unwrap().1.to_vec())
+}
+
+#[test]
+fn parity_a_wrong_symbol_costs_only_its_generation() {
+    let image = Image::new(5, 40, 256);
+    let (parity, mut speaker) = (cauchy_of(20), Speaker::distributor(1));
+    // Two generations: even and odd blocks.
+    let mut agent = without(&mut speaker, &image, parity, &[2, 8, 3, 39]);
+    assert_eq!(lacks(&mut speaker, &mut agent, &image, parity), [2, 2]);
+    let hear = |agent: &mut Agent, speaker: &mut Speaker, generation, index, spoil| {
+        let datagram = symbol(speaker, &image, parity, Symbol { generation, index }, spoil);
+        agent.hear(Via::Group, &datagram);
+    };
+    hear(&mut agent, &mut speaker, 0, 9, 0);
+    hear(&mut agent, &mut speaker, 0, 9, 0);
+    assert_eq!(lacks(&mut speaker, &mut agent, &image, parity), [1, 2], "the same one counts once");
+    hear(&mut agent, &mut speaker, 0, 4, 1);
+    assert_eq!(lacks(&mut speaker, &mut agent, &image, parity), [LACKS_BLOCKS, 2]);
+    assert!(agent.machine.counters().hash_mismatches > 0);
+    hear(&mut agent, &mut speaker, 1, 0, 0);
+    hear(&mut agent, &mut speaker, 1, 127, 0);
+    assert_eq!(lacks(&mut speaker, &mut agent, &image, parity), [LACKS_BLOCKS, 0]);
+    assert_eq!(agent.machine.counters().stored_parity, 2);
+    for number in [2, 8] {
+        let datagram = speaker.block(&image, Area::Image, number);
+        agent.hear(Via::Group, &datagram);
+    }
+    assert_eq!(agent.machine.state(), State::Ready);
+    assert_eq!(agent.store.image, image.bytes);
+}
+
+#[test]
+fn parity_symbols_and_late_blocks_go_together() {
+    let image = Image::new(5, 40, 256);
+    let (parity, mut speaker) = (cauchy_of(20), Speaker::distributor(1));
+    let mut agent = without(&mut speaker, &image, parity, &[0, 2, 4]);
+    for index in [1, 2] {
+        let datagram = symbol(&mut speaker, &image, parity, Symbol { generation: 0, index }, 0);
+        agent.hear(Via::Group, &datagram);
+    }
+    assert_eq!(lacks(&mut speaker, &mut agent, &image, parity), [1, 0]);
+    let datagram = speaker.block(&image, Area::Image, 2);
+    agent.hear(Via::Group, &datagram);
+    assert_eq!(agent.machine.state(), State::Ready);
+    assert_eq!(agent.store.image, image.bytes);
+}
+
+#[test]
+fn parity_symbols_of_the_wrong_shape_are_counted_and_dropped() {
+    let image = Image::new(5, 40, 256);
+    let (parity, mut speaker) = (cauchy_of(20), Speaker::distributor(1));
+    let mut agent = without(&mut speaker, &image, parity, &[0, 2]);
+    let malformed = agent.machine.counters().malformed;
+    let resource = Resource::Parity(image.offer.id);
+    let generations = Generations::new(parity, 40);
+    let beyond = generations.count() * generations.symbols();
+    for (number, size_exponent, len) in [(0, 4, 255), (0, 5, 512), (beyond, 4, 256), (1 << 19, 4, 256)] {
+        let datagram = speaker.put(resource, Block { number, more: true, size_exponent }, &vec![1; len]);
+        agent.hear(Via::Group, &datagram);
+    }
+    assert_eq!(agent.machine.counters().malformed, malformed + 4);
+    assert_eq!(lacks(&mut speaker, &mut agent, &image, parity), [2, 0]);
+}
