@@ -137,8 +137,8 @@ pub struct Memory<'m> {
     pub blocks: &'m mut [u8],
     /// One bit for each page of the hash tree.
     pub pages: &'m mut [u8],
-    /// For parity symbols (feature `parity`): each takes a block size and 4 bytes. An agent that has too little
-    /// for a generation, or none, is served with blocks.
+    /// For parity symbols (feature `parity`): each takes a block size and 4 bytes. An agent that has too
+    /// little for a generation, or none, is served with blocks.
     pub parity: &'m mut [u8],
 }
 

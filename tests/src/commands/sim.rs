@@ -23,7 +23,8 @@ pub(super) struct Sim {
     #[arg(long, value_name = "N", requires = "agents")]
     liars: Option<u16>,
     /// The distributor repairs with parity, in generations of at most so many blocks
-    #[arg(long, value_name = "N", requires = "agents", value_parser = clap::value_parser!(u16).range(8..=128))]
+    #[arg(long, value_name = "N", requires = "agents")]
+    #[arg(value_parser = clap::value_parser!(u16).range(8..=128))]
     parity: Option<u16>,
 }
 
