@@ -87,18 +87,6 @@ fn parity_brings_four_mebibytes_near_the_limit() {
 }
 
 #[test]
-fn liars_cost_no_more_with_parity() {
-    let honest = Options { parity: parity(64), ..Options::crowd(320, 0) };
-    let cost = |options: &Options| {
-        let outcome = run(1, options);
-        fine(&outcome);
-        outcome.figures.sent_ratio
-    };
-    let (with, without) = (cost(&Options { parity: parity(64), ..Options::crowd(320, 9) }), cost(&honest));
-    assert!(with <= 1.5 * without, "{with} and {without}");
-}
-
-#[test]
 fn one_that_is_never_there_and_one_that_comes_late_hold_nobody_up() {
     let mut options = Options { faults: Faults::loss(0.05), ..Options::perfect(8, 1 << 20, 1024) };
     options.late = Some(Duration::from_millis(900));
