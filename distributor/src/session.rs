@@ -182,6 +182,7 @@ impl Session {
             first_answer_within: Duration::MAX,
             transfer_within: Duration::MAX,
             confirm_within: Duration::MAX,
+            deferred_within: Duration::ZERO,
             leaves_silent: false,
             parity: None,
         }

@@ -115,6 +115,8 @@ pub struct Run {
     pub transfer_within_s: u32,
     /// An agent that has not confirmed this many seconds after the activation counts as lost.
     pub report_within_s: u32,
+    /// An agent whose device has put the activation off has this many seconds more.
+    pub deferred_within_s: u32,
 }
 
 impl Run {

@@ -31,6 +31,8 @@ pub struct Counts {
     pub lost: usize,
     /// On trial.
     pub trial: usize,
+    /// Told to activate, and their devices say that they cannot now.
+    pub deferred: usize,
     /// Dropped the update by order.
     pub cancelled: usize,
 }
@@ -95,7 +97,7 @@ impl Engine {
     /// The agent has been heard after the last order to activate. Unless it is on trial, nothing more will
     /// follow.
     fn heard_out(&mut self, key: &AgentKey, progress: Progress) {
-        let Some(agent) = self.agents.get_mut(key).filter(|_| progress != Progress::Trial) else { return };
+        let Some(agent) = self.agents.get_mut(key).filter(|_| !progress.is_on_trial()) else { return };
         agent.told = false;
         // An agent that never activated has not tried.
         agent.tries = agent.tries.saturating_add(u8::from(progress.has_ended()));
@@ -397,11 +399,12 @@ impl Engine {
                 Progress::RolledBack => counts.rolled_back += 1,
                 Progress::Lost => counts.lost += 1,
                 Progress::Trial => counts.trial += 1,
+                Progress::Deferred => counts.deferred += 1,
                 Progress::Cancelled => counts.cancelled += 1,
                 _ => {}
             }
-            let has_it = [Progress::Ready, Progress::Trial, Progress::Confirmed, Progress::RolledBack];
-            counts.have_it += usize::from(has_it.contains(&progress));
+            let has_it = [Progress::Ready, Progress::Confirmed, Progress::RolledBack];
+            counts.have_it += usize::from(has_it.contains(&progress) || progress.is_on_trial());
         }
         counts
     }
@@ -416,6 +419,7 @@ pub fn reason_of(progress: Progress, reason: u8) -> &'static str {
         Progress::Failed | Progress::Cancelled => State::Failed,
         Progress::Receiving => State::Blocks,
         Progress::Trial => State::Trial,
+        Progress::Deferred => State::Deferred,
         Progress::Lost => return Lag::of_code(reason).map_or("", Lag::text),
         _ => return "",
     };
@@ -431,6 +435,7 @@ fn said(progress: Progress) -> &'static str {
         Progress::Cancelled => "dropped the update",
         Progress::Lost => "stayed silent to the deadline",
         Progress::Removed => "is no longer enrolled",
+        Progress::Deferred => "cannot activate now",
         Progress::Waiting | Progress::Receiving | Progress::Ready | Progress::Trial => "goes on",
     }
 }

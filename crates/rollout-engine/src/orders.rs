@@ -176,7 +176,7 @@ impl Engine {
     /// If an undo did not reach them, they may confirm later.
     pub fn may_be_on_trial(&self) -> usize {
         let may_be = |agent: &&AgentRecord| match agent.progress {
-            Progress::Trial => true,
+            Progress::Trial | Progress::Deferred => true,
             Progress::Lost => agent.told || agent.tries > 0,
             progress => agent.told && !progress.has_ended(),
         };

@@ -48,6 +48,9 @@ pub struct Plan {
     /// An agent that has not reported the end of its trial this many seconds after its wave's activation
     /// counts as lost.
     pub report_within_s: u32,
+    /// An agent whose device has put the activation off has this many seconds more.
+    #[serde(default)]
+    pub deferred_within_s: u32,
     /// When blocks may be sent; always if there are none.
     pub transfer_windows: Windows,
     /// When waves may activate; used with [`When::Window`].

@@ -21,6 +21,8 @@ pub enum Progress {
     Ready,
     /// The new image runs on trial, or is about to.
     Trial,
+    /// It was told to activate, and its device says that it cannot now.
+    Deferred,
     /// The new image is confirmed.
     Confirmed,
     /// The old image runs again.
@@ -212,6 +214,7 @@ impl Progress {
             Self::Receiving => "receiving",
             Self::Ready => "ready",
             Self::Trial => "trial",
+            Self::Deferred => "deferred",
             Self::Confirmed => "confirmed",
             Self::RolledBack => "rolled-back",
             Self::Failed => "failed",
@@ -227,6 +230,11 @@ impl Progress {
         matches!(self, Self::RolledBack | Self::Failed | Self::Refused)
     }
 
+    /// Whether it was told to activate and goes on by itself: on trial, or put off by its device.
+    pub fn is_on_trial(self) -> bool {
+        matches!(self, Self::Trial | Self::Deferred)
+    }
+
     /// Whether nothing more follows without a new order.
     pub fn has_ended(self) -> bool {
         self.has_failed() || matches!(self, Self::Confirmed | Self::Cancelled | Self::Lost | Self::Removed)
@@ -240,7 +248,8 @@ impl From<Report> for Progress {
             Some(State::Idle | State::Unknown) => Self::Waiting,
             Some(State::Recovering | State::Pages | State::Blocks | State::Checking) => Self::Receiving,
             Some(State::Ready) => Self::Ready,
-            Some(State::Scheduled | State::Deferred | State::Trial) => Self::Trial,
+            Some(State::Deferred) => Self::Deferred,
+            Some(State::Scheduled | State::Trial) => Self::Trial,
             Some(State::Confirmed) => Self::Confirmed,
             Some(State::RolledBack) => Self::RolledBack,
             Some(State::Failed) if report.reason == CANCELLED => Self::Cancelled,

@@ -203,7 +203,7 @@ impl Engine {
         // An agent that stays on trial however often it was told counts no longer: its place would wait for
         // ever.
         let is_out = |key: &AgentKey| {
-            self.agents.get(key).is_some_and(|agent| agent.told || agent.progress == Progress::Trial)
+            self.agents.get(key).is_some_and(|agent| agent.told || agent.progress.is_on_trial())
         };
         for key in due.iter().filter(|key| is_out(key)) {
             *taken.entry(budget.place_of(key)).or_default() += 1;
@@ -226,8 +226,9 @@ impl Engine {
         if self.plan.transfer_windows.are_open(now) {
             return self.everyone();
         }
-        let needs_none = |progress| {
-            matches!(progress, Progress::Ready | Progress::Trial | Progress::Confirmed | Progress::RolledBack)
+        let needs_none = |progress: Progress| {
+            let has_it = matches!(progress, Progress::Ready | Progress::Confirmed | Progress::RolledBack);
+            has_it || progress.is_on_trial()
         };
         let agents = self.agents.iter().filter(|(_, agent)| needs_none(agent.progress));
         agents.map(|(key, _)| key.clone()).collect()
@@ -275,6 +276,7 @@ impl Engine {
             attempt: self.state.attempt,
             transfer_within_s: self.transfer_left_s(spent),
             report_within_s: self.plan.report_within_s,
+            deferred_within_s: self.plan.deferred_within_s,
         })
     }
 

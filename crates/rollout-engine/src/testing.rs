@@ -112,6 +112,7 @@ pub fn plan(sizes: &[usize]) -> Plan {
         retry: Retry { max: 0, backoff_s: 60, on: BTreeSet::new() },
         transfer_within_s: 3600,
         report_within_s: 600,
+        deferred_within_s: 0,
         transfer_windows: Windows::default(),
         activation_windows: Windows::default(),
         activation: When::Now,

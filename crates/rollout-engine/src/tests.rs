@@ -533,3 +533,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn who_is_deferred_goes_on_and_has_the_image() {
+    let report = |state, reason| {
+        Progress::from(super::record::Report { state: Some(state), reason, missing: 0, installed: 1 })
+    };
+    let deferred = report(Doing::Deferred, update_core::reception::NOT_NOW);
+    assert_eq!(deferred, Progress::Deferred);
+    assert!(deferred.is_on_trial() && !deferred.has_ended() && !deferred.has_failed());
+    // At the limit of the rollout it counts as failed, with the same reason.
+    let failed = report(Doing::Failed, update_core::reception::NOT_NOW);
+    assert!(failed.has_failed());
+    let reason = crate::reason_of(failed, update_core::reception::NOT_NOW);
+    assert_eq!(reason, "the device says not now");
+}

@@ -9,7 +9,7 @@ use common::group::{Image, Speaker, order, question};
 use group_oscore::Mode;
 use update_core::census::State;
 use update_core::command::Command;
-use update_core::distribution::{Ending, Fate, Input};
+use update_core::distribution::{DistributionConfig, Ending, Fate, Input};
 use update_core::platform::{RollBackCause, Trial};
 use update_core::reception::{Failure, NOT_NOW, Reason, Via};
 use update_core::remark::Remark;
@@ -107,4 +107,28 @@ fn the_distributor_hears_at_once_that_an_agent_cannot_go_back_and_undo_reaches_i
     fleet.distribution.handle(fleet.now, Input::Undo);
     assert_eq!(fleet.run(), Ending::Undone);
     assert_eq!(fleet.distribution.agents()[0].fate(), Fate::RolledBack);
+}
+
+#[test]
+fn the_distributor_waits_longer_for_who_is_deferred_and_no_longer_than_it_is_told() {
+    let image = Image::new(5, 20, 64);
+    for (deferred_s, is_confirmed) in [(0, false), (300, true)] {
+        let config = DistributionConfig { deferred_within: Duration::from_secs(deferred_s), ..config() };
+        let mut fleet = Fleet::with(&image, 2, config, None);
+        fleet.verdict = |index| if index == 0 { Trial::Deferred } else { Trial::Healthy };
+        while fleet.ending.is_none() {
+            fleet.step(&mut |_| 1);
+            let passed = fleet.now.since(update_core::time::Instant::default());
+            if passed > Duration::from_secs(200) && fleet.agents[0].trial == Trial::Deferred {
+                fleet.verdict = |_| Trial::Healthy;
+                let now = fleet.now;
+                fleet.agents[0].now = now;
+                fleet.agents[0].judge(Trial::Running);
+            }
+        }
+        let [agent, other] = fleet.distribution.agents() else { panic!("two agents") };
+        assert_eq!(other.state(), Some(State::Confirmed));
+        let state = if is_confirmed { State::Confirmed } else { State::Deferred };
+        assert_eq!((agent.state(), agent.lost), (Some(state), !is_confirmed), "{deferred_s} s");
+    }
 }

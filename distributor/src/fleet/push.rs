@@ -240,6 +240,7 @@ impl<S: Store> Push<'_, S> {
             first_answer_within: Duration::from_secs(request.first_answer_within_s.into()),
             transfer_within: Duration::from_secs(request.transfer_within_s.into()),
             confirm_within: Duration::from_secs(request.confirm_within_s.into()),
+            deferred_within: Duration::ZERO,
             ..config
         }
     }

@@ -20,6 +20,8 @@ use rollout_engine::window::Windows;
 const TRANSFER_WITHIN_S: u32 = 6 * 60 * 60;
 /// The default time to report the end of a trial.
 const CONFIRM_WITHIN_S: u32 = 10 * 60;
+/// How much longer an agent is waited for whose device has put the activation off.
+const DEFERRED_WITHIN_S: u32 = 60 * 60;
 
 /// The part of a security group that a plan needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +124,7 @@ pub fn compile(
         },
         transfer_within_s: spec.deadlines.transfer.map_or(TRANSFER_WITHIN_S, Span::seconds),
         report_within_s: report_within_s(spec),
+        deferred_within_s: spec.deadlines.deferred.map_or(DEFERRED_WITHIN_S, Span::seconds),
         transfer_windows: windows("transfer", &spec.windows.transfer)?,
         activation_windows: windows("activate", &spec.windows.activate)?,
         activation: match (spec.activation.when, spec.activation.at) {

@@ -88,6 +88,7 @@ fn a_rollout_becomes_agents_and_numbers() {
     assert_eq!(plan.agents().count(), 20);
     assert_eq!((plan.lanes.len(), plan.lanes[0].agents.len()), (1, 20));
     assert_eq!((plan.transfer_within_s, plan.report_within_s), (6 * 3600, 600));
+    assert_eq!(plan.deferred_within_s, 3600);
     assert_eq!((plan.abort.min_sample, plan.abort.failed, plan.activation), (1, None, When::Now));
     // It survives serialization.
     let text = serde_json::to_string(plan).unwrap();

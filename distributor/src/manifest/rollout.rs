@@ -227,7 +227,7 @@ pub enum ActivateWhen {
 
 /// How long agents may take before they count as lost.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default, expecting = "transfer and report")]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default, expecting = "transfer, report and deferred")]
 pub struct Deadlines {
     /// To receive the whole image, counting only time in which blocks may be sent [default: 6h].
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -235,6 +235,9 @@ pub struct Deadlines {
     /// To report, beyond `activation.confirmWithin` [default: 0s].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<Span>,
+    /// To activate, beyond all that, where the device's ready command says not now [default: 1h].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deferred: Option<Span>,
 }
 
 /// What is retried automatically.

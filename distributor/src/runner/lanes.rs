@@ -8,11 +8,13 @@ use futures_util::stream::FuturesUnordered;
 use group_oscore::MemberId;
 use jiff::Timestamp;
 use provisioning::Name;
+use update_core::census::State;
 use update_core::digest::Digest;
 use update_core::distribution::{
     Activate, Agent, Distribution, DistributionConfig, Ending, Event, Job, Lag as Behind, Stage, Tallies,
     Update,
 };
+use update_core::reception::NOT_NOW;
 use update_core::time::Duration;
 
 use super::latest::Latest;
@@ -301,6 +303,7 @@ impl Group {
             first_answer_within: transfer_within.min(first_answer_within(&run.task)),
             transfer_within,
             confirm_within: Duration::from_secs(run.report_within_s.into()),
+            deferred_within: Duration::from_secs(run.deferred_within_s.into()),
             leaves_silent: true,
             ..config
         };
@@ -447,6 +450,10 @@ impl<'a> Reporter<'a> {
     fn one(&self, agent: &Agent) {
         let Some(key) = self.members.get(&agent.id) else { return };
         let report = match agent.status {
+            // It was waited for as long as the rollout says.
+            Some(status) if agent.lost && status.state == State::Deferred => {
+                Report { state: Some(State::Failed), reason: NOT_NOW, ..SILENT }
+            }
             _ if agent.lost => Report { reason: why_lost(agent), ..SILENT },
             None => return,
             Some(status) => Report {

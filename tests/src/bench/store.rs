@@ -187,6 +187,7 @@ fn plan(group: &Name, names: Vec<Name>, keys: Vec<AgentKey>) -> Result<Plan> {
         retry: Retry { max: 0, backoff_s: 60, on: Default::default() },
         transfer_within_s: 600,
         report_within_s: 600,
+        deferred_within_s: 0,
         transfer_windows: Windows::default(),
         activation_windows: Windows::default(),
         activation: When::Now,

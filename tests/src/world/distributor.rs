@@ -98,6 +98,7 @@ impl Distributor {
             first_answer_within: self.transfer_within,
             transfer_within: self.transfer_within,
             confirm_within: Duration::from_secs(30),
+            deferred_within: Duration::ZERO,
             leaves_silent: false,
             parity: self.parity,
         };

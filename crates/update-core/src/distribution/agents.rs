@@ -71,6 +71,8 @@ pub struct Agent {
     waited_for: bool,
     /// When it was first told to activate here, or was first seen on trial.
     trial_since: Option<Instant>,
+    /// Its device has put the activation off.
+    deferred: bool,
     /// If it rolled back at a lower attempt than this, it should try again (protocol.md \[attempt\]).
     attempt: u32,
 }
@@ -130,6 +132,7 @@ impl Agent {
             patience: Patience::default(),
             waited_for,
             trial_since: None,
+            deferred: false,
             attempt,
         }
     }
@@ -207,6 +210,11 @@ impl Agent {
     }
 
     /// Since when it is on trial, as far as that was told or seen here.
+    /// Whether its device has put the activation off in this run.
+    pub(super) const fn was_deferred(&self) -> bool {
+        self.deferred
+    }
+
     pub(super) const fn on_trial_since(&self) -> Option<Instant> {
         self.trial_since
     }
@@ -572,6 +580,7 @@ impl Agent {
     pub(super) fn take(&mut self, ask: u32, report: &Report<'_>) {
         self.heard_in = self.heard_in.max(ask);
         let counters = report.counters.or(self.status.and_then(|status| status.counters));
+        self.deferred |= report.state == State::Deferred;
         self.status = Some(Status {
             state: report.state,
             reason: report.reason,

@@ -6,7 +6,7 @@
 use super::parts::Parts;
 use super::phase::Phase;
 use super::{Activate, Agent, Ending, Event};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 const NEVER: Instant = Instant::from_micros(u64::MAX);
 
@@ -67,7 +67,8 @@ impl Parts {
     /// Until when an agent is waited for.
     fn time_of(&self, agent: &Agent) -> Instant {
         if let Some(at) = agent.on_trial_since() {
-            return at + self.delay() + self.config.confirm_within;
+            let put_off = if agent.was_deferred() { self.config.deferred_within } else { Duration::ZERO };
+            return at + self.delay() + self.config.confirm_within + put_off;
         }
         if !agent.waited_for() || agent.has_all() {
             // Nothing is expected of it, or it waits for the order.

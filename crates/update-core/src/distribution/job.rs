@@ -42,6 +42,9 @@ pub struct DistributionConfig {
     pub transfer_within: Duration,
     /// An agent that has not confirmed this long after it was told to activate counts as lost.
     pub confirm_within: Duration,
+    /// An agent whose device has put the activation off is waited for so much longer (protocol.md
+    /// \[deferred\]).
+    pub deferred_within: Duration,
     /// If nobody activates: end as soon as every agent that answers has the image. Silent agents are not lost
     /// then, because the caller waits for them in another way.
     pub leaves_silent: bool,

@@ -64,6 +64,7 @@ pub fn config() -> DistributionConfig {
         delay_ms: 0,
         transfer_within: Duration::from_secs(600),
         confirm_within: Duration::from_secs(60),
+        deferred_within: Duration::ZERO,
         first_answer_within: Duration::from_secs(60),
         leaves_silent: false,
         parity: None,

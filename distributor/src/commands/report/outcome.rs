@@ -62,6 +62,7 @@ fn line(group: &GroupState, agent: &Agent) -> AgentLine {
         state: match agent.state() {
             _ if agent.is_quarantined() => "quarantined",
             _ if agent.laggard().is_some() => "laggard",
+            Some(State::Deferred) => State::Deferred.name(),
             _ if agent.lost => "lost",
             Some(state) => state.name(),
             None => "silent",

@@ -52,6 +52,8 @@ pub struct WaveStatus {
     pub failed: usize,
     /// How many are lost.
     pub lost: usize,
+    /// How many cannot activate now, as their devices say.
+    pub deferred: usize,
 }
 
 /// One agent.
@@ -88,6 +90,7 @@ impl RolloutStatus {
                 confirmed: counts.confirmed,
                 failed: counts.failed,
                 lost: counts.lost,
+                deferred: counts.deferred,
             }
         });
         let wave_of = |number: u32| engine.plan().waves.get(number as usize).map(|wave| wave.name.clone());
@@ -121,9 +124,17 @@ impl RolloutStatus {
 
 impl Printable for RolloutStatus {
     fn table(&self) -> Table {
-        let mut table = columns(["WAVE", "AGENTS", "CONFIRMED", "FAILED", "LOST"]);
+        // Few devices can put an activation off.
+        let some_deferred = self.waves.iter().any(|wave| wave.deferred > 0);
+        let deferred = |cell: String| Some(cell).filter(|_| some_deferred);
+        let mut table = if some_deferred {
+            columns(["WAVE", "AGENTS", "CONFIRMED", "FAILED", "LOST", "DEFERRED"])
+        } else {
+            columns(["WAVE", "AGENTS", "CONFIRMED", "FAILED", "LOST"])
+        };
         for wave in &self.waves {
             let counts = [wave.agents, wave.confirmed, wave.failed, wave.lost].map(|count| count.to_string());
+            let counts = counts.into_iter().chain(deferred(wave.deferred.to_string()));
             table.add_row([wave.name.to_string()].into_iter().chain(counts));
         }
         table
