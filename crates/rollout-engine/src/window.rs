@@ -45,8 +45,9 @@ pub struct Windows(Vec<Window>);
 
 /// Cron expressions have no shorter interval.
 const SHORTEST: SignedDuration = SignedDuration::from_mins(1);
-/// The library looks four years ahead, so it is asked again this often.
-const SEARCHES: i64 = 3;
+/// The library looks four years ahead, so it is asked again this often: the calendar repeats itself after 28 years,
+/// or after 40 across a year like 2100 that has no 29 February.
+const SEARCHES: i64 = 11;
 const SEARCHED: SignedDuration = SignedDuration::from_hours(4 * 365 * 24);
 /// How far a wall clock is set forward or back at most, where that is not a matter of whole days.
 const CLOCK_SET_MAX: SignedDuration = SignedDuration::from_hours(4);
@@ -81,6 +82,14 @@ impl Window {
                 form.tz.escape_default()
             )
         })?;
+        let fields: Vec<&str> = form.cron.split_ascii_whitespace().collect();
+        // The library overlooks the last days of December.
+        if [2, 4].iter().any(|at| fields.get(*at).is_some_and(|field| field.contains(['L', 'l']))) {
+            return Err(format!(
+                "'{}' asks for a last day (L), which windows do not know: write the days, like 28-31",
+                form.cron.escape_default()
+            ));
+        }
         if find_next(&opens, Timestamp::UNIX_EPOCH).is_none() {
             return Err(format!("'{}' never comes, so this window never opens", form.cron));
         }
@@ -113,7 +122,7 @@ impl Window {
     }
 }
 
-/// The next moment after `now` that an expression names, if there is one within ten years.
+/// The next moment after `now` that an expression names, if there is one within 40 years.
 fn find_next(opens: &Crontab, now: Timestamp) -> Option<Timestamp> {
     // Beyond the end of the calendar the library cannot look.
     now.checked_add(SEARCHED * (i32::try_from(SEARCHES).ok()? + 1)).ok()?;
@@ -333,6 +342,29 @@ mod tests {
     }
 
     #[test]
+    fn no_year_and_no_expression_makes_a_search_panic_or_miss_an_opening() {
+        for cron in
+            ["* * * * *", "0 0 29 2 *", "0 0 * 2 MON#5", "59 23 31 12 *", "0 0 31W 1 *", "*/7 * 1,15 * 0"]
+        {
+            for tz in ["UTC", "Europe/Amsterdam", "Pacific/Apia", "America/Sao_Paulo"] {
+                let windows = windows(cron, 1, tz);
+                for year in (1970..=9999).step_by(73).chain([1999, 2096, 2097, 2099, 9955, 9990, 9998, 9999])
+                {
+                    let _ = windows.next_open(at(&format!("{year:04}-12-30T22:00:00Z")));
+                }
+                let _ = (windows.next_open(Timestamp::MAX), windows.closes(Timestamp::MAX));
+                let _ = (windows.next_open(Timestamp::MIN), windows.closes(Timestamp::MIN));
+            }
+        }
+        // 2100 has no 29 February, and the 29th is not a Monday before 2044.
+        let leap = windows("0 0 29 2 *", 1, "UTC");
+        assert_eq!(leap.next_open(at("2096-03-01T00:00:00Z")), Some(at("2104-02-29T00:00:00Z")));
+        let rare = windows("0 0 * 2 MON#5", 1, "UTC");
+        assert_eq!(rare.next_open(at("2035-01-01T00:00:00Z")), Some(at("2044-02-29T00:00:00Z")));
+        assert_eq!(rare.next_open(at("2072-03-01T00:00:00Z")), Some(at("2112-02-29T00:00:00Z")));
+    }
+
+    #[test]
     fn what_never_opens_or_cannot_be_read_is_refused() {
         let new = |cron: &str, for_s, tz: &str| {
             Window::new(WindowForm { cron: cron.to_owned(), for_s, tz: tz.to_owned() }).map(|_| ())
@@ -340,6 +372,8 @@ mod tests {
         assert_eq!(new("0 3 29 2 *", 60, "UTC"), Ok(()));
         for (cron, for_s, tz, said) in [
             ("0 0 31 2 *", 60, "UTC", "never opens"),
+            ("0 0 L * *", 60, "UTC", "write the days"),
+            ("0 0 * * 5L", 60, "UTC", "write the days"),
             ("0 0 * *", 60, "UTC", "has 4 fields"),
             ("0 0 * * * *", 60, "UTC", "has 6 fields"),
             ("0 25 * * *", 60, "UTC", "no cron expression"),
