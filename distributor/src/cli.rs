@@ -1,12 +1,13 @@
 //! The command line of `fwcast`.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
+use crate::commands::output::{Format, no_names};
 use crate::commands::{
-    agent, apply, backup, completions, config, delete, describe, doctor, events, get, group, image, key,
-    plan, push, rollout, run, schema, status, validate,
+    agent, apply, backup, completions, config, delete, describe, doctor, events, examples, get, group, image,
+    key, plan, push, rollout, run, schema, status, validate,
 };
 
 /// Updates the firmware of many devices at once, over secured multicast.
@@ -64,11 +65,34 @@ enum Command {
     Man(completions::Man),
 }
 
+impl Command {
+    /// Whether what it prints has no name: `--output name` is refused before it does anything.
+    const fn prints_no_names(&self) -> bool {
+        matches!(self, Self::Key(_) | Self::Image(_) | Self::Push(_))
+    }
+}
+
 impl Cli {
+    /// Reads the command line of this process; ends it where that has no meaning.
+    #[must_use]
+    pub fn from_command_line() -> Self {
+        let matches = Self::with_examples().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    /// The command line with examples in its help.
+    #[must_use]
+    pub fn with_examples() -> clap::Command {
+        examples::with_examples(Self::command())
+    }
+
     /// Runs the command.
     pub fn run(mut self) -> Result<Exit, Failure> {
         self.global.settle()?;
         let global = &self.global;
+        if global.output == Format::Name && self.command.prints_no_names() {
+            return Err(no_names());
+        }
         match &self.command {
             Command::Key(key) => key.run(global),
             Command::Group(group) => group.run(global),
@@ -100,7 +124,6 @@ impl Cli {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -175,6 +175,14 @@ pub fn remove_folder(path: &Path) -> Result<(), FileError> {
     }
 }
 
+/// Removes a file, if it is there.
+pub fn remove_file(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(system("remove", path, source)),
+        _ => Ok(()),
+    }
+}
+
 /// Renames a file or folder durably.
 pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::rename(from, to).map_err(|source| system("rename", from, source))?;

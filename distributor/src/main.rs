@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use distributor::cli::Cli;
 use distributor::commands::output::say;
 
 fn main() -> ExitCode {
-    match Cli::parse().run() {
+    match Cli::from_command_line().run() {
         Ok(exit) => exit.into(),
         Err(failure) => {
             say!("error: {failure}");

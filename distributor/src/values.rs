@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use provisioning::address;
+use provisioning::{Name, address};
 use uuid::Uuid;
 
 /// How fast multicast is sent, in bits per second.
@@ -96,6 +96,15 @@ pub fn command_words(given: &[String]) -> Result<Vec<String>, String> {
         ));
     }
     Ok(words)
+}
+
+/// What the names have that operators give themselves.
+pub const PLAIN_NAME: &str = "such a name has only the characters a-z, 0-9, '-' and '_'";
+
+/// The name of a group.
+pub fn plain_name(text: &str) -> Result<Name, String> {
+    let name = Name::new(text).map_err(|error| error.to_string())?;
+    if name.is_plain() { Ok(name) } else { Err(PLAIN_NAME.to_owned()) }
 }
 
 /// The name of a network interface, possibly on another machine.

@@ -224,3 +224,110 @@ fn the_root_key_need_never_be_on_the_distributor() {
     desk.ok(ENROLL_LAMP);
     file(&desk, "lamp-1.yaml").provisioning.check().unwrap();
 }
+
+const TABLE: &str = "\u{feff}name,label:site,health-command\r\n00:1A:2b:ff:00:01,a,/bin/check --fast\r\n\
+                     lamp.example.com,b,\r\nSN0012,\"a\",\r\n";
+
+#[test]
+fn many_agents_are_enrolled_from_a_table_also_after_an_interruption() {
+    let desk = desk();
+    let import = "agent import lamps.csv --out-dir files --group hall --vendor acme.example --class lamp-2";
+    desk.write("lamps.csv", TABLE.as_bytes());
+    let run = desk.ok(import);
+    assert!(run.err.contains("3 agents enrolled, 0 enrolled before"), "{}", run.err);
+    let first = file(&desk, "files/00-1A-2b-ff-00-01.yaml");
+    assert_eq!(first.provisioning.name.as_str(), "00:1A:2b:ff:00:01");
+    assert_eq!(first.linux.health_command.unwrap(), ["/bin/check", "--fast"]);
+    assert_eq!(desk.mode("files/SN0012.yaml"), 0o600);
+    let listed = desk.ok("agent list -l site=a -o name").out;
+    assert_eq!(listed, "hall/00:1A:2b:ff:00:01\nhall/SN0012\n");
+    // The record was written, one file has not got its name; another agent is not enrolled yet.
+    fs::rename(desk.path("files/SN0012.yaml"), desk.path("files/SN0012.yaml.new")).unwrap();
+    desk.ok("agent remove lamp.example.com --yes");
+    fs::rename(desk.path("files/lamp.example.com.yaml"), desk.path("files/lamp.example.com.yaml.new"))
+        .unwrap();
+    let run = desk.ok(import);
+    assert!(run.err.contains("1 agent enrolled, 2 enrolled before"), "{}", run.err);
+    let again = file(&desk, "files/lamp.example.com.yaml");
+    assert_eq!(hex::encode(again.provisioning.key.group_sender_id.as_bytes()), "05");
+    assert!(desk.path("files/SN0012.yaml").exists());
+    assert!(!desk.files("files").iter().any(|path| path.extension().is_some_and(|it| it == "new")));
+    // A label for all that a selector chooses.
+    let labelled = desk.json("agent label -l site=a floor=3");
+    assert_eq!(labelled.as_array().unwrap().len(), 2);
+    assert_eq!(desk.ok("get agents -l floor=3 -o name").out, listed);
+    desk.fails("agent label lamp.example.com", 2, &["no label is given"]);
+}
+
+#[test]
+fn a_wrong_table_enrolls_nobody_and_says_which_line() {
+    let desk = desk();
+    let import = "agent import lamps.csv --out-dir files --group hall --vendor acme.example --class lamp-2";
+    for (table, said) in [
+        ("name,colour\na,b\n", "lamps.csv':1: there is no column 'colour'"),
+        ("label:site\na\n", "no column 'name'"),
+        ("name,name\na,b\n", "'name' is there twice"),
+        ("name\nlamp-7\nlamp-8,x\n", "lamps.csv':3:"),
+        ("name\nlamp-7\nlamp/8\n", "lamps.csv':3: name: a name has only"),
+        ("name\nlamp-7\nlamp-7\n", "lamps.csv':3: agent 'lamp-7' is there twice"),
+        ("name,health-deadline\nlamp-7,soon\n", "lamps.csv':2: health-deadline: a time"),
+    ] {
+        desk.write("lamps.csv", table.as_bytes());
+        let run = desk.run(import);
+        assert!(run.code == 1 && run.err.contains(said), "{table}: {}", run.err);
+        assert_eq!(desk.ok("agent list --group hall -o name").out, "hall/lamp-1\n");
+    }
+}
+
+#[test]
+fn a_thousand_lines_are_imported_within_ten_seconds() {
+    let desk = desk();
+    let lines: String = (0..1000).map(|number| format!("SN{number:04}\n")).collect();
+    desk.write("lamps.csv", format!("name\n{lines}").as_bytes());
+    let began = std::time::Instant::now();
+    desk.ok("agent import lamps.csv --out-dir files --group hall --vendor acme.example --class lamp-2");
+    // Also where other tests have the processors.
+    assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
+    assert_eq!(desk.files("files").len(), 1000);
+}
+
+#[test]
+fn what_only_looks_creates_nothing() {
+    let desk = Desk::new();
+    desk.write("first.yaml", b"apiVersion: fwcast/v1\nkind: Image\nmetadata: { name: a }\nspec: {}\n");
+    for command in
+        ["get agents", "status spring", "history", "events", "describe agent a", "agent list", "group list"]
+    {
+        desk.fails(command, 1, &["there is no state folder", "fwcast group create"]);
+    }
+    desk.ok("config view");
+    assert!(!desk.path("state").exists() && !desk.path("witness").exists());
+    desk.fails("key generate --kind root --out root.pem -o name", 2, &["has a name"]);
+    assert!(!desk.path("root.pem").exists());
+}
+
+#[test]
+fn lists_are_narrowed_and_names_without_events_are_refused() {
+    let desk = desk();
+    assert_eq!(desk.ok("get agents --group yard -o name").out, "yard/lamp-1\n");
+    assert_eq!(desk.ok("get agents --state confirmed -o name").out, "");
+    assert_eq!(desk.ok("get agents --version 7 -o name").out, "");
+    desk.fails("get agents --group nowhere", 1, &["no group 'nowhere'"]);
+    desk.fails("get rollouts --group yard", 2, &["fwcast get agents"]);
+    desk.fails("get agents --state glowing", 2, &["unknown variant 'glowing'"]);
+    desk.fails("events --rollout typo", 1, &["no rollout 'typo'"]);
+}
+
+#[test]
+fn what_operators_name_stays_plain() {
+    let desk = desk();
+    let create = CREATE_HALL.replace("create hall", "create Hall.1").replace("239.192.0.1", "239.192.0.3");
+    desk.fails(&create, 2, &["a-z, 0-9"]);
+    desk.fails("agent label hall/lamp-1 Ring.x=a", 2, &["a label's key"]);
+    desk.write(
+        "a.yaml",
+        b"apiVersion: fwcast/v1\nkind: Image\nmetadata: { name: a.b }\nspec: { version: '1', file: ./x }\n",
+    );
+    let run = desk.run("validate -f a.yaml");
+    assert!(run.code == 1 && run.err.contains("3 | metadata") && run.err.contains("a-z, 0-9"), "{}", run.err);
+}

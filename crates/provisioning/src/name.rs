@@ -8,8 +8,8 @@ use core::fmt;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The name of a group or an agent: 1 to [`Name::LENGTH_MAX`] characters `a` to `z`, `0` to `9`, `-` and `_`,
-/// not beginning with `-`.
+/// The name of a group or an agent: 1 to [`Name::LENGTH_MAX`] letters, digits, `-`, `_`, `.` and `:`, beginning with
+/// a letter, a digit or `_`.
 ///
 /// It is used as a file name and on command lines, so nothing else is accepted. Names are in natural order:
 /// `lamp-2` comes before `lamp-10`.
@@ -23,7 +23,7 @@ pub enum NameError {
     Empty,
     /// It is longer than [`Name::LENGTH_MAX`].
     TooLong,
-    /// It has a character other than a-z, 0-9, '-' and '_'.
+    /// It has another character than letters, digits, '-', '_', '.' and ':', or begins with '.' or ':'.
     Character,
     /// It begins with '-', which command lines treat as an option.
     Dash,
@@ -44,11 +44,17 @@ impl Name {
         if text.starts_with('-') {
             return Err(NameError::Dash);
         }
-        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-        if !text.bytes().all(allowed) {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
+        if !text.bytes().all(allowed) || text.starts_with(['.', ':']) {
             return Err(NameError::Character);
         }
         Ok(Self(text.to_owned()))
+    }
+
+    /// Whether it has only `a` to `z`, `0` to `9`, `-` and `_`, as what operators name themselves: groups, documents,
+    /// labels. Devices bring their names along: serial numbers, domain names, MAC addresses.
+    pub fn is_plain(&self) -> bool {
+        self.0.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'))
     }
 
     /// The text.
@@ -143,7 +149,10 @@ impl fmt::Display for NameError {
         match self {
             Self::Empty => f.write_str("a name must not be empty"),
             Self::TooLong => write!(f, "a name has at most {} characters", Name::LENGTH_MAX),
-            Self::Character => f.write_str("a name has only the characters a-z, 0-9, '-' and '_'"),
+            Self::Character => f.write_str(
+                "a name has only the characters a-z, 0-9, A-Z, '-', '_', '.' and ':', and does not begin with \
+                 '.' or ':'",
+            ),
             Self::Dash => f.write_str("a name does not begin with '-'"),
         }
     }
@@ -178,10 +187,33 @@ mod tests {
 
     #[test]
     fn only_harmless_names_are_taken() {
-        for good in ["a", "hall-3", "lamp_0001", "_", &"a".repeat(64)] {
+        for good in [
+            "a",
+            "hall-3",
+            "lamp_0001",
+            "_",
+            "SN0012",
+            "lamp.example.com",
+            "00:1A:2b:ff:00:01",
+            &"a".repeat(64),
+        ] {
             assert_eq!(Name::new(good).unwrap().as_str(), good);
         }
-        let bad = ["..", "a/b", "/etc", "A", "a b", "a.b", "a\0", "a\u{202e}", "\u{1b}[2J", "é", "a\n"];
+        let bad = [
+            "..",
+            ".",
+            ".a",
+            ":a",
+            "a/b",
+            "/etc",
+            "a b",
+            "a\\b",
+            "a\0",
+            "a\u{202e}",
+            "\u{1b}[2J",
+            "é",
+            "a\n",
+        ];
         for text in bad {
             assert_eq!(Name::new(text), Err(NameError::Character), "{text:?}");
         }

@@ -1,6 +1,7 @@
 //! `fwcast agent`: the members of a group.
 
 mod edit;
+mod import;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,11 +16,12 @@ use uuid::Uuid;
 
 pub(super) use edit::remove_agent;
 use edit::{Relabel, Release, Remove};
+use import::Import;
 
 use super::arguments::{self, Class};
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
-use crate::commands::output::{self, Printable, columns, fields};
+use crate::commands::output::{self, Printable, columns, fields, say};
 use crate::commands::report::labels;
 use crate::commands::runtime::runtime;
 use crate::commands::yaml;
@@ -28,12 +30,15 @@ use crate::fleet::enroll;
 use crate::manifest::selector::Selector;
 use crate::state::{Agents, GroupState, Label, StateDir};
 use crate::values;
+use rollout_engine::Many;
 
 /// The agent commands.
 #[derive(Debug, Subcommand)]
 pub enum Agent {
     /// Enroll an agent in a group and write the one file that it needs
     Enroll(Box<Enroll>),
+    /// Enroll many agents from a table (CSV); run it again if it was interrupted
+    Import(Import),
     /// List the agents that are enrolled or wait to be enrolled again
     List {
         /// Only agents of this group
@@ -43,7 +48,7 @@ pub enum Agent {
         #[arg(short = 'l', long, value_name = "SELECTOR")]
         selector: Option<Selector>,
     },
-    /// Set or remove labels of an agent
+    /// Set or remove labels of an agent, or of all that a selector chooses
     Label(Relabel),
     /// Remove an agent from its group
     Remove(Remove),
@@ -201,15 +206,21 @@ impl Agent {
                 let shown = enroll.run(&global.state_dir()?)?;
                 output::print(global.output, &shown)?;
             }
+            Self::Import(import) => {
+                let done = import.run(&global.state_dir()?)?;
+                say!("{} enrolled, {} enrolled before", Many(done.enrolled, "agent"), done.passed_over);
+            }
             Self::List { group, selector } => {
                 let listed = Listed::read(&global.state_dir()?, group.as_ref(), selector.as_ref())?;
                 output::print(global.output, &listed)?;
             }
             Self::Label(relabel) => {
                 let dir = global.state_dir()?;
-                let key = relabel.run(&dir)?;
-                let mut listed = Listed::read(&dir, Some(&key.group), None)?;
-                listed.0.retain(|agent| agent.name == key.name);
+                let keys = relabel.run(&dir)?;
+                let mut listed = Listed::read(&dir, None, None)?;
+                listed.0.retain(|agent| {
+                    keys.iter().any(|key| agent.name == key.name && agent.group == key.group)
+                });
                 output::print(global.output, &listed)?;
             }
             Self::Remove(remove) => remove.run(&global.state_dir()?)?,

@@ -5,7 +5,7 @@ use comfy_table::Table;
 use provisioning::Name;
 use serde::Serialize;
 
-use super::kind::on_fleet;
+use super::kind::on_fleet_of;
 use super::manifest_files::{ManifestFiles, unapplied};
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
@@ -37,7 +37,7 @@ impl Apply {
     /// Applies the documents, all or none.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         let manifests = self.files.read(global.output)?;
-        let applied = on_fleet(global, async |fleet| {
+        let applied = on_fleet_of(global.state_dir_or_new()?, async |fleet| {
             let applied = fleet.apply(&manifests).await;
             applied.map_err(|error| unapplied(error, global.output))
         })?;

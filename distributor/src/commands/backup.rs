@@ -56,7 +56,7 @@ impl Backup {
 impl Restore {
     /// Restores it.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
-        let dir = global.state_dir()?;
+        let dir = global.state_dir_or_new()?;
         let contents = runtime()?.block_on(restore::restore::<SqliteStore>(&dir, &self.file))?;
         for group in &contents.groups {
             say!(

@@ -36,7 +36,7 @@ impl Completions {
 impl Man {
     /// Prints it.
     pub fn run(&self) -> Result<Exit, Failure> {
-        let mut command = Cli::command();
+        let mut command = Cli::with_examples();
         command.build();
         for name in &self.command {
             command = command.find_subcommand(name).cloned().ok_or_else(|| {

@@ -1,5 +1,7 @@
 //! `fwcast config`: the settings, and where each comes from.
 
+use std::path::Path;
+
 use clap::{Args, Subcommand};
 use comfy_table::Table;
 use serde::Serialize;
@@ -9,6 +11,7 @@ use crate::commands::global::Global;
 use crate::commands::output::{self, Printable, columns};
 use crate::commands::settings::Origin;
 use crate::files::shown;
+use crate::state::StateDir;
 
 /// The configuration commands.
 #[derive(Debug, Subcommand)]
@@ -40,16 +43,18 @@ impl Config {
     /// Prints them.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         let Self::View(view) = self;
-        let dir = global.state_dir()?;
         let settings = global.settings()?;
+        let (state, witness) =
+            StateDir::folders(settings.state.value.as_deref(), settings.witness.value.as_deref())?;
+        let whole = |folder: &Path| std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         let line = |name, value: String, origin: &Origin| Line {
             name,
             value,
             origin: view.origin.then(|| origin.clone()),
         };
         let lines = vec![
-            line("state", shown(dir.state()).to_string(), &settings.state.origin),
-            line("witness", shown(dir.witness()).to_string(), &settings.witness.origin),
+            line("state", shown(&whole(&state)).to_string(), &settings.state.origin),
+            line("witness", shown(&whole(&witness)).to_string(), &settings.witness.origin),
             line("output", output::word(global.output), &settings.output.origin),
             line("color", output::word(settings.color.value.unwrap_or_default()), &settings.color.origin),
         ];

@@ -11,9 +11,11 @@ use crate::commands::global::Global;
 use crate::commands::output::{self, Format};
 use crate::commands::report::{EventLine, EventList, RolloutList};
 use crate::fleet::look::Filter;
-use crate::fleet::{self, members};
+use crate::fleet::members::MemberError;
+use crate::fleet::{self, Fleet, members};
 use crate::store::{Event, EventQuery, Store};
 use crate::store::{Events as _, Rollouts as _};
+use rollout_engine::plan::AgentKey;
 
 /// Show what happened, oldest first
 #[derive(Debug, Args)]
@@ -52,6 +54,9 @@ impl Events {
         let query =
             EventQuery { after: self.after, rollout: self.rollout.clone(), agent: None, limit: self.limit };
         on_fleet(global, async |fleet| {
+            if let Some(name) = &self.rollout {
+                known(fleet, name).await?;
+            }
             if !self.follow {
                 let events = fleet.store().events(&query).await?;
                 output::print(global.output, &EventList::new(events))?;
@@ -78,12 +83,45 @@ impl History {
             };
             match Name::new(text) {
                 Ok(name) if store.rollout(&name).await?.is_some() => query.rollout = Some(name),
-                _ => query.agent = Some(members::find(fleet.dir(), text, None)?),
+                _ => query.agent = Some(agent(fleet, text).await?),
             }
             output::print(global.output, &EventList::new(store.events(&query).await?))
         })?;
         Ok(Exit::Done)
     }
+}
+
+/// Refuses a name that no rollout has or ever had.
+async fn known<S: Store>(fleet: &Fleet<S>, name: &Name) -> Result<(), Failure> {
+    let query = EventQuery { after: None, rollout: Some(name.clone()), agent: None, limit: 1 };
+    if !fleet.store().events(&query).await?.is_empty() {
+        return Ok(());
+    }
+    fleet.describe_rollout(name.as_str()).await?;
+    Ok(())
+}
+
+/// The agent that is meant, or one that was removed and has left events.
+async fn agent<S: Store>(fleet: &Fleet<S>, text: &str) -> Result<AgentKey, Failure> {
+    let missing = match members::find(fleet.dir(), text, None) {
+        Err(error @ MemberError::Missing { .. }) => error,
+        found => return Ok(found?),
+    };
+    let keys: Vec<AgentKey> = match (text.parse(), Name::new(text)) {
+        (Ok(key), _) => vec![key],
+        (_, Ok(name)) => {
+            let groups = fleet.dir().groups()?.into_iter();
+            groups.map(|group| AgentKey { group, name: name.clone() }).collect()
+        }
+        _ => Vec::new(),
+    };
+    for key in keys {
+        let query = EventQuery { after: None, rollout: None, agent: Some(key.clone()), limit: 1 };
+        if !fleet.store().events(&query).await?.is_empty() {
+            return Ok(key);
+        }
+    }
+    Err(missing.into())
 }
 
 /// Prints events one by one as they happen. Ends when standard output is closed.

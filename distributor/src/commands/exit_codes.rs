@@ -175,7 +175,7 @@ exits! {
         Self::Refused { .. } => Exit::BadSignature;
     CreateError { State, Key, Socket }, Self::TwoFamilies { .. } => Exit::Usage;
     KeySetFileError { File, Key }, Self::NotAKeySet { .. } | Self::OtherRoot { .. } => Exit::BadSignature;
-    EnrollError { State, Key };
+    EnrollError { State, Key, File };
     RequestError { File, State, Enroll },
         Self::Family { .. } | Self::Unknown { .. } | Self::NoAddress => Exit::Usage;
     MemberError { State },

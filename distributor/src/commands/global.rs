@@ -7,6 +7,7 @@ use clap::Args;
 use super::exit_codes::Failure;
 use super::output::{Color, Format};
 use super::settings::{Flags, Settings};
+use crate::files::shown;
 use crate::state::StateDir;
 
 /// The options of every command.
@@ -37,8 +38,24 @@ pub struct Global {
 }
 
 impl Global {
-    /// The folders that the operator named, or their defaults.
+    /// The folders that the operator named, or their defaults. The state folder must be there: a command that only
+    /// looks, or a wrong path, creates nothing.
     pub fn state_dir(&self) -> Result<StateDir, Failure> {
+        let settings = self.settings()?;
+        let (state, witness) = (settings.state.value.as_deref(), settings.witness.value.as_deref());
+        let (state, witness) = StateDir::folders(state, witness)?;
+        if !state.is_dir() {
+            return Err(Failure::error(format!(
+                "there is no state folder {}: check --state and FWCAST_STATE; `fwcast group create` makes the first \
+                 one",
+                shown(&state)
+            )));
+        }
+        Ok(StateDir::open(&state, &witness)?)
+    }
+
+    /// The folders that the operator named, or their defaults, created if they are missing.
+    pub fn state_dir_or_new(&self) -> Result<StateDir, Failure> {
         let settings = self.settings()?;
         Ok(StateDir::locate(settings.state.value.as_deref(), settings.witness.value.as_deref())?)
     }

@@ -43,6 +43,7 @@ pub enum Group {
 #[derive(Debug, Args)]
 pub struct Create {
     /// Its name
+    #[arg(value_parser = crate::values::plain_name)]
     name: Name,
     /// Multicast address and port that its agents listen on
     #[arg(long, value_name = "ADDR:PORT", value_parser = arguments::coap_group,
@@ -150,7 +151,10 @@ struct Listed(Vec<Shown>);
 impl Group {
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
-        let dir = global.state_dir()?;
+        let dir = match self {
+            Self::Create(_) => global.state_dir_or_new()?,
+            _ => global.state_dir()?,
+        };
         match self {
             Self::Create(create) => {
                 let machine = MachineId::of_this_machine()?;

@@ -8,6 +8,7 @@ use crate::commands::output::say;
 use crate::commands::runtime::runtime;
 use crate::fleet::Fleet;
 use crate::kind::Kind;
+use crate::state::StateDir;
 use crate::store::{InFile as _, SqliteStore};
 
 /// The nouns.
@@ -44,7 +45,14 @@ pub(super) fn on_fleet<T>(
     global: &Global,
     work: impl AsyncFnOnce(&Fleet<SqliteStore>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let dir = global.state_dir()?;
+    on_fleet_of(global.state_dir()?, work)
+}
+
+/// As [`on_fleet`], for a state folder that was found or made.
+pub(super) fn on_fleet_of<T>(
+    dir: StateDir,
+    work: impl AsyncFnOnce(&Fleet<SqliteStore>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     runtime()?.block_on(async {
         let store = SqliteStore::open(&dir).await?;
         let fleet = Fleet::new(dir, store);

@@ -11,6 +11,7 @@ pub mod delete;
 pub mod describe;
 pub mod doctor;
 pub mod events;
+pub mod examples;
 pub mod exit_codes;
 pub mod get;
 pub mod global;

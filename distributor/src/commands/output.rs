@@ -125,14 +125,17 @@ pub fn render<R: Printable>(format: Format, report: &R) -> Result<String, Failur
         Format::Json => serde_json::to_string_pretty(report).map_err(|error| failed(&error))?,
         Format::Jsonl => lines(serde_json::to_value(report).map_err(|error| failed(&error))?),
         Format::Yaml => provisioning::yaml::to_string(report).map_err(|error| failed(&error))?,
-        Format::Name => report.names().map(|names| names.join("\n")).ok_or_else(|| {
-            Failure::usage("nothing that this command prints has a name: choose another format with --output")
-        })?,
+        Format::Name => report.names().map(|names| names.join("\n")).ok_or_else(no_names)?,
     };
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
     Ok(text)
+}
+
+/// `--output name` for a command that prints nothing with a name.
+pub(crate) fn no_names() -> Failure {
+    Failure::usage("nothing that this command prints has a name: choose another format with --output")
 }
 
 /// Prints a formatted line on standard error. A closed standard error (`2>&1 | head`) is not an error and

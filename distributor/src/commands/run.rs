@@ -4,7 +4,7 @@ use clap::Args;
 use provisioning::Name;
 
 use super::exit_codes::{Exit, Failure, exit_of};
-use super::kind::on_fleet;
+use super::kind::on_fleet_of;
 use super::manifest_files::{ManifestFiles, not_begun};
 use super::output::{self, say};
 use super::report::RolloutStatus;
@@ -37,7 +37,7 @@ impl Run {
         let manifests = self.files.read(global.output)?;
         let rollout = manifests.one_rollout(self.rollout.as_ref())?;
         let name = &rollout.1.metadata.name;
-        on_fleet(global, async |fleet| {
+        on_fleet_of(global.state_dir_or_new()?, async |fleet| {
             // From here on, nothing that has begun is cut off.
             let stop = Stop::on_signals()?;
             let begun = fleet.begin(&manifests, rollout, RolloutProgress::new(self.quiet)).await;

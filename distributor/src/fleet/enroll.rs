@@ -210,7 +210,11 @@ fn remark(known: Option<&DeviceSettings>, now: &DeviceSettings) -> String {
 
 impl Request {
     /// Enrolls it with everything that the group knows.
-    fn resolve(self, group: &GroupState, agents: &Agents) -> Result<enrollment::Request, RequestError> {
+    pub(super) fn resolve(
+        self,
+        group: &GroupState,
+        agents: &Agents,
+    ) -> Result<enrollment::Request, RequestError> {
         let known = agents.find(&self.name);
         let (name, group_name) = (self.name.clone(), group.name.clone());
         match (&known, self.again) {

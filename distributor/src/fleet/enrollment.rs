@@ -10,6 +10,7 @@ use provisioning::{
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::files::FileError;
 use crate::keys::{self, KeyError};
 use crate::new_group::{credential, random_master_salt, random_master_secret};
 use crate::state::{
@@ -48,6 +49,9 @@ pub enum EnrollError {
     /// A fresh key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// Its file.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The system gives no random bytes.
     #[error("the system returned no random bytes ({0}): try again")]
     Random(getrandom::Error),
@@ -64,8 +68,19 @@ pub enum EnrollError {
 pub fn enroll(
     dir: &StateDir,
     lock: &GroupLock,
+    agents: Agents,
+    requests: Vec<Request>,
+) -> Result<Vec<Done>, EnrollError> {
+    enroll_writing(dir, lock, agents, requests, |_| Ok(()))
+}
+
+/// As [`enroll`], and hands the contents to `write` before the group's record is written.
+pub(super) fn enroll_writing(
+    dir: &StateDir,
+    lock: &GroupLock,
     mut agents: Agents,
     requests: Vec<Request>,
+    write: impl FnOnce(&[Done]) -> Result<(), FileError>,
 ) -> Result<Vec<Done>, EnrollError> {
     let group = GroupState::open(dir, lock.group())?;
     let mut manager = ManagerState::load(dir, lock.group())?;
@@ -77,6 +92,7 @@ pub fn enroll(
         agents.enroll(done.enrolled.clone());
         all.push(done);
     }
+    write(&all)?;
     manager.save(dir, lock)?;
     agents.save(dir, lock)?;
     Ok(all)

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use provisioning::{Name, NameError};
 use update_core::distribution::Conduct;
 
+use crate::manifest::selector::Selector;
 use crate::state::{
     Agents, FloorStore, GroupLock, GroupState, Label, LabelError, ManagerState, StateDir, StateError,
 };
@@ -122,21 +123,52 @@ impl FromStr for Edit {
     }
 }
 
-/// Changes the labels of an agent.
+/// All agents with these labels, of one group or of all, enrolled or waiting.
 ///
 /// # Errors
-/// Another command removed it a moment ago, or the group's files cannot be written.
-pub async fn relabel(dir: &StateDir, key: &AgentKey, edits: &[Edit]) -> Result<(), MemberError> {
-    let lock = GroupLock::to_edit(dir, &key.group).await?;
-    let mut agents = Agents::load(dir, &key.group)?;
-    let labels = agents.labels_mut(&key.name).ok_or_else(|| gone(key))?;
-    for edit in edits {
-        match edit {
-            Edit::Set(label) => labels.insert(label.key.to_string(), label.value.clone()),
-            Edit::TakeAway(key) => labels.remove(key.as_str()),
-        };
+/// The group is missing, or its files cannot be read.
+pub fn select(
+    dir: &StateDir,
+    group: Option<&Name>,
+    selector: &Selector,
+) -> Result<Vec<AgentKey>, MemberError> {
+    let groups = match group {
+        // Opened first, so that a missing group is reported as missing.
+        Some(name) => vec![GroupState::open(dir, name)?.name],
+        None => dir.groups()?,
+    };
+    let mut keys = Vec::new();
+    for group in groups {
+        let agents = Agents::load(dir, &group)?;
+        let enrolled = agents.enrolled.iter().map(|agent| (&agent.name, &agent.labels));
+        let all = enrolled.chain(agents.waiting.iter().map(|agent| (&agent.name, &agent.labels)));
+        let chosen = all.filter(|(_, labels)| selector.matches(labels));
+        keys.extend(chosen.map(|(name, _)| AgentKey { group: group.clone(), name: name.clone() }));
     }
-    Ok(agents.save(dir, &lock)?)
+    Ok(keys)
+}
+
+/// Changes the labels of agents, of all of a group at once.
+///
+/// # Errors
+/// Another command removed one a moment ago, or the group's files cannot be written.
+pub async fn relabel(dir: &StateDir, keys: &[AgentKey], edits: &[Edit]) -> Result<(), MemberError> {
+    for keys in keys.chunk_by(|one, other| one.group == other.group) {
+        let [first, ..] = keys else { continue };
+        let lock = GroupLock::to_edit(dir, &first.group).await?;
+        let mut agents = Agents::load(dir, &first.group)?;
+        for key in keys {
+            let labels = agents.labels_mut(&key.name).ok_or_else(|| gone(key))?;
+            for edit in edits {
+                match edit {
+                    Edit::Set(label) => labels.insert(label.key.to_string(), label.value.clone()),
+                    Edit::TakeAway(key) => labels.remove(key.as_str()),
+                };
+            }
+        }
+        agents.save(dir, &lock)?;
+    }
+    Ok(())
 }
 
 /// Removes an agent from its group. It still has the group's keys.

@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod enroll;
 pub mod enrollment;
 pub mod forecast;
+pub mod import;
 pub mod look;
 pub mod members;
 mod order;

@@ -54,6 +54,7 @@ pub enum ApiVersion {
 #[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "name and labels")]
 pub struct Metadata {
     /// Its name, unique within its kind. Other documents refer to it by this name.
+    #[serde(deserialize_with = "super::text::plain_name")]
     #[schemars(with = "NameForm")]
     pub name: Name,
     /// Labels by which operators find it.

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::document::Framed;
-use super::schema::NameForm;
+use super::schema::{AgentNameForm, NameForm};
 use super::selector::Selector;
 use super::text::{self, CoapGroup, Interface};
 use crate::values::Rate;
@@ -59,7 +59,7 @@ struct MembersForm {
     selector: Option<Selector>,
     /// These agents, by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Vec<NameForm>>")]
+    #[schemars(with = "Option<Vec<AgentNameForm>>")]
     agents: Option<Vec<Name>>,
 }
 

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::document::Framed;
-use super::schema::NameForm;
+use super::schema::{AgentNameForm, NameForm};
 use super::selector::Selector;
 use super::text::{self, ImageRef, MaxUnavailable, Moment, Span, WaveSize};
 use rollout_engine::plan::{Percent, RetryOn};
@@ -126,7 +126,7 @@ struct WaveForm {
     selector: Option<Selector>,
     /// These agents, by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Vec<NameForm>>")]
+    #[schemars(with = "Option<Vec<AgentNameForm>>")]
     agents: Option<Vec<Name>>,
     /// How long it is watched between the last confirmation and the judgement.
     #[serde(default, skip_serializing_if = "Option::is_none")]

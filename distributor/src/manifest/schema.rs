@@ -33,6 +33,24 @@ impl JsonSchema for NameForm {
     }
 }
 
+/// The schema of an agent's name.
+pub(super) struct AgentNameForm;
+
+impl JsonSchema for AgentNameForm {
+    fn schema_name() -> Cow<'static, str> {
+        "AgentName".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "The name of an agent: letters, digits, '-', '_', '.' and ':', at most 64, beginning \
+                            with a letter, a digit or '_'.",
+            "pattern": "^[A-Za-z0-9_][A-Za-z0-9._:-]{0,63}$"
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -168,7 +168,7 @@ fn condition(part: &str) -> Result<Requirement, String> {
             part.escape_debug()
         )
     };
-    let key = |text: &str| Name::new(text.trim()).map_err(|_| wanted());
+    let key = |text: &str| Name::new(text.trim()).ok().filter(Name::is_plain).ok_or_else(wanted);
     let one = |text: &str| LabelValue::read(text.trim()).map(|value| vec![value]).map_err(|_| wanted());
     let (left, made): (&str, Condition) = if let Some(list) = part.strip_suffix(')') {
         let (left, values) = list.split_once('(').ok_or_else(wanted)?;

@@ -61,6 +61,12 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>, T: Text>(deserializer: D) -
     deserializer.deserialize_any(Reader(PhantomData))
 }
 
+/// Reads the name of a document, which operators give.
+pub(super) fn plain_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
+    let name = Name::deserialize(deserializer)?;
+    if name.is_plain() { Ok(name) } else { Err(D::Error::custom(values::PLAIN_NAME)) }
+}
+
 /// Reads a [`Text`] that may be left out.
 pub(super) fn option<'de, D: Deserializer<'de>, T: Text>(deserializer: D) -> Result<Option<T>, D::Error> {
     deserialize(deserializer).map(Some)
@@ -236,7 +242,7 @@ impl Text for ImageRef {
         if text.starts_with("sha256:") {
             return Digest::read(text).map(Self::Digest);
         }
-        if let Ok(name) = Name::new(text) {
+        if let Some(name) = Name::new(text).ok().filter(Name::is_plain) {
             return Ok(Self::Name(name));
         }
         if text.contains(['.', '/']) && !text.contains('\0') {

@@ -256,7 +256,7 @@ impl FromStr for Label {
 
     fn from_str(text: &str) -> Result<Self, LabelError> {
         let (key, value) = text.split_once('=').ok_or(LabelError::NoValue)?;
-        let key = Name::new(key).map_err(|_| LabelError::Key)?;
+        let key = Name::new(key).ok().filter(Name::is_plain).ok_or(LabelError::Key)?;
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
         if !(1..=64).contains(&value.len()) || !value.bytes().all(allowed) {
             return Err(LabelError::Value);

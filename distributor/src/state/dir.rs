@@ -27,16 +27,27 @@ impl StateDir {
     /// `~/.local/state/fwcast`. Witness: as given, else `$XDG_DATA_HOME/fwcast-witness`, else
     /// `~/.local/share/fwcast-witness`.
     pub fn locate(state: Option<&Path>, witness: Option<&Path>) -> Result<Self, StateError> {
-        let state = match (state, systemd_folder()) {
-            (Some(path), _) => path.to_owned(),
-            (None, Some(path)) => path,
-            (None, None) => home("XDG_STATE_HOME", ".local/state", "fwcast", "--state (or FWCAST_STATE)")?,
-        };
+        let (state, witness) = Self::folders(state, witness)?;
+        Self::open(&state, &witness)
+    }
+
+    /// Both folders as given, else their defaults, whether they are there or not.
+    pub fn folders(state: Option<&Path>, witness: Option<&Path>) -> Result<(PathBuf, PathBuf), StateError> {
+        let state = Self::state_of(state)?;
         let witness = match witness {
             Some(path) => path.to_owned(),
             None => home("XDG_DATA_HOME", ".local/share", "fwcast-witness", "--witness (or FWCAST_WITNESS)")?,
         };
-        Self::open(&state, &witness)
+        Ok((state, witness))
+    }
+
+    /// The state folder as given, else its default, whether it is there or not.
+    fn state_of(state: Option<&Path>) -> Result<PathBuf, StateError> {
+        match (state, systemd_folder()) {
+            (Some(path), _) => Ok(path.to_owned()),
+            (None, Some(path)) => Ok(path),
+            (None, None) => home("XDG_STATE_HOME", ".local/state", "fwcast", "--state (or FWCAST_STATE)"),
+        }
     }
 
     /// Uses these two folders, and creates them if they are missing.

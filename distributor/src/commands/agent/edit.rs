@@ -8,20 +8,23 @@ use crate::commands::exit_codes::Failure;
 use crate::commands::output::say;
 use crate::commands::runtime::runtime;
 use crate::fleet::members::{self, Edit};
+use crate::manifest::selector::Selector;
 use crate::state::StateDir;
 use rollout_engine::plan::AgentKey;
 
 /// Arguments of `agent label`.
 #[derive(Debug, Args)]
 pub struct Relabel {
-    /// Name of the agent, optionally with its group, like hall/lamp-1
-    name: String,
+    /// Name of the agent, optionally with its group, like hall/lamp-1; then labels to set (KEY=VALUE) or remove
+    /// (KEY-). With a selector, only labels
+    #[arg(value_name = "NAME|KEY=VALUE|KEY-", required = true)]
+    words: Vec<String>,
     /// Its group, if several have an agent with this name
     #[arg(long)]
     group: Option<Name>,
-    /// Labels to set (KEY=VALUE) or remove (KEY-)
-    #[arg(value_name = "KEY=VALUE|KEY-", required = true)]
-    edits: Vec<Edit>,
+    /// All agents with these labels, like 'model=lamp-2,ring!=canary', instead of one by its name
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    selector: Option<Selector>,
 }
 
 /// Arguments of `agent remove`.
@@ -47,11 +50,27 @@ pub struct Release {
 }
 
 impl Relabel {
-    /// Changes the labels; returns the agent's key.
-    pub(super) fn run(&self, dir: &StateDir) -> Result<AgentKey, Failure> {
-        let key = members::find(dir, &self.name, self.group.as_ref())?;
-        runtime()?.block_on(members::relabel(dir, &key, &self.edits))?;
-        Ok(key)
+    /// Changes the labels; returns the agents' keys.
+    pub(super) fn run(&self, dir: &StateDir) -> Result<Vec<AgentKey>, Failure> {
+        let (name, edits) = match (&self.selector, self.words.as_slice()) {
+            (Some(_), edits) => (None, edits),
+            (None, [name, edits @ ..]) => (Some(name), edits),
+            (None, []) => (None, &[][..]),
+        };
+        let edits = edits.iter().map(|text| text.parse().map_err(Failure::usage));
+        let edits = edits.collect::<Result<Vec<Edit>, _>>()?;
+        if edits.is_empty() {
+            return Err(Failure::usage(
+                "no label is given: write KEY=VALUE to set one, or KEY- to remove it",
+            ));
+        }
+        let keys = match (name, &self.selector) {
+            (Some(name), _) => vec![members::find(dir, name, self.group.as_ref())?],
+            (None, Some(selector)) => members::select(dir, self.group.as_ref(), selector)?,
+            (None, None) => Vec::new(),
+        };
+        runtime()?.block_on(members::relabel(dir, &keys, &edits))?;
+        Ok(keys)
     }
 }
 
