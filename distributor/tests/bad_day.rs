@@ -310,11 +310,11 @@ fn what_only_looks_creates_nothing() {
 fn lists_are_narrowed_and_names_without_events_are_refused() {
     let desk = desk();
     assert_eq!(desk.ok("get agents --group yard -o name").out, "yard/lamp-1\n");
-    assert_eq!(desk.ok("get agents --state confirmed -o name").out, "");
+    assert_eq!(desk.ok("get agents --progress confirmed -o name").out, "");
     assert_eq!(desk.ok("get agents --version 7 -o name").out, "");
     desk.fails("get agents --group nowhere", 1, &["no group 'nowhere'"]);
     desk.fails("get rollouts --group yard", 2, &["fwcast get agents"]);
-    desk.fails("get agents --state glowing", 2, &["unknown variant 'glowing'"]);
+    desk.fails("get agents --progress glowing", 2, &["unknown variant 'glowing'"]);
     desk.fails("events --rollout typo", 1, &["no rollout 'typo'"]);
 }
 

@@ -49,7 +49,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("push", &["fwcast push firmware.bin --group hall"]),
     ("status", &["fwcast status lamps-2 --watch", "fwcast status --group hall"]),
     ("doctor", &["fwcast doctor --group hall"]),
-    ("get", &["fwcast get agents --group hall --state rolled-back", "fwcast get rollouts -o name"]),
+    ("get", &["fwcast get agents --group hall --progress rolled-back", "fwcast get rollouts -o name"]),
     ("describe", &["fwcast describe agent hall/lamp-1"]),
     ("delete", &["fwcast delete rollout lamps-2"]),
     ("history", &["fwcast history lamps-2", "fwcast history hall/lamp-1"]),

@@ -32,7 +32,7 @@ pub struct Get {
     group: Option<Name>,
     /// Only agents in this state, as the list shows it, like confirmed or rolled-back
     #[arg(long, value_name = "STATE", value_parser = progress)]
-    state: Option<Progress>,
+    progress: Option<Progress>,
     /// Only agents that run the image with this manifest sequence number
     #[arg(long, value_name = "N")]
     version: Option<u64>,
@@ -41,9 +41,11 @@ pub struct Get {
 impl Get {
     /// Prints the list.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
-        let for_agents = self.group.is_some() || self.state.is_some() || self.version.is_some();
+        let for_agents = self.group.is_some() || self.progress.is_some() || self.version.is_some();
         if for_agents && self.noun.document().is_some() {
-            return Err(Failure::usage("--group, --state and --version choose agents: `fwcast get agents`"));
+            return Err(Failure::usage(
+                "--group, --progress and --version choose agents: `fwcast get agents`",
+            ));
         }
         let filter = Filter { names: &self.names, selector: self.selector.as_ref() };
         on_fleet(global, async |fleet| match self.noun.document() {
@@ -66,7 +68,7 @@ impl Get {
 
     fn wants(&self, agent: &Agent) -> bool {
         self.group.as_ref().is_none_or(|group| agent.key.group == *group)
-            && self.state.is_none_or(|state| agent.progress == Some(state))
+            && self.progress.is_none_or(|state| agent.progress == Some(state))
             && self.version.is_none_or(|version| agent.installed == version)
     }
 }
