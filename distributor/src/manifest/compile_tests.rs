@@ -28,7 +28,7 @@ fn fleet() -> Vec<FleetGroup> {
     let group = |name: &str, agents| FleetGroup {
         name: Name::new(name).unwrap(),
         coap_group: "239.192.0.1:5683".parse().unwrap(),
-        distributor: format!("127.0.0.{}:5683", name.len()).parse().unwrap(),
+        distributor: format!("127.0.0.{}:5683", name.as_bytes()[0]).parse().unwrap(),
         block_bytes: 1024,
         agents,
     };
