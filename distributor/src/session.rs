@@ -184,7 +184,7 @@ impl Session {
             confirm_within: Duration::MAX,
             deferred_within: Duration::ZERO,
             leaves_silent: false,
-            parity: None,
+            parity: profile.parity.coded(),
         }
     }
 

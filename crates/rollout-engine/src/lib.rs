@@ -21,6 +21,7 @@ mod many;
 #[cfg(test)]
 mod night_tests;
 mod orders;
+mod parity;
 pub mod plan;
 pub mod record;
 #[cfg(test)]
@@ -42,4 +43,5 @@ pub mod window;
 pub use engine::{Changes, Engine, Input, Now, Output, Run, RunEnd, Task};
 pub use judge::{Counts, reason_of};
 pub use many::Many;
+pub use parity::Parity;
 pub use steps::Waits;

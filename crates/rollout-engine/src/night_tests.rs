@@ -130,6 +130,7 @@ fn each_lane_has_the_whole_deadline_also_when_the_night_is_too_short_for_all() {
         interface: None,
         hops: None,
         rate_bits_per_second: None,
+        parity: None,
         agents: Vec::new(),
     };
     let mut plan = plan(&[1]);

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use provisioning::{Hex, Name};
 use serde::{Deserialize, Serialize};
 
+use super::Parity;
 use super::window::Windows;
 
 /// An agent of the fleet: its security group, and its name there.
@@ -96,6 +97,9 @@ pub struct Lane {
     pub hops: Option<u8>,
     /// A rate other than that of the security group, in bits per second on the link.
     pub rate_bits_per_second: Option<u64>,
+    /// Another parity than the one of the security group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parity: Option<Parity>,
     /// Its agents, sorted by name.
     pub agents: Vec<Name>,
 }

@@ -21,7 +21,7 @@ use crate::keys;
 use crate::new_group::{self, Plan};
 use crate::socket::interface_index;
 use crate::state::{GroupLock, GroupState, MachineId, Profile, StateDir, StateError};
-use rollout_engine::Many;
+use rollout_engine::{Many, Parity};
 
 /// The group commands.
 #[derive(Debug, Subcommand)]
@@ -70,6 +70,10 @@ pub struct Create {
     /// Bytes per image block: 256, 512 or 1024 [default: 1024]
     #[arg(long, value_name = "BYTES", value_parser = arguments::block_size)]
     block_size: Option<u16>,
+    /// How blocks that agents lost are repaired: none, cauchy, or cauchy:N in generations of N blocks
+    /// [default: none]
+    #[arg(long)]
+    parity: Option<Parity>,
     /// How fast multicast is sent [default: 1Mbit/s]
     #[arg(long)]
     rate: Option<Rate>,
@@ -101,6 +105,9 @@ pub struct Set {
     /// How fast multicast is sent
     #[arg(long)]
     rate: Option<Rate>,
+    /// How blocks that agents lost are repaired: none, cauchy, or cauchy:N in generations of N blocks
+    #[arg(long)]
+    parity: Option<Parity>,
     /// IPv4 time to live or IPv6 hop limit of multicast
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..))]
     hops: Option<u8>,
@@ -134,6 +141,7 @@ struct Shown {
     hops: u8,
     rate_bits_per_second: u64,
     block_size: u16,
+    parity: Parity,
     distributor: SocketAddr,
     manager: Option<SocketAddr>,
     aead: i32,
@@ -237,6 +245,7 @@ impl Create {
                     .block_size
                     .or(profile.as_ref().map(|old| old.block_size))
                     .unwrap_or(BLOCK_SIZE),
+                parity: self.parity.or(profile.as_ref().map(|old| old.parity)).unwrap_or_default(),
                 distributor: kept("--distributor", self.distributor.or(profile_of(|old| old.distributor)))?,
                 manager: self.manager.or(profile.as_ref().and_then(|old| old.manager)),
             },
@@ -289,8 +298,9 @@ impl Set {
                 self.name
             )));
         }
-        if self.interface.is_none() && self.rate.is_none() && self.hops.is_none() {
-            return Err(Failure::usage("nothing to change: give --interface, --rate or --hops"));
+        let nothing = self.interface.is_none() && self.rate.is_none() && self.hops.is_none();
+        if nothing && self.parity.is_none() {
+            return Err(Failure::usage("nothing to change: give --interface, --rate, --hops or --parity"));
         }
         if let Some(interface) = &self.interface {
             interface_index(interface)?;
@@ -306,6 +316,7 @@ impl Set {
             }
             profile.rate_bits_per_second = self.rate.map_or(profile.rate_bits_per_second, |rate| rate.0);
             profile.hops = self.hops.unwrap_or(profile.hops);
+            profile.parity = self.parity.unwrap_or(profile.parity);
             group.save(dir, &lock)?;
             Ok(group)
         })
@@ -332,6 +343,7 @@ impl Shown {
             hops: group.profile.hops,
             rate_bits_per_second: group.profile.rate_bits_per_second,
             block_size: group.profile.block_size,
+            parity: group.profile.parity,
             distributor: group.profile.distributor,
             manager: group.profile.manager,
             aead: group.security.aead,
@@ -356,6 +368,7 @@ impl Printable for Shown {
             ("hops", self.hops.to_string()),
             ("rate", Rate(self.rate_bits_per_second).to_string()),
             ("block size", self.block_size.to_string()),
+            ("parity", self.parity.to_string()),
             ("distributor", self.distributor.to_string()),
             ("Group Manager", manager),
             ("COSE algorithm", self.aead.to_string()),

@@ -13,8 +13,8 @@ use crate::commands::global::Global;
 use crate::commands::output::{self, Printable, columns, say};
 use crate::fleet::forecast::Forecast;
 use crate::manifest::Planned;
-use rollout_engine::Many;
 use rollout_engine::plan::{AgentKey, Percent};
+use rollout_engine::{Many, Parity};
 
 /// Show what a rollout would do: which agents, in which waves, how many blocks, how long on the air
 #[derive(Debug, Args)]
@@ -44,6 +44,8 @@ struct Planning {
     loss: Percent,
     /// When it was measured; `None` if it was given or is the default.
     loss_measured_at: Option<Timestamp>,
+    /// The parity of the group that takes longest.
+    parity: Parity,
     /// Seconds on the air, for the transfer alone, of the group that takes longest.
     air_s: u64,
     /// How many transfer windows the transfer takes; 0 if there are no windows.
@@ -103,6 +105,7 @@ impl From<Forecast> for Planning {
             changes: forecast.changes,
             loss: forecast.loss,
             loss_measured_at: forecast.loss_measured_at,
+            parity: forecast.parity,
             air_s: forecast.air_s,
             budget: plan
                 .budget
@@ -142,9 +145,13 @@ impl Planning {
             count => format!(", {} left out: another vendor or class", Many(count, "agent")),
         };
         let measured = self.loss_measured_at.map_or_else(String::new, |at| format!(" (measured at {at:.0})"));
+        let parity = match self.parity {
+            Parity::None => String::new(),
+            parity => format!(" and parity {parity}"),
+        };
         format!(
             "{} (manifest sequence number {}) to {}{left_out}: {}, {} s on the air{windows} with {} loss to \
-             each{measured}; {ends}{approvals}{budget}{late}",
+             each{measured}{parity}; {ends}{approvals}{budget}{late}",
             self.image,
             self.sequence_number,
             Many(self.agents, "agent"),

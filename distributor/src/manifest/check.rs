@@ -98,18 +98,20 @@ pub fn of_group(spec: &GroupSpec) -> Vec<UnplacedDiagnostic> {
     if let Members::Agents(agents) = &spec.members {
         diagnostics.extend(twice(agents, "agent", &["members".into(), "agents".into()]));
     }
-    let code = match spec.parity.code {
-        ParityCode::None => None,
-        ParityCode::Cauchy => Some("cauchy"),
-        ParityCode::Rs16 => Some("rs16"),
-    };
-    if let Some(code) = code {
-        let why =
-            format!("the parity code {code} is not implemented yet: write `code: none` or leave parity out");
-        diagnostics.push(UnplacedDiagnostic::new(["parity".into(), "code".into()], why));
-    } else if spec.parity.generation.is_some() {
-        let why = "a generation needs a parity code, and there is none: leave it out";
-        diagnostics.push(UnplacedDiagnostic::new(["parity".into(), "generation".into()], why));
+    let parity = spec.parity.filter(|parity| parity.checked().is_none());
+    if let Some(parity) = parity {
+        let (key, why) = match parity.code {
+            ParityCode::Rs16 => (
+                "code",
+                "the parity code rs16 is not implemented yet: write `code: cauchy`, or leave parity out"
+                    .to_owned(),
+            ),
+            ParityCode::None => {
+                ("generation", "a generation needs a parity code, and there is none: leave it out".to_owned())
+            }
+            ParityCode::Auto | ParityCode::Cauchy => ("generation", rollout_engine::Parity::form()),
+        };
+        diagnostics.push(UnplacedDiagnostic::new(["parity".into(), key.into()], why));
     }
     diagnostics
 }

@@ -242,6 +242,7 @@ fn lane(
         interface: transport.interface.as_ref().map(|interface| interface.0.clone()),
         hops: transport.hops.map(std::num::NonZeroU8::get),
         rate_bits_per_second: transport.rate.map(|rate| rate.0),
+        parity: group.spec.parity.and_then(super::group::Parity::checked),
         agents: fitting.iter().map(|agent| agent.name.clone()).collect(),
     };
     let member = |agent: &&FleetAgent| Member { key: key(agent), labels: agent.labels.clone() };

@@ -34,9 +34,9 @@ pub struct GroupSpec {
     pub transport: Transport,
     /// Whose keys are used.
     pub security: Security,
-    /// Parity blocks, from which agents recover lost blocks.
-    #[serde(default)]
-    pub parity: Parity,
+    /// Parity, from which agents recover lost blocks, where it differs from the security group's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parity: Option<Parity>,
 }
 
 /// Which agents belong to a group: either a selector or a list.
@@ -103,14 +103,14 @@ pub struct Security {
     pub group: Name,
 }
 
-/// Parity blocks.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Parity: from a few more symbols each agent recovers the blocks that it has lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "code and generation")]
 pub struct Parity {
     /// The erasure code.
     #[serde(default)]
     pub code: ParityCode,
-    /// How many blocks one set of parity covers.
+    /// How many blocks one set of parity covers at most: 8 to 128 with the Cauchy code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<NonZeroU16>,
 }
@@ -122,10 +122,24 @@ pub enum ParityCode {
     /// No parity: lost blocks are sent again.
     #[default]
     None,
+    /// The best code for the agents of the group: the Cauchy code, as long as there is no other.
+    Auto,
     /// Cauchy code over GF(2^8), for generations of up to 128 blocks.
     Cauchy,
     /// Reed-Solomon code over GF(2^16), for generations of up to 4096 blocks.
     Rs16,
+}
+
+impl Parity {
+    /// What it stands for; `None` for what is not possible.
+    pub fn checked(self) -> Option<rollout_engine::Parity> {
+        let generation = self.generation.map(NonZeroU16::get);
+        match self.code {
+            ParityCode::None => Some(rollout_engine::Parity::None).filter(|_| generation.is_none()),
+            ParityCode::Auto | ParityCode::Cauchy => rollout_engine::Parity::cauchy(generation),
+            ParityCode::Rs16 => None,
+        }
+    }
 }
 
 impl TryFrom<MembersForm> for Members {

@@ -49,6 +49,7 @@ mod tests {
             interface: None,
             hops: None,
             rate_bits_per_second: None,
+            parity: None,
             agents: names(agents).into_iter().collect(),
         }
     }

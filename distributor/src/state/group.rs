@@ -5,6 +5,7 @@ use std::path::Path;
 
 use group_oscore::{AeadAlgorithm, Credential, Gid, GroupParameters, MemberId};
 use provisioning::{Hex, Name, Secret, address};
+use rollout_engine::Parity;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use update_core::block::BlockSize;
@@ -53,6 +54,9 @@ pub struct Profile {
     pub rate_bits_per_second: u64,
     /// Bytes in an image block: 256, 512 or 1024.
     pub block_size: u16,
+    /// How lost blocks are repaired.
+    #[serde(default)]
+    pub parity: Parity,
     /// The unicast address from which the distributor sends, and where agents reach it.
     pub distributor: SocketAddr,
     /// The unicast address of the Group Manager, if there is one to reach.

@@ -36,6 +36,7 @@ impl World {
                 hops: 1,
                 rate_bits_per_second: 1_000_000,
                 block_size: 1024,
+                parity: rollout_engine::Parity::None,
                 distributor: "127.0.0.1:5690".parse().unwrap(),
                 manager: None,
             },

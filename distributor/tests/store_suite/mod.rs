@@ -80,6 +80,7 @@ pub(crate) fn plan(agents: &[&str]) -> Plan {
             interface: None,
             hops: None,
             rate_bits_per_second: None,
+            parity: None,
             agents: agents.iter().map(|agent| key(agent).name).collect(),
         }],
         waves: vec![Wave {

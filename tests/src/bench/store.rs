@@ -179,6 +179,7 @@ fn plan(group: &Name, names: Vec<Name>, keys: Vec<AgentKey>) -> Result<Plan> {
             interface: None,
             hops: None,
             rate_bits_per_second: None,
+            parity: None,
             agents: names,
         }],
         waves: vec![Wave { name: name("all")?, agents: keys, soak_s: 0, approval: false }],

@@ -11,8 +11,8 @@ use crate::outcome::Outcome;
 pub(super) enum Bench {
     /// Protecting and unprotecting a block, compared with bare signing and verifying
     Protect,
-    /// 4 MiB to eight agents with 5 % loss, between network namespaces; needs root
-    Transfer,
+    /// 4 MiB to agents with loss, between network namespaces; needs root
+    Transfer(transfer::Transfer),
     /// What the programs hold in memory for an image of 64 MiB
     Memory,
     /// Lists of 10,000 agents, compared with a plain SQL query of the same rows
@@ -23,7 +23,7 @@ impl Bench {
     pub(super) fn run(self) -> Result<Outcome> {
         match self {
             Self::Protect => protect::run(),
-            Self::Transfer => transfer::run(),
+            Self::Transfer(transfer) => transfer.run(),
             Self::Memory => memory::run(),
             Self::Store => store::run(),
         }
