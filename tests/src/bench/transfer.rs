@@ -24,7 +24,8 @@ pub struct Transfer {
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
     agents: u8,
     /// Percent of datagrams that each agent's link loses, in each direction
-    #[arg(long, value_name = "PERCENT", default_value_t = 5, value_parser = clap::value_parser!(u8).range(..=50))]
+    #[arg(long, value_name = "PERCENT", default_value_t = 5)]
+    #[arg(value_parser = clap::value_parser!(u8).range(..=50))]
     loss: u8,
     /// The group's parity, as `fwcast group create` takes it
     #[arg(long, default_value = "none")]
@@ -75,8 +76,8 @@ impl Transfer {
             .figure("parity", self.parity.to_string()))
     }
 
-    /// The most bytes on the link for each byte of the image: what is known of 5 % loss to 8 agents; otherwise
-    /// what repetition takes.
+    /// The most bytes on the link for each byte of the image: what is known of 5 % loss to 8 agents;
+    /// otherwise what repetition takes.
     fn bytes_max(self) -> f64 {
         match (self.agents, self.loss, self.parity) {
             (..=8, ..=5, Parity::None) => 1.75,
