@@ -1,7 +1,7 @@
 //! Key sets: which image keys agents trust, signed by the root key, wherever that is.
 //!
-//! The file that `fwcast key set` writes has the public half of the root key beside the signed set: a CBOR array of two
-//! byte strings. So the distributor never needs the root key itself.
+//! The file that `fwcast key set` writes has the public half of the root key beside the signed set: a CBOR
+//! array of two byte strings. So the distributor never needs the root key itself.
 
 use std::path::{Path, PathBuf};
 
@@ -54,7 +54,10 @@ pub enum KeySetFileError {
         why: String,
     },
     /// It was signed by another root key.
-    #[error("{} was signed by another root key than {}: give the key set of this root key", shown(.path), shown(.root))]
+    #[error(
+        "{} was signed by another root key than {}: give the key set of this root key",
+        shown(.path), shown(.root)
+    )]
     OtherRoot {
         /// The key set.
         path: PathBuf,
@@ -100,8 +103,8 @@ impl TrustedKeys {
         Ok(Self { root, signed })
     }
 
-    /// Reads the file that [`Self::write`] wrote. With `root`, a file of the root key or of its public half, it must
-    /// be that one's.
+    /// Reads the file that [`Self::write`] wrote. With `root`, a file of the root key or of its public half,
+    /// it must be that one's.
     ///
     /// # Errors
     /// It is no key set, or of another root key.

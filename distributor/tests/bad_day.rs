@@ -98,10 +98,12 @@ fn agents_put_back_from_an_old_copy_give_no_sender_id_twice() {
 #[test]
 fn enrolled_again_every_setting_stays_and_every_key_is_new() {
     let desk = desk();
-    desk.ok("agent enroll lamp-2 --group hall --vendor acme.example --class lamp-2 --label ring=canary --interface \
+    desk.ok("agent enroll lamp-2 --group hall --vendor acme.example --class lamp-2 --label ring=canary \
+             --interface \
              eth7 --listen-port 61616 --agent-state /data --activate-command /bin/switch \
              --activate-command=--now --activate-deadline 400s --ready-command /bin/idle --ready-deadline 2h \
-             --ready-interval 9s --health-command /bin/check --health-deadline 5min --health-interval 10s --out a.yaml");
+             --ready-interval 9s --health-command /bin/check --health-deadline 5min --health-interval 10s \
+             --out a.yaml");
     desk.ok("agent enroll lamp-2 --group hall --again --out b.yaml");
     let (old, new) = (file(&desk, "a.yaml"), file(&desk, "b.yaml"));
     assert_eq!(old.linux, new.linux);
@@ -128,7 +130,8 @@ fn enrolled_again_every_setting_stays_and_every_key_is_new() {
 fn a_microcontroller_enrolled_again_keeps_its_settings() {
     let desk = desk();
     desk.ok("agent enroll node-1 --group hall --vendor acme.example --class node --format cbor --address \
-             127.0.0.7/8 --router 127.0.0.1 --health-deadline 2h --health-rule self-test --recovery none --out a.cbor");
+             127.0.0.7/8 --router 127.0.0.1 --health-deadline 2h --health-rule self-test --recovery none \
+             --out a.cbor");
     desk.ok("agent enroll node-1 --group hall --again --out b.cbor");
     let (a, b) = (desk.read("a.cbor"), desk.read("b.cbor"));
     let old = provisioning::cbor::Provisioning::read(&a).unwrap();
@@ -210,7 +213,8 @@ fn the_root_key_need_never_be_on_the_distributor() {
     for name in ["keys.cbor", "root.key.pub", "other.key.pub"] {
         desk.write(name, &offline.read(name));
     }
-    let create = "group create hall --coap-group 239.192.0.1:5683 --interface lo --distributor 127.0.0.1:5690 --key-set";
+    let create = "group create hall --coap-group 239.192.0.1:5683 --interface lo --distributor \
+                  127.0.0.1:5690 --key-set";
     desk.fails(&format!("{create} keys.cbor --root-key other.key.pub"), 9, &["another root key"]);
     let mut spoiled = desk.read("keys.cbor");
     *spoiled.last_mut().unwrap() ^= 1;

@@ -8,8 +8,8 @@ use core::fmt;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The name of a group or an agent: 1 to [`Name::LENGTH_MAX`] letters, digits, `-`, `_`, `.` and `:`, beginning with
-/// a letter, a digit or `_`.
+/// The name of a group or an agent: 1 to [`Name::LENGTH_MAX`] letters, digits, `-`, `_`, `.` and `:`,
+/// beginning with a letter, a digit or `_`.
 ///
 /// It is used as a file name and on command lines, so nothing else is accepted. Names are in natural order:
 /// `lamp-2` comes before `lamp-10`.
@@ -51,8 +51,8 @@ impl Name {
         Ok(Self(text.to_owned()))
     }
 
-    /// Whether it has only `a` to `z`, `0` to `9`, `-` and `_`, as what operators name themselves: groups, documents,
-    /// labels. Devices bring their names along: serial numbers, domain names, MAC addresses.
+    /// Whether it has only `a` to `z`, `0` to `9`, `-` and `_`, as what operators name themselves: groups,
+    /// documents, labels. Devices bring their names along: serial numbers, domain names, MAC addresses.
     pub fn is_plain(&self) -> bool {
         self.0.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'))
     }
@@ -150,7 +150,8 @@ impl fmt::Display for NameError {
             Self::Empty => f.write_str("a name must not be empty"),
             Self::TooLong => write!(f, "a name has at most {} characters", Name::LENGTH_MAX),
             Self::Character => f.write_str(
-                "a name has only the characters a-z, 0-9, A-Z, '-', '_', '.' and ':', and does not begin with \
+                "a name has only the characters a-z, 0-9, A-Z, '-', '_', '.' and ':', and does not begin \
+                 with \
                  '.' or ':'",
             ),
             Self::Dash => f.write_str("a name does not begin with '-'"),

@@ -45,8 +45,8 @@ pub struct Windows(Vec<Window>);
 
 /// Cron expressions have no shorter interval.
 const SHORTEST: SignedDuration = SignedDuration::from_mins(1);
-/// The library looks four years ahead, so it is asked again this often: the calendar repeats itself after 28 years,
-/// or after 40 across a year like 2100 that has no 29 February.
+/// The library looks four years ahead, so it is asked again this often: the calendar repeats itself after 28
+/// years, or after 40 across a year like 2100 that has no 29 February.
 const SEARCHES: i64 = 11;
 const SEARCHED: SignedDuration = SignedDuration::from_hours(4 * 365 * 24);
 /// How far a wall clock is set forward or back at most, where that is not a matter of whole days.

@@ -92,7 +92,8 @@ pub struct Enroll {
     /// Label for the agent; may be given several times
     #[arg(long = "label", value_name = "KEY=VALUE")]
     labels: Vec<Label>,
-    /// Give new keys to an existing agent, which makes its old file useless; what is not given stays as it was
+    /// Give new keys to an existing agent, which makes its old file useless; what is not given stays as it
+    /// was
     #[arg(long)]
     again: bool,
     /// Network interface of the device [default: as on this machine]

@@ -15,7 +15,8 @@ pub(super) struct Yes {
 }
 
 impl Yes {
-    /// Asks on the terminal whether to do it, unless `--yes` is given. `what` is what is left as it was otherwise.
+    /// Asks on the terminal whether to do it, unless `--yes` is given. `what` is what is left as it was
+    /// otherwise.
     pub(super) fn or_ask(self, question: &str, what: &str) -> Result<(), Failure> {
         if self.yes {
             return Ok(());

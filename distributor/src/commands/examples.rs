@@ -39,10 +39,8 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("agent inspect", &["fwcast agent inspect lamp-1.yaml"]),
     (
         "image sign",
-        &[
-            "fwcast image sign firmware.bin --key image.key --vendor example.com --class lamp-v2 --sequence 2 \
-             --out firmware.bin.suit",
-        ],
+        &["fwcast image sign firmware.bin --key image.key --vendor example.com --class lamp-v2 \
+             --sequence 2 --out firmware.bin.suit"],
     ),
     ("image inspect", &["fwcast image inspect firmware.bin.suit"]),
     ("image verify", &["fwcast image verify firmware.bin.suit firmware.bin --key image.key.pub"]),

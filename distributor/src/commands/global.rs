@@ -38,16 +38,16 @@ pub struct Global {
 }
 
 impl Global {
-    /// The folders that the operator named, or their defaults. The state folder must be there: a command that only
-    /// looks, or a wrong path, creates nothing.
+    /// The folders that the operator named, or their defaults. The state folder must be there: a command
+    /// that only looks, or a wrong path, creates nothing.
     pub fn state_dir(&self) -> Result<StateDir, Failure> {
         let settings = self.settings()?;
         let (state, witness) = (settings.state.value.as_deref(), settings.witness.value.as_deref());
         let (state, witness) = StateDir::folders(state, witness)?;
         if !state.is_dir() {
             return Err(Failure::error(format!(
-                "there is no state folder {}: check --state and FWCAST_STATE; `fwcast group create` makes the first \
-                 one",
+                "there is no state folder {}: check --state and FWCAST_STATE; `fwcast group create` makes \
+                 the first one",
                 shown(&state)
             )));
         }

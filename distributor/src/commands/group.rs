@@ -53,7 +53,8 @@ pub struct Create {
     #[arg(long, value_name = "IF", value_parser = arguments::interface, required_unless_present = "replace")]
     interface: Option<String>,
     /// Unicast address and port from which this machine sends, and where agents reach it
-    #[arg(long, value_name = "ADDR:PORT", value_parser = arguments::peer, required_unless_present = "replace")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = arguments::peer,
+        required_unless_present = "replace")]
     distributor: Option<SocketAddr>,
     /// Unicast address and port of the Group Manager, where agents can reach it
     #[arg(long, value_name = "ADDR:PORT", value_parser = arguments::peer)]
@@ -65,7 +66,8 @@ pub struct Create {
     #[arg(long, value_name = "FILE", required_unless_present_any = ["key_set", "replace"])]
     root_key: Option<PathBuf>,
     /// Public image keys that the agents will trust, 1 to 4; for --root-key
-    #[arg(long, value_name = "FILE.pub", required_unless_present_any = ["key_set", "replace"], num_args = 1..)]
+    #[arg(long, value_name = "FILE.pub", num_args = 1..,
+        required_unless_present_any = ["key_set", "replace"])]
     image_key: Vec<PathBuf>,
     /// Bytes per image block: 256, 512 or 1024 [default: 1024]
     #[arg(long, value_name = "BYTES", value_parser = arguments::block_size)]
@@ -292,9 +294,10 @@ impl Set {
         let Self { coap_group, distributor, manager, block_size, .. } = self;
         if [coap_group, distributor, manager, block_size].iter().any(|given| given.is_some()) {
             return Err(Failure::usage(format!(
-                "the agents of group '{0}' know its CoAP group, distributor, Group Manager and block size, and \
-                 cannot be told others yet: replace it with `fwcast group create {0} --replace`, and enroll its \
-                 agents again",
+                "the agents of group '{0}' know its CoAP group, distributor, Group Manager and block size, \
+                 and \
+                 cannot be told others yet: replace it with `fwcast group create {0} --replace`, and enroll \
+                 its agents again",
                 self.name
             )));
         }

@@ -63,8 +63,8 @@ pub enum EnrollError {
     Unusable(String),
 }
 
-/// Adds agents to their group, each with a new key pair and a Sender ID that was never used. The group's record
-/// is durable before the contents are returned.
+/// Adds agents to their group, each with a new key pair and a Sender ID that was never used. The group's
+/// record is durable before the contents are returned.
 pub fn enroll(
     dir: &StateDir,
     lock: &GroupLock,

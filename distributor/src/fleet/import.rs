@@ -1,8 +1,8 @@
 //! Enrolls many agents from a table.
 //!
-//! It can be interrupted at any moment and run again. Files are written with the ending `.new`; then the group's
-//! record is written; then the files get their names. So an agent of the record either has its file, or a `.new`
-//! file with its credential in it, which the next run gives its name.
+//! It can be interrupted at any moment and run again. Files are written with the ending `.new`; then the
+//! group's record is written; then the files get their names. So an agent of the record either has its file,
+//! or a `.new` file with its credential in it, which the next run gives its name.
 
 use std::path::{Path, PathBuf};
 

@@ -162,7 +162,8 @@ impl SequenceStore {
         Ok(later(read(main)?) || later(read(witness)?))
     }
 
-    /// Opens the numbers of a group that this process has the right to send for, in this epoch of the database.
+    /// Opens the numbers of a group that this process has the right to send for, in this epoch of the
+    /// database.
     ///
     /// # Errors
     /// [`StateError::SequenceInDoubt`]: nothing may be sent with this group's keys.

@@ -2,8 +2,8 @@
 //!
 //! Every process that opens the store to send raises a number, first in the database, then in the witness
 //! folder. A database ahead of its witness means a crash between the two. A database behind its witness was
-//! restored: it is unknown what was sent since. Each group's counters say in which epoch they were last written, so
-//! only the groups that were used since need fresh keys.
+//! restored: it is unknown what was sent since. Each group's counters say in which epoch they were last
+//! written, so only the groups that were used since need fresh keys.
 //!
 //! A new database is not mistaken for a restored one: it has its own identity, and no witness yet.
 

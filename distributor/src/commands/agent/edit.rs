@@ -15,8 +15,8 @@ use rollout_engine::plan::AgentKey;
 /// Arguments of `agent label`.
 #[derive(Debug, Args)]
 pub struct Relabel {
-    /// Name of the agent, optionally with its group, like hall/lamp-1; then labels to set (KEY=VALUE) or remove
-    /// (KEY-). With a selector, only labels
+    /// Name of the agent, optionally with its group, like hall/lamp-1; then labels to set (KEY=VALUE) or
+    /// remove (KEY-). With a selector, only labels
     #[arg(value_name = "NAME|KEY=VALUE|KEY-", required = true)]
     words: Vec<String>,
     /// Its group, if several have an agent with this name

@@ -49,8 +49,8 @@ const LABEL: &str = "label:";
 /// Arguments of `agent import`.
 #[derive(Debug, Args)]
 pub struct Import {
-    /// Table with a head line: name, and what `agent enroll` takes, like vendor, class, health-command; label:KEY for
-    /// a label
+    /// Table with a head line: name, and what `agent enroll` takes, like vendor, class, health-command;
+    /// label:KEY for a label
     file: PathBuf,
     /// Folder for the agents' files, one each; nothing is overwritten
     #[arg(long, value_name = "DIR")]
