@@ -97,7 +97,6 @@ pub(crate) fn plan(agents: &[&str]) -> Plan {
         transfer_windows: Windows::default(),
         activation_windows: Windows::default(),
         activation: When::Now,
-        deferred_within_s: 0,
         budget: None,
         paused: false,
     }
