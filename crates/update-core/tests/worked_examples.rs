@@ -208,10 +208,8 @@ fn an_update<'i>(listener: &mut Listener, image: &'i Image) -> Fleet<'i> {
     let ending = fleet.run_with(|passing| {
         let kind = listener.hear(passing);
         let is_block = kind.starts_with("PUT: a block");
-        usize::from(
-            !kind.contains("/fw/activate, to the group")
-                && !(is_block && !std::mem::replace(&mut lost, true)),
-        )
+        let is_lost = is_block && !std::mem::replace(&mut lost, true);
+        usize::from(!is_lost && !kind.contains("/fw/activate, to the group"))
     });
     assert_eq!((ending, fleet.agents[0].machine.state()), (Ending::Done, State::Confirmed));
     fleet

@@ -38,7 +38,7 @@ fn random<'b>(dice: &mut Random, buffer: &'b mut [u8; 1300]) -> &'b mut [u8] {
         chunk.copy_from_slice(&bytes[..chunk.len()]);
     }
     if len > 5 && dice.next_u64().is_multiple_of(2) {
-        buffer[0] = 0x50 | (buffer[0] & 0x0f) % 9;
+        buffer[0] = 0x50 | ((buffer[0] & 0x0f) % 9);
         buffer[1] = [2, 5, 68, 69][dice.next_u64() as usize % 4];
         buffer[4 + usize::from(buffer[0] & 0x0f).min(len - 5)] = 0x90 | (buffer[3] & 0x0f);
     }
@@ -71,8 +71,11 @@ fn nearly_valid<'b>(
     &mut buffer[..len]
 }
 
+/// Tasks, datagrams, state, progress and records.
+type Stand = (usize, usize, State, (u32, u32), [Option<Vec<u8>>; 3]);
+
 /// What an agent has done and sent, and the heap that it uses.
-fn stand(agent: &Agent) -> (usize, usize, State, (u32, u32), [Option<Vec<u8>>; 3]) {
+fn stand(agent: &Agent) -> Stand {
     (
         agent.did.len(),
         agent.sent.len(),

@@ -119,13 +119,11 @@ impl Parts {
         if let Some((first, lacks)) = report.lacks.filter(|_| counts && is_first) {
             self.take_lacks(index, first, lacks);
         }
-        if let (Some((window, bitmap)), Some(subject)) = (report.window, &mut self.job) {
-            if counts {
-                let named = bitmap.iter().map(|byte| byte.count_ones()).sum();
-                let of = subject.name(window.area, window.first, bitmap, in_doubt);
-                if let Some(agent) = self.fleet.get_mut(index).filter(|_| is_first) {
-                    agent.names(window.area, named, of);
-                }
+        if counts && let (Some((window, bitmap)), Some(subject)) = (report.window, &mut self.job) {
+            let named = bitmap.iter().map(|byte| byte.count_ones()).sum();
+            let of = subject.name(window.area, window.first, bitmap, in_doubt);
+            if let Some(agent) = self.fleet.get_mut(index).filter(|_| is_first) {
+                agent.names(window.area, named, of);
             }
         }
     }
