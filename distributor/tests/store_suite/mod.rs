@@ -94,6 +94,7 @@ pub(crate) fn plan(agents: &[&str]) -> Plan {
         retry: Retry { max: 0, backoff_s: 60, on: BTreeSet::new() },
         transfer_within_s: 600,
         report_within_s: 600,
+        deferred_within_s: 0,
         transfer_windows: Windows::default(),
         activation_windows: Windows::default(),
         activation: When::Now,
