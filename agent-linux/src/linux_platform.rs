@@ -104,8 +104,8 @@ impl LinuxPlatform {
     }
 
     /// Continues a trial and returns its next news: that the device defers it, that it runs, that the old
-    /// image cannot be brought back, or the verdict. Waits forever if there is none. Can be dropped and called
-    /// again without losing anything, as in `select!`.
+    /// image cannot be brought back, or the verdict. Waits forever if there is none. Can be dropped and
+    /// called again without losing anything, as in `select!`.
     pub async fn news(&mut self) -> Trial {
         self.runner.news(&mut self.slots).await
     }

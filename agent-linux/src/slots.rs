@@ -17,8 +17,8 @@
 //! | 6 | trial, [`Phase::RollingBack`] | new or old | carries out the switch back (again) |
 //! | 7 | confirmed old, no trial, rolled back | old | reports the rollback |
 //!
-//! With a ready command, [`Phase::Asking`] comes before line 2: confirmed old, `current` old, and a restart asks
-//! again. A trial that ends before any switch has begun goes straight to line 7.
+//! With a ready command, [`Phase::Asking`] comes before line 2: confirmed old, `current` old, and a restart
+//! asks again. A trial that ends before any switch has begun goes straight to line 7.
 //!
 //! Until line 5 or 7 neither slot can be written. With a switch command, the command takes the place of
 //! `current`. It may be called twice for one switch, and the second call must be harmless.

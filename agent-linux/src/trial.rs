@@ -347,7 +347,9 @@ impl Runner {
         match switched {
             Ok(()) => {
                 slots.end_roll_back(cause)?;
-                tracing::warn!(%slot, ?cause, remark = slots.remark().as_str(), "rolled back: the old image runs");
+                let remark = slots.remark();
+                let remark = remark.as_str();
+                tracing::warn!(%slot, ?cause, remark, "rolled back: the old image runs");
                 Ok(Some(Trial::RolledBack(cause)))
             }
             Err(reason) => {
@@ -364,11 +366,15 @@ impl Runner {
             slots.set_remark(Remark::new(reason))?;
         }
         if tries >= TRIES_BACK_MAX {
-            tracing::error!(%slot, reason, tries, "switching back failed: waiting for an order (`fwcast rollout undo`)");
+            tracing::error!(
+                %slot, reason, tries,
+                "switching back failed: waiting for an order (`fwcast rollout undo`)"
+            );
             return Ok(());
         }
         let again = self.back_again(tries);
-        tracing::error!(%slot, reason, tries, again_s = again.as_secs(), "switching back failed: trying again");
+        let again_s = again.as_secs();
+        tracing::error!(%slot, reason, tries, again_s, "switching back failed: trying again");
         self.rest(again);
         Ok(())
     }

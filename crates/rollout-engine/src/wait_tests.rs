@@ -1,4 +1,5 @@
-//! What a rollout waits for and what it does not: silent agents, outages, windows; and what it tells of orders.
+//! What a rollout waits for and what it does not: silent agents, outages, windows; and what it says of
+//! orders.
 
 use alloc::borrow::ToOwned;
 use alloc::string::ToString;

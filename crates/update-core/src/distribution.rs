@@ -16,6 +16,7 @@ mod claims;
 mod deadlines;
 mod facts;
 mod fleet;
+mod hearing;
 mod image_block;
 mod job;
 mod lacks;

@@ -17,7 +17,7 @@ use update_core::distribution::{Activate, DistributionConfig, Ending, Input, Mem
 use update_core::reception::AgentContext;
 use update_core::resource::Resource;
 
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/examples.md");
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../", "docs/examples.md");
 
 const INTRODUCTION: &str = "\
 # Worked examples

@@ -44,8 +44,8 @@ impl JsonSchema for AgentNameForm {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "description": "The name of an agent: letters, digits, '-', '_', '.' and ':', at most 64, beginning \
-                            with a letter, a digit or '_'.",
+            "description": "The name of an agent: letters, digits, '-', '_', '.' and ':', at most 64, \
+                            beginning with a letter, a digit or '_'.",
             "pattern": "^[A-Za-z0-9_][A-Za-z0-9._:-]{0,63}$"
         })
     }

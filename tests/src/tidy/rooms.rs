@@ -11,7 +11,7 @@ const HOUSE: &str = "distributor/src/";
 const FLOORS: [&[&str]; 9] = [
     &["control", "files", "kind", "random", "say", "values"],
     &["keys", "state"],
-    &["image", "socket"],
+    &["image", "key_sets", "socket"],
     &["new_group", "signing", "store"],
     &["link", "manifest", "session"],
     &["drive"],

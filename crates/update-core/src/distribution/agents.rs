@@ -1,12 +1,11 @@
 //! What the distributor knows of each agent.
 
 use super::claims::Conduct;
+use super::hearing::Hearing;
 use super::patience::{Lag, Patience, Unit};
-use super::singles::Heard;
 use crate::census::{Counters, Report, State};
 use crate::limits::{
-    ANNOUNCED_AGAIN_AFTER, DEAF_AFTER, ECHO_AGAIN_AFTER, ECHO_WITHIN, FLOOR_AHEAD, FLOOR_DOUBLINGS_MAX,
-    HEARD_QUESTIONS_MAX, SILENT_ASKS_MAX,
+    ANNOUNCED_AGAIN_AFTER, ECHO_AGAIN_AFTER, ECHO_WITHIN, FLOOR_AHEAD, FLOOR_DOUBLINGS_MAX, SILENT_ASKS_MAX,
 };
 use crate::platform::Area;
 use crate::remark::Remark;
@@ -36,16 +35,8 @@ pub struct Agent {
     heard_in: u32,
     /// The Echo value that it was sent and has not returned, and when it was first sent.
     echo: Option<([u8; 8], Instant)>,
-    /// The newest question that it answered in time.
-    heard_questions: heapless::Vec<Heard, HEARD_QUESTIONS_MAX>,
-    /// Whether this distribution has given it an order.
-    pub(super) was_ordered: bool,
-    /// When it was last given an individual order.
-    pub(super) ordered_alone_at: Option<Instant>,
-    /// Consecutive asks to the group that it did not answer, although it has been heard.
-    unheard_asks: u8,
-    /// Whether it has answered an individual question since.
-    answers_alone: bool,
+    /// Which questions and orders reach it.
+    pub(super) hearing: Hearing,
     /// The highest Partial IV of a request that was answered with Echo, and when that last happened.
     challenged: Option<(u64, Instant)>,
     /// The Partial IV of the last report taken.
@@ -114,11 +105,7 @@ impl Agent {
             silent: 0,
             heard_in: 0,
             echo: None,
-            heard_questions: heapless::Vec::new(),
-            was_ordered: false,
-            ordered_alone_at: None,
-            unheard_asks: 0,
-            answers_alone: false,
+            hearing: Hearing::default(),
             challenged: None,
             reported_under: None,
             announced_at: None,
@@ -236,8 +223,8 @@ impl Agent {
         self.floor
     }
 
-    /// The floor to store when this one is needed. The distance doubles each time the agent's own numbers have
-    /// reached the floor, so that numbers that jump have it stored a few times and not with each message.
+    /// The floor to store when this one is needed. The distance doubles each time the agent's own numbers
+    /// have reached the floor, so that numbers that jump have it stored a few times, not with each message.
     pub(super) fn floor_above(&self, needed: u64) -> u64 {
         let doublings = self.floors_due.saturating_sub(1).min(FLOOR_DOUBLINGS_MAX);
         (needed + (FLOOR_AHEAD << doublings)).min(SEQUENCE_NUMBER_MAX + 1)
@@ -290,42 +277,15 @@ impl Agent {
         is_new
     }
 
-    /// The newest question that it answered in time (protocol.md \[fresh\]).
-    pub(super) fn heard_question(&self) -> Option<Heard> {
-        self.heard_questions.last().copied()
-    }
-
-    /// The last questions that it answered in time, the newest one last.
-    pub(super) fn heard_questions(&self) -> &[Heard] {
-        &self.heard_questions
-    }
-
-    /// Notes that it answers a question, to the group or to it alone. `in_time` is that question if the
-    /// answer shows that it was not held back.
-    pub(super) fn answers(&mut self, to_group: bool, in_time: Option<Heard>) {
-        if to_group {
-            (self.unheard_asks, self.answers_alone) = (0, false);
-        } else {
-            self.answers_alone = self.unheard_asks >= DEAF_AFTER;
-        }
-        let known = self.heard_question().map(|heard| heard.partial_iv);
-        if let Some(heard) = in_time.filter(|heard| Some(heard.partial_iv) > known) {
-            if self.heard_questions.is_full() {
-                self.heard_questions.remove(0);
-            }
-            let _ = self.heard_questions.push(heard);
-        }
-    }
-
     /// Whether it has left several asks to the group unanswered, so that it is asked individually.
     pub(super) fn seems_deaf(&self) -> bool {
-        self.unheard_asks >= DEAF_AFTER && self.address.is_some() && self.status.is_some() && !self.ended()
+        self.hearing.is_poor() && self.address.is_some() && self.status.is_some() && !self.ended()
     }
 
     /// Whether it answers individual questions, but none to the group.
     #[must_use]
     pub const fn is_deaf(&self) -> bool {
-        self.answers_alone
+        self.hearing.is_individual()
     }
 
     /// Notes that it authenticated from this address.
@@ -351,7 +311,7 @@ impl Agent {
     /// Notes that it stayed silent in an ask.
     pub(super) const fn missed_an_ask(&mut self) {
         self.silent = self.silent.saturating_add(1);
-        self.unheard_asks = self.unheard_asks.saturating_add(1);
+        self.hearing.missed_an_ask();
     }
 
     /// Notes that it stayed silent in an ask that only agents that miss something must answer. It may be

@@ -1,7 +1,7 @@
 //! The fleet: the agents of the group, by the index of their Recipient Context.
 
+use super::hearing::Heard;
 use super::named::Named;
-use super::singles::Heard;
 use super::{Agent, DistributionConfig, Event, Members};
 use crate::limits::{EVERYONE_ANSWERS_MAX, ORDER_COPIES, TARGET_BYTES_MAX};
 use crate::target::member_number;
@@ -67,10 +67,10 @@ impl Fleet {
         self.indices(|agent| agent.waited_for() && agent.waits())
     }
 
-    /// A question by which an order can be dated: the one that most agents answered, and with each of the next
-    /// turns the one that most of those answered who did not answer the ones before.
+    /// A question by which an order can be dated: the one that most agents answered. With each of the next
+    /// turns it is the one that most of those answered who did not answer the ones before.
     pub(super) fn heard_question(&self, turn: usize) -> Option<Heard> {
-        let mut agents: Vec<&[Heard]> = self.agents.iter().map(Agent::heard_questions).collect();
+        let mut agents: Vec<&[Heard]> = self.agents.iter().map(|agent| agent.hearing.questions()).collect();
         let mut chosen = Vec::new();
         while chosen.len() < ORDER_COPIES as usize
             && let Some(heard) = most_common(&agents)

@@ -52,8 +52,8 @@ impl Parts {
         }
     }
 
-    /// In a large group, a round brought nearly every agent on that was in it: whom it did not has a trouble of
-    /// its own, or lies.
+    /// Whether, in a large group, a round brought nearly every agent in it on. An agent that it did not bring
+    /// on then has trouble of its own, or lies.
     fn nearly_all_got_on(&self) -> bool {
         let judged = self.fleet.agents().iter().filter_map(Agent::gets_on);
         let (all, got_on) =

@@ -1,7 +1,7 @@
 //! Open questions: queries whose answers still count.
 
+use super::hearing::Heard;
 use super::outbox::{Outbox, Sent, Slot, To};
-use super::singles::Heard;
 use crate::census::Query;
 use crate::limits::{ANSWERED_WITHIN, QUERIES_OPEN_MAX, STRAGGLE_FIRST, STRAGGLE_MAX, STRAGGLE_MIN};
 use crate::time::{Duration, Instant};

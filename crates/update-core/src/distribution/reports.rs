@@ -51,7 +51,7 @@ impl Parts {
         if self.questions.is_newest(token) || agent.address.is_none() {
             agent.heard_from(from);
         }
-        agent.answers(self.questions.was_to_group(token), self.questions.heard_in_time(now, token));
+        agent.hearing.answers(self.questions.was_to_group(token), self.questions.heard_in_time(now, token));
         let number = self.questions.answered(now, token);
         if number > 0 {
             agent.count_answered();

@@ -2,14 +2,11 @@
 //! gets it individually. It may not hear multicast, or it may be unable to tell whether the order is recent
 //! and require its Echo value.
 
-use super::Agent;
 use super::outbox::{Sent, Slot, To};
 use super::parts::Parts;
-use crate::command::{Command, Dated};
-use crate::limits::{ORDER_ALONE_AGAIN, ORDER_HOLDS};
+use crate::command::Command;
 use crate::resource::Resource;
 use crate::target::Target;
-use crate::time::{Duration, Instant};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use group_oscore::ProtectError;
@@ -43,7 +40,7 @@ impl Parts {
     pub(super) fn order_again_alone(&mut self, indices: &[usize]) {
         for index in indices {
             if let Some(agent) = self.fleet.get_mut(*index)
-                && agent.is_ordered_again()
+                && agent.hearing.is_ordered_again()
             {
                 self.singles.push(*index);
             }
@@ -56,10 +53,10 @@ impl Parts {
         let Some((resource, attempt, from_trial)) = self.order_for(index) else { return Ok(None) };
         let (Some(job), Some(agent)) = (&self.job, self.fleet.get_mut(index)) else { return Ok(None) };
         let Some(address) = agent.address else { return Ok(None) };
-        if echo.is_empty() && !agent.may_be_ordered_alone(slot.now) {
+        if echo.is_empty() && !agent.hearing.may_be_ordered_alone(slot.now) {
             return Ok(None);
         }
-        let dated = agent.heard_question().map(|question| question.dated(slot.now));
+        let dated = agent.hearing.newest().map(|question| question.dated(slot.now));
         let command = Command {
             digest: job.digest(),
             attempt,
@@ -89,41 +86,5 @@ impl Parts {
         }
         let waits = self.is_on_trial() && agent.waited_for() && agent.waits();
         waits.then(|| (Resource::Activate, self.attempt_for(index), false))
-    }
-}
-
-impl Agent {
-    /// Notes that it is given an order; `true` if that is not the first one.
-    fn is_ordered_again(&mut self) -> bool {
-        let again = self.was_ordered || self.heard_question().is_none();
-        self.was_ordered = true;
-        again
-    }
-
-    fn may_be_ordered_alone(&mut self, now: Instant) -> bool {
-        let may = self.ordered_alone_at.is_none_or(|at| now.since(at) >= ORDER_ALONE_AGAIN);
-        if may {
-            self.ordered_alone_at = Some(now);
-        }
-        may
-    }
-}
-
-/// A question that an agent has answered in time, so it was not held back in transit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Heard {
-    pub(super) partial_iv: u64,
-    pub(super) sent_at: Instant,
-}
-
-impl Heard {
-    /// The date of an order that is sent now.
-    pub(super) fn dated(&self, now: Instant) -> Dated {
-        let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
-        Dated {
-            question: self.partial_iv,
-            since_ms: millis(now.since(self.sent_at)),
-            holds_ms: millis(ORDER_HOLDS),
-        }
     }
 }
