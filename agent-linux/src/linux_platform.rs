@@ -154,7 +154,7 @@ impl Platform for LinuxPlatform {
         self.files.sync()
     }
 
-    /// The decision is durable on return; [`LinuxPlatform::verdict`] carries it out.
+    /// The decision is durable on return; [`LinuxPlatform::news`] carries it out.
     async fn activate(&mut self, image_bytes: u32, digest: &[u8; 32]) -> Result<(), StoreError> {
         if let Some(trial) = self.slots.record().trial {
             let same = *trial.digest == *digest && trial.image_bytes == image_bytes;
@@ -172,7 +172,7 @@ impl Platform for LinuxPlatform {
         Ok(())
     }
 
-    /// The decision is durable on return; [`LinuxPlatform::verdict`] carries it out.
+    /// The decision is durable on return; [`LinuxPlatform::news`] carries it out.
     async fn roll_back(&mut self) -> Result<(), StoreError> {
         self.runner.order_back(&mut self.slots).while_doing("saving the boot record")
     }

@@ -131,7 +131,7 @@ impl Runner {
         self.settings.first_phase()
     }
 
-    /// To be called once at each start of the agent, before [`verdict`](Self::verdict): a start in the middle
+    /// To be called once at each start of the agent, before [`news`](Self::news): a start in the middle
     /// of a trial is a reset, and too many resets end the trial.
     ///
     /// # Errors
@@ -164,7 +164,7 @@ impl Runner {
     }
 
     /// The distributor orders the image on trial to be rolled back: its command is killed, and
-    /// [`verdict`](Self::verdict) switches back. An image that has proved healthy stays.
+    /// [`news`](Self::news) switches back. An image that has proved healthy stays.
     ///
     /// # Errors
     /// The boot record could not be written.
@@ -185,7 +185,7 @@ impl Runner {
         Ok(())
     }
 
-    /// The image on trial can no longer be judged: [`verdict`](Self::verdict) switches back, even from one
+    /// The image on trial can no longer be judged: [`news`](Self::news) switches back, even from one
     /// that has proved healthy.
     ///
     /// # Errors
