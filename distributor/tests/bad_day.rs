@@ -188,7 +188,7 @@ fn what_agents_know_of_a_group_is_not_set() {
     for option in ["--coap-group 239.192.0.9:5683", "--distributor 127.0.0.1:5999", "--block-size 512"] {
         desk.fails(&format!("group set hall {option}"), 2, &["agents of group 'hall' know", "--replace"]);
     }
-    desk.fails("group set hall", 2, &["--interface, --rate or --hops"]);
+    desk.fails("group set hall", 2, &["--interface, --rate, --hops or --parity"]);
     desk.fails("group set hall --interface nosuch0", 1, &["nosuch0"]);
     desk.fails("group set nowhere --rate 2Mbit/s", 1, &["no group 'nowhere'"]);
 }
