@@ -95,7 +95,8 @@ impl Distributor {
             activate,
             attempt: *attempt,
             delay_ms: 0,
-            first_answer_within: self.transfer_within,
+            // As `push` has it: an agent that never answers does not keep it until the transfer's deadline.
+            first_answer_within: self.transfer_within.min(Duration::from_secs(60)),
             transfer_within: self.transfer_within,
             confirm_within: Duration::from_secs(30),
             deferred_within: Duration::ZERO,
