@@ -72,6 +72,12 @@ impl Net {
         Ok(net)
     }
 
+    /// Which version of the Internet Protocol it speaks.
+    #[must_use]
+    pub const fn family(&self) -> Family {
+        self.family
+    }
+
     /// The unicast address of a host.
     #[must_use]
     pub fn address(&self, host: usize) -> IpAddr {

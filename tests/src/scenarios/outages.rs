@@ -27,15 +27,16 @@ const WITHIN: Duration = Duration::from_secs(120);
 const OUTAGE: Duration = Duration::from_secs(3);
 
 fn link_down(stage: &Stage<'_>) -> Result<()> {
-    outage(stage, |down| stage.net.take_down(0, down))
+    outage(stage, true, |down| stage.net.take_down(0, down))
 }
 
 fn address_gone(stage: &Stage<'_>) -> Result<()> {
-    outage(stage, |away| stage.net.take_address(0, away))
+    // Linux goes on sending from a socket whose IPv6 address is gone, so there is nothing to tell.
+    outage(stage, stage.net.family() == V4, |away| stage.net.take_address(0, away))
 }
 
 /// Twice in one push: for a moment, and for longer.
-fn outage(stage: &Stage<'_>, breaks: impl Fn(bool) -> Result<()>) -> Result<()> {
+fn outage(stage: &Stage<'_>, is_told: bool, breaks: impl Fn(bool) -> Result<()>) -> Result<()> {
     let mut fleet = stage.fleet(RATE)?;
     let update = Update::make(&fleet, IMAGE_BYTES)?;
     fleet.start_all()?;
@@ -50,7 +51,7 @@ fn outage(stage: &Stage<'_>, breaks: impl Fn(bool) -> Result<()>) -> Result<()> 
     let said = pushed.said.clone();
     let report = pushed.succeeded()?;
     ensure!(
-        said.contains("cannot send") && said.contains("can send again"),
+        !is_told || (said.contains("cannot send") && said.contains("can send again")),
         "nothing is told of the outage: {said}"
     );
     everyone_runs(&fleet, &update, &report)
@@ -102,7 +103,7 @@ fn no_multicast_route(stage: &Stage<'_>) -> Result<()> {
     fleet.start_all()?;
     let doctor = fleet.fwcast(&[&["doctor", "--group", GROUP, "--probes", "5"]])?.stdout;
     let found = String::from_utf8_lossy(&doctor).into_owned();
-    ensure!(!found.contains("BAD") && found.contains("5 of 5 answered"), "{found}");
+    ensure!(!found.contains("BAD") && found.contains("5 of 5 questions answered"), "{found}");
     let report = update.push(&mut fleet, &[])?.wait(WITHIN)?.succeeded()?;
     everyone_runs(&fleet, &update, &report)
 }
