@@ -4,12 +4,15 @@
 
 mod common;
 
-use coap_wire::{Code, Message, option};
-use common::agent::{Agent, Did, ready};
+use coap_wire::{Code, Message, Type, Writer, option};
+use common::agent::{Agent, Did, agent_address, ready};
 use common::fleet::{self, Fleet};
-use common::group::{Image, Speaker, agent_id, order};
-use group_oscore::{Mode, SentRequest};
-use update_core::census::State;
+use common::group::{self, Image, Speaker, agent_id, order};
+use common::wire;
+use group_oscore::{
+    MessageMode, Mode, Received, ReplayWindow, ResponseMode, ResponsePiv, SentRequest, SequenceNumbers,
+};
+use update_core::census::{Report, State};
 use update_core::command::{Command, Dated};
 use update_core::distribution::Ending;
 use update_core::limits::{ECHO_WITHIN, ORDER_HOLDS};
@@ -193,4 +196,64 @@ fn fresh_an_update_is_cancelled_at_an_agent_that_hears_no_multicast_any_more() {
     let fates: Vec<_> =
         fleet.distribution.agents().iter().map(update_core::distribution::Agent::fate).collect();
     assert_eq!(fates, [update_core::distribution::Fate::Dropped; 2]);
+}
+
+/// Agent 1's answer to an order to it alone: 4.01 with an Echo value of this length.
+fn challenged(
+    context: &mut update_core::reception::AgentContext,
+    order: &[u8],
+    echo: usize,
+) -> Option<Vec<u8>> {
+    let mut bytes = order.to_vec();
+    let Ok(Received::Fresh(mut request)) = context.unprotect_request(&mut bytes) else { return None };
+    if request.body().code() != Code::POST || request.mode() != MessageMode::Pairwise {
+        return None;
+    }
+    let (token, mut binding) = (request.token(), request.take_binding());
+    let mut plain = [0; 1200];
+    let mut writer = Writer::message(&mut plain, Type::NonConfirmable, Code::UNAUTHORIZED, 7, token).unwrap();
+    writer.option(option::ECHO, &vec![7; echo]).unwrap();
+    let len = writer.finish();
+    let message = Message::parse(&plain[..len]).unwrap();
+    let mut out = vec![0; 1300];
+    let (mode, piv) = (ResponseMode::Pairwise, ResponsePiv::Own);
+    let len = context.protect_response(&message, &mut binding, mode, piv, &mut out).unwrap();
+    out.truncate(len);
+    Some(out)
+}
+
+#[test]
+fn fresh_an_agent_that_wants_an_echo_value_of_any_length_stops_nobody() {
+    let image = Image::new(5, 9, 64);
+    for echo in [0, 1, 40, 41, 1_150] {
+        let mut fleet = Fleet::new(&image, 2);
+        fleet.off[1] = true;
+        let numbers = SequenceNumbers::new(0, 1 << 20);
+        let mut context = group::agent_context(1, numbers, ReplayWindow::fresh());
+        let ready = Report { digest: Some(image.offer.digest), ..Report::new(State::Ready) };
+        let payload = wire::report(&ready);
+        let (mut heard, mut orders) = (0, 0);
+        while fleet.ending.is_none() {
+            fleet.step(&mut |_| 1);
+            let sent: Vec<_> = fleet.sent[heard..].to_vec();
+            heard = fleet.sent.len();
+            for (to, datagram) in sent {
+                let mine = if to == agent_address(1) {
+                    challenged(&mut context, &datagram, echo).inspect(|_| orders += 1)
+                } else {
+                    None
+                };
+                let said =
+                    mine.or_else(|| wire::answer(&mut context, &datagram, &wire::ByHand::new(&payload)));
+                if let Some(said) = said {
+                    wire::hand_in(&mut fleet, 1, &said);
+                    fleet.wake = Some(fleet.now);
+                }
+            }
+        }
+        assert_eq!(fleet.ending, Some(Ending::Done), "{echo} bytes");
+        assert_eq!(fleet.agents[0].machine.state(), State::Confirmed, "{echo} bytes");
+        // In the minute that a trial may take: each round once, and once more with its value.
+        assert!((1..=130).contains(&orders), "{echo} bytes: {orders} orders");
+    }
 }

@@ -196,12 +196,12 @@ impl Agent {
         matches!(self.state(), Some(State::Scheduled | State::Trial))
     }
 
-    /// Since when it is on trial, as far as that was told or seen here.
     /// Whether its device has put the activation off in this run.
     pub(super) const fn was_deferred(&self) -> bool {
         self.deferred
     }
 
+    /// Since when it is on trial, as far as that was told or seen here.
     pub(super) const fn on_trial_since(&self) -> Option<Instant> {
         self.trial_since
     }

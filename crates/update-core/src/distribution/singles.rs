@@ -5,28 +5,33 @@
 use super::outbox::{Sent, Slot, To};
 use super::parts::Parts;
 use crate::command::Command;
+use crate::limits::ECHO_BYTES_MAX;
 use crate::resource::Resource;
 use crate::target::Target;
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 use group_oscore::ProtectError;
 
 /// Agents that wait for an individual order, each with the Echo value that it asked for.
 #[derive(Debug, Default)]
-pub(super) struct Singles(VecDeque<(usize, Vec<u8>)>);
+pub(super) struct Singles(VecDeque<(usize, EchoValue)>);
+
+/// Empty for none.
+type EchoValue = heapless::Vec<u8, ECHO_BYTES_MAX>;
 
 impl Singles {
     /// Queues the order for the agent with this index.
     fn push(&mut self, index: usize) {
         if self.0.iter().all(|(waiting, _)| *waiting != index) {
-            self.0.push_back((index, Vec::new()));
+            self.0.push_back((index, EchoValue::new()));
         }
     }
 
-    /// The agent with this index requires this value before it acts.
+    /// The agent with this index requires this value before it acts. One that is longer than an Echo value
+    /// may be is ignored: an order with it might fit no datagram.
     pub(super) fn prove(&mut self, index: usize, echo: &[u8]) {
+        let Ok(echo) = EchoValue::from_slice(echo) else { return };
         self.0.retain(|(waiting, _)| *waiting != index);
-        self.0.push_front((index, echo.to_vec()));
+        self.0.push_front((index, echo));
     }
 
     /// Whether any agent waits.
