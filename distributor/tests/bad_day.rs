@@ -274,6 +274,10 @@ fn a_wrong_table_enrolls_nobody_and_says_which_line() {
         ("name\nlamp-7\nlamp-8,x\n", "lamps.csv':3:"),
         ("name\nlamp-7\nlamp/8\n", "lamps.csv':3: name: a name has only"),
         ("name\nlamp-7\nlamp-7\n", "lamps.csv':3: agent 'lamp-7' is there twice"),
+        (
+            "name\nlamp:7\nlamp-7\n",
+            "lamps.csv':3: the agents of this line and of line 2 would both have the file",
+        ),
         ("name,health-deadline\nlamp-7,soon\n", "lamps.csv':2: health-deadline: a time"),
     ] {
         desk.write("lamps.csv", table.as_bytes());

@@ -101,7 +101,7 @@ impl Import {
         let head = table.headers().map_err(bad)?.clone();
         check_head(&head).map_err(|why| Failure::error(format!("{file}:1: {why}")))?;
         let (mut requests, mut problems) = (Vec::new(), Vec::new());
-        let mut names = BTreeSet::new();
+        let (mut names, mut outs) = (BTreeSet::new(), BTreeMap::new());
         for record in table.records() {
             let record = record.map_err(bad)?;
             let at = record.position().map_or(0, csv::Position::line);
@@ -110,7 +110,17 @@ impl Import {
                 Ok(request) if !names.insert((request.group.clone(), request.name.clone())) => {
                     problems.push(format!("{file}:{at}: agent '{}' is there twice", request.name));
                 }
-                Ok(request) => requests.push(request),
+                // Two groups may have an agent of one name, and colons are no part of file names.
+                Ok(request) if outs.contains_key(&request.out) => problems.push(format!(
+                    "{file}:{at}: the agents of this line and of line {} would both have the file {}: import \
+                     them into different folders",
+                    outs[&request.out],
+                    shown(&request.out)
+                )),
+                Ok(request) => {
+                    outs.insert(request.out.clone(), at);
+                    requests.push(request);
+                }
                 Err(why) => problems.push(format!("{file}:{at}: {why}")),
             }
             if requests.len() > LINES_MAX {
