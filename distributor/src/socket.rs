@@ -58,18 +58,20 @@ pub enum SocketError {
     },
 }
 
+impl SocketError {
+    fn system(profile: &Profile, verb: &'static str, source: std::io::Error) -> Self {
+        let (address, interface) = (profile.distributor, profile.interface.clone());
+        Self::System { verb, address, interface, source }
+    }
+}
+
 /// Opens the socket that a group's profile describes.
 ///
 /// # Errors
 /// The interface does not exist, the address is not this machine's, or the port is taken.
 pub fn open(profile: &Profile) -> Result<UdpSocket, SocketError> {
     let interface = interface_index(&profile.interface)?;
-    let fail = |verb, source| SocketError::System {
-        verb,
-        address: profile.distributor,
-        interface: profile.interface.clone(),
-        source,
-    };
+    let fail = |verb, source| SocketError::system(profile, verb, source);
     let socket = multicast(profile)?;
     let address = with_scope(profile.distributor, interface);
     socket.bind(&address.into()).map_err(|e| match e.kind() {
@@ -85,12 +87,7 @@ pub fn open(profile: &Profile) -> Result<UdpSocket, SocketError> {
 /// The interface does not exist or has no address.
 pub fn multicast(profile: &Profile) -> Result<Socket, SocketError> {
     let interface = interface_index(&profile.interface)?;
-    let fail = |verb, source| SocketError::System {
-        verb,
-        address: profile.distributor,
-        interface: profile.interface.clone(),
-        source,
-    };
+    let fail = |verb, source| SocketError::system(profile, verb, source);
     let domain = Domain::for_address(profile.distributor);
     let socket =
         Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).map_err(|e| fail("open a socket", e))?;
