@@ -1,18 +1,19 @@
 //! Creates a security group: its key material, the distributor's and the Group Manager's keys, the first key
-//! set.
+//! set. And changes what its agents need not know.
 
 use std::net::SocketAddr;
 
 use ed25519_dalek::SigningKey;
 use group_oscore::{AeadAlgorithm, encode_ccs};
 use provisioning::{Hex, Name, Secret};
+use rollout_engine::Parity;
 
 use crate::key_sets::TrustedKeys;
 use crate::keys::{self, KeyError};
 use crate::socket::{SocketError, interface_index};
 use crate::state::{
-    Agents, DISTRIBUTOR_SENDER_ID, GroupState, Identity, MachineId, ManagerState, Profile, Security,
-    StateDir, StateError,
+    Agents, DISTRIBUTOR_SENDER_ID, GroupLock, GroupState, Identity, MachineId, ManagerState, Profile,
+    Security, StateDir, StateError,
 };
 
 /// The length of a fresh OSCORE Master Secret in bytes. RFC 10021 section 2.1.5 requires at least 128 bits of
@@ -37,7 +38,7 @@ pub struct Plan {
     pub replace: bool,
 }
 
-/// Why a group cannot be created.
+/// Why a group cannot be created or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
     /// The state folder.
@@ -111,6 +112,40 @@ pub async fn create(
         ManagerState { private_key: Secret::new(manager.to_bytes().to_vec()), contexts: Default::default() };
     let agents = group.create(dir, &manager, machine, plan.replace).await?;
     Ok((group, names_waiting(&agents)))
+}
+
+/// What may change about a group without its agents being told; `None` stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    /// The interface that sends multicast.
+    pub interface: Option<String>,
+    /// The IPv4 time to live or IPv6 hop limit of multicast.
+    pub hops: Option<u8>,
+    /// How fast multicast is sent.
+    pub rate_bits_per_second: Option<u64>,
+    /// How blocks that agents lost are repaired.
+    pub parity: Option<Parity>,
+}
+
+/// Changes how this machine sends to a group.
+///
+/// # Errors
+/// There is no such group or interface, or the state folder cannot be written.
+pub async fn change(dir: &StateDir, name: &Name, changes: Changes) -> Result<GroupState, CreateError> {
+    if let Some(interface) = &changes.interface {
+        interface_index(interface)?;
+    }
+    // Opened first, so that a missing group is reported as missing.
+    GroupState::open(dir, name)?;
+    let lock = GroupLock::to_edit(dir, name).await?;
+    let mut group = GroupState::open(dir, name)?;
+    let profile = &mut group.profile;
+    profile.interface = changes.interface.unwrap_or_else(|| profile.interface.clone());
+    profile.hops = changes.hops.unwrap_or(profile.hops);
+    profile.rate_bits_per_second = changes.rate_bits_per_second.unwrap_or(profile.rate_bits_per_second);
+    profile.parity = changes.parity.unwrap_or(profile.parity);
+    group.save(dir, &lock)?;
+    Ok(group)
 }
 
 /// The agents of a group that must be enrolled again.

@@ -18,9 +18,8 @@ use crate::commands::output::{self, Printable, columns, fields, say};
 use crate::commands::runtime::runtime;
 use crate::key_sets::TrustedKeys;
 use crate::keys;
-use crate::new_group::{self, Plan};
-use crate::socket::interface_index;
-use crate::state::{GroupLock, GroupState, MachineId, Profile, StateDir, StateError};
+use crate::new_group::{self, Changes, Plan};
+use crate::state::{GroupState, MachineId, Profile, StateDir, StateError};
 use rollout_engine::{Many, Parity};
 
 /// The group commands.
@@ -295,8 +294,7 @@ impl Set {
         if [coap_group, distributor, manager, block_size].iter().any(|given| given.is_some()) {
             return Err(Failure::usage(format!(
                 "the agents of group '{0}' know its CoAP group, distributor, Group Manager and block size, \
-                 and \
-                 cannot be told others yet: replace it with `fwcast group create {0} --replace`, and enroll \
+                 and cannot be told others yet: replace it with `fwcast group create {0} --replace`, and enroll \
                  its agents again",
                 self.name
             )));
@@ -305,24 +303,13 @@ impl Set {
         if nothing && self.parity.is_none() {
             return Err(Failure::usage("nothing to change: give --interface, --rate, --hops or --parity"));
         }
-        if let Some(interface) = &self.interface {
-            interface_index(interface)?;
-        }
-        runtime()?.block_on(async {
-            // Opened first, so that a missing group is reported as missing.
-            GroupState::open(dir, &self.name)?;
-            let lock = GroupLock::to_edit(dir, &self.name).await?;
-            let mut group = GroupState::open(dir, &self.name)?;
-            let profile = &mut group.profile;
-            if let Some(interface) = &self.interface {
-                profile.interface.clone_from(interface);
-            }
-            profile.rate_bits_per_second = self.rate.map_or(profile.rate_bits_per_second, |rate| rate.0);
-            profile.hops = self.hops.unwrap_or(profile.hops);
-            profile.parity = self.parity.unwrap_or(profile.parity);
-            group.save(dir, &lock)?;
-            Ok(group)
-        })
+        let changes = Changes {
+            interface: self.interface.clone(),
+            hops: self.hops,
+            rate_bits_per_second: self.rate.map(|rate| rate.0),
+            parity: self.parity,
+        };
+        Ok(runtime()?.block_on(new_group::change(dir, &self.name, changes))?)
     }
 }
 
