@@ -187,7 +187,6 @@ impl Reception<'_> {
         out: &mut [u8],
     ) -> Option<usize> {
         let (asked, held) = (about.update, self.received.id());
-        // A question is about a window, or about generations.
         let mut bitmap = [0; WINDOW_BLOCKS_MAX as usize / 8];
         let mut report = Report::new(self.state());
         report.update = asked.or(held);
@@ -206,6 +205,7 @@ impl Reception<'_> {
             _ => self.describe(&mut report, now),
         }
         let is_receiving = matches!(report.state, State::Pages | State::Blocks);
+        // A question is about generations or about a window; their answers share the buffer.
         if let Some(window) = about.generations.filter(|_| is_receiving) {
             let lacks = bitmap.get_mut(..window.count as usize)?;
             report.lacks = self.vault.write_lacks(window.first, lacks).map(|lacks| (window.first, lacks));
