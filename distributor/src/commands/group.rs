@@ -294,8 +294,8 @@ impl Set {
         if [coap_group, distributor, manager, block_size].iter().any(|given| given.is_some()) {
             return Err(Failure::usage(format!(
                 "the agents of group '{0}' know its CoAP group, distributor, Group Manager and block size, \
-                 and cannot be told others yet: replace it with `fwcast group create {0} --replace`, and enroll \
-                 its agents again",
+                 and cannot be told others yet: replace it with `fwcast group create {0} --replace`, and \
+                 enroll its agents again",
                 self.name
             )));
         }
