@@ -46,8 +46,8 @@ impl Attempts {
         self.used = attempt;
     }
 
-    /// Notes that an order with this attempt goes out. It does not count if it is too far ahead: an agent that
-    /// claims a high attempt must not use the attempts up for all.
+    /// Notes that an order with this attempt goes out. It does not count if it is too far ahead: an agent
+    /// that claims a high attempt must not use the attempts up for all.
     pub(super) fn told(&mut self, attempt: u32) {
         if attempt - self.first <= ATTEMPTS_AHEAD_MAX {
             self.used = self.used.max(attempt);
