@@ -227,7 +227,11 @@ fn a_command_that_reboots_once_leads_to_a_judged_trial() {
 #[test]
 fn what_an_activate_command_leaves_behind_is_named_and_confirms_nothing() {
     let device = Device::installed_for(Switch::Command);
-    let activate_command = device.shell("[ $FWCAST_ACTION = rollback ] || { sleep 1000 & echo $! > child; }");
+    // Until the shell's child has become the other program, it has the shell's name.
+    let activate_command = device.shell(
+        "[ $FWCAST_ACTION = rollback ] || { sleep 1000 & echo $! > child; \
+         until [ \"$(cat /proc/$!/comm)\" = sleep ]; do :; done; }",
+    );
     let settings = TrialSettings { activate_command, ..settings() };
     let (news, said) = tried(&device, &settings);
     let child = device.left("child").unwrap();
