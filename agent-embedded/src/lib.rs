@@ -4,24 +4,24 @@
 //! # What a firmware provides
 //!
 //! 1. **A boot stage**: `boot_stage::board::run`, with `boot_stage::board::Board` implemented for the board.
-//!   It checks at each start what runs, and exchanges the slots.
+//!    It checks at each start what runs, and exchanges the slots.
 //! 2. **A flash**, which is any `embedded_storage::nor_flash::NorFlash`, and its
-//!   `boot_stage::layout::FlashLayout`. `FlashLayout::check` is called when the flash is opened. Only the
-//!   agent writes to these partitions.
+//!    `boot_stage::layout::FlashLayout`. `FlashLayout::check` is called when the flash is opened. Only the
+//!    agent writes to these partitions.
 //! 3. **The provisioning area**, as bytes: `fwcast agent enroll --format cbor` writes its content. See
-//!   [`provisioning`].
+//!    [`provisioning`].
 //! 4. **Random bytes** from the chip ([`start::Entropy`]); all zero if it has no source.
 //! 5. **An `embassy_net::Stack`** with room for [`network::SOCKETS`] more sockets and for multicast. It needs
-//!   the address that the device was provisioned with: [`parts::Prepared::config`] returns a configuration.
-//!   IPv6 is always included; the feature `ipv4` adds IPv4.
+//!    the address that the device was provisioned with: [`parts::Prepared::config`] returns a configuration.
+//!    IPv6 is always included; the feature `ipv4` adds IPv4.
 //! 6. **A board**: clock, watchdog and reset. [`board::EmbassyBoard`] uses embassy's clock; other firmware
-//!   implements [`drive::Board`]. Only the agent's loop feeds the watchdog.
+//!    implements [`drive::Board`]. Only the agent's loop feeds the watchdog.
 //! 7. **An application**: [`drive::Application`] hears each [`event::Event`], and may veto a restart, for at
-//!   most [`drive::RESTART_VETO_MAX`].
+//!    most [`drive::RESTART_VETO_MAX`].
 //! 8. **A self-test**: a future that is polled alongside everything else while the running image is on trial.
-//!   The image is confirmed when the test returns `true` and the agent has heard the distributor. It is
-//!   rolled back when the test returns `false`, or after [`drive::HEALTHY_WITHIN`]. The provisioning can set
-//!   another time, or let the test alone decide ([`provisioning::Health`]).
+//!    The image is confirmed when the test returns `true` and the agent has heard the distributor. It is
+//!    rolled back when the test returns `false`, or after [`drive::HEALTHY_WITHIN`]. The provisioning can set
+//!    another time, or let the test alone decide ([`provisioning::Health`]).
 //!
 //! # The order of calls
 //!

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
 mod common;
+#[path = "../store/tests/store_suite/mod.rs"]
 mod store_suite;
 
 use std::fs;
@@ -9,7 +10,7 @@ use std::net::UdpSocket;
 use std::process::Command;
 
 use common::{CREATE_HALL, Desk, ENROLL_LAMP};
-use distributor::store::{BUSY_MAX, InFile as _, SqliteStore};
+use fwcast_store::{BUSY_MAX, InFile as _, SqliteStore};
 use provisioning::{AgentFile, yaml};
 use store_suite::begin;
 

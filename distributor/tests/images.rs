@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
 mod common;
+#[path = "../store/tests/store_suite/mod.rs"]
 mod store_suite;
 
 use std::fs::{self, File};
@@ -11,11 +12,11 @@ use std::time::{Duration, SystemTime};
 
 use common::{Desk, SIGN};
 use distributor::commands::exit_codes::{Exit, Failure};
-use distributor::kind::Kind;
-use distributor::state::StateDir;
-use distributor::store::Documents as _;
-use distributor::store::images::Images;
-use distributor::store::{NewDocument, SqliteStore};
+use fwcast_state::StateDir;
+use fwcast_store::Documents as _;
+use fwcast_store::images::Images;
+use fwcast_store::kind::Kind;
+use fwcast_store::{NewDocument, SqliteStore};
 use serde_json::json;
 use store_suite::{at, name};
 use update_core::digest::Digest;

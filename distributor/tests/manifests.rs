@@ -7,8 +7,8 @@ mod common;
 use std::path::PathBuf;
 
 use common::Desk;
-use distributor::manifest::source::Source;
-use distributor::manifest::{Manifests, check};
+use fwcast_documents::source::Source;
+use fwcast_documents::{Manifests, check};
 
 fn samples() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests"))

@@ -2,17 +2,18 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
 mod common;
+#[path = "../store/tests/store_suite/mod.rs"]
 mod store_suite;
 
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use common::{CREATE_HALL, Desk, ENROLL_LAMP};
-use distributor::kind::Kind;
-use distributor::store::Documents as _;
-use distributor::store::InFile as _;
-use distributor::store::Rollouts as _;
-use distributor::store::{BUSY_MAX, NewDocument, SqliteStore, Step};
+use fwcast_store::Documents as _;
+use fwcast_store::InFile as _;
+use fwcast_store::Rollouts as _;
+use fwcast_store::kind::Kind;
+use fwcast_store::{BUSY_MAX, NewDocument, SqliteStore, Step};
 use rollout_engine::record::{Outcome, Progress};
 use serde_json::json;
 use store_suite::{begin, fact, key, name, record, step};

@@ -2,6 +2,7 @@
 //! once, and told as carried out.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../store/tests/store_suite/mod.rs"]
 mod store_suite;
 
 use std::future::Future;
@@ -9,13 +10,13 @@ use std::path::Path;
 use std::pin::pin;
 use std::task::Poll;
 
-use distributor::fleet::Fleet;
-use distributor::runner::{Note, RolloutObserver};
-use distributor::state::StateDir;
-use distributor::store::InFile as _;
-use distributor::store::Orders as _;
-use distributor::store::Rollouts as _;
-use distributor::store::{NewOrder, NewRollout, SqliteStore};
+use fwcast_service::Fleet;
+use fwcast_service::runner::{Note, RolloutObserver};
+use fwcast_state::StateDir;
+use fwcast_store::InFile as _;
+use fwcast_store::Orders as _;
+use fwcast_store::Rollouts as _;
+use fwcast_store::{NewOrder, NewRollout, SqliteStore};
 use provisioning::Name;
 use rollout_engine::plan::AgentKey;
 use rollout_engine::record::{Fact, Order, OrderOutcome};

@@ -4,7 +4,7 @@
 mod common;
 
 use common::Desk;
-use distributor::state::{FloorStore, GroupState, StateDir};
+use fwcast_state::{FloorStore, GroupState, StateDir};
 use provisioning::Name;
 use update_core::distribution::Conduct;
 

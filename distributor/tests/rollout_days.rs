@@ -9,11 +9,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Desk, ENROLL_LAMP, SIGN};
-use distributor::fleet::Fleet;
-use distributor::runner::{Note, Resources, RolloutObserver, Runner};
-use distributor::state::{RolloutLock, StateDir};
-use distributor::store::epoch::Claims;
-use distributor::store::{Agents as _, Heard, InFile as _, NewOrder, Orders as _, SqliteStore};
+use fwcast_service::Fleet;
+use fwcast_service::runner::{Note, Resources, RolloutObserver, Runner};
+use fwcast_state::{RolloutLock, StateDir};
+use fwcast_store::epoch::Claims;
+use fwcast_store::{Agents as _, Heard, InFile as _, NewOrder, Orders as _, SqliteStore};
 use provisioning::Name;
 use rollout_engine::record::{Fact, Order, OrderOutcome};
 use rollout_engine::{Engine, Run};

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Desk, ENROLL_LAMP, SIGN};
-use distributor::state::{GroupLock, RolloutLock, StateDir};
+use fwcast_state::{GroupLock, RolloutLock, StateDir};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use provisioning::Name;

@@ -97,9 +97,9 @@ pub const PARTS: [Part; 6] = [
         only: &["--lib", "--tests"],
     },
     Part {
-        package: "distributor",
-        files: &["distributor/src/state/sequence.rs"],
-        tests: &["distributor"],
+        package: "fwcast-state",
+        files: &["distributor/state/src/sequence.rs"],
+        tests: &["fwcast-state", "distributor"],
         only: &["--lib", "--test", "restored"],
     },
     Part {

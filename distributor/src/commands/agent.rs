@@ -25,11 +25,11 @@ use crate::commands::output::{self, Printable, columns, fields, say};
 use crate::commands::report::labels;
 use crate::commands::runtime::runtime;
 use crate::commands::yaml;
-use crate::files::shown;
-use crate::fleet::enroll;
-use crate::manifest::selector::Selector;
-use crate::state::{Agents, GroupState, Label, StateDir};
-use crate::values;
+use fwcast_documents::selector::Selector;
+use fwcast_documents::values;
+use fwcast_service::enroll;
+use fwcast_state::files::shown;
+use fwcast_state::{Agents, GroupState, Label, StateDir};
 use rollout_engine::Many;
 
 /// The agent commands.

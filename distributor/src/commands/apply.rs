@@ -10,8 +10,8 @@ use super::manifest_files::{ManifestFiles, unapplied};
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 use crate::commands::output::{self, Printable, columns};
-use crate::manifest::AppliedDocument;
-use crate::store::Applied;
+use fwcast_documents::AppliedDocument;
+use fwcast_store::Applied;
 
 /// Store rollout manifests and the images they name; nothing is sent
 ///

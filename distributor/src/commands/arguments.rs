@@ -6,9 +6,9 @@ use std::time::Duration;
 use provisioning::address;
 use uuid::Uuid;
 
-pub use crate::values::Rate;
-pub(super) use crate::values::{Class, Network, block_size, coap_group, interface};
-use crate::values::{socket_address, whole_seconds};
+pub use fwcast_documents::values::Rate;
+pub(super) use fwcast_documents::values::{Class, Network, block_size, coap_group, interface};
+use fwcast_documents::values::{socket_address, whole_seconds};
 
 /// The address and port of one host.
 pub(super) fn peer(text: &str) -> Result<SocketAddr, String> {

@@ -12,8 +12,8 @@ use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 use crate::commands::output::{self, Printable, fields, say};
 use crate::commands::runtime::runtime;
-use crate::files::shown;
-use crate::store::{InFile as _, SqliteStore, backup, restore};
+use fwcast_state::files::shown;
+use fwcast_store::{InFile as _, SqliteStore, backup, restore};
 
 /// Write groups, agents, rollouts and images to one file, with their secrets
 #[derive(Debug, Args)]

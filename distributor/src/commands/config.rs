@@ -10,8 +10,8 @@ use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 use crate::commands::output::{self, Printable, columns};
 use crate::commands::settings::Origin;
-use crate::files::shown;
-use crate::state::StateDir;
+use fwcast_state::StateDir;
+use fwcast_state::files::shown;
 
 /// The configuration commands.
 #[derive(Debug, Subcommand)]

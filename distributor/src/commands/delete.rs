@@ -8,7 +8,7 @@ use super::kind::{Noun, on_fleet};
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 use crate::commands::output::say;
-use crate::fleet::members;
+use fwcast_service::members;
 
 /// Delete a rollout group, an image or a rollout that nothing uses, or remove an agent
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 use crate::commands::output;
 use crate::commands::report::{DescribedAgent, DescribedDocument, DescribedRollout};
-use crate::kind::Kind;
+use fwcast_store::kind::Kind;
 
 /// Show one agent, rollout group, image or rollout
 #[derive(Debug, Args)]

@@ -10,9 +10,9 @@ use super::status::say_if_not_noted;
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 use crate::commands::output::{self, Printable};
-use crate::control::Stop;
-use crate::fleet::doctor::{self, Finding};
-use crate::state::GroupState;
+use fwcast_service::control::Stop;
+use fwcast_service::doctor::{self, Finding};
+use fwcast_state::GroupState;
 
 /// Check what a push needs: interface, address, route, MTU, and the loss on the way to the agents
 #[derive(Debug, Args)]

@@ -10,11 +10,11 @@ use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 use crate::commands::output::{self, Format};
 use crate::commands::report::{EventLine, EventList, RolloutList};
-use crate::fleet::look::Filter;
-use crate::fleet::members::MemberError;
-use crate::fleet::{self, Fleet, members};
-use crate::store::{Event, EventQuery, Store};
-use crate::store::{Events as _, Rollouts as _};
+use fwcast_service::look::Filter;
+use fwcast_service::members::MemberError;
+use fwcast_service::{Fleet, members};
+use fwcast_store::{Event, EventQuery, Store};
+use fwcast_store::{Events as _, Rollouts as _};
 use rollout_engine::plan::AgentKey;
 
 /// Show what happened, oldest first
@@ -125,7 +125,10 @@ async fn agent<S: Store>(fleet: &Fleet<S>, text: &str) -> Result<AgentKey, Failu
 }
 
 /// Prints events one by one as they happen. Ends when standard output is closed.
-async fn follow<S: Store>(format: Format, mut events: fleet::Events<'_, S>) -> Result<Exit, Failure> {
+async fn follow<S: Store>(
+    format: Format,
+    mut events: fwcast_service::Events<'_, S>,
+) -> Result<Exit, Failure> {
     loop {
         for event in events.next().await? {
             if !tell(format, event)? {

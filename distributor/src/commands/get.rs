@@ -8,11 +8,11 @@ use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 use crate::commands::output;
 use crate::commands::report::{AgentList, DocumentList, RolloutList};
-use crate::fleet::look::Filter;
-use crate::kind::Kind;
-use crate::manifest::selector::Selector;
-use crate::state::GroupState;
-use crate::store::Agent;
+use fwcast_documents::selector::Selector;
+use fwcast_service::look::Filter;
+use fwcast_state::GroupState;
+use fwcast_store::Agent;
+use fwcast_store::kind::Kind;
 use rollout_engine::record::Progress;
 
 /// List agents, rollout groups, images or rollouts

@@ -7,8 +7,8 @@ use clap::Args;
 use super::exit_codes::Failure;
 use super::output::{Color, Format};
 use super::settings::{Flags, Settings};
-use crate::files::shown;
-use crate::state::StateDir;
+use fwcast_state::StateDir;
+use fwcast_state::files::shown;
 
 /// The options of every command.
 #[derive(Debug, Args)]

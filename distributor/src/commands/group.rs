@@ -16,10 +16,10 @@ use crate::commands::global::Global;
 use crate::commands::kind::on_fleet;
 use crate::commands::output::{self, Printable, columns, fields, say};
 use crate::commands::runtime::runtime;
-use crate::key_sets::TrustedKeys;
-use crate::keys;
-use crate::new_group::{self, Changes, Plan};
-use crate::state::{GroupState, MachineId, Profile, StateDir, StateError};
+use fwcast_state::key_sets::TrustedKeys;
+use fwcast_state::keys;
+use fwcast_state::new_group::{self, Changes, Plan};
+use fwcast_state::{GroupState, MachineId, Profile, StateDir, StateError};
 use rollout_engine::{Many, Parity};
 
 /// The group commands.
@@ -42,7 +42,7 @@ pub enum Group {
 #[derive(Debug, Args)]
 pub struct Create {
     /// Its name
-    #[arg(value_parser = crate::values::plain_name)]
+    #[arg(value_parser = fwcast_documents::values::plain_name)]
     name: Name,
     /// Multicast address and port that its agents listen on
     #[arg(long, value_name = "ADDR:PORT", value_parser = arguments::coap_group,

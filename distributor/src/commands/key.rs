@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::Table;
 use serde::Serialize;
 
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 use crate::commands::output::{self, Printable, fields};
-use crate::key_sets::TrustedKeys;
-use crate::keys::{self, KeyKind, PublicKey};
+use fwcast_state::key_sets::TrustedKeys;
+use fwcast_state::keys::{self, KeyKind, PublicKey};
 
 /// The key commands.
 #[derive(Debug, Subcommand)]
@@ -50,10 +50,28 @@ struct ShownSet {
 pub struct Generate {
     /// What the key will sign: images, or key sets, which say which image keys devices trust
     #[arg(long, value_enum)]
-    kind: KeyKind,
+    kind: Purpose,
     /// File to write the private key to; nothing is overwritten
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+}
+
+/// What a key will sign.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Purpose {
+    /// Signs images
+    Image,
+    /// Signs key sets: which image keys devices trust
+    Root,
+}
+
+impl From<Purpose> for KeyKind {
+    fn from(purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::Image => Self::Image,
+            Purpose::Root => Self::Root,
+        }
+    }
 }
 
 /// Arguments of `key show`.
@@ -87,7 +105,7 @@ impl Key {
                 return Ok(Exit::Done);
             }
             Self::Generate(Generate { kind, out }) => {
-                let made = keys::generate(*kind, out)?;
+                let made = keys::generate((*kind).into(), out)?;
                 let public = PublicKey::Ed25519(made.key.verifying_key());
                 Shown {
                     public_file: Some(keys::public_path(out)),
@@ -121,7 +139,7 @@ impl Set {
 impl Printable for ShownSet {
     fn table(&self) -> Table {
         fields([
-            ("file", crate::files::shown(&self.file)),
+            ("file", fwcast_state::files::shown(&self.file)),
             ("version", self.version.to_string()),
             ("root key", self.root_key.clone()),
             ("image keys", self.image_keys.join(" ")),
@@ -150,7 +168,7 @@ impl Printable for Shown {
     fn table(&self) -> Table {
         let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
         fields([
-            ("file", crate::files::shown(&self.file)),
+            ("file", fwcast_state::files::shown(&self.file)),
             ("kind", self.kind.map_or_else(|| "-".to_owned(), |kind| kind.to_string())),
             ("algorithm", self.algorithm.to_owned()),
             ("public key", or_dash(&self.public_key)),

@@ -6,10 +6,10 @@ use crate::commands::exit_codes::Failure;
 use crate::commands::global::Global;
 use crate::commands::output::say;
 use crate::commands::runtime::runtime;
-use crate::fleet::Fleet;
-use crate::kind::Kind;
-use crate::state::StateDir;
-use crate::store::{InFile as _, SqliteStore};
+use fwcast_service::Fleet;
+use fwcast_state::StateDir;
+use fwcast_store::kind::Kind;
+use fwcast_store::{InFile as _, SqliteStore};
 
 /// The nouns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

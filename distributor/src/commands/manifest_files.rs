@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use crate::commands::exit_codes::Failure;
 use crate::commands::output::{Format, print_value, say};
-use crate::fleet::{BeginError, NotApplied};
-use crate::manifest::source::Source;
-use crate::manifest::{ApplyError, PlanError};
-use crate::manifest::{Diagnostic, Manifests, check};
+use fwcast_documents::source::Source;
+use fwcast_documents::{ApplyError, PlanError};
+use fwcast_documents::{Diagnostic, Manifests, check};
+use fwcast_service::{BeginError, NotApplied};
 
 /// The option that names them.
 #[derive(Debug, Args)]

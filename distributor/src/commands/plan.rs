@@ -11,8 +11,8 @@ use super::manifest_files::{ManifestFiles, unplanned};
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 use crate::commands::output::{self, Printable, columns, say};
-use crate::fleet::forecast::Forecast;
-use crate::manifest::Planned;
+use fwcast_documents::Planned;
+use fwcast_service::forecast::Forecast;
 use rollout_engine::plan::{AgentKey, Percent};
 use rollout_engine::{Many, Parity};
 

@@ -8,7 +8,7 @@ use update_core::census::State;
 use update_core::distribution::{Distribution, Event, Stage};
 
 use crate::commands::output::say;
-use crate::drive::DistributionObserver;
+use fwcast_service::drive::DistributionObserver;
 use rollout_engine::Many;
 
 /// Without a terminal, print a line at each stage, and one after this long without any.

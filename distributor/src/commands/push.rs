@@ -15,10 +15,10 @@ use super::output::{self, say};
 use super::progress::Progress;
 use super::report::outcome::PushReport;
 use crate::commands::global::Global;
-use crate::control::Stop;
-use crate::drive::DistributionEnd;
-use crate::files::shown;
-use crate::fleet::push::{self, Request};
+use fwcast_service::control::Stop;
+use fwcast_service::drive::DistributionEnd;
+use fwcast_service::push::{self, Request};
+use fwcast_state::files::shown;
 use rollout_engine::Many;
 
 /// Deliver an image to every agent of a group, and activate it there

@@ -10,10 +10,10 @@ use super::kind::on_fleet;
 use super::output;
 use super::rollout_progress::RolloutProgress;
 use crate::commands::global::Global;
-use crate::control::Stop;
-use crate::fleet::Carried;
-use crate::runner::doing;
-use crate::store::NewOrder;
+use fwcast_service::Carried;
+use fwcast_service::control::Stop;
+use fwcast_service::runner::doing;
+use fwcast_store::NewOrder;
 use rollout_engine::Engine;
 use rollout_engine::record::{Order, Outcome};
 

@@ -8,7 +8,7 @@ use provisioning::Name;
 
 use super::output::{safe, say};
 use super::progress::{LINE_AFTER, bar};
-use crate::runner::{Note, RolloutObserver, doing};
+use fwcast_service::runner::{Note, RolloutObserver, doing};
 use rollout_engine::record::{Fact, Progress};
 use rollout_engine::{Engine, Run, Task};
 

@@ -10,8 +10,8 @@ use super::output::{self, say};
 use super::report::RolloutStatus;
 use super::rollout_progress::RolloutProgress;
 use crate::commands::global::Global;
-use crate::control::Stop;
-use crate::runner::{RolloutEnd, doing};
+use fwcast_service::control::Stop;
+use fwcast_service::runner::{RolloutEnd, doing};
 use rollout_engine::record::Outcome;
 
 /// Run one rollout in the foreground

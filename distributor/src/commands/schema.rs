@@ -4,7 +4,6 @@ use clap::Args;
 
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::output;
-use crate::manifest;
 
 /// Print the JSON schema of rollout manifests, for editors
 #[derive(Debug, Args)]
@@ -13,7 +12,7 @@ pub struct Schema {}
 impl Schema {
     /// Prints it on standard output.
     pub fn run(&self) -> Result<Exit, Failure> {
-        output::print_text(&manifest::schema::text())?;
+        output::print_text(&fwcast_documents::schema::text())?;
         Ok(Exit::Done)
     }
 }

@@ -153,7 +153,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Flag => f.write_str("flag"),
             Self::Environment(name) => f.write_str(name),
-            Self::File(path) => f.write_str(&crate::files::shown(path).to_string()),
+            Self::File(path) => f.write_str(&fwcast_state::files::shown(path).to_string()),
             Self::Default => f.write_str("default"),
         }
     }

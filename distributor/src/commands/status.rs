@@ -13,12 +13,12 @@ use super::output::{self, say};
 use super::report::RolloutStatus;
 use super::report::outcome::{self, StatusReport};
 use crate::commands::global::Global;
-use crate::control::Stop;
-use crate::drive;
-use crate::fleet::{Census, Fleet};
-use crate::runner::{RolloutEnd, doing_of};
-use crate::state::GroupState;
-use crate::store::{Revision, Store};
+use fwcast_service::control::Stop;
+use fwcast_service::drive;
+use fwcast_service::runner::{RolloutEnd, doing_of};
+use fwcast_service::{Census, Fleet};
+use fwcast_state::GroupState;
+use fwcast_store::{Revision, Store};
 use rollout_engine::Engine;
 
 /// How often to check whether some process still runs the rollout.

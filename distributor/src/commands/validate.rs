@@ -9,7 +9,7 @@ use super::manifest_files::ManifestFiles;
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 use crate::commands::output::{self, Printable, columns, say};
-use crate::manifest::{Diagnostic, Found, Manifests, check};
+use fwcast_documents::{Diagnostic, Found, Manifests, check};
 
 /// Check rollout manifests, without network, keys or state
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use provisioning::yaml::{self, TEXT_BYTES_MAX};
 use serde::de::DeserializeOwned;
 
 use crate::commands::exit_codes::Failure;
-use crate::files::{self, shown};
+use fwcast_state::files::{self, shown};
 
 /// Reads a YAML file with secrets. It is refused if others can read it.
 pub fn read_secret<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {

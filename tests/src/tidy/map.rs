@@ -7,8 +7,8 @@ use super::Violation;
 /// Heading of the section with the map.
 const HEADING: &str = "## Map";
 
-/// Differences between the map and the tree: the map needs one bullet for each top-level folder and for each
-/// crate, and no others.
+/// Differences between the map and the tree: the map needs one bullet for each top-level folder, each
+/// crate and each package of the distributor, and no others.
 #[must_use]
 pub fn differences(readme: &str, paths: &[&str]) -> Vec<Violation> {
     let drawn = drawn(readme);
@@ -56,13 +56,15 @@ fn drawn(readme: &str) -> Vec<(usize, &str)> {
         .collect()
 }
 
-/// The folders that the map must show: the top-level ones, and each in `crates/`.
+/// The folders that the map must show: the top-level ones, each in `crates/`, and packages in `distributor/`.
 fn folders(paths: &[&str]) -> BTreeSet<String> {
+    let is_package = |folder: &str| paths.contains(&format!("{folder}/Cargo.toml").as_str());
     paths
         .iter()
         .flat_map(|path| {
             let parts: Vec<&str> = path.split('/').collect();
-            let depth = if parts[0] == "crates" { 2 } else { 1 };
+            let is_inner = parts.len() > 2 && is_package(&parts[..2].join("/"));
+            let depth = if parts[0] == "crates" || parts[0] == "distributor" && is_inner { 2 } else { 1 };
             (1..=depth).filter(move |count| *count < parts.len()).map(move |count| (count, path))
         })
         .map(|(count, path)| path.split('/').take(count).collect::<Vec<_>>().join("/"))

@@ -7,9 +7,9 @@ use crate::commands::confirm::Yes;
 use crate::commands::exit_codes::Failure;
 use crate::commands::output::say;
 use crate::commands::runtime::runtime;
-use crate::fleet::members::{self, Edit};
-use crate::manifest::selector::Selector;
-use crate::state::StateDir;
+use fwcast_documents::selector::Selector;
+use fwcast_service::members::{self, Edit};
+use fwcast_state::StateDir;
 use rollout_engine::plan::AgentKey;
 
 /// Arguments of `agent label`.

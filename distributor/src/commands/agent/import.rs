@@ -12,11 +12,11 @@ use crate::commands::arguments::{self, Class};
 use crate::commands::exit_codes::Failure;
 use crate::commands::output::say;
 use crate::commands::runtime::runtime;
-use crate::files::{self, shown};
-use crate::fleet::enroll::{Given, Request};
-use crate::fleet::import::{self, Imported};
-use crate::state::{Label, StateDir};
-use crate::values;
+use fwcast_documents::values;
+use fwcast_service::enroll::{Given, Request};
+use fwcast_service::import::{self, Imported};
+use fwcast_state::files::{self, shown};
+use fwcast_state::{Label, StateDir};
 
 /// The longest table, in bytes.
 const TABLE_BYTES_MAX: u64 = 64 * 1024 * 1024;

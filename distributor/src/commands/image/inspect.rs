@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use crate::commands::exit_codes::Failure;
 use crate::commands::output::{self, Format, Printable, fields};
-use crate::files::shown;
-use crate::image;
+use fwcast_state::files::shown;
+use fwcast_state::image;
 
 /// The content of a SUIT envelope.
 #[derive(Serialize)]

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::super::arguments::{self, Class};
 use crate::commands::exit_codes::Failure;
 use crate::commands::output::{self, Format, Printable, fields};
-use crate::files::shown;
-use crate::signing::{self, Product, Request, Written};
+use fwcast_state::files::shown;
+use fwcast_state::signing::{self, Product, Request, Written};
 
 /// Arguments of `image sign`.
 #[derive(Debug, Args)]

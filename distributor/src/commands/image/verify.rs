@@ -10,9 +10,9 @@ use update_core::suit_inspect::{Inspection, inspect_unverified};
 use super::inspect::{Described, unreadable};
 use crate::commands::exit_codes::Failure;
 use crate::commands::output::{self, Format};
-use crate::files::shown;
-use crate::image;
-use crate::keys::{KeyKind, PublicKey};
+use fwcast_state::files::shown;
+use fwcast_state::image;
+use fwcast_state::keys::{KeyKind, PublicKey};
 
 /// Arguments of `image verify`.
 #[derive(Debug, Args)]

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{labels, or_dash};
 use crate::commands::output::{self, Printable, age_of, columns};
-use crate::store::Agent;
+use fwcast_store::Agent;
 use rollout_engine::record::Progress;
 
 /// Agents of the fleet, with what each last reported.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::labels;
 use crate::commands::output::{Printable, age, columns};
-use crate::store::Document;
+use fwcast_store::Document;
 
 /// Documents of one kind.
 #[derive(Debug, Serialize)]

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::or_dash;
 use crate::commands::output::{Printable, columns, safe};
-use crate::store::Event;
+use fwcast_store::Event;
 
 /// Events, by ascending number.
 #[derive(Debug, Serialize)]

@@ -12,9 +12,9 @@ use update_core::reception::reason_text;
 use super::agents::number;
 use crate::commands::exit_codes::Exit;
 use crate::commands::output::{self, Printable};
-use crate::drive::DistributionEnd;
-use crate::fleet::push::Pushed;
-use crate::state::GroupState;
+use fwcast_service::drive::DistributionEnd;
+use fwcast_service::push::Pushed;
+use fwcast_state::GroupState;
 
 /// One agent's line.
 #[derive(Debug, Clone, Serialize)]

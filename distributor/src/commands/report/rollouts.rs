@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::or_dash;
 use crate::commands::output::{Printable, age_of, columns};
-use crate::fleet::look::RolloutEntry;
+use fwcast_service::look::RolloutEntry;
 use rollout_engine::record::Progress;
 
 /// Rollouts.

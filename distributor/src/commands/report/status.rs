@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::agents::number;
 use crate::commands::output::{Printable, age_of, columns, progress};
-use crate::runner::doing_of;
+use fwcast_service::runner::doing_of;
 use rollout_engine::plan::AgentKey;
 use rollout_engine::record::{Outcome, Progress};
 use rollout_engine::state::Sending;

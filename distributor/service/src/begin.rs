@@ -1,0 +1,79 @@
+//! Begins or continues a rollout.
+
+use jiff::Timestamp;
+use provisioning::Hex;
+
+use super::Fleet;
+use crate::runner::{Note, RolloutObserver, RunError, Runner};
+use fwcast_documents::rollout::Rollout;
+use fwcast_documents::{ApplyError, DocumentError, PlanError, apply, stored};
+use fwcast_documents::{Found, Manifests};
+use fwcast_state::{RolloutLock, StateError};
+use fwcast_store::kind::Kind;
+use fwcast_store::{Store, StoreError};
+
+/// Why a rollout cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    /// Its documents were not applied.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// It cannot be planned.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// An applied document cannot be read.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Another process runs it.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// It cannot be written to the store, or read from it.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+impl<S: Store> Fleet<S> {
+    /// Applies documents, and begins the rollout among them, or continues it if it has begun.
+    ///
+    /// # Errors
+    /// As [`Self::apply`] and [`Self::plan`], or another process runs the rollout. What cannot begin leaves
+    /// nothing behind.
+    pub async fn begin<O: RolloutObserver>(
+        &self,
+        manifests: &Manifests,
+        (found, rollout): (&Found, &Rollout),
+        mut observer: O,
+    ) -> Result<Runner<'_, S, O>, BeginError> {
+        let name = &rollout.metadata.name;
+        let lock = RolloutLock::to_run(&self.dir, name).await?;
+        // What cannot begin leaves nothing behind. What has begun goes on as it was stored.
+        match self.store.rollout(name).await? {
+            Some(begun) if begun.line.outcome.is_none() => {}
+            Some(_) => self.verify(manifests).await?,
+            None => {
+                self.verify(manifests).await?;
+                self.plan(manifests, (found, rollout), 0).await?;
+            }
+        }
+        apply(&self.dir, &self.store, manifests, Timestamp::now()).await?;
+        let document = self.store.document(Kind::Rollout, name).await?;
+        let generation = document.map_or(0, |document| document.generation);
+        if let Some(begun) = self.store.rollout(name).await? {
+            // A running rollout still has the same documents for itself and its image: the store changes
+            // neither.
+            let digest = stored::image_digest(&self.store, name).await?;
+            let same = begun.line.generation == generation && begun.plan.image.digest == Hex::from(digest.0);
+            if begun.line.outcome.is_none() || same {
+                return Ok(Runner::resume(self.resources(), name, observer, lock).await?);
+            }
+        }
+        let planned = self.plan(manifests, (found, rollout), generation).await?;
+        for agent in &planned.left_out {
+            observer.note(Note::LeftOut(agent.clone()));
+        }
+        Ok(Runner::begin(self.resources(), planned, observer, lock).await?)
+    }
+}

@@ -1,0 +1,106 @@
+//! Enrolls many agents from a table.
+//!
+//! It can be interrupted at any moment and run again. Files are written with the ending `.new`; then the
+//! group's record is written; then the files get their names. So an agent of the record either has its file,
+//! or a `.new` file with its credential in it, which the next run gives its name.
+
+use std::path::{Path, PathBuf};
+
+use provisioning::Name;
+
+use super::enroll::{Request, RequestError};
+use super::enrollment::{self, Done};
+use fwcast_state::files::{self, Access, FileError};
+use fwcast_state::{Agents, Enrolled, GroupLock, GroupState, StateDir};
+
+/// How many agents are enrolled between two writes of the group's record.
+const BATCH: usize = 100;
+
+/// What has become of the lines so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Enrolled by this run.
+    pub enrolled: usize,
+    /// Enrolled before.
+    pub passed_over: usize,
+}
+
+/// Enrolls the agents that are not enrolled yet, those of one group after another, and tells how far it is.
+///
+/// # Errors
+/// The first thing that fails. What was told is enrolled and has its file.
+pub async fn import(
+    dir: &StateDir,
+    mut requests: Vec<Request>,
+    mut tell: impl FnMut(Imported),
+) -> Result<Imported, RequestError> {
+    requests.sort_by(|one, other| one.group.cmp(&other.group));
+    let mut done = Imported::default();
+    for of_group in requests.chunk_by(|one, other| one.group == other.group) {
+        for batch in of_group.chunks(BATCH) {
+            enroll_batch(dir, batch, &mut done).await?;
+            tell(done);
+        }
+    }
+    Ok(done)
+}
+
+async fn enroll_batch(dir: &StateDir, batch: &[Request], done: &mut Imported) -> Result<(), RequestError> {
+    let Some(first) = batch.first() else { return Ok(()) };
+    let lock = GroupLock::to_edit(dir, &first.group).await?;
+    let group = GroupState::open(dir, &first.group)?;
+    let agents = Agents::load(dir, &first.group)?;
+    let mut fresh = Vec::new();
+    for request in batch {
+        if let Some(enrolled) = group.agents.iter().find(|agent| agent.name == request.name) {
+            finish(enrolled, &request.out)?;
+            done.passed_over += 1;
+        } else {
+            files::check_target(&request.out)?;
+            let known = agents.has(&request.name);
+            fresh.push(Request { again: known, ..request.clone() });
+        }
+    }
+    let outs: Vec<PathBuf> = fresh.iter().map(|request| request.out.clone()).collect();
+    let resolved = fresh.into_iter().map(|request| request.resolve(&group, &agents));
+    let resolved = resolved.collect::<Result<Vec<_>, _>>()?;
+    let write = |all: &[Done]| -> Result<(), FileError> {
+        for (done, out) in all.iter().zip(&outs) {
+            let new = unfinished(out);
+            files::remove_file(&new)?;
+            files::create(&new, &done.content, Access::Secret)?;
+        }
+        Ok(())
+    };
+    let all = enrollment::enroll_writing(dir, &lock, agents, resolved, write)?;
+    for out in &outs {
+        files::rename(&unfinished(out), out)?;
+    }
+    done.enrolled += all.len();
+    Ok(())
+}
+
+/// Gives an agent's file its name, if the run that enrolled it did not come to that.
+fn finish(agent: &Enrolled, out: &Path) -> Result<(), FileError> {
+    let new = unfinished(out);
+    if !new.exists() || out.exists() {
+        return Ok(());
+    }
+    let content = files::read_secret(&new, 1024 * 1024)?;
+    let credential = agent.credential.as_bytes();
+    let text = hex::encode(credential);
+    let holds = |wanted: &[u8]| content.windows(wanted.len()).any(|window| window == wanted);
+    if holds(credential) || holds(text.as_bytes()) { files::rename(&new, out) } else { Ok(()) }
+}
+
+fn unfinished(out: &Path) -> PathBuf {
+    let mut name = out.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
+}
+
+/// The name of an agent's file: colons of MAC addresses are none for all file systems.
+pub fn file_name(agent: &Name, is_mcu: bool) -> String {
+    let ending = if is_mcu { "cbor" } else { "yaml" };
+    format!("{}.{ending}", agent.as_str().replace(':', "-"))
+}
