@@ -1,5 +1,4 @@
-//! What the distributor keeps in files: groups with their keys and counters, key files and signed images, and
-//! the values that operators write.
+//! What the distributor keeps in files: groups with their keys and counters, key files and signed images.
 //!
 //! | In the state folder | What |
 //! |---|---|
@@ -14,8 +13,8 @@
 //! | `locks/claim`, `locks/backup` | one process claims the database, or makes a backup ([`StateLock`]) |
 //! | `archive/NAME-GID` | groups that were replaced |
 //!
-//! `fwcast.db` and `images/` beside them belong to the package `fwcast-store`. The witness folder is elsewhere and
-//! holds `NAME-GID.sequence`, the second copy of `sequence`, and `database-ID.epoch` ([`EpochWitness`]).
+//! `fwcast.db` and `images/` beside them belong to the package `fwcast-store`. The witness folder is elsewhere
+//! and holds `NAME-GID.sequence`, the second copy of `sequence`, and `database-ID.epoch` ([`EpochWitness`]).
 //!
 //! To send for a group, open it in this order: [`StateDir::locate`], [`GroupState::open`],
 //! [`GroupLock::to_send`], [`SequenceStore::open`], then [`FloorStore::load`] and [`Attempts::load`].
