@@ -1,6 +1,7 @@
 //! The benchmarks. Each figure is a ratio to something measured in the same run, and is shown with its limit.
 
 pub mod memory;
+pub mod peers;
 pub mod protect;
 pub mod store;
 pub mod transfer;

@@ -138,6 +138,18 @@ impl Net {
         self.nft(&rules)
     }
 
+    /// Lets a host send at most so many bits a second, Ethernet headers included. What is too fast waits, and
+    /// is lost after 300 ms of waiting, as in a switch.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn shape(&self, host: usize, bits_per_second: u64) -> Result<()> {
+        let (name, rate) = (self.hosts[host].as_str(), format!("{bits_per_second}bit"));
+        let link = ["-n", name, "qdisc", "replace", "dev", INTERFACE, "root"];
+        let bucket = ["tbf", "rate", &rate, "burst", "16kb", "latency", "300ms"];
+        output("tc", &[&link[..], &bucket].concat()).map(drop)
+    }
+
     /// Cuts a host off, or reconnects it.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 /// The root of the repository.
 #[must_use]
@@ -47,6 +48,28 @@ impl Programs {
         ensure!(built.status.success(), "the programs do not build");
         let messages = String::from_utf8(built.stdout).context("cargo's output is not UTF-8")?;
         Ok(Self { fwcast: executable(&messages, "fwcast")?, agent: executable(&messages, "fwcast-agent")? })
+    }
+}
+
+impl Programs {
+    /// Cargo's folder of what it builds, where results of long measurements are kept.
+    #[must_use]
+    pub fn target(&self) -> PathBuf {
+        self.fwcast.ancestors().nth(2).unwrap_or(&self.fwcast).to_owned()
+    }
+
+    /// A digest of both: it tells one state of the code from another.
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    pub fn digest(&self) -> Result<String> {
+        let mut hash = Sha256::new();
+        for program in [&self.fwcast, &self.agent] {
+            hash.update(
+                std::fs::read(program).with_context(|| format!("cannot read {}", program.display()))?,
+            );
+        }
+        Ok(hex::encode(&hash.finalize()[..8]))
     }
 }
 

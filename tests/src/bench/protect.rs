@@ -2,6 +2,7 @@
 //! case.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use coap_wire::{Block, Code, Message, NoResponse, Token, Type, Writer, option};
@@ -17,7 +18,7 @@ use update_core::resource::Resource;
 use update_core::tree::check_block;
 use update_core::tree_build::{Tree, TreeBuilder};
 
-use super::{speed_beside, timed};
+use super::{ROUNDS, speed_beside, timed};
 use crate::outcome::Outcome;
 
 /// Blocks in one measurement; a receiver's replay window has room for all of them.
@@ -78,24 +79,27 @@ pub fn run() -> Result<Outcome> {
                 }
             })
         },
-        || {
-            // The same datagrams are new again for a window that has not seen any.
-            if let Some(recipient) = receiver.recipients_mut().first_mut() {
-                *recipient.window_mut() = ReplayWindow::fresh();
-            }
-            let mut datagrams: Vec<_> = samples.iter().map(|sample| sample.protected.clone()).collect();
-            timed(|| {
-                for (number, datagram) in datagrams.iter_mut().enumerate() {
-                    assert!(image.accepts(&mut receiver, number, datagram), "a block is refused");
-                }
-            })
-        },
+        || image.received(&mut receiver, &samples),
     );
     let largest = samples.iter().map(|sample| sample.protected.len()).max().unwrap_or(0);
     Ok(Outcome::new(true)
         .at_least("protect_beside_sign", protect, 0.90)
         .at_least("unprotect_beside_verify_strict", unprotect, 0.85)
         .at_most("datagram_bytes", largest as f64, 1160.0))
+}
+
+/// How long an agent takes to unprotect a block and compare it with the hash tree: the median.
+///
+/// # Errors
+/// A message cannot be protected or unprotected.
+pub fn unprotect_time() -> Result<Duration> {
+    let pair = Pair::new()?;
+    let image = Image::new()?;
+    let samples = pair.samples(&image)?;
+    let mut receiver = pair.at_agent()?;
+    let mut times: Vec<_> = (0..ROUNDS).map(|_| image.received(&mut receiver, &samples)).collect();
+    times.sort();
+    Ok(times[ROUNDS / 2] / BATCH as u32)
 }
 
 /// An image with its hash tree of one page.
@@ -117,6 +121,20 @@ impl Image {
             builder.push(block).map_err(|error| anyhow!("{error:?}"))?;
         }
         Ok(Self { bytes, tree: builder.finish().map_err(|error| anyhow!("{error:?}"))? })
+    }
+
+    /// How long an agent takes for all datagrams.
+    fn received(&self, receiver: &mut Member, samples: &[Sample]) -> Duration {
+        // The same datagrams are new again for a window that has not seen any.
+        if let Some(recipient) = receiver.recipients_mut().first_mut() {
+            *recipient.window_mut() = ReplayWindow::fresh();
+        }
+        let mut datagrams: Vec<_> = samples.iter().map(|sample| sample.protected.clone()).collect();
+        timed(|| {
+            for (number, datagram) in datagrams.iter_mut().enumerate() {
+                assert!(self.accepts(receiver, number, datagram), "a block is refused");
+            }
+        })
     }
 
     /// What an agent does with a datagram before a byte reaches storage.
