@@ -22,6 +22,7 @@ mod job;
 mod lacks;
 mod laggards;
 mod members;
+mod message_ids;
 mod named;
 mod needed;
 mod offer;
@@ -49,6 +50,7 @@ pub use claims::Conduct;
 pub use facts::{Ending, Event, Stage, Tallies};
 pub use job::{Activate, DistributionConfig, Job, Update};
 pub use members::Members;
+pub use message_ids::MessageIds;
 pub use patience::Lag;
 pub use withdrawal::Fate;
 
@@ -95,6 +97,9 @@ pub enum Output {
         to: SocketAddr,
         /// How many bytes.
         len: usize,
+        /// The port of the distributor's address to send from: 0 is its own; 1 to
+        /// [`PUT_PORTS_MAX`](crate::limits::PUT_PORTS_MAX) are further ones, to which nobody answers.
+        source: u8,
     },
     /// Reserve Sender Sequence Numbers durably, then hand in [`Input::Reserved`].
     Reserve(Reservation),
@@ -150,6 +155,22 @@ impl Distribution {
             }
         }
         self
+    }
+
+    /// Continues with the Message IDs of the distribution before, which was the last one from the same port:
+    /// see [`Self::message_ids`].
+    #[must_use]
+    pub fn following(mut self, before: Option<MessageIds>) -> Self {
+        if let Some(before) = before {
+            self.parts.outbox.follow(before);
+        }
+        self
+    }
+
+    /// The Message IDs used so far, for the next distribution from the same port. Both need the same clock.
+    #[must_use]
+    pub fn message_ids(&self) -> MessageIds {
+        self.parts.outbox.message_ids()
     }
 
     /// What must be remembered of agents' conduct, stored with the floors: see [`Output::SaveFloors`].
@@ -275,7 +296,7 @@ impl Distribution {
             }
             if self.parts.outbox.free_at() <= now {
                 match self.next_datagram(now, buffer) {
-                    Ok(Some(sent)) => return Output::Transmit { to: sent.to(), len: sent.len() },
+                    Ok(Some(sent)) => return sent.into(),
                     Ok(None) => {}
                     Err(error) => self.finish(error.into()),
                 }

@@ -30,6 +30,7 @@ extern crate alloc;
 pub mod census;
 mod codec;
 pub mod command;
+mod cycle;
 #[cfg(feature = "alloc")]
 pub mod distribution;
 mod outgoing;

@@ -90,6 +90,14 @@ pub const STORAGE_PAUSE: Duration = Duration::from_millis(100);
 pub const ANSWERS_MAX: usize = 4;
 /// Events of an agent that wait to be handed out.
 pub const EVENTS_MAX: usize = 8;
+/// A Message ID comes again to the same peer after this time at the earliest: NON_LIFETIME (RFC 7252 section
+/// 4.8.2: 145 s), and a little more because datagrams take their time.
+pub const MESSAGE_ID_AGAIN_AFTER: Duration = Duration::from_secs(150);
+/// An agent uses at most so many of its numbers in that time, so that each reply to it has a Message ID of
+/// its own (protocol.md \[message ids\]).
+pub const REPLY_MESSAGE_IDS: u32 = 31_744;
+/// Ports of the distributor from which it sends nothing but PUTs to the group.
+pub const PUT_PORTS_MAX: u8 = 64;
 /// An agent's claim up to this far above our own numbers is met by skipping numbers (protocol.md
 /// \[evidence\]).
 pub const CLAIM_AHEAD_MAX: u64 = 1 << 24;

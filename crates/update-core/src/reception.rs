@@ -198,10 +198,9 @@ impl<'m> Reception<'m> {
         let mut random = Random::new(seed);
         let announcement = booted_before
             .then(|| announcement::Announcement::of_boot(now + random.up_to(config.announce_spread)));
-        let message_id = (random.next_u64() & 0xffff) as u16;
         let vault = Vault::new(memory)?;
         Some(Self {
-            channel: channel::Channel::new(context, config.distributor, config.floor, message_id),
+            channel: channel::Channel::new(context, config.distributor, config.floor),
             config,
             random,
             counted: counted::Counted::default(),

@@ -5,7 +5,7 @@ mod common;
 
 use coap_wire::{Block, Code, Message, Token, Type, Writer, option};
 use common::agent::{Agent, MILLIS};
-use common::group::{Image, Speaker, question};
+use common::group::{Image, Speaker, agent_id, question};
 use group_oscore::{Mode, Received, ResponseMode, ResponsePiv};
 use update_core::census::{Query, State};
 use update_core::platform::Area;
@@ -217,4 +217,27 @@ fn repair_of_an_offer_backs_off_too() {
         gets_in_a_minute(&mut agent, &mut speaker, &mut |_, block| piece(&image.envelope, block));
         assert_eq!(agent.machine.digest(), Some(image.offer.digest), "{what}");
     }
+}
+
+#[test]
+fn message_ids_who_has_sent_very_much_rests_before_they_come_again() {
+    let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 9, 64));
+    let mut agent = Agent::new(0);
+    agent.hear_all(&speaker.offer(&image));
+    for _ in 0..31_744 {
+        let (query, _) = speaker.query(Mode::Pairwise(agent_id(0)), &question(&image));
+        agent.hear(Via::Own, &query);
+    }
+    assert_eq!(core::mem::take(&mut agent.sent).len(), 31_744);
+    let mut sends = |agent: &mut Agent, seconds| {
+        let (query, _) = speaker.query(Mode::Group, &Query { unicast_max: 100, ..question(&image) });
+        agent.hear(Via::Group, &query);
+        (0..seconds * 1_000).for_each(|_| agent.pass(MILLIS(1)));
+        core::mem::take(&mut agent.sent).len()
+    };
+    assert_eq!(sends(&mut agent, 5), 1, "only the answer");
+    agent.pass(MILLIS(142_000));
+    agent.sent.clear();
+    assert_eq!(sends(&mut agent, 2), 1);
+    assert!(sends(&mut agent, 2) > 2, "and goes on");
 }

@@ -104,7 +104,7 @@ fn target_a_part_that_one_does_not_name_is_named_in_several() {
     let mut sent = Vec::new();
     loop {
         match distribution.poll(now, &mut buffer) {
-            Output::Transmit { to, len } if to == coap_group() => sent.push(buffer[..len].to_vec()),
+            Output::Transmit { to, len, .. } if to == coap_group() => sent.push(buffer[..len].to_vec()),
             Output::Reserve(reservation) => distribution.handle(now, Input::Reserved(reservation)),
             // Nobody answers, so it ends.
             Output::Wait(None) => break,

@@ -118,10 +118,9 @@ fn parity_with_little_memory_ends_as_well() {
         assert_eq!(fleet.run_with(losing(20)), Ending::Done);
         assert!(all_confirmed(&fleet), "{symbols}");
         let tallies = fleet.distribution.tallies();
-        let sent = (tallies.blocks_multicast + tallies.symbols_multicast) as f64 / 300.0;
-        // Repetition takes 1.9.
-        assert!(symbols < 15 || sent < 1.75, "{symbols}: {sent}");
-        assert!(symbols < 15 || tallies.blocks_unicast < 300 / 20, "{symbols}: {tallies:?}");
+        let sent = tallies.blocks_multicast + tallies.symbols_multicast + tallies.blocks_unicast;
+        // Repetition takes 1.9. How much of the rest is by unicast is a matter of luck.
+        assert!(symbols < 15 || sent * 100 < 300 * 185, "{symbols}: {tallies:?}");
     }
 }
 

@@ -55,7 +55,7 @@ impl<S: Store> Fleet<S> {
         let context = session.context()?;
         let job = Job::Census { rounds };
         let distribution = Distribution::new(config, context, job, seed()?, drive::clock()());
-        let mut distribution = distribution.remembering(&session.conduct());
+        let mut distribution = session.continued(distribution);
         let ended =
             drive::run(&mut distribution, &mut session, None, &mut link, &mut Unobserved, &mut stop).await?;
         let group = session.group.clone();

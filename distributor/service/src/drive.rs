@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
 use std::time::Instant as Clock;
 
 use update_core::distribution::{Distribution, Ending, Event, Input, Output};
@@ -88,8 +89,8 @@ pub async fn run(
     let mut ticked = clock();
     loop {
         match distribution.poll(clock(), &mut buffer) {
-            Output::Transmit { to, len } => {
-                let delivery = Delivery { bytes: &buffer[..len], to, clock: &clock };
+            Output::Transmit { to, len, source } => {
+                let delivery = Delivery { bytes: &buffer[..len], to, source, clock: &clock };
                 if delivery.send(link, distribution, observer, stop).await? == Sending::Stopped {
                     distribution.stop();
                     return Ok(DistributionEnd::Interrupted);
@@ -145,6 +146,7 @@ enum Sending {
 struct Delivery<'a, C> {
     bytes: &'a [u8],
     to: SocketAddr,
+    source: u8,
     clock: &'a C,
 }
 
@@ -159,7 +161,7 @@ impl<C: Fn() -> Instant> Delivery<'_, C> {
         stop: &mut Stop,
     ) -> Result<Sending, DriveError> {
         let (mut told, mut pause, began) = (false, SEND_AGAIN_FIRST, (self.clock)());
-        while let Err(failure) = link.send(self.bytes, self.to).await {
+        while let Err(failure) = link.send(self.bytes, self.to, self.source).await {
             if !self.to.ip().is_multicast() {
                 return Ok(Sending::GoesOn);
             }
@@ -220,9 +222,10 @@ fn read<'b>(image: &File, offset: u32, target: &'b mut [u8]) -> Option<&'b [u8]>
     Some(target)
 }
 
-/// A clock that starts now, in the state machine's units.
+/// This process's clock, in the state machine's units.
 pub fn clock() -> impl Fn() -> Instant + Copy {
-    let start = Clock::now();
+    static START: OnceLock<Clock> = OnceLock::new();
+    let start = *START.get_or_init(Clock::now);
     move || Instant::from_micros(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX))
 }
 

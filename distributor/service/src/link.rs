@@ -13,6 +13,8 @@ use fwcast_state::socket::{self, SocketError};
 pub struct Link {
     profile: Profile,
     socket: Option<UdpSocket>,
+    /// Sockets at further ports of the same address, for PUTs to the group (protocol.md \[message ids\]).
+    further: Vec<Option<UdpSocket>>,
 }
 
 /// Why a datagram could not be sent.
@@ -33,28 +35,39 @@ impl Link {
     /// The interface does not exist, the address is not this machine's, or the port is taken.
     pub fn open(profile: Profile) -> Result<Self, SocketError> {
         let socket = socket::open(&profile)?;
-        Ok(Self { profile, socket: Some(socket) })
+        Ok(Self { profile, socket: Some(socket), further: Vec::new() })
     }
 
     /// The way that was open before, and whose interface or address may be gone at the moment.
     pub fn open_again(profile: Profile) -> Self {
         let socket = socket::open(&profile).ok();
-        Self { profile, socket }
+        Self { profile, socket, further: Vec::new() }
     }
 
-    /// Sends a datagram. After a failure that another socket may mend, the next call makes one.
+    /// Sends a datagram from the distributor's own port (source 0), or from a further one. After a failure
+    /// that another socket may mend, the next call makes one.
     ///
     /// # Errors
     /// The interface or the address is gone, or the system refuses for another reason.
-    pub async fn send(&mut self, bytes: &[u8], to: SocketAddr) -> Result<(), LinkError> {
-        let socket = match self.socket.take() {
+    pub async fn send(&mut self, bytes: &[u8], to: SocketAddr, source: u8) -> Result<(), LinkError> {
+        let place = match usize::from(source).checked_sub(1) {
+            None => &mut self.socket,
+            Some(further) => {
+                if self.further.len() <= further {
+                    self.further.resize_with(further + 1, || None);
+                }
+                &mut self.further[further]
+            }
+        };
+        let socket = match place.take() {
             Some(socket) => socket,
-            None => socket::open(&self.profile)?,
+            None if source == 0 => socket::open(&self.profile)?,
+            None => socket::open_further(&self.profile)?,
         };
         let sent = socket.send_to(bytes, to).await;
         // A full queue says nothing against the socket.
         if sent.as_ref().map_or_else(is_queue_full, |_| true) || !to.ip().is_multicast() {
-            self.socket = Some(socket);
+            *place = Some(socket);
         }
         sent.map(drop).map_err(LinkError::System)
     }

@@ -216,7 +216,7 @@ impl<S: Store> Push<'_, S> {
         let context = session.context()?;
         let started = Instant::now();
         let distribution = Distribution::new(config, context, job, seed()?, drive::clock()());
-        let mut distribution = distribution.remembering(&session.conduct());
+        let mut distribution = session.continued(distribution);
         let ended =
             drive::run(&mut distribution, &mut session, file.as_ref(), &mut link, observer, &mut stop)
                 .await?;

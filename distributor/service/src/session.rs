@@ -8,7 +8,7 @@ use group_oscore::{
 };
 use provisioning::Name;
 use update_core::digest::Digest;
-use update_core::distribution::{Activate, Conduct, Distribution, DistributionConfig, Members};
+use update_core::distribution::{Activate, Conduct, Distribution, DistributionConfig, Members, MessageIds};
 use update_core::limits::{DISTRIBUTOR_RESERVE_STEP, FLOOR_AHEAD};
 use update_core::time::Duration;
 
@@ -65,6 +65,8 @@ pub struct Session {
     next: u64,
     /// The first number of the last run.
     run_start: u64,
+    /// The Message IDs that the last run has used.
+    message_ids: Option<MessageIds>,
     // Held only for its Drop, which runs last, when all files are written.
     _lock: GroupLock,
 }
@@ -96,7 +98,17 @@ impl Session {
             return Err(SessionError::NoAgents(name.clone()));
         }
         let next = sequence.numbers().next;
-        Ok(Self { group, sequence, floor_store, remembered, attempts, next, run_start: next, _lock: lock })
+        Ok(Self {
+            group,
+            sequence,
+            floor_store,
+            remembered,
+            attempts,
+            next,
+            run_start: next,
+            message_ids: None,
+            _lock: lock,
+        })
     }
 
     /// Reads again who is enrolled: agents may have been added or removed since the group was opened.
@@ -216,9 +228,11 @@ impl Session {
         Ok(())
     }
 
-    /// What earlier runs have noted of the agents' conduct.
-    pub fn conduct(&self) -> Vec<(MemberId, Conduct)> {
-        self.remembered.conduct.iter().map(|(id, conduct)| (*id, *conduct)).collect()
+    /// A distribution that knows what earlier runs have noted, and continues with their Message IDs.
+    pub fn continued(&self, distribution: Distribution) -> Distribution {
+        let conduct: Vec<(MemberId, Conduct)> =
+            self.remembered.conduct.iter().map(|(id, conduct)| (*id, *conduct)).collect();
+        distribution.remembering(&conduct).following(self.message_ids.clone())
     }
 
     /// Makes the agents' floors and their conduct durable.
@@ -235,6 +249,7 @@ impl Session {
     /// is skipped unnecessarily. Another run may follow.
     pub fn settle(&mut self, distribution: &Distribution) -> Result<(), StateError> {
         self.save_floors(distribution)?;
+        self.message_ids = Some(distribution.message_ids());
         let next = distribution.next_sequence_number();
         // Do not go below what earlier runs used.
         if next > self.run_start {

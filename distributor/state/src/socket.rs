@@ -1,5 +1,5 @@
-//! The distributor's only socket: everything is sent from the address that its agents know, and answers come
-//! back to it (protocol.md \[sockets\]).
+//! The distributor's sockets: one at the address that its agents know, to which answers come back, and further
+//! ones where datagrams to the group leave faster than one port allows (protocol.md \[sockets\], [message ids]).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -70,10 +70,22 @@ impl SocketError {
 /// # Errors
 /// The interface does not exist, the address is not this machine's, or the port is taken.
 pub fn open(profile: &Profile) -> Result<UdpSocket, SocketError> {
+    open_at(profile, profile.distributor)
+}
+
+/// Opens a socket at another, free port of the same address. Nothing is received there.
+///
+/// # Errors
+/// The same as of [`open`].
+pub fn open_further(profile: &Profile) -> Result<UdpSocket, SocketError> {
+    open_at(profile, SocketAddr::new(profile.distributor.ip(), 0))
+}
+
+fn open_at(profile: &Profile, address: SocketAddr) -> Result<UdpSocket, SocketError> {
     let interface = interface_index(&profile.interface)?;
     let fail = |verb, source| SocketError::system(profile, verb, source);
     let socket = multicast(profile)?;
-    let address = with_scope(profile.distributor, interface);
+    let address = with_scope(address, interface);
     socket.bind(&address.into()).map_err(|e| match e.kind() {
         std::io::ErrorKind::AddrInUse => SocketError::InUse(profile.distributor),
         _ => fail("bind a socket", e),

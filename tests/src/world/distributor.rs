@@ -160,7 +160,7 @@ impl Distributor {
     ) -> Option<(Step, &[u8])> {
         let machine = self.machine.as_mut()?;
         let (step, len) = match machine.poll(now, &mut self.buffer) {
-            Output::Transmit { to, len } => (Step::Transmit(to), len),
+            Output::Transmit { to, len, .. } => (Step::Transmit(to), len),
             Output::Event(event) => {
                 if let Event::Finished(ending) = event {
                     self.ending = Some(ending);

@@ -1,7 +1,8 @@
 //! The outbox: the only place that protects messages and hands out datagrams.
 
+use super::message_ids::MessageIds;
 use super::pace::Pace;
-use super::{DistributionConfig, Members, Tallies};
+use super::{DistributionConfig, Members, Output, Tallies};
 use crate::census::Query;
 use crate::command::Command;
 use crate::limits::{
@@ -30,13 +31,17 @@ pub(super) struct Slot<'a> {
 pub(super) struct Sent {
     to: SocketAddr,
     len: usize,
+    /// The port that it leaves from.
+    source: u8,
+}
+
+impl From<Sent> for Output {
+    fn from(Sent { to, len, source }: Sent) -> Self {
+        Self::Transmit { to, len, source }
+    }
 }
 
 impl Sent {
-    pub(super) const fn to(&self) -> SocketAddr {
-        self.to
-    }
-
     pub(super) const fn len(&self) -> usize {
         self.len
     }
@@ -76,7 +81,7 @@ pub(super) struct Outbox {
     context: GroupContext<Members>,
     coap_group: SocketAddr,
     pace: Pace,
-    message_id: u16,
+    message_ids: MessageIds,
     token: u32,
     /// Agents may have booted since numbers were last skipped.
     skip_pending: bool,
@@ -91,11 +96,12 @@ impl Outbox {
         random: &mut Random,
         now: Instant,
     ) -> Self {
+        let message_ids = MessageIds::new(context.next_sequence_number(), context.recipients());
         Self {
             context,
             coap_group: config.coap_group,
             pace: Pace::new(config.rate, config.overhead_bytes, now),
-            message_id: (random.next_u64() & 0xffff) as u16,
+            message_ids,
             token: (random.next_u64() & 0xffff_ffff) as u32,
             // Agents may have booted while the distributor was not listening.
             skip_pending: true,
@@ -107,7 +113,9 @@ impl Outbox {
     /// Sends one block to the group: Non-confirmable, with Block1 inside, no response wanted.
     pub(super) fn put(&mut self, slot: Slot<'_>, put: &Put<'_>) -> Result<Sent, ProtectError> {
         let token = self.next_token();
-        let (sent, _) = self.request(slot, To::Group, Code::PUT, token, |writer| {
+        let (source, message_id) = self.message_ids.for_put(slot.now);
+        let header = Outgoing { ty: Type::NonConfirmable, code: Code::PUT, message_id, token };
+        let (sent, _) = self.request(slot, To::Group, &header, |writer| {
             // RFC 7252 orders options by number.
             put.resource.write_path(writer)?;
             for query in put.queries.into_iter().filter(|query| !query.is_empty()) {
@@ -122,7 +130,10 @@ impl Outbox {
             Resource::Parity(_) => self.tallies.symbols_multicast += 1,
             _ => {}
         }
-        Ok(sent)
+        if let Some(free) = self.message_ids.put_free_at() {
+            self.pace.hold_until(free);
+        }
+        Ok(Sent { source, ..sent })
     }
 
     /// Sends an order, with the Echo value that its agent requires; empty for none.
@@ -136,7 +147,7 @@ impl Outbox {
     ) -> Result<(Sent, Token, SentRequest), ProtectError> {
         let mut payload = [0; DATAGRAM_BYTES_MAX];
         let len = command.encode(&mut payload).ok_or(ProtectError::BufferTooSmall)?;
-        let token = self.next_token();
+        let header = self.header(slot.now, to, Code::POST);
         let content = |writer: &mut Writer<'_>| {
             resource.write_path(writer)?;
             if !echo.is_empty() {
@@ -144,8 +155,8 @@ impl Outbox {
             }
             writer.payload(&payload[..len]).map(|_| ())
         };
-        let (sent, binding) = self.request(slot, to, Code::POST, token, content)?;
-        Ok((sent, token, binding))
+        let (sent, binding) = self.request(slot, to, &header, content)?;
+        Ok((sent, header.token, binding))
     }
 
     /// Sends a question. The Token and the binding identify its answers.
@@ -157,12 +168,12 @@ impl Outbox {
     ) -> Result<(Sent, Token, SentRequest), ProtectError> {
         let mut payload = [0; DATAGRAM_BYTES_MAX];
         let len = query.encode(&mut payload).ok_or(ProtectError::BufferTooSmall)?;
-        let token = self.next_token();
-        let (sent, binding) = self.request(slot, to, Code::FETCH, token, |writer| {
+        let header = self.header(slot.now, to, Code::FETCH);
+        let (sent, binding) = self.request(slot, to, &header, |writer| {
             Resource::Status.write_path(writer)?;
             writer.payload(&payload[..len]).map(|_| ())
         })?;
-        Ok((sent, token, binding))
+        Ok((sent, header.token, binding))
     }
 
     /// Sends the answer to a request.
@@ -175,7 +186,7 @@ impl Outbox {
     ) -> Result<Sent, ProtectError> {
         let (ty, message_id) = match requester.acknowledge {
             Some(message_id) => (Type::Acknowledgement, message_id),
-            None => (Type::NonConfirmable, self.next_message_id()),
+            None => (Type::NonConfirmable, self.message_id_of_reply(requester)),
         };
         let mut plain = [0; DATAGRAM_BYTES_MAX];
         let header = Outgoing { ty, code, message_id, token: requester.token };
@@ -188,7 +199,7 @@ impl Outbox {
             self.tallies.blocks_unicast += 1;
         }
         self.pace.sent(slot.now, len);
-        Ok(Sent { to: requester.from, len })
+        Ok(Sent { to: requester.from, len, source: 0 })
     }
 
     /// Acknowledges a Confirmable answer (RFC 10020 section 3.1.1) with an unprotected Empty message.
@@ -205,21 +216,18 @@ impl Outbox {
         self.tallies.datagrams_unicast += 1;
         self.tallies.bytes_unicast += len as u64;
         self.pace.sent(slot.now, len);
-        Ok(Sent { to, len })
+        Ok(Sent { to, len, source: 0 })
     }
 
     fn request(
         &mut self,
         slot: Slot<'_>,
         to: To,
-        code: Code,
-        token: Token,
+        header: &Outgoing,
         content: impl FnOnce(&mut Writer<'_>) -> Result<(), WriteError>,
     ) -> Result<(Sent, SentRequest), ProtectError> {
-        let message_id = self.next_message_id();
         let mut plain = [0; DATAGRAM_BYTES_MAX];
-        let header = Outgoing { ty: Type::NonConfirmable, code, message_id, token };
-        let message = build(&header, &mut plain, content)?;
+        let message = build(header, &mut plain, content)?;
         let (address, mode) = match to {
             To::Group => (self.coap_group, Mode::Group),
             To::Agent(address, id) => (address, Mode::Pairwise(id)),
@@ -236,12 +244,26 @@ impl Outbox {
             }
         }
         self.pace.sent(slot.now, len);
-        Ok((Sent { to: address, len }, binding))
+        Ok((Sent { to: address, len, source: 0 }, binding))
     }
 
-    fn next_message_id(&mut self) -> u16 {
-        self.message_id = self.message_id.wrapping_add(1);
-        self.message_id
+    /// The header of a request that is answered.
+    fn header(&mut self, now: Instant, to: To, code: Code) -> Outgoing {
+        let message_id = match to {
+            To::Group => self.message_ids.for_group(now),
+            To::Agent(_, id) => self.message_ids.for_agent(self.context.recipients(), id),
+        };
+        Outgoing { ty: Type::NonConfirmable, code, message_id, token: self.next_token() }
+    }
+
+    fn message_id_of_reply(&mut self, requester: &Requester) -> u16 {
+        match requester.piv {
+            ResponsePiv::OfRequest => MessageIds::for_reply(requester.binding.partial_iv().value()),
+            // The request may be a replay, and the same number may come again and again.
+            ResponsePiv::Own => {
+                self.message_ids.for_agent(self.context.recipients(), requester.binding.kid())
+            }
+        }
     }
 
     /// A Token that has not been used for a long time (RFC 10020 section 3.1.5): a 32-bit counter.
@@ -328,6 +350,15 @@ impl Outbox {
 
 /// The pace, and the tallies of what was sent.
 impl Outbox {
+    /// Continues with these Message IDs.
+    pub(super) fn follow(&mut self, before: MessageIds) {
+        self.message_ids.follow(before);
+    }
+
+    pub(super) fn message_ids(&self) -> MessageIds {
+        self.message_ids.clone()
+    }
+
     /// The moment from which the next datagram may leave.
     pub(super) const fn free_at(&self) -> Instant {
         self.pace.free_at()

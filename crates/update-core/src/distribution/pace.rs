@@ -35,6 +35,11 @@ impl Pace {
         self.free_at = self.free_at.max(earliest) + Duration::from_micros(micros);
     }
 
+    /// Nothing may leave before this moment.
+    pub(super) fn hold_until(&mut self, moment: Instant) {
+        self.free_at = self.free_at.max(moment);
+    }
+
     /// There is nothing to send now, so nothing counts as late afterwards.
     pub(super) const fn pause(&mut self) {
         self.paused = true;

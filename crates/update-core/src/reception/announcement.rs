@@ -70,7 +70,7 @@ impl Reception<'_> {
         let len = self.report(now, &About::default(), false, shows, &mut payload)?;
         let payload = payload.get(..len)?;
         let request = channel::Request { code: Code::POST, resource: Resource::Boot, block: None, payload };
-        let sent = self.channel.request(&mut self.random, &request, buffer);
+        let sent = self.channel.request(now, &mut self.random, &request, buffer);
         let (len, token, binding) = self.sent(sent)?;
         self.announcement.as_mut()?.request = Some((token, binding));
         Some(len)

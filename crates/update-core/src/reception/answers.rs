@@ -172,7 +172,7 @@ impl Reception<'_> {
         let payload = payload.get(..len)?;
         let Answer { token, acknowledge, binding, .. } = &mut answer;
         let response = Response { code, token: *token, acknowledge: *acknowledge, echo: &echo, payload };
-        let sent = self.channel.respond(&response, binding, buffer);
+        let sent = self.channel.respond(now, &response, binding, buffer);
         let len = self.sent(sent)?;
         Some((answer.to, len))
     }

@@ -2,14 +2,16 @@
 //! the two counters, which are stored before anything relies on them (protocol.md \[reserve\], [bound]).
 
 use super::AgentContext;
+use crate::cycle::Cycle;
 use crate::limits::{
     AGENT_RESERVE_LOW, AGENT_RESERVE_STEP, DATAGRAM_BYTES_MAX, ECHO_BYTES_MAX, EVIDENCE_BYTES_MAX,
-    FLOOR_AHEAD,
+    FLOOR_AHEAD, REPLY_MESSAGE_IDS,
 };
 use crate::outgoing::Outgoing;
 use crate::random::Random;
 use crate::record::CounterBounds;
 use crate::resource::Resource;
+use crate::time::Instant;
 use coap_wire::{Block, Code, Message, Token, Type, option};
 use group_oscore::{
     MemberId, MessageMode, Mode, ProtectError, Received, ReceivedRequest, Reservation, ResponseMode,
@@ -30,7 +32,8 @@ pub(super) struct Channel {
     exact: bool,
     /// ... and then nothing is sent or accepted any more.
     closed: bool,
-    message_id: u16,
+    /// When its own numbers were used, from which Message IDs are made.
+    used: Cycle,
     /// The last short group request that raised the highest Partial IV, as received.
     evidence: heapless::Vec<u8, EVIDENCE_BYTES_MAX>,
     /// The Echo value that the next request must carry.
@@ -56,12 +59,7 @@ pub(super) struct Response<'a> {
 }
 
 impl Channel {
-    pub(super) const fn new(
-        context: AgentContext,
-        distributor: MemberId,
-        floor: u64,
-        message_id: u16,
-    ) -> Self {
+    pub(super) const fn new(context: AgentContext, distributor: MemberId, floor: u64) -> Self {
         Self {
             context,
             distributor,
@@ -71,7 +69,7 @@ impl Channel {
             saving: None,
             exact: false,
             closed: false,
-            message_id,
+            used: Cycle::new(REPLY_MESSAGE_IDS),
             evidence: heapless::Vec::new(),
             echo: heapless::Vec::new(),
         }
@@ -185,20 +183,28 @@ impl Channel {
         self.echo = heapless::Vec::from_slice(echo).unwrap_or_default();
     }
 
-    fn next_message_id(&mut self) -> u16 {
-        self.message_id = self.message_id.wrapping_add(1);
-        self.message_id
+    /// The Message ID of a message that takes the next number: none comes again before 65,536 others.
+    fn next_message_id(&mut self, now: Instant) -> u16 {
+        let number = self.context.next_sequence_number();
+        self.used.used(number, now);
+        (number & 0xffff) as u16
+    }
+
+    /// From when the next request may be sent (protocol.md \[message ids\]); `None`: at once.
+    pub(super) fn request_free_at(&self) -> Option<Instant> {
+        self.used.free_at(self.context.next_sequence_number())
     }
 
     /// Builds and protects one pairwise request to the distributor.
     pub(super) fn request(
         &mut self,
+        now: Instant,
         random: &mut Random,
         request: &Request<'_>,
         buffer: &mut [u8],
     ) -> Result<(usize, Token, SentRequest), ProtectError> {
         let token = Token::new(&random.next_u64().to_be_bytes()[..4]).ok_or(ProtectError::BufferTooSmall)?;
-        let message_id = self.next_message_id();
+        let message_id = self.next_message_id(now);
         let echo = core::mem::take(&mut self.echo);
         let mut plain = [0; DATAGRAM_BYTES_MAX];
         let header = Outgoing { ty: Type::NonConfirmable, code: request.code, message_id, token };
@@ -224,13 +230,14 @@ impl Channel {
     /// Builds and protects an answer.
     pub(super) fn respond(
         &mut self,
+        now: Instant,
         response: &Response<'_>,
         binding: &mut ReceivedRequest,
         buffer: &mut [u8],
     ) -> Result<usize, ProtectError> {
         let (ty, message_id) = match response.acknowledge {
             Some(message_id) => (Type::Acknowledgement, message_id),
-            None => (Type::NonConfirmable, self.next_message_id()),
+            None => (Type::NonConfirmable, self.next_message_id(now)),
         };
         let mut plain = [0; DATAGRAM_BYTES_MAX];
         let header = Outgoing { ty, code: response.code, message_id, token: response.token };

@@ -204,6 +204,9 @@ impl Reception<'_> {
             return None;
         }
         let wanted = self.wanted(now)?;
+        if let Some(free) = self.channel.request_free_at().filter(|free| now < *free) {
+            self.fetch.not_before = Some(free);
+        }
         match self.fetch.not_before {
             Some(moment) if now < moment => return None,
             Some(_) => {}
@@ -227,7 +230,7 @@ impl Reception<'_> {
         };
         let block = Block { number, more: false, size_exponent };
         let request = channel::Request { code: Code::GET, resource, block: Some(block), payload: &[] };
-        let sent = self.channel.request(&mut self.random, &request, buffer);
+        let sent = self.channel.request(now, &mut self.random, &request, buffer);
         let (len, token, binding) = self.sent(sent)?;
         let expires = now + self.fetch.retry + self.random.up_to(self.fetch.retry / 4);
         self.fetch.request = Some(Request { token, binding, wanted, sent: now, expires });

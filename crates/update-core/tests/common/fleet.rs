@@ -33,6 +33,8 @@ pub struct Fleet<'i> {
     pub ending: Option<Ending>,
     /// Every datagram that the distributor sent, with its destination.
     pub sent: Vec<(SocketAddr, Vec<u8>)>,
+    /// The port that each of them left from.
+    pub sources: Vec<u8>,
     /// Reservations, floors and numbers as the files would hold them.
     pub reserved_end: u64,
     pub floors: BTreeMap<MemberId, Option<u64>>,
@@ -101,6 +103,7 @@ impl<'i> Fleet<'i> {
             events: Vec::new(),
             ending: None,
             sent: Vec::new(),
+            sources: Vec::new(),
             reserved_end: 0,
             floors,
             floors_saved: 0,
@@ -196,7 +199,10 @@ impl<'i> Fleet<'i> {
         let mut buffer = [0; 1232];
         loop {
             match self.distribution.poll(self.now, &mut buffer) {
-                Output::Transmit { to, len } => self.transmit(to, &buffer[..len], copies),
+                Output::Transmit { to, len, source } => {
+                    self.sources.push(source);
+                    self.transmit(to, &buffer[..len], copies);
+                }
                 Output::Reserve(_) if self.withhold => return self.wake = None,
                 Output::Reserve(reservation) => {
                     self.reserved_end = reservation.end();

@@ -310,7 +310,7 @@ impl Group {
         };
         let context = self.session.context_of(&ids)?;
         let distribution = Distribution::new(config, context, job, seed()?, drive::clock()());
-        Ok(distribution.remembering(&self.session.conduct()))
+        Ok(self.session.continued(distribution))
     }
 
     async fn work_lane(
