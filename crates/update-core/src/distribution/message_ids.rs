@@ -172,7 +172,8 @@ mod tests {
         let now = Instant::from_micros(0);
         let (group, put) = (ids.for_group(now), ids.for_put(now));
         assert!(u32::from(group) < GROUP_IDS && put.0 == 0 && u32::from(put.1) < GROUP_IDS);
-        let replies = [0, 1, REPLY_MESSAGE_IDS as u64 - 1, REPLY_MESSAGE_IDS as u64, (1 << 40) - 1];
+        let all = u64::from(REPLY_MESSAGE_IDS);
+        let replies = [0, 1, all - 1, all, (1 << 40) - 1];
         for reply in replies.map(MessageIds::for_reply) {
             assert!(u32::from(reply) >= GROUP_IDS && reply < SINGLE_IDS_FROM, "{reply}");
         }
