@@ -1,5 +1,6 @@
-//! The distributor's sockets: one at the address that its agents know, to which answers come back, and further
-//! ones where datagrams to the group leave faster than one port allows (protocol.md \[sockets\], [message ids]).
+//! The distributor's sockets: one at the address that its agents know, to which answers come back, and
+//! further ones where datagrams to the group leave faster than one port allows (protocol.md \[sockets\],
+//! \[message ids\]).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

@@ -144,4 +144,13 @@ mod tests {
         assert_eq!(device.lives_to_come().unwrap().len(), 2);
         device.run_to_end().unwrap();
     }
+
+    #[test]
+    fn a_chip_that_does_not_take_the_new_image_back_keeps_it() {
+        for story in [Story::Silent, Story::GivenUp] {
+            let mut on_its_way_back = device(story).lives_to_come().unwrap().swap_remove(3);
+            on_its_way_back.locked = true;
+            on_its_way_back.survive(true).unwrap();
+        }
+    }
 }

@@ -211,16 +211,21 @@ impl<F: NorFlash, X: Exchange, V: Verify> Stage<'_, F, X, V> {
         Ok(self.exchange.go_on(self.flash, self.layout, &mut self.log, &mut self.record, way)?)
     }
 
-    /// The chip does not exchange the slots: the old image stays, if it is still in its place.
+    /// The chip does not exchange the slots: what is in the active one stays, if it is the old image, or the
+    /// new one that was to go back. Nothing else can run there.
     fn stay(&mut self) -> Result<(), Halt<F::Error>> {
         // If the chip recovers, the tries are counted from zero.
         self.record.step = 0;
-        if self.record.phase != Phase::Exchanging {
-            self.enter(self.record.phase)?;
-            return Err(Halt::Banks);
-        }
+        let phase = match self.record.phase {
+            Phase::Exchanging => Phase::RolledBack(RollBackCause::ActivationFailed),
+            Phase::ExchangingBack(_) => Phase::Recovered,
+            phase => {
+                self.enter(phase)?;
+                return Err(Halt::Banks);
+            }
+        };
         self.record.exchanged = !self.record.exchanged;
-        self.enter(Phase::RolledBack(RollBackCause::ActivationFailed))
+        self.enter(phase)
     }
 
     fn enter(&mut self, phase: Phase) -> Result<(), Halt<F::Error>> {
