@@ -37,6 +37,9 @@ pub struct Enrolled {
     pub vendor: Uuid,
     /// SUIT class identifier.
     pub class: Uuid,
+    /// The words that the operator wrote for them.
+    #[serde(default, skip_serializing_if = "Words::are_none")]
+    pub words: Words,
     /// The operator's labels for it.
     pub labels: BTreeMap<String, String>,
     /// What its file says besides keys; `None` if an older program enrolled it.
@@ -63,6 +66,24 @@ impl Enrolled {
     }
 }
 
+/// The words that an operator wrote for vendor and class; `None` for a UUID.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Words {
+    /// The vendor's domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vendor: Option<String>,
+    /// The model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+}
+
+impl Words {
+    fn are_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// An agent of a replaced group. It must be enrolled again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,6 +94,9 @@ pub struct Waiting {
     pub vendor: Uuid,
     /// SUIT class identifier.
     pub class: Uuid,
+    /// The words that the operator wrote for them.
+    #[serde(default, skip_serializing_if = "Words::are_none")]
+    pub words: Words,
     /// The operator's labels for it.
     pub labels: BTreeMap<String, String>,
     /// What its last file said besides keys.
@@ -225,6 +249,7 @@ impl From<&Enrolled> for Waiting {
             name: agent.name.clone(),
             vendor: agent.vendor,
             class: agent.class,
+            words: agent.words.clone(),
             labels: agent.labels.clone(),
             settings: agent.settings.clone(),
         }

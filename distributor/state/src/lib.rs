@@ -22,6 +22,7 @@
 // A closed stdout or stderr must not abort a command: only the command line prints.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod actor;
 mod agents;
 mod attempts;
 mod dir;
@@ -50,7 +51,10 @@ pub mod socket;
 #[cfg(test)]
 mod testing;
 
-pub use agents::{Agents, DISTRIBUTOR_SENDER_ID, DeviceSettings, Enrolled, Label, LabelError, Waiting};
+pub use actor::actor;
+pub use agents::{
+    Agents, DISTRIBUTOR_SENDER_ID, DeviceSettings, Enrolled, Label, LabelError, Waiting, Words,
+};
 pub use attempts::Attempts;
 pub use dir::{GROUP_FILES, StateDir};
 pub use epoch::EpochWitness;
