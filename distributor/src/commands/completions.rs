@@ -62,7 +62,8 @@ pub(super) fn security_groups() -> ArgValueCompleter {
     })
 }
 
-/// The state folder, if it exists. What is being typed may name another; only the environment and files count.
+/// The state folder of the environment or a configuration file, if it exists. What is being typed may name
+/// another.
 fn state() -> Option<StateDir> {
     let settings = Settings::gather(Flags::default()).ok()?;
     let (state, witness) = (settings.state.value.as_deref(), settings.witness.value.as_deref());

@@ -29,10 +29,10 @@ use rollout_engine::record::Outcome;
 #[derive(Debug, Args)]
 pub struct Run {
     /// Rollouts that were applied
-    #[arg(value_name = "ROLLOUT", required_unless_present = "files", conflicts_with_all = ["files", "rollout"],
-        add = names_of(Noun::Rollouts))]
+    #[arg(value_name = "ROLLOUT", required_unless_present = "files",
+        conflicts_with_all = ["files", "rollout"], add = names_of(Noun::Rollouts))]
     names: Vec<Name>,
-    /// A file, a folder with *.yaml files, or - for standard input, to apply first; may be given more than once
+    /// A file to apply first, a folder with *.yaml files, or - for standard input; may be given more than once
     #[arg(short, long = "file", value_name = "FILE|DIR|-")]
     files: Vec<PathBuf>,
     /// Which rollout, if the files have several
@@ -47,7 +47,7 @@ impl Run {
     /// Runs them to their ends.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         match self.names.as_slice() {
-            [] => self.from_files(global),
+            [] => self.of_files(global),
             [name] => on_fleet(global, async |fleet| {
                 let stop = Stop::on_signals()?;
                 let begun = fleet.begin_applied(name, RolloutProgress::new(self.quiet)).await;
@@ -57,7 +57,7 @@ impl Run {
         }
     }
 
-    fn from_files(&self, global: &Global) -> Result<Exit, Failure> {
+    fn of_files(&self, global: &Global) -> Result<Exit, Failure> {
         let manifests = ManifestFiles::of(self.files.clone()).read(global.output)?;
         let rollout = manifests.one_rollout(self.rollout.as_ref())?;
         on_fleet_of(global.state_dir_or_new()?, async |fleet| {

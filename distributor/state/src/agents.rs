@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::group::{read_json, write_json};
 use super::sealed::{self, SealedError};
-use super::{GroupLock, GroupState, StateDir, StateError};
+use super::{GroupLock, GroupState, SequenceDoubt, SequenceStore, StateDir, StateError};
 use crate::files::FileError;
 
 /// The longest Sender ID, in bytes.
@@ -178,6 +178,10 @@ impl Agents {
         group: &GroupState,
         count: usize,
     ) -> Result<Vec<Hex>, StateError> {
+        if SequenceStore::is_given_away(dir, &group.name)? {
+            let doubt = SequenceDoubt::Moved;
+            return Err(StateError::SequenceInDoubt { group: group.name.clone(), doubt });
+        }
         let witness = dir.witness_of_sender_ids(&group.name, &group.security.gid);
         let given = match sealed::read::<u32>(&witness) {
             Ok(given) => given,

@@ -13,8 +13,8 @@
 //! | `locks/claim`, `locks/backup` | one process claims the database, or makes a backup ([`StateLock`]) |
 //! | `archive/NAME-GID` | groups that were replaced |
 //!
-//! `fwcast.db` and `images/` beside them belong to the package `fwcast-store`. The witness folder is elsewhere
-//! and holds `NAME-GID.sequence`, the second copy of `sequence`, and `database-ID.epoch` ([`EpochWitness`]).
+//! `fwcast.db` and `images/` beside them belong to the package `fwcast-store`. The witness folder is
+//! elsewhere and holds `NAME-GID.sequence`, the second copy of `sequence`, and `database-ID.epoch` ([`EpochWitness`]).
 //!
 //! To send for a group, open it in this order: [`StateDir::locate`], [`GroupState::open`],
 //! [`GroupLock::to_send`], [`SequenceStore::open`], then [`FloorStore::load`] and [`Attempts::load`].

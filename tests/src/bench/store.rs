@@ -137,6 +137,7 @@ fn member(number: usize, name: &Name, at: Timestamp) -> Member {
         sender_id: Some(Hex::from((number as u32).to_be_bytes())),
         vendor: uuid::Uuid::from_bytes([1; 16]),
         class: uuid::Uuid::from_bytes([2; 16]),
+        words: Default::default(),
         labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
         enrolled_at: Some(at),
     }
