@@ -32,7 +32,8 @@ pub struct Run {
     #[arg(value_name = "ROLLOUT", required_unless_present = "files",
         conflicts_with_all = ["files", "rollout"], add = names_of(Noun::Rollouts))]
     names: Vec<Name>,
-    /// A file to apply first, a folder with *.yaml files, or - for standard input; may be given more than once
+    /// A file to apply first, a folder with *.yaml files, or - for standard input; may be given more than
+    /// once
     #[arg(short, long = "file", value_name = "FILE|DIR|-")]
     files: Vec<PathBuf>,
     /// Which rollout, if the files have several

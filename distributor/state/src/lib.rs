@@ -14,7 +14,8 @@
 //! | `archive/NAME-GID` | groups that were replaced |
 //!
 //! `fwcast.db` and `images/` beside them belong to the package `fwcast-store`. The witness folder is
-//! elsewhere and holds `NAME-GID.sequence`, the second copy of `sequence`, and `database-ID.epoch` ([`EpochWitness`]).
+//! elsewhere and holds `NAME-GID.sequence`, the second copy of `sequence`, and `database-ID.epoch`
+//! ([`EpochWitness`]).
 //!
 //! To send for a group, open it in this order: [`StateDir::locate`], [`GroupState::open`],
 //! [`GroupLock::to_send`], [`SequenceStore::open`], then [`FloorStore::load`] and [`Attempts::load`].

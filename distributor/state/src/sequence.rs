@@ -196,8 +196,8 @@ impl SequenceStore {
         Ok(store.record.reserved_end)
     }
 
-    /// Takes over numbers that another machine has given away, for a group that is assembled in `dir`. Returns
-    /// whether it did: not if these keys have sent from here meanwhile.
+    /// Takes over numbers that another machine has given away, for a group that is assembled in `dir`.
+    /// Returns whether it did: not if these keys have sent from here meanwhile.
     ///
     /// # Errors
     /// The files cannot be read or written.

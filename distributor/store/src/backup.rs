@@ -1,8 +1,8 @@
 //! One file with everything that can be restored: database, groups, images. It is a tar archive. Its last
 //! entry lists the others with their SHA-256, so a truncated file is noticed.
 //!
-//! The groups' counters are never in it (protocol.md \[reserve\]), except in a move, after which nothing is sent
-//! from here.
+//! The groups' counters are never in it (protocol.md \[reserve\]), except in a move, after which nothing is
+//! sent from here.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -90,9 +90,9 @@ pub enum BackupError {
     SameMachine(String),
 }
 
-/// Writes a backup to a new file, readable by its owner only. With `to` it is a move: first this machine gives
-/// up the right to send for its groups, and only the other one can restore the file with that right. A move that
-/// was interrupted can be repeated.
+/// Writes a backup to a new file, readable by its owner only. With `to` it is a move: first this machine
+/// gives up the right to send for its groups, and only the other one can restore the file with that right. A
+/// move that was interrupted can be repeated.
 ///
 /// # Errors
 /// Something cannot be read, or the file cannot be written. The file is then removed.

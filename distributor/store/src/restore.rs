@@ -1,8 +1,9 @@
 //! Restoring a backup into an empty state folder.
 //!
 //! Everything is unpacked and checked in a temporary folder. Each group in it is marked so that its keys
-//! never send again, because it is unknown what was sent since the backup (protocol.md \[reserve\]); groups that
-//! were moved here go on with their numbers. Then everything is moved to its final name, the database last.
+//! never send again, because it is unknown what was sent since the backup (protocol.md \[reserve\]); groups
+//! that were moved here go on with their numbers. Then everything is moved to its final name, the database
+//! last.
 
 use std::collections::BTreeMap;
 use std::fs::File;
