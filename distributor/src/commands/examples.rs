@@ -52,7 +52,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("delete", &["fwcast delete rollout lamps-2"]),
     ("history", &["fwcast history lamps-2", "fwcast history hall/lamp-1"]),
     ("events", &["fwcast events --follow -o jsonl"]),
-    ("backup", &["fwcast backup --out fwcast.tar", "fwcast backup --out move.tar --move-to MACHINE --yes"]),
+    (
+        "backup",
+        &[
+            "fwcast backup --out fwcast.tar",
+            "fwcast backup --out move.tar --move-to 0123456789abcdef0123456789abcdef --yes",
+        ],
+    ),
     ("config machine", &["fwcast config machine"]),
     ("restore", &["fwcast restore fwcast.tar"]),
     ("validate", &["fwcast validate -f lamps.yaml"]),
