@@ -15,6 +15,7 @@ mod asks;
 mod claims;
 mod deadlines;
 mod facts;
+mod faint;
 mod fleet;
 mod hearing;
 mod image_block;

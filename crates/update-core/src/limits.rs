@@ -127,14 +127,16 @@ pub const FETCH_FIRST_WITHIN: Duration = Duration::from_millis(100);
 pub const FETCH_RETRY_FIRST: Duration = Duration::from_millis(250);
 /// ... but at least this; doubled with each missing answer ...
 pub const FETCH_RETRY_MIN: Duration = Duration::from_millis(50);
-/// ... up to this.
+/// ... up to this ...
 pub const FETCH_RETRY_MAX: Duration = Duration::from_secs(16);
+/// ... or up to this while the distributor is heard, unless its answers take longer.
+pub const FETCH_RETRY_HEARD_MAX: Duration = Duration::from_millis(500);
 /// Consecutive fetched blocks with a wrong hash after which an agent reads back what it has.
 pub const FETCHES_IN_VAIN_MAX: u8 = 8;
 /// Consecutive useless answers after which an agent reports why.
 pub const OBSTACLE_AFTER: u8 = 3;
 /// Missing pages of the hash tree that an agent fetches at once on its own.
-pub const PAGES_FETCHED_MAX: u32 = 16;
+pub const PAGES_FETCHED_MAX: u32 = 128;
 /// An announcement is repeated after this time, doubled each time ...
 pub const ANNOUNCE_AGAIN: Duration = Duration::from_secs(1);
 /// ... and this many times.
@@ -147,18 +149,28 @@ pub const LEISURE_MAX: Duration = Duration::from_secs(1200);
 /// How long to wait for stragglers at first, at least and at most.
 pub const STRAGGLE_FIRST: Duration = Duration::from_millis(100);
 /// See [`STRAGGLE_FIRST`].
-pub const STRAGGLE_MIN: Duration = Duration::from_millis(25);
+pub const STRAGGLE_MIN: Duration = Duration::from_millis(10);
 /// See [`STRAGGLE_FIRST`].
 pub const STRAGGLE_MAX: Duration = Duration::from_secs(2);
 /// In a group of up to this many agents everyone answers every ask; in a larger one only those that miss
 /// something.
 pub const EVERYONE_ANSWERS_MAX: usize = 256;
 /// How often an ask is repeated to silent agents.
-pub const ASK_REPEATS_MAX: u8 = 2;
+pub const ASK_REPEATS_MAX: u8 = 4;
+/// The same before any agent has been heard.
+pub const ASK_REPEATS_UNHEARD: u8 = 2;
 /// Queries whose answers still count.
 pub const QUERIES_OPEN_MAX: usize = 32;
 /// Consecutive unanswered asks after which an agent is no longer waited for.
 pub const SILENT_ASKS_MAX: u8 = 3;
+/// An agent that has become silent is asked on as often as before for this time, once nobody else is waited
+/// for: on a bad link it may be a while until an answer gets through.
+pub const FAINT_WITHIN: Duration = Duration::from_secs(15);
+/// Copies of the offer at a time for agents that are hardly heard.
+pub const FAINT_OFFER_COPIES: u8 = 4;
+/// Laggards that nobody else waits for get their time again each time that they have got so large a part of
+/// what they missed.
+pub const PROGRESS_PARTS: u64 = 8;
 /// Asks of the closing census.
 pub const CLOSE_ASKS_MAX: u8 = 4;
 /// Silent agents polled by unicast at a time.
@@ -166,17 +178,39 @@ pub const POLLS_MAX: usize = 16;
 /// How long to wait for the answers to polls.
 pub const POLL_WAIT: Duration = Duration::from_secs(1);
 /// A waiting loop asks again after this time. The pause grows by half each time ...
-pub const ASK_AGAIN_FIRST: Duration = Duration::from_millis(100);
-/// ... up to this.
+pub const ASK_AGAIN_FIRST: Duration = Duration::from_millis(50);
+/// ... up to this part of the time so far ...
+pub const ASK_AGAIN_PART: u32 = 16;
+/// ... at least to this ...
+pub const ASK_AGAIN_SOON: Duration = Duration::from_millis(100);
+/// ... and at most to this.
 pub const ASK_AGAIN_MAX: Duration = Duration::from_secs(2);
 /// ... or up to this where only silent agents are asked.
 pub const ASK_SILENT_MAX: Duration = Duration::from_secs(8);
+/// While nobody has answered, the last asks come this often, or twice in the time that is left.
+pub const ASK_UNHEARD_MIN: Duration = Duration::from_secs(1);
 /// Asks without progress after which the last few blocks are sent by multicast after all.
-pub const REPAIR_ASKS_MAX: u8 = 12;
+pub const REPAIR_ASKS_MAX: u8 = 3;
+/// If more than this many of a thousand blocks are lost on the way to an agent, multicast repairs even its
+/// last few: a fetched block has to survive both ways.
+pub const REPAIR_LOSS_MAX: u32 = 250;
+/// Copies of each block in a short round, so that it is likely the last one ...
+pub const BLOCK_COPIES_MAX: u8 = 4;
+/// ... which is a round of at most this many datagrams, or of one in so many of the image's blocks.
+pub const SHORT_ROUND_MIN: u32 = 64;
+/// See [`SHORT_ROUND_MIN`].
+pub const SHORT_ROUND_PARTS: u32 = 32;
 /// Copies of the offer at a time.
 pub const OFFER_COPIES: u8 = 2;
-/// During a long round the offer is repeated after this time.
+/// During a long round the offer is repeated at the earliest after this time, so that a late joiner misses
+/// little ...
+pub const OFFER_AGAIN_FIRST: Duration = Duration::from_secs(1);
+/// ... or after so many times what it costs, with the answers to a question ...
+pub const OFFER_COST_PARTS: u32 = 64;
+/// ... and at the latest after this time.
 pub const OFFER_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// Copies of the pages of the bottom level once it is known that some were lost.
+pub const BOTTOM_PAGES_COPIES: u8 = 2;
 /// Copies of pages of the hash tree above the bottom level.
 pub const ROOT_PAGES_COPIES: u8 = 3;
 /// Rounds of orders and questions for silent agents while an update is being withdrawn.
@@ -230,12 +264,16 @@ pub const ANNOUNCED_AGAIN_AFTER: Duration = Duration::from_millis(900);
 pub const WAIT_PART: u32 = 8;
 /// ... but at least this long. An agent that gets the image later activates later.
 pub const WAIT_MIN: Duration = Duration::from_millis(100);
+/// The few for whom the others do not wait longer than that: one in this many agents, or one.
+pub const FEW_PARTS: usize = 4;
 /// If no agent waits to activate, this long ...
 pub const WAIT_ALONE: Duration = Duration::from_secs(30);
 /// ... and longer for a large image: the slowest device reads and hashes this many bytes per second.
 pub const CHECK_BYTES_PER_SECOND: u64 = 256 * 1024;
 /// A laggard is asked individually, and allowed to fetch what it misses, once in this time.
 pub const LAGGARD_POLL: Duration = Duration::from_secs(2);
+/// A round in which the best agent missed fewer blocks than this says nothing about the pace.
+pub const ADAPT_BLOCKS_MIN: u32 = 100;
 /// Time within which a late wake-up may be made up for.
 pub const PACE_BURST: Duration = Duration::from_millis(10);
 /// Most blocks in a generation of the Cauchy code. Blocks and symbols share the 256 elements of the field.
@@ -279,7 +317,6 @@ const _: () = {
     assert!(DISTRIBUTOR_RESERVE_LOW > BOOT_SKIP, "a skip leaves numbers to send with");
     assert!(BOOT_SKIP < group_oscore::limits::REPLAY_WINDOW, "a skip stays in the replay window");
     assert!(DISTRIBUTOR_RESERVE_STEP > BOOT_SKIP, "a reservation is worth more than a skip");
-    assert!(ASK_REPEATS_MAX < SILENT_ASKS_MAX, "one ask does not exhaust the patience with an agent");
     assert!(POLLS_MAX <= QUERIES_OPEN_MAX, "the answers to all polls still count");
 };
 

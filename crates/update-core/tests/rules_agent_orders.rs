@@ -270,7 +270,8 @@ fn repair_one_request_at_a_time_when_a_census_allows_it() {
     agent.pass(MILLIS(150));
     assert_eq!(agent.sent.len(), 1, "one request is pending");
     agent.pass(Duration::from_secs(20));
-    assert!((3..10).contains(&agent.sent.len()), "it waits longer each time: {}", agent.sent.len());
+    // The distributor was heard a short time ago: what is lost then, is lost on the way.
+    assert!((20..45).contains(&agent.sent.len()), "it waits for half a second: {}", agent.sent.len());
 }
 
 #[test]

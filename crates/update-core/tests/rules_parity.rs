@@ -119,8 +119,8 @@ fn parity_with_little_memory_ends_as_well() {
         assert!(all_confirmed(&fleet), "{symbols}");
         let tallies = fleet.distribution.tallies();
         let sent = tallies.blocks_multicast + tallies.symbols_multicast + tallies.blocks_unicast;
-        // Repetition takes 1.9. How much of the rest is by unicast is a matter of luck.
-        assert!(symbols < 15 || sent * 100 < 300 * 185, "{symbols}: {tallies:?}");
+        // Repetition takes 1.9. Symbols are sent for the loss that was measured, more than fit the memory.
+        assert!(symbols < 15 || sent * 100 < 300 * 200, "{symbols}: {tallies:?}");
     }
 }
 

@@ -12,7 +12,6 @@ use super::enroll::{Request, RequestError};
 use super::enrollment::{self, Done};
 use fwcast_state::files::{self, Access, FileError};
 use fwcast_state::{Agents, Enrolled, GroupLock, GroupState, StateDir};
-use rollout_engine::plan::AgentKey;
 
 /// How many agents are enrolled between two writes of the group's record.
 const BATCH: usize = 100;
@@ -26,33 +25,28 @@ pub struct Imported {
     pub passed_over: usize,
 }
 
-/// Enrolls the agents that are not enrolled yet, those of one group after another, and tells how far it
-/// is, and whom it has enrolled.
+/// Enrolls the agents that are not enrolled yet, those of one group after another, and tells how far it is.
 ///
 /// # Errors
 /// The first thing that fails. What was told is enrolled and has its file.
 pub async fn import(
     dir: &StateDir,
     mut requests: Vec<Request>,
-    mut tell: impl FnMut(Imported, Vec<AgentKey>),
+    mut tell: impl FnMut(Imported),
 ) -> Result<Imported, RequestError> {
     requests.sort_by(|one, other| one.group.cmp(&other.group));
     let mut done = Imported::default();
     for of_group in requests.chunk_by(|one, other| one.group == other.group) {
         for batch in of_group.chunks(BATCH) {
-            let enrolled = enroll_batch(dir, batch, &mut done).await?;
-            tell(done, enrolled);
+            enroll_batch(dir, batch, &mut done).await?;
+            tell(done);
         }
     }
     Ok(done)
 }
 
-async fn enroll_batch(
-    dir: &StateDir,
-    batch: &[Request],
-    done: &mut Imported,
-) -> Result<Vec<AgentKey>, RequestError> {
-    let Some(first) = batch.first() else { return Ok(Vec::new()) };
+async fn enroll_batch(dir: &StateDir, batch: &[Request], done: &mut Imported) -> Result<(), RequestError> {
+    let Some(first) = batch.first() else { return Ok(()) };
     let lock = GroupLock::to_edit(dir, &first.group).await?;
     let group = GroupState::open(dir, &first.group)?;
     let agents = Agents::load(dir, &first.group)?;
@@ -83,8 +77,7 @@ async fn enroll_batch(
         files::rename(&unfinished(out), out)?;
     }
     done.enrolled += all.len();
-    let key = |done: Done| AgentKey { group: first.group.clone(), name: done.enrolled.name };
-    Ok(all.into_iter().map(key).collect())
+    Ok(())
 }
 
 /// Gives an agent's file its name, if the run that enrolled it did not come to that.

@@ -18,20 +18,18 @@ pub(super) use edit::remove_agent;
 use edit::{Relabel, Release, Remove};
 use import::Import;
 
-use super::arguments::{self, Class, Vendor};
-use super::completions::security_groups;
+use super::arguments::{self, Class};
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
-use crate::commands::kind::{made, on_fleet};
 use crate::commands::output::{self, Printable, columns, fields, say};
-use crate::commands::report::{labels, word_and_id, word_or_id};
+use crate::commands::report::labels;
+use crate::commands::runtime::runtime;
 use crate::commands::yaml;
 use fwcast_documents::selector::Selector;
 use fwcast_documents::values;
-use fwcast_service::{Fleet, enroll};
+use fwcast_service::enroll;
 use fwcast_state::files::shown;
-use fwcast_state::{Agents, GroupState, Label, StateDir, Words};
-use fwcast_store::Store;
+use fwcast_state::{Agents, GroupState, Label, StateDir};
 use rollout_engine::Many;
 
 /// The agent commands.
@@ -44,7 +42,7 @@ pub enum Agent {
     /// List the agents that are enrolled or wait to be enrolled again
     List {
         /// Only agents of this group
-        #[arg(long, add = security_groups())]
+        #[arg(long)]
         group: Option<Name>,
         /// Only agents with these labels, like 'model=lamp-2,ring!=canary'
         #[arg(short = 'l', long, value_name = "SELECTOR")]
@@ -69,11 +67,12 @@ pub struct Enroll {
     /// Its name
     name: Name,
     /// The group it joins
-    #[arg(long, add = security_groups())]
+    #[arg(long)]
     group: Name,
     /// Who makes the device: a domain, or a UUID
-    #[arg(long, value_name = "DOMAIN|UUID", required_unless_present = "again")]
-    vendor: Option<Vendor>,
+    #[arg(long, value_name = "DOMAIN|UUID", value_parser = arguments::vendor,
+        required_unless_present = "again")]
+    vendor: Option<Uuid>,
     /// What model it is: a name, or a UUID
     #[arg(long, value_name = "MODEL|UUID", required_unless_present = "again")]
     class: Option<Class>,
@@ -177,8 +176,6 @@ struct Shown {
     sender_id: Option<Hex>,
     vendor: Uuid,
     class: Uuid,
-    /// What the operator wrote for them.
-    words: Words,
     labels: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<PathBuf>,
@@ -207,11 +204,11 @@ impl Agent {
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         match self {
             Self::Enroll(enroll) => {
-                let shown = on_fleet(global, async |fleet| enroll.run(fleet).await)?;
+                let shown = enroll.run(&global.state_dir()?)?;
                 output::print(global.output, &shown)?;
             }
             Self::Import(import) => {
-                let done = on_fleet(global, async |fleet| import.run(fleet).await)?;
+                let done = import.run(&global.state_dir()?)?;
                 say!("{} enrolled, {} enrolled before", Many(done.enrolled, "agent"), done.passed_over);
             }
             Self::List { group, selector } => {
@@ -219,15 +216,16 @@ impl Agent {
                 output::print(global.output, &listed)?;
             }
             Self::Label(relabel) => {
-                let keys = on_fleet(global, async |fleet| relabel.run(fleet).await)?;
-                let mut listed = Listed::read(&global.state_dir()?, None, None)?;
+                let dir = global.state_dir()?;
+                let keys = relabel.run(&dir)?;
+                let mut listed = Listed::read(&dir, None, None)?;
                 listed.0.retain(|agent| {
                     keys.iter().any(|key| agent.name == key.name && agent.group == key.group)
                 });
                 output::print(global.output, &listed)?;
             }
-            Self::Remove(remove) => on_fleet(global, async |fleet| remove.run(fleet).await)?,
-            Self::Release(release) => on_fleet(global, async |fleet| release.run(fleet).await)?,
+            Self::Remove(remove) => remove.run(&global.state_dir()?)?,
+            Self::Release(release) => release.run(&global.state_dir()?)?,
             Self::Inspect { file } => {
                 let read: AgentFile = yaml::read_secret(file)?;
                 let inspected = Inspected::new(read).map_err(|error| {
@@ -244,15 +242,14 @@ impl Agent {
 }
 
 impl Enroll {
-    async fn run<S: Store>(&self, fleet: &Fleet<S>) -> Result<Shown, Failure> {
-        let enrolled = made(fleet.enroll(self.request()?).await?);
+    fn run(&self, dir: &StateDir) -> Result<Shown, Failure> {
+        let enrolled = runtime()?.block_on(enroll::enroll(dir, self.request()?))?;
         Ok(Shown {
             name: enrolled.name,
             group: self.group.clone(),
             sender_id: Some(enrolled.sender_id),
             vendor: enrolled.vendor,
             class: enrolled.class,
-            words: enrolled.words,
             labels: enrolled.labels,
             file: Some(self.out.clone()),
         })
@@ -263,7 +260,7 @@ impl Enroll {
         Ok(enroll::Request {
             name: self.name.clone(),
             group: self.group.clone(),
-            vendor: self.vendor.clone(),
+            vendor: self.vendor,
             class: self.class.clone(),
             labels: self.labels.iter().map(label).collect(),
             again: self.again,
@@ -322,7 +319,6 @@ impl Listed {
             sender_id: Some(agent.sender_id),
             vendor: agent.vendor,
             class: agent.class,
-            words: agent.words,
             labels: agent.labels,
             file: None,
         });
@@ -332,7 +328,6 @@ impl Listed {
             sender_id: None,
             vendor: agent.vendor,
             class: agent.class,
-            words: agent.words,
             labels: agent.labels,
             file: None,
         });
@@ -368,8 +363,8 @@ impl Printable for Shown {
             ("agent", self.name.to_string()),
             ("group", self.group.to_string()),
             ("Sender ID", sender_id(self.sender_id.as_ref())),
-            ("vendor", word_and_id(self.words.vendor.as_deref(), &self.vendor)),
-            ("class", word_and_id(self.words.class.as_deref(), &self.class)),
+            ("vendor", self.vendor.to_string()),
+            ("class", self.class.to_string()),
             ("labels", labels(&self.labels)),
             ("file", file),
         ])
@@ -384,8 +379,8 @@ impl Printable for Listed {
                 agent.group.to_string(),
                 agent.name.to_string(),
                 sender_id(agent.sender_id.as_ref()),
-                word_or_id(agent.words.vendor.as_deref(), &agent.vendor),
-                word_or_id(agent.words.class.as_deref(), &agent.class),
+                agent.vendor.to_string(),
+                agent.class.to_string(),
                 labels(&agent.labels),
             ]);
         }

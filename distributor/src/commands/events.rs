@@ -5,8 +5,7 @@ use std::io::{self, Write};
 use clap::Args;
 use provisioning::Name;
 
-use super::completions::names_of;
-use super::kind::{Noun, on_fleet};
+use super::kind::on_fleet;
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 use crate::commands::output::{self, Format};
@@ -25,7 +24,7 @@ pub struct Events {
     #[arg(short, long)]
     follow: bool,
     /// Only events of this rollout
-    #[arg(long, value_name = "ROLLOUT", add = names_of(Noun::Rollouts))]
+    #[arg(long, value_name = "ROLLOUT")]
     rollout: Option<Name>,
     /// Only events after the one with this number
     #[arg(long, value_name = "ID")]

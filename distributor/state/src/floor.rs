@@ -144,7 +144,6 @@ mod tests {
                 credential: group.gm_cred.clone(),
                 vendor: Default::default(),
                 class: Default::default(),
-                words: Default::default(),
                 labels: BTreeMap::new(),
                 settings: None,
                 enrolled_at: None,

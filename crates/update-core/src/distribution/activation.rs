@@ -73,7 +73,7 @@ impl Activating {
     pub(super) fn step(&mut self, slot: Slot<'_>, parts: &mut Parts) -> Result<Step, ProtectError> {
         if self.left == 0 {
             parts.outbox.skip_soon();
-            let wait = parts.turns.wait();
+            let wait = parts.pause(slot.now);
             return Ok(Step::Next(parts.ask(Purpose::Confirm, slot.now + wait)));
         }
         self.left -= 1;

@@ -5,7 +5,8 @@ use super::hearing::Hearing;
 use super::patience::{Lag, Patience, Unit};
 use crate::census::{Counters, Report, State};
 use crate::limits::{
-    ANNOUNCED_AGAIN_AFTER, ECHO_AGAIN_AFTER, ECHO_WITHIN, FLOOR_AHEAD, FLOOR_DOUBLINGS_MAX, SILENT_ASKS_MAX,
+    ANNOUNCED_AGAIN_AFTER, ECHO_AGAIN_AFTER, ECHO_WITHIN, FAINT_WITHIN, FLOOR_AHEAD, FLOOR_DOUBLINGS_MAX,
+    LAG_BLOCKS_IN_VAIN, SILENT_ASKS_MAX,
 };
 use crate::platform::Area;
 use crate::remark::Remark;
@@ -29,6 +30,8 @@ pub struct Agent {
     asked: u32,
     /// Answers that came.
     answered: u32,
+    /// When something authentic last came from it.
+    heard_at: Option<Instant>,
     /// Consecutive asks that it did not answer; 1 also if it may have had no reason to answer.
     silent: u8,
     /// The last ask that it answered.
@@ -102,6 +105,7 @@ impl Agent {
             lost: false,
             asked: 0,
             answered: 0,
+            heard_at: None,
             silent: 0,
             heard_in: 0,
             echo: None,
@@ -293,6 +297,38 @@ impl Agent {
         self.address = Some(address);
     }
 
+    /// Notes that something authentic came from it.
+    pub(super) const fn shows_itself(&mut self, now: Instant) {
+        self.heard_at = Some(now);
+    }
+
+    /// Whether it misses something and leaves questions unanswered, but was heard a short time ago: its link
+    /// is bad, or it has just gone.
+    pub(super) fn is_faint(&self, now: Instant) -> bool {
+        let is_near = self.heard_at.is_some_and(|at| now.since(at) < FAINT_WITHIN);
+        // A laggard to which rounds bring something gets on, if slowly.
+        let is_slow = self.laggard().is_some() && self.patience.brings_something();
+        let is_silent = self.silent > 1 && self.laggard().is_none();
+        let does_not_answer = is_silent || self.status.is_none() || is_slow;
+        is_near && does_not_answer && self.waited_for && !self.ended() && !self.has_all()
+    }
+
+    /// Waits for it again, for an answer or a round more.
+    pub(super) fn call_back(&mut self) {
+        self.silent = self.silent.min(SILENT_ASKS_MAX - 1);
+        self.patience.begin_anew();
+    }
+
+    /// Whether it may miss pages of the hash tree.
+    pub(super) fn may_miss_pages(&self) -> bool {
+        self.status.is_none_or(|status| status.missing_pages > 0) || self.is_without_update()
+    }
+
+    /// Whether it may not have taken up the update.
+    pub(super) fn is_without_update(&self) -> bool {
+        matches!(self.state(), None | Some(State::Unknown | State::Idle))
+    }
+
     /// Notes that it is asked something.
     pub(super) const fn count_asked(&mut self) {
         self.asked += 1;
@@ -318,6 +354,11 @@ impl Agent {
     /// complete, or it may be gone: the last asks find out.
     pub(super) const fn had_no_reason_to_answer(&mut self) {
         self.silent = 1;
+    }
+
+    /// How many asks in a row it has not answered.
+    pub(super) const fn silence(&self) -> u8 {
+        self.silent
     }
 
     /// Waits for it again, however often it stayed silent.
@@ -500,7 +541,10 @@ impl Agent {
             return None;
         }
         let (before, left) = (self.missed_before.take()?, self.misses()?);
-        self.loss = left.min(before) * 1000 / before.max(1);
+        // A few blocks say too little.
+        if before >= LAG_BLOCKS_IN_VAIN {
+            self.loss = (u64::from(left.min(before)) * 1000 / u64::from(before)) as u32;
+        }
         Some((before, left))
     }
 

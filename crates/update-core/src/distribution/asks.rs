@@ -7,8 +7,8 @@ use super::parts::Parts;
 use super::phase::{Phase, Step};
 use crate::census::{GenerationWindow, Query, Window};
 use crate::limits::{
-    ANSWER_BYTES, ASK_REPEATS_MAX, GENERATIONS_ASKED_MAX, LEISURE_MAX, LEISURE_MIN, TARGET_BYTES_MAX,
-    WINDOW_BLOCKS_MAX,
+    ANSWER_BYTES, ASK_REPEATS_MAX, ASK_REPEATS_UNHEARD, FEW_PARTS, GENERATIONS_ASKED_MAX, LEISURE_MAX,
+    LEISURE_MIN, TARGET_BYTES_MAX, WINDOW_BLOCKS_MAX,
 };
 use crate::platform::Area;
 use crate::target::{Target, member_number};
@@ -82,6 +82,8 @@ pub(super) struct Ask {
     from: Instant,
     /// Answers are awaited until then; `None` before the query is sent.
     until: Option<Instant>,
+    /// When the leisure of the answers ends, if they are answers to a query that this ask has sent.
+    leisure_ends: Option<Instant>,
     /// The number of this ask. Agents that have answered it carry it.
     number: u32,
     /// The number of the ask for the first window. Nothing has been sent since then.
@@ -99,6 +101,7 @@ impl Ask {
             repeats_max: 0,
             from,
             until: Some(until),
+            leisure_ends: None,
             number,
             first_number: number,
         }
@@ -122,6 +125,10 @@ impl Ask {
             None => self.send_query(slot, parts),
             Some(until) => {
                 let unheard = parts.unheard(self);
+                // The answers so far show how late others may still be.
+                let straggle = parts.questions.straggle_wait(self.tries.saturating_sub(1));
+                let until = self.leisure_ends.map_or(until, |ends| until.min(ends + straggle));
+                self.until = Some(until);
                 if !unheard.is_empty() && slot.now < until {
                     return Ok(Step::Idle);
                 }
@@ -131,7 +138,10 @@ impl Ask {
     }
 
     fn answers_are_in(&mut self, now: Instant, unheard: &[usize], parts: &mut Parts) -> Step {
-        if !unheard.is_empty() && self.tries <= self.repeats_max {
+        if !unheard.is_empty()
+            && self.tries <= self.repeats_max
+            && parts.is_worth_repeating(unheard, self.tries)
+        {
             self.send_again(now);
             return Step::Idle;
         }
@@ -156,7 +166,7 @@ impl Ask {
 
     /// Sends the query once more, or for the first time.
     const fn send_again(&mut self, now: Instant) {
-        (self.from, self.until, self.named_to) = (now, None, None);
+        (self.from, self.until, self.leisure_ends, self.named_to) = (now, None, None, None);
     }
 
     fn send_query(&mut self, slot: Slot<'_>, parts: &mut Parts) -> Result<Step, ProtectError> {
@@ -193,6 +203,7 @@ impl Ask {
         let waits = leisure + parts.questions.straggle_wait(self.tries);
         let airtime = parts.outbox.airtime(sent.len() as u64);
         (self.tries, self.until) = (self.tries + 1, Some(now + airtime + waits));
+        self.leisure_ends = Some(now + airtime + leisure);
         Ok(Step::Sent(sent))
     }
 
@@ -205,7 +216,12 @@ impl Ask {
             leisure_ms: leisure.as_millis() as u32,
             window: self.scope.and_then(Scope::window),
             only_missing: parts.only_missing(self.scope),
-            unicast_max: if let Purpose::Repair(blocks) = self.purpose { blocks } else { 0 },
+            unicast_max: match self.purpose {
+                Purpose::Repair(blocks) => blocks,
+                // Nothing else is to be sent, and each answer to a request may help.
+                _ if parts.serves_only_faint() => u32::MAX,
+                _ => 0,
+            },
             detail: matches!(self.purpose, Purpose::Status | Purpose::Close | Purpose::Confirm),
             run: parts.run,
             generations: self.scope.and_then(Scope::generations),
@@ -234,6 +250,7 @@ impl Parts {
             repeats_max,
             from,
             until: None,
+            leisure_ends: None,
             number,
             first_number: number,
         })
@@ -299,6 +316,22 @@ impl Parts {
         self.fleet.indices(|agent| {
             !agent.has_answered(ask.number) && self.concerns(agent, ask.purpose) && waits_for(agent)
         })
+    }
+
+    /// Whether a question is repeated to those who have not answered, after so many tries. While others wait,
+    /// few are asked only once more, and not at all if they had not answered the ask before either.
+    fn is_worth_repeating(&self, unheard: &[usize], tries: u8) -> bool {
+        let answers = |agent: &Agent| agent.silence() == 0 && agent.status.is_some();
+        let others_wait = self.fleet.agents().iter().any(|agent| {
+            answers(agent) && agent.waited_for() && agent.awaited() && agent.on_trial_since().is_none()
+        });
+        if !others_wait {
+            return tries <= ASK_REPEATS_UNHEARD || self.fleet.anybody_heard();
+        }
+        let is_new = |agent: &Agent| agent.silence() == 0;
+        let news = unheard.iter().filter_map(|index| self.fleet.get(*index)).any(is_new);
+        let few = unheard.len() <= (self.fleet.len() / FEW_PARTS).max(1);
+        news && (tries < 2 || !few)
     }
 
     /// The agents to ask; in the first try this includes those that nobody waits for any more.

@@ -112,6 +112,8 @@ pub(super) struct Subject {
     pub(super) shape: TreeShape,
     pub(super) needed_pages: Needed,
     pub(super) needed_blocks: Needed,
+    /// The image blocks of the last round.
+    pub(super) last_blocks: Needed,
     /// What agents name that the last round brought nothing: it waits for what is decided about them.
     doubtful_pages: Needed,
     doubtful_blocks: Needed,
@@ -154,9 +156,19 @@ impl Subject {
         let shape = TreeShape::new(update.offer.layout);
         let needed_pages = Needed::none_of(shape.page_count());
         let needed_blocks = Needed::none_of(update.offer.layout.block_count());
+        let last_blocks = needed_blocks.clone();
         let mending = parity.map(|parity| Mending::new(parity, update.offer.layout.block_count()));
         let (doubtful_pages, doubtful_blocks) = (needed_pages.clone(), needed_blocks.clone());
-        Self { update, shape, needed_pages, needed_blocks, doubtful_pages, doubtful_blocks, mending }
+        Self {
+            update,
+            shape,
+            needed_pages,
+            needed_blocks,
+            last_blocks,
+            doubtful_pages,
+            doubtful_blocks,
+            mending,
+        }
     }
 
     /// An agent names what it misses of an area, and perhaps that is in doubt. Returns how much the area has.

@@ -6,10 +6,13 @@ use super::outbox::{Put, Sent, Slot};
 use super::parts::Parts;
 use super::phase::{Phase, Step};
 use super::{Event, Stage};
-use crate::limits::{DATAGRAM_BYTES_MAX, OFFER_AGAIN_AFTER, PUT_OVERHEAD_MAX, TARGET_QUERY_BYTES_MAX};
+use crate::limits::{
+    DATAGRAM_BYTES_MAX, OFFER_AGAIN_AFTER, OFFER_AGAIN_FIRST, OFFER_COST_PARTS, PUT_OVERHEAD_MAX,
+    TARGET_QUERY_BYTES_MAX,
+};
 use crate::parity::QUERY_BYTES_MAX;
 use crate::resource::Resource;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use alloc::vec::Vec;
 use coap_wire::Block;
 use group_oscore::ProtectError;
@@ -40,9 +43,9 @@ impl Offers {
         self.next_block = 0;
     }
 
-    /// Whether the offer is due again.
-    pub(super) fn is_due(&self, now: Instant) -> bool {
-        now.since(self.ended_at) >= OFFER_AGAIN_AFTER
+    /// Whether the offer is due again, if it is repeated so often.
+    pub(super) fn is_due(&self, now: Instant, every: Duration) -> bool {
+        now.since(self.ended_at) >= every
     }
 
     /// Notes that a block was sent. `names_the_last` says whether its target names the last agent. Returns
@@ -82,6 +85,14 @@ impl Parts {
         self.offers.named = 0;
         self.events.push_back(Event::Stage(Stage::Offer));
         Phase::Offering(Offering { left: copies })
+    }
+
+    /// How often the offer is repeated in a long round: often where it and the answers to the question that
+    /// follows it cost little beside the blocks.
+    pub(super) fn offer_every(&self) -> Duration {
+        let bytes = self.job.as_ref().map_or(0, |subject| subject.update.envelope.len() as u64);
+        let cost = self.outbox.airtime(bytes) + self.leisure(self.fleet.len(), None);
+        (cost * OFFER_COST_PARTS).clamp(OFFER_AGAIN_FIRST, OFFER_AGAIN_AFTER)
     }
 
     /// Sends one block of the offer, or all of it if it fits one block. For a part of the group it is sent as

@@ -1,6 +1,6 @@
 //! The pace of one group (RFC 10020 section 3.6; protocol.md \[pace\]).
 
-use crate::limits::PACE_BURST;
+use crate::limits::{ADAPT_BLOCKS_MIN, PACE_BURST};
 use crate::time::{Duration, Instant};
 
 /// When the next datagram may leave. Counts the full cost of a datagram on the link, including its headers.
@@ -12,12 +12,24 @@ pub(super) struct Pace {
     free_at: Instant,
     /// There was nothing to send for a time since the last datagram.
     paused: bool,
+    /// The loss, in thousandths, at which the rate last fell.
+    fell_at: Option<u64>,
+    /// The loss that does not depend on the rate, in thousandths.
+    of_the_link: u64,
 }
 
 impl Pace {
     pub(super) fn new(bits_per_second: u64, overhead_bytes: u32, now: Instant) -> Self {
         let rate = bits_per_second.max(1);
-        Self { bits_per_second_max: rate, bits_per_second: rate, overhead_bytes, free_at: now, paused: false }
+        Self {
+            bits_per_second_max: rate,
+            bits_per_second: rate,
+            overhead_bytes,
+            free_at: now,
+            paused: false,
+            fell_at: None,
+            of_the_link: 0,
+        }
     }
 
     /// The moment from which the next datagram may leave.
@@ -53,13 +65,25 @@ impl Pace {
     /// Adapts the rate to the result of a round: of the blocks sent to it, the best agent still misses this
     /// many. What even the best agent misses was lost because of the pace, not on one agent's link, so the
     /// rate falls. If no loss is common to all agents, it rises again, up to the configured rate.
+    ///
+    /// If a lower rate does not lower the loss by a tenth, the loss is the link's own: the fall is taken
+    /// back, and only loss beyond that counts from then on.
     pub(super) fn adapt(&mut self, sent: u32, missed_by_the_best: u32) {
-        if sent < 100 {
+        if sent < ADAPT_BLOCKS_MIN {
             return;
         }
-        if missed_by_the_best > sent / 4 {
+        let loss = u64::from(missed_by_the_best) * 1000 / u64::from(sent);
+        if let Some(before) = self.fell_at.take()
+            && loss * 10 >= before * 9
+        {
+            self.of_the_link = loss.min(before);
+            self.bits_per_second = self.bits_per_second_max.min(self.bits_per_second * 10 / 7 + 1);
+        }
+        let more = loss.saturating_sub(self.of_the_link);
+        if more > 250 {
+            self.fell_at = Some(loss);
             self.bits_per_second = (self.bits_per_second * 7 / 10).max(self.bits_per_second_max / 8);
-        } else if missed_by_the_best < sent / 10 {
+        } else if more < 100 {
             self.bits_per_second = (self.bits_per_second * 12 / 10).min(self.bits_per_second_max);
         }
     }
@@ -113,9 +137,26 @@ mod tests {
             pace.adapt(1000, 10);
         }
         assert_eq!(pace.bits_per_second(), 1_000_000);
-        for _ in 0..100 {
-            pace.adapt(1000, 1000);
+    }
+
+    #[test]
+    fn pace_falls_as_long_as_that_helps_down_to_an_eighth() {
+        let mut pace = Pace::new(1_000_000, 0, Instant::from_micros(0));
+        for missed in (300..=1000).rev().step_by(120) {
+            pace.adapt(1000, missed);
         }
         assert_eq!(pace.bits_per_second(), 125_000);
+    }
+
+    #[test]
+    fn pace_does_not_fall_because_of_loss_that_does_not_depend_on_it() {
+        let mut pace = Pace::new(1_000_000, 0, Instant::from_micros(0));
+        for missed in [500, 490, 510, 500, 480, 505] {
+            pace.adapt(1000, missed);
+        }
+        assert_eq!(pace.bits_per_second(), 1_000_000);
+        // What comes on top of that is the pace's.
+        pace.adapt(1000, 800);
+        assert_eq!(pace.bits_per_second(), 700_000);
     }
 }

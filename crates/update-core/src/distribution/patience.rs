@@ -96,6 +96,8 @@ pub(super) struct Patience {
     /// The blocks that it missed when it last said that it has enough symbols for them.
     decoding: Option<u32>,
     lag: Option<Lag>,
+    /// The last round brought it something.
+    brought: bool,
 }
 
 impl Patience {
@@ -135,6 +137,7 @@ impl Patience {
         let Missed { area, misses: before, sent, is_whole, unit } = missed;
         // An agent that reports nothing about it has got nothing.
         let misses = misses(area, unit).unwrap_or(before);
+        self.brought = misses < before;
         let was_of_use = missed.gets_on(misses);
         // A round that sends a part is one of many: what an agent asks for in all is counted as well.
         self.rounds = self.rounds.saturating_add(u8::from(is_whole || !was_of_use));
@@ -179,6 +182,16 @@ impl Patience {
         if self.decoding.replace(misses) == Some(misses) {
             self.names_nothing(Area::Image);
         }
+    }
+
+    /// Whether the last round brought it something, if perhaps too little.
+    pub(super) const fn brings_something(&self) -> bool {
+        self.brought
+    }
+
+    /// Nobody else is waited for: what it has made the others wait for counts no longer.
+    pub(super) fn begin_anew(&mut self) {
+        *self = Self::default();
     }
 
     /// It has caught up with what it lagged behind in: it is waited for again, unless it has used up all

@@ -142,6 +142,6 @@ impl Questions {
 
     /// How long to wait for stragglers after the leisure, given the number of earlier tries.
     pub(super) fn straggle_wait(&self, tries_before: u8) -> Duration {
-        self.straggle * u32::from(1 + tries_before)
+        self.straggle * u32::from(1 + tries_before / 3)
     }
 }

@@ -34,6 +34,7 @@ impl Parts {
         if response.ty() == Type::Confirmable {
             self.replies.acknowledge(index, from, response.message_id());
         }
+        agent.shows_itself(now);
         let body = response.body();
         if let Some(wants_echo) = self.questions.order(token) {
             let echo = body.option(option::ECHO).filter(|_| body.code() == Code::UNAUTHORIZED);

@@ -38,6 +38,7 @@ impl Parts {
         let index = self.outbox.members().index(request.kid())?;
         let agent = self.fleet.get_mut(index).filter(|agent| !agent.is_quarantined())?;
         agent.heard_from(from);
+        agent.shows_itself(now);
         let acknowledge = (request.ty() == Type::Confirmable).then(|| request.message_id());
         let (token, own_piv) = (request.token(), request.partial_iv()?.value());
         let binding = request.take_binding();

@@ -8,9 +8,11 @@ use super::outbox::{Put, Sent, Slot, To};
 use super::parts::Parts;
 use super::phase::{Phase, Step};
 use super::symbols::Symbols;
-use super::{Ending, Event, Stage};
+use super::{Agent, Ending, Event, Stage};
 use crate::census::Query;
-use crate::limits::ROOT_PAGES_COPIES;
+use crate::limits::{
+    BLOCK_COPIES_MAX, BOTTOM_PAGES_COPIES, ROOT_PAGES_COPIES, SHORT_ROUND_MIN, SHORT_ROUND_PARTS,
+};
 use crate::platform::Area;
 use crate::resource::Resource;
 use crate::target::Target;
@@ -26,6 +28,8 @@ pub(super) struct Round {
     current: Option<u32>,
     /// How many more times to send the current block.
     copies: u8,
+    /// How many times to send each image block, or page of the bottom level.
+    usual_copies: u8,
     /// The parity symbols of a round that sends those, instead of blocks.
     symbols: Option<Symbols>,
     /// What to repeat for late joiners, or to ask, before the round continues.
@@ -42,15 +46,17 @@ enum Interlude {
 }
 
 impl Round {
-    fn new(area: Area, subject: &mut Subject) -> Self {
-        let mut round = Self { area, current: None, copies: 0, symbols: None, interlude: Interlude::None };
+    fn new(area: Area, subject: &mut Subject, usual_copies: u8) -> Self {
+        let interlude = Interlude::None;
+        let mut round = Self { area, current: None, copies: 0, usual_copies, symbols: None, interlude };
         round.take_next(subject);
         round
     }
 
     const fn of_symbols(symbols: Symbols) -> Self {
         let interlude = Interlude::None;
-        Self { area: Area::Image, current: None, copies: 0, symbols: Some(symbols), interlude }
+        let symbols = Some(symbols);
+        Self { area: Area::Image, current: None, copies: 0, usual_copies: 1, symbols, interlude }
     }
 
     /// The block to send next, or the next one to make parity symbols of. These are made while the pace lets
@@ -83,7 +89,7 @@ impl Round {
             let purpose = parts.purpose_after(self.area);
             return Ok(Step::Next(parts.ask(purpose, slot.now)));
         }
-        if parts.offers.is_due(slot.now) && self.interlude == Interlude::None {
+        if parts.offers.is_due(slot.now, parts.offer_every()) && self.interlude == Interlude::None {
             self.interlude = Interlude::Offer;
         }
         match self.interlude {
@@ -150,18 +156,37 @@ impl Round {
         let upper = self.area == Area::Pages
             && self.current.is_some_and(|page| page < subject.shape.bottom_level_first());
         let only_root = subject.shape.page_count() == 1;
-        self.copies = if upper || (only_root && self.area == Area::Pages) { ROOT_PAGES_COPIES } else { 1 };
+        self.copies = match self.area {
+            Area::Pages if upper || only_root => ROOT_PAGES_COPIES,
+            _ => self.usual_copies,
+        };
     }
+}
+
+/// How often to send each block of a round. In a short one each is sent so often that probably none of them
+/// is missed again: a few datagrams more cost less time than another round.
+fn block_copies(subject: &Subject, loss: u32) -> u8 {
+    let (blocks, all) = (subject.needed_blocks.len(), subject.needed_blocks.count());
+    let most = SHORT_ROUND_MIN.max(all / SHORT_ROUND_PARTS);
+    let mut copies = 1;
+    let mut missed = u64::from(blocks) * u64::from(loss);
+    while missed > 500 && copies < BLOCK_COPIES_MAX && blocks * u32::from(copies + 1) <= most {
+        copies += 1;
+        missed = missed * u64::from(loss) / 1000;
+    }
+    copies
 }
 
 impl Parts {
     /// The phase that sends everything that is needed of an area.
     pub(super) fn send_round(&mut self, area: Area) -> Phase {
+        let loss = self.worst_loss();
         let Some(subject) = &mut self.job else { return self.finish(Ending::Done) };
         let stage = match area {
             Area::Pages => Stage::Pages(subject.needed_pages.len()),
             Area::Image => {
                 let round = self.turns.begin_round();
+                subject.last_blocks.clone_from(&subject.needed_blocks);
                 Stage::Blocks { round, blocks: subject.needed_blocks.len() }
             }
         };
@@ -169,7 +194,18 @@ impl Parts {
         let ask = self.questions.last_ask();
         self.fleet.iter_mut().for_each(|agent| agent.begin_round(area, ask));
         self.events.push_back(Event::Stage(stage));
-        Phase::Sending(Round::new(area, subject))
+        let copies = match area {
+            Area::Image => block_copies(subject, loss),
+            Area::Pages if subject.needed_pages.len() == subject.needed_pages.count() => 1,
+            Area::Pages => BOTTOM_PAGES_COPIES,
+        };
+        Phase::Sending(Round::new(area, subject, copies))
+    }
+
+    /// The highest loss on the way to an agent that misses some block, in thousandths.
+    fn worst_loss(&self) -> u32 {
+        let open = self.fleet.agents().iter().filter(|agent| agent.awaited() && !agent.has_all());
+        open.map(Agent::loss).max().unwrap_or(0)
     }
 
     /// The phase that sends so many parity symbols of each generation.

@@ -6,7 +6,8 @@ use super::phase::Phase;
 use super::{Activate, Agent, Ending, Event, Stage};
 use crate::census::State;
 use crate::limits::{
-    ASK_AGAIN_FIRST, ASK_AGAIN_MAX, ASK_SILENT_MAX, CLOSE_ASKS_MAX, OFFER_COPIES, REPAIR_ASKS_MAX,
+    ASK_AGAIN_FIRST, ASK_AGAIN_MAX, ASK_AGAIN_PART, ASK_AGAIN_SOON, ASK_SILENT_MAX, ASK_UNHEARD_MIN,
+    CLOSE_ASKS_MAX, FEW_PARTS, OFFER_COPIES, PROGRESS_PARTS, REPAIR_ASKS_MAX, REPAIR_LOSS_MAX,
 };
 use crate::platform::Area;
 use crate::time::{Duration, Instant};
@@ -25,6 +26,14 @@ pub(super) struct Turns {
     again: Duration,
     /// When everyone but laggards was done: first with the image, then with the trial.
     through_at: Option<Instant>,
+    /// How many blocks were missing in all when they last got on.
+    left_then: u64,
+    /// When all but a few had the image.
+    nearly_at: Option<Instant>,
+    /// What agents that are hardly heard are sent next.
+    faint: u8,
+    /// Nobody else misses anything.
+    pub(super) only_faint: bool,
     /// Agents that live on blocks have their turn after the last round of parity symbols.
     blocks_are_next: bool,
     /// Asks made in the closing census.
@@ -46,6 +55,10 @@ impl Turns {
             missing_before: u64::MAX,
             again: ASK_AGAIN_FIRST,
             through_at: None,
+            left_then: u64::MAX,
+            nearly_at: None,
+            faint: 0,
+            only_faint: false,
             blocks_are_next: false,
             close_asks: 0,
             unanswered_asks: 0,
@@ -84,16 +97,18 @@ impl Turns {
         self.through_at = None;
     }
 
-    /// How long to wait before the next ask. It grows while nothing changes.
-    pub(super) fn wait(&mut self) -> Duration {
-        self.wait_up_to(ASK_AGAIN_MAX)
-    }
-
-    /// The same, up to a longer wait where only silent agents are asked.
+    /// How long to wait before the next ask. It grows while nothing changes, up to this.
     pub(super) fn wait_up_to(&mut self, max: Duration) -> Duration {
         let wait = self.again.min(max);
         self.again = (wait * 3 / 2).min(max);
         wait
+    }
+
+    /// The turn in which agents that are hardly heard are served: 0, 1, 2 and again 0.
+    pub(super) const fn faint_turn(&mut self) -> u8 {
+        let turn = self.faint;
+        self.faint = (turn + 1) % 3;
+        turn
     }
 
     fn moved(&mut self) {
@@ -121,6 +136,8 @@ struct Tally {
     short: usize,
     /// Agents that are recovering or checking.
     busy: usize,
+    /// The highest loss of an agent that misses some block, in thousandths.
+    loss: u32,
 }
 
 impl Tally {
@@ -131,6 +148,12 @@ impl Tally {
 }
 
 impl Parts {
+    /// How long to wait before the next ask of a waiting loop: short beside the time so far.
+    pub(super) fn pause(&mut self, now: Instant) -> Duration {
+        let max = (now.since(self.started_at) / ASK_AGAIN_PART).clamp(ASK_AGAIN_SOON, ASK_AGAIN_MAX);
+        self.turns.wait_up_to(max)
+    }
+
     /// The first phase.
     pub(super) fn begin(&mut self) -> Phase {
         if self.job.is_some() {
@@ -143,6 +166,7 @@ impl Parts {
     /// Decides what follows once all expected answers are in.
     pub(super) fn decide(&mut self, now: Instant, purpose: Purpose) -> Phase {
         self.judge_patience(now, purpose);
+        self.call_back_faint(now);
         match purpose {
             Purpose::Withdrawn => self.decide_withdrawal(now),
             _ if self.job.is_none() => self.decide_status(now),
@@ -173,6 +197,7 @@ impl Parts {
                     tally.on_blocks += usize::from(status.missing_blocks > 0 && agent.lives_on_blocks());
                     tally.empty += usize::from(status.missing_blocks == blocks);
                     tally.short += usize::from(status.missing_blocks > 0);
+                    tally.loss = tally.loss.max(agent.loss());
                 }
                 _ => {}
             }
@@ -185,6 +210,9 @@ impl Parts {
         if !ever_heard {
             return self.nobody_answered(now);
         }
+        if self.only_few_are_left(now) {
+            return self.begin_activation(now);
+        }
         // [waves]: a wave waits for no other agent.
         let wave_has_it =
             matches!(self.config.activate, Activate::Only(_)) && self.tally(Agent::waited_for).is_complete();
@@ -192,7 +220,7 @@ impl Parts {
             return next;
         }
         if !wave_has_it && self.tally(|_| true).busy > 0 {
-            let wait = self.turns.wait();
+            let wait = self.pause(now);
             return self.ask(Purpose::Repair(u32::MAX), now + wait);
         }
         self.events.push_back(Event::Stage(Stage::Closing));
@@ -202,10 +230,10 @@ impl Parts {
 
     /// The phase that next serves agents that miss something; `None` if none that answers does.
     pub(super) fn serve(&mut self, now: Instant, purpose: Purpose) -> Option<Phase> {
-        let tally = self.tally(|_| true);
         if matches!(purpose, Purpose::Blocks | Purpose::Generations) {
             self.adapt_pace();
         }
+        let tally = self.tally(|_| true);
         if tally.unknown > 0 {
             let without = self.fleet.iter_mut().filter(|agent| agent.is_without_offer());
             without.for_each(Agent::offer_again);
@@ -223,7 +251,10 @@ impl Parts {
             // Agents that miss only blocks were not asked.
             return Some(self.ask(self.asks_what_is_missing(), now));
         }
-        (tally.missing_blocks > 0).then(|| self.decide_blocks(now, purpose, &tally))
+        if tally.missing_blocks > 0 {
+            return Some(self.decide_blocks(now, purpose, &tally));
+        }
+        self.serve_faint(now)
     }
 
     fn decide_pages(&mut self, now: Instant, purpose: Purpose) -> Phase {
@@ -249,11 +280,13 @@ impl Parts {
         }
         let few = u64::from((count / 256).clamp(8, 64));
         let is_little = tally.lacking <= few && tally.lacking > 0;
+        let fetching_helps =
+            self.turns.repair_asks_in_vain < REPAIR_ASKS_MAX && tally.loss <= REPAIR_LOSS_MAX;
         match purpose {
-            Purpose::Blocks if subject.needed_blocks.len() == 0 => self.ask_again(now),
-            Purpose::Blocks | Purpose::Generations
-                if is_little && self.turns.repair_asks_in_vain < REPAIR_ASKS_MAX =>
-            {
+            Purpose::Blocks if subject.needed_blocks.len() == 0 => {
+                self.serve_faint(now).unwrap_or_else(|| self.ask_again(now))
+            }
+            Purpose::Blocks | Purpose::Generations if is_little && fetching_helps => {
                 subject.needed_blocks.clear();
                 self.events.push_back(Event::Stage(Stage::Repair));
                 self.turns.moved();
@@ -266,7 +299,7 @@ impl Parts {
                 if self.turns.repair_asks_in_vain >= REPAIR_ASKS_MAX || tally.lacking > few {
                     return self.ask(self.asks_what_is_missing(), now);
                 }
-                let wait = self.turns.wait();
+                let wait = self.pause(now);
                 self.ask(Purpose::Repair(tally.worst), now + wait)
             }
             _ => self.ask(self.asks_what_is_missing(), now),
@@ -285,8 +318,8 @@ impl Parts {
             return self.ask(Purpose::Blocks, now);
         }
         if nothing {
-            // They are busy making blocks.
-            return self.ask_again(now);
+            // They are busy making blocks, unless none of them was heard.
+            return self.serve_faint(now).unwrap_or_else(|| self.ask_again(now));
         }
         self.turns.blocks_are_next = true;
         self.send_symbols(&planned)
@@ -294,7 +327,7 @@ impl Parts {
 
     /// Asks once more what is missing, after a while.
     fn ask_again(&mut self, now: Instant) -> Phase {
-        let wait = self.turns.wait();
+        let wait = self.pause(now);
         self.ask(self.asks_what_is_missing(), now + wait)
     }
 
@@ -320,7 +353,9 @@ impl Parts {
         }
         self.turns.unanswered_asks = self.turns.unanswered_asks.wrapping_add(1);
         self.fleet.iter_mut().for_each(Agent::forgive_silence);
-        let wait = self.turns.wait_up_to(ASK_SILENT_MAX);
+        // Who comes in time is asked in time.
+        let (so_far, left) = (now.since(self.started_at), self.first_answer_due().since(now));
+        let wait = so_far.min(left / 2).clamp(ASK_UNHEARD_MIN, ASK_SILENT_MAX);
         self.offers.begin_anew();
         let ask = self.ask(Purpose::Pages, now + wait);
         if self.turns.unanswered_asks.is_multiple_of(2) { self.offer(OFFER_COPIES) } else { ask }
@@ -329,6 +364,9 @@ impl Parts {
     /// [census]: the transfer closes on evidence. Agents that stay silent through the last asks hold up no
     /// other agent.
     fn decide_closing(&mut self, now: Instant) -> Phase {
+        if self.only_few_are_left(now) {
+            return self.begin_activation(now);
+        }
         let unfinished =
             self.fleet.waited_for().any(|agent| agent.awaited() && !agent.unsure() && !agent.has_all());
         if unfinished {
@@ -345,22 +383,57 @@ impl Parts {
             {
                 return polling;
             }
-            let wait = if self.turns.close_asks == 1 { Duration::ZERO } else { self.turns.wait() };
+            let wait = if self.turns.close_asks == 1 { Duration::ZERO } else { self.pause(now) };
             return self.ask(Purpose::Close, now + wait);
         }
         if self.laggards_may_catch_up(now) {
-            let wait = self.turns.wait();
+            let wait = self.pause(now);
             return self.ask(Purpose::Close, now + wait);
         }
         self.transfer_complete(now)
     }
 
+    /// Whether all but a few agents have waited long enough to activate. The few are served alongside the
+    /// trials, and activate later.
+    fn only_few_are_left(&mut self, now: Instant) -> bool {
+        let open = |agent: &Agent| !agent.ended() && !agent.has_all();
+        let (ready, left) =
+            (self.fleet.waiting().len(), self.fleet.waited_for().filter(|it| open(it)).count());
+        let few = (self.fleet.waited_for().count() / FEW_PARTS).max(1);
+        if self.config.activate == Activate::Nobody || ready == 0 || left > few {
+            self.turns.nearly_at = None;
+            return false;
+        }
+        let gone = |agent: &Agent| agent.status.is_none() && agent.silence() > 0;
+        if self.fleet.waited_for().filter(|agent| open(agent)).all(gone) {
+            return true;
+        }
+        let since = *self.turns.nearly_at.get_or_insert(now);
+        now >= since + self.wait_for_few(since)
+    }
+
     /// Whether laggards get time to catch up, once everyone else has the image or has ended after the
     /// activation.
     pub(super) fn laggards_may_catch_up(&mut self, now: Instant) -> bool {
+        let (before, left) = (self.turns.left_then, self.missing_in_all());
+        if left < before - before / PROGRESS_PARTS {
+            // They get on, if slowly.
+            (self.turns.through_at, self.turns.left_then) = (Some(now), left);
+        }
         let through_at = *self.turns.through_at.get_or_insert(now);
         let more = self.wait_for_few(through_at);
         self.laggards_are_left() && now < through_at + more
+    }
+
+    /// Whether agents that are hardly heard have had their time.
+    pub(super) fn faint_are_late(&self, now: Instant) -> bool {
+        self.turns.through_at.is_some_and(|at| now >= at + self.wait_for_few(at))
+    }
+
+    /// How many blocks the agents that are waited for miss.
+    fn missing_in_all(&self) -> u64 {
+        let open = self.fleet.waited_for().filter(|agent| !agent.ended());
+        open.filter_map(Agent::misses).map(u64::from).sum()
     }
 
     /// Everyone who answers has the image, or the time is over.
@@ -370,7 +443,7 @@ impl Parts {
             return self.begin_activation(now);
         }
         if self.waits_for_silent() {
-            let wait = self.turns.wait_up_to(ASK_SILENT_MAX);
+            let wait = self.pause_for_silent(now);
             return self.ask(Purpose::Close, now + wait);
         }
         self.fleet.lose(&mut self.events, |agent| agent.waited_for() && agent.laggard().is_some());

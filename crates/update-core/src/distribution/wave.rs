@@ -11,7 +11,6 @@ use super::outbox::Slot;
 use super::parts::Parts;
 use super::phase::{Phase, Step};
 use super::{Agent, Ending};
-use crate::limits::{ASK_AGAIN_MAX, ASK_SILENT_MAX};
 use crate::platform::Area;
 use crate::time::Instant;
 use alloc::vec::Vec;
@@ -75,7 +74,7 @@ impl Parts {
         {
             return next;
         }
-        let wait = self.turns.wait_up_to(if only_silent { ASK_SILENT_MAX } else { ASK_AGAIN_MAX });
+        let wait = if only_silent { self.pause_for_silent(now) } else { self.pause(now) };
         self.ask(Purpose::Confirm, now + wait)
     }
 

@@ -126,7 +126,7 @@ impl Withdrawing {
             if withdrawal.undoes {
                 parts.outbox.skip_soon();
             }
-            let wait = parts.turns.wait();
+            let wait = parts.pause(slot.now);
             return Ok(Step::Next(parts.ask(Purpose::Withdrawn, slot.now + wait)));
         }
         self.left -= 1;
@@ -272,7 +272,7 @@ impl Parts {
         });
         let meant: Vec<usize> = meant.collect();
         if meant.is_empty() {
-            let wait = self.turns.wait();
+            let wait = self.pause(now);
             return self.ask(Purpose::Withdrawn, now + wait);
         }
         let heard = meant.iter().any(|index| status(index).is_some_and(|status| status.attempt >= attempt));

@@ -6,8 +6,8 @@ use super::{Obstacle, Reception, channel};
 use crate::census::Query;
 use crate::digest::UpdateId;
 use crate::limits::{
-    FETCH_FIRST_WITHIN, FETCH_RETRY_FIRST, FETCH_RETRY_MAX, FETCH_RETRY_MIN, FETCHES_IN_VAIN_MAX,
-    FETCHES_UNANSWERED_MAX, OBSTACLE_AFTER, PAGES_FETCHED_MAX,
+    FETCH_FIRST_WITHIN, FETCH_RETRY_FIRST, FETCH_RETRY_HEARD_MAX, FETCH_RETRY_MAX, FETCH_RETRY_MIN,
+    FETCHES_IN_VAIN_MAX, FETCHES_UNANSWERED_MAX, OBSTACLE_AFTER, PAGES_FETCHED_MAX,
 };
 use crate::platform::Area;
 use crate::resource::Resource;
@@ -28,7 +28,10 @@ pub(super) struct Fetch {
     request: Option<Request>,
     /// Send nothing before this moment: jitter, or the pause after a failure.
     not_before: Option<Instant>,
+    /// How long the pending or next request waits for its answer.
     retry: Duration,
+    /// How long it waits before anything is lost: four times as long as the last answer took.
+    usual: Duration,
     /// Consecutive useless answers, and why the last one was useless.
     in_vain: u8,
     obstacle: Option<Obstacle>,
@@ -64,6 +67,7 @@ impl Default for Fetch {
             request: None,
             not_before: None,
             retry: FETCH_RETRY_FIRST,
+            usual: FETCH_RETRY_FIRST,
             in_vain: 0,
             obstacle: None,
             answered: false,
@@ -103,13 +107,23 @@ impl Fetch {
         (self.answered, self.unanswered) = (true, 0);
     }
 
-    /// A request got no answer: waits longer each time. After a few in a row the distributor may be gone.
-    fn had_no_answer(&mut self) {
+    /// A request got no answer: waits longer each time, but only a little longer while the distributor is
+    /// heard, since then the datagram was lost on the way. After a few in a row the distributor may be gone.
+    fn had_no_answer(&mut self, is_heard: bool) {
         self.request = None;
-        self.retry = (self.retry * 2).min(FETCH_RETRY_MAX);
+        let max = if is_heard { self.usual.max(FETCH_RETRY_HEARD_MAX) } else { FETCH_RETRY_MAX };
+        self.retry = (self.retry * 2).min(max);
         self.unanswered = self.unanswered.saturating_add(1);
         if self.unanswered >= FETCHES_UNANSWERED_MAX {
             self.answered = false;
+        }
+    }
+
+    /// A question of the distributor has arrived: what was lost before says nothing about what comes now.
+    fn begin_anew(&mut self, now: Instant) {
+        self.retry = self.usual;
+        if let Some(request) = &mut self.request {
+            request.expires = request.expires.min(now + self.usual);
         }
     }
 
@@ -151,6 +165,7 @@ impl Reception<'_> {
     pub(super) fn grant(&mut self, now: Instant, query: &Query<'_>) {
         if query.update.is_none() || query.update == self.received.id() {
             self.fetch.allowance = query.unicast_max;
+            self.fetch.begin_anew(now);
             if query.unicast_max > 0 && self.fetch.request.is_none() {
                 let spread = Duration::from_millis(u64::from(query.leisure_ms)).min(FETCH_FIRST_WITHIN);
                 self.fetch.not_before = Some(now + self.random.up_to(spread));
@@ -198,7 +213,7 @@ impl Reception<'_> {
                 return None;
             }
             // A retry is a new request (protocol.md \[requests\]).
-            self.fetch.had_no_answer();
+            self.fetch.had_no_answer(!self.is_quiet(now));
         }
         if self.fetch.is_cut_off(self.is_quiet(now)) {
             return None;
@@ -264,7 +279,8 @@ impl Reception<'_> {
         }
         // The next answer gets a few times the time that this one took, which includes the distributor's
         // queue.
-        self.fetch.retry = (now.since(request.sent) * 4).clamp(FETCH_RETRY_MIN, FETCH_RETRY_MAX);
+        self.fetch.usual = (now.since(request.sent) * 4).clamp(FETCH_RETRY_MIN, FETCH_RETRY_MAX);
+        self.fetch.retry = self.fetch.usual;
         let block = block_option(&body, option::BLOCK2);
         if !self.take_fetched(now, request.wanted, block, body.payload()) {
             self.fetch.was_in_vain(now, Obstacle::Unfitting);

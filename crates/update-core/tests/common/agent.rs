@@ -104,11 +104,16 @@ impl Agent {
 
     /// An agent with this much memory for parity symbols.
     pub fn with_parity(index: usize, bytes: usize) -> Self {
-        let mut agent = Self::new(index);
-        agent.parity_bytes = bytes;
-        agent.machine = machine(index, &agent.store, Trial::None, None, (1, bytes), agent.now, agent.quiet);
-        agent.run();
-        agent
+        Self::new(index).of_parity(bytes)
+    }
+
+    /// The same agent with this much memory for parity symbols.
+    pub fn of_parity(mut self, bytes: usize) -> Self {
+        self.parity_bytes = bytes;
+        let seed = (1, bytes);
+        self.machine = machine(self.index, &self.store, Trial::None, None, seed, self.now, self.quiet);
+        self.run();
+        self
     }
 
     /// A device that fetches by itself after this time of silence.
