@@ -170,23 +170,25 @@ fn follow(desk: &Desk, option: [&str; 2]) -> (Child, Lines<BufReader<ChildStdout
 #[test]
 fn events_are_told_and_followed() {
     let desk = desk();
-    let all = desk.json("events");
+    let all = desk.json("events --rollout spring");
     assert_eq!((all.as_array().unwrap().len(), &all[0]["kind"]), (2, &json!("wave-activated")));
-    assert_eq!(
-        (&all[0]["apiVersion"], &all[0]["id"], &all[1]["agent"]),
-        (&json!("fwcast/v1"), &json!(1), &json!("hall/lamp-1"))
-    );
+    assert_eq!((&all[0]["apiVersion"], &all[1]["agent"]), (&json!("fwcast/v1"), &json!("hall/lamp-1")));
+    // Before them, the group was created and its agents were enrolled.
+    let (first, second) = (all[0]["id"].clone(), all[1]["id"].clone());
+    assert_eq!(desk.json("events")[0]["kind"], "group-created");
     assert_eq!(desk.ok("events --rollout autumn -o jsonl").out, "");
-    assert_eq!(desk.json("history hall/lamp-1").as_array().unwrap().len(), 1);
-    assert_eq!(desk.json("history spring --limit 1")[0]["id"], 2);
-    assert_eq!(desk.json("events --after 1").as_array().unwrap().len(), 1);
+    let history = desk.json("history hall/lamp-1");
+    let kinds: Vec<_> = history.as_array().unwrap().iter().map(|event| &event["kind"]).collect();
+    assert_eq!((kinds.len(), kinds[0]), (2, &json!("agent-enrolled")));
+    assert_eq!(desk.json("history spring --limit 1")[0]["id"], second);
+    assert_eq!(desk.json(&format!("events --after {first}")).as_array().unwrap().len(), 1);
     desk.fails("history nothing", 1, &["no agent 'nothing'"]);
     desk.fails("events -f -o json", 2, &["jsonl"]);
     desk.fails("events -o name", 2, &["has a name"]);
 
     let (mut child, mut lines) = follow(&desk, ["--rollout", "spring"]);
     let mut next = || serde_json::from_str::<serde_json::Value>(&lines.next().unwrap().unwrap()).unwrap();
-    assert_eq!((&next()["id"], &next()["id"]), (&json!(1), &json!(2)));
+    assert_eq!((&next()["id"], &next()["id"]), (&first, &second));
     on_store(&desk, async |store| {
         let facts = [fact(3, "spring", None, "later"), fact(4, "autumn", None, "of another")];
         store.save(Step { facts: &facts, ..step(&name("spring"), "2") }).await.unwrap();

@@ -8,6 +8,8 @@ use std::net::UdpSocket;
 use std::ops::Deref;
 
 use common::{CREATE_HALL, Desk, ENROLL_LAMP, SIGN};
+use fwcast_state::{GroupLock, GroupState, MachineId, SequenceStore, StateDir};
+use provisioning::Name;
 
 /// A desk with an agent and a signed image. Nobody listens, so a push finds no one.
 struct Sender {
@@ -216,4 +218,136 @@ fn a_new_database_is_no_old_one() {
     desk.fails(PUSH, 1, &["fwcast.db", "is broken", "move it away"]);
     fs::remove_file(desk.path("state/fwcast.db")).unwrap();
     can_send(&desk);
+}
+
+#[test]
+fn a_planned_move_keeps_keys_and_numbers_and_leaves_one_sender() {
+    let desk = Desk::new();
+    desk.ok("key generate --kind root --out root.pem");
+    desk.ok("key generate --kind image --out image.pem");
+    let ids = ["1", "2"].map(|digit| {
+        let id = desk.path(&format!("machine-{digit}"));
+        fs::write(&id, digit.repeat(32)).unwrap();
+        id
+    });
+    // One state folder and one witness folder for each machine.
+    let on = |machine: usize, words: &str| {
+        let at = |what: &str| desk.path(&format!("{what}-of-{machine}"));
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_fwcast"))
+            .args(words.split_whitespace())
+            .current_dir(desk.path("."))
+            .env_remove("STATE_DIRECTORY")
+            .env("FWCAST_STATE", at("state"))
+            .env("FWCAST_WITNESS", at("witness"))
+            .env("FWCAST_MACHINE_ID_FILE", &ids[machine])
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let identity = |machine| on(machine, "config machine -o name").1.trim().to_owned();
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let create = CREATE_HALL.replace("5690", &port.to_string());
+    assert_eq!(on(0, &create).0, 0);
+    assert_eq!(on(0, &ENROLL_LAMP.replace("lamp-1.yaml", "moved.yaml")).0, 0);
+    // A census sends: its numbers are used from now on. Nobody answers it.
+    let (code, _, said) = on(0, "status --group hall");
+    assert_eq!(code, 1, "{said}");
+    let (code, _, said) = on(0, &format!("backup --out same.tar --yes --move-to {}", identity(0)));
+    assert_eq!((code, said.contains("is this machine")), (1, true), "{said}");
+    let (code, _, said) = on(0, &format!("backup --out move.tar --yes --move-to {}", identity(1)));
+    assert_eq!(code, 0, "{said}");
+    // The old machine sends nothing more, gives no Sender ID, and moves nowhere else.
+    for words in [
+        "status --group hall",
+        "agent enroll lamp-2 --group hall --vendor a.example --class b --out 2.yaml",
+        &format!("backup --out other.tar --yes --move-to {}", "ab".repeat(16)),
+    ] {
+        let (code, _, said) = on(0, words);
+        assert_eq!(code, 8, "{words}: {said}");
+        assert!(said.contains("moved to another machine"), "{said}");
+    }
+    // The same move can be repeated, and only the new machine can restore it.
+    let again = on(0, &format!("backup --out again.tar --yes --move-to {}", identity(1)));
+    assert_eq!(again.0, 0, "{}", again.2);
+    fs::rename(desk.path("state-of-0"), desk.path("put-away")).unwrap();
+    let (code, _, said) = on(0, "restore move.tar");
+    assert_eq!((code, said.contains("restore it there")), (1, true), "{said}");
+    let (code, _, said) = on(1, "restore move.tar");
+    assert_eq!((code, said.as_str()), (0, ""));
+    // It sends with the same keys: a census again, that nobody answers.
+    let (code, _, said) = on(1, "status --group hall");
+    assert_eq!((code, said.contains("counters")), (1, false), "{said}");
+    // Restored once more beside it, the keys have sent from here: they are not used twice.
+    fs::rename(desk.path("state-of-1"), desk.path("first")).unwrap();
+    let (code, _, said) = on(1, "restore again.tar");
+    assert_eq!((code, said.contains("fresh keys")), (0, true), "{said}");
+}
+
+#[test]
+fn a_moved_group_can_come_back() {
+    let desk = Desk::new();
+    let dir = |machine: &str| {
+        let at = |what: &str| desk.path(&format!("{what}-{machine}"));
+        StateDir::open(&at("state"), &at("witness")).unwrap()
+    };
+    let machine = |digit: &str| {
+        let path = desk.path(digit);
+        fs::write(&path, digit.repeat(32)).unwrap();
+        MachineId::from_file(&path).unwrap()
+    };
+    desk.ok("key generate --kind root --out root.pem");
+    desk.ok("key generate --kind image --out image.pem");
+    let (one, two) = (machine("1"), machine("2"));
+    let state = desk.path("state-one").display().to_string();
+    let witness = desk.path("witness-one").display().to_string();
+    let created = std::process::Command::new(env!("CARGO_BIN_EXE_fwcast"))
+        .args(CREATE_HALL.split_whitespace())
+        .args(["--state", &state, "--witness", &witness])
+        .current_dir(desk.path("."))
+        .env("FWCAST_MACHINE_ID_FILE", desk.path("1"))
+        .status()
+        .unwrap();
+    assert!(created.success());
+    let hall = Name::new("hall").unwrap();
+    let (here, there) = (dir("one"), dir("two"));
+    fs::create_dir_all(desk.path("state-two/groups")).unwrap();
+    let copy = |from: &str, to: &str| {
+        let (from, to) = (desk.path(from).join("groups/hall"), desk.path(to).join("groups/hall"));
+        fs::create_dir_all(&to).unwrap();
+        for file in ["group.json", "agents.json", "manager.json"] {
+            fs::copy(from.join(file), to.join(file)).unwrap();
+        }
+    };
+    let use_some = |dir: &StateDir, machine: &MachineId| {
+        let group = GroupState::open(dir, &hall).unwrap();
+        let lock = GroupLock::to_send(dir, &hall).unwrap();
+        let mut numbers = SequenceStore::open(dir, &group, machine, &lock, 1).unwrap();
+        let next = numbers.numbers().next;
+        numbers.reserve(next + 100).unwrap();
+        next
+    };
+    let give = |dir: &StateDir, machine: &MachineId, to: &MachineId| {
+        let group = GroupState::open(dir, &hall).unwrap();
+        let lock = GroupLock::to_send(dir, &hall).unwrap();
+        SequenceStore::give_away(dir, &group, machine, &lock, to)
+    };
+    let first = use_some(&here, &one);
+    let end = give(&here, &one, &two).unwrap();
+    assert!(end >= first + 100);
+    assert!(give(&here, &one, &machine("3")).is_err());
+    copy("state-one", "state-two");
+    let group = GroupState::open(&there, &hall).unwrap();
+    assert!(SequenceStore::take_over(&there, &group, &two, end).unwrap());
+    // Interrupted and repeated, before anything was sent.
+    assert!(SequenceStore::take_over(&there, &group, &two, end).unwrap());
+    assert!(use_some(&there, &two) >= end);
+    assert!(!SequenceStore::take_over(&there, &group, &two, end).unwrap());
+    // And back: above everything that the other machine has used.
+    let back = give(&there, &two, &one).unwrap();
+    assert!(back > end);
+    let group = GroupState::open(&here, &hall).unwrap();
+    assert!(!SequenceStore::take_over(&here, &group, &one, end - 1).unwrap());
+    assert!(SequenceStore::take_over(&here, &group, &one, back).unwrap());
+    assert!(use_some(&here, &one) >= back);
 }

@@ -147,6 +147,42 @@ impl FromStr for Network {
     }
 }
 
+/// A vendor as the operator names it: a UUID, or a domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vendor(String);
+
+impl Vendor {
+    /// The SUIT vendor identifier: the UUID, or UUIDv5 of the domain (draft-ietf-suit-manifest-37 section
+    /// 8.4.8.2).
+    pub fn id(&self) -> Uuid {
+        let of_domain = || Uuid::new_v5(&Uuid::NAMESPACE_DNS, self.0.to_ascii_lowercase().as_bytes());
+        Uuid::try_parse(&self.0).unwrap_or_else(|_| of_domain())
+    }
+
+    /// The domain; `None` for a UUID.
+    pub fn word(&self) -> Option<String> {
+        word(&self.0)
+    }
+}
+
+impl FromStr for Vendor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+        let is_domain = text.contains('.') && text.len() <= 253 && text.bytes().all(allowed);
+        if is_domain || Uuid::try_parse(text).is_ok() {
+            return Ok(Self(text.to_owned()));
+        }
+        Err("a vendor is a domain such as example.com, or a UUID".to_owned())
+    }
+}
+
+/// What was typed, unless it is a UUID.
+fn word(text: &str) -> Option<String> {
+    Uuid::try_parse(text).is_err().then(|| text.to_owned())
+}
+
 /// A class of devices as the operator names it: a UUID, or a model, whose UUIDv5 is in the vendor's
 /// namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,6 +192,11 @@ impl Class {
     /// The SUIT class identifier with this vendor.
     pub fn of_vendor(&self, vendor: &Uuid) -> Uuid {
         Uuid::try_parse(&self.0).unwrap_or_else(|_| Uuid::new_v5(vendor, self.0.as_bytes()))
+    }
+
+    /// The model; `None` for a UUID.
+    pub fn word(&self) -> Option<String> {
+        word(&self.0)
     }
 }
 
@@ -189,6 +230,25 @@ mod tests {
         {
             assert!(words(&[text]).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn vendor_and_class_are_uuids_of_version_5() {
+        // draft-ietf-suit-manifest-37 section 8.4.8.2 names these identifiers of its examples.
+        let id = |text: &str| text.parse::<Vendor>().map(|vendor| vendor.id());
+        let vendor = id("acme.example").unwrap();
+        assert_eq!(vendor.get_version_num(), 5);
+        assert_eq!(vendor, Uuid::new_v5(&Uuid::NAMESPACE_DNS, b"acme.example"));
+        assert_eq!(id("ACME.example"), Ok(vendor));
+        let class = "Acme AC100".parse::<Class>().unwrap().of_vendor(&vendor);
+        assert_eq!(class, Uuid::new_v5(&vendor, b"Acme AC100"));
+        let text = "fa6b4a53-d5ad-5fdf-be9d-e663e4d41ffe";
+        assert_eq!(id(text).unwrap().to_string(), text);
+        assert_eq!(text.parse::<Class>().unwrap().of_vendor(&vendor).to_string(), text);
+        assert!(id("acme").is_err() && id("a b.c").is_err());
+        assert!("".parse::<Class>().is_err() && "a\u{1b}".parse::<Class>().is_err());
+        assert_eq!(text.parse::<Vendor>().unwrap().word(), None);
+        assert_eq!("Acme AC100".parse::<Class>().unwrap().word().as_deref(), Some("Acme AC100"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Begins or continues a rollout.
 
 use jiff::Timestamp;
-use provisioning::Hex;
+use provisioning::{Hex, Name};
 
 use super::Fleet;
 use crate::runner::{Note, RolloutObserver, RunError, Runner};
@@ -36,6 +36,31 @@ pub enum BeginError {
 }
 
 impl<S: Store> Fleet<S> {
+    /// Begins a rollout that was applied, or continues it if it has begun.
+    ///
+    /// # Errors
+    /// As [`Self::begin`], or no such rollout was applied.
+    pub async fn begin_applied<O: RolloutObserver>(
+        &self,
+        name: &Name,
+        mut observer: O,
+    ) -> Result<Runner<'_, S, O>, BeginError> {
+        let lock = RolloutLock::to_run(&self.dir, name).await?;
+        let begun = self.store.rollout(name).await?.map(|begun| begun.line);
+        if begun.as_ref().is_some_and(|line| line.outcome.is_none()) {
+            return Ok(Runner::resume(self.resources(), name, observer, lock).await?);
+        }
+        let (rollout, generation) = stored::rollout(&self.store, name).await?;
+        if begun.is_some_and(|line| line.generation == generation) {
+            return Ok(Runner::resume(self.resources(), name, observer, lock).await?);
+        }
+        let planned = self.plan_applied(&rollout, generation).await?;
+        for agent in &planned.left_out {
+            observer.note(Note::LeftOut(agent.clone()));
+        }
+        Ok(Runner::begin(self.resources(), planned, observer, lock).await?)
+    }
+
     /// Applies documents, and begins the rollout among them, or continues it if it has begun.
     ///
     /// # Errors

@@ -9,9 +9,11 @@ use provisioning::{LinuxSettings, Name};
 use uuid::Uuid;
 
 use super::enrollment::{self, EnrollError};
-use fwcast_documents::values::{Class, Network};
+use fwcast_documents::values::{Class, Network, Vendor};
 use fwcast_state::files::{self, Access, FileError};
-use fwcast_state::{Agents, DeviceSettings, Enrolled, GroupLock, GroupState, StateDir, StateError, Waiting};
+use fwcast_state::{
+    Agents, DeviceSettings, Enrolled, GroupLock, GroupState, StateDir, StateError, Waiting, Words,
+};
 
 /// An operator's settings for enrolling an agent.
 #[derive(Debug, Clone)]
@@ -21,7 +23,7 @@ pub struct Request {
     /// Its group.
     pub group: Name,
     /// Who makes the device; `None` keeps the known value.
-    pub vendor: Option<Uuid>,
+    pub vendor: Option<Vendor>,
     /// What model it is; `None` keeps the known value.
     pub class: Option<Class>,
     /// Its labels; an empty list keeps the known ones.
@@ -223,6 +225,7 @@ impl Request {
             _ => {}
         }
         let identifiers = self.identifiers(known.as_ref())?;
+        let words = self.words(known.as_ref());
         let known_settings = known.as_ref().and_then(|known| known.settings.as_ref());
         let settings = self.settings.over(known_settings, group)?;
         let remark = known.is_some().then(|| remark(known_settings, &settings));
@@ -230,13 +233,23 @@ impl Request {
             Some(known) if self.labels.is_empty() => known.labels,
             _ => self.labels,
         };
-        Ok(enrollment::Request { name, identifiers, labels, settings, remark })
+        Ok(enrollment::Request { name, identifiers, words, labels, settings, remark })
+    }
+
+    /// The words for vendor and class as given, otherwise unchanged.
+    fn words(&self, known: Option<&Waiting>) -> Words {
+        let known = known.map(|known| known.words.clone()).unwrap_or_default();
+        Words {
+            vendor: self.vendor.as_ref().map_or(known.vendor, Vendor::word),
+            class: self.class.as_ref().map_or(known.class, Class::word),
+        }
     }
 
     /// Vendor and class as given, otherwise unchanged.
     fn identifiers(&self, known: Option<&Waiting>) -> Result<(Uuid, Uuid), RequestError> {
         let unknown = |what| RequestError::Unknown { agent: self.name.clone(), what };
-        let vendor = self.vendor.or(known.map(|known| known.vendor)).ok_or_else(|| unknown("vendor"))?;
+        let given = self.vendor.as_ref().map(Vendor::id);
+        let vendor = given.or(known.map(|known| known.vendor)).ok_or_else(|| unknown("vendor"))?;
         let class = match (&self.class, known) {
             (Some(class), _) => class.of_vendor(&vendor),
             (None, Some(known)) => known.class,

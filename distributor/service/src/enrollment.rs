@@ -15,7 +15,7 @@ use fwcast_state::keys::{self, KeyError};
 use fwcast_state::new_group::{credential, random_master_salt, random_master_secret};
 use fwcast_state::{
     Agents, DeviceSettings, Enrolled, GroupLock, GroupState, IndividualContext, ManagerState, StateDir,
-    StateError,
+    StateError, Words,
 };
 
 /// An operator's settings for an agent.
@@ -24,6 +24,8 @@ pub struct Request {
     pub name: Name,
     /// SUIT vendor and class identifiers.
     pub identifiers: (Uuid, Uuid),
+    /// The words that the operator wrote for them.
+    pub words: Words,
     /// The operator's labels for it.
     pub labels: BTreeMap<String, String>,
     /// What else its file says. For a microcontroller it is CBOR for its flash instead of YAML.
@@ -113,6 +115,7 @@ fn prepare(
         credential: credential(&key),
         vendor,
         class,
+        words: request.words,
         labels: request.labels,
         settings: Some(request.settings.clone()),
         enrolled_at: Some(jiff::Timestamp::now()),

@@ -12,6 +12,7 @@ use super::enroll::{Request, RequestError};
 use super::enrollment::{self, Done};
 use fwcast_state::files::{self, Access, FileError};
 use fwcast_state::{Agents, Enrolled, GroupLock, GroupState, StateDir};
+use rollout_engine::plan::AgentKey;
 
 /// How many agents are enrolled between two writes of the group's record.
 const BATCH: usize = 100;
@@ -25,28 +26,33 @@ pub struct Imported {
     pub passed_over: usize,
 }
 
-/// Enrolls the agents that are not enrolled yet, those of one group after another, and tells how far it is.
+/// Enrolls the agents that are not enrolled yet, those of one group after another, and tells how far it
+/// is, and whom it has enrolled.
 ///
 /// # Errors
 /// The first thing that fails. What was told is enrolled and has its file.
 pub async fn import(
     dir: &StateDir,
     mut requests: Vec<Request>,
-    mut tell: impl FnMut(Imported),
+    mut tell: impl FnMut(Imported, Vec<AgentKey>),
 ) -> Result<Imported, RequestError> {
     requests.sort_by(|one, other| one.group.cmp(&other.group));
     let mut done = Imported::default();
     for of_group in requests.chunk_by(|one, other| one.group == other.group) {
         for batch in of_group.chunks(BATCH) {
-            enroll_batch(dir, batch, &mut done).await?;
-            tell(done);
+            let enrolled = enroll_batch(dir, batch, &mut done).await?;
+            tell(done, enrolled);
         }
     }
     Ok(done)
 }
 
-async fn enroll_batch(dir: &StateDir, batch: &[Request], done: &mut Imported) -> Result<(), RequestError> {
-    let Some(first) = batch.first() else { return Ok(()) };
+async fn enroll_batch(
+    dir: &StateDir,
+    batch: &[Request],
+    done: &mut Imported,
+) -> Result<Vec<AgentKey>, RequestError> {
+    let Some(first) = batch.first() else { return Ok(Vec::new()) };
     let lock = GroupLock::to_edit(dir, &first.group).await?;
     let group = GroupState::open(dir, &first.group)?;
     let agents = Agents::load(dir, &first.group)?;
@@ -77,7 +83,8 @@ async fn enroll_batch(dir: &StateDir, batch: &[Request], done: &mut Imported) ->
         files::rename(&unfinished(out), out)?;
     }
     done.enrolled += all.len();
-    Ok(())
+    let key = |done: Done| AgentKey { group: first.group.clone(), name: done.enrolled.name };
+    Ok(all.into_iter().map(key).collect())
 }
 
 /// Gives an agent's file its name, if the run that enrolled it did not come to that.

@@ -10,6 +10,7 @@
 mod apply;
 mod begin;
 mod census;
+mod changes;
 pub mod control;
 mod delete;
 pub mod doctor;
@@ -22,6 +23,7 @@ pub mod link;
 pub mod look;
 pub mod members;
 mod order;
+mod overview;
 mod plan;
 pub mod push;
 pub mod runner;
@@ -32,13 +34,15 @@ mod watch;
 pub use apply::NotApplied;
 pub use begin::BeginError;
 pub use census::Census;
+pub use changes::{Changed, Which};
 pub use delete::DeleteError;
 pub use order::{Carried, OrderError};
+pub use overview::{Overview, Versions};
 pub use send::SendError;
 pub use watch::Events;
 
 use crate::runner::Resources;
-use fwcast_state::StateDir;
+use fwcast_state::{StateDir, actor};
 use fwcast_store::epoch::{Claimed, Claims};
 use fwcast_store::mirror::{self, Unread};
 use fwcast_store::{Store, StoreError};
@@ -49,12 +53,19 @@ pub struct Fleet<S> {
     dir: StateDir,
     store: S,
     claims: Claims,
+    /// Who works with it, for the history.
+    actor: String,
 }
 
 impl<S: Store> Fleet<S> {
-    /// The fleet of a state folder and its store.
+    /// The fleet of a state folder and its store, for the user of this process.
     pub fn new(dir: StateDir, store: S) -> Self {
-        Self { dir, store, claims: Claims::default() }
+        Self { dir, store, claims: Claims::default(), actor: actor() }
+    }
+
+    /// Who works with it.
+    pub fn actor(&self) -> &str {
+        &self.actor
     }
 
     /// The state folder.

@@ -1,5 +1,6 @@
 //! Finds, labels and removes the agents of groups. The groups' folders are their only source.
 
+use std::fmt;
 use std::str::FromStr;
 
 use provisioning::{Name, NameError};
@@ -109,6 +110,15 @@ pub enum Edit {
     Set(Label),
     /// `KEY-`.
     TakeAway(Name),
+}
+
+impl fmt::Display for Edit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Set(label) => write!(f, "{}={}", label.key, label.value),
+            Self::TakeAway(key) => write!(f, "{key}-"),
+        }
+    }
 }
 
 impl FromStr for Edit {

@@ -1,12 +1,13 @@
 //! The plan of a rollout.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use provisioning::Name;
 
 use super::Fleet;
 use fwcast_documents::rollout::Rollout;
-use fwcast_documents::{DocumentError, Known, PlanError, Planned};
+use fwcast_documents::{Diagnostic, DocumentError, Known, PlanError, Planned};
 use fwcast_documents::{Found, Manifests};
 use fwcast_store::Store;
 use rollout_engine::plan::{AgentKey, Plan};
@@ -30,6 +31,28 @@ impl<S: Store> Fleet<S> {
         self.refuse_downgrade(&compiled.plan).await?;
         let name: Name = rollout.metadata.name.clone();
         Ok(Planned { name, generation, plan: compiled.plan, left_out: compiled.left_out })
+    }
+
+    /// Plans a rollout that was applied, from the content of the store.
+    ///
+    /// # Errors
+    /// As [`Self::plan`].
+    pub(super) async fn plan_applied(
+        &self,
+        rollout: &Rollout,
+        generation: u32,
+    ) -> Result<Planned, PlanError> {
+        let name = &rollout.metadata.name;
+        let known = Known::in_store(&self.store).await?;
+        // Applied documents name no files.
+        let planned = known.plan(&self.dir, rollout, Path::new(""))?;
+        let place = format!("rollout '{name}' as applied");
+        let compiled = planned.map_err(|diagnostics| {
+            let diagnostics = diagnostics.iter();
+            PlanError::Diagnostics(diagnostics.map(|it| Diagnostic::with_file(&place, &it.problem)).collect())
+        })?;
+        self.refuse_downgrade(&compiled.plan).await?;
+        Ok(Planned { name: name.clone(), generation, plan: compiled.plan, left_out: compiled.left_out })
     }
 
     /// Agents that are known to run a higher manifest sequence number would all refuse the image.

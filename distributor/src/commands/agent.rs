@@ -18,18 +18,20 @@ pub(super) use edit::remove_agent;
 use edit::{Relabel, Release, Remove};
 use import::Import;
 
-use super::arguments::{self, Class};
+use super::arguments::{self, Class, Vendor};
+use super::completions::security_groups;
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
+use crate::commands::kind::{made, on_fleet};
 use crate::commands::output::{self, Printable, columns, fields, say};
-use crate::commands::report::labels;
-use crate::commands::runtime::runtime;
+use crate::commands::report::{labels, word_and_id, word_or_id};
 use crate::commands::yaml;
 use fwcast_documents::selector::Selector;
 use fwcast_documents::values;
-use fwcast_service::enroll;
+use fwcast_service::{Fleet, enroll};
 use fwcast_state::files::shown;
-use fwcast_state::{Agents, GroupState, Label, StateDir};
+use fwcast_state::{Agents, GroupState, Label, StateDir, Words};
+use fwcast_store::Store;
 use rollout_engine::Many;
 
 /// The agent commands.
@@ -42,7 +44,7 @@ pub enum Agent {
     /// List the agents that are enrolled or wait to be enrolled again
     List {
         /// Only agents of this group
-        #[arg(long)]
+        #[arg(long, add = security_groups())]
         group: Option<Name>,
         /// Only agents with these labels, like 'model=lamp-2,ring!=canary'
         #[arg(short = 'l', long, value_name = "SELECTOR")]
@@ -67,12 +69,11 @@ pub struct Enroll {
     /// Its name
     name: Name,
     /// The group it joins
-    #[arg(long)]
+    #[arg(long, add = security_groups())]
     group: Name,
     /// Who makes the device: a domain, or a UUID
-    #[arg(long, value_name = "DOMAIN|UUID", value_parser = arguments::vendor,
-        required_unless_present = "again")]
-    vendor: Option<Uuid>,
+    #[arg(long, value_name = "DOMAIN|UUID", required_unless_present = "again")]
+    vendor: Option<Vendor>,
     /// What model it is: a name, or a UUID
     #[arg(long, value_name = "MODEL|UUID", required_unless_present = "again")]
     class: Option<Class>,
@@ -176,6 +177,8 @@ struct Shown {
     sender_id: Option<Hex>,
     vendor: Uuid,
     class: Uuid,
+    /// What the operator wrote for them.
+    words: Words,
     labels: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<PathBuf>,
@@ -204,11 +207,11 @@ impl Agent {
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         match self {
             Self::Enroll(enroll) => {
-                let shown = enroll.run(&global.state_dir()?)?;
+                let shown = on_fleet(global, async |fleet| enroll.run(fleet).await)?;
                 output::print(global.output, &shown)?;
             }
             Self::Import(import) => {
-                let done = import.run(&global.state_dir()?)?;
+                let done = on_fleet(global, async |fleet| import.run(fleet).await)?;
                 say!("{} enrolled, {} enrolled before", Many(done.enrolled, "agent"), done.passed_over);
             }
             Self::List { group, selector } => {
@@ -216,16 +219,15 @@ impl Agent {
                 output::print(global.output, &listed)?;
             }
             Self::Label(relabel) => {
-                let dir = global.state_dir()?;
-                let keys = relabel.run(&dir)?;
-                let mut listed = Listed::read(&dir, None, None)?;
+                let keys = on_fleet(global, async |fleet| relabel.run(fleet).await)?;
+                let mut listed = Listed::read(&global.state_dir()?, None, None)?;
                 listed.0.retain(|agent| {
                     keys.iter().any(|key| agent.name == key.name && agent.group == key.group)
                 });
                 output::print(global.output, &listed)?;
             }
-            Self::Remove(remove) => remove.run(&global.state_dir()?)?,
-            Self::Release(release) => release.run(&global.state_dir()?)?,
+            Self::Remove(remove) => on_fleet(global, async |fleet| remove.run(fleet).await)?,
+            Self::Release(release) => on_fleet(global, async |fleet| release.run(fleet).await)?,
             Self::Inspect { file } => {
                 let read: AgentFile = yaml::read_secret(file)?;
                 let inspected = Inspected::new(read).map_err(|error| {
@@ -242,14 +244,15 @@ impl Agent {
 }
 
 impl Enroll {
-    fn run(&self, dir: &StateDir) -> Result<Shown, Failure> {
-        let enrolled = runtime()?.block_on(enroll::enroll(dir, self.request()?))?;
+    async fn run<S: Store>(&self, fleet: &Fleet<S>) -> Result<Shown, Failure> {
+        let enrolled = made(fleet.enroll(self.request()?).await?);
         Ok(Shown {
             name: enrolled.name,
             group: self.group.clone(),
             sender_id: Some(enrolled.sender_id),
             vendor: enrolled.vendor,
             class: enrolled.class,
+            words: enrolled.words,
             labels: enrolled.labels,
             file: Some(self.out.clone()),
         })
@@ -260,7 +263,7 @@ impl Enroll {
         Ok(enroll::Request {
             name: self.name.clone(),
             group: self.group.clone(),
-            vendor: self.vendor,
+            vendor: self.vendor.clone(),
             class: self.class.clone(),
             labels: self.labels.iter().map(label).collect(),
             again: self.again,
@@ -319,6 +322,7 @@ impl Listed {
             sender_id: Some(agent.sender_id),
             vendor: agent.vendor,
             class: agent.class,
+            words: agent.words,
             labels: agent.labels,
             file: None,
         });
@@ -328,6 +332,7 @@ impl Listed {
             sender_id: None,
             vendor: agent.vendor,
             class: agent.class,
+            words: agent.words,
             labels: agent.labels,
             file: None,
         });
@@ -363,8 +368,8 @@ impl Printable for Shown {
             ("agent", self.name.to_string()),
             ("group", self.group.to_string()),
             ("Sender ID", sender_id(self.sender_id.as_ref())),
-            ("vendor", self.vendor.to_string()),
-            ("class", self.class.to_string()),
+            ("vendor", word_and_id(self.words.vendor.as_deref(), &self.vendor)),
+            ("class", word_and_id(self.words.class.as_deref(), &self.class)),
             ("labels", labels(&self.labels)),
             ("file", file),
         ])
@@ -379,8 +384,8 @@ impl Printable for Listed {
                 agent.group.to_string(),
                 agent.name.to_string(),
                 sender_id(agent.sender_id.as_ref()),
-                agent.vendor.to_string(),
-                agent.class.to_string(),
+                word_or_id(agent.words.vendor.as_deref(), &agent.vendor),
+                word_or_id(agent.words.class.as_deref(), &agent.class),
                 labels(&agent.labels),
             ]);
         }

@@ -8,10 +8,12 @@ use jiff::Timestamp;
 use provisioning::Name;
 use serde::Serialize;
 
+use crate::commands::confirm::Yes;
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 use crate::commands::output::{self, Printable, fields, say};
 use crate::commands::runtime::runtime;
+use fwcast_state::MachineId;
 use fwcast_state::files::shown;
 use fwcast_store::{InFile as _, SqliteStore, backup, restore};
 
@@ -21,9 +23,16 @@ pub struct Backup {
     /// The file; nothing is overwritten
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Move to another machine: this one never sends for the groups again, and only that one can restore the
+    /// file, with all keys. What `fwcast config machine` prints there
+    #[arg(long, value_name = "MACHINE")]
+    move_to: Option<MachineId>,
+    #[command(flatten)]
+    yes: Yes,
 }
 
-/// Restore a backup into an empty state folder; its groups need fresh keys before anything is sent
+/// Restore a backup into an empty state folder; its groups need fresh keys before anything is sent, unless
+/// they were moved here
 #[derive(Debug, Args)]
 pub struct Restore {
     /// The file that `fwcast backup` wrote
@@ -42,12 +51,21 @@ impl Backup {
     /// Writes it.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         let dir = global.state_dir()?;
+        if self.move_to.is_some() {
+            let question = "move all groups? This machine will never send for them again";
+            self.yes.or_ask(question, "all groups")?;
+        }
         let contents = runtime()?.block_on(async {
             let store = SqliteStore::open(&dir).await?;
-            let contents = backup::write(&dir, &store, &self.out).await;
+            let contents = backup::write(&dir, &store, &self.out, self.move_to.as_ref()).await;
             store.close().await;
             contents
         })?;
+        if self.move_to.is_some() {
+            for group in &contents.without_keys {
+                say!("note: the counters of group '{group}' are in doubt, so it needs fresh keys there");
+            }
+        }
         output::print(global.output, &Shown::new(&self.out, contents))?;
         Ok(Exit::Done)
     }
@@ -58,7 +76,7 @@ impl Restore {
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         let dir = global.state_dir_or_new()?;
         let contents = runtime()?.block_on(restore::restore::<SqliteStore>(&dir, &self.file))?;
-        for group in &contents.groups {
+        for group in &contents.without_keys {
             say!(
                 "note: nothing is sent for group '{group}' until it has fresh keys: run `fwcast group \
                 create {group} --replace`, then enroll its agents again"
@@ -71,7 +89,7 @@ impl Restore {
 
 impl Shown {
     fn new(file: &std::path::Path, contents: backup::Contents) -> Self {
-        let backup::Contents { made_at, groups, images } = contents;
+        let backup::Contents { made_at, groups, images, .. } = contents;
         Self { file: file.to_owned(), made_at, groups, images }
     }
 }

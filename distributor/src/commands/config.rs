@@ -8,16 +8,33 @@ use serde::Serialize;
 
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
-use crate::commands::output::{self, Printable, columns};
+use crate::commands::output::{self, Printable, columns, fields};
 use crate::commands::settings::Origin;
-use fwcast_state::StateDir;
 use fwcast_state::files::shown;
+use fwcast_state::{MachineId, StateDir};
 
 /// The configuration commands.
 #[derive(Debug, Subcommand)]
 pub enum Config {
     /// Show the settings in force
     View(View),
+    /// Show this machine's identity, for `fwcast backup --move-to`
+    Machine,
+}
+
+#[derive(Serialize)]
+struct Machine {
+    machine: String,
+}
+
+impl Printable for Machine {
+    fn table(&self) -> Table {
+        fields([("machine", self.machine.clone())])
+    }
+
+    fn names(&self) -> Option<Vec<String>> {
+        Some(vec![self.machine.clone()])
+    }
 }
 
 /// Arguments of `config view`.
@@ -42,7 +59,14 @@ struct Lines(Vec<Line>);
 impl Config {
     /// Prints them.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
-        let Self::View(view) = self;
+        let view = match self {
+            Self::View(view) => view,
+            Self::Machine => {
+                let machine = MachineId::of_this_machine()?.as_str().to_owned();
+                output::print(global.output, &Machine { machine })?;
+                return Ok(Exit::Done);
+            }
+        };
         let settings = global.settings()?;
         let (state, witness) =
             StateDir::folders(settings.state.value.as_deref(), settings.witness.value.as_deref())?;

@@ -26,8 +26,7 @@ impl Delete {
     /// Deletes it, and an image that no document names any more.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         let Some(kind) = self.noun.document() else {
-            let dir = global.state_dir()?;
-            remove_agent(&dir, &members::find(&dir, &self.name, None)?, self.yes)?;
+            on_fleet(global, async |fleet| remove_agent(fleet, &self.name, None, self.yes).await)?;
             return Ok(Exit::Done);
         };
         on_fleet(global, async |fleet| {

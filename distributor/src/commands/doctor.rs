@@ -5,6 +5,7 @@ use comfy_table::Table;
 use provisioning::Name;
 use serde::Serialize;
 
+use super::completions::security_groups;
 use super::kind::on_fleet;
 use super::status::say_if_not_noted;
 use crate::commands::exit_codes::{Exit, Failure};
@@ -18,7 +19,7 @@ use fwcast_state::GroupState;
 #[derive(Debug, Args)]
 pub struct Doctor {
     /// The group
-    #[arg(short, long)]
+    #[arg(short, long, add = security_groups())]
     group: Name,
     /// How many questions the loss test asks; 0 skips the test
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=1000))]

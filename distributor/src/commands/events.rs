@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use clap::Args;
 use provisioning::Name;
 
-use super::kind::on_fleet;
+use super::completions::names_of;
+use super::kind::{Noun, on_fleet};
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 use crate::commands::output::{self, Format};
@@ -24,7 +25,7 @@ pub struct Events {
     #[arg(short, long)]
     follow: bool,
     /// Only events of this rollout
-    #[arg(long, value_name = "ROLLOUT")]
+    #[arg(long, value_name = "ROLLOUT", add = names_of(Noun::Rollouts))]
     rollout: Option<Name>,
     /// Only events after the one with this number
     #[arg(long, value_name = "ID")]

@@ -56,7 +56,7 @@ impl Get {
                 }
                 let mut agents = fleet.agents(&filter).await?;
                 agents.retain(|agent| self.wants(agent));
-                output::print(global.output, &AgentList::new(agents))
+                output::print(global.output, &AgentList::new(agents, &fleet.versions().await?))
             }
             Some(Kind::Rollout) => {
                 output::print(global.output, &RolloutList::new(fleet.rollouts(&filter).await?))

@@ -10,16 +10,18 @@ use provisioning::{Hex, Name};
 use serde::Serialize;
 
 use super::arguments::{self, Rate};
+use crate::commands::completions::security_groups;
 use crate::commands::confirm::Yes;
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
-use crate::commands::kind::on_fleet;
+use crate::commands::kind::{made, on_fleet, on_fleet_of};
 use crate::commands::output::{self, Printable, columns, fields, say};
-use crate::commands::runtime::runtime;
+use fwcast_service::Fleet;
 use fwcast_state::key_sets::TrustedKeys;
 use fwcast_state::keys;
 use fwcast_state::new_group::{self, Changes, Plan};
 use fwcast_state::{GroupState, MachineId, Profile, StateDir, StateError};
+use fwcast_store::Store;
 use rollout_engine::{Many, Parity};
 
 /// The group commands.
@@ -32,6 +34,7 @@ pub enum Group {
     /// Show one group
     Show {
         /// Its name
+        #[arg(add = security_groups())]
         name: Name,
     },
     /// List all groups
@@ -99,6 +102,7 @@ pub struct Create {
 #[derive(Debug, Args)]
 pub struct Set {
     /// Its name
+    #[arg(add = security_groups())]
     name: Name,
     /// Network interface of this machine that sends multicast
     #[arg(long, value_name = "IF", value_parser = arguments::interface)]
@@ -168,7 +172,13 @@ impl Group {
             Self::Create(create) => {
                 let machine = MachineId::of_this_machine()?;
                 let plan = create.plan(global, &dir)?;
-                let (group, waiting) = runtime()?.block_on(new_group::create(&dir, plan, &machine))?;
+                let (group, waiting) = on_fleet_of(dir, async |fleet| {
+                    let made = made(fleet.create_group(plan, &machine).await?);
+                    for why in fleet.shared_addresses(&made.0)? {
+                        say!("note: {why}");
+                    }
+                    Ok(made)
+                })?;
                 if let Some(first) = waiting.first() {
                     say!(
                         "note: {} with keys of the old group must be enrolled again, \
@@ -181,7 +191,7 @@ impl Group {
                 output::print(global.output, &Shown::new(group, waiting)?)?;
             }
             Self::Set(set) => {
-                let group = set.run(&dir)?;
+                let group = on_fleet(global, async |fleet| set.run(fleet).await)?;
                 let waiting = new_group::waiting(&dir, &group.name)?;
                 output::print(global.output, &Shown::new(group, waiting)?)?;
             }
@@ -289,7 +299,7 @@ impl Create {
 
 impl Set {
     /// Changes the group.
-    fn run(&self, dir: &StateDir) -> Result<GroupState, Failure> {
+    async fn run<S: Store>(&self, fleet: &Fleet<S>) -> Result<GroupState, Failure> {
         let Self { coap_group, distributor, manager, block_size, .. } = self;
         if [coap_group, distributor, manager, block_size].iter().any(|given| given.is_some()) {
             return Err(Failure::usage(format!(
@@ -309,7 +319,7 @@ impl Set {
             rate_bits_per_second: self.rate.map(|rate| rate.0),
             parity: self.parity,
         };
-        Ok(runtime()?.block_on(new_group::change(dir, &self.name, changes))?)
+        Ok(made(fleet.change_group(&self.name, changes).await?))
     }
 }
 

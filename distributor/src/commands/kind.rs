@@ -6,7 +6,7 @@ use crate::commands::exit_codes::Failure;
 use crate::commands::global::Global;
 use crate::commands::output::say;
 use crate::commands::runtime::runtime;
-use fwcast_service::Fleet;
+use fwcast_service::{Changed, Fleet};
 use fwcast_state::StateDir;
 use fwcast_store::kind::Kind;
 use fwcast_store::{InFile as _, SqliteStore};
@@ -38,6 +38,14 @@ impl Noun {
             Self::Rollouts => Some(Kind::Rollout),
         }
     }
+}
+
+/// The result of a change, with a note where its event could not be recorded.
+pub(super) fn made<T>(changed: Changed<T>) -> T {
+    if let Some(error) = changed.not_noted {
+        say!("note: done, but the event of it could not be stored: {error}");
+    }
+    changed.result
 }
 
 /// Opens the fleet, updates its agents from the groups' folders, runs a function on it, and closes it.

@@ -29,6 +29,11 @@ struct Diagnostics<'a> {
 }
 
 impl ManifestFiles {
+    /// These files.
+    pub(super) const fn of(files: Vec<PathBuf>) -> Self {
+        Self { files }
+    }
+
     /// Reads and checks them, separately and together.
     ///
     /// # Errors

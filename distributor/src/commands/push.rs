@@ -9,6 +9,7 @@ use update_core::distribution::Ending;
 use update_core::suit::Offer;
 
 use super::arguments::{Rate, seconds};
+use super::completions::security_groups;
 use super::exit_codes::{Exit, Failure};
 use super::kind::on_fleet;
 use super::output::{self, say};
@@ -30,7 +31,7 @@ pub struct Push {
     #[arg(long, value_name = "FILE")]
     envelope: Option<PathBuf>,
     /// The group
-    #[arg(short, long)]
+    #[arg(short, long, add = security_groups())]
     group: Name,
     /// Only deliver it: leave it ready, and do not activate it
     #[arg(long)]

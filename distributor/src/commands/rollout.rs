@@ -4,9 +4,10 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use provisioning::Name;
 
+use super::completions::names_of;
 use super::confirm::Yes;
 use super::exit_codes::{Exit, Failure};
-use super::kind::on_fleet;
+use super::kind::{Noun, on_fleet};
 use super::output;
 use super::rollout_progress::RolloutProgress;
 use crate::commands::global::Global;
@@ -43,6 +44,7 @@ pub enum Rollout {
 #[derive(Debug, Args)]
 pub struct Ordered {
     /// Name of the rollout
+    #[arg(add = names_of(Noun::Rollouts))]
     name: Name,
     /// Reason, for the history
     #[arg(long, value_name = "TEXT")]
@@ -70,9 +72,8 @@ impl Rollout {
         ordered.agreed(order)?;
         on_fleet(global, async |fleet| {
             let mut stop = Stop::on_signals()?;
-            let by = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
             let (rollout, reason) = (&ordered.name, ordered.reason.as_deref());
-            let given = NewOrder { rollout, order, reason, by: &by, at: Timestamp::now() };
+            let given = NewOrder { rollout, order, reason, by: fleet.actor(), at: Timestamp::now() };
             let progress = || RolloutProgress::new(false);
             let Carried { said, runner } = fleet.order(given, progress).await?;
             let ends_it = matches!(order, Order::Cancel | Order::Undo);

@@ -20,20 +20,28 @@ pub(super) struct RolloutProgress {
     spoke: Instant,
     /// The group that another process sends for.
     awaited: Option<Name>,
+    /// What its lines begin with.
+    prefix: String,
 }
 
 impl RolloutProgress {
     /// A bar if standard error is a terminal, nothing at all if `quiet`.
     pub(super) fn new(quiet: bool) -> Self {
-        Self { quiet, bar: bar(quiet), spoke: Instant::now(), awaited: None }
+        Self { quiet, bar: bar(quiet), spoke: Instant::now(), awaited: None, prefix: String::new() }
+    }
+
+    /// Lines that begin with the name, for one of several rollouts.
+    pub(super) fn of_several(quiet: bool, name: &Name) -> Self {
+        Self { bar: None, prefix: format!("{name}: "), ..Self::new(quiet) }
     }
 
     fn line(&mut self, text: &str) {
         self.spoke = Instant::now();
+        let prefix = &self.prefix;
         match &self.bar {
             _ if self.quiet => {}
-            Some(bar) => bar.println(text),
-            None => say!("{text}"),
+            Some(bar) => bar.println(format!("{prefix}{text}")),
+            None => say!("{prefix}{text}"),
         }
     }
 }
@@ -84,7 +92,7 @@ impl RolloutObserver for RolloutProgress {
     }
 
     fn note(&mut self, note: Note) {
-        say!("note: {note}");
+        say!("{}note: {note}", self.prefix);
     }
 }
 

@@ -7,11 +7,12 @@ use provisioning::Name;
 use update_core::distribution::Ending;
 
 use super::arguments::seconds;
+use super::completions::{names_of, security_groups};
 use super::exit_codes::{Exit, Failure, exit_of};
-use super::kind::on_fleet;
+use super::kind::{Noun, on_fleet};
 use super::output::{self, say};
-use super::report::RolloutStatus;
 use super::report::outcome::{self, StatusReport};
+use super::report::{Glance, RolloutStatus};
 use crate::commands::global::Global;
 use fwcast_service::control::Stop;
 use fwcast_service::drive;
@@ -24,14 +25,14 @@ use rollout_engine::Engine;
 /// How often to check whether some process still runs the rollout.
 const PROCESS_LOOKED_AT_EVERY: Duration = Duration::from_secs(2);
 
-/// Show the progress of a rollout, or ask every agent of a group what it is doing
+/// Show the progress of a rollout, ask every agent of a group what it is doing, or show what there is
 #[derive(Debug, Args)]
 pub struct Status {
     /// A rollout, shown from the database; nothing is sent
-    #[arg(value_name = "ROLLOUT", required_unless_present = "group", conflicts_with = "group")]
+    #[arg(value_name = "ROLLOUT", conflicts_with = "group", add = names_of(Noun::Rollouts))]
     rollout: Option<Name>,
     /// A security group, whose agents are asked
-    #[arg(short, long)]
+    #[arg(short, long, add = security_groups())]
     group: Option<Name>,
     /// Print it again whenever something has changed, until the rollout has ended
     #[arg(short, long, requires = "rollout")]
@@ -45,12 +46,15 @@ pub struct Status {
 }
 
 impl Status {
-    /// Prints the rollout, or what each agent answered.
+    /// Prints the rollout, what each agent answered, or all rollouts and groups at a glance.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         match (&self.rollout, &self.group) {
             (Some(rollout), _) => self.rollout(global, rollout),
             (None, Some(group)) => self::group(global, group),
-            (None, None) => Err(Failure::usage("name a rollout, or a security group with --group")),
+            (None, None) => on_fleet(global, async |fleet| {
+                output::print(global.output, &Glance::from(fleet.overview().await?))?;
+                Ok(Exit::Done)
+            }),
         }
     }
 

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::group::{read_json, write_json};
 use super::sealed::{self, SealedError};
-use super::{GroupLock, GroupState, StateDir, StateError};
+use super::{GroupLock, GroupState, SequenceDoubt, SequenceStore, StateDir, StateError};
 use crate::files::FileError;
 
 /// The longest Sender ID, in bytes.
@@ -37,6 +37,9 @@ pub struct Enrolled {
     pub vendor: Uuid,
     /// SUIT class identifier.
     pub class: Uuid,
+    /// The words that the operator wrote for them.
+    #[serde(default, skip_serializing_if = "Words::are_none")]
+    pub words: Words,
     /// The operator's labels for it.
     pub labels: BTreeMap<String, String>,
     /// What its file says besides keys; `None` if an older program enrolled it.
@@ -63,6 +66,24 @@ impl Enrolled {
     }
 }
 
+/// The words that an operator wrote for vendor and class; `None` for a UUID.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Words {
+    /// The vendor's domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vendor: Option<String>,
+    /// The model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+}
+
+impl Words {
+    fn are_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// An agent of a replaced group. It must be enrolled again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,6 +94,9 @@ pub struct Waiting {
     pub vendor: Uuid,
     /// SUIT class identifier.
     pub class: Uuid,
+    /// The words that the operator wrote for them.
+    #[serde(default, skip_serializing_if = "Words::are_none")]
+    pub words: Words,
     /// The operator's labels for it.
     pub labels: BTreeMap<String, String>,
     /// What its last file said besides keys.
@@ -154,6 +178,10 @@ impl Agents {
         group: &GroupState,
         count: usize,
     ) -> Result<Vec<Hex>, StateError> {
+        if SequenceStore::is_given_away(dir, &group.name)? {
+            let doubt = SequenceDoubt::Moved;
+            return Err(StateError::SequenceInDoubt { group: group.name.clone(), doubt });
+        }
         let witness = dir.witness_of_sender_ids(&group.name, &group.security.gid);
         let given = match sealed::read::<u32>(&witness) {
             Ok(given) => given,
@@ -225,6 +253,7 @@ impl From<&Enrolled> for Waiting {
             name: agent.name.clone(),
             vendor: agent.vendor,
             class: agent.class,
+            words: agent.words.clone(),
             labels: agent.labels.clone(),
             settings: agent.settings.clone(),
         }

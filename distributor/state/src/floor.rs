@@ -144,6 +144,7 @@ mod tests {
                 credential: group.gm_cred.clone(),
                 vendor: Default::default(),
                 class: Default::default(),
+                words: Default::default(),
                 labels: BTreeMap::new(),
                 settings: None,
                 enrolled_at: None,

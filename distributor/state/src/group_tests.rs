@@ -16,6 +16,7 @@ fn enroll(world: &World, agent: &str) {
         credential: world.group().gm_cred,
         vendor: Default::default(),
         class: Default::default(),
+        words: Default::default(),
         labels: Default::default(),
         settings: None,
         enrolled_at: None,

@@ -13,8 +13,9 @@
 //! | `locks/claim`, `locks/backup` | one process claims the database, or makes a backup ([`StateLock`]) |
 //! | `archive/NAME-GID` | groups that were replaced |
 //!
-//! `fwcast.db` and `images/` beside them belong to the package `fwcast-store`. The witness folder is elsewhere
-//! and holds `NAME-GID.sequence`, the second copy of `sequence`, and `database-ID.epoch` ([`EpochWitness`]).
+//! `fwcast.db` and `images/` beside them belong to the package `fwcast-store`. The witness folder is
+//! elsewhere and holds `NAME-GID.sequence`, the second copy of `sequence`, and `database-ID.epoch`
+//! ([`EpochWitness`]).
 //!
 //! To send for a group, open it in this order: [`StateDir::locate`], [`GroupState::open`],
 //! [`GroupLock::to_send`], [`SequenceStore::open`], then [`FloorStore::load`] and [`Attempts::load`].
@@ -22,6 +23,7 @@
 // A closed stdout or stderr must not abort a command: only the command line prints.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod actor;
 mod agents;
 mod attempts;
 mod dir;
@@ -50,7 +52,10 @@ pub mod socket;
 #[cfg(test)]
 mod testing;
 
-pub use agents::{Agents, DISTRIBUTOR_SENDER_ID, DeviceSettings, Enrolled, Label, LabelError, Waiting};
+pub use actor::actor;
+pub use agents::{
+    Agents, DISTRIBUTOR_SENDER_ID, DeviceSettings, Enrolled, Label, LabelError, Waiting, Words,
+};
 pub use attempts::Attempts;
 pub use dir::{GROUP_FILES, StateDir};
 pub use epoch::EpochWitness;

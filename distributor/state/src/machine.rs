@@ -2,6 +2,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use update_core::digest::Hasher;
 
@@ -37,9 +38,22 @@ impl MachineId {
         Ok(Self(hex::encode(&hasher.finish().0[..16])))
     }
 
-    /// The form in which it is stored.
-    pub(super) fn as_str(&self) -> &str {
+    /// The form in which it is stored and shown.
+    pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for MachineId {
+    type Err = String;
+
+    /// As [`Self::as_str`] has it.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.len() != 32 || hex::decode(text).is_err() {
+            return Err("a machine's identity has 32 hexadecimal digits: run `fwcast config machine` there"
+                .to_owned());
+        }
+        Ok(Self(text.to_ascii_lowercase()))
     }
 }
 

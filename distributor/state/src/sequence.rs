@@ -64,6 +64,8 @@ pub enum SequenceDoubt {
     SeenAhead,
     /// The state around them was restored from a backup.
     Restored,
+    /// The group has been moved to another machine, which may send.
+    Moved,
     /// All 2^40 numbers are used.
     UsedUp,
     /// An abandoned run asks for more while another one uses the numbers.
@@ -91,6 +93,9 @@ struct SequenceFile {
     /// The state around it was restored: these keys never send again.
     #[serde(default, skip_serializing_if = "is_false")]
     restored: bool,
+    /// The machine that the group was moved to: only that one sends with these keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moved_to: Option<String>,
 }
 
 /// The Sender Sequence Numbers of one group, reserved ahead.
@@ -123,6 +128,7 @@ impl SequenceStore {
             epoch: 0,
             seen_ahead: false,
             restored: false,
+            moved_to: None,
         };
         sealed::write(&witness, &record)?;
         sealed::write(&main, &record)?;
@@ -148,6 +154,7 @@ impl SequenceStore {
             epoch: 0,
             seen_ahead: false,
             restored: true,
+            moved_to: None,
         };
         // The witness first: after a crash, the old main file contradicts it, so the numbers stay in doubt.
         sealed::write(witness, &record)?;
@@ -160,6 +167,79 @@ impl SequenceStore {
     pub(super) fn used_after(main: &Path, witness: &Path, epoch: u64) -> Result<bool, StateError> {
         let later = |found| !matches!(found, Found::Whole(record) if record.epoch <= epoch);
         Ok(later(read(main)?) || later(read(witness)?))
+    }
+
+    /// Gives the numbers to another machine: from now on nothing is sent from here. Returns the first number
+    /// that was never reserved, for [`Self::take_over`] there. The same call again returns the same.
+    ///
+    /// # Errors
+    /// [`StateError::SequenceInDoubt`]: there are none to give, or another machine has them.
+    pub fn give_away(
+        dir: &StateDir,
+        group: &GroupState,
+        machine: &MachineId,
+        lock: &GroupLock,
+        to: &MachineId,
+    ) -> Result<u64, StateError> {
+        let main = dir.group(&group.name).join("sequence");
+        let witness = dir.witness_of(&group.name, &group.security.gid);
+        if let Found::Whole(record) = read(&main)?
+            && record.moved_to.as_deref() == Some(to.as_str())
+        {
+            // A crash may have been between the two files.
+            sealed::write(&witness, &record)?;
+            return Ok(record.reserved_end);
+        }
+        let mut store = Self::open(dir, group, machine, lock, 0)?;
+        store.epoch = store.record.epoch;
+        store.write(|record| record.moved_to = Some(to.as_str().to_owned()))?;
+        Ok(store.record.reserved_end)
+    }
+
+    /// Takes over numbers that another machine has given away, for a group that is assembled in `dir`.
+    /// Returns whether it did: not if these keys have sent from here meanwhile.
+    ///
+    /// # Errors
+    /// The files cannot be read or written.
+    pub fn take_over(
+        dir: &StateDir,
+        group: &GroupState,
+        machine: &MachineId,
+        reserved_end: u64,
+    ) -> Result<bool, StateError> {
+        let main = dir.group(&group.name).join("sequence");
+        let witness = dir.witness_of(&group.name, &group.security.gid);
+        let record = SequenceFile {
+            group: group.name.clone(),
+            gid: group.security.gid.clone(),
+            machine: machine.as_str().to_owned(),
+            generation: 0,
+            previous: Hex::default(),
+            reserved_end,
+            epoch: 0,
+            seen_ahead: false,
+            restored: false,
+            moved_to: None,
+        };
+        let is_free = match read(&witness)? {
+            Found::Missing => true,
+            Found::Torn => false,
+            // It was here before and came back, or this is the same move again before anything was sent.
+            Found::Whole(known) => {
+                known == record || known.moved_to.is_some() && known.reserved_end <= reserved_end
+            }
+        };
+        if is_free {
+            sealed::write(&witness, &record)?;
+            sealed::write(&main, &record)?;
+        }
+        Ok(is_free)
+    }
+
+    /// Whether the numbers of a group were given to another machine.
+    pub(super) fn is_given_away(dir: &StateDir, group: &Name) -> Result<bool, StateError> {
+        let found = read(&dir.group(group).join("sequence"))?;
+        Ok(matches!(found, Found::Whole(record) if record.moved_to.is_some()))
     }
 
     /// Opens the numbers of a group that this process has the right to send for, in this epoch of the
@@ -193,6 +273,9 @@ impl SequenceStore {
         }
         if record.restored {
             return Err(in_doubt(SequenceDoubt::Restored));
+        }
+        if record.moved_to.is_some() {
+            return Err(in_doubt(SequenceDoubt::Moved));
         }
         if record.machine != machine.as_str() {
             return Err(in_doubt(SequenceDoubt::OtherMachine));
@@ -361,6 +444,7 @@ impl fmt::Display for SequenceDoubt {
             has ever used, so another sender uses the same keys"
             }
             Self::Restored => "its state was restored from a backup, so it is unknown what was sent since",
+            Self::Moved => "it has been moved to another machine, which may send",
             Self::OtherRun => "another run of this process uses its counters now",
             Self::UsedUp => "all of its 2^40 Sender Sequence Numbers are used",
         })

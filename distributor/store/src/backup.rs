@@ -1,7 +1,8 @@
 //! One file with everything that can be restored: database, groups, images. It is a tar archive. Its last
 //! entry lists the others with their SHA-256, so a truncated file is noticed.
 //!
-//! The groups' counters are never in it (protocol.md \[reserve\]).
+//! The groups' counters are never in it (protocol.md \[reserve\]), except in a move, after which nothing is
+//! sent from here.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,10 +18,12 @@ use update_core::digest::Hasher;
 use super::images::Images;
 use super::{InFile, StoreError};
 use fwcast_state::files::{self, Access, FileError};
-use fwcast_state::{GroupLock, StateDir, StateError, StateLock};
+use fwcast_state::{
+    GroupLock, GroupState, MachineId, SequenceDoubt, SequenceStore, StateDir, StateError, StateLock,
+};
 
 /// The format version that this program writes and reads.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 /// The name of the last entry.
 pub(super) const INDEX: &str = "index.json";
 
@@ -32,8 +35,21 @@ pub(super) struct Index {
     /// The version of the program that wrote it.
     pub(super) program: String,
     pub(super) made_at: Timestamp,
+    /// For a move: who may send from now on, and from where on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) moved: Option<Move>,
     /// The files, by path in the archive.
     pub(super) files: BTreeMap<String, Entry>,
+}
+
+/// A move to another machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Move {
+    /// Which machine.
+    pub(super) to: String,
+    /// The numbers that each group's keys may go on from. A group whose numbers are in doubt has none.
+    pub(super) numbers: BTreeMap<Name, u64>,
 }
 
 /// A file in a backup.
@@ -53,6 +69,8 @@ pub struct Contents {
     pub groups: Vec<Name>,
     /// How many images.
     pub images: usize,
+    /// The groups that need fresh keys before anything is sent for them from this backup.
+    pub without_keys: Vec<Name>,
 }
 
 /// Why a backup failed.
@@ -67,19 +85,29 @@ pub enum BackupError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A move to where it is.
+    #[error("'{0}' is this machine: run `fwcast config machine` on the new one, and give its answer")]
+    SameMachine(String),
 }
 
-/// Writes a backup to a new file, readable by its owner only.
+/// Writes a backup to a new file, readable by its owner only. With `to` it is a move: first this machine
+/// gives up the right to send for its groups, and only the other one can restore the file with that right. A
+/// move that was interrupted can be repeated.
 ///
 /// # Errors
 /// Something cannot be read, or the file cannot be written. The file is then removed.
-pub async fn write<S: InFile>(dir: &StateDir, store: &S, out: &Path) -> Result<Contents, BackupError> {
+pub async fn write<S: InFile>(
+    dir: &StateDir,
+    store: &S,
+    out: &Path,
+    to: Option<&MachineId>,
+) -> Result<Contents, BackupError> {
     files::check_target(out)?;
     let _lock = StateLock::to_back_up(dir).await?;
     let making = dir.in_making("backup");
     files::remove_folder(making.state())?;
     files::make_folder(making.state())?;
-    let written = write_with(dir, store, out, &making.state().join(S::FILE)).await;
+    let written = write_with(dir, store, out, to, &making.state().join(S::FILE)).await;
     files::remove_folder(making.state())?;
     written
 }
@@ -88,10 +116,18 @@ async fn write_with<S: InFile>(
     dir: &StateDir,
     store: &S,
     out: &Path,
+    to: Option<&MachineId>,
     database: &Path,
 ) -> Result<Contents, BackupError> {
-    store.copy_to(database).await?;
     let groups = dir.groups()?;
+    let (moved, send_locks) = match to {
+        Some(to) => {
+            let (moved, locks) = give_away(dir, &groups, to)?;
+            (Some(moved), locks)
+        }
+        None => (None, Vec::new()),
+    };
+    store.copy_to(database).await?;
     let images = Images::of(dir).digests()?;
     let made_at = Timestamp::now();
     // Enrolling an agent writes several files: do not copy them halfway through.
@@ -113,6 +149,7 @@ async fn write_with<S: InFile>(
         format: FORMAT,
         program: env!("CARGO_PKG_VERSION").to_owned(),
         made_at,
+        moved,
         files: BTreeMap::new(),
     };
     files::create_with(out, Access::Secret, |file| {
@@ -125,8 +162,35 @@ async fn write_with<S: InFile>(
         archive.append_data(&mut header(text.len() as u64, made_at), INDEX, text.as_slice())?;
         archive.into_inner().map(drop)
     })?;
-    drop(locks);
-    Ok(Contents { made_at, groups, images: images.len() })
+    drop((locks, send_locks));
+    let has_numbers =
+        |group: &Name| index.moved.as_ref().is_some_and(|moved| moved.numbers.contains_key(group));
+    let without_keys = groups.iter().filter(|group| !has_numbers(group)).cloned().collect();
+    Ok(Contents { made_at, groups, images: images.len(), without_keys })
+}
+
+/// Gives the numbers of all groups to another machine; with the right to send, which nobody else then has.
+fn give_away(dir: &StateDir, groups: &[Name], to: &MachineId) -> Result<(Move, Vec<GroupLock>), BackupError> {
+    let machine = MachineId::of_this_machine()?;
+    if machine == *to {
+        return Err(BackupError::SameMachine(to.as_str().to_owned()));
+    }
+    // All of them first: what is being sent for is not moved.
+    let locks = groups.iter().map(|group| GroupLock::to_send(dir, group)).collect::<Result<Vec<_>, _>>()?;
+    let mut numbers = BTreeMap::new();
+    for (name, lock) in groups.iter().zip(&locks) {
+        match SequenceStore::give_away(dir, &GroupState::open(dir, name)?, &machine, lock, to) {
+            Ok(end) => drop(numbers.insert(name.clone(), end)),
+            // Another machine has them already, so this file would be good for nothing.
+            Err(error @ StateError::SequenceInDoubt { doubt: SequenceDoubt::Moved, .. }) => {
+                return Err(error.into());
+            }
+            // Keys in doubt send nowhere.
+            Err(StateError::SequenceInDoubt { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((Move { to: to.as_str().to_owned(), numbers }, locks))
 }
 
 /// A path in the archive, relative to the state folder.

@@ -62,6 +62,7 @@ impl From<Enrolled> for Member {
             sender_id: Some(agent.sender_id),
             vendor: agent.vendor,
             class: agent.class,
+            words: agent.words,
             labels: agent.labels,
             enrolled_at: agent.enrolled_at,
         }
@@ -75,6 +76,7 @@ impl From<Waiting> for Member {
             sender_id: None,
             vendor: agent.vendor,
             class: agent.class,
+            words: agent.words,
             labels: agent.labels,
             enrolled_at: None,
         }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::kind::Kind;
+use fwcast_state::Words;
 use rollout_engine::plan::{AgentKey, Plan};
 use rollout_engine::record::{AgentRecord, Fact, Order, OrderOutcome, Outcome, Progress, Settled};
 
@@ -67,6 +68,8 @@ pub struct Member {
     pub vendor: Uuid,
     /// SUIT class identifier.
     pub class: Uuid,
+    /// The words that the operator wrote for them.
+    pub words: Words,
     /// The operator's labels for it.
     pub labels: BTreeMap<String, String>,
     /// When it was enrolled, if that was recorded.
@@ -84,6 +87,8 @@ pub struct Agent {
     pub vendor: Uuid,
     /// SUIT class identifier.
     pub class: Uuid,
+    /// The words that the operator wrote for them.
+    pub words: Words,
     /// The operator's labels for it.
     pub labels: BTreeMap<String, String>,
     /// When it was enrolled, if that was recorded.

@@ -1,8 +1,9 @@
 //! Restoring a backup into an empty state folder.
 //!
 //! Everything is unpacked and checked in a temporary folder. Each group in it is marked so that its keys
-//! never send again, because it is unknown what was sent since the backup (protocol.md \[reserve\]). Then
-//! everything is moved to its final name, the database last.
+//! never send again, because it is unknown what was sent since the backup (protocol.md \[reserve\]); groups
+//! that were moved here go on with their numbers. Then everything is moved to its final name, the database
+//! last.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,7 +18,7 @@ use super::backup::{Contents, Entry, FORMAT, Hashing, INDEX, Index, place};
 use super::images::{Images, ImagesError};
 use super::{InFile, StoreError};
 use fwcast_state::files::{self, Access, FileError, shown};
-use fwcast_state::{EpochWitness, GroupState, StateDir, StateError, StateLock};
+use fwcast_state::{EpochWitness, GroupState, MachineId, SequenceStore, StateDir, StateError, StateLock};
 
 /// The longest list of the other files, in bytes.
 const INDEX_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -58,6 +59,17 @@ pub enum RestoreError {
         /// What is wrong in it.
         why: String,
     },
+    /// It moves the groups to another machine.
+    #[error(
+        "{} moves its groups to the machine '{machine}', which this one is not (`fwcast config machine`): \
+         restore it there", shown(.file)
+    )]
+    ForAnother {
+        /// Which file.
+        file: PathBuf,
+        /// The machine that may restore it.
+        machine: String,
+    },
     /// It was made by a newer program.
     #[error(
         "{} was made by a newer fwcast ({program}) than this one: restore it with that one", shown(.file)
@@ -77,13 +89,19 @@ pub enum RestoreError {
 /// state folder is then unchanged.
 pub async fn restore<S: InFile>(dir: &StateDir, file: &Path) -> Result<Contents, RestoreError> {
     let archive = files::open_secret(file)?;
+    let machine = MachineId::of_this_machine()?;
     let _lock = StateLock::to_back_up(dir).await?;
     refuse_what_is_there::<S>(dir)?;
     let making = dir.in_making("restore");
     files::remove_folder(making.state())?;
     files::make_folder(making.state())?;
     let restored = match unpack(&making, S::FILE, archive, file) {
-        Ok(index) => take_over::<S>(dir, &making, &index).await,
+        Ok(index) => match &index.moved {
+            Some(moved) if moved.to != machine.as_str() => {
+                Err(RestoreError::ForAnother { file: file.into(), machine: moved.to.clone() })
+            }
+            _ => take_over::<S>(dir, &making, &index, &machine).await,
+        },
         Err(error) => Err(error),
     };
     files::remove_folder(making.state())?;
@@ -141,7 +159,7 @@ fn unpack(making: &StateDir, database: &str, archive: File, file: &Path) -> Resu
         found.insert(name, Entry { bytes: reader.bytes, sha256: Hex::from(reader.hasher.finish().0) });
     }
     let index = index.ok_or_else(|| damaged("its end is missing"))?;
-    if index.format != FORMAT {
+    if index.format > FORMAT {
         return Err(RestoreError::Newer {
             file: file.into(),
             program: index.program.escape_debug().to_string(),
@@ -179,6 +197,7 @@ async fn take_over<S: InFile>(
     dir: &StateDir,
     making: &StateDir,
     index: &Index,
+    machine: &MachineId,
 ) -> Result<Contents, RestoreError> {
     let store = S::open_path(&making.state().join(S::FILE)).await?;
     store.check().await?;
@@ -191,8 +210,18 @@ async fn take_over<S: InFile>(
         }
     }
     let groups = making.groups()?;
+    let mut without_keys = Vec::new();
     for name in &groups {
-        GroupState::open(making, name)?.condemn_restored(making)?;
+        let group = GroupState::open(making, name)?;
+        let numbers = index.moved.as_ref().and_then(|moved| moved.numbers.get(name));
+        let taken = match numbers {
+            Some(end) => SequenceStore::take_over(making, &group, machine, *end)?,
+            None => false,
+        };
+        if !taken {
+            group.condemn_restored(making)?;
+            without_keys.push(name.clone());
+        }
     }
     let epoch = store.epoch().await?;
     let witness = EpochWitness::of(dir, epoch.database);
@@ -208,5 +237,5 @@ async fn take_over<S: InFile>(
             files::rename(&from, &to)?;
         }
     }
-    Ok(Contents { made_at: index.made_at, groups, images: digests.len() })
+    Ok(Contents { made_at: index.made_at, groups, images: digests.len(), without_keys })
 }

@@ -1,7 +1,7 @@
 //! Rollouts, with the state of their engines and of their agents.
 
 use provisioning::Name;
-use rollout_engine::plan::AgentKey;
+use rollout_engine::plan::{AgentKey, PlannedImage};
 use rollout_engine::record::AgentRecord;
 
 use super::{Answer, NewRollout, Rollout, RolloutLine, Step};
@@ -29,6 +29,9 @@ pub trait Rollouts: Send + Sync {
 
     /// One rollout.
     fn rollout(&self, name: &Name) -> impl Future<Output = Answer<Option<Rollout>>> + Send;
+
+    /// The images of all rollouts, each with a security group that it went to.
+    fn images_by_group(&self) -> impl Future<Output = Answer<Vec<(Name, PlannedImage)>>> + Send;
 
     /// The agents of a rollout, by group and name.
     fn rollout_agents(

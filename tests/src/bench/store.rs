@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use distributor::commands::output::{Format, Printable, render};
 use distributor::commands::report::{AgentList, RolloutStatus};
+use fwcast_service::Versions;
 use fwcast_service::runner::load;
 use fwcast_store::{Agents as _, BUSY_MAX, Member, NewRollout, Rollouts as _, SqliteStore, Step};
 use jiff::Timestamp;
@@ -62,7 +63,7 @@ async fn measure() -> Result<Outcome> {
                 if name == "status" {
                     show(format, &RolloutStatus::new(&load(&store, &spring).await?, false))?;
                 } else {
-                    show(format, &AgentList::new(store.agents(None).await?))?;
+                    show(format, &AgentList::new(store.agents(None).await?, &Versions::default()))?;
                 }
                 listed.push(start.elapsed());
             }
@@ -136,6 +137,7 @@ fn member(number: usize, name: &Name, at: Timestamp) -> Member {
         sender_id: Some(Hex::from((number as u32).to_be_bytes())),
         vendor: uuid::Uuid::from_bytes([1; 16]),
         class: uuid::Uuid::from_bytes([2; 16]),
+        words: Default::default(),
         labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
         enrolled_at: Some(at),
     }

@@ -3,13 +3,15 @@
 use clap::Args;
 use provisioning::Name;
 
+use crate::commands::completions::names_of;
 use crate::commands::confirm::Yes;
 use crate::commands::exit_codes::Failure;
+use crate::commands::kind::{Noun, made};
 use crate::commands::output::say;
-use crate::commands::runtime::runtime;
 use fwcast_documents::selector::Selector;
 use fwcast_service::members::{self, Edit};
-use fwcast_state::StateDir;
+use fwcast_service::{Fleet, Which};
+use fwcast_store::Store;
 use rollout_engine::plan::AgentKey;
 
 /// Arguments of `agent label`.
@@ -17,7 +19,7 @@ use rollout_engine::plan::AgentKey;
 pub struct Relabel {
     /// Name of the agent, optionally with its group, like hall/lamp-1; then labels to set (KEY=VALUE) or
     /// remove (KEY-). With a selector, only labels
-    #[arg(value_name = "NAME|KEY=VALUE|KEY-", required = true)]
+    #[arg(value_name = "NAME|KEY=VALUE|KEY-", required = true, add = names_of(Noun::Agents))]
     words: Vec<String>,
     /// Its group, if several have an agent with this name
     #[arg(long)]
@@ -31,6 +33,7 @@ pub struct Relabel {
 #[derive(Debug, Args)]
 pub struct Remove {
     /// Name of the agent, optionally with its group, like hall/lamp-1
+    #[arg(add = names_of(Noun::Agents))]
     name: String,
     /// Its group, if several have an agent with this name
     #[arg(long)]
@@ -43,6 +46,7 @@ pub struct Remove {
 #[derive(Debug, Args)]
 pub struct Release {
     /// Which agent; its group may stand in front, like hall/lamp-1
+    #[arg(add = names_of(Noun::Agents))]
     name: String,
     /// Its group, where several have an agent of this name
     #[arg(long)]
@@ -51,11 +55,11 @@ pub struct Release {
 
 impl Relabel {
     /// Changes the labels; returns the agents' keys.
-    pub(super) fn run(&self, dir: &StateDir) -> Result<Vec<AgentKey>, Failure> {
-        let (name, edits) = match (&self.selector, self.words.as_slice()) {
-            (Some(_), edits) => (None, edits),
-            (None, [name, edits @ ..]) => (Some(name), edits),
-            (None, []) => (None, &[][..]),
+    pub(super) async fn run<S: Store>(&self, fleet: &Fleet<S>) -> Result<Vec<AgentKey>, Failure> {
+        let (which, edits) = match (&self.selector, self.words.as_slice()) {
+            (Some(selector), edits) => (Which::Selected(selector), edits),
+            (None, [name, edits @ ..]) => (Which::Named(name), edits),
+            (None, []) => return Err(Failure::usage("no agent is given: write its name, or a selector")),
         };
         let edits = edits.iter().map(|text| text.parse().map_err(Failure::usage));
         let edits = edits.collect::<Result<Vec<Edit>, _>>()?;
@@ -64,35 +68,35 @@ impl Relabel {
                 "no label is given: write KEY=VALUE to set one, or KEY- to remove it",
             ));
         }
-        let keys = match (name, &self.selector) {
-            (Some(name), _) => vec![members::find(dir, name, self.group.as_ref())?],
-            (None, Some(selector)) => members::select(dir, self.group.as_ref(), selector)?,
-            (None, None) => Vec::new(),
-        };
-        runtime()?.block_on(members::relabel(dir, &keys, &edits))?;
-        Ok(keys)
+        Ok(made(fleet.relabel(which, self.group.as_ref(), &edits).await?))
     }
 }
 
 impl Remove {
-    pub(super) fn run(&self, dir: &StateDir) -> Result<(), Failure> {
-        remove_agent(dir, &members::find(dir, &self.name, self.group.as_ref())?, self.yes)
+    pub(super) async fn run<S: Store>(&self, fleet: &Fleet<S>) -> Result<(), Failure> {
+        remove_agent(fleet, &self.name, self.group.as_ref(), self.yes).await
     }
 }
 
 impl Release {
-    pub(super) fn run(&self, dir: &StateDir) -> Result<(), Failure> {
-        let key = members::find(dir, &self.name, self.group.as_ref())?;
-        members::release(dir, &key)?;
+    pub(super) async fn run<S: Store>(&self, fleet: &Fleet<S>) -> Result<(), Failure> {
+        let key = members::find(fleet.dir(), &self.name, self.group.as_ref())?;
+        made(fleet.release(&key).await?);
         say!("agent '{key}' released: what it reports counts again");
         Ok(())
     }
 }
 
 /// Removes an agent from its group, if that is agreed, and warns about what that does not do.
-pub(in crate::commands) fn remove_agent(dir: &StateDir, key: &AgentKey, yes: Yes) -> Result<(), Failure> {
+pub(in crate::commands) async fn remove_agent<S: Store>(
+    fleet: &Fleet<S>,
+    name: &str,
+    group: Option<&Name>,
+    yes: Yes,
+) -> Result<(), Failure> {
+    let key = members::find(fleet.dir(), name, group)?;
     yes.or_ask(&format!("remove agent '{key}' from its group?"), &format!("agent '{key}'"))?;
-    runtime()?.block_on(members::remove(dir, key))?;
+    made(fleet.remove(&key).await?);
     say!(
         "agent '{key}' removed; it still has the group's keys, until `fwcast group create {} --replace` \
         creates fresh ones",

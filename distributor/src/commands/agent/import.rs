@@ -6,17 +6,18 @@ use std::str::FromStr;
 
 use clap::Args;
 use provisioning::Name;
-use uuid::Uuid;
 
-use crate::commands::arguments::{self, Class};
+use crate::commands::arguments::{self, Class, Vendor};
 use crate::commands::exit_codes::Failure;
+use crate::commands::kind::made;
 use crate::commands::output::say;
-use crate::commands::runtime::runtime;
 use fwcast_documents::values;
+use fwcast_service::Fleet;
 use fwcast_service::enroll::{Given, Request};
 use fwcast_service::import::{self, Imported};
+use fwcast_state::Label;
 use fwcast_state::files::{self, shown};
-use fwcast_state::{Label, StateDir};
+use fwcast_store::Store;
 
 /// The longest table, in bytes.
 const TABLE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -59,8 +60,8 @@ pub struct Import {
     #[arg(long)]
     group: Option<Name>,
     /// Vendor of the agents whose line names none: a domain, or a UUID
-    #[arg(long, value_name = "DOMAIN|UUID", value_parser = arguments::vendor)]
-    vendor: Option<Uuid>,
+    #[arg(long, value_name = "DOMAIN|UUID")]
+    vendor: Option<Vendor>,
     /// Class of the agents whose line names none: a name, or a UUID
     #[arg(long, value_name = "MODEL|UUID")]
     class: Option<Class>,
@@ -71,7 +72,7 @@ struct Line<'a>(BTreeMap<&'a str, &'a str>);
 
 impl Import {
     /// Imports the table. Nothing is enrolled before every line was checked.
-    pub(super) fn run(&self, dir: &StateDir) -> Result<Imported, Failure> {
+    pub(super) async fn run<S: Store>(&self, fleet: &Fleet<S>) -> Result<Imported, Failure> {
         let requests = self.requests()?;
         let total = requests.len();
         files::make_folder(&self.out_dir)?;
@@ -80,7 +81,7 @@ impl Import {
                 say!("{} of {total} lines", done.enrolled + done.passed_over);
             }
         };
-        Ok(runtime()?.block_on(import::import(dir, requests, tell))?)
+        Ok(made(fleet.import(requests, tell).await?))
     }
 
     fn requests(&self) -> Result<Vec<Request>, Failure> {
@@ -144,7 +145,7 @@ impl Import {
         let name: Name = line.read("name")?.ok_or("there is no name in this line")?;
         let group = line.read("group")?.or_else(|| self.group.clone());
         let group = group.ok_or("there is no group: add the column, or give --group")?;
-        let vendor = line.with("vendor", arguments::vendor)?.or(self.vendor);
+        let vendor = line.read("vendor")?.or_else(|| self.vendor.clone());
         let class = line.read("class")?.or_else(|| self.class.clone());
         if vendor.is_none() || class.is_none() {
             return Err(

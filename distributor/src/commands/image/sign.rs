@@ -8,7 +8,7 @@ use serde::Serialize;
 use update_core::block::BlockSize;
 use uuid::Uuid;
 
-use super::super::arguments::{self, Class};
+use super::super::arguments::{self, Class, Vendor};
 use crate::commands::exit_codes::Failure;
 use crate::commands::output::{self, Format, Printable, fields};
 use fwcast_state::files::shown;
@@ -23,8 +23,8 @@ pub struct Sign {
     #[arg(long, value_name = "FILE", required_unless_present = "prepare")]
     key: Option<PathBuf>,
     /// Who makes the devices it is for: a domain, or a UUID
-    #[arg(long, value_name = "DOMAIN|UUID", value_parser = arguments::vendor)]
-    vendor: Uuid,
+    #[arg(long, value_name = "DOMAIN|UUID")]
+    vendor: Vendor,
     /// What model they are: a name, or a UUID
     #[arg(long, value_name = "MODEL|UUID")]
     class: Class,
@@ -83,8 +83,8 @@ impl Sign {
             .ok_or_else(|| Failure::usage("give --block-size 256, 512 or 1024"))?;
         Ok(Request {
             image: self.image.clone(),
-            vendor: self.vendor,
-            class: self.class.of_vendor(&self.vendor),
+            vendor: self.vendor.id(),
+            class: self.class.of_vendor(&self.vendor.id()),
             sequence: self.sequence,
             previous: self.previous,
             force_jump: self.force_jump,

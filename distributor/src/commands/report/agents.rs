@@ -8,8 +8,10 @@ use provisioning::{Hex, Name};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{labels, or_dash};
-use crate::commands::output::{self, Printable, age_of, columns};
+use super::{labels, or_dash, word_or_id};
+use crate::commands::output::{self, Printable, age_of, columns, safe};
+use fwcast_service::Versions;
+use fwcast_state::Words;
 use fwcast_store::Agent;
 use rollout_engine::record::Progress;
 
@@ -31,6 +33,8 @@ pub struct AgentLine {
     pub vendor: Uuid,
     /// SUIT class identifier.
     pub class: Uuid,
+    /// What the operator wrote for them; `None` for a UUID.
+    pub words: Words,
     /// The operator's labels for it.
     pub labels: BTreeMap<String, String>,
     /// When it was enrolled, if that was recorded.
@@ -39,20 +43,25 @@ pub struct AgentLine {
     pub progress: Option<Progress>,
     /// The manifest sequence number of what it runs and has confirmed; 0 if unknown.
     pub installed: u64,
+    /// The version of that, as a rollout named it.
+    pub version: Option<String>,
     /// When it was last heard from.
     pub heard: Option<Timestamp>,
     /// The rollout that it is part of now.
     pub rollout: Option<Name>,
 }
 
-impl From<Agent> for AgentLine {
-    fn from(agent: Agent) -> Self {
+impl AgentLine {
+    /// An agent, with its version if that is known.
+    pub(super) fn new(agent: Agent, versions: &Versions) -> Self {
         Self {
+            version: versions.of(&agent).map(str::to_owned),
             name: agent.key.name,
             group: agent.key.group,
             sender_id: agent.sender_id,
             vendor: agent.vendor,
             class: agent.class,
+            words: agent.words,
             labels: agent.labels,
             enrolled_at: agent.enrolled_at,
             progress: agent.progress,
@@ -65,12 +74,18 @@ impl From<Agent> for AgentLine {
 
 impl AgentList {
     /// These agents.
-    pub fn new(agents: Vec<Agent>) -> Self {
-        Self(agents.into_iter().map(AgentLine::from).collect())
+    pub fn new(agents: Vec<Agent>, versions: &Versions) -> Self {
+        Self(agents.into_iter().map(|agent| AgentLine::new(agent, versions)).collect())
     }
 }
 
 impl AgentLine {
+    /// What it runs, for a table.
+    pub(super) fn installed(&self) -> String {
+        let number = number(self.installed);
+        self.version.as_ref().map_or(number.clone(), |version| format!("{number} ({})", safe(version)))
+    }
+
     /// Its progress, for a table.
     fn state(&self) -> Cell {
         match (self.progress, &self.sender_id) {
@@ -90,7 +105,7 @@ impl Printable for AgentList {
                 Cell::new(&agent.group),
                 Cell::new(&agent.name),
                 agent.state(),
-                Cell::new(number(agent.installed)),
+                Cell::new(agent.installed()),
                 Cell::new(age_of(agent.heard, now)),
                 Cell::new(or_dash(agent.rollout.as_ref())),
                 Cell::new(labels(&agent.labels)),
@@ -119,12 +134,12 @@ impl Printable for AgentList {
                 Cell::new(&agent.group),
                 Cell::new(&agent.name),
                 agent.state(),
-                Cell::new(number(agent.installed)),
+                Cell::new(agent.installed()),
                 Cell::new(age_of(agent.heard, now)),
                 Cell::new(or_dash(agent.rollout.as_ref())),
                 Cell::new(or_dash(agent.sender_id.as_ref())),
-                Cell::new(agent.vendor),
-                Cell::new(agent.class),
+                Cell::new(word_or_id(agent.words.vendor.as_deref(), &agent.vendor)),
+                Cell::new(word_or_id(agent.words.class.as_deref(), &agent.class)),
                 Cell::new(age_of(agent.enrolled_at, now)),
                 Cell::new(labels(&agent.labels)),
             ]);

@@ -7,8 +7,9 @@ use serde::Serialize;
 use super::agents::AgentLine;
 use super::events::EventLine;
 use super::rollouts::RolloutRow;
-use super::{labels, or_dash};
+use super::{labels, or_dash, word_and_id};
 use crate::commands::output::{Printable, age, age_of, fields, safe};
+use fwcast_service::Versions;
 use fwcast_service::look::{RolloutDetails, RolloutEntry};
 use fwcast_store::{Agent, Document, Event};
 use rollout_engine::Many;
@@ -52,25 +53,25 @@ struct WaveLine {
 
 impl DescribedAgent {
     /// This agent, with these events.
-    pub fn new(agent: Agent, events: Vec<Event>) -> Self {
-        Self { agent: agent.into(), events: events.into_iter().map(EventLine::from).collect() }
+    pub fn new(agent: Agent, events: Vec<Event>, versions: &Versions) -> Self {
+        let agent = AgentLine::new(agent, versions);
+        Self { agent, events: events.into_iter().map(EventLine::from).collect() }
     }
 }
 
 impl Printable for DescribedAgent {
     fn table(&self) -> Table {
         let (agent, now) = (&self.agent, Timestamp::now());
-        let installed = Some(agent.installed).filter(|number| *number > 0);
         let mut table = fields([
             ("agent", agent.name.to_string()),
             ("group", agent.group.to_string()),
             ("Sender ID", or_dash(agent.sender_id.as_ref())),
-            ("vendor", agent.vendor.to_string()),
-            ("class", agent.class.to_string()),
+            ("vendor", word_and_id(agent.words.vendor.as_deref(), &agent.vendor)),
+            ("class", word_and_id(agent.words.class.as_deref(), &agent.class)),
             ("labels", labels(&agent.labels)),
             ("enrolled", age_of(agent.enrolled_at, now)),
             ("state", or_dash(agent.progress.map(Progress::name))),
-            ("installed", or_dash(installed)),
+            ("installed", agent.installed()),
             ("heard", age_of(agent.heard, now)),
             ("rollout", or_dash(agent.rollout.as_ref())),
         ]);

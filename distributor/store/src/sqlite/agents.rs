@@ -11,6 +11,7 @@ use super::rows::{Columns, json};
 use super::{SqliteStore, losses};
 use crate::Agents;
 use crate::records::{Agent, Heard, Loss, Member};
+use fwcast_state::Words;
 use rollout_engine::plan::AgentKey;
 
 impl Agents for SqliteStore {
@@ -70,10 +71,11 @@ pub(super) async fn sync(
     let mut transaction = store.begin().await?;
     for member in members {
         sqlx::query(
-            "INSERT INTO agents (security_group, name, sender_id, vendor, class, labels, enrolled_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
+            "INSERT INTO agents (security_group, name, sender_id, vendor, class, labels, enrolled_at, \
+             vendor_word, class_word) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
              ON CONFLICT (security_group, name) DO UPDATE \
-             SET sender_id = ?3, vendor = ?4, class = ?5, labels = ?6, enrolled_at = ?7",
+             SET sender_id = ?3, vendor = ?4, class = ?5, labels = ?6, enrolled_at = ?7, vendor_word = ?8, \
+             class_word = ?9",
         )
         .bind(group.as_str())
         .bind(member.name.as_str())
@@ -82,6 +84,8 @@ pub(super) async fn sync(
         .bind(member.class.to_string())
         .bind(json(store, WHAT, &member.labels)?)
         .bind(member.enrolled_at.map(|at| at.to_string()))
+        .bind(&member.words.vendor)
+        .bind(&member.words.class)
         .execute(&mut *transaction)
         .await
         .map_err(|error| store.error(error))?;
@@ -143,8 +147,8 @@ pub(super) async fn hear(store: &SqliteStore, heard: &[Heard], at: Timestamp) ->
 
 pub(super) async fn all(store: &SqliteStore, group: Option<&Name>) -> Answer<Vec<Agent>> {
     let rows = sqlx::query(
-        "SELECT security_group, name, sender_id, vendor, class, labels, enrolled_at, progress, installed, \
-         heard, rollout FROM agents WHERE ?1 IS NULL OR security_group = ?1 ORDER BY security_group, name",
+        "SELECT security_group, name, sender_id, vendor, class, vendor_word, class_word, labels, enrolled_at, \
+         progress, installed, heard, rollout FROM agents WHERE ?1 IS NULL OR security_group = ?1 ORDER BY security_group, name",
     )
     .bind(group.map(Name::as_str))
     .fetch_all(&store.pool)
@@ -155,8 +159,8 @@ pub(super) async fn all(store: &SqliteStore, group: Option<&Name>) -> Answer<Vec
 
 pub(super) async fn one(store: &SqliteStore, key: &AgentKey) -> Answer<Option<Agent>> {
     let row = sqlx::query(
-        "SELECT security_group, name, sender_id, vendor, class, labels, enrolled_at, progress, installed, \
-         heard, rollout FROM agents WHERE security_group = ?1 AND name = ?2",
+        "SELECT security_group, name, sender_id, vendor, class, vendor_word, class_word, labels, enrolled_at, \
+         progress, installed, heard, rollout FROM agents WHERE security_group = ?1 AND name = ?2",
     )
     .bind(key.group.as_str())
     .bind(key.name.as_str())
@@ -173,6 +177,7 @@ fn read(store: &SqliteStore, row: &SqliteRow) -> Answer<Agent> {
         sender_id: columns.word_some()?,
         vendor: columns.parse()?,
         class: columns.parse()?,
+        words: Words { vendor: columns.get()?, class: columns.get()? },
         labels: columns.json()?,
         enrolled_at: columns.moment()?,
         progress: columns.word_some()?,

@@ -16,6 +16,12 @@ impl Events for SqliteStore {
         some(self, query).await
     }
 
+    async fn note(&self, facts: &[Fact]) -> Answer<()> {
+        let mut transaction = self.begin().await?;
+        append(self, &mut transaction, facts).await?;
+        self.commit(transaction).await
+    }
+
     async fn revision(&self) -> Answer<Revision> {
         let row: (i64, i64) = sqlx::query_as("SELECT data_version, total_changes() FROM pragma_data_version")
             .fetch_one(&self.pool)

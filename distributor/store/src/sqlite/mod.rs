@@ -35,10 +35,11 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// How many rows the SQLite thread reads ahead.
 const ROWS_AHEAD: usize = 1024;
 /// The tables, step by step. A released step never changes.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (1, "first", include_str!("../../migrations/0001_first.sql")),
     (2, "losses", include_str!("../../migrations/0002_losses.sql")),
     (3, "refusals", include_str!("../../migrations/0003_refusals.sql")),
+    (4, "words", include_str!("../../migrations/0004_words.sql")),
 ];
 
 /// The store in one SQLite file, with its own connection.
@@ -50,12 +51,17 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
+    /// Where the database of a state folder is.
+    pub fn file(dir: &StateDir) -> PathBuf {
+        dir.state().join(DATABASE)
+    }
+
     /// Opens the database of a state folder, creates it if there is none, and brings its tables up to date.
     ///
     /// # Errors
     /// The database is locked, newer, broken or unusable, or its disk is full.
     pub async fn open(dir: &StateDir) -> Answer<Self> {
-        Self::open_file(&dir.state().join(DATABASE), BUSY_MAX).await
+        Self::open_file(&Self::file(dir), BUSY_MAX).await
     }
 
     /// As [`Self::open`], with any file name and a given time to wait for other programs.

@@ -11,7 +11,7 @@ use super::rows::{Columns, json, word};
 use super::{SqliteStore, events, orders};
 use crate::Rollouts;
 use crate::records::{NewRollout, Rollout, RolloutLine, Step};
-use rollout_engine::plan::{AgentKey, Plan};
+use rollout_engine::plan::{AgentKey, Plan, PlannedImage};
 use rollout_engine::record::{AgentRecord, Progress};
 
 impl Rollouts for SqliteStore {
@@ -29,6 +29,10 @@ impl Rollouts for SqliteStore {
 
     async fn rollout(&self, name: &Name) -> Answer<Option<Rollout>> {
         one(self, name).await
+    }
+
+    async fn images_by_group(&self) -> Answer<Vec<(Name, PlannedImage)>> {
+        images_by_group(self).await
     }
 
     async fn rollout_agents(&self, name: &Name) -> Answer<Vec<(AgentKey, AgentRecord)>> {
@@ -172,6 +176,22 @@ pub(super) async fn agents(store: &SqliteStore, name: &Name) -> Answer<Vec<(Agen
     .await
     .map_err(|error| store.error(error))?;
     rows.iter().map(|row| read_agent(store, row)).collect()
+}
+
+pub(super) async fn images_by_group(store: &SqliteStore) -> Answer<Vec<(Name, PlannedImage)>> {
+    // The whole plans name every agent.
+    let rows = sqlx::query(
+        "SELECT DISTINCT json_extract(lane.value, '$.security_group'), json_extract(plan, '$.image') \
+         FROM rollouts, json_each(plan, '$.lanes') AS lane",
+    )
+    .fetch_all(&store.pool)
+    .await
+    .map_err(|error| store.error(error))?;
+    let read = |row| {
+        let mut columns = Columns::new(store, row, WHAT);
+        Ok((columns.parse()?, columns.json()?))
+    };
+    rows.iter().map(read).collect()
 }
 
 /// The rollouts that have not ended, with their plans.

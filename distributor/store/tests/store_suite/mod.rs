@@ -143,6 +143,7 @@ fn member(text: &str, sender_id: Option<u8>) -> Member {
         sender_id: sender_id.map(|id| Hex::from([id])),
         vendor: uuid::Uuid::from_bytes([1; 16]),
         class: uuid::Uuid::from_bytes([2; 16]),
+        words: Default::default(),
         labels: BTreeMap::from([("ring".to_owned(), "canary".to_owned())]),
         enrolled_at: Some(at(5)),
     }
