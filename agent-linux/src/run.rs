@@ -255,8 +255,8 @@ fn read(done: Done, buffer: &[u8]) -> &[u8] {
 
 async fn moment(when: Option<Moment>) {
     match when {
-        // The timer counts in milliseconds, and while a whole image is read the moment is over each time: then
-        // only the sockets are looked at.
+        // The timer counts in milliseconds, and while a whole image is read the moment is over each time:
+        // then only the sockets are looked at.
         Some(when) if when <= Moment::now() => yield_now().await,
         Some(when) => sleep_until(when).await,
         None => pending().await,

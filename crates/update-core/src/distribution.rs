@@ -41,18 +41,20 @@ mod schedule;
 mod sending;
 mod shares;
 mod singles;
+mod status;
 mod symbols;
 mod turns;
 mod wave;
 mod withdrawal;
 
-pub use agents::{Agent, Status};
+pub use agents::Agent;
 pub use claims::Conduct;
 pub use facts::{Ending, Event, Stage, Tallies};
 pub use job::{Activate, DistributionConfig, Job, Update};
 pub use members::Members;
 pub use message_ids::MessageIds;
 pub use patience::Lag;
+pub use status::Status;
 pub use withdrawal::Fate;
 
 use crate::block::BlockNumber;

@@ -3,13 +3,13 @@
 use super::claims::Conduct;
 use super::hearing::Hearing;
 use super::patience::{Lag, Patience, Unit};
-use crate::census::{Counters, Report, State};
+use super::status::Status;
+use crate::census::{Report, State};
 use crate::limits::{
     ANNOUNCED_AGAIN_AFTER, ECHO_AGAIN_AFTER, ECHO_WITHIN, FAINT_WITHIN, FLOOR_AHEAD, FLOOR_DOUBLINGS_MAX,
     LAG_BLOCKS_IN_VAIN, SILENT_ASKS_MAX,
 };
 use crate::platform::Area;
-use crate::remark::Remark;
 use crate::time::{Duration, Instant};
 use core::net::SocketAddr;
 use group_oscore::MemberId;
@@ -69,31 +69,6 @@ pub struct Agent {
     deferred: bool,
     /// If it rolled back at a lower attempt than this, it should try again (protocol.md \[attempt\]).
     attempt: u32,
-}
-
-/// The latest report of an agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Status {
-    /// What it is doing with the update.
-    pub state: State,
-    /// The reason for the state: see [`reason_text`](crate::reception::reason_text).
-    pub reason: u8,
-    /// How many pages of the hash tree it misses.
-    pub missing_pages: u32,
-    /// How many image blocks it misses.
-    pub missing_blocks: u32,
-    /// The last attempt that it acted upon.
-    pub attempt: u32,
-    /// How many more blocks or parity symbols it needs; `None` if it uses no parity.
-    pub lacking: Option<u32>,
-    /// Manifest sequence number of what it runs and has confirmed.
-    pub installed: u64,
-    /// With the reason busy: for how many seconds; 0 if unknown.
-    pub busy_seconds: u32,
-    /// Its counters, if they were asked for.
-    pub counters: Option<Counters>,
-    /// Its own words about the reason; empty for none.
-    pub remark: Remark,
 }
 
 impl Agent {
