@@ -72,8 +72,8 @@ impl Column {
     pub(super) fn slower(&self) -> Option<String> {
         (self.rate < RATE_MAX).then(|| {
             format!(
-                "{self}: unprotecting {} times {:.0} Mbit/s would take more than {:.0} % of the processors, so \
-                 all tools run at {:.1} Mbit/s",
+                "{self}: unprotecting {} times {:.0} Mbit/s would take more than {:.0} % of the processors, \
+                 so all tools run at {:.1} Mbit/s",
                 self.receivers,
                 RATE_MAX / 1e6,
                 SHARE * 100.0,
