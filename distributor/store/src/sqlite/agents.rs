@@ -147,8 +147,9 @@ pub(super) async fn hear(store: &SqliteStore, heard: &[Heard], at: Timestamp) ->
 
 pub(super) async fn all(store: &SqliteStore, group: Option<&Name>) -> Answer<Vec<Agent>> {
     let rows = sqlx::query(
-        "SELECT security_group, name, sender_id, vendor, class, vendor_word, class_word, labels, enrolled_at, \
-         progress, installed, heard, rollout FROM agents WHERE ?1 IS NULL OR security_group = ?1 ORDER BY security_group, name",
+        "SELECT security_group, name, sender_id, vendor, class, vendor_word, class_word, labels, \
+         enrolled_at, progress, installed, heard, rollout FROM agents \
+         WHERE ?1 IS NULL OR security_group = ?1 ORDER BY security_group, name",
     )
     .bind(group.map(Name::as_str))
     .fetch_all(&store.pool)
@@ -159,8 +160,9 @@ pub(super) async fn all(store: &SqliteStore, group: Option<&Name>) -> Answer<Vec
 
 pub(super) async fn one(store: &SqliteStore, key: &AgentKey) -> Answer<Option<Agent>> {
     let row = sqlx::query(
-        "SELECT security_group, name, sender_id, vendor, class, vendor_word, class_word, labels, enrolled_at, \
-         progress, installed, heard, rollout FROM agents WHERE security_group = ?1 AND name = ?2",
+        "SELECT security_group, name, sender_id, vendor, class, vendor_word, class_word, labels, \
+         enrolled_at, progress, installed, heard, rollout FROM agents \
+         WHERE security_group = ?1 AND name = ?2",
     )
     .bind(key.group.as_str())
     .bind(key.name.as_str())
