@@ -188,6 +188,19 @@ mod tests {
     }
 
     #[test]
+    fn as_many_ranges_as_there_may_be_are_read_and_not_one_more() {
+        let ranges: [(u32, u32); TARGET_RANGES_MAX + 1] =
+            core::array::from_fn(|index| (index as u32, index as u32));
+        let read = |ranges| {
+            let mut buffer = [0; 600];
+            let ranges = Target::Ranges(Ranges::Given(ranges));
+            let len = write_into(&mut buffer, |out| ranges.encode(out)).unwrap();
+            Target::decode(&mut Decoder::new(&buffer[..len])).is_ok()
+        };
+        assert!(read(&ranges[1..]) && !read(&ranges));
+    }
+
+    #[test]
     fn target_reaches_whom_it_names_and_nobody_else() {
         assert!(meant(Target::All, &[7], "lamp"));
         let ranges = [(1, 3), (300, 400)];
