@@ -27,8 +27,10 @@ impl Banks for Idle {
 fn device(phase: Phase, exchanged: bool) -> Flash {
     let mut flash = erased();
     let new = Image::new(8, 4, 256);
-    put(&mut flash, LAYOUT.active, &Image::new(7, 4, 256));
-    put(&mut flash, LAYOUT.update, &new);
+    let old = Image::new(7, 4, 256);
+    let (active, update) = if exchanged { (&new, &old) } else { (&old, &new) };
+    put(&mut flash, LAYOUT.active, active);
+    put(&mut flash, LAYOUT.update, update);
     let mut log = RecordLog::open(&mut flash, LAYOUT.records).unwrap();
     let name = BootRecord::name_of(&new.offer.digest.0);
     let record = BootRecord { phase, name, exchanged, ..BootRecord::SETTLED };
@@ -63,10 +65,13 @@ fn an_exchange_that_never_comes_counts_as_refused() {
 }
 
 #[test]
-fn without_an_old_image_in_its_place_it_stops_and_tries_again_with_the_next_power_on() {
+fn a_new_image_that_cannot_go_back_stays_because_nothing_else_can_run() {
     let mut flash = device(Phase::ExchangingBack(RollBackCause::Reset), true);
-    for _ in 0..2 {
-        let (count, end) = resets(&mut flash);
-        assert_eq!((count, end), (u32::from(RESETS_MAX), Err(Halt::Banks)));
-    }
+    let (count, end) = resets(&mut flash);
+    let Ok(Start::Run(runs)) = end else { panic!("{end:?}") };
+    assert_eq!((count, runs.news), (u32::from(RESETS_MAX), News::Recovered));
+    let (count, end) = resets(&mut flash);
+    let Ok(Start::Run(again)) = end else { panic!("{end:?}") };
+    assert_eq!((count, again.sequence_number), (0, runs.sequence_number));
+    assert_ne!(runs.sequence_number, 7);
 }
