@@ -1,5 +1,7 @@
 //! When Message IDs were used: none may come again within NON_LIFETIME (RFC 7252 sections 4.4 and 4.8.2).
 
+use core::num::NonZeroU64;
+
 use crate::limits::MESSAGE_ID_AGAIN_AFTER;
 use crate::time::Instant;
 
@@ -10,7 +12,7 @@ const PARTS: usize = 8;
 #[derive(Debug, Clone)]
 pub(crate) struct Cycle {
     /// How many numbers a part has.
-    part: u64,
+    part: NonZeroU64,
     /// The part in use, counted from 0 for ever.
     current: u64,
     /// From when it may be used: an answer that could not wait may have begun it too early.
@@ -21,7 +23,11 @@ pub(crate) struct Cycle {
 impl Cycle {
     /// The same Message IDs come again after `ids` numbers, or a few fewer if eight parts do not make that.
     pub(crate) const fn new(ids: u32) -> Self {
-        let part = (ids / PARTS as u32) as u64;
+        // A division by what cannot be zero cannot panic.
+        let part = match NonZeroU64::new((ids / PARTS as u32) as u64) {
+            Some(part) => part,
+            None => NonZeroU64::MIN,
+        };
         Self { part, current: u64::MAX, current_free_at: None, used: [None; PARTS] }
     }
 
@@ -36,8 +42,9 @@ impl Cycle {
     }
 
     /// The same for a number and as many after it as a part has.
+    #[cfg(feature = "alloc")]
     pub(crate) fn room_at(&self, number: u64) -> Option<Instant> {
-        self.free_at(number).max(self.free_at(number + self.part))
+        self.free_at(number).max(self.free_at(number + self.part.get()))
     }
 
     /// A number is used now.

@@ -23,6 +23,7 @@ const QUERY_PREFIX: &[u8] = b"p=";
 /// The longest CBOR of code and generation size.
 const QUERY_CBOR_MAX: usize = 6;
 /// The longest Uri-Query that describes parity.
+#[cfg(feature = "alloc")]
 pub(crate) const QUERY_BYTES_MAX: usize = QUERY_PREFIX.len() + 2 * QUERY_CBOR_MAX;
 
 /// How the symbols are made.
