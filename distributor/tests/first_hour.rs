@@ -125,6 +125,31 @@ fn rollouts_that_were_applied_are_run_by_name_several_at_once() {
 }
 
 #[test]
+fn a_rollout_that_has_ended_runs_again_when_its_image_is_another() {
+    let desk = desk();
+    let image = |text: &str| {
+        format!("apiVersion: fwcast/v1\nkind: Image\nmetadata: {{ name: firmware }}\n{text}\n---\n")
+    };
+    let text = FALL.replace("GROUP", "hall").replace("NAME", "spring").replace("./firmware", "firmware");
+    let both = image("spec: { file: ./firmware, version: '7' }") + &text;
+    desk.write("one.yaml", both.as_bytes());
+    desk.ok("apply -f one.yaml");
+    assert_eq!(desk.run("run spring").code, 4);
+    let began = desk.json("describe rollout spring")["created_at"].clone();
+    // The same again is only shown.
+    assert_eq!(desk.run("run spring").code, 4);
+    assert_eq!(desk.json("describe rollout spring")["created_at"], began);
+    // The rollout's own document stays, and the image of that name is another one.
+    desk.write("firmware", &[2; 5_000]);
+    std::fs::remove_file(desk.path("firmware.suit")).unwrap();
+    desk.ok(&SIGN.replace("--sequence 7 --previous 6", "--sequence 8 --previous 7"));
+    desk.write("image.yaml", image("spec: { file: ./firmware, version: '8' }").as_bytes());
+    desk.ok("apply -f image.yaml");
+    assert_eq!(desk.run("run spring").code, 4);
+    assert_ne!(desk.json("describe rollout spring")["created_at"], began);
+}
+
+#[test]
 fn status_alone_shows_what_there_is() {
     let desk = desk();
     desk.write("one.yaml", FALL.replace("GROUP", "hall").replace("NAME", "spring").as_bytes());
@@ -148,7 +173,7 @@ fn a_security_group_is_told_from_a_rollout_group() {
 fn groups_that_share_an_address_are_told_apart_from_the_start() {
     let desk = Desk::with_group();
     let run = desk.ok(&CREATE_HALL.replace("hall", "yard"));
-    assert!(run.err.contains("the same distributor port 5690"), "{}", run.err);
+    assert!(run.err.contains("the same distributor address 127.0.0.1:5690"), "{}", run.err);
     assert!(run.err.contains("the same CoAP group 239.192.0.1:5683"), "{}", run.err);
     let run = desk.ok(&CREATE_HALL.replace("hall", "attic").replace("5690", "5691").replace("0.1:", "0.9:"));
     assert_eq!(run.err, "");

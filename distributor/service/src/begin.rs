@@ -6,7 +6,7 @@ use provisioning::{Hex, Name};
 use super::Fleet;
 use crate::runner::{Note, RolloutObserver, RunError, Runner};
 use fwcast_documents::rollout::Rollout;
-use fwcast_documents::{ApplyError, DocumentError, PlanError, apply, stored};
+use fwcast_documents::{ApplyError, DocumentError, PlanError, Planned, apply, stored};
 use fwcast_documents::{Found, Manifests};
 use fwcast_state::{RolloutLock, StateError};
 use fwcast_store::kind::Kind;
@@ -43,18 +43,36 @@ impl<S: Store> Fleet<S> {
     pub async fn begin_applied<O: RolloutObserver>(
         &self,
         name: &Name,
-        mut observer: O,
+        observer: O,
     ) -> Result<Runner<'_, S, O>, BeginError> {
         let lock = RolloutLock::to_run(&self.dir, name).await?;
-        let begun = self.store.rollout(name).await?.map(|begun| begun.line);
-        if begun.as_ref().is_some_and(|line| line.outcome.is_none()) {
+        if self.goes_on(name).await? {
             return Ok(Runner::resume(self.resources(), name, observer, lock).await?);
         }
         let (rollout, generation) = stored::rollout(&self.store, name).await?;
-        if begun.is_some_and(|line| line.generation == generation) {
-            return Ok(Runner::resume(self.resources(), name, observer, lock).await?);
-        }
         let planned = self.plan_applied(&rollout, generation).await?;
+        self.begin_planned(planned, observer, lock).await
+    }
+
+    /// Whether a rollout has begun and the applied documents are still those that it carries out.
+    async fn goes_on(&self, name: &Name) -> Result<bool, BeginError> {
+        let Some(begun) = self.store.rollout(name).await? else { return Ok(false) };
+        // A running rollout still has the same documents for itself and its image: the store changes neither.
+        if begun.line.outcome.is_none() {
+            return Ok(true);
+        }
+        let document = self.store.document(Kind::Rollout, name).await?;
+        let generation = document.map_or(0, |document| document.generation);
+        let digest = stored::image_digest(&self.store, name).await?;
+        Ok(begun.line.generation == generation && begun.plan.image.digest == Hex::from(digest.0))
+    }
+
+    async fn begin_planned<O: RolloutObserver>(
+        &self,
+        planned: Planned,
+        mut observer: O,
+        lock: RolloutLock,
+    ) -> Result<Runner<'_, S, O>, BeginError> {
         for agent in &planned.left_out {
             observer.note(Note::LeftOut(agent.clone()));
         }
@@ -70,7 +88,7 @@ impl<S: Store> Fleet<S> {
         &self,
         manifests: &Manifests,
         (found, rollout): (&Found, &Rollout),
-        mut observer: O,
+        observer: O,
     ) -> Result<Runner<'_, S, O>, BeginError> {
         let name = &rollout.metadata.name;
         let lock = RolloutLock::to_run(&self.dir, name).await?;
@@ -84,21 +102,12 @@ impl<S: Store> Fleet<S> {
             }
         }
         apply(&self.dir, &self.store, manifests, Timestamp::now()).await?;
+        if self.goes_on(name).await? {
+            return Ok(Runner::resume(self.resources(), name, observer, lock).await?);
+        }
         let document = self.store.document(Kind::Rollout, name).await?;
         let generation = document.map_or(0, |document| document.generation);
-        if let Some(begun) = self.store.rollout(name).await? {
-            // A running rollout still has the same documents for itself and its image: the store changes
-            // neither.
-            let digest = stored::image_digest(&self.store, name).await?;
-            let same = begun.line.generation == generation && begun.plan.image.digest == Hex::from(digest.0);
-            if begun.line.outcome.is_none() || same {
-                return Ok(Runner::resume(self.resources(), name, observer, lock).await?);
-            }
-        }
         let planned = self.plan(manifests, (found, rollout), generation).await?;
-        for agent in &planned.left_out {
-            observer.note(Note::LeftOut(agent.clone()));
-        }
-        Ok(Runner::begin(self.resources(), planned, observer, lock).await?)
+        self.begin_planned(planned, observer, lock).await
     }
 }
