@@ -219,7 +219,7 @@ impl Ask {
             unicast_max: match self.purpose {
                 Purpose::Repair(blocks) => blocks,
                 // Nothing else is to be sent, and each answer to a request may help.
-                _ if parts.serves_only_faint() => u32::MAX,
+                _ if parts.turns.serves_only_faint() => u32::MAX,
                 _ => 0,
             },
             detail: matches!(self.purpose, Purpose::Status | Purpose::Close | Purpose::Confirm),

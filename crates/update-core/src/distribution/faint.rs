@@ -17,26 +17,22 @@ impl Parts {
             agent.awaited() && !agent.has_all() && agent.silence() == 0 && agent.status.is_some()
         });
         let some = self.job.is_some() && self.fleet.agents().iter().any(|agent| agent.is_faint(now));
-        self.turns.only_faint = some && !others;
-        if self.turns.only_faint && !self.faint_are_late(now) {
+        self.turns.serve_only_faint(some && !others);
+        if self.turns.serves_only_faint() && !self.faint_are_late(now) {
             self.fleet.iter_mut().filter(|agent| agent.is_faint(now)).for_each(Agent::call_back);
         }
     }
 
-    /// Whether nothing is to be sent but for agents that are hardly heard.
-    pub(super) const fn serves_only_faint(&self) -> bool {
-        self.turns.only_faint
-    }
-
     /// How long to wait until silent agents are asked again: not long, if they were heard a short time ago.
     pub(super) fn pause_for_silent(&mut self, now: Instant) -> Duration {
-        if self.turns.only_faint { self.pause(now) } else { self.turns.wait_up_to(ASK_SILENT_MAX) }
+        if self.turns.serves_only_faint() { self.pause(now) } else { self.turns.wait_up_to(ASK_SILENT_MAX) }
     }
 
     /// The phase that sends what agents that are hardly heard may miss; `None` if there are none, or others
     /// come first.
     pub(super) fn serve_faint(&mut self, now: Instant) -> Option<Phase> {
-        let may_be_served = self.turns.only_faint && !self.transfer_is_late(now) && !self.faint_are_late(now);
+        let may_be_served =
+            self.turns.serves_only_faint() && !self.transfer_is_late(now) && !self.faint_are_late(now);
         if !may_be_served || !self.fleet.waiting().is_empty() {
             return None;
         }

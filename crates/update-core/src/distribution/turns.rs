@@ -32,8 +32,8 @@ pub(super) struct Turns {
     nearly_at: Option<Instant>,
     /// What agents that are hardly heard are sent next.
     faint: u8,
-    /// Nobody else misses anything.
-    pub(super) only_faint: bool,
+    /// Nothing is to be sent but for agents that are hardly heard.
+    only_faint: bool,
     /// Agents that live on blocks have their turn after the last round of parity symbols.
     blocks_are_next: bool,
     /// Asks made in the closing census.
@@ -102,6 +102,16 @@ impl Turns {
         let wait = self.again.min(max);
         self.again = (wait * 3 / 2).min(max);
         wait
+    }
+
+    /// Notes whether nothing is to be sent but for agents that are hardly heard.
+    pub(super) const fn serve_only_faint(&mut self, only: bool) {
+        self.only_faint = only;
+    }
+
+    /// Whether nothing is to be sent but for agents that are hardly heard.
+    pub(super) const fn serves_only_faint(&self) -> bool {
+        self.only_faint
     }
 
     /// The turn in which agents that are hardly heard are served: 0, 1, 2 and again 0.
