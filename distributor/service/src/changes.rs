@@ -10,7 +10,7 @@ use super::members::{self, Edit, MemberError};
 use fwcast_documents::selector::Selector;
 use fwcast_documents::values::Rate;
 use fwcast_state::new_group::{self, Changes, CreateError, Plan};
-use fwcast_state::{Enrolled, GroupState, MachineId, StateError};
+use fwcast_state::{Enrolled, GroupState, MachineId};
 use fwcast_store::{Store, StoreError};
 use rollout_engine::Many;
 use rollout_engine::plan::AgentKey;
@@ -157,35 +157,6 @@ impl<S: Store> Fleet<S> {
         let group = new_group::change(&self.dir, name, changes).await?;
         let what = format!("security group '{name}' changed: {}", words.join(", "));
         Ok(self.noted(group, [(None, "group-changed", what)]).await)
-    }
-
-    /// Other groups that cannot be sent for at the same time as this one, as they share its address, or whose
-    /// agents hear its datagrams in vain: for each, a sentence.
-    ///
-    /// # Errors
-    /// The groups' files.
-    pub fn shared_addresses(&self, group: &GroupState) -> Result<Vec<String>, StateError> {
-        let mut shared = Vec::new();
-        for name in self.dir.groups()?.into_iter().filter(|name| *name != group.name) {
-            // A group that cannot be read is no reason to refuse another.
-            let Ok(other) = GroupState::open(&self.dir, &name) else { continue };
-            let (this, that) = (&group.profile, &other.profile);
-            if this.distributor.port() == that.distributor.port() {
-                shared.push(format!(
-                    "group '{name}' has the same distributor port {}: only one of the two can be sent for at \
-                     a time, and the other waits",
-                    that.distributor.port()
-                ));
-            }
-            if this.coap_group == that.coap_group {
-                shared.push(format!(
-                    "group '{name}' has the same CoAP group {}: the agents of each receive the datagrams of \
-                     both, and drop those of the other",
-                    that.coap_group
-                ));
-            }
-        }
-        Ok(shared)
     }
 
     /// Records a change that was made. It has been made even if that fails.

@@ -22,6 +22,7 @@ pub mod import;
 pub mod link;
 pub mod look;
 pub mod members;
+pub mod neighbours;
 mod order;
 mod overview;
 mod plan;
@@ -37,7 +38,7 @@ pub use census::Census;
 pub use changes::{Changed, Which};
 pub use delete::DeleteError;
 pub use order::{Carried, OrderError};
-pub use overview::{Overview, Versions};
+pub use overview::{GroupGlance, Overview, Versions, installed};
 pub use send::SendError;
 pub use watch::Events;
 

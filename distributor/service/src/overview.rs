@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use provisioning::Name;
+use serde::Serialize;
 
 use super::Fleet;
 use super::look::{Filter, LookError, RolloutEntry};
@@ -21,7 +22,7 @@ pub struct Overview {
 }
 
 /// The agents of a security group.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct GroupGlance {
     /// Its name.
     pub name: Name,
@@ -31,7 +32,7 @@ pub struct GroupGlance {
     pub heard: usize,
     /// When the one heard last was heard.
     pub last_heard: Option<Timestamp>,
-    /// How many run each image that is known, by what lists show of it.
+    /// How many run each image, by what lists show of it; `-` where that is unknown.
     pub installed: BTreeMap<String, usize>,
 }
 
@@ -44,14 +45,14 @@ impl Versions {
     pub fn of(&self, agent: &Agent) -> Option<&str> {
         self.0.get(&(agent.key.group.clone(), agent.installed))?.as_deref()
     }
+}
 
-    /// What an agent runs: its manifest sequence number and the version; `-` if unknown.
-    pub fn shown(&self, agent: &Agent) -> String {
-        match (agent.installed, self.of(agent)) {
-            (0, _) => "-".to_owned(),
-            (number, None) => number.to_string(),
-            (number, Some(version)) => format!("{number} ({version})"),
-        }
+/// What an agent runs, in one cell: the manifest sequence number and the version; `-` if unknown.
+pub fn installed(sequence_number: u64, version: Option<&str>) -> String {
+    match (sequence_number, version) {
+        (0, _) => "-".to_owned(),
+        (number, None) => number.to_string(),
+        (number, Some(version)) => format!("{number} ({version})"),
     }
 }
 
@@ -88,16 +89,16 @@ impl<S: Store> Fleet<S> {
         let mut groups = Vec::new();
         for name in self.dir.groups()? {
             let agents = self.store.agents(Some(&name)).await?;
-            let mut installed = BTreeMap::new();
+            let mut by_image = BTreeMap::new();
             for agent in &agents {
-                *installed.entry(versions.shown(agent)).or_default() += 1;
+                *by_image.entry(installed(agent.installed, versions.of(agent))).or_default() += 1;
             }
             groups.push(GroupGlance {
                 name,
                 agents: agents.len(),
                 heard: agents.iter().filter(|agent| agent.heard.is_some()).count(),
                 last_heard: agents.iter().filter_map(|agent| agent.heard).max(),
-                installed,
+                installed: by_image,
             });
         }
         Ok(Overview { rollouts, ended: ended.len(), groups })

@@ -45,20 +45,19 @@ pub fn answer_shell() {
 
 /// What completes the names of these things. Where they cannot be read, there are none.
 pub(super) fn names_of(noun: Noun) -> ArgValueCompleter {
-    ArgValueCompleter::new(move |typed: &OsStr| {
-        let typed = typed.to_string_lossy();
-        let names = names(noun).unwrap_or_default().into_iter();
-        names.filter(|name| name.starts_with(&*typed)).map(CompletionCandidate::new).collect::<Vec<_>>()
-    })
+    completer(move || names(noun))
 }
 
 /// What completes the names of security groups.
 pub(super) fn security_groups() -> ArgValueCompleter {
-    ArgValueCompleter::new(|typed: &OsStr| {
+    completer(|| Some(state()?.groups().ok()?.iter().map(ToString::to_string).collect()))
+}
+
+fn completer(names: impl Fn() -> Option<Vec<String>> + Send + Sync + 'static) -> ArgValueCompleter {
+    ArgValueCompleter::new(move |typed: &OsStr| {
         let typed = typed.to_string_lossy();
-        let names = state().and_then(|dir| dir.groups().ok()).unwrap_or_default().into_iter();
-        let names = names.filter(|name| name.as_str().starts_with(&*typed));
-        names.map(|name| CompletionCandidate::new(name.to_string())).collect::<Vec<_>>()
+        let names = names().unwrap_or_default().into_iter();
+        names.filter(|name| name.starts_with(&*typed)).map(CompletionCandidate::new).collect::<Vec<_>>()
     })
 }
 

@@ -16,7 +16,7 @@ use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 use crate::commands::kind::{made, on_fleet, on_fleet_of};
 use crate::commands::output::{self, Printable, columns, fields, say};
-use fwcast_service::Fleet;
+use fwcast_service::{Fleet, neighbours};
 use fwcast_state::key_sets::TrustedKeys;
 use fwcast_state::keys;
 use fwcast_state::new_group::{self, Changes, Plan};
@@ -174,7 +174,7 @@ impl Group {
                 let plan = create.plan(global, &dir)?;
                 let (group, waiting) = on_fleet_of(dir, async |fleet| {
                     let made = made(fleet.create_group(plan, &machine).await?);
-                    for why in fleet.shared_addresses(&made.0)? {
+                    for why in neighbours::of(fleet.dir(), &made.0)? {
                         say!("note: {why}");
                     }
                     Ok(made)

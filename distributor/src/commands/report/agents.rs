@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{labels, or_dash, word_or_id};
 use crate::commands::output::{self, Printable, age_of, columns, safe};
-use fwcast_service::Versions;
+use fwcast_service::{Versions, installed};
 use fwcast_state::Words;
 use fwcast_store::Agent;
 use rollout_engine::record::Progress;
@@ -82,8 +82,7 @@ impl AgentList {
 impl AgentLine {
     /// What it runs, for a table.
     pub(super) fn installed(&self) -> String {
-        let number = number(self.installed);
-        self.version.as_ref().map_or(number.clone(), |version| format!("{number} ({})", safe(version)))
+        safe(&installed(self.installed, self.version.as_deref())).into_owned()
     }
 
     /// Its progress, for a table.
@@ -149,13 +148,5 @@ impl Printable for AgentList {
 
     fn names(&self) -> Option<Vec<String>> {
         Some(self.0.iter().map(|agent| format!("{}/{}", agent.group, agent.name)).collect())
-    }
-}
-
-/// A manifest sequence number, if known.
-pub(super) fn number(number: u64) -> String {
-    match number {
-        0 => "-".to_owned(),
-        number => number.to_string(),
     }
 }

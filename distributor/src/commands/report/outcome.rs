@@ -9,10 +9,10 @@ use update_core::census::{Counters, State};
 use update_core::distribution::{Agent, Distribution, Ending, Fate, Status};
 use update_core::reception::reason_text;
 
-use super::agents::number;
 use crate::commands::exit_codes::Exit;
 use crate::commands::output::{self, Printable};
 use fwcast_service::drive::DistributionEnd;
+use fwcast_service::installed;
 use fwcast_service::push::Pushed;
 use fwcast_state::GroupState;
 
@@ -243,7 +243,7 @@ fn agent_table(agents: &[AgentLine]) -> Table {
             agent.name.clone(),
             agent.sender_id.clone(),
             agent.state.to_owned(),
-            number(agent.installed),
+            installed(agent.installed, None),
             agent.missing.to_string(),
             agent.heard_multicast.to_string(),
             agent.heard_unicast.to_string(),

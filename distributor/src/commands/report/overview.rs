@@ -1,16 +1,13 @@
 //! What there is, at a glance.
 
-use std::collections::BTreeMap;
-
 use comfy_table::{Cell, Table};
 use jiff::Timestamp;
-use provisioning::Name;
 use serde::Serialize;
 
 use super::or_dash;
 use super::rollouts::RolloutRow;
 use crate::commands::output::{Printable, age_of, columns, safe};
-use fwcast_service::Overview;
+use fwcast_service::{GroupGlance, Overview};
 use rollout_engine::Many;
 
 /// Rollouts that have not ended, and security groups.
@@ -21,37 +18,15 @@ pub struct Glance {
     /// How many have ended.
     pub ended_rollouts: usize,
     /// Security groups.
-    pub groups: Vec<GroupRow>,
-}
-
-/// A security group.
-#[derive(Debug, Serialize)]
-pub struct GroupRow {
-    /// Its name.
-    pub name: Name,
-    /// How many agents it has.
-    pub agents: usize,
-    /// How many of them have ever been heard.
-    pub heard: usize,
-    /// When the one heard last was heard.
-    pub last_heard: Option<Timestamp>,
-    /// How many run each image; `-` where that is unknown.
-    pub installed: BTreeMap<String, usize>,
+    pub groups: Vec<GroupGlance>,
 }
 
 impl From<Overview> for Glance {
     fn from(overview: Overview) -> Self {
-        let groups = overview.groups.into_iter().map(|group| GroupRow {
-            name: group.name,
-            agents: group.agents,
-            heard: group.heard,
-            last_heard: group.last_heard,
-            installed: group.installed,
-        });
         Self {
             rollouts: overview.rollouts.into_iter().map(RolloutRow::from).collect(),
             ended_rollouts: overview.ended,
-            groups: groups.collect(),
+            groups: overview.groups,
         }
     }
 }

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use provisioning::Name;
 use serde::Serialize;
 
-use super::agents::number;
 use crate::commands::output::{Printable, age_of, columns, progress};
+use fwcast_service::installed;
 use fwcast_service::runner::doing_of;
 use rollout_engine::plan::AgentKey;
 use rollout_engine::record::{Outcome, Progress};
@@ -151,7 +151,7 @@ impl Printable for RolloutStatus {
                 progress(agent.progress),
                 Cell::new(age_of(Some(agent.since), now)),
                 Cell::new(agent.missing),
-                Cell::new(number(agent.installed)),
+                Cell::new(installed(agent.installed, None)),
                 Cell::new(agent.tries),
                 Cell::new(age_of(agent.heard, now)),
                 Cell::new(agent.reason),
