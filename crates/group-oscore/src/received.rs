@@ -118,6 +118,11 @@ impl<'b> Unproven<'b> {
     envelope!();
     binding!();
 
+    /// Its Partial IV.
+    pub const fn partial_iv(&self) -> PartialIv {
+        self.binding.partial_iv()
+    }
+
     /// The value of its Echo option, to compare with the one sent to this member.
     pub fn echo(&self) -> Option<&'b [u8]> {
         self.message.body.option(option::ECHO)

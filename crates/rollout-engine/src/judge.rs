@@ -445,7 +445,7 @@ fn kind_of_failure(progress: Progress, reason: u8) -> Option<RetryOn> {
     use update_core::platform::RollBackCause;
     use update_core::reception::{Failure, Reason};
     match progress {
-        Progress::Lost if reason == Lag::Quarantined as u8 => None,
+        Progress::Lost if reason == Lag::Quarantined as u8 || reason == Lag::Rewound as u8 => None,
         Progress::Lost => Some(RetryOn::Lost),
         Progress::RolledBack if reason == RollBackCause::Unhealthy as u8 => Some(RetryOn::Unhealthy),
         Progress::RolledBack if reason == RollBackCause::Reset as u8 => Some(RetryOn::Reset),

@@ -93,12 +93,14 @@ pub enum Lag {
     Busy,
     /// What it reports cannot be true, so nothing that it reports counts.
     Quarantined,
+    /// It has used numbers again that it had used before.
+    Rewound,
 }
 
 impl Lag {
     /// The reason of a report.
     pub fn of_code(code: u8) -> Option<Self> {
-        [Self::Offer, Self::Pages, Self::Blocks, Self::Busy, Self::Quarantined]
+        [Self::Offer, Self::Pages, Self::Blocks, Self::Busy, Self::Quarantined, Self::Rewound]
             .into_iter()
             .find(|lag| *lag as u8 == code)
     }
@@ -112,6 +114,9 @@ impl Lag {
             Self::Busy => "laggard: does not finish checking what it has",
             Self::Quarantined => {
                 "quarantined: what it says of the distributor's numbers is untrue; `fwcast agent release`"
+            }
+            Self::Rewound => {
+                "its numbers were used before (state wiped, put back, or on two devices): `agent enroll --again`"
             }
         }
     }

@@ -182,6 +182,24 @@ impl Distribution {
         self.agents().iter().map(|agent| (agent.id, agent.conduct())).collect()
     }
 
+    /// Adds the highest Partial IVs that were accepted from agents: see [`Self::heard`].
+    #[must_use]
+    pub fn having_heard(mut self, heard: &[(MemberId, u64)]) -> Self {
+        for (id, heard) in heard {
+            if let Some(agent) = self.parts.fleet.iter_mut().find(|agent| agent.id == *id) {
+                agent.remember_heard(*heard);
+            }
+        }
+        self
+    }
+
+    /// The highest Partial IV accepted from each agent that was heard, stored with the floors: see
+    /// [`Output::SaveFloors`] (protocol.md \[rewind\]).
+    #[must_use]
+    pub fn heard(&self) -> Vec<(MemberId, u64)> {
+        self.agents().iter().filter_map(|agent| Some((agent.id, agent.heard()?))).collect()
+    }
+
     /// What is known of each agent, by Sender ID.
     #[must_use]
     pub fn agents(&self) -> &[Agent] {

@@ -9,7 +9,7 @@ use common::group::{Image, Speaker, agent_id, question};
 use group_oscore::{Mode, Received, ResponseMode, ResponsePiv};
 use update_core::census::{Query, State};
 use update_core::platform::Area;
-use update_core::reception::{Obstacle, Via};
+use update_core::reception::{Event, Obstacle, Via};
 use update_core::resource::Resource;
 
 /// What a distributor answers to a GET of this block: code, Block2, Echo, payload.
@@ -141,6 +141,19 @@ fn repair_pauses_after_every_answer_that_does_not_help_and_says_why() {
         assert_eq!(agent.machine.state(), State::Ready, "{what}");
         assert_eq!(reason(&mut agent, &mut speaker, &image), 0, "{what}");
     }
+}
+
+#[test]
+fn rewind_who_is_told_that_its_numbers_were_used_before_neither_sends_nor_accepts() {
+    let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 9, 64));
+    let mut agent = fetching(&mut speaker, &image);
+    let mut refused = |_, _| Answer::error(Code::FORBIDDEN, false);
+    assert_eq!(gets_in_a_minute(&mut agent, &mut speaker, &mut refused), 1);
+    assert!(agent.events.contains(&Event::Rewound));
+    agent.hear_all(&speaker.everything(&image));
+    agent.pass(MILLIS(600_000));
+    assert!(agent.sent.is_empty());
+    assert_eq!(agent.machine.state(), State::Pages);
 }
 
 #[test]

@@ -232,7 +232,8 @@ impl Session {
     pub fn continued(&self, distribution: Distribution) -> Distribution {
         let conduct: Vec<(MemberId, Conduct)> =
             self.remembered.conduct.iter().map(|(id, conduct)| (*id, *conduct)).collect();
-        distribution.remembering(&conduct).following(self.message_ids.clone())
+        let heard: Vec<(MemberId, u64)> = self.remembered.heard.iter().map(|(id, it)| (*id, *it)).collect();
+        distribution.remembering(&conduct).having_heard(&heard).following(self.message_ids.clone())
     }
 
     /// Makes the agents' floors and their conduct durable.
@@ -242,6 +243,7 @@ impl Session {
             self.remembered.floors.insert(id, floor);
         }
         self.remembered.conduct.extend(distribution.conduct());
+        self.remembered.heard.extend(distribution.heard());
         self.floor_store.save(&self.remembered)
     }
 

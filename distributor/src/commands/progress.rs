@@ -90,7 +90,11 @@ impl DistributionObserver for Progress {
     fn event(&mut self, event: Event, distribution: &Distribution) {
         match event {
             Event::Stage(stage) => self.enter(stage, distribution),
-            Event::Lost(_) | Event::Report(_) | Event::Quarantined(_) | Event::Finished(_) => {}
+            Event::Lost(_)
+            | Event::Report(_)
+            | Event::Quarantined(_)
+            | Event::Rewound(_)
+            | Event::Finished(_) => {}
         }
     }
 

@@ -36,6 +36,8 @@ pub struct Remembered {
     pub floors: Floors,
     /// Who has claimed what it could not show.
     pub conduct: Conducts,
+    /// The highest Partial IV accepted from each agent that was heard (protocol.md \[rewind\]).
+    pub heard: BTreeMap<MemberId, u64>,
 }
 
 /// The file with a group's floors.
@@ -52,6 +54,8 @@ struct FloorsFile {
     floors: BTreeMap<Hex, Floor>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     conduct: BTreeMap<Hex, Noted>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    heard: BTreeMap<Hex, u64>,
 }
 
 /// A conduct as it is written down: nothing is written of a good one.
@@ -100,7 +104,8 @@ impl FloorStore {
             None if has_sent => Floor::Invalid,
             _ => Floor::At(0),
         };
-        let (floors, conduct) = known.map(|record| (record.floors, record.conduct)).unwrap_or_default();
+        let known = known.map(|record| (record.floors, record.conduct, record.heard));
+        let (floors, conduct, heard) = known.unwrap_or_default();
         let floor_of = |sender_id: &Hex| floors.get(sender_id).copied().unwrap_or(unheard);
         let agents = group.agents.iter();
         let noted = agents
@@ -109,6 +114,11 @@ impl FloorStore {
         Ok(Remembered {
             floors: agents.map(|agent| (agent.member_id(), floor_of(&agent.sender_id))).collect(),
             conduct: noted.collect(),
+            heard: group
+                .agents
+                .iter()
+                .filter_map(|agent| Some((agent.member_id(), *heard.get(&agent.sender_id)?)))
+                .collect(),
         })
     }
 
@@ -116,12 +126,13 @@ impl FloorStore {
     /// stores a floor before it accepts a number at or above it, so that no number is accepted twice
     /// whenever the power fails.
     pub fn save(&self, remembered: &Remembered) -> Result<(), StateError> {
-        let Remembered { floors, conduct } = remembered;
+        let Remembered { floors, conduct, heard } = remembered;
         let noted = conduct.iter().filter_map(|(id, conduct)| Some((id, Noted::of(*conduct)?)));
         let record = FloorsFile {
             gid: self.gid.clone(),
             floors: floors.iter().map(|(id, floor)| (Hex::from(id.as_bytes()), *floor)).collect(),
             conduct: noted.map(|(id, noted)| (Hex::from(id.as_bytes()), noted)).collect(),
+            heard: heard.iter().map(|(id, heard)| (Hex::from(id.as_bytes()), *heard)).collect(),
         };
         Ok(sealed::write(&self.path, &record)?)
     }

@@ -19,6 +19,8 @@ pub(super) struct Files {
     pub floors: BTreeMap<MemberId, Option<u64>>,
     /// What was recorded of agents' conduct.
     pub conduct: Vec<(MemberId, Conduct)>,
+    /// The highest Partial IVs accepted.
+    pub heard: Vec<(MemberId, u64)>,
     /// The attempt that the operator has begun.
     pub attempt: u32,
     /// The last attempt that was used.
@@ -66,7 +68,14 @@ impl Distributor {
     pub(super) fn new(keys: &Keys, options: &Options, starts_at: Instant, dice: Dice) -> Self {
         let floors = keys.agents.iter().map(|agent| (agent.id, Some(0))).collect();
         Self {
-            files: Files { reserved_end: 0, floors, conduct: Vec::new(), attempt: 1, attempt_used: 1 },
+            files: Files {
+                reserved_end: 0,
+                floors,
+                conduct: Vec::new(),
+                heard: Vec::new(),
+                attempt: 1,
+                attempt_used: 1,
+            },
             machine: None,
             wake: None,
             starts_at: Some(starts_at),
@@ -106,7 +115,7 @@ impl Distributor {
         let context = keys.distributor_context(numbers, windows);
         let job = Job::Update(release.update());
         let machine = Distribution::new(config, context, job, self.dice.number(), now);
-        self.machine = Some(machine.remembering(&self.files.conduct));
+        self.machine = Some(machine.remembering(&self.files.conduct).having_heard(&self.files.heard));
         self.starts += 1;
         self.starts_at = None;
         self.wake = Some(now);
@@ -180,6 +189,7 @@ impl Distributor {
                 if !dies_filing || self.dice.chance(0.5) {
                     self.files.floors = machine.floors().into_iter().collect();
                     self.files.conduct = machine.conduct();
+                    self.files.heard = machine.heard();
                 }
                 machine.handle(now, Input::FloorsSaved);
                 (Step::Filed, 0)
@@ -198,6 +208,7 @@ impl Distributor {
         let Some(machine) = &self.machine else { return };
         self.files.reserved_end = machine.next_sequence_number();
         self.files.floors = machine.floors().into_iter().collect();
+        self.files.heard = machine.heard();
         self.files.attempt_used = self.files.attempt_used.max(machine.attempt());
     }
 }

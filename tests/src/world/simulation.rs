@@ -509,6 +509,9 @@ impl<'o> Simulation<'o> {
             Event::Report(of) if self.is_honest(of) => {
                 self.checker.report(of, machine, &self.keys, &self.agents, &self.releases);
             }
+            Event::Rewound(of) if self.is_honest(of) => {
+                self.checker.violation(format!("{of:?} counts upwards, and is taken for one that does not"));
+            }
             Event::Finished(_) => {
                 let agents = machine.agents().iter();
                 self.laggards = agents.clone().filter(|agent| agent.laggard().is_some()).count();

@@ -36,14 +36,20 @@ pub struct Agent {
     silent: u8,
     /// The last ask that it answered.
     heard_in: u32,
-    /// The Echo value that it was sent and has not returned, and when it was first sent.
-    echo: Option<([u8; 8], Instant)>,
+    /// The Echo value that it was sent and has not returned.
+    echo: Option<Challenge>,
     /// Which questions and orders reach it.
     pub(super) hearing: Hearing,
     /// The highest Partial IV of a request that was answered with Echo, and when that last happened.
     challenged: Option<(u64, Instant)>,
     /// The Partial IV of the last report taken.
     reported_under: Option<u64>,
+    /// The highest Partial IV accepted from it, in requests and reports ...
+    heard: Option<u64>,
+    /// ... and what this was when the distribution began.
+    heard_before: Option<u64>,
+    /// It has used numbers that it had used before.
+    rewound: bool,
     /// When its last announcement counted.
     announced_at: Option<Instant>,
     /// Authentic answers that could not be parsed.
@@ -71,6 +77,26 @@ pub struct Agent {
     attempt: u32,
 }
 
+/// An Echo value that an agent was sent.
+#[derive(Debug, Clone, Copy)]
+struct Challenge {
+    value: [u8; 8],
+    /// When it was first sent.
+    sent: Instant,
+    /// The highest Partial IV accepted from the agent until then. The request that returns the value was made
+    /// later, so an agent that counts upwards uses a higher one.
+    heard: Option<u64>,
+}
+
+/// What an agent proves when it returns its Echo value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// The request is no replay.
+    Fresh,
+    /// It is none, but its number was used before.
+    Rewound,
+}
+
 impl Agent {
     pub(super) fn new(id: MemberId, floor: Option<u64>, attempt: u32, waited_for: bool) -> Self {
         Self {
@@ -87,6 +113,9 @@ impl Agent {
             hearing: Hearing::default(),
             challenged: None,
             reported_under: None,
+            heard: None,
+            heard_before: None,
+            rewound: false,
             announced_at: None,
             unreadable: 0,
             conduct: Conduct::Good,
@@ -123,7 +152,7 @@ impl Agent {
 
     /// The Echo value that proves a request fresh, while it is still valid.
     fn echo(&self, now: Instant) -> Option<[u8; 8]> {
-        self.echo.filter(|(_, sent)| now.since(*sent) < ECHO_WITHIN).map(|(value, _)| value)
+        self.echo.filter(|echo| now.since(echo.sent) < ECHO_WITHIN).map(|echo| echo.value)
     }
 
     /// Whether the update has ended here, well or not: nothing more is expected.
@@ -249,11 +278,43 @@ impl Agent {
     /// Whether a report under this Partial IV of the agent is newer than all reports taken so far (RFC 10021
     /// section 5.3.1). If so, it counts as taken.
     pub(super) fn reports_under(&mut self, piv: u64) -> bool {
-        let is_new = self.reported_under.is_none_or(|last| piv > last);
+        let is_new = self.reported_under.max(self.heard_before).is_none_or(|last| piv > last);
         if is_new {
             self.reported_under = Some(piv);
+            self.has_used(piv);
         }
         is_new
+    }
+
+    /// Whether a number that it has used in this distribution was used before (protocol.md \[rewind\]).
+    pub(super) fn was_used_before(&self, piv: u64) -> bool {
+        self.heard_before.is_some_and(|heard| piv <= heard)
+    }
+
+    /// A message under this Partial IV has been accepted.
+    pub(super) fn has_used(&mut self, piv: u64) {
+        self.heard = self.heard.max(Some(piv));
+    }
+
+    /// The highest Partial IV accepted from it.
+    pub(super) const fn heard(&self) -> Option<u64> {
+        self.heard
+    }
+
+    /// What was remembered of that.
+    pub(super) fn remember_heard(&mut self, heard: u64) {
+        (self.heard, self.heard_before) = (Some(heard), Some(heard));
+    }
+
+    /// Whether its state was wiped, put back or copied: it has used numbers again that it had used before.
+    #[must_use]
+    pub const fn is_rewound(&self) -> bool {
+        self.rewound
+    }
+
+    /// It is; `true` if that is new.
+    pub(super) const fn rewound(&mut self) -> bool {
+        !core::mem::replace(&mut self.rewound, true)
     }
 
     /// Whether it has left several asks to the group unanswered, so that it is asked individually.
@@ -541,18 +602,18 @@ impl Agent {
         if let Some(echo) = self.echo(now) {
             return Some(echo);
         }
-        let echo = new();
-        self.echo = Some((echo, now));
-        Some(echo)
+        let value = new();
+        self.echo = Some(Challenge { value, sent: now, heard: self.heard });
+        Some(value)
     }
 
-    /// Whether this is the Echo value that it was sent; if so, the value is used up.
-    pub(super) fn returns_echo(&mut self, now: Instant, value: &[u8]) -> bool {
-        let returned = self.echo(now).is_some_and(|sent| sent == value);
-        if returned {
-            self.echo = None;
-        }
-        returned
+    /// What it proves if a request under this Partial IV carries this Echo value; `None` if that is not the
+    /// one that it was sent. The value is used up.
+    pub(super) fn returns_echo(&mut self, now: Instant, value: &[u8], piv: u64) -> Option<Proof> {
+        self.echo(now).filter(|sent| sent == value)?;
+        let challenge = self.echo.take()?;
+        let is_above = challenge.heard.is_none_or(|heard| piv > heard);
+        Some(if is_above { Proof::Fresh } else { Proof::Rewound })
     }
 
     /// Takes its report: an answer to this ask, or an announcement (ask 0).

@@ -13,6 +13,8 @@ pub enum Event {
     Lost(MemberId),
     /// An agent claims something about our numbers that cannot be true. Its reports are ignored from now on.
     Quarantined(MemberId),
+    /// An agent has used numbers again that it had used before: its state was wiped, put back or copied.
+    Rewound(MemberId),
     /// The distribution has ended. No event follows.
     Finished(Ending),
 }

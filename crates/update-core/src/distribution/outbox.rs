@@ -66,6 +66,8 @@ pub(super) struct Requester {
     pub(super) acknowledge: Option<u16>,
     /// Whether the reply has its own Partial IV because the request's nonce must not be used.
     pub(super) piv: ResponsePiv,
+    /// Whether the request may be a replay, so that its number may come again and again.
+    pub(super) is_unproven: bool,
 }
 
 /// The recipient of a query.
@@ -257,13 +259,10 @@ impl Outbox {
     }
 
     fn message_id_of_reply(&mut self, requester: &Requester) -> u16 {
-        match requester.piv {
-            ResponsePiv::OfRequest => MessageIds::for_reply(requester.binding.partial_iv().value()),
-            // The request may be a replay, and the same number may come again and again.
-            ResponsePiv::Own => {
-                self.message_ids.for_agent(self.context.recipients(), requester.binding.kid())
-            }
+        if requester.is_unproven {
+            return self.message_ids.for_agent(self.context.recipients(), requester.binding.kid());
         }
+        MessageIds::for_reply(requester.binding.partial_iv().value())
     }
 
     /// A Token that has not been used for a long time (RFC 10020 section 3.1.5): a 32-bit counter.

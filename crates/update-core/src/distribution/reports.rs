@@ -27,7 +27,12 @@ impl Parts {
         }
         let index = self.outbox.members().index(response.kid())?;
         let agent = self.fleet.get_mut(index).filter(|agent| !agent.is_quarantined())?;
-        // Agents answer with their own Partial IVs: an answer not above the last one may be a replay.
+        // Agents answer with their own Partial IVs: an answer not above the last one may be a replay. But it was
+        // made after the question, and an agent that counts upwards uses no number from before that.
+        if response.partial_iv().is_some_and(|piv| agent.was_used_before(piv.value())) {
+            self.note_rewind(index);
+            return None;
+        }
         if !response.partial_iv().is_some_and(|piv| agent.reports_under(piv.value())) {
             return None;
         }

@@ -1,12 +1,13 @@
 //! Requests from agents: repair by Block2, and the announcement of a boot (protocol.md \[repair\], [bound],
 //! [requests]).
 
-use super::Ending;
+use super::agents::Proof;
 use super::claims::Consequence;
 use super::job::Subject;
 use super::outbox::Requester;
 use super::parts::Parts;
 use super::replies::Content;
+use super::{Ending, Event};
 use crate::census::Report;
 use crate::resource::Resource;
 use crate::time::Instant;
@@ -41,8 +42,12 @@ impl Parts {
         agent.shows_itself(now);
         let acknowledge = (request.ty() == Type::Confirmable).then(|| request.message_id());
         let (token, own_piv) = (request.token(), request.partial_iv()?.value());
+        // Up to the highest number that was accepted before, another device may have had an answer under this
+        // nonce.
+        let piv = if agent.was_used_before(own_piv) { ResponsePiv::Own } else { piv };
+        agent.has_used(own_piv);
         let binding = request.take_binding();
-        let requester = Requester { from, token, binding, acknowledge, piv };
+        let requester = Requester { from, token, binding, acknowledge, piv, is_unproven: false };
         let body = request.body();
         if body.unknown_critical(&KNOWN_OPTIONS).is_some() {
             self.replies.push(index, requester, Content::Code(Code::BAD_OPTION));
@@ -75,20 +80,36 @@ impl Parts {
         };
         let index = self.outbox.members().index(unproven.kid())?;
         let agent = self.fleet.get_mut(index).filter(|agent| !agent.is_quarantined())?;
-        if unproven.echo().is_some_and(|echo| agent.returns_echo(now, echo)) {
+        let own_piv = unproven.partial_iv().value();
+        let acknowledge = (unproven.ty() == Type::Confirmable).then(|| unproven.message_id());
+        let proof = unproven.echo().and_then(|echo| agent.returns_echo(now, echo, own_piv));
+        if proof == Some(Proof::Fresh) {
             // The window is valid again. This one answer still carries its own Partial IV.
             return Some((self.outbox.accept_echo(unproven).ok()?, ResponsePiv::Own));
         }
+        let (token, binding) = (unproven.token(), unproven.take_binding());
+        let (piv, is_unproven) = (ResponsePiv::Own, true);
+        let requester = Requester { from, token, binding, acknowledge, piv, is_unproven };
+        if proof == Some(Proof::Rewound) {
+            self.note_rewind(index);
+            self.replies.push(index, requester, Content::Code(Code::FORBIDDEN));
+            return None;
+        }
+        let agent = self.fleet.get_mut(index)?;
         // [requests]: if the window cannot detect a replay, the distributor asks for proof, under its own
         // Partial IV. The Echo value stays the same for a while: otherwise replayed requests would make every
         // answer to it late.
-        let (token, binding) = (unproven.token(), unproven.take_binding());
-        let own_piv = binding.partial_iv().value();
         let echo = agent.challenge(now, own_piv, || self.random.next_u64().to_be_bytes())?;
-        let acknowledge = (unproven.ty() == Type::Confirmable).then(|| unproven.message_id());
-        let requester = Requester { from, token, binding, acknowledge, piv: ResponsePiv::Own };
         self.replies.push(index, requester, Content::Echo(echo));
         None
+    }
+
+    /// [rewind]: an agent has used numbers again that it had used before.
+    pub(super) fn note_rewind(&mut self, index: usize) {
+        let Some(agent) = self.fleet.get_mut(index) else { return };
+        if agent.rewound() {
+            self.events.push_back(Event::Rewound(agent.id));
+        }
     }
 
     /// [bound]: the agent accepts nothing at or below its stored bound.

@@ -89,6 +89,10 @@ impl Reception<'_> {
             announcement.due = now;
             return;
         }
+        if body.code() == Code::FORBIDDEN {
+            self.announcement = None;
+            return self.is_rewound();
+        }
         // Only once: an agent without evidence has already said all that it can.
         let is_asked = body.code() == Code::CONFLICT && !announcement.evidence_wanted;
         if is_asked && self.channel.evidence().is_some() {

@@ -89,6 +89,12 @@ impl Reception<'_> {
         }
     }
 
+    /// [rewind]: this device has used numbers that were used before. It neither sends nor accepts any more.
+    pub(super) fn is_rewound(&mut self) {
+        self.channel.close();
+        self.event(Event::Rewound);
+    }
+
     /// The distributor was heard, so it need not be probed for.
     fn distributor_heard(&mut self, now: Instant) {
         self.received.heard(now);

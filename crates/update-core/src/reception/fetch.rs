@@ -270,6 +270,9 @@ impl Reception<'_> {
             self.channel.echo_next(echo);
             return self.fetch.was_challenged(now);
         }
+        if body.code() == Code::FORBIDDEN {
+            return self.is_rewound();
+        }
         if body.code() != Code::CONTENT {
             if let Wanted::Offer(..) = request.wanted {
                 self.fetch.offer_settled();

@@ -38,6 +38,8 @@ pub struct Fleet<'i> {
     /// Reservations, floors and numbers as the files would hold them.
     pub reserved_end: u64,
     pub floors: BTreeMap<MemberId, Option<u64>>,
+    /// The highest Partial IVs accepted, stored with them.
+    pub heard: Vec<(MemberId, u64)>,
     /// How often floors were stored.
     pub floors_saved: usize,
     /// The reservation that was requested and is not yet granted, if a test withholds it.
@@ -106,6 +108,7 @@ impl<'i> Fleet<'i> {
             sources: Vec::new(),
             reserved_end: 0,
             floors,
+            heard: Vec::new(),
             floors_saved: 0,
             withhold: false,
             file: image.bytes.clone(),
@@ -124,7 +127,8 @@ impl<'i> Fleet<'i> {
     pub fn restart_distribution_with(&mut self, config: DistributionConfig, job: Job) {
         let context = context(self.reserved_end, &self.floors);
         self.runs += 1;
-        self.distribution = Distribution::new(config, context, job, self.runs, self.now);
+        let distribution = Distribution::new(config, context, job, self.runs, self.now);
+        self.distribution = distribution.having_heard(&self.heard);
         self.ending = None;
         self.wake = Some(self.now);
     }
@@ -211,6 +215,7 @@ impl<'i> Fleet<'i> {
                 Output::SaveFloors => {
                     self.floors_saved += 1;
                     self.floors = self.distribution.floors().into_iter().collect();
+                    self.heard = self.distribution.heard();
                     self.distribution.handle(self.now, Input::FloorsSaved);
                 }
                 Output::Read { offset, len } => {
@@ -223,6 +228,7 @@ impl<'i> Fleet<'i> {
                         self.ending = Some(ending);
                         self.reserved_end = self.distribution.next_sequence_number();
                         self.floors = self.distribution.floors().into_iter().collect();
+                        self.heard = self.distribution.heard();
                     }
                 }
                 Output::Wait(until) => return self.wake = until,

@@ -477,6 +477,9 @@ fn why_lost(agent: &Agent) -> u8 {
     if agent.is_quarantined() {
         return Lag::Quarantined as u8;
     }
+    if agent.is_rewound() {
+        return Lag::Rewound as u8;
+    }
     agent.laggard().map_or(0, |lag| match lag {
         Behind::Offer => Lag::Offer as u8,
         Behind::Pages => Lag::Pages as u8,
@@ -490,7 +493,7 @@ const SILENT: Report = Report { state: None, reason: 0, missing: 0, installed: 0
 impl DistributionObserver for Reporter<'_> {
     fn event(&mut self, event: Event, distribution: &Distribution) {
         match event {
-            Event::Report(id) | Event::Lost(id) | Event::Quarantined(id) => {
+            Event::Report(id) | Event::Lost(id) | Event::Quarantined(id) | Event::Rewound(id) => {
                 if let Some(agent) = distribution.agents().iter().find(|agent| agent.id == id) {
                     self.one(agent);
                 }

@@ -83,6 +83,10 @@ fn reason_of(agent: &Agent) -> String {
     if agent.is_quarantined() {
         return "said what cannot be true of the distributor's numbers".into();
     }
+    if agent.is_rewound() {
+        return "its numbers were used before (state wiped, put back, or on two devices): `agent enroll --again`"
+            .into();
+    }
     if let Some(lag) = agent.laggard() {
         return lag.text().into();
     }
