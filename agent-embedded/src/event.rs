@@ -79,7 +79,7 @@ fn update_line(event: &UpdateEvent, f: &mut Formatter<'_>) -> Result {
         UpdateEvent::OrderNotFresh => f.write_str("order not acted upon: nothing shows that it is recent"),
         UpdateEvent::Cancelled(id) => write!(f, "cancelled {}", Id(id)),
         UpdateEvent::Rewound => f.write_str(
-            "numbers were used before: records wiped or put back, or the file is on two devices; enroll it again",
+            "its numbers were used before (records wiped, put back, or on two devices): enroll it again",
         ),
         UpdateEvent::NotSent(_) => f.write_str("a datagram could not be protected"),
         UpdateEvent::Discarded(_) => f.write_str("a datagram was discarded"),

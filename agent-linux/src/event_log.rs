@@ -30,9 +30,9 @@ pub fn write(event: &Event) {
         Event::OrderNotFresh => tracing::warn!("order not acted upon: nothing shows that it is recent"),
         Event::Cancelled(id) => tracing::warn!(%id, "update cancelled"),
         Event::Rewound => tracing::error!(
-            "the numbers that this agent sends under were used before: its state folder was wiped or put back, or \
-             another device has the same file. It neither sends nor accepts any more: enroll it again \
-             (`fwcast agent enroll NAME --again`), and start it with the new file and an empty state folder"
+            "the numbers of this agent were used before: its state folder was wiped or put back, or another \
+             device has the same file. It neither sends nor accepts any more: enroll it again (`fwcast agent \
+             enroll NAME --again`), and start it with the new file and an empty state folder"
         ),
         Event::NotSent(reason) => tracing::warn!(?reason, "datagram not protected, and not sent"),
         // Anyone on the network can cause these, so they must not fill the log.

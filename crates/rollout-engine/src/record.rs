@@ -116,7 +116,7 @@ impl Lag {
                 "quarantined: what it says of the distributor's numbers is untrue; `fwcast agent release`"
             }
             Self::Rewound => {
-                "its numbers were used before (state wiped, put back, or on two devices): `agent enroll --again`"
+                "its numbers were used before (state wiped or copied): `fwcast agent enroll --again`"
             }
         }
     }

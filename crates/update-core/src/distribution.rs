@@ -12,6 +12,7 @@
 mod activation;
 mod agents;
 mod asks;
+mod challenge;
 mod claims;
 mod deadlines;
 mod facts;
@@ -44,6 +45,7 @@ mod singles;
 mod status;
 mod symbols;
 mod turns;
+mod used_numbers;
 mod wave;
 mod withdrawal;
 
@@ -187,7 +189,7 @@ impl Distribution {
     pub fn having_heard(mut self, heard: &[(MemberId, u64)]) -> Self {
         for (id, heard) in heard {
             if let Some(agent) = self.parts.fleet.iter_mut().find(|agent| agent.id == *id) {
-                agent.remember_heard(*heard);
+                agent.numbers.remember(*heard);
             }
         }
         self
@@ -197,7 +199,7 @@ impl Distribution {
     /// [`Output::SaveFloors`] (protocol.md \[rewind\]).
     #[must_use]
     pub fn heard(&self) -> Vec<(MemberId, u64)> {
-        self.agents().iter().filter_map(|agent| Some((agent.id, agent.heard()?))).collect()
+        self.agents().iter().filter_map(|agent| Some((agent.id, agent.numbers.heard()?))).collect()
     }
 
     /// What is known of each agent, by Sender ID.

@@ -1,9 +1,11 @@
 //! What the distributor knows of each agent.
 
+use super::challenge::{Challenge, Proof};
 use super::claims::Conduct;
 use super::hearing::Hearing;
 use super::patience::{Lag, Patience, Unit};
 use super::status::Status;
+use super::used_numbers::UsedNumbers;
 use crate::census::{Report, State};
 use crate::limits::{
     ANNOUNCED_AGAIN_AFTER, ECHO_AGAIN_AFTER, ECHO_WITHIN, FAINT_WITHIN, FLOOR_AHEAD, FLOOR_DOUBLINGS_MAX,
@@ -42,14 +44,8 @@ pub struct Agent {
     pub(super) hearing: Hearing,
     /// The highest Partial IV of a request that was answered with Echo, and when that last happened.
     challenged: Option<(u64, Instant)>,
-    /// The Partial IV of the last report taken.
-    reported_under: Option<u64>,
-    /// The highest Partial IV accepted from it, in requests and reports ...
-    heard: Option<u64>,
-    /// ... and what this was when the distribution began.
-    heard_before: Option<u64>,
-    /// It has used numbers that it had used before.
-    rewound: bool,
+    /// Which numbers it has used.
+    pub(super) numbers: UsedNumbers,
     /// When its last announcement counted.
     announced_at: Option<Instant>,
     /// Authentic answers that could not be parsed.
@@ -77,26 +73,6 @@ pub struct Agent {
     attempt: u32,
 }
 
-/// An Echo value that an agent was sent.
-#[derive(Debug, Clone, Copy)]
-struct Challenge {
-    value: [u8; 8],
-    /// When it was first sent.
-    sent: Instant,
-    /// The highest Partial IV accepted from the agent until then. The request that returns the value was made
-    /// later, so an agent that counts upwards uses a higher one.
-    heard: Option<u64>,
-}
-
-/// What an agent proves when it returns its Echo value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Proof {
-    /// The request is no replay.
-    Fresh,
-    /// It is none, but its number was used before.
-    Rewound,
-}
-
 impl Agent {
     pub(super) fn new(id: MemberId, floor: Option<u64>, attempt: u32, waited_for: bool) -> Self {
         Self {
@@ -112,10 +88,7 @@ impl Agent {
             echo: None,
             hearing: Hearing::default(),
             challenged: None,
-            reported_under: None,
-            heard: None,
-            heard_before: None,
-            rewound: false,
+            numbers: UsedNumbers::default(),
             announced_at: None,
             unreadable: 0,
             conduct: Conduct::Good,
@@ -275,46 +248,10 @@ impl Agent {
         self.unreadable = self.unreadable.saturating_add(1);
     }
 
-    /// Whether a report under this Partial IV of the agent is newer than all reports taken so far (RFC 10021
-    /// section 5.3.1). If so, it counts as taken.
-    pub(super) fn reports_under(&mut self, piv: u64) -> bool {
-        let is_new = self.reported_under.max(self.heard_before).is_none_or(|last| piv > last);
-        if is_new {
-            self.reported_under = Some(piv);
-            self.has_used(piv);
-        }
-        is_new
-    }
-
-    /// Whether a number that it has used in this distribution was used before (protocol.md \[rewind\]).
-    pub(super) fn was_used_before(&self, piv: u64) -> bool {
-        self.heard_before.is_some_and(|heard| piv <= heard)
-    }
-
-    /// A message under this Partial IV has been accepted.
-    pub(super) fn has_used(&mut self, piv: u64) {
-        self.heard = self.heard.max(Some(piv));
-    }
-
-    /// The highest Partial IV accepted from it.
-    pub(super) const fn heard(&self) -> Option<u64> {
-        self.heard
-    }
-
-    /// What was remembered of that.
-    pub(super) fn remember_heard(&mut self, heard: u64) {
-        (self.heard, self.heard_before) = (Some(heard), Some(heard));
-    }
-
     /// Whether its state was wiped, put back or copied: it has used numbers again that it had used before.
     #[must_use]
     pub const fn is_rewound(&self) -> bool {
-        self.rewound
-    }
-
-    /// It is; `true` if that is new.
-    pub(super) const fn rewound(&mut self) -> bool {
-        !core::mem::replace(&mut self.rewound, true)
+        self.numbers.is_rewound()
     }
 
     /// Whether it has left several asks to the group unanswered, so that it is asked individually.
@@ -603,7 +540,7 @@ impl Agent {
             return Some(echo);
         }
         let value = new();
-        self.echo = Some(Challenge { value, sent: now, heard: self.heard });
+        self.echo = Some(Challenge { value, sent: now, heard: self.numbers.heard() });
         Some(value)
     }
 

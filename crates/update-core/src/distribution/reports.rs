@@ -27,13 +27,13 @@ impl Parts {
         }
         let index = self.outbox.members().index(response.kid())?;
         let agent = self.fleet.get_mut(index).filter(|agent| !agent.is_quarantined())?;
-        // Agents answer with their own Partial IVs: an answer not above the last one may be a replay. But it was
-        // made after the question, and an agent that counts upwards uses no number from before that.
-        if response.partial_iv().is_some_and(|piv| agent.was_used_before(piv.value())) {
+        // Agents answer with their own Partial IVs: an answer not above the last one may be a replay. But it
+        // was made after the question, and an agent that counts upwards uses no number from before that.
+        if response.partial_iv().is_some_and(|piv| agent.numbers.was_used_before(piv.value())) {
             self.note_rewind(index);
             return None;
         }
-        if !response.partial_iv().is_some_and(|piv| agent.reports_under(piv.value())) {
+        if !response.partial_iv().is_some_and(|piv| agent.numbers.reports_under(piv.value())) {
             return None;
         }
         if response.ty() == Type::Confirmable {
@@ -80,7 +80,7 @@ impl Parts {
         report: &Report<'_>,
     ) {
         let Some(agent) = self.fleet.get_mut(index) else { return };
-        if agent.may_announce(now) && agent.reports_under(own_piv) {
+        if agent.may_announce(now) && agent.numbers.reports_under(own_piv) {
             self.take_report(index, 0, report, None);
         }
     }

@@ -1,7 +1,7 @@
 //! Requests from agents: repair by Block2, and the announcement of a boot (protocol.md \[repair\], [bound],
 //! [requests]).
 
-use super::agents::Proof;
+use super::challenge::Proof;
 use super::claims::Consequence;
 use super::job::Subject;
 use super::outbox::Requester;
@@ -44,8 +44,8 @@ impl Parts {
         let (token, own_piv) = (request.token(), request.partial_iv()?.value());
         // Up to the highest number that was accepted before, another device may have had an answer under this
         // nonce.
-        let piv = if agent.was_used_before(own_piv) { ResponsePiv::Own } else { piv };
-        agent.has_used(own_piv);
+        let piv = if agent.numbers.was_used_before(own_piv) { ResponsePiv::Own } else { piv };
+        agent.numbers.has_used(own_piv);
         let binding = request.take_binding();
         let requester = Requester { from, token, binding, acknowledge, piv, is_unproven: false };
         let body = request.body();
@@ -107,7 +107,7 @@ impl Parts {
     /// [rewind]: an agent has used numbers again that it had used before.
     pub(super) fn note_rewind(&mut self, index: usize) {
         let Some(agent) = self.fleet.get_mut(index) else { return };
-        if agent.rewound() {
+        if agent.numbers.rewound() {
             self.events.push_back(Event::Rewound(agent.id));
         }
     }

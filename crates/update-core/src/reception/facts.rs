@@ -64,8 +64,8 @@ pub enum Event {
     OrderNotFresh,
     /// An update was dropped by order of the distributor.
     Cancelled(UpdateId),
-    /// The distributor says that the numbers of this device were used before: its state was wiped, put back or
-    /// copied. Nothing more is sent or accepted until it is enrolled again.
+    /// The distributor says that the numbers of this device were used before: its state was wiped, put back
+    /// or copied. Nothing more is sent or accepted until it is enrolled again.
     Rewound,
     /// A datagram could not be protected, and was not sent.
     NotSent(ProtectError),

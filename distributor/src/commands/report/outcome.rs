@@ -84,8 +84,7 @@ fn reason_of(agent: &Agent) -> String {
         return "said what cannot be true of the distributor's numbers".into();
     }
     if agent.is_rewound() {
-        return "its numbers were used before (state wiped, put back, or on two devices): `agent enroll --again`"
-            .into();
+        return "its numbers were used before (state wiped or copied): `fwcast agent enroll --again`".into();
     }
     if let Some(lag) = agent.laggard() {
         return lag.text().into();
