@@ -57,6 +57,7 @@ pub use members::Members;
 pub use message_ids::MessageIds;
 pub use patience::Lag;
 pub use status::Status;
+pub use used_numbers::Rewind;
 pub use withdrawal::Fate;
 
 use crate::block::BlockNumber;

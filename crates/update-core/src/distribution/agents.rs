@@ -5,7 +5,7 @@ use super::claims::Conduct;
 use super::hearing::Hearing;
 use super::patience::{Lag, Patience, Unit};
 use super::status::Status;
-use super::used_numbers::UsedNumbers;
+use super::used_numbers::{Rewind, UsedNumbers};
 use crate::census::{Report, State};
 use crate::limits::{
     ANNOUNCED_AGAIN_AFTER, ECHO_AGAIN_AFTER, ECHO_WITHIN, FAINT_WITHIN, FLOOR_AHEAD, FLOOR_DOUBLINGS_MAX,
@@ -248,10 +248,22 @@ impl Agent {
         self.unreadable = self.unreadable.saturating_add(1);
     }
 
-    /// Whether its state was wiped, put back or copied: it has used numbers again that it had used before.
+    /// Set if its state was wiped, put back or copied: it has used numbers again that it had used before.
+    /// Everything that it says is ignored from then on.
     #[must_use]
-    pub const fn is_rewound(&self) -> bool {
-        self.numbers.is_rewound()
+    pub const fn rewind(&self) -> Option<Rewind> {
+        self.numbers.rewind()
+    }
+
+    /// It uses numbers again. `true` if that is new.
+    pub(super) const fn note_rewind(&mut self, rewind: Rewind) -> bool {
+        self.lost = true;
+        self.numbers.note_rewind(rewind)
+    }
+
+    /// Whether nothing that it says counts.
+    pub(super) fn is_out(&self) -> bool {
+        self.is_quarantined() || self.rewind().is_some()
     }
 
     /// Whether it has left several asks to the group unanswered, so that it is asked individually.
@@ -346,11 +358,11 @@ impl Agent {
 
     /// Waits for it again, whatever was known before.
     pub(super) fn expect_again(&mut self) {
-        (self.lost, self.silent) = (self.is_quarantined(), 0);
+        (self.lost, self.silent) = (self.is_out(), 0);
     }
 
-    /// Why nobody waits for it any more. `None` while the others wait for it, if it has the image, and in
-    /// quarantine, where it is not served either.
+    /// Why nobody waits for it any more. `None` while the others wait for it, if it has the image, and if
+    /// nothing that it says counts: then it is not served either.
     #[must_use]
     pub fn laggard(&self) -> Option<Lag> {
         let is_through = matches!(
@@ -365,7 +377,7 @@ impl Agent {
                     | State::Failed
             )
         );
-        self.patience.lag().filter(|_| !is_through && !self.is_quarantined())
+        self.patience.lag().filter(|_| !is_through && !self.is_out())
     }
 
     /// What it misses of an area, if it says so.

@@ -15,8 +15,9 @@ use crate::time::{Duration, Instant};
 use coap_wire::{Block, Code, Message, NoResponse, Token, Type, WriteError, Writer, option};
 use core::net::SocketAddr;
 use group_oscore::{
-    GroupContext, MemberId, Mode, PartialIv, ProtectError, Received, ReceivedRequest, Reservation,
-    ResponseMode, ResponsePiv, SentRequest, UnprotectError, Unproven, Verified, VerifiedResponse,
+    GroupContext, MemberId, Mode, PartialIv, ProtectError, Received, ReceivedRequest, Recipients,
+    ReplayWindow, Reservation, ResponseMode, ResponsePiv, SentRequest, UnprotectError, Unproven, Verified,
+    VerifiedResponse,
 };
 
 /// Room for one datagram that leaves now. The sender consumes it, so that two cannot be sent.
@@ -336,6 +337,13 @@ impl Outbox {
     /// Accepts a request as fresh, because its Echo value is the one that was sent.
     pub(super) fn accept_echo<'d>(&mut self, unproven: Unproven<'d>) -> Result<Verified<'d>, UnprotectError> {
         self.context.accept_echo(unproven)
+    }
+
+    /// From now on a request of this agent must be proved fresh.
+    pub(super) fn doubt(&mut self, agent: MemberId) {
+        if let Some(recipient) = self.context.recipients_mut().get_mut(agent) {
+            *recipient.window_mut() = ReplayWindow::invalid();
+        }
     }
 
     pub(super) fn unprotect_response<'d>(

@@ -28,6 +28,8 @@ struct Open {
 #[derive(Debug)]
 pub(super) struct Questions {
     open: VecDeque<Open>,
+    /// How many were sent.
+    sent: u64,
     /// The number of the last ask.
     asks: u32,
     /// How late answers come after their leisure: how long to wait for stragglers.
@@ -36,7 +38,7 @@ pub(super) struct Questions {
 
 impl Questions {
     pub(super) const fn new() -> Self {
-        Self { open: VecDeque::new(), asks: 0, straggle: STRAGGLE_FIRST }
+        Self { open: VecDeque::new(), sent: 0, asks: 0, straggle: STRAGGLE_FIRST }
     }
 
     /// The number of a new ask.
@@ -96,7 +98,13 @@ impl Questions {
         self.open.push_back(Open { token, binding, ask: 0, sent_at, leisure_ends, to_group: false, order });
     }
 
+    /// How many questions and orders were sent: the number of the newest one.
+    pub(super) const fn sent(&self) -> u64 {
+        self.sent
+    }
+
     fn make_room(&mut self) {
+        self.sent += 1;
         if self.open.len() >= QUERIES_OPEN_MAX {
             self.open.pop_front();
         }

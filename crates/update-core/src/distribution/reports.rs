@@ -20,20 +20,23 @@ impl Parts {
         bytes: &mut [u8],
         first_ask: Option<u32>,
     ) -> Option<Ending> {
+        let mark = *bytes.last_chunk()?;
         let binding = self.questions.binding(token)?;
         let response = self.outbox.unprotect_response(bytes, binding).ok()?;
         if response.mode() != MessageMode::Pairwise {
             return None;
         }
         let index = self.outbox.members().index(response.kid())?;
-        let agent = self.fleet.get_mut(index).filter(|agent| !agent.is_quarantined())?;
-        // Agents answer with their own Partial IVs: an answer not above the last one may be a replay. But it
-        // was made after the question, and an agent that counts upwards uses no number from before that.
-        if response.partial_iv().is_some_and(|piv| agent.numbers.was_used_before(piv.value())) {
-            self.note_rewind(index);
+        let agent = self.fleet.get_mut(index).filter(|agent| !agent.is_out())?;
+        // Agents answer with their own Partial IVs: an answer not above the last one may be a replay.
+        let piv = response.partial_iv()?.value();
+        let newest = self.questions.sent();
+        let to_newest = self.questions.is_newest(token);
+        if agent.numbers.is_used_again(piv, mark, to_newest.then_some(newest)) {
+            self.note_rewind(index, from);
             return None;
         }
-        if !response.partial_iv().is_some_and(|piv| agent.numbers.reports_under(piv.value())) {
+        if !agent.numbers.reports_under(piv, Some(mark), newest) {
             return None;
         }
         if response.ty() == Type::Confirmable {
@@ -54,7 +57,7 @@ impl Parts {
             return None;
         };
         // Only an answer to the newest question moves an address: earlier answers may have been held back.
-        if self.questions.is_newest(token) || agent.address.is_none() {
+        if to_newest || agent.address.is_none() {
             agent.heard_from(from);
         }
         agent.hearing.answers(self.questions.was_to_group(token), self.questions.heard_in_time(now, token));
@@ -79,8 +82,9 @@ impl Parts {
         own_piv: u64,
         report: &Report<'_>,
     ) {
+        let newest = self.questions.sent();
         let Some(agent) = self.fleet.get_mut(index) else { return };
-        if agent.may_announce(now) && agent.numbers.reports_under(own_piv) {
+        if agent.may_announce(now) && agent.numbers.reports_under(own_piv, None, newest) {
             self.take_report(index, 0, report, None);
         }
     }

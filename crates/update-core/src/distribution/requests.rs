@@ -7,6 +7,7 @@ use super::job::Subject;
 use super::outbox::Requester;
 use super::parts::Parts;
 use super::replies::Content;
+use super::used_numbers::Rewind;
 use super::{Ending, Event};
 use crate::census::Report;
 use crate::resource::Resource;
@@ -37,15 +38,22 @@ impl Parts {
             return None;
         }
         let index = self.outbox.members().index(request.kid())?;
-        let agent = self.fleet.get_mut(index).filter(|agent| !agent.is_quarantined())?;
-        agent.heard_from(from);
-        agent.shows_itself(now);
         let acknowledge = (request.ty() == Type::Confirmable).then(|| request.message_id());
         let (token, own_piv) = (request.token(), request.partial_iv()?.value());
+        let newest = self.questions.sent();
+        let agent = self.fleet.get_mut(index).filter(|agent| !agent.is_quarantined())?;
+        if agent.rewind().is_some() {
+            let (binding, piv) = (request.take_binding(), ResponsePiv::Own);
+            let requester = Requester { from, token, binding, acknowledge, piv, is_unproven: true };
+            self.replies.push(index, requester, Content::Code(Code::FORBIDDEN));
+            return None;
+        }
+        agent.heard_from(from);
+        agent.shows_itself(now);
         // Up to the highest number that was accepted before, another device may have had an answer under this
         // nonce.
         let piv = if agent.numbers.was_used_before(own_piv) { ResponsePiv::Own } else { piv };
-        agent.numbers.has_used(own_piv);
+        agent.numbers.has_used(own_piv, newest);
         let binding = request.take_binding();
         let requester = Requester { from, token, binding, acknowledge, piv, is_unproven: false };
         let body = request.body();
@@ -91,7 +99,7 @@ impl Parts {
         let (piv, is_unproven) = (ResponsePiv::Own, true);
         let requester = Requester { from, token, binding, acknowledge, piv, is_unproven };
         if proof == Some(Proof::Rewound) {
-            self.note_rewind(index);
+            self.note_rewind(index, from);
             self.replies.push(index, requester, Content::Code(Code::FORBIDDEN));
             return None;
         }
@@ -104,11 +112,14 @@ impl Parts {
         None
     }
 
-    /// [rewind]: an agent has used numbers again that it had used before.
-    pub(super) fn note_rewind(&mut self, index: usize) {
+    /// [rewind]: an agent uses numbers again. Its next request must be proved fresh, however low its number
+    /// is, so that it is told.
+    pub(super) fn note_rewind(&mut self, index: usize, from: SocketAddr) {
         let Some(agent) = self.fleet.get_mut(index) else { return };
-        if agent.numbers.rewound() {
+        if agent.note_rewind(Rewind { from }) {
             self.events.push_back(Event::Rewound(agent.id));
+            self.replies.forget(index);
+            self.outbox.doubt(agent.id);
         }
     }
 

@@ -477,7 +477,7 @@ fn why_lost(agent: &Agent) -> u8 {
     if agent.is_quarantined() {
         return Lag::Quarantined as u8;
     }
-    if agent.is_rewound() {
+    if agent.rewind().is_some() {
         return Lag::Rewound as u8;
     }
     agent.laggard().map_or(0, |lag| match lag {

@@ -1,12 +1,13 @@
 //! The result of a distribution or a census, for people and for programs.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use comfy_table::Table;
 use serde::Serialize;
 use std::time::Duration;
 use update_core::census::{Counters, State};
-use update_core::distribution::{Agent, Distribution, Ending, Fate, Status};
+use update_core::distribution::{Agent, Distribution, Ending, Fate, Rewind, Status};
 use update_core::reception::reason_text;
 
 use crate::commands::exit_codes::Exit;
@@ -83,8 +84,8 @@ fn reason_of(agent: &Agent) -> String {
     if agent.is_quarantined() {
         return "said what cannot be true of the distributor's numbers".into();
     }
-    if agent.is_rewound() {
-        return "its numbers were used before (state wiped or copied): `fwcast agent enroll --again`".into();
+    if let Some(rewind) = agent.rewind() {
+        return rewound(rewind, agent.address);
     }
     if let Some(lag) = agent.laggard() {
         return lag.text().into();
@@ -97,6 +98,15 @@ fn reason_of(agent: &Agent) -> String {
         None if agent.unreadable() > 0 => "answers that cannot be read".into(),
         None => String::new(),
     }
+}
+
+/// Another device has the same keys and counters, or the state of this one was wiped or put back.
+fn rewound(rewind: Rewind, known: Option<SocketAddr>) -> String {
+    let what = match known.filter(|known| *known != rewind.from) {
+        Some(known) => format!("two devices have its keys, at {known} and {}", rewind.from),
+        None => "its state was wiped or copied, and its numbers were used before".into(),
+    };
+    format!("{what}: `fwcast agent enroll --again`")
 }
 
 /// What the code means, what the device itself says about it, and how long it holds.
