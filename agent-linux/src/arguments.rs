@@ -89,6 +89,10 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME")]
     pub interface: Option<String>,
 
+    /// The state folder has moved to this machine for good: nothing uses it elsewhere
+    #[arg(long)]
+    pub moved: bool,
+
     /// Wait so many seconds for the network interface, if it is not there yet at the start
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub interface_within: u32,
@@ -110,7 +114,11 @@ impl Arguments {
     /// Overrides of the configuration file.
     #[must_use]
     pub fn overrides(&self) -> Overrides {
-        Overrides { state_directory: self.state_directory.clone(), interface: self.interface.clone() }
+        Overrides {
+            state_directory: self.state_directory.clone(),
+            interface: self.interface.clone(),
+            moved: self.moved,
+        }
     }
 
     /// How long the interface is waited for.

@@ -22,6 +22,8 @@ pub struct Overrides {
     pub state_directory: Option<PathBuf>,
     /// Instead of `linux.interface`.
     pub interface: Option<String>,
+    /// The state folder may come from another machine.
+    pub moved: bool,
 }
 
 /// An agent's whole configuration, checked as far as this machine allows.
@@ -35,6 +37,8 @@ pub struct Config {
     pub listen_port: Option<u16>,
     /// The folder for slots, pages and records.
     pub state_directory: PathBuf,
+    /// The state folder may come from another machine.
+    pub moved: bool,
     /// How images are tried.
     pub trial: TrialSettings,
 }
@@ -60,6 +64,7 @@ impl Config {
             interface,
             listen_port: linux.listen_port,
             state_directory,
+            moved: overrides.moved,
             trial: trial_settings(linux),
         })
     }

@@ -19,6 +19,7 @@ pub mod install;
 pub mod interface;
 pub mod linux_platform;
 pub mod loss;
+pub mod machine;
 pub mod notify;
 pub mod program;
 pub mod run;

@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::interface::Interface;
 use crate::linux_platform::{LinuxPlatform, PlatformError};
 use crate::loss::Loss;
+use crate::machine::{self, Machine};
 use crate::notify::Notifier;
 use crate::run::Device;
 use crate::slots::{OpenError, Slots, Switch};
@@ -53,6 +54,7 @@ pub fn open_device(config: &Config, interface: Interface, loss: Loss) -> Result<
         tracing::error!("no update can succeed before this is mended: linux.{problem}");
     }
     let disk = open_disk(&config.state_directory)?;
+    claim(config, &disk)?;
     let platform = LinuxPlatform::open(disk, config.trial.clone(), Launcher::default())
         .map_err(|error| refused(&config.state_directory, error))?;
     for problem in platform.slots().problems() {
@@ -86,6 +88,7 @@ pub fn check(config: &Config) -> Result<Option<&'static str>, Failure> {
     }
     match Disk::open(folder) {
         Ok(disk) => {
+            claim(config, &disk)?;
             let slots = Slots::open(disk, config.trial.switch())
                 .map_err(|error| refused(folder, PlatformError::Slots(error)))?;
             let problems: Vec<String> = slots.problems().collect();
@@ -106,6 +109,16 @@ pub fn check(config: &Config) -> Result<Option<&'static str>, Failure> {
 
 fn open_disk(folder: &Path) -> Result<Disk, Failure> {
     Disk::open(folder).map_err(|error| cannot_open(folder, &error))
+}
+
+/// Only the machine that the folder belongs to may use its counters.
+fn claim(config: &Config, disk: &Disk) -> Result<(), Failure> {
+    let folder = &config.state_directory;
+    machine::claim(disk, Machine::of_this_one(), config.moved)
+        .map_err(|error| cannot_open(folder, &error))?
+        .map_err(|error| {
+            Failure::not_allowed(format!("cannot use the state folder {}: {error}", shown(folder)))
+        })
 }
 
 fn open_sockets(config: &Config, interface: Interface, loss: Loss) -> Result<Sockets, Failure> {

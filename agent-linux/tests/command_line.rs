@@ -53,6 +53,24 @@ fn what_others_can_read_is_refused() {
 }
 
 #[test]
+fn a_state_folder_from_another_machine_is_refused_until_it_has_moved() {
+    let device = Device::installed();
+    device.enroll(&device.file("239.255.72.14:47230"));
+    let check = |serial: &str, further: &[&str]| {
+        let path = device.folder.path().join("serial");
+        fs::write(&path, serial).unwrap();
+        output(device.agent().env("FWCAST_MACHINE_ID_FILE", path).arg("--check").args(further))
+    };
+    assert_eq!(check("SN 1", &[]).0, 0);
+    let (code, text) = check("SN 2", &[]);
+    assert_eq!(code, 8, "{text}");
+    assert!(text.contains("another machine") && text.contains("--moved"), "{text}");
+    assert_eq!(check("SN 2", &["--moved"]).0, 0);
+    assert_eq!(check("SN 2", &[]).0, 0);
+    assert_eq!(check("SN 1", &[]).0, 8);
+}
+
+#[test]
 fn a_wrong_configuration_is_refused_with_the_place() {
     type Spoil = fn(&mut AgentFile);
     let cases: [(Spoil, i32, &str); 11] = [
