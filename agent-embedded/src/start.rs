@@ -185,7 +185,7 @@ fn config<F: NorFlash>(
         distributor_address: given.distributor_address,
         quiet: update_core::limits::QUIET,
         announce_spread: update_core::limits::ANNOUNCE_SPREAD,
-        floor: bounds.map_or(0, |bounds| bounds.floor),
+        floor: bounds.map_or(0, |bounds| bounds.floor).max(given.distributor_next),
     })
 }
 

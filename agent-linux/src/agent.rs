@@ -3,7 +3,7 @@
 use group_oscore::{
     CommonContext, GroupContext, RecipientContext, ReplayWindow, SenderContext, SequenceNumbers,
 };
-use provisioning::Hex;
+use provisioning::{Checked, Hex};
 use update_core::block::{BlockSize, ImageSize, Layout};
 use update_core::block_set::BlockSet;
 use update_core::device::{Device, Installed};
@@ -57,8 +57,8 @@ pub fn reception<'m>(
     let counters = counters(config, platform)?;
     let installed = installed(config, platform)?;
     let update = update(platform);
-    let context = context(config, counters.as_ref())?;
-    let floor = counters.map_or(0, |bounds| bounds.floor);
+    let context = context(&config.provisioning, counters.as_ref())?;
+    let floor = counters.map_or(0, |bounds| bounds.floor).max(config.provisioning.distributor.next);
     let memory = Memory { blocks: &mut sets.blocks, pages: &mut sets.pages, parity: &mut sets.parity };
     let reception_config = reception_config(config, installed, floor);
     let mut reception = Reception::without_update(
@@ -110,8 +110,7 @@ fn reception_config(config: &Config, installed: Option<Installed>, floor: u64) -
 }
 
 /// The Group OSCORE context with the distributor as the only other member.
-fn context(config: &Config, bounds: Option<&CounterBounds>) -> Result<AgentContext, Failure> {
-    let given = &config.provisioning;
+fn context(given: &Checked, bounds: Option<&CounterBounds>) -> Result<AgentContext, Failure> {
     let wrong = |error| Failure::usage(format!("the group's keys cannot be derived: {error}"));
     let common = CommonContext::derive(&given.group_parameters()).map_err(wrong)?;
     let next = bounds.map_or(0, |bounds| bounds.reserved_end);
@@ -119,8 +118,9 @@ fn context(config: &Config, bounds: Option<&CounterBounds>) -> Result<AgentConte
     let credential = given.credential.clone();
     let sender =
         SenderContext::derive(&common, given.sender_id, credential, given.seed(), numbers).map_err(wrong)?;
-    let window = bounds.map_or_else(ReplayWindow::fresh, |bounds| ReplayWindow::from_floor(bounds.floor));
     let distributor = &given.distributor;
+    let floor = bounds.map_or(0, |bounds| bounds.floor).max(distributor.next);
+    let window = ReplayWindow::from_floor(floor);
     let credential = distributor.credential.clone();
     let recipient =
         RecipientContext::derive(&common, distributor.sender_id, credential, window).map_err(wrong)?;
@@ -189,4 +189,27 @@ fn load(config: &Config, platform: &LinuxPlatform, record: Record) -> Result<Opt
 fn damaged(config: &Config, record: Record, advice: &str) -> Failure {
     let path = config.state_directory.join(record_name(record));
     Failure::not_allowed(format!("{} is damaged: {advice}", shown(&path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use group_oscore::Recipients as _;
+    use provisioning::testing::enrolled;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_accepted_from_before_the_enrolment() {
+        let mut document = enrolled("239.192.0.1:5683".parse().unwrap(), "192.0.2.1:5683".parse().unwrap());
+        document.distributor.next = 5_000;
+        let given = document.check().unwrap();
+        let floor = |bounds: Option<u64>| {
+            let bounds = bounds.map(|floor| CounterBounds { gid: given.gid, reserved_end: 7, floor });
+            let context = context(&given, bounds.as_ref()).unwrap();
+            context.recipients().iter().next().unwrap().window().floor()
+        };
+        assert_eq!(floor(None), Some(5_000));
+        assert_eq!(floor(Some(100)), Some(5_000), "the same device, enrolled again");
+        assert_eq!(floor(Some(6_000)), Some(6_000));
+    }
 }

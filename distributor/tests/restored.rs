@@ -9,7 +9,7 @@ use std::ops::Deref;
 
 use common::{CREATE_HALL, Desk, ENROLL_LAMP, SIGN};
 use fwcast_state::{GroupLock, GroupState, MachineId, SequenceStore, StateDir};
-use provisioning::Name;
+use provisioning::{AgentFile, Name, yaml};
 
 /// A desk with an agent and a signed image. Nobody listens, so a push finds no one.
 struct Sender {
@@ -350,4 +350,20 @@ fn a_moved_group_can_come_back() {
     assert!(!SequenceStore::take_over(&here, &group, &one, end - 1).unwrap());
     assert!(SequenceStore::take_over(&here, &group, &one, back).unwrap());
     assert!(use_some(&here, &one) >= back);
+}
+
+#[test]
+fn an_agent_that_is_enrolled_later_accepts_nothing_from_before() {
+    let desk = desk();
+    let next = |name: &str| {
+        if name != "lamp-1" {
+            desk.ok(&ENROLL_LAMP.replace("lamp-1", name));
+        }
+        let text = String::from_utf8(desk.read(&format!("{name}.yaml"))).unwrap();
+        let file: AgentFile = yaml::from_str(&text).unwrap();
+        file.provisioning.distributor.next
+    };
+    assert_eq!(next("lamp-1"), 0);
+    can_send(&desk);
+    assert!(next("lamp-2") > 0);
 }

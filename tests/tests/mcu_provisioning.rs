@@ -14,6 +14,7 @@ use provisioning::Provisioning as Document;
 use provisioning::cbor::{HEALTH_SECONDS_MAX, Health, McuSettings, Recovery};
 use provisioning::testing::{DISTRIBUTOR_SEED, enrolled};
 use sha2::{Digest as _, Sha256};
+use update_core::record::CounterBounds;
 
 /// COSE numbers of the algorithms that a group can have.
 const ALGORITHMS: [i32; 3] = [1, 10, 24];
@@ -139,8 +140,29 @@ fn the_rule_of_health_is_read_and_may_be_left_out() {
     let mut surplus = written(Health { within_seconds: 61, hears_distributor: true }).unwrap().to_vec();
     // A map of 24, with one key that no version defines.
     surplus.splice(..=HEADER_BYTES, [0xb8, 24]);
-    surplus.extend([0x18, 24, 0]);
+    surplus.extend([0x18, 25, 0]);
     assert_eq!(read(&sealed(&surplus)), Err(ProvisioningError::Malformed));
+}
+
+#[test]
+fn nothing_is_accepted_from_before_the_enrolment() {
+    let mut document = document(1, 1);
+    document.distributor.next = 1 << 33;
+    let area = area(&document);
+    let read = Provisioning::read(&area).unwrap();
+    assert_eq!(read.distributor_next, 1 << 33);
+    assert!(Provisioning::read_boot(&area).is_ok());
+    let floor = |bounds: Option<u64>| {
+        let bounds = bounds.map(|floor| CounterBounds { gid: read.gid(), reserved_end: 7, floor });
+        read.context(bounds.as_ref()).unwrap().recipients().iter().next().unwrap().window().floor()
+    };
+    assert_eq!(floor(None), Some(1 << 33));
+    assert_eq!(floor(Some(100)), Some(1 << 33), "the same device, enrolled again");
+    assert_eq!(floor(Some(1 << 34)), Some(1 << 34));
+    let mut cbor = cbor(&document);
+    let last = cbor.len() - 8;
+    cbor[last..].copy_from_slice(&(1u64 << 40).to_be_bytes());
+    assert_eq!(error(&sealed(&cbor)), ProvisioningError::Malformed);
 }
 
 #[test]

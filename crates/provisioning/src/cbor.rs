@@ -28,6 +28,7 @@
 //!                               ; absent: 60, true
 //!   ? 23: 0 / 1,                ; recovery: what may run where the confirmed image is damaged: nothing (0)
 //!                               ; or the image before (1); absent: 1
+//!   ? 24: uint,                 ; the distributor's next Sender Sequence Number at the enrolment; absent: 0
 //! }
 //! address = [bstr, uint]        ; 4 or 16 bytes, port
 //! ```
@@ -62,3 +63,4 @@ const FIELDS: u64 = 22;
 /// The optional keys.
 const HEALTH: u64 = FIELDS;
 const RECOVERY: u64 = FIELDS + 1;
+const NEXT: u64 = FIELDS + 2;

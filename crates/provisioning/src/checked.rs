@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
 
+use group_oscore::limits::SEQUENCE_NUMBER_MAX;
 use group_oscore::{
     AeadAlgorithm, CommonContext, Credential, DeriveError, Gid, GroupParameters, MemberId, SenderContext,
     SequenceNumbers,
@@ -80,6 +81,8 @@ pub struct CheckedDistributor {
     pub credential: Credential,
     /// Its unicast address.
     pub address: SocketAddr,
+    /// Its next Sender Sequence Number when the agent was enrolled.
+    pub next: u64,
 }
 
 /// The individual OSCORE context (RFC 8613) with the Group Manager.
@@ -239,7 +242,9 @@ impl Distributor {
         ensure(differs, ProvisioningError::DistributorCredential)?;
         let address = address::peer(self.address).map_err(ProvisioningError::DistributorAddress)?;
         ensure(address::same_family(address, coap_group), ProvisioningError::AddressFamilies)?;
-        Ok(CheckedDistributor { sender_id, credential, address })
+        let next = self.next;
+        ensure(next <= SEQUENCE_NUMBER_MAX, ProvisioningError::DistributorNext)?;
+        Ok(CheckedDistributor { sender_id, credential, address, next })
     }
 }
 

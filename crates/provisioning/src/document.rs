@@ -113,6 +113,9 @@ pub struct Distributor {
     /// Its unicast address, the only one from which multicast requests are answered without Echo
     /// (protocol.md, \[answers\]).
     pub address: SocketAddr,
+    /// Its next Sender Sequence Number when the agent was enrolled: nothing from before that is accepted.
+    #[serde(default)]
+    pub next: u64,
 }
 
 /// The individual OSCORE context (RFC 8613) of one agent with the Group Manager.

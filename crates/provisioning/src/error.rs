@@ -48,6 +48,8 @@ pub enum ProvisioningError {
     DistributorCredential,
     /// The distributor's address is invalid.
     DistributorAddress(AddressError),
+    /// The distributor's next number is above the highest one.
+    DistributorNext,
     /// CoAP group and distributor belong to different address families.
     AddressFamilies,
     /// The root key does not have 32 bytes.
@@ -94,6 +96,7 @@ impl fmt::Display for ProvisioningError {
                 "distributor.cred must be a CCS with an Ed25519 key that is not the agent's own"
             }
             Self::DistributorAddress(error) => return write!(f, "distributor.address: {error}"),
+            Self::DistributorNext => "distributor.next must be below 2^40",
             Self::AddressFamilies => "coap_group and distributor.address must both be IPv4 or both IPv6",
             Self::RootKey => "root_key must have 32 bytes",
             Self::KeySet(KeySetError::BadSignature) => "key_set was not signed by root_key",

@@ -70,6 +70,7 @@ pub fn enrolled(coap_group: SocketAddr, distributor: SocketAddr) -> Provisioning
             sender_id: Hex::from([0]),
             cred: ccs(DISTRIBUTOR_SEED),
             address: distributor,
+            next: 0,
         },
         root_key: Hex::from(root.verifying_key().to_bytes()),
         key_set: Hex(key_set.attach(root.sign(&key_set.to_be_signed()).to_bytes())),

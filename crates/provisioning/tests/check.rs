@@ -37,13 +37,14 @@ fn a_good_document_gives_what_the_protocol_needs() {
 #[test]
 fn each_wrong_value_is_named() {
     type Spoil = fn(&mut Provisioning);
-    let cases: [(Spoil, ProvisioningError); 38] = [
+    let cases: [(Spoil, ProvisioningError); 39] = [
         (|p| p.version = 2, ProvisioningError::Version),
         (
             |p| p.coap_group = "192.0.2.9:5683".parse().unwrap(),
             ProvisioningError::CoapGroup(AddressError::NotMulticast),
         ),
         (|p| p.coap_group.set_port(5684), ProvisioningError::CoapGroup(AddressError::PortOfDtls)),
+        (|p| p.distributor.next = 1 << 40, ProvisioningError::DistributorNext),
         (|p| p.block_size = 0, ProvisioningError::BlockSize),
         (|p| p.block_size = 128, ProvisioningError::BlockSize),
         (|p| p.block_size = 1000, ProvisioningError::BlockSize),

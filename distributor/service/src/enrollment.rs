@@ -14,8 +14,8 @@ use fwcast_state::files::FileError;
 use fwcast_state::keys::{self, KeyError};
 use fwcast_state::new_group::{credential, random_master_salt, random_master_secret};
 use fwcast_state::{
-    Agents, DeviceSettings, Enrolled, GroupLock, GroupState, IndividualContext, ManagerState, StateDir,
-    StateError, Words,
+    Agents, DeviceSettings, Enrolled, GroupLock, GroupState, IndividualContext, ManagerState, SequenceStore,
+    StateDir, StateError, Words,
 };
 
 /// An operator's settings for an agent.
@@ -87,9 +87,10 @@ pub(super) fn enroll_writing(
     let group = GroupState::open(dir, lock.group())?;
     let mut manager = ManagerState::load(dir, lock.group())?;
     let sender_ids = agents.give_sender_ids(dir, &group, requests.len())?;
+    let next = SequenceStore::next_to_reserve(dir, &group)?;
     let mut all = Vec::with_capacity(requests.len());
     for (request, sender_id) in requests.into_iter().zip(sender_ids) {
-        let (done, context) = prepare(&group, &manager, request, sender_id)?;
+        let (done, context) = prepare(&group, &manager, request, sender_id, next)?;
         manager.contexts.insert(done.enrolled.name.clone(), context);
         agents.enroll(done.enrolled.clone());
         all.push(done);
@@ -100,12 +101,14 @@ pub(super) fn enroll_writing(
     Ok(all)
 }
 
-/// The keys of one agent, its entry in the group, and its file.
+/// The keys of one agent, its entry in the group, and its file. `next` is the distributor's next Sender
+/// Sequence Number.
 fn prepare(
     group: &GroupState,
     manager: &ManagerState,
     request: Request,
     sender_id: Hex,
+    next: u64,
 ) -> Result<(Done, IndividualContext), EnrollError> {
     let key = keys::random_key()?;
     let (vendor, class) = request.identifiers;
@@ -123,7 +126,7 @@ fn prepare(
     let context = individual_context(group, manager)?;
     let private_key = Secret::new(key.to_bytes().to_vec());
     let file = AgentFile {
-        provisioning: provisioning(group, &enrolled, private_key, &context),
+        provisioning: provisioning(group, &enrolled, private_key, &context, next),
         linux: request.settings.linux,
     };
     let text = checked_text(&file)?;
@@ -152,6 +155,7 @@ fn provisioning(
     agent: &Enrolled,
     private_key: Secret,
     context: &IndividualContext,
+    next: u64,
 ) -> Provisioning {
     let parameters = |lists: [&[i32]; 2]| lists.iter().map(|list| list.to_vec()).collect();
     Provisioning {
@@ -184,6 +188,7 @@ fn provisioning(
             sender_id: group.distributor.sender_id.clone(),
             cred: group.distributor.cred.clone(),
             address: group.profile.distributor,
+            next,
         },
         root_key: group.root_key.clone(),
         key_set: group.key_set.clone(),

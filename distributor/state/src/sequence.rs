@@ -242,6 +242,20 @@ impl SequenceStore {
         Ok(matches!(found, Found::Whole(record) if record.moved_to.is_some()))
     }
 
+    /// The first number that was never reserved, as far as the files say: what a new agent should accept
+    /// nothing below. If they are in doubt, nothing is sent with these keys anyway.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn next_to_reserve(dir: &StateDir, group: &GroupState) -> Result<u64, StateError> {
+        let end = |found| match found {
+            Found::Whole(record) if record.gid == group.security.gid => record.reserved_end,
+            _ => 0,
+        };
+        let main = end(read(&dir.group(&group.name).join("sequence"))?);
+        Ok(main.max(end(read(&dir.witness_of(&group.name, &group.security.gid))?)))
+    }
+
     /// Opens the numbers of a group that this process has the right to send for, in this epoch of the
     /// database.
     ///

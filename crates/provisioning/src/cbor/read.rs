@@ -2,6 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use group_oscore::limits::SEQUENCE_NUMBER_MAX;
 use group_oscore::{AeadAlgorithm, CommonContext, Credential, Gid, GroupParameters, MemberId, SenderContext};
 use group_oscore::{RecipientContext, ReplayWindow, SequenceNumbers};
 use minicbor::Decoder;
@@ -11,7 +12,7 @@ use update_core::key_set::KeySet;
 use update_core::reception::AgentContext;
 use update_core::record::CounterBounds;
 
-use super::{BootSettings, FIELDS, HEADER_BYTES, HEALTH, Health, MAGIC, RECOVERY, Recovery, VERSION};
+use super::{BootSettings, FIELDS, HEADER_BYTES, HEALTH, Health, MAGIC, NEXT, RECOVERY, Recovery, VERSION};
 
 /// The provisioning of a device. It borrows from the buffer that the area was read into.
 #[derive(Clone)]
@@ -32,6 +33,8 @@ pub struct Provisioning<'a> {
     pub distributor: MemberId,
     /// The distributor's unicast address.
     pub distributor_address: SocketAddr,
+    /// Its next Sender Sequence Number when the device was enrolled: nothing from before that is accepted.
+    pub distributor_next: u64,
     /// The Ed25519 public key that signs key sets.
     pub root_key: [u8; 32],
     /// The key set as signed by the root key.
@@ -147,7 +150,7 @@ impl<'a> Provisioning<'a> {
                 _ => decoder.skip()?,
             }
         }
-        let (_, recovery) = optional(&mut decoder, fields)?;
+        let (_, recovery, _) = optional(&mut decoder, fields)?;
         let (Some(root_key), Some(signed_key_set)) = (root_key, signed_key_set) else {
             return Err(ProvisioningError::Malformed);
         };
@@ -174,7 +177,8 @@ impl<'a> Provisioning<'a> {
         let numbers = SequenceNumbers::new(next, next);
         let own = group.credential.clone();
         let sender = SenderContext::derive(&common, group.sender_id, own, group.private_key, numbers);
-        let window = bounds.map_or_else(ReplayWindow::fresh, |it| ReplayWindow::from_floor(it.floor));
+        let floor = bounds.map_or(0, |bounds| bounds.floor).max(self.distributor_next);
+        let window = ReplayWindow::from_floor(floor);
         let theirs = group.distributor_credential.clone();
         let recipient = RecipientContext::derive(&common, self.distributor, theirs, window);
         AgentContext::new(common, sender.map_err(wrong)?, [recipient.map_err(wrong)?])
@@ -224,7 +228,7 @@ impl<'a> Provisioning<'a> {
         let own = own_address(&mut map.decoder)?;
         map.next()?.u32()?;
         map.next()?.skip()?;
-        let (health, _) = optional(&mut map.decoder, fields)?;
+        let (health, _, distributor_next) = optional(&mut map.decoder, fields)?;
         if map.decoder.position() != cbor.len() {
             return Err(ProvisioningError::Malformed);
         }
@@ -238,6 +242,7 @@ impl<'a> Provisioning<'a> {
             own,
             distributor,
             distributor_address,
+            distributor_next,
             root_key,
             signed_key_set,
             health,
@@ -299,13 +304,16 @@ fn open(cbor: &[u8]) -> Result<(Decoder<'_>, u64), ProvisioningError> {
     if decoder.u32()? != VERSION {
         return Err(ProvisioningError::Version);
     }
-    let fields = fields.filter(|fields| (FIELDS..=RECOVERY + 1).contains(fields));
+    let fields = fields.filter(|fields| (FIELDS..=NEXT + 1).contains(fields));
     Ok((decoder, fields.ok_or(ProvisioningError::Malformed)?))
 }
 
+/// The optional keys: health, recovery, and the distributor's next number.
+type Optional = (Health, Recovery, u64);
+
 /// Reads the optional keys, in their order.
-fn optional(decoder: &mut Decoder<'_>, fields: u64) -> Result<(Health, Recovery), ProvisioningError> {
-    let (mut of_health, mut of_recovery) = (Health::DEFAULT, Recovery::default());
+fn optional(decoder: &mut Decoder<'_>, fields: u64) -> Result<Optional, ProvisioningError> {
+    let (mut of_health, mut of_recovery, mut next) = (Health::DEFAULT, Recovery::default(), 0);
     let mut last = FIELDS - 1;
     for _ in FIELDS..fields {
         let key = decoder.u64()?;
@@ -314,11 +322,17 @@ fn optional(decoder: &mut Decoder<'_>, fields: u64) -> Result<(Health, Recovery)
             RECOVERY if key > last => {
                 of_recovery = Recovery::from_code(decoder.u8()?).ok_or(ProvisioningError::Malformed)?;
             }
+            NEXT if key > last => next = number(decoder)?,
             _ => return Err(ProvisioningError::Malformed),
         }
         last = key;
     }
-    Ok((of_health, of_recovery))
+    Ok((of_health, of_recovery, next))
+}
+
+fn number(decoder: &mut Decoder<'_>) -> Result<u64, ProvisioningError> {
+    let number = decoder.u64()?;
+    if number <= SEQUENCE_NUMBER_MAX { Ok(number) } else { Err(ProvisioningError::Malformed) }
 }
 
 fn health(decoder: &mut Decoder<'_>) -> Result<Health, ProvisioningError> {

@@ -9,7 +9,7 @@ use minicbor::encode::Error;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::{DIGEST_BYTES, FIELDS, HEALTH, Health, MAGIC, RECOVERY, Recovery, VERSION};
+use super::{DIGEST_BYTES, FIELDS, HEALTH, Health, MAGIC, NEXT, RECOVERY, Recovery, VERSION};
 use crate::document::Provisioning;
 
 /// Settings only for microcontrollers: no operating system tells them about their network.
@@ -57,7 +57,9 @@ impl Provisioning {
         // Left out if it is the default, so that older programs can read the rest.
         let health = Some(settings.health).filter(|health| *health != Health::DEFAULT);
         let recovery = Some(settings.recovery).filter(|recovery| *recovery != Recovery::default());
-        out.map(FIELDS + u64::from(health.is_some()) + u64::from(recovery.is_some()))?
+        let next = Some(self.distributor.next).filter(|next| *next > 0);
+        let optional = [health.is_some(), recovery.is_some(), next.is_some()].map(u64::from);
+        out.map(FIELDS + optional.iter().sum::<u64>())?
             .u64(0)?
             .u32(VERSION)?
             .u64(1)?
@@ -93,6 +95,9 @@ impl Provisioning {
         }
         if let Some(recovery) = recovery {
             out.u64(RECOVERY)?.u8(recovery.code())?;
+        }
+        if let Some(next) = next {
+            out.u64(NEXT)?.u64(next)?;
         }
         Ok(())
     }
