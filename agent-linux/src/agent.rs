@@ -193,7 +193,6 @@ fn damaged(config: &Config, record: Record, advice: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use group_oscore::Recipients as _;
     use provisioning::testing::enrolled;
 
     use super::*;
@@ -206,7 +205,7 @@ mod tests {
         let floor = |bounds: Option<u64>| {
             let bounds = bounds.map(|floor| CounterBounds { gid: given.gid, reserved_end: 7, floor });
             let context = context(&given, bounds.as_ref()).unwrap();
-            context.recipients().iter().next().unwrap().window().floor()
+            context.recipients().first().unwrap().window().floor()
         };
         assert_eq!(floor(None), Some(5_000));
         assert_eq!(floor(Some(100)), Some(5_000), "the same device, enrolled again");

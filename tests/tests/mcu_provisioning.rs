@@ -154,7 +154,7 @@ fn nothing_is_accepted_from_before_the_enrolment() {
     assert!(Provisioning::read_boot(&area).is_ok());
     let floor = |bounds: Option<u64>| {
         let bounds = bounds.map(|floor| CounterBounds { gid: read.gid(), reserved_end: 7, floor });
-        read.context(bounds.as_ref()).unwrap().recipients().iter().next().unwrap().window().floor()
+        read.context(bounds.as_ref()).unwrap().recipients().first().unwrap().window().floor()
     };
     assert_eq!(floor(None), Some(1 << 33));
     assert_eq!(floor(Some(100)), Some(1 << 33), "the same device, enrolled again");
