@@ -386,7 +386,7 @@ fn wrong_documents_are_refused_before_anything_is_written() {
         ("size: rest", "size: 1", "add up to 2 of 3 agents"),
         ("selector: {}", "agents: [lamp-9]", "'lamp-9'"),
         ("groups: [lamps]", "groups: [others]", "no RolloutGroup 'others'"),
-        ("group: hall }", "group: hall }\n  parity: { code: rs16 }", "not implemented yet"),
+        ("group: hall }", "group: hall }\n  parity: { code: auto, generation: 64 }", "leave it out"),
         (
             "groups: [lamps]",
             "groups: [lamps]\n  windows: { transfer: [{ cron: \"0 0 30 2 *\", for: 1h, tz: Etc/UTC }] }",

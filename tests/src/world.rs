@@ -183,7 +183,7 @@ impl Options {
         let soon = Duration::from_millis(dice.pick(&[50, 500, 2_000, 10_000]));
         options.superseded_after = options.second.filter(|_| dice.chance(0.5)).map(|_| soon);
         options.waves = dice.chance(0.3);
-        options.parity = dice.pick(&[None, parity(8), parity(64)]);
+        options.parity = dice.pick(&[None, parity(8), parity(64), rs16(4096)]);
         options.deadline = options.faults.until + Duration::from_secs(900);
         options
     }
@@ -225,6 +225,12 @@ impl Options {
 #[must_use]
 pub fn parity(generation: u16) -> Option<Parity> {
     Parity::new(ErasureCode::Cauchy, generation)
+}
+
+/// The code rs16 for generations of at most so many blocks.
+#[must_use]
+pub fn rs16(generation: u16) -> Option<Parity> {
+    Parity::new(ErasureCode::Rs16, generation)
 }
 
 /// The size of an image and of its blocks: one block, a few, or several hundred.

@@ -2,8 +2,8 @@
 
 use crate::codec::{EncodeError, Malformed, read_map, write_into};
 use crate::digest::{Digest, UpdateId};
-use crate::limits::{GENERATIONS_ASKED_MAX, WINDOW_BLOCKS_MAX};
-use crate::parity::{ErasureCode, Parity};
+use crate::limits::{LACKS_BYTES_MAX, WINDOW_BLOCKS_MAX};
+use crate::parity::{ErasureCode, Parity, lacks};
 use crate::platform::Area;
 use crate::remark::Remark;
 use crate::target::Target;
@@ -20,20 +20,19 @@ pub struct Window {
     pub count: u32,
 }
 
-/// Generations `first..first + count` of an update, about which a census asks instead of a window.
+/// Generations `first..first + count` of one area of an update, about which a census asks. If it asks about a
+/// window as well, an agent answers by generation where parity is all that it needs, and else by the window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GenerationWindow {
     /// The parity of the update, which defines its generations.
     pub parity: Parity,
+    /// Image blocks or pages of the hash tree.
+    pub area: Area,
     /// The first generation.
     pub first: u32,
-    /// How many, 1 to [`GENERATIONS_ASKED_MAX`].
+    /// How many, 1 to [`asked_max`](lacks::asked_max).
     pub count: u32,
 }
-
-/// Reported for a generation that an agent cannot repair with parity symbols, so that it needs its blocks.
-/// For other generations an agent reports how many more blocks or symbols it needs.
-pub const LACKS_BLOCKS: u8 = u8::MAX;
 
 /// The payload of a FETCH of `/fw/status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -278,8 +277,8 @@ pub struct Report<'a> {
     pub evidence: Option<&'a [u8]>,
     /// The device's own words about the reason; empty for none.
     pub remark: Remark,
-    /// What generations lack: the first one asked about, and a byte for each (see [`LACKS_BLOCKS`]).
-    pub lacks: Option<(u32, &'a [u8])>,
+    /// What generations of an area lack: the first one asked about, and each one's number (see [`lacks`]).
+    pub lacks: Option<(Area, u32, &'a [u8])>,
     /// How many more blocks or parity symbols the agent needs for all blocks. `None` if it uses no parity.
     pub lacking: Option<u32>,
 }
@@ -330,8 +329,9 @@ impl<'a> Query<'a> {
                 out.u8(QUERY_RUN)?.u32(self.run)?;
             }
             if let Some(window) = &self.generations {
-                out.u8(QUERY_GENERATIONS)?.array(4)?.u8(window.parity.code().number())?;
-                out.u16(window.parity.generation())?.u32(window.first)?.u32(window.count)?;
+                out.u8(QUERY_GENERATIONS)?.array(5)?.u8(window.parity.code().number())?;
+                out.u16(window.parity.generation())?.u8(area_code(window.area))?;
+                out.u32(window.first)?.u32(window.count)?;
             }
             Ok(())
         })
@@ -469,8 +469,8 @@ impl<'a> Report<'a> {
             if !self.remark.is_empty() {
                 out.u8(REPORT_REMARK)?.str(self.remark.as_str())?;
             }
-            if let Some((first, lacks)) = self.lacks {
-                out.u8(REPORT_LACKS)?.array(2)?.u32(first)?.bytes(lacks)?;
+            if let Some((area, first, lacks)) = self.lacks {
+                out.u8(REPORT_LACKS)?.array(3)?.u8(area_code(area))?.u32(first)?.bytes(lacks)?;
             }
             if let Some(lacking) = self.lacking {
                 out.u8(REPORT_LACKING)?.u32(lacking)?;
@@ -509,10 +509,10 @@ impl<'a> Report<'a> {
                 REPORT_REMARK => report.remark = decoder.decode()?,
                 REPORT_COUNTERS => report.counters = Some(decode_counters(decoder)?),
                 REPORT_LACKS => {
-                    if decoder.array()? != Some(2) {
+                    if decoder.array()? != Some(3) {
                         return Err(Malformed);
                     }
-                    report.lacks = Some((decoder.u32()?, decoder.bytes()?));
+                    report.lacks = Some((decode_area(decoder)?, decoder.u32()?, decoder.bytes()?));
                 }
                 REPORT_LACKING => report.lacking = Some(decoder.u32()?),
                 _ => return Ok(false),
@@ -555,15 +555,19 @@ const fn area_code(area: Area) -> u8 {
     }
 }
 
+fn decode_area(decoder: &mut Decoder<'_>) -> Result<Area, Malformed> {
+    match decoder.u8()? {
+        0 => Ok(Area::Image),
+        1 => Ok(Area::Pages),
+        _ => Err(Malformed),
+    }
+}
+
 fn decode_window(decoder: &mut Decoder<'_>, length: u64) -> Result<Window, Malformed> {
     if decoder.array()? != Some(length) {
         return Err(Malformed);
     }
-    let area = match decoder.u8()? {
-        0 => Area::Image,
-        1 => Area::Pages,
-        _ => return Err(Malformed),
-    };
+    let area = decode_area(decoder)?;
     let window = Window { area, first: decoder.u32()?, count: decoder.u32()? };
     let fits =
         (1..=WINDOW_BLOCKS_MAX).contains(&window.count) && window.first.checked_add(window.count).is_some();
@@ -572,14 +576,15 @@ fn decode_window(decoder: &mut Decoder<'_>, length: u64) -> Result<Window, Malfo
 
 /// `None` for a parity that is unknown here, because a later version may have others.
 fn decode_generations(decoder: &mut Decoder<'_>) -> Result<Option<GenerationWindow>, Malformed> {
-    if decoder.array()? != Some(4) {
+    if decoder.array()? != Some(5) {
         return Err(Malformed);
     }
-    let (code, generation) = (decoder.u8()?, decoder.u16()?);
+    let (code, generation, area) = (decoder.u8()?, decoder.u16()?, decode_area(decoder)?);
     let (first, count) = (decoder.u32()?, decoder.u32()?);
-    if !(1..=GENERATIONS_ASKED_MAX).contains(&count) || first.checked_add(count).is_none() {
+    let parity = ErasureCode::from_number(code).and_then(|code| Parity::new(code, generation));
+    let most = parity.map_or(LACKS_BYTES_MAX as u32, lacks::asked_max);
+    if !(1..=most).contains(&count) || first.checked_add(count).is_none() {
         return Err(Malformed);
     }
-    let parity = ErasureCode::from_number(code).and_then(|code| Parity::new(code, generation));
-    Ok(parity.map(|parity| GenerationWindow { parity, first, count }))
+    Ok(parity.map(|parity| GenerationWindow { parity, area, first, count }))
 }

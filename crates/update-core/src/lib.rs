@@ -21,9 +21,10 @@
 //! ```
 //!
 //! Below the machines stands the passive half (blocks, hash tree, SUIT manifest, key set), which decides what
-//! an agent may trust and store. There is no heap, unless feature `alloc` adds what a host needs.
+//! an agent may trust and store. There is no heap, unless feature `alloc` adds what a host needs, or `rs16`
+//! the erasure code for large generations.
 #![no_std]
-#[cfg(feature = "alloc")]
+#[cfg(any(feature = "alloc", feature = "rs16"))]
 extern crate alloc;
 
 // The two machines and the messages between them.

@@ -280,10 +280,17 @@ pub const PACE_BURST: Duration = Duration::from_millis(10);
 pub const CAUCHY_SOURCES_MAX: usize = 128;
 /// Most parity symbols of a generation of the Cauchy code.
 pub const CAUCHY_SYMBOLS_MAX: usize = 128;
+/// Most blocks in a generation of the code rs16, and most parity symbols. Decoding one takes twice as many
+/// blocks of memory.
+pub const RS16_SOURCES_MAX: usize = 4096;
+/// Fewest parity symbols of a generation of the code rs16, however few blocks it has.
+pub const RS16_SYMBOLS_MIN: usize = 128;
+/// Most blocks in a generation of any code: what an agent takes note of while it decodes one.
+pub const SOURCES_MAX: usize = if cfg!(feature = "rs16") { RS16_SOURCES_MAX } else { CAUCHY_SOURCES_MAX };
 /// The lowest allowed maximum of blocks in a generation.
 pub const GENERATION_BLOCKS_MIN: u16 = 8;
-/// Generations that one census may ask about: a byte for each in the answer.
-pub const GENERATIONS_ASKED_MAX: u32 = 512;
+/// Bytes in which one census may be told what generations lack: one or two for each.
+pub const LACKS_BYTES_MAX: usize = 512;
 /// Generations whose parity made wrong blocks, and for which an agent takes no more symbols. After one more
 /// it takes no symbols at all.
 pub const SPOILED_MAX: usize = 4;
@@ -299,6 +306,9 @@ pub const SEVERAL_PARTS: usize = 32;
 pub const ALONE_PARTS: u32 = 8;
 /// ... and at least this many.
 pub const ALONE_SYMBOLS_MIN: u32 = 16;
+/// Where agents have little room for symbols, generations are repaired a few at a time: one in this many at
+/// least, so that agents that claim to have hardly any room do not make it many rounds.
+pub const ENDS_PARTS: u32 = 32;
 /// The highest loss for which an agent's parity is sized, in thousandths.
 pub const PARITY_LOSS_MAX: u32 = 500;
 /// Numbers of parity symbols: a Block option has 20 bits for them (RFC 7959 section 2.2).
@@ -349,8 +359,9 @@ const _: () = {
     );
     assert!(TARGET_BYTES_MAX + 200 <= DATAGRAM_BYTES_MAX);
     assert!(ENVELOPE_BYTES_MAX <= 32 * BLOCK_BYTES_MIN as usize, "an offer's blocks fit one word of bits");
-    assert!(GENERATIONS_ASKED_MAX <= WINDOW_BLOCKS_MAX / 8, "both answers have the same room");
-    assert!(CAUCHY_SOURCES_MAX < crate::census::LACKS_BLOCKS as usize, "a byte says what a generation lacks");
+    assert!(LACKS_BYTES_MAX <= WINDOW_BLOCKS_MAX as usize / 8, "both answers have the same room");
+    assert!(SOURCES_MAX < crate::parity::LACKS_BLOCKS as usize, "the number says what a generation lacks");
+    assert!(RS16_SOURCES_MAX.is_power_of_two() && RS16_SYMBOLS_MIN.is_power_of_two(), "as the code needs it");
     assert!(CAUCHY_SOURCES_MAX + CAUCHY_SYMBOLS_MAX <= 256, "blocks and symbols have different elements");
     assert!(CAUCHY_SOURCES_MAX <= 128 && CAUCHY_SYMBOLS_MAX <= 128, "each fits a word of 128 bits");
     assert!(

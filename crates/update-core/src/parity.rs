@@ -6,15 +6,23 @@
 //! any k of its blocks and symbols. A recovered block is compared with the hash tree like any other, so a
 //! wrong symbol only costs time.
 //!
-//! [`cauchy`] is the code; [`generations`] says which block and which symbol belongs to which generation.
+//! [`cauchy`] is the code for small generations, `rs16` (feature `rs16`) that for large ones.
+//! [`generations`] says which block and which symbol belongs to which generation, [`lacks`] how it is written
+//! what generations lack.
 
 pub mod cauchy;
 mod field;
 pub mod generations;
+pub mod lacks;
+#[cfg(feature = "rs16")]
+pub mod rs16;
 
 pub use generations::{Generations, Symbol};
+pub use lacks::LACKS_BLOCKS;
 
 use crate::codec::write_into;
+#[cfg(feature = "rs16")]
+use crate::limits::RS16_SOURCES_MAX;
 use crate::limits::{CAUCHY_SOURCES_MAX, GENERATION_BLOCKS_MIN};
 use minicbor::Decoder;
 
@@ -32,6 +40,9 @@ pub(crate) const QUERY_BYTES_MAX: usize = QUERY_PREFIX.len() + 2 * QUERY_CBOR_MA
 pub enum ErasureCode {
     /// The systematic Cauchy code over GF(2^8): see [`cauchy`].
     Cauchy = 1,
+    /// The Reed-Solomon code over GF(2^16): see [`rs16`].
+    #[cfg(feature = "rs16")]
+    Rs16 = 2,
 }
 
 impl ErasureCode {
@@ -40,6 +51,8 @@ impl ErasureCode {
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
             1 => Some(Self::Cauchy),
+            #[cfg(feature = "rs16")]
+            2 => Some(Self::Rs16),
             _ => None,
         }
     }
@@ -55,6 +68,8 @@ impl ErasureCode {
     pub const fn generation_max(self) -> u16 {
         match self {
             Self::Cauchy => CAUCHY_SOURCES_MAX as u16,
+            #[cfg(feature = "rs16")]
+            Self::Rs16 => RS16_SOURCES_MAX as u16,
         }
     }
 }
@@ -125,14 +140,31 @@ mod tests {
     #[test]
     fn parity_of_an_offer_travels_as_a_query() {
         let mut query = [0; QUERY_BYTES_MAX];
-        for size in [8, 23, 24, 64, 128] {
-            let parity = Parity::new(ErasureCode::Cauchy, size).unwrap();
+        for (code, size, text) in [
+            (ErasureCode::Cauchy, 8, "p=820108"),
+            (ErasureCode::Cauchy, 23, "p=820117"),
+            (ErasureCode::Cauchy, 24, "p=82011818"),
+            (ErasureCode::Cauchy, 128, "p=82011880"),
+            (ErasureCode::Rs16, 64, "p=82021840"),
+            (ErasureCode::Rs16, 4096, "p=8202191000"),
+        ] {
+            let parity = Parity::new(code, size).unwrap();
             let len = parity.to_query(&mut query).unwrap();
+            assert_eq!(&query[..len], text.as_bytes());
             assert_eq!(Parity::from_query(&query[..len]), Some(parity));
         }
-        assert_eq!(&query[..10], b"p=82011880");
-        for other in [&b""[..], b"p", b"p=", b"t=f6", b"p=8201", b"p=82021840", b"p=820107", b"p=8201188000"]
-        {
+        let others: [&[u8]; 9] = [
+            b"",
+            b"p",
+            b"p=",
+            b"t=f6",
+            b"p=8201",
+            b"p=82031840",
+            b"p=820107",
+            b"p=8201188000",
+            b"p=8202191001",
+        ];
+        for other in others {
             assert_eq!(Parity::from_query(other), None, "{other:?}");
         }
     }

@@ -16,9 +16,10 @@ pub enum Resource {
     Hashes(UpdateId),
     /// `/fw/<id>/image`: the image.
     Image(UpdateId),
-    /// `/fw/<id>/parity`: erasure-code symbols. Reserved: no distributor sends them yet, and agents ignore
-    /// them.
+    /// `/fw/<id>/parity`: parity symbols of the image.
     Parity(UpdateId),
+    /// `/fw/<id>/hparity`: parity symbols of the pages of the hash tree.
+    PageParity(UpdateId),
     /// `/fw/status`: the census.
     Status,
     /// `/fw/activate`: boot the new image on trial.
@@ -54,6 +55,7 @@ impl Resource {
             (id, Some(b"hashes")) => UpdateId::parse(id).map(Self::Hashes),
             (id, Some(b"image")) => UpdateId::parse(id).map(Self::Image),
             (id, Some(b"parity")) => UpdateId::parse(id).map(Self::Parity),
+            (id, Some(b"hparity")) => UpdateId::parse(id).map(Self::PageParity),
             _ => None,
         }
     }
@@ -64,6 +66,15 @@ impl Resource {
         match area {
             Area::Image => Self::Image(id),
             Area::Pages => Self::Hashes(id),
+        }
+    }
+
+    /// The resource that carries the parity symbols of an area.
+    #[must_use]
+    pub const fn parity_of(area: Area, id: UpdateId) -> Self {
+        match area {
+            Area::Image => Self::Parity(id),
+            Area::Pages => Self::PageParity(id),
         }
     }
 
@@ -78,6 +89,7 @@ impl Resource {
             Self::Hashes(id) => (Some(id), b"hashes"),
             Self::Image(id) => (Some(id), b"image"),
             Self::Parity(id) => (Some(id), b"parity"),
+            Self::PageParity(id) => (Some(id), b"hparity"),
             Self::Status => (None, b"status"),
             Self::Activate => (None, b"activate"),
             Self::Cancel => (None, b"cancel"),

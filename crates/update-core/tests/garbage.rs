@@ -67,6 +67,7 @@ fn payload(dice: &mut Random, image: &Image) -> Vec<u8> {
                 generations: Parity::new(ErasureCode::Cauchy, 8 + number(dice) as u16 % 121)
                     .map(|parity| GenerationWindow {
                         parity,
+                        area: if number(dice).is_multiple_of(2) { Area::Image } else { Area::Pages },
                         first: number(dice),
                         count: 1 + number(dice) % 512,
                     })
@@ -188,7 +189,10 @@ fn report(dice: &mut Random, image: &Image) -> Vec<u8> {
         busy_seconds: number(dice),
         evidence: None,
         remark: update_core::remark::Remark::new("no room"),
-        lacks: dice.next_u64().is_multiple_of(2).then(|| (number(dice), &bitmap[..bitmap.len().min(32)])),
+        lacks: dice
+            .next_u64()
+            .is_multiple_of(2)
+            .then(|| (Area::Image, number(dice), &bitmap[..bitmap.len().min(32)])),
         lacking: dice.next_u64().is_multiple_of(2).then(|| number(dice)),
     };
     let mut buffer = [0; 1600];

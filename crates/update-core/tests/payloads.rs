@@ -7,6 +7,7 @@ use update_core::census::{GenerationWindow, Query, Report, State};
 use update_core::command::{Command, Dated};
 use update_core::digest::Digest;
 use update_core::parity::{ErasureCode, Parity};
+use update_core::platform::Area;
 use update_core::remark::Remark;
 use update_core::target::Target;
 
@@ -35,13 +36,14 @@ fn kinds() -> [Kind; 3] {
         run: 9,
         generations: Parity::new(ErasureCode::Cauchy, 64).map(|parity| GenerationWindow {
             parity,
+            area: Area::Image,
             first: 3,
             count: 4,
         }),
     };
     let mut report = Report::new(State::Blocks);
     (report.missing_blocks, report.distributor_next, report.attempt) = (300, 1 << 33, 2);
-    (report.lacks, report.lacking) = (Some((3, &[1, 0, 255, 7][..])), Some(263));
+    (report.lacks, report.lacking) = (Some((Area::Pages, 3, &[1, 0, 255, 7][..])), Some(263));
     report.remark = Remark::new("no space left");
     let command = Command {
         digest: Digest([7; 32]),

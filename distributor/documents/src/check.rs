@@ -100,18 +100,17 @@ pub fn of_group(spec: &GroupSpec) -> Vec<UnplacedDiagnostic> {
     }
     let parity = spec.parity.filter(|parity| parity.checked().is_none());
     if let Some(parity) = parity {
-        let (key, why) = match parity.code {
-            ParityCode::Rs16 => (
-                "code",
-                "the parity code rs16 is not implemented yet: write `code: cauchy`, or leave parity out"
-                    .to_owned(),
-            ),
+        let why = match parity.code {
             ParityCode::None => {
-                ("generation", "a generation needs a parity code, and there is none: leave it out".to_owned())
+                "a generation needs a parity code, and there is none: leave it out".to_owned()
             }
-            ParityCode::Auto | ParityCode::Cauchy => ("generation", rollout_engine::Parity::form()),
+            ParityCode::Auto => {
+                "with `code: auto` the generation is chosen as well: leave it out, or write which code"
+                    .to_owned()
+            }
+            ParityCode::Cauchy | ParityCode::Rs16 => rollout_engine::Parity::form(),
         };
-        diagnostics.push(UnplacedDiagnostic::new(["parity".into(), key.into()], why));
+        diagnostics.push(UnplacedDiagnostic::new(["parity".into(), "generation".into()], why));
     }
     diagnostics
 }

@@ -110,7 +110,7 @@ pub struct Parity {
     /// The erasure code.
     #[serde(default)]
     pub code: ParityCode,
-    /// How many blocks one set of parity covers at most: 8 to 128 with the Cauchy code.
+    /// How many blocks one set of parity covers at most: 8 to 128 with the Cauchy code, 8 to 4096 with rs16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<NonZeroU16>,
 }
@@ -122,7 +122,7 @@ pub enum ParityCode {
     /// No parity: lost blocks are sent again.
     #[default]
     None,
-    /// The best code for the agents of the group: the Cauchy code, as long as there is no other.
+    /// The best code for the agents of the group: rs16 if all of them run Linux, else the Cauchy code.
     Auto,
     /// Cauchy code over GF(2^8), for generations of up to 128 blocks.
     Cauchy,
@@ -136,8 +136,9 @@ impl Parity {
         let generation = self.generation.map(NonZeroU16::get);
         match self.code {
             ParityCode::None => Some(rollout_engine::Parity::None).filter(|_| generation.is_none()),
-            ParityCode::Auto | ParityCode::Cauchy => rollout_engine::Parity::cauchy(generation),
-            ParityCode::Rs16 => None,
+            ParityCode::Auto => Some(rollout_engine::Parity::Auto).filter(|_| generation.is_none()),
+            ParityCode::Cauchy => rollout_engine::Parity::cauchy(generation),
+            ParityCode::Rs16 => rollout_engine::Parity::rs16(generation),
         }
     }
 }

@@ -91,14 +91,16 @@ fn forecast(
         let lanes = plan.lanes.iter().filter(|lane| lane.security_group == *name);
         let takes = lanes.map(|lane| {
             let rate = lane.rate_bits_per_second.unwrap_or(group.profile.rate_bits_per_second);
-            let sent = sent(here, blocks, lane.agents.len(), lane.parity.unwrap_or(group.profile.parity));
+            let parity = group.parity(lane.parity.unwrap_or(group.profile.parity));
+            let sent = sent(here, blocks, lane.agents.len(), parity);
             self::air_s(sent, plan.image.block_bytes, rate)
         });
         let takes = takes.sum();
         if takes > air_s {
             (air_s, loss, loss_measured_at) = (takes, here, measured.map(|loss| loss.at));
             let first = plan.lanes.iter().find(|lane| lane.security_group == *name);
-            parity = first.and_then(|lane| lane.parity).unwrap_or(group.profile.parity);
+            let own = first.and_then(|lane| lane.parity);
+            parity = group.parity(own.unwrap_or(group.profile.parity));
         }
     }
     let now = Timestamp::now();

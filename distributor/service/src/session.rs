@@ -196,7 +196,7 @@ impl Session {
             confirm_within: Duration::MAX,
             deferred_within: Duration::ZERO,
             leaves_silent: false,
-            parity: profile.parity.coded(),
+            parity: self.group.parity(profile.parity).coded(),
         }
     }
 

@@ -74,8 +74,8 @@ pub struct Create {
     /// Bytes per image block: 256, 512 or 1024 [default: 1024]
     #[arg(long, value_name = "BYTES", value_parser = arguments::block_size)]
     block_size: Option<u16>,
-    /// How blocks that agents lost are repaired: none, cauchy, or cauchy:N in generations of N blocks
-    /// [default: none]
+    /// How blocks that agents lost are repaired: none, auto, cauchy or rs16, or cauchy:N or rs16:N in
+    /// generations of N blocks [default: none]
     #[arg(long)]
     parity: Option<Parity>,
     /// How fast multicast is sent [default: 1Mbit/s]
@@ -110,7 +110,8 @@ pub struct Set {
     /// How fast multicast is sent
     #[arg(long)]
     rate: Option<Rate>,
-    /// How blocks that agents lost are repaired: none, cauchy, or cauchy:N in generations of N blocks
+    /// How blocks that agents lost are repaired: none, auto, cauchy or rs16, or cauchy:N or rs16:N in
+    /// generations of N blocks
     #[arg(long)]
     parity: Option<Parity>,
     /// IPv4 time to live or IPv6 hop limit of multicast
@@ -147,6 +148,8 @@ struct Shown {
     rate_bits_per_second: u64,
     block_size: u16,
     parity: Parity,
+    /// What it comes to for the agents enrolled.
+    parity_now: Parity,
     distributor: SocketAddr,
     manager: Option<SocketAddr>,
     aead: i32,
@@ -344,6 +347,7 @@ impl Shown {
             rate_bits_per_second: group.profile.rate_bits_per_second,
             block_size: group.profile.block_size,
             parity: group.profile.parity,
+            parity_now: group.parity(group.profile.parity),
             distributor: group.profile.distributor,
             manager: group.profile.manager,
             aead: group.security.aead,
@@ -360,6 +364,10 @@ impl Shown {
 impl Printable for Shown {
     fn table(&self) -> Table {
         let manager = self.manager.map_or_else(|| "-".to_owned(), |address| address.to_string());
+        let parity = match self.parity {
+            Parity::Auto => format!("auto ({})", self.parity_now),
+            parity => parity.to_string(),
+        };
         fields([
             ("group", self.name.to_string()),
             ("gid", self.gid.to_string()),
@@ -368,7 +376,7 @@ impl Printable for Shown {
             ("hops", self.hops.to_string()),
             ("rate", Rate(self.rate_bits_per_second).to_string()),
             ("block size", self.block_size.to_string()),
-            ("parity", self.parity.to_string()),
+            ("parity", parity),
             ("distributor", self.distributor.to_string()),
             ("Group Manager", manager),
             ("COSE algorithm", self.aead.to_string()),

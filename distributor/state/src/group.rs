@@ -99,6 +99,14 @@ impl Security {
 }
 
 impl GroupState {
+    /// What this parity comes to for the agents enrolled. One whose device is not on record may have little
+    /// memory.
+    pub fn parity(&self, parity: Parity) -> Parity {
+        let runs_linux =
+            |agent: &Enrolled| agent.settings.as_ref().is_some_and(|settings| settings.mcu.is_none());
+        parity.for_agents(!self.agents.is_empty() && self.agents.iter().all(runs_linux))
+    }
+
     /// Reads a group and its enrolled agents, and checks every value once.
     pub fn open(dir: &StateDir, name: &Name) -> Result<Self, StateError> {
         let folder = dir.group(name);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use rollout_engine::Parity;
+use update_core::parity::ErasureCode;
 
 use crate::fleet::{Fleet, Place, Plan, Update};
 use crate::netns::{self, Family, Net};
@@ -76,14 +77,21 @@ impl Transfer {
             .figure("parity", self.parity.to_string()))
     }
 
-    /// The most bytes on the link for each byte of the image: what is known of 5 % loss to 8 agents;
-    /// otherwise what repetition takes.
+    /// The most bytes on the link for each byte of the image. The agents of this benchmark run Linux.
     fn bytes_max(self) -> f64 {
-        match (self.agents, self.loss, self.parity) {
-            (..=8, ..=5, Parity::None) => 1.75,
-            (..=8, ..=5, Parity::Coded(_)) => 1.36,
-            (_, _, Parity::None) => 4.0,
-            (_, _, Parity::Coded(_)) => 2.0,
+        let code = self.parity.for_agents(true).coded().map(|parity| parity.code());
+        match (code, self.agents, self.loss) {
+            (_, _, 0) => 1.2,
+            (None, ..=8, ..=5) => 1.75,
+            (None, ..) => 4.0,
+            (Some(ErasureCode::Rs16), ..=8, ..=5) => 1.28,
+            (Some(ErasureCode::Rs16), ..=32, ..=5) => 1.29,
+            (Some(ErasureCode::Rs16), ..=32, ..=20) => 1.53,
+            (Some(ErasureCode::Cauchy), ..=8, ..=5) => 1.36,
+            (Some(ErasureCode::Cauchy), ..=8, ..=20) => 1.85,
+            (Some(ErasureCode::Cauchy), ..=32, ..=5) => 1.4,
+            (Some(ErasureCode::Cauchy), ..=32, ..=20) => 2.0,
+            _ => 3.0,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask sim`: the simulated world.
 
 use clap::Args;
+use rollout_engine::Parity;
 
 use crate::outcome::Outcome;
 use crate::world::{self, Options, run_seeds};
@@ -22,10 +23,15 @@ pub(super) struct Sim {
     /// This many of these agents lie to the distributor, or ask for more than their share
     #[arg(long, value_name = "N", requires = "agents")]
     liars: Option<u16>,
-    /// The distributor repairs with parity, in generations of at most so many blocks
-    #[arg(long, value_name = "N", requires = "agents")]
-    #[arg(value_parser = clap::value_parser!(u16).range(8..=128))]
-    parity: Option<u16>,
+    /// The distributor repairs with parity, as `fwcast group create` takes it; a number is that of blocks in
+    /// a generation of the Cauchy code
+    #[arg(long, requires = "agents", value_parser = parity)]
+    parity: Option<Parity>,
+}
+
+fn parity(text: &str) -> Result<Parity, String> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number { format!("cauchy:{text}").parse() } else { text.parse() }
 }
 
 impl Sim {
@@ -56,7 +62,7 @@ impl Sim {
     fn crowd(&self, agents: usize) -> Outcome {
         let liars = usize::from(self.liars.unwrap_or(0)).min(agents - 1);
         let seed = self.seed.unwrap_or(1);
-        let parity = self.parity.and_then(world::parity);
+        let parity = self.parity.and_then(|parity| parity.for_agents(true).coded());
         let ended = world::run(seed, &Options { parity, ..Options::crowd(agents, liars) });
         tell(seed, &ended);
         Outcome::new(ended.violations.is_empty())

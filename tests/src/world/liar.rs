@@ -9,6 +9,7 @@ use group_oscore::{
 use update_core::census::{Query, Report, State};
 use update_core::digest::Digest;
 use update_core::limits::DATAGRAM_BYTES_MAX;
+use update_core::parity::lacks;
 use update_core::reception::AgentContext;
 use update_core::resource::Resource;
 use update_core::time::{Duration, Instant};
@@ -169,9 +170,11 @@ impl Liar {
         let asked = query.generations.filter(|_| matches!(self.lie, Lie::LacksSymbols | Lie::Decodes));
         let lack =
             if self.lie == Lie::Decodes { 0 } else { asked.map_or(0, |asked| asked.parity.generation()) };
-        let lacks = vec![lack as u8; asked.map_or(0, |asked| asked.count as usize)];
+        let bytes = asked.map_or(0, |asked| asked.count as usize * lacks::bytes_each(asked.parity));
+        let mut lacks = vec![0; bytes];
         if let Some(asked) = asked {
-            report.lacks = Some((asked.first, &lacks));
+            lacks::write(asked.parity, std::iter::repeat(lack), &mut lacks);
+            report.lacks = Some((asked.area, asked.first, &lacks));
             report.window = None;
             report.lacking = Some(if lack == 0 { 0 } else { report.missing_blocks });
         }

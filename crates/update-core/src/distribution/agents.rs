@@ -61,6 +61,10 @@ pub struct Agent {
     loss: u32,
     /// Some of its generations cannot be repaired with parity.
     needs_blocks: bool,
+    /// How many more pages or parity symbols it needs, as it last said in such terms.
+    page_lacks: Option<u32>,
+    /// How many symbols it can take now, as it said in its last answer by generation.
+    takes: u32,
     /// How long the others wait for it.
     patience: Patience,
     /// The distribution continues until this agent has what it should have.
@@ -97,6 +101,8 @@ impl Agent {
             missed_before: None,
             loss: 0,
             needs_blocks: false,
+            page_lacks: None,
+            takes: 0,
             patience: Patience::default(),
             waited_for,
             trial_since: None,
@@ -401,18 +407,35 @@ impl Agent {
     }
 
     /// Begins a round over so many parity symbols, for an agent that has answered this ask.
-    pub(super) fn begin_parity_round(&mut self, symbols: u32, ask: u32) {
+    pub(super) fn begin_parity_round(&mut self, area: Area, symbols: u32, ask: u32) {
         self.missed_before = None;
         let is_in_it = self.awaited() && self.has_answered(ask);
-        let lacking = self.lacks().filter(|_| is_in_it);
+        let lacking = self.lacks(area).filter(|_| is_in_it);
         if let Some(lacking) = lacking {
-            self.patience.begin_round_of(Area::Image, lacking, symbols, Unit::Lacking);
+            self.patience.begin_round_of(area, lacking, symbols.min(self.takes), Unit::Lacking);
         }
     }
 
-    /// How many blocks or parity symbols it needs, if it uses parity.
-    fn lacks(&self) -> Option<u32> {
-        self.misses().and(self.status?.lacking)
+    /// How many blocks or pages, or parity symbols instead, it needs of an area, if it uses parity.
+    pub(super) fn lacks(&self, area: Area) -> Option<u32> {
+        match area {
+            Area::Image => self.misses().and(self.status?.lacking),
+            Area::Pages => Some(self.misses_of(area)?.min(self.page_lacks?)),
+        }
+    }
+
+    /// It says what the generations of an area lack, from this one on, and lacks so many symbols in sum.
+    pub(super) const fn says_lacks(&mut self, area: Area, from: u32, sum: u32, needs_blocks: bool) {
+        self.takes = if from == 0 { sum } else { self.takes.saturating_add(sum) };
+        match area {
+            Area::Image => self.needs_blocks = needs_blocks || (from > 0 && self.needs_blocks),
+            Area::Pages => self.page_lacks = Some(self.takes),
+        }
+    }
+
+    /// It says which pages it misses, and not what their generations lack.
+    pub(super) const fn names_pages(&mut self) {
+        self.page_lacks = None;
     }
 
     /// How many of a thousand blocks do not reach it.
@@ -420,20 +443,15 @@ impl Agent {
         self.loss
     }
 
-    /// Notes whether some of its generations need blocks, as it says from this generation on.
-    pub(super) const fn needs_blocks(&mut self, from: u32, needs_blocks: bool) {
-        self.needs_blocks = needs_blocks || (from > 0 && self.needs_blocks);
-    }
-
     /// Whether it has to be asked which blocks it misses, because parity alone does not help it.
     pub(super) fn lives_on_blocks(&self) -> bool {
         self.needs_blocks || !matches!(self.status, Some(Status { lacking: Some(_), .. }))
     }
 
-    /// Whether it makes blocks of the parity symbols that it holds.
-    fn is_decoding(&self) -> bool {
-        matches!(self.status, Some(Status { state: State::Blocks, lacking: Some(0), missing_blocks, .. })
-            if missing_blocks > 0)
+    /// Whether it makes what it misses of this area out of the parity symbols that it holds.
+    pub(super) fn makes(&self, area: Area) -> bool {
+        let state = if area == Area::Pages { State::Pages } else { State::Blocks };
+        self.state() == Some(state) && self.lacks(area) == Some(0) && self.misses_of(area) > Some(0)
     }
 
     /// Whether the round in progress was of use to it; `None` if it was not in it or has not answered.
@@ -442,7 +460,7 @@ impl Agent {
         self.patience
             .gets_on(|area, unit| match unit {
                 Unit::Missing => self.misses_of(area),
-                Unit::Lacking => self.lacks(),
+                Unit::Lacking => self.lacks(area),
             })
             .filter(|_| judged)
     }
@@ -472,18 +490,22 @@ impl Agent {
         }
         let Some(status) = self.status else { return };
         let (pages, blocks) = (self.misses_of(Area::Pages), self.misses_of(Area::Image));
-        let lacking = self.lacks();
+        let (page_lacks, lacking) = (self.lacks(Area::Pages), self.lacks(Area::Image));
         let misses = |area, unit| match (area, unit) {
-            (Area::Pages, _) => pages,
+            (Area::Pages, Unit::Missing) => pages,
+            (Area::Pages, Unit::Lacking) => page_lacks,
             (Area::Image, Unit::Missing) => blocks,
             (Area::Image, Unit::Lacking) => lacking,
         };
         self.patience.end_round(misses, others_got_on);
-        if has_answered && self.is_decoding() {
-            self.patience.decodes(status.missing_blocks);
+        let made = [(Area::Pages, status.missing_pages), (Area::Image, status.missing_blocks)];
+        let made = made.into_iter().find(|(area, _)| has_answered && self.makes(*area));
+        if let Some((area, misses)) = made {
+            self.patience.makes(area, misses);
         }
         let misses_nothing = status.missing_pages == 0 && status.missing_blocks == 0;
         match unnamed {
+            _ if made.is_some() => {}
             Some(Area::Pages) if status.missing_pages > 0 => self.patience.names_nothing(Area::Pages),
             Some(Area::Image) if status.missing_blocks > 0 => self.patience.names_nothing(Area::Image),
             // It is not done, yet misses nothing.

@@ -7,9 +7,10 @@ use super::parts::Parts;
 use super::phase::{Phase, Step};
 use crate::census::{GenerationWindow, Query, Window};
 use crate::limits::{
-    ANSWER_BYTES, ASK_REPEATS_MAX, ASK_REPEATS_UNHEARD, FEW_PARTS, GENERATIONS_ASKED_MAX, LEISURE_MAX,
-    LEISURE_MIN, TARGET_BYTES_MAX, WINDOW_BLOCKS_MAX,
+    ANSWER_BYTES, ASK_REPEATS_MAX, ASK_REPEATS_UNHEARD, FEW_PARTS, LEISURE_MAX, LEISURE_MIN,
+    TARGET_BYTES_MAX, WINDOW_BLOCKS_MAX,
 };
+use crate::parity::lacks;
 use crate::platform::Area;
 use crate::target::{Target, member_number};
 use crate::time::{Duration, Instant};
@@ -37,34 +38,21 @@ pub(super) enum Purpose {
     Status,
 }
 
-/// What a question is about.
+/// What a question is about: a window, generations, or both, so that each agent answers in its terms.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Scope {
-    Window(Window),
-    Generations(GenerationWindow),
+pub(super) struct Scope {
+    window: Option<Window>,
+    generations: Option<GenerationWindow>,
 }
 
 impl Scope {
-    const fn window(self) -> Option<Window> {
-        match self {
-            Self::Window(window) => Some(window),
-            Self::Generations(_) => None,
-        }
-    }
-
-    const fn generations(self) -> Option<GenerationWindow> {
-        match self {
-            Self::Window(_) => None,
-            Self::Generations(window) => Some(window),
-        }
-    }
-
     /// The bytes that an answer takes for it.
     fn answer_bytes(self) -> u64 {
-        match self {
-            Self::Window(window) => u64::from(window.count).div_ceil(8),
-            Self::Generations(window) => window.count.into(),
-        }
+        let of_window = self.window.map_or(0, |window| u64::from(window.count).div_ceil(8));
+        let of_generations = self
+            .generations
+            .map_or(0, |window| u64::from(window.count) * lacks::bytes_each(window.parity) as u64);
+        of_window.max(of_generations)
     }
 }
 
@@ -214,7 +202,7 @@ impl Ask {
             // An agent that has dropped an update would fetch it again if the query named it.
             update: id.filter(|_| self.purpose != Purpose::Withdrawn),
             leisure_ms: leisure.as_millis() as u32,
-            window: self.scope.and_then(Scope::window),
+            window: self.scope.and_then(|scope| scope.window),
             only_missing: parts.only_missing(self.scope),
             unicast_max: match self.purpose {
                 Purpose::Repair(blocks) => blocks,
@@ -224,7 +212,7 @@ impl Ask {
             },
             detail: matches!(self.purpose, Purpose::Status | Purpose::Close | Purpose::Confirm),
             run: parts.run,
-            generations: self.scope.and_then(Scope::generations),
+            generations: self.scope.and_then(|scope| scope.generations),
         }
     }
 }
@@ -233,9 +221,12 @@ impl Parts {
     /// The phase that asks, now or later.
     pub(super) fn ask(&mut self, purpose: Purpose, from: Instant) -> Phase {
         let scope = match purpose {
-            Purpose::Pages => self.window(Area::Pages, 0),
+            Purpose::Pages => self.window(Area::Pages, 0).map(|scope| Scope {
+                generations: self.generations(Area::Pages, 0).filter(|_| self.turns.has_sent_pages()),
+                ..scope
+            }),
             Purpose::Blocks => self.window(Area::Image, 0),
-            Purpose::Generations => self.generations(0),
+            Purpose::Generations => self.generation_scope(0),
             _ => None,
         };
         let number = self.questions.begin_ask();
@@ -264,16 +255,14 @@ impl Parts {
 
     /// Forgets what agents were last known to need: they report it anew.
     fn forget_needed(&mut self, scope: Option<Scope>) {
-        let Some(subject) = &mut self.job else { return };
-        match scope {
-            Some(Scope::Window(Window { area: Area::Image, .. })) => subject.needed_blocks.clear(),
-            Some(Scope::Window(Window { area: Area::Pages, .. })) => subject.needed_pages.clear(),
-            Some(Scope::Generations(_)) => {
-                if let Some(mending) = &mut subject.mending {
-                    mending.lacks.clear();
-                }
-            }
+        let (Some(subject), Some(scope)) = (&mut self.job, scope) else { return };
+        match scope.window.map(|window| window.area) {
+            Some(Area::Image) => subject.needed_blocks.clear(),
+            Some(Area::Pages) => subject.needed_pages.clear(),
             None => {}
+        }
+        if let (Some(window), Some(mending)) = (scope.generations, &mut subject.mending) {
+            mending.of_mut(window.area).lacks.clear();
         }
     }
 
@@ -285,22 +274,29 @@ impl Parts {
             Area::Pages => subject.needed_pages.count(),
         };
         let left = count.checked_sub(first).filter(|left| *left > 0)?;
-        Some(Scope::Window(Window { area, first, count: left.min(WINDOW_BLOCKS_MAX) }))
+        let window = Window { area, first, count: left.min(WINDOW_BLOCKS_MAX) };
+        Some(Scope { window: Some(window), generations: None })
     }
 
-    /// The generations from `first` on, as many as one question may cover.
-    fn generations(&self, first: u32) -> Option<Scope> {
+    /// The generations of an area from `first` on, as many as one question may cover.
+    fn generations(&self, area: Area, first: u32) -> Option<GenerationWindow> {
         let mending = self.job.as_ref()?.mending.as_ref()?;
-        let left = mending.generations.count().checked_sub(first).filter(|left| *left > 0)?;
-        let count = left.min(GENERATIONS_ASKED_MAX);
-        Some(Scope::Generations(GenerationWindow { parity: mending.parity, first, count }))
+        let left = mending.of(area).count_now().checked_sub(first).filter(|left| *left > 0)?;
+        let count = left.min(lacks::asked_max(mending.parity));
+        Some(GenerationWindow { parity: mending.parity, area, first, count })
+    }
+
+    fn generation_scope(&self, first: u32) -> Option<Scope> {
+        let generations = self.generations(Area::Image, first)?;
+        Some(Scope { window: None, generations: Some(generations) })
     }
 
     /// What the next question of an ask is about.
     fn scope_after(&self, scope: Scope) -> Option<Scope> {
-        match scope {
-            Scope::Window(window) => self.window(window.area, window.first + window.count),
-            Scope::Generations(window) => self.generations(window.first + window.count),
+        match (scope.window, scope.generations) {
+            (Some(window), _) => self.window(window.area, window.first + window.count),
+            (None, Some(window)) => self.generation_scope(window.first + window.count),
+            (None, None) => None,
         }
     }
 

@@ -4,7 +4,7 @@ use super::lacks::Lacks;
 use super::needed::Needed;
 use crate::block::Layout;
 use crate::digest::{Digest, UpdateId};
-use crate::parity::{Generations, Parity};
+use crate::parity::{Generations, Parity, lacks};
 use crate::platform::Area;
 use crate::suit::Offer;
 use crate::time::Duration;
@@ -121,21 +121,85 @@ pub(super) struct Subject {
     pub(super) mending: Option<Mending>,
 }
 
-/// The parity of the update: what generations lack, and which symbols have been sent.
+/// The parity of the update.
 #[derive(Debug)]
 pub(super) struct Mending {
     pub(super) parity: Parity,
+    image: MendingOf,
+    pages: MendingOf,
+}
+
+impl Mending {
+    fn new(parity: Parity, shape: &TreeShape) -> Self {
+        let of = |area| MendingOf::new(Generations::new(parity, shape.count_of(area)));
+        Self { parity, image: of(Area::Image), pages: of(Area::Pages) }
+    }
+
+    pub(super) const fn of(&self, area: Area) -> &MendingOf {
+        match area {
+            Area::Image => &self.image,
+            Area::Pages => &self.pages,
+        }
+    }
+
+    pub(super) const fn of_mut(&mut self, area: Area) -> &mut MendingOf {
+        match area {
+            Area::Image => &mut self.image,
+            Area::Pages => &mut self.pages,
+        }
+    }
+
+    /// Takes what an agent that loses so many of a thousand datagrams says that generations lack. Returns how
+    /// many symbols it lacks, and whether it needs blocks.
+    pub(super) fn take_lacks(&mut self, area: Area, first: u32, bytes: &[u8], loss: u32) -> (u32, bool) {
+        let parity = self.parity;
+        self.of_mut(area).lacks.add(first, lacks::read(parity, bytes), loss)
+    }
+
+    /// An agent that needs so many symbols in all says so little of that by generation, because it has no
+    /// room for more.
+    pub(super) fn take_room(&mut self, area: Area, first: u32, bytes: &[u8], sum: u32, in_all: u32) {
+        let last = (first..).zip(lacks::read(self.parity, bytes)).filter(|(_, lack)| *lack > 0).last();
+        let mending = self.of_mut(area);
+        let is_whole = first == 0 && mending.end.is_none();
+        if let Some((last, _)) = last.filter(|_| is_whole && sum < in_all) {
+            mending.lacks.ends_at(last + 1);
+        }
+    }
+}
+
+/// The parity of the pages or of the image: what generations lack, and which symbols have been sent.
+#[derive(Debug)]
+pub(super) struct MendingOf {
     pub(super) generations: Generations,
     pub(super) lacks: Lacks,
+    /// Only generations before this one are repaired now: several agents have no room for more.
+    end: Option<u32>,
     /// For each generation, the first symbol that has not been sent, or was sent longest ago.
     next: Vec<u32>,
 }
 
-impl Mending {
-    fn new(parity: Parity, blocks: u32) -> Self {
-        let generations = Generations::new(parity, blocks);
+impl MendingOf {
+    fn new(generations: Generations) -> Self {
         let next = vec![0; generations.count() as usize];
-        Self { parity, generations, lacks: Lacks::none_of(generations), next }
+        Self { generations, lacks: Lacks::none_of(generations), end: None, next }
+    }
+
+    /// How many generations are repaired now.
+    pub(super) fn count_now(&self) -> u32 {
+        self.end.unwrap_or(self.generations.count())
+    }
+
+    /// All that is repaired now is complete: whether there are generations after that. These are next.
+    pub(super) const fn go_on(&mut self) -> bool {
+        self.end.take().is_some()
+    }
+
+    /// What so many agents have room for is repaired first, until it is complete.
+    pub(super) fn limit(&mut self, agents: usize) {
+        if self.end.is_none() {
+            self.end = self.lacks.end(agents);
+        }
     }
 
     /// Takes the next symbols of each generation: the generation, its first symbol, and how many.
@@ -157,7 +221,7 @@ impl Subject {
         let needed_pages = Needed::none_of(shape.page_count());
         let needed_blocks = Needed::none_of(update.offer.layout.block_count());
         let last_blocks = needed_blocks.clone();
-        let mending = parity.map(|parity| Mending::new(parity, update.offer.layout.block_count()));
+        let mending = parity.map(|parity| Mending::new(parity, &shape));
         let (doubtful_pages, doubtful_blocks) = (needed_pages.clone(), needed_blocks.clone());
         Self {
             update,
@@ -183,13 +247,14 @@ impl Subject {
         needed.count()
     }
 
-    /// Whether anybody names anything of this area.
-    pub(super) const fn is_named(&self, area: Area) -> bool {
+    /// Whether anybody names anything of this area, or says what its generations lack.
+    pub(super) fn is_named(&self, area: Area) -> bool {
         let (needed, doubtful) = match area {
             Area::Image => (&self.needed_blocks, &self.doubtful_blocks),
             Area::Pages => (&self.needed_pages, &self.doubtful_pages),
         };
-        needed.len() + doubtful.len() > 0
+        let lacks = self.mending.as_ref().is_some_and(|mending| !mending.of(area).lacks.are_none());
+        needed.len() + doubtful.len() > 0 || lacks
     }
 
     /// What is in doubt is needed if some agent that named it is still waited for.

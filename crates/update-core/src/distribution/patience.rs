@@ -93,8 +93,8 @@ pub(super) struct Patience {
     vague: u8,
     /// Since when it has been recovering or checking.
     busy_since: Option<Instant>,
-    /// The blocks that it missed when it last said that it has enough symbols for them.
-    decoding: Option<u32>,
+    /// The pages or blocks that it missed when it last said that it has enough symbols for them.
+    making: Option<(Area, u32)>,
     lag: Option<Lag>,
     /// The last round brought it something.
     brought: bool,
@@ -177,10 +177,10 @@ impl Patience {
         }
     }
 
-    /// It has enough symbols for all blocks, and misses this many: in time it makes some of them.
-    pub(super) fn decodes(&mut self, misses: u32) {
-        if self.decoding.replace(misses) == Some(misses) {
-            self.names_nothing(Area::Image);
+    /// It has enough symbols for all of an area, and misses this many: in time it makes some of them.
+    pub(super) fn makes(&mut self, area: Area, misses: u32) {
+        if self.making.replace((area, misses)) == Some((area, misses)) {
+            self.names_nothing(area);
         }
     }
 

@@ -3,7 +3,7 @@
 use super::claims::Consequence;
 use super::parts::Parts;
 use super::{Ending, Event};
-use crate::census::{Report, State};
+use crate::census::{Report, State, Window};
 use crate::platform::Area;
 use crate::time::Instant;
 use coap_wire::{Code, Token, Type, option};
@@ -126,10 +126,11 @@ impl Parts {
         self.events.push_back(Event::Report(id));
         // Nothing is sent to the group for the sake of a laggard.
         let counts = is_waited_for && first_ask.is_some_and(|first| number >= first);
-        if let Some((first, lacks)) = report.lacks.filter(|_| counts && is_first) {
-            self.take_lacks(index, first, lacks);
+        if let Some((area, first, lacks)) = report.lacks.filter(|_| counts && is_first) {
+            self.take_lacks(index, area, first, lacks);
         }
-        if counts && let (Some((window, bitmap)), Some(subject)) = (report.window, &mut self.job) {
+        let names = report.window.filter(|(window, _)| counts && !self.lacks_pages(index, window));
+        if let (Some((window, bitmap)), Some(subject)) = (names, &mut self.job) {
             let named = bitmap.iter().map(|byte| byte.count_ones()).sum();
             let of = subject.name(window.area, window.first, bitmap, in_doubt);
             if let Some(agent) = self.fleet.get_mut(index).filter(|_| is_first) {
@@ -138,13 +139,27 @@ impl Parts {
         }
     }
 
-    /// Takes what an agent says that generations lack, from this one on.
-    fn take_lacks(&mut self, index: usize, first: u32, lacks: &[u8]) {
+    /// Takes what an agent says that generations of an area lack, from this one on.
+    fn take_lacks(&mut self, index: usize, area: Area, first: u32, lacks: &[u8]) {
         let Some(agent) = self.fleet.get_mut(index) else { return };
         let Some(subject) = &mut self.job else { return };
         let Some(mending) = &mut subject.mending else { return };
-        let (sum, needs_blocks) = mending.lacks.add(first, lacks, agent.loss());
-        agent.needs_blocks(first, needs_blocks);
-        agent.names(Area::Image, sum, subject.needed_blocks.count());
+        let (sum, needs_blocks) = mending.take_lacks(area, first, lacks, agent.loss());
+        agent.says_lacks(area, first, sum, needs_blocks);
+        let in_all = agent.lacks(area).filter(|_| !needs_blocks);
+        mending.take_room(area, first, lacks, sum, in_all.unwrap_or(0));
+        agent.names(area, sum, subject.shape.count_of(area));
+    }
+
+    /// Whether an agent has said what it lacks of the pages, before it was asked about this window: then it
+    /// needs none of them. An answer about the first window says it anew.
+    fn lacks_pages(&mut self, index: usize, window: &Window) -> bool {
+        let Some(agent) = self.fleet.get_mut(index).filter(|_| window.area == Area::Pages) else {
+            return false;
+        };
+        if window.first == 0 {
+            agent.names_pages();
+        }
+        agent.lacks(Area::Pages).is_some()
     }
 }

@@ -16,6 +16,7 @@ use crate::limits::{
 use crate::platform::Area;
 use crate::resource::Resource;
 use crate::target::Target;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use coap_wire::Block;
 use group_oscore::ProtectError;
@@ -31,7 +32,7 @@ pub(super) struct Round {
     /// How many times to send each image block, or page of the bottom level.
     usual_copies: u8,
     /// The parity symbols of a round that sends those, instead of blocks.
-    symbols: Option<Symbols>,
+    symbols: Option<Box<Symbols>>,
     /// What to repeat for late joiners, or to ask, before the round continues.
     interlude: Interlude,
 }
@@ -53,25 +54,25 @@ impl Round {
         round
     }
 
-    const fn of_symbols(symbols: Symbols) -> Self {
-        let interlude = Interlude::None;
-        let symbols = Some(symbols);
-        Self { area: Area::Image, current: None, copies: 0, usual_copies: 1, symbols, interlude }
+    fn of_symbols(area: Area, symbols: Symbols) -> Self {
+        let (symbols, interlude) = (Some(Box::new(symbols)), Interlude::None);
+        Self { area, current: None, copies: 0, usual_copies: 1, symbols, interlude }
     }
 
     /// The block to send next, or the next one to make parity symbols of. These are made while the pace lets
     /// nothing out, or there is none to send.
     pub(super) fn image_block(&self, is_free: bool) -> Option<u32> {
         match &self.symbols {
+            _ if self.area == Area::Pages => None,
             Some(symbols) if is_free && symbols.is_ready() => None,
             Some(symbols) => symbols.block_wanted(),
-            None => self.current.filter(|_| self.area == Area::Image),
+            None => self.current,
         }
     }
 
     /// Takes the block that was read last, if it is the one that the symbols need next.
     pub(super) fn take_block(&mut self, block: &ImageBlock) {
-        let Some(symbols) = &mut self.symbols else { return };
+        let Some(symbols) = self.symbols.as_mut().filter(|_| self.area == Area::Image) else { return };
         if symbols.block_wanted().is_some_and(|number| block.has(number))
             && let Some(bytes) = block.bytes()
         {
@@ -81,7 +82,7 @@ impl Round {
 
     /// Whether everything has been sent.
     fn is_over(&self) -> bool {
-        self.symbols.as_ref().map_or(self.current.is_none(), Symbols::are_sent)
+        self.symbols.as_ref().map_or(self.current.is_none(), |symbols| symbols.are_sent())
     }
 
     pub(super) fn step(&mut self, slot: Slot<'_>, parts: &mut Parts) -> Result<Step, ProtectError> {
@@ -115,12 +116,18 @@ impl Round {
 
     fn send_symbol(&mut self, slot: Slot<'_>, parts: &mut Parts) -> Result<Step, ProtectError> {
         let (Some(subject), Some(symbols)) = (&parts.job, &mut self.symbols) else { return Ok(Step::Idle) };
+        while self.area == Area::Pages
+            && let Some(page) = symbols.block_wanted().filter(|_| !symbols.is_ready())
+        {
+            symbols.take_block(subject.page(page).unwrap_or_default());
+        }
         let (Some(mending), Some((number, payload))) = (&subject.mending, symbols.next_ready()) else {
             return Ok(Step::Idle);
         };
-        let resource = Resource::Parity(subject.update.offer.id);
+        let resource = Resource::parity_of(self.area, subject.update.offer.id);
         let size_exponent = subject.update.offer.layout.block_size.exponent();
-        let block = Block { number, more: !mending.generations.is_last(number), size_exponent };
+        let is_last = mending.of(self.area).generations.is_last(number);
+        let block = Block { number, more: !is_last, size_exponent };
         let sent = parts.outbox.put(slot, &Put { resource, queries: [&[]; 2], block, payload })?;
         symbols.sent();
         Ok(Step::Sent(sent))
@@ -183,7 +190,10 @@ impl Parts {
         let loss = self.worst_loss();
         let Some(subject) = &mut self.job else { return self.finish(Ending::Done) };
         let stage = match area {
-            Area::Pages => Stage::Pages(subject.needed_pages.len()),
+            Area::Pages => {
+                self.turns.begin_page_round();
+                Stage::Pages(subject.needed_pages.len())
+            }
             Area::Image => {
                 let round = self.turns.begin_round();
                 subject.last_blocks.clone_from(&subject.needed_blocks);
@@ -209,16 +219,17 @@ impl Parts {
     }
 
     /// The phase that sends so many parity symbols of each generation.
-    pub(super) fn send_symbols(&mut self, planned: &[u16]) -> Phase {
+    pub(super) fn send_symbols(&mut self, area: Area, planned: &[u16]) -> Phase {
         let Some(subject) = &mut self.job else { return self.finish(Ending::Done) };
         let Some(mending) = &mut subject.mending else { return self.finish(Ending::Done) };
         let bytes = subject.update.offer.layout.block_size.bytes() as usize;
         let count = planned.iter().map(|count| u32::from(*count)).sum();
+        let mending = mending.of_mut(area);
         let symbols = Symbols::new(mending.generations, bytes, mending.take_symbols(planned).into_iter());
         let ask = self.questions.last_ask();
-        self.fleet.iter_mut().for_each(|agent| agent.begin_parity_round(count, ask));
+        self.fleet.iter_mut().for_each(|agent| agent.begin_parity_round(area, count, ask));
         self.events.push_back(Event::Stage(Stage::Parity(count)));
-        Phase::Sending(Round::of_symbols(symbols))
+        Phase::Sending(Round::of_symbols(area, symbols))
     }
 
     /// Asks for everyone's progress in the middle of a long round. Otherwise a distributor would send for

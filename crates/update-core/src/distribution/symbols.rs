@@ -1,7 +1,7 @@
 //! Making parity symbols, a few at a time, out of the image's blocks (protocol.md \[parity\]).
 
 use crate::limits::SYMBOLS_AT_A_TIME;
-use crate::parity::{Generations, Symbol, cauchy};
+use crate::parity::{ErasureCode, Generations, Symbol, cauchy, rs16};
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -14,6 +14,8 @@ pub(super) struct Symbols {
     /// What is still to be made: the generation, its first symbol, and how many.
     planned: VecDeque<(u32, u32, u32)>,
     making: Batch,
+    /// Takes the blocks of one generation, where the code makes all of its symbols at once.
+    encoder: Option<rs16::Encoder>,
     /// For the block to read next: the place of its generation in the batch, and its index there.
     next: (usize, u32),
     /// Made and not yet sent, in the order of sending.
@@ -38,8 +40,16 @@ impl Symbols {
     ) -> Self {
         let planned = planned.filter(|(_, _, count)| *count > 0).collect();
         let (making, made) = (Batch::default(), Batch::default());
-        let mut symbols =
-            Self { generations, bytes, planned, making, next: (0, 0), ready: VecDeque::new(), made };
+        let mut symbols = Self {
+            generations,
+            bytes,
+            planned,
+            making,
+            encoder: None,
+            next: (0, 0),
+            ready: VecDeque::new(),
+            made,
+        };
         symbols.begin_batch();
         symbols
     }
@@ -63,14 +73,36 @@ impl Symbols {
     /// Takes the block that was wanted.
     pub(super) fn take_block(&mut self, block: &[u8]) {
         let Some(&(generation, first, count, place)) = self.making.parts.get(self.next.0) else { return };
-        let rows = self.making.bytes.chunks_exact_mut(self.bytes).skip(place);
-        for (symbol, row) in (first..first + count).zip(rows) {
-            cauchy::add_block((symbol % self.generations.symbols()) as u8, self.next.1 as u8, block, row);
+        let symbols = self.generations.symbols();
+        let indices = (first..first + count).map(|index| index % symbols);
+        let mut rows = self.making.bytes.chunks_exact_mut(self.bytes).skip(place);
+        let is_last = self.next.1 + 1 >= self.generations.blocks_in(generation);
+        match self.generations.code() {
+            ErasureCode::Cauchy => {
+                for (symbol, row) in indices.zip(rows) {
+                    cauchy::add_block(symbol as u8, self.next.1 as u8, block, row);
+                }
+            }
+            ErasureCode::Rs16 => {
+                if self.next.1 == 0 {
+                    let blocks = self.generations.blocks_in(generation);
+                    let width = rs16::width(self.generations.blocks_in(0));
+                    self.encoder = rs16::Encoder::new(blocks, width, self.bytes).ok();
+                }
+                // Generations have sizes that the code takes, so that none of this fails.
+                if let Some(encoder) = &mut self.encoder {
+                    let _ = encoder.add_block(block);
+                }
+                if is_last && let Some(encoder) = self.encoder.take() {
+                    let _ = encoder.encode(indices, |symbol| {
+                        if let Some(row) = rows.next() {
+                            row.copy_from_slice(symbol);
+                        }
+                    });
+                }
+            }
         }
-        self.next.1 += 1;
-        if self.next.1 >= self.generations.blocks_in(generation) {
-            self.next = (self.next.0 + 1, 0);
-        }
+        self.next = if is_last { (self.next.0 + 1, 0) } else { (self.next.0, self.next.1 + 1) };
         self.hand_over();
     }
 

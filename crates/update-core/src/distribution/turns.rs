@@ -11,12 +11,15 @@ use crate::limits::{
 };
 use crate::platform::Area;
 use crate::time::{Duration, Instant};
+use alloc::vec::Vec;
 
 /// The progress of the turns.
 #[derive(Debug)]
 pub(super) struct Turns {
     /// The number of the next pass over image blocks.
     round: u32,
+    /// Pages of the hash tree have been sent.
+    pages_sent: bool,
     /// Questions sent in the middle of rounds.
     questions: u32,
     /// Consecutive repair asks without progress.
@@ -50,6 +53,7 @@ impl Turns {
     pub(super) const fn new(censuses: u32) -> Self {
         Self {
             round: 0,
+            pages_sent: false,
             questions: 0,
             repair_asks_in_vain: 0,
             missing_before: u64::MAX,
@@ -72,6 +76,16 @@ impl Turns {
         let round = self.round;
         self.round += 1;
         round
+    }
+
+    /// Begins a pass over pages of the hash tree.
+    pub(super) const fn begin_page_round(&mut self) {
+        self.pages_sent = true;
+    }
+
+    /// Whether pages have been sent, so that parity can repair what agents miss of them.
+    pub(super) const fn has_sent_pages(&self) -> bool {
+        self.pages_sent
     }
 
     pub(super) const fn has_had_a_round(&self) -> bool {
@@ -269,10 +283,26 @@ impl Parts {
 
     fn decide_pages(&mut self, now: Instant, purpose: Purpose) -> Phase {
         let needed = self.job.as_ref().map_or(0, |subject| subject.needed_pages.len());
-        if purpose == Purpose::Pages && needed > 0 {
+        if purpose != Purpose::Pages {
+            return self.ask(Purpose::Pages, now);
+        }
+        if needed > 0 {
             return self.send_round(Area::Pages);
         }
-        self.ask(Purpose::Pages, now)
+        if let Some(planned) = self.symbols_for(Area::Pages) {
+            return self.send_symbols(Area::Pages, &planned);
+        }
+        let are_made = self.fleet.agents().iter().any(|agent| agent.awaited() && agent.makes(Area::Pages));
+        let wait = if are_made { self.pause(now) } else { Duration::ZERO };
+        self.ask(Purpose::Pages, now + wait)
+    }
+
+    /// How many symbols of each generation are needed; `None` if there are none to send.
+    fn symbols_for(&self, area: Area) -> Option<Vec<u16>> {
+        let agents = self.fleet.agents().iter().filter(|agent| agent.awaited()).count();
+        let mending = self.job.as_ref()?.mending.as_ref()?;
+        let planned = mending.of(area).lacks.plan(agents);
+        planned.iter().any(|symbols| *symbols > 0).then_some(planned)
     }
 
     /// [repair]: multicast for what many miss, unicast for the last few. The criterion is the number of
@@ -319,20 +349,25 @@ impl Parts {
     /// [parity]: symbols for what several agents lack. Agents that live on blocks get their turn after each
     /// round of symbols.
     fn decide_generations(&mut self, now: Instant, tally: &Tally) -> Phase {
+        let planned = self.symbols_for(Area::Image);
         let agents = self.fleet.agents().iter().filter(|agent| agent.awaited()).count();
-        let mending = self.job.as_ref().and_then(|subject| subject.mending.as_ref());
-        let planned = mending.map(|mending| mending.lacks.plan(agents)).unwrap_or_default();
-        let nothing = planned.iter().all(|symbols| *symbols == 0);
-        if tally.on_blocks > 0 && (nothing || self.turns.blocks_are_next) {
+        if let Some(mending) = self.job.as_mut().and_then(|subject| subject.mending.as_mut()) {
+            let mending = mending.of_mut(Area::Image);
+            if planned.is_none() && mending.go_on() {
+                return self.ask(Purpose::Generations, now);
+            }
+            mending.limit(agents);
+        }
+        if tally.on_blocks > 0 && (planned.is_none() || self.turns.blocks_are_next) {
             self.turns.blocks_are_next = false;
             return self.ask(Purpose::Blocks, now);
         }
-        if nothing {
+        let Some(planned) = planned else {
             // They are busy making blocks, unless none of them was heard.
             return self.serve_faint(now).unwrap_or_else(|| self.ask_again(now));
-        }
+        };
         self.turns.blocks_are_next = true;
-        self.send_symbols(&planned)
+        self.send_symbols(Area::Image, &planned)
     }
 
     /// Asks once more what is missing, after a while.

@@ -1,11 +1,14 @@
 //! Which block belongs to which generation, and the numbers of parity symbols.
 
+#[cfg(feature = "rs16")]
+use super::rs16;
 use super::{ErasureCode, Parity};
 use crate::limits::{CAUCHY_SYMBOLS_MAX, PARITY_NUMBERS_MAX};
 
 /// How the blocks of an image are divided: block `n` is block `n / count` of generation `n % count`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Generations {
+    code: ErasureCode,
     blocks: u32,
     count: u32,
     symbols: u32,
@@ -28,9 +31,18 @@ impl Generations {
         let count = if least == 0 { 1 } else { least };
         let most = match parity.code {
             ErasureCode::Cauchy => CAUCHY_SYMBOLS_MAX as u32,
+            #[cfg(feature = "rs16")]
+            ErasureCode::Rs16 => rs16::width(blocks.div_ceil(count)),
         };
         let numbers = PARITY_NUMBERS_MAX / count;
-        Self { blocks, count, symbols: if numbers < most { numbers } else { most } }
+        let symbols = if numbers < most { numbers } else { most };
+        Self { code: parity.code, blocks, count, symbols }
+    }
+
+    /// How the symbols are made.
+    #[must_use]
+    pub const fn code(self) -> ErasureCode {
+        self.code
     }
 
     /// The number of generations.
@@ -95,12 +107,13 @@ mod tests {
     use crate::limits::{GENERATION_BLOCKS_MIN, IMAGE_BYTES_MAX};
 
     fn generations(size: u16, blocks: u32) -> Generations {
-        Generations::new(Parity::new(ErasureCode::Cauchy, size).unwrap(), blocks)
+        let code = if size <= 128 { ErasureCode::Cauchy } else { ErasureCode::Rs16 };
+        Generations::new(Parity::new(code, size).unwrap(), blocks)
     }
 
     #[test]
     fn each_block_has_one_place_and_generations_are_alike() {
-        for size in [8, 32, 64, 100, 128] {
+        for size in [8, 32, 64, 100, 128, 1000, 4096] {
             for blocks in [1, 7, 8, 9, 63, 64, 65, 129, 1000, 4096] {
                 let generations = generations(size, blocks);
                 let mut seen = 0;
@@ -125,9 +138,17 @@ mod tests {
 
     #[test]
     fn symbols_have_numbers_that_fit_a_block_option() {
-        for (size, blocks, symbols) in
-            [(64, 4096, 128), (64, 1, 128), (GENERATION_BLOCKS_MIN, IMAGE_BYTES_MAX / 256, 32)]
-        {
+        let rows = [
+            (64, 4096, 128),
+            (64, 1, 128),
+            (GENERATION_BLOCKS_MIN, IMAGE_BYTES_MAX / 256, 32),
+            (4096, 1, 128),
+            (4096, 129, 256),
+            (4096, 4096, 4096),
+            (4096, 4097, 4096),
+            (4096, 1 << 20, 4096),
+        ];
+        for (size, blocks, symbols) in rows {
             let generations = generations(size, blocks);
             assert_eq!(generations.symbols(), symbols);
             let mut numbers = alloc::collections::BTreeSet::new();

@@ -6,7 +6,8 @@ use super::offers::seconds_until;
 use super::{Failure, NOT_NOW, Phase, RECOVERED, Reason, Reception};
 use crate::census::{GenerationWindow, Query, Report, State, Window};
 use crate::digest::UpdateId;
-use crate::limits::{ANSWERS_MAX, REPORT_BYTES_MAX, WINDOW_BLOCKS_MAX};
+use crate::limits::{ANSWERS_MAX, LACKS_BYTES_MAX, REPORT_BYTES_MAX, WINDOW_BLOCKS_MAX};
+use crate::parity::{LACKS_BLOCKS, lacks};
 use crate::platform::Area;
 use crate::record::Outcome;
 use crate::remark::Remark;
@@ -45,6 +46,14 @@ pub(super) struct About {
     update: Option<UpdateId>,
     window: Option<Window>,
     generations: Option<GenerationWindow>,
+}
+
+impl About {
+    /// Whether what generations lack is better said by a window, as parity does not help all of them.
+    fn needs_window(&self, bytes: &[u8]) -> bool {
+        let by_blocks = |parity| lacks::read(parity, bytes).any(|lack| lack == LACKS_BLOCKS);
+        self.window.is_some() && self.generations.is_some_and(|window| by_blocks(window.parity))
+    }
 }
 
 /// The waiting answers.
@@ -205,11 +214,17 @@ impl Reception<'_> {
             _ => self.describe(&mut report, now),
         }
         let is_receiving = matches!(report.state, State::Pages | State::Blocks);
-        // A question is about generations or about a window; their answers share the buffer.
+        // An answer is about generations or about a window.
+        let mut lacks = [0; LACKS_BYTES_MAX];
         if let Some(window) = about.generations.filter(|_| is_receiving) {
-            let lacks = bitmap.get_mut(..window.count as usize)?;
-            report.lacks = self.vault.write_lacks(window.first, lacks).map(|lacks| (window.first, lacks));
-        } else if let Some(window) = about.window.filter(|_| is_receiving) {
+            let bytes = window.count as usize * lacks::bytes_each(window.parity);
+            let lacks = self.vault.write_lacks(window, lacks.get_mut(..bytes)?);
+            report.lacks = lacks.map(|lacks| (window.area, window.first, lacks));
+        }
+        if report.lacks.is_some_and(|(.., bytes)| about.needs_window(bytes)) {
+            report.lacks = None;
+        }
+        if let Some(window) = about.window.filter(|_| is_receiving && report.lacks.is_none()) {
             let len = (window.count as usize).div_ceil(8);
             let missing = bitmap.get_mut(..len)?;
             self.vault.write_missing(window, missing);

@@ -39,10 +39,10 @@ impl Reception<'_> {
     }
 
     /// Takes a parity symbol of the current update.
-    pub(super) fn take_symbol(&mut self, block: Block, payload: &[u8]) {
+    pub(super) fn take_symbol(&mut self, area: Area, block: Block, payload: &[u8]) {
         let Some(update) = self.received.update().filter(|_| self.received.is_receiving()) else { return };
         let size_exponent = update.shape().layout().block_size.exponent();
-        if block.size_exponent != size_exponent || !self.vault.take_symbol(block.number, payload) {
+        if block.size_exponent != size_exponent || !self.vault.take_symbol(area, block.number, payload) {
             self.counted.unfitting_block();
         }
     }
@@ -85,9 +85,9 @@ impl Reception<'_> {
                 digest: &update.offer().digest.0,
             },
             Doing::Examine => self.examination()?,
-            Doing::TakeOut(block) => {
-                let (offset, len) = update.shape().range_of(Area::Image, block)?;
-                Task::Read { area: Area::Image, offset, len }
+            Doing::TakeOut(area, number) => {
+                let (offset, len) = update.shape().range_of(area, number)?;
+                Task::Read { area, offset, len }
             }
             Doing::SaveCounters | Doing::Change(_) => return None,
         })
@@ -131,7 +131,7 @@ impl Reception<'_> {
             Doing::WriteHeld => self.held_written(now),
             Doing::Sync => self.vault.synced(),
             Doing::Examine => self.examined(Some(bytes)),
-            Doing::TakeOut(_) => self.vault.take_out(bytes),
+            Doing::TakeOut(..) => self.vault.take_out(bytes),
             Doing::Activate => self.switched(false),
             Doing::Change(_) => {}
         }
@@ -145,7 +145,7 @@ impl Reception<'_> {
         match doing {
             Doing::LoadPage(page) if hopeless => self.vault.lose_page(page),
             Doing::Examine if hopeless => self.examined(None),
-            Doing::TakeOut(_) if hopeless => self.vault.end_making(),
+            Doing::TakeOut(..) if hopeless => self.vault.end_making(),
             Doing::WriteHeld | Doing::Change(Change::Prepare) if hopeless => {
                 self.storage_failed_for_good(now);
             }
@@ -159,7 +159,7 @@ impl Reception<'_> {
             | Doing::LoadPage(_)
             | Doing::WriteHeld
             | Doing::Examine
-            | Doing::TakeOut(_) => {}
+            | Doing::TakeOut(..) => {}
         }
     }
 

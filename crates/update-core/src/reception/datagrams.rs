@@ -78,11 +78,8 @@ impl Reception<'_> {
             (Code::FETCH, Resource::Status) => self.on_query(now, from, request, multicast),
             (Code::POST, Resource::Activate) => self.on_command(now, from, request, multicast, false),
             (Code::POST, Resource::Cancel) => self.on_command(now, from, request, multicast, true),
-            (Code::PUT, Resource::Parity(id)) => match block_option(&body, option::BLOCK1) {
-                Some(block) if self.received.id() == Some(id) => self.take_symbol(block, body.payload()),
-                Some(_) => {}
-                None => self.counted.unknown_content(),
-            },
+            (Code::PUT, Resource::Parity(id)) => self.on_symbol(id, Area::Image, &body),
+            (Code::PUT, Resource::PageParity(id)) => self.on_symbol(id, Area::Pages, &body),
             // An agent that does not replace its keys ignores new ones.
             (Code::PUT, Resource::Keys) => {}
             _ => self.counted.unknown_content(),
@@ -115,7 +112,7 @@ impl Reception<'_> {
     pub(super) fn agree(&mut self, id: UpdateId, parity: Option<Parity>) {
         let update = self.received.update().filter(|update| update.id() == id);
         if let (Some(update), Some(parity)) = (update, parity) {
-            self.vault.agree(parity, update.shape().layout());
+            self.vault.agree(parity, update.shape());
         }
     }
 
@@ -127,6 +124,14 @@ impl Reception<'_> {
             Some(block) => {
                 self.take_block(area, block, body.payload(), Way::Multicast);
             }
+            None => self.counted.unknown_content(),
+        }
+    }
+
+    fn on_symbol(&mut self, id: UpdateId, area: Area, body: &Body<'_>) {
+        match block_option(body, option::BLOCK1) {
+            Some(block) if self.received.id() == Some(id) => self.take_symbol(area, block, body.payload()),
+            Some(_) => {}
             None => self.counted.unknown_content(),
         }
     }

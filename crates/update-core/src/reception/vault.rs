@@ -5,6 +5,8 @@ mod changes;
 mod held;
 mod made;
 #[cfg(feature = "parity")]
+mod making;
+#[cfg(feature = "parity")]
 mod symbols;
 #[cfg(not(feature = "parity"))]
 #[path = "vault/no_symbols.rs"]
@@ -33,7 +35,7 @@ pub(super) struct Vault<'m> {
     blocks: BlockSet<'m>,
     /// Pages of the hash tree present.
     pages: BlockSet<'m>,
-    /// Parity symbols for missing blocks.
+    /// Parity symbols for missing pages or blocks.
     symbols: Symbols<'m>,
     /// A block or page that has arrived and is not yet stored.
     held: Option<Held>,
@@ -63,7 +65,7 @@ pub(super) enum Doing {
     LoadPage(u32),
     WriteHeld,
     /// Reads a block in order to take it out of parity symbols.
-    TakeOut(u32),
+    TakeOut(Area, u32),
     /// Reads for the walk or the check.
     Examine,
 }

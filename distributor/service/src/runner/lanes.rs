@@ -294,7 +294,7 @@ impl Group {
         let transfer_within = Duration::from_secs(run.transfer_within_s.into());
         let config = DistributionConfig {
             rate: lane.rate_bits_per_second.unwrap_or(config.rate),
-            parity: lane.parity.map_or(config.parity, rollout_engine::Parity::coded),
+            parity: lane.parity.map_or(config.parity, |parity| self.session.group.parity(parity).coded()),
             activate: if matches!(run.task, Task::Activate(_)) {
                 Activate::Only(told)
             } else {

@@ -2,6 +2,7 @@
 //! checked (protocol.md \[tree\]).
 
 use super::{Doing, Vault};
+use crate::block_set::BlockSet;
 use crate::digest::Digest;
 use crate::platform::{Area, Task};
 use crate::time::Instant;
@@ -50,6 +51,11 @@ impl Held {
     pub(super) fn new(shape: &TreeShape, area: Area, number: u32, len: usize, way: Way) -> Self {
         Self { area, number, len, parent: shape.parent_of(area, number), way, proved: false }
     }
+
+    /// Whether the page that holds its hash is stored.
+    pub(super) fn can_be_compared(&self, pages: &BlockSet<'_>) -> bool {
+        self.parent.is_none_or(|(page, _)| pages.contains(page))
+    }
 }
 
 impl Vault<'_> {
@@ -66,7 +72,7 @@ impl Vault<'_> {
             return Hold::Duplicate;
         }
         let held = Held::new(shape, area, number, payload.len(), way);
-        if held.parent.is_some_and(|(page, _)| !self.pages.contains(page)) {
+        if !held.can_be_compared(&self.pages) {
             return Hold::WithoutPage;
         }
         if let Some(target) = self.held_bytes.get_mut(..payload.len()) {
@@ -126,9 +132,10 @@ impl Vault<'_> {
         let held = self.held.take()?;
         self.unsynced_since.get_or_insert(now);
         self.set_mut(held.area).insert(held.number);
-        if held.area == Area::Image {
-            let blocks = &self.blocks;
-            self.symbols.block_stored(held.number, |block| blocks.contains(block));
+        let set = if held.area == Area::Pages { &self.pages } else { &self.blocks };
+        self.symbols.block_stored(held.area, held.number, set);
+        if self.pages.is_full() {
+            self.symbols.has_pages();
         }
         Some(held.way)
     }

@@ -1,8 +1,10 @@
 //! In place of `symbols` where the feature `parity` is off: no symbols are taken, and the agent lives on
 //! blocks.
 
-use crate::block::Layout;
+use crate::block_set::BlockSet;
 use crate::parity::Parity;
+use crate::platform::Area;
+use crate::tree::TreeShape;
 use core::marker::PhantomData;
 
 #[derive(Debug)]
@@ -18,27 +20,41 @@ impl<'m> Symbols<'m> {
 
     pub(super) const fn clear(&self) {}
 
-    pub(super) const fn agree(&self, _parity: Parity, _layout: Layout) {}
+    pub(super) const fn agree(&self, _parity: Parity, _shape: &TreeShape, _has_pages: bool) {}
 
-    pub(super) fn open_window(&self, _has: impl Fn(u32) -> bool) {}
+    pub(super) const fn has_pages(&self) {}
 
-    pub(super) const fn held_in_all(&self) -> Option<u32> {
+    pub(super) const fn area(&self) -> Option<Area> {
         None
     }
 
-    pub(super) fn take(&self, _number: u32, _payload: &[u8], _has: impl Fn(u32) -> bool) -> bool {
+    pub(super) const fn open_window(&self, _blocks: &BlockSet<'_>) {}
+
+    pub(super) const fn held_in_all(&self, _area: Area) -> Option<u32> {
+        None
+    }
+
+    pub(super) const fn take(&self, _number: u32, _payload: &[u8], _blocks: &BlockSet<'_>) -> bool {
         true
     }
 
-    pub(super) fn block_stored(&self, _block: u32, _has: impl Fn(u32) -> bool) {}
+    pub(super) const fn block_stored(&self, _area: Area, _block: u32, _blocks: &BlockSet<'_>) {}
 
-    pub(super) fn write_lacks(&self, _first: u32, _out: &mut [u8], _has: impl Fn(u32) -> bool) {}
+    pub(super) const fn write_lacks(
+        &self,
+        _parity: Parity,
+        _first: u32,
+        _out: &mut [u8],
+        _blocks: &BlockSet<'_>,
+    ) -> bool {
+        false
+    }
 
     pub(super) const fn is_making(&self) -> bool {
         false
     }
 
-    pub(super) fn begin(&self, _has: impl Fn(u32) -> bool) -> bool {
+    pub(super) const fn begin(&self, _blocks: &BlockSet<'_>) -> bool {
         false
     }
 

@@ -1,64 +1,62 @@
-//! Parity symbols that wait until there are enough of them for a generation, and the blocks made from them
-//! (protocol.md \[parity\]).
+//! Parity symbols that wait until there are enough of them for a generation (protocol.md \[parity\]).
 //!
-//! They lie in memory that the caller lends, and are lost with it. A generation is decoded where its symbols
-//! lie: the blocks that are stored are read back one by one and taken out of as many symbols as blocks are
-//! missing, and then these become the missing blocks.
+//! They lie in memory that the caller lends, and are lost with it. While pages of the hash tree are missing,
+//! they are those of the pages, afterwards those of the image. [`making`](super::making) makes blocks of
+//! them.
 
-use crate::block::Layout;
-use crate::census::LACKS_BLOCKS;
-use crate::limits::{CAUCHY_SOURCES_MAX, GENERATIONS_WAITING_MAX, SPOILED_MAX};
-use crate::parity::{Generations, Parity, Symbol, cauchy};
+use super::making::Making;
+use crate::block_set::BlockSet;
+use crate::limits::{GENERATIONS_WAITING_MAX, SPOILED_MAX};
+use crate::parity::{Generations, LACKS_BLOCKS, Parity, Symbol, lacks};
+use crate::platform::Area;
+use crate::tree::TreeShape;
 
 /// The bytes in which the number of a symbol is kept.
 const NUMBER_BYTES: usize = 4;
+/// The bytes in which it is kept how many symbols of a generation are held, and the index above all of them.
+const HELD_BYTES: usize = 4;
 
 /// See the module documentation.
 #[derive(Debug)]
 pub(super) struct Symbols<'m> {
-    /// First the symbols, then their numbers.
-    memory: &'m mut [u8],
-    agreed: Option<Agreed>,
+    /// First the symbols, then their numbers, then what is held of each generation.
+    pub(super) memory: &'m mut [u8],
+    /// What the distributor told last.
+    told: Option<Parity>,
+    /// `None` if no symbols are taken.
+    pub(super) agreed: Option<Agreed>,
     /// How many symbols are held.
-    len: usize,
+    pub(super) len: usize,
     /// Symbols of generations before this one are taken. Where there is little room, these are repaired to
     /// their end before the next ones, as half-filled generations would take it all.
     window_end: u32,
     /// Generations that may have enough symbols.
-    waiting: heapless::Vec<u32, GENERATIONS_WAITING_MAX>,
+    pub(super) waiting: heapless::Vec<u32, GENERATIONS_WAITING_MAX>,
     /// There was no room for one more of them.
-    overlooked: bool,
-    making: Option<Making>,
+    pub(super) overlooked: bool,
+    pub(super) making: Option<Making>,
     spoiled: heapless::Vec<u32, SPOILED_MAX>,
 }
 
 /// The parity of the current update.
 #[derive(Debug, Clone, Copy)]
-struct Agreed {
-    parity: Parity,
-    generations: Generations,
+pub(super) struct Agreed {
+    pub(super) parity: Parity,
+    pub(super) area: Area,
+    pub(super) generations: Generations,
     /// The length of a symbol.
-    bytes: usize,
+    pub(super) bytes: usize,
     /// How many symbols fit.
     capacity: usize,
-}
-
-/// The generation that is being decoded. Its symbols are the first ones in memory.
-#[derive(Debug)]
-struct Making {
-    generation: u32,
-    /// The indices of the missing blocks in the generation.
-    missing: heapless::Vec<u8, CAUCHY_SOURCES_MAX>,
-    /// The index of the next block to take out.
-    next: u32,
-    /// The symbols have become blocks, and this many have been passed on.
-    passed_on: Option<usize>,
+    /// How many blocks the image has.
+    image_blocks: u32,
 }
 
 impl<'m> Symbols<'m> {
     pub(super) const fn new(memory: &'m mut [u8]) -> Self {
         Self {
             memory,
+            told: None,
             agreed: None,
             len: 0,
             window_end: u32::MAX,
@@ -71,20 +69,50 @@ impl<'m> Symbols<'m> {
 
     /// A new update begins: nothing is known about its parity.
     pub(super) fn forget(&mut self) {
+        (self.told, self.agreed) = (None, None);
+        self.begin_anew();
+    }
+
+    fn begin_anew(&mut self) {
         self.clear();
-        self.agreed = None;
         self.spoiled.clear();
         self.window_end = u32::MAX;
     }
 
+    /// The distributor tells of the parity of the current update. `has_pages`: no page is missing.
+    pub(super) fn agree(&mut self, parity: Parity, shape: &TreeShape, has_pages: bool) {
+        if self.told == Some(parity) {
+            return;
+        }
+        self.told = Some(parity);
+        let area = if has_pages { Area::Image } else { Area::Pages };
+        let bytes = shape.layout().block_size.bytes() as usize;
+        let image_blocks = shape.layout().block_count();
+        self.agreed = Agreed::new(parity, area, shape.count_of(area), bytes, image_blocks, self.memory.len());
+        self.begin_anew();
+    }
+
+    /// No page is missing any more: the symbols are those of the image from now on.
+    pub(super) fn has_pages(&mut self) {
+        let Some(agreed) = self.agreed.filter(|agreed| agreed.area == Area::Pages) else { return };
+        let Agreed { parity, bytes, image_blocks, .. } = agreed;
+        self.agreed = Agreed::new(parity, Area::Image, image_blocks, bytes, image_blocks, self.memory.len());
+        self.begin_anew();
+    }
+
+    /// Whose symbols are taken, if any.
+    pub(super) fn area(&self) -> Option<Area> {
+        self.agreed.map(|agreed| agreed.area)
+    }
+
     /// Opens the window for the next symbols: all that is missing of its generations finds room.
-    pub(super) fn open_window(&mut self, has: impl Fn(u32) -> bool) {
+    pub(super) fn open_window(&mut self, blocks: &BlockSet<'_>) {
         let Some(agreed) = self.agreed else { return };
         let mut room = agreed.capacity;
         let mut generations = 0..agreed.generations.count();
         self.window_end = loop {
             let Some(generation) = generations.next() else { break u32::MAX };
-            let missing = agreed.missing(generation, &has);
+            let missing = agreed.missing(generation, blocks);
             if missing > room && missing <= agreed.capacity {
                 break generation;
             }
@@ -100,39 +128,33 @@ impl<'m> Symbols<'m> {
         self.waiting.clear();
         self.overlooked = false;
         self.making = None;
-    }
-
-    /// The distributor tells of the parity of the current update.
-    pub(super) fn agree(&mut self, parity: Parity, layout: Layout) {
-        if self.agreed.is_some_and(|agreed| agreed.parity == parity) || self.spoiled.is_full() {
-            return;
+        if let Some(agreed) = self.agreed {
+            let from = agreed.held_place(0).start;
+            let to = agreed.held_place(agreed.generations.count()).start;
+            self.memory.get_mut(from..to).unwrap_or_default().fill(0);
         }
-        self.forget();
-        let bytes = layout.block_size.bytes() as usize;
-        let capacity = self.memory.len() / (bytes + NUMBER_BYTES);
-        let generations = Generations::new(parity, layout.block_count());
-        self.agreed = Some(Agreed { parity, generations, bytes, capacity }).filter(|_| capacity > 0);
     }
 
-    /// How many symbols are held; `None` if none are taken.
-    pub(super) fn held_in_all(&self) -> Option<u32> {
-        self.agreed.map(|_| self.len as u32)
+    /// How many symbols are held; `None` if none of this area are taken.
+    pub(super) fn held_in_all(&self, area: Area) -> Option<u32> {
+        self.agreed.filter(|agreed| agreed.area == area).map(|_| self.len as u32)
     }
 
     /// Takes the symbol with this number if it may be of use; `false` if it is no symbol of this update.
-    /// `has` tells which blocks are stored.
-    pub(super) fn take(&mut self, number: u32, payload: &[u8], has: impl Fn(u32) -> bool) -> bool {
+    /// `blocks` are those that are stored.
+    pub(super) fn take(&mut self, number: u32, payload: &[u8], blocks: &BlockSet<'_>) -> bool {
         let Some(agreed) = self.agreed else { return true };
         let symbol = agreed.generations.symbol(number).filter(|_| payload.len() == agreed.bytes);
-        let Some(Symbol { generation, .. }) = symbol else { return false };
-        let (missing, held) = (agreed.missing(generation, has), self.held(generation));
+        let Some(Symbol { generation, index }) = symbol else { return false };
+        let (missing, (held, above)) = (agreed.missing(generation, blocks), self.held(generation));
         let is_useful = held < missing
+            && self.len < agreed.capacity
             && generation < self.window_end
             && missing <= agreed.capacity
             && !self.spoiled.contains(&generation)
             && !self.is_making_of(generation)
-            && !self.numbers().any(|held| held == number);
-        if !is_useful || self.len >= agreed.capacity {
+            && (index >= above || !self.numbers().any(|held| held == number));
+        if !is_useful {
             return true;
         }
         let (place, number_place) = (agreed.place(self.len), agreed.number_place(self.len));
@@ -143,6 +165,7 @@ impl<'m> Symbols<'m> {
             target.copy_from_slice(&number.to_be_bytes());
         }
         self.len += 1;
+        self.set_held(generation, held + 1, above.max(index + 1));
         if held + 1 >= missing {
             self.look_at(generation);
         }
@@ -150,119 +173,45 @@ impl<'m> Symbols<'m> {
     }
 
     /// A block has been stored: the symbols of its generation may be enough now, or useless.
-    pub(super) fn block_stored(&mut self, block: u32, has: impl Fn(u32) -> bool) {
-        let Some(agreed) = self.agreed.filter(|_| self.len > 0) else { return };
+    pub(super) fn block_stored(&mut self, area: Area, block: u32, blocks: &BlockSet<'_>) {
+        let Some(agreed) = self.agreed.filter(|agreed| self.len > 0 && agreed.area == area) else { return };
         let (generation, _) = agreed.generations.place_of(block);
         if self.is_making_of(generation) {
             return;
         }
-        let held = self.held(generation);
-        if held > 0 && held >= agreed.missing(generation, has) {
+        let (held, _) = self.held(generation);
+        if held > 0 && held >= agreed.missing(generation, blocks) {
             self.look_at(generation);
         }
     }
 
-    /// Writes what each of these generations lacks. Those that have to wait lack nothing yet.
-    pub(super) fn write_lacks(&self, first: u32, out: &mut [u8], has: impl Fn(u32) -> bool) {
+    /// Writes what each of these generations lacks, as many as there is room for. Those that have to wait
+    /// lack nothing yet. `false` if that is in terms of another parity.
+    pub(super) fn write_lacks(
+        &self,
+        parity: Parity,
+        first: u32,
+        out: &mut [u8],
+        blocks: &BlockSet<'_>,
+    ) -> bool {
+        let Some(agreed) = self.agreed.filter(|agreed| agreed.parity == parity) else { return false };
+        let generations = (first..).map_while(|generation| {
+            let is_one = generation < agreed.generations.count();
+            is_one.then(|| self.lack(&agreed, generation, blocks))
+        });
         out.fill(0);
-        let Some(agreed) = self.agreed else { return };
-        for (generation, lack) in (first..).zip(out.iter_mut()) {
-            let missing = agreed.missing(generation, &has);
-            let by_blocks = missing > agreed.capacity || self.spoiled.contains(&generation);
-            *lack = match missing {
-                0 => 0,
-                _ if by_blocks => LACKS_BLOCKS,
-                _ if generation >= self.window_end => 0,
-                _ => missing as u8,
-            };
-        }
-        for number in self.numbers() {
-            let place = (number % agreed.generations.count()).checked_sub(first);
-            let lack = place.and_then(|place| out.get_mut(place as usize));
-            if let Some(lack) = lack.filter(|lack| **lack != LACKS_BLOCKS) {
-                *lack = lack.saturating_sub(1);
-            }
-        }
-    }
-}
-
-/// Decoding.
-impl Symbols<'_> {
-    pub(super) const fn is_making(&self) -> bool {
-        self.making.is_some()
+        lacks::write(parity, generations, out);
+        true
     }
 
-    /// Whether a generation is being decoded, from now on at the latest.
-    pub(super) fn begin(&mut self, has: impl Fn(u32) -> bool) -> bool {
-        while self.making.is_none()
-            && let Some(generation) = self.waiting.pop()
-        {
-            self.begin_with(generation, &has);
-        }
-        if self.making.is_none() && core::mem::take(&mut self.overlooked) {
-            let mut place = 0;
-            while self.making.is_none()
-                && let Some(number) = self.number(place)
-            {
-                let count = self.agreed.map_or(1, |agreed| agreed.generations.count());
-                self.begin_with(number % count, &has);
-                place += 1;
-            }
-            self.overlooked = self.making.is_some();
-        }
-        self.making.is_some()
-    }
-
-    /// The block to read next, in order to take it out; `None` when all have been taken out. Then the missing
-    /// blocks are made.
-    pub(super) fn next_to_take_out(&mut self) -> Option<u32> {
-        let (agreed, making) = (self.agreed?, self.making.as_mut()?);
-        while making.missing.iter().any(|index| u32::from(*index) == making.next) {
-            making.next += 1;
-        }
-        let block = agreed.generations.block(making.generation, making.next);
-        if block.is_none() && making.passed_on.is_none() {
-            self.solve();
-        }
-        block
-    }
-
-    /// Takes out the block that was to be read.
-    pub(super) fn take_out(&mut self, block: &[u8]) {
-        let (Some(agreed), Some(making)) = (self.agreed, self.making.as_mut()) else { return };
-        let (index, rows) = (making.next as u8, making.missing.len());
-        making.next += 1;
-        for row in 0..rows {
-            let Some(symbol) = self.symbol_of(row) else { return };
-            if let Some(bytes) = self.memory.get_mut(agreed.place(row)) {
-                cauchy::add_block(symbol, index, block, bytes);
-            }
-        }
-    }
-
-    /// The next block that was made: its number and bytes, filled up with zeros to the block size.
-    pub(super) fn next_made(&self) -> Option<(u32, &[u8])> {
-        let (agreed, making) = (self.agreed?, self.making.as_ref()?);
-        let row = making.passed_on?;
-        let index = making.missing.get(row)?;
-        let block = agreed.generations.block(making.generation, (*index).into())?;
-        Some((block, self.memory.get(agreed.place(row))?))
-    }
-
-    /// That block has been passed on. With the last one, its generation is done with.
-    pub(super) fn pass_on(&mut self) {
-        let Some(making) = &mut self.making else { return };
-        let passed_on = making.passed_on.map_or(0, |count| count + 1);
-        making.passed_on = Some(passed_on);
-        if passed_on >= making.missing.len() {
-            self.end_making();
-        }
-    }
-
-    /// What is being decoded cannot be read back, or has been passed on.
-    pub(super) fn end_making(&mut self) {
-        if let Some(making) = self.making.take() {
-            self.purge(making.generation);
+    fn lack(&self, agreed: &Agreed, generation: u32, blocks: &BlockSet<'_>) -> u16 {
+        let missing = agreed.missing(generation, blocks);
+        let by_blocks = missing > agreed.capacity || self.spoiled.contains(&generation);
+        match missing {
+            0 => 0,
+            _ if by_blocks => LACKS_BLOCKS,
+            _ if generation >= self.window_end => 0,
+            _ => missing.saturating_sub(self.held(generation).0) as u16,
         }
     }
 
@@ -271,51 +220,11 @@ impl Symbols<'_> {
     pub(super) fn spoil(&mut self, block: u32) {
         let Some(agreed) = self.agreed else { return };
         let (generation, _) = agreed.generations.place_of(block);
-        self.making.take_if(|making| making.generation == generation);
+        self.making.take_if(|making| making.is_of(generation));
         self.purge(generation);
         if !self.spoiled.contains(&generation) && self.spoiled.push(generation).is_err() {
             self.clear();
             self.agreed = None;
-        }
-    }
-
-    fn begin_with(&mut self, generation: u32, has: impl Fn(u32) -> bool) {
-        let Some(agreed) = self.agreed else { return };
-        let mut missing = heapless::Vec::new();
-        for index in 0..agreed.generations.blocks_in(generation) {
-            if agreed.generations.block(generation, index).is_some_and(|block| !has(block)) {
-                let _ = missing.push(index as u8);
-            }
-        }
-        if missing.is_empty() {
-            return self.purge(generation);
-        }
-        if self.held(generation) < missing.len() {
-            return;
-        }
-        let mut front = 0;
-        for place in 0..self.len {
-            if front < missing.len() && self.generation_at(place) == Some(generation) {
-                self.swap(front, place);
-                front += 1;
-            }
-        }
-        self.making = Some(Making { generation, missing, next: 0, passed_on: None });
-    }
-
-    fn solve(&mut self) {
-        let (Some(agreed), Some(making)) = (self.agreed, self.making.as_ref()) else { return };
-        let rows = making.missing.len();
-        let symbols: heapless::Vec<u8, CAUCHY_SOURCES_MAX> =
-            (0..rows).filter_map(|row| self.symbol_of(row)).collect();
-        let memory = self.memory.get_mut(..rows * agreed.bytes).unwrap_or_default();
-        match cauchy::solve(&symbols, &making.missing, memory, agreed.bytes) {
-            Ok(()) => {
-                if let Some(making) = &mut self.making {
-                    making.passed_on = Some(0);
-                }
-            }
-            Err(cauchy::NotSolvable) => self.end_making(),
         }
     }
 }
@@ -329,11 +238,11 @@ impl Symbols<'_> {
     }
 
     fn is_making_of(&self, generation: u32) -> bool {
-        self.making.as_ref().is_some_and(|making| making.generation == generation)
+        self.making.as_ref().is_some_and(|making| making.is_of(generation))
     }
 
     /// The number of the symbol at this place.
-    fn number(&self, place: usize) -> Option<u32> {
+    pub(super) fn number(&self, place: usize) -> Option<u32> {
         let agreed = self.agreed.filter(|_| place < self.len)?;
         let bytes = self.memory.get(agreed.number_place(place))?;
         Some(u32::from_be_bytes(bytes.try_into().ok()?))
@@ -343,30 +252,39 @@ impl Symbols<'_> {
         (0..self.len).filter_map(|place| self.number(place))
     }
 
-    fn generation_at(&self, place: usize) -> Option<u32> {
+    pub(super) fn generation_at(&self, place: usize) -> Option<u32> {
         Some(self.number(place)? % self.agreed?.generations.count())
     }
 
-    /// Which of its generation's symbols is at this place.
-    fn symbol_of(&self, place: usize) -> Option<u8> {
-        let symbol = self.agreed?.generations.symbol(self.number(place)?)?;
-        u8::try_from(symbol.index).ok()
+    /// How many symbols of this generation are held, and the index above all of them.
+    pub(super) fn held(&self, generation: u32) -> (usize, u32) {
+        let place = self.agreed.and_then(|agreed| self.memory.get(agreed.held_place(generation)));
+        match place {
+            Some(&[high, low, above_high, above_low]) => {
+                (u16::from_be_bytes([high, low]).into(), u16::from_be_bytes([above_high, above_low]).into())
+            }
+            _ => (0, 0),
+        }
     }
 
-    /// How many symbols of this generation are held.
-    fn held(&self, generation: u32) -> usize {
-        let count = self.agreed.map_or(1, |agreed| agreed.generations.count());
-        self.numbers().filter(|number| number % count == generation).count()
+    fn set_held(&mut self, generation: u32, held: usize, above: u32) {
+        let Some(agreed) = self.agreed else { return };
+        if let Some(place) = self.memory.get_mut(agreed.held_place(generation)) {
+            let ([high, low], [above_high, above_low]) =
+                ((held as u16).to_be_bytes(), (above as u16).to_be_bytes());
+            place.copy_from_slice(&[high, low, above_high, above_low]);
+        }
     }
 
     /// Drops the symbols of this generation.
-    fn purge(&mut self, generation: u32) {
+    pub(super) fn purge(&mut self, generation: u32) {
         for place in (0..self.len).rev() {
             if self.generation_at(place) == Some(generation) {
                 self.copy(self.len - 1, place);
                 self.len -= 1;
             }
         }
+        self.set_held(generation, 0, 0);
     }
 
     fn copy(&mut self, from: usize, to: usize) {
@@ -375,7 +293,7 @@ impl Symbols<'_> {
         self.memory.copy_within(agreed.number_place(from), agreed.number_place(to).start);
     }
 
-    fn swap(&mut self, one: usize, other: usize) {
+    pub(super) fn swap(&mut self, one: usize, other: usize) {
         let Some(agreed) = self.agreed.filter(|_| one < other) else { return };
         for (one, other) in
             [(agreed.place(one), agreed.place(other)), (agreed.number_place(one), agreed.number_place(other))]
@@ -389,8 +307,23 @@ impl Symbols<'_> {
 }
 
 impl Agreed {
+    /// `None` if so much memory takes no symbol.
+    fn new(
+        parity: Parity,
+        area: Area,
+        blocks: u32,
+        bytes: usize,
+        image_blocks: u32,
+        memory: usize,
+    ) -> Option<Self> {
+        let generations = Generations::new(parity, blocks);
+        let room = memory.saturating_sub(generations.count() as usize * HELD_BYTES);
+        let capacity = room / (bytes + NUMBER_BYTES);
+        Some(Self { parity, area, generations, bytes, capacity, image_blocks }).filter(|_| capacity > 0)
+    }
+
     /// Where the symbol at this place lies in memory.
-    const fn place(&self, place: usize) -> core::ops::Range<usize> {
+    pub(super) const fn place(&self, place: usize) -> core::ops::Range<usize> {
         place * self.bytes..(place + 1) * self.bytes
     }
 
@@ -400,10 +333,19 @@ impl Agreed {
         start..start + NUMBER_BYTES
     }
 
+    /// Where it stands what is held of this generation.
+    const fn held_place(&self, generation: u32) -> core::ops::Range<usize> {
+        let start = self.capacity * (self.bytes + NUMBER_BYTES) + generation as usize * HELD_BYTES;
+        start..start + HELD_BYTES
+    }
+
     /// How many blocks of this generation are missing.
-    fn missing(&self, generation: u32, has: impl Fn(u32) -> bool) -> usize {
+    pub(super) fn missing(&self, generation: u32, blocks: &BlockSet<'_>) -> usize {
+        if self.generations.count() == 1 {
+            return (blocks.count() - blocks.len()) as usize;
+        }
         let indices = 0..self.generations.blocks_in(generation);
-        let blocks = indices.filter_map(|index| self.generations.block(generation, index));
-        blocks.filter(|block| !has(*block)).count()
+        let numbers = indices.filter_map(|index| self.generations.block(generation, index));
+        numbers.filter(|block| !blocks.contains(*block)).count()
     }
 }
