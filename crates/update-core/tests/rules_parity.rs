@@ -280,6 +280,33 @@ fn parity_symbols_and_late_blocks_go_together() {
 }
 
 #[test]
+fn parity_symbols_find_the_room_that_blocks_have_made_since_the_last_question() {
+    let image = Image::new(5, 40, 256);
+    let (parity, mut speaker) = (cauchy_of(20), Speaker::distributor(1));
+    // While all is missing, there is room for one of the two generations.
+    let mut agent = Agent::with_parity(0, 25 * 260);
+    for datagram in speaker.offer(&image) {
+        agent.hear(Via::Group, &datagram);
+    }
+    for number in 0..image.count(Area::Pages) {
+        let datagram = speaker.block(&image, Area::Pages, number);
+        agent.hear(Via::Group, &datagram);
+    }
+    assert_eq!(lacks_of(&mut speaker, &mut agent, &image, parity), [20, 0]);
+    for number in (0..40).filter(|number| ![4, 3, 39].contains(number)) {
+        let datagram = speaker.block(&image, Area::Image, number);
+        agent.hear(Via::Group, &datagram);
+    }
+    // It does not hear the question after the round.
+    for (generation, index) in [(0, 0), (1, 0), (1, 1)] {
+        let datagram = symbol(&mut speaker, &image, parity, Symbol { generation, index }, 0);
+        agent.hear(Via::Group, &datagram);
+    }
+    assert_eq!(agent.machine.state(), State::Ready);
+    assert_eq!(agent.store.image, image.bytes);
+}
+
+#[test]
 fn parity_symbols_of_the_wrong_shape_are_counted_and_dropped() {
     let image = Image::new(5, 40, 256);
     let (parity, mut speaker) = (cauchy_of(20), Speaker::distributor(1));

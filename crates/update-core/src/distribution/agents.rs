@@ -547,12 +547,17 @@ impl Agent {
         if !self.awaited() || self.silent > 0 {
             return None;
         }
-        let (before, left) = (self.missed_before.take()?, self.misses()?);
+        self.measure_loss();
+        Some((self.missed_before.take()?, self.misses()?))
+    }
+
+    /// How many of a thousand blocks of the round did not reach it, by its last report.
+    pub(super) fn measure_loss(&mut self) {
+        let Some((before, left)) = self.missed_before.zip(self.misses()) else { return };
         // A few blocks say too little.
         if before >= LAG_BLOCKS_IN_VAIN {
             self.loss = (u64::from(left.min(before)) * 1000 / u64::from(before)) as u32;
         }
-        Some((before, left))
     }
 
     /// The Echo value to send it: the pending one, or else a new one. `None` for a request that may be a

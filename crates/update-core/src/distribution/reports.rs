@@ -144,6 +144,7 @@ impl Parts {
         let Some(agent) = self.fleet.get_mut(index) else { return };
         let Some(subject) = &mut self.job else { return };
         let Some(mending) = &mut subject.mending else { return };
+        agent.measure_loss();
         let (sum, needs_blocks) = mending.take_lacks(area, first, lacks, agent.loss());
         agent.says_lacks(area, first, sum, needs_blocks);
         let in_all = agent.lacks(area).filter(|_| !needs_blocks);

@@ -218,7 +218,9 @@ impl Parts {
                     let lacking = status.lacking.unwrap_or(status.missing_blocks);
                     tally.lacking += u64::from(lacking);
                     tally.worst = tally.worst.max(lacking.saturating_add(status.missing_pages));
-                    tally.on_blocks += usize::from(status.missing_blocks > 0 && agent.lives_on_blocks());
+                    // Who has not answered this time may not have heard of parity when it last did.
+                    let on_blocks = agent.lives_on_blocks() && agent.silence() == 0;
+                    tally.on_blocks += usize::from(status.missing_blocks > 0 && on_blocks);
                     tally.empty += usize::from(status.missing_blocks == blocks);
                     tally.short += usize::from(status.missing_blocks > 0);
                     tally.loss = tally.loss.max(agent.loss());

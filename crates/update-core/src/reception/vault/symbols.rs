@@ -146,6 +146,12 @@ impl<'m> Symbols<'m> {
         let Some(agreed) = self.agreed else { return true };
         let symbol = agreed.generations.symbol(number).filter(|_| payload.len() == agreed.bytes);
         let Some(Symbol { generation, index }) = symbol else { return false };
+        if self.len == 0 && self.window_end < agreed.generations.count() {
+            // The last question came before the blocks that have made room.
+            let told = self.window_end;
+            self.open_window(blocks);
+            self.window_end = self.window_end.max(told);
+        }
         let (missing, (held, above)) = (agreed.missing(generation, blocks), self.held(generation));
         let is_useful = held < missing
             && self.len < agreed.capacity
