@@ -79,7 +79,7 @@ impl Transfer {
 
     /// The most bytes on the link for each byte of the image. The agents of this benchmark run Linux.
     fn bytes_max(self) -> f64 {
-        let code = self.parity.for_agents(true).coded().map(|parity| parity.code());
+        let code = self.parity.for_agents(true).coded().map(update_core::parity::Parity::code);
         match (code, self.agents, self.loss) {
             (_, _, 0) => 1.2,
             (None, ..=8, ..=5) => 1.75,
