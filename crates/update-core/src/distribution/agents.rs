@@ -1,5 +1,7 @@
 //! What the distributor knows of each agent.
 
+mod lacking;
+
 use super::challenge::{Challenge, Proof};
 use super::claims::Conduct;
 use super::hearing::Hearing;
@@ -406,52 +408,9 @@ impl Agent {
         self.patience.begin_round_of(area, misses, u32::MAX, Unit::Missing);
     }
 
-    /// Begins a round over so many parity symbols, for an agent that has answered this ask.
-    pub(super) fn begin_parity_round(&mut self, area: Area, symbols: u32, ask: u32) {
-        self.missed_before = None;
-        let is_in_it = self.awaited() && self.has_answered(ask);
-        let lacking = self.lacks(area).filter(|_| is_in_it);
-        if let Some(lacking) = lacking {
-            self.patience.begin_round_of(area, lacking, symbols.min(self.takes), Unit::Lacking);
-        }
-    }
-
-    /// How many blocks or pages, or parity symbols instead, it needs of an area, if it uses parity.
-    pub(super) fn lacks(&self, area: Area) -> Option<u32> {
-        match area {
-            Area::Image => self.misses().and(self.status?.lacking),
-            Area::Pages => Some(self.misses_of(area)?.min(self.page_lacks?)),
-        }
-    }
-
-    /// It says what the generations of an area lack, from this one on, and lacks so many symbols in sum.
-    pub(super) const fn says_lacks(&mut self, area: Area, from: u32, sum: u32, needs_blocks: bool) {
-        self.takes = if from == 0 { sum } else { self.takes.saturating_add(sum) };
-        match area {
-            Area::Image => self.needs_blocks = needs_blocks || (from > 0 && self.needs_blocks),
-            Area::Pages => self.page_lacks = Some(self.takes),
-        }
-    }
-
-    /// It says which pages it misses, and not what their generations lack.
-    pub(super) const fn names_pages(&mut self) {
-        self.page_lacks = None;
-    }
-
     /// How many of a thousand blocks do not reach it.
     pub(super) const fn loss(&self) -> u32 {
         self.loss
-    }
-
-    /// Whether it has to be asked which blocks it misses, because parity alone does not help it.
-    pub(super) fn lives_on_blocks(&self) -> bool {
-        self.needs_blocks || !matches!(self.status, Some(Status { lacking: Some(_), .. }))
-    }
-
-    /// Whether it makes what it misses of this area out of the parity symbols that it holds.
-    pub(super) fn makes(&self, area: Area) -> bool {
-        let state = if area == Area::Pages { State::Pages } else { State::Blocks };
-        self.state() == Some(state) && self.lacks(area) == Some(0) && self.misses_of(area) > Some(0)
     }
 
     /// Whether the round in progress was of use to it; `None` if it was not in it or has not answered.
