@@ -68,7 +68,11 @@ enum Command {
 impl Command {
     /// Whether what it prints has no name: `--output name` is refused before it does anything.
     const fn prints_no_names(&self) -> bool {
-        matches!(self, Self::Key(_) | Self::Image(_) | Self::Push(_))
+        match self {
+            Self::Key(_) | Self::Image(_) | Self::Push(_) | Self::Doctor(_) | Self::Events(_) => true,
+            Self::History(history) => history.prints_events(),
+            _ => false,
+        }
     }
 }
 

@@ -78,6 +78,113 @@ fn every_change_of_agents_and_groups_is_an_event_that_says_who() {
 }
 
 #[test]
+fn every_change_of_documents_and_every_order_is_an_event_that_says_who() {
+    let desk = desk();
+    let text = FALL
+        .replace("GROUP", "hall")
+        .replace("NAME", "spring")
+        .replace("{ transfer", "{ report: 1s, transfer");
+    desk.write("one.yaml", text.replace("transfer: 1s", "transfer: 9s").as_bytes());
+    desk.ok("apply -f one.yaml");
+    desk.ok("apply -f one.yaml");
+    desk.write("one.yaml", text.as_bytes());
+    desk.ok("apply -f one.yaml");
+    assert_eq!(desk.run("run spring").code, 4);
+    desk.ok("delete rollout spring --yes");
+    desk.ok("delete group lamps --yes");
+    let actor = fwcast_state::actor();
+    let history = desk.json("history spring");
+    let said: Vec<&str> =
+        history.as_array().unwrap().iter().map(|event| event["text"].as_str().unwrap()).collect();
+    let by = |what: &str| format!("{what}, by {actor}");
+    assert_eq!(said[..2], [by("rollout 'spring' created"), by("rollout 'spring' changed")]);
+    assert!(
+        said[2].starts_with("1 agent in 1 wave") && said[2].ends_with(&format!("by {actor}")),
+        "{said:?}"
+    );
+    assert_eq!(*said.last().unwrap(), by("rollout 'spring' deleted"));
+    let events = desk.ok("events").out;
+    for what in ["rollout group 'lamps' created", "rollout group 'lamps' deleted"] {
+        assert_eq!(events.matches(&by(what)).count(), 1, "{events}");
+    }
+}
+
+#[test]
+fn names_are_printed_or_refused_before_anything_is_done() {
+    let desk = desk();
+    desk.write("one.yaml", FALL.replace("GROUP", "hall").replace("NAME", "spring").as_bytes());
+    for (command, wanted) in [
+        ("validate -f one.yaml", "lamps\nspring\n"),
+        ("apply -f one.yaml", "lamps\nspring\n"),
+        ("plan -f one.yaml", "spring\n"),
+        ("status", "rollout/spring\ngroup/hall\ngroup/yard\n"),
+        ("get agents", "hall/lamp-1\nyard/lamp-1\n"),
+        ("describe agent hall/lamp-1", "hall/lamp-1\n"),
+        ("agent list --group hall", "hall/lamp-1\n"),
+        ("agent label hall/lamp-1 floor=3", "hall/lamp-1\n"),
+        ("agent inspect hall.yaml", "lamp-1\n"),
+        ("group show hall", "hall\n"),
+        ("config view", "state\nwitness\noutput\ncolor\n"),
+        ("history", ""),
+        ("backup --out all.tar", "hall\nyard\n"),
+    ] {
+        assert_eq!(desk.ok(&format!("{command} -o name")).out, wanted, "{command}");
+    }
+    let sum = || {
+        let mut files = desk.files(".");
+        files.sort();
+        files.into_iter().map(|file| (std::fs::read(&file).unwrap(), file)).collect::<Vec<_>>()
+    };
+    let before = sum();
+    for command in [
+        "push firmware --group hall",
+        "doctor --group hall",
+        "events",
+        "events --follow",
+        "history hall/lamp-1",
+        "key generate --kind image --out other.pem",
+        "key show image.pem.pub",
+        "image inspect firmware.suit",
+        "image verify firmware.suit firmware --key image.pem.pub",
+    ] {
+        desk.fails(&format!("{command} -o name"), 2, &["has a name"]);
+    }
+    assert!(sum() == before, "something was written");
+    // Nobody answers, and the names are known nevertheless.
+    assert_eq!(desk.run("status --group hall -o name").out, "hall/lamp-1\n");
+    assert_eq!(desk.run("run spring -o name").out, "spring\n");
+    assert_eq!(desk.ok("rollout retry spring -o name").out, "spring\n");
+    let cancelled = desk.run("rollout cancel spring --yes -o json");
+    let cancelled: serde_json::Value = serde_json::from_str(&cancelled.out).unwrap();
+    assert_eq!(
+        (&cancelled["name"], &cancelled["order"], &cancelled["outcome"]),
+        (&"spring".into(), &"cancel".into(), &"cancelled".into())
+    );
+}
+
+#[test]
+fn rollouts_of_one_process_wait_for_each_other_and_say_so() {
+    let desk = desk();
+    desk.ok(&ENROLL_LAMP.replace("lamp-1", "lamp-2"));
+    for (lamp, name) in [("lamp-1", "spring"), ("lamp-2", "autumn")] {
+        let text = FALL
+            .replace("name: lamps", &format!("name: {name}-lamps"))
+            .replace("[lamps]", &format!("[{name}-lamps]"));
+        let text = text.replace("selector: {}", &format!("agents: [{lamp}]")).replace("GROUP", "hall");
+        desk.write("one.yaml", text.replace("NAME", name).as_bytes());
+        desk.ok("apply -f one.yaml");
+    }
+    let run = desk.run("run spring autumn");
+    assert_eq!(run.code, 4, "{}{}", run.out, run.err);
+    let waits = "group 'hall': waiting for another of these rollouts, or another fwcast process";
+    assert!(run.err.contains(waits), "{}", run.err);
+    // One that is named twice is meant once.
+    let run = desk.run("run spring spring");
+    assert_eq!(run.code, 4, "{}{}", run.out, run.err);
+    assert!(!run.err.contains("another fwcast process"), "{}", run.err);
+}
+
+#[test]
 fn lists_show_the_words_that_were_typed() {
     let desk = desk();
     for list in ["agent list", "get agents -o wide"] {

@@ -119,13 +119,13 @@ async fn only_what_nobody_names_is_collected_and_only_after_an_hour() {
         labels: Default::default(),
         spec: json!({"deep": [{"digest": format!("sha256:{}", hex::encode(digest.0))}]}),
     };
-    store.apply(&[image], at(1)).await.unwrap();
+    store.apply(&[image], "me", at(1)).await.unwrap();
     let left = world.dir.state().join("images/sha256/.left.over");
     fs::create_dir(&left).unwrap();
     make_old(world.place(&digest));
     assert_eq!(world.images.collect(&store).await.unwrap(), 0);
     assert!(left.exists() && world.images.open(&digest).is_ok());
-    store.delete(Kind::Image, &name("lamp")).await.unwrap();
+    store.delete(Kind::Image, &name("lamp"), "me", at(2)).await.unwrap();
     make_old(left.clone());
     assert_eq!(world.images.collect(&store).await.unwrap(), 1);
     assert!(!left.exists() && !world.place(&digest).exists());

@@ -39,7 +39,7 @@ fn desk() -> Desk {
             document(Kind::Rollout, "spring", json!({})),
             document(Kind::Rollout, "autumn", json!({})),
         ];
-        store.apply(&documents, jiff::Timestamp::now()).await.unwrap();
+        store.apply(&documents, "me", jiff::Timestamp::now()).await.unwrap();
         begin(store, "spring", &["hall/lamp-1", "hall/lamp-2"]).await.unwrap();
         let agents = [(key("hall/lamp-1"), record(Progress::RolledBack))];
         let facts = [

@@ -306,7 +306,7 @@ fn an_order_that_cannot_be_saved_stays_open_for_the_next_process() {
         other.execute("BEGIN IMMEDIATE").await.unwrap();
 
         let claims = Claims::default();
-        let with = Resources { dir: &dir, store: &store, claims: &claims };
+        let with = Resources { dir: &dir, store: &store, claims: &claims, actor: "me" };
         let lock = RolloutLock::if_free(&dir, &spring).unwrap().unwrap();
         let mut runner = Runner::resume(with, &spring, Nobody, lock).await.unwrap();
         let failure = runner.take_orders().await.unwrap_err();

@@ -381,6 +381,7 @@ pub(super) fn record_of(wave: usize, now: Timestamp) -> AgentRecord {
         progress: Progress::Waiting,
         since: now,
         reason: 0,
+        remark: String::new(),
         missing: 0,
         installed: 0,
         heard: None,

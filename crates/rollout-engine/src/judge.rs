@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use jiff::Timestamp;
+use update_core::remark::Remark;
 
 use super::engine::{Engine, RunEnd, Task};
 use super::many::Many;
@@ -27,7 +28,7 @@ pub struct Counts {
     pub rolled_back: usize,
     /// Refused, gave up, or rolled back.
     pub failed: usize,
-    /// Stayed silent to a deadline.
+    /// Were not heard from by their deadlines.
     pub lost: usize,
     /// On trial.
     pub trial: usize,
@@ -35,6 +36,20 @@ pub struct Counts {
     pub deferred: usize,
     /// Dropped the update by order.
     pub cancelled: usize,
+}
+
+/// Why an agent is where it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Why {
+    /// A reason code of the protocol, 0 for none.
+    reason: u8,
+    /// The device's own words.
+    remark: Remark,
+}
+
+impl Why {
+    /// There is nothing to say.
+    pub(super) const NONE: Self = Self { reason: 0, remark: Remark::NONE };
 }
 
 impl Engine {
@@ -61,9 +76,10 @@ impl Engine {
             (agent.installed, agent.missing) = (report.installed, report.missing);
             self.changed.insert(key.clone());
         }
+        let why = Why { reason: report.reason, remark: report.remark };
         let is_news = (agent.progress, agent.reason) != (progress, report.reason);
         let fails_early = is_news && !agent.told && self.may_be_tried_again(progress, report.reason);
-        self.set(now, key, progress, report.reason);
+        self.set(now, key, progress, why);
         if waits {
             self.heard_out(key, progress);
         } else if fails_early {
@@ -117,17 +133,21 @@ impl Engine {
     }
 
     /// Records the state of an agent.
-    pub(super) fn set(&mut self, now: Timestamp, key: &AgentKey, progress: Progress, reason: u8) {
+    pub(super) fn set(&mut self, now: Timestamp, key: &AgentKey, progress: Progress, why: Why) {
         let Some(agent) = self.agents.get_mut(key) else { return };
-        if (agent.progress, agent.reason) == (progress, reason) {
+        if agent.remark != why.remark.as_str() {
+            agent.remark = why.remark.as_str().to_owned();
+            self.changed.insert(key.clone());
+        }
+        if (agent.progress, agent.reason) == (progress, why.reason) {
             return;
         }
-        (agent.progress, agent.reason, agent.since) = (progress, reason, now);
+        (agent.progress, agent.reason, agent.since) = (progress, why.reason, now);
         self.changed.insert(key.clone());
         self.dirty = true;
         if progress.has_ended() {
-            let why = match reason_of(progress, reason) {
-                "" => String::new(),
+            let why = match in_words(reason_of(progress, why.reason), why.remark.as_str()) {
+                why if why.is_empty() => why,
                 why => format!(": {why}"),
             };
             self.tell(
@@ -182,7 +202,7 @@ impl Engine {
             agent.wave == wave && agent.progress == Progress::Confirmed && unheard
         });
         for key in silent.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
-            self.set(now, &key, Progress::Lost, 0);
+            self.set(now, &key, Progress::Lost, Why::NONE);
         }
     }
 
@@ -221,7 +241,7 @@ impl Engine {
         };
         let late = self.agents.iter().filter(|(_, agent)| is_late(agent));
         for key in late.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
-            self.set(now, &key, Progress::Lost, 0);
+            self.set(now, &key, Progress::Lost, Why::NONE);
         }
         self.dirty = true;
     }
@@ -252,7 +272,7 @@ impl Engine {
         self.changed.insert(key.clone());
         self.dirty = true;
         if !agent.progress.has_ended() {
-            self.set(now, key, Progress::Lost, 0);
+            self.set(now, key, Progress::Lost, Why::NONE);
         }
         self.plan_retry(now, key);
     }
@@ -410,6 +430,14 @@ impl Engine {
     }
 }
 
+/// What a reason means, and what the device says about it.
+pub fn in_words(meaning: &str, remark: &str) -> String {
+    match (meaning, remark) {
+        (one, "") | ("", one) => one.to_owned(),
+        (meaning, remark) => format!("{meaning}: {remark}"),
+    }
+}
+
 /// Why an agent is in its state, in plain words; empty if there is nothing to say.
 pub fn reason_of(progress: Progress, reason: u8) -> &'static str {
     use update_core::census::State;
@@ -420,7 +448,7 @@ pub fn reason_of(progress: Progress, reason: u8) -> &'static str {
         Progress::Receiving => State::Blocks,
         Progress::Trial => State::Trial,
         Progress::Deferred => State::Deferred,
-        Progress::Lost => return Lag::of_code(reason).map_or("", Lag::text),
+        Progress::Lost => return Lag::of_code(reason).map_or("not heard from by its deadline", Lag::text),
         _ => return "",
     };
     update_core::reception::reason_text(state, reason)
@@ -433,7 +461,7 @@ fn said(progress: Progress) -> &'static str {
         Progress::Failed => "gave the update up",
         Progress::Refused => "did not take the update",
         Progress::Cancelled => "dropped the update",
-        Progress::Lost => "stayed silent to the deadline",
+        Progress::Lost => "is lost",
         Progress::Removed => "is no longer enrolled",
         Progress::Deferred => "cannot activate now",
         Progress::Waiting | Progress::Receiving | Progress::Ready | Progress::Trial => "goes on",

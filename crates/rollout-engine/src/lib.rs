@@ -41,7 +41,7 @@ mod way_out_tests;
 pub mod window;
 
 pub use engine::{Changes, Engine, Input, Now, Output, Run, RunEnd, Task};
-pub use judge::{Counts, reason_of};
+pub use judge::{Counts, in_words, reason_of};
 pub use many::Many;
 pub use parity::Parity;
 pub use steps::Waits;

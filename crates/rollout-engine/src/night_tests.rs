@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use jiff::SignedDuration;
 use provisioning::Name;
 use update_core::census::State as Doing;
+use update_core::remark::Remark;
 
 use super::engine::{Input, Output, Run, RunEnd};
 use super::plan::{Lane, RetryOn, When};
@@ -79,7 +80,8 @@ fn who_has_left_is_told_nothing_and_counts_nowhere() {
     let agent = fleet.engine.agents.get_mut(&key(1)).unwrap();
     (agent.told, agent.retry_at) = (true, Some(now.wall));
     fleet.engine.handle(now, Input::Left(key(1)));
-    let late = Report { state: Some(Doing::Confirmed), reason: 0, missing: 0, installed: 2 };
+    let late =
+        Report { state: Some(Doing::Confirmed), reason: 0, remark: Remark::NONE, missing: 0, installed: 2 };
     fleet.engine.report(now.wall, &key(1), late);
     let agent = &fleet.engine.agents()[&key(1)];
     assert_eq!((agent.progress, agent.told, agent.retry_at), (Progress::Removed, false, None));

@@ -6,6 +6,7 @@ use alloc::string::String;
 use jiff::Timestamp;
 
 use super::engine::{Engine, record_of};
+use super::judge::Why;
 use super::many::Many;
 use super::plan::AgentKey;
 use super::record::{AgentRecord, Given, Order, Outcome, Progress};
@@ -265,7 +266,7 @@ impl Engine {
         let text = match self.state.left.remove(&key) {
             // An agent that has failed does not start over by leaving and coming back.
             Some(left_as) => {
-                self.set(now, &key, left_as, 0);
+                self.set(now, &key, left_as, Why::NONE);
                 "is enrolled again, and continues in its wave"
             }
             None => {
@@ -290,7 +291,7 @@ impl Engine {
             self.state.left.insert(key.clone(), left_as);
         }
         (agent.told, agent.retry_at) = (false, None);
-        self.set(now, key, Progress::Removed, 0);
+        self.set(now, key, Progress::Removed, Why::NONE);
     }
 }
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use provisioning::Name;
 use serde::{Deserialize, Serialize};
 use update_core::census::State;
+use update_core::remark::Remark;
 
 use super::plan::AgentKey;
 
@@ -33,7 +34,7 @@ pub enum Progress {
     Refused,
     /// The update was dropped by order.
     Cancelled,
-    /// It stayed silent to a deadline.
+    /// It was not heard from, or did not finish, by its deadline.
     Lost,
     /// It is no longer enrolled.
     Removed,
@@ -51,6 +52,8 @@ pub struct AgentRecord {
     pub since: Timestamp,
     /// Why: a reason code of the protocol ([`update_core::reception::reason_text`]), 0 for none.
     pub reason: u8,
+    /// What its device says about that, in its own words; empty for nothing.
+    pub remark: String,
     /// Blocks and pages that it misses.
     pub missing: u32,
     /// Manifest sequence number of what it runs and has confirmed; 0 if unknown.
@@ -68,10 +71,12 @@ pub struct AgentRecord {
 /// What an agent has reported, or what follows from its silence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Report {
-    /// What it is doing; `None` if it stayed silent to the deadline.
+    /// What it is doing; `None` if it was not heard from by its deadline.
     pub state: Option<State>,
     /// Why.
     pub reason: u8,
+    /// What its device says about that.
+    pub remark: Remark,
     /// Blocks and pages that it misses.
     pub missing: u32,
     /// Manifest sequence number of what it runs and has confirmed.

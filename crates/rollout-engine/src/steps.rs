@@ -10,6 +10,7 @@ use core::fmt;
 use jiff::{SignedDuration, Timestamp};
 
 use super::engine::{Engine, Output, Run, Task};
+use super::judge::Why;
 use super::many::Many;
 use super::plan::{AgentKey, When};
 use super::record::{AgentRecord, Progress};
@@ -191,7 +192,7 @@ impl Engine {
         if self.agents.get(key).is_some_and(|agent| agent.told) {
             self.try_ended(now, key);
         } else {
-            self.set(now, key, Progress::Lost, 0);
+            self.set(now, key, Progress::Lost, Why::NONE);
         }
     }
 

@@ -14,6 +14,7 @@ use provisioning::{Hex, Name};
 use update_core::census::State as Doing;
 use update_core::platform::RollBackCause;
 use update_core::reception::{Failure, Reason};
+use update_core::remark::Remark;
 
 use super::engine::{Engine, Input, Now, Output, Run, RunEnd, Task};
 use super::plan::{Abort, AgentKey, Percent, Plan, PlannedImage, Retry, Wave, When};
@@ -58,6 +59,7 @@ pub struct Device {
     pub nature: Nature,
     pub doing: Doing,
     pub reason: u8,
+    pub remark: Remark,
     pub attempts: u8,
     /// How often it has refused the update.
     pub refusals: u8,
@@ -293,7 +295,15 @@ impl Fleet {
 
 impl Device {
     fn new(nature: Nature) -> Self {
-        Self { nature, doing: Doing::Idle, reason: 0, attempts: 0, refusals: 0, acted_upon: 0 }
+        Self {
+            nature,
+            doing: Doing::Idle,
+            reason: 0,
+            remark: Remark::NONE,
+            attempts: 0,
+            refusals: 0,
+            acted_upon: 0,
+        }
     }
 
     fn take_part(&mut self, run: &Run, key: &AgentKey) {
@@ -374,6 +384,7 @@ impl Device {
         Report {
             state: (!silent).then_some(self.doing),
             reason: self.reason,
+            remark: self.remark,
             missing: 0,
             installed: if self.doing == Doing::Confirmed { NEW } else { NEW - 1 },
         }

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use jiff::SignedDuration;
 use proptest::prelude::*;
 use update_core::census::State as Doing;
+use update_core::remark::Remark;
 
 use super::engine::{Input, Now, Output, RunEnd, Task};
 use super::judge::Counts;
@@ -413,10 +414,30 @@ fn failed_canary(canaries: usize) -> Fleet {
     }
     let device = fleet.devices.get_mut(&key(0)).unwrap();
     (device.doing, device.reason) = (Doing::RolledBack, 1);
+    device.remark = Remark::new("/bin/check: exit code 3");
     while fleet.engine.agents()[&key(0)].progress != Progress::RolledBack {
         fleet.step();
     }
     fleet
+}
+
+#[test]
+fn what_a_device_says_is_kept_with_its_last_report() {
+    let mut fleet = failed_canary(2);
+    assert_eq!(fleet.engine.agents()[&key(0)].remark, "/bin/check: exit code 3");
+    let said = |fact: &&super::record::Fact| fact.kind == "agent-rolled-back";
+    let fact = fleet.facts.iter().find(said).unwrap();
+    assert!(fact.text.ends_with(": /bin/check: exit code 3"), "{}", fact.text);
+    // Other words for the same reason are stored, and are no news.
+    let facts = fleet.facts.len();
+    fleet.devices.get_mut(&key(0)).unwrap().remark = Remark::new("exit code 4");
+    while fleet.engine.agents()[&key(0)].remark != "exit code 4" {
+        fleet.step();
+    }
+    assert!(fleet.facts[facts..].iter().all(|fact| fact.kind != "agent-rolled-back"));
+    let now = fleet.now;
+    fleet.engine.handle(now, Input::Left(key(0)));
+    assert_eq!(fleet.engine.agents()[&key(0)].remark, "", "a device that is gone says nothing");
 }
 
 #[test]
@@ -537,7 +558,14 @@ proptest! {
 #[test]
 fn who_is_deferred_goes_on_and_has_the_image() {
     let report = |state, reason| {
-        Progress::from(super::record::Report { state: Some(state), reason, missing: 0, installed: 1 })
+        let state = Some(state);
+        Progress::from(super::record::Report {
+            state,
+            reason,
+            remark: Remark::NONE,
+            missing: 0,
+            installed: 1,
+        })
     };
     let deferred = report(Doing::Deferred, update_core::reception::NOT_NOW);
     assert_eq!(deferred, Progress::Deferred);

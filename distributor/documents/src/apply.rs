@@ -52,13 +52,14 @@ pub async fn apply<S: Store>(
     dir: &StateDir,
     store: &S,
     manifests: &Manifests,
+    by: &str,
     at: Timestamp,
 ) -> Result<Vec<AppliedDocument>, ApplyError> {
     let mut documents = Vec::new();
     for found in &manifests.found {
         documents.push(document(dir, manifests, found)?);
     }
-    let applied = store.apply(&documents, at).await?;
+    let applied = store.apply(&documents, by, at).await?;
     // The images that earlier documents named.
     Images::of(dir).collect(store).await?;
     let said = documents.into_iter().zip(applied);

@@ -53,7 +53,7 @@ pub struct RolloutSpec {
     /// When waves activate.
     #[serde(default)]
     pub activation: Activation,
-    /// How much time agents have.
+    /// How long things may take.
     #[serde(default)]
     pub deadlines: Deadlines,
     /// What is retried automatically.
@@ -175,7 +175,7 @@ pub struct Abort {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default, expecting = "transfer and activate")]
 pub struct WindowsSpec {
-    /// When blocks may be sent.
+    /// When blocks may be sent. Outside of it the rollout waits, and no deadline passes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub transfer: Vec<WindowSpec>,
     /// When waves may activate, with `activation: { when: window }`.
@@ -207,7 +207,8 @@ pub struct Activation {
     /// Not before this moment, with `when: at`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Moment>,
-    /// How long an agent may take from activation to reporting the result of its trial [default: 10m].
+    /// How long an agent may take from its activation to the report of its trial; see `deadlines.report`
+    /// [default: 10m].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirm_within: Option<Span>,
 }
@@ -225,17 +226,20 @@ pub enum ActivateWhen {
     Window,
 }
 
-/// How long agents may take before they count as lost.
+/// How long things may take. An agent that takes longer is not waited for: it is lost, or has failed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default, expecting = "transfer, report and deferred")]
 pub struct Deadlines {
-    /// To receive the whole image, counting only time in which blocks may be sent [default: 6h].
+    /// How long a group may take to receive the whole image. Time in which windows are closed or the rollout is
+    /// paused does not count. An agent that misses something then is lost [default: 6h].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transfer: Option<Span>,
-    /// To report, beyond `activation.confirmWithin` [default: 0s].
+    /// How much longer than `activation.confirmWithin` the report of a trial may take. An agent that has not
+    /// reported then is lost [default: none].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<Span>,
-    /// To activate, beyond all that, where the device's ready command says not now [default: 1h].
+    /// How much longer still an agent may take whose ready command says not now. Then it has failed [default:
+    /// 1h].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deferred: Option<Span>,
 }

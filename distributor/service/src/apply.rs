@@ -25,7 +25,7 @@ impl<S: Store> Fleet<S> {
     /// store's errors.
     pub async fn apply(&self, manifests: &Manifests) -> Result<Vec<AppliedDocument>, NotApplied> {
         self.verify(manifests).await?;
-        Ok(apply(&self.dir, &self.store, manifests, Timestamp::now()).await?)
+        Ok(apply(&self.dir, &self.store, manifests, &self.actor, Timestamp::now()).await?)
     }
 
     /// Checks that the groups of all rollouts among these documents would accept their images, as far as both

@@ -101,7 +101,7 @@ impl<S: Store> Fleet<S> {
                 self.plan(manifests, (found, rollout), 0).await?;
             }
         }
-        apply(&self.dir, &self.store, manifests, Timestamp::now()).await?;
+        apply(&self.dir, &self.store, manifests, &self.actor, Timestamp::now()).await?;
         if self.goes_on(name).await? {
             return Ok(Runner::resume(self.resources(), name, observer, lock).await?);
         }

@@ -1,5 +1,6 @@
 //! Deletes documents that are no longer needed.
 
+use jiff::Timestamp;
 use provisioning::Name;
 
 use super::Fleet;
@@ -25,7 +26,7 @@ impl<S: Store> Fleet<S> {
     /// # Errors
     /// There is no document with this name, or something uses it.
     pub async fn delete(&self, kind: Kind, name: &Name) -> Result<(), DeleteError> {
-        if !self.store.delete(kind, name).await? {
+        if !self.store.delete(kind, name, &self.actor, Timestamp::now()).await? {
             return Err(Missing { kind, name: name.clone() }.into());
         }
         Ok(())

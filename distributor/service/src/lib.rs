@@ -94,7 +94,7 @@ impl<S: Store> Fleet<S> {
 
     /// The resources that rollouts run with.
     fn resources(&self) -> Resources<'_, S> {
-        Resources { dir: &self.dir, store: &self.store, claims: &self.claims }
+        Resources { dir: &self.dir, store: &self.store, claims: &self.claims, actor: &self.actor }
     }
 
     /// The right to send.

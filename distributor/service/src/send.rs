@@ -1,4 +1,4 @@
-//! The end of a push or a census.
+//! What may go wrong when something is sent, and the end of a push or a census.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use fwcast_state::{GroupState, StateError};
 use fwcast_store::{Heard, Loss, Store, StoreError};
 use rollout_engine::plan::AgentKey;
 
-/// Why communication with a group failed.
+/// Why communication with a group failed, whoever communicates.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// Could not get the right to send.

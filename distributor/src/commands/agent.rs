@@ -111,13 +111,13 @@ pub struct Enroll {
     /// --activate-command=--now
     #[arg(long, value_name = "CMD", num_args = 1..)]
     activate_command: Option<Vec<String>>,
-    /// The activation has failed when its command has not ended after this time [default: 5min]
+    /// How long the activate command may take. Then it is killed, and the activation has failed [default: 5m]
     #[arg(long, value_name = "TIME", value_parser = arguments::seconds)]
     activate_deadline: Option<u32>,
     /// Command that exits with 0 when the device may activate now, else it is deferred; arguments as above
     #[arg(long, value_name = "CMD", num_args = 1..)]
     ready_command: Option<Vec<String>>,
-    /// Give up an activation that was deferred for this time [default: 1day]
+    /// How long the ready command may say not now. Then the update has failed [default: 1d]
     #[arg(long, value_name = "TIME", value_parser = arguments::seconds)]
     ready_deadline: Option<u32>,
     /// Time between two runs of the ready command [default: 30s]
@@ -134,7 +134,7 @@ pub struct Enroll {
     /// previous]
     #[arg(long, value_enum)]
     recovery: Option<Recovery>,
-    /// Roll back an image that has not proved healthy after this time [default: 60s]
+    /// How long a new image may take to prove healthy. Then it is rolled back [default: 60s]
     #[arg(long, value_name = "TIME", value_parser = arguments::seconds)]
     health_deadline: Option<u32>,
     /// Time between two runs of the health command [default: 2s]

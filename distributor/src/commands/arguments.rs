@@ -14,10 +14,10 @@ pub(super) fn peer(text: &str) -> Result<SocketAddr, String> {
     address::peer(socket_address(text)?).map_err(|error| error.to_string())
 }
 
-/// A time span such as `90s` or `5min`, in whole seconds.
+/// A time span such as `90s` or `30m`, in whole seconds.
 pub(super) fn seconds(text: &str) -> Result<u32, String> {
     whole_seconds(text, Duration::from_secs(7 * 24 * 60 * 60))
-        .ok_or_else(|| "a time is written like 90s or 5min, from 1s to 7days".to_owned())
+        .ok_or_else(|| "a time is written like 90s, 30m or 24h, from 1s to 7days".to_owned())
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use crate::commands::report::{EventLine, EventList, RolloutList};
 use fwcast_service::look::Filter;
 use fwcast_service::members::MemberError;
 use fwcast_service::{Fleet, members};
+use fwcast_store::Events as _;
 use fwcast_store::{Event, EventQuery, Store};
-use fwcast_store::{Events as _, Rollouts as _};
 use rollout_engine::plan::AgentKey;
 
 /// Show what happened, oldest first
@@ -75,7 +75,6 @@ impl History {
     /// Prints it.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
         on_fleet(global, async |fleet| {
-            let store = fleet.store();
             let mut query = EventQuery { after: None, rollout: None, agent: None, limit: self.limit };
             let Some(text) = &self.name else {
                 let mut rollouts = fleet.rollouts(&Filter::default()).await?;
@@ -83,23 +82,35 @@ impl History {
                 return output::print(global.output, &RolloutList::new(rollouts));
             };
             match Name::new(text) {
-                Ok(name) if store.rollout(&name).await?.is_some() => query.rollout = Some(name),
+                Ok(name) if was_rollout(fleet, &name).await? => query.rollout = Some(name),
                 _ => query.agent = Some(agent(fleet, text).await?),
             }
-            output::print(global.output, &EventList::new(store.events(&query).await?))
+            output::print(global.output, &EventList::new(fleet.store().events(&query).await?))
         })?;
         Ok(Exit::Done)
+    }
+
+    /// Whether it prints events, which have no names.
+    pub(crate) const fn prints_events(&self) -> bool {
+        self.name.is_some()
     }
 }
 
 /// Refuses a name that no rollout has or ever had.
 async fn known<S: Store>(fleet: &Fleet<S>, name: &Name) -> Result<(), Failure> {
-    let query = EventQuery { after: None, rollout: Some(name.clone()), agent: None, limit: 1 };
-    if !fleet.store().events(&query).await?.is_empty() {
-        return Ok(());
+    if !was_rollout(fleet, name).await? {
+        fleet.describe_rollout(name.as_str()).await?;
     }
-    fleet.describe_rollout(name.as_str()).await?;
     Ok(())
+}
+
+/// Whether a rollout has this name, or one that was deleted had it and has left events.
+async fn was_rollout<S: Store>(fleet: &Fleet<S>, name: &Name) -> Result<bool, Failure> {
+    if fleet.store().rollout(name).await?.is_some() {
+        return Ok(true);
+    }
+    let query = EventQuery { after: None, rollout: Some(name.clone()), agent: None, limit: 1 };
+    Ok(!fleet.store().events(&query).await?.is_empty())
 }
 
 /// The agent that is meant, or one that was removed and has left events.

@@ -185,7 +185,7 @@ exits! {
     ApplyError { File, Images, Store };
     PlanError { File, Image, Offer, Images, State, Document };
     ForecastError { Store, State };
-    RunError { Store, State, Session, Socket, Drive, Offer, Images, Document, NoDigest, Random },
+    RunError { Send, Offer, Images, Document, NoDigest },
         Self::ImageChanged => Exit::BadSignature,
         Self::NumbersExhausted(_) => Exit::NotAllowed;
     BeginError { Apply, Plan, Document, Store, State, Run };

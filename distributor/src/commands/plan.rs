@@ -136,7 +136,7 @@ impl Planning {
         };
         let budget = self.budget.as_ref().map_or_else(String::new, |budget| format!(", {budget}"));
         let late = if self.is_late {
-            "; that is longer than `deadlines.transfer`, so agents will be lost: raise the rate or that"
+            "; that is longer than `deadlines.transfer`, so agents will be lost: raise that, or the rate"
         } else {
             ""
         };
@@ -193,5 +193,9 @@ impl Printable for Planning {
             ]);
         }
         table
+    }
+
+    fn names(&self) -> Option<Vec<String>> {
+        Some(vec![self.rollout.to_string()])
     }
 }

@@ -136,8 +136,14 @@ pub(crate) fn bar(quiet: bool) -> Option<ProgressBar> {
     if quiet || !std::io::stderr().is_terminal() {
         return None;
     }
-    let style = ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len} {elapsed_precise}");
-    Some(ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
+    Some(ProgressBar::new(0).with_style(style()))
+}
+
+/// What is short comes first, and then the words as far as the terminal is wide at the moment: one line in any
+/// window, of 40 columns too.
+fn style() -> ProgressStyle {
+    let style = ProgressStyle::with_template("[{bar:12}] {pos}/{len} {elapsed} {wide_msg}");
+    style.unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// How many agents are in which state, as in `3 blocks, 2 ready`.
@@ -163,4 +169,92 @@ fn counts(distribution: &Distribution) -> String {
     parts
         .extend(others.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
     parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::atomic::{AtomicU16, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    use indicatif::{ProgressDrawTarget, TermLike};
+
+    use super::*;
+
+    /// A terminal whose window changes its width.
+    #[derive(Debug, Clone, Default)]
+    struct Window {
+        columns: Arc<AtomicU16>,
+        written: Arc<Mutex<String>>,
+    }
+
+    impl Window {
+        fn write(&self, text: &str) -> io::Result<()> {
+            self.written.lock().unwrap().push_str(text);
+            Ok(())
+        }
+
+        /// What was drawn last.
+        fn line(&self) -> String {
+            let written = std::mem::take(&mut *self.written.lock().unwrap());
+            written.rsplit('\r').next().unwrap_or_default().to_owned()
+        }
+    }
+
+    impl TermLike for Window {
+        fn width(&self) -> u16 {
+            self.columns.load(Ordering::Relaxed)
+        }
+
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            self.write("\r")
+        }
+
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            self.write("\r")
+        }
+
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write(text)
+        }
+
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.write(text)
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            self.write("\r")
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_of_progress_fits_the_window_also_after_its_width_has_changed() {
+        let window = Window::default();
+        let target = ProgressDrawTarget::term_like(Box::new(window.clone()));
+        let bar = ProgressBar::with_draw_target(Some(1_680), target).with_style(style());
+        let text = "all agents receive; group 'hall': 1234 of 1680 blocks sent again (round 2), 8000 kbit/s, 12 s left";
+        for columns in [80, 40, 200, 60] {
+            window.columns.store(columns, Ordering::Relaxed);
+            bar.set_message(text);
+            bar.set_position(1_234);
+            bar.force_draw();
+            let line = window.line();
+            let width = line.chars().count();
+            assert!(line.contains("1234/1680") && line.contains("all"), "{line:?}");
+            assert!(width <= columns.into(), "{width} in {columns}: {line:?}");
+            assert_eq!(line.contains("12 s left"), columns == 200, "{line:?}");
+        }
+    }
 }

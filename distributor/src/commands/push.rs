@@ -46,13 +46,15 @@ pub struct Push {
     /// Agents activate this long after they hear it [default: at once]
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     delay: Option<u32>,
-    /// An agent that has not been heard from after this time is not waited for any longer
+    /// How long an agent may take to answer at all. One that has not is lost
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = seconds)]
     first_answer_within: u32,
-    /// An agent that has been heard from and is still missing something after this time counts as lost
+    /// How long an agent that has answered may take to receive the whole image. One that misses something
+    /// then is lost
     #[arg(long, value_name = "TIME", default_value = "6h", value_parser = seconds)]
     transfer_within: u32,
-    /// An agent that has not confirmed this long after the activation counts as lost
+    /// How long an agent may take from its activation to the report of its trial. One that has not reported
+    /// then is lost
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = seconds)]
     confirm_within: u32,
     /// Send at this rate instead of the group's, in bits per second on the link

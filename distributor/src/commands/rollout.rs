@@ -8,7 +8,7 @@ use super::completions::names_of;
 use super::confirm::Yes;
 use super::exit_codes::{Exit, Failure};
 use super::kind::{Noun, on_fleet};
-use super::output;
+use super::output::{self, Format};
 use super::rollout_progress::RolloutProgress;
 use crate::commands::global::Global;
 use fwcast_service::Carried;
@@ -17,6 +17,7 @@ use fwcast_service::runner::doing;
 use fwcast_store::NewOrder;
 use rollout_engine::Engine;
 use rollout_engine::record::{Order, Outcome};
+use serde::Serialize;
 
 /// Control a rollout
 ///
@@ -78,15 +79,48 @@ impl Rollout {
             let Carried { said, runner } = fleet.order(given, progress).await?;
             let ends_it = matches!(order, Order::Cancel | Order::Undo);
             let next = if runner.is_some() && !ends_it { "; `fwcast run` continues it" } else { "" };
-            output::print_text(&format!("rollout '{rollout}': {said}{next}\n"))?;
+            let said = format!("{said}{next}");
+            let mut report = OrderReport { name: rollout, order, said, outcome: None, doing: None };
+            if global.output.is_for_people() {
+                output::print_text(&format!("rollout '{rollout}': {}\n", report.said))?;
+            }
             if !ends_it {
+                report.print(global)?;
                 return Ok(Exit::Done);
             }
             let ended = fleet.end(rollout, runner, progress, &mut stop).await?;
             let Some(engine) = ended else { return Ok(Exit::Interrupted) };
-            output::print_text(&format!("{}\n", doing(&engine)))?;
+            report.outcome = engine.state().outcome();
+            report.doing = Some(doing(&engine));
+            report.print(global)?;
             Ok(exit_after(order, &engine))
         })
+    }
+}
+
+/// An order that was given, for programs.
+#[derive(Debug, Serialize)]
+struct OrderReport<'a> {
+    /// Which rollout.
+    name: &'a Name,
+    order: Order,
+    /// What came of it, as a sentence.
+    said: String,
+    /// How the rollout ended, after `cancel` and `undo`.
+    outcome: Option<Outcome>,
+    /// The same as a sentence.
+    doing: Option<String>,
+}
+
+impl OrderReport<'_> {
+    /// Prints it whole for programs; people have read the first sentence when the order was taken.
+    fn print(&self, global: &Global) -> Result<(), Failure> {
+        match (global.output, &self.doing) {
+            (Format::Name, _) => output::print_text(&format!("{}\n", self.name)),
+            (Format::Table | Format::Wide, Some(doing)) => output::print_text(&format!("{doing}\n")),
+            (Format::Table | Format::Wide, None) => Ok(()),
+            (format, _) => output::print_value(format, self),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) struct RolloutProgress {
     quiet: bool,
     bar: Option<ProgressBar>,
     spoke: Instant,
-    /// The group that another process sends for.
+    /// The group that another process, or another rollout of this one, sends for.
     awaited: Option<Name>,
     /// What its lines begin with.
     prefix: String,
@@ -65,7 +65,8 @@ impl RolloutObserver for RolloutProgress {
     fn waits_for(&mut self, group: &Name) {
         // Printed once per wait.
         if self.awaited.as_ref() != Some(group) {
-            self.line(&format!("group '{group}': waiting for another fwcast process that sends for it"));
+            let who = if self.prefix.is_empty() { "" } else { "another of these rollouts, or " };
+            self.line(&format!("group '{group}': waiting for {who}another fwcast process that sends for it"));
             self.awaited = Some(group.clone());
         }
     }

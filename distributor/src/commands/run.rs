@@ -1,5 +1,6 @@
 //! `fwcast run`: rollouts in the foreground.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -47,7 +48,9 @@ pub struct Run {
 impl Run {
     /// Runs them to their ends.
     pub fn run(&self, global: &Global) -> Result<Exit, Failure> {
-        match self.names.as_slice() {
+        // One that is named twice is meant once.
+        let names: Vec<&Name> = BTreeSet::from_iter(&self.names).into_iter().collect();
+        match names.as_slice() {
             [] => self.of_files(global),
             [name] => on_fleet(global, async |fleet| {
                 let stop = Stop::on_signals()?;
@@ -89,7 +92,7 @@ impl Run {
         &self,
         global: &Global,
         fleet: &Fleet<S>,
-        names: &[Name],
+        names: &[&Name],
     ) -> Result<Exit, Failure> {
         let stop = Stop::on_signals()?;
         let run = async |name: &Name| {
@@ -102,7 +105,7 @@ impl Run {
             }
             Ok::<Exit, Failure>(exit_of(ended))
         };
-        let ended = join_all(names.iter().map(run)).await;
+        let ended = join_all(names.iter().map(|name| run(name))).await;
         let (mut ran, mut failures, mut worst) = (Vec::new(), Vec::new(), Exit::Done);
         for (name, ended) in names.iter().zip(ended) {
             match ended {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use provisioning::Name;
 use update_core::distribution::Ending;
 
@@ -27,6 +27,7 @@ const PROCESS_LOOKED_AT_EVERY: Duration = Duration::from_secs(2);
 
 /// Show the progress of a rollout, ask every agent of a group what it is doing, or show what there is
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("follows").args(["watch", "wait"]).multiple(true)))]
 pub struct Status {
     /// A rollout, shown from the database; nothing is sent
     #[arg(value_name = "ROLLOUT", conflicts_with = "group", add = names_of(Noun::Rollouts))]
@@ -34,14 +35,14 @@ pub struct Status {
     /// A security group, whose agents are asked
     #[arg(short, long, add = security_groups())]
     group: Option<Name>,
-    /// Print it again whenever something has changed, until the rollout has ended
+    /// Show it again whenever something has changed, until the rollout has ended
     #[arg(short, long, requires = "rollout")]
     watch: bool,
-    /// Wait until the rollout has ended, and exit with its exit code
+    /// Wait until the rollout has ended, show it, and exit with the code that it ended with
     #[arg(long, requires = "rollout")]
     wait: bool,
-    /// Wait no longer than this
-    #[arg(long, value_name = "TIME", value_parser = seconds, requires = "rollout")]
+    /// How long to watch or wait. The command then exits with 6, and the rollout goes on
+    #[arg(long, value_name = "TIME", value_parser = seconds, requires = "follows")]
     timeout: Option<u32>,
 }
 

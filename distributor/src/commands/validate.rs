@@ -63,4 +63,8 @@ impl Printable for Validated {
         }
         table
     }
+
+    fn names(&self) -> Option<Vec<String>> {
+        Some(self.documents.iter().map(|document| document.name.to_string()).collect())
+    }
 }

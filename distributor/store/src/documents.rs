@@ -10,10 +10,12 @@ use crate::kind::Kind;
 ///
 /// See [`Store`](super::Store).
 pub trait Documents: Send + Sync {
-    /// Applies all of the documents or none. Returns what it did to each, in their order.
+    /// Applies all of the documents or none, and records each change as made by `by`. Returns what it did to
+    /// each, in their order.
     fn apply(
         &self,
         documents: &[NewDocument],
+        by: &str,
         at: Timestamp,
     ) -> impl Future<Output = Answer<Vec<Applied>>> + Send;
 
@@ -23,9 +25,16 @@ pub trait Documents: Send + Sync {
     /// One document.
     fn document(&self, kind: Kind, name: &Name) -> impl Future<Output = Answer<Option<Document>>> + Send;
 
-    /// Deletes a document, and for a rollout's document also its record; returns whether there was anything.
+    /// Deletes a document, and for a rollout's document also its record, and records that as done by `by`;
+    /// returns whether there was anything.
     ///
     /// # Errors
     /// [`StoreError::InUse`](super::StoreError::InUse): a rollout that has not ended needs it.
-    fn delete(&self, kind: Kind, name: &Name) -> impl Future<Output = Answer<bool>> + Send;
+    fn delete(
+        &self,
+        kind: Kind,
+        name: &Name,
+        by: &str,
+        at: Timestamp,
+    ) -> impl Future<Output = Answer<bool>> + Send;
 }

@@ -162,6 +162,7 @@ async fn an_older_file_is_brought_up_to_date_and_a_newer_one_left_alone() {
         &path,
         "DROP TABLE losses; ALTER TABLE orders DROP COLUMN refused; \
         ALTER TABLE agents DROP COLUMN vendor_word; ALTER TABLE agents DROP COLUMN class_word; \
+        ALTER TABLE rollout_agents DROP COLUMN remark; \
         DELETE FROM _sqlx_migrations WHERE version >= 2; \
         INSERT INTO orders (rollout, command, given_by, given_at, outcome, settled_at) VALUES \
         ('spring', 'pause', 'me', '2026-11-25T12:00:00Z', 'paused', '2026-11-25T12:00:01Z'), \

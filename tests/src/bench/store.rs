@@ -155,6 +155,7 @@ fn record(number: usize, at: Timestamp) -> AgentRecord {
         progress,
         since: at,
         reason: u8::from(progress == Progress::RolledBack),
+        remark: String::new(),
         missing: number as u32,
         installed: 7,
         heard: Some(at),

@@ -2,34 +2,19 @@
 
 use provisioning::Name;
 
-use crate::drive::DriveError;
-use crate::session::SessionError;
+use crate::send::SendError;
 use fwcast_documents::{DocumentError, NoDigest};
 use fwcast_state::StateError;
 use fwcast_state::image::OfferError;
-use fwcast_state::random::NoRandomness;
-use fwcast_state::socket::SocketError;
 use fwcast_store::StoreError;
 use fwcast_store::images::ImagesError;
 
 /// Why a rollout cannot continue, or was not found.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The store.
+    /// The store, or a group that something is sent to.
     #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A group's files or lock.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// A group cannot be opened to send.
-    #[error(transparent)]
-    Session(#[from] SessionError),
-    /// The group's socket.
-    #[error(transparent)]
-    Socket(#[from] SocketError),
-    /// Sending.
-    #[error(transparent)]
-    Drive(#[from] DriveError),
+    Send(SendError),
     /// A group would not accept the image.
     #[error(transparent)]
     Offer(#[from] OfferError),
@@ -42,9 +27,6 @@ pub enum RunError {
     /// The plan names no image.
     #[error(transparent)]
     NoDigest(#[from] NoDigest),
-    /// The system gives no random bytes.
-    #[error(transparent)]
-    Random(#[from] NoRandomness),
     /// No rollout with this name has begun.
     #[error("there is no rollout '{0}' that has begun: `fwcast get rollouts` lists them")]
     NotBegun(Name),
@@ -87,12 +69,20 @@ pub enum RunError {
     },
 }
 
+impl<E: Into<SendError>> From<E> for RunError {
+    fn from(error: E) -> Self {
+        Self::Send(error.into())
+    }
+}
+
 impl RunError {
     /// The group that another process sends for, if that is the reason.
     pub(super) fn busy_group(&self) -> Option<&Name> {
         match self {
-            Self::State(StateError::Locked { name, .. })
-            | Self::Store(StoreError::State(StateError::Locked { name, .. })) => Some(name),
+            Self::Send(
+                SendError::State(StateError::Locked { name, .. })
+                | SendError::Store(StoreError::State(StateError::Locked { name, .. })),
+            ) => Some(name),
             _ => None,
         }
     }

@@ -69,7 +69,7 @@ pub fn doing_of(engine: &Engine, is_run: bool) -> String {
     if is_run || engine.state().outcome().is_some() {
         return doing;
     }
-    format!("no process runs this: `fwcast run` with its file goes on; {doing}")
+    format!("no process runs this: `fwcast run {}` goes on; {doing}", engine.name())
 }
 
 /// What the rollout does or waits for, in one line.

@@ -15,6 +15,7 @@ use update_core::distribution::{
     Update,
 };
 use update_core::reception::NOT_NOW;
+use update_core::remark::Remark;
 use update_core::time::Duration;
 
 use super::latest::Latest;
@@ -453,13 +454,14 @@ impl<'a> Reporter<'a> {
         let report = match agent.status {
             // It was waited for as long as the rollout says.
             Some(status) if agent.lost && status.state == State::Deferred => {
-                Report { state: Some(State::Failed), reason: NOT_NOW, ..SILENT }
+                Report { state: Some(State::Failed), reason: NOT_NOW, remark: status.remark, ..SILENT }
             }
             _ if agent.lost => Report { reason: why_lost(agent), ..SILENT },
             None => return,
             Some(status) => Report {
                 state: Some(status.state),
                 reason: status.reason,
+                remark: status.remark,
                 missing: status.missing_blocks.saturating_add(status.missing_pages),
                 installed: status.installed,
             },
@@ -488,7 +490,7 @@ fn why_lost(agent: &Agent) -> u8 {
     })
 }
 
-const SILENT: Report = Report { state: None, reason: 0, missing: 0, installed: 0 };
+const SILENT: Report = Report { state: None, reason: 0, remark: Remark::NONE, missing: 0, installed: 0 };
 
 impl DistributionObserver for Reporter<'_> {
     fn event(&mut self, event: Event, distribution: &Distribution) {

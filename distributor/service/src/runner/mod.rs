@@ -20,6 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 use provisioning::Name;
 use tokio::sync::watch;
 
+use crate::SendError;
 use crate::control::Stop;
 use fwcast_documents::Planned;
 use fwcast_state::{GroupLock, RolloutLock, StateDir};
@@ -62,6 +63,8 @@ pub struct Resources<'a, S> {
     pub store: &'a S,
     /// The right to send, claimed before the first run.
     pub claims: &'a Claims,
+    /// Who works with them, for the history.
+    pub actor: &'a str,
 }
 
 impl<S> Clone for Resources<'_, S> {
@@ -135,7 +138,8 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
         let now = Now { wall: Timestamp::now(), steady: Duration::ZERO };
         let attempt = planned.last_attempt(with.dir)?;
         let mut engine = Engine::begin(planned.name, planned.plan, attempt, now);
-        let changes = engine.take_changes();
+        let mut changes = engine.take_changes();
+        changes.facts.iter_mut().for_each(|fact| fact.text.push_str(&format!(", by {}", with.actor)));
         let state = to_json(&engine)?;
         let new = NewRollout {
             name: engine.name(),
@@ -329,7 +333,7 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
     /// The security groups, opened to send, with their current members. To take an update back, neither its
     /// image is needed nor every group.
     async fn lanes(&mut self, opened: Option<Lanes>, withdraws: bool) -> Result<Lanes, RunError> {
-        let Resources { dir, store, claims } = self.with;
+        let Resources { dir, store, claims, .. } = self.with;
         let mut lanes = match opened.filter(|lanes| withdraws || lanes.can_deliver()) {
             Some(lanes) => lanes,
             None => {
@@ -395,7 +399,7 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
             let order = Input::Order { id: given.id, order: given.order, given: who };
             self.engine.handle(self.now(), order);
             if let Err(failure) = self.save().await {
-                if let RunError::Store(StoreError::Conflict { .. }) = &failure {
+                if let RunError::Send(SendError::Store(StoreError::Conflict { .. })) = &failure {
                     // Nobody can carry it out, and the next process must not try. After any other failure it
                     // stays open, for whoever runs the rollout next.
                     let outcome = OrderOutcome::Refused(failure.to_string());

@@ -12,9 +12,12 @@ use crate::commands::output::{Printable, age, age_of, fields, safe};
 use fwcast_service::Versions;
 use fwcast_service::look::{RolloutDetails, RolloutEntry};
 use fwcast_store::{Agent, Document, Event};
-use rollout_engine::Many;
-use rollout_engine::plan::Plan;
+use rollout_engine::plan::{AgentKey, Plan};
 use rollout_engine::record::Progress;
+use rollout_engine::{Many, in_words, reason_of};
+
+/// How many agents' reasons a table shows; JSON has all of them.
+const REASONS_SHOWN_MAX: usize = 10;
 
 /// An agent.
 #[derive(Debug, Serialize)]
@@ -39,10 +42,19 @@ pub struct DescribedRollout {
     plan: Option<Plan>,
     /// How many agents of each wave are in each state of progress.
     waves: Vec<WaveLine>,
+    /// Agents that have said why they are where they are, or of which it is known.
+    reasons: Vec<ReasonLine>,
     /// The last applied document.
     document: Option<Document>,
     /// The latest events.
     events: Vec<EventLine>,
+}
+
+#[derive(Debug, Serialize)]
+struct ReasonLine {
+    agent: AgentKey,
+    progress: Progress,
+    reason: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -78,6 +90,10 @@ impl Printable for DescribedAgent {
         add_events(&mut table, &self.events);
         table
     }
+
+    fn names(&self) -> Option<Vec<String>> {
+        Some(vec![format!("{}/{}", self.agent.group, self.agent.name)])
+    }
 }
 
 impl Printable for DescribedDocument {
@@ -106,14 +122,19 @@ impl DescribedRollout {
             .flat_map(|plan: &Plan| &plan.waves)
             .map(|wave| WaveLine { name: wave.name.to_string(), agents: Default::default() })
             .collect();
-        for (_, record) in agents {
+        let mut reasons = Vec::new();
+        for (agent, record) in agents {
+            let reason = in_words(reason_of(record.progress, record.reason), &record.remark);
+            if !reason.is_empty() {
+                reasons.push(ReasonLine { agent, progress: record.progress, reason });
+            }
             if let Some(wave) = waves.get_mut(record.wave as usize) {
                 *wave.agents.entry(record.progress).or_default() += 1;
             }
         }
         let events = events.into_iter().map(EventLine::from).collect();
         let row = RolloutEntry { name, document: document.clone(), line, standing }.into();
-        Self { row, plan, waves, document, events }
+        Self { row, plan, waves, reasons, document, events }
     }
 }
 
@@ -138,6 +159,13 @@ impl Printable for DescribedRollout {
             let counts = wave.agents.iter().map(|(progress, count)| format!("{count} {}", progress.name()));
             let counts = counts.collect::<Vec<_>>().join(", ");
             add(&format!("wave {}", number + 1), format!("{}: {counts}", wave.name));
+        }
+        for line in self.reasons.iter().take(REASONS_SHOWN_MAX) {
+            let reason = format!("{} {}: {}", line.agent, line.progress.name(), safe(&line.reason));
+            add("reason", reason);
+        }
+        if let Some(more @ 1..) = self.reasons.len().checked_sub(REASONS_SHOWN_MAX) {
+            add("", format!("and {more} more: `fwcast status {} -o wide`", self.row.name));
         }
         add("began", age_of(self.row.created_at, now));
         add("last step", age_of(self.row.updated_at, now));

@@ -16,6 +16,7 @@ use fwcast_service::drive::DistributionEnd;
 use fwcast_service::installed;
 use fwcast_service::push::Pushed;
 use fwcast_state::GroupState;
+use rollout_engine::in_words;
 
 /// One agent's line.
 #[derive(Debug, Clone, Serialize)]
@@ -113,10 +114,7 @@ fn rewound(rewind: Rewind, known: Option<SocketAddr>) -> String {
 fn reason_in_full(status: &Status) -> String {
     let code = reason_text(status.state, status.reason);
     let remark = output::safe(status.remark.as_str());
-    let mut reason = match (code, remark.as_ref()) {
-        (one, "") | ("", one) => one.to_owned(),
-        (code, remark) => format!("{code}: {remark}"),
-    };
+    let mut reason = in_words(code, &remark);
     if status.busy_seconds > 0 {
         let left = humantime::format_duration(Duration::from_secs(status.busy_seconds.into()));
         reason.push_str(&format!("; that ends in {left}"));
@@ -245,6 +243,10 @@ pub struct StatusReport {
 impl Printable for StatusReport {
     fn table(&self) -> Table {
         agent_table(&self.agents)
+    }
+
+    fn names(&self) -> Option<Vec<String>> {
+        Some(self.agents.iter().map(|agent| format!("{}/{}", self.group, agent.name)).collect())
     }
 }
 

@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use provisioning::Name;
 use serde::Serialize;
 
-use crate::commands::output::{Printable, age_of, columns, progress};
+use crate::commands::output::{Printable, age_of, columns, progress, safe};
 use fwcast_service::installed;
 use fwcast_service::runner::doing_of;
 use rollout_engine::plan::AgentKey;
 use rollout_engine::record::{Outcome, Progress};
 use rollout_engine::state::Sending;
-use rollout_engine::{Engine, reason_of};
+use rollout_engine::{Engine, in_words, reason_of};
 
 /// A rollout with its waves and its agents.
 #[derive(Debug, Serialize)]
@@ -65,8 +65,8 @@ pub struct AgentStatus {
     pub wave: Name,
     /// Its progress.
     pub progress: Progress,
-    /// Why, in words.
-    pub reason: &'static str,
+    /// Why, in words; with the device's own words, if it has said some.
+    pub reason: String,
     /// How many blocks and pages it is missing.
     pub missing: u32,
     /// The manifest sequence number of what it runs and has confirmed.
@@ -99,7 +99,7 @@ impl RolloutStatus {
                 name: key.clone(),
                 wave: wave_of(agent.wave)?,
                 progress: agent.progress,
-                reason: reason_of(agent.progress, agent.reason),
+                reason: in_words(reason_of(agent.progress, agent.reason), &agent.remark),
                 missing: agent.missing,
                 installed: agent.installed,
                 tries: agent.tries,
@@ -154,7 +154,7 @@ impl Printable for RolloutStatus {
                 Cell::new(installed(agent.installed, None)),
                 Cell::new(agent.tries),
                 Cell::new(age_of(agent.heard, now)),
-                Cell::new(agent.reason),
+                Cell::new(safe(&agent.reason)),
             ]);
         }
         table

@@ -7,14 +7,15 @@ use update_core::digest::Digest;
 
 use super::super::{Answer, StoreError};
 use super::rows::{Columns, json};
-use super::{SqliteStore, rollouts};
+use super::{SqliteStore, events, rollouts};
 use crate::Documents;
 use crate::kind::Kind;
 use crate::records::{Applied, Document, NewDocument};
+use rollout_engine::record::Fact;
 
 impl Documents for SqliteStore {
-    async fn apply(&self, documents: &[NewDocument], at: Timestamp) -> Answer<Vec<Applied>> {
-        apply(self, documents, at).await
+    async fn apply(&self, documents: &[NewDocument], by: &str, at: Timestamp) -> Answer<Vec<Applied>> {
+        apply(self, documents, by, at).await
     }
 
     async fn documents(&self, kind: Kind) -> Answer<Vec<Document>> {
@@ -25,8 +26,8 @@ impl Documents for SqliteStore {
         one(self, kind, name).await
     }
 
-    async fn delete(&self, kind: Kind, name: &Name) -> Answer<bool> {
-        delete(self, kind, name).await
+    async fn delete(&self, kind: Kind, name: &Name, by: &str, at: Timestamp) -> Answer<bool> {
+        delete(self, kind, name, by, at).await
     }
 }
 
@@ -35,10 +36,12 @@ const WHAT: &str = "a document";
 pub(super) async fn apply(
     store: &SqliteStore,
     documents: &[NewDocument],
+    by: &str,
     at: Timestamp,
 ) -> Answer<Vec<Applied>> {
     let mut transaction = store.begin().await?;
     let mut done = Vec::with_capacity(documents.len());
+    let mut facts = Vec::new();
     for document in documents {
         let (kind, name) = (document.kind.name(), document.name.as_str());
         let spec = json(store, WHAT, &document.spec)?;
@@ -62,6 +65,7 @@ pub(super) async fn apply(
             Applied::Changed => refuse_begun(store, &mut transaction, document).await?,
             Applied::Created => {}
         }
+        facts.push(fact(document.kind, &document.name, &applied.to_string(), by, at));
         sqlx::query(
             "INSERT INTO documents (kind, name, labels, spec, digest, generation, applied_at) \
              VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6) \
@@ -78,8 +82,20 @@ pub(super) async fn apply(
         .await
         .map_err(|error| store.error(error))?;
     }
+    events::append(store, &mut transaction, &facts).await?;
     store.commit(transaction).await?;
     Ok(done)
+}
+
+/// What was done to a document, for the history.
+fn fact(kind: Kind, name: &Name, done: &str, by: &str, at: Timestamp) -> Fact {
+    Fact {
+        at,
+        rollout: (kind == Kind::Rollout).then(|| name.clone()),
+        agent: None,
+        kind: format!("document-{done}"),
+        text: format!("{} '{name}' {done}, by {by}", kind.noun()),
+    }
 }
 
 /// A running rollout was planned from its document and its image, so neither may change until it ends.
@@ -125,7 +141,13 @@ pub(super) async fn one(store: &SqliteStore, kind: Kind, name: &Name) -> Answer<
     row.map(|row| read(store, kind, &row)).transpose()
 }
 
-pub(super) async fn delete(store: &SqliteStore, kind: Kind, name: &Name) -> Answer<bool> {
+pub(super) async fn delete(
+    store: &SqliteStore,
+    kind: Kind,
+    name: &Name,
+    by: &str,
+    at: Timestamp,
+) -> Answer<bool> {
     let mut transaction = store.begin().await?;
     for (rollout, plan) in rollouts::not_done(store, &mut transaction).await? {
         let uses = match kind {
@@ -151,6 +173,9 @@ pub(super) async fn delete(store: &SqliteStore, kind: Kind, name: &Name) -> Answ
             .await
             .map_err(|error| store.error(error))?
             .rows_affected();
+    }
+    if gone > 0 {
+        events::append(store, &mut transaction, &[fact(kind, name, "deleted", by, at)]).await?;
     }
     store.commit(transaction).await?;
     Ok(gone > 0)

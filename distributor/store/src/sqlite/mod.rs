@@ -35,11 +35,12 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// How many rows the SQLite thread reads ahead.
 const ROWS_AHEAD: usize = 1024;
 /// The tables, step by step. A released step never changes.
-const MIGRATIONS: [(i64, &str, &str); 4] = [
+const MIGRATIONS: [(i64, &str, &str); 5] = [
     (1, "first", include_str!("../../migrations/0001_first.sql")),
     (2, "losses", include_str!("../../migrations/0002_losses.sql")),
     (3, "refusals", include_str!("../../migrations/0003_refusals.sql")),
     (4, "words", include_str!("../../migrations/0004_words.sql")),
+    (5, "remarks", include_str!("../../migrations/0005_remarks.sql")),
 ];
 
 /// The store in one SQLite file, with its own connection.

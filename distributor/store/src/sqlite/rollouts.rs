@@ -168,8 +168,8 @@ pub(super) async fn one(store: &SqliteStore, name: &Name) -> Answer<Option<Rollo
 
 pub(super) async fn agents(store: &SqliteStore, name: &Name) -> Answer<Vec<(AgentKey, AgentRecord)>> {
     let rows = sqlx::query(
-        "SELECT security_group, name, wave, progress, since, reason, missing, installed, heard, told, \
-         tries, retry_at FROM rollout_agents WHERE rollout = ?1 ORDER BY security_group, name",
+        "SELECT security_group, name, wave, progress, since, reason, remark, missing, installed, heard, \
+         told, tries, retry_at FROM rollout_agents WHERE rollout = ?1 ORDER BY security_group, name",
     )
     .bind(name.as_str())
     .fetch_all(&store.pool)
@@ -284,10 +284,11 @@ async fn write_agent(
 ) -> Answer<()> {
     sqlx::query(
         "INSERT INTO rollout_agents (rollout, security_group, name, wave, progress, since, reason, \
-         missing, installed, heard, told, tries, retry_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
+         remark, missing, installed, heard, told, tries, retry_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) \
          ON CONFLICT (rollout, security_group, name) DO UPDATE SET wave = ?4, progress = ?5, since = ?6, \
-         reason = ?7, missing = ?8, installed = ?9, heard = ?10, told = ?11, tries = ?12, retry_at = ?13",
+         reason = ?7, remark = ?8, missing = ?9, installed = ?10, heard = ?11, told = ?12, tries = ?13, \
+         retry_at = ?14",
     )
     .bind(rollout.as_str())
     .bind(key.group.as_str())
@@ -296,6 +297,7 @@ async fn write_agent(
     .bind(record.progress.name())
     .bind(record.since.to_string())
     .bind(record.reason)
+    .bind(&record.remark)
     .bind(record.missing)
     .bind(record.installed.cast_signed())
     .bind(record.heard.map(|at| at.to_string()))
@@ -349,6 +351,7 @@ fn read_agent(store: &SqliteStore, row: &SqliteRow) -> Answer<(AgentKey, AgentRe
         progress: columns.word()?,
         since: columns.parse()?,
         reason: columns.number()?,
+        remark: columns.get()?,
         missing: columns.number()?,
         installed: columns.bits()?,
         heard: columns.moment()?,

@@ -109,6 +109,7 @@ pub(crate) fn record(progress: Progress) -> AgentRecord {
         progress,
         since: at(1),
         reason: 255,
+        remark: "exit code 3 after 400 s".to_owned(),
         missing: u32::MAX,
         installed: u64::MAX,
         heard: Some(at(2)),
@@ -176,10 +177,10 @@ async fn documents_are_applied_together<F: Factory>(factory: &mut F) {
     let group = document(Kind::RolloutGroup, "lights", json!({"b": 1, "a": ["x", 2.5, null]}));
     let image = document(Kind::Image, "lights", json!({"digest": "sha256:00"}));
     let both = [group.clone(), image.clone()];
-    assert_eq!(store.apply(&both, at(1)).await.unwrap(), [Applied::Created, Applied::Created]);
+    assert_eq!(store.apply(&both, "me", at(1)).await.unwrap(), [Applied::Created, Applied::Created]);
     let changed = document(Kind::Image, "lights", json!({"digest": "sha256:01"}));
     assert_eq!(
-        store.apply(&[group.clone(), changed.clone()], at(2)).await.unwrap(),
+        store.apply(&[group.clone(), changed.clone()], "me", at(2)).await.unwrap(),
         [Applied::Unchanged, Applied::Changed]
     );
     let store = factory.again().await;
@@ -191,11 +192,25 @@ async fn documents_are_applied_together<F: Factory>(factory: &mut F) {
     assert!(store.documents(Kind::Rollout).await.unwrap().is_empty());
     let labels = BTreeMap::from([("ring".to_owned(), "prod".to_owned())]);
     let labelled = NewDocument { labels: labels.clone(), ..group };
-    assert_eq!(store.apply(&[labelled], at(3)).await.unwrap(), [Applied::Changed]);
+    assert_eq!(store.apply(&[labelled], "me", at(3)).await.unwrap(), [Applied::Changed]);
     assert_eq!(store.documents(Kind::RolloutGroup).await.unwrap()[0].labels, labels);
-    assert!(store.delete(Kind::Image, &name("lights")).await.unwrap());
-    assert!(!store.delete(Kind::Image, &name("lights")).await.unwrap());
+    assert!(store.delete(Kind::Image, &name("lights"), "me", at(4)).await.unwrap());
+    assert!(!store.delete(Kind::Image, &name("lights"), "me", at(4)).await.unwrap());
     assert!(store.document(Kind::RolloutGroup, &name("lights")).await.unwrap().is_some());
+    let query = EventQuery { after: None, rollout: None, agent: None, limit: 100 };
+    let events = store.events(&query).await.unwrap();
+    let said: Vec<_> = events.iter().map(|event| (event.fact.at, event.fact.text.as_str())).collect();
+    assert_eq!(
+        said,
+        [
+            (at(1), "rollout group 'lights' created, by me"),
+            (at(1), "image 'lights' created, by me"),
+            (at(2), "image 'lights' changed, by me"),
+            (at(3), "rollout group 'lights' changed, by me"),
+            (at(4), "image 'lights' deleted, by me"),
+        ],
+        "what changes nothing is no event"
+    );
 }
 
 async fn agents_follow_their_group<F: Factory>(factory: &mut F) {
@@ -326,17 +341,17 @@ async fn what_a_rollout_uses_stays<F: Factory>(factory: &mut F) {
         document(Kind::Image, "lamp", json!({})),
         document(Kind::Rollout, "spring", json!({})),
     ];
-    store.apply(&all, at(1)).await.unwrap();
+    store.apply(&all, "me", at(1)).await.unwrap();
     begin(&store, "spring", &["hall/lamp-1"]).await.unwrap();
     for (kind, used) in [(Kind::RolloutGroup, "lights"), (Kind::Image, "lamp"), (Kind::Rollout, "spring")] {
-        let refused = store.delete(kind, &name(used)).await;
+        let refused = store.delete(kind, &name(used), "me", at(2)).await;
         assert!(matches!(refused, Err(StoreError::InUse { .. })), "{kind} {refused:?}");
     }
-    assert!(store.delete(Kind::RolloutGroup, &name("other")).await.unwrap());
+    assert!(store.delete(Kind::RolloutGroup, &name("other"), "me", at(2)).await.unwrap());
     let spring = name("spring");
     store.save(Step { outcome: Some(Outcome::Done), ..step(&spring, "1") }).await.unwrap();
     for (kind, used) in [(Kind::RolloutGroup, "lights"), (Kind::Image, "lamp"), (Kind::Rollout, "spring")] {
-        assert!(store.delete(kind, &name(used)).await.unwrap(), "{kind}");
+        assert!(store.delete(kind, &name(used), "me", at(2)).await.unwrap(), "{kind}");
     }
     assert!(store.rollout(&spring).await.unwrap().is_none());
     assert!(store.rollout_agents(&spring).await.unwrap().is_empty());
