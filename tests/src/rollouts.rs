@@ -84,11 +84,14 @@ pub fn demo(folder: &Path, programs: &Programs) -> Result<Outcome> {
         println!("{line}");
     }
     let waves: Vec<_> = first.waves.iter().map(|wave| wave.agents).collect();
+    let reason = first.agents.iter().find(|agent| agent.progress == "rolled-back");
+    let reason = reason.map(|agent| agent.reason.clone()).unwrap_or_default();
     let exits = [first_exit.code(), second_exit.code()];
     let outcomes = [first.outcome.as_deref(), second.outcome.as_deref()];
     let ok = exits == [Some(5), Some(4)]
         && outcomes == [Some("done-with-failures"), Some("stopped")]
         && waves == [2, 6, 12]
+        && reason.contains("the health command ended with exit status: 1")
         && first.count("confirmed") == AGENTS - 1
         && untouched == 18
         && LOSS_MEASURED.contains(&loss);
@@ -96,6 +99,7 @@ pub fn demo(folder: &Path, programs: &Programs) -> Result<Outcome> {
         .figure("exits", exits.to_vec())
         .figure("outcomes", outcomes.to_vec())
         .figure("waves", waves)
+        .figure("reason", reason)
         .figure("confirmed", first.count("confirmed"))
         .figure("rolled_back", first.count("rolled-back") + second.count("rolled-back"))
         .figure("untouched", untouched)

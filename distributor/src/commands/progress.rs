@@ -9,7 +9,9 @@ use update_core::distribution::{Distribution, Event, Stage};
 
 use crate::commands::output::say;
 use fwcast_service::drive::DistributionObserver;
+use fwcast_service::runner::pace;
 use rollout_engine::Many;
+use rollout_engine::state::Sending;
 
 /// Without a terminal, print a line at each stage, and one after this long without any.
 pub(crate) const LINE_AFTER: Duration = Duration::from_secs(30);
@@ -19,6 +21,7 @@ pub(crate) const LINE_AFTER: Duration = Duration::from_secs(30);
 pub struct Progress {
     bar: Option<ProgressBar>,
     quiet: bool,
+    block_bytes: u32,
     stage: String,
     round_blocks: u32,
     rounds: u32,
@@ -27,8 +30,9 @@ pub struct Progress {
 
 impl Progress {
     /// A bar if standard error is a terminal; nothing at all if `quiet`.
-    pub fn new(quiet: bool) -> Self {
+    pub fn new(quiet: bool, block_bytes: u32) -> Self {
         Self {
+            block_bytes,
             bar: bar(quiet),
             quiet,
             stage: String::new(),
@@ -119,8 +123,10 @@ impl DistributionObserver for Progress {
         };
         if self.round_blocks > 0 {
             bar.set_length(self.round_blocks.into());
-            bar.set_position(self.round_blocks.saturating_sub(distribution.blocks_to_send()).into());
-            bar.set_message(self.stage.clone());
+            let left = distribution.blocks_to_send();
+            let sending = Sending::new(self.rounds, self.round_blocks, left, distribution.rate());
+            bar.set_position((sending.blocks - sending.left).into());
+            bar.set_message(format!("{}, {}", pace(&sending, self.block_bytes), self.stage));
         } else {
             let agents = distribution.agents();
             let done = agents.iter().filter(|agent| agent.ended()).count();
@@ -244,7 +250,7 @@ mod tests {
         let window = Window::default();
         let target = ProgressDrawTarget::term_like(Box::new(window.clone()));
         let bar = ProgressBar::with_draw_target(Some(1_680), target).with_style(style());
-        let text = "all agents receive; group 'hall': 1234 of 1680 blocks sent again (round 2), 8000 kbit/s, 12 s left";
+        let text = "all agents receive; group 'hall': 1234 of 1680 blocks sent again (round 2), 12 s left at 8000 kbit/s";
         for columns in [80, 40, 200, 60] {
             window.columns.store(columns, Ordering::Relaxed);
             bar.set_message(text);
@@ -254,7 +260,7 @@ mod tests {
             let width = line.chars().count();
             assert!(line.contains("1234/1680") && line.contains("all"), "{line:?}");
             assert!(width <= columns.into(), "{width} in {columns}: {line:?}");
-            assert_eq!(line.contains("12 s left"), columns == 200, "{line:?}");
+            assert_eq!(line.contains("8000 kbit/s"), columns == 200, "{line:?}");
         }
     }
 }

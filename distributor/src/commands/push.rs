@@ -76,7 +76,7 @@ impl Push {
         let pushed = on_fleet(global, async |fleet| {
             let push = fleet.open_push(checked).await?;
             self.say_what_begins(push.offer(), push.agents(), push.rate_bits_per_second());
-            let mut progress = Progress::new(self.quiet);
+            let mut progress = Progress::new(self.quiet, push.offer().layout.block_size.bytes());
             let pushed = push.run(&mut progress, Stop::on_signals()?).await;
             progress.finish();
             Ok((pushed?, progress.rounds()))

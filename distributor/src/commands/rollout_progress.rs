@@ -8,8 +8,9 @@ use provisioning::Name;
 
 use super::output::{safe, say};
 use super::progress::{LINE_AFTER, bar};
-use fwcast_service::runner::{Note, RolloutObserver, doing};
+use fwcast_service::runner::{Note, RolloutObserver, doing, pace};
 use rollout_engine::record::{Fact, Progress};
+use rollout_engine::state::Sending;
 use rollout_engine::{Engine, Run, Task};
 
 /// Shows it on standard error. Each phase has its own counts, so that nothing unfinished stands at 100 %.
@@ -78,12 +79,18 @@ impl RolloutObserver for RolloutProgress {
             }
             return;
         };
-        let blocks = engine.state().sending.values().map(|sending| (sending.blocks, sending.left));
-        let (blocks, left) = blocks.fold((0, 0), |(all, left), (more, of_it)| (all + more, left + of_it));
-        let (done, of) = if blocks > 0 { ((blocks - left).into(), blocks.into()) } else { share(engine) };
+        let state = engine.state();
+        let sendings: Vec<&Sending> = state.sending.values().filter(|sending| sending.blocks > 0).collect();
+        let blocks: u64 = sendings.iter().map(|sending| u64::from(sending.blocks)).sum();
+        let left: u64 = sendings.iter().map(|sending| u64::from(sending.left)).sum();
+        let (done, of) = if blocks > 0 { (blocks - left, blocks) } else { share(engine) };
         bar.set_length(of);
         bar.set_position(done);
-        bar.set_message(doing(engine));
+        // The bar has the numbers of blocks.
+        bar.set_message(match sendings.as_slice() {
+            [one] if state.outages.is_empty() => pace(one, engine.plan().image.block_bytes.into()),
+            _ => doing(engine),
+        });
     }
 
     fn finish(&mut self) {

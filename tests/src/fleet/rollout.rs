@@ -52,6 +52,8 @@ pub struct RolloutAgent {
     pub progress: String,
     /// How often it was told to activate.
     pub tries: u8,
+    /// Why it is in that state, with the device's own words.
+    pub reason: String,
 }
 
 impl RolloutReport {

@@ -6,7 +6,7 @@ use provisioning::Name;
 use super::RunError;
 use fwcast_store::Store;
 use rollout_engine::record::Outcome;
-use rollout_engine::state::{Pause, Stage};
+use rollout_engine::state::{Pause, Sending, Stage};
 use rollout_engine::{Engine, Waits};
 
 /// What a block takes on the link besides its bytes: headers, signature and its part of the hash tree.
@@ -97,22 +97,22 @@ pub fn doing(engine: &Engine) -> String {
 
 /// The blocks that are being sent, in one line; `None` if none are.
 pub fn sending(engine: &Engine) -> Option<String> {
-    let image = &engine.plan().image;
-    let on_link = u64::from(image.block_bytes) + BLOCK_OVERHEAD_BYTES;
+    let block_bytes = engine.plan().image.block_bytes;
     let groups = engine.state().sending.iter().filter(|(_, sending)| sending.blocks > 0);
     let texts = groups.map(|(group, sending)| {
         let again =
             if sending.round > 0 { format!(" again (round {})", sending.round) } else { String::new() };
-        format!(
-            "group '{group}': {} of {} blocks sent{again}, {} kbit/s, {} s left",
-            sending.blocks - sending.left,
-            sending.blocks,
-            sending.bits_per_second / 1000,
-            sending.seconds_left(on_link)
-        )
+        let (sent, pace) = (sending.blocks - sending.left, pace(sending, block_bytes.into()));
+        format!("group '{group}': {sent} of {} blocks sent{again}, {pace}", sending.blocks)
     });
     let texts: Vec<String> = texts.collect();
     (!texts.is_empty()).then(|| texts.join("; "))
+}
+
+/// How fast blocks of this size are sent, and how long the rest takes.
+pub fn pace(sending: &Sending, block_bytes: u32) -> String {
+    let on_link = u64::from(block_bytes) + BLOCK_OVERHEAD_BYTES;
+    format!("{} s left at {} kbit/s", sending.seconds_left(on_link), sending.bits_per_second / 1000)
 }
 
 /// What its stage does or waits for.

@@ -33,7 +33,7 @@ use rollout_engine::record::{Given, OrderOutcome, Outcome, Settled};
 use rollout_engine::{Engine, Input, Now, Output, Run, RunEnd};
 
 pub use error::RunError;
-pub use known::{BLOCK_OVERHEAD_BYTES, Standing, doing, doing_of, load, sending};
+pub use known::{BLOCK_OVERHEAD_BYTES, Standing, doing, doing_of, load, pace, sending};
 pub use observer::{Note, RolloutObserver};
 
 /// How often to check for orders and reports while idle.
