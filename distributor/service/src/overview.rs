@@ -41,6 +41,26 @@ pub struct GroupGlance {
 pub struct Versions(BTreeMap<(Name, u64), Option<String>>);
 
 impl Versions {
+    /// The versions that rollouts have brought.
+    ///
+    /// # Errors
+    /// The store's errors.
+    pub async fn read<S: Store>(store: &S) -> Result<Self, StoreError> {
+        let mut versions = BTreeMap::new();
+        for (group, image) in store.images_by_group().await? {
+            // An image that a rollout names by its file has no version.
+            if image.version.starts_with('#') {
+                continue;
+            }
+            let key = (group, image.sequence_number);
+            let same = versions.entry(key).or_insert_with(|| Some(image.version.clone()));
+            if same.as_ref() != Some(&image.version) {
+                *same = None;
+            }
+        }
+        Ok(Self(versions))
+    }
+
     /// The version that an agent runs; `None` if no rollout named it, or two named it differently.
     pub fn of(&self, agent: &Agent) -> Option<&str> {
         self.0.get(&(agent.key.group.clone(), agent.installed))?.as_deref()
@@ -62,19 +82,7 @@ impl<S: Store> Fleet<S> {
     /// # Errors
     /// The store's errors.
     pub async fn versions(&self) -> Result<Versions, StoreError> {
-        let mut versions = BTreeMap::new();
-        for (group, image) in self.store.images_by_group().await? {
-            // An image that a rollout names by its file has no version.
-            if image.version.starts_with('#') {
-                continue;
-            }
-            let key = (group, image.sequence_number);
-            let same = versions.entry(key).or_insert_with(|| Some(image.version.clone()));
-            if same.as_ref() != Some(&image.version) {
-                *same = None;
-            }
-        }
-        Ok(Versions(versions))
+        Versions::read(&self.store).await
     }
 
     /// What there is.

@@ -29,7 +29,7 @@ const TIMES_MAX: f64 = 5.0;
 const GET_AGENTS: &str = "SELECT security_group, name, sender_id, vendor, class, labels, enrolled_at, \
 progress, installed, heard, rollout \
      FROM agents ORDER BY security_group, name";
-const STATUS: &str = "SELECT security_group, name, wave, progress, since, reason, missing, installed, \
+const STATUS: &str = "SELECT security_group, name, wave, progress, since, reason, remark, missing, installed, \
 heard, told, tries, retry_at \
      FROM rollout_agents WHERE rollout = 'spring' ORDER BY security_group, name";
 
@@ -63,7 +63,8 @@ async fn measure() -> Result<Outcome> {
                 if name == "status" {
                     show(format, &RolloutStatus::new(&load(&store, &spring).await?, false))?;
                 } else {
-                    show(format, &AgentList::new(store.agents(None).await?, &Versions::default()))?;
+                    let versions = Versions::read(&store).await?;
+                    show(format, &AgentList::new(store.agents(None).await?, &versions))?;
                 }
                 listed.push(start.elapsed());
             }
@@ -155,7 +156,10 @@ fn record(number: usize, at: Timestamp) -> AgentRecord {
         progress,
         since: at,
         reason: u8::from(progress == Progress::RolledBack),
-        remark: String::new(),
+        remark: match progress {
+            Progress::RolledBack => "the health command ended with exit status: 1".to_owned(),
+            _ => String::new(),
+        },
         missing: number as u32,
         installed: 7,
         heard: Some(at),
