@@ -230,8 +230,8 @@ pub enum ActivateWhen {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default, expecting = "transfer, report and deferred")]
 pub struct Deadlines {
-    /// How long a group may take to receive the whole image. Time in which windows are closed or the rollout is
-    /// paused does not count. An agent that misses something then is lost [default: 6h].
+    /// How long a group may take to receive the whole image. Time in which windows are closed or the rollout
+    /// is paused does not count. An agent that misses something then is lost [default: 6h].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transfer: Option<Span>,
     /// How much longer than `activation.confirmWithin` the report of a trial may take. An agent that has not

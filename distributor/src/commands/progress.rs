@@ -145,8 +145,8 @@ pub(crate) fn bar(quiet: bool) -> Option<ProgressBar> {
     Some(ProgressBar::new(0).with_style(style()))
 }
 
-/// What is short comes first, and then the words as far as the terminal is wide at the moment: one line in any
-/// window, of 40 columns too.
+/// What is short comes first, and then the words as far as the terminal is wide at the moment: one line in
+/// any window, of 40 columns too.
 fn style() -> ProgressStyle {
     let style = ProgressStyle::with_template("[{bar:12}] {pos}/{len} {elapsed} {wide_msg}");
     style.unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -250,7 +250,8 @@ mod tests {
         let window = Window::default();
         let target = ProgressDrawTarget::term_like(Box::new(window.clone()));
         let bar = ProgressBar::with_draw_target(Some(1_680), target).with_style(style());
-        let text = "all agents receive; group 'hall': 1234 of 1680 blocks sent again (round 2), 12 s left at 8000 kbit/s";
+        let text = "all agents receive; group 'hall': 1234 of 1680 blocks sent again (round 2), 12 s left at \
+                    8000 kbit/s";
         for columns in [80, 40, 200, 60] {
             window.columns.store(columns, Ordering::Relaxed);
             bar.set_message(text);

@@ -29,8 +29,8 @@ const TIMES_MAX: f64 = 5.0;
 const GET_AGENTS: &str = "SELECT security_group, name, sender_id, vendor, class, labels, enrolled_at, \
 progress, installed, heard, rollout \
      FROM agents ORDER BY security_group, name";
-const STATUS: &str = "SELECT security_group, name, wave, progress, since, reason, remark, missing, installed, \
-heard, told, tries, retry_at \
+const STATUS: &str = "SELECT security_group, name, wave, progress, since, reason, remark, missing, \
+installed, heard, told, tries, retry_at \
      FROM rollout_agents WHERE rollout = 'spring' ORDER BY security_group, name";
 
 /// Measures.
