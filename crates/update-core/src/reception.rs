@@ -6,6 +6,7 @@
 //!
 //! One block is in progress at a time: while storage is busy, datagrams are lost, and are repaired later.
 
+mod acknowledging;
 mod allowances;
 mod announcement;
 mod answers;

@@ -12,8 +12,9 @@ use update_core::platform::Area;
 use update_core::reception::{Event, Obstacle, Via};
 use update_core::resource::Resource;
 
-/// What a distributor answers to a GET of this block: code, Block2, Echo, payload.
+/// What a distributor answers to a GET of this block: type, code, Block2, Echo, payload.
 struct Answer {
+    ty: Type,
     code: Code,
     block: Option<Block>,
     echo: bool,
@@ -22,11 +23,11 @@ struct Answer {
 
 impl Answer {
     const fn content(block: Option<Block>, payload: Vec<u8>) -> Self {
-        Self { code: Code::CONTENT, block, echo: false, payload }
+        Self { ty: Type::NonConfirmable, code: Code::CONTENT, block, echo: false, payload }
     }
 
     const fn error(code: Code, echo: bool) -> Self {
-        Self { code, block: None, echo, payload: Vec::new() }
+        Self { ty: Type::NonConfirmable, code, block: None, echo, payload: Vec::new() }
     }
 }
 
@@ -37,7 +38,7 @@ fn protect(
     answer: &Answer,
 ) -> Vec<u8> {
     let mut plain = [0; 1200];
-    let mut writer = Writer::message(&mut plain, Type::NonConfirmable, answer.code, 9, token).unwrap();
+    let mut writer = Writer::message(&mut plain, answer.ty, answer.code, 9, token).unwrap();
     if let Some(block) = answer.block {
         writer.option(option::BLOCK2, block.encode().as_bytes()).unwrap();
     }
@@ -253,4 +254,72 @@ fn message_ids_who_has_sent_very_much_rests_before_they_come_again() {
     agent.sent.clear();
     assert_eq!(sends(&mut agent, 2), 1);
     assert!(sends(&mut agent, 2) > 2, "and goes on");
+}
+
+/// The acknowledgements that it sends within this time.
+fn acknowledgements(agent: &mut Agent, millis: u64) -> Vec<u16> {
+    agent.pass(MILLIS(millis));
+    let sent = core::mem::take(&mut agent.sent);
+    let messages = sent.iter().map(|(_, datagram)| Message::parse(datagram).unwrap());
+    let empty = messages.filter(|it| it.ty() == Type::Acknowledgement && it.code() == Code::EMPTY);
+    empty.map(|it| it.message_id()).collect()
+}
+
+#[test]
+fn a_confirmable_answer_is_acknowledged_and_once_more_if_it_comes_again() {
+    let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 12, 64));
+    let mut agent = fetching(&mut speaker, &image);
+    let datagram = loop {
+        agent.pass(MILLIS(1));
+        let Some((_, datagram)) = agent.sent.pop() else { continue };
+        let mut bytes = datagram.clone();
+        let Ok(Received::Fresh(mut request)) = speaker.context.unprotect_request(&mut bytes) else {
+            continue;
+        };
+        if request.body().code() == Code::GET {
+            let answer = Answer { ty: Type::Confirmable, ..Answer::error(Code::NOT_FOUND, false) };
+            break protect(&mut speaker, Message::parse(&datagram).unwrap().token(), &mut request, &answer);
+        }
+    };
+    let mut forged = datagram.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    agent.sent.clear();
+    agent.hear(Via::Own, &forged);
+    assert_eq!(acknowledgements(&mut agent, 0), []);
+    for _ in 0..2 {
+        agent.hear(Via::Own, &datagram);
+        assert_eq!(acknowledgements(&mut agent, 0), [9]);
+    }
+    assert_eq!(acknowledgements(&mut agent, 50), []);
+}
+
+#[test]
+fn repair_blocks_by_multicast_do_not_shorten_the_pauses_of_a_fetch_in_vain() {
+    let gets = |with_multicast: bool| {
+        let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 900, 64));
+        let mut agent = fetching(&mut speaker, &image);
+        for number in 0..image.count(Area::Pages) - 1 {
+            agent.hear(Via::Group, &speaker.block(&image, Area::Pages, number));
+        }
+        let mut gets = 0;
+        for second in 0..60 {
+            if with_multicast {
+                agent.hear(Via::Group, &speaker.block(&image, Area::Image, second));
+            }
+            agent.pass(MILLIS(1_000));
+            for (_, datagram) in core::mem::take(&mut agent.sent) {
+                let mut bytes = datagram.clone();
+                let opened = speaker.context.unprotect_request(&mut bytes);
+                let Ok(Received::Fresh(mut request)) = opened else { continue };
+                gets += usize::from(request.body().code() == Code::GET);
+                let refused = Answer::error(Code::NOT_FOUND, false);
+                let token = Message::parse(&datagram).unwrap().token();
+                let answered = protect(&mut speaker, token, &mut request, &refused);
+                agent.hear(Via::Own, &answered);
+            }
+        }
+        gets
+    };
+    let (alone, beside) = (gets(false), gets(true));
+    assert!((4..=20).contains(&alone) && beside <= alone + 2, "{alone} alone, {beside} beside multicast");
 }

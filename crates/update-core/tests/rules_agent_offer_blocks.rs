@@ -8,8 +8,8 @@ use common::agent::{Agent, MILLIS};
 use common::group::{Image, Speaker, question};
 use group_oscore::{Mode, Received, ReceivedRequest, ResponseMode, ResponsePiv};
 use update_core::census::State;
-use update_core::limits::BLOCK_BYTES_MAX;
-use update_core::reception::Via;
+use update_core::limits::{BLOCK_BYTES_MAX, RECONSIDER_AFTER};
+use update_core::reception::{Event, Via};
 use update_core::resource::Resource;
 
 /// A GET of one block, and what is needed to answer it.
@@ -97,4 +97,49 @@ fn repair_of_an_offer_of_which_nothing_has_come_begins_with_the_first_block_and_
     hears_of(&mut agent, &mut speaker, &image);
     let asked = asked(&mut agent, &mut speaker, &image);
     assert_eq!((asked.block.number, asked.block.size()), (0, BLOCK_BYTES_MAX as usize));
+}
+
+#[test]
+fn an_offer_in_blocks_of_another_size_starts_over() {
+    let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 9, 64));
+    let mut agent = Agent::new(0);
+    let mut put = |agent: &mut Agent, size_exponent: u8, number: u32| {
+        let size = 16usize << size_exponent;
+        let count = image.envelope.len().div_ceil(size) as u32;
+        let block = Block { number, more: number + 1 < count, size_exponent };
+        let payload = image.envelope.chunks(size).nth(number as usize).unwrap();
+        agent.hear(Via::Group, &speaker.put(Resource::Manifest(image.offer.id), block, payload));
+        count
+    };
+    put(&mut agent, 2, 1);
+    let count = put(&mut agent, 3, 0);
+    (2..count).for_each(|number| _ = put(&mut agent, 3, number));
+    assert_eq!(
+        agent.machine.state(),
+        State::Idle,
+        "the block 1 of the other size does not stand for this one"
+    );
+    put(&mut agent, 3, 1);
+    assert_eq!(agent.machine.digest(), Some(image.offer.digest));
+}
+
+#[test]
+fn a_refused_offer_is_looked_at_again_after_a_while_and_not_before() {
+    let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 9, 64));
+    let mut spoiled = image.envelope.clone();
+    *spoiled.last_mut().unwrap() ^= 1;
+    let count = spoiled.len().div_ceil(64);
+    let mut agent = Agent::new(0);
+    let mut offered = |agent: &mut Agent| {
+        for (number, payload) in spoiled.chunks(64).enumerate() {
+            let block = Block { number: number as u32, more: number + 1 < count, size_exponent: 2 };
+            agent.hear(Via::Group, &speaker.put(Resource::Manifest(image.offer.id), block, payload));
+        }
+        agent.events.iter().filter(|event| matches!(event, Event::Refused { .. })).count()
+    };
+    assert_eq!((offered(&mut agent), offered(&mut agent)), (1, 1));
+    agent.pass(RECONSIDER_AFTER - MILLIS(1));
+    assert_eq!(offered(&mut agent), 1);
+    agent.pass(MILLIS(2));
+    assert_eq!((offered(&mut agent), offered(&mut agent)), (2, 2));
 }

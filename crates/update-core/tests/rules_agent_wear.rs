@@ -6,7 +6,7 @@ mod common;
 use common::agent::{Agent, Did, ready};
 use common::group::{Image, Speaker, order, question};
 use group_oscore::Mode;
-use update_core::census::State;
+use update_core::census::{Query, State};
 use update_core::command::Command;
 use update_core::limits::{ALLOWANCE_AGAIN, ALLOWANCE_MAX};
 use update_core::platform::{RollBackCause, Trial};
@@ -65,6 +65,35 @@ fn wear_the_slot_is_erased_eight_times_and_then_once_in_ten_minutes() {
         offer_and_cancel(&mut agent, &mut speaker, &image, attempt);
     }
     assert_eq!(erases(&agent), 2 * usize::from(ALLOWANCE_MAX) + 5);
+}
+
+#[test]
+fn wear_an_update_that_fails_is_started_over_eight_times_and_then_once_in_ten_minutes() {
+    let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 3, 64));
+    let mut agent = Agent::new(0);
+    agent.refuse = |did| matches!(did, Did::Sync);
+    let fails = |agent: &mut Agent, speaker: &mut Speaker| {
+        for _ in 0..20 {
+            agent.hear_all(&speaker.everything(&image));
+            agent.pass(Duration::from_secs(1));
+        }
+        assert_eq!(agent.machine.state(), State::Failed);
+    };
+    fails(&mut agent, &mut speaker);
+    let mut began = 0;
+    for run in 1..30 {
+        let (query, _) = speaker.query(Mode::Group, &Query { run, ..question(&image) });
+        agent.hear(Via::Group, &query);
+        if agent.machine.state() != State::Failed {
+            began += 1;
+            fails(&mut agent, &mut speaker);
+        }
+    }
+    assert_eq!(began, usize::from(ALLOWANCE_MAX) - 1, "the first one was for the offer");
+    agent.pass(ALLOWANCE_AGAIN);
+    let (query, _) = speaker.query(Mode::Group, &Query { run: 99, ..question(&image) });
+    agent.hear(Via::Group, &query);
+    assert_eq!(agent.machine.state(), State::Pages);
 }
 
 #[test]

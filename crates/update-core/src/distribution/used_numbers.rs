@@ -53,6 +53,11 @@ impl UsedNumbers {
         before.is_some_and(|heard| piv <= heard) || self.reported.is_some_and(twice)
     }
 
+    /// Whether it is the last report taken once more.
+    pub(super) fn is_last(&self, piv: u64, mark: Mark) -> bool {
+        self.reported == Some((piv, Some(mark)))
+    }
+
     /// Whether a number that it has used in this distribution was used before.
     pub(super) fn was_used_before(&self, piv: u64) -> bool {
         self.heard_before.is_some_and(|heard| piv <= heard)

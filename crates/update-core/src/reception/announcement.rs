@@ -6,6 +6,7 @@ use crate::limits::{ANNOUNCE_AGAIN, ANNOUNCE_TRIES_MAX, PROBE_AGAIN_MAX, REPORT_
 use crate::resource::Resource;
 use crate::time::{Duration, Instant};
 use coap_wire::{Code, Token, option};
+use core::net::SocketAddr;
 use group_oscore::SentRequest;
 
 /// A report to the distributor, repeated until it is answered.
@@ -76,13 +77,26 @@ impl Reception<'_> {
         Some(len)
     }
 
-    /// Takes a datagram that may answer the announcement.
-    pub(super) fn on_announced(&mut self, now: Instant, token: Token, bytes: &mut [u8]) {
+    /// Takes a datagram that may answer the announcement; `false` if its Token belongs to another request.
+    pub(super) fn on_announced(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        token: Token,
+        bytes: &mut [u8],
+    ) -> bool {
+        let sent = self.announcement.as_ref().and_then(|announcement| announcement.request.as_ref());
+        let is_answer = sent.is_some_and(|(sent, _)| *sent == token);
+        if is_answer {
+            self.on_announcement_answered(now, from, bytes);
+        }
+        is_answer
+    }
+
+    fn on_announcement_answered(&mut self, now: Instant, from: SocketAddr, bytes: &mut [u8]) {
         let Some(announcement) = &mut self.announcement else { return };
-        let Some((_, binding)) = announcement.request.as_ref().filter(|(sent, _)| *sent == token) else {
-            return;
-        };
-        let Some(response) = self.channel.open_response(bytes, binding) else { return };
+        let Some((_, binding)) = &announcement.request else { return };
+        let Some(response) = self.channel.open_response(from, bytes, binding) else { return };
         let body = response.body();
         if let Some(echo) = body.option(option::ECHO) {
             self.channel.echo_next(echo);

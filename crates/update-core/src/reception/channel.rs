@@ -2,6 +2,7 @@
 //! the two counters, which are stored before anything relies on them (protocol.md \[reserve\], [bound]).
 
 use super::AgentContext;
+use super::acknowledging::Acknowledging;
 use crate::cycle::Cycle;
 use crate::limits::{
     AGENT_RESERVE_LOW, AGENT_RESERVE_STEP, DATAGRAM_BYTES_MAX, ECHO_BYTES_MAX, EVIDENCE_BYTES_MAX,
@@ -13,6 +14,7 @@ use crate::record::CounterBounds;
 use crate::resource::Resource;
 use crate::time::Instant;
 use coap_wire::{Block, Code, Message, Token, Type, option};
+use core::net::SocketAddr;
 use group_oscore::{
     MemberId, MessageMode, Mode, ProtectError, Received, ReceivedRequest, Reservation, ResponseMode,
     ResponsePiv, SentRequest, UnprotectError, VerifiedResponse,
@@ -38,6 +40,7 @@ pub(super) struct Channel {
     evidence: heapless::Vec<u8, EVIDENCE_BYTES_MAX>,
     /// The Echo value that the next request must carry.
     echo: heapless::Vec<u8, ECHO_BYTES_MAX>,
+    pub(super) acknowledging: Acknowledging,
 }
 
 /// A request to the distributor.
@@ -72,6 +75,7 @@ impl Channel {
             used: Cycle::new(REPLY_MESSAGE_IDS),
             evidence: heapless::Vec::new(),
             echo: heapless::Vec::new(),
+            acknowledging: Acknowledging::new(),
         }
     }
 
@@ -170,12 +174,19 @@ impl Channel {
 
     pub(super) fn open_response<'b>(
         &mut self,
+        from: SocketAddr,
         bytes: &'b mut [u8],
         to: &SentRequest,
     ) -> Option<VerifiedResponse<'b>> {
         let response = self.context.unprotect_response(bytes, to).ok()?;
         // [answers]: in pairwise mode only.
-        (response.mode() == MessageMode::Pairwise).then_some(response)
+        if response.mode() != MessageMode::Pairwise {
+            return None;
+        }
+        if response.ty() == Type::Confirmable {
+            self.acknowledging.verified(from, response.message_id());
+        }
+        Some(response)
     }
 
     /// The distributor wants proof that a request is no replay: the next one carries this value.

@@ -23,9 +23,9 @@ impl Reception<'_> {
         };
         if message.code().is_response() {
             if via == Via::Own {
-                let token = message.token();
-                if !self.on_fetched(now, token, bytes) {
-                    self.on_announced(now, token, bytes);
+                let (token, message_id) = (message.token(), message.message_id());
+                if !self.on_fetched(now, from, token, bytes) && !self.on_announced(now, from, token, bytes) {
+                    self.channel.acknowledging.came_again(from, message_id);
                 }
             }
             return;
@@ -138,6 +138,9 @@ impl Reception<'_> {
 
     /// The datagram to send now, if there is one. Only this function decides which goes next.
     pub(super) fn next_datagram(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+        if let Some(sent) = self.channel.acknowledging.next(buffer) {
+            return Some(sent);
+        }
         if let Some(sent) = self.next_answer(now, buffer) {
             return Some(sent);
         }

@@ -13,6 +13,7 @@ use crate::platform::Area;
 use crate::resource::Resource;
 use crate::time::{Duration, Instant};
 use coap_wire::{Block, Code, Token, option};
+use core::net::SocketAddr;
 use group_oscore::SentRequest;
 
 /// The state of the unicast repair.
@@ -253,13 +254,19 @@ impl Reception<'_> {
     }
 
     /// Takes a datagram that may answer the pending request; `false` if its Token belongs to another request.
-    pub(super) fn on_fetched(&mut self, now: Instant, token: Token, bytes: &mut [u8]) -> bool {
+    pub(super) fn on_fetched(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        token: Token,
+        bytes: &mut [u8],
+    ) -> bool {
         let request = self.fetch.request.take_if(|request| request.token == token);
-        request.map(|request| self.on_block_response(now, request, bytes)).is_some()
+        request.map(|request| self.on_block_response(now, from, request, bytes)).is_some()
     }
 
-    fn on_block_response(&mut self, now: Instant, request: Request, bytes: &mut [u8]) {
-        let Some(response) = self.channel.open_response(bytes, &request.binding) else {
+    fn on_block_response(&mut self, now: Instant, from: SocketAddr, request: Request, bytes: &mut [u8]) {
+        let Some(response) = self.channel.open_response(from, bytes, &request.binding) else {
             // It is not from the distributor, so the request stays pending.
             self.fetch.request = Some(request);
             return;
