@@ -296,15 +296,16 @@ fn a_confirmable_answer_is_acknowledged_and_once_more_if_it_comes_again() {
 #[test]
 fn repair_blocks_by_multicast_do_not_shorten_the_pauses_of_a_fetch_in_vain() {
     let gets = |with_multicast: bool| {
-        let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 900, 64));
+        let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 90, 64));
         let mut agent = fetching(&mut speaker, &image);
-        for number in 0..image.count(Area::Pages) - 1 {
+        for number in 0..image.count(Area::Pages) {
             agent.hear(Via::Group, &speaker.block(&image, Area::Pages, number));
         }
         let mut gets = 0;
         for second in 0..60 {
             if with_multicast {
                 agent.hear(Via::Group, &speaker.block(&image, Area::Image, second));
+                assert_eq!(agent.machine.progress().0, second + 1);
             }
             agent.pass(MILLIS(1_000));
             for (_, datagram) in core::mem::take(&mut agent.sent) {

@@ -6,6 +6,7 @@ mod common;
 use coap_wire::{Block, option};
 use common::agent::{Agent, Did, MILLIS, ready};
 use common::group::{Image, Speaker, question};
+use core::sync::atomic::{AtomicU32, Ordering};
 use update_core::census::{Query, State, Window};
 use update_core::digest::Digest;
 use update_core::platform::{Area, Record};
@@ -173,4 +174,27 @@ fn whole_a_write_that_was_lost_is_repaired_and_not_blamed_on_the_signer() {
     let block = speaker.block(&image, Area::Image, 1);
     agent.hear(Via::Group, &block);
     assert_eq!(agent.machine.state(), State::Ready);
+}
+
+#[test]
+fn the_record_of_a_failed_update_is_tried_again_if_the_medium_fails_once() {
+    /// Saves of the record of the update so far. The second one says that the update has failed.
+    static SAVES: AtomicU32 = AtomicU32::new(0);
+    fn refuse(did: &Did) -> bool {
+        match did {
+            Did::Save(Record::Update) => SAVES.fetch_add(1, Ordering::Relaxed) == 1,
+            did => matches!(did, Did::Sync),
+        }
+    }
+    let (mut speaker, image) = (Speaker::distributor(1), Image::new(5, 3, 64));
+    let mut agent = Agent::new(0);
+    agent.refuse = refuse;
+    for _ in 0..20 {
+        agent.hear_all(&speaker.everything(&image));
+        agent.pass(MILLIS(1_000));
+    }
+    assert_eq!((agent.machine.state(), SAVES.load(Ordering::Relaxed)), (State::Failed, 3));
+    agent.refuse = |_| false;
+    agent.restart(true);
+    assert_eq!(agent.machine.state(), State::Failed);
 }
