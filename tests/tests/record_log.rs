@@ -87,12 +87,13 @@ fn a_flipped_bit_loses_no_record_after_a_change_of_banks() {
 #[test]
 fn a_damaged_copy_is_mended_from_the_other_one() {
     let mut flash = written();
-    for _ in 0..100 {
+    for mended in 0..100 {
         let second = newest(&flash, Kind::Counters as u8 | COPY);
         flash.flip(second * CELL_BYTES + 20, 3);
         let log = RecordLog::open(&mut flash, RECORDS).unwrap();
         assert_eq!(read(&log, &mut flash, Kind::Counters), Ok(Some(vec![2; 29])));
         if used(&flash).iter().any(|number| *number >= BANK_BYTES_MIN / CELL_BYTES) {
+            assert!(mended > 10, "the bank in use had room, and was left after {mended}");
             return;
         }
         let first = newest(&flash, Kind::Counters as u8);
@@ -102,6 +103,28 @@ fn a_damaged_copy_is_mended_from_the_other_one() {
         assert_eq!(read(&log, &mut flash, Kind::Counters), Ok(Some(vec![2; 29])));
     }
     panic!("the bank was never full");
+}
+
+#[test]
+fn a_log_that_cannot_be_written_any_more_is_still_read() {
+    let mut flash = written();
+    let sure_of = |flash: &mut Flash| {
+        let before: Vec<_> = used(flash).into_iter().map(|number| cell(flash, number)).collect();
+        let log = RecordLog::read_only(flash, RECORDS).unwrap();
+        for kind in [Kind::Counters, Kind::Installed] {
+            assert_eq!(read(&log, flash, kind), Ok(Some(vec![2; 29])));
+        }
+        let after: Vec<_> = used(flash).into_iter().map(|number| cell(flash, number)).collect();
+        assert!(before == after, "nothing is written");
+    };
+    sure_of(&mut flash);
+    let mut log = RecordLog::open(&mut flash, RECORDS).unwrap();
+    while used(&flash).iter().all(|number| *number < BANK_BYTES_MIN / CELL_BYTES) {
+        log.append(&mut flash, Kind::Update, &[7; 400]).unwrap();
+    }
+    sure_of(&mut flash);
+    let mut blank = Flash::new(RECORDS.bytes as usize, false);
+    assert!(RecordLog::read_only(&mut blank, RECORDS).is_none());
 }
 
 #[test]
