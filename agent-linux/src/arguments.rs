@@ -29,12 +29,15 @@ Exit codes:
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum Print {
     /// Print the completions for a shell
+    #[command(after_help = "Example:\n  fwcast-agent completions bash > \
+                            /usr/share/bash-completion/completions/fwcast-agent")]
     Completions {
         /// Which shell
         #[arg(value_enum)]
         shell: Shell,
     },
     /// Print the manual page
+    #[command(after_help = "Example:\n  fwcast-agent man | man -l -")]
     Man,
 }
 

@@ -174,6 +174,10 @@ fn completions_and_the_manual_page_are_printed() {
         let (code, text) = output(Command::new(AGENT).args(["completions", shell]));
         assert!(code == 0 && text.contains("inject-loss"), "{shell}: {text}");
     }
+    for page in ["completions", "man"] {
+        let (code, text) = output(Command::new(AGENT).args([page, "--help"]));
+        assert!(code == 0 && text.contains(&format!("Example:\n  fwcast-agent {page}")), "{text}");
+    }
     let (code, text) = output(Command::new(AGENT).arg("man"));
     assert!(code == 0 && text.contains(".TH fwcast-agent") && text.contains("Exit codes"), "{text}");
     let (code, text) = output(Command::new(AGENT).args(["man", "--check"]));

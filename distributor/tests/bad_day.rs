@@ -279,6 +279,10 @@ fn a_wrong_table_enrolls_nobody_and_says_which_line() {
             "name\nlamp:7\nlamp-7\n",
             "lamps.csv':3: the agents of this line and of line 2 would both have the file",
         ),
+        // What one program takes for the end of a line and another one does not.
+        ("name,label:site\nlamp-7,a\u{85}\n", "lamps.csv':2:9: there is a line separator here (U+0085)"),
+        ("name\nlamp-7\u{2028}lamp-8\n", "lamps.csv':2:7: there is a line separator here (U+2028)"),
+        ("name\rlamp-7\r", "lamps.csv':1:5: there is a carriage return alone"),
         ("name,health-deadline\nlamp-7,soon\n", "lamps.csv':2: health-deadline: a time"),
     ] {
         desk.write("lamps.csv", table.as_bytes());

@@ -73,8 +73,14 @@ struct Running(Child);
 
 impl Running {
     fn start(desk: &Desk, file: &str) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_fwcast"))
-            .args(["run", "-f", file, "-o", "json"])
+        Self::by(desk, &["-c", "exec \"$@\"", "sh"], file)
+    }
+
+    /// By a shell with these arguments.
+    fn by(desk: &Desk, shell: &[&str], file: &str) -> Self {
+        let child = Command::new("sh")
+            .args(shell)
+            .args([env!("CARGO_BIN_EXE_fwcast"), "run", "-f", file, "-o", "json"])
             .current_dir(desk.path("."))
             .env_remove("STATE_DIRECTORY")
             .env("FWCAST_STATE", desk.path("state"))
@@ -87,7 +93,11 @@ impl Running {
     }
 
     fn interrupt(&self) {
-        kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGINT).unwrap();
+        self.signal(Signal::SIGINT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.0.id().cast_signed()), signal).unwrap();
     }
 
     fn code(mut self) -> i32 {
@@ -314,6 +324,24 @@ fn whoever_reads_no_more_stops_nothing() {
         // Nobody answers the rollout.
         assert_eq!(status.code(), Some(if command == "run" { 4 } else { 0 }), "{command}");
     }
+}
+
+#[test]
+fn a_closed_terminal_stops_a_run_as_an_interruption_does_unless_it_was_to_outlive_it() {
+    let desk = desk();
+    desk.write("spring.yaml", paused("spring").as_bytes());
+    let running = Running::start(&desk, "spring.yaml");
+    begun(&desk, "spring");
+    running.signal(Signal::SIGHUP);
+    assert_eq!(running.code(), 130);
+    // As `nohup` starts it.
+    let running = Running::by(&desk, &["-c", "trap '' HUP; exec \"$@\"", "sh"], "spring.yaml");
+    held(&desk, "spring");
+    running.signal(Signal::SIGHUP);
+    std::thread::sleep(Duration::from_millis(300));
+    held(&desk, "spring");
+    running.interrupt();
+    assert_eq!(running.code(), 130);
 }
 
 #[test]

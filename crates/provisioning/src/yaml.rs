@@ -22,6 +22,7 @@ use core::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use characters::first_refused;
 pub use document::{Diagnostic, Document, PROBLEMS_MAX, Step};
 pub use walk::Place;
 

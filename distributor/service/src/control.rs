@@ -15,7 +15,7 @@ pub struct SignalError(std::io::Error);
 pub struct Stop(watch::Receiver<bool>);
 
 impl Stop {
-    /// A stop on Ctrl-C or SIGTERM. A command creates one, inside its event loop, for everything it runs.
+    /// A stop on Ctrl-C, on SIGTERM, or when the terminal is closed (SIGHUP). A command creates one, inside its event loop, for everything it runs.
     ///
     /// # Errors
     /// The system does not allow signals to be caught.
@@ -23,10 +23,12 @@ impl Stop {
         let (sender, stop) = Self::on_demand();
         let mut interrupt = listen(SignalKind::interrupt())?;
         let mut terminate = listen(SignalKind::terminate())?;
+        let mut hangup = if is_hangup_ignored() { None } else { Some(listen(SignalKind::hangup())?) };
         tokio::spawn(async move {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                Some(_) = async { hangup.as_mut()?.recv().await } => {}
             }
             sender.send_replace(true);
         });
@@ -51,6 +53,15 @@ impl Stop {
             pending::<()>().await;
         }
     }
+}
+
+/// Whether this process was started to outlive its terminal, as `nohup` does it. To listen would end that.
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // Signal 1 is the lowest bit.
+    ignored.is_none_or(|mask| mask & 1 == 1)
 }
 
 fn listen(kind: SignalKind) -> Result<Signal, SignalError> {

@@ -68,20 +68,19 @@ async fn enroll_batch(
         }
     }
     let outs: Vec<PathBuf> = fresh.iter().map(|request| request.out.clone()).collect();
+    let news: Vec<PathBuf> = outs.iter().map(|out| unfinished(out)).collect();
     let resolved = fresh.into_iter().map(|request| request.resolve(&group, &agents));
     let resolved = resolved.collect::<Result<Vec<_>, _>>()?;
     let write = |all: &[Done]| -> Result<(), FileError> {
-        for (done, out) in all.iter().zip(&outs) {
-            let new = unfinished(out);
-            files::remove_file(&new)?;
-            files::create(&new, &done.content, Access::Secret)?;
-        }
-        Ok(())
+        news.iter().try_for_each(|new| files::remove_file(new))?;
+        let files: Vec<(&Path, &[u8])> =
+            news.iter().zip(all).map(|(new, done)| (new.as_path(), done.content.as_slice())).collect();
+        files::create_all(&files, Access::Secret)
     };
     let all = enrollment::enroll_writing(dir, &lock, agents, resolved, write)?;
-    for out in &outs {
-        files::rename(&unfinished(out), out)?;
-    }
+    let renamed: Vec<(&Path, &Path)> =
+        news.iter().zip(&outs).map(|(new, out)| (new.as_path(), out.as_path())).collect();
+    files::rename_all(&renamed)?;
     done.enrolled += all.len();
     let key = |done: Done| AgentKey { group: first.group.clone(), name: done.enrolled.name };
     Ok(all.into_iter().map(key).collect())

@@ -1,5 +1,6 @@
 //! Reading and writing files durably, and keeping secrets from others.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -125,24 +126,28 @@ pub fn create_with(
     access: Access,
     fill: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> Result<(), FileError> {
-    let temporary = write_temporary(path, access, fill)?;
-    // A hard link fails where the name is taken, unlike a rename.
-    let linked = fs::hard_link(&temporary, path);
-    let _ = fs::remove_file(&temporary);
-    linked.map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => FileError::Exists(path.into()),
-        _ => system("write", path, source),
-    })?;
+    let temporary = Temporary::write(path, access, fill)?;
+    temporary.sync(path)?;
+    temporary.link(path)?;
     sync_folder(path)
+}
+
+/// As [`create`], for many files. To wait for the disk after all are written takes a fraction of the time.
+pub fn create_all(all: &[(&Path, &[u8])], access: Access) -> Result<(), FileError> {
+    let mut temporaries = Vec::with_capacity(all.len());
+    for (path, bytes) in all {
+        temporaries.push((Temporary::write(path, access, |file| file.write_all(bytes))?, *path));
+    }
+    temporaries.iter().try_for_each(|(temporary, path)| temporary.sync(path))?;
+    temporaries.iter().try_for_each(|(temporary, path)| temporary.link(path))?;
+    sync_folders(all.iter().map(|(path, _)| *path))
 }
 
 /// Writes a file or replaces it. After a power cut it is the old one or the new one, never a mixture.
 pub fn replace(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError> {
-    let temporary = write_temporary(path, access, |file| file.write_all(bytes))?;
-    fs::rename(&temporary, path).map_err(|source| {
-        let _ = fs::remove_file(&temporary);
-        system("write", path, source)
-    })?;
+    let temporary = Temporary::write(path, access, |file| file.write_all(bytes))?;
+    temporary.sync(path)?;
+    fs::rename(&temporary.path, path).map_err(|source| system("write", path, source))?;
     sync_folder(path)
 }
 
@@ -185,9 +190,21 @@ pub fn remove_file(path: &Path) -> Result<(), FileError> {
 
 /// Renames a file or folder durably.
 pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
-    fs::rename(from, to).map_err(|source| system("rename", from, source))?;
-    sync_folder(from)?;
-    sync_folder(to)
+    rename_all(&[(from, to)])
+}
+
+/// As [`rename`], for many.
+pub fn rename_all(all: &[(&Path, &Path)]) -> Result<(), FileError> {
+    for (from, to) in all {
+        fs::rename(from, to).map_err(|source| system("rename", from, source))?;
+    }
+    sync_folders(all.iter().flat_map(|(from, to)| [*from, *to]))
+}
+
+/// As [`sync_folder`], each folder once.
+fn sync_folders<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<(), FileError> {
+    let by_folder: BTreeMap<&Path, &Path> = paths.map(|path| (folder_of(path), path)).collect();
+    by_folder.into_values().try_for_each(sync_folder)
 }
 
 /// Makes the entry of `path` in its folder durable.
@@ -207,35 +224,55 @@ fn read_open(file: &File, path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
     Ok(bytes)
 }
 
-/// Writes and syncs a file beside `path`, with a name that nothing else uses.
-fn write_temporary(
-    path: &Path,
-    access: Access,
-    fill: impl FnOnce(&mut File) -> io::Result<()>,
-) -> Result<PathBuf, FileError> {
-    let Some(name) = path.file_name() else {
-        return Err(FileError::NotRegular(path.into()));
-    };
-    let mut random = [0; 8];
-    getrandom::fill(&mut random).map_err(|error| system("write", path, io::Error::other(error)))?;
-    let mut temporary_name = std::ffi::OsString::from(".");
-    temporary_name.push(name);
-    temporary_name.push(format!(".{}.tmp", hex::encode(random)));
-    let temporary = folder_of(path).join(temporary_name);
-    let mode = match access {
-        Access::Secret => 0o600,
-        Access::Public => 0o644,
-    };
-    let written =
-        OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary).and_then(|mut file| {
-            fill(&mut file)?;
-            file.sync_all()
-        });
-    written.map_err(|source| {
-        let _ = fs::remove_file(&temporary);
-        system("write", path, source)
-    })?;
-    Ok(temporary)
+/// A file beside the one that is meant, with a name that nothing else uses. It is gone when this ends.
+struct Temporary {
+    path: PathBuf,
+    file: File,
+}
+
+impl Temporary {
+    /// Writes it. It is not durable yet.
+    fn write(
+        beside: &Path,
+        access: Access,
+        fill: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> Result<Self, FileError> {
+        let Some(name) = beside.file_name() else {
+            return Err(FileError::NotRegular(beside.into()));
+        };
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(|error| system("write", beside, io::Error::other(error)))?;
+        let mut temporary_name = std::ffi::OsString::from(".");
+        temporary_name.push(name);
+        temporary_name.push(format!(".{}.tmp", hex::encode(random)));
+        let path = folder_of(beside).join(temporary_name);
+        let mode = match access {
+            Access::Secret => 0o600,
+            Access::Public => 0o644,
+        };
+        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);
+        let mut temporary = Self { file: file.map_err(|source| system("write", beside, source))?, path };
+        fill(&mut temporary.file).map_err(|source| system("write", beside, source))?;
+        Ok(temporary)
+    }
+
+    fn sync(&self, meant: &Path) -> Result<(), FileError> {
+        self.file.sync_all().map_err(|source| system("write", meant, source))
+    }
+
+    /// Gives it this name too. A hard link fails where the name is taken, unlike a rename.
+    fn link(&self, path: &Path) -> Result<(), FileError> {
+        fs::hard_link(&self.path, path).map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => FileError::Exists(path.into()),
+            _ => system("write", path, source),
+        })
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -282,6 +319,22 @@ mod tests {
         assert_eq!(read(&path, 100).unwrap(), b"two");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         assert!(matches!(read(&path, 2), Err(FileError::TooLong { max: 2, .. })));
+    }
+
+    #[test]
+    fn many_files_are_created_together_and_none_is_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, two, three] = ["one", "two", "three"].map(|name| folder.path().join(name));
+        create_all(&[(&one, b"1"), (&two, b"2")], Access::Secret).unwrap();
+        assert_eq!(read_secret(&two, 9).unwrap(), b"2");
+        let taken = create_all(&[(&three, b"3"), (&one, b"4")], Access::Secret);
+        assert!(matches!(taken, Err(FileError::Exists(_))));
+        assert_eq!(read(&one, 9).unwrap(), b"1");
+        rename_all(&[(&one, &folder.path().join("a")), (&two, &folder.path().join("b"))]).unwrap();
+        let mut left: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["a", "b", "three"], "nothing temporary stays");
     }
 
     #[test]

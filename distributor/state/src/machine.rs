@@ -27,7 +27,7 @@ impl MachineId {
     pub fn from_file(path: &Path) -> Result<Self, StateError> {
         let none = || StateError::NoMachineId(path.into());
         let bytes = files::read(path, 64).map_err(|_| none())?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| none())?.trim();
+        let text = files::text(&bytes).map_err(|_| none())?.trim();
         let zeros = text.bytes().all(|digit| digit == b'0');
         if text.len() != 32 || zeros || hex::decode(text).is_err() {
             return Err(none());
@@ -74,6 +74,9 @@ mod tests {
         let machine = MachineId::from_file(&path).unwrap();
         assert_eq!(machine.as_str().len(), 32);
         assert_ne!(machine.as_str(), original);
+        // As an editor on another system saves it.
+        std::fs::write(&path, format!("\u{feff}{original}\r\n")).unwrap();
+        assert_eq!(MachineId::from_file(&path).unwrap(), machine);
         assert!(MachineId::from_file(&folder.path().join("none")).is_err());
     }
 }

@@ -32,6 +32,20 @@ pub(super) fn checked(text: &str) -> Result<&str, YamlError> {
     Ok(text)
 }
 
+/// The first character that programs read differently, also outside of YAML: its line, its column, and a
+/// sentence about it.
+pub fn first_refused(text: &str) -> Option<(usize, usize, String)> {
+    let (mut line, mut column) = (1, 1);
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        if !is_taken(c) && !(c == '\r' && characters.peek() == Some(&'\n')) {
+            return Some((line, column, format!("{}; delete it", named(c))));
+        }
+        (line, column) = if c == '\n' { (line + 1, 1) } else { (line, column + 1) };
+    }
+    None
+}
+
 /// Refused are control characters, line ends other than those of Unix and Windows, characters that change the
 /// direction of text, and code points that are not characters.
 fn is_taken(c: char) -> bool {
@@ -46,6 +60,11 @@ fn is_taken(c: char) -> bool {
 
 /// Why a character is refused, and what to do.
 pub(super) fn refused(c: char) -> String {
+    format!("{}; delete it, or write \"\\u{:04X}\" in quotes", named(c), c as u32)
+}
+
+/// Which character is refused, and why.
+fn named(c: char) -> String {
     let (name, why) = match c {
         '\r' => ("a carriage return alone", "ends a line for some programs and not for others"),
         '\u{85}' | '\u{2028}' | '\u{2029}' => {
@@ -56,7 +75,5 @@ pub(super) fn refused(c: char) -> String {
         _ => ("an invisible character", "is not seen in an editor"),
     };
     let code = c as u32;
-    format!(
-        "there is {name} here (U+{code:04X}), which {why}; delete it, or write \"\\u{code:04X}\" in quotes"
-    )
+    format!("there is {name} here (U+{code:04X}), which {why}")
 }

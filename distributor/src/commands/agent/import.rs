@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use provisioning::Name;
+use provisioning::yaml::first_refused;
 
 use crate::commands::arguments::{self, Class, Vendor};
 use crate::commands::exit_codes::Failure;
@@ -18,6 +19,7 @@ use fwcast_service::import::{self, Imported};
 use fwcast_state::Label;
 use fwcast_state::files::{self, shown};
 use fwcast_store::Store;
+use rollout_engine::Many;
 
 /// The longest table, in bytes.
 const TABLE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -93,6 +95,9 @@ impl Import {
                 error.valid_up_to()
             ))
         })?;
+        if let Some((line, column, why)) = first_refused(text) {
+            return Err(Failure::error(format!("{file}:{line}:{column}: {why}")));
+        }
         let mut table = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
         let bad = |error: csv::Error| {
             let line = error.position().map_or(1, csv::Position::line);
@@ -136,8 +141,8 @@ impl Import {
         }
         problems.iter().for_each(|problem| say!("{problem}"));
         Err(Failure::error(format!(
-            "{} problems in {file}, and nothing was enrolled: correct them and run this command again",
-            problems.len()
+            "{} in {file}, and nothing was enrolled: correct that and run this command again",
+            Many(problems.len(), "problem")
         )))
     }
 
