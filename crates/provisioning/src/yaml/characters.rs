@@ -38,7 +38,8 @@ pub fn first_refused(text: &str) -> Option<(usize, usize, String)> {
     let (mut line, mut column) = (1, 1);
     let mut characters = text.chars().peekable();
     while let Some(c) = characters.next() {
-        if !is_taken(c) && !(c == '\r' && characters.peek() == Some(&'\n')) {
+        let ends_line = c == '\r' && characters.peek() == Some(&'\n');
+        if !is_taken(c) && !ends_line {
             return Some((line, column, format!("{}; delete it", named(c))));
         }
         (line, column) = if c == '\n' { (line + 1, 1) } else { (line, column + 1) };
