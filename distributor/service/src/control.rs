@@ -15,7 +15,8 @@ pub struct SignalError(std::io::Error);
 pub struct Stop(watch::Receiver<bool>);
 
 impl Stop {
-    /// A stop on Ctrl-C, on SIGTERM, or when the terminal is closed (SIGHUP). A command creates one, inside its event loop, for everything it runs.
+    /// A stop on Ctrl-C, on SIGTERM, or when the terminal is closed (SIGHUP). A command creates one, inside
+    /// its event loop, for everything it runs.
     ///
     /// # Errors
     /// The system does not allow signals to be caught.
