@@ -26,6 +26,8 @@ pub struct PushReport {
     pub bytes_unicast: u64,
     /// Image blocks to the CoAP group, including repetitions.
     pub blocks_multicast: u64,
+    /// Parity symbols to the CoAP group.
+    pub symbols_multicast: u64,
     /// Image blocks and hash pages in answer to requests.
     pub blocks_unicast: u64,
     /// Passes over the image.
@@ -63,10 +65,10 @@ impl PushReport {
         self.agents.iter().filter(|agent| agent.state == state).count()
     }
 
-    /// Blocks sent in addition to the first pass over an image, by multicast or unicast.
+    /// Blocks and parity symbols sent in addition to the first pass over an image, by multicast or unicast.
     #[must_use]
     pub const fn blocks_repaired(&self, image_bytes: u64, block_size: u64) -> u64 {
-        let sent = self.blocks_multicast + self.blocks_unicast;
+        let sent = self.blocks_multicast + self.blocks_unicast + self.symbols_multicast;
         sent.saturating_sub(image_bytes.div_ceil(block_size))
     }
 }
@@ -100,7 +102,7 @@ mod tests {
      "heard_multicast": 9, "heard_unicast": 1, "counters": {"replayed": 4}},
     {"name": "a2", "sender_id": "02", "state": "lost", "reason": null}
   ], "datagrams_multicast": 10, "datagrams_unicast": 2, "bytes_multicast": 100, "bytes_unicast": 20,
-  "blocks_multicast": 9, "blocks_unicast": 1, "rounds": 2
+  "blocks_multicast": 9, "blocks_unicast": 1, "symbols_multicast": 3, "rounds": 2
 }
 "#;
 
@@ -108,7 +110,7 @@ mod tests {
     fn the_last_value_is_the_report() {
         let report: PushReport = last(PRINTED).unwrap();
         assert_eq!((report.count("confirmed"), report.count("lost"), report.count("ready")), (1, 1, 0));
-        assert_eq!(report.blocks_repaired(8 * 1024 - 1, 1024), 2);
+        assert_eq!(report.blocks_repaired(8 * 1024 - 1, 1024), 5);
         assert_eq!(report.agents[0].installed, 2);
         assert_eq!(report.agents[0].counter("replayed"), Some(4));
         assert_eq!(report.agents[1].counter("replayed"), None);

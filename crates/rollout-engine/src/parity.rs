@@ -17,9 +17,9 @@ const CAUCHY_GENERATION: u16 = 64;
 #[serde(try_from = "String", into = "String")]
 pub enum Parity {
     /// None: lost blocks are sent again.
-    #[default]
     None,
     /// By the best code for the agents that are enrolled.
+    #[default]
     Auto,
     /// By this code, in generations of this many blocks at most.
     Coded(update_core::parity::Parity),
@@ -47,8 +47,8 @@ impl Parity {
     #[must_use]
     pub fn for_agents(self, are_linux: bool) -> Self {
         match self {
-            Self::Auto if are_linux => Self::rs16(None).unwrap_or_default(),
-            Self::Auto => Self::cauchy(None).unwrap_or_default(),
+            Self::Auto if are_linux => Self::rs16(None).unwrap_or(Self::None),
+            Self::Auto => Self::cauchy(None).unwrap_or(Self::None),
             other => other,
         }
     }

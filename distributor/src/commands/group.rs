@@ -75,7 +75,7 @@ pub struct Create {
     #[arg(long, value_name = "BYTES", value_parser = arguments::block_size)]
     block_size: Option<u16>,
     /// How blocks that agents lost are repaired: none, auto, cauchy or rs16, or cauchy:N or rs16:N in
-    /// generations of N blocks [default: none]
+    /// generations of N blocks [default: auto]
     #[arg(long)]
     parity: Option<Parity>,
     /// How fast multicast is sent [default: 1Mbit/s]

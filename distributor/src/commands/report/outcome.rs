@@ -157,6 +157,8 @@ pub struct PushReport {
     pub bytes_unicast: u64,
     /// Image blocks to the CoAP group, repetitions included.
     pub blocks_multicast: u64,
+    /// Parity symbols to the CoAP group.
+    pub symbols_multicast: u64,
     /// Blocks and pages sent on request.
     pub blocks_unicast: u64,
     /// How many agents have reached the goal.
@@ -199,6 +201,7 @@ impl PushReport {
             bytes_multicast: tallies.bytes_multicast,
             bytes_unicast: tallies.bytes_unicast,
             blocks_multicast: tallies.blocks_multicast,
+            symbols_multicast: tallies.symbols_multicast,
             blocks_unicast: tallies.blocks_unicast,
             reached,
         };
