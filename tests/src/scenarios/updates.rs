@@ -179,7 +179,7 @@ fn unhealthy_image(stage: &Stage<'_>) -> Result<()> {
 fn resumed(fleet: &mut Fleet<'_>, update: &Update) -> Result<()> {
     let report = update.push(fleet, &[])?.wait(WITHIN)?.succeeded()?;
     everyone_runs(fleet, update, &report)?;
-    let sent = report.blocks_multicast + report.blocks_unicast;
+    let sent = report.blocks_multicast + report.blocks_unicast + report.symbols_multicast;
     ensure!(sent > 0 && sent < BLOCKS * 3 / 4, "the second push sent {sent} of {BLOCKS} blocks");
     Ok(())
 }
