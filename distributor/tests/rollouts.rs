@@ -73,7 +73,8 @@ struct Running(Child);
 
 impl Running {
     fn start(desk: &Desk, file: &str) -> Self {
-        Self::by(desk, &["-c", "exec \"$@\"", "sh"], file)
+        // The test itself may run under `nohup`, which children inherit.
+        Self::by(desk, &["-c", "exec env --default-signal=HUP \"$@\"", "sh"], file)
     }
 
     /// By a shell with these arguments.

@@ -6,6 +6,7 @@ mod busy;
 mod disk;
 mod faults;
 mod outages;
+mod twins;
 mod updates;
 
 use std::fs;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Scenario> {
         &attacks::SCENARIOS,
         &busy::SCENARIOS,
         &disk::SCENARIOS,
+        &twins::SCENARIOS,
     ]
     .concat()
 }

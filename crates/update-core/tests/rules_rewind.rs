@@ -98,6 +98,12 @@ fn an_agent_that_is_wiped_while_it_is_served_is_named_and_told() {
     hand_in(&mut fleet, 0, &first);
     hand_in(&mut fleet, 0, &first);
     assert!(!named(&mut fleet), "the network may deliver an answer twice");
+    assert_eq!(fleet.distribution.agents()[0].also_from(), None);
+    // Who repeats it can make nobody fail, but is named.
+    hand_in(&mut fleet, 7, &first);
+    assert!(!named(&mut fleet));
+    assert_eq!(fleet.distribution.agents()[0].also_from(), Some(agent_address(7)));
+    assert_eq!(fleet.distribution.agents()[0].address, Some(agent_address(0)));
     let mut wiped = agent(0);
     let second = answers(&mut fleet, &mut wiped, &missing(&image, 30));
     hand_in(&mut fleet, 0, &second);

@@ -48,6 +48,8 @@ pub struct Agent {
     challenged: Option<(u64, Instant)>,
     /// Which numbers it has used.
     pub(super) numbers: UsedNumbers,
+    /// From where its last answer came once more.
+    also_from: Option<SocketAddr>,
     /// When its last announcement counted.
     announced_at: Option<Instant>,
     /// Authentic answers that could not be parsed.
@@ -95,6 +97,7 @@ impl Agent {
             hearing: Hearing::default(),
             challenged: None,
             numbers: UsedNumbers::default(),
+            also_from: None,
             announced_at: None,
             unreadable: 0,
             conduct: Conduct::Good,
@@ -267,6 +270,20 @@ impl Agent {
     pub(super) const fn note_rewind(&mut self, rewind: Rewind) -> bool {
         self.lost = true;
         self.numbers.note_rewind(rewind)
+    }
+
+    /// Another address from which one of its answers came, byte by byte the same: from a second device with
+    /// the same state, or from somebody who repeats what it says.
+    #[must_use]
+    pub const fn also_from(&self) -> Option<SocketAddr> {
+        self.also_from
+    }
+
+    /// Its last answer came once more, from there.
+    pub(super) fn repeated_from(&mut self, from: SocketAddr) {
+        if self.address.is_some_and(|address| address != from) {
+            self.also_from = Some(from);
+        }
     }
 
     /// Whether nothing that it says counts.

@@ -37,9 +37,12 @@ impl Parts {
             return None;
         }
         if !agent.numbers.reports_under(piv, Some(mark), newest) {
-            // Its acknowledgement was lost.
-            if response.ty() == Type::Confirmable && agent.numbers.is_last(piv, mark) {
-                self.replies.acknowledge(index, from, response.message_id());
+            if agent.numbers.is_last(piv, mark) {
+                agent.repeated_from(from);
+                // Its acknowledgement was lost.
+                if response.ty() == Type::Confirmable {
+                    self.replies.acknowledge(index, from, response.message_id());
+                }
             }
             return None;
         }

@@ -91,6 +91,11 @@ fn reason_of(agent: &Agent) -> String {
     if let Some(lag) = agent.laggard() {
         return lag.text().into();
     }
+    if let Some((address, other)) = agent.address.zip(agent.also_from()) {
+        return format!(
+            "its answers come from {address} and {other}: two devices have its keys, or it is imitated"
+        );
+    }
     if agent.is_deaf() {
         return "answers unicast, hears no multicast".into();
     }
