@@ -47,7 +47,7 @@ impl Printable for Glance {
             }
             let known = group.installed.iter().filter(|(image, _)| *image != "-");
             let known: Vec<String> =
-                known.map(|(image, count)| format!("{count} run {}", safe(image))).collect();
+                known.map(|(image, count)| format!("{count} with image {}", safe(image))).collect();
             if !known.is_empty() {
                 state.push_str(&format!("; {}", known.join(", ")));
             }
