@@ -1,5 +1,6 @@
 //! Opens the device from its configuration, or only checks it.
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::failure::Failure;
 use crate::interface::Interface;
 use crate::linux_platform::{LinuxPlatform, PlatformError};
 use crate::loss::Loss;
-use crate::machine::{self, Machine};
+use crate::machine::{self, Machine, OtherMachine};
 use crate::notify::Notifier;
 use crate::run::Device;
 use crate::slots::{OpenError, Slots, Switch};
@@ -54,7 +55,7 @@ pub fn open_device(config: &Config, interface: Interface, loss: Loss) -> Result<
         tracing::error!("no update can succeed before this is mended: linux.{problem}");
     }
     let disk = open_disk(&config.state_directory)?;
-    claim(config, &disk)?;
+    of_this_machine(config, |machine| machine::claim(&disk, machine, config.moved))?;
     let platform = LinuxPlatform::open(disk, config.trial.clone(), Launcher::default())
         .map_err(|error| refused(&config.state_directory, error))?;
     for problem in platform.slots().problems() {
@@ -88,7 +89,7 @@ pub fn check(config: &Config) -> Result<Option<&'static str>, Failure> {
     }
     match Disk::open(folder) {
         Ok(disk) => {
-            claim(config, &disk)?;
+            of_this_machine(config, |machine| machine::check(&disk, machine, config.moved))?;
             let slots = Slots::open(disk, config.trial.switch())
                 .map_err(|error| refused(folder, PlatformError::Slots(error)))?;
             let problems: Vec<String> = slots.problems().collect();
@@ -98,7 +99,7 @@ pub fn check(config: &Config) -> Result<Option<&'static str>, Failure> {
             open_sockets(config, interface, Loss::none())?;
             Ok(None)
         }
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             // Its port is taken too, by the running agent.
             open_sockets(&Config { listen_port: None, ..config.clone() }, interface, Loss::none())?;
             Ok(Some("an agent is running, so its state folder and port were not checked"))
@@ -111,10 +112,14 @@ fn open_disk(folder: &Path) -> Result<Disk, Failure> {
     Disk::open(folder).map_err(|error| cannot_open(folder, &error))
 }
 
-/// Only the machine that the folder belongs to may use its counters.
-fn claim(config: &Config, disk: &Disk) -> Result<(), Failure> {
+/// Only the machine that the folder belongs to may use its counters, as this says.
+fn of_this_machine(
+    config: &Config,
+    may_use: impl FnOnce(Option<&Machine>) -> io::Result<Result<(), OtherMachine>>,
+) -> Result<(), Failure> {
     let folder = &config.state_directory;
-    machine::claim(disk, Machine::of_this_one(), config.moved)
+    Machine::of_this_one()
+        .and_then(|machine| may_use(machine.as_ref()))
         .map_err(|error| cannot_open(folder, &error))?
         .map_err(|error| {
             Failure::not_allowed(format!("cannot use the state folder {}: {error}", shown(folder)))
@@ -127,7 +132,7 @@ fn open_sockets(config: &Config, interface: Interface, loss: Loss) -> Result<Soc
         .map_err(|error| Failure::error(error.to_string()))
 }
 
-fn cannot_open(folder: &Path, error: &std::io::Error) -> Failure {
+fn cannot_open(folder: &Path, error: &io::Error) -> Failure {
     Failure::error(format!("cannot use the state folder {}: {error}", shown(folder)))
 }
 

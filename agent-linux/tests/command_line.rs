@@ -11,6 +11,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
+use agent_linux::disk::Disk;
+use agent_linux::machine::{Machine, claim};
 use common::enrolled::output;
 use common::{AGENT, Device, OLD, eventually};
 use nix::sys::signal::{Signal, kill};
@@ -62,12 +64,17 @@ fn a_state_folder_from_another_machine_is_refused_until_it_has_moved() {
         output(device.agent().env("FWCAST_MACHINE_ID_FILE", path).arg("--check").args(further))
     };
     assert_eq!(check("SN 1", &[]).0, 0);
-    let (code, text) = check("SN 2", &[]);
+    assert_eq!(check("SN 2", &[]).0, 0, "to check gives the folder to nobody");
+    let machine = Machine::from_file(&device.folder.path().join("serial")).unwrap();
+    claim(&Disk::open(&device.state).unwrap(), machine.as_ref(), false).unwrap().unwrap();
+    assert_eq!(check("SN 2", &[]).0, 0);
+    let (code, text) = check("SN 1", &[]);
     assert_eq!(code, 8, "{text}");
     assert!(text.contains("another machine") && text.contains("--moved"), "{text}");
-    assert_eq!(check("SN 2", &["--moved"]).0, 0);
-    assert_eq!(check("SN 2", &[]).0, 0);
-    assert_eq!(check("SN 1", &[]).0, 8);
+    assert_eq!(check("SN 1", &["--moved"]).0, 0);
+    let (code, text) = check(" ", &[]);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("FWCAST_MACHINE_ID_FILE"), "{text}");
 }
 
 #[test]
