@@ -27,6 +27,7 @@ mod order;
 mod overview;
 mod plan;
 pub mod push;
+pub mod rewound;
 pub mod runner;
 mod send;
 pub mod session;

@@ -67,7 +67,7 @@ pub(super) struct Requester {
     pub(super) acknowledge: Option<u16>,
     /// Whether the reply has its own Partial IV because the request's nonce must not be used.
     pub(super) piv: ResponsePiv,
-    /// Whether the request may be a replay, so that its number may come again and again.
+    /// Whether its number may come again and again: the request may be a replay, or numbers are used again.
     pub(super) is_unproven: bool,
 }
 

@@ -40,6 +40,7 @@ pub(super) struct Channel {
     evidence: heapless::Vec<u8, EVIDENCE_BYTES_MAX>,
     /// The Echo value that the next request must carry.
     echo: heapless::Vec<u8, ECHO_BYTES_MAX>,
+    /// The acknowledgement of the last Confirmable answer.
     pub(super) acknowledging: Acknowledging,
 }
 

@@ -23,6 +23,7 @@ use super::{RunError, membership};
 use crate::control::Stop;
 use crate::drive::{self, DistributionEnd, DistributionObserver};
 use crate::link::Link;
+use crate::rewound::heard_at;
 use crate::session::Session;
 use fwcast_documents::{digest_of, members_of, stored};
 use fwcast_state::random::seed;
@@ -456,7 +457,10 @@ impl<'a> Reporter<'a> {
             Some(status) if agent.lost && status.state == State::Deferred => {
                 Report { state: Some(State::Failed), reason: NOT_NOW, remark: status.remark, ..SILENT }
             }
-            _ if agent.lost => Report { reason: why_lost(agent), ..SILENT },
+            _ if agent.lost => {
+                let remark = heard_at(agent).map_or(Remark::NONE, |said| Remark::new(&said));
+                Report { reason: why_lost(agent), remark, ..SILENT }
+            }
             None => return,
             Some(status) => Report {
                 state: Some(status.state),

@@ -1,13 +1,12 @@
 //! The result of a distribution or a census, for people and for programs.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use comfy_table::Table;
 use serde::Serialize;
 use std::time::Duration;
 use update_core::census::{Counters, State};
-use update_core::distribution::{Agent, Distribution, Ending, Fate, Rewind, Status};
+use update_core::distribution::{Agent, Distribution, Ending, Fate, Status};
 use update_core::reception::reason_text;
 
 use crate::commands::exit_codes::Exit;
@@ -15,6 +14,7 @@ use crate::commands::output::{self, Printable};
 use fwcast_service::drive::DistributionEnd;
 use fwcast_service::installed;
 use fwcast_service::push::Pushed;
+use fwcast_service::rewound::heard_at;
 use fwcast_state::GroupState;
 use rollout_engine::in_words;
 
@@ -80,21 +80,24 @@ fn line(group: &GroupState, agent: &Agent) -> AgentLine {
     }
 }
 
-/// Why an agent is where it is, in words; empty where there is nothing to say.
+/// Why an agent is where it is, and from where else its answers come; empty where there is nothing to say.
 fn reason_of(agent: &Agent) -> String {
+    let reason = state_reason_of(agent);
+    let Some((address, other)) = agent.address.zip(agent.also_from()) else { return reason };
+    let also =
+        format!("its answers come from {address} and {other}: two devices have its keys, or it is imitated");
+    if reason.is_empty() { also } else { format!("{reason}; {also}") }
+}
+
+fn state_reason_of(agent: &Agent) -> String {
     if agent.is_quarantined() {
         return "said what cannot be true of the distributor's numbers".into();
     }
-    if let Some(rewind) = agent.rewind() {
-        return rewound(rewind, agent.address);
+    if let Some(heard_at) = heard_at(agent) {
+        return rewound(agent, &heard_at);
     }
     if let Some(lag) = agent.laggard() {
         return lag.text().into();
-    }
-    if let Some((address, other)) = agent.address.zip(agent.also_from()) {
-        return format!(
-            "its answers come from {address} and {other}: two devices have its keys, or it is imitated"
-        );
     }
     if agent.is_deaf() {
         return "answers unicast, hears no multicast".into();
@@ -107,10 +110,13 @@ fn reason_of(agent: &Agent) -> String {
 }
 
 /// Another device has the same keys and counters, or the state of this one was wiped or put back.
-fn rewound(rewind: Rewind, known: Option<SocketAddr>) -> String {
-    let what = match known.filter(|known| *known != rewind.from) {
-        Some(known) => format!("two devices have its keys, at {known} and {}", rewind.from),
-        None => "its state was wiped or copied, and its numbers were used before".into(),
+fn rewound(agent: &Agent, heard_at: &str) -> String {
+    let what = match agent.address.zip(agent.rewind()) {
+        // After a restart one device may have another port.
+        Some((known, again)) if known.ip() != again.from.ip() => {
+            format!("two devices have its keys, at {known} and {}", again.from)
+        }
+        _ => format!("its state was wiped or copied, and its numbers were used before ({heard_at})"),
     };
     format!("{what}: `fwcast agent enroll --again`")
 }
