@@ -177,8 +177,11 @@ pub const CLOSE_ASKS_MAX: u8 = 4;
 pub const POLLS_MAX: usize = 16;
 /// How long to wait for the answers to polls.
 pub const POLL_WAIT: Duration = Duration::from_secs(1);
-/// A waiting loop asks again after this time. The pause grows by half each time ...
+/// A waiting loop asks again after this time, or after this part of the time so far. The pause grows by half
+/// each time ...
 pub const ASK_AGAIN_FIRST: Duration = Duration::from_millis(50);
+/// See [`ASK_AGAIN_FIRST`].
+pub const ASK_AGAIN_FIRST_PART: u32 = 128;
 /// ... up to this part of the time so far ...
 pub const ASK_AGAIN_PART: u32 = 16;
 /// ... at least to this ...
@@ -209,6 +212,8 @@ pub const OFFER_AGAIN_FIRST: Duration = Duration::from_secs(1);
 pub const OFFER_COST_PARTS: u32 = 64;
 /// ... and at the latest after this time.
 pub const OFFER_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// In a long round everyone is asked at least this often (RFC 10020 section 3.6, PROBING_RATE).
+pub const PROBE_AFTER: Duration = OFFER_AGAIN_AFTER;
 /// Copies of the pages of the bottom level once it is known that some were lost.
 pub const BOTTOM_PAGES_COPIES: u8 = 2;
 /// Copies of pages of the hash tree above the bottom level.

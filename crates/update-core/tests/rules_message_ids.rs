@@ -44,7 +44,7 @@ fn distributions_that_follow_one_another_repeat_none() {
     let config = || DistributionConfig { activate: Activate::Nobody, ..fleet::config() };
     let mut fleet = Fleet::with(&image, 3, config(), None);
     let (mut turn, mut from_agents) = (1, Used::default());
-    for end in [false, false, true] {
+    for end in [false, false, false, true] {
         if !end {
             // The program is restarted in the middle.
             for _ in 0..400 {

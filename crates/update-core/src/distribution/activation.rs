@@ -147,7 +147,8 @@ impl Parts {
     ) -> Result<Option<Sent>, ProtectError> {
         let Some(subject) = &self.job else { return Ok(None) };
         let (digest, delay_ms) = (subject.digest(), self.config.delay_ms);
-        let dated = self.fleet.heard_question(turn).map(|question| question.dated(slot.now));
+        let question = self.fleet.heard_question(turn, self.questions.remembered_from());
+        let dated = question.map(|question| question.dated(slot.now));
         let command = Command { digest, attempt, target, delay_ms, from_trial, dated };
         let (sent, ..) = self.outbox.order(slot, resource, &command, &[], To::Group)?;
         Ok(Some(sent))

@@ -1,5 +1,6 @@
 //! What the distributor knows of each agent.
 
+mod asked;
 mod lacking;
 
 use super::challenge::{Challenge, Proof};
@@ -40,6 +41,8 @@ pub struct Agent {
     silent: u8,
     /// The last ask that it answered.
     heard_in: u32,
+    /// The last ask that it was meant to answer.
+    asked_in: u32,
     /// The Echo value that it was sent and has not returned.
     echo: Option<Challenge>,
     /// Which questions and orders reach it.
@@ -93,6 +96,7 @@ impl Agent {
             heard_at: None,
             silent: 0,
             heard_in: 0,
+            asked_in: 0,
             echo: None,
             hearing: Hearing::default(),
             challenged: None,
@@ -114,18 +118,6 @@ impl Agent {
             deferred: false,
             attempt,
         }
-    }
-
-    /// Queries that it was meant to answer. Together with [`Self::answered`] it measures the round-trip loss.
-    #[must_use]
-    pub const fn asked(&self) -> u32 {
-        self.asked
-    }
-
-    /// Answers that came.
-    #[must_use]
-    pub const fn answered(&self) -> u32 {
-        self.answered
     }
 
     /// Its state, if known.
@@ -334,46 +326,14 @@ impl Agent {
         self.status.is_none_or(|status| status.missing_pages > 0) || self.is_without_update()
     }
 
+    /// Whether it reads back or checks what it has.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self.state(), Some(State::Recovering | State::Checking))
+    }
+
     /// Whether it may not have taken up the update.
     pub(super) fn is_without_update(&self) -> bool {
         matches!(self.state(), None | Some(State::Unknown | State::Idle))
-    }
-
-    /// Notes that it is asked something.
-    pub(super) const fn count_asked(&mut self) {
-        self.asked += 1;
-    }
-
-    /// Notes that it has answered a question.
-    pub(super) const fn count_answered(&mut self) {
-        self.answered += 1;
-    }
-
-    /// Whether it has answered this ask or a later one.
-    pub(super) const fn has_answered(&self, ask: u32) -> bool {
-        self.heard_in >= ask
-    }
-
-    /// Notes that it stayed silent in an ask.
-    pub(super) const fn missed_an_ask(&mut self) {
-        self.silent = self.silent.saturating_add(1);
-        self.hearing.missed_an_ask();
-    }
-
-    /// Notes that it stayed silent in an ask that only agents that miss something must answer. It may be
-    /// complete, or it may be gone: the last asks find out.
-    pub(super) const fn had_no_reason_to_answer(&mut self) {
-        self.silent = 1;
-    }
-
-    /// How many asks in a row it has not answered.
-    pub(super) const fn silence(&self) -> u8 {
-        self.silent
-    }
-
-    /// Waits for it again, however often it stayed silent.
-    pub(super) const fn forgive_silence(&mut self) {
-        self.silent = 0;
     }
 
     /// Counts it as lost.
@@ -415,12 +375,12 @@ impl Agent {
         }
     }
 
-    /// Begins a round over this many blocks or pages, for an agent that has answered this ask.
-    pub(super) fn begin_round(&mut self, area: Area, ask: u32) {
+    /// Begins a round over this many blocks or pages, for an agent that has said what it misses.
+    pub(super) fn begin_round(&mut self, area: Area) {
         if area == Area::Image {
             self.missed_before = self.misses();
         }
-        let is_in_it = self.awaited() && self.has_answered(ask);
+        let is_in_it = self.awaited() && self.has_answered_last();
         let misses = self.misses_of(area).filter(|_| is_in_it).unwrap_or(0);
         self.patience.begin_round_of(area, misses, u32::MAX, Unit::Missing);
     }

@@ -176,7 +176,7 @@ impl Ask {
             if let Some(agent) = parts.fleet.get_mut(*index) {
                 let number = member_number(agent.id);
                 if all || (number > self.named_to && number <= Some(last)) {
-                    agent.count_asked();
+                    agent.is_asked_in(self.number);
                 }
             }
         }
@@ -258,8 +258,9 @@ impl Parts {
         let (Some(subject), Some(scope)) = (&mut self.job, scope) else { return };
         match scope.window.map(|window| window.area) {
             Some(Area::Image) => subject.needed_blocks.clear(),
-            Some(Area::Pages) => subject.needed_pages.clear(),
-            None => {}
+            // What agents have said holds until pages are sent.
+            Some(Area::Pages) if self.turns.has_sent_pages() => subject.needed_pages.clear(),
+            Some(Area::Pages) | None => {}
         }
         if let (Some(window), Some(mending)) = (scope.generations, &mut subject.mending) {
             mending.of_mut(window.area).lacks.clear();
@@ -276,6 +277,11 @@ impl Parts {
         let left = count.checked_sub(first).filter(|left| *left > 0)?;
         let window = Window { area, first, count: left.min(WINDOW_BLOCKS_MAX) };
         Some(Scope { window: Some(window), generations: None })
+    }
+
+    /// The first pages of the hash tree, as many as one question may cover.
+    pub(super) fn first_pages(&self) -> Option<Window> {
+        self.window(Area::Pages, 0).and_then(|scope| scope.window)
     }
 
     /// The generations of an area from `first` on, as many as one question may cover.

@@ -25,7 +25,11 @@ impl Parts {
 
     /// How long to wait until silent agents are asked again: not long, if they were heard a short time ago.
     pub(super) fn pause_for_silent(&mut self, now: Instant) -> Duration {
-        if self.turns.serves_only_faint() { self.pause(now) } else { self.turns.wait_up_to(ASK_SILENT_MAX) }
+        if self.turns.serves_only_faint() {
+            self.pause(now)
+        } else {
+            self.turns.wait_up_to(ASK_SILENT_MAX, Duration::ZERO)
+        }
     }
 
     /// The phase that sends what agents that are hardly heard may miss; `None` if there are none, or others

@@ -67,10 +67,11 @@ impl Fleet {
         self.indices(|agent| agent.waited_for() && agent.waits())
     }
 
-    /// A question by which an order can be dated: the one that most agents answered. With each of the next
-    /// turns it is the one that most of those answered who did not answer the ones before.
-    pub(super) fn heard_question(&self, turn: usize) -> Option<Heard> {
-        let mut agents: Vec<&[Heard]> = self.agents.iter().map(|agent| agent.hearing.questions()).collect();
+    /// A question from this one on by which an order can be dated: the one that most agents answered. With
+    /// each of the next turns it is the one that most of those answered who did not answer the ones before.
+    pub(super) fn heard_question(&self, turn: usize, from: u64) -> Option<Heard> {
+        let mut agents: Vec<&[Heard]> =
+            self.agents.iter().map(|agent| agent.hearing.questions_from(from)).collect();
         let mut chosen = Vec::new();
         while chosen.len() < ORDER_COPIES as usize
             && let Some(heard) = most_common(&agents)

@@ -35,8 +35,8 @@ pub(super) struct Hearing {
     ordered_alone_at: Option<Instant>,
     /// Asks to the group in a row that it left unanswered.
     unheard_asks: u8,
-    /// It has answered a question to it alone since.
-    answers_alone: bool,
+    /// How many of them these were when it then answered a question to it alone.
+    answers_alone: Option<u8>,
 }
 
 impl Hearing {
@@ -45,18 +45,19 @@ impl Hearing {
         self.questions.last().copied()
     }
 
-    /// The last questions that it answered in time, the newest one last.
-    pub(super) fn questions(&self) -> &[Heard] {
-        &self.questions
+    /// The last questions that it answered in time, from this one on, the newest one last.
+    pub(super) fn questions_from(&self, partial_iv: u64) -> &[Heard] {
+        let first = self.questions.partition_point(|heard| heard.partial_iv < partial_iv);
+        self.questions.get(first..).unwrap_or_default()
     }
 
     /// Notes that it answers a question, to the group or to it alone. `in_time` is that question if the
     /// answer shows that it was not held back.
     pub(super) fn answers(&mut self, to_group: bool, in_time: Option<Heard>) {
         if to_group {
-            (self.unheard_asks, self.answers_alone) = (0, false);
-        } else {
-            self.answers_alone = self.is_poor();
+            (self.unheard_asks, self.answers_alone) = (0, None);
+        } else if self.is_poor() {
+            self.answers_alone.get_or_insert(self.unheard_asks);
         }
         let known = self.newest().map(|heard| heard.partial_iv);
         if let Some(heard) = in_time.filter(|heard| Some(heard.partial_iv) > known) {
@@ -79,7 +80,12 @@ impl Hearing {
 
     /// Whether it answers individual questions, but none to the group.
     pub(super) const fn is_individual(&self) -> bool {
-        self.answers_alone
+        self.answers_alone.is_some()
+    }
+
+    /// Whether it has answered one, and then left another ask to the group unanswered: that is hardly chance.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.answers_alone.is_some_and(|asks| self.unheard_asks > asks)
     }
 
     /// Notes that it is given an order. Returns whether it should get that alone as well: it was given one
@@ -97,5 +103,28 @@ impl Hearing {
             self.ordered_alone_at = Some(now);
         }
         may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_answers_alone_and_misses_one_more_ask_hears_no_multicast() {
+        let mut hearing = Hearing::default();
+        for _ in 0..DEAF_AFTER {
+            hearing.answers(false, None);
+            assert!(!hearing.is_poor() && !hearing.is_individual());
+            hearing.missed_an_ask();
+        }
+        assert!(hearing.is_poor() && !hearing.is_individual());
+        hearing.answers(false, None);
+        assert!(hearing.is_individual() && !hearing.is_deaf(), "so many may be lost by chance");
+        hearing.missed_an_ask();
+        hearing.answers(false, None);
+        assert!(hearing.is_deaf());
+        hearing.answers(true, None);
+        assert!(!hearing.is_poor() && !hearing.is_deaf());
     }
 }

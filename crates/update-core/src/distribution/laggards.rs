@@ -92,6 +92,8 @@ impl Parts {
         self.laggards.turn = self.laggards.turn.wrapping_add(1);
         self.laggards.due = slot.now + LAGGARD_POLL / all.len().max(1) as u32;
         let serves = self.withdrawal.is_none();
+        // Three asks may be lost by chance.
+        let may_fetch = agent.laggard().is_some() || agent.hearing.is_deaf();
         // A laggard answers for itself; an agent that hears no multicast answers what the group was asked.
         let ask = if agent.laggard().is_some() { 0 } else { self.questions.last_ask() };
         let query = Query {
@@ -100,7 +102,7 @@ impl Parts {
             leisure_ms: 0,
             window: None,
             only_missing: false,
-            unicast_max: if serves && !self.transfer_is_late(slot.now) { u32::MAX } else { 0 },
+            unicast_max: if serves && may_fetch && !self.transfer_is_late(slot.now) { u32::MAX } else { 0 },
             detail: false,
             run: 0,
             generations: None,

@@ -1,9 +1,12 @@
 //! Open questions: queries whose answers still count.
 
+use super::Agent;
 use super::hearing::Heard;
 use super::outbox::{Outbox, Sent, Slot, To};
 use crate::census::Query;
-use crate::limits::{ANSWERED_WITHIN, QUERIES_OPEN_MAX, STRAGGLE_FIRST, STRAGGLE_MAX, STRAGGLE_MIN};
+use crate::limits::{
+    ANSWERED_WITHIN, QUERIES_OPEN_MAX, QUESTIONS_HEARD_MAX, STRAGGLE_FIRST, STRAGGLE_MAX, STRAGGLE_MIN,
+};
 use crate::time::{Duration, Instant};
 use alloc::collections::VecDeque;
 use coap_wire::Token;
@@ -131,6 +134,24 @@ impl Questions {
         let in_time = now.since(open.leisure_ends) <= ANSWERED_WITHIN;
         let partial_iv = open.binding.partial_iv().value();
         in_time.then_some(Heard { partial_iv, sent_at: open.sent_at })
+    }
+
+    /// The Partial IV of the oldest one of the last questions to the group, so many of them.
+    fn oldest_of_last(&self, count: usize) -> u64 {
+        let to_group = self.open.iter().rev().filter(|open| open.to_group);
+        to_group.take(count).last().map_or(0, |open| open.binding.partial_iv().value())
+    }
+
+    /// The Partial IV of the oldest question that an agent still remembers, if it has heard all since then.
+    pub(super) fn remembered_from(&self) -> u64 {
+        self.oldest_of_last(QUESTIONS_HEARD_MAX)
+    }
+
+    /// Whether an agent has answered one of the last questions to the group, and will remember it for a few
+    /// more: orders are dated by questions.
+    pub(super) fn was_answered_of_late(&self, agent: &Agent) -> bool {
+        let oldest = self.oldest_of_last(QUESTIONS_HEARD_MAX / 2);
+        agent.hearing.newest().is_some_and(|heard| heard.partial_iv >= oldest)
     }
 
     /// The binding of the question with this Token.

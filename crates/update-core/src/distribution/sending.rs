@@ -11,11 +11,12 @@ use super::symbols::Symbols;
 use super::{Agent, Ending, Event, Stage};
 use crate::census::Query;
 use crate::limits::{
-    BLOCK_COPIES_MAX, BOTTOM_PAGES_COPIES, ROOT_PAGES_COPIES, SHORT_ROUND_MIN, SHORT_ROUND_PARTS,
+    BLOCK_COPIES_MAX, BOTTOM_PAGES_COPIES, PROBE_AFTER, ROOT_PAGES_COPIES, SHORT_ROUND_MIN, SHORT_ROUND_PARTS,
 };
 use crate::platform::Area;
 use crate::resource::Resource;
 use crate::target::Target;
+use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use coap_wire::Block;
@@ -35,6 +36,8 @@ pub(super) struct Round {
     symbols: Option<Box<Symbols>>,
     /// What to repeat for late joiners, or to ask, before the round continues.
     interlude: Interlude,
+    /// Until then it is enough to ask for late joiners; `None` before the round begins.
+    probe_by: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,14 +52,15 @@ enum Interlude {
 impl Round {
     fn new(area: Area, subject: &mut Subject, usual_copies: u8) -> Self {
         let interlude = Interlude::None;
-        let mut round = Self { area, current: None, copies: 0, usual_copies, symbols: None, interlude };
+        let (current, symbols, probe_by) = (None, None, None);
+        let mut round = Self { area, current, copies: 0, usual_copies, symbols, interlude, probe_by };
         round.take_next(subject);
         round
     }
 
     fn of_symbols(area: Area, symbols: Symbols) -> Self {
         let (symbols, interlude) = (Some(Box::new(symbols)), Interlude::None);
-        Self { area, current: None, copies: 0, usual_copies: 1, symbols, interlude }
+        Self { area, current: None, copies: 0, usual_copies: 1, symbols, interlude, probe_by: None }
     }
 
     /// The block to send next, or the next one to make parity symbols of. These are made while the pace lets
@@ -90,6 +94,7 @@ impl Round {
             let purpose = parts.purpose_after(self.area);
             return Ok(Step::Next(parts.ask(purpose, slot.now)));
         }
+        let probe_by = *self.probe_by.get_or_insert(slot.now + PROBE_AFTER);
         if parts.offers.is_due(slot.now, parts.offer_every()) && self.interlude == Interlude::None {
             self.interlude = Interlude::Offer;
         }
@@ -103,7 +108,12 @@ impl Round {
             }
             Interlude::Question => {
                 self.interlude = if parts.is_on_trial() { Interlude::Trials } else { Interlude::None };
-                parts.send_question(slot).map(Step::Sent)
+                // The next question comes with the next offer.
+                let is_probe = self.area == Area::Pages || slot.now + parts.offer_every() > probe_by;
+                if is_probe {
+                    self.probe_by = None;
+                }
+                parts.send_question(slot, is_probe || parts.is_on_trial()).map(Step::Sent)
             }
             Interlude::Trials => {
                 self.interlude = Interlude::None;
@@ -200,9 +210,8 @@ impl Parts {
                 Stage::Blocks { round, blocks: subject.needed_blocks.len() }
             }
         };
-        // What an agent misses is in the round if it said so in the last ask.
-        let ask = self.questions.last_ask();
-        self.fleet.iter_mut().for_each(|agent| agent.begin_round(area, ask));
+        // What an agent misses is in the round if it said so when it was last asked.
+        self.fleet.iter_mut().for_each(|agent| agent.begin_round(area));
         self.events.push_back(Event::Stage(stage));
         let copies = match area {
             Area::Image => block_copies(subject, loss),
@@ -226,15 +235,15 @@ impl Parts {
         let count = planned.iter().map(|count| u32::from(*count)).sum();
         let mending = mending.of_mut(area);
         let symbols = Symbols::new(mending.generations, bytes, mending.take_symbols(planned).into_iter());
-        let ask = self.questions.last_ask();
-        self.fleet.iter_mut().for_each(|agent| agent.begin_parity_round(area, count, ask));
+        self.fleet.iter_mut().for_each(|agent| agent.begin_parity_round(area, count));
         self.events.push_back(Event::Stage(Stage::Parity(count)));
         Phase::Sending(Round::of_symbols(area, symbols))
     }
 
-    /// Asks for everyone's progress in the middle of a long round. Otherwise a distributor would send for
-    /// hours to agents that may not be there (RFC 10020 section 3.6, PROBING_RATE).
-    fn send_question(&mut self, slot: Slot<'_>) -> Result<Sent, ProtectError> {
+    /// Asks in the middle of a long round: now and then for everyone's progress, as otherwise a distributor
+    /// would send for hours to agents that may not be there (RFC 10020 section 3.6, PROBING_RATE); and in
+    /// between for those that have just joined, who miss pages of the hash tree.
+    fn send_question(&mut self, slot: Slot<'_>, is_probe: bool) -> Result<Sent, ProtectError> {
         let concerned = self.concerned();
         let everyone = self.config.everyone && concerned.len() == self.fleet.len();
         let named = if everyone { Vec::new() } else { self.fleet.named(&concerned) };
@@ -245,9 +254,9 @@ impl Parts {
             target,
             update: self.job.as_ref().map(|subject| subject.update.offer.id),
             leisure_ms: leisure.as_millis() as u32,
-            window: None,
+            window: self.first_pages().filter(|_| !is_probe),
             // Only an answer tells how a trial is going.
-            only_missing: self.fleet.is_large() && !self.is_on_trial(),
+            only_missing: !is_probe || (self.fleet.is_large() && !self.is_on_trial()),
             unicast_max: 0,
             detail: false,
             run: 0,

@@ -6,8 +6,9 @@ use super::phase::Phase;
 use super::{Activate, Agent, Ending, Event, Stage};
 use crate::census::State;
 use crate::limits::{
-    ASK_AGAIN_FIRST, ASK_AGAIN_MAX, ASK_AGAIN_PART, ASK_AGAIN_SOON, ASK_SILENT_MAX, ASK_UNHEARD_MIN,
-    CLOSE_ASKS_MAX, FEW_PARTS, OFFER_COPIES, PROGRESS_PARTS, REPAIR_ASKS_MAX, REPAIR_LOSS_MAX,
+    ASK_AGAIN_FIRST, ASK_AGAIN_FIRST_PART, ASK_AGAIN_MAX, ASK_AGAIN_PART, ASK_AGAIN_SOON, ASK_SILENT_MAX,
+    ASK_UNHEARD_MIN, CLOSE_ASKS_MAX, FEW_PARTS, OFFER_COPIES, PROGRESS_PARTS, REPAIR_ASKS_MAX,
+    REPAIR_LOSS_MAX,
 };
 use crate::platform::Area;
 use crate::time::{Duration, Instant};
@@ -111,9 +112,9 @@ impl Turns {
         self.through_at = None;
     }
 
-    /// How long to wait before the next ask. It grows while nothing changes, up to this.
-    pub(super) fn wait_up_to(&mut self, max: Duration) -> Duration {
-        let wait = self.again.min(max);
+    /// How long to wait before the next ask: at least about so long. It grows while nothing changes, up to this.
+    pub(super) fn wait_up_to(&mut self, max: Duration, least: Duration) -> Duration {
+        let wait = self.again.max(least).min(max);
         self.again = (wait * 3 / 2).min(max);
         wait
     }
@@ -174,8 +175,9 @@ impl Tally {
 impl Parts {
     /// How long to wait before the next ask of a waiting loop: short beside the time so far.
     pub(super) fn pause(&mut self, now: Instant) -> Duration {
-        let max = (now.since(self.started_at) / ASK_AGAIN_PART).clamp(ASK_AGAIN_SOON, ASK_AGAIN_MAX);
-        self.turns.wait_up_to(max)
+        let so_far = now.since(self.started_at);
+        let max = (so_far / ASK_AGAIN_PART).clamp(ASK_AGAIN_SOON, ASK_AGAIN_MAX);
+        self.turns.wait_up_to(max, so_far / ASK_AGAIN_FIRST_PART)
     }
 
     /// The first phase.

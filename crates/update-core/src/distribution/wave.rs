@@ -32,16 +32,38 @@ impl Parts {
             Purpose::Pages | Purpose::Blocks | Purpose::Generations | Purpose::Repair(_)
                 if self.is_on_trial() =>
             {
-                agent.waited_for() || !agent.has_all()
+                self.is_expected(agent)
             }
-            _ => true,
+            Purpose::Pages => self.may_have_news_of_pages(agent),
+            Purpose::Blocks | Purpose::Generations | Purpose::Repair(_) => {
+                // Orders are dated by questions that agents have answered a short time ago.
+                !agent.has_all() || agent.silence() > 0 || !self.questions.was_answered_of_late(agent)
+            }
+            Purpose::Status | Purpose::Withdrawn => true,
         }
+    }
+
+    /// Whether an agent may say something new about pages of the hash tree. What agents have named is still
+    /// needed until pages are sent, and who has them all keeps them.
+    fn may_have_news_of_pages(&self, agent: &Agent) -> bool {
+        let is_named = self.job.as_ref().is_some_and(|subject| subject.needed_pages.len() > 0);
+        let may_miss_some = if is_named && !self.turns.has_sent_pages() {
+            agent.is_without_update()
+        } else {
+            agent.may_miss_pages()
+        };
+        may_miss_some || agent.silence() > 0 || agent.is_busy()
+    }
+
+    /// Whether something is still expected of an agent that has not ended.
+    fn is_expected(&self, agent: &Agent) -> bool {
+        !self.is_on_trial() || agent.waited_for() || !agent.has_all()
     }
 
     /// The agents of which something is still expected, by index.
     pub(super) fn concerned(&self) -> Vec<usize> {
         let open = |agent: &Agent| !self.is_on_trial() || agent.lost || !agent.ended();
-        self.fleet.indices(|agent| open(agent) && self.concerns(agent, Purpose::Pages))
+        self.fleet.indices(|agent| open(agent) && self.is_expected(agent))
     }
 
     /// What to ask after a round.

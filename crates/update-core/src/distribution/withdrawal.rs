@@ -146,7 +146,7 @@ impl Parts {
         }
         self.events.push_back(Event::Stage(Stage::Cancellation));
         self.raise_attempt(now);
-        if self.fleet.heard_question(0).is_none() {
+        if self.fleet.heard_question(0, self.questions.remembered_from()).is_none() {
             // No agent could tell that the order is recent, so they are asked first.
             return self.ask(Purpose::Withdrawn, now);
         }

@@ -7,10 +7,10 @@ use crate::census::State;
 use crate::platform::Area;
 
 impl Agent {
-    /// Begins a round over so many parity symbols, for an agent that has answered this ask.
-    pub(in crate::distribution) fn begin_parity_round(&mut self, area: Area, symbols: u32, ask: u32) {
+    /// Begins a round over so many parity symbols, for an agent that has said what it lacks.
+    pub(in crate::distribution) fn begin_parity_round(&mut self, area: Area, symbols: u32) {
         self.missed_before = None;
-        let is_in_it = self.awaited() && self.has_answered(ask);
+        let is_in_it = self.awaited() && self.has_answered_last();
         let lacking = self.lacks(area).filter(|_| is_in_it);
         if let Some(lacking) = lacking {
             self.patience.begin_round_of(area, lacking, symbols.min(self.takes), Unit::Lacking);
