@@ -112,7 +112,8 @@ impl Turns {
         self.through_at = None;
     }
 
-    /// How long to wait before the next ask: at least about so long. It grows while nothing changes, up to this.
+    /// How long to wait before the next ask: at least about so long. It grows while nothing changes, up to
+    /// this.
     pub(super) fn wait_up_to(&mut self, max: Duration, least: Duration) -> Duration {
         let wait = self.again.max(least).min(max);
         self.again = (wait * 3 / 2).min(max);
