@@ -15,6 +15,7 @@ use update_core::record::{CounterBounds, decode_installed};
 use update_core::time::Instant;
 use update_core::tree::TreeShape;
 
+use crate::arguments::Profile;
 use crate::config::{Config, shown};
 use crate::failure::Failure;
 use crate::file_store::record_name;
@@ -28,18 +29,14 @@ pub struct Sets {
     parity: Vec<u8>,
 }
 
-/// Memory for parity symbols: what 64 MiB need at 20 % loss, and a few more. What is not used takes none.
-/// Decoding a large generation takes 8 MiB in addition, for as long as it lasts, and tables of as much.
-const PARITY_BYTES: usize = 16 * 1024 * 1024;
-
 impl Sets {
-    /// Memory for an image of [`IMAGE_BYTES_MAX`] in blocks of this size.
+    /// Memory for an image of [`IMAGE_BYTES_MAX`] in blocks of this size, and for parity symbols.
     #[must_use]
-    pub fn for_blocks_of(block_size: BlockSize) -> Option<Self> {
+    pub fn for_blocks_of(block_size: BlockSize, profile: Profile) -> Option<Self> {
         let layout = Layout { image_size: ImageSize::new(IMAGE_BYTES_MAX)?, block_size };
         let pages = TreeShape::new(layout).page_count();
         let memory = |count| vec![0; BlockSet::bytes_for(count)];
-        let parity = vec![0; PARITY_BYTES];
+        let parity = vec![0; profile.parity_bytes()];
         Some(Self { blocks: memory(layout.block_count()), pages: memory(pages), parity })
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::config::Overrides;
@@ -59,6 +59,28 @@ impl Print {
     }
 }
 
+/// What kind of device the agent is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Profile {
+    /// Memory for generations of 4096 blocks
+    Linux,
+    /// 15 KiB, as on a microcontroller
+    Mcu,
+}
+
+impl Profile {
+    /// Memory for parity symbols. On Linux: what 64 MiB need at 20 % loss, and a few more. What is not used
+    /// takes none. Decoding a large generation takes 8 MiB in addition, for as long as it lasts, and tables
+    /// of as much.
+    #[must_use]
+    pub const fn parity_bytes(self) -> usize {
+        match self {
+            Self::Linux => 16 * 1024 * 1024,
+            Self::Mcu => 15 * 1024,
+        }
+    }
+}
+
 /// Receives firmware over multicast, tries it, and keeps it or rolls it back.
 #[derive(Debug, Parser)]
 #[command(name = "fwcast-agent", version, after_help = EXAMPLES, after_long_help = EXAMPLES,
@@ -107,6 +129,10 @@ pub struct Arguments {
     /// Seed for the dropped datagrams: the same seed drops the same ones
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
+
+    /// How much memory to use for parity, for experiments
+    #[arg(long, value_enum, default_value_t = Profile::Linux)]
+    pub profile: Profile,
 
     /// Log more; twice: log everything
     #[arg(short, long, action = clap::ArgAction::Count)]

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use agent_linux::agent::{self, Sets};
-use agent_linux::arguments::{Arguments, Print};
+use agent_linux::arguments::{Arguments, Print, Profile};
 use agent_linux::command::{SUPERVISE, supervise};
 use agent_linux::config::{Config, shown};
 use agent_linux::failure::{Exit, Failure};
@@ -64,11 +64,16 @@ fn act(arguments: &Arguments) -> Result<(), Failure> {
         if arguments.check {
             return check(&config);
         }
-        serve(&config, loss, arguments.interface_within()).await
+        serve(&config, loss, arguments.interface_within(), arguments.profile).await
     })
 }
 
-async fn serve(config: &Config, loss: Loss, interface_within: Duration) -> Result<(), Failure> {
+async fn serve(
+    config: &Config,
+    loss: Loss,
+    interface_within: Duration,
+    profile: Profile,
+) -> Result<(), Failure> {
     let stop = asked_to_stop().map_err(|error| Failure::error(format!("cannot catch signals: {error}")))?;
     let mut stop = std::pin::pin!(stop);
     let interface = tokio::select! {
@@ -76,7 +81,7 @@ async fn serve(config: &Config, loss: Loss, interface_within: Duration) -> Resul
         () = stop.as_mut() => return Ok(()),
     };
     let mut device = startup::open_device(config, interface, loss)?;
-    let mut sets = Sets::for_blocks_of(config.provisioning.block_size)
+    let mut sets = Sets::for_blocks_of(config.provisioning.block_size, profile)
         .ok_or_else(|| Failure::error("no memory for the sets of blocks"))?;
     let seed = getrandom::u64().map_err(|error| {
         Failure::error(format!("the system returned no random bytes ({error}): try again"))

@@ -167,6 +167,7 @@ fn wrong_arguments_are_refused() {
         &["--install", "x"],
         &["--unknown"],
         &["--interface-within", "soon"],
+        &["--profile", "toaster"],
     ] {
         let (code, text) = output(device.agent().args(arguments));
         assert_eq!(code, 2, "{arguments:?}: {text}");

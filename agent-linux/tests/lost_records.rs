@@ -8,6 +8,7 @@ use std::fs;
 use std::time::Duration;
 
 use agent_linux::agent::{Sets, reception};
+use agent_linux::arguments::Profile;
 use agent_linux::config::{Config, Overrides};
 use agent_linux::linux_platform::LinuxPlatform;
 use agent_linux::trial::TrialSettings;
@@ -38,7 +39,7 @@ fn on_trial(settings: &TrialSettings) -> (Device, Config) {
 
 /// Starts as the program does; gives the sentence of a refusal.
 fn start(config: &Config, platform: &mut LinuxPlatform) -> Result<(), String> {
-    let mut sets = Sets::for_blocks_of(config.provisioning.block_size).unwrap();
+    let mut sets = Sets::for_blocks_of(config.provisioning.block_size, Profile::Linux).unwrap();
     reception(config, platform, &mut sets, 1).map(drop).map_err(|failure| failure.sentence)
 }
 

@@ -59,6 +59,8 @@ pub struct Plan {
     pub group_arguments: Vec<String>,
     /// Further arguments of `fwcast agent enroll`; [`NAME_MARK`] in them becomes the agent's name.
     pub agent_arguments: Vec<String>,
+    /// Further arguments of `fwcast-agent`.
+    pub daemon_arguments: Vec<String>,
     /// Print every command, so that people learn them, and show the output of `fwcast push`.
     pub show: bool,
 }
@@ -73,6 +75,7 @@ impl Plan {
             loss_percent: 0.0,
             group_arguments: Vec::new(),
             agent_arguments: Vec::new(),
+            daemon_arguments: Vec::new(),
             show: false,
         }
     }

@@ -10,7 +10,7 @@ use std::fs;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use rand_core::Rng;
 use rand_pcg::Pcg64Mcg;
 use serde_json::Value;
@@ -27,6 +27,33 @@ use tool::Tool;
 const IMAGE_BYTES: u64 = 4 * 1024 * 1024;
 /// Where finished runs are kept, in cargo's folder.
 const KEPT: &str = "bench-peers.jsonl";
+
+/// What fwcast's agents are like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Profile {
+    /// Devices that run Linux
+    Linux,
+    /// Microcontrollers
+    Mcu,
+}
+
+impl Profile {
+    /// The parity of their group; `None` for the default of `group create`.
+    const fn parity(self) -> Option<&'static str> {
+        match self {
+            Self::Linux => None,
+            Self::Mcu => Some("cauchy"),
+        }
+    }
+
+    /// What their program is told.
+    const fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Linux => &[],
+            Self::Mcu => &["--profile", "mcu"],
+        }
+    }
+}
 
 /// Arguments of `bench peers`.
 #[derive(Debug, Clone, Args)]
@@ -49,6 +76,10 @@ pub struct Peers {
     /// command
     #[arg(long)]
     parity: Option<String>,
+    /// What fwcast's agents are like: microcontrollers have little memory for parity, and their group the
+    /// parity `cauchy`
+    #[arg(long, value_enum, default_value_t = Profile::Linux)]
+    profile: Profile,
     /// Measure fwcast's second push: the distributor then knows the loss from the first
     #[arg(long)]
     warm: bool,
@@ -76,11 +107,14 @@ impl Peers {
         }
         let programs = Programs::build()?;
         let mut kept = Kept::open(&programs.target().join(KEPT), self.fresh)?;
-        let ours = format!("{}, parity {:?}, warm {}", programs.digest()?, self.parity, self.warm);
+        let parity = self.parity.clone().or_else(|| self.profile.parity().map(str::to_owned));
+        let (profile, warm) = (self.profile, self.warm);
+        let ours = format!("{}, parity {parity:?}, {profile:?}, warm {warm}", programs.digest()?);
         let ground = Ground {
             programs,
-            parity: self.parity.clone(),
-            warm: self.warm,
+            parity: parity.clone(),
+            profile,
+            warm,
             folder: folder.path().to_owned(),
             image_bytes: IMAGE_BYTES,
         };
@@ -108,13 +142,14 @@ impl Peers {
         let mut versions: Vec<String> = tools.iter().filter_map(|tool| tool.version()).collect();
         versions.dedup();
         println!("{processors}; {}", versions.join(", "));
-        Ok(Outcome::new(table::is_right(&cells, self.parity.as_deref()))
+        Ok(Outcome::new(table::is_right(&cells, parity.as_deref(), profile))
             .figure("machine", processors.to_string())
             .figure("versions", versions)
-            .figure("parity", self.parity.clone())
+            .figure("parity", parity)
+            .figure("profile", format!("{profile:?}").to_lowercase())
             .figure("warm", self.warm)
             .figure("image_bytes", IMAGE_BYTES)
-            .figure("cells", cells.iter().map(Cell::json).collect::<Vec<Value>>()))
+            .figure("cells", cells.iter().map(|cell| cell.json(profile)).collect::<Vec<Value>>()))
     }
 
     /// The tools that are installed; of the others, says what to install.

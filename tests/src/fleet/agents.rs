@@ -86,6 +86,8 @@ impl Fleet<'_> {
         if self.plan.loss_percent > 0.0 {
             arguments.extend(["--inject-loss", &loss, "--seed", &seed]);
         }
+        let more = self.plan.daemon_arguments.clone();
+        arguments.extend(more.iter().map(String::as_str));
         self.show("fwcast-agent", &arguments, " &");
         let socket_path = self.path(format!("{}.notify", name(number)));
         let _ = fs::remove_file(&socket_path);

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Profile;
 use super::column::Column;
 use super::tool::{Job, Tool};
 use crate::fleet::{Fleet, Place, Plan, Signing, Update};
@@ -44,6 +45,8 @@ pub(super) struct Ground {
     pub(super) programs: Programs,
     /// The parity of fwcast's group; none: what `group create` takes by itself.
     pub(super) parity: Option<String>,
+    /// What fwcast's agents are like.
+    pub(super) profile: Profile,
     /// Whether the loss is known from an earlier push of fwcast.
     pub(super) warm: bool,
     /// Programs and the image.
@@ -86,7 +89,11 @@ impl Ground {
         let folder = tempfile::tempdir()?;
         let parity = self.parity.iter().flat_map(|parity| ["--parity".to_owned(), parity.clone()]);
         let rate = format!("{:.0}bit/s", column.rate);
-        let plan = Plan { group_arguments: parity.collect(), ..Plan::new(column.receivers.into(), &rate) };
+        let plan = Plan {
+            group_arguments: parity.collect(),
+            daemon_arguments: self.profile.arguments().iter().map(|word| (*word).to_owned()).collect(),
+            ..Plan::new(column.receivers.into(), &rate)
+        };
         let mut fleet = Fleet::create(&self.programs, Place::Net(net), folder.path(), plan)?;
         fleet.start_all()?;
         let mut sequence = 2;

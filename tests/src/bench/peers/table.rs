@@ -3,6 +3,7 @@
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
+use super::Profile;
 use super::column::{Column, FRAME_BYTES, RATE_MAX};
 use super::run::Run;
 use super::tool::Tool;
@@ -13,6 +14,9 @@ const HEADERS: f64 = FRAME_BYTES / 1024.0 * (1.0 + 16.0 / 1024.0);
 /// The most that fwcast with parity may take in bytes, for receivers and loss.
 const BARS: [(u8, u8, f64); 6] =
     [(8, 0, 1.20), (8, 5, 1.28), (8, 20, 1.53), (32, 0, 1.20), (32, 5, 1.29), (32, 20, 1.53)];
+/// The same for agents like microcontrollers.
+const BARS_MCU: [(u8, u8, f64); 6] =
+    [(8, 0, 1.20), (8, 5, 1.36), (8, 20, 1.85), (32, 0, 1.20), (32, 5, 1.40), (32, 20, 2.0)];
 
 /// A tool in a column.
 #[derive(Debug, Clone)]
@@ -57,7 +61,7 @@ impl Cell {
     }
 
     /// All figures, with the limits.
-    pub(super) fn json(&self) -> Value {
+    pub(super) fn json(&self, profile: Profile) -> Value {
         let Column { receivers, loss, rate } = self.column;
         let median = self.median();
         let air = |run: Run| run.bytes * 4.0 * 1024.0 * 1024.0 * 8.0 / rate;
@@ -73,21 +77,21 @@ impl Cell {
             "session_seconds": median.map(|run| rounded(run.session_seconds)),
             "seconds_beside_air": median.map(|run| rounded(run.seconds / air(run))),
             "ideal_bytes": rounded(ideal(&self.column)),
-            "bytes_at_most": (self.tool == Tool::Fwcast).then(|| bar(&self.column)).flatten(),
+            "bytes_at_most": (self.tool == Tool::Fwcast).then(|| bar(&self.column, profile)).flatten(),
         })
     }
 
     /// Whether fwcast brings the image to all, with parity within its bars.
-    fn is_right(&self, parity: Option<&str>) -> bool {
+    fn is_right(&self, parity: Option<&str>, profile: Profile) -> bool {
         let none = parity == Some("none");
-        let within = |bytes: f64| none || bar(&self.column).is_none_or(|bar| bytes <= bar);
+        let within = |bytes: f64| none || bar(&self.column, profile).is_none_or(|bar| bytes <= bar);
         self.failed() == 0 && self.median().is_some_and(|run| within(run.bytes))
     }
 }
 
 /// Whether all of fwcast's cells are right.
-pub(super) fn is_right(cells: &[Cell], parity: Option<&str>) -> bool {
-    cells.iter().filter(|cell| cell.tool == Tool::Fwcast).all(|cell| cell.is_right(parity))
+pub(super) fn is_right(cells: &[Cell], parity: Option<&str>, profile: Profile) -> bool {
+    cells.iter().filter(|cell| cell.tool == Tool::Fwcast).all(|cell| cell.is_right(parity, profile))
 }
 
 /// Tools in rows, columns in columns, and the limits of theory below.
@@ -123,8 +127,12 @@ fn ideal(column: &Column) -> f64 {
     HEADERS * column.ideal()
 }
 
-fn bar(column: &Column) -> Option<f64> {
-    let bar = BARS.iter().find(|(receivers, loss, _)| (*receivers, *loss) == (column.receivers, column.loss));
+fn bar(column: &Column, profile: Profile) -> Option<f64> {
+    let bars = match profile {
+        Profile::Linux => BARS,
+        Profile::Mcu => BARS_MCU,
+    };
+    let bar = bars.iter().find(|(receivers, loss, _)| (*receivers, *loss) == (column.receivers, column.loss));
     bar.map(|(_, _, bytes)| *bytes)
 }
 
@@ -149,10 +157,11 @@ mod tests {
 
     #[test]
     fn fwcast_is_right_within_its_bars_and_with_all_runs() {
-        assert!(cell(&[Some(1.28)]).is_right(Some("auto")));
-        assert!(!cell(&[Some(1.281)]).is_right(Some("auto")));
-        assert!(cell(&[Some(1.7)]).is_right(Some("none")));
-        assert!(!cell(&[Some(1.2), None]).is_right(None));
+        assert!(cell(&[Some(1.28)]).is_right(Some("auto"), Profile::Linux));
+        assert!(cell(&[Some(1.36)]).is_right(Some("cauchy"), Profile::Mcu));
+        assert!(!cell(&[Some(1.281)]).is_right(Some("auto"), Profile::Linux));
+        assert!(cell(&[Some(1.7)]).is_right(Some("none"), Profile::Linux));
+        assert!(!cell(&[Some(1.2), None]).is_right(None, Profile::Linux));
     }
 
     #[test]
