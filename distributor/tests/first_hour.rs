@@ -152,6 +152,7 @@ fn names_are_printed_or_refused_before_anything_is_done() {
     assert!(sum() == before, "something was written");
     // Nobody answers, and the names are known nevertheless.
     assert_eq!(desk.run("status --group hall -o name").out, "hall/lamp-1\n");
+    assert!(desk.run("status --group hall").err.contains("parity: rs16:4096"));
     assert_eq!(desk.run("run spring -o name").out, "spring\n");
     assert_eq!(desk.ok("rollout retry spring -o name").out, "spring\n");
     let cancelled = desk.run("rollout cancel spring --yes -o json");

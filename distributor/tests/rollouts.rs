@@ -160,6 +160,8 @@ fn a_paused_rollout_waits_for_its_start_and_every_order_is_answered() {
     begun(&desk, "spring");
     let status = desk.json("status spring");
     assert_eq!((&status["stage"], &status["outcome"]), (&"transfer".into(), &serde_json::Value::Null));
+    assert_eq!(status["parity"], serde_json::json!({ "lamps": "rs16:4096" }));
+    assert!(desk.ok("status spring").out.contains("parity: lamps rs16:4096\n"));
     desk.fails("run -f spring.yaml", 1, &["another fwcast process runs rollout 'spring'", "fwcast rollout"]);
     for (order, said) in [
         ("pause", "paused already"),

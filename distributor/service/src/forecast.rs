@@ -70,6 +70,15 @@ impl<S: Store> Fleet<S> {
     }
 }
 
+/// The parity of each rollout group of a plan. A group whose folder is gone is left out.
+pub fn parity_of(dir: &StateDir, plan: &Plan) -> BTreeMap<Name, Parity> {
+    let lanes = plan.lanes.iter().filter_map(|lane| {
+        let group = GroupState::open(dir, &lane.security_group).ok()?;
+        Some((lane.name.clone(), group.parity(lane.parity.unwrap_or(group.profile.parity))))
+    });
+    lanes.collect()
+}
+
 fn forecast(
     dir: &StateDir,
     planned: Planned,

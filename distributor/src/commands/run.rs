@@ -17,6 +17,7 @@ use super::rollout_progress::RolloutProgress;
 use crate::commands::global::Global;
 use fwcast_service::Fleet;
 use fwcast_service::control::Stop;
+use fwcast_service::forecast::parity_of;
 use fwcast_service::look::Filter;
 use fwcast_service::runner::{RolloutEnd, Runner, doing};
 use fwcast_store::Store;
@@ -79,7 +80,8 @@ impl Run {
         stop: Stop,
     ) -> Result<Exit, Failure> {
         let ended = runner.run(stop).await?;
-        let status = RolloutStatus::new(runner.engine(), false);
+        let parity = parity_of(&global.state_dir()?, runner.engine().plan());
+        let status = RolloutStatus::new(runner.engine(), false, parity);
         output::print(global.output, &status)?;
         if global.output.is_for_people() && !self.quiet {
             say_how_it_ended(ended, &doing(runner.engine()), &status.name);

@@ -16,9 +16,10 @@ use super::report::{Glance, RolloutStatus};
 use crate::commands::global::Global;
 use fwcast_service::control::Stop;
 use fwcast_service::drive;
+use fwcast_service::forecast::parity_of;
 use fwcast_service::runner::{RolloutEnd, doing_of};
 use fwcast_service::{Census, Fleet};
-use fwcast_state::GroupState;
+use fwcast_state::{GroupState, StateDir};
 use fwcast_store::{Revision, Store};
 use rollout_engine::Engine;
 
@@ -99,7 +100,7 @@ impl Status {
             let outcome = engine.state().outcome();
             let follows = self.watch || (self.wait && outcome.is_none());
             if self.watch || !follows {
-                show(global, &engine, is_run)?;
+                show(global, fleet.dir(), &engine, is_run)?;
             } else if !is_run && was_run != Some(false) {
                 say!("{}", doing_of(&engine, is_run));
             }
@@ -121,11 +122,11 @@ async fn timeout(seconds: Option<u32>) {
     }
 }
 
-fn show(global: &Global, engine: &Engine, is_run: bool) -> Result<(), Failure> {
-    let status = RolloutStatus::new(engine, is_run);
+fn show(global: &Global, dir: &StateDir, engine: &Engine, is_run: bool) -> Result<(), Failure> {
+    let status = RolloutStatus::new(engine, is_run, parity_of(dir, engine.plan()));
     output::print(global.output, &status)?;
     if global.output.is_for_people() {
-        output::print_text(&format!("{}\n\n", status.doing))?;
+        output::print_text(&format!("{}\n\n", status.summary()))?;
     }
     Ok(())
 }
@@ -139,8 +140,12 @@ fn group(global: &Global, group: &Name) -> Result<Exit, Failure> {
     say_if_not_noted(&census);
     let agents = outcome::lines(&census.group, &census.distribution);
     let silent = census.silent();
-    let report = StatusReport { ok: silent == 0, group: group.to_string(), agents };
+    let parity = census.group.parity(census.group.profile.parity);
+    let report = StatusReport { ok: silent == 0, group: group.to_string(), parity, agents };
     output::print(global.output, &report)?;
+    if global.output.is_for_people() {
+        say!("parity: {parity}");
+    }
     Ok(match census.ended {
         drive::DistributionEnd::Interrupted => Exit::Interrupted,
         drive::DistributionEnd::By(Ending::NobodyAnswered) => Exit::Error,

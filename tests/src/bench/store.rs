@@ -1,5 +1,6 @@
 //! The cost of listing 10,000 agents, compared with a plain SQL query of the same rows.
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::io::{Write, sink};
 use std::time::Duration;
@@ -61,7 +62,7 @@ async fn measure() -> Result<Outcome> {
                 plainly.push(start.elapsed());
                 let start = std::time::Instant::now();
                 if name == "status" {
-                    show(format, &RolloutStatus::new(&load(&store, &spring).await?, false))?;
+                    show(format, &RolloutStatus::new(&load(&store, &spring).await?, false, BTreeMap::new()))?;
                 } else {
                     let versions = Versions::read(&store).await?;
                     show(format, &AgentList::new(store.agents(None).await?, &versions))?;

@@ -16,7 +16,7 @@ use fwcast_service::installed;
 use fwcast_service::push::Pushed;
 use fwcast_service::rewound::heard_at;
 use fwcast_state::GroupState;
-use rollout_engine::in_words;
+use rollout_engine::{Parity, in_words};
 
 /// One agent's line.
 #[derive(Debug, Clone, Serialize)]
@@ -250,6 +250,8 @@ pub struct StatusReport {
     pub ok: bool,
     /// The group's name.
     pub group: String,
+    /// The parity code of its pushes, with the blocks of a generation.
+    pub parity: Parity,
     /// Each agent.
     pub agents: Vec<AgentLine>,
 }

@@ -13,7 +13,7 @@ use fwcast_service::runner::doing_of;
 use rollout_engine::plan::AgentKey;
 use rollout_engine::record::{Outcome, Progress};
 use rollout_engine::state::Sending;
-use rollout_engine::{Engine, in_words, reason_of};
+use rollout_engine::{Engine, Parity, in_words, reason_of};
 
 /// A rollout with its waves and its agents.
 #[derive(Debug, Serialize)]
@@ -31,6 +31,8 @@ pub struct RolloutStatus {
     pub is_run: bool,
     /// What it does or waits for, as a sentence.
     pub doing: String,
+    /// The parity code of each rollout group, with the blocks of a generation.
+    pub parity: BTreeMap<Name, Parity>,
     /// How far the blocks of the current run are, by security group.
     pub sending: BTreeMap<Name, Sending>,
     /// Each wave.
@@ -81,7 +83,7 @@ pub struct AgentStatus {
 
 impl RolloutStatus {
     /// The rollout as the engine knows it.
-    pub fn new(engine: &Engine, is_run: bool) -> Self {
+    pub fn new(engine: &Engine, is_run: bool, parity: BTreeMap<Name, Parity>) -> Self {
         let waves = engine.plan().waves.iter().zip(0_u32..).map(|(wave, number)| {
             let counts = engine.counts(|of| of == number);
             WaveStatus {
@@ -115,10 +117,23 @@ impl RolloutStatus {
             outcome,
             is_run,
             doing: doing_of(engine, is_run),
+            parity,
             sending: engine.state().sending.clone(),
             waves: waves.collect(),
             agents: agents.collect(),
         }
+    }
+}
+
+impl RolloutStatus {
+    /// What it does, and with which parity, for people.
+    pub fn summary(&self) -> String {
+        let groups = self.parity.iter().map(|(group, parity)| format!("{group} {parity}"));
+        let groups: Vec<String> = groups.collect();
+        if groups.is_empty() {
+            return self.doing.clone();
+        }
+        format!("{}\nparity: {}", self.doing, groups.join(", "))
     }
 }
 
