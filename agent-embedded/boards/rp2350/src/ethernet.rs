@@ -7,14 +7,14 @@ use embassy_net_driver_channel::driver::{HardwareAddress, LinkState};
 use embassy_net_driver_channel::{self as channel, RxRunner, TxRunner};
 use embassy_rp::gpio::{Input, Output};
 use embassy_rp::peripherals::SPI0;
-use embassy_rp::spi::{Async, Spi};
+use embassy_rp::spi::{Blocking, Spi};
 use embassy_time::{Delay, Duration, Instant, Timer};
 use embedded_hal_bus::spi::{DeviceError, ExclusiveDevice};
 use static_cell::ConstStaticCell;
 use w5500::{Error, FRAME_BYTES_MAX, Taken, W5500};
 
 /// The bus to the W5500.
-pub type Bus = ExclusiveDevice<Spi<'static, SPI0, Async>, Output<'static>, Delay>;
+pub type Bus = ExclusiveDevice<Spi<'static, SPI0, Blocking>, Output<'static>, Delay>;
 /// What the network stack uses.
 pub type Device = channel::Device<'static, FRAME_BYTES_MAX>;
 
@@ -50,7 +50,7 @@ pub async fn start(
     loop {
         Timer::after(START_EVERY).await;
         starts += 1;
-        match chip.start().await {
+        match chip.start() {
             Ok(()) => break,
             Err(error) if starts == STARTS_MAX => return Err(error),
             Err(_) => {}
@@ -90,30 +90,30 @@ impl Runner {
             select3(comes, leaves, Timer::at(look_at)).await;
             if Instant::now() >= look_at {
                 look_at = Instant::now() + LOOK_EVERY;
-                let is_up = look(&mut chip).await;
+                let is_up = look(&mut chip);
                 link.set_link_state(if is_up { LinkState::Up } else { LinkState::Down });
                 may_wait = true;
             }
             if may_wait || interrupt.is_low() {
-                may_wait = take(&mut chip, &mut received).await;
+                may_wait = take(&mut chip, &mut received);
             }
-            send(&mut chip, &mut to_send).await;
+            send(&mut chip, &mut to_send);
         }
     }
 }
 
 /// Restarts the chip if it has lost its settings; returns whether there is a link.
-async fn look(chip: &mut W5500<Bus>) -> bool {
-    let is_open = chip.is_open().await.unwrap_or(false) || chip.start().await.is_ok();
-    is_open && chip.has_link().await.unwrap_or(false)
+fn look(chip: &mut W5500<Bus>) -> bool {
+    let is_open = chip.is_open().unwrap_or(false) || chip.start().is_ok();
+    is_open && chip.has_link().unwrap_or(false)
 }
 
 /// Takes a frame if there is room for it; returns whether more may be waiting.
-async fn take(chip: &mut W5500<Bus>, received: &mut RxRunner<'static, FRAME_BYTES_MAX>) -> bool {
+fn take(chip: &mut W5500<Bus>, received: &mut RxRunner<'static, FRAME_BYTES_MAX>) -> bool {
     let Some(Ok(frame)) = received.try_rx_buf().map(TryInto::try_into) else {
         return true;
     };
-    match chip.take(frame).await {
+    match chip.take(frame) {
         Ok(Taken::Frame(length)) => {
             received.rx_done(length);
             true
@@ -125,9 +125,9 @@ async fn take(chip: &mut W5500<Bus>, received: &mut RxRunner<'static, FRAME_BYTE
 }
 
 /// Sends the waiting frame, if there is one. A frame that cannot be sent is lost, as on any Ethernet.
-async fn send(chip: &mut W5500<Bus>, to_send: &mut TxRunner<'static, FRAME_BYTES_MAX>) {
+fn send(chip: &mut W5500<Bus>, to_send: &mut TxRunner<'static, FRAME_BYTES_MAX>) {
     if let Some(frame) = to_send.try_tx_buf() {
-        let _ = chip.send(frame).await;
+        let _ = chip.send(frame);
         to_send.tx_done();
     }
 }

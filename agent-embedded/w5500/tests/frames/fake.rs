@@ -4,8 +4,7 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 use std::rc::Rc;
 
-use embedded_hal::spi::ErrorType;
-use embedded_hal_async::spi::{Operation, SpiDevice};
+use embedded_hal::spi::{ErrorType, Operation, SpiDevice};
 
 const BUFFER_BYTES: usize = 16 * 1024;
 const BLOCKS: usize = 32;
@@ -188,7 +187,7 @@ impl ErrorType for Bus {
 }
 
 impl SpiDevice for Bus {
-    async fn transaction(&mut self, operations: &mut [Operation<'_, u8>]) -> Result<(), Infallible> {
+    fn transaction(&mut self, operations: &mut [Operation<'_, u8>]) -> Result<(), Infallible> {
         let [Operation::Write([high, low, control]), data] = operations else {
             panic!("a header of three bytes, then the bytes");
         };

@@ -6,7 +6,6 @@ mod fake;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use embassy_futures::block_on;
 use w5500::{Error, FRAME_BYTES_MAX, Taken, W5500};
 
 use crate::fake::{Bus, Chip};
@@ -19,7 +18,7 @@ const GROUP: [u8; 6] = [0x33, 0x33, 0, 0, 0, 0xfd];
 fn started() -> (W5500<Bus>, Rc<RefCell<Chip>>) {
     let chip = Rc::new(RefCell::new(Chip::new()));
     let mut driver = W5500::new(Bus(Rc::clone(&chip)), OWN);
-    block_on(driver.start()).unwrap();
+    driver.start().unwrap();
     (driver, chip)
 }
 
@@ -29,7 +28,7 @@ fn frame(to: [u8; 6], bytes: usize) -> Vec<u8> {
 
 fn take(driver: &mut W5500<Bus>) -> (Taken, Vec<u8>) {
     let mut buffer = [0; FRAME_BYTES_MAX];
-    let taken = block_on(driver.take(&mut buffer)).unwrap();
+    let taken = driver.take(&mut buffer).unwrap();
     let bytes = if let Taken::Frame(length) = taken { buffer[..length].to_vec() } else { Vec::new() };
     (taken, bytes)
 }
@@ -129,7 +128,7 @@ fn a_full_buffer_is_taken_to_its_end() {
 fn frames_go_out_whole() {
     let (mut driver, chip) = started();
     for at in 0..40 {
-        block_on(driver.send(&frame(OTHER, 1475 + at))).unwrap();
+        driver.send(&frame(OTHER, 1475 + at)).unwrap();
         assert_eq!(chip.borrow_mut().sent.pop(), Some(frame(OTHER, 1475 + at)));
     }
 }
@@ -138,30 +137,30 @@ fn frames_go_out_whole() {
 fn a_chip_that_sends_nothing_is_opened_anew() {
     let (mut driver, chip) = started();
     chip.borrow_mut().sends_nothing = true;
-    let sent = (0..20).map(|_| block_on(driver.send(&frame(OTHER, 1514))));
+    let sent = (0..20).map(|_| driver.send(&frame(OTHER, 1514)));
     assert!(sent.into_iter().any(|sent| sent == Err(Error::Stuck)));
     assert_eq!(chip.borrow().opened, 2);
     chip.borrow_mut().sends_nothing = false;
-    block_on(driver.send(&frame(OTHER, 60))).unwrap();
+    driver.send(&frame(OTHER, 60)).unwrap();
 }
 
 #[test]
 fn what_does_not_answer_is_told() {
     let (mut driver, chip) = started();
     chip.borrow_mut().takes_no_command = true;
-    assert_eq!(block_on(driver.start()), Err(Error::Stuck));
+    assert_eq!(driver.start(), Err(Error::Stuck));
     chip.borrow_mut().set_version(0xff);
-    assert_eq!(block_on(driver.start()), Err(Error::Version(0xff)));
+    assert_eq!(driver.start(), Err(Error::Version(0xff)));
 }
 
 #[test]
 fn a_chip_that_lost_its_supply_is_noticed_and_starts_again() {
     let (mut driver, chip) = started();
-    assert!(block_on(driver.is_open()).unwrap());
-    assert!(block_on(driver.has_link()).unwrap());
+    assert!(driver.is_open().unwrap());
+    assert!(driver.has_link().unwrap());
     chip.borrow_mut().reset();
-    assert!(!block_on(driver.is_open()).unwrap());
-    block_on(driver.start()).unwrap();
+    assert!(!driver.is_open().unwrap());
+    driver.start().unwrap();
     chip.borrow_mut().receive(&frame(GROUP, 100));
     assert_eq!(take(&mut driver).0, Taken::Frame(100));
 }

@@ -12,10 +12,10 @@ use board_common::application::self_test;
 use board_common::{executor, line, stack_paint};
 use cortex_m_rt::entry;
 use embassy_rp::gpio::{Input, Level, Output, Pull};
-use embassy_rp::peripherals::{DMA_CH0, DMA_CH1, PIN_16, PIN_17, PIN_18, PIN_19, PIN_20, PIN_21, SPI0, TRNG};
+use embassy_rp::peripherals::{PIN_16, PIN_17, PIN_18, PIN_19, PIN_20, PIN_21, SPI0, TRNG};
 use embassy_rp::spi::{self, Spi};
 use embassy_rp::trng::{self, Trng};
-use embassy_rp::{Peri, bind_interrupts, dma, otp};
+use embassy_rp::{Peri, bind_interrupts, otp};
 use embassy_time::Delay;
 use embedded_hal_bus::spi::ExclusiveDevice;
 use rp2350::CHIP;
@@ -26,7 +26,6 @@ use rp2350::place::{LAYOUT, provisioning};
 
 bind_interrupts!(struct Interrupts {
     TRNG_IRQ => trng::InterruptHandler<TRNG>;
-    DMA_IRQ_0 => dma::InterruptHandler<DMA_CH0>, dma::InterruptHandler<DMA_CH1>;
 });
 
 /// The frequency of the W5500's SPI in Hz. The chip supports 80 MHz; wires do not.
@@ -41,8 +40,6 @@ struct Wires {
     mosi: Peri<'static, PIN_19>,
     reset: Peri<'static, PIN_20>,
     interrupt: Peri<'static, PIN_21>,
-    send: Peri<'static, DMA_CH0>,
-    receive: Peri<'static, DMA_CH1>,
 }
 
 #[entry]
@@ -61,8 +58,6 @@ fn main() -> ! {
         mosi: chip.PIN_19,
         reset: chip.PIN_20,
         interrupt: chip.PIN_21,
-        send: chip.DMA_CH0,
-        receive: chip.DMA_CH1,
     };
     match prepare(Flash::new(chip.FLASH), chip.TRNG) {
         Ok(prepared) => executor::run(run(prepared, wires)),
@@ -95,8 +90,8 @@ async fn run(prepared: Prepared<Flash>, wires: Wires) {
 async fn connect(wires: Wires) -> Result<(Device, Runner), Wrong<FlashError>> {
     let mut config = spi::Config::default();
     config.frequency = SPI_FREQUENCY;
-    let Wires { spi, miso, select, clock, mosi, reset, interrupt, send, receive } = wires;
-    let spi = Spi::new(spi, clock, mosi, miso, send, receive, Interrupts, config);
+    let Wires { spi, miso, select, clock, mosi, reset, interrupt } = wires;
+    let spi = Spi::new_blocking(spi, clock, mosi, miso, config);
     let select = Output::new(select, Level::High);
     let bus = ExclusiveDevice::new(spi, select, Delay).map_err(|_| Wrong::Controller)?;
     let interrupt = Input::new(interrupt, Pull::Up);
