@@ -48,6 +48,8 @@ impl CommonContext {
     ///
     /// # Errors
     /// [`DeriveError::EmptyMasterSecret`].
+    // Not inlined, so that its stack is free again afterwards.
+    #[inline(never)]
     pub fn derive(parameters: &GroupParameters<'_>) -> Result<Self, DeriveError> {
         if parameters.master_secret.is_empty() {
             return Err(DeriveError::EmptyMasterSecret);

@@ -36,6 +36,8 @@ impl RecipientContext {
     ///
     /// # Errors
     /// [`DeriveError::MemberIdTooLong`] and [`DeriveError::InvalidPublicKey`].
+    // Not inlined, so that its stack is free again afterwards.
+    #[inline(never)]
     pub fn derive(
         common: &CommonContext,
         id: MemberId,

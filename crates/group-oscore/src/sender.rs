@@ -34,6 +34,8 @@ impl SenderContext {
     /// # Errors
     /// [`DeriveError::MemberIdTooLong`], [`DeriveError::InvalidPublicKey`] and
     /// [`DeriveError::PrivateKeyMismatch`].
+    // Not inlined, so that its stack is free again afterwards.
+    #[inline(never)]
     pub fn derive(
         common: &CommonContext,
         id: MemberId,

@@ -65,9 +65,19 @@ struct Group<'a> {
     group_encryption: AeadAlgorithm,
     sender_id: MemberId,
     private_key: &'a [u8; 32],
-    credential: Credential,
-    gm_credential: Credential,
-    distributor_credential: Credential,
+    credential: Ccs<'a>,
+    gm_credential: Ccs<'a>,
+    distributor_credential: Ccs<'a>,
+}
+
+/// A credential that can be read. Read, it is 300 bytes, which are not moved about on a small stack.
+#[derive(Clone, Copy)]
+struct Ccs<'a>(&'a [u8]);
+
+impl Ccs<'_> {
+    fn credential(self) -> Result<Credential, ProvisioningError> {
+        Credential::from_ccs(self.0).map_err(|_| ProvisioningError::Group)
+    }
 }
 
 /// Why a device cannot use its provisioning area.
@@ -130,6 +140,8 @@ impl<'a> Provisioning<'a> {
         {
             return Err(ProvisioningError::AddressFamilies);
         }
+        KeySet::verify(provisioning.signed_key_set, &provisioning.root_key)
+            .map_err(|_| ProvisioningError::KeySet)?;
         Ok(provisioning)
     }
 
@@ -169,17 +181,17 @@ impl<'a> Provisioning<'a> {
             master_salt: group.master_salt,
             aead: group.aead,
             group_encryption: group.group_encryption,
-            gm_credential: group.gm_credential.clone(),
+            gm_credential: group.gm_credential.credential()?,
         };
         let wrong = |_| ProvisioningError::Group;
         let common = CommonContext::derive(&parameters).map_err(wrong)?;
         let next = bounds.map_or(0, |bounds| bounds.reserved_end);
         let numbers = SequenceNumbers::new(next, next);
-        let own = group.credential.clone();
+        let own = group.credential.credential()?;
         let sender = SenderContext::derive(&common, group.sender_id, own, group.private_key, numbers);
         let floor = bounds.map_or(0, |bounds| bounds.floor).max(self.distributor_next);
         let window = ReplayWindow::from_floor(floor);
-        let theirs = group.distributor_credential.clone();
+        let theirs = group.distributor_credential.credential()?;
         let recipient = RecipientContext::derive(&common, self.distributor, theirs, window);
         AgentContext::new(common, sender.map_err(wrong)?, [recipient.map_err(wrong)?])
             .map_err(|_| ProvisioningError::Group)
@@ -204,6 +216,8 @@ impl<'a> Provisioning<'a> {
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 
+    // Not inlined, so that its stack is free again afterwards.
+    #[inline(never)]
     fn decode(cbor: &'a [u8]) -> Result<Self, ProvisioningError> {
         let (decoder, fields) = open(cbor)?;
         let mut map = Fields { decoder, key: 0 };
@@ -232,7 +246,6 @@ impl<'a> Provisioning<'a> {
         if map.decoder.position() != cbor.len() {
             return Err(ProvisioningError::Malformed);
         }
-        KeySet::verify(signed_key_set, &root_key).map_err(|_| ProvisioningError::KeySet)?;
         Ok(Self {
             name,
             vendor,
@@ -357,8 +370,9 @@ fn member(decoder: &mut Decoder<'_>) -> Result<MemberId, ProvisioningError> {
     MemberId::new(decoder.bytes()?).ok_or(ProvisioningError::Group)
 }
 
-fn credential(decoder: &mut Decoder<'_>) -> Result<Credential, ProvisioningError> {
-    Credential::from_ccs(decoder.bytes()?).map_err(|_| ProvisioningError::Group)
+fn credential<'a>(decoder: &mut Decoder<'a>) -> Result<Ccs<'a>, ProvisioningError> {
+    let ccs = Ccs(decoder.bytes()?);
+    ccs.credential().map(|_| ccs)
 }
 
 fn address(decoder: &mut Decoder<'_>) -> Result<SocketAddr, ProvisioningError> {
