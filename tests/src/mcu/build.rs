@@ -250,6 +250,7 @@ pub fn program_of(
     features: &[&str],
 ) -> Result<Program> {
     let folder = tree.root.join(BOARDS).join(board.name);
+    tree.hide_rules(&folder)?;
     let mut cargo = cargo();
     if let Some(target) = &tree.target {
         cargo.env("CARGO_TARGET_DIR", target);

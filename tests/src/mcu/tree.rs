@@ -57,14 +57,31 @@ impl Tree {
         Ok(Self { root: into.to_owned(), target: Some(into.join("target")) })
     }
 
+    /// Where the build output of a board goes.
+    fn output(&self, board: &Path) -> PathBuf {
+        let target = self.target.clone().or_else(|| env::var_os("CARGO_TARGET_DIR").map(PathBuf::from));
+        board.join(target.unwrap_or_else(|| "target".into()))
+    }
+
+    /// Hides the rules of any folder above from rustfmt, by an empty file with rules. The build script of
+    /// embassy-stm32 formats what it generates, and the numbers of its lines are in the image.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn hide_rules(&self, board: &Path) -> Result<()> {
+        let output = self.output(board);
+        fs::create_dir_all(&output).with_context(|| format!("cannot create {}", output.display()))?;
+        let rules = output.join("rustfmt.toml");
+        fs::write(&rules, "").with_context(|| format!("cannot write {}", rules.display()))
+    }
+
     /// The arguments with which cargo, run in the folder of a board, passes this to the compiler. They are
     /// added to the board's own configuration.
     ///
     /// # Errors
     /// There is no compiler.
     pub(super) fn remaps(&self, board: &Path) -> Result<Vec<String>> {
-        let target = self.target.clone().or_else(|| env::var_os("CARGO_TARGET_DIR").map(PathBuf::from));
-        let target = board.join(target.unwrap_or_else(|| "target".into()));
+        let target = self.output(board);
         let home = env::var_os("CARGO_HOME").map(PathBuf::from);
         let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
         let mut remaps = vec![(self.root.clone(), ROOT), (target, BUILT), (sysroot()?, COMPILER)];
@@ -113,6 +130,18 @@ mod tests {
         assert_eq!(remaps[0], expected);
         assert_eq!(remaps[1], r#"build.rustflags=["--remap-path-prefix=/t=/built"]"#);
         assert!(remaps[2].ends_with("=/compiler\"]"), "{}", remaps[2]);
+    }
+
+    #[test]
+    fn rustfmt_finds_the_same_rules_wherever_the_output_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("rustfmt.toml"), "max_width = 40").unwrap();
+        let tree = Tree { root: folder.path().into(), target: Some(folder.path().join("target")) };
+        tree.hide_rules(folder.path()).unwrap();
+        let generated = folder.path().join("target/generated.rs");
+        fs::write(&generated, "fn f() { one_long_name(1, 2, 3, 4, 5, 6, 7, 8) }").unwrap();
+        assert!(Command::new("rustfmt").arg(&generated).status().unwrap().success());
+        assert_eq!(fs::read_to_string(&generated).unwrap().lines().count(), 3);
     }
 
     #[test]
