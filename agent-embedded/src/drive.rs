@@ -247,20 +247,7 @@ impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
                 }
             }
             Output::Task(task) => {
-                let mut failed = None;
-                let done = {
-                    let mut work = pin!(carry_out(task, store, *buffer, |error| failed = Some(error)));
-                    // Erasing both areas may take longer than the watchdog's timeout; a single page never
-                    // does.
-                    let fed = poll_fn(|context| {
-                        board.feed();
-                        work.as_mut().poll(context)
-                    });
-                    fed.await
-                };
-                if let Some(error) = failed {
-                    application.on_event(Event::StorageFailed(error.kind()));
-                }
+                let done = carry(task, store, board, application, buffer).await;
                 if store.restart_due() && times.restart.is_none() {
                     // Activated or ordered back: there is nothing left to judge.
                     *times = Times::restart_at(Some(board.now() + RESTART_AFTER));
@@ -311,7 +298,7 @@ impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
                 Output::Event(event) => tell(application, event),
                 Output::Task(task) => {
                     let saves = matches!(task, Task::Save { record: Record::Counters, .. });
-                    let done = carry_out(task, store, *buffer, |_| {}).await;
+                    let done = carry(task, store, board, application, buffer).await;
                     let bytes = read(done, buffer);
                     reception.handle(board.now(), Input::Done { done, bytes });
                     if saves {
@@ -324,6 +311,30 @@ impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
         application.on_event(Event::Restarting);
         board.restart()
     }
+}
+
+/// Does what the machine asks of its storage.
+async fn carry<F: NorFlash>(
+    task: Task<'_>,
+    store: &mut FlashStore<F>,
+    board: &mut impl Board,
+    application: &mut impl Application,
+    buffer: &mut Buffer,
+) -> Done {
+    let mut failed = None;
+    let done = {
+        let mut work = pin!(carry_out(task, store, buffer, |error| failed = Some(error)));
+        // Erasing both areas may take longer than the watchdog's timeout; a single page never does.
+        let fed = poll_fn(|context| {
+            board.feed();
+            work.as_mut().poll(context)
+        });
+        fed.await
+    };
+    if let Some(error) = failed {
+        application.on_event(Event::StorageFailed(error.kind()));
+    }
+    done
 }
 
 fn read(done: Done, buffer: &Buffer) -> &[u8] {

@@ -73,6 +73,9 @@ impl<'b, E: Copy> Reader<'b, E> {
         self.decoder.null().map_err(|_| self.malformed)
     }
 
+    /// A byte string.
+    // Called from two dozen places, each of which would take a copy of it.
+    #[inline(never)]
     pub(crate) fn bytes(&mut self) -> Result<&'b [u8], E> {
         Ok(self.bytes_and_encoding()?.0)
     }
