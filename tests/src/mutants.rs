@@ -78,6 +78,8 @@ pub const PARTS: [Part; 6] = [
             "record_log",
             "--test",
             "power_cut",
+            "--test",
+            "exchange",
             "--",
             "--skip",
             "tidy",
