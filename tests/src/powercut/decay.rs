@@ -75,18 +75,25 @@ pub fn run(geometries: &[Geometry], decay: Decay, every: u32, threads: usize) ->
     let work: Vec<_> =
         geometries.iter().flat_map(|geometry| Story::ALL.map(|story| (*geometry, story))).collect();
     let next = AtomicUsize::new(0);
-    let total = Mutex::new(Report::default());
+    let done = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while let Some((geometry, story)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some((geometry, story)) = work.get(at) else { break };
                     let report = on(*geometry, *story, decay, every);
-                    total.lock().expect("no thread has panicked").merge(report);
+                    done.lock().expect("no thread has panicked").push((at, report));
                 }
             });
         }
     });
-    total.into_inner().expect("no thread has panicked")
+    let mut done = done.into_inner().expect("no thread has panicked");
+    // In the same order, whichever thread was faster.
+    done.sort_by_key(|(at, _)| *at);
+    let mut total = Report::default();
+    done.into_iter().for_each(|(_, report)| total.merge(report));
+    total
 }
 
 fn on(geometry: Geometry, story: Story, decay: Decay, every: u32) -> Report {
