@@ -4,9 +4,9 @@
 //! and contents of the chip's buffer can no longer be trusted: the socket is reopened, and what waits in it
 //! is lost. Nothing waits for the chip without a limit.
 //!
-//! Each call keeps the processor until its bytes are over the bus: a millisecond at most for the longest frame
-//! at 30 MHz, a twentieth of what checking a signature takes. As futures, driver and bus took 7 KiB more of
-//! flash.
+//! Each call keeps the processor until its bytes are over the bus: a millisecond at most for the longest
+//! frame at 30 MHz, a twentieth of what checking a signature takes. As futures, driver and bus took 7 KiB
+//! more of flash.
 //!
 //! The chip's own filter of MAC addresses stays off. The datasheet (Sn_MR, bit 7) says that with it the chip
 //! accepts frames to its own address and broadcasts. It does not mention multicast, which neighbour discovery
