@@ -100,3 +100,41 @@ fn where_the_records_are_lost_the_image_runs_and_the_agent_has_no_counters() {
         }
     }
 }
+
+/// Whether a cell that begins like this is damaged.
+type Damages = dyn Fn(&[u8]) -> bool;
+
+/// Each start costs a cell, so there are more of them than a bank has cells.
+#[test]
+fn a_log_full_of_damaged_entries_stops_no_device() {
+    let provisioned = signed_key_set(keys().version(), &[public_key(1)]);
+    let copies_only = |head: &[u8]| head[0] == 0x5b && head[1] & 0x40 != 0;
+    let entries = |head: &[u8]| head[0] == 0x5b && head[1] & 0x80 == 0;
+    let cells: [(&str, &Damages); 4] = [
+        ("second copies", &copies_only),
+        ("entries", &entries),
+        ("headers", &|head| head[0] == 0x5b),
+        ("cells", &|head| head.iter().any(|byte| *byte != 0xff)),
+    ];
+    for (what, damaged) in cells {
+        let mut flash = used(200);
+        put(&mut flash, LAYOUT.active, &Image::new(7, 4, 256));
+        let records = bank(0).start..bank(1).end;
+        for cell in flash.bytes[records].chunks_mut(CELL).filter(|cell| damaged(cell)) {
+            cell[2] ^= 1;
+        }
+        for start in 0..600 {
+            let runs = start_by_spare(&mut flash, &provisioned).map(|runs| runs.sequence_number);
+            assert_eq!(runs, Ok(7), "{what} damaged, start {start}");
+        }
+        let counters = FlashStore::open(flash, LAYOUT).ok().map(|mut store| {
+            let mut buffer = [0; 64];
+            store.load(Record::Counters, &mut buffer).map(|bytes| bytes.map(<[u8]>::to_vec))
+        });
+        match counters {
+            Some(Ok(Some(bytes))) => assert!(what == "second copies" && bytes == [5; 29], "{what}"),
+            Some(Ok(None)) => panic!("{what} damaged: lost is not new"),
+            Some(Err(_)) | None => assert!(what != "second copies", "{what}"),
+        }
+    }
+}
