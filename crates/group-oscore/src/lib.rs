@@ -102,8 +102,8 @@
 //!   critical options ([`Body::unknown_critical`](coap_wire::Body::unknown_critical)).
 //!
 //! Not implemented: Observe, Proxy-Uri and Proxy-Cri (messages with them are refused), groups without group
-//! mode or without pairwise mode, ECDSA, algorithms that are not AEAD, silent servers, the exchange of RFC
-//! 8613 appendix B.2 (only ID Contexts long enough for it), and the Group Manager.
+//! mode or without pairwise mode, ECDSA, algorithms that are not AEAD, silent servers, and the Group
+//! Manager.
 #![no_std]
 
 #[cfg(doctest)]

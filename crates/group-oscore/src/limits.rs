@@ -5,7 +5,9 @@
 pub const MEMBER_ID_BYTES_MAX: usize = NONCE_BYTES_MAX - 6;
 /// Group identifiers.
 pub const GID_BYTES_MAX: usize = 8;
-/// ID Contexts of plain OSCORE; RFC 8613 appendix B.2 needs two 8-byte nonces in one.
+/// Each of the nonces of RFC 8613 appendix B.2.
+pub const RENEWAL_NONCE_BYTES: usize = 8;
+/// ID Contexts of plain OSCORE; two nonces of appendix B.2 fit, also as a CBOR byte string.
 pub const ID_CONTEXT_BYTES_MAX: usize = 24;
 /// Authentication credentials.
 pub const CREDENTIAL_BYTES_MAX: usize = 256;
@@ -54,6 +56,7 @@ const _: () =
     assert!(MEMBER_ID_BYTES_MAX < 24 && GID_BYTES_MAX < 24, "their CBOR heads are counted as one byte");
 const _: () =
     assert!(CREDENTIAL_BYTES_MAX < 1 << 16 && DATAGRAM_BYTES_MAX < 1 << 16, "three bytes of CBOR head");
+const _: () = assert!(1 + 2 * RENEWAL_NONCE_BYTES <= ID_CONTEXT_BYTES_MAX && 2 * RENEWAL_NONCE_BYTES < 24);
 const _: () = assert!(SEQUENCE_NUMBER_MAX < 1 << (8 * PARTIAL_IV_BYTES_MAX));
 const _: () = assert!(
     REPLAY_WINDOW.is_power_of_two() && REPLAY_WINDOW.is_multiple_of(64),

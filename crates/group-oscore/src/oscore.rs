@@ -2,7 +2,11 @@
 //!
 //! The [`MessageMode`] of its messages is [`Pairwise`](MessageMode::Pairwise), and their [`MemberId`] is the
 //! Recipient ID. The [`OscoreOption`] of a datagram (kid, and kid context if present) tells which of several
-//! contexts it is for.
+//! contexts it is for. An [`Association`] derives its contexts anew whenever one side has lost its own.
+
+mod association;
+
+pub use association::{Association, Opened, Renewal, RenewalAnswer};
 
 use crate::{
     AeadAlgorithm, DeriveError, ForeignReservation, Gid, IdContext, MemberId, MessageMode, OscoreOption,
@@ -37,10 +41,20 @@ pub struct Parameters<'a> {
     pub aead: AeadAlgorithm,
 }
 
+/// The two ends of a context, and its algorithm.
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    sender_id: MemberId,
+    recipient_id: MemberId,
+    aead: AeadAlgorithm,
+}
+
 /// The Security Context of one endpoint with one peer (RFC 8613 section 3).
 pub struct Context {
     aead: AeadAlgorithm,
     id_context: Option<IdContext>,
+    /// What requests carry as kid context: the ID Context, or what RFC 8613 appendix B.2 wants there.
+    kid_context: Option<IdContext>,
     common_iv: [u8; NONCE_BYTES_MAX],
     sender_id: MemberId,
     sender_key: Key,
@@ -60,10 +74,23 @@ impl Context {
         numbers: SequenceNumbers,
         window: ReplayWindow,
     ) -> Result<Self, DeriveError> {
-        let Parameters { sender_id, recipient_id, aead, id_context, .. } = *parameters;
         if parameters.master_secret.is_empty() {
             return Err(DeriveError::EmptyMasterSecret);
         }
+        let master = Master::extract(parameters.master_secret, parameters.master_salt);
+        let Parameters { sender_id, recipient_id, aead, id_context, .. } = *parameters;
+        let ends = Ends { sender_id, recipient_id, aead };
+        Self::expand(&master, ends, id_context, (numbers, window))
+    }
+
+    /// Derives the keys from what HKDF-Extract gave.
+    fn expand(
+        master: &Master,
+        ends: Ends,
+        id_context: Option<IdContext>,
+        (numbers, window): (SequenceNumbers, ReplayWindow),
+    ) -> Result<Self, DeriveError> {
+        let Ends { sender_id, recipient_id, aead } = ends;
         let longest = sender_id.as_bytes().len().max(recipient_id.as_bytes().len());
         if longest > aead.nonce_length() - 6 {
             return Err(DeriveError::MemberIdTooLong);
@@ -71,7 +98,6 @@ impl Context {
         if sender_id == recipient_id {
             return Err(DeriveError::EqualIds);
         }
-        let master = Master::extract(parameters.master_secret, parameters.master_salt);
         let context = id_context.as_ref().map(IdContext::as_bytes);
         let key = |id: MemberId| {
             master.member_key(id.as_bytes(), context, aead).ok_or(DeriveError::MemberIdTooLong)
@@ -80,6 +106,7 @@ impl Context {
         Ok(Self {
             aead,
             id_context,
+            kid_context: id_context,
             common_iv: common_iv.ok_or(DeriveError::MemberIdTooLong)?,
             sender_id,
             sender_key: key(sender_id)?,
@@ -102,7 +129,7 @@ impl Context {
         let option = OscoreOption {
             group_flag: false,
             partial_iv: Some(piv),
-            kid_context: self.id_context.as_ref().map(IdContext::as_bytes),
+            kid_context: self.kid_context.as_ref().map(IdContext::as_bytes),
             kid: Some(kid.as_bytes()),
         };
         let identity = RequestIdentity { kid, piv, gid: Gid::EMPTY };
@@ -119,6 +146,18 @@ impl Context {
         piv: ResponsePiv,
         out: &mut [u8],
     ) -> Result<usize, ProtectError> {
+        self.protect_response_naming(None, response, to, piv, out)
+    }
+
+    /// The same, with a kid context in the response.
+    fn protect_response_naming(
+        &mut self,
+        kid_context: Option<&[u8]>,
+        response: &Message<'_>,
+        to: &mut ReceivedRequest,
+        piv: ResponsePiv,
+        out: &mut [u8],
+    ) -> Result<usize, ProtectError> {
         outgoing::check(response, false)?;
         if to.kid() != self.recipient_id || to.gid() != Gid::EMPTY {
             return Err(ProtectError::WrongBinding);
@@ -130,7 +169,7 @@ impl Context {
                 None
             }
         };
-        let option = OscoreOption { group_flag: false, partial_iv: own_piv, kid_context: None, kid: None };
+        let option = OscoreOption { group_flag: false, partial_iv: own_piv, kid_context, kid: None };
         let nonce_of = own_piv.map_or((to.kid(), to.partial_iv()), |piv| (self.sender_id, piv));
         self.write(response, &option, &to.identity(), nonce_of, out)
     }
@@ -212,7 +251,7 @@ impl Context {
 
     /// Whether the message names this context. A kid context may be omitted, but must not be a different one.
     fn check_sender(&self, option: &OscoreOption<'_>, kid: Option<&[u8]>) -> Result<(), UnprotectError> {
-        let own_context = self.id_context.as_ref().map(IdContext::as_bytes);
+        let own_context = self.kid_context.as_ref().map(IdContext::as_bytes);
         if option.group_flag || (option.kid_context.is_some() && option.kid_context != own_context) {
             return Err(UnprotectError::UnknownGroup);
         }
