@@ -63,7 +63,10 @@ pub(crate) fn read_map<'b>(
 
 /// Skips one value of any depth, without recursion. minicbor's own `skip` accepts indefinite lengths or not,
 /// depending on its features, so agents and distributor would differ.
-fn pass_over(decoder: &mut Decoder<'_>) -> Result<(), Malformed> {
+///
+/// # Errors
+/// [`Malformed`]: an indefinite length, or the end of the bytes.
+pub fn pass_over(decoder: &mut Decoder<'_>) -> Result<(), Malformed> {
     let mut left = 1_u64;
     while left > 0 {
         left -= 1;

@@ -29,7 +29,7 @@ extern crate alloc;
 
 // The two machines and the messages between them.
 pub mod census;
-mod codec;
+pub mod codec;
 pub mod command;
 mod cycle;
 #[cfg(feature = "alloc")]

@@ -15,6 +15,8 @@ pub enum Record {
     Update,
     /// What runs and is confirmed: its manifest sequence number and digest.
     Installed,
+    /// The key material that the Group Manager gave last. `Reception` does not know it.
+    Membership,
 }
 
 /// Where the bytes of an update are kept.

@@ -66,6 +66,19 @@ pub struct ReceptionConfig {
     pub floor: u64,
 }
 
+/// Keys that the Group Manager gave in place of the old ones.
+#[derive(Debug)]
+pub struct NewKeys {
+    /// The context, with the distributor as its only recipient. None of its numbers is reserved.
+    pub context: AgentContext,
+    /// The distributor's Sender ID.
+    pub distributor: MemberId,
+    /// Where answers and repair requests are sent.
+    pub address: SocketAddr,
+    /// Partial IVs of the distributor below this are not accepted.
+    pub floor: u64,
+}
+
 /// What is in storage when the agent starts.
 #[derive(Debug, Clone, Copy)]
 pub struct Saved<'a> {
@@ -216,6 +229,27 @@ impl<'m> Reception<'m> {
             events: events::Events::default(),
             reads: 0,
         })
+    }
+
+    /// Uses other keys from now on. What was received stays; requests and answers under the old keys are
+    /// dropped, and those to come wait until the new counters are stored (protocol.md \[rekey\]).
+    pub fn rekey(&mut self, keys: NewKeys) {
+        let NewKeys { context, distributor, address, floor } = keys;
+        self.channel = channel::Channel::new(context, distributor, floor);
+        self.config.distributor = distributor;
+        self.config.distributor_address = address;
+        self.answers = answers::Answers::default();
+        self.freshness = freshness::Freshness::default();
+        self.fetch.forget_request();
+        if let Some(announcement) = &mut self.announcement {
+            announcement.forget_request();
+        }
+    }
+
+    /// Whether it has asked in vain, several times, whether the distributor is there.
+    #[must_use]
+    pub fn is_probing_in_vain(&self) -> bool {
+        self.announcement.as_ref().is_some_and(announcement::Announcement::is_probe_in_vain)
     }
 
     /// What has been counted since the start.

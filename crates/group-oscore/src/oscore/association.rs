@@ -21,13 +21,18 @@ type Nonce = [u8; RENEWAL_NONCE_BYTES];
 pub struct Association {
     master: Master,
     ends: Ends,
-    /// The context in use.
-    current: Option<Context>,
-    /// This endpoint has asked for a new context with this nonce.
-    asked: Option<(Nonce, Context)>,
+    state: State,
     /// The nonce that the peer gets when it asks. It stays the same until a context was made from it, so that
     /// repeating the peer's old requests disturbs nobody.
     offered: Option<Nonce>,
+}
+
+/// Which context there is.
+enum State {
+    Nothing,
+    /// This endpoint has asked for a new context with this nonce.
+    Asked(Nonce, Context),
+    Established(Context),
 }
 
 /// What a datagram from the peer contained.
@@ -38,6 +43,9 @@ pub enum Opened<'b> {
     /// The peer has no context, or one that this endpoint does not have. The request may be old: do nothing
     /// but answer it with 4.01 by [`renew`](Association::renew).
     Renewal(Renewal),
+    /// The peer asks for a new context, as this endpoint does, whose request has precedence: repeat that one.
+    /// The peer's may be old.
+    Crossed,
 }
 
 /// A peer's request for a new context.
@@ -84,8 +92,7 @@ impl Association {
         let association = Self {
             master,
             ends: Ends { sender_id, recipient_id, aead },
-            current: None,
-            asked: None,
+            state: State::Nothing,
             offered: None,
         };
         // Fails here or never.
@@ -95,14 +102,13 @@ impl Association {
 
     /// Whether a context is in use.
     pub const fn is_established(&self) -> bool {
-        self.current.is_some()
+        matches!(self.state, State::Established(_))
     }
 
     /// Forgets the context after several requests without an answer: the peer may have lost it. The next
     /// request asks for a new one. Whoever gives a request up must call this too.
     pub fn forget(&mut self) {
-        self.current = None;
-        self.asked = None;
+        self.state = State::Nothing;
     }
 
     /// Protects a request. `nonce` is fresh and random; it is used only if there is no context.
@@ -115,16 +121,14 @@ impl Association {
         nonce: Nonce,
         out: &mut [u8],
     ) -> Result<(usize, SentRequest), ProtectError> {
-        if let Some(current) = &mut self.current {
-            return current.protect_request(request, out);
-        }
-        if self.asked.is_none() {
+        if let State::Nothing = self.state {
             let context = self.derive(&[&nonce]).map_err(|_| ProtectError::BufferTooSmall)?;
-            self.asked = Some((nonce, context));
+            self.state = State::Asked(nonce, context);
         }
-        match &mut self.asked {
-            Some((_, context)) => context.protect_request(request, out),
-            None => Err(ProtectError::ReservationExhausted),
+        match &mut self.state {
+            State::Asked(_, context) | State::Established(context) => context.protect_request(request, out),
+            // It was replaced above.
+            State::Nothing => Err(ProtectError::ReservationExhausted),
         }
     }
 
@@ -141,18 +145,17 @@ impl Association {
     ) -> Result<RenewalAnswer<'b>, UnprotectError> {
         let option = OscoreOption::of(&Message::parse(datagram).map_err(|_| UnprotectError::Malformed)?)?;
         let theirs = option.kid_context.map(nonce_of);
-        match (theirs, &mut self.asked, &mut self.current) {
-            (None, _, Some(current)) => {
+        match (theirs, &mut self.state) {
+            (None, State::Established(current)) => {
                 current.unprotect_response(datagram, to).map(RenewalAnswer::Response)
             }
-            (Some(Some(theirs)), Some((own, _)), _) => {
+            (Some(Some(theirs)), State::Asked(own, _)) => {
                 let own = *own;
                 let mut answered = self.derive(&[&theirs, &own]).map_err(|_| UnprotectError::UnknownGroup)?;
                 answered.kid_context = IdContext::new(&wrapped(&theirs));
                 answered.unprotect_response(datagram, to)?;
                 let next = self.derive(&[&theirs, &nonce]).map_err(|_| UnprotectError::UnknownGroup)?;
-                self.current = Some(next);
-                self.asked = None;
+                self.state = State::Established(next);
                 Ok(RenewalAnswer::Renewed)
             }
             _ => Err(UnprotectError::UnknownGroup),
@@ -171,18 +174,18 @@ impl Association {
         let message = Message::parse(datagram).map_err(|_| UnprotectError::Malformed)?;
         let (token, message_id) = (message.token(), message.message_id());
         let id = OscoreOption::of(&message)?.kid_context.ok_or(UnprotectError::UnknownGroup)?;
-        let of_current = self.current.as_ref().and_then(|current| current.kid_context);
-        if of_current.is_some_and(|current| current.as_bytes() == id) {
-            let current = self.current.as_mut().ok_or(UnprotectError::UnknownGroup)?;
+        if let State::Established(current) = &mut self.state
+            && current.kid_context.is_some_and(|own| own.as_bytes() == id)
+        {
             return fresh(current.unprotect_request(datagram)?).map(Opened::Request);
         }
         if let Some(theirs) = nonce_of(id) {
-            // Both ask at once: the request of the one with the lower Sender ID is carried on with.
-            if self.asked.is_some() && self.ends.sender_id < self.ends.recipient_id {
-                return Err(UnprotectError::UnknownGroup);
-            }
             let mut asking = self.derive(&[&theirs]).map_err(|_| UnprotectError::UnknownGroup)?;
             let binding = fresh(asking.unprotect_request(datagram)?)?.take_binding();
+            // Both ask: it goes on with the request of the one that has the lower Sender ID.
+            if matches!(self.state, State::Asked(..)) && self.ends.sender_id < self.ends.recipient_id {
+                return Ok(Opened::Crossed);
+            }
             self.offered.get_or_insert(nonce);
             return Ok(Opened::Renewal(Renewal { theirs, binding, token, message_id }));
         }
@@ -193,8 +196,7 @@ impl Association {
         let mut next = self.derive(&[&own, &theirs]).map_err(|_| UnprotectError::UnknownGroup)?;
         let request = fresh(next.unprotect_request(datagram)?)?;
         self.offered = None;
-        self.asked = None;
-        self.current = Some(next);
+        self.state = State::Established(next);
         Ok(Opened::Request(request))
     }
 
@@ -226,7 +228,7 @@ impl Association {
         to: &mut ReceivedRequest,
         out: &mut [u8],
     ) -> Result<usize, ProtectError> {
-        let current = self.current.as_mut().ok_or(ProtectError::WrongBinding)?;
+        let State::Established(current) = &mut self.state else { return Err(ProtectError::WrongBinding) };
         current.protect_response(response, to, ResponsePiv::Own, out)
     }
 
@@ -234,7 +236,9 @@ impl Association {
     /// longer than this association.
     fn derive(&self, nonces: &[&Nonce]) -> Result<Context, DeriveError> {
         let mut id = [0; 2 * RENEWAL_NONCE_BYTES];
-        id.chunks_exact_mut(RENEWAL_NONCE_BYTES).zip(nonces).for_each(|(place, nonce)| place.copy_from_slice(*nonce));
+        id.chunks_exact_mut(RENEWAL_NONCE_BYTES)
+            .zip(nonces)
+            .for_each(|(place, nonce)| place.copy_from_slice(*nonce));
         let id = id.get(..nonces.len() * RENEWAL_NONCE_BYTES).and_then(IdContext::new);
         let numbers = SequenceNumbers::new(0, SEQUENCE_NUMBER_MAX + 1);
         let mut context = Context::expand(&self.master, self.ends, id, (numbers, ReplayWindow::fresh()))?;
@@ -288,6 +292,10 @@ fn nonces_of(kid_context: &[u8]) -> Option<(Nonce, Nonce)> {
 impl fmt::Debug for Association {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Association");
-        out.field("ends", &self.ends).field("current", &self.current).finish_non_exhaustive()
+        let established = match &self.state {
+            State::Established(current) => Some(current),
+            State::Nothing | State::Asked(..) => None,
+        };
+        out.field("ends", &self.ends).field("established", &established).finish_non_exhaustive()
     }
 }

@@ -49,6 +49,16 @@ impl Announcement {
         self.occasion == Occasion::Silence
     }
 
+    /// Whether it is a probe that was repeated and not answered.
+    pub(super) fn is_probe_in_vain(&self) -> bool {
+        self.is_probe() && self.tries >= 3
+    }
+
+    /// What was sent under other keys gets no answer.
+    pub(super) fn forget_request(&mut self) {
+        self.request = None;
+    }
+
     /// Begins the next try; `false` when there is none.
     fn try_again(&mut self, now: Instant, jitter: impl FnOnce(Duration) -> Duration) -> bool {
         self.tries = self.tries.saturating_add(1);

@@ -67,6 +67,13 @@ pub enum Event {
     /// The distributor says that the numbers of this device were used before: its state was wiped, put back
     /// or copied. Nothing more is sent or accepted until it is enrolled again.
     Rewound,
+    /// New keys are in force.
+    Rekeyed {
+        /// Their generation.
+        num: u32,
+    },
+    /// The Group Manager says that this device is not a member of its group.
+    Expelled,
     /// A datagram could not be protected, and was not sent.
     NotSent(ProtectError),
     /// A datagram was refused before it had any effect.

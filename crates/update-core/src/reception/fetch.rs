@@ -83,6 +83,11 @@ impl Fetch {
         *self = Self::default();
     }
 
+    /// What was sent under other keys gets no answer.
+    pub(super) fn forget_request(&mut self) {
+        self.request = None;
+    }
+
     /// An image block needed a page that is missing.
     pub(super) const fn want_pages(&mut self) {
         self.page_wanted = true;

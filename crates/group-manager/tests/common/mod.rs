@@ -1,0 +1,496 @@
+//! A group in virtual time: the Group Manager, members with the real machines, and a network that loses.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::net::SocketAddr;
+
+use coap_wire::{Code, Message, Token, Type, Writer, option};
+use group_manager::manager::{
+    Change, GroupKeys, GroupSetup, Manager, MemberSetup, Membership, Output as ManagerOutput,
+};
+use group_manager::{Agent, Identity, Material, Member, MemberConfig, MembershipRecord, Place};
+use group_oscore::oscore::{Association, Parameters};
+use group_oscore::{
+    AeadAlgorithm, CommonContext, Credential, Gid, GroupContext, MemberId, Mode, OscoreOption,
+    RecipientContext, ReplayWindow, SenderContext, SequenceNumbers, encode_ccs,
+};
+use update_core::device::Device;
+use update_core::digest::Digest;
+use update_core::key_set::KeySet;
+use update_core::platform::{Done, Record, Task};
+use update_core::random::Random;
+use update_core::reception::{Event, Input, Memory, Output, Reception, ReceptionConfig, Via};
+use update_core::record::CounterBounds;
+use update_core::time::{Duration, Instant};
+use zeroize::Zeroizing;
+
+pub const GROUP: &str = "hall";
+/// The time that a datagram takes.
+const LATENCY: Duration = Duration::from_millis(5);
+
+pub fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+pub fn credential(seed: &[u8; 32]) -> Credential {
+    let key = ed25519_dalek::SigningKey::from_bytes(seed).verifying_key().to_bytes();
+    let mut ccs = [0; 64];
+    let length = encode_ccs(&key, &mut ccs).unwrap();
+    Credential::from_ccs(&ccs[..length]).unwrap()
+}
+
+/// A seed for a key, from a number.
+pub fn seed(number: usize) -> [u8; 32] {
+    let mut seed = [7; 32];
+    seed[..8].copy_from_slice(&(number as u64).to_be_bytes());
+    seed
+}
+
+fn manager_address() -> SocketAddr {
+    address("10.0.0.1:5689")
+}
+
+fn node_address(index: usize) -> SocketAddr {
+    let [high, low] = (index as u16 + 1).to_be_bytes();
+    address(&format!("10.1.{high}.{low}:5683"))
+}
+
+fn name(index: usize) -> String {
+    format!("node-{index}")
+}
+
+pub fn individual(index: usize) -> MemberId {
+    MemberId::new(&[0xa0, 0, (index >> 16) as u8, (index >> 8) as u8, index as u8, 1]).unwrap()
+}
+
+fn sender_id(index: usize) -> MemberId {
+    MemberId::new(&(index as u16 + 1).to_be_bytes()).unwrap()
+}
+
+pub fn individual_secret(index: usize) -> [u8; 16] {
+    let mut secret = [3; 16];
+    secret[..8].copy_from_slice(&(index as u64).to_be_bytes());
+    secret
+}
+
+/// The keys of a generation.
+pub fn keys(num: u32) -> GroupKeys {
+    GroupKeys {
+        num,
+        gid: Gid::new(&(0xa000_0000 + num).to_be_bytes()).unwrap(),
+        master_secret: Zeroizing::new(Digest::of(&num.to_be_bytes()).0[..16].to_vec()),
+        master_salt: Zeroizing::new(vec![1; 8]),
+        aead: AeadAlgorithm::A128Gcm,
+        distributor: MemberId::new(&[0]).unwrap(),
+        credential: credential(&seed(0)).as_bytes().to_vec(),
+        place: Place {
+            coap_group: address("239.0.0.1:5683"),
+            distributor: address("10.0.0.1:5683"),
+            next: 0,
+        },
+    }
+}
+
+pub fn material(keys: &GroupKeys, index: usize) -> Material<'_> {
+    Material {
+        num: keys.num,
+        gid: keys.gid,
+        master_secret: &keys.master_secret,
+        master_salt: &keys.master_salt,
+        aead: keys.aead,
+        group_encryption: keys.aead,
+        sender_id: sender_id(index),
+        distributor: keys.distributor,
+        credential: &keys.credential,
+        place: keys.place,
+        stale: Default::default(),
+    }
+}
+
+fn identity(index: usize) -> Identity {
+    let own = seed(index + 1000);
+    Identity { private_key: Zeroizing::new(own), credential: credential(&own), manager: credential(&seed(1)) }
+}
+
+/// A device with its storage.
+pub struct Node {
+    pub index: usize,
+    pub agent: Agent<'static>,
+    pub records: BTreeMap<Record4, Vec<u8>>,
+    pub events: Vec<Event>,
+    pub is_on: bool,
+    pub boots: u64,
+}
+
+/// A record, in an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Record4(pub u8);
+
+fn record(of: Record) -> Record4 {
+    Record4(of as u8)
+}
+
+impl Node {
+    fn new(index: usize) -> Self {
+        let agent = start(index, &BTreeMap::new(), 1, Instant::default());
+        Self { index, agent, records: BTreeMap::new(), events: Vec::new(), is_on: true, boots: 1 }
+    }
+
+    /// Starts again from what is stored.
+    pub fn restart(&mut self, now: Instant) {
+        self.boots += 1;
+        self.agent = start(self.index, &self.records, self.boots, now);
+    }
+
+    pub fn num(&self) -> u32 {
+        self.in_force().0
+    }
+
+    /// The generation and the Gid that a restart would use.
+    pub fn in_force(&self) -> (u32, Gid) {
+        match self.records.get(&record(Record::Membership)) {
+            Some(bytes) => {
+                let material = MembershipRecord::decode(bytes).unwrap().material().unwrap();
+                (material.num, material.gid)
+            }
+            None => (0, keys(0).gid),
+        }
+    }
+
+    /// Everything that this device sends now.
+    fn run(&mut self, now: Instant) -> (Vec<(SocketAddr, Vec<u8>)>, Option<Instant>) {
+        let (mut sent, mut buffer) = (Vec::new(), [0; 1500]);
+        loop {
+            match self.agent.poll(now, &mut buffer) {
+                Output::Transmit { to, len } => sent.push((to, buffer[..len].to_vec())),
+                Output::Task(task) => {
+                    if let Task::Save { record: which, bytes } = task {
+                        self.records.insert(record(which), bytes.to_vec());
+                    }
+                    self.agent.handle(now, Input::Done { done: Done::Carried, bytes: &[] });
+                }
+                Output::Event(event) => self.events.push(event),
+                Output::Wait(until) => return (sent, until),
+            }
+        }
+    }
+}
+
+fn start(index: usize, records: &BTreeMap<Record4, Vec<u8>>, boot: u64, now: Instant) -> Agent<'static> {
+    let first = keys(0);
+    let saved =
+        records.get(&record(Record::Membership)).map(|bytes| MembershipRecord::decode(bytes).unwrap());
+    let in_force = saved.as_ref().map_or_else(|| material(&first, index), |saved| saved.material().unwrap());
+    let counters = records.get(&record(Record::Counters)).map(|it| CounterBounds::decode(it).unwrap());
+    let counters = counters.filter(|bounds| {
+        let fits = bounds.gid == in_force.gid;
+        assert!(fits || saved.as_ref().is_some_and(|saved| saved.before == bounds.gid), "counters are lost");
+        fits
+    });
+    let next = counters.map_or(0, |bounds| bounds.reserved_end);
+    let floor = counters.map_or(in_force.place.next, |bounds| bounds.floor);
+    let numbers = SequenceNumbers::new(next, next);
+    let identity = identity(index);
+    let context = identity.context_from(&in_force, numbers, ReplayWindow::from_floor(floor)).unwrap();
+    let config = ReceptionConfig {
+        device: Device { vendor: [1; 16], class: [2; 16], slot_bytes: 1 << 20, installed: None },
+        keys: KeySet::new(1, &[ed25519_dalek::SigningKey::from_bytes(&seed(5)).verifying_key().to_bytes()])
+            .unwrap(),
+        name: Digest::of(name(index).as_bytes()),
+        distributor: in_force.distributor,
+        distributor_address: in_force.place.distributor,
+        quiet: Duration::from_secs(5),
+        announce_spread: Duration::from_secs(5),
+        floor,
+    };
+    let memory = Memory {
+        blocks: Box::leak(vec![0; 64].into_boxed_slice()),
+        pages: Box::leak(vec![0; 8].into_boxed_slice()),
+        parity: &mut [],
+    };
+    let random = boot.wrapping_mul(1_000_003) + index as u64;
+    let reception = Reception::without_update(config, context, memory, boot > 1, random, now).unwrap();
+    let association = Association::new(&Parameters {
+        master_secret: &individual_secret(index),
+        master_salt: &[],
+        id_context: None,
+        sender_id: individual(index),
+        recipient_id: MemberId::EMPTY,
+        aead: AeadAlgorithm::A128Gcm,
+    })
+    .unwrap();
+    let config = MemberConfig {
+        manager: manager_address(),
+        group: GROUP.try_into().unwrap(),
+        node: name(index).as_str().try_into().unwrap(),
+        individual: individual(index),
+        in_force: (in_force.gid, in_force.num),
+    };
+    let member = Member::new(config, association, random ^ 0x5555, now);
+    let place = in_force.place;
+    Agent::new(reception, Some(member), identity, place)
+}
+
+/// A datagram on its way.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Flying {
+    at: std::cmp::Reverse<(Instant, u64)>,
+    from: SocketAddr,
+    to: SocketAddr,
+    bytes: Vec<u8>,
+}
+
+pub struct World {
+    pub now: Instant,
+    pub manager: Option<Manager>,
+    pub keys: GroupKeys,
+    pub nodes: Vec<Node>,
+    pub evicted: BTreeSet<usize>,
+    /// What the Group Manager's host has made durable of each member.
+    pub confirmed: BTreeMap<usize, u32>,
+    pub heard: BTreeMap<usize, SocketAddr>,
+    distributor: GroupContext<[RecipientContext; 1]>,
+    flying: BinaryHeap<Flying>,
+    random: Random,
+    pub loss_percent: u64,
+    pub rate: u64,
+    /// Datagrams and bytes to and from the Group Manager.
+    pub datagrams: usize,
+    pub bytes: usize,
+    pub starts: u64,
+    /// Everything that went by.
+    pub log: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
+    count: u64,
+}
+
+impl World {
+    pub fn new(nodes: usize) -> Self {
+        let mut world = Self {
+            now: Instant::default(),
+            manager: None,
+            keys: keys(0),
+            nodes: (0..nodes).map(Node::new).collect(),
+            evicted: BTreeSet::new(),
+            confirmed: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            distributor: distributor(&keys(0)),
+            flying: BinaryHeap::new(),
+            random: Random::new(42),
+            loss_percent: 0,
+            rate: 1_000_000,
+            datagrams: 0,
+            bytes: 0,
+            starts: 0,
+            log: Vec::new(),
+            count: 0,
+        };
+        world.start_manager();
+        world
+    }
+
+    /// The Group Manager starts from what its host has made durable.
+    pub fn start_manager(&mut self) {
+        self.starts += 1;
+        let mut manager = Manager::new(self.starts * 77_777);
+        let (keys, rate) = (self.keys.clone(), self.rate);
+        manager.add_group(GroupSetup { name: GROUP.into(), keys, rate_bits_per_second: rate });
+        for index in 0..self.nodes.len() {
+            let gone = self.evicted.contains(&index);
+            let membership = if gone { Membership::Evicted } else { Membership::Member };
+            manager
+                .add_member(MemberSetup {
+                    group: GROUP.into(),
+                    node: name(index),
+                    sender_id: sender_id(index),
+                    individual: individual(index),
+                    manager: MemberId::EMPTY,
+                    master_secret: &individual_secret(index),
+                    master_salt: &[],
+                    aead: AeadAlgorithm::A128Gcm,
+                    membership,
+                    confirmed: self.confirmed.get(&index).copied(),
+                    address: self.heard.get(&index).copied(),
+                })
+                .unwrap();
+        }
+        manager.begin(self.now);
+        self.manager = Some(manager);
+    }
+
+    pub fn stop_manager(&mut self) {
+        self.manager = None;
+    }
+
+    /// New keys: the distributor switches first.
+    pub fn rekey(&mut self) {
+        self.keys = keys(self.keys.num + 1);
+        self.distributor = distributor(&self.keys);
+        if let Some(manager) = &mut self.manager {
+            manager.rekey(self.now, GROUP, self.keys.clone());
+        }
+    }
+
+    pub fn evict(&mut self, index: usize) {
+        self.evicted.insert(index);
+        self.manager.as_mut().unwrap().evict(GROUP, &name(index));
+    }
+
+    /// The distributor says something to the group, under its keys.
+    pub fn announce(&mut self) -> Vec<u8> {
+        let mut plain = [0; 200];
+        let token = Token::new(&self.count.to_be_bytes()[4..]).unwrap();
+        self.count += 1;
+        let mut writer =
+            Writer::message(&mut plain, Type::NonConfirmable, Code::FETCH, self.count as u16, token).unwrap();
+        writer.option(option::URI_PATH, b"fw").unwrap().option(option::URI_PATH, b"status").unwrap();
+        writer.payload(&[0xa0]).unwrap();
+        let length = writer.finish();
+        let (message, mut out) = (Message::parse(&plain[..length]).unwrap(), [0; 600]);
+        let (length, _) = self.distributor.protect_request(&message, Mode::Group, &mut out).unwrap();
+        let datagram = out[..length].to_vec();
+        for index in 0..self.nodes.len() {
+            if !self.is_lost() && self.nodes[index].is_on {
+                let (from, via) = (self.keys.place.distributor, Via::Group);
+                let mut bytes = datagram.clone();
+                self.nodes[index].agent.handle(self.now, Input::Datagram { from, via, bytes: &mut bytes });
+            }
+        }
+        datagram
+    }
+
+    fn is_lost(&mut self) -> bool {
+        self.random.next_u64() % 100 < self.loss_percent
+    }
+
+    fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
+        if from == manager_address() || to == manager_address() {
+            self.datagrams += 1;
+            self.bytes += bytes.len() + 42;
+        }
+        self.log.push((from, to, bytes.clone()));
+        if self.is_lost() {
+            return;
+        }
+        self.count += 1;
+        let at = std::cmp::Reverse((self.now + LATENCY, self.count));
+        self.flying.push(Flying { at, from, to, bytes });
+    }
+
+    /// Anybody sends this.
+    pub fn inject(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
+        self.count += 1;
+        let at = std::cmp::Reverse((self.now + LATENCY, self.count));
+        self.flying.push(Flying { at, from, to, bytes });
+    }
+
+    pub fn manager_address(&self) -> SocketAddr {
+        manager_address()
+    }
+
+    pub fn node_address(&self, index: usize) -> SocketAddr {
+        node_address(index)
+    }
+
+    /// Runs for this long.
+    pub fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            let mut next = end;
+            for index in 0..self.nodes.len() {
+                if !self.nodes[index].is_on {
+                    continue;
+                }
+                let (sent, until) = self.nodes[index].run(self.now);
+                for (to, bytes) in sent {
+                    self.send(node_address(index), to, bytes);
+                }
+                next = next.min(until.unwrap_or(end));
+            }
+            next = next.min(self.run_manager().unwrap_or(end));
+            if let Some(flying) = self.flying.peek() {
+                next = next.min(flying.at.0.0);
+            }
+            self.now = next.max(self.now + Duration::from_micros(1));
+            while self.flying.peek().is_some_and(|flying| flying.at.0.0 <= self.now) {
+                let flying = self.flying.pop().unwrap();
+                self.deliver(flying);
+            }
+        }
+    }
+
+    fn deliver(&mut self, mut flying: Flying) {
+        if flying.to == manager_address() {
+            if let Some(manager) = &mut self.manager {
+                manager.on_datagram(self.now, flying.from, &mut flying.bytes);
+                if let Some(until) = self.run_manager() {
+                    let _ = until;
+                }
+            }
+            return;
+        }
+        let found = (0..self.nodes.len()).find(|index| node_address(*index) == flying.to);
+        if let Some(index) = found.filter(|index| self.nodes[*index].is_on) {
+            let input = Input::Datagram { from: flying.from, via: Via::Own, bytes: &mut flying.bytes };
+            self.nodes[index].agent.handle(self.now, input);
+            let (sent, _) = self.nodes[index].run(self.now);
+            for (to, bytes) in sent {
+                self.send(node_address(index), to, bytes);
+            }
+        }
+    }
+
+    fn run_manager(&mut self) -> Option<Instant> {
+        let mut buffer = [0; 1500];
+        loop {
+            match self.manager.as_mut()?.poll(self.now, &mut buffer) {
+                ManagerOutput::Transmit { to, len } => {
+                    self.send(manager_address(), to, buffer[..len].to_vec());
+                }
+                ManagerOutput::Change(change) => self.carry(&change),
+                ManagerOutput::Wait(until) => return until,
+            }
+        }
+    }
+
+    fn carry(&mut self, change: &Change) {
+        let index = |node: &str| node.strip_prefix("node-").unwrap().parse::<usize>().unwrap();
+        match change {
+            Change::Confirmed { node, num, .. } => drop(self.confirmed.insert(index(node), *num)),
+            Change::Heard { node, address, .. } => drop(self.heard.insert(index(node), *address)),
+            Change::SenderIdWanted { .. } => {}
+            Change::Left { node, .. } => drop(self.evicted.insert(index(node))),
+        }
+    }
+
+    /// How many of the nodes use the keys in force.
+    pub fn done(&self) -> usize {
+        self.nodes.iter().filter(|node| node.num() == self.keys.num).count()
+    }
+
+    /// Every (Gid, kid, Partial IV) that members have sent, under any group's keys: none twice.
+    pub fn check_nonces(&self) {
+        let mut seen = BTreeMap::new();
+        for (from, _, bytes) in &self.log {
+            let Ok(message) = Message::parse(bytes) else { continue };
+            let Ok(option) = OscoreOption::of(&message) else { continue };
+            let (Some(context), Some(kid), Some(piv)) = (option.kid_context, option.kid, option.partial_iv)
+            else {
+                continue;
+            };
+            let nonce = (context.to_vec(), kid.to_vec(), piv.value());
+            if let Some(before) = seen.insert(nonce, bytes) {
+                assert_eq!(before, bytes, "a nonce is used twice by {from}");
+            }
+        }
+    }
+}
+
+fn distributor(keys: &GroupKeys) -> GroupContext<[RecipientContext; 1]> {
+    let of = material(keys, 0);
+    let common = CommonContext::derive(&of.parameters(credential(&seed(1)))).unwrap();
+    let numbers = SequenceNumbers::new(0, 1 << 20);
+    let own = SenderContext::derive(&common, keys.distributor, credential(&seed(0)), &seed(0), numbers);
+    let member = credential(&seed(1000));
+    let other = RecipientContext::derive(&common, sender_id(0), member, ReplayWindow::fresh());
+    GroupContext::new(common, own.unwrap(), [other.unwrap()]).unwrap()
+}
