@@ -81,6 +81,8 @@ fn update_line(event: &UpdateEvent, f: &mut Formatter<'_>) -> Result {
         UpdateEvent::Rewound => f.write_str(
             "its numbers were used before (records wiped, put back, or on two devices): enroll it again",
         ),
+        UpdateEvent::Rekeyed { num } => write!(f, "new keys are in force: generation {num}"),
+        UpdateEvent::Expelled => f.write_str("not a member of its group any more"),
         UpdateEvent::NotSent(_) => f.write_str("a datagram could not be protected"),
         UpdateEvent::Discarded(_) => f.write_str("a datagram was discarded"),
     }

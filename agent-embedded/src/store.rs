@@ -76,7 +76,7 @@ impl<F: NorFlash> FlashStore<F> {
         record: Record,
         buffer: &'b mut [u8],
     ) -> Result<Option<&'b [u8]>, StoreError<F::Error>> {
-        let len = self.log.read(&mut self.flash, kind(record), buffer)?;
+        let len = self.log.read(&mut self.flash, kind(record).ok_or(StoreError::Full)?, buffer)?;
         Ok(len.and_then(|len| buffer.get(..len)))
     }
 
@@ -214,7 +214,7 @@ impl<F: NorFlash> FlashStore<F> {
 
     /// [`Platform::save`].
     pub(crate) fn save_now(&mut self, record: Record, bytes: &[u8]) -> Result<(), StoreError<F::Error>> {
-        Ok(self.log.append(&mut self.flash, kind(record), bytes)?)
+        Ok(self.log.append(&mut self.flash, kind(record).ok_or(StoreError::Full)?, bytes)?)
     }
 
     /// The record of the groups that the device has left; gives its length, 0 when there is none.
@@ -418,11 +418,14 @@ impl Prepared {
     }
 }
 
-const fn kind(record: Record) -> Kind {
+/// Where a record stands. The one of membership has no place here: a microcontroller keeps the keys of its
+/// provisioning.
+const fn kind(record: Record) -> Option<Kind> {
     match record {
-        Record::Counters => Kind::Counters,
-        Record::Update => Kind::Update,
-        Record::Installed => Kind::Installed,
+        Record::Counters => Some(Kind::Counters),
+        Record::Update => Some(Kind::Update),
+        Record::Installed => Some(Kind::Installed),
+        Record::Membership => None,
     }
 }
 

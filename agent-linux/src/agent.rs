@@ -1,9 +1,8 @@
 //! Builds the state machine of an agent from its configuration, its saved records and a seed.
 
-use group_oscore::{
-    CommonContext, GroupContext, RecipientContext, ReplayWindow, SenderContext, SequenceNumbers,
-};
-use provisioning::{Checked, Hex};
+use group_manager::{Agent, Identity, Material};
+use group_oscore::{Gid, ReplayWindow, SequenceNumbers};
+use provisioning::Hex;
 use update_core::block::{BlockSize, ImageSize, Layout};
 use update_core::block_set::BlockSet;
 use update_core::device::{Device, Installed};
@@ -20,6 +19,7 @@ use crate::config::{Config, shown};
 use crate::failure::Failure;
 use crate::file_store::record_name;
 use crate::linux_platform::LinuxPlatform;
+use crate::membership::{self, Membership};
 
 /// The memory for the sets of blocks and pages, for the largest image.
 #[derive(Debug)]
@@ -41,29 +41,38 @@ impl Sets {
     }
 }
 
-/// The state machine as the last run left it. `seed` should differ with every start. A trial whose update is
+/// The state machines as the last run left them. `seed` should differ with every start. A trial whose update is
 /// no longer on record is ended.
 ///
 /// # Errors
 /// [`Failure`]: counters or records are lost or damaged, so the agent must not send or accept anything.
-pub fn reception<'m>(
+pub fn agent<'m>(
     config: &Config,
     platform: &mut LinuxPlatform,
     sets: &'m mut Sets,
     seed: u64,
-) -> Result<Reception<'m>, Failure> {
-    let counters = counters(config, platform)?;
+) -> Result<Agent<'m>, Failure> {
+    let membership = Membership::load(config, platform)?;
+    let given = &config.provisioning;
+    let material = membership.material(given);
+    let counters = counters(config, platform, (material.gid, membership.before()))?;
+    let booted_before = counters.is_some();
+    // Counters of the keys before: the change to the new ones was interrupted before any was used.
+    let counters = counters.filter(|bounds| bounds.gid == material.gid);
     let installed = installed(config, platform)?;
     let update = update(platform);
-    let context = context(&config.provisioning, counters.as_ref())?;
-    let floor = counters.map_or(0, |bounds| bounds.floor).max(config.provisioning.distributor.next);
+    let identity = membership::identity(given);
+    let context = context(&identity, &material, counters.as_ref())?;
+    let floor = counters.map_or(0, |bounds| bounds.floor).max(material.place.next);
+    let member = membership::member(given, &material, seed.rotate_left(32))?;
+    let place = material.place;
     let memory = Memory { blocks: &mut sets.blocks, pages: &mut sets.pages, parity: &mut sets.parity };
-    let reception_config = reception_config(config, installed, floor);
+    let reception_config = reception_config(config, &material, installed, floor);
     let mut reception = Reception::without_update(
         reception_config,
         context,
         memory,
-        counters.is_some(),
+        booted_before,
         seed,
         Instant::default(),
     )
@@ -82,7 +91,7 @@ pub fn reception<'m>(
             ))
         },
     )?;
-    Ok(reception)
+    Ok(Agent::new(reception, member, identity, place))
 }
 
 /// The saved state of the update. If it cannot be read, it counts as none, because it can be fetched again.
@@ -93,14 +102,19 @@ fn update(platform: &LinuxPlatform) -> Option<Vec<u8>> {
     })
 }
 
-fn reception_config(config: &Config, installed: Option<Installed>, floor: u64) -> ReceptionConfig {
+fn reception_config(
+    config: &Config,
+    material: &Material<'_>,
+    installed: Option<Installed>,
+    floor: u64,
+) -> ReceptionConfig {
     let given = &config.provisioning;
     ReceptionConfig {
         device: Device { vendor: given.vendor, class: given.class, slot_bytes: IMAGE_BYTES_MAX, installed },
         keys: given.key_set,
         name: Digest::of(given.name.as_str().as_bytes()),
-        distributor: given.distributor.sender_id,
-        distributor_address: given.distributor.address,
+        distributor: material.distributor,
+        distributor_address: material.place.distributor,
         quiet: update_core::limits::QUIET,
         announce_spread: update_core::limits::ANNOUNCE_SPREAD,
         floor,
@@ -108,29 +122,28 @@ fn reception_config(config: &Config, installed: Option<Installed>, floor: u64) -
 }
 
 /// The Group OSCORE context with the distributor as the only other member.
-fn context(given: &Checked, bounds: Option<&CounterBounds>) -> Result<AgentContext, Failure> {
-    let wrong = |error| Failure::usage(format!("the group's keys cannot be derived: {error}"));
-    let common = CommonContext::derive(&given.group_parameters()).map_err(wrong)?;
+fn context(
+    identity: &Identity,
+    material: &Material<'_>,
+    bounds: Option<&CounterBounds>,
+) -> Result<AgentContext, Failure> {
     let next = bounds.map_or(0, |bounds| bounds.reserved_end);
-    let numbers = SequenceNumbers::new(next, next);
-    let credential = given.credential.clone();
-    let sender =
-        SenderContext::derive(&common, given.sender_id, credential, given.seed(), numbers).map_err(wrong)?;
-    let distributor = &given.distributor;
-    let floor = bounds.map_or(0, |bounds| bounds.floor).max(distributor.next);
+    let floor = bounds.map_or(0, |bounds| bounds.floor).max(material.place.next);
     let window = ReplayWindow::from_floor(floor);
-    let credential = distributor.credential.clone();
-    let recipient =
-        RecipientContext::derive(&common, distributor.sender_id, credential, window).map_err(wrong)?;
-    GroupContext::new(common, sender, [recipient]).map_err(|error| Failure::error(error.to_string()))
+    let context = identity.context_from(material, SequenceNumbers::new(next, next), window);
+    context.map_err(|error| Failure::usage(format!("the group's keys cannot be derived: {error}")))
 }
 
-fn counters(config: &Config, platform: &LinuxPlatform) -> Result<Option<CounterBounds>, Failure> {
+fn counters(
+    config: &Config,
+    platform: &LinuxPlatform,
+    in_force: (Gid, Option<Gid>),
+) -> Result<Option<CounterBounds>, Failure> {
     match load(config, platform, Record::Counters)? {
         Some(bytes) => {
             let bounds = CounterBounds::decode(&bytes)
                 .map_err(|_| damaged(config, Record::Counters, "evict this agent and enroll it again"))?;
-            of_this_group(config, bounds).map(Some)
+            of_this_group(config, bounds, in_force).map(Some)
         }
         None if platform.slots().record().counted => Err(Failure::not_allowed(format!(
             "{} is lost, and with it the numbers that must never be used again: evict this agent and \
@@ -143,9 +156,12 @@ fn counters(config: &Config, platform: &LinuxPlatform) -> Result<Option<CounterB
 
 /// Counters only make sense with the keys they belong to. If those of another group overwrote them, returning
 /// to the first group would start at 0 and repeat every nonce.
-fn of_this_group(config: &Config, bounds: CounterBounds) -> Result<CounterBounds, Failure> {
-    let given = &config.provisioning.gid;
-    if bounds.gid == *given {
+fn of_this_group(
+    config: &Config,
+    bounds: CounterBounds,
+    (in_force, before): (Gid, Option<Gid>),
+) -> Result<CounterBounds, Failure> {
+    if bounds.gid == in_force || Some(bounds.gid) == before {
         return Ok(bounds);
     }
     Err(Failure::not_allowed(format!(
@@ -154,7 +170,7 @@ fn of_this_group(config: &Config, bounds: CounterBounds) -> Result<CounterBounds
          never return to its group",
         shown(&config.state_directory),
         Hex::from(bounds.gid.as_bytes()),
-        Hex::from(given.as_bytes())
+        Hex::from(in_force.as_bytes())
     )))
 }
 
@@ -200,9 +216,11 @@ mod tests {
         let mut document = enrolled("239.192.0.1:5683".parse().unwrap(), "192.0.2.1:5683".parse().unwrap());
         document.distributor.next = 5_000;
         let given = document.check().unwrap();
+        let (identity, membership) = (membership::identity(&given), Membership::default());
+        let material = membership.material(&given);
         let floor = |bounds: Option<u64>| {
             let bounds = bounds.map(|floor| CounterBounds { gid: given.gid, reserved_end: 7, floor });
-            let context = context(&given, bounds.as_ref()).unwrap();
+            let context = context(&identity, &material, bounds.as_ref()).unwrap();
             context.recipients().first().unwrap().window().floor()
         };
         assert_eq!(floor(None), Some(5_000));

@@ -34,6 +34,11 @@ pub fn write(event: &Event) {
              device has the same file. It neither sends nor accepts any more: enroll it again (`fwcast agent \
              enroll NAME --again`), and start it with the new file and an empty state folder"
         ),
+        Event::Rekeyed { num } => tracing::info!(num, "new keys are in force"),
+        Event::Expelled => tracing::error!(
+            "the Group Manager says that this agent is not a member of its group: it was evicted, or has left. \
+             It asks again now and then; `fwcast agent rejoin NAME` takes it back"
+        ),
         Event::NotSent(reason) => tracing::warn!(?reason, "datagram not protected, and not sent"),
         // Anyone on the network can cause these, so they must not fill the log.
         Event::Discarded(reason) => tracing::debug!(?reason, "datagram discarded"),

@@ -71,6 +71,7 @@ pub const fn record_name(record: Record) -> &'static str {
         Record::Counters => "counters.cbor",
         Record::Update => "update.cbor",
         Record::Installed => "installed.cbor",
+        Record::Membership => "membership.cbor",
     }
 }
 

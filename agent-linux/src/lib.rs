@@ -20,6 +20,7 @@ pub mod interface;
 pub mod linux_platform;
 pub mod loss;
 pub mod machine;
+pub mod membership;
 pub mod notify;
 pub mod program;
 pub mod run;

@@ -127,7 +127,7 @@ impl Platform for LinuxPlatform {
         match record {
             Record::Counters => self.slots.set_counted(),
             Record::Installed => self.slots.set_installed(),
-            Record::Update => Ok(()),
+            Record::Update | Record::Membership => Ok(()),
         }
         .while_doing("saving the boot record")
     }

@@ -86,14 +86,15 @@ async fn serve(
     let seed = getrandom::u64().map_err(|error| {
         Failure::error(format!("the system returned no random bytes ({error}): try again"))
     })?;
-    let mut reception = agent::reception(config, &mut device.platform, &mut sets, seed)?;
+    let mut agent = agent::agent(config, &mut device.platform, &mut sets, seed)?;
     tracing::info!(
         name = %config.provisioning.name,
-        coap_group = %config.provisioning.coap_group,
+        coap_group = %agent.place().coap_group,
         interface = config.interface,
         "started"
     );
-    run(&mut reception, &mut device, stop).await;
+    device.listen_at(agent.place().coap_group);
+    run(&mut agent, &mut device, stop).await;
     Ok(())
 }
 

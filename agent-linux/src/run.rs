@@ -10,7 +10,8 @@ use tokio::task::yield_now;
 use tokio::time::{Instant as Moment, sleep, sleep_until};
 use update_core::limits::DATAGRAM_BYTES_MAX;
 use update_core::platform::{Done, Platform, Record, Task, Trial, carry_out};
-use update_core::reception::{Input, Output, Reception};
+use group_manager::Agent;
+use update_core::reception::{Event, Input, Output};
 use update_core::remark::Remark;
 use update_core::time::Instant;
 
@@ -27,7 +28,7 @@ const BUFFER_BYTES: usize = DATAGRAM_BYTES_MAX + 1;
 /// The pause after a socket failed, so that a persistent error does not fill the log.
 const SOCKET_PAUSE: Duration = Duration::from_millis(200);
 
-/// A state machine that this loop can drive: [`Reception`], or a smaller one in tests.
+/// A state machine that this loop can drive: [`Agent`], or a smaller one in tests.
 pub trait Machine {
     /// Handles an input.
     fn handle(&mut self, now: Instant, input: Input<'_>);
@@ -46,32 +47,41 @@ pub trait Machine {
 
     /// One line about what it does, for the service manager.
     fn status(&self) -> String;
+
+    /// The CoAP group to listen to; `None`: the one before.
+    fn coap_group(&self) -> Option<SocketAddr> {
+        None
+    }
 }
 
-impl Machine for Reception<'_> {
+impl Machine for Agent<'_> {
     fn handle(&mut self, now: Instant, input: Input<'_>) {
-        Reception::handle(self, now, input);
+        Agent::handle(self, now, input);
     }
 
     fn poll(&mut self, now: Instant, buffer: &mut [u8]) -> Output<'_> {
-        Reception::poll(self, now, buffer)
+        Agent::poll(self, now, buffer)
     }
 
     fn close(&mut self) {
-        Reception::close(self);
+        Agent::close(self);
     }
 
     fn set_remark(&mut self, remark: Remark) {
-        Reception::set_remark(self, remark);
+        self.reception_mut().set_remark(remark);
     }
 
     fn set_injected_losses(&mut self, count: u32) {
-        Reception::set_injected_losses(self, count);
+        self.reception_mut().set_injected_losses(count);
     }
 
     fn status(&self) -> String {
-        let (present, of) = self.progress();
-        format!("{:?}, {present} of {of} blocks", self.state())
+        let (present, of) = self.reception().progress();
+        format!("{:?}, {present} of {of} blocks", self.reception().state())
+    }
+
+    fn coap_group(&self) -> Option<SocketAddr> {
+        Some(self.place().coap_group)
     }
 }
 
@@ -121,6 +131,9 @@ pub async fn run(machine: &mut impl Machine, device: &mut Device, stop: impl Fut
             Output::Event(event) => {
                 event_log::write(&event);
                 device.notifier.status(&machine.status());
+                if let (Event::Rekeyed { .. }, Some(coap_group)) = (event, machine.coap_group()) {
+                    device.listen_at(coap_group);
+                }
             }
             Output::Wait(until) => match device.wait(until, &mut buffer, stop.as_mut()).await {
                 Happening::Received(Ok(Received { len, from, via })) => {
@@ -206,6 +219,13 @@ impl Device {
         if let Err(error) = self.sockets.join_again(interface) {
             tracing::warn!(%error, "the CoAP group cannot be joined yet: trying again");
             self.watch.forget();
+        }
+    }
+
+    /// The group is at this address from now on.
+    pub fn listen_at(&mut self, coap_group: SocketAddr) {
+        if let Err(error) = self.sockets.listen_at(coap_group) {
+            tracing::error!(%coap_group, %error, "the new CoAP group cannot be joined");
         }
     }
 

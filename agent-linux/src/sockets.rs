@@ -106,6 +106,19 @@ impl Sockets {
         Ok(())
     }
 
+    /// Joins another CoAP group, in place of the one before.
+    ///
+    /// # Errors
+    /// [`SocketError`]; the old socket stays.
+    pub fn listen_at(&mut self, coap_group: SocketAddr) -> Result<(), SocketError> {
+        if coap_group == self.coap_group {
+            return Ok(());
+        }
+        self.group = joined(coap_group, &self.interface)?;
+        self.coap_group = coap_group;
+        Ok(())
+    }
+
     /// Waits for a datagram. Can be dropped and called again without losing one, as in `select!`. A datagram
     /// longer than the buffer is truncated, and will fail authentication.
     ///

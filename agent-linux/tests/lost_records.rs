@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 use std::time::Duration;
 
-use agent_linux::agent::{Sets, reception};
+use agent_linux::agent::{Sets, agent};
 use agent_linux::arguments::Profile;
 use agent_linux::config::{Config, Overrides};
 use agent_linux::linux_platform::LinuxPlatform;
@@ -40,7 +40,7 @@ fn on_trial(settings: &TrialSettings) -> (Device, Config) {
 /// Starts as the program does; gives the sentence of a refusal.
 fn start(config: &Config, platform: &mut LinuxPlatform) -> Result<(), String> {
     let mut sets = Sets::for_blocks_of(config.provisioning.block_size, Profile::Linux).unwrap();
-    reception(config, platform, &mut sets, 1).map(drop).map_err(|failure| failure.sentence)
+    agent(config, platform, &mut sets, 1).map(drop).map_err(|failure| failure.sentence)
 }
 
 /// The health command that never answers: only something else can end the trial.

@@ -3,7 +3,7 @@
 use crate::material::{Material, Place};
 use crate::member::{Member, Next};
 use group_oscore::{
-    CommonContext, Credential, GroupContext, RecipientContext, ReplayWindow, SenderContext, SequenceNumbers,
+    CommonContext, Credential, DeriveError, GroupContext, RecipientContext, ReplayWindow, SenderContext, SequenceNumbers,
 };
 use update_core::platform::{Done, Record, Task};
 use update_core::reception::{AgentContext, Event, Input, NewKeys, Output, Reception};
@@ -27,23 +27,27 @@ impl Identity {
     #[must_use]
     pub fn context(&self, material: &Material<'_>) -> Option<AgentContext> {
         let window = ReplayWindow::from_floor(material.place.next);
-        self.context_from(material, SequenceNumbers::new(0, 0), window)
+        self.context_from(material, SequenceNumbers::new(0, 0), window).ok()
     }
 
     /// The context of this device with these counters.
-    #[must_use]
+    ///
+    /// # Errors
+    /// A key or a credential cannot be used.
     pub fn context_from(
         &self,
         material: &Material<'_>,
         numbers: SequenceNumbers,
         window: ReplayWindow,
-    ) -> Option<AgentContext> {
-        let common = CommonContext::derive(&material.parameters(self.manager.clone())).ok()?;
+    ) -> Result<AgentContext, DeriveError> {
+        let common = CommonContext::derive(&material.parameters(self.manager.clone()))?;
         let own = self.credential.clone();
-        let sender = SenderContext::derive(&common, material.sender_id, own, &self.private_key, numbers);
-        let distributor = Credential::from_ccs(material.credential).ok()?;
-        let recipient = RecipientContext::derive(&common, material.distributor, distributor, window);
-        GroupContext::new(common, sender.ok()?, [recipient.ok()?]).ok()
+        let sender = SenderContext::derive(&common, material.sender_id, own, &self.private_key, numbers)?;
+        let distributor =
+            Credential::from_ccs(material.credential).map_err(|_| DeriveError::InvalidPublicKey)?;
+        let recipient = RecipientContext::derive(&common, material.distributor, distributor, window)?;
+        // Both were derived from this Common Context.
+        GroupContext::new(common, sender, [recipient]).map_err(|_| DeriveError::EqualIds)
     }
 }
 

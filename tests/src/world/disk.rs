@@ -114,7 +114,7 @@ impl Region {
 /// The storage of one agent, which survives its restarts.
 #[derive(Debug)]
 pub struct Disk {
-    records: [Option<Vec<u8>>; 3],
+    records: [Option<Vec<u8>>; 4],
     image: Region,
     pages: Region,
     /// The state of the trial, as the boot stage knows it.
@@ -136,7 +136,7 @@ impl Disk {
     pub fn new(dice: Dice) -> Self {
         let factory = Digest::of(b"the image from the factory");
         Self {
-            records: [None, None, None],
+            records: [const { None }; 4],
             image: Region::default(),
             pages: Region::default(),
             trial: Trial::None,
@@ -290,5 +290,6 @@ const fn slot(record: Record) -> usize {
         Record::Counters => 0,
         Record::Update => 1,
         Record::Installed => 2,
+        Record::Membership => 3,
     }
 }
