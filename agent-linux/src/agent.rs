@@ -68,15 +68,9 @@ pub fn agent<'m>(
     let place = material.place;
     let memory = Memory { blocks: &mut sets.blocks, pages: &mut sets.pages, parity: &mut sets.parity };
     let reception_config = reception_config(config, &material, installed, floor);
-    let mut reception = Reception::without_update(
-        reception_config,
-        context,
-        memory,
-        booted_before,
-        seed,
-        Instant::default(),
-    )
-    .ok_or_else(|| Failure::error("no memory for the sets of blocks"))?;
+    let mut reception =
+        Reception::without_update(reception_config, context, memory, booted_before, seed, Instant::default())
+            .ok_or_else(|| Failure::error("no memory for the sets of blocks"))?;
     if let Some(bytes) = update {
         // The boot record may be about another update than the one being received.
         reception.restore(&bytes, |digest| platform.trial_of(digest));

@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
+use group_manager::Agent;
 use tokio::task::yield_now;
 use tokio::time::{Instant as Moment, sleep, sleep_until};
 use update_core::limits::DATAGRAM_BYTES_MAX;
 use update_core::platform::{Done, Platform, Record, Task, Trial, carry_out};
-use group_manager::Agent;
 use update_core::reception::{Event, Input, Output};
 use update_core::remark::Remark;
 use update_core::time::Instant;

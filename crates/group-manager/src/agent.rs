@@ -3,7 +3,8 @@
 use crate::material::{Material, Place};
 use crate::member::{Member, Next};
 use group_oscore::{
-    CommonContext, Credential, DeriveError, GroupContext, RecipientContext, ReplayWindow, SenderContext, SequenceNumbers,
+    CommonContext, Credential, DeriveError, GroupContext, RecipientContext, ReplayWindow, SenderContext,
+    SequenceNumbers,
 };
 use update_core::platform::{Done, Record, Task};
 use update_core::reception::{AgentContext, Event, Input, NewKeys, Output, Reception};

@@ -194,6 +194,11 @@ impl Agents {
         Ok(ids)
     }
 
+    /// Under new keys, too, no Sender ID is given that was given before.
+    pub(super) fn carry_sender_ids(&self, dir: &StateDir, group: &Name, gid: &Hex) -> Result<(), StateError> {
+        Ok(sealed::write(&dir.witness_of_sender_ids(group, gid), &self.next_sender_number)?)
+    }
+
     /// What is known of the agent with this name, enrolled or waiting.
     pub fn find(&self, name: &Name) -> Option<Waiting> {
         let enrolled = self.enrolled.iter().find(|agent| &agent.name == name).map(Waiting::from);

@@ -145,6 +145,8 @@ pub fn create_all(all: &[(&Path, &[u8])], access: Access) -> Result<(), FileErro
 
 /// Writes a file or replaces it. After a power cut it is the old one or the new one, never a mixture.
 pub fn replace(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError> {
+    #[cfg(test)]
+    cut::step(path)?;
     let temporary = Temporary::write(path, access, |file| file.write_all(bytes))?;
     temporary.sync(path)?;
     fs::rename(&temporary.path, path).map_err(|source| system("write", path, source))?;
@@ -182,6 +184,8 @@ pub fn remove_folder(path: &Path) -> Result<(), FileError> {
 
 /// Removes a file, if it is there.
 pub fn remove_file(path: &Path) -> Result<(), FileError> {
+    #[cfg(test)]
+    cut::step(path)?;
     match fs::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => Err(system("remove", path, source)),
         _ => Ok(()),
@@ -196,6 +200,8 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
 /// As [`rename`], for many.
 pub fn rename_all(all: &[(&Path, &Path)]) -> Result<(), FileError> {
     for (from, to) in all {
+        #[cfg(test)]
+        cut::step(from)?;
         fs::rename(from, to).map_err(|source| system("rename", from, source))?;
     }
     sync_folders(all.iter().flat_map(|(from, to)| [*from, *to]))
@@ -205,6 +211,32 @@ pub fn rename_all(all: &[(&Path, &Path)]) -> Result<(), FileError> {
 fn sync_folders<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<(), FileError> {
     let by_folder: BTreeMap<&Path, &Path> = paths.map(|path| (folder_of(path), path)).collect();
     by_folder.into_values().try_for_each(sync_folder)
+}
+
+/// Ends a sequence of durable writes after any of them, as a crash does.
+#[cfg(test)]
+pub(crate) mod cut {
+    use super::{FileError, system};
+    use std::cell::Cell;
+    use std::path::Path;
+
+    thread_local!(static LEFT: Cell<Option<u32>> = const { Cell::new(None) });
+
+    /// From now on this many changes are made, and all others fail; `None` for no limit.
+    pub(crate) fn after(changes: Option<u32>) {
+        LEFT.set(changes);
+    }
+
+    pub(super) fn step(path: &Path) -> Result<(), FileError> {
+        match LEFT.get() {
+            None => Ok(()),
+            Some(0) => Err(system("write", path, std::io::Error::other("cut"))),
+            Some(left) => {
+                LEFT.set(Some(left - 1));
+                Ok(())
+            }
+        }
+    }
 }
 
 /// Makes the entry of `path` in its folder durable.

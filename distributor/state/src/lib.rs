@@ -5,7 +5,7 @@
 //! | `groups/NAME/group.json` | profile, key material, the distributor's own key ([`GroupState`]) |
 //! | `groups/NAME/agents.json` | who is enrolled ([`Enrolled`]) |
 //! | `groups/NAME/manager.json` | the Group Manager's secrets ([`ManagerState`]) |
-//! | `groups/NAME/sequence` | Sender Sequence Numbers reserved ahead ([`SequenceStore`]) |
+//! | `groups/NAME/sequence` | Sender Sequence Numbers reserved ahead ([`SequenceStore`]); `sequence.next` while the keys change ([`rekey`]) |
 //! | `groups/NAME/floors` | replay floors and conduct, one for each agent ([`FloorStore`]) |
 //! | `groups/NAME/attempts` | attempt numbers, one for each update ([`Attempts`]) |
 //! | `locks/NAME.send`, `locks/NAME.edit` | one process sends, one process enrolls ([`GroupLock`]) |
@@ -43,6 +43,7 @@ mod machine;
 mod manager;
 pub mod new_group;
 pub mod random;
+pub mod rekey;
 mod sealed;
 mod sequence;
 #[cfg(test)]
@@ -64,5 +65,5 @@ pub use floor::{Conducts, Floor, FloorStore, Floors, Remembered};
 pub use group::{GroupState, Identity, Profile, Security};
 pub use lock::{GroupLock, RolloutLock, StateLock};
 pub use machine::MachineId;
-pub use manager::{IndividualContext, ManagerState};
+pub use manager::{Evicted, IndividualContext, KnownMember, ManagerState};
 pub use sequence::{Numbers, SKIPPED, SequenceDoubt, SequenceStore};

@@ -92,7 +92,7 @@ pub async fn create(
         name: plan.name,
         profile: plan.profile,
         security: Security {
-            gid: Hex(random(plan.gid_bytes)?),
+            gid: Hex(random_gid(plan.gid_bytes)?),
             master_secret: random_master_secret()?,
             master_salt: random_master_salt()?,
             aead: cose(plan.aead),
@@ -108,8 +108,7 @@ pub async fn create(
         key_set: Hex(plan.keys.signed),
         agents: Vec::new(),
     };
-    let manager =
-        ManagerState { private_key: Secret::new(manager.to_bytes().to_vec()), contexts: Default::default() };
+    let manager = ManagerState::new(Secret::new(manager.to_bytes().to_vec()));
     let agents = group.create(dir, &manager, machine, plan.replace).await?;
     Ok((group, names_waiting(&agents)))
 }
@@ -176,6 +175,11 @@ pub fn random_master_salt() -> Result<Secret, StateError> {
 pub fn cose(algorithm: AeadAlgorithm) -> i32 {
     // 1, 10 or 24.
     algorithm.cose() as i32
+}
+
+/// A fresh Gid of this length.
+pub(crate) fn random_gid(bytes: usize) -> Result<Vec<u8>, StateError> {
+    random(bytes)
 }
 
 fn names_waiting(agents: &Agents) -> Vec<Name> {

@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 use update_core::digest::Digest;
 
 use super::sealed::{self, SealedError};
+use crate::files;
+
 use super::{GroupLock, GroupState, MachineId, StateDir, StateError};
 
 /// How many numbers to skip whenever the store is reopened. An agent that was reset meanwhile accepts nothing
@@ -132,6 +134,18 @@ impl SequenceStore {
         };
         sealed::write(&witness, &record)?;
         sealed::write(&main, &record)?;
+        Ok(())
+    }
+
+    /// The name of the main file for keys that are about to come into force.
+    pub(super) const NEXT: &str = "sequence.next";
+
+    /// The keys with this Gid are in force: their counters take their place, if that was interrupted.
+    pub(super) fn settle_rekey(folder: &Path, gid: &Hex) -> Result<(), StateError> {
+        let next = folder.join(Self::NEXT);
+        if matches!(read(&next)?, Found::Whole(record) if &record.gid == gid) {
+            files::rename(&next, &folder.join("sequence"))?;
+        }
         Ok(())
     }
 
@@ -268,6 +282,7 @@ impl SequenceStore {
         lock: &GroupLock,
         epoch: u64,
     ) -> Result<Self, StateError> {
+        Self::settle_rekey(&dir.group(&group.name), &group.security.gid)?;
         let main = dir.group(&group.name).join("sequence");
         let witness = dir.witness_of(&group.name, &group.security.gid);
         let in_doubt = |doubt| StateError::SequenceInDoubt { group: group.name.clone(), doubt };

@@ -1,0 +1,194 @@
+//! New keys for a group: a fresh Gid and Master Secret, one generation further (RFC 10021 section 12.2).
+//!
+//! The file `group.json` decides which keys are in force. Everything that the new keys need is written before
+//! it, under names that say to which keys it belongs, so a crash at any moment leaves the old keys or the new
+//! ones, each with its counters.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use provisioning::{Hex, Name};
+
+use super::{
+    Agents, Floor, FloorStore, GroupLock, GroupState, MachineId, ManagerState, Remembered, SequenceDoubt,
+    SequenceStore, StateDir, StateError,
+};
+use crate::files;
+use crate::new_group::{random_gid, random_master_salt, random_master_secret};
+
+/// What moves with the keys; `None` stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Moves {
+    /// The address and port of the CoAP group.
+    pub coap_group: Option<SocketAddr>,
+    /// The unicast address of the distributor.
+    pub distributor: Option<SocketAddr>,
+    /// The interface that sends multicast.
+    pub interface: Option<String>,
+}
+
+/// Gives a group new keys. They are in force for the distributor when this returns, and for each agent once
+/// the Group Manager has brought them.
+///
+/// # Errors
+/// The group is being sent for, was moved to another machine, or its files cannot be written. Then the old keys
+/// are in force.
+pub fn rekey(
+    dir: &StateDir,
+    (sending, editing): (&GroupLock, &GroupLock),
+    machine: &MachineId,
+    moves: &Moves,
+) -> Result<GroupState, StateError> {
+    let name = sending.group();
+    let old = GroupState::open(dir, name)?;
+    if SequenceStore::is_given_away(dir, name)? {
+        return Err(StateError::SequenceInDoubt { group: name.clone(), doubt: SequenceDoubt::Moved });
+    }
+    let mut new = old.clone();
+    new.security.gid = Hex(random_gid(old.security.gid.as_bytes().len())?);
+    new.security.master_secret = random_master_secret()?;
+    new.security.master_salt = random_master_salt()?;
+    new.security.num = old.security.num + 1;
+    let profile = &mut new.profile;
+    profile.coap_group = moves.coap_group.unwrap_or(profile.coap_group);
+    profile.distributor = moves.distributor.unwrap_or(profile.distributor);
+    profile.interface = moves.interface.clone().unwrap_or_else(|| profile.interface.clone());
+    let gid = &new.security.gid;
+    let folder = dir.group(name);
+    let witness = dir.witness_of(name, gid);
+    SequenceStore::create(folder.join(SequenceStore::NEXT), witness, name, gid, machine)?;
+    Agents::load(dir, name)?.carry_sender_ids(dir, name, gid)?;
+    carry_conduct(dir, &old, &new)?;
+    new.save(dir, editing)?;
+    SequenceStore::settle_rekey(&folder, gid)?;
+    // The old keys never send again.
+    forget(&dir.witness_of(name, &old.security.gid))?;
+    forget(&dir.witness_of_sender_ids(name, &old.security.gid))?;
+    let mut manager = ManagerState::load(dir, name)?;
+    if manager.rekey_due {
+        manager.rekey_due = false;
+        manager.save(dir, editing)?;
+    }
+    Ok(new)
+}
+
+/// Under new keys all windows begin at 0. A quarantine stays.
+fn carry_conduct(dir: &StateDir, old: &GroupState, new: &GroupState) -> Result<(), StateError> {
+    let conduct = FloorStore::new(dir, old).load(old, true)?.conduct;
+    let floors = new.agents.iter().map(|agent| (agent.member_id(), Floor::At(0))).collect();
+    FloorStore::new(dir, new).save(&Remembered { floors, conduct, ..Remembered::default() })
+}
+
+fn forget(path: &Path) -> Result<(), StateError> {
+    if path.exists() {
+        files::remove_file(path)?;
+    }
+    Ok(())
+}
+
+/// Evicts agents from their group: they get nothing from the Group Manager any more. The group must be rekeyed
+/// afterwards, and is not sent for before. The same call again finishes what was interrupted.
+///
+/// # Errors
+/// One of them is not in the group, and was not evicted from it either; or the files cannot be written.
+pub fn evict(
+    dir: &StateDir,
+    editing: &GroupLock,
+    agents: &[Name],
+    reason: &str,
+    destroy: bool,
+) -> Result<(), StateError> {
+    let group = editing.group();
+    let mut members = Agents::load(dir, group)?;
+    let mut manager = ManagerState::load(dir, group)?;
+    for name in agents {
+        let known = members.has(name) || manager.evicted.contains_key(name);
+        if !known {
+            return Err(StateError::NoAgent { name: name.clone(), group: group.clone() });
+        }
+    }
+    for name in agents {
+        let agent = members.enrolled.iter().find(|agent| &agent.name == name);
+        manager.evict(agent, name, reason, destroy);
+    }
+    manager.rekey_due = true;
+    // In this order: who is evicted gets no keys, whatever happens then.
+    manager.save(dir, editing)?;
+    for name in agents {
+        members.remove(name);
+    }
+    members.save(dir, editing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{World, block_on};
+
+    fn locks(world: &World) -> (GroupLock, GroupLock) {
+        let name = &world.group().name;
+        let editing = block_on(GroupLock::to_edit(&world.dir, name)).unwrap();
+        (GroupLock::to_send(&world.dir, name).unwrap(), editing)
+    }
+
+    #[test]
+    fn new_keys_are_fresh_and_begin_at_zero_and_the_old_ones_are_gone() {
+        let world = World::new();
+        let old = world.group();
+        let (sending, editing) = locks(&world);
+        let new = rekey(&world.dir, (&sending, &editing), &world.machine, &Moves::default()).unwrap();
+        assert_ne!(old.security.gid, new.security.gid);
+        assert_ne!(old.security.master_secret, new.security.master_secret);
+        assert_eq!(new.security.num, old.security.num + 1);
+        assert_eq!(world.group(), new);
+        assert!(!world.dir.witness_of(&old.name, &old.security.gid).exists());
+        drop((sending, editing));
+        let store = world.open().unwrap();
+        assert_eq!(store.numbers().next, 0);
+        assert!(!store.has_sent());
+    }
+
+    #[test]
+    fn a_crash_after_any_write_leaves_keys_with_their_counters() {
+        for cut in 0..10 {
+            let world = World::new();
+            let mut used = world.open().unwrap();
+            used.reserve(1000).unwrap();
+            drop(used);
+            let old = world.group().security;
+            let (sending, editing) = locks(&world);
+            files::cut::after(Some(cut));
+            let done = rekey(&world.dir, (&sending, &editing), &world.machine, &Moves::default());
+            files::cut::after(None);
+            drop((sending, editing));
+            let now = world.group().security;
+            let numbers = world.open().unwrap().numbers();
+            match now.gid == old.gid {
+                true => assert!(done.is_err() && now == old && numbers.next >= 1000, "{cut}"),
+                false => assert!(numbers.next == 0 && now.num == 1, "{cut}"),
+            }
+            // It can be done again.
+            let (sending, editing) = locks(&world);
+            let again = rekey(&world.dir, (&sending, &editing), &world.machine, &Moves::default()).unwrap();
+            assert_eq!(again.security.num, now.num + 1);
+            drop((sending, editing));
+            assert_eq!(world.open().unwrap().numbers().next, 0);
+        }
+    }
+
+    #[test]
+    fn a_group_in_doubt_sends_again_after_a_rekey_and_one_that_was_moved_does_not() {
+        let world = World::new();
+        world.open().unwrap().condemn();
+        assert!(world.open().is_err());
+        let (sending, editing) = locks(&world);
+        rekey(&world.dir, (&sending, &editing), &world.machine, &Moves::default()).unwrap();
+        drop((sending, editing));
+        world.open().unwrap();
+        let (sending, editing) = locks(&world);
+        let to = world.other_machine();
+        SequenceStore::give_away(&world.dir, &world.group(), &world.machine, &sending, &to).unwrap();
+        let refused = rekey(&world.dir, (&sending, &editing), &world.machine, &Moves::default());
+        assert!(matches!(refused, Err(StateError::SequenceInDoubt { doubt: SequenceDoubt::Moved, .. })));
+    }
+}
