@@ -127,6 +127,11 @@ impl Manager {
         Ok(())
     }
 
+    /// Forgets a member altogether.
+    pub fn remove_member(&mut self, individual: MemberId) {
+        self.peers.remove(&individual);
+    }
+
     /// Everybody has been added: keys go to those members that are not known to have them.
     pub fn begin(&mut self, now: Instant) {
         self.begin_pushing(now);

@@ -160,7 +160,7 @@ impl<S: Store> Fleet<S> {
     }
 
     /// Records a change that was made. It has been made even if that fails.
-    async fn noted<T>(
+    pub(super) async fn noted<T>(
         &self,
         result: T,
         facts: impl IntoIterator<Item = (Option<AgentKey>, &'static str, String)>,

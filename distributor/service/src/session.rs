@@ -13,8 +13,8 @@ use update_core::limits::{DISTRIBUTOR_RESERVE_STEP, FLOOR_AHEAD};
 use update_core::time::Duration;
 
 use fwcast_state::{
-    Agents, Attempts, Enrolled, Floor, FloorStore, GroupLock, GroupState, MachineId, Remembered,
-    SequenceDoubt, SequenceStore, StateDir, StateError,
+    Agents, Attempts, Enrolled, Floor, FloorStore, GroupLock, GroupState, MachineId, ManagerState,
+    Remembered, SequenceDoubt, SequenceStore, StateDir, StateError,
 };
 use fwcast_store::epoch::Claimed;
 
@@ -39,6 +39,12 @@ pub enum SessionError {
         /// Which part of it.
         what: &'static str,
     },
+    /// Somebody was evicted who still has its keys.
+    #[error(
+        "an agent of group '{0}' was evicted, or has left, and still has its keys: run `fwcast group rekey \
+         {0}` first"
+    )]
+    RekeyDue(Name),
     /// An agent was removed meanwhile.
     #[error(
         "group '{group}' no longer has an agent with the Sender ID {id}: it was removed or enrolled \
@@ -89,6 +95,9 @@ impl Session {
     pub fn open_locked(claimed: &Claimed, lock: GroupLock) -> Result<Self, SessionError> {
         let (dir, name) = (claimed.dir(), lock.group());
         let group = GroupState::open(dir, name)?;
+        if ManagerState::load(dir, name)?.rekey_due {
+            return Err(SessionError::RekeyDue(name.clone()));
+        }
         let machine = MachineId::of_this_machine()?;
         let sequence = SequenceStore::open(dir, &group, &machine, &lock, claimed.epoch())?;
         let floor_store = FloorStore::new(dir, &group);

@@ -1,10 +1,9 @@
 //! Who is enrolled in a group.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
+use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
-use std::{fmt, io};
 
 use group_oscore::{Credential, CredentialError, MemberId};
 use jiff::Timestamp;
@@ -16,7 +15,7 @@ use uuid::Uuid;
 use super::group::{read_json, write_json};
 use super::sealed::{self, SealedError};
 use super::{GroupLock, GroupState, SequenceDoubt, SequenceStore, StateDir, StateError};
-use crate::files::FileError;
+use crate::files;
 
 /// The longest Sender ID, in bytes.
 const SENDER_NUMBER_MAX: u32 = 0xff_ffff;
@@ -227,13 +226,7 @@ impl Agents {
 
     /// Changes whenever the group's agents are written. `None` if there is no such group.
     pub fn fingerprint(dir: &StateDir, group: &Name) -> Result<Option<String>, StateError> {
-        let path = dir.group(group).join("agents.json");
-        match std::fs::metadata(&path) {
-            // Each write makes a new file.
-            Ok(it) => Ok(Some(format!("{}-{}-{}.{:09}", it.ino(), it.size(), it.mtime(), it.mtime_nsec()))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(FileError::System { verb: "access", path, source }.into()),
-        }
+        Ok(files::fingerprint(&dir.group(group).join("agents.json"))?)
     }
 
     /// Adds an agent, in place of any other with its name.

@@ -165,6 +165,16 @@ pub fn check_target(path: &Path) -> Result<(), FileError> {
     }
 }
 
+/// Changes whenever a file is replaced. `None` if there is no such file.
+pub fn fingerprint(path: &Path) -> Result<Option<String>, FileError> {
+    match fs::metadata(path) {
+        // Each write makes a new file.
+        Ok(it) => Ok(Some(format!("{}-{}-{}.{:09}", it.ino(), it.size(), it.mtime(), it.mtime_nsec()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(system("access", path, source)),
+    }
+}
+
 /// Creates a folder and its parents, for the owner only (0700).
 pub fn make_folder(path: &Path) -> Result<(), FileError> {
     DirBuilder::new()

@@ -194,6 +194,20 @@ impl GroupState {
         SequenceStore::used_after(&main, &dir.witness_of(&self.name, &self.security.gid), epoch)
     }
 
+    /// Changes whenever one of the group's files is written that its Group Manager depends on. `None` if there
+    /// is no such group.
+    ///
+    /// # Errors
+    /// A file cannot be looked at.
+    pub fn fingerprint(dir: &StateDir, group: &Name) -> Result<Option<String>, StateError> {
+        let folder = dir.group(group);
+        let of = |file: &str| files::fingerprint(&folder.join(file));
+        Ok(match (of("group.json")?, of("agents.json")?) {
+            (Some(group), Some(agents)) => Some(format!("{group} {agents}")),
+            _ => None,
+        })
+    }
+
     /// The group identifier.
     pub fn gid(&self) -> Gid {
         // Its length was checked when the group was opened.

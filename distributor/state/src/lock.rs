@@ -1,6 +1,7 @@
 //! One process at a time.
 
 use std::fs::{File, OpenOptions};
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -69,6 +70,16 @@ impl StateLock {
     /// The right to make or restore a backup.
     pub async fn to_back_up(dir: &StateDir) -> Result<Self, StateError> {
         Self::wait(dir, "backup", "makes or restores a backup").await
+    }
+
+    /// The right to be the Group Manager at this address.
+    ///
+    /// # Errors
+    /// [`StateError::StateLocked`]: another process is.
+    pub fn to_manage(dir: &StateDir, address: SocketAddr) -> Result<Self, StateError> {
+        let path = dir.state_lock(&format!("manager-{}", address.to_string().replace([':', '[', ']'], "_")));
+        let doing = "is the Group Manager";
+        lock_file(&path)?.map(|file| Self { _file: file }).ok_or(StateError::StateLocked { doing })
     }
 
     /// Others hold it only briefly, so this waits for it.

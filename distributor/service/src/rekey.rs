@@ -1,0 +1,70 @@
+//! New keys for a group, and who may no longer have them.
+
+use std::collections::BTreeMap;
+
+use fwcast_state::rekey::{self, Moves};
+use fwcast_state::{GroupLock, GroupState, MachineId, StateError};
+use provisioning::Name;
+use rollout_engine::Many;
+use rollout_engine::plan::AgentKey;
+
+use super::Fleet;
+use crate::changes::Changed;
+use fwcast_store::Store;
+
+impl<S: Store> Fleet<S> {
+    /// Gives a group new keys. The distributor uses them from now on; the Group Manager brings them to the
+    /// agents.
+    ///
+    /// # Errors
+    /// The group is being sent for, was moved away, or its files cannot be written.
+    pub async fn rekey(&self, name: &Name, moves: Moves) -> Result<Changed<GroupState>, StateError> {
+        // Opened first, so that a missing group is reported as missing.
+        GroupState::open(&self.dir, name)?;
+        let machine = MachineId::of_this_machine()?;
+        let sending = GroupLock::to_send(&self.dir, name)?;
+        let editing = GroupLock::to_edit(&self.dir, name).await?;
+        let group = rekey::rekey(&self.dir, (&sending, &editing), &machine, &moves)?;
+        drop((sending, editing));
+        let what = format!("security group '{name}' has new keys, generation {}", group.security.num);
+        Ok(self.noted(group, [(None, "group-rekeyed", what)]).await)
+    }
+
+    /// Evicts agents from their groups, and gives these groups new keys, each once.
+    ///
+    /// # Errors
+    /// An agent is not known, a group is being sent for, or its files cannot be written. The same call again
+    /// finishes what was done in part.
+    pub async fn evict(
+        &self,
+        agents: &[AgentKey],
+        reason: &str,
+        destroy: bool,
+    ) -> Result<Changed<Vec<GroupState>>, StateError> {
+        let mut by_group: BTreeMap<&Name, Vec<Name>> = BTreeMap::new();
+        for key in agents {
+            by_group.entry(&key.group).or_default().push(key.name.clone());
+        }
+        let mut groups = Vec::new();
+        let mut facts = Vec::new();
+        for (name, agents) in by_group {
+            let machine = MachineId::of_this_machine()?;
+            let sending = GroupLock::to_send(&self.dir, name)?;
+            let editing = GroupLock::to_edit(&self.dir, name).await?;
+            rekey::evict(&self.dir, &editing, &agents, reason, destroy)?;
+            let group = rekey::rekey(&self.dir, (&sending, &editing), &machine, &Moves::default())?;
+            for agent in &agents {
+                let key = AgentKey { group: name.clone(), name: agent.clone() };
+                facts.push((Some(key), "agent-evicted", format!("evicted: {reason}")));
+            }
+            let what = format!(
+                "security group '{name}' has new keys, generation {}, without {}",
+                group.security.num,
+                Many(agents.len(), "evicted agent")
+            );
+            facts.push((None, "group-rekeyed", what));
+            groups.push(group);
+        }
+        Ok(self.noted(groups, facts).await)
+    }
+}
