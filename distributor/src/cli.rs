@@ -7,7 +7,7 @@ use crate::commands::global::Global;
 use crate::commands::output::{Format, no_names};
 use crate::commands::{
     agent, apply, backup, completions, config, delete, describe, doctor, events, examples, get, group, image,
-    key, plan, push, rollout, run, schema, status, validate,
+    key, manager, plan, push, rollout, run, schema, status, validate,
 };
 
 /// Updates the firmware of many devices at once, over secured multicast.
@@ -39,6 +39,9 @@ enum Command {
     /// Enroll, list, label and remove agents
     #[command(subcommand)]
     Agent(agent::Agent),
+    /// Bring keys to the agents
+    #[command(subcommand)]
+    Manager(manager::Manager),
     /// Sign and check images
     #[command(subcommand)]
     Image(image::Image),
@@ -70,6 +73,7 @@ impl Command {
     const fn prints_no_names(&self) -> bool {
         match self {
             Self::Key(_) | Self::Image(_) | Self::Push(_) | Self::Doctor(_) | Self::Events(_) => true,
+            Self::Manager(_) => true,
             Self::History(history) => history.prints_events(),
             _ => false,
         }
@@ -101,6 +105,7 @@ impl Cli {
             Command::Key(key) => key.run(global),
             Command::Group(group) => group.run(global),
             Command::Agent(agent) => agent.run(global),
+            Command::Manager(manager) => manager.run(global),
             Command::Image(image) => image.run(global),
             Command::Push(push) => push.run(global),
             Command::Status(status) => status.run(global),

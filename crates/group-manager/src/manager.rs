@@ -142,6 +142,10 @@ impl Manager {
     pub fn rekey(&mut self, now: Instant, group: &str, keys: GroupKeys) {
         let Some(group) = self.groups.get_mut(group) else { return };
         group.rekey(keys);
+        for peer in self.peers.values_mut() {
+            // What is on its way is out of date.
+            peer.push = None;
+        }
         self.begin_pushing(now);
     }
 

@@ -13,6 +13,7 @@ mod census;
 mod changes;
 pub mod control;
 mod delete;
+pub mod deliver;
 pub mod doctor;
 pub mod drive;
 pub mod enroll;

@@ -30,6 +30,18 @@ impl<S: Store> Fleet<S> {
         Ok(self.noted(group, [(None, "group-rekeyed", what)]).await)
     }
 
+    /// Takes an evicted agent back into its group, with a new Sender ID.
+    ///
+    /// # Errors
+    /// It was not evicted from this group, or the group's files cannot be written.
+    pub async fn rejoin(&self, name: &Name, group: &Name) -> Result<Changed<()>, StateError> {
+        GroupState::open(&self.dir, group)?;
+        let editing = GroupLock::to_edit(&self.dir, group).await?;
+        rekey::rejoin(&self.dir, &editing, name)?;
+        let key = AgentKey { group: group.clone(), name: name.clone() };
+        Ok(self.noted((), [(Some(key), "agent-rejoined", "a member of its group again".to_owned())]).await)
+    }
+
     /// Evicts agents from their groups, and gives these groups new keys, each once.
     ///
     /// # Errors

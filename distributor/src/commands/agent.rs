@@ -24,6 +24,7 @@ use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 use crate::commands::kind::{made, on_fleet};
 use crate::commands::output::{self, Printable, columns, fields, say};
+use crate::commands::rekey::{Evict, Rejoin};
 use crate::commands::report::{labels, word_and_id, word_or_id};
 use crate::commands::yaml;
 use fwcast_documents::selector::Selector;
@@ -54,6 +55,10 @@ pub enum Agent {
     Label(Relabel),
     /// Remove an agent from its group
     Remove(Remove),
+    /// Evict agents from their groups: they get no keys any more, and the others get new ones
+    Evict(Evict),
+    /// Take an evicted agent back into its group
+    Rejoin(Rejoin),
     /// End the quarantine of an agent that said what could not be true
     Release(Release),
     /// Check the file of an agent and show what is not secret in it
@@ -227,6 +232,8 @@ impl Agent {
                 output::print(global.output, &listed)?;
             }
             Self::Remove(remove) => on_fleet(global, async |fleet| remove.run(fleet).await)?,
+            Self::Evict(evict) => return evict.run(global),
+            Self::Rejoin(rejoin) => on_fleet(global, async |fleet| rejoin.run(fleet).await)?,
             Self::Release(release) => on_fleet(global, async |fleet| release.run(fleet).await)?,
             Self::Inspect { file } => {
                 let read: AgentFile = yaml::read_secret(file)?;

@@ -16,6 +16,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("group set", &["fwcast group set hall --rate 4Mbit/s"]),
+    (
+        "group rekey",
+        &["fwcast group rekey hall", "fwcast group rekey hall --coap-group 239.192.7.2:5683 --within 5m"],
+    ),
     ("group show", &["fwcast group show hall"]),
     ("group list", &["fwcast group list -o json"]),
     (
@@ -35,6 +39,9 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &["fwcast agent label lamp-1 ring=canary old-", "fwcast agent label -l model=lamp-2 floor=3"],
     ),
     ("agent remove", &["fwcast agent remove hall/lamp-1 --yes"]),
+    ("agent evict", &["fwcast agent evict hall/lamp-1 --reason stolen --destroy --yes"]),
+    ("agent rejoin", &["fwcast agent rejoin lamp-1 --group hall"]),
+    ("manager run", &["fwcast manager run"]),
     ("agent release", &["fwcast agent release lamp-1"]),
     ("agent inspect", &["fwcast agent inspect lamp-1.yaml"]),
     (

@@ -19,11 +19,13 @@ use std::process::ExitCode;
 use fwcast_documents::ChoiceError;
 use fwcast_documents::{ApplyError, DocumentError, NoDigest, PlanError};
 use fwcast_service::control::SignalError;
+use fwcast_service::deliver::DeliverError;
 use fwcast_service::drive::DriveError;
 use fwcast_service::enroll::RequestError;
 use fwcast_service::enrollment::EnrollError;
 use fwcast_service::forecast::ForecastError;
 use fwcast_service::look::LookError;
+use fwcast_service::manager::{BooksError, ManagerError};
 use fwcast_service::members::MemberError;
 use fwcast_service::push::CheckError;
 use fwcast_service::runner::{RolloutEnd, RunError};
@@ -168,7 +170,7 @@ exits! {
     BackupError { File, State, Store };
     RestoreError { File, State, Store, Images };
     SocketError {};
-    SessionError { State };
+    SessionError { State }, Self::RekeyDue(_) => Exit::NotAllowed;
     DriveError { State };
     SignError { File, Image, Key },
         Self::NotHigher { .. } | Self::Jump { .. } => Exit::Usage,
@@ -192,6 +194,9 @@ exits! {
     OrderError { Store, Run }, Self::NotHeard(_) => Exit::TimedOut;
     DeleteError { Store };
     LookError { Store, Member, Run, State };
+    BooksError { State }, Self::Unusable(_) => Exit::NotAllowed;
+    ManagerError { State, Books, Random };
+    DeliverError { Manager, Send, State };
     SendError { Store, State, Session, Socket, Drive, Random };
     CheckError { State, File, Image },
         Self::Refused { .. } => Exit::BadSignature,

@@ -16,6 +16,7 @@ use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
 use crate::commands::kind::{made, on_fleet, on_fleet_of};
 use crate::commands::output::{self, Printable, columns, fields, say};
+use crate::commands::rekey::Rekey;
 use fwcast_service::{Fleet, neighbours};
 use fwcast_state::key_sets::TrustedKeys;
 use fwcast_state::keys;
@@ -31,6 +32,8 @@ pub enum Group {
     Create(Box<Create>),
     /// Change how this machine sends to a group: what its agents need not know
     Set(Set),
+    /// Give a group new keys, and bring them to its agents: with them it can also move to another address
+    Rekey(Rekey),
     /// Show one group
     Show {
         /// Its name
@@ -198,6 +201,7 @@ impl Group {
                 let waiting = new_group::waiting(&dir, &group.name)?;
                 output::print(global.output, &Shown::new(group, waiting)?)?;
             }
+            Self::Rekey(rekey) => return rekey.run(global),
             Self::Show { name } => {
                 let waiting = new_group::waiting(&dir, name)?;
                 output::print(global.output, &Shown::new(GroupState::open(&dir, name)?, waiting)?)?;

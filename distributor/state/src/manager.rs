@@ -50,6 +50,9 @@ pub struct Evicted {
     pub context: IndividualContext,
     /// Its credential and what else is known of it.
     pub agent: Enrolled,
+    /// Where it was last heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<SocketAddr>,
     /// Why.
     pub reason: String,
     /// When.
@@ -102,13 +105,14 @@ impl ManagerState {
 
     /// Moves an agent to the evicted ones, or removes all that is known of it. What was done already stays.
     pub fn evict(&mut self, agent: Option<&Enrolled>, name: &Name, reason: &str, destroy: bool) {
-        self.members.remove(name);
+        let address = self.members.remove(name).and_then(|member| member.address);
         let context = self.contexts.remove(name);
         if destroy {
             self.evicted.remove(name);
         } else if let (Some(context), Some(agent)) = (context, agent) {
             let (agent, reason) = (agent.clone(), reason.to_owned());
-            self.evicted.insert(name.clone(), Evicted { context, agent, reason, at: Timestamp::now() });
+            let evicted = Evicted { context, agent, address, reason, at: Timestamp::now() };
+            self.evicted.insert(name.clone(), evicted);
         }
     }
 

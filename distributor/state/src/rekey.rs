@@ -10,8 +10,8 @@ use std::path::Path;
 use provisioning::{Hex, Name};
 
 use super::{
-    Agents, Floor, FloorStore, GroupLock, GroupState, MachineId, ManagerState, Remembered, SequenceDoubt,
-    SequenceStore, StateDir, StateError,
+    Agents, Enrolled, Floor, FloorStore, GroupLock, GroupState, KnownMember, MachineId, ManagerState,
+    Remembered, SequenceDoubt, SequenceStore, StateDir, StateError,
 };
 use crate::files;
 use crate::new_group::{random_gid, random_master_salt, random_master_secret};
@@ -118,6 +118,27 @@ pub fn evict(
         members.remove(name);
     }
     members.save(dir, editing)
+}
+
+/// Takes an evicted agent back, with a Sender ID that nobody had under these keys.
+///
+/// # Errors
+/// It was not evicted from this group, or the files cannot be written.
+pub fn rejoin(dir: &StateDir, editing: &GroupLock, name: &Name) -> Result<(), StateError> {
+    let group = GroupState::open(dir, editing.group())?;
+    let mut agents = Agents::load(dir, &group.name)?;
+    let mut manager = ManagerState::load(dir, &group.name)?;
+    let Some(evicted) = manager.evicted.remove(name) else {
+        return Err(StateError::NoAgent { name: name.clone(), group: group.name.clone() });
+    };
+    let ids = agents.give_sender_ids(dir, &group, 1)?;
+    let sender_id = ids.into_iter().next().ok_or(StateError::SenderIdsUsedUp(group.name.clone()))?;
+    agents.enroll(Enrolled { sender_id, ..evicted.agent });
+    manager.contexts.insert(name.clone(), evicted.context);
+    let known = KnownMember { confirmed: None, address: evicted.address };
+    manager.members.insert(name.clone(), known);
+    manager.save(dir, editing)?;
+    agents.save(dir, editing)
 }
 
 #[cfg(test)]

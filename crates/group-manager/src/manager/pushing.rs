@@ -19,7 +19,7 @@ impl Manager {
     pub(super) fn begin_pushing(&mut self, now: Instant) {
         for peer in self.peers.values_mut().filter(|peer| !peer.is_evicted() && peer.address.is_some()) {
             let num = self.groups.get(peer.group()).map(super::group::Group::num);
-            if peer.confirmed < num {
+            if peer.confirmed < num && peer.push.is_none() {
                 peer.push = Some(Push { due: now, tried_at: now, tries: 0, unanswered: 0, sent: None });
             }
         }

@@ -1,6 +1,6 @@
 //! What the Group Manager reads in the groups' folders, and writes there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
@@ -51,7 +51,8 @@ pub(super) struct Books {
 struct Seen {
     fingerprint: Option<String>,
     num: u32,
-    members: BTreeSet<Hex>,
+    /// By the Sender ID in the individual context.
+    members: BTreeMap<Hex, (MemberId, Membership)>,
 }
 
 impl Books {
@@ -95,7 +96,7 @@ impl Books {
             });
         }
         let before = seen.as_ref().map(|seen| seen.members.clone()).unwrap_or_default();
-        let mut members = BTreeSet::new();
+        let mut members = BTreeMap::new();
         let enrolled = group.agents.iter().filter_map(|agent| {
             let context = state.contexts.get(&agent.name)?;
             Some((&agent.name, agent.member_id(), context, Membership::Member))
@@ -105,12 +106,15 @@ impl Books {
             .iter()
             .map(|(name, evicted)| (name, evicted.agent.member_id(), &evicted.context, Membership::Evicted));
         for (node, sender_id, context, membership) in enrolled.chain(evicted) {
-            members.insert(context.agent_id.clone());
-            if before.contains(&context.agent_id) {
-                if membership == Membership::Evicted {
+            members.insert(context.agent_id.clone(), (sender_id, membership));
+            match before.get(&context.agent_id) {
+                Some(known) if *known == (sender_id, membership) => continue,
+                Some(_) if membership == Membership::Evicted => {
                     manager.evict(name.as_str(), node.as_str());
+                    continue;
                 }
-                continue;
+                // A new one, or one that has come back.
+                _ => {}
             }
             let known = state.members.get(node).cloned().unwrap_or_default();
             let setup = member_of(&group, node, sender_id, context, (membership, known));
@@ -120,15 +124,14 @@ impl Books {
                 BooksError::Individual { group, node, why }
             })?;
         }
-        for gone in before.difference(&members) {
+        for gone in before.keys().filter(|id| !members.contains_key(*id)) {
             if let Some(id) = MemberId::new(gone.as_bytes()) {
                 manager.remove_member(id);
             }
         }
         match seen {
             Some(seen) if seen.num != num => manager.rekey(now, name.as_str(), keys),
-            Some(_) => {}
-            None => manager.begin(now),
+            _ => manager.begin(now),
         }
         self.read.insert(name.clone(), Seen { fingerprint, num, members });
         Ok(())
