@@ -5,6 +5,7 @@ mod attacks;
 mod busy;
 mod disk;
 mod faults;
+mod life;
 mod outages;
 mod twins;
 mod updates;
@@ -48,6 +49,7 @@ pub fn all() -> Vec<Scenario> {
         &busy::SCENARIOS,
         &disk::SCENARIOS,
         &twins::SCENARIOS,
+        &life::SCENARIOS,
     ]
     .concat()
 }

@@ -27,6 +27,8 @@ use coap_wire::Message;
 /// What a Group Manager keeps of a member in memory, its two names apart, in bytes.
 pub const PEER_BYTES: usize = size_of::<(MemberId, Peer)>();
 
+const _: () = assert!(PEER_BYTES <= 900, "with its names, a member takes at most 1 KiB");
+
 /// Something that must be made durable before anything relies on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {

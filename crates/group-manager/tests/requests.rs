@@ -212,8 +212,3 @@ fn what_is_not_authenticated_gets_no_answer_and_leaves_no_trace() {
     let shown = |text: &str| text.split("random").next().unwrap().to_owned();
     assert_eq!(shown(&format!("{manager:?}")), shown(&before));
 }
-
-#[test]
-fn a_member_takes_less_than_a_kibibyte() {
-    assert!(group_manager::manager::PEER_BYTES <= 1024, "{}", group_manager::manager::PEER_BYTES);
-}

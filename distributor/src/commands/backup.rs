@@ -79,7 +79,7 @@ impl Restore {
         for group in &contents.without_keys {
             say!(
                 "note: nothing is sent for group '{group}' until it has fresh keys: run `fwcast group \
-                create {group} --replace`, then enroll its agents again"
+                rekey {group}`"
             );
         }
         output::print(global.output, &Shown::new(&self.file, contents))?;

@@ -137,6 +137,11 @@ impl StateDir {
         self.witness.join(format!("{name}-{gid}.ids"))
     }
 
+    /// The witness of the last generation of keys that a group of this name had.
+    pub(super) fn witness_of_generation(&self, name: &Name) -> PathBuf {
+        self.witness.join(format!("{name}.generation"))
+    }
+
     /// The witness copy of a group's counters.
     pub(super) fn witness_of(&self, name: &Name, gid: &Hex) -> PathBuf {
         self.witness.join(format!("{name}-{gid}.sequence"))

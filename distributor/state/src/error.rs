@@ -83,6 +83,12 @@ pub enum StateError {
         /// What it does.
         doing: &'static str,
     },
+    /// Nothing can tell the agents of new keys.
+    #[error(
+        "group '{0}' has no address of a Group Manager, so its agents cannot be told of new keys: replace it \
+         with `fwcast group create {0} --replace --manager ADDR:PORT`, and enroll its agents again"
+    )]
+    NoManager(Name),
     /// A file is damaged.
     #[error("{} is damaged ({why}): restore this one file from a backup, or create the group again \
              with `fwcast group create NAME --replace`", shown(.path))]
@@ -109,8 +115,7 @@ pub enum StateError {
     /// Sender Sequence Numbers are in doubt: nothing is sent.
     #[error(
         "nothing is sent for group '{group}', because {doubt}, and a Sender Sequence Number used \
-             twice would reveal its keys: create fresh keys with `fwcast group create {group} \
-             --replace` and enroll its agents again"
+             twice would reveal its keys: give it fresh keys with `fwcast group rekey {group}`"
     )]
     SequenceInDoubt {
         /// Which group.

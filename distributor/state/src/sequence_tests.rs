@@ -224,7 +224,7 @@ fn an_agent_that_has_seen_more_stops_the_group_for_good() {
     let error = store.condemn();
     assert!(matches!(error, StateError::SequenceInDoubt { doubt: SequenceDoubt::SeenAhead, .. }));
     assert_nothing_is_sent(world.open(), SequenceDoubt::SeenAhead);
-    assert!(error.to_string().contains("fwcast group create hall --replace"), "{error}");
+    assert!(error.to_string().contains("fwcast group rekey hall"), "{error}");
     world.create(true).unwrap();
     assert_eq!(world.open().unwrap().numbers().next, 0);
 }

@@ -38,7 +38,7 @@ impl World {
                 block_size: 1024,
                 parity: rollout_engine::Parity::None,
                 distributor: "127.0.0.1:5690".parse().unwrap(),
-                manager: None,
+                manager: Some("127.0.0.1:5689".parse().unwrap()),
             },
             aead: AeadAlgorithm::A128Gcm,
             gid_bytes: 4,

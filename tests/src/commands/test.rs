@@ -23,7 +23,7 @@ use crate::size::Size;
 use crate::tidy;
 
 /// The packages of the core.
-const CORE: [&str; 4] = ["coap-wire", "group-oscore", "update-core", "provisioning"];
+const CORE: [&str; 5] = ["coap-wire", "group-oscore", "update-core", "group-manager", "provisioning"];
 
 /// How many times the process that runs a rollout is killed.
 const KILLS: u32 = 20;

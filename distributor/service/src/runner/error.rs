@@ -52,8 +52,8 @@ pub enum RunError {
     ImageChanged,
     /// No number is left for another datagram.
     #[error(
-        "the Sender Sequence Numbers of group '{0}' are used up: create fresh keys with `fwcast group \
-         create {0} --replace`"
+        "the Sender Sequence Numbers of group '{0}' are used up: give it fresh keys with `fwcast group \
+         rekey {0}`"
     )]
     NumbersExhausted(Name),
     /// A message of this program cannot be protected.

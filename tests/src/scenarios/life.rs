@@ -1,0 +1,105 @@
+//! The life of a group: new keys, in the middle of an update too, a new address, and who has to go.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Scenario, Stage};
+use crate::fleet::{Fleet, GROUP, Place, Plan, Update};
+use crate::netns::Family::{V4, V6};
+use crate::push_report::PushReport;
+
+pub(super) const SCENARIOS: [Scenario; 2] =
+    [Scenario::new("rekey and eviction", V4, 4, rekey), Scenario::new("rekey and eviction", V6, 4, rekey)];
+
+const RATE: &str = "4Mbit/s";
+const IMAGE_BYTES: u64 = 256 * 1024;
+/// How long a push may take.
+const WITHIN: Duration = Duration::from_secs(60);
+const MANAGER_PORT: u16 = 5699;
+/// Exit code for what has not ended in time.
+const TIMED_OUT: i32 = 6;
+
+/// [rekey]: with all blocks on the agents but not yet activated, the group gets new keys. One agent is switched
+/// off meanwhile, another is killed right after. The update goes on without a block sent again. Then the group
+/// moves to another CoAP group, and one agent is evicted: it gets nothing any more, and comes back.
+fn rekey(stage: &Stage<'_>) -> Result<()> {
+    let manager = SocketAddr::new(stage.net.address(0), MANAGER_PORT).to_string();
+    let group_arguments = vec!["--manager".to_owned(), manager];
+    let plan = Plan { group_arguments, ..Plan::new(stage.agents.into(), RATE) };
+    let mut fleet = Fleet::create(stage.programs, Place::Net(stage.net), stage.folder, plan)?;
+    let update = Update::make(&fleet, IMAGE_BYTES)?;
+    for number in 1..=3 {
+        fleet.start(number)?;
+    }
+    // Agent 4 is switched off, and misses the first new keys.
+    let arguments = ["--no-activate", "--first-answer-within", "2s"];
+    let received = update.push(&mut fleet, &arguments)?.wait(WITHIN)?;
+    let report = received.report.with_context(|| format!("the push said: {}", received.said))?;
+    ensure!(report.count("ready") == 3, "not all are ready: {}", received.said);
+    let without = new_keys(&fleet, &["--within", "10s"], Some(TIMED_OUT))?;
+    ensure!(without == fleet.agent_names()[3..], "without the new keys: {without:?}");
+    fleet.kill(2)?;
+    fleet.start(2)?;
+    fleet.start(4)?;
+    // Who was switched off asks when it starts.
+    let moved = another_coap_group(fleet.coap_group());
+    let without = new_keys(&fleet, &["--coap-group", &moved, "--within", "40s"], Some(0))?;
+    ensure!(without.is_empty(), "without the second new keys: {without:?}");
+    let done = update.push(&mut fleet, &[])?.wait(WITHIN)?.succeeded()?;
+    // What an agent has stored since it started; the second one has started again.
+    let stored = |report: &PushReport, index: usize| {
+        let agent = report.agents.get(index).context("an agent is missing")?;
+        anyhow::Ok(agent.heard_multicast + agent.heard_unicast)
+    };
+    for (index, expected) in [(0, stored(&report, 0)?), (1, 0), (2, stored(&report, 2)?)] {
+        let now = stored(&done, index)?;
+        ensure!(now == expected, "agent {} has stored {now} blocks, not {expected}", index + 1);
+    }
+    eviction(&mut fleet)
+}
+
+fn eviction(fleet: &mut Fleet<'_>) -> Result<()> {
+    let gone = fleet.agent_names()[0].clone();
+    fleet.fwcast(&[&["agent", "evict", &gone, "--reason", "stolen", "--yes", "--within", "40s"]])?;
+    let there: Vec<String> = fleet.status()?.into_iter().map(|agent| agent.name).collect();
+    ensure!(there == fleet.agent_names()[1..], "the group has {there:?}");
+    // It asks when it starts, and is refused.
+    fleet.stop(1)?;
+    fleet.start(1)?;
+    let without = new_keys(fleet, &["--within", "15s"], Some(0))?;
+    ensure!(without.is_empty(), "without the keys after the eviction: {without:?}");
+    let log = fleet.agent_log(1);
+    ensure!(log.contains("is not a member of its group"), "the evicted agent's log: {log}");
+    fleet.fwcast(&[&["agent", "rejoin", &gone, "--group", GROUP]])?;
+    let without = new_keys(fleet, &["--within", "40s"], Some(0))?;
+    ensure!(without.is_empty(), "without the keys after the rejoin: {without:?}");
+    let states = fleet.status()?;
+    ensure!(states.iter().all(|agent| agent.state == "confirmed"), "{states:?}");
+    Ok(())
+}
+
+/// Gives the group new keys; returns who has not got them.
+fn new_keys(fleet: &Fleet<'_>, more: &[&str], exit: Option<i32>) -> Result<Vec<String>> {
+    #[derive(serde::Deserialize)]
+    struct Delivered {
+        without: Vec<String>,
+    }
+    let output = fleet.fwcast_output(&[&["group", "rekey", GROUP, "-o", "json"], more].concat())?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == exit, "group rekey ended with {}: {said}", output.status);
+    let [delivered]: [Delivered; 1] = serde_json::from_slice(&output.stdout)?;
+    Ok(delivered.without)
+}
+
+fn another_coap_group(now: SocketAddr) -> String {
+    let port = now.port() + 20;
+    match now.ip() {
+        IpAddr::V4(ip) => {
+            let [a, b, c, d] = ip.octets();
+            SocketAddr::new(Ipv4Addr::new(a, b, c, d.wrapping_add(1)).into(), port).to_string()
+        }
+        ip => SocketAddr::new(ip, port).to_string(),
+    }
+}
