@@ -64,6 +64,22 @@ fn who_was_switched_off_asks_when_it_starts() {
 }
 
 #[test]
+fn who_comes_back_at_another_port_in_the_middle_of_a_rekey_gets_the_keys() {
+    let mut world = World::new(2);
+    world.run(SECONDS(15));
+    world.nodes[0].is_on = false;
+    world.rekey();
+    world.run(SECONDS(4));
+    world.nodes[0].is_on = true;
+    let now = world.now;
+    world.nodes[0].restart_elsewhere(now);
+    world.run(SECONDS(15));
+    assert_eq!(world.done(), 2);
+    assert_eq!(world.manager.as_ref().unwrap().progress(common::GROUP), (2, 2));
+    world.check_nonces();
+}
+
+#[test]
 fn a_restart_at_any_moment_of_a_rekey_loses_nothing_and_repeats_no_number() {
     for cut in 0..60 {
         let mut world = World::new(1);

@@ -155,18 +155,18 @@ fn old_first_requests_do_not_stop_a_new_one() {
 #[test]
 fn when_both_ask_at_once_one_is_carried_on_with() {
     let (mut agent, mut manager) = ends();
-    let (from_agent, sent_by_agent) = agent.ask(b"keys");
     let (from_manager, _) = manager.ask(b"rekey");
-    // The Group Manager's Sender ID is the lower one.
-    let nonce = manager.nonce();
-    let mut crossing = from_agent;
-    let opened = manager.association.unprotect_request(&mut crossing, nonce);
+    let (from_agent, sent) = agent.ask(b"keys");
+    // The agent's Sender ID is the higher one.
+    let nonce = agent.nonce();
+    let mut crossing = from_manager.clone();
+    let opened = agent.association.unprotect_request(&mut crossing, nonce);
     assert!(matches!(opened, Ok(Opened::Crossed)), "{opened:?}");
-    let (answer, _) = agent.serve(from_manager.clone()).unwrap();
-    drop((answer, sent_by_agent));
-    let (again, sent) = manager.ask(b"rekey");
-    let (answer, _) = agent.serve(again).unwrap();
-    assert_eq!(manager.take(answer, &sent).unwrap(), None);
+    let (answer, _) = manager.serve(from_agent).unwrap();
+    assert_eq!(agent.take(answer, &sent).unwrap(), None);
+    assert_eq!(exchange(&mut agent, &mut manager, b"keys"), 1);
+    // What was sent before arrives late: it is answered, and changes nothing.
+    agent.serve(from_manager).unwrap();
     assert_eq!(exchange(&mut manager, &mut agent, b"rekey"), 1);
     assert_eq!(exchange(&mut agent, &mut manager, b"keys"), 1);
 }

@@ -30,7 +30,8 @@ impl Manager {
         let nonce = self.random.next_u64().to_be_bytes();
         let content = match peer.association.unprotect_request(bytes, nonce) {
             Ok(Opened::Renewal(renewal)) => Content::Renewal(renewal),
-            Ok(Opened::Crossed) => return self.push_again(id, now),
+            // The Group Manager's Sender ID is the lower one, so the member's request is carried on with.
+            Ok(Opened::Crossed) => return,
             Ok(Opened::Request(mut request)) => {
                 let Some(reply) = reply(peer, now, &request.body()) else { return };
                 let acknowledge = (request.ty() == Type::Confirmable).then(|| request.message_id());

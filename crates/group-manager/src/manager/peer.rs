@@ -99,7 +99,6 @@ pub(super) enum Reply {
 #[derive(Debug)]
 pub(super) struct Push {
     pub(super) due: Instant,
-    pub(super) tried_at: Instant,
     pub(super) tries: u8,
     /// Tries since the member was last heard.
     pub(super) unanswered: u8,

@@ -3,7 +3,7 @@
 use super::peer::Push;
 use super::{Change, Manager};
 use crate::labels::CONTENT_FORMAT;
-use crate::limits::{ASK_AGAIN, ASK_AGAIN_MAX, MATERIAL_BYTES_MAX, PUSH_AGAIN, PUSHES_UNANSWERED_MAX};
+use crate::limits::{ASK_AGAIN_MAX, MATERIAL_BYTES_MAX, PUSH_AGAIN, PUSHES_UNANSWERED_MAX};
 use crate::message::{Header, plain};
 use crate::resource::Resource;
 use alloc::borrow::ToOwned;
@@ -20,7 +20,7 @@ impl Manager {
         for peer in self.peers.values_mut().filter(|peer| !peer.is_evicted() && peer.address.is_some()) {
             let num = self.groups.get(peer.group()).map(super::group::Group::num);
             if peer.confirmed < num && peer.push.is_none() {
-                peer.push = Some(Push { due: now, tried_at: now, tries: 0, unanswered: 0, sent: None });
+                peer.push = Some(Push { due: now, tries: 0, unanswered: 0, sent: None });
             }
         }
     }
@@ -47,7 +47,7 @@ impl Manager {
         push.unanswered = push.unanswered.saturating_add(1);
         push.tries = push.tries.saturating_add(1);
         let pause = (PUSH_AGAIN * (1 << (push.tries - 1).min(11))).min(ASK_AGAIN_MAX);
-        (push.tried_at, push.due) = (now, now + pause + self.random.up_to(pause / 4));
+        push.due = now + pause + self.random.up_to(pause / 4);
         let token = Token::new(&self.random.next_u64().to_be_bytes()[..4])?;
         let nonce = self.random.next_u64().to_be_bytes();
         let group = self.groups.get(peer.group())?;
@@ -70,14 +70,6 @@ impl Manager {
         let push = peer.push.as_mut()?;
         push.sent = Some((token, binding));
         Some((to, len))
-    }
-
-    /// A member to which keys are due is there, unless somebody repeats what it said once: it gets them at
-    /// once, or a while after the last try.
-    pub(super) fn push_again(&mut self, id: MemberId, now: Instant) {
-        if let Some(push) = self.peers.get_mut(&id).and_then(|peer| peer.push.as_mut()) {
-            push.due = push.due.min(now.max(push.tried_at + ASK_AGAIN));
-        }
     }
 
     /// A datagram that may answer such a request.

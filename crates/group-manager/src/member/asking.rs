@@ -17,6 +17,7 @@ use update_core::time::Instant;
 pub(super) struct Ask {
     what: What,
     due: Instant,
+    tried_at: Instant,
     tries: u8,
     /// Tries since the Group Manager was last heard.
     unanswered: u8,
@@ -33,7 +34,7 @@ enum What {
 
 impl Ask {
     pub(super) const fn keys(due: Instant) -> Self {
-        Self { what: What::Keys, due, tries: 0, unanswered: 0, sent: None }
+        Self { what: What::Keys, due, tried_at: Instant::from_micros(0), tries: 0, unanswered: 0, sent: None }
     }
 
     pub(super) const fn confirming(due: Instant) -> Self {
@@ -51,6 +52,13 @@ impl Member {
         self.ask.as_ref().is_some_and(|ask| ask.what == What::Keys && ask.tries <= UNANSWERED_MAX)
     }
 
+    /// The Group Manager may be there: repeats the request at once, or a while after the last try.
+    pub(super) fn ask_again(&mut self, now: Instant) {
+        if let Some(ask) = &mut self.ask {
+            ask.due = ask.due.min(now.max(ask.tried_at + ASK_AGAIN));
+        }
+    }
+
     /// The request to send now.
     pub(super) fn next_ask(&mut self, now: Instant, buffer: &mut [u8]) -> Option<usize> {
         let ask = self.ask.as_mut().filter(|ask| ask.due <= now)?;
@@ -61,6 +69,7 @@ impl Member {
         ask.unanswered = ask.unanswered.saturating_add(1);
         ask.tries = ask.tries.saturating_add(1);
         let pause = (ASK_AGAIN * (1 << (ask.tries - 1).min(9))).min(ASK_AGAIN_MAX);
+        ask.tried_at = now;
         ask.due = now + pause + self.random.up_to(pause / 4);
         let token = Token::new(&self.random.next_u64().to_be_bytes()[..4])?;
         self.message_id = self.message_id.wrapping_add(1);

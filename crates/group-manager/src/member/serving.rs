@@ -50,8 +50,8 @@ impl Member {
                     self.waiting = Some(Waiting { to: from, answer: Answer::Renewal(renewal) });
                 }
             }
-            // The Group Manager's Sender ID is the lower one, so this is not how it is done here.
-            Ok(Opened::Crossed) => {}
+            // It is there, unless somebody repeats what it said once.
+            Ok(Opened::Crossed) => self.ask_again(now),
             Ok(Opened::Request(mut request)) => {
                 let body = request.body();
                 let own = Resource::Control(self.config.group.as_str());

@@ -120,6 +120,8 @@ pub struct Node {
     pub events: Vec<Event>,
     pub is_on: bool,
     pub boots: u64,
+    /// How often its port has changed.
+    pub moves: u16,
 }
 
 /// A record, in an order.
@@ -133,7 +135,13 @@ fn record(of: Record) -> Record4 {
 impl Node {
     fn new(index: usize) -> Self {
         let agent = start(index, &BTreeMap::new(), 1, Instant::default());
-        Self { index, agent, records: BTreeMap::new(), events: Vec::new(), is_on: true, boots: 1 }
+        Self { index, agent, records: BTreeMap::new(), events: Vec::new(), is_on: true, boots: 1, moves: 0 }
+    }
+
+    /// Starts again from what is stored, at another port.
+    pub fn restart_elsewhere(&mut self, now: Instant) {
+        self.moves += 1;
+        self.restart(now);
     }
 
     /// Starts again from what is stored.
@@ -388,7 +396,9 @@ impl World {
     }
 
     pub fn node_address(&self, index: usize) -> SocketAddr {
-        node_address(index)
+        let mut address = node_address(index);
+        address.set_port(address.port() + self.nodes[index].moves);
+        address
     }
 
     /// Runs for this long.
@@ -402,7 +412,8 @@ impl World {
                 }
                 let (sent, until) = self.nodes[index].run(self.now);
                 for (to, bytes) in sent {
-                    self.send(node_address(index), to, bytes);
+                    let from = self.node_address(index);
+                    self.send(from, to, bytes);
                 }
                 next = next.min(until.unwrap_or(end));
             }
@@ -428,13 +439,14 @@ impl World {
             }
             return;
         }
-        let found = (0..self.nodes.len()).find(|index| node_address(*index) == flying.to);
+        let found = (0..self.nodes.len()).find(|index| self.node_address(*index) == flying.to);
         if let Some(index) = found.filter(|index| self.nodes[*index].is_on) {
             let input = Input::Datagram { from: flying.from, via: Via::Own, bytes: &mut flying.bytes };
             self.nodes[index].agent.handle(self.now, input);
             let (sent, _) = self.nodes[index].run(self.now);
             for (to, bytes) in sent {
-                self.send(node_address(index), to, bytes);
+                let from = self.node_address(index);
+                self.send(from, to, bytes);
             }
         }
     }

@@ -182,8 +182,8 @@ impl Association {
         if let Some(theirs) = nonce_of(id) {
             let mut asking = self.derive(&[&theirs]).map_err(|_| UnprotectError::UnknownGroup)?;
             let binding = fresh(asking.unprotect_request(datagram)?)?.take_binding();
-            // Both ask: it goes on with the request of the one that has the lower Sender ID.
-            if matches!(self.state, State::Asked(..)) && self.ends.sender_id < self.ends.recipient_id {
+            // Both ask: it goes on with the request of the one that has the higher Sender ID.
+            if matches!(self.state, State::Asked(..)) && self.ends.sender_id > self.ends.recipient_id {
                 return Ok(Opened::Crossed);
             }
             self.offered.get_or_insert(nonce);
