@@ -41,8 +41,8 @@ impl Sets {
     }
 }
 
-/// The state machines as the last run left them. `seed` should differ with every start. A trial whose update is
-/// no longer on record is ended.
+/// The state machines as the last run left them. `seed` should differ with every start. A trial whose update
+/// is no longer on record is ended.
 ///
 /// # Errors
 /// [`Failure`]: counters or records are lost or damaged, so the agent must not send or accept anything.

@@ -36,8 +36,8 @@ pub fn write(event: &Event) {
         ),
         Event::Rekeyed { num } => tracing::info!(num, "new keys are in force"),
         Event::Expelled => tracing::error!(
-            "the Group Manager says that this agent is not a member of its group: it was evicted, or has left. \
-             It asks again now and then; `fwcast agent rejoin NAME` takes it back"
+            "the Group Manager says that this agent is not a member of its group: it was evicted, or has \
+             left. It asks again now and then; `fwcast agent rejoin NAME` takes it back"
         ),
         Event::NotSent(reason) => tracing::warn!(?reason, "datagram not protected, and not sent"),
         // Anyone on the network can cause these, so they must not fill the log.

@@ -17,6 +17,7 @@ use rand_core::Rng;
 use rand_pcg::Pcg64Mcg;
 
 use crate::netns::{INTERFACE, Net};
+use crate::process::Watched;
 use crate::programs::Programs;
 use crate::push_report::{AgentReport, last};
 
@@ -221,6 +222,16 @@ impl<'n> Fleet<'n> {
         let mut command = self.fwcast_command(arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Ok(self.spawn(0, command)?.wait_with_output()?)
+    }
+
+    /// Starts `fwcast manager run` on the distributor's host.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_manager(&self) -> Result<Watched> {
+        let mut command = self.fwcast_command(&["manager", "run"]);
+        command.stdout(Stdio::null()).stderr(fs::File::create(self.path("manager.log"))?);
+        Ok(Watched::new(self.spawn(0, command)?))
     }
 
     fn fwcast_command(&self, arguments: &[&str]) -> Command {

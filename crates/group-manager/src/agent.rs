@@ -23,8 +23,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The context of this device under keys that it has never used: all its numbers are still to be reserved.
-    /// `None` if they cannot be used.
+    /// The context of this device under keys that it has never used: all its numbers are still to be
+    /// reserved. `None` if they cannot be used.
     #[must_use]
     pub fn context(&self, material: &Material<'_>) -> Option<AgentContext> {
         let window = ReplayWindow::from_floor(material.place.next);

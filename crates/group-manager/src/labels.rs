@@ -47,7 +47,8 @@ pub(crate) const GROUP_OSCORE_INPUT_MATERIAL: i64 = 1;
 pub(crate) const COAP_GROUP_OSCORE_APP: i64 = 1;
 /// `exi`: keys hold until the next rekey. A hundred years are for ever.
 pub(crate) const EXI_FOR_EVER: u32 = 3_153_600_000;
-/// `peer_roles` of the distributor: requester (RFC 9594 and the profile: a bit for each role, 1 for requester).
+/// `peer_roles` of the distributor: requester (RFC 9594 and the profile: a bit for each role, 1 for
+/// requester).
 pub(crate) const REQUESTER: i64 = 1 << 1;
 /// HMAC 256/256.
 pub(crate) const HKDF_SHA_256: i64 = 5;

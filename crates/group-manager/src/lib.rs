@@ -5,9 +5,10 @@
 //! [`Agent`] an agent that follows the group from one key to the next. Neither has I/O, a clock or randomness
 //! of its own: time is an argument, and randomness a seed.
 //!
-//! Each member has an individual OSCORE context with the Group Manager (RFC 8613). It is derived anew whenever
-//! one of them has lost its own ([`Association`](group_oscore::oscore::Association)), so neither stores
-//! anything of it. It is also what authorizes a member: there are no access tokens and no authorization server.
+//! Each member has an individual OSCORE context with the Group Manager (RFC 8613). It is derived anew
+//! whenever one of them has lost its own ([`Association`](group_oscore::oscore::Association)), so neither
+//! stores anything of it. It is also what authorizes a member: there are no access tokens and no
+//! authorization server.
 #![no_std]
 
 #[cfg(any(feature = "manager", test))]

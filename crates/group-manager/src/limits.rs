@@ -21,7 +21,8 @@ pub const ASK_AGAIN: Duration = Duration::from_secs(2);
 pub const ASK_AGAIN_MAX: Duration = Duration::from_secs(1024);
 /// The Group Manager repeats new keys after this time at first: what all members get is paced anyway.
 pub const PUSH_AGAIN: Duration = Duration::from_millis(500);
-/// After this many requests without an answer a new context is asked for: the Group Manager may have restarted ...
+/// After this many requests without an answer a new context is asked for: the Group Manager may have
+/// restarted ...
 pub const UNANSWERED_MAX: u8 = 2;
 /// ... or the member.
 pub const PUSHES_UNANSWERED_MAX: u8 = 3;
@@ -29,7 +30,8 @@ pub const PUSHES_UNANSWERED_MAX: u8 = 3;
 pub const UNPROVEN_EVERY: Duration = Duration::from_secs(300);
 /// A member that is not one any more gets one answer in this time.
 pub const REFUSAL_EVERY: Duration = Duration::from_secs(10);
-/// A member answers the Group Manager's wish for a new context at most once in this time: anybody can repeat it.
+/// A member answers the Group Manager's wish for a new context at most once in this time: anybody can repeat
+/// it.
 pub const RENEWAL_EVERY: Duration = Duration::from_millis(500);
 /// A member gets a new Sender ID at most once in this time.
 pub const SENDER_ID_EVERY: Duration = Duration::from_secs(300);

@@ -1,8 +1,8 @@
 //! An agent's side of the Group Manager: asks for the keys in force, and takes new ones.
 //!
-//! Polled like the machines of `update-core`. It asks at each boot, when it hears a Gid that it does not know,
-//! and when the distributor stays silent; the Group Manager also brings new keys without being asked. New keys
-//! are saved before they are used (protocol.md \[rekey\]).
+//! Polled like the machines of `update-core`. It asks at each boot, when it hears a Gid that it does not
+//! know, and when the distributor stays silent; the Group Manager also brings new keys without being asked.
+//! New keys are saved before they are used (protocol.md \[rekey\]).
 
 mod asking;
 mod serving;
@@ -81,8 +81,8 @@ pub(crate) enum Next {
 }
 
 impl Member {
-    /// A member that asks for the keys in force within [`ASK_SPREAD`]. `association` is the one with the Group
-    /// Manager; `seed` differs at each start.
+    /// A member that asks for the keys in force within [`ASK_SPREAD`]. `association` is the one with the
+    /// Group Manager; `seed` differs at each start.
     #[must_use]
     pub fn new(config: MemberConfig, association: Association, seed: u64, now: Instant) -> Self {
         let mut random = Random::new(seed);

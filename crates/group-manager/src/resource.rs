@@ -1,5 +1,5 @@
-//! The resources of the Group Manager (RFC 9594 section 4.1 and section 5 of the profile), and the one that an
-//! agent has for it.
+//! The resources of the Group Manager (RFC 9594 section 4.1 and section 5 of the profile), and the one that
+//! an agent has for it.
 
 use crate::limits::NAME_BYTES_MAX;
 use coap_wire::{Body, WriteError, Writer, option};

@@ -1,7 +1,7 @@
 //! The Group Manager at work: a socket on one side, the groups' folders on the other.
 //!
-//! It serves all groups that name one of its addresses. What other commands change in the folders (a rekey, an
-//! eviction, a new agent) it notices within a second, so no second process has to talk to it.
+//! It serves all groups that name one of its addresses. What other commands change in the folders (a rekey,
+//! an eviction, a new agent) it notices within a second, so no second process has to talk to it.
 
 mod books;
 

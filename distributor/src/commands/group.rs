@@ -310,9 +310,10 @@ impl Set {
         let Self { coap_group, distributor, manager, block_size, .. } = self;
         if [coap_group, distributor, manager, block_size].iter().any(|given| given.is_some()) {
             return Err(Failure::usage(format!(
-                "the agents of group '{0}' know its CoAP group, distributor, Group Manager and block size: the \
-                 first two move with new keys (`fwcast group rekey {0} --coap-group ... --distributor ...`); for \
-                 the others replace it with `fwcast group create {0} --replace`, and enroll its agents again",
+                "the agents of group '{0}' know its CoAP group, distributor, Group Manager and block size: \
+                 the first two move with new keys (`fwcast group rekey {0} --coap-group ... --distributor \
+                 ...`); for the others replace it with `fwcast group create {0} --replace`, and enroll its \
+                 agents again",
                 self.name
             )));
         }

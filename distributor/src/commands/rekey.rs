@@ -165,18 +165,10 @@ async fn bring<S: Store>(
         (_, true) => return Ok(Exit::Interrupted),
         _ => {}
     }
-    if shown.0.iter().any(|one| one.manager.is_none()) {
-        say!(
-            "note: a group without an address of a Group Manager has agents that nothing tells of the new keys: \
-             enroll each of them again"
-        );
-    } else {
-        say!(
-            "note: {} without the new keys: each gets them when it asks, as long as `fwcast manager run` \
-             serves",
-            Many(missing, "agent")
-        );
-    }
+    say!(
+        "note: {} without the new keys: each gets them when it asks, as long as `fwcast manager run` serves",
+        Many(missing, "agent")
+    );
     Ok(Exit::TimedOut)
 }
 

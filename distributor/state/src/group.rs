@@ -194,8 +194,8 @@ impl GroupState {
         SequenceStore::used_after(&main, &dir.witness_of(&self.name, &self.security.gid), epoch)
     }
 
-    /// Changes whenever one of the group's files is written that its Group Manager depends on. `None` if there
-    /// is no such group.
+    /// Changes whenever one of the group's files is written that its Group Manager depends on. `None` if
+    /// there is no such group.
     ///
     /// # Errors
     /// A file cannot be looked at.

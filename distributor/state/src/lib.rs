@@ -5,7 +5,8 @@
 //! | `groups/NAME/group.json` | profile, key material, the distributor's own key ([`GroupState`]) |
 //! | `groups/NAME/agents.json` | who is enrolled ([`Enrolled`]) |
 //! | `groups/NAME/manager.json` | the Group Manager's secrets ([`ManagerState`]) |
-//! | `groups/NAME/sequence` | Sender Sequence Numbers reserved ahead ([`SequenceStore`]); `sequence.next` while the keys change ([`rekey`]) |
+//! | `groups/NAME/sequence` | Sender Sequence Numbers reserved ahead ([`SequenceStore`]) |
+//! | `groups/NAME/sequence.next` | those of keys that are about to come into force ([`rekey`]) |
 //! | `groups/NAME/floors` | replay floors and conduct, one for each agent ([`FloorStore`]) |
 //! | `groups/NAME/attempts` | attempt numbers, one for each update ([`Attempts`]) |
 //! | `locks/NAME.send`, `locks/NAME.edit` | one process sends, one process enrolls ([`GroupLock`]) |

@@ -31,9 +31,8 @@ pub struct Moves {
 /// Gives a group new keys. They are in force for the distributor when this returns, and for each agent once
 /// the Group Manager has brought them.
 ///
-/// # Errors
-/// The group is being sent for, was moved to another machine, or its files cannot be written. Then the old keys
-/// are in force.
+/// # Errors The group is being sent for, was moved to another machine, or its files cannot be written. Then
+/// the old keys are in force.
 pub fn rekey(
     dir: &StateDir,
     (sending, editing): (&GroupLock, &GroupLock),
@@ -105,8 +104,8 @@ fn forget(path: &Path) -> Result<(), StateError> {
     Ok(())
 }
 
-/// Evicts agents from their group: they get nothing from the Group Manager any more. The group must be rekeyed
-/// afterwards, and is not sent for before. The same call again finishes what was interrupted.
+/// Evicts agents from their group: they get nothing from the Group Manager any more. The group must be
+/// rekeyed afterwards, and is not sent for before. The same call again finishes what was interrupted.
 ///
 /// # Errors
 /// One of them is not in the group, and was not evicted from it either; or the files cannot be written.

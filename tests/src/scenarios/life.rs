@@ -1,9 +1,11 @@
 //! The life of a group: new keys, in the middle of an update too, a new address, and who has to go.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
 
 use super::{Scenario, Stage};
 use crate::fleet::{Fleet, GROUP, Place, Plan, Update};
@@ -22,9 +24,9 @@ const MANAGER_PORT: u16 = 5699;
 /// Exit code for what has not ended in time.
 const TIMED_OUT: i32 = 6;
 
-/// [rekey]: with all blocks on the agents but not yet activated, the group gets new keys. One agent is switched
-/// off meanwhile, another is killed right after. The update goes on without a block sent again. Then the group
-/// moves to another CoAP group, and one agent is evicted: it gets nothing any more, and comes back.
+/// [rekey]: with all blocks on the agents but not yet activated, the group gets new keys. One agent is
+/// switched off meanwhile, another is killed right after. The update goes on without a block sent again. Then
+/// the group moves to another CoAP group, and one agent is evicted: it gets nothing any more, and comes back.
 fn rekey(stage: &Stage<'_>) -> Result<()> {
     let manager = SocketAddr::new(stage.net.address(0), MANAGER_PORT).to_string();
     let group_arguments = vec!["--manager".to_owned(), manager];
@@ -58,23 +60,39 @@ fn rekey(stage: &Stage<'_>) -> Result<()> {
     eviction(&mut fleet)
 }
 
+/// One agent is evicted, learns it from the Group Manager, and comes back.
 fn eviction(fleet: &mut Fleet<'_>) -> Result<()> {
     let gone = fleet.agent_names()[0].clone();
-    fleet.fwcast(&[&["agent", "evict", &gone, "--reason", "stolen", "--yes", "--within", "40s"]])?;
+    fleet.fwcast(&[&["agent", "evict", &gone, "--reason", "lent out", "--yes", "--within", "40s"]])?;
     let there: Vec<String> = fleet.status()?.into_iter().map(|agent| agent.name).collect();
     ensure!(there == fleet.agent_names()[1..], "the group has {there:?}");
+    let mut manager = fleet.start_manager()?;
     // It asks when it starts, and is refused.
     fleet.stop(1)?;
     fleet.start(1)?;
-    let without = new_keys(fleet, &["--within", "15s"], Some(0))?;
-    ensure!(without.is_empty(), "without the keys after the eviction: {without:?}");
-    let log = fleet.agent_log(1);
-    ensure!(log.contains("is not a member of its group"), "the evicted agent's log: {log}");
-    fleet.fwcast(&[&["agent", "rejoin", &gone, "--group", GROUP]])?;
+    wait_until(|| Ok(fleet.agent_log(1).contains("is not a member of its group")))
+        .with_context(|| format!("the evicted agent's log: {}", fleet.agent_log(1)))?;
+    // The Group Manager at work notices the new keys.
     let without = new_keys(fleet, &["--within", "40s"], Some(0))?;
-    ensure!(without.is_empty(), "without the keys after the rejoin: {without:?}");
+    ensure!(without.is_empty(), "without the keys after the eviction: {without:?}");
+    fleet.fwcast(&[&["agent", "rejoin", &gone, "--group", GROUP]])?;
+    wait_until(|| Ok(fleet.agent_log(1).matches("new keys are in force").count() > 2))
+        .with_context(|| format!("the log of the agent that came back: {}", fleet.agent_log(1)))?;
     let states = fleet.status()?;
-    ensure!(states.iter().all(|agent| agent.state == "confirmed"), "{states:?}");
+    let confirmed = states.iter().filter(|agent| agent.state == "confirmed").count();
+    ensure!(confirmed == fleet.agent_names().len(), "{states:?}");
+    manager.signal(Signal::SIGTERM)?;
+    let ended = manager.wait(WITHIN)?;
+    ensure!(ended.success(), "the Group Manager ended with {ended}");
+    Ok(())
+}
+
+fn wait_until(mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+    let start = Instant::now();
+    while !holds()? {
+        ensure!(start.elapsed() < WITHIN, "not within {} s", WITHIN.as_secs());
+        sleep(Duration::from_millis(100));
+    }
     Ok(())
 }
 

@@ -79,7 +79,8 @@ impl Renewal {
 }
 
 impl Association {
-    /// An association without a context. The ID Context of `parameters` is ignored: appendix B.2 uses its own.
+    /// An association without a context. The ID Context of `parameters` is ignored: appendix B.2 uses its
+    /// own.
     ///
     /// # Errors
     /// As [`Context::derive`].

@@ -98,8 +98,8 @@ pub(in crate::commands) async fn remove_agent<S: Store>(
     yes.or_ask(&format!("remove agent '{key}' from its group?"), &format!("agent '{key}'"))?;
     made(fleet.remove(&key).await?);
     say!(
-        "agent '{key}' removed; it still has the group's keys, until `fwcast group rekey {}` gives the others \
-        new ones",
+        "agent '{key}' removed; it still has the group's keys, until `fwcast group rekey {}` gives the \
+        others new ones",
         key.group
     );
     Ok(())
