@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use fwcast_state::{
-    Agents, GroupLock, GroupState, IndividualContext, KnownMember, ManagerState, SequenceStore, StateDir,
-    StateError, rekey,
+    Agents, Enrolled, GroupLock, GroupState, IndividualContext, KnownMember, ManagerState, SequenceStore,
+    StateDir, StateError, rekey,
 };
 use group_manager::Place;
 use group_manager::manager::{GroupKeys, GroupSetup, Manager, MemberSetup, Membership};
@@ -192,7 +192,7 @@ impl Books {
         };
         agent.sender_id = id;
         let id = agent.member_id();
-        agents.enrolled.sort_by_key(|agent| agent.member_id());
+        agents.enrolled.sort_by_key(Enrolled::member_id);
         agents.save(&self.dir, &lock)?;
         Ok(Some(id))
     }
