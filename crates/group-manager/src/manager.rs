@@ -1,9 +1,8 @@
 //! The Group Manager (RFC 10021 section 12, RFC 9594 and its OSCORE profile).
 //!
-//! A machine like those of `update-core`: [`Manager::handle`] takes datagrams and what was made durable, and
-//! [`Manager::poll`] returns datagrams to send and [`Change`]s of its state. A change is answered for only
-//! once it is durable. Whatever is not authenticated is not answered, and nothing grows with what members
-//! send.
+//! A machine like those of `update-core`: [`Manager::on_datagram`] takes datagrams, and [`Manager::poll`]
+//! returns datagrams to send and [`Change`]s of its state. A Sender ID is told to its member only once it is
+//! durable. Whatever is not authenticated is not answered, and nothing grows with what members send.
 
 mod answering;
 mod group;
