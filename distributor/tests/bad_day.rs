@@ -81,7 +81,7 @@ fn only_what_was_used_since_is_in_doubt() {
     can_send(&desk, "hall");
     fs::rename(desk.path("state"), desk.path("lost")).unwrap();
     fs::rename(desk.path("old"), desk.path("state")).unwrap();
-    desk.fails("status --group hall", 8, &["'hall'", "--replace"]);
+    desk.fails("status --group hall", 8, &["'hall'", "fwcast group rekey hall"]);
     fs::remove_dir_all(desk.path("lost")).unwrap();
     can_send(&desk, "yard");
 }

@@ -104,7 +104,7 @@ fn labels_change_and_agents_go() {
     desk.fails("agent label lamp-1 ring=x", 2, &["2 groups"]);
     desk.fails("agent label lamp-2 ring=a/b", 2, &["letters, digits"]);
     let run = desk.ok("agent remove yard/lamp-1 --yes");
-    assert!(run.err.contains("group create yard --replace"), "{}", run.err);
+    assert!(run.err.contains("group rekey yard"), "{}", run.err);
     assert_eq!(names(&desk, "get agents"), ["hall/lamp-1", "hall/lamp-2"]);
     desk.ok("delete agent lamp-2 --yes");
     assert_eq!(names(&desk, "agent list"), ["hall/lamp-1"]);

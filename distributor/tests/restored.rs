@@ -52,7 +52,7 @@ fn cannot_send(desk: &Sender) {
         let said = [
             "'hall'",
             "restored from a backup",
-            "fwcast group create hall --replace",
+            "fwcast group rekey hall",
             "enroll its agents again",
         ];
         desk.fails(command, 8, &said);
@@ -93,7 +93,7 @@ fn a_backup_holds_everything_but_counters_and_is_restored_whole() {
 
     fs::rename(desk.path("state"), desk.path("gone")).unwrap();
     let run = desk.ok("restore all.tar");
-    assert!(run.err.contains("fwcast group create hall --replace"), "{}", run.err);
+    assert!(run.err.contains("fwcast group rekey hall"), "{}", run.err);
     let agents = desk.json("get agents");
     assert_eq!((&agents[0]["name"], &agents[0]["labels"]["ring"]), (&"lamp-1".into(), &"canary".into()));
     for file in desk.files("state") {
