@@ -49,14 +49,11 @@ fn can_send(desk: &Sender) {
 
 fn cannot_send(desk: &Sender) {
     for command in [PUSH, "status --group hall"] {
-        let said = [
-            "'hall'",
-            "restored from a backup",
-            "fwcast group rekey hall",
-            "enroll its agents again",
-        ];
-        desk.fails(command, 8, &said);
+        desk.fails(command, 8, &["'hall'", "restored from a backup", "fwcast group rekey hall"]);
     }
+    // This group has no Group Manager that could bring new keys.
+    let why = ["has no address of a Group Manager", "--replace", "enroll its agents again"];
+    desk.fails("group rekey hall", 1, &why);
 }
 
 /// With fresh keys and its agent enrolled again, the group sends.
