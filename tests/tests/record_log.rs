@@ -3,7 +3,7 @@
 
 use boot_stage::layout::Partition;
 use boot_stage::record_log::{BANK_BYTES_MIN, Kind, LogError, RecordLog};
-use tests::nor_flash::SimulatedFlash;
+use tests::nor_flash::{Cut, SimulatedFlash, Way};
 
 type Flash = SimulatedFlash<16, 4096>;
 
@@ -161,4 +161,38 @@ fn what_was_lost_stays_lost_over_a_change_of_banks_and_can_be_written_anew() {
     log.append(&mut flash, Kind::Counters, &[3; 29]).unwrap();
     let log = RecordLog::open(&mut flash, RECORDS).unwrap();
     assert_eq!(read(&log, &mut flash, Kind::Counters), Ok(Some(vec![3; 29])));
+}
+
+#[test]
+fn wherever_a_change_of_banks_is_cut_the_next_start_ends_it_and_later_ones_cost_a_cell_each() {
+    let mut flash = written();
+    let mut log = RecordLog::open(&mut flash, RECORDS).unwrap();
+    let bank = BANK_BYTES_MIN / CELL_BYTES;
+    let append = |flash: &mut Flash, log: &mut RecordLog| log.append(flash, Kind::Update, &[7; 40]);
+    // The next one no longer fits.
+    loop {
+        let (mut next, mut opened) = (flash.clone(), log.clone());
+        append(&mut next, &mut opened).unwrap();
+        if used(&next).iter().any(|number| *number >= bank) {
+            break;
+        }
+        (flash, log) = (next, opened);
+    }
+    for after in 0.. {
+        let (mut flash, mut log) = (flash.clone(), log.clone());
+        flash.cut(Cut { after, way: Way::Before }, 1);
+        let appended = append(&mut flash, &mut log);
+        if appended.is_ok() {
+            assert!(after > 20, "a change takes more operations");
+            return;
+        }
+        assert!(flash.power_on());
+        RecordLog::open(&mut flash, RECORDS).unwrap();
+        for start in 2..6 {
+            let before = flash.operations();
+            let log = RecordLog::open(&mut flash, RECORDS).unwrap();
+            assert_eq!(flash.operations() - before, 1, "cut after {after}, start {start}");
+            assert_eq!(read(&log, &mut flash, Kind::Counters), Ok(Some(vec![2; 29])));
+        }
+    }
 }

@@ -108,3 +108,30 @@ fn an_agent_that_never_answers_is_told_and_waited_for_as_often_as_retries_say() 
     let agent = &fleet.engine.agents()[&key(0)];
     assert_eq!((agent.progress, agent.tries, agent.retry_at), (Progress::Lost, 3, None));
 }
+
+#[test]
+fn an_end_without_a_reason_is_told_without_a_colon() {
+    for (nature, kind, text) in [
+        (Nature::Good, "agent-confirmed", "runs the new image, confirmed"),
+        (
+            Nature::Unhealthy,
+            "agent-rolled-back",
+            "is back on its previous image: the health check did not pass in time",
+        ),
+    ] {
+        let fleet = fails_once(nature, &[]);
+        let told = fleet.facts.iter().find(|fact| fact.kind == kind);
+        assert_eq!(told.map(|fact| fact.text.as_str()), Some(text), "{:?}", fleet.kinds());
+    }
+}
+
+#[test]
+fn the_deferred_are_counted_while_they_wait() {
+    let nature = Nature::Ends(State::Deferred, update_core::reception::NOT_NOW);
+    let mut fleet = Fleet::new(plan(&[2])).with(&[(1, nature)]);
+    let counted = (0..100).any(|_| {
+        let counts = fleet.engine.counts(|_| true);
+        counts.deferred == 1 && counts.have_it == 2 && counts.failed == 0 || !fleet.step() && counts.all == 0
+    });
+    assert!(counted, "{:?}", fleet.engine.counts(|_| true));
+}
