@@ -31,8 +31,9 @@ pub struct Moves {
 /// Gives a group new keys. They are in force for the distributor when this returns, and for each agent once
 /// the Group Manager has brought them.
 ///
-/// # Errors The group is being sent for, was moved to another machine, or its files cannot be written. Then
-/// the old keys are in force.
+/// # Errors
+/// The group has no Group Manager, was moved to another machine, or its files cannot be written. Then the old
+/// keys are in force.
 pub fn rekey(
     dir: &StateDir,
     (sending, editing): (&GroupLock, &GroupLock),
