@@ -42,12 +42,7 @@ pub fn rekey(
 ) -> Result<GroupState, StateError> {
     let name = sending.group();
     let old = GroupState::open(dir, name)?;
-    if SequenceStore::is_given_away(dir, name)? {
-        return Err(StateError::SequenceInDoubt { group: name.clone(), doubt: SequenceDoubt::Moved });
-    }
-    if old.profile.manager.is_none() {
-        return Err(StateError::NoManager(name.clone()));
-    }
+    check(dir, &old)?;
     let num = next_generation(dir, &old)?;
     let mut new = old.clone();
     new.security.gid = Hex(random_gid(old.security.gid.as_bytes().len())?);
@@ -75,6 +70,18 @@ pub fn rekey(
         manager.save(dir, editing)?;
     }
     Ok(new)
+}
+
+/// Whether a group can be given new keys.
+fn check(dir: &StateDir, group: &GroupState) -> Result<(), StateError> {
+    let name = &group.name;
+    if SequenceStore::is_given_away(dir, name)? {
+        return Err(StateError::SequenceInDoubt { group: name.clone(), doubt: SequenceDoubt::Moved });
+    }
+    match group.profile.manager {
+        Some(_) => Ok(()),
+        None => Err(StateError::NoManager(name.clone())),
+    }
 }
 
 /// One generation further than any that this group has had, also if its state was put back from an old copy:
@@ -109,7 +116,8 @@ fn forget(path: &Path) -> Result<(), StateError> {
 /// rekeyed afterwards, and is not sent for before. The same call again finishes what was interrupted.
 ///
 /// # Errors
-/// One of them is not in the group, and was not evicted from it either; or the files cannot be written.
+/// One of them is not in the group, and was not evicted from it either; the group cannot be given new keys; or
+/// the files cannot be written.
 pub fn evict(
     dir: &StateDir,
     editing: &GroupLock,
@@ -118,6 +126,8 @@ pub fn evict(
     destroy: bool,
 ) -> Result<(), StateError> {
     let group = editing.group();
+    // Without new keys nothing would ever be sent for it again.
+    check(dir, &GroupState::open(dir, group)?)?;
     let mut members = Agents::load(dir, group)?;
     let mut manager = ManagerState::load(dir, group)?;
     for name in agents {
@@ -227,6 +237,20 @@ mod tests {
         assert_eq!(again().security.num, 2);
         old.save(&world.dir, &editing).unwrap();
         assert_eq!(again().security.num, 3);
+    }
+
+    #[test]
+    fn nobody_is_evicted_from_a_group_that_cannot_be_given_new_keys() {
+        let world = World::new();
+        let (sending, editing) = locks(&world);
+        let mut group = world.group();
+        group.profile.manager = None;
+        group.save(&world.dir, &editing).unwrap();
+        let agent = Name::new("lamp-1").unwrap();
+        let refused = evict(&world.dir, &editing, &[agent], "stolen", true);
+        assert!(matches!(refused, Err(StateError::NoManager(_))), "{refused:?}");
+        assert!(!ManagerState::load(&world.dir, &group.name).unwrap().rekey_due);
+        drop((sending, editing));
     }
 
     #[test]
