@@ -118,14 +118,15 @@ impl Manager {
         self.groups.insert(setup.name.clone(), Group::new(setup));
     }
 
-    /// Adds a member of a group.
+    /// Adds a member of a group, or takes back one that was evicted. Where it was heard meanwhile stays known.
     ///
     /// # Errors
     /// Its individual context cannot be derived.
-    pub fn add_member(&mut self, setup: MemberSetup<'_>) -> Result<(), DeriveError> {
+    pub fn add_member(&mut self, mut setup: MemberSetup<'_>) -> Result<(), DeriveError> {
         let id = setup.individual;
-        let peer = Peer::new(setup)?;
-        self.peers.insert(id, peer);
+        let heard = self.peers.get(&id).and_then(|peer| peer.address);
+        setup.address = heard.or(setup.address);
+        self.peers.insert(id, Peer::new(setup)?);
         Ok(())
     }
 
@@ -144,7 +145,8 @@ impl Manager {
     pub fn rekey(&mut self, now: Instant, group: &str, keys: GroupKeys) {
         let Some(group) = self.groups.get_mut(group) else { return };
         group.rekey(keys);
-        for peer in self.peers.values_mut() {
+        let name = group.name();
+        for peer in self.peers.values_mut().filter(|peer| peer.group() == name) {
             // What is on its way is out of date.
             peer.push = None;
         }
@@ -185,19 +187,12 @@ impl Manager {
         (all, done)
     }
 
-    /// The members of a group that are not known to use its keys.
-    pub fn behind<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a str> {
-        let num = self.groups.get(group).map(Group::num);
-        let members = self.peers.values().filter(move |peer| peer.group() == group && !peer.is_evicted());
-        members.filter(move |peer| peer.confirmed() < num).map(Peer::name)
-    }
-
     /// Handles a datagram. It is decrypted in place.
     pub fn on_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &mut [u8]) {
         let Ok(message) = Message::parse(bytes) else { return };
         if message.code().is_response() {
             let token = message.token();
-            return self.on_answered(now, from, token, bytes);
+            return self.on_answered(now, token, bytes);
         }
         let Ok(option) = OscoreOption::of(&message) else { return };
         let Some(id) = option.kid.filter(|_| !option.group_flag).and_then(MemberId::new) else { return };
@@ -249,11 +244,5 @@ impl Manager {
     fn next_message_id(&mut self) -> u16 {
         self.message_id = self.message_id.wrapping_add(1);
         self.message_id
-    }
-
-    /// When something is due, other than answers.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Instant> {
-        self.next_push().map(|(due, _)| due)
     }
 }

@@ -51,6 +51,23 @@ fn an_evicted_member_that_asks_on_and_on_gets_one_small_answer_in_ten_seconds() 
 }
 
 #[test]
+fn an_evicted_member_that_comes_back_at_another_port_gets_the_keys_at_once() {
+    let mut world = World::new(3);
+    world.run(SECONDS(15));
+    world.evict(1);
+    world.rekey();
+    world.run(SECONDS(10));
+    let now = world.now;
+    world.nodes[1].restart_elsewhere(now);
+    world.run(SECONDS(60));
+    assert!(world.nodes[1].events.contains(&Event::Expelled));
+    world.rejoin(1);
+    world.run(SECONDS(5));
+    assert_eq!(world.done(), 3);
+    world.check_nonces();
+}
+
+#[test]
 fn what_evicted_members_recorded_or_make_up_changes_nothing() {
     let mut world = World::new(3);
     world.run(SECONDS(15));

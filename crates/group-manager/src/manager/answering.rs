@@ -33,15 +33,15 @@ impl Manager {
             // The Group Manager's Sender ID is the lower one, so the member's request is carried on with.
             Ok(Opened::Crossed) => return,
             Ok(Opened::Request(mut request)) => {
-                let Some(reply) = reply(peer, now, &request.body()) else { return };
-                let acknowledge = (request.ty() == Type::Confirmable).then(|| request.message_id());
-                let (token, binding) = (request.token(), request.take_binding());
                 // It proves that it can read what is sent to this address.
-                if peer.address != Some(from) && !peer.is_evicted() {
-                    peer.address = Some(from);
+                let has_moved = peer.address.replace(from) != Some(from);
+                if has_moved && !peer.is_evicted() {
                     let (group, node) = (peer.group().to_owned(), peer.name().to_owned());
                     self.changes.push_back(Change::Heard { group, node, address: from });
                 }
+                let Some(reply) = reply(peer, now, &request.body()) else { return };
+                let acknowledge = (request.ty() == Type::Confirmable).then(|| request.message_id());
+                let (token, binding) = (request.token(), request.take_binding());
                 Content::Response { token, acknowledge, binding, reply }
             }
             Err(_) => return,
@@ -62,7 +62,7 @@ impl Manager {
         let (name, node) = (peer.group().to_owned(), peer.name().to_owned());
         match reply {
             // Whoever asks for the generation has been given its keys before, and uses them.
-            Reply::Num(_) if peer.given == Some(group.num()) && peer.confirmed != peer.given => {
+            Reply::Num if peer.given == Some(group.num()) && peer.confirmed != peer.given => {
                 peer.confirmed = peer.given;
                 peer.push = None;
                 let num = group.num();
@@ -147,7 +147,7 @@ fn reply(peer: &mut Peer, now: Instant, body: &Body<'_>) -> Option<Reply> {
             peer.wanted_id_at = Some(now);
             Reply::SenderId(None)
         }
-        (Code::GET, Resource::Num(_)) => Reply::Num(0),
+        (Code::GET, Resource::Num(_)) => Reply::Num,
         (Code::GET | Code::FETCH, Resource::Credentials(_)) => Reply::Credentials,
         (Code::FETCH, Resource::StaleIds(_)) => match minicbor::decode::<u32>(body.payload()) {
             Ok(num) => Reply::StaleSince(num),
@@ -167,7 +167,7 @@ fn write_reply(
 ) -> Option<(Code, Option<u16>, usize)> {
     Some(match reply {
         Reply::Keys => (Code::CONTENT, Some(CONTENT_FORMAT), group.material(own).encode(payload)?),
-        Reply::Num(_) => (Code::CONTENT, None, written(payload, |out| out.u32(group.num()).map(drop))?),
+        Reply::Num => (Code::CONTENT, None, written(payload, |out| out.u32(group.num()).map(drop))?),
         Reply::Credentials => {
             let keys = group.keys();
             let len = written(payload, |out| {

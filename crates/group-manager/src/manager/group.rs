@@ -69,6 +69,10 @@ impl Group {
         Self { setup, stale: VecDeque::from([Vec::new()]) }
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.setup.name
+    }
+
     pub(super) fn num(&self) -> u32 {
         self.setup.keys.num
     }

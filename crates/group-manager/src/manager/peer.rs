@@ -84,7 +84,7 @@ pub(super) enum Content {
 pub(super) enum Reply {
     /// The key material, with its own Sender ID if it asked for that.
     Keys,
-    Num(u32),
+    Num,
     Credentials,
     /// Sender IDs that went out of use since a generation.
     StaleSince(u32),

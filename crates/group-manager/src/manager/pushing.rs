@@ -73,7 +73,7 @@ impl Manager {
     }
 
     /// A datagram that may answer such a request.
-    pub(super) fn on_answered(&mut self, now: Instant, _from: SocketAddr, token: Token, bytes: &mut [u8]) {
+    pub(super) fn on_answered(&mut self, now: Instant, token: Token, bytes: &mut [u8]) {
         let nonce = self.random.next_u64().to_be_bytes();
         let sent_to = |push: &Push| push.sent.as_ref().is_some_and(|(sent, _)| *sent == token);
         let found = self.peers.values_mut().find(|peer| peer.push.as_ref().is_some_and(sent_to));

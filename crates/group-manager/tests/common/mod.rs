@@ -305,21 +305,10 @@ impl World {
         for index in 0..self.nodes.len() {
             let gone = self.evicted.contains(&index);
             let membership = if gone { Membership::Evicted } else { Membership::Member };
-            manager
-                .add_member(MemberSetup {
-                    group: GROUP.into(),
-                    node: name(index),
-                    sender_id: sender_id(index),
-                    individual: individual(index),
-                    manager: MemberId::EMPTY,
-                    master_secret: &individual_secret(index),
-                    master_salt: &[],
-                    aead: AeadAlgorithm::A128Gcm,
-                    membership,
-                    confirmed: self.confirmed.get(&index).copied(),
-                    address: self.heard.get(&index).copied(),
-                })
-                .unwrap();
+            let (confirmed, heard) = (self.confirmed.get(&index), self.heard.get(&index));
+            let secret = individual_secret(index);
+            let setup = member(index, membership, confirmed.copied(), heard.copied(), &secret);
+            manager.add_member(setup).unwrap();
         }
         manager.begin(self.now);
         self.manager = Some(manager);
@@ -336,6 +325,15 @@ impl World {
         if let Some(manager) = &mut self.manager {
             manager.rekey(self.now, GROUP, self.keys.clone());
         }
+    }
+
+    /// An evicted node is a member again.
+    pub fn rejoin(&mut self, index: usize) {
+        self.evicted.remove(&index);
+        let (manager, now) = (self.manager.as_mut().unwrap(), self.now);
+        let (secret, heard) = (individual_secret(index), self.heard.get(&index).copied());
+        manager.add_member(member(index, Membership::Member, None, heard, &secret)).unwrap();
+        manager.begin(now);
     }
 
     pub fn evict(&mut self, index: usize) {
@@ -505,4 +503,26 @@ fn distributor(keys: &GroupKeys) -> GroupContext<[RecipientContext; 1]> {
     let member = credential(&seed(1000));
     let other = RecipientContext::derive(&common, sender_id(0), member, ReplayWindow::fresh());
     GroupContext::new(common, own.unwrap(), [other.unwrap()]).unwrap()
+}
+
+fn member(
+    index: usize,
+    membership: Membership,
+    confirmed: Option<u32>,
+    address: Option<SocketAddr>,
+    master_secret: &[u8],
+) -> MemberSetup<'_> {
+    MemberSetup {
+        group: GROUP.into(),
+        node: name(index),
+        sender_id: sender_id(index),
+        individual: individual(index),
+        manager: MemberId::EMPTY,
+        master_secret,
+        master_salt: &[],
+        aead: AeadAlgorithm::A128Gcm,
+        membership,
+        confirmed,
+        address,
+    }
 }
