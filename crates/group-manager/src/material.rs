@@ -6,10 +6,11 @@ use crate::labels::{
     GROUP_OSCORE_INPUT_MATERIAL, HKDF_SHA_256, REQUESTER, SIGN_EDDSA, SIGN_PARAMS, key, parameter, place,
 };
 use crate::limits::{SECRET_BYTES_MAX, STALE_IDS_MAX};
-use crate::message::{EncodeError, Encoder, Malformed, read_map, written};
+use crate::message::read_map;
 use core::net::{IpAddr, SocketAddr};
 use group_oscore::{AeadAlgorithm, Credential, Gid, GroupParameters, MemberId};
 use minicbor::Decoder;
+use update_core::codec::{EncodeError, Malformed, Writer, write_into};
 
 /// What a member needs of a group, in one generation of its keys.
 #[derive(Clone, PartialEq, Eq)]
@@ -56,7 +57,7 @@ impl<'a> Material<'a> {
     /// Writes the payload; `None` when the buffer is too small.
     #[must_use]
     pub fn encode(&self, buffer: &mut [u8]) -> Option<usize> {
-        written(buffer, |out| {
+        write_into(buffer, |out| {
             out.map(9 + u64::from(!self.stale.is_empty()))?;
             out.i64(parameter::GKTY)?.i64(GROUP_OSCORE_INPUT_MATERIAL)?;
             out.i64(parameter::KEY)?;
@@ -76,7 +77,7 @@ impl<'a> Material<'a> {
         })
     }
 
-    fn write_key(&self, out: &mut Encoder<'_>) -> Result<(), EncodeError> {
+    fn write_key(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         out.map(12)?;
         out.i64(key::MASTER_SECRET)?.bytes(self.master_secret)?;
         out.i64(key::HKDF)?.i64(HKDF_SHA_256)?;
@@ -196,7 +197,7 @@ impl<'a> Keys<'a> {
 }
 
 impl Place {
-    fn write(&self, out: &mut Encoder<'_>) -> Result<(), EncodeError> {
+    fn write(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         out.map(3)?.i64(place::COAP_GROUP)?;
         write_address(self.coap_group, out)?;
         out.i64(place::DISTRIBUTOR)?;
@@ -224,7 +225,7 @@ impl Place {
     }
 }
 
-fn write_address(address: SocketAddr, out: &mut Encoder<'_>) -> Result<(), EncodeError> {
+fn write_address(address: SocketAddr, out: &mut Writer<'_>) -> Result<(), EncodeError> {
     let mut bytes = heapless::Vec::<u8, 18>::new();
     // At most 16 and 2 bytes.
     let _ = match address.ip() {
@@ -248,7 +249,7 @@ fn read_address(decoder: &mut Decoder<'_>) -> Result<SocketAddr, Malformed> {
     }
 }
 
-fn write_capabilities(capabilities: [&[i64]; 2], out: &mut Encoder<'_>) -> Result<(), EncodeError> {
+fn write_capabilities(capabilities: [&[i64]; 2], out: &mut Writer<'_>) -> Result<(), EncodeError> {
     out.array(2)?;
     for values in capabilities {
         out.array(values.len() as u64)?;

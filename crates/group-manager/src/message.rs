@@ -2,27 +2,11 @@
 
 use coap_wire::{Code, Message, Token, Type, WriteError, Writer};
 use minicbor::Decoder;
-use minicbor::encode::write::{Cursor, EndOfSlice};
 
-pub(crate) use update_core::codec::Malformed;
-
-/// CBOR written into a borrowed buffer.
-pub(crate) type Encoder<'b> = minicbor::Encoder<Cursor<&'b mut [u8]>>;
-/// The buffer was too small.
-pub(crate) type EncodeError = minicbor::encode::Error<EndOfSlice>;
+use update_core::codec::Malformed;
 
 /// Labels of one map that are known here, at most.
 const LABELS_MAX: usize = 16;
-
-/// Runs `write` on `buffer` and returns how many bytes it wrote; `None` when the buffer was too small.
-pub(crate) fn written(
-    buffer: &mut [u8],
-    write: impl FnOnce(&mut Encoder<'_>) -> Result<(), EncodeError>,
-) -> Option<usize> {
-    let mut encoder = Encoder::new(Cursor::new(buffer));
-    write(&mut encoder).ok()?;
-    Some(encoder.writer().position())
-}
 
 /// Reads a payload that is one map, to its end. `field` reads the value of a label that it knows and returns
 /// `true`; all others are skipped (RFC 9594 section 4.1.2).

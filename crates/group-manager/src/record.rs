@@ -1,8 +1,9 @@
 //! What an agent keeps of its membership: the last key material that it got.
 
 use crate::material::Material;
-use crate::message::{Malformed, read_map, written};
+use crate::message::read_map;
 use group_oscore::{Gid, MemberId};
+use update_core::codec::{Malformed, write_into};
 
 const VERSION: u8 = 1;
 
@@ -22,7 +23,7 @@ impl<'a> MembershipRecord<'a> {
     /// Writes the record; `None` when the buffer is too small.
     #[must_use]
     pub fn encode(&self, buffer: &mut [u8]) -> Option<usize> {
-        written(buffer, |out| {
+        write_into(buffer, |out| {
             out.map(4)?.u8(0)?.u8(VERSION)?.u8(1)?.bytes(self.individual.as_bytes())?;
             out.u8(2)?.bytes(self.before.as_bytes())?.u8(3)?.bytes(self.payload).map(drop)
         })

@@ -6,9 +6,9 @@ use minicbor::encode::write::{Cursor, EndOfSlice};
 use minicbor::{Decoder, Encoder};
 
 /// CBOR written into a borrowed buffer.
-pub(crate) type Writer<'b> = Encoder<Cursor<&'b mut [u8]>>;
+pub type Writer<'b> = Encoder<Cursor<&'b mut [u8]>>;
 /// The buffer was too small.
-pub(crate) type EncodeError = minicbor::encode::Error<EndOfSlice>;
+pub type EncodeError = minicbor::encode::Error<EndOfSlice>;
 
 /// The bytes are not the CBOR expected in this place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ impl From<minicbor::decode::Error> for Malformed {
 }
 
 /// Runs `write` on `buffer` and returns how many bytes it wrote; `None` when the buffer was too small.
-pub(crate) fn write_into(
+pub fn write_into(
     buffer: &mut [u8],
     write: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
 ) -> Option<usize> {

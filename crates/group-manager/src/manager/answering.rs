@@ -5,13 +5,14 @@ use super::peer::{Answer, Content, Peer, Reply};
 use super::{Change, Manager};
 use crate::labels::{CONTENT_FORMAT, PROBLEM_DETAILS, REQUESTER, parameter};
 use crate::limits::{MATERIAL_BYTES_MAX, REFUSAL_EVERY, SENDER_ID_EVERY};
-use crate::message::{Header, plain, written};
+use crate::message::{Header, plain};
 use crate::resource::Resource;
 use alloc::borrow::ToOwned;
 use coap_wire::{Body, Code, Type, option};
 use core::net::SocketAddr;
 use group_oscore::MemberId;
 use group_oscore::oscore::Opened;
+use update_core::codec::write_into;
 use update_core::limits::DATAGRAM_BYTES_MAX;
 use update_core::time::Instant;
 
@@ -167,10 +168,10 @@ fn write_reply(
 ) -> Option<(Code, Option<u16>, usize)> {
     Some(match reply {
         Reply::Keys => (Code::CONTENT, Some(CONTENT_FORMAT), group.material(own).encode(payload)?),
-        Reply::Num => (Code::CONTENT, None, written(payload, |out| out.u32(group.num()).map(drop))?),
+        Reply::Num => (Code::CONTENT, None, write_into(payload, |out| out.u32(group.num()).map(drop))?),
         Reply::Credentials => {
             let keys = group.keys();
-            let len = written(payload, |out| {
+            let len = write_into(payload, |out| {
                 out.map(4)?.i64(parameter::NUM)?.u32(keys.num)?;
                 out.i64(parameter::CREDS)?.array(1)?.bytes(&keys.credential)?;
                 out.i64(parameter::PEER_ROLES)?.array(1)?.i64(REQUESTER)?;
@@ -183,7 +184,7 @@ fn write_reply(
         Reply::StaleSince(num) => {
             let ids = group.stale_since(*num);
             let len = ids.and_then(|ids| {
-                written(payload, |out| {
+                write_into(payload, |out| {
                     out.array(ids.len() as u64)?;
                     ids.iter().try_for_each(|id| out.bytes(id.as_bytes()).map(drop))
                 })
@@ -194,7 +195,7 @@ fn write_reply(
         Reply::Deleted => (Code::DELETED, None, 0),
         Reply::SenderId(id) => {
             let id = (*id)?;
-            let len = written(payload, |out| {
+            let len = write_into(payload, |out| {
                 out.map(1)?.i64(parameter::GROUP_SENDER_ID)?.bytes(id.as_bytes()).map(drop)
             });
             (Code::CHANGED, Some(CONTENT_FORMAT), len?)
@@ -202,7 +203,7 @@ fn write_reply(
         Reply::Error(code, None) => (*code, None, 0),
         Reply::Error(code, Some(error)) => {
             // RFC 9290 with the entry `ace-groupcomm-error` (0) and its `error-id` (0).
-            let len = written(payload, |out| out.map(1)?.u8(0)?.map(1)?.u8(0)?.u8(*error).map(drop));
+            let len = write_into(payload, |out| out.map(1)?.u8(0)?.map(1)?.u8(0)?.u8(*error).map(drop));
             (*code, Some(PROBLEM_DETAILS), len?)
         }
     })
