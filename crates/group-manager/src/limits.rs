@@ -13,6 +13,9 @@ pub const STALE_IDS_MAX: usize = 16;
 /// Generations of key material whose stale Sender IDs the Group Manager remembers.
 pub const STALE_SETS_MAX: usize = 8;
 
+/// Sender IDs that went out of use under one generation, and are remembered.
+pub const STALE_IDS_REMEMBERED_MAX: usize = 256;
+
 /// An agent asks for keys within this time after a boot, or after it has heard an unknown Gid.
 pub const ASK_SPREAD: Duration = Duration::from_secs(10);
 /// A request without an answer is repeated after this time, doubled each time ...

@@ -188,6 +188,19 @@ fn stale_sender_ids_are_told_as_long_as_they_are_known() {
 }
 
 #[test]
+fn members_that_want_ever_new_sender_ids_make_nothing_grow() {
+    let mut member = Member::new(0);
+    for _ in 0..300 {
+        member.given = 100;
+        member.later(Duration::from_secs(300));
+        assert_eq!(member.ask(Code::POST, &NODE, &[]).unwrap().0, Code::CHANGED);
+    }
+    member.world.rekey();
+    let path = ["ace-group", "hall", "stale-sids"];
+    assert_eq!(member.ask(Code::FETCH, &path, &[0]).unwrap(), (Code::CONTENT, vec![]), "all of them");
+}
+
+#[test]
 fn what_is_not_authenticated_gets_no_answer_and_leaves_no_trace() {
     let mut member = Member::new(0);
     let before = format!("{:?}", member.world.manager.as_ref().unwrap());

@@ -8,7 +8,7 @@ use group_oscore::{AeadAlgorithm, Gid, MemberId};
 use update_core::time::Duration;
 use zeroize::Zeroizing;
 
-use crate::limits::{STALE_IDS_MAX, STALE_SETS_MAX};
+use crate::limits::{STALE_IDS_MAX, STALE_IDS_REMEMBERED_MAX, STALE_SETS_MAX};
 use crate::material::{Material, Place};
 
 /// Bytes of headers around a datagram on the link.
@@ -89,10 +89,12 @@ impl Group {
         self.stale.push_back(Vec::new());
     }
 
-    /// A Sender ID is no longer in use.
+    /// A Sender ID is no longer in use. If there are too many, the earlier ones of all generations are not
+    /// known any more, and members are told nothing, which means all.
     pub(super) fn is_stale(&mut self, id: MemberId) {
-        if let Some(current) = self.stale.back_mut() {
-            current.push(id);
+        match self.stale.back_mut() {
+            Some(current) if current.len() < STALE_IDS_REMEMBERED_MAX => current.push(id),
+            _ => self.stale = VecDeque::new(),
         }
     }
 
