@@ -225,7 +225,8 @@ impl Device {
     /// The group is at this address from now on.
     pub fn listen_at(&mut self, coap_group: SocketAddr) {
         if let Err(error) = self.sockets.listen_at(coap_group) {
-            tracing::error!(%coap_group, %error, "the new CoAP group cannot be joined");
+            tracing::warn!(%error, "the new CoAP group cannot be joined yet: trying again");
+            self.watch.forget();
         }
     }
 

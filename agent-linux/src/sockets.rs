@@ -109,13 +109,13 @@ impl Sockets {
     /// Joins another CoAP group, in place of the one before.
     ///
     /// # Errors
-    /// [`SocketError`]; the old socket stays.
+    /// [`SocketError`]; the old socket stays, and [`join_again`](Self::join_again) tries the new group.
     pub fn listen_at(&mut self, coap_group: SocketAddr) -> Result<(), SocketError> {
         if coap_group == self.coap_group {
             return Ok(());
         }
-        self.group = joined(coap_group, &self.interface)?;
         self.coap_group = coap_group;
+        self.group = joined(coap_group, &self.interface)?;
         Ok(())
     }
 
