@@ -91,6 +91,9 @@ pub(super) fn enroll_writing(
     let mut all = Vec::with_capacity(requests.len());
     for (request, sender_id) in requests.into_iter().zip(sender_ids) {
         let (done, context) = prepare(&group, &manager, request, sender_id, next)?;
+        // A new device may have the name of an evicted one, which does not come back then.
+        manager.evicted.remove(&done.enrolled.name);
+        manager.members.remove(&done.enrolled.name);
         manager.contexts.insert(done.enrolled.name.clone(), context);
         agents.enroll(done.enrolled.clone());
         all.push(done);
