@@ -162,8 +162,10 @@ impl ManagerWork {
 
     /// Writes what has changed, and takes in what others have.
     async fn settle(&mut self, observer: &mut impl ManagerObserver) -> Result<(), ManagerError> {
-        if let Err(error) = self.books.write().await {
-            observer.trouble(&error.to_string());
+        for done in [self.books.write().await, self.books.rekey_due().await] {
+            if let Err(error) = done {
+                observer.trouble(&error.to_string());
+            }
         }
         self.books.look(&mut self.manager, drive::clock()())?;
         Ok(())

@@ -45,7 +45,7 @@ impl ManagerObserver for Said {
     }
 
     fn left(&mut self, group: &str, node: &str) {
-        say!("agent '{group}/{node}' has left its group: run `fwcast group rekey {group}`");
+        say!("agent '{group}/{node}' has left its group, which gets new keys");
     }
 
     fn trouble(&mut self, why: &str) {

@@ -1,12 +1,12 @@
 //! What the Group Manager reads in the groups' folders, and writes there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::str::FromStr;
 
 use fwcast_state::{
-    Agents, Enrolled, GroupLock, GroupState, IndividualContext, KnownMember, ManagerState, SequenceStore,
-    StateDir, StateError, rekey,
+    Agents, Enrolled, GroupLock, GroupState, IndividualContext, KnownMember, MachineId, ManagerState,
+    SequenceStore, StateDir, StateError, rekey,
 };
 use group_manager::Place;
 use group_manager::manager::{GroupKeys, GroupSetup, Manager, MemberSetup, Membership};
@@ -45,6 +45,8 @@ pub(super) struct Books {
     read: BTreeMap<Name, Seen>,
     /// What is not yet written.
     unwritten: BTreeMap<Name, BTreeMap<Name, KnownMember>>,
+    /// Groups that somebody has left, and whose keys are still those that it has.
+    rekey_due: BTreeSet<Name>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -57,7 +59,7 @@ struct Seen {
 
 impl Books {
     pub(super) const fn new(dir: StateDir, address: SocketAddr) -> Self {
-        Self { dir, address, read: BTreeMap::new(), unwritten: BTreeMap::new() }
+        Self { dir, address, read: BTreeMap::new(), unwritten: BTreeMap::new(), rekey_due: BTreeSet::new() }
     }
 
     /// Takes in what has changed in the folders.
@@ -84,6 +86,10 @@ impl Books {
             return Ok(());
         }
         let state = ManagerState::load(&self.dir, name)?;
+        if state.rekey_due {
+            // Its Group Manager has ended in between.
+            self.rekey_due.insert(name.clone());
+        }
         let keys = keys_of(&self.dir, &group)?;
         let num = keys.num;
         let seen = self.read.remove(name);
@@ -197,11 +203,32 @@ impl Books {
         Ok(Some(id))
     }
 
-    /// A member has left: as if it were evicted.
+    /// A member has left: as if it were evicted. The group gets new keys as soon as nobody sends for it.
     pub(super) async fn left(&mut self, group: &str, node: &str) -> Result<(), StateError> {
         let (Ok(name), Ok(node)) = (Name::from_str(group), Name::from_str(node)) else { return Ok(()) };
         let lock = GroupLock::to_edit(&self.dir, &name).await?;
-        rekey::evict(&self.dir, &lock, &[node], "left by itself", false)
+        rekey::evict(&self.dir, &lock, &[node], "left by itself", false)?;
+        self.rekey_due.insert(name);
+        Ok(())
+    }
+
+    /// Gives new keys to the groups that somebody has left, so that no member can stop its group.
+    pub(super) async fn rekey_due(&mut self) -> Result<(), StateError> {
+        for name in self.rekey_due.clone() {
+            let sending = match GroupLock::to_send(&self.dir, &name) {
+                Ok(lock) => lock,
+                Err(StateError::Locked { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            let editing = GroupLock::to_edit(&self.dir, &name).await?;
+            // A command may have done it meanwhile.
+            if ManagerState::load(&self.dir, &name)?.rekey_due {
+                let machine = MachineId::of_this_machine()?;
+                rekey::rekey(&self.dir, (&sending, &editing), &machine, &rekey::Moves::default())?;
+            }
+            self.rekey_due.remove(&name);
+        }
+        Ok(())
     }
 }
 
