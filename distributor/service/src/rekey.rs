@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use fwcast_state::new_group::CreateError;
 use fwcast_state::rekey::{self, Moves};
+use fwcast_state::socket::interface_index;
 use fwcast_state::{GroupLock, GroupState, MachineId, StateError};
 use provisioning::Name;
 use rollout_engine::Many;
@@ -17,10 +19,14 @@ impl<S: Store> Fleet<S> {
     /// agents.
     ///
     /// # Errors
-    /// The group is being sent for, was moved away, or its files cannot be written.
-    pub async fn rekey(&self, name: &Name, moves: Moves) -> Result<Changed<GroupState>, StateError> {
+    /// The group is being sent for, was moved away, or its files cannot be written; there is no such interface,
+    /// or an address is of another family.
+    pub async fn rekey(&self, name: &Name, moves: Moves) -> Result<Changed<GroupState>, CreateError> {
         // Opened first, so that a missing group is reported as missing.
         GroupState::open(&self.dir, name)?;
+        if let Some(interface) = &moves.interface {
+            interface_index(interface)?;
+        }
         let machine = MachineId::of_this_machine()?;
         let sending = GroupLock::to_send(&self.dir, name)?;
         let editing = GroupLock::to_edit(&self.dir, name).await?;

@@ -161,7 +161,9 @@ macro_rules! exits {
 
 exits! {
     FileError {}, Self::Exposed { .. } => Exit::NotAllowed;
-    StateError { File }, Self::SequenceInDoubt { .. } | Self::Copied { .. } => Exit::NotAllowed;
+    StateError { File },
+        Self::SequenceInDoubt { .. } | Self::Copied { .. } => Exit::NotAllowed,
+        Self::OtherFamily { .. } => Exit::Usage;
     StoreError { File, State };
     KeyError { File };
     ImageError { File }, Self::NotSigned { .. } => Exit::BadSignature;

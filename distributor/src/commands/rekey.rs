@@ -91,11 +91,6 @@ impl Rekey {
         on_fleet(global, async |fleet| {
             let (coap_group, distributor) = (self.coap_group, self.distributor);
             let moves = Moves { coap_group, distributor, interface: self.interface.clone() };
-            let old = GroupState::open(fleet.dir(), &self.name)?;
-            let family = |address: SocketAddr| address.is_ipv4() == old.profile.coap_group.is_ipv4();
-            if ![coap_group, distributor].into_iter().flatten().all(family) {
-                return Err(Failure::usage("a group stays IPv4 or IPv6: give addresses of the same family"));
-            }
             let group = made(fleet.rekey(&self.name, moves).await?);
             bring(global, fleet, &[group], self.within).await
         })

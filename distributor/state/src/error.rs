@@ -1,5 +1,6 @@
 //! What can go wrong with the state on disk.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use provisioning::Name;
@@ -82,6 +83,14 @@ pub enum StateError {
     StateLocked {
         /// What it does.
         doing: &'static str,
+    },
+    /// A group would move from IPv4 to IPv6, or back.
+    #[error("{address} has not the family of group '{group}', which stays as it is: give another address")]
+    OtherFamily {
+        /// Which group.
+        group: Name,
+        /// The address.
+        address: SocketAddr,
     },
     /// Nothing can tell the agents of new keys.
     #[error(

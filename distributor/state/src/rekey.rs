@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use provisioning::address::same_family;
 use provisioning::{Hex, Name};
 
 use super::sealed::{self, SealedError};
@@ -32,8 +33,8 @@ pub struct Moves {
 /// the Group Manager has brought them.
 ///
 /// # Errors
-/// The group has no Group Manager, was moved to another machine, or its files cannot be written. Then the old
-/// keys are in force.
+/// The group has no Group Manager, was moved to another machine, would change between IPv4 and IPv6, or its
+/// files cannot be written. Then the old keys are in force.
 pub fn rekey(
     dir: &StateDir,
     (sending, editing): (&GroupLock, &GroupLock),
@@ -43,6 +44,10 @@ pub fn rekey(
     let name = sending.group();
     let old = GroupState::open(dir, name)?;
     check(dir, &old)?;
+    let is_other = |address: &SocketAddr| !same_family(*address, old.profile.coap_group);
+    if let Some(address) = [moves.coap_group, moves.distributor].into_iter().flatten().find(is_other) {
+        return Err(StateError::OtherFamily { group: name.clone(), address });
+    }
     let num = next_generation(dir, &old)?;
     let mut new = old.clone();
     new.security.gid = Hex(random_gid(old.security.gid.as_bytes().len())?);
@@ -237,6 +242,18 @@ mod tests {
         assert_eq!(again().security.num, 2);
         old.save(&world.dir, &editing).unwrap();
         assert_eq!(again().security.num, 3);
+    }
+
+    #[test]
+    fn a_group_does_not_move_between_ipv4_and_ipv6() {
+        let world = World::new();
+        let (sending, editing) = locks(&world);
+        let old = world.group();
+        let moves = Moves { distributor: Some("[::1]:5690".parse().unwrap()), ..Moves::default() };
+        let refused = rekey(&world.dir, (&sending, &editing), &world.machine, &moves);
+        assert!(matches!(refused, Err(StateError::OtherFamily { .. })), "{refused:?}");
+        assert_eq!(world.group(), old);
+        drop((sending, editing));
     }
 
     #[test]
