@@ -118,7 +118,8 @@ impl Manager {
         self.groups.insert(setup.name.clone(), Group::new(setup));
     }
 
-    /// Adds a member of a group, or takes back one that was evicted. Where it was heard meanwhile stays known.
+    /// Adds a member of a group, or takes back one that was evicted. Where it was heard meanwhile stays
+    /// known.
     ///
     /// # Errors
     /// Its individual context cannot be derived.

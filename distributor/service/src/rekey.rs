@@ -19,8 +19,8 @@ impl<S: Store> Fleet<S> {
     /// agents.
     ///
     /// # Errors
-    /// The group is being sent for, was moved away, or its files cannot be written; there is no such interface,
-    /// or an address is of another family.
+    /// The group is being sent for, was moved away, or its files cannot be written; there is no such
+    /// interface, or an address is of another family.
     pub async fn rekey(&self, name: &Name, moves: Moves) -> Result<Changed<GroupState>, CreateError> {
         // Opened first, so that a missing group is reported as missing.
         GroupState::open(&self.dir, name)?;

@@ -121,8 +121,8 @@ fn forget(path: &Path) -> Result<(), StateError> {
 /// rekeyed afterwards, and is not sent for before. The same call again finishes what was interrupted.
 ///
 /// # Errors
-/// One of them is not in the group, and was not evicted from it either; the group cannot be given new keys; or
-/// the files cannot be written.
+/// One of them is not in the group, and was not evicted from it either; the group cannot be given new keys;
+/// or the files cannot be written.
 pub fn evict(
     dir: &StateDir,
     editing: &GroupLock,

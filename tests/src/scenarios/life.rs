@@ -5,6 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
 
 use super::{Scenario, Stage};
 use crate::fleet::{Fleet, GROUP, Place, Plan, Update};
@@ -59,14 +60,13 @@ fn rekey(stage: &Stage<'_>) -> Result<()> {
     eviction(&mut fleet)
 }
 
-/// One agent is evicted, learns it from the Group Manager, and may come back.
+/// One agent is evicted, learns it from the Group Manager, and comes back.
 fn eviction(fleet: &mut Fleet<'_>) -> Result<()> {
     let gone = fleet.agent_names()[0].clone();
     fleet.fwcast(&[&["agent", "evict", &gone, "--reason", "lent out", "--yes", "--within", "40s"]])?;
     let there: Vec<String> = fleet.status()?.into_iter().map(|agent| agent.name).collect();
     ensure!(there == fleet.agent_names()[1..], "the group has {there:?}");
-    // It ends with this story.
-    let _manager = fleet.start_manager()?;
+    let mut manager = fleet.start_manager()?;
     // It asks when it starts, and is refused.
     fleet.stop(1)?;
     fleet.start(1)?;
@@ -76,6 +76,14 @@ fn eviction(fleet: &mut Fleet<'_>) -> Result<()> {
     let without = new_keys(fleet, &["--within", "40s"], Some(0))?;
     ensure!(without.is_empty(), "without the keys after the eviction: {without:?}");
     fleet.fwcast(&[&["agent", "rejoin", &gone, "--group", GROUP]])?;
+    wait_until(|| Ok(fleet.agent_log(1).matches("new keys are in force").count() > 2))
+        .with_context(|| format!("the log of the agent that came back: {}", fleet.agent_log(1)))?;
+    let states = fleet.status()?;
+    let confirmed = states.iter().filter(|agent| agent.state == "confirmed").count();
+    ensure!(confirmed == fleet.agent_names().len(), "{states:?}");
+    manager.signal(Signal::SIGTERM)?;
+    let ended = manager.wait(WITHIN)?;
+    ensure!(ended.success(), "the Group Manager ended with {ended}");
     Ok(())
 }
 
