@@ -1,16 +1,14 @@
 //! Builds the state machine of an agent from its configuration, its saved records and a seed.
 
-use group_manager::{Agent, Identity, Material};
-use group_oscore::{Gid, ReplayWindow, SequenceNumbers};
-use provisioning::Hex;
+use group_manager::{Agent, Counted, Material};
 use update_core::block::{BlockSize, ImageSize, Layout};
 use update_core::block_set::BlockSet;
 use update_core::device::{Device, Installed};
 use update_core::digest::Digest;
 use update_core::limits::IMAGE_BYTES_MAX;
 use update_core::platform::Record;
-use update_core::reception::{AgentContext, Memory, Reception, ReceptionConfig};
-use update_core::record::{CounterBounds, decode_installed};
+use update_core::reception::{Memory, Reception, ReceptionConfig};
+use update_core::record::decode_installed;
 use update_core::time::Instant;
 use update_core::tree::TreeShape;
 
@@ -19,7 +17,7 @@ use crate::config::{Config, shown};
 use crate::failure::Failure;
 use crate::file_store::record_name;
 use crate::linux_platform::LinuxPlatform;
-use crate::membership::{self, Membership};
+use crate::membership::{self, damaged, load};
 
 /// The memory for the sets of blocks and pages, for the largest image.
 #[derive(Debug)]
@@ -52,24 +50,28 @@ pub fn agent<'m>(
     sets: &'m mut Sets,
     seed: u64,
 ) -> Result<Agent<'m>, Failure> {
-    let membership = Membership::load(config, platform)?;
+    let record = membership::record(config, platform)?;
     let given = &config.provisioning;
-    let material = membership.material(given);
-    let counters = counters(config, platform, (material.gid, membership.before()))?;
-    let booted_before = counters.is_some();
-    // Counters of the keys before: the change to the new ones was interrupted before any was used.
-    let counters = counters.filter(|bounds| bounds.gid == material.gid);
+    let enrollment = given.enrollment();
+    let (in_force, counted) = membership::in_force(config, platform, &enrollment, record.as_deref())?;
+    let keys = &in_force.keys;
+    let booted_before = counted != Counted::Unused || in_force.before.is_some();
     let installed = installed(config, platform)?;
     let update = update(platform);
-    let identity = membership::identity(given);
-    let context = context(&identity, &material, counters.as_ref())?;
-    let floor = counters.map_or(0, |bounds| bounds.floor).max(material.place.next);
-    let member = membership::member(given, &material, seed.rotate_left(32))?;
-    let place = material.place;
+    let identity = given.identity();
+    let context = identity
+        .context_of(keys, counted)
+        .map_err(|error| Failure::usage(format!("the group's keys cannot be derived: {error}")))?;
+    let floor = counted.floor(keys);
+    let now = Instant::default();
+    let member = enrollment
+        .member(&in_force, seed.rotate_left(32), now)
+        .map_err(|error| Failure::usage(format!("the individual context cannot be derived: {error}")))?;
+    let place = keys.place;
     let memory = Memory { blocks: &mut sets.blocks, pages: &mut sets.pages, parity: &mut sets.parity };
-    let reception_config = reception_config(config, &material, installed, floor);
+    let reception_config = reception_config(config, keys, installed, floor);
     let mut reception =
-        Reception::without_update(reception_config, context, memory, booted_before, seed, Instant::default())
+        Reception::without_update(reception_config, context, memory, booted_before, seed, now)
             .ok_or_else(|| Failure::error("no memory for the sets of blocks"))?;
     if let Some(bytes) = update {
         // The boot record may be about another update than the one being received.
@@ -85,7 +87,11 @@ pub fn agent<'m>(
             ))
         },
     )?;
-    Ok(Agent::new(reception, member, identity, place))
+    let mut agent = Agent::new(reception, member, identity, place);
+    if counted == Counted::Lost {
+        agent.lose_counters(now);
+    }
+    Ok(agent)
 }
 
 /// The saved state of the update. If it cannot be read, it counts as none, because it can be fetched again.
@@ -115,59 +121,6 @@ fn reception_config(
     }
 }
 
-/// The Group OSCORE context with the distributor as the only other member.
-fn context(
-    identity: &Identity,
-    material: &Material<'_>,
-    bounds: Option<&CounterBounds>,
-) -> Result<AgentContext, Failure> {
-    let next = bounds.map_or(0, |bounds| bounds.reserved_end);
-    let floor = bounds.map_or(0, |bounds| bounds.floor).max(material.place.next);
-    let window = ReplayWindow::from_floor(floor);
-    let context = identity.context_from(material, SequenceNumbers::new(next, next), window);
-    context.map_err(|error| Failure::usage(format!("the group's keys cannot be derived: {error}")))
-}
-
-fn counters(
-    config: &Config,
-    platform: &LinuxPlatform,
-    in_force: (Gid, Option<Gid>),
-) -> Result<Option<CounterBounds>, Failure> {
-    match load(config, platform, Record::Counters)? {
-        Some(bytes) => {
-            let bounds = CounterBounds::decode(&bytes)
-                .map_err(|_| damaged(config, Record::Counters, "evict this agent and enroll it again"))?;
-            of_this_group(config, bounds, in_force).map(Some)
-        }
-        None if platform.slots().record().counted => Err(Failure::not_allowed(format!(
-            "{} is lost, and with it the numbers that must never be used again: evict this agent and \
-             enroll it again, with an empty state folder",
-            shown(&config.state_directory.join(record_name(Record::Counters)))
-        ))),
-        None => Ok(None),
-    }
-}
-
-/// Counters only make sense with the keys they belong to. If those of another group overwrote them, returning
-/// to the first group would start at 0 and repeat every nonce.
-fn of_this_group(
-    config: &Config,
-    bounds: CounterBounds,
-    (in_force, before): (Gid, Option<Gid>),
-) -> Result<CounterBounds, Failure> {
-    if bounds.gid == in_force || Some(bounds.gid) == before {
-        return Ok(bounds);
-    }
-    Err(Failure::not_allowed(format!(
-        "the counters in the state folder {} belong to another group (Gid {}, and the configuration has \
-         Gid {}): give each group its own state folder, and keep this one, without which the agent can \
-         never return to its group",
-        shown(&config.state_directory),
-        Hex::from(bounds.gid.as_bytes()),
-        Hex::from(in_force.as_bytes())
-    )))
-}
-
 fn installed(config: &Config, platform: &LinuxPlatform) -> Result<Option<Installed>, Failure> {
     let Some(bytes) = load(config, platform, Record::Installed)? else {
         if platform.slots().record().installed {
@@ -185,23 +138,10 @@ fn installed(config: &Config, platform: &LinuxPlatform) -> Result<Option<Install
         .map_err(|_| damaged(config, Record::Installed, "without it a downgrade would go unnoticed"))
 }
 
-fn load(config: &Config, platform: &LinuxPlatform, record: Record) -> Result<Option<Vec<u8>>, Failure> {
-    platform.load(record).map_err(|error| {
-        Failure::error(format!(
-            "cannot read {}: {error}",
-            shown(&config.state_directory.join(record_name(record)))
-        ))
-    })
-}
-
-fn damaged(config: &Config, record: Record, advice: &str) -> Failure {
-    let path = config.state_directory.join(record_name(record));
-    Failure::not_allowed(format!("{} is damaged: {advice}", shown(&path)))
-}
-
 #[cfg(test)]
 mod tests {
     use provisioning::testing::enrolled;
+    use update_core::record::CounterBounds;
 
     use super::*;
 
@@ -210,11 +150,13 @@ mod tests {
         let mut document = enrolled("239.192.0.1:5683".parse().unwrap(), "192.0.2.1:5683".parse().unwrap());
         document.distributor.next = 5_000;
         let given = document.check().unwrap();
-        let (identity, membership) = (membership::identity(&given), Membership::default());
-        let material = membership.material(&given);
-        let floor = |bounds: Option<u64>| {
-            let bounds = bounds.map(|floor| CounterBounds { gid: given.gid, reserved_end: 7, floor });
-            let context = context(&identity, &material, bounds.as_ref()).unwrap();
+        let (identity, enrollment) = (given.identity(), given.enrollment());
+        let floor = |floor: Option<u64>| {
+            let counted = match floor {
+                Some(floor) => Counted::Known(CounterBounds { gid: given.gid, reserved_end: 7, floor }),
+                None => Counted::Unused,
+            };
+            let context = identity.context_of(&enrollment.keys, counted).unwrap();
             context.recipients().first().unwrap().window().floor()
         };
         assert_eq!(floor(None), Some(5_000));

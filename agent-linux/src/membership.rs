@@ -1,119 +1,106 @@
-//! The keys in force: those of the provisioning, or newer ones that the Group Manager gave.
+//! The keys in force: those of the provisioning, or newer ones that the Group Manager gave; and what is known
+//! of the numbers that were used under them.
 
-use group_manager::{Identity, Material, Member, MemberConfig, MembershipRecord, Place};
+use group_manager::{Counted, Enrollment, InForce};
 use group_oscore::Gid;
-use group_oscore::oscore::{Association, Parameters};
-use provisioning::Checked;
+use provisioning::Hex;
 use update_core::platform::Record;
-use update_core::time::Instant;
-use zeroize::Zeroizing;
+use update_core::record::CounterBounds;
 
 use crate::config::{Config, shown};
 use crate::failure::Failure;
 use crate::file_store::record_name;
 use crate::linux_platform::LinuxPlatform;
 
-/// The saved record of what the Group Manager gave last.
-#[derive(Debug, Default)]
-pub struct Membership {
-    record: Option<Vec<u8>>,
-}
-
-impl Membership {
-    /// Reads the record. One that belongs to an earlier enrolment counts as none.
-    ///
-    /// # Errors
-    /// It cannot be read, or is damaged.
-    pub fn load(config: &Config, platform: &LinuxPlatform) -> Result<Self, Failure> {
-        let path = config.state_directory.join(record_name(Record::Membership));
-        let record = platform
-            .load(Record::Membership)
-            .map_err(|error| Failure::error(format!("cannot read {}: {error}", shown(&path))))?;
-        let Some(bytes) = record else { return Ok(Self { record: None }) };
-        let damaged = || {
-            Failure::not_allowed(format!(
-                "{} is damaged, and without it the keys of the group are not known: enroll this agent again",
-                shown(&path)
-            ))
-        };
-        let read = MembershipRecord::decode(&bytes).map_err(|_| damaged())?;
-        read.material().map_err(|_| damaged())?;
-        let is_current = read.individual == config.provisioning.manager.sender_id;
-        Ok(Self { record: is_current.then_some(bytes) })
-    }
-
-    fn read(&self) -> Option<MembershipRecord<'_>> {
-        self.record.as_deref().and_then(|bytes| MembershipRecord::decode(bytes).ok())
-    }
-
-    /// The Gid whose counters were in use before these keys, if they came from the Group Manager.
-    #[must_use]
-    pub fn before(&self) -> Option<Gid> {
-        self.read().map(|record| record.before)
-    }
-
-    /// The keys in force.
-    #[must_use]
-    pub fn material<'a>(&'a self, given: &'a Checked) -> Material<'a> {
-        let saved = self.read().and_then(|record| record.material().ok());
-        saved.filter(|material| material.num > given.num).unwrap_or_else(|| provisioned(given))
-    }
-}
-
-/// The keys that the agent was enrolled with.
-fn provisioned(given: &Checked) -> Material<'_> {
-    let keys = given.group_parameters();
-    Material {
-        num: given.num,
-        gid: keys.gid,
-        master_secret: keys.master_secret,
-        master_salt: keys.master_salt,
-        aead: keys.aead,
-        group_encryption: keys.group_encryption,
-        sender_id: given.sender_id,
-        distributor: given.distributor.sender_id,
-        credential: given.distributor.credential.as_bytes(),
-        place: Place {
-            coap_group: given.coap_group,
-            distributor: given.distributor.address,
-            next: given.distributor.next,
-        },
-        stale: Default::default(),
-    }
-}
-
-/// Who this device is in any group.
-#[must_use]
-pub fn identity(given: &Checked) -> Identity {
-    Identity {
-        private_key: Zeroizing::new(*given.seed()),
-        credential: given.credential.clone(),
-        manager: given.gm_credential.clone(),
-    }
-}
-
-/// The agent's side of the Group Manager; `None` if there is none to reach.
+/// The record of what the Group Manager gave last.
 ///
 /// # Errors
-/// The individual context cannot be derived.
-pub fn member(given: &Checked, in_force: &Material<'_>, seed: u64) -> Result<Option<Member>, Failure> {
-    let Some(address) = given.manager.address else { return Ok(None) };
-    let individual = &given.manager;
-    let association = Association::new(&Parameters {
-        master_secret: individual.master_secret.expose(),
-        master_salt: individual.master_salt.expose(),
-        id_context: None,
-        sender_id: individual.sender_id,
-        recipient_id: individual.recipient_id,
-        aead: individual.aead,
-    })
-    .map_err(|error| Failure::usage(format!("the individual context cannot be derived: {error}")))?;
-    let (Ok(group), Ok(node)) = (given.group.as_str().try_into(), given.name.as_str().try_into()) else {
-        // Names are at most 64 characters long.
-        return Ok(None);
+/// It cannot be read.
+pub fn record(config: &Config, platform: &LinuxPlatform) -> Result<Option<Vec<u8>>, Failure> {
+    load(config, platform, Record::Membership)
+}
+
+/// The keys in force, and what is known of their numbers. Whatever is lost can be had anew from the Group
+/// Manager.
+///
+/// # Errors
+/// Something is lost, and there is no Group Manager to reach; or the counters are another group's.
+pub fn in_force<'a>(
+    config: &Config,
+    platform: &LinuxPlatform,
+    enrollment: &Enrollment<'a>,
+    record: Option<&'a [u8]>,
+) -> Result<(InForce<'a>, Counted), Failure> {
+    let Ok(in_force) = enrollment.in_force(record) else {
+        let first = InForce { keys: enrollment.keys.clone(), before: None };
+        let failure =
+            || damaged(config, Record::Membership, "without it the keys of the group are not known");
+        return lost_unless_given(enrollment, failure).map(|counted| (first, counted));
     };
-    let individual = individual.sender_id;
-    let config =
-        MemberConfig { manager: address, group, node, individual, in_force: (in_force.gid, in_force.num) };
-    Ok(Some(Member::new(config, association, seed, Instant::default())))
+    let stored = match load(config, platform, Record::Counters)?.map(|bytes| CounterBounds::decode(&bytes)) {
+        Some(Err(_)) => {
+            let failure = || damaged(config, Record::Counters, "evict this agent and enroll it again");
+            return lost_unless_given(enrollment, failure).map(|counted| (in_force, counted));
+        }
+        stored => stored.and_then(Result::ok),
+    };
+    if let Some(bounds) = stored.filter(|bounds| bounds.gid != in_force.keys.gid && in_force.before.is_none())
+    {
+        return Err(of_another_group(config, bounds, in_force.keys.gid));
+    }
+    let counted = match in_force.counted(stored, platform.slots().record().counted) {
+        Counted::Lost => lost_unless_given(enrollment, || are_lost(config))?,
+        counted => counted,
+    };
+    Ok((in_force, counted))
+}
+
+/// Nothing is known of the numbers that were used. The Group Manager gives another Sender ID, if there is one
+/// to reach.
+fn lost_unless_given(
+    enrollment: &Enrollment<'_>,
+    failure: impl FnOnce() -> Failure,
+) -> Result<Counted, Failure> {
+    if enrollment.manager.is_some() { Ok(Counted::Lost) } else { Err(failure()) }
+}
+
+fn are_lost(config: &Config) -> Failure {
+    let path = config.state_directory.join(record_name(Record::Counters));
+    Failure::not_allowed(format!(
+        "{} is lost, and with it the numbers that must never be used again: evict this agent and enroll it \
+         again, with an empty state folder",
+        shown(&path)
+    ))
+}
+
+/// Counters only make sense with the keys they belong to. If those of another group overwrote them, returning
+/// to the first group would start at 0 and repeat every nonce.
+fn of_another_group(config: &Config, bounds: CounterBounds, in_force: Gid) -> Failure {
+    Failure::not_allowed(format!(
+        "the counters in the state folder {} belong to another group (Gid {}, and the configuration has \
+         Gid {}): give each group its own state folder, and keep this one, without which the agent can \
+         never return to its group",
+        shown(&config.state_directory),
+        Hex::from(bounds.gid.as_bytes()),
+        Hex::from(in_force.as_bytes())
+    ))
+}
+
+/// Reads a record.
+///
+/// # Errors
+/// It cannot be read.
+pub fn load(config: &Config, platform: &LinuxPlatform, record: Record) -> Result<Option<Vec<u8>>, Failure> {
+    platform.load(record).map_err(|error| {
+        Failure::error(format!(
+            "cannot read {}: {error}",
+            shown(&config.state_directory.join(record_name(record)))
+        ))
+    })
+}
+
+/// A record is damaged.
+pub fn damaged(config: &Config, record: Record, advice: &str) -> Failure {
+    let path = config.state_directory.join(record_name(record));
+    Failure::not_allowed(format!("{} is damaged: {advice}", shown(&path)))
 }

@@ -1,7 +1,10 @@
 //! An agent that follows its group from one key to the next: the update protocol, and membership beside it.
 
+use crate::enrollment::Counted;
 use crate::material::{Material, Place};
 use crate::member::{Member, Next};
+use core::borrow::BorrowMut;
+use core::marker::PhantomData;
 use group_oscore::{
     CommonContext, Credential, DeriveError, GroupContext, RecipientContext, ReplayWindow, SenderContext,
     SequenceNumbers,
@@ -31,11 +34,21 @@ impl Identity {
         self.context_from(material, SequenceNumbers::new(0, 0), window).ok()
     }
 
-    /// The context of this device with these counters.
+    /// The context of this device under the keys that it starts with. Without counters it must not be used.
     ///
     /// # Errors
     /// A key or a credential cannot be used.
-    pub fn context_from(
+    pub fn context_of(&self, keys: &Material<'_>, counted: Counted) -> Result<AgentContext, DeriveError> {
+        let next = match counted {
+            Counted::Known(bounds) => bounds.reserved_end,
+            Counted::Unused | Counted::Lost => 0,
+        };
+        let window = ReplayWindow::from_floor(counted.floor(keys));
+        self.context_from(keys, SequenceNumbers::new(next, next), window)
+    }
+
+    /// The context of this device with these counters.
+    fn context_from(
         &self,
         material: &Material<'_>,
         numbers: SequenceNumbers,
@@ -58,15 +71,28 @@ impl core::fmt::Debug for Identity {
     }
 }
 
-/// The machine that a program drives, with the inputs and outputs of [`Reception`].
-pub struct Agent<'m> {
-    reception: Reception<'m>,
+/// The machine that a program drives, with the inputs and outputs of [`Reception`]. `R` is where that one is
+/// kept: in here, or elsewhere by reference.
+pub struct Agent<'m, R: BorrowMut<Reception<'m>> = Reception<'m>> {
+    reception: R,
     /// `None` for an agent without a Group Manager to reach.
     member: Option<Member>,
     identity: Identity,
     place: Place,
     /// Whose task the platform carries out.
     task: Option<Whose>,
+    voice: Voice,
+    memory: PhantomData<&'m mut [u8]>,
+}
+
+/// Whether the agent takes part in its group (protocol.md \[lost\]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Voice {
+    Speaks,
+    /// Its counters are lost, which is to be told.
+    Lost,
+    /// It neither sends to the group nor accepts anything from it, until it has another Sender ID.
+    Silent,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,27 +101,32 @@ enum Whose {
     Members,
 }
 
-impl<'m> Agent<'m> {
+impl<'m, R: BorrowMut<Reception<'m>>> Agent<'m, R> {
     /// An agent. `place` is where its group is now.
     #[must_use]
-    pub const fn new(
-        reception: Reception<'m>,
-        member: Option<Member>,
-        identity: Identity,
-        place: Place,
-    ) -> Self {
-        Self { reception, member, identity, place, task: None }
+    pub const fn new(reception: R, member: Option<Member>, identity: Identity, place: Place) -> Self {
+        let (task, voice, memory) = (None, Voice::Speaks, PhantomData);
+        Self { reception, member, identity, place, task, voice, memory }
+    }
+
+    /// The counters are lost: the agent asks its Group Manager for another Sender ID, and takes no part in
+    /// the group before it has one. Without a Group Manager to reach it stays silent.
+    pub fn lose_counters(&mut self, now: Instant) {
+        self.voice = Voice::Lost;
+        if let Some(member) = &mut self.member {
+            member.lose_counters(now);
+        }
     }
 
     /// The update protocol.
     #[must_use]
-    pub const fn reception(&self) -> &Reception<'m> {
-        &self.reception
+    pub fn reception(&self) -> &Reception<'m> {
+        self.reception.borrow()
     }
 
     /// The update protocol, for what the device has to tell it.
-    pub const fn reception_mut(&mut self) -> &mut Reception<'m> {
-        &mut self.reception
+    pub fn reception_mut(&mut self) -> &mut Reception<'m> {
+        self.reception.borrow_mut()
     }
 
     /// Where the group is. It changes with [`Event::Rekeyed`]: then listen there.
@@ -114,14 +145,16 @@ impl<'m> Agent<'m> {
                 if task.is_none() && member.as_mut().is_some_and(for_member) {
                     return;
                 }
-                reception.handle(now, Input::Datagram { from, via, bytes });
+                if self.voice == Voice::Speaks {
+                    reception.borrow_mut().handle(now, Input::Datagram { from, via, bytes });
+                }
             }
             Input::Done { done, bytes } => match (self.task.take(), &mut self.member) {
-                (Some(Whose::Members), Some(member)) => member.saved(done == Done::Carried),
-                _ => self.reception.handle(now, Input::Done { done, bytes }),
+                (Some(Whose::Members), Some(member)) => member.saved(now, done == Done::Carried),
+                _ => self.reception.borrow_mut().handle(now, Input::Done { done, bytes }),
             },
-            Input::Trial(trial) => self.reception.handle(now, Input::Trial(trial)),
-            Input::Timeout => self.reception.handle(now, Input::Timeout),
+            Input::Trial(trial) => self.reception.borrow_mut().handle(now, Input::Trial(trial)),
+            Input::Timeout => self.reception.borrow_mut().handle(now, Input::Timeout),
         }
     }
 
@@ -130,7 +163,11 @@ impl<'m> Agent<'m> {
         if self.task.is_some() {
             return Output::Wait(None);
         }
-        if self.reception.is_probing_in_vain()
+        if self.voice == Voice::Lost {
+            self.voice = Voice::Silent;
+            return Output::Event(Event::CountersLost);
+        }
+        if self.reception.borrow().is_probing_in_vain()
             && let Some(member) = &mut self.member
         {
             member.distributor_silent(now);
@@ -147,11 +184,21 @@ impl<'m> Agent<'m> {
                 return Output::Task(Task::Save { record: Record::Membership, bytes });
             }
         };
-        match self.reception.poll(now, buffer) {
+        if self.voice != Voice::Speaks {
+            return Output::Wait(wait);
+        }
+        match self.reception.borrow_mut().poll(now, buffer) {
             Output::Wait(until) => Output::Wait(earliest(until, wait)),
             Output::Task(task) => {
                 self.task = Some(Whose::Receptions);
                 Output::Task(task)
+            }
+            Output::Event(Event::Rewound) => {
+                if let Some(member) = &mut self.member {
+                    self.voice = Voice::Lost;
+                    member.lose_counters(now);
+                }
+                Output::Event(Event::Rewound)
             }
             other => other,
         }
@@ -165,8 +212,9 @@ impl<'m> Agent<'m> {
         // It was derived before it was saved, so it can be again.
         if let Some(context) = self.identity.context(&material) {
             let (distributor, address, floor) = (material.distributor, place.distributor, place.next);
-            self.reception.rekey(NewKeys { context, distributor, address, floor });
+            self.reception.borrow_mut().rekey(NewKeys { context, distributor, address, floor });
             self.place = place;
+            self.voice = Voice::Speaks;
         }
         member.adopted(gid, num, now);
         Output::Event(Event::Rekeyed { num })
@@ -175,6 +223,6 @@ impl<'m> Agent<'m> {
     /// Prepares a planned end; see [`Reception::close`].
     pub fn close(&mut self) {
         self.member = None;
-        self.reception.close();
+        self.reception.borrow_mut().close();
     }
 }

@@ -15,6 +15,7 @@
 extern crate alloc;
 
 mod agent;
+mod enrollment;
 mod labels;
 pub mod limits;
 #[cfg(feature = "manager")]
@@ -26,6 +27,7 @@ mod record;
 mod resource;
 
 pub use agent::{Agent, Identity};
+pub use enrollment::{Counted, Enrollment, InForce};
 pub use material::{Material, Place};
 pub use member::{Member, MemberConfig};
 pub use record::MembershipRecord;

@@ -6,6 +6,8 @@ use update_core::time::Duration;
 pub const NAME_BYTES_MAX: usize = 64;
 /// The payload that brings key material.
 pub const MATERIAL_BYTES_MAX: usize = 448;
+/// What a member stores of it.
+pub const MEMBERSHIP_BYTES_MAX: usize = MATERIAL_BYTES_MAX + 32;
 /// Master Secrets and Master Salts.
 pub const SECRET_BYTES_MAX: usize = 64;
 /// Sender IDs in one message that are no longer in use.
@@ -41,4 +43,4 @@ pub const SENDER_ID_EVERY: Duration = Duration::from_secs(300);
 /// Answers that wait for their turn in the Group Manager's pace.
 pub const ANSWERS_WAITING_MAX: usize = 256;
 
-const _: () = assert!(MATERIAL_BYTES_MAX + 32 <= update_core::limits::RECORD_BYTES_MAX);
+const _: () = assert!(MEMBERSHIP_BYTES_MAX <= update_core::limits::RECORD_BYTES_MAX);

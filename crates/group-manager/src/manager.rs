@@ -10,7 +10,7 @@ mod peer;
 mod pushing;
 
 pub use group::{GroupKeys, GroupSetup, Membership};
-pub use peer::MemberSetup;
+pub use peer::{MemberSetup, Since};
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
@@ -165,13 +165,15 @@ impl Manager {
         }
     }
 
-    /// A member has this Sender ID from now on, and is told so.
-    pub fn give_sender_id(&mut self, group: &str, node: &str, id: MemberId) {
+    /// A member has this Sender ID from now on, and is told so. It accepts nothing from before `next`, the
+    /// distributor's next Sender Sequence Number.
+    pub fn give_sender_id(&mut self, group: &str, node: &str, id: MemberId, next: u64) {
+        let Some(num) = self.groups.get(group).map(Group::num) else { return };
         let Some((individual, peer)) = self.peers.iter_mut().find(|(_, peer)| peer.is(group, node)) else {
             return;
         };
         let individual = *individual;
-        let old = peer.take_sender_id(id);
+        let old = peer.take_sender_id(id, Since { num, next });
         if let Some(group) = self.groups.get_mut(group) {
             group.is_stale(old);
         }

@@ -8,7 +8,7 @@ mod asking;
 mod serving;
 
 use crate::agent::Identity;
-use crate::limits::{ASK_SPREAD, UNPROVEN_EVERY};
+use crate::limits::{ASK_AGAIN, ASK_SPREAD, MEMBERSHIP_BYTES_MAX, UNPROVEN_EVERY};
 use crate::material::Material;
 use crate::record::MembershipRecord;
 use crate::resource::NameText;
@@ -18,7 +18,6 @@ use core::net::SocketAddr;
 use group_oscore::oscore::Association;
 use group_oscore::{Gid, MemberId, OscoreOption};
 use serving::Waiting;
-use update_core::limits::RECORD_BYTES_MAX;
 use update_core::random::Random;
 use update_core::reception::Via;
 use update_core::time::Instant;
@@ -48,13 +47,24 @@ pub struct Member {
     /// What anybody can cause makes it ask from then on.
     unproven_from: Instant,
     /// The record with new keys, and what is being done with it.
-    record: heapless::Vec<u8, RECORD_BYTES_MAX>,
+    record: heapless::Vec<u8, MEMBERSHIP_BYTES_MAX>,
     stage: Stage,
     /// What waits to be sent to the Group Manager.
     waiting: Option<Waiting>,
     renewed_at: Option<Instant>,
     expelled: bool,
+    counters: Counters,
     message_id: u16,
+}
+
+/// Whether this device knows which numbers it has used (protocol.md \[lost\]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counters {
+    Known,
+    /// It must have another Sender ID.
+    Lost,
+    /// The Group Manager has given it this one, which was never used under the keys in force.
+    Given(MemberId),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +109,14 @@ impl Member {
             waiting: None,
             renewed_at: None,
             expelled: false,
+            counters: Counters::Known,
         }
+    }
+
+    /// The counters are lost: asks for another Sender ID within [`ASK_SPREAD`].
+    pub(crate) fn lose_counters(&mut self, now: Instant) {
+        self.counters = Counters::Lost;
+        self.ask = Some(Ask::sender_id(now + self.random.up_to(ASK_SPREAD)));
     }
 
     /// The generation of the keys in force.
@@ -142,24 +159,29 @@ impl Member {
 
     /// Anybody can cause this, so it counts at most once in [`UNPROVEN_EVERY`] (protocol.md \[rekey\]).
     fn ask_unproven(&mut self, now: Instant) {
-        if now < self.unproven_from || self.is_asking() {
+        if now < self.unproven_from || self.is_asking() || self.counters != Counters::Known {
             return;
         }
         self.unproven_from = now + UNPROVEN_EVERY;
         self.ask = Some(Ask::keys(now + self.random.up_to(ASK_SPREAD)));
     }
 
-    /// New keys, if they are newer than those in force and this device can use them.
+    /// New keys, if they are newer than those in force and this device can use them. Without counters it can
+    /// use those of any generation, under a Sender ID that was given to it since.
     fn take(&mut self, payload: &[u8], material: &Material<'_>, identity: &Identity) -> bool {
-        let is_newer = material.num > self.num() && material.gid != self.config.in_force.0;
-        if !is_newer || self.stage != Stage::Idle || identity.context(material).is_none() {
+        let is_unused = match self.counters {
+            Counters::Known => material.num > self.num() && material.gid != self.config.in_force.0,
+            Counters::Lost => false,
+            Counters::Given(id) => material.num >= self.num() && material.sender_id == id,
+        };
+        if !is_unused || self.stage != Stage::Idle || identity.context(material).is_none() {
             return false;
         }
         let Self { config, record, .. } = self;
         let before = config.in_force.0;
         let new = MembershipRecord { individual: config.individual, before, payload };
         // The payload was read from a datagram, so it may be too long for a record.
-        let _ = record.resize_default(RECORD_BYTES_MAX);
+        let _ = record.resize_default(MEMBERSHIP_BYTES_MAX);
         let Some(length) = new.encode(record) else { return false };
         record.truncate(length);
         self.stage = Stage::Found;
@@ -203,13 +225,18 @@ impl Member {
     }
 
     /// The record is durable, or it could not be made so.
-    pub(crate) fn saved(&mut self, is_durable: bool) {
+    pub(crate) fn saved(&mut self, now: Instant, is_durable: bool) {
         self.stage = if is_durable { Stage::Saved } else { Stage::Idle };
+        if !is_durable && self.counters != Counters::Known {
+            // Nobody would bring them.
+            self.ask = Some(Ask::keys(now + ASK_AGAIN));
+        }
     }
 
     /// The new keys are in force.
     pub(crate) fn adopted(&mut self, gid: Gid, num: u32, now: Instant) {
         self.config.in_force = (gid, num);
+        self.counters = Counters::Known;
         self.stage = Stage::Idle;
         // The Group Manager learns that they are in use, unless it brought them and gets an answer.
         self.ask = self.waiting.is_none().then(|| Ask::confirming(now));

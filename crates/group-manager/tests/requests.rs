@@ -78,7 +78,7 @@ impl Member {
                 Output::Transmit { .. } => {}
                 Output::Change(Change::SenderIdWanted { group, node }) => {
                     self.given += 1;
-                    manager.give_sender_id(&group, &node, MemberId::new(&[self.given]).unwrap());
+                    manager.give_sender_id(&group, &node, MemberId::new(&[self.given]).unwrap(), 0);
                 }
                 Output::Change(change) => self.changes.push(change),
                 Output::Wait(_) => return None,

@@ -4,7 +4,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
 
+use group_manager::{Enrollment, Identity, Material, Place};
 use group_oscore::limits::SEQUENCE_NUMBER_MAX;
+use group_oscore::oscore::Parameters;
 use group_oscore::{
     AeadAlgorithm, CommonContext, Credential, DeriveError, Gid, GroupParameters, MemberId, SenderContext,
     SequenceNumbers,
@@ -112,6 +114,50 @@ impl Checked {
             aead: self.aead,
             group_encryption: self.group_encryption,
             gm_credential: self.gm_credential.clone(),
+        }
+    }
+
+    /// What a member of the group needs to know of it.
+    pub fn enrollment(&self) -> Enrollment<'_> {
+        let (individual, distributor) = (&self.manager, &self.distributor);
+        Enrollment {
+            keys: Material {
+                num: self.num,
+                gid: self.gid,
+                master_secret: self.master_secret.expose(),
+                master_salt: self.master_salt.expose(),
+                aead: self.aead,
+                group_encryption: self.group_encryption,
+                sender_id: self.sender_id,
+                distributor: distributor.sender_id,
+                credential: distributor.credential.as_bytes(),
+                place: Place {
+                    coap_group: self.coap_group,
+                    distributor: distributor.address,
+                    next: distributor.next,
+                },
+                stale: Default::default(),
+            },
+            individual: Parameters {
+                master_secret: individual.master_secret.expose(),
+                master_salt: individual.master_salt.expose(),
+                id_context: None,
+                sender_id: individual.sender_id,
+                recipient_id: individual.recipient_id,
+                aead: individual.aead,
+            },
+            manager: individual.address,
+            group: self.group.as_str(),
+            node: self.name.as_str(),
+        }
+    }
+
+    /// Who the agent is in any group.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            private_key: self.seed.clone(),
+            credential: self.credential.clone(),
+            manager: self.gm_credential.clone(),
         }
     }
 

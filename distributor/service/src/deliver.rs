@@ -124,6 +124,8 @@ impl<F: FnMut(&str)> ManagerObserver for Waiting<'_, F> {
         }
     }
 
+    fn another_id(&mut self, _: &str, _: &str) {}
+
     fn left(&mut self, _: &str, _: &str) {}
 
     fn trouble(&mut self, _: &str) {}

@@ -60,6 +60,8 @@ pub enum ManagerError {
 pub trait ManagerObserver {
     /// A member uses the keys of this generation.
     fn confirmed(&mut self, group: &str, node: &str, num: u32);
+    /// A member has lost count of its numbers, and got another Sender ID.
+    fn another_id(&mut self, group: &str, node: &str);
     /// A member has left its group.
     fn left(&mut self, group: &str, node: &str);
     /// Something could not be written; it is tried again.
@@ -179,7 +181,10 @@ impl ManagerWork {
             }
             Change::Heard { group, node, address } => self.books.heard(&group, &node, address),
             Change::SenderIdWanted { group, node } => match self.books.new_sender_id(&group, &node).await {
-                Ok(Some(id)) => self.manager.give_sender_id(&group, &node, id),
+                Ok(Some((id, next))) => {
+                    self.manager.give_sender_id(&group, &node, id, next);
+                    observer.another_id(&group, &node);
+                }
                 Ok(None) => {}
                 Err(error) => observer.trouble(&error.to_string()),
             },

@@ -44,6 +44,10 @@ impl ManagerObserver for Said {
         say!("agent '{group}/{node}' uses the keys of generation {num}");
     }
 
+    fn another_id(&mut self, group: &str, node: &str) {
+        say!("agent '{group}/{node}' has lost count of its numbers, and got another Sender ID");
+    }
+
     fn left(&mut self, group: &str, node: &str) {
         say!("agent '{group}/{node}' has left its group, which gets new keys");
     }

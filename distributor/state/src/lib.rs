@@ -66,5 +66,5 @@ pub use floor::{Conducts, Floor, FloorStore, Floors, Remembered};
 pub use group::{GroupState, Identity, Profile, Security};
 pub use lock::{GroupLock, RolloutLock, StateLock};
 pub use machine::MachineId;
-pub use manager::{Evicted, IndividualContext, KnownMember, ManagerState};
+pub use manager::{Evicted, IndividualContext, KnownMember, ManagerState, Since};
 pub use sequence::{Numbers, SKIPPED, SequenceDoubt, SequenceStore};

@@ -40,6 +40,19 @@ pub struct KnownMember {
     /// Where it was last heard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<SocketAddr>,
+    /// If it got another Sender ID without new keys: from when on it accepts anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Since>,
+}
+
+/// The generation of keys under which a member got another Sender ID, and the distributor's next number then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Since {
+    /// The generation.
+    pub num: u32,
+    /// The distributor's next Sender Sequence Number.
+    pub next: u64,
 }
 
 /// An agent that was evicted. Its individual context is kept, so that it can be refused, and can come back.

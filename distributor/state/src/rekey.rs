@@ -169,7 +169,7 @@ pub fn rejoin(dir: &StateDir, editing: &GroupLock, name: &Name) -> Result<(), St
     let sender_id = ids.into_iter().next().ok_or(StateError::SenderIdsUsedUp(group.name.clone()))?;
     agents.enroll(Enrolled { sender_id, ..evicted.agent });
     manager.contexts.insert(name.clone(), evicted.context);
-    let known = KnownMember { confirmed: None, address: evicted.address };
+    let known = KnownMember { address: evicted.address, ..KnownMember::default() };
     manager.members.insert(name.clone(), known);
     manager.save(dir, editing)?;
     agents.save(dir, editing)

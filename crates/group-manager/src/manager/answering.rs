@@ -69,8 +69,8 @@ impl Manager {
                 let num = group.num();
                 self.changes.push_back(Change::Confirmed { group: name, node, num });
             }
-            Reply::SenderId(_) => self.changes.push_back(Change::SenderIdWanted { group: name, node }),
-            Reply::Keys => peer.given = Some(group.num()),
+            Reply::SenderId(None) => self.changes.push_back(Change::SenderIdWanted { group: name, node }),
+            Reply::Keys => (peer.given, peer.has_used_id) = (Some(group.num()), true),
             Reply::Deleted => {
                 peer.evict();
                 group.is_stale(peer.sender_id());
@@ -97,7 +97,7 @@ impl Manager {
             Content::Response { token, acknowledge, mut binding, reply } => {
                 let mut payload = [0; MATERIAL_BYTES_MAX];
                 let group = self.groups.get(peer.group())?;
-                let (code, format, len) = write_reply(&reply, group, peer.sender_id(), &mut payload)?;
+                let (code, format, len) = write_reply(&reply, group, peer, &mut payload)?;
                 let (ty, message_id) = match acknowledge {
                     Some(message_id) => (Type::Acknowledgement, message_id),
                     None => (Type::NonConfirmable, message_id),
@@ -142,11 +142,16 @@ fn reply(peer: &mut Peer, now: Instant, body: &Body<'_>) -> Option<Reply> {
         (Code::GET, Resource::Node(..) | Resource::Group(_)) => Reply::Keys,
         (Code::DELETE, Resource::Node(..)) => Reply::Deleted,
         (Code::POST, Resource::Node(..)) => {
-            if peer.wanted_id_at.is_some_and(|at| now.since(at) < SENDER_ID_EVERY) {
-                return Some(Reply::Error(Code::SERVICE_UNAVAILABLE, Some(NO_SENDER_ID)));
+            if peer.wanted_id_at.is_none_or(|at| now.since(at) >= SENDER_ID_EVERY) {
+                peer.wanted_id_at = Some(now);
+                peer.has_used_id = true;
+                Reply::SenderId(None)
+            } else if peer.has_used_id {
+                Reply::Error(Code::SERVICE_UNAVAILABLE, Some(NO_SENDER_ID))
+            } else {
+                // The answer was lost, and without keys it has not used the one that it got.
+                Reply::SenderId(Some(peer.sender_id()))
             }
-            peer.wanted_id_at = Some(now);
-            Reply::SenderId(None)
         }
         (Code::GET, Resource::Num(_)) => Reply::Num,
         (Code::GET | Code::FETCH, Resource::Credentials(_)) => Reply::Credentials,
@@ -163,11 +168,11 @@ fn reply(peer: &mut Peer, now: Instant, body: &Body<'_>) -> Option<Reply> {
 fn write_reply(
     reply: &Reply,
     group: &Group,
-    own: MemberId,
+    peer: &Peer,
     payload: &mut [u8],
 ) -> Option<(Code, Option<u16>, usize)> {
     Some(match reply {
-        Reply::Keys => (Code::CONTENT, Some(CONTENT_FORMAT), group.material(own).encode(payload)?),
+        Reply::Keys => (Code::CONTENT, Some(CONTENT_FORMAT), group.material(peer).encode(payload)?),
         Reply::Num => (Code::CONTENT, None, write_into(payload, |out| out.u32(group.num()).map(drop))?),
         Reply::Credentials => {
             let keys = group.keys();

@@ -8,6 +8,7 @@ use group_oscore::{AeadAlgorithm, Gid, MemberId};
 use update_core::time::Duration;
 use zeroize::Zeroizing;
 
+use super::peer::Peer;
 use crate::limits::{STALE_IDS_MAX, STALE_IDS_REMEMBERED_MAX, STALE_SETS_MAX};
 use crate::material::{Material, Place};
 
@@ -109,9 +110,10 @@ impl Group {
         Some(ids)
     }
 
-    /// The key material for a member with this Sender ID.
-    pub(super) fn material(&self, sender_id: MemberId) -> Material<'_> {
+    /// The key material for this member.
+    pub(super) fn material(&self, peer: &Peer) -> Material<'_> {
         let keys = &self.setup.keys;
+        let next = peer.accepts_from(keys.num).unwrap_or(keys.place.next);
         // Those of the generation before the one in force.
         let before = self.stale.len().checked_sub(2).and_then(|index| self.stale.get(index));
         let stale = before.into_iter().flatten().copied().take(STALE_IDS_MAX).collect();
@@ -122,10 +124,10 @@ impl Group {
             master_salt: &keys.master_salt,
             aead: keys.aead,
             group_encryption: keys.aead,
-            sender_id,
+            sender_id: peer.sender_id(),
             distributor: keys.distributor,
             credential: &keys.credential,
-            place: keys.place,
+            place: Place { next, ..keys.place },
             stale,
         }
     }

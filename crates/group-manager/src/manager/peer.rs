@@ -35,6 +35,17 @@ pub struct MemberSetup<'a> {
     pub confirmed: Option<u32>,
     /// Where it was last heard.
     pub address: Option<SocketAddr>,
+    /// If it got another Sender ID: under which generation, and the distributor's next number then.
+    pub since: Option<Since>,
+}
+
+/// From when on a member may accept something under its Sender ID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Since {
+    /// The generation of keys.
+    pub num: u32,
+    /// The distributor's next Sender Sequence Number.
+    pub next: u64,
 }
 
 /// A member.
@@ -57,6 +68,9 @@ pub(super) struct Peer {
     pub(super) refused_at: Option<Instant>,
     /// When it last asked for a new Sender ID.
     pub(super) wanted_id_at: Option<Instant>,
+    /// It has been sent the keys since, so it may have used that one.
+    pub(super) has_used_id: bool,
+    since: Option<Since>,
 }
 
 /// An answer that waits for its turn.
@@ -128,6 +142,8 @@ impl Peer {
             push: None,
             refused_at: None,
             wanted_id_at: None,
+            has_used_id: true,
+            since: setup.since,
         })
     }
 
@@ -147,8 +163,16 @@ impl Peer {
         self.sender_id
     }
 
+    /// From when on it may accept something under the keys of this generation; `None`: from the first number
+    /// on.
+    pub(super) fn accepts_from(&self, num: u32) -> Option<u64> {
+        self.since.filter(|since| since.num == num).map(|since| since.next)
+    }
+
     /// Its new Sender ID goes into the answer that waits for it. Returns the old one.
-    pub(super) fn take_sender_id(&mut self, id: MemberId) -> MemberId {
+    pub(super) fn take_sender_id(&mut self, id: MemberId, since: Since) -> MemberId {
+        self.since = Some(since);
+        self.has_used_id = false;
         if let Some(Answer { content: Content::Response { reply: Reply::SenderId(wanted), .. }, .. }) =
             &mut self.answer
         {

@@ -52,7 +52,7 @@ impl Manager {
         let nonce = self.random.next_u64().to_be_bytes();
         let group = self.groups.get(peer.group())?;
         let mut payload = [0; MATERIAL_BYTES_MAX];
-        let len = group.material(peer.sender_id()).encode(&mut payload)?;
+        let len = group.material(peer).encode(&mut payload)?;
         let header = Header { ty: Type::NonConfirmable, code: Code::POST, message_id, token };
         let resource = Resource::Control(peer.group());
         let mut bytes = [0; DATAGRAM_BYTES_MAX];
@@ -67,6 +67,7 @@ impl Manager {
             Ok(())
         })?;
         let (len, binding) = peer.association.protect_request(&message, nonce, buffer).ok()?;
+        peer.has_used_id |= carries;
         let push = peer.push.as_mut()?;
         push.sent = Some((token, binding));
         Some((to, len))

@@ -1,14 +1,16 @@
 //! What a member asks for.
 
-use super::Member;
+use super::{Counters, Member};
 use crate::agent::Identity;
+use crate::labels::parameter;
 use crate::limits::{ASK_AGAIN, ASK_AGAIN_MAX, UNANSWERED_MAX};
 use crate::material::Material;
+use crate::message::read_map;
 use crate::message::{Header, plain};
 use crate::resource::Resource;
 use coap_wire::{Code, Token, Type};
-use group_oscore::SentRequest;
 use group_oscore::oscore::RenewalAnswer;
+use group_oscore::{MemberId, SentRequest};
 use update_core::limits::DATAGRAM_BYTES_MAX;
 use update_core::time::Instant;
 
@@ -28,6 +30,8 @@ pub(super) struct Ask {
 enum What {
     /// The keys in force, with this member's Sender ID.
     Keys,
+    /// A Sender ID that nobody has had under these keys.
+    SenderId,
     /// Their generation: the request says that this member uses the last that it got.
     Num,
 }
@@ -35,6 +39,10 @@ enum What {
 impl Ask {
     pub(super) const fn keys(due: Instant) -> Self {
         Self { what: What::Keys, due, tried_at: Instant::from_micros(0), tries: 0, unanswered: 0, sent: None }
+    }
+
+    pub(super) const fn sender_id(due: Instant) -> Self {
+        Self { what: What::SenderId, ..Self::keys(due) }
     }
 
     pub(super) const fn confirming(due: Instant) -> Self {
@@ -74,11 +82,12 @@ impl Member {
         let token = Token::new(&self.random.next_u64().to_be_bytes()[..4])?;
         self.message_id = self.message_id.wrapping_add(1);
         let (group, node) = (self.config.group.as_str(), self.config.node.as_str());
-        let resource = match ask.what {
-            What::Keys => Resource::Node(group, node),
-            What::Num => Resource::Num(group),
+        let (code, resource) = match ask.what {
+            What::Keys => (Code::GET, Resource::Node(group, node)),
+            What::SenderId => (Code::POST, Resource::Node(group, node)),
+            What::Num => (Code::GET, Resource::Num(group)),
         };
-        let header = Header { ty: Type::NonConfirmable, code: Code::GET, message_id: self.message_id, token };
+        let header = Header { ty: Type::NonConfirmable, code, message_id: self.message_id, token };
         let mut bytes = [0; DATAGRAM_BYTES_MAX];
         let message = plain(header, &mut bytes, |writer| resource.write_path(writer))?;
         let nonce = self.random.next_u64().to_be_bytes();
@@ -104,7 +113,8 @@ impl Member {
         match self.association.unprotect_response(bytes, binding, nonce) {
             Ok(RenewalAnswer::Renewed) => {
                 if let Some(ask) = &mut self.ask {
-                    (ask.due, ask.unanswered, ask.sent) = (now, 0, None);
+                    // It is there.
+                    (ask.due, ask.tries, ask.unanswered, ask.sent) = (now, 0, 0, None);
                 }
             }
             Ok(RenewalAnswer::Response(response)) => {
@@ -123,7 +133,16 @@ impl Member {
             (Code::CONTENT, What::Keys) => {
                 let Ok(material) = Material::decode(payload) else { return };
                 self.ask = None;
-                self.take(payload, &material, identity);
+                let is_taken = self.take(payload, &material, identity);
+                if !is_taken && self.counters != Counters::Known {
+                    // It was given another Sender ID meanwhile, or cannot use these keys.
+                    self.ask = Some(Ask::sender_id(now + ASK_AGAIN_MAX));
+                }
+            }
+            (Code::CHANGED, What::SenderId) => {
+                let Some(id) = given_id(payload) else { return };
+                self.counters = Counters::Given(id);
+                self.ask = Some(Ask::keys(now));
             }
             // Not a member any more, or not yet again.
             (Code::FORBIDDEN | Code::NOT_FOUND, _) => {
@@ -135,4 +154,16 @@ impl Member {
             _ => {}
         }
     }
+}
+
+/// The Sender ID in an answer.
+fn given_id(payload: &[u8]) -> Option<MemberId> {
+    let mut id = None;
+    let read = read_map(payload, |label, decoder| {
+        if label == parameter::GROUP_SENDER_ID {
+            id = MemberId::new(decoder.bytes()?);
+        }
+        Ok(label == parameter::GROUP_SENDER_ID)
+    });
+    id.filter(|id| read.is_ok() && !id.as_bytes().is_empty())
 }

@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 
 use coap_wire::{Code, Message, Token, Type, Writer, option};
 use group_manager::manager::{
-    Change, GroupKeys, GroupSetup, Manager, MemberSetup, Membership, Output as ManagerOutput,
+    Change, GroupKeys, GroupSetup, Manager, MemberSetup, Membership, Output as ManagerOutput, Since,
 };
-use group_manager::{Agent, Identity, Material, Member, MemberConfig, MembershipRecord, Place};
-use group_oscore::oscore::{Association, Parameters};
+use group_manager::{Agent, Counted, Enrollment, Identity, Material, MembershipRecord, Place};
+use group_oscore::oscore::Parameters;
 use group_oscore::{
     AeadAlgorithm, CommonContext, Credential, Gid, GroupContext, MemberId, Mode, OscoreOption,
     RecipientContext, ReplayWindow, SenderContext, SequenceNumbers, encode_ccs,
@@ -154,6 +154,18 @@ impl Node {
         self.in_force().0
     }
 
+    /// What is stored of the update, of counters and of membership, to be lost or put back.
+    pub fn lose(&mut self, which: Record) {
+        self.records.remove(&record(which));
+    }
+
+    /// The key material in force.
+    pub fn stored_keys(&self) -> Option<(MemberId, u64)> {
+        let bytes = self.records.get(&record(Record::Membership))?;
+        let material = MembershipRecord::decode(bytes).unwrap().material().unwrap();
+        Some((material.sender_id, material.place.next))
+    }
+
     /// The generation and the Gid that a restart would use.
     pub fn in_force(&self) -> (u32, Gid) {
         match self.records.get(&record(Record::Membership)) {
@@ -185,31 +197,37 @@ impl Node {
 }
 
 fn start(index: usize, records: &BTreeMap<Record4, Vec<u8>>, boot: u64, now: Instant) -> Agent<'static> {
-    let first = keys(0);
-    let saved =
-        records.get(&record(Record::Membership)).map(|bytes| MembershipRecord::decode(bytes).unwrap());
-    let in_force = saved.as_ref().map_or_else(|| material(&first, index), |saved| saved.material().unwrap());
+    let (first, secret, node) = (keys(0), individual_secret(index), name(index));
+    let enrollment = Enrollment {
+        keys: material(&first, index),
+        individual: Parameters {
+            master_secret: &secret,
+            master_salt: &[],
+            id_context: None,
+            sender_id: individual(index),
+            recipient_id: MemberId::EMPTY,
+            aead: AeadAlgorithm::A128Gcm,
+        },
+        manager: Some(manager_address()),
+        group: GROUP,
+        node: &node,
+    };
+    let saved = records.get(&record(Record::Membership));
+    let in_force = enrollment.in_force(saved.map(|bytes| &bytes[..])).unwrap();
     let counters = records.get(&record(Record::Counters)).map(|it| CounterBounds::decode(it).unwrap());
-    let counters = counters.filter(|bounds| {
-        let fits = bounds.gid == in_force.gid;
-        assert!(fits || saved.as_ref().is_some_and(|saved| saved.before == bounds.gid), "counters are lost");
-        fits
-    });
-    let next = counters.map_or(0, |bounds| bounds.reserved_end);
-    let floor = counters.map_or(in_force.place.next, |bounds| bounds.floor);
-    let numbers = SequenceNumbers::new(next, next);
+    let counted = in_force.counted(counters, boot > 1);
     let identity = identity(index);
-    let context = identity.context_from(&in_force, numbers, ReplayWindow::from_floor(floor)).unwrap();
+    let context = identity.context_of(&in_force.keys, counted).unwrap();
     let config = ReceptionConfig {
         device: Device { vendor: [1; 16], class: [2; 16], slot_bytes: 1 << 20, installed: None },
         keys: KeySet::new(1, &[ed25519_dalek::SigningKey::from_bytes(&seed(5)).verifying_key().to_bytes()])
             .unwrap(),
         name: Digest::of(name(index).as_bytes()),
-        distributor: in_force.distributor,
-        distributor_address: in_force.place.distributor,
+        distributor: in_force.keys.distributor,
+        distributor_address: in_force.keys.place.distributor,
         quiet: Duration::from_secs(5),
         announce_spread: Duration::from_secs(5),
-        floor,
+        floor: counted.floor(&in_force.keys),
     };
     let memory = Memory {
         blocks: Box::leak(vec![0; 64].into_boxed_slice()),
@@ -218,25 +236,12 @@ fn start(index: usize, records: &BTreeMap<Record4, Vec<u8>>, boot: u64, now: Ins
     };
     let random = boot.wrapping_mul(1_000_003) + index as u64;
     let reception = Reception::without_update(config, context, memory, boot > 1, random, now).unwrap();
-    let association = Association::new(&Parameters {
-        master_secret: &individual_secret(index),
-        master_salt: &[],
-        id_context: None,
-        sender_id: individual(index),
-        recipient_id: MemberId::EMPTY,
-        aead: AeadAlgorithm::A128Gcm,
-    })
-    .unwrap();
-    let config = MemberConfig {
-        manager: manager_address(),
-        group: GROUP.try_into().unwrap(),
-        node: name(index).as_str().try_into().unwrap(),
-        individual: individual(index),
-        in_force: (in_force.gid, in_force.num),
-    };
-    let member = Member::new(config, association, random ^ 0x5555, now);
-    let place = in_force.place;
-    Agent::new(reception, Some(member), identity, place)
+    let member = enrollment.member(&in_force, random ^ 0x5555, now).unwrap();
+    let mut agent = Agent::new(reception, member, identity, in_force.keys.place);
+    if counted == Counted::Lost {
+        agent.lose_counters(now);
+    }
+    agent
 }
 
 /// A datagram on its way.
@@ -257,6 +262,11 @@ pub struct World {
     /// What the Group Manager's host has made durable of each member.
     pub confirmed: BTreeMap<usize, u32>,
     pub heard: BTreeMap<usize, SocketAddr>,
+    /// The Sender IDs that members got since they were enrolled, and the last one that was given.
+    pub given: BTreeMap<usize, (MemberId, Since)>,
+    pub last_given: u16,
+    /// The distributor's next number, as its files say.
+    pub next: u64,
     distributor: GroupContext<[RecipientContext; 1]>,
     flying: BinaryHeap<Flying>,
     random: Random,
@@ -281,6 +291,9 @@ impl World {
             evicted: BTreeSet::new(),
             confirmed: BTreeMap::new(),
             heard: BTreeMap::new(),
+            given: BTreeMap::new(),
+            last_given: 0xc000,
+            next: 1 << 20,
             distributor: distributor(&keys(0)),
             flying: BinaryHeap::new(),
             random: Random::new(42),
@@ -306,8 +319,8 @@ impl World {
             let gone = self.evicted.contains(&index);
             let membership = if gone { Membership::Evicted } else { Membership::Member };
             let (confirmed, heard) = (self.confirmed.get(&index), self.heard.get(&index));
-            let secret = individual_secret(index);
-            let setup = member(index, membership, confirmed.copied(), heard.copied(), &secret);
+            let (secret, given) = (individual_secret(index), self.given.get(&index).copied());
+            let setup = member(index, membership, (confirmed.copied(), heard.copied(), given), &secret);
             manager.add_member(setup).unwrap();
         }
         manager.begin(self.now);
@@ -332,7 +345,8 @@ impl World {
         self.evicted.remove(&index);
         let (manager, now) = (self.manager.as_mut().unwrap(), self.now);
         let (secret, heard) = (individual_secret(index), self.heard.get(&index).copied());
-        manager.add_member(member(index, Membership::Member, None, heard, &secret)).unwrap();
+        let given = self.given.get(&index).copied();
+        manager.add_member(member(index, Membership::Member, (None, heard, given), &secret)).unwrap();
         manager.begin(now);
     }
 
@@ -380,6 +394,14 @@ impl World {
         self.count += 1;
         let at = std::cmp::Reverse((self.now + LATENCY, self.count));
         self.flying.push(Flying { at, from, to, bytes });
+    }
+
+    /// Anybody sends this to the group.
+    pub fn inject_to_group(&mut self, from: SocketAddr, bytes: &[u8]) {
+        for node in &mut self.nodes {
+            let mut bytes = bytes.to_vec();
+            node.agent.handle(self.now, Input::Datagram { from, via: Via::Group, bytes: &mut bytes });
+        }
     }
 
     /// Anybody sends this.
@@ -467,7 +489,13 @@ impl World {
         match change {
             Change::Confirmed { node, num, .. } => drop(self.confirmed.insert(index(node), *num)),
             Change::Heard { node, address, .. } => drop(self.heard.insert(index(node), *address)),
-            Change::SenderIdWanted { .. } => {}
+            Change::SenderIdWanted { group, node } => {
+                self.last_given += 1;
+                let id = MemberId::new(&self.last_given.to_be_bytes()).unwrap();
+                let since = Since { num: self.keys.num, next: self.next };
+                self.given.insert(index(node), (id, since));
+                self.manager.as_mut().unwrap().give_sender_id(group, node, id, since.next);
+            }
             Change::Left { node, .. } => drop(self.evicted.insert(index(node))),
         }
     }
@@ -508,14 +536,13 @@ fn distributor(keys: &GroupKeys) -> GroupContext<[RecipientContext; 1]> {
 fn member(
     index: usize,
     membership: Membership,
-    confirmed: Option<u32>,
-    address: Option<SocketAddr>,
+    (confirmed, address, given): (Option<u32>, Option<SocketAddr>, Option<(MemberId, Since)>),
     master_secret: &[u8],
 ) -> MemberSetup<'_> {
     MemberSetup {
         group: GROUP.into(),
         node: name(index),
-        sender_id: sender_id(index),
+        sender_id: given.map_or(sender_id(index), |(id, _)| id),
         individual: individual(index),
         manager: MemberId::EMPTY,
         master_secret,
@@ -524,5 +551,6 @@ fn member(
         membership,
         confirmed,
         address,
+        since: given.map(|(_, since)| since),
     }
 }

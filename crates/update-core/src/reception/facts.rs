@@ -65,8 +65,11 @@ pub enum Event {
     /// An update was dropped by order of the distributor.
     Cancelled(UpdateId),
     /// The distributor says that the numbers of this device were used before: its state was wiped, put back
-    /// or copied. Nothing more is sent or accepted until it is enrolled again.
+    /// or copied. Nothing more is sent or accepted under this Sender ID.
     Rewound,
+    /// Which numbers this device has used is not known any more. It neither sends nor accepts anything before
+    /// its Group Manager has given it another Sender ID.
+    CountersLost,
     /// New keys are in force.
     Rekeyed {
         /// Their generation.

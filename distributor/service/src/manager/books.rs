@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use fwcast_state::{
     Agents, Enrolled, GroupLock, GroupState, IndividualContext, KnownMember, MachineId, ManagerState,
-    SequenceStore, StateDir, StateError, rekey,
+    SequenceStore, Since, StateDir, StateError, rekey,
 };
 use group_manager::Place;
 use group_manager::manager::{GroupKeys, GroupSetup, Manager, MemberSetup, Membership};
@@ -180,15 +180,17 @@ impl Books {
         Ok(())
     }
 
-    /// A Sender ID that nobody had under these keys, which is the member's from now on.
+    /// A Sender ID that nobody had under these keys, which is the member's from now on, and the distributor's
+    /// next number: the member has lost count, and must not accept what it may have accepted before.
     pub(super) async fn new_sender_id(
         &mut self,
         group: &str,
         node: &str,
-    ) -> Result<Option<MemberId>, StateError> {
+    ) -> Result<Option<(MemberId, u64)>, StateError> {
         let (Ok(name), Ok(node)) = (Name::from_str(group), Name::from_str(node)) else { return Ok(None) };
         let lock = GroupLock::to_edit(&self.dir, &name).await?;
         let state = GroupState::open(&self.dir, &name)?;
+        let next = SequenceStore::next_to_reserve(&self.dir, &state)?;
         let mut agents = Agents::load(&self.dir, &name)?;
         let ids = agents.give_sender_ids(&self.dir, &state, 1)?;
         let (Some(id), Some(agent)) =
@@ -196,11 +198,20 @@ impl Books {
         else {
             return Ok(None);
         };
-        agent.sender_id = id;
+        let mut manager = ManagerState::load(&self.dir, &name)?;
+        let Some(context) = manager.contexts.get(&node) else { return Ok(None) };
+        if let Some(known) = self.read.get_mut(&name).and_then(|seen| seen.members.get_mut(&context.agent_id))
+        {
+            agent.sender_id = id;
+            // The machine is told by the caller.
+            known.0 = agent.member_id();
+        }
         let id = agent.member_id();
+        manager.members.entry(node).or_default().since = Some(Since { num: state.security.num, next });
+        manager.save(&self.dir, &lock)?;
         agents.enrolled.sort_by_key(Enrolled::member_id);
         agents.save(&self.dir, &lock)?;
-        Ok(Some(id))
+        Ok(Some((id, next)))
     }
 
     /// A member has left: as if it were evicted. The group gets new keys as soon as nobody sends for it.
@@ -274,5 +285,6 @@ fn member_of<'a>(
         membership,
         confirmed: known.confirmed,
         address: known.address,
+        since: known.since.map(|Since { num, next }| group_manager::manager::Since { num, next }),
     })
 }
