@@ -10,11 +10,12 @@ use embedded_storage::nor_flash::NorFlash;
 use update_core::census::State;
 use update_core::limits::DATAGRAM_BYTES_MAX;
 use update_core::platform::{Done, Record, RollBackCause, Task, Trial, carry_out};
-use update_core::reception::{Event as UpdateEvent, Input, Output, Reception, Via};
+use update_core::reception::{Event as UpdateEvent, Input, Output, Via};
 use update_core::time::{Duration, Instant, earliest};
 
 use crate::event::Event;
 use crate::provisioning::Health;
+use crate::start::Machine;
 use crate::store::FlashStore;
 
 /// How long an image on trial has to prove healthy, unless the provisioning says otherwise. After that it is
@@ -50,6 +51,10 @@ pub trait Network {
 
     /// Sends from the agent's own socket; returns whether it could.
     async fn send(&mut self, to: SocketAddr, bytes: &[u8]) -> bool;
+
+    /// The CoAP group is at this address from now on, and not where it was before; returns whether it could
+    /// be joined there.
+    fn listen_at(&mut self, coap_group: SocketAddr) -> bool;
 }
 
 /// A received datagram.
@@ -100,8 +105,8 @@ pub trait Application {
 
 /// What the loop drives.
 pub struct Agent<'m, F, N, B, A> {
-    /// The state machine, in its final place: it is too large to move on a small stack.
-    pub reception: &'m mut Reception<'m>,
+    /// The state machines, in their final place: they are too large to move on a small stack.
+    pub machine: &'m mut Machine<'m>,
     /// Records, areas and boot switch.
     pub store: FlashStore<F>,
     /// Sockets.
@@ -114,6 +119,8 @@ pub struct Agent<'m, F, N, B, A> {
     pub buffer: &'m mut Buffer,
     /// When the image on trial is healthy, as provisioned.
     pub health: Health,
+    /// The address of the CoAP group that [`Self::network`] has joined.
+    pub coap_group: SocketAddr,
 }
 
 /// What this loop waits for in addition to the machine's own deadlines.
@@ -160,16 +167,27 @@ impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
         let mut times = self.begin();
         loop {
             self.board.feed();
+            self.follow_group();
             let now = self.board.now();
             self.judge(now, &mut times);
             // An order whose attempt is saved is carried out first: it would not be accepted a second time.
-            if times.restart.is_some_and(|moment| moment <= now) && !self.reception.is_ordered_back() {
+            if times.restart.is_some_and(|moment| moment <= now)
+                && !self.machine.reception().is_ordered_back()
+            {
                 if self.may_restart(now, &mut times) {
                     self.restart().await;
                 }
                 times.restart = Some(now + ASK_AGAIN);
             }
             self.step(self_test.as_mut(), &mut times).await;
+        }
+    }
+
+    /// A group moves with its keys.
+    fn follow_group(&mut self) {
+        let place = self.machine.place().coap_group;
+        if place != self.coap_group && self.network.listen_at(place) {
+            self.coap_group = place;
         }
     }
 
@@ -187,7 +205,7 @@ impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
     }
 
     fn begin(&mut self) -> Times {
-        let unproven = self.reception.state() == State::Trial;
+        let unproven = self.machine.reception().state() == State::Trial;
         match self.store.trial() {
             // Without its update record an image on trial could never be settled, and no other update would
             // be accepted. So it is not confirmed, and is rolled back when its time is over.
@@ -206,16 +224,16 @@ impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
 
     /// Confirms an image on trial that has proved healthy, and gives up one that has not.
     fn judge(&mut self, now: Instant, times: &mut Times) {
-        if self.reception.is_ordered_back() {
+        if self.machine.reception().is_ordered_back() {
             return;
         }
-        let hears = !self.health.hears_distributor || self.reception.has_heard_distributor();
+        let hears = !self.health.hears_distributor || self.machine.reception().has_heard_distributor();
         let is_healthy = times.unproven && times.verdict == Some(true) && hears;
         if is_healthy && times.confirm_again.is_none_or(|moment| moment <= now) {
             match self.store.confirm() {
                 Ok(()) => {
                     *times = Times::restart_at(times.restart);
-                    self.reception.handle(now, Input::Trial(Trial::Healthy));
+                    self.machine.handle(now, Input::Trial(Trial::Healthy));
                 }
                 Err(error) => {
                     times.confirm_again = Some(now + CONFIRM_AGAIN);
@@ -239,8 +257,8 @@ impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
 
     /// Does what the machine asks for next.
     async fn step(&mut self, self_test: Pin<&mut impl Future<Output = bool>>, times: &mut Times) {
-        let Self { reception, store, network, board, application, buffer, .. } = self;
-        match reception.poll(board.now(), *buffer) {
+        let Self { machine, store, network, board, application, buffer, .. } = self;
+        match machine.poll(board.now(), *buffer) {
             Output::Transmit { to, len } => {
                 if !network.send(to, buffer.get(..len).unwrap_or_default()).await {
                     application.on_event(Event::NotSent);
@@ -253,7 +271,7 @@ impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
                     *times = Times::restart_at(Some(board.now() + RESTART_AFTER));
                 }
                 let bytes = read(done, buffer);
-                reception.handle(board.now(), Input::Done { done, bytes });
+                machine.handle(board.now(), Input::Done { done, bytes });
             }
             Output::Event(event) => tell(application, event),
             Output::Wait(until) => self.wait(until, self_test, times).await,
@@ -269,7 +287,7 @@ impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
         let of_trial = earliest(times.trial_ends, times.confirm_again);
         let due = earliest(until, earliest(of_trial, times.restart));
         let due = earliest(due, Some(self.board.now() + FEED_EVERY));
-        let Self { reception, network, board, application, buffer, .. } = self;
+        let Self { machine, network, board, application, buffer, .. } = self;
         let is_tested = times.unproven && times.verdict.is_none();
         let test =
             poll_fn(|context| if is_tested { self_test.as_mut().poll(context) } else { Poll::Pending });
@@ -279,28 +297,28 @@ impl<F: NorFlash, N: Network, B: Board, A: Application> Agent<'_, F, N, B, A> {
             Either4::First(healthy) => times.verdict = Some(healthy),
             Either4::Second(Received { len, from, via }) => {
                 let bytes = buffer.get_mut(..len).unwrap_or_default();
-                reception.handle(board.now(), Input::Datagram { from, via, bytes });
+                machine.handle(board.now(), Input::Datagram { from, via, bytes });
             }
             Either4::Third(()) => {
-                let (blocks, of) = reception.progress();
-                application.on_event(Event::Status { state: reception.state(), blocks, of });
+                let (blocks, of) = machine.reception().progress();
+                application.on_event(Event::Status { state: machine.reception().state(), blocks, of });
             }
-            Either4::Fourth(()) => reception.handle(board.now(), Input::Timeout),
+            Either4::Fourth(()) => machine.handle(board.now(), Input::Timeout),
         }
     }
 
     /// Saves the exact counters, so that nothing is skipped afterwards, and resets the board.
     async fn restart(&mut self) -> ! {
-        let Self { reception, store, board, application, buffer, .. } = self;
-        reception.close();
+        let Self { machine, store, board, application, buffer, .. } = self;
+        machine.close();
         loop {
-            match reception.poll(board.now(), *buffer) {
+            match machine.poll(board.now(), *buffer) {
                 Output::Event(event) => tell(application, event),
                 Output::Task(task) => {
                     let saves = matches!(task, Task::Save { record: Record::Counters, .. });
                     let done = carry(task, store, board, application, buffer).await;
                     let bytes = read(done, buffer);
-                    reception.handle(board.now(), Input::Done { done, bytes });
+                    machine.handle(board.now(), Input::Done { done, bytes });
                     if saves {
                         break;
                     }

@@ -122,6 +122,8 @@ pub fn config(own: &OwnAddress) -> Result<Config, NetworkError> {
 
 /// The two sockets.
 pub struct Sockets {
+    stack: Stack<'static>,
+    joined: IpAddress,
     group: UdpSocket<'static>,
     own: UdpSocket<'static>,
 }
@@ -150,7 +152,7 @@ impl Sockets {
         let mut own = UdpSocket::new(stack, own_meta, &mut buffers.own, send_meta, &mut buffers.send);
         let port = PORT_FIRST | (seed & 0x3fff) as u16;
         own.bind(IpListenEndpoint { addr: Some(address), port }).map_err(|_| NetworkError::Bind)?;
-        Ok(Self { group, own })
+        Ok(Self { stack, joined, group, own })
     }
 }
 
@@ -167,6 +169,20 @@ impl Network for Sockets {
                 return Received { len, from: socket_address(meta.endpoint), via };
             }
         }
+    }
+
+    fn listen_at(&mut self, coap_group: SocketAddr) -> bool {
+        let Ok(address) = ip_address(coap_group.ip()) else { return false };
+        if address != self.joined {
+            // If the stack has forgotten it, nothing is left to leave.
+            let _ = self.stack.leave_multicast_group(self.joined);
+            if self.stack.join_multicast_group(address).is_err() {
+                return false;
+            }
+            self.joined = address;
+        }
+        self.group.close();
+        self.group.bind(IpListenEndpoint { addr: Some(address), port: coap_group.port() }).is_ok()
     }
 
     async fn send(&mut self, to: SocketAddr, bytes: &[u8]) -> bool {

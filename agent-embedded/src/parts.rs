@@ -5,13 +5,12 @@ use core::net::SocketAddr;
 use embassy_net::{Config, Stack};
 use embedded_storage::nor_flash::NorFlash;
 use static_cell::ConstStaticCell;
-use update_core::reception::Reception;
 
 use crate::board;
 use crate::drive::{Agent, Buffer};
 use crate::network::{self, Buffers, NetworkError, Sockets};
 use crate::provisioning::{Health, OwnAddress, Provisioning};
-use crate::start::{Entropy, Place, StartError, start};
+use crate::start::{Entropy, Machine, Place, StartError, start};
 use crate::store::FlashStore;
 
 /// The agent's memory, for a `static`. It can be taken once, and takes no flash.
@@ -51,7 +50,7 @@ pub struct Parts<F> {
 
 /// The agent without its network.
 pub struct Prepared<F> {
-    reception: &'static mut Reception<'static>,
+    machine: &'static mut Machine<'static>,
     store: FlashStore<F>,
     name: &'static str,
     own: OwnAddress,
@@ -71,9 +70,10 @@ impl<F: NorFlash> Parts<F> {
     pub fn prepare(self, memory: &'static Memory) -> Result<Prepared<F>, StartError<F::Error>> {
         let Self { mut store, provisioning, entropy } = self;
         let given = Provisioning::read(provisioning)?;
-        let (reception, seed) = start(&mut store, &given, &memory.place, board::now(), entropy)?;
-        let Provisioning { name, own, coap_group, health, .. } = given;
-        Ok(Prepared { reception, store, name, own, coap_group, health, seed, memory })
+        let (machine, seed) = start(&mut store, &given, &memory.place, board::now(), entropy)?;
+        let Provisioning { name, own, health, .. } = given;
+        let coap_group = machine.place().coap_group;
+        Ok(Prepared { machine, store, name, own, coap_group, health, seed, memory })
     }
 }
 
@@ -118,9 +118,9 @@ impl<F: NorFlash> Prepared<F> {
         board: B,
         application: A,
     ) -> Result<NetworkAgent<F, B, A>, NetworkError> {
-        let Self { reception, store, own, coap_group, health, seed, memory, .. } = self;
+        let Self { machine, store, own, coap_group, health, seed, memory, .. } = self;
         let network = Sockets::open(stack, memory.buffers.take(), own.address, coap_group, seed)?;
         let buffer = memory.buffer.take();
-        Ok(Agent { reception, store, network, board, application, buffer, health })
+        Ok(Agent { machine, store, network, board, application, buffer, health, coap_group })
     }
 }

@@ -4,6 +4,8 @@ mod counters;
 
 use boot_stage::verify::Trust;
 use embedded_storage::nor_flash::NorFlash;
+use group_manager::limits::MEMBERSHIP_BYTES_MAX;
+use group_manager::{Agent, Counted, Identity, InForce, Member};
 use static_cell::{ConstStaticCell, StaticCell};
 use update_core::block_set::BlockSet;
 use update_core::device::Device;
@@ -12,13 +14,13 @@ use update_core::key_set::KeySet;
 use update_core::limits::{GROUP_BLOCK_BYTES_MIN, RECORD_BYTES_MAX};
 use update_core::platform::{Record, Trial};
 use update_core::reception::{AgentContext, Input, Memory, Reception, ReceptionConfig};
-use update_core::record::{CounterBounds, Outcome, UpdateRecord};
+use update_core::record::{Outcome, UpdateRecord};
 use update_core::time::Instant;
 
 use crate::provisioning::{Provisioning, ProvisioningError};
 use crate::store::{FlashStore, StoreError};
 pub use counters::GROUPS_MAX;
-use counters::counters;
+use counters::in_force;
 
 /// Random bytes from the chip's own source; zeros if it has none.
 pub type Entropy = [u8; 16];
@@ -37,17 +39,22 @@ const fn pages(blocks: u32) -> u32 {
     if level <= 1 { 1 } else { level + pages(level) }
 }
 
-/// The permanent place of the state machine. It can be taken once.
+/// The state machines of a device: the update protocol, and membership in its group.
+pub type Machine<'m> = Agent<'m, &'m mut Reception<'m>>;
+
+/// The permanent place of the state machines. It can be taken once.
 pub struct Place {
     sets: ConstStaticCell<Sets>,
     reception: StaticCell<Option<Reception<'static>>>,
+    machine: StaticCell<Machine<'static>>,
 }
 
 impl Place {
     /// An empty place.
     #[must_use]
     pub const fn new() -> Self {
-        Self { sets: ConstStaticCell::new(Sets::new()), reception: StaticCell::new() }
+        let sets = ConstStaticCell::new(Sets::new());
+        Self { sets, reception: StaticCell::new(), machine: StaticCell::new() }
     }
 }
 
@@ -86,6 +93,11 @@ pub enum StartError<E> {
 }
 
 impl<E> StartError<E> {
+    /// Whether what is known of the numbers that the device has used is lost. Its Group Manager can help.
+    const fn is_loss_of_counters(&self) -> bool {
+        matches!(self, Self::Records | Self::Wiped | Self::Groups | Self::Store(StoreError::Lost))
+    }
+
     /// Whether a reset may help: the flash has refused an operation, or did not keep what was written. A
     /// reset changes neither the provisioning nor lost records.
     #[must_use]
@@ -124,7 +136,7 @@ impl<E> From<ProvisioningError> for StartError<E> {
     }
 }
 
-/// Creates the state machine from what was provisioned and saved, and a seed for the network.
+/// Creates the state machines from what was provisioned and saved, and a seed for the network.
 ///
 /// # Errors
 /// [`StartError`]: the agent must neither send nor accept.
@@ -134,21 +146,29 @@ pub fn start<F: NorFlash>(
     place: &'static Place,
     now: Instant,
     entropy: Entropy,
-) -> Result<(&'static mut Reception<'static>, u64), StartError<F::Error>> {
-    let (bounds, has_counted) = counters(store, given.gid())?;
-    let bounds = Some(bounds);
-    let seed = given.seed(bounds.as_ref(), &entropy);
+) -> Result<(&'static mut Machine<'static>, u64), StartError<F::Error>> {
+    let mut record = [0; MEMBERSHIP_BYTES_MAX];
+    let enrollment = given.enrollment();
+    let (in_force, counted, has_counted) = in_force(store, &enrollment, &mut record)?;
+    let seed = given.seed(store.start_number(), &entropy);
     let trust = Trust { root_key: &given.root_key, key_set: given.signed_key_set };
     let keys = store.key_set(&trust)?.ok_or(ProvisioningError::KeySet)?;
     store.note_installed(&keys)?;
-    let config = config(store, given, bounds.as_ref(), keys)?;
-    let context = given.context(bounds.as_ref())?;
+    let config = config(store, given, &in_force, counted, keys)?;
+    let identity = given.identity()?;
+    let context = identity.context_of(&in_force.keys, counted).map_err(|_| ProvisioningError::Group)?;
     let sets = place.sets.take();
     let memory = Memory { blocks: &mut sets.blocks, pages: &mut sets.pages, parity: &mut [] };
     let reception = put(place, config, context, memory, (has_counted, seed, now));
     let reception = reception.ok_or(StartError::Records)?;
     restore(store, reception, now)?;
-    Ok((reception, seed))
+    let member = enrollment.member(&in_force, seed.rotate_left(32), now);
+    let member = member.map_err(|_| ProvisioningError::Group)?;
+    let machine = join(place, reception, member, identity, &in_force);
+    if counted == Counted::Lost {
+        machine.lose_counters(now);
+    }
+    Ok((machine, seed))
 }
 
 /// Creates it in its final place: each copy would cost 9 KiB of stack.
@@ -164,11 +184,24 @@ fn put(
     place.reception.init_with(make).as_mut()
 }
 
+/// Puts membership beside it.
+#[inline(never)]
+fn join(
+    place: &'static Place,
+    reception: &'static mut Reception<'static>,
+    member: Option<Member>,
+    identity: Identity,
+    in_force: &InForce<'_>,
+) -> &'static mut Machine<'static> {
+    place.machine.init_with(|| Agent::new(reception, member, identity, in_force.keys.place))
+}
+
 #[inline(never)]
 fn config<F: NorFlash>(
     store: &mut FlashStore<F>,
     given: &Provisioning<'_>,
-    bounds: Option<&CounterBounds>,
+    in_force: &InForce<'_>,
+    counted: Counted,
     keys: KeySet,
 ) -> Result<ReceptionConfig, StartError<F::Error>> {
     let installed = store.admits_above()?;
@@ -181,11 +214,11 @@ fn config<F: NorFlash>(
         },
         keys,
         name: Digest::of(given.name.as_bytes()),
-        distributor: given.distributor,
-        distributor_address: given.distributor_address,
+        distributor: in_force.keys.distributor,
+        distributor_address: in_force.keys.place.distributor,
         quiet: update_core::limits::QUIET,
         announce_spread: update_core::limits::ANNOUNCE_SPREAD,
-        floor: bounds.map_or(0, |bounds| bounds.floor).max(given.distributor_next),
+        floor: counted.floor(&in_force.keys),
     })
 }
 

@@ -76,7 +76,7 @@ impl<F: NorFlash> FlashStore<F> {
         record: Record,
         buffer: &'b mut [u8],
     ) -> Result<Option<&'b [u8]>, StoreError<F::Error>> {
-        let len = self.log.read(&mut self.flash, kind(record).ok_or(StoreError::Full)?, buffer)?;
+        let len = self.log.read(&mut self.flash, kind(record), buffer)?;
         Ok(len.and_then(|len| buffer.get(..len)))
     }
 
@@ -214,16 +214,22 @@ impl<F: NorFlash> FlashStore<F> {
 
     /// [`Platform::save`].
     pub(crate) fn save_now(&mut self, record: Record, bytes: &[u8]) -> Result<(), StoreError<F::Error>> {
-        Ok(self.log.append(&mut self.flash, kind(record).ok_or(StoreError::Full)?, bytes)?)
+        Ok(self.log.append(&mut self.flash, kind(record), bytes)?)
     }
 
-    /// The record of the groups that the device has left; gives its length, 0 when there is none.
-    pub(crate) fn former_groups(&mut self, buffer: &mut [u8]) -> Result<usize, StoreError<F::Error>> {
+    /// A number that differs at each start.
+    #[must_use]
+    pub const fn start_number(&self) -> u64 {
+        self.log.position()
+    }
+
+    /// The record of the groups that the device was given to; gives its length, 0 when there is none.
+    pub(crate) fn groups(&mut self, buffer: &mut [u8]) -> Result<usize, StoreError<F::Error>> {
         Ok(self.log.read(&mut self.flash, Kind::Groups, buffer)?.unwrap_or(0))
     }
 
     /// Replaces that record, durably.
-    pub(crate) fn keep_former_groups(&mut self, bytes: &[u8]) -> Result<(), StoreError<F::Error>> {
+    pub(crate) fn keep_groups(&mut self, bytes: &[u8]) -> Result<(), StoreError<F::Error>> {
         Ok(self.log.append(&mut self.flash, Kind::Groups, bytes)?)
     }
 
@@ -418,14 +424,13 @@ impl Prepared {
     }
 }
 
-/// Where a record stands. The one of membership has no place here: a microcontroller keeps the keys of its
-/// provisioning.
-const fn kind(record: Record) -> Option<Kind> {
+/// Where a record stands.
+const fn kind(record: Record) -> Kind {
     match record {
-        Record::Counters => Some(Kind::Counters),
-        Record::Update => Some(Kind::Update),
-        Record::Installed => Some(Kind::Installed),
-        Record::Membership => None,
+        Record::Counters => Kind::Counters,
+        Record::Update => Kind::Update,
+        Record::Installed => Kind::Installed,
+        Record::Membership => Kind::Membership,
     }
 }
 

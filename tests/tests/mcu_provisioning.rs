@@ -6,6 +6,7 @@ use agent_embedded::provisioning::{
     HEADER_BYTES, MAGIC, PROVISIONING_BYTES_MAX, Provisioning, ProvisioningError,
 };
 use coap_wire::{Code, Message, Token, Type, Writer};
+use group_manager::Counted;
 use group_oscore::{
     CommonContext, Credential, GroupContext, MemberId, Mode, Received, RecipientContext, SenderContext,
     SequenceNumbers,
@@ -87,6 +88,25 @@ fn what_is_written_is_read() {
     }
 }
 
+#[test]
+fn both_kinds_of_agents_read_the_same_enrolment() {
+    for address in [None, Some("[fd00::1]:5689".parse().unwrap())] {
+        let mut document = document(10, 1);
+        document.manager.address = address;
+        document.num = 7;
+        let (checked, area) = (document.check().unwrap(), area(&document));
+        let (linux, mcu) = (checked.enrollment(), Provisioning::read(&area).unwrap());
+        let mcu = mcu.enrollment();
+        assert_eq!(linux.keys, mcu.keys);
+        assert_eq!((linux.manager, linux.group, linux.node), (address, "hall", "lamp-1"));
+        assert_eq!((mcu.manager, mcu.group, mcu.node), (address, "hall", "lamp-1"));
+        let (one, other) = (linux.individual, mcu.individual);
+        assert_eq!((one.master_secret, one.master_salt), (other.master_secret, other.master_salt));
+        assert_eq!((one.sender_id, one.recipient_id), (other.sender_id, other.recipient_id));
+        assert_eq!((one.aead, one.id_context.is_none()), (other.aead, other.id_context.is_none()));
+    }
+}
+
 /// What the agent reads in a group message that the distributor has protected with the keys of the document.
 /// It fails if a key, a salt, an identifier or an algorithm differs.
 fn hears(document: &Document, read: &Provisioning<'_>) -> Vec<u8> {
@@ -104,7 +124,7 @@ fn hears(document: &Document, read: &Provisioning<'_>) -> Vec<u8> {
     let mut datagram = [0; 256];
     let message = Message::parse(&plain[..length]).unwrap();
     let (length, _) = distributor.protect_request(&message, Mode::Group, &mut datagram).unwrap();
-    let mut agent = read.context(None).unwrap();
+    let mut agent = read.identity().unwrap().context_of(&read.enrollment().keys, Counted::Unused).unwrap();
     match agent.unprotect_request(&mut datagram[..length]) {
         Ok(Received::Fresh(verified)) => verified.body().payload().to_vec(),
         _ => panic!("the agent does not understand the distributor"),
@@ -152,9 +172,11 @@ fn nothing_is_accepted_from_before_the_enrolment() {
     let read = Provisioning::read(&area).unwrap();
     assert_eq!(read.distributor_next, 1 << 33);
     assert!(Provisioning::read_boot(&area).is_ok());
-    let floor = |bounds: Option<u64>| {
-        let bounds = bounds.map(|floor| CounterBounds { gid: read.gid(), reserved_end: 7, floor });
-        read.context(bounds.as_ref()).unwrap().recipients().first().unwrap().window().floor()
+    let floor = |floor: Option<u64>| {
+        let known = floor.map(|floor| CounterBounds { gid: read.gid(), reserved_end: 7, floor });
+        let counted = known.map_or(Counted::Unused, Counted::Known);
+        let context = read.identity().unwrap().context_of(&read.enrollment().keys, counted).unwrap();
+        context.recipients().first().unwrap().window().floor()
     };
     assert_eq!(floor(None), Some(1 << 33));
     assert_eq!(floor(Some(100)), Some(1 << 33), "the same device, enrolled again");
@@ -214,9 +236,9 @@ fn what_is_wrong_with_an_area_is_told_apart() {
         damaged[at] ^= 0x10;
         assert_eq!(error(&damaged), ProvisioningError::Damaged, "damaged at {at}");
     }
-    for version in [0, 2] {
+    for version in [0, 1, 3] {
         let mut other = cbor(&good);
-        assert_eq!(other[..3], [0xb6, 0, 1], "a map of 22, and its version");
+        assert_eq!(other[..3], [0xb6, 0, 2], "a map of 22, and its version");
         other[2] = version;
         assert_eq!(error(&sealed(&other)), ProvisioningError::Version);
     }

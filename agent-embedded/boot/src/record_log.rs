@@ -67,12 +67,16 @@ pub enum Kind {
     Installed = 5,
     /// The signed key set that superseded the provisioned one.
     KeySet = 6,
-    /// The counters of the groups that the device has left.
+    /// The groups that the device was given to, and their counters.
     Groups = 7,
+    /// [`Record::Membership`](update_core::platform::Record::Membership).
+    Membership = 8,
 }
 
 /// How many kinds there are.
-pub(crate) const RECORDS: usize = 8;
+pub(crate) const RECORDS: usize = 9;
+/// One bit for each kind.
+type Kinds = u16;
 /// Shortest bank in bytes.
 pub const BANK_BYTES_MIN: u32 = 8192;
 /// Cells at the end of a bank that are reserved for the change to the other one, however often it is cut.
@@ -103,7 +107,7 @@ pub struct RecordLog {
     tail: u32,
     /// The header of an intact copy of each record.
     live: [Option<Header>; RECORDS],
-    damaged: u8,
+    damaged: Kinds,
     /// Changes to the other bank in a row that have failed, or were not tried.
     refused_changes: u32,
 }
@@ -233,6 +237,12 @@ impl RecordLog {
         let bytes = buffer.get_mut(..len).ok_or(LogError::Full)?;
         self.bank().read(flash, &whole, bytes)?;
         Ok(Some(len))
+    }
+
+    /// How far the log has come. It is further at each start: opening the log takes a cell.
+    #[must_use]
+    pub const fn position(&self) -> u64 {
+        (self.generation as u64) << 32 | self.tail as u64
     }
 
     /// The header of an intact copy of the entry that this is a copy of.

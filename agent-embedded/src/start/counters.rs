@@ -1,96 +1,178 @@
-//! The counters of the device's security group, and of those that it was in before.
+//! The keys in force, and the numbers that the device has used under them.
 //!
 //! A number under which something was encrypted is never used again with the same keys (docs/protocol.md,
 //! \[reserve\]). The record of the counters is of one group. When the device is given to another one, the
 //! counters of the group that it leaves are kept beside that record, and count again when it comes back.
 //!
+//! That other record has an entry for each group that the device was ever given to, from its first start in
+//! it: [`UNKNOWN`](unknown) while the device is in the group, and exact when it has left it with the keys that
+//! it was given. So a device whose keys were replaced meanwhile does not begin at 0 with the first ones.
+//!
 //! A device that was used and has no counters any more must not begin at 0. It knows that by a mark behind
 //! the provisioning: who wipes the records and leaves the provisioning finds it there.
+//!
+//! Whatever is lost, the Group Manager can give another Sender ID, under which nothing was sent yet.
 
 use embedded_storage::nor_flash::NorFlash;
+use group_manager::{Counted, Enrollment, InForce};
 use group_oscore::Gid;
+use group_oscore::limits::SEQUENCE_NUMBER_MAX;
 use update_core::platform::Record;
 use update_core::record::CounterBounds;
 
 use super::StartError;
-use crate::store::FlashStore;
+use crate::store::{FlashStore, StoreError};
 
-/// How many groups a device can be in, one after the other. In one more it does not start.
+/// How many groups a device can be given to, one after the other. In one more it has no counters.
 pub const GROUPS_MAX: usize = 5;
 
 /// More than the record of the counters takes, also in a later version.
 const COUNTERS_BYTES_MAX: usize = 64;
 /// Bytes for the counters of one group; more than they take.
 const ENTRY_BYTES: usize = 48;
-/// Bytes of the record of groups that were left: one entry behind the other.
-const FORMER_BYTES: usize = GROUPS_MAX * ENTRY_BYTES;
+/// Bytes of the record of groups: one entry behind the other.
+const GROUPS_BYTES: usize = GROUPS_MAX * ENTRY_BYTES;
 
-/// The counters of this group, and whether the device has counted before, in whatever group. The counters are
-/// on record when this returns, also those of a group that the device is new in.
+/// The keys in force; what is known of the numbers used under them; and whether the device has counted
+/// before, under whatever keys. Counters that are known are on record when this returns. `record` is for the
+/// record of membership.
 ///
 /// # Errors
-/// [`StartError::Wiped`], [`StartError::Groups`], [`StartError::Records`], [`StartError::Store`].
+/// [`StartError::Wiped`], [`StartError::Groups`] or [`StartError::Records`]: counters are lost, and there is
+/// no Group Manager to reach; [`StartError::Store`].
 #[inline(never)]
-pub(super) fn counters<F: NorFlash>(
+pub(super) fn in_force<'a, F: NorFlash>(
     store: &mut FlashStore<F>,
-    gid: Gid,
-) -> Result<(CounterBounds, bool), StartError<F::Error>> {
-    let mut buffer = [0; COUNTERS_BYTES_MAX];
-    let saved = store.load(Record::Counters, &mut buffer)?;
-    let saved = saved.map(|bytes| CounterBounds::decode(bytes).map_err(|_| StartError::Records));
-    let (bounds, has_counted) = match saved.transpose()? {
-        Some(bounds) if bounds.gid == gid => (bounds, true),
-        Some(left) => {
-            let bounds = change_group(store, &left, gid)?;
-            save(store, &bounds)?;
-            (bounds, true)
-        }
-        None if store.is_used() => return Err(StartError::Wiped),
-        None => {
-            let bounds = new(gid);
-            save(store, &bounds)?;
-            (bounds, false)
-        }
+    enrollment: &Enrollment<'a>,
+    record: &'a mut [u8],
+) -> Result<(InForce<'a>, Counted, bool), StartError<F::Error>> {
+    let saved = match store.load(Record::Membership, record) {
+        Err(StoreError::Lost) => None,
+        saved => enrollment.in_force(saved?).ok(),
+    };
+    let counted = saved.as_ref().map_or(Err(StartError::Records), |in_force| count(store, in_force));
+    let (counted, has_counted) = match counted {
+        Err(error) if error.is_loss_of_counters() && enrollment.manager.is_some() => (Counted::Lost, true),
+        counted => counted?,
     };
     store.note_used();
-    Ok((bounds, has_counted))
+    let first = || InForce { keys: enrollment.keys.clone(), before: None };
+    Ok((saved.unwrap_or_else(first), counted, has_counted))
 }
 
-/// Of a group in which nothing was sent yet.
-const fn new(gid: Gid) -> CounterBounds {
-    CounterBounds { gid, reserved_end: 0, floor: 0 }
+/// What is known of the numbers used under these keys; an error where that is lost.
+#[inline(never)]
+fn count<F: NorFlash>(
+    store: &mut FlashStore<F>,
+    in_force: &InForce<'_>,
+) -> Result<(Counted, bool), StartError<F::Error>> {
+    let gid = in_force.keys.gid;
+    let mut buffer = [0; COUNTERS_BYTES_MAX];
+    let stored = store.load(Record::Counters, &mut buffer)?;
+    let stored = stored.map(CounterBounds::decode).transpose().map_err(|_| StartError::Records)?;
+    let counted = match stored {
+        Some(left) if left.gid != gid && in_force.before.is_none() => change_group(store, &left, gid)?,
+        stored => in_force.counted(stored, store.is_used()),
+    };
+    let bounds = match counted {
+        Counted::Known(bounds) => bounds,
+        Counted::Unused => CounterBounds { gid, reserved_end: 0, floor: 0 },
+        Counted::Lost if stored.is_none() => return Err(StartError::Wiped),
+        Counted::Lost => return Err(StartError::Records),
+    };
+    if stored != Some(bounds) {
+        save(store, &bounds)?;
+    }
+    if in_force.before.is_none() {
+        match Groups::load(store).and_then(|mut groups| groups.put(store, &unknown(gid))) {
+            // Counters of other groups do not count any more, and neither will these once it has left.
+            Err(error) if error.is_loss_of_counters() => {}
+            kept => kept?,
+        }
+    }
+    Ok((Counted::Known(bounds), stored.is_some()))
 }
 
-/// Keeps the counters of the group that the device leaves, and gives those of the one that it comes to. That
-/// one may stay in the record: what is saved of it from now on goes before it.
+/// The entry of a group that the device is in: its counters are elsewhere, or will be replaced with its keys.
+const fn unknown(gid: Gid) -> CounterBounds {
+    let used_up = SEQUENCE_NUMBER_MAX + 1;
+    CounterBounds { gid, reserved_end: used_up, floor: used_up }
+}
+
+/// Keeps the counters of the group that the device leaves, if it leaves it with the keys that it was given;
+/// and returns those of the one that it comes to.
 fn change_group<F: NorFlash>(
     store: &mut FlashStore<F>,
     left: &CounterBounds,
     gid: Gid,
-) -> Result<CounterBounds, StartError<F::Error>> {
-    let mut former = [0; FORMER_BYTES];
-    let len = store.former_groups(&mut former)?;
-    if !len.is_multiple_of(ENTRY_BYTES) {
-        return Err(StartError::Records);
+) -> Result<Counted, StartError<F::Error>> {
+    let mut groups = Groups::load(store)?;
+    let found = groups.find(gid)?;
+    if groups.find(left.gid)?.is_some() {
+        groups.put(store, left)?;
     }
-    let (mut found, mut place) = (None, len);
-    for (at, entry) in (0..).step_by(ENTRY_BYTES).zip(former.chunks(ENTRY_BYTES)).take(len / ENTRY_BYTES) {
-        let bounds = CounterBounds::decode(entry).map_err(|_| StartError::Records)?;
-        if bounds.gid == left.gid {
-            place = at;
+    Ok(match found {
+        Some(bounds) if bounds == unknown(gid) => Counted::Lost,
+        Some(bounds) => Counted::Known(bounds),
+        None if groups.len == GROUPS_BYTES => return Err(StartError::Groups),
+        None => Counted::Unused,
+    })
+}
+
+/// The record of the groups that the device was given to.
+struct Groups {
+    bytes: [u8; GROUPS_BYTES],
+    len: usize,
+}
+
+impl Groups {
+    fn load<F: NorFlash>(store: &mut FlashStore<F>) -> Result<Self, StartError<F::Error>> {
+        let mut bytes = [0; GROUPS_BYTES];
+        let len = store.groups(&mut bytes)?;
+        if len.is_multiple_of(ENTRY_BYTES) { Ok(Self { bytes, len }) } else { Err(StartError::Records) }
+    }
+
+    /// Where each entry begins, and what it says.
+    fn entries<E>(&self) -> impl Iterator<Item = Result<(usize, CounterBounds), StartError<E>>> {
+        let entries =
+            (0..).step_by(ENTRY_BYTES).zip(self.bytes.chunks(ENTRY_BYTES)).take(self.len / ENTRY_BYTES);
+        entries.map(|(at, entry)| {
+            CounterBounds::decode(entry).map(|bounds| (at, bounds)).map_err(|_| StartError::Records)
+        })
+    }
+
+    fn find<E>(&self, gid: Gid) -> Result<Option<CounterBounds>, StartError<E>> {
+        for entry in self.entries() {
+            let (_, bounds) = entry?;
+            if bounds.gid == gid {
+                return Ok(Some(bounds));
+            }
         }
-        if bounds.gid == gid {
-            found = Some(bounds);
+        Ok(None)
+    }
+
+    /// Makes this the entry of its group, durably.
+    fn put<F: NorFlash>(
+        &mut self,
+        store: &mut FlashStore<F>,
+        bounds: &CounterBounds,
+    ) -> Result<(), StartError<F::Error>> {
+        let mut place = self.len;
+        for entry in self.entries() {
+            let (at, other) = entry?;
+            if other == *bounds {
+                return Ok(());
+            }
+            if other.gid == bounds.gid {
+                place = at;
+            }
         }
+        let entry = self.bytes.get_mut(place..place + ENTRY_BYTES).ok_or(StartError::Groups)?;
+        entry.fill(0);
+        bounds.encode(entry).ok_or(StartError::Records)?;
+        self.len = self.len.max(place + ENTRY_BYTES);
+        Ok(store.keep_groups(self.bytes.get(..self.len).unwrap_or_default())?)
     }
-    let entry = former.get_mut(place..place + ENTRY_BYTES).ok_or(StartError::Groups)?;
-    left.encode(entry).ok_or(StartError::Records)?;
-    let former = former.get(..len.max(place + ENTRY_BYTES)).unwrap_or_default();
-    if found.is_none() && former.len() == FORMER_BYTES {
-        return Err(StartError::Groups);
-    }
-    store.keep_former_groups(former)?;
-    Ok(found.unwrap_or(new(gid)))
 }
 
 fn save<F: NorFlash>(store: &mut FlashStore<F>, bounds: &CounterBounds) -> Result<(), StartError<F::Error>> {

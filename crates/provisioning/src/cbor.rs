@@ -6,7 +6,7 @@
 //! ```cddl
 //! header = "fwc1" || length of the CBOR, 4 bytes, little-endian || first 16 bytes of SHA-256(CBOR)
 //! provisioning = {
-//!   0: uint,                    ; version, 1
+//!   0: uint,                    ; version, 2
 //!   1: tstr,                    ; name
 //!   2: bstr .size 16,           ; SUIT vendor identifier
 //!   3: bstr .size 16,           ; SUIT class identifier
@@ -22,8 +22,9 @@
 //!   18: bstr .size 32,          ; random seed
 //!   19: [bstr, uint, bstr],     ; own IP address, its prefix's length, router or nothing
 //!   20: uint,                   ; num of the key material
-//!   21: [address / null, bstr, bstr, int, bstr, bstr]
-//!                               ; Group Manager: where, Master Secret, Master Salt, AEAD, own ID, its ID
+//!   21: [address / null, bstr, bstr, int, bstr, bstr, tstr]
+//!                               ; Group Manager: where, Master Secret, Master Salt, AEAD, own ID, its ID,
+//!                               ; name of the group
 //!   ? 22: [uint, bool],         ; health: seconds on trial, whether the distributor has to be heard;
 //!                               ; absent: 60, true
 //!   ? 23: 0 / 1,                ; recovery: what may run where the confirmed image is damaged: nothing (0)
@@ -52,7 +53,7 @@ pub const HEADER_BYTES: usize = MAGIC.len() + LENGTH_BYTES + DIGEST_BYTES;
 /// Longest provisioning, header included.
 pub const PROVISIONING_BYTES_MAX: usize = 2048;
 /// The version of the map.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The size of the length in the header, in bytes.
 const LENGTH_BYTES: usize = 4;

@@ -2,8 +2,8 @@
 
 use embedded_storage::nor_flash::NorFlash;
 
-use super::RECORDS;
 use super::entry::{Bank, COPY, Header, Look, Pair, Sealed, TAG_BANK, TAG_MOVED, TAG_SEAL};
+use super::{Kinds, RECORDS};
 use crate::planted::{self, Bug};
 
 /// Consecutive blank cells after which nothing follows: more than there are in the content of an entry that
@@ -16,9 +16,9 @@ pub(super) struct Scan {
     /// The last sealed entry of each record.
     pub(super) live: [Option<Header>; RECORDS],
     /// Bit n: a sealed entry of record n is damaged, and none follows.
-    pub(super) damaged: u8,
+    pub(super) damaged: Kinds,
     /// Bit n: the last sealed entry of record n has lost a copy or its seal, and must be rewritten.
-    pub(super) weak: u8,
+    pub(super) weak: Kinds,
     /// The entry that marks the bank as in use has lost a copy.
     pub(super) bank_is_weak: bool,
     /// The last sealed entry overall.
@@ -166,7 +166,7 @@ impl Scan {
         if let Some(live) = self.live.get_mut(usize::from(tag)) {
             *live = Some(pair.whole);
             self.damaged &= !(1 << tag);
-            self.weak = self.weak & !(1 << tag) | u8::from(!pair.both) << tag;
+            self.weak = self.weak & !(1 << tag) | Kinds::from(!pair.both) << tag;
         }
     }
 

@@ -9,11 +9,16 @@ use std::task::{Context, Waker};
 use agent_embedded::drive::{Agent, Application, Board, Buffer, Network, Received};
 use agent_embedded::event::Event;
 use agent_embedded::provisioning::Health;
+use agent_embedded::start::Machine;
 use agent_embedded::store::FlashStore;
-use core::net::SocketAddr;
+use core::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use embedded_storage::nor_flash::NorFlash;
+use provisioning::testing::enrolled;
 use update_core::reception::{Reception, Via};
 use update_core::time::{Duration, Instant};
+
+const COAP_GROUP: SocketAddr =
+    SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, 1), 5683, 0, 0));
 
 /// The record of a run.
 #[derive(Debug, Default)]
@@ -96,6 +101,10 @@ impl<H: FnMut()> Network for Queue<H> {
     async fn send(&mut self, _to: SocketAddr, _bytes: &[u8]) -> bool {
         true
     }
+
+    fn listen_at(&mut self, _coap_group: SocketAddr) -> bool {
+        true
+    }
 }
 
 /// Runs an agent that hears these datagrams, until it restarts or `end` has passed. `on_heard` is called
@@ -138,7 +147,11 @@ pub(crate) fn run_by<'m, F: NorFlash>(
     let network = Queue { datagrams: heard.into(), on_heard };
     let application = Listener(Rc::clone(&ran));
     let buffer = Box::leak(Box::new([0; size_of::<Buffer>()]));
-    let agent = Agent { reception, store, network, board, application, buffer, health };
+    let document = enrolled(COAP_GROUP, "[fd77::1]:5690".parse().unwrap()).check().unwrap();
+    let place = document.enrollment().keys.place;
+    let machine = Box::leak(Box::new(Machine::new(reception, None, document.identity(), place)));
+    let coap_group = place.coap_group;
+    let agent = Agent { machine, store, network, board, application, buffer, health, coap_group };
     let poll = std::panic::AssertUnwindSafe(|| {
         let mut future = pin!(agent.run(self_test));
         let _ = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));

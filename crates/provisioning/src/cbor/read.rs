@@ -2,15 +2,16 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use group_manager::{Enrollment, Identity, Material, Place};
 use group_oscore::limits::SEQUENCE_NUMBER_MAX;
-use group_oscore::{AeadAlgorithm, CommonContext, Credential, Gid, GroupParameters, MemberId, SenderContext};
-use group_oscore::{RecipientContext, ReplayWindow, SequenceNumbers};
+use group_oscore::oscore::Parameters;
+use group_oscore::{AeadAlgorithm, Credential, Gid, MemberId};
 use minicbor::Decoder;
+use minicbor::data::Type;
 use sha2::{Digest as _, Sha256};
 use update_core::block::BlockSize;
 use update_core::key_set::KeySet;
-use update_core::reception::AgentContext;
-use update_core::record::CounterBounds;
+use zeroize::Zeroizing;
 
 use super::{BootSettings, FIELDS, HEADER_BYTES, HEALTH, Health, MAGIC, NEXT, RECOVERY, Recovery, VERSION};
 
@@ -41,7 +42,8 @@ pub struct Provisioning<'a> {
     pub signed_key_set: &'a [u8],
     /// When an image on trial is healthy.
     pub health: Health,
-    group: Group<'a>,
+    keys: Keys<'a>,
+    manager: Manager<'a>,
     seed: [u8; 32],
 }
 
@@ -56,8 +58,10 @@ pub struct OwnAddress {
     pub router: Option<IpAddr>,
 }
 
+/// What belongs to the group's keys.
 #[derive(Clone)]
-struct Group<'a> {
+struct Keys<'a> {
+    num: u32,
     gid: Gid,
     master_secret: &'a [u8],
     master_salt: &'a [u8],
@@ -68,6 +72,14 @@ struct Group<'a> {
     credential: Ccs<'a>,
     gm_credential: Ccs<'a>,
     distributor_credential: Ccs<'a>,
+}
+
+/// The Group Manager, the individual context with it, and the group's name.
+#[derive(Clone)]
+struct Manager<'a> {
+    address: Option<SocketAddr>,
+    individual: Parameters<'a>,
+    group: &'a str,
 }
 
 /// A credential that can be read. Read, it is 300 bytes, which are not moved about on a small stack.
@@ -169,49 +181,61 @@ impl<'a> Provisioning<'a> {
         Ok(BootSettings { root_key, signed_key_set, recovery })
     }
 
-    /// The Group OSCORE context with the distributor as the only other member.
+    /// What a member of the group needs to know of it.
+    #[must_use]
+    pub fn enrollment(&self) -> Enrollment<'a> {
+        let (keys, manager) = (&self.keys, &self.manager);
+        Enrollment {
+            keys: Material {
+                num: keys.num,
+                gid: keys.gid,
+                master_secret: keys.master_secret,
+                master_salt: keys.master_salt,
+                aead: keys.aead,
+                group_encryption: keys.group_encryption,
+                sender_id: keys.sender_id,
+                distributor: self.distributor,
+                credential: keys.distributor_credential.0,
+                place: Place {
+                    coap_group: self.coap_group,
+                    distributor: self.distributor_address,
+                    next: self.distributor_next,
+                },
+                stale: Default::default(),
+            },
+            individual: manager.individual,
+            manager: manager.address,
+            group: manager.group,
+            node: self.name,
+        }
+    }
+
+    /// Who the device is in any group.
     ///
     /// # Errors
     /// [`ProvisioningError::Group`].
-    pub fn context(&self, bounds: Option<&CounterBounds>) -> Result<AgentContext, ProvisioningError> {
-        let group = &self.group;
-        let parameters = GroupParameters {
-            gid: group.gid,
-            master_secret: group.master_secret,
-            master_salt: group.master_salt,
-            aead: group.aead,
-            group_encryption: group.group_encryption,
-            gm_credential: group.gm_credential.credential()?,
-        };
-        let wrong = |_| ProvisioningError::Group;
-        let common = CommonContext::derive(&parameters).map_err(wrong)?;
-        let next = bounds.map_or(0, |bounds| bounds.reserved_end);
-        let numbers = SequenceNumbers::new(next, next);
-        let own = group.credential.credential()?;
-        let sender = SenderContext::derive(&common, group.sender_id, own, group.private_key, numbers);
-        let floor = bounds.map_or(0, |bounds| bounds.floor).max(self.distributor_next);
-        let window = ReplayWindow::from_floor(floor);
-        let theirs = group.distributor_credential.credential()?;
-        let recipient = RecipientContext::derive(&common, self.distributor, theirs, window);
-        AgentContext::new(common, sender.map_err(wrong)?, [recipient.map_err(wrong)?])
-            .map_err(|_| ProvisioningError::Group)
+    pub fn identity(&self) -> Result<Identity, ProvisioningError> {
+        Ok(Identity {
+            private_key: Zeroizing::new(*self.keys.private_key),
+            credential: self.keys.credential.credential()?,
+            manager: self.keys.gm_credential.credential()?,
+        })
     }
 
-    /// The Gid that stored counters must have.
+    /// The Gid of the keys that it was enrolled with.
     #[must_use]
     pub const fn gid(&self) -> Gid {
-        self.group.gid
+        self.keys.gid
     }
 
-    /// A seed for jitter, ports and tokens, which differs at every start. The chip's own randomness makes it
-    /// differ. Without that, the stored counters do: they change with every start that sends something.
+    /// A seed for jitter, ports, tokens and nonces. It differs at every start, as `start_number` does, also
+    /// on a chip without randomness of its own.
     #[must_use]
-    pub fn seed(&self, bounds: Option<&CounterBounds>, entropy: &[u8; 16]) -> u64 {
+    pub fn seed(&self, start_number: u64, entropy: &[u8; 16]) -> u64 {
         let mut hash = Sha256::new();
         hash.update(self.seed);
         hash.update(entropy);
-        hash.update(bounds.map_or(0, |bounds| bounds.reserved_end).to_le_bytes());
-        hash.update(bounds.map_or(0, |bounds| bounds.floor).to_le_bytes());
+        hash.update(start_number.to_le_bytes());
         let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(hash.finalize());
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
@@ -240,8 +264,8 @@ impl<'a> Provisioning<'a> {
         let seed = fixed(map.next()?)?;
         array(map.next()?, 3)?;
         let own = own_address(&mut map.decoder)?;
-        map.next()?.u32()?;
-        map.next()?.skip()?;
+        let num = map.next()?.u32()?;
+        let manager = manager(map.next()?)?;
         let (health, _, distributor_next) = optional(&mut map.decoder, fields)?;
         if map.decoder.position() != cbor.len() {
             return Err(ProvisioningError::Malformed);
@@ -259,7 +283,8 @@ impl<'a> Provisioning<'a> {
             root_key,
             signed_key_set,
             health,
-            group: Group {
+            keys: Keys {
+                num,
                 gid,
                 master_secret,
                 master_salt,
@@ -271,6 +296,7 @@ impl<'a> Provisioning<'a> {
                 gm_credential,
                 distributor_credential,
             },
+            manager,
             seed,
         })
     }
@@ -370,6 +396,23 @@ fn member(decoder: &mut Decoder<'_>) -> Result<MemberId, ProvisioningError> {
     MemberId::new(decoder.bytes()?).ok_or(ProvisioningError::Group)
 }
 
+fn manager<'a>(decoder: &mut Decoder<'a>) -> Result<Manager<'a>, ProvisioningError> {
+    array(decoder, 7)?;
+    let address = match decoder.datatype()? {
+        Type::Null => {
+            decoder.null()?;
+            None
+        }
+        _ => Some(address(decoder)?),
+    };
+    let (master_secret, master_salt) = (decoder.bytes()?, decoder.bytes()?);
+    let aead = algorithm(decoder)?;
+    let (sender_id, recipient_id) = (member(decoder)?, member(decoder)?);
+    let individual =
+        Parameters { master_secret, master_salt, id_context: None, sender_id, recipient_id, aead };
+    Ok(Manager { address, individual, group: decoder.str()? })
+}
+
 fn credential<'a>(decoder: &mut Decoder<'a>) -> Result<Ccs<'a>, ProvisioningError> {
     let ccs = Ccs(decoder.bytes()?);
     ccs.credential().map(|_| ccs)
@@ -422,17 +465,17 @@ mod tests {
     fn what_is_wrong_with_an_area_is_told_apart() {
         assert_eq!(error(&[0xff; 64]), Some(ProvisioningError::Empty));
         assert_eq!(error(&[0xff; 3]), Some(ProvisioningError::Damaged));
-        let mut torn = area(&[0xb6, 0, 1]);
+        let mut torn = area(&[0xb6, 0, 2]);
         assert_eq!(error(&torn), Some(ProvisioningError::Malformed));
-        assert_eq!(error(&area(&[0xb6, 0, 2])), Some(ProvisioningError::Version));
-        assert_eq!(error(&area(&[0xa2, 0, 1, 1, 0x61, b'a'])), Some(ProvisioningError::Malformed));
+        assert_eq!(error(&area(&[0xb6, 0, 1])), Some(ProvisioningError::Version));
+        assert_eq!(error(&area(&[0xa2, 0, 2, 1, 0x61, b'a'])), Some(ProvisioningError::Malformed));
         torn[25] ^= 1;
         assert_eq!(error(&torn), Some(ProvisioningError::Damaged));
     }
 
     #[test]
     fn a_length_beyond_the_area_is_damage() {
-        let mut area = area(&[0xb6, 0, 1]);
+        let mut area = area(&[0xb6, 0, 2]);
         area[7] = 0xff;
         assert_eq!(error(&area), Some(ProvisioningError::Damaged));
     }

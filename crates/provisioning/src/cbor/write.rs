@@ -82,7 +82,7 @@ impl Provisioning {
             Some(router) => ip(out, router)?,
             None => drop(out.bytes(&[])?),
         }
-        out.u64(20)?.u32(self.num)?.u64(21)?.array(6)?;
+        out.u64(20)?.u32(self.num)?.u64(21)?.array(7)?;
         let manager = &self.manager;
         match manager.address {
             Some(address) => socket_address(out, address)?,
@@ -90,6 +90,7 @@ impl Provisioning {
         }
         out.bytes(manager.ms.expose())?.bytes(manager.salt.expose())?.i32(manager.alg)?;
         out.bytes(manager.sender_id.as_bytes())?.bytes(manager.recipient_id.as_bytes())?;
+        out.str(self.group.as_str())?;
         if let Some(Health { within_seconds, hears_distributor }) = health {
             out.u64(HEALTH)?.array(2)?.u32(within_seconds)?.bool(hears_distributor)?;
         }
