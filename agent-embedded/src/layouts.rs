@@ -4,7 +4,7 @@ use boot_stage::layout::{FlashLayout, Partition};
 
 /// `mps2-an386`, emulated: 16 MiB in pages of 4 KiB and words of 4 bytes.
 ///
-/// Slots of 256 KiB including the envelope, as large as they will ever be; the agent takes at most 192 KiB.
+/// Slots of 256 KiB including the envelope, as large as they will ever be; the agent takes at most 216 KiB.
 pub const MPS2_AN386: FlashLayout = FlashLayout {
     provisioning: Partition { offset: 0, bytes: 0x1000 },
     spare: Partition { offset: 0x1000, bytes: 0x1000 },

@@ -3,6 +3,7 @@
 //! namespaces.
 
 mod agents;
+mod keys;
 mod push;
 mod rollout;
 
@@ -22,6 +23,7 @@ use crate::programs::Programs;
 use crate::push_report::{AgentReport, last};
 
 pub use agents::{NAME_MARK, last_line};
+pub use keys::with_manager;
 pub use push::{Push, Pushed, Update};
 pub use rollout::{RolloutReport, RolloutRun, healthy_without, manifest};
 

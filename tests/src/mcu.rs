@@ -9,6 +9,7 @@ pub mod elf;
 pub mod flash_file;
 pub mod flood;
 mod hardships;
+mod keys;
 mod lamp;
 pub mod node;
 pub mod panics;

@@ -62,6 +62,8 @@ pub(crate) const ECDH_SS_HKDF_256: i64 = -27;
 pub(crate) const ECDH_PARAMS: [&[i64]; 2] = [&[1], &[1, 4]];
 
 /// Content-Format `application/ace-groupcomm+cbor`.
+#[cfg(feature = "manager")]
 pub(crate) const CONTENT_FORMAT: u16 = 261;
 /// Content-Format `application/concise-problem-details+cbor`.
+#[cfg(feature = "manager")]
 pub(crate) const PROBLEM_DETAILS: u16 = 257;

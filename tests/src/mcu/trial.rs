@@ -16,7 +16,7 @@ use super::cuts::{Cut, Cuts, Moment};
 use super::flash_file::FlashFile;
 use super::flood::Flood;
 use super::node::Node;
-use crate::fleet::{CLASS, FIRST_SEQUENCE, Fleet, GROUP, Place, Plan, Pushed, Signing, VENDOR};
+use crate::fleet::{CLASS, FIRST_SEQUENCE, Fleet, GROUP, Place, Plan, Pushed, Signing, VENDOR, with_manager};
 use crate::netns::{Family, Net};
 use crate::programs::Programs;
 use crate::push_report::PushReport;
@@ -24,7 +24,7 @@ use crate::push_report::PushReport;
 /// Slow enough that power can be cut in the middle of the transfer.
 const RATE: &str = "200kbit/s";
 /// How long a node may take until it listens.
-const UP_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const UP_WITHIN: Duration = Duration::from_secs(60);
 /// How long a push may take.
 pub(super) const PUSH_WITHIN: Duration = Duration::from_secs(900);
 /// How often nodes are checked while a push runs.
@@ -98,7 +98,9 @@ impl Trial<'_> {
         // The distributor, the Linux agents, and a host for the junk.
         let hosts = u8::try_from(wish.linux + 2).context("too many agents")?;
         let net = Net::new("mcu", Family::V6, hosts)?;
-        let fleet = Fleet::create(programs, Place::Net(&net), folder, Plan::new(wish.linux, RATE))?;
+        let group_arguments = with_manager(net.address(0));
+        let plan = Plan { group_arguments, ..Plan::new(wish.linux, RATE) };
+        let fleet = Fleet::create(programs, Place::Net(&net), folder, plan)?;
         let dice = Pcg64Mcg::new(u128::from(wish.seed) | 1 << 64);
         let found = Found::default();
         let mut trial = Trial { net: &net, fleet, nodes: Vec::new(), images, wish, dice, found };
@@ -110,6 +112,7 @@ impl Trial<'_> {
         }
         trial.junk_alone()?;
         trial.found.junk = flood.stop()?;
+        trial.new_keys()?;
         trial.sleeps("after the update")?;
         if !wish.quick {
             trial.sleeps_without_distributor()?;
@@ -124,6 +127,7 @@ impl Trial<'_> {
             trial.last_update()?;
             trial.previous_runs()?;
         }
+        trial.lost_count()?;
         trial.secrets()?;
         for node in &trial.nodes {
             trial.found.stack_bytes = trial.found.stack_bytes.max(node.stack_bytes()?);

@@ -1,6 +1,5 @@
 //! The life of a group: new keys, in the middle of an update too, a new address, and who has to go.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 
 use super::{Scenario, Stage};
-use crate::fleet::{Fleet, GROUP, Place, Plan, Update};
+use crate::fleet::{Fleet, GROUP, Place, Plan, Update, with_manager};
 use crate::netns::Family::{V4, V6};
 
 pub(super) const SCENARIOS: [Scenario; 2] =
@@ -20,7 +19,6 @@ const IMAGE_BYTES: u64 = 256 * 1024;
 const BLOCKS_AND_PAGES: u64 = 261;
 /// How long a push may take.
 const WITHIN: Duration = Duration::from_secs(60);
-const MANAGER_PORT: u16 = 5699;
 /// Exit code for what has not ended in time.
 const TIMED_OUT: i32 = 6;
 
@@ -28,8 +26,7 @@ const TIMED_OUT: i32 = 6;
 /// switched off meanwhile, another is killed right after. The update goes on without a block sent again. Then
 /// the group moves to another CoAP group, and one agent is evicted: it gets nothing any more, and comes back.
 fn rekey(stage: &Stage<'_>) -> Result<()> {
-    let manager = SocketAddr::new(stage.net.address(0), MANAGER_PORT).to_string();
-    let group_arguments = vec!["--manager".to_owned(), manager];
+    let group_arguments = with_manager(stage.net.address(0));
     let plan = Plan { group_arguments, ..Plan::new(stage.agents.into(), RATE) };
     let mut fleet = Fleet::create(stage.programs, Place::Net(stage.net), stage.folder, plan)?;
     let update = Update::make(&fleet, IMAGE_BYTES)?;
@@ -41,14 +38,14 @@ fn rekey(stage: &Stage<'_>) -> Result<()> {
     let received = update.push(&mut fleet, &arguments)?.wait(WITHIN)?;
     let report = received.report.with_context(|| format!("the push said: {}", received.said))?;
     ensure!(report.count("ready") == 3, "not all are ready: {}", received.said);
-    let without = new_keys(&fleet, &["--within", "10s"], Some(TIMED_OUT))?;
+    let without = fleet.rekey(&["--within", "10s"], TIMED_OUT)?;
     ensure!(without == fleet.agent_names()[3..], "without the new keys: {without:?}");
     fleet.kill(2)?;
     fleet.start(2)?;
     fleet.start(4)?;
     // Who was switched off asks when it starts.
-    let moved = another_coap_group(fleet.coap_group());
-    let without = new_keys(&fleet, &["--coap-group", &moved, "--within", "40s"], Some(0))?;
+    let moved = fleet.another_coap_group();
+    let without = fleet.rekey(&["--coap-group", &moved, "--within", "40s"], 0)?;
     ensure!(without.is_empty(), "without the second new keys: {without:?}");
     let done = update.push(&mut fleet, &[])?.wait(WITHIN)?.succeeded()?;
     // What an agent has stored since it started. The second one has started again, and has everything.
@@ -73,7 +70,7 @@ fn eviction(fleet: &mut Fleet<'_>) -> Result<()> {
     wait_until(|| Ok(fleet.agent_log(1).contains("is not a member of its group")))
         .with_context(|| format!("the evicted agent's log: {}", fleet.agent_log(1)))?;
     // The Group Manager at work notices the new keys.
-    let without = new_keys(fleet, &["--within", "40s"], Some(0))?;
+    let without = fleet.rekey(&["--within", "40s"], 0)?;
     ensure!(without.is_empty(), "without the keys after the eviction: {without:?}");
     fleet.fwcast(&[&["agent", "rejoin", &gone, "--group", GROUP]])?;
     wait_until(|| Ok(fleet.agent_log(1).matches("new keys are in force").count() > 2))
@@ -94,28 +91,4 @@ fn wait_until(mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
         sleep(Duration::from_millis(100));
     }
     Ok(())
-}
-
-/// Gives the group new keys; returns who has not got them.
-fn new_keys(fleet: &Fleet<'_>, more: &[&str], exit: Option<i32>) -> Result<Vec<String>> {
-    #[derive(serde::Deserialize)]
-    struct Delivered {
-        without: Vec<String>,
-    }
-    let output = fleet.fwcast_output(&[&["group", "rekey", GROUP, "-o", "json"], more].concat())?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.code() == exit, "group rekey ended with {}: {said}", output.status);
-    let [delivered]: [Delivered; 1] = serde_json::from_slice(&output.stdout)?;
-    Ok(delivered.without)
-}
-
-fn another_coap_group(now: SocketAddr) -> String {
-    let port = now.port() + 20;
-    match now.ip() {
-        IpAddr::V4(ip) => {
-            let [a, b, c, d] = ip.octets();
-            SocketAddr::new(Ipv4Addr::new(a, b, c, d.wrapping_add(1)).into(), port).to_string()
-        }
-        ip => SocketAddr::new(ip, port).to_string(),
-    }
 }
