@@ -154,6 +154,9 @@ pub fn start<F: NorFlash>(
     let trust = Trust { root_key: &given.root_key, key_set: given.signed_key_set };
     let keys = store.key_set(&trust)?.ok_or(ProvisioningError::KeySet)?;
     store.note_installed(&keys)?;
+    if counted == Counted::Lost {
+        store.note_running(&keys)?;
+    }
     let config = config(store, given, &in_force, counted, keys)?;
     let identity = given.identity()?;
     let context = identity.context_of(&in_force.keys, counted).map_err(|_| ProvisioningError::Group)?;

@@ -24,6 +24,7 @@ use update_core::key_set::KeySet;
 use update_core::limits::{ENVELOPE_BYTES_MAX, RECORD_BYTES_MAX};
 use update_core::platform::{Area, Platform, Record, RollBackCause, Trial};
 use update_core::record::{Allowance, Outcome, UpdateRecord, decode_installed, encode_installed};
+use update_core::suit::Offer;
 
 use crate::page::{self, Pages};
 use crate::provisioning::PROVISIONING_BYTES_MAX;
@@ -179,9 +180,32 @@ impl<F: NorFlash> FlashStore<F> {
         if self.boot.phase != Phase::Healthy || self.is_installed()? {
             return Ok(());
         }
+        self.save_running(keys, |store, offer| store.names(&offer.digest))
+    }
+
+    /// Saves the running image as installed if no record says what is. Where the records are lost, nothing
+    /// older than that image may come.
+    ///
+    /// # Errors
+    /// [`StoreError::Lost`], [`StoreError::Full`], [`StoreError::NotKept`], [`StoreError::Flash`].
+    pub fn note_running(&mut self, keys: &KeySet) -> Result<(), StoreError<F::Error>> {
+        let mut buffer = [0; INSTALLED_BYTES_MAX];
+        if self.load(Record::Installed, &mut buffer)?.is_some() {
+            return Ok(());
+        }
+        self.save_running(keys, |_, _| true)
+    }
+
+    /// Saves the image in the active slot as installed, if it is whole and signed, and is the one meant.
+    #[inline(never)]
+    fn save_running(
+        &mut self,
+        keys: &KeySet,
+        is_meant: impl FnOnce(&Self, &Offer) -> bool,
+    ) -> Result<(), StoreError<F::Error>> {
         let slot = Place::Slot(self.layout.active);
         let offer = image::offer(&mut self.flash, &self.layout, &slot, keys, &mut Ed25519).ok();
-        let Some(offer) = offer.filter(|offer| self.names(&offer.digest)) else { return Ok(()) };
+        let Some(offer) = offer.filter(|offer| is_meant(self, offer)) else { return Ok(()) };
         let installed = Installed { sequence_number: offer.sequence_number, digest: offer.digest };
         let mut buffer = [0; INSTALLED_BYTES_MAX];
         let len = encode_installed(&installed, &mut buffer).unwrap_or(0);

@@ -6,6 +6,7 @@ mod common;
 mod confirmation;
 mod counters;
 mod lost_banks;
+mod membership;
 mod previous;
 mod roll_back;
 mod short_images;

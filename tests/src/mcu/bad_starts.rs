@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use agent_embedded::layouts::MPS2_AN386;
-use agent_embedded::provisioning::{HEADER_BYTES, MAGIC, ProvisioningError};
+use agent_embedded::provisioning::{HEADER_BYTES, MAGIC, ProvisioningError, VERSION};
 use anyhow::{Context, Result, ensure};
 use boot_stage::image::{WRITTEN_BYTES_MAX, trailer};
 use boot_stage::layout::Partition;
@@ -35,8 +35,8 @@ type Spoil = fn(&mut [u8], &[u8; 16]) -> Result<()>;
 const CASES: [(&str, Spoil, ProvisioningError); 5] = [
     ("empty", empty, ProvisioningError::Empty),
     ("torn", torn, ProvisioningError::Damaged),
-    ("of an older version", |area, _| version(area, 0), ProvisioningError::Version),
-    ("of a newer version", |area, _| version(area, 2), ProvisioningError::Version),
+    ("of an older version", |area, _| version(area, VERSION - 1), ProvisioningError::Version),
+    ("of a newer version", |area, _| version(area, VERSION + 1), ProvisioningError::Version),
     ("with a group that is not a multicast address", unicast, ProvisioningError::NotMulticast),
 ];
 
@@ -138,9 +138,11 @@ fn torn(area: &mut [u8], _: &[u8; 16]) -> Result<()> {
     Ok(())
 }
 
-fn version(area: &mut [u8], version: u8) -> Result<()> {
-    ensure!(cbor(area)?.get(VERSION_AT) == Some(&1), "the CBOR does not begin with its version");
-    area[HEADER_BYTES + VERSION_AT] = version;
+fn version(area: &mut [u8], version: u32) -> Result<()> {
+    let at = cbor(area)?.get(VERSION_AT).map(|byte| u32::from(*byte));
+    ensure!(at == Some(VERSION), "the CBOR does not begin with its version");
+    // As long as it is below 24.
+    area[HEADER_BYTES + VERSION_AT] = u8::try_from(version)?;
     seal(area)
 }
 

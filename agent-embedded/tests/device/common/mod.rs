@@ -113,8 +113,17 @@ pub(crate) fn erased() -> Flash {
 
 /// The provisioning area of a device in the group with this Gid.
 pub(crate) fn provisioned(gid: [u8; 4]) -> Vec<u8> {
+    provisioned_with(gid, |_| {})
+}
+
+/// Like [`provisioned`], with something else in it.
+pub(crate) fn provisioned_with(
+    gid: [u8; 4],
+    change: impl FnOnce(&mut provisioning::Provisioning),
+) -> Vec<u8> {
     let mut document = enrolled("[ff15::f00d]:5683".parse().unwrap(), "[fd77::1]:5690".parse().unwrap());
     document.key.context_id = provisioning::Hex::from(gid);
+    change(&mut document);
     let settings = McuSettings {
         address: "fd77::7".parse().unwrap(),
         prefix_bits: 64,
