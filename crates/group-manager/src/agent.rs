@@ -118,6 +118,12 @@ impl<'m, R: BorrowMut<Reception<'m>>> Agent<'m, R> {
         }
     }
 
+    /// Whether the Group Manager has answered everything that it was asked.
+    #[must_use]
+    pub fn has_answer(&self) -> bool {
+        self.member.as_ref().is_none_or(Member::has_answer)
+    }
+
     /// The update protocol.
     #[must_use]
     pub fn reception(&self) -> &Reception<'m> {

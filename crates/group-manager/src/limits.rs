@@ -21,7 +21,7 @@ pub const STALE_IDS_REMEMBERED_MAX: usize = 256;
 /// An agent asks for keys within this time after a boot, or after it has heard an unknown Gid.
 pub const ASK_SPREAD: Duration = Duration::from_secs(10);
 /// A request without an answer is repeated after this time, doubled each time ...
-pub const ASK_AGAIN: Duration = Duration::from_secs(2);
+pub const ASK_AGAIN: Duration = Duration::from_secs(3);
 /// ... up to this (RFC 7252 section 4.7: less than a byte per second).
 pub const ASK_AGAIN_MAX: Duration = Duration::from_secs(1024);
 /// The Group Manager repeats new keys after this time at first: what all members get is paced anyway.
@@ -40,6 +40,9 @@ pub const REFUSAL_EVERY: Duration = Duration::from_secs(10);
 pub const RENEWAL_EVERY: Duration = Duration::from_millis(500);
 /// A member gets a new Sender ID at most once in this time.
 pub const SENDER_ID_EVERY: Duration = Duration::from_secs(300);
+/// The Group Manager sends at most at one in this many parts of a group's rate: the rest is for what members
+/// ask, and for the distributor.
+pub const PACE_SHARE: u32 = 2;
 /// Answers that wait for their turn in the Group Manager's pace.
 pub const ANSWERS_WAITING_MAX: usize = 256;
 

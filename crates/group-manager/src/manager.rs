@@ -229,10 +229,10 @@ impl Manager {
         }
     }
 
-    /// A datagram leaves: the next one waits as long as this one takes at its group's rate.
+    /// A datagram leaves: the next one waits, so that the Group Manager keeps to its share of the rate.
     fn sent(&mut self, now: Instant, id: MemberId, to: SocketAddr, len: usize) -> Output {
         let group = self.peers.get(&id).and_then(|peer| self.groups.get(peer.group()));
-        let takes = group.map_or(Duration::ZERO, |group| group.airtime(len, to));
+        let takes = group.map_or(Duration::ZERO, |group| group.pause(len, to));
         self.free_at = now + takes;
         Output::Transmit { to, len }
     }

@@ -125,6 +125,11 @@ impl Member {
         self.config.in_force.1
     }
 
+    /// Whether everything that it asked for was answered.
+    pub(crate) const fn has_answer(&self) -> bool {
+        self.ask.is_none()
+    }
+
     /// Handles a datagram if it is the Group Manager's; `false` if it is not.
     pub(crate) fn on_datagram(
         &mut self,

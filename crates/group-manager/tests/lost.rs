@@ -131,3 +131,39 @@ fn a_rekey_does_not_speak_for_a_member_that_has_lost_count() {
     assert_eq!(world.done(), 1);
     world.check_nonces();
 }
+
+/// The power of the whole building fails; then everybody asks, and those without counters ask for more.
+#[test]
+fn a_thousand_members_come_back_from_a_power_failure_within_the_rate_of_their_group() {
+    for (rate, without_counters, within) in [(1_000_000, 0, 90), (1_000_000, 1000, 120), (500_000, 0, 120)] {
+        let mut world = World::new(1000);
+        (world.loss_percent, world.rate) = (5, rate);
+        world.start_manager();
+        world.run(Duration::from_secs(120));
+        world.by_second.clear();
+        let (start, now) = (world.now, world.now);
+        // The Group Manager was in that building too.
+        world.start_manager();
+        for node in &mut world.nodes {
+            if node.index < without_counters {
+                node.lose(Record::Counters);
+            }
+            node.restart(now);
+        }
+        let answered = |world: &World| {
+            let is_there =
+                |node: &common::Node| node.index >= without_counters || node.stored_keys().is_some();
+            world.nodes.iter().filter(|node| is_there(node) && node.agent.has_answer()).count()
+        };
+        while answered(&world) < 1000 {
+            world.run(Duration::from_millis(500));
+            let count = answered(&world);
+            assert!(world.now.since(start) < Duration::from_secs(within), "{count} of 1,000");
+        }
+        let busiest = world.by_second.values().max().unwrap() * 8;
+        let took = world.now.since(start).as_secs_f64();
+        eprintln!("{rate} bit/s, {without_counters} without counters: {took:.1} s, at most {busiest} bit/s");
+        assert!(busiest as u64 <= rate, "{busiest} bit in one second");
+        world.check_nonces();
+    }
+}

@@ -9,7 +9,7 @@ use update_core::time::Duration;
 use zeroize::Zeroizing;
 
 use super::peer::Peer;
-use crate::limits::{STALE_IDS_MAX, STALE_IDS_REMEMBERED_MAX, STALE_SETS_MAX};
+use crate::limits::{PACE_SHARE, STALE_IDS_MAX, STALE_IDS_REMEMBERED_MAX, STALE_SETS_MAX};
 use crate::material::{Material, Place};
 
 /// Bytes of headers around a datagram on the link.
@@ -132,11 +132,11 @@ impl Group {
         }
     }
 
-    /// How long a datagram takes at the group's rate.
-    pub(super) fn airtime(&self, len: usize, to: SocketAddr) -> Duration {
+    /// How long to wait after a datagram: at the group's rate it takes as long as [`PACE_SHARE`] of that.
+    pub(super) fn pause(&self, len: usize, to: SocketAddr) -> Duration {
         let headers = if to.is_ipv4() { HEADERS_V4 } else { HEADERS_V6 };
         let bits = (len as u64 + headers) * 8;
-        Duration::from_micros(bits * 1_000_000 / self.setup.rate_bits_per_second.max(1))
+        Duration::from_micros(bits * 1_000_000 / self.setup.rate_bits_per_second.max(1)) * PACE_SHARE
     }
 }
 

@@ -48,6 +48,10 @@ impl Manager {
         push.tries = push.tries.saturating_add(1);
         let pause = (PUSH_AGAIN * (1 << (push.tries - 1).min(11))).min(ASK_AGAIN_MAX);
         push.due = now + pause + self.random.up_to(pause / 4);
+        if !peer.has_used_id {
+            // It has lost count, and takes only what it asks for.
+            return None;
+        }
         let token = Token::new(&self.random.next_u64().to_be_bytes()[..4])?;
         let nonce = self.random.next_u64().to_be_bytes();
         let group = self.groups.get(peer.group())?;
@@ -67,7 +71,6 @@ impl Manager {
             Ok(())
         })?;
         let (len, binding) = peer.association.protect_request(&message, nonce, buffer).ok()?;
-        peer.has_used_id |= carries;
         let push = peer.push.as_mut()?;
         push.sent = Some((token, binding));
         Some((to, len))

@@ -151,7 +151,8 @@ impl Member {
                 ask.due = now + ASK_AGAIN_MAX + self.random.up_to(ASK_AGAIN_MAX / 4);
                 self.expelled = true;
             }
-            _ => {}
+            // It is there, and has its reasons.
+            _ => ask.unanswered = 0,
         }
     }
 }

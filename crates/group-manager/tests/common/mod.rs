@@ -275,6 +275,8 @@ pub struct World {
     /// Datagrams and bytes to and from the Group Manager.
     pub datagrams: usize,
     pub bytes: usize,
+    /// The same bytes, by the second.
+    pub by_second: BTreeMap<u64, usize>,
     pub starts: u64,
     /// Everything that went by.
     pub log: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
@@ -301,6 +303,7 @@ impl World {
             rate: 1_000_000,
             datagrams: 0,
             bytes: 0,
+            by_second: BTreeMap::new(),
             starts: 0,
             log: Vec::new(),
             count: 0,
@@ -386,6 +389,7 @@ impl World {
         if from == manager_address() || to == manager_address() {
             self.datagrams += 1;
             self.bytes += bytes.len() + 42;
+            *self.by_second.entry(self.now.as_micros() / 1_000_000).or_default() += bytes.len() + 42;
         }
         self.log.push((from, to, bytes.clone()));
         if self.is_lost() {
