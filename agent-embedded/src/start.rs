@@ -5,7 +5,7 @@ mod counters;
 use boot_stage::verify::Trust;
 use embedded_storage::nor_flash::NorFlash;
 use group_manager::limits::MEMBERSHIP_BYTES_MAX;
-use group_manager::{Agent, Counted, Identity, InForce, Member};
+use group_manager::{Agent, Counted, InForce};
 use static_cell::{ConstStaticCell, StaticCell};
 use update_core::block_set::BlockSet;
 use update_core::device::Device;
@@ -20,7 +20,7 @@ use update_core::time::Instant;
 use crate::provisioning::{Provisioning, ProvisioningError};
 use crate::store::{FlashStore, StoreError};
 pub use counters::GROUPS_MAX;
-use counters::in_force;
+use counters::{counters, in_force};
 
 /// Random bytes from the chip's own source; zeros if it has none.
 pub type Entropy = [u8; 16];
@@ -147,31 +147,50 @@ pub fn start<F: NorFlash>(
     now: Instant,
     entropy: Entropy,
 ) -> Result<(&'static mut Machine<'static>, u64), StartError<F::Error>> {
-    let mut record = [0; MEMBERSHIP_BYTES_MAX];
-    let enrollment = given.enrollment();
-    let (in_force, counted, has_counted) = in_force(store, &enrollment, &mut record)?;
-    let seed = given.seed(store.start_number(), &entropy);
-    let trust = Trust { root_key: &given.root_key, key_set: given.signed_key_set };
-    let keys = store.key_set(&trust)?.ok_or(ProvisioningError::KeySet)?;
-    store.note_installed(&keys)?;
-    if counted == Counted::Lost {
+    let keys = key_set(store, given)?;
+    let counted = counters(store, &given.enrollment())?;
+    if counted.0 == Counted::Lost {
         store.note_running(&keys)?;
     }
-    let config = config(store, given, &in_force, counted, keys)?;
-    let identity = given.identity()?;
-    let context = identity.context_of(&in_force.keys, counted).map_err(|_| ProvisioningError::Group)?;
-    let sets = place.sets.take();
-    let memory = Memory { blocks: &mut sets.blocks, pages: &mut sets.pages, parity: &mut [] };
-    let reception = put(place, config, context, memory, (has_counted, seed, now));
-    let reception = reception.ok_or(StartError::Records)?;
+    let seed = given.seed(store.start_number(), &entropy);
+    let reception = receive(store, given, place, (keys, counted), (seed, now))?;
     restore(store, reception, now)?;
-    let member = enrollment.member(&in_force, seed.rotate_left(32), now);
-    let member = member.map_err(|_| ProvisioningError::Group)?;
-    let machine = join(place, reception, member, identity, &in_force);
-    if counted == Counted::Lost {
+    let machine = join(store, given, place, reception, (seed, now))?;
+    if counted.0 == Counted::Lost {
         machine.lose_counters(now);
     }
     Ok((machine, seed))
+}
+
+/// The key set in force. A healthy image is on record afterwards.
+#[inline(never)]
+fn key_set<F: NorFlash>(
+    store: &mut FlashStore<F>,
+    given: &Provisioning<'_>,
+) -> Result<KeySet, StartError<F::Error>> {
+    let trust = Trust { root_key: &given.root_key, key_set: given.signed_key_set };
+    let keys = store.key_set(&trust)?.ok_or(ProvisioningError::KeySet)?;
+    store.note_installed(&keys)?;
+    Ok(keys)
+}
+
+/// The machine of the update protocol, with nothing restored.
+#[inline(never)]
+fn receive<F: NorFlash>(
+    store: &mut FlashStore<F>,
+    given: &Provisioning<'_>,
+    place: &'static Place,
+    (keys, (counted, has_counted)): (KeySet, (Counted, bool)),
+    (seed, now): (u64, Instant),
+) -> Result<&'static mut Reception<'static>, StartError<F::Error>> {
+    let (enrollment, mut record) = (given.enrollment(), [0; MEMBERSHIP_BYTES_MAX]);
+    let in_force = in_force(store, &enrollment, &mut record)?;
+    let config = config(store, given, &in_force, counted, keys)?;
+    let context = given.identity()?.context_of(&in_force.keys, counted);
+    let context = context.map_err(|_| ProvisioningError::Group)?;
+    let sets = place.sets.take();
+    let memory = Memory { blocks: &mut sets.blocks, pages: &mut sets.pages, parity: &mut [] };
+    put(place, config, context, memory, (has_counted, seed, now)).ok_or(StartError::Records)
 }
 
 /// Creates it in its final place: each copy would cost 9 KiB of stack.
@@ -189,14 +208,18 @@ fn put(
 
 /// Puts membership beside it.
 #[inline(never)]
-fn join(
+fn join<F: NorFlash>(
+    store: &mut FlashStore<F>,
+    given: &Provisioning<'_>,
     place: &'static Place,
     reception: &'static mut Reception<'static>,
-    member: Option<Member>,
-    identity: Identity,
-    in_force: &InForce<'_>,
-) -> &'static mut Machine<'static> {
-    place.machine.init_with(|| Agent::new(reception, member, identity, in_force.keys.place))
+    (seed, now): (u64, Instant),
+) -> Result<&'static mut Machine<'static>, StartError<F::Error>> {
+    let (enrollment, mut record) = (given.enrollment(), [0; MEMBERSHIP_BYTES_MAX]);
+    let in_force = in_force(store, &enrollment, &mut record)?;
+    let member = enrollment.member(&in_force, seed.rotate_left(32), now);
+    let (member, identity) = (member.map_err(|_| ProvisioningError::Group)?, given.identity()?);
+    Ok(place.machine.init_with(|| Agent::new(reception, member, identity, in_force.keys.place)))
 }
 
 #[inline(never)]

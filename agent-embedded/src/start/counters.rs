@@ -14,6 +14,7 @@
 //! Whatever is lost, the Group Manager can give another Sender ID, under which nothing was sent yet.
 
 use embedded_storage::nor_flash::NorFlash;
+use group_manager::limits::MEMBERSHIP_BYTES_MAX;
 use group_manager::{Counted, Enrollment, InForce};
 use group_oscore::Gid;
 use group_oscore::limits::SEQUENCE_NUMBER_MAX;
@@ -33,35 +34,55 @@ const ENTRY_BYTES: usize = 48;
 /// Bytes of the record of groups: one entry behind the other.
 const GROUPS_BYTES: usize = GROUPS_MAX * ENTRY_BYTES;
 
-/// The keys in force; what is known of the numbers used under them; and whether the device has counted
-/// before, under whatever keys. Counters that are known are on record when this returns. `record` is for the
-/// record of membership.
+/// The keys in force, which `record` is read for. If it is lost which they are, those of the enrolment.
+///
+/// # Errors
+/// [`StartError::Store`].
+pub(super) fn in_force<'a, F: NorFlash>(
+    store: &mut FlashStore<F>,
+    enrollment: &Enrollment<'a>,
+    record: &'a mut [u8; MEMBERSHIP_BYTES_MAX],
+) -> Result<InForce<'a>, StartError<F::Error>> {
+    let first = || InForce { keys: enrollment.keys.clone(), before: None };
+    Ok(stored(store, enrollment, record)?.unwrap_or_else(first))
+}
+
+/// The keys in force; `None` if the record of them is lost.
+fn stored<'a, F: NorFlash>(
+    store: &mut FlashStore<F>,
+    enrollment: &Enrollment<'a>,
+    record: &'a mut [u8; MEMBERSHIP_BYTES_MAX],
+) -> Result<Option<InForce<'a>>, StartError<F::Error>> {
+    match store.load(Record::Membership, record) {
+        Err(StoreError::Lost) => Ok(None),
+        saved => Ok(enrollment.in_force(saved?).ok()),
+    }
+}
+
+/// What is known of the numbers used under the keys in force, and whether the device has counted before,
+/// under whatever keys. Counters that are known are on record when this returns.
 ///
 /// # Errors
 /// [`StartError::Wiped`], [`StartError::Groups`] or [`StartError::Records`]: counters are lost, and there is
 /// no Group Manager to reach; [`StartError::Store`].
+// Not inlined, so that its stack is free again afterwards.
 #[inline(never)]
-pub(super) fn in_force<'a, F: NorFlash>(
+pub(super) fn counters<F: NorFlash>(
     store: &mut FlashStore<F>,
-    enrollment: &Enrollment<'a>,
-    record: &'a mut [u8],
-) -> Result<(InForce<'a>, Counted, bool), StartError<F::Error>> {
-    let saved = match store.load(Record::Membership, record) {
-        Err(StoreError::Lost) => None,
-        saved => enrollment.in_force(saved?).ok(),
-    };
-    let counted = saved.as_ref().map_or(Err(StartError::Records), |in_force| count(store, in_force));
-    let (counted, has_counted) = match counted {
+    enrollment: &Enrollment<'_>,
+) -> Result<(Counted, bool), StartError<F::Error>> {
+    let mut record = [0; MEMBERSHIP_BYTES_MAX];
+    let in_force = stored(store, enrollment, &mut record)?;
+    let counted = in_force.map_or(Err(StartError::Records), |in_force| count(store, &in_force));
+    let counted = match counted {
         Err(error) if error.is_loss_of_counters() && enrollment.manager.is_some() => (Counted::Lost, true),
         counted => counted?,
     };
     store.note_used();
-    let first = || InForce { keys: enrollment.keys.clone(), before: None };
-    Ok((saved.unwrap_or_else(first), counted, has_counted))
+    Ok(counted)
 }
 
 /// What is known of the numbers used under these keys; an error where that is lost.
-#[inline(never)]
 fn count<F: NorFlash>(
     store: &mut FlashStore<F>,
     in_force: &InForce<'_>,
