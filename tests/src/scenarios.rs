@@ -6,15 +6,17 @@ mod busy;
 mod disk;
 mod faults;
 mod life;
+mod lost_state;
 mod outages;
 mod twins;
 mod updates;
 
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::fleet::{Fleet, Place, Plan, last_line};
 use crate::netns::{Family, Net};
@@ -50,6 +52,7 @@ pub fn all() -> Vec<Scenario> {
         &disk::SCENARIOS,
         &twins::SCENARIOS,
         &life::SCENARIOS,
+        &lost_state::SCENARIOS,
     ]
     .concat()
 }
@@ -123,4 +126,17 @@ impl<'s> Stage<'s> {
     fn attacker(&self) -> usize {
         usize::from(self.agents) + 1
     }
+}
+
+/// How long a push, or anything else in a scenario, may take.
+const PUSH_WITHIN: Duration = Duration::from_secs(60);
+
+/// Waits until something holds.
+fn wait_until(mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+    let start = Instant::now();
+    while !holds()? {
+        ensure!(start.elapsed() < PUSH_WITHIN, "not within {} s", PUSH_WITHIN.as_secs());
+        sleep(Duration::from_millis(100));
+    }
+    Ok(())
 }

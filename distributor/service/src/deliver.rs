@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use fwcast_state::rekey::Due;
 use fwcast_state::{GroupState, StateError};
 use provisioning::Name;
 use rollout_engine::Many;
@@ -127,6 +128,8 @@ impl<F: FnMut(&str)> ManagerObserver for Waiting<'_, F> {
     fn another_id(&mut self, _: &str, _: &str) {}
 
     fn left(&mut self, _: &str, _: &str) {}
+
+    fn rekeyed(&mut self, _: &str, _: &Due) {}
 
     fn trouble(&mut self, _: &str) {}
 

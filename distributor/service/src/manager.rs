@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration as StdDuration;
 
 use fwcast_state::random::{NoRandomness, seed};
+use fwcast_state::rekey::Due;
 use fwcast_state::{StateDir, StateError, StateLock};
 use group_manager::manager::{Change, Manager, Output};
 use provisioning::Name;
@@ -64,6 +65,8 @@ pub trait ManagerObserver {
     fn another_id(&mut self, group: &str, node: &str);
     /// A member has left its group.
     fn left(&mut self, group: &str, node: &str);
+    /// A group has new keys, without being asked for.
+    fn rekeyed(&mut self, group: &str, due: &Due);
     /// Something could not be written; it is tried again.
     fn trouble(&mut self, why: &str);
     /// Some time has passed. `true` ends the work.
@@ -164,10 +167,12 @@ impl ManagerWork {
 
     /// Writes what has changed, and takes in what others have.
     async fn settle(&mut self, observer: &mut impl ManagerObserver) -> Result<(), ManagerError> {
-        for done in [self.books.write().await, self.books.rekey_due().await] {
-            if let Err(error) = done {
-                observer.trouble(&error.to_string());
-            }
+        if let Err(error) = self.books.write().await {
+            observer.trouble(&error.to_string());
+        }
+        match self.books.rekey_due().await {
+            Ok(groups) => groups.iter().for_each(|(group, due)| observer.rekeyed(group.as_str(), due)),
+            Err(error) => observer.trouble(&error.to_string()),
         }
         self.books.look(&mut self.manager, drive::clock()())?;
         Ok(())

@@ -4,6 +4,7 @@ use clap::Subcommand;
 use futures_util::future::try_join_all;
 use fwcast_service::control::Stop;
 use fwcast_service::manager::{self, ManagerObserver, ManagerWork};
+use fwcast_state::rekey::Due;
 
 use crate::commands::exit_codes::{Exit, Failure};
 use crate::commands::global::Global;
@@ -50,6 +51,10 @@ impl ManagerObserver for Said {
 
     fn left(&mut self, group: &str, node: &str) {
         say!("agent '{group}/{node}' has left its group, which gets new keys");
+    }
+
+    fn rekeyed(&mut self, group: &str, due: &Due) {
+        say!("group '{group}' has new keys: {due}");
     }
 
     fn trouble(&mut self, why: &str) {

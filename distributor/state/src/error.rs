@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use provisioning::Name;
 
-use super::sequence::SequenceDoubt;
+use super::SequenceDoubt;
 use crate::files::{FileError, shown};
 
 /// What can go wrong with the state on disk.

@@ -4,9 +4,11 @@
 //! it, under names that say to which keys it belongs, so a crash at any moment leaves the old keys or the new
 //! ones, each with its counters.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use group_oscore::limits::SEQUENCE_NUMBER_MAX;
 use provisioning::address::same_family;
 use provisioning::{Hex, Name};
 
@@ -27,6 +29,48 @@ pub struct Moves {
     pub distributor: Option<SocketAddr>,
     /// The interface that sends multicast.
     pub interface: Option<String>,
+}
+
+/// From this Sender Sequence Number on a group gets new keys without being asked for: three quarters of all.
+const USED_MOSTLY: u64 = (SEQUENCE_NUMBER_MAX + 1) / 4 * 3;
+
+/// Why a group gets new keys without being asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Somebody has left it, or was evicted, who still has the keys.
+    Left,
+    /// Three quarters of the distributor's numbers are used.
+    Used,
+    /// Nothing may be sent with the keys any more.
+    InDoubt(SequenceDoubt),
+}
+
+impl fmt::Display for Due {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Left => f.write_str("somebody who has its keys is not in it any more"),
+            Self::Used => f.write_str("three quarters of its numbers are used"),
+            Self::InDoubt(doubt) => doubt.fmt(f),
+        }
+    }
+}
+
+/// Whether a group is to get new keys without being asked for. Of the doubts only those count that new keys
+/// end for sure: where a file is missing its disk may be, and another machine may have the group too.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn due(dir: &StateDir, group: &GroupState, machine: &MachineId) -> Result<Option<Due>, StateError> {
+    if ManagerState::load(dir, &group.name)?.rekey_due {
+        return Ok(Some(Due::Left));
+    }
+    use SequenceDoubt::{MainOlder, Restored, SeenAhead, UsedUp};
+    if let Some(doubt) = SequenceStore::doubt(dir, group, machine)? {
+        let is_ended = matches!(doubt, MainOlder | Restored | SeenAhead | UsedUp);
+        return Ok(is_ended.then_some(Due::InDoubt(doubt)));
+    }
+    let used = SequenceStore::next_to_reserve(dir, group)?;
+    Ok((used >= USED_MOSTLY).then_some(Due::Used))
 }
 
 /// Gives a group new keys. They are in force for the distributor when this returns, and for each agent once
@@ -268,6 +312,33 @@ mod tests {
         assert!(matches!(refused, Err(StateError::NoManager(_))), "{refused:?}");
         assert!(!ManagerState::load(&world.dir, &group.name).unwrap().rekey_due);
         drop((sending, editing));
+    }
+
+    #[test]
+    fn new_keys_are_due_after_a_departure_in_some_doubts_and_when_most_numbers_are_used() {
+        let is_due = |world: &World| due(&world.dir, &world.group(), &world.machine).unwrap();
+        let world = World::new();
+        assert_eq!(is_due(&world), None);
+        let mut store = world.open().unwrap();
+        store.reserve(USED_MOSTLY - 1).unwrap();
+        assert_eq!(is_due(&world), None);
+        store.reserve(USED_MOSTLY).unwrap();
+        assert_eq!(is_due(&world), Some(Due::Used));
+        store.condemn();
+        assert_eq!(is_due(&world), Some(Due::InDoubt(SequenceDoubt::SeenAhead)));
+        drop(store);
+        let (sending, editing) = locks(&world);
+        rekey(&world.dir, (&sending, &editing), &world.machine, &Moves::default()).unwrap();
+        assert_eq!(is_due(&world), None);
+        evict(&world.dir, &editing, &[], "stolen", true).unwrap();
+        assert_eq!(is_due(&world), Some(Due::Left));
+        rekey(&world.dir, (&sending, &editing), &world.machine, &Moves::default()).unwrap();
+        drop((sending, editing));
+        // Its disk may be missing; and another machine may have it.
+        files::remove_file(&world.dir.witness_of(&world.group().name, &world.group().security.gid)).unwrap();
+        assert_eq!(is_due(&world), None);
+        let other = World::new();
+        assert_eq!(due(&other.dir, &other.group(), &other.other_machine()).unwrap(), None);
     }
 
     #[test]

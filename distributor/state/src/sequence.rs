@@ -9,7 +9,6 @@
 //!
 //! One case cannot be noticed: the restart of a snapshot of the whole machine, with both files.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use group_oscore::limits::SEQUENCE_NUMBER_MAX;
@@ -20,7 +19,7 @@ use update_core::digest::Digest;
 use super::sealed::{self, SealedError};
 use crate::files;
 
-use super::{GroupLock, GroupState, MachineId, StateDir, StateError};
+use super::{GroupLock, GroupState, MachineId, SequenceDoubt, StateDir, StateError};
 
 /// How many numbers to skip whenever the store is reopened. An agent that was reset meanwhile accepts nothing
 /// up to 256 above the last number it accepted (protocol.md \[bound\]).
@@ -33,45 +32,6 @@ pub struct Numbers {
     pub next: u64,
     /// The first number that is not reserved. If it equals `next`, reserve before sending.
     pub end: u64,
-}
-
-/// Why a group's Sender Sequence Numbers are in doubt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SequenceDoubt {
-    /// The main file is gone.
-    MainMissing,
-    /// The witness is gone.
-    WitnessMissing,
-    /// Both are gone.
-    BothMissing,
-    /// The main file is torn or damaged.
-    MainTorn,
-    /// The witness is torn or damaged.
-    WitnessTorn,
-    /// The main file is older than the witness: it was restored from a backup.
-    MainOlder,
-    /// The witness is older than a crash can explain: it was restored from a backup.
-    WitnessOlder,
-    /// The two have the same age, or are one step apart, but one does not follow from the other.
-    Differ,
-    /// They were written on another machine.
-    OtherMachine,
-    /// They belong to other keys.
-    OtherGroup,
-    /// Another process wrote to one of them while this one used them.
-    ChangedMeanwhile,
-    /// A write failed, so it is unknown what is on disk.
-    WriteFailed,
-    /// An agent has seen a higher number from this distributor than it has used.
-    SeenAhead,
-    /// The state around them was restored from a backup.
-    Restored,
-    /// The group has been moved to another machine, which may send.
-    Moved,
-    /// All 2^40 numbers are used.
-    UsedUp,
-    /// An abandoned run asks for more while another one uses the numbers.
-    OtherRun,
 }
 
 /// The record in both files.
@@ -270,6 +230,20 @@ impl SequenceStore {
         Ok(main.max(end(read(&dir.witness_of(&group.name, &group.security.gid))?)))
     }
 
+    /// Why nothing may be sent with this group's keys, as a look without a lock finds it; `None` if it may.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn doubt(
+        dir: &StateDir,
+        group: &GroupState,
+        machine: &MachineId,
+    ) -> Result<Option<SequenceDoubt>, StateError> {
+        let (main, witness) =
+            (dir.group(&group.name).join("sequence"), dir.witness_of(&group.name, &group.security.gid));
+        Ok(examine((read(&main)?, read(&witness)?), group, machine).err())
+    }
+
     /// Opens the numbers of a group that this process has the right to send for, in this epoch of the
     /// database.
     ///
@@ -286,32 +260,11 @@ impl SequenceStore {
         let main = dir.group(&group.name).join("sequence");
         let witness = dir.witness_of(&group.name, &group.security.gid);
         let in_doubt = |doubt| StateError::SequenceInDoubt { group: group.name.clone(), doubt };
-        let (record, repair_witness) = match (read(&main)?, read(&witness)?) {
-            (Found::Missing, Found::Missing) => return Err(in_doubt(SequenceDoubt::BothMissing)),
-            (Found::Missing, _) => return Err(in_doubt(SequenceDoubt::MainMissing)),
-            (Found::Torn, _) => return Err(in_doubt(SequenceDoubt::MainTorn)),
-            (_, Found::Missing) => return Err(in_doubt(SequenceDoubt::WitnessMissing)),
-            (_, Found::Torn) => return Err(in_doubt(SequenceDoubt::WitnessTorn)),
-            (Found::Whole(main), Found::Whole(witness)) => {
-                let one_step = compare(&main, &witness).map_err(in_doubt)?;
-                (main, one_step)
-            }
-        };
-        if record.gid != group.security.gid || record.group != group.name || lock.group() != &group.name {
+        if lock.group() != &group.name {
             return Err(in_doubt(SequenceDoubt::OtherGroup));
         }
-        if record.restored {
-            return Err(in_doubt(SequenceDoubt::Restored));
-        }
-        if record.moved_to.is_some() {
-            return Err(in_doubt(SequenceDoubt::Moved));
-        }
-        if record.machine != machine.as_str() {
-            return Err(in_doubt(SequenceDoubt::OtherMachine));
-        }
-        if record.seen_ahead {
-            return Err(in_doubt(SequenceDoubt::SeenAhead));
-        }
+        let (record, repair_witness) =
+            examine((read(&main)?, read(&witness)?), group, machine).map_err(in_doubt)?;
         if repair_witness {
             sealed::write(&witness, &record)?;
         }
@@ -444,38 +397,37 @@ fn digest(record: &SequenceFile) -> Hex {
     Hex::from(Digest::of(line.as_bytes()).0)
 }
 
-impl fmt::Display for SequenceDoubt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::MainMissing => "the file of its counters in the state folder is gone",
-            Self::WitnessMissing => "the second copy of its counters in the witness folder is gone",
-            Self::BothMissing => "both copies of its counters are gone",
-            Self::MainTorn => "the file of its counters in the state folder is damaged",
-            Self::WitnessTorn => "the second copy of its counters in the witness folder is damaged",
-            Self::MainOlder => {
-                "its counters in the state folder are older than the copy in the \
-            witness folder, as after restoring a backup"
-            }
-            Self::WitnessOlder => {
-                "the copy of its counters in the witness folder is older than \
-            those in the state folder, as after restoring a backup"
-            }
-            Self::Differ => {
-                "its counters in the state folder and their copy in the witness folder \
-            contradict each other"
-            }
-            Self::OtherMachine => "its counters were written on another machine, which may still send",
-            Self::OtherGroup => "its counters belong to keys other than the group's",
-            Self::ChangedMeanwhile => "its counters on disk were changed while this process used them",
-            Self::WriteFailed => "an earlier write of its counters failed",
-            Self::SeenAhead => {
-                "an agent has seen a higher number from this distributor than it \
-            has ever used, so another sender uses the same keys"
-            }
-            Self::Restored => "its state was restored from a backup, so it is unknown what was sent since",
-            Self::Moved => "it has been moved to another machine, which may send",
-            Self::OtherRun => "another run of this process uses its counters now",
-            Self::UsedUp => "all of its 2^40 Sender Sequence Numbers are used",
-        })
+/// The record in both files, and whether the witness has to be brought up to it.
+fn examine(
+    found: (Found, Found),
+    group: &GroupState,
+    machine: &MachineId,
+) -> Result<(SequenceFile, bool), SequenceDoubt> {
+    let (record, repair_witness) = match found {
+        (Found::Missing, Found::Missing) => return Err(SequenceDoubt::BothMissing),
+        (Found::Missing, _) => return Err(SequenceDoubt::MainMissing),
+        (Found::Torn, _) => return Err(SequenceDoubt::MainTorn),
+        (_, Found::Missing) => return Err(SequenceDoubt::WitnessMissing),
+        (_, Found::Torn) => return Err(SequenceDoubt::WitnessTorn),
+        (Found::Whole(main), Found::Whole(witness)) => {
+            let one_step = compare(&main, &witness)?;
+            (main, one_step)
+        }
+    };
+    if record.gid != group.security.gid || record.group != group.name {
+        return Err(SequenceDoubt::OtherGroup);
     }
+    if record.restored {
+        return Err(SequenceDoubt::Restored);
+    }
+    if record.moved_to.is_some() {
+        return Err(SequenceDoubt::Moved);
+    }
+    if record.machine != machine.as_str() {
+        return Err(SequenceDoubt::OtherMachine);
+    }
+    if record.seen_ahead {
+        return Err(SequenceDoubt::SeenAhead);
+    }
+    Ok((record, repair_witness))
 }

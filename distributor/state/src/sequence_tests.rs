@@ -3,7 +3,8 @@
 
 use std::fs;
 
-use super::sequence::{SKIPPED, SequenceDoubt};
+use super::SequenceDoubt;
+use super::sequence::SKIPPED;
 use super::testing::World;
 use super::{SequenceStore, StateError};
 

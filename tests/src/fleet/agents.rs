@@ -52,6 +52,12 @@ impl Fleet<'_> {
         self.path(format!("{}.yaml", name(number)))
     }
 
+    /// The agent's state folder.
+    #[must_use]
+    pub fn agent_folder(&self, number: usize) -> PathBuf {
+        self.path(agent_state(number))
+    }
+
     /// The image that the agent runs.
     ///
     /// # Errors

@@ -1,12 +1,9 @@
 //! The life of a group: new keys, in the middle of an update too, a new address, and who has to go.
 
-use std::thread::sleep;
-use std::time::{Duration, Instant};
-
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 
-use super::{Scenario, Stage};
+use super::{PUSH_WITHIN, Scenario, Stage, wait_until};
 use crate::fleet::{Fleet, GROUP, Place, Plan, Update, with_manager};
 use crate::netns::Family::{V4, V6};
 
@@ -17,8 +14,6 @@ const RATE: &str = "4Mbit/s";
 const IMAGE_BYTES: u64 = 256 * 1024;
 /// 256 blocks, 4 pages with their hashes, and the root.
 const BLOCKS_AND_PAGES: u64 = 261;
-/// How long a push may take.
-const WITHIN: Duration = Duration::from_secs(60);
 /// Exit code for what has not ended in time.
 const TIMED_OUT: i32 = 6;
 
@@ -35,7 +30,7 @@ fn rekey(stage: &Stage<'_>) -> Result<()> {
     }
     // Agent 4 is switched off, and misses the first new keys.
     let arguments = ["--no-activate", "--first-answer-within", "2s"];
-    let received = update.push(&mut fleet, &arguments)?.wait(WITHIN)?;
+    let received = update.push(&mut fleet, &arguments)?.wait(PUSH_WITHIN)?;
     let report = received.report.with_context(|| format!("the push said: {}", received.said))?;
     ensure!(report.count("ready") == 3, "not all are ready: {}", received.said);
     let without = fleet.rekey(&["--within", "10s"], TIMED_OUT)?;
@@ -47,7 +42,7 @@ fn rekey(stage: &Stage<'_>) -> Result<()> {
     let moved = fleet.another_coap_group();
     let without = fleet.rekey(&["--coap-group", &moved, "--within", "40s"], 0)?;
     ensure!(without.is_empty(), "without the second new keys: {without:?}");
-    let done = update.push(&mut fleet, &[])?.wait(WITHIN)?.succeeded()?;
+    let done = update.push(&mut fleet, &[])?.wait(PUSH_WITHIN)?.succeeded()?;
     // What an agent has stored since it started. The second one has started again, and has everything.
     for (index, expected) in [(0, BLOCKS_AND_PAGES), (1, 0), (2, BLOCKS_AND_PAGES)] {
         let agent = done.agents.get(index).context("an agent is missing")?;
@@ -79,16 +74,7 @@ fn eviction(fleet: &mut Fleet<'_>) -> Result<()> {
     let confirmed = states.iter().filter(|agent| agent.state == "confirmed").count();
     ensure!(confirmed == fleet.agent_names().len(), "{states:?}");
     manager.signal(Signal::SIGTERM)?;
-    let ended = manager.wait(WITHIN)?;
+    let ended = manager.wait(PUSH_WITHIN)?;
     ensure!(ended.success(), "the Group Manager ended with {ended}");
-    Ok(())
-}
-
-fn wait_until(mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
-    let start = Instant::now();
-    while !holds()? {
-        ensure!(start.elapsed() < WITHIN, "not within {} s", WITHIN.as_secs());
-        sleep(Duration::from_millis(100));
-    }
     Ok(())
 }

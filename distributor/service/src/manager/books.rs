@@ -12,8 +12,11 @@ use group_manager::Place;
 use group_manager::manager::{GroupKeys, GroupSetup, Manager, MemberSetup, Membership};
 use group_oscore::{AeadAlgorithm, DeriveError, MemberId};
 use provisioning::{Hex, Name};
-use update_core::time::Instant;
+use update_core::time::{Duration, Instant};
 use zeroize::Zeroizing;
+
+/// How often it is looked whether a group is to get new keys.
+const DUE_EVERY: Duration = Duration::from_secs(10);
 
 /// Why what a group's files say cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +48,10 @@ pub(super) struct Books {
     read: BTreeMap<Name, Seen>,
     /// What is not yet written.
     unwritten: BTreeMap<Name, BTreeMap<Name, KnownMember>>,
-    /// Groups that somebody has left, and whose keys are still those that it has.
+    /// Groups that are to get new keys without being asked for.
     rekey_due: BTreeSet<Name>,
+    /// When it was last looked which they are.
+    due_at: Option<Instant>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -59,7 +64,14 @@ struct Seen {
 
 impl Books {
     pub(super) const fn new(dir: StateDir, address: SocketAddr) -> Self {
-        Self { dir, address, read: BTreeMap::new(), unwritten: BTreeMap::new(), rekey_due: BTreeSet::new() }
+        Self {
+            dir,
+            address,
+            read: BTreeMap::new(),
+            unwritten: BTreeMap::new(),
+            rekey_due: BTreeSet::new(),
+            due_at: None,
+        }
     }
 
     /// Takes in what has changed in the folders.
@@ -70,6 +82,21 @@ impl Books {
                 continue;
             }
             self.take_in(&name, fingerprint, manager, now)?;
+        }
+        if self.due_at.is_none_or(|at| now.since(at) >= DUE_EVERY) {
+            self.due_at = Some(now);
+            self.look_what_is_due()?;
+        }
+        Ok(())
+    }
+
+    /// Which groups are to get new keys without being asked for.
+    fn look_what_is_due(&mut self) -> Result<(), BooksError> {
+        let machine = MachineId::of_this_machine()?;
+        for name in self.read.keys() {
+            if rekey::due(&self.dir, &GroupState::open(&self.dir, name)?, &machine)?.is_some() {
+                self.rekey_due.insert(name.clone());
+            }
         }
         Ok(())
     }
@@ -86,10 +113,6 @@ impl Books {
             return Ok(());
         }
         let state = ManagerState::load(&self.dir, name)?;
-        if state.rekey_due {
-            // Its Group Manager has ended in between.
-            self.rekey_due.insert(name.clone());
-        }
         let keys = keys_of(&self.dir, &group)?;
         let num = keys.num;
         let seen = self.read.remove(name);
@@ -223,8 +246,10 @@ impl Books {
         Ok(())
     }
 
-    /// Gives new keys to the groups that somebody has left, so that no member can stop its group.
-    pub(super) async fn rekey_due(&mut self) -> Result<(), StateError> {
+    /// Gives new keys to the groups that are to get them, as soon as nobody sends for them; returns which, and
+    /// why.
+    pub(super) async fn rekey_due(&mut self) -> Result<Vec<(Name, rekey::Due)>, StateError> {
+        let mut done = Vec::new();
         for name in self.rekey_due.clone() {
             let sending = match GroupLock::to_send(&self.dir, &name) {
                 Ok(lock) => lock,
@@ -232,14 +257,15 @@ impl Books {
                 Err(error) => return Err(error),
             };
             let editing = GroupLock::to_edit(&self.dir, &name).await?;
+            let machine = MachineId::of_this_machine()?;
             // A command may have done it meanwhile.
-            if ManagerState::load(&self.dir, &name)?.rekey_due {
-                let machine = MachineId::of_this_machine()?;
+            if let Some(due) = rekey::due(&self.dir, &GroupState::open(&self.dir, &name)?, &machine)? {
                 rekey::rekey(&self.dir, (&sending, &editing), &machine, &rekey::Moves::default())?;
+                done.push((name.clone(), due));
             }
             self.rekey_due.remove(&name);
         }
-        Ok(())
+        Ok(done)
     }
 }
 

@@ -1,0 +1,101 @@
+//! State that is lost, damaged or put back: the Group Manager gives another Sender ID, and nobody touches a
+//! device.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
+
+use super::{Scenario, Stage, wait_until};
+use crate::fleet::{Fleet, Place, Plan, Update, with_manager};
+use crate::netns::Family::{V4, V6};
+
+pub(super) const SCENARIOS: [Scenario; 2] =
+    [Scenario::new("lost state", V4, 3, lost_state), Scenario::new("lost state", V6, 3, lost_state)];
+
+const RATE: &str = "4Mbit/s";
+const IMAGE_BYTES: u64 = 64 * 1024;
+/// What an agent says that has lost count.
+const ASKS: &str = "asking the Group Manager for another Sender ID";
+/// What it says when it has another one.
+const IN_FORCE: &str = "new keys are in force";
+
+/// [lost]: one agent's counters are gone, one's membership is damaged, and the state folder of one is put back
+/// from an old copy, which the distributor notices. All are members again, and take an update.
+fn lost_state(stage: &Stage<'_>) -> Result<()> {
+    let group_arguments = with_manager(stage.net.address(0));
+    let plan = Plan { group_arguments, ..Plan::new(stage.agents.into(), RATE) };
+    let mut fleet = Fleet::create(stage.programs, Place::Net(stage.net), stage.folder, plan)?;
+    fleet.start_all()?;
+    let without = fleet.rekey(&["--within", "40s"], 0)?;
+    ensure!(without.is_empty(), "without the new keys: {without:?}");
+    let copy = stage.folder.join("old-copy");
+    fleet.stop(3)?;
+    copy_folder(&fleet.agent_folder(3), &copy)?;
+    fleet.start(3)?;
+    let first = Update::make(&fleet, IMAGE_BYTES)?;
+    first.push(&mut fleet, &[])?.wait(super::PUSH_WITHIN)?.succeeded()?;
+    let mut manager = fleet.start_manager()?;
+    fleet.stop(1)?;
+    fs::remove_file(fleet.agent_folder(1).join("counters.cbor"))?;
+    fleet.start(1)?;
+    back_again(&fleet, 1, 2)?;
+    fleet.stop(2)?;
+    fs::write(fleet.agent_folder(2).join("membership.cbor"), b"damaged")?;
+    fleet.start(2)?;
+    back_again(&fleet, 2, 2)?;
+    put_back(&mut fleet, &copy)?;
+    let states = fleet.status()?;
+    let confirmed = states.iter().filter(|agent| agent.state == "confirmed").count();
+    ensure!(confirmed >= 2, "{states:?}");
+    manager.signal(Signal::SIGTERM)?;
+    ensure!(manager.wait(super::PUSH_WITHIN)?.success(), "the Group Manager ended with an error");
+    Ok(())
+}
+
+/// The state folder of agent 3 is an old copy: it uses numbers again. Whoever asks it notices that.
+fn put_back(fleet: &mut Fleet<'_>, copy: &Path) -> Result<()> {
+    let folder = fleet.agent_folder(3);
+    fleet.stop(3)?;
+    fs::remove_dir_all(&folder)?;
+    copy_folder(copy, &folder)?;
+    fleet.start(3)?;
+    let asks = |fleet: &Fleet<'_>| fleet.agent_log(3).contains(ASKS);
+    wait_until(|| {
+        if !asks(fleet) {
+            fleet.status()?;
+        }
+        Ok(asks(fleet))
+    })
+    .with_context(|| format!("the log of the agent that was put back: {}", fleet.agent_log(3)))?;
+    back_again(fleet, 3, 2)
+}
+
+/// It says that it has lost count, and has keys again.
+fn back_again(fleet: &Fleet<'_>, number: usize, keys: usize) -> Result<()> {
+    wait_until(|| {
+        let log = fleet.agent_log(number);
+        Ok(log.contains(ASKS) && log.matches(IN_FORCE).count() >= keys)
+    })
+    .with_context(|| format!("the log of agent {number}: {}", fleet.agent_log(number)))?;
+    let name = &fleet.agent_names()[number - 1];
+    wait_until(|| Ok(fleet.status()?.iter().any(|agent| agent.name == *name && agent.state != "lost")))
+        .with_context(|| format!("{name} does not answer: {}", fleet.agent_log(number)))
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (at, kind) = (to.join(entry.file_name()), entry.file_type()?);
+        if kind.is_dir() {
+            copy_folder(&entry.path(), &at)?;
+        } else if kind.is_symlink() {
+            std::os::unix::fs::symlink(fs::read_link(entry.path())?, at)?;
+        } else {
+            fs::copy(entry.path(), at)?;
+        }
+    }
+    Ok(())
+}
