@@ -3,8 +3,10 @@
 
 mod common;
 
+use coap_wire::{Code, Message, Token, Type, Writer, option};
 use common::World;
-use update_core::reception::Event;
+use group_oscore::{MemberId, Mode};
+use update_core::reception::{Event, Input, Via};
 use update_core::time::Duration;
 
 const SECONDS: fn(u64) -> Duration = Duration::from_secs;
@@ -92,4 +94,96 @@ fn what_evicted_members_recorded_or_make_up_changes_nothing() {
     world.run(SECONDS(10));
     assert_eq!(world.done(), 2);
     world.check_nonces();
+}
+
+/// A request with any method, to any resource.
+fn anything(round: u32) -> Vec<u8> {
+    let codes = [Code::GET, Code::POST, Code::PUT, Code::DELETE, Code::FETCH];
+    let paths: [&[&str]; 6] = [
+        &["fw", "status"],
+        &["fw", "activate"],
+        &["fw", "cancel"],
+        &["fw", "boot"],
+        &["fw", "0011223344556677", "image"],
+        &["ace-group", common::GROUP, "node"],
+    ];
+    let mut plain = vec![0; 400];
+    let token = Token::new(&round.to_be_bytes()).unwrap();
+    let code = codes[round as usize % codes.len()];
+    let ty = if round.is_multiple_of(3) { Type::Confirmable } else { Type::NonConfirmable };
+    let mut writer = Writer::message(&mut plain, ty, code, round as u16, token).unwrap();
+    for segment in paths[round as usize / codes.len() % paths.len()] {
+        writer.option(option::URI_PATH, segment.as_bytes()).unwrap();
+    }
+    let payload = [[0xa0; 1].as_slice(), &[0xa1, 1, 0xf5], &[0xff; 200]][round as usize % 3];
+    writer.payload(payload).unwrap();
+    let len = writer.finish();
+    plain.truncate(len);
+    plain
+}
+
+/// What an evicted member may not change.
+fn state(world: &World) -> String {
+    let manager = world.manager.as_ref().unwrap();
+    let nodes = [0, 2].map(|index| {
+        let node = &world.nodes[index];
+        let happened = |event: &&Event| !matches!(event, Event::Discarded(_));
+        let events: Vec<Event> = node.events.iter().filter(happened).cloned().collect();
+        (events, node.records.clone(), node.agent.reception().has_heard_distributor())
+    });
+    format!("{nodes:?} {:?} {:?} {:?}", manager.progress(common::GROUP), world.confirmed, world.heard)
+}
+
+/// With the keys that it had, in group mode and in pairwise mode, to agents and distributor. (What it says to
+/// the Group Manager is in `requests`.)
+#[test]
+fn a_hundred_thousand_messages_of_an_evicted_member_are_worth_nothing() {
+    let mut world = World::new(3);
+    world.run(SECONDS(15));
+    world.evict(1);
+    world.rekey();
+    world.run(SECONDS(10));
+    let mut old = common::context_of(1);
+    let all = old.reservation_due(u64::MAX, 1 << 20).unwrap();
+    old.reserve(all).unwrap();
+    let distributor = MemberId::new(&[0]).unwrap();
+    let (before, from, now) = (state(&world), world.node_address(1), world.now);
+    let mut bytes = [0; 700];
+    for round in 0..100_000 {
+        let plain = anything(round);
+        // A signature takes long: one in eight.
+        let mode = if round % 8 == 0 { Mode::Group } else { Mode::Pairwise(distributor) };
+        let (len, _) = old.protect_request(&Message::parse(&plain).unwrap(), mode, &mut bytes).unwrap();
+        let said = &bytes[..len];
+        assert!(world.distributor.unprotect_request(&mut said.to_vec()).is_err(), "{round}");
+        for index in [0, 2] {
+            let via = if round % 2 == 0 { Via::Group } else { Via::Own };
+            let mut bytes = said.to_vec();
+            world.nodes[index].agent.handle(now, Input::Datagram { from, via, bytes: &mut bytes });
+        }
+    }
+    world.run(SECONDS(30));
+    assert_eq!(state(&world), before);
+    world.check_nonces();
+}
+
+#[test]
+fn an_evicted_member_reads_none_of_a_hundred_captured_datagrams() {
+    let mut world = World::new(30);
+    world.run(SECONDS(15));
+    world.evict(1);
+    let before = world.log.len();
+    world.rekey();
+    let mut captured: Vec<Vec<u8>> = (0..60).map(|_| world.announce()).collect();
+    world.run(SECONDS(20));
+    captured.extend(world.log[before..].iter().take(60).map(|(_, _, bytes)| bytes.clone()));
+    assert!(captured.len() >= 100, "{}", captured.len());
+    let mut old = common::context_of(1);
+    let mut own = common::association_of(1);
+    for datagram in &captured {
+        assert!(old.unprotect_request(&mut datagram.clone()).is_err());
+        assert!(own.unprotect_request(&mut datagram.clone(), [0; 8]).is_err());
+    }
+    // The same keys read what was said before.
+    assert!(common::context_of(1).unprotect_request(&mut World::new(1).announce()).is_ok());
 }

@@ -4,11 +4,11 @@
 mod common;
 
 use coap_wire::{Code, Message, Token, Type, Writer, option};
-use common::{World, individual, individual_secret};
+use common::{World, individual};
 use group_manager::Material;
 use group_manager::manager::{Change, Output};
-use group_oscore::oscore::{Association, Parameters, RenewalAnswer};
-use group_oscore::{AeadAlgorithm, MemberId};
+use group_oscore::MemberId;
+use group_oscore::oscore::{Association, RenewalAnswer};
 use update_core::time::Duration;
 
 /// A member that says whatever it likes.
@@ -23,15 +23,7 @@ struct Member {
 
 impl Member {
     fn new(index: usize) -> Self {
-        let association = Association::new(&Parameters {
-            master_secret: &individual_secret(index),
-            master_salt: &[],
-            id_context: None,
-            sender_id: individual(index),
-            recipient_id: MemberId::EMPTY,
-            aead: AeadAlgorithm::A128Gcm,
-        })
-        .unwrap();
+        let association = common::association_of(index);
         Self { association, nonce: 1 << 40, world: World::new(3), given: 200, changes: Vec::new() }
     }
 
@@ -224,4 +216,30 @@ fn what_is_not_authenticated_gets_no_answer_and_leaves_no_trace() {
     // The seed moves with each datagram that names a member, and with nothing else.
     let shown = |text: &str| text.split("random").next().unwrap().to_owned();
     assert_eq!(shown(&format!("{manager:?}")), shown(&before));
+}
+
+#[test]
+fn an_evicted_member_may_ask_for_anything_as_often_as_it_likes() {
+    let mut member = Member::new(0);
+    member.world.run(Duration::from_secs(15));
+    member.world.evict(0);
+    member.world.rekey();
+    member.world.run(Duration::from_secs(10));
+    let progress = |member: &Member| member.world.manager.as_ref().unwrap().progress(common::GROUP);
+    let (before, heard, mut answers) = (progress(&member), member.world.heard.clone(), 0);
+    let codes = [Code::GET, Code::POST, Code::PUT, Code::DELETE, Code::FETCH];
+    let others = ["ace-group", "hall", "nodes", "node-1"];
+    let paths: [&[&str]; 5] =
+        [&NODE, &others, &["ace-group", "hall"], &["ace-group", "hall", "creds"], &["ace-group", "lobby"]];
+    for round in 0..25_000 {
+        let (code, path) = (codes[round % codes.len()], paths[round / codes.len() % paths.len()]);
+        if let Some((answer, _)) = member.ask(code, path, &[0]) {
+            assert_eq!(answer, Code::FORBIDDEN, "{round}");
+            answers += 1;
+        }
+    }
+    assert!(member.changes.is_empty(), "{:?}", member.changes);
+    assert_eq!((progress(&member), &member.world.heard), (before, &heard));
+    // Each takes 100 ms or more, and there is one answer in ten seconds.
+    assert!((1..=25_000 * 4 / 100).contains(&answers), "{answers}");
 }

@@ -9,7 +9,7 @@ use group_manager::manager::{
     Change, GroupKeys, GroupSetup, Manager, MemberSetup, Membership, Output as ManagerOutput, Since,
 };
 use group_manager::{Agent, Counted, Enrollment, Identity, Material, MembershipRecord, Place};
-use group_oscore::oscore::Parameters;
+use group_oscore::oscore::{Association, Parameters};
 use group_oscore::{
     AeadAlgorithm, CommonContext, Credential, Gid, GroupContext, MemberId, Mode, OscoreOption,
     RecipientContext, ReplayWindow, SenderContext, SequenceNumbers, encode_ccs,
@@ -105,6 +105,24 @@ pub fn material(keys: &GroupKeys, index: usize) -> Material<'_> {
         place: keys.place,
         stale: Default::default(),
     }
+}
+
+/// A node's side of its individual context.
+pub fn association_of(index: usize) -> Association {
+    Association::new(&Parameters {
+        master_secret: &individual_secret(index),
+        master_salt: &[],
+        id_context: None,
+        sender_id: individual(index),
+        recipient_id: MemberId::EMPTY,
+        aead: AeadAlgorithm::A128Gcm,
+    })
+    .unwrap()
+}
+
+/// What a node knows that has the first keys of the group.
+pub fn context_of(index: usize) -> update_core::reception::AgentContext {
+    identity(index).context_of(&material(&keys(0), index), Counted::Unused).unwrap()
 }
 
 fn identity(index: usize) -> Identity {
@@ -267,7 +285,7 @@ pub struct World {
     pub last_given: u16,
     /// The distributor's next number, as its files say.
     pub next: u64,
-    distributor: GroupContext<[RecipientContext; 1]>,
+    pub distributor: GroupContext<[RecipientContext; 1]>,
     flying: BinaryHeap<Flying>,
     random: Random,
     pub loss_percent: u64,

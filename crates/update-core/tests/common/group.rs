@@ -47,10 +47,21 @@ fn credential(seed: u8) -> Credential {
     Credential::from_ccs(&ccs[..len]).unwrap()
 }
 
+thread_local! {
+    /// How often the group has got new keys.
+    static GENERATION: std::cell::Cell<u8> = const { std::cell::Cell::new(0) };
+}
+
+/// The group has this generation of keys from now on, as far as this thread goes.
+pub fn set_generation(generation: u8) {
+    GENERATION.set(generation);
+}
+
 fn common() -> CommonContext {
+    let generation = GENERATION.get();
     CommonContext::derive(&GroupParameters {
-        gid: Gid::new(&[0xaa, 0xbb, 0xcc, 0xdd]).unwrap(),
-        master_secret: &[7; 16],
+        gid: Gid::new(&[0xaa, 0xbb, 0xcc, 0xdd_u8.wrapping_add(generation)]).unwrap(),
+        master_secret: &[7_u8.wrapping_add(generation); 16],
         master_salt: &[],
         aead: AeadAlgorithm::A128Gcm,
         group_encryption: AeadAlgorithm::A128Gcm,
