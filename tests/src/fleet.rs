@@ -231,7 +231,15 @@ impl<'n> Fleet<'n> {
     /// # Errors
     /// It cannot be started.
     pub fn start_manager(&self) -> Result<Watched> {
-        let mut command = self.fwcast_command(&["manager", "run"]);
+        self.start_in_background(&["manager", "run"])
+    }
+
+    /// Starts `fwcast` with these arguments on the distributor's host.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_in_background(&self, arguments: &[&str]) -> Result<Watched> {
+        let mut command = self.fwcast_command(arguments);
         command.stdout(Stdio::null()).stderr(fs::File::create(self.path("manager.log"))?);
         Ok(Watched::new(self.spawn(0, command)?))
     }

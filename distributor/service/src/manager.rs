@@ -4,6 +4,7 @@
 //! an eviction, a new agent) it notices within a second, so no second process has to talk to it.
 
 mod books;
+mod meanwhile;
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ use crate::control::Stop;
 use crate::drive;
 use books::Books;
 pub use books::BooksError;
+pub use meanwhile::meanwhile;
 
 /// How often the groups' folders are looked at, and what changed is written.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

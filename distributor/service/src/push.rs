@@ -14,6 +14,7 @@ use super::{Fleet, SendError};
 use crate::control::Stop;
 use crate::drive::{self, DistributionEnd, DistributionObserver};
 use crate::link::Link;
+use crate::manager::meanwhile;
 use crate::session::Session;
 use fwcast_state::files::{self, FileError, shown};
 use fwcast_state::image::{self, ImageError};
@@ -217,9 +218,10 @@ impl<S: Store> Push<'_, S> {
         let started = Instant::now();
         let distribution = Distribution::new(config, context, job, seed()?, drive::clock()());
         let mut distribution = session.continued(distribution);
-        let ended =
-            drive::run(&mut distribution, &mut session, file.as_ref(), &mut link, observer, &mut stop)
-                .await?;
+        let name = session.group.name.clone();
+        let driven =
+            drive::run(&mut distribution, &mut session, file.as_ref(), &mut link, observer, &mut stop);
+        let ended = meanwhile(fleet.dir(), [&name], driven).await?;
         let took = started.elapsed();
         if distribution.attempt() > attempt {
             session.note_attempt(&offer.digest, distribution.attempt())?;

@@ -27,7 +27,7 @@ impl Trial<'_> {
         first.cut()?;
         let off = name(first);
         let start = Instant::now();
-        let without = self.fleet.rekey(&["--within", "30s"], TIMED_OUT)?;
+        let without = self.fleet.rekey(&["--within", "15s"], TIMED_OUT)?;
         ensure!(without == [off], "without new keys, while one node is off: {without:?}");
         let listened = self.starts_again(0)?;
         let moved = self.fleet.another_coap_group();

@@ -1,14 +1,22 @@
 //! The life of a group: new keys, in the middle of an update too, a new address, and who has to go.
 
+use std::thread::sleep;
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
+use rand_core::Rng;
+use rand_pcg::Pcg64Mcg;
 
 use super::{PUSH_WITHIN, Scenario, Stage, wait_until};
 use crate::fleet::{Fleet, GROUP, Place, Plan, Update, with_manager};
 use crate::netns::Family::{V4, V6};
 
-pub(super) const SCENARIOS: [Scenario; 2] =
-    [Scenario::new("rekey and eviction", V4, 4, rekey), Scenario::new("rekey and eviction", V6, 4, rekey)];
+pub(super) const SCENARIOS: [Scenario; 3] = [
+    Scenario::new("rekey and eviction", V4, 4, rekey),
+    Scenario::new("rekey and eviction", V6, 4, rekey),
+    Scenario::new("the Group Manager is killed", V4, 4, killed),
+];
 
 const RATE: &str = "4Mbit/s";
 const IMAGE_BYTES: u64 = 256 * 1024;
@@ -16,6 +24,9 @@ const IMAGE_BYTES: u64 = 256 * 1024;
 const BLOCKS_AND_PAGES: u64 = 261;
 /// Exit code for what has not ended in time.
 const TIMED_OUT: i32 = 6;
+/// How often the Group Manager is killed, and how long it lives at most.
+const KILLS: u32 = 200;
+const LIVES_MILLIS: u32 = 90;
 
 /// [rekey]: with all blocks on the agents but not yet activated, the group gets new keys. One agent is
 /// switched off meanwhile, another is killed right after. The update goes on without a block sent again. Then
@@ -76,5 +87,33 @@ fn eviction(fleet: &mut Fleet<'_>) -> Result<()> {
     manager.signal(Signal::SIGTERM)?;
     let ended = manager.wait(PUSH_WITHIN)?;
     ensure!(ended.success(), "the Group Manager ended with {ended}");
+    Ok(())
+}
+
+/// The Group Manager is killed at any moment, and so are rekeys that do its work. Members and keys agree
+/// afterwards: all get the next keys, and take an update with them.
+fn killed(stage: &Stage<'_>) -> Result<()> {
+    let group_arguments = with_manager(stage.net.address(0));
+    let plan = Plan { group_arguments, ..Plan::new(stage.agents.into(), RATE) };
+    let mut fleet = Fleet::create(stage.programs, Place::Net(stage.net), stage.folder, plan)?;
+    fleet.start_all()?;
+    let mut dice = Pcg64Mcg::new(1 << 64 | 7);
+    let rekey = ["group", "rekey", GROUP, "--within", "1s"];
+    for round in 0..KILLS {
+        let mut victim =
+            if round % 4 == 0 { fleet.start_in_background(&rekey)? } else { fleet.start_manager()? };
+        sleep(Duration::from_millis((dice.next_u32() % LIVES_MILLIS).into()));
+        victim.kill()?;
+        if round % 20 == 0 {
+            // It asks when it starts.
+            let number = 1 + round as usize / 20 % usize::from(stage.agents);
+            fleet.kill(number)?;
+            fleet.start(number)?;
+        }
+    }
+    let without = fleet.rekey(&["--within", "60s"], 0)?;
+    ensure!(without.is_empty(), "without the last keys: {without:?}");
+    let update = Update::make(&fleet, IMAGE_BYTES)?;
+    update.push(&mut fleet, &[])?.wait(PUSH_WITHIN)?.succeeded()?;
     Ok(())
 }

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 
 use crate::SendError;
 use crate::control::Stop;
+use crate::manager::meanwhile;
 use fwcast_documents::Planned;
 use fwcast_state::{GroupLock, RolloutLock, StateDir};
 use fwcast_store::epoch::Claims;
@@ -182,7 +183,9 @@ impl<'a, S: Store, O: RolloutObserver> Runner<'a, S, O> {
     /// # Errors
     /// Why the rollout cannot continue. It is saved as paused, with the same reason.
     pub async fn run(&mut self, stop: Stop) -> Result<RolloutEnd, RunError> {
-        let ended = self.run_to_end(stop).await;
+        let groups: BTreeSet<Name> =
+            self.engine.plan().lanes.iter().map(|lane| lane.security_group.clone()).collect();
+        let ended = meanwhile(self.with.dir, &groups, self.run_to_end(stop)).await;
         self.observer.finish();
         ended
     }
