@@ -243,3 +243,32 @@ fn an_evicted_member_may_ask_for_anything_as_often_as_it_likes() {
     // Each takes 100 ms or more, and there is one answer in ten seconds.
     assert!((1..=25_000 * 4 / 100).contains(&answers), "{answers}");
 }
+
+/// What it did not ask for might be used without the Group Manager's knowledge, and then its Sender ID must
+/// not be given once more.
+#[test]
+fn a_member_that_has_lost_count_is_brought_nothing_before_it_asks() {
+    let mut member = Member::new(0);
+    member.ask(Code::GET, &NODE, &[]).unwrap();
+    let given = member.ask(Code::POST, &NODE, &[]).unwrap();
+    member.world.rekey();
+    let brought = |member: &mut Member, ticks: u32| {
+        let (mut buffer, mut longest) = ([0; 1500], 0);
+        for _ in 0..ticks {
+            member.later(Duration::from_millis(100));
+            let (now, manager) = (member.world.now, member.world.manager.as_mut().unwrap());
+            while let Output::Transmit { to, len } = manager.poll(now, &mut buffer) {
+                if to == common::address("10.5.5.5:5") {
+                    longest = longest.max(len);
+                }
+            }
+        }
+        longest
+    };
+    assert_eq!(brought(&mut member, 200), 0);
+    assert_eq!(member.ask(Code::POST, &NODE, &[]).unwrap(), given, "the same again: it was not used");
+    let (_, payload) = member.ask(Code::GET, &NODE, &[]).unwrap();
+    assert_eq!(Material::decode(&payload).unwrap().num, 1);
+    assert!(brought(&mut member, 6) > 150, "now it may have been used");
+    assert_eq!(member.ask(Code::POST, &NODE, &[]).unwrap().0, Code::SERVICE_UNAVAILABLE);
+}

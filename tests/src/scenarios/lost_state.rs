@@ -3,6 +3,8 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
@@ -10,12 +12,14 @@ use nix::sys::signal::Signal;
 use super::{PUSH_WITHIN, Scenario, Stage, wait_until};
 use crate::fleet::{FIRST_SEQUENCE, Fleet, Place, Plan, Signing, Update, with_manager};
 use crate::netns::Family::{V4, V6};
+use crate::netns::Net;
 
 pub(super) const SCENARIOS: [Scenario; 2] =
     [Scenario::new("lost state", V4, 3, lost_state), Scenario::new("lost state", V6, 3, lost_state)];
 
 const RATE: &str = "4Mbit/s";
 const IMAGE_BYTES: u64 = 64 * 1024;
+const LOSS_PERCENT: f64 = 20.0;
 /// The manifest sequence number of the update that all take at the end.
 const SECOND: u64 = FIRST_SEQUENCE + 3;
 /// What an agent says that has lost count.
@@ -47,7 +51,7 @@ fn lost_state(stage: &Stage<'_>) -> Result<()> {
     fs::write(fleet.agent_folder(2).join("membership.cbor"), b"damaged")?;
     fleet.start(2)?;
     back_again(&fleet, 2, 2)?;
-    put_back(&mut fleet, &copy)?;
+    put_back(&mut fleet, stage.net, &copy)?;
     let second = Update::make_signed(&fleet, "second.img", IMAGE_BYTES, Signing::of_sequence(SECOND))?;
     second.push(&mut fleet, &[])?.wait(PUSH_WITHIN)?.succeeded()?;
     manager.signal(Signal::SIGTERM)?;
@@ -57,13 +61,16 @@ fn lost_state(stage: &Stage<'_>) -> Result<()> {
 
 /// The state folder of agent 3 is an old copy: it uses numbers again. The distributor of the next push notices
 /// that.
-fn put_back(fleet: &mut Fleet<'_>, copy: &Path) -> Result<()> {
+fn put_back(fleet: &mut Fleet<'_>, net: &Net, copy: &Path) -> Result<()> {
     let folder = fleet.agent_folder(3);
     fleet.stop(3)?;
     fs::remove_dir_all(&folder)?;
     copy_folder(copy, &folder)?;
     let other = Update::make_signed(fleet, "other.img", IMAGE_BYTES, Signing::of_sequence(SECOND - 1))?;
-    let push = other.push(fleet, &["--no-activate", "--transfer-within", "30s"])?;
+    let push = other.push(fleet, &["--no-activate"])?;
+    // It comes late and has loss, so it asks for blocks: that takes numbers.
+    net.drop_randomly(3, LOSS_PERCENT)?;
+    sleep(Duration::from_secs(3));
     fleet.start(3)?;
     wait_until(|| Ok(fleet.agent_log(3).contains(ASKS)))
         .with_context(|| format!("the log of the agent that was put back: {}", fleet.agent_log(3)))?;

@@ -40,6 +40,11 @@ impl Manager {
         let message_id = self.next_message_id();
         let peer = self.peers.get_mut(&id)?;
         let (to, push) = (peer.address?, peer.push.as_mut()?);
+        if !peer.has_used_id {
+            // It has lost count, and takes only what it asks for.
+            push.due = now + PUSH_AGAIN;
+            return None;
+        }
         if push.unanswered >= PUSHES_UNANSWERED_MAX && peer.association.is_established() {
             // The member may have restarted.
             peer.association.forget();
@@ -48,10 +53,6 @@ impl Manager {
         push.tries = push.tries.saturating_add(1);
         let pause = (PUSH_AGAIN * (1 << (push.tries - 1).min(11))).min(ASK_AGAIN_MAX);
         push.due = now + pause + self.random.up_to(pause / 4);
-        if !peer.has_used_id {
-            // It has lost count, and takes only what it asks for.
-            return None;
-        }
         let token = Token::new(&self.random.next_u64().to_be_bytes()[..4])?;
         let nonce = self.random.next_u64().to_be_bytes();
         let group = self.groups.get(peer.group())?;
