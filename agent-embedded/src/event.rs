@@ -79,8 +79,8 @@ fn update_line(event: &UpdateEvent, f: &mut Formatter<'_>) -> Result {
         UpdateEvent::OrderNotFresh => f.write_str("order not acted upon: nothing shows that it is recent"),
         UpdateEvent::Cancelled(id) => write!(f, "cancelled {}", Id(id)),
         UpdateEvent::Rewound => f.write_str(
-            "its numbers were used before (records wiped, put back, or on two devices): it needs another Sender \
-             ID",
+            "its numbers were used before (records wiped, put back, or on two devices): it needs another \
+             Sender ID",
         ),
         UpdateEvent::CountersLost => f.write_str(
             "the numbers that it has used are not known: asks the Group Manager for another Sender ID",

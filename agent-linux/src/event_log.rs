@@ -31,12 +31,12 @@ pub fn write(event: &Event) {
         Event::Cancelled(id) => tracing::warn!(%id, "update cancelled"),
         Event::Rewound => tracing::error!(
             "the numbers of this agent were used before: its state folder was wiped or put back, or another \
-             device has the same file. It needs another Sender ID: from its Group Manager, or else with a new \
-             file (`fwcast agent enroll NAME --again`) and an empty state folder"
+             device has the same file. It needs another Sender ID: from its Group Manager, or else with a \
+             new file (`fwcast agent enroll NAME --again`) and an empty state folder"
         ),
         Event::CountersLost => tracing::warn!(
-            "the numbers that this agent has used are not known any more, so it neither sends to its group nor \
-             accepts anything: asking the Group Manager for another Sender ID"
+            "the numbers that this agent has used are not known any more, so it neither sends to its group \
+             nor accepts anything: asking the Group Manager for another Sender ID"
         ),
         Event::Rekeyed { num } => tracing::info!(num, "new keys are in force"),
         Event::Expelled => tracing::error!(

@@ -5,8 +5,8 @@
 //! counters of the group that it leaves are kept beside that record, and count again when it comes back.
 //!
 //! That other record has an entry for each group that the device was ever given to, from its first start in
-//! it: [`UNKNOWN`](unknown) while the device is in the group, and exact when it has left it with the keys that
-//! it was given. So a device whose keys were replaced meanwhile does not begin at 0 with the first ones.
+//! it: [`unknown`] while the device is in the group, and exact when it has left it with the keys that it was
+//! given. So a device whose keys were replaced meanwhile does not begin at 0 with the first ones.
 //!
 //! A device that was used and has no counters any more must not begin at 0. It knows that by a mark behind
 //! the provisioning: who wipes the records and leaves the provisioning finds it there.

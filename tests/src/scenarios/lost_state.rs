@@ -27,8 +27,8 @@ const ASKS: &str = "asking the Group Manager for another Sender ID";
 /// What it says when it has another one.
 const IN_FORCE: &str = "new keys are in force";
 
-/// [lost]: one agent's counters are gone, one's membership is damaged, and the state folder of one is put back
-/// from an old copy, which the distributor notices. All are members again, and take an update.
+/// [lost]: one agent's counters are gone, one's membership is damaged, and the state folder of one is put
+/// back from an old copy, which the distributor notices. All are members again, and take an update.
 fn lost_state(stage: &Stage<'_>) -> Result<()> {
     let group_arguments = with_manager(stage.net.address(0));
     let plan = Plan { group_arguments, ..Plan::new(stage.agents.into(), RATE) };
@@ -59,8 +59,8 @@ fn lost_state(stage: &Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The state folder of agent 3 is an old copy: it uses numbers again. The distributor of the next push notices
-/// that.
+/// The state folder of agent 3 is an old copy: it uses numbers again. The distributor of the next push
+/// notices that.
 fn put_back(fleet: &mut Fleet<'_>, net: &Net, copy: &Path) -> Result<()> {
     let folder = fleet.agent_folder(3);
     fleet.stop(3)?;

@@ -246,8 +246,8 @@ impl Books {
         Ok(())
     }
 
-    /// Gives new keys to the groups that are to get them, as soon as nobody sends for them; returns which, and
-    /// why.
+    /// Gives new keys to the groups that are to get them, as soon as nobody sends for them; returns which,
+    /// and why.
     pub(super) async fn rekey_due(&mut self) -> Result<Vec<(Name, rekey::Due)>, StateError> {
         let mut done = Vec::new();
         for name in self.rekey_due.clone() {
