@@ -12,14 +12,16 @@ use nix::sys::signal::Signal;
 use super::{PUSH_WITHIN, Scenario, Stage, wait_until};
 use crate::fleet::{FIRST_SEQUENCE, Fleet, Place, Plan, Signing, Update, with_manager};
 use crate::netns::Family::{V4, V6};
-use crate::netns::Net;
 
 pub(super) const SCENARIOS: [Scenario; 2] =
     [Scenario::new("lost state", V4, 3, lost_state), Scenario::new("lost state", V6, 3, lost_state)];
 
 const RATE: &str = "4Mbit/s";
 const IMAGE_BYTES: u64 = 64 * 1024;
-const LOSS_PERCENT: f64 = 20.0;
+/// How many answers agents give after the old copy was made, so that the old numbers are many.
+const ANSWERS: u32 = 20;
+/// An agent announces its start within 5 s.
+const ANNOUNCED: Duration = Duration::from_secs(6);
 /// The manifest sequence number of the update that all take at the end.
 const SECOND: u64 = FIRST_SEQUENCE + 3;
 /// What an agent says that has lost count.
@@ -42,6 +44,10 @@ fn lost_state(stage: &Stage<'_>) -> Result<()> {
     fleet.start(3)?;
     let first = Update::make(&fleet, IMAGE_BYTES)?;
     first.push(&mut fleet, &[])?.wait(PUSH_WITHIN)?.succeeded()?;
+    // Each answer takes a number.
+    for _ in 0..ANSWERS {
+        fleet.status()?;
+    }
     let mut manager = fleet.start_manager()?;
     fleet.stop(1)?;
     fs::remove_file(fleet.agent_folder(1).join("counters.cbor"))?;
@@ -51,7 +57,7 @@ fn lost_state(stage: &Stage<'_>) -> Result<()> {
     fs::write(fleet.agent_folder(2).join("membership.cbor"), b"damaged")?;
     fleet.start(2)?;
     back_again(&fleet, 2, 2)?;
-    put_back(&mut fleet, stage.net, &copy)?;
+    put_back(&mut fleet, &copy)?;
     let second = Update::make_signed(&fleet, "second.img", IMAGE_BYTES, Signing::of_sequence(SECOND))?;
     second.push(&mut fleet, &[])?.wait(PUSH_WITHIN)?.succeeded()?;
     manager.signal(Signal::SIGTERM)?;
@@ -61,17 +67,16 @@ fn lost_state(stage: &Stage<'_>) -> Result<()> {
 
 /// The state folder of agent 3 is an old copy: it uses numbers again. The distributor of the next push
 /// notices that.
-fn put_back(fleet: &mut Fleet<'_>, net: &Net, copy: &Path) -> Result<()> {
+fn put_back(fleet: &mut Fleet<'_>, copy: &Path) -> Result<()> {
     let folder = fleet.agent_folder(3);
     fleet.stop(3)?;
     fs::remove_dir_all(&folder)?;
     copy_folder(copy, &folder)?;
+    fleet.start(3)?;
+    // It announces itself: that takes numbers.
+    sleep(ANNOUNCED);
     let other = Update::make_signed(fleet, "other.img", IMAGE_BYTES, Signing::of_sequence(SECOND - 1))?;
     let push = other.push(fleet, &["--no-activate"])?;
-    // It comes late and has loss, so it asks for blocks: that takes numbers.
-    net.drop_randomly(3, LOSS_PERCENT)?;
-    sleep(Duration::from_secs(3));
-    fleet.start(3)?;
     wait_until(|| Ok(fleet.agent_log(3).contains(ASKS)))
         .with_context(|| format!("the log of the agent that was put back: {}", fleet.agent_log(3)))?;
     push.kill()?;
