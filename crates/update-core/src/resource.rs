@@ -29,6 +29,8 @@ pub enum Resource {
     /// `/fw/keys`: a key set signed by the root key. Reserved: no distributor sends one yet, and agents
     /// ignore it.
     Keys,
+    /// `/fw/rewind`: this agent uses numbers that were used before (protocol.md \[rewind\]).
+    Rewind,
     /// `/fw/boot` on the distributor: an agent reports that it has booted (protocol.md \[bound\]).
     Boot,
 }
@@ -50,6 +52,7 @@ impl Resource {
             (b"activate", None) => Some(Self::Activate),
             (b"cancel", None) => Some(Self::Cancel),
             (b"keys", None) => Some(Self::Keys),
+            (b"rewind", None) => Some(Self::Rewind),
             (b"boot", None) => Some(Self::Boot),
             (id, Some(b"manifest")) => UpdateId::parse(id).map(Self::Manifest),
             (id, Some(b"hashes")) => UpdateId::parse(id).map(Self::Hashes),
@@ -94,6 +97,7 @@ impl Resource {
             Self::Activate => (None, b"activate"),
             Self::Cancel => (None, b"cancel"),
             Self::Keys => (None, b"keys"),
+            Self::Rewind => (None, b"rewind"),
             Self::Boot => (None, b"boot"),
         };
         if let Some(id) = id {

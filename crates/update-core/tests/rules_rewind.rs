@@ -8,11 +8,12 @@ use common::agent::agent_address;
 use common::fleet::{self, Fleet};
 use common::group::{self, Image, agent_id};
 use common::wire::{ByHand, answer, exchange, hand_in, last_question, report, request};
-use group_oscore::{ReplayWindow, SequenceNumbers};
+use group_oscore::{MessageMode, Received, ReplayWindow, SequenceNumbers};
 use update_core::census::{Report, State};
 use update_core::distribution::{Ending, Event};
-use update_core::reception::AgentContext;
+use update_core::reception::{self, AgentContext};
 use update_core::resource::Resource;
+use update_core::time::Duration;
 
 /// A fleet after a first distribution, in which agent 0 has used a few numbers; it is switched off.
 fn after_one(image: &Image) -> (Fleet<'_>, u64) {
@@ -106,10 +107,42 @@ fn an_agent_that_is_wiped_while_it_is_served_is_named_and_told() {
     assert_eq!(fleet.distribution.agents()[0].address, Some(agent_address(0)));
     let mut wiped = agent(0);
     let second = answers(&mut fleet, &mut wiped, &missing(&image, 30));
+    fleet.sent.clear();
     hand_in(&mut fleet, 0, &second);
     assert!(named(&mut fleet));
     assert_eq!(fleet.distribution.agents()[0].rewind().unwrap().from, agent_address(0));
+    assert_eq!(told(&mut fleet, &mut wiped), 1, "it is told, although it has asked for nothing");
     assert_eq!(proves(&mut fleet, &mut wiped), (Code::FORBIDDEN, true));
+}
+
+/// How often the distributor has told agent 0 of its rewind.
+fn told(fleet: &mut Fleet<'_>, context: &mut AgentContext) -> usize {
+    for _ in 0..20 {
+        fleet.drive(&mut |_| 0);
+        fleet.now = fleet.now + Duration::from_micros(500);
+    }
+    let to_it = fleet.sent.iter().filter(|(to, _)| *to == agent_address(0));
+    to_it
+        .filter(|(_, bytes)| {
+            let mut bytes = bytes.clone();
+            let Ok(Received::Fresh(request)) = context.unprotect_request(&mut bytes) else { return false };
+            request.mode() == MessageMode::Pairwise && Resource::of(&request.body()) == Some(Resource::Rewind)
+        })
+        .count()
+}
+
+/// The whole way: an agent whose records were wiped, and that gets everything without asking, goes silent.
+#[test]
+fn an_agent_that_is_wiped_and_asks_for_nothing_is_told() {
+    let image = Image::new(5, 30, 64);
+    let mut fleet = Fleet::new(&image, 2);
+    assert_eq!(fleet.run(), Ending::Done);
+    fleet.agents[0].store.records = Default::default();
+    fleet.agents[0].restart(false);
+    fleet.restart_distribution(fleet::config());
+    let _ = fleet.run();
+    let events = &fleet.agents[0].events;
+    assert!(events.iter().any(|event| matches!(event, reception::Event::Rewound)), "{events:?}");
 }
 
 #[test]

@@ -162,6 +162,16 @@ impl Outbox {
         Ok((sent, header.token, binding))
     }
 
+    /// Tells an agent that its numbers were used before. No answer is wanted.
+    pub(super) fn tell_rewind(&mut self, slot: Slot<'_>, to: To) -> Result<Sent, ProtectError> {
+        let header = self.header(slot.now, to, Code::POST);
+        let (sent, _) = self.request(slot, to, &header, |writer| {
+            Resource::Rewind.write_path(writer)?;
+            writer.option(option::NO_RESPONSE, &[NoResponse::ALL_SUPPRESSED.value()]).map(|_| ())
+        })?;
+        Ok(sent)
+    }
+
     /// Sends a question. The Token and the binding identify its answers.
     pub(super) fn query(
         &mut self,

@@ -2,7 +2,7 @@
 
 use super::image_block::ImageBlock;
 use super::job::Subject;
-use super::outbox::{Requester, Sent, Slot};
+use super::outbox::{Requester, Sent, Slot, To};
 use super::parts::Parts;
 use crate::limits::REPLIES_PER_AGENT_MAX;
 use crate::resource::Resource;
@@ -33,6 +33,10 @@ enum What {
     Acknowledgement {
         to: SocketAddr,
         message_id: u16,
+    },
+    /// It uses numbers again, as an answer from here shows.
+    Rewind {
+        from: SocketAddr,
     },
 }
 
@@ -70,6 +74,14 @@ impl Replies {
         self.queue(agent, What::Acknowledgement { to, message_id });
     }
 
+    /// Queues that the agent is told that it uses numbers again.
+    pub(super) fn tell_rewind(&mut self, agent: usize, from: SocketAddr) {
+        let waits = |reply: &Reply| reply.agent == agent && matches!(reply.what, What::Rewind { .. });
+        if !self.0.iter().any(waits) {
+            self.queue(agent, What::Rewind { from });
+        }
+    }
+
     /// Drops what this agent has asked for.
     pub(super) fn forget(&mut self, agent: usize) {
         self.0.retain(|reply| reply.agent != agent);
@@ -99,11 +111,16 @@ impl Reply {
 impl Parts {
     /// Sends the oldest reply.
     pub(super) fn next_reply(&mut self, slot: Slot<'_>) -> Result<Option<Sent>, ProtectError> {
-        let Some(Reply { what, .. }) = self.replies.0.pop_front() else { return Ok(None) };
+        let Some(Reply { what, agent }) = self.replies.0.pop_front() else { return Ok(None) };
         let (mut requester, content) = match what {
             What::Answer { requester, content } => (requester, content),
             What::Acknowledgement { to, message_id } => {
                 return self.outbox.acknowledge(slot, to, message_id).map(Some);
+            }
+            What::Rewind { from } => {
+                let Some(agent) = self.fleet.get_mut(agent) else { return Ok(None) };
+                let to = To::Agent(from, agent.id);
+                return self.outbox.tell_rewind(slot, to).map(Some);
             }
         };
         let sent = match content {

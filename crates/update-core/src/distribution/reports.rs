@@ -27,13 +27,18 @@ impl Parts {
             return None;
         }
         let index = self.outbox.members().index(response.kid())?;
-        let agent = self.fleet.get_mut(index).filter(|agent| !agent.is_out())?;
+        let agent = self.fleet.get_mut(index).filter(|agent| !agent.is_quarantined())?;
         // Agents answer with their own Partial IVs: an answer not above the last one may be a replay.
         let piv = response.partial_iv()?.value();
         let newest = self.questions.sent();
         let to_newest = self.questions.is_newest(token);
         if agent.numbers.is_used_again(piv, mark, to_newest.then_some(newest)) {
             self.note_rewind(index, from);
+            // It may miss nothing, and then it asks for nothing and gets no 4.03.
+            self.replies.tell_rewind(index, from);
+            return None;
+        }
+        if agent.rewind().is_some() {
             return None;
         }
         if !agent.numbers.reports_under(piv, Some(mark), newest) {

@@ -78,6 +78,7 @@ impl Reception<'_> {
             (Code::FETCH, Resource::Status) => self.on_query(now, from, request, multicast),
             (Code::POST, Resource::Activate) => self.on_command(now, from, request, multicast, false),
             (Code::POST, Resource::Cancel) => self.on_command(now, from, request, multicast, true),
+            (Code::POST, Resource::Rewind) if !multicast => self.is_rewound(),
             (Code::PUT, Resource::Parity(id)) => self.on_symbol(id, Area::Image, &body),
             (Code::PUT, Resource::PageParity(id)) => self.on_symbol(id, Area::Pages, &body),
             // An agent that does not replace its keys ignores new ones.
