@@ -64,7 +64,7 @@ impl Print {
 pub enum Profile {
     /// Memory for generations of 4096 blocks
     Linux,
-    /// 15 KiB, as on a microcontroller
+    /// 15 symbols of 1 KiB, as on a microcontroller
     Mcu,
 }
 
@@ -76,7 +76,8 @@ impl Profile {
     pub const fn parity_bytes(self) -> usize {
         match self {
             Self::Linux => 16 * 1024 * 1024,
-            Self::Mcu => 15 * 1024,
+            // For the numbers of the symbols, and for what is held of 64 generations, half a KiB more.
+            Self::Mcu => 15 * 1024 + 512,
         }
     }
 }

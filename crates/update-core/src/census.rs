@@ -21,7 +21,7 @@ pub struct Window {
 }
 
 /// Generations `first..first + count` of one area of an update, about which a census asks. If it asks about a
-/// window as well, an agent answers by generation where parity is all that it needs, and else by the window.
+/// window as well, an agent that needs more than parity names the blocks of the window that it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GenerationWindow {
     /// The parity of the update, which defines its generations.
@@ -281,6 +281,9 @@ pub struct Report<'a> {
     pub lacks: Option<(Area, u32, &'a [u8])>,
     /// How many more blocks or parity symbols the agent needs for all blocks. `None` if it uses no parity.
     pub lacking: Option<u32>,
+    /// How many parity symbols there is room for at a time, beside `lacks`. `None` if that is enough for all
+    /// that is missing.
+    pub room: Option<u32>,
 }
 
 const QUERY_TARGET: u8 = 1;
@@ -387,6 +390,7 @@ const REPORT_BUSY_SECONDS: u8 = 12;
 const REPORT_REMARK: u8 = 13;
 const REPORT_LACKS: u8 = 14;
 const REPORT_LACKING: u8 = 15;
+const REPORT_ROOM: u8 = 16;
 
 impl<'a> Report<'a> {
     /// A report that carries only a state.
@@ -409,6 +413,7 @@ impl<'a> Report<'a> {
             remark: Remark::NONE,
             lacks: None,
             lacking: None,
+            room: None,
         }
     }
 
@@ -442,7 +447,8 @@ impl<'a> Report<'a> {
                 + u64::from(self.evidence.is_some())
                 + u64::from(!self.remark.is_empty())
                 + u64::from(self.lacks.is_some())
-                + u64::from(self.lacking.is_some());
+                + u64::from(self.lacking.is_some())
+                + u64::from(self.room.is_some());
             out.map(fields)?;
             match (&self.digest, &self.update) {
                 (Some(digest), _) => _ = out.u8(REPORT_UPDATE)?.bytes(&digest.0)?,
@@ -474,6 +480,9 @@ impl<'a> Report<'a> {
             }
             if let Some(lacking) = self.lacking {
                 out.u8(REPORT_LACKING)?.u32(lacking)?;
+            }
+            if let Some(room) = self.room {
+                out.u8(REPORT_ROOM)?.u32(room)?;
             }
             Ok::<(), EncodeError>(())
         })
@@ -515,6 +524,7 @@ impl<'a> Report<'a> {
                     report.lacks = Some((decode_area(decoder)?, decoder.u32()?, decoder.bytes()?));
                 }
                 REPORT_LACKING => report.lacking = Some(decoder.u32()?),
+                REPORT_ROOM => report.room = Some(decoder.u32()?),
                 _ => return Ok(false),
             }
             Ok(true)

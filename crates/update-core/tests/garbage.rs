@@ -194,6 +194,7 @@ fn report(dice: &mut Random, image: &Image) -> Vec<u8> {
             .is_multiple_of(2)
             .then(|| (Area::Image, number(dice), &bitmap[..bitmap.len().min(32)])),
         lacking: dice.next_u64().is_multiple_of(2).then(|| number(dice)),
+        room: dice.next_u64().is_multiple_of(2).then(|| number(dice)),
     };
     let mut buffer = [0; 1600];
     let len = report.encode(&mut buffer).unwrap();

@@ -10,13 +10,16 @@ use common::group::{Image, Speaker, question};
 use common::wire::seen;
 use group_oscore::Mode;
 use std::collections::BTreeSet;
-use update_core::census::{GenerationWindow, Query, Report, State};
+use update_core::census::{GenerationWindow, Query, Report, State, Window};
 use update_core::distribution::{DistributionConfig, Ending};
 use update_core::parity::{ErasureCode, Generations, LACKS_BLOCKS, Parity, Symbol, cauchy, lacks, rs16};
 use update_core::platform::Area;
 use update_core::random::Random;
 use update_core::reception::Via;
 use update_core::resource::Resource;
+
+/// Memory for more symbols than are needed.
+const PLENTY: usize = 64 * 1028;
 
 fn cauchy_of(generation: u16) -> Parity {
     Parity::new(ErasureCode::Cauchy, generation).unwrap()
@@ -155,9 +158,27 @@ fn parity_with_little_memory_ends_as_well() {
         let tallies = fleet.distribution.tallies();
         let sent = (tallies.blocks_multicast + tallies.symbols_multicast) as f64 / 300.0;
         // Repetition takes 1.9.
-        let is_enough = symbols >= 15 && parity.generation() <= 32;
-        assert!(!is_enough || sent < 1.75, "{symbols}: {sent}");
+        let is_enough = symbols >= 12 && parity.generation() <= 64;
+        assert!(!is_enough || sent < 1.65, "{symbols} {parity:?}: {sent}");
         assert!(!is_enough || tallies.blocks_unicast < 300 / 20, "{symbols}: {tallies:?}");
+    }
+}
+
+#[test]
+fn parity_with_the_memory_of_a_microcontroller_stays_near_what_it_can_reach() {
+    let image = Image::new(5, 1024, 256);
+    // In a simulation with perfect feedback: 1.11 and 1.46 for each block.
+    for (loss, at_most) in [(5, 1.18), (20, 1.60)] {
+        let mut fleet = Fleet::with(&image, 8, config(cauchy_of(64)), None);
+        for index in 0..8 {
+            fleet.agents[index] = Agent::with_parity(index, 15 * 260 + 16 * 4);
+        }
+        assert_eq!(fleet.run_with(losing(loss)), Ending::Done);
+        assert!(all_confirmed(&fleet));
+        let tallies = fleet.distribution.tallies();
+        let sent = (tallies.blocks_multicast + tallies.symbols_multicast) as f64 / 1024.0;
+        assert!(sent < at_most, "{loss} %: {sent}, {tallies:?}");
+        assert!(tallies.blocks_unicast < 1024 / 50, "{loss} %: {tallies:?}");
     }
 }
 
@@ -182,9 +203,9 @@ fn parity_of_an_earlier_distribution_is_forgotten_with_another_one() {
     assert!(fleet.agents.iter().all(|agent| agent.machine.counters().hash_mismatches == 0));
 }
 
-/// The datagrams of an agent that was offered the update with parity, and got all but these blocks.
-fn without(speaker: &mut Speaker, image: &Image, parity: Parity, missing: &[u32]) -> Agent {
-    let mut agent = Agent::new(0);
+/// An agent that was offered the update with parity, has this much memory for it, and got all but these blocks.
+fn without(speaker: &mut Speaker, image: &Image, parity: Parity, missing: &[u32], memory: usize) -> Agent {
+    let mut agent = Agent::with_parity(0, memory);
     let query = Query { generations: Some(window(parity, image)), ..question(image) };
     for datagram in speaker.offer(image) {
         agent.hear(Via::Group, &datagram);
@@ -239,7 +260,7 @@ fn parity_a_wrong_symbol_costs_only_its_generation() {
 fn a_wrong_symbol_costs_only_its_generation(parity: Parity) {
     let (image, mut speaker) = (Image::new(5, 40, 256), Speaker::distributor(1));
     // Two generations: even and odd blocks.
-    let mut agent = without(&mut speaker, &image, parity, &[2, 8, 3, 39]);
+    let mut agent = without(&mut speaker, &image, parity, &[2, 8, 3, 39], PLENTY);
     assert_eq!(lacks_of(&mut speaker, &mut agent, &image, parity), [2, 2]);
     let hear = |agent: &mut Agent, speaker: &mut Speaker, generation, index, spoil| {
         let datagram = symbol(speaker, &image, parity, Symbol { generation, index }, spoil);
@@ -267,7 +288,7 @@ fn a_wrong_symbol_costs_only_its_generation(parity: Parity) {
 fn parity_symbols_and_late_blocks_go_together() {
     let image = Image::new(5, 40, 256);
     let (parity, mut speaker) = (cauchy_of(20), Speaker::distributor(1));
-    let mut agent = without(&mut speaker, &image, parity, &[0, 2, 4]);
+    let mut agent = without(&mut speaker, &image, parity, &[0, 2, 4], PLENTY);
     for index in [1, 2] {
         let datagram = symbol(&mut speaker, &image, parity, Symbol { generation: 0, index }, 0);
         agent.hear(Via::Group, &datagram);
@@ -280,26 +301,43 @@ fn parity_symbols_and_late_blocks_go_together() {
 }
 
 #[test]
-fn parity_symbols_find_the_room_that_blocks_have_made_since_the_last_question() {
+fn parity_where_there_is_little_room_names_the_blocks_for_which_there_is_none() {
     let image = Image::new(5, 40, 256);
     let (parity, mut speaker) = (cauchy_of(20), Speaker::distributor(1));
-    // While all is missing, there is room for one of the two generations.
-    let mut agent = Agent::with_parity(0, 25 * 260);
-    for datagram in speaker.offer(&image) {
-        agent.hear(Via::Group, &datagram);
-    }
-    for number in 0..image.count(Area::Pages) {
-        let datagram = speaker.block(&image, Area::Pages, number);
-        agent.hear(Via::Group, &datagram);
-    }
-    assert_eq!(lacks_of(&mut speaker, &mut agent, &image, parity), [20, 0]);
-    for number in (0..40).filter(|number| ![4, 3, 39].contains(number)) {
+    // Of the even blocks, one generation, five are missing, and there is room for three symbols.
+    let mut agent = without(&mut speaker, &image, parity, &[0, 2, 8, 10, 38, 3], 3 * 260 + 8);
+    let query = Query { generations: Some(window(parity, &image)), ..question(&image) };
+    agent.ask(&mut speaker, &query, |report: &Report<'_>| {
+        assert_eq!((report.lacks.unwrap().2, report.room, report.lacking), (&[5, 1][..], Some(3), Some(6)));
+    });
+    let all = Window { area: Area::Image, first: 0, count: 40 };
+    let query = Query { window: Some(all), ..query };
+    agent.ask(&mut speaker, &query, |report: &Report<'_>| {
+        assert_eq!(report.lacks, None);
+        // Two are too many, and some will be lost again.
+        assert_eq!(report.window, Some((all, &[0b1010_0000, 0b1010_0000, 0, 0, 0][..])));
+    });
+    for number in [0, 2] {
         let datagram = speaker.block(&image, Area::Image, number);
         agent.hear(Via::Group, &datagram);
     }
-    // It does not hear the question after the round.
-    for (generation, index) in [(0, 0), (1, 0), (1, 1)] {
+    agent.ask(&mut speaker, &query, |report: &Report<'_>| {
+        assert_eq!(report.window, Some((all, &[0; 5][..])), "symbols are enough now");
+    });
+}
+
+#[test]
+fn parity_symbols_that_were_too_few_make_way_for_the_next_generation() {
+    let image = Image::new(5, 40, 256);
+    let (parity, mut speaker) = (cauchy_of(20), Speaker::distributor(1));
+    let mut agent = without(&mut speaker, &image, parity, &[0, 2, 4, 1, 3], 3 * 260 + 8);
+    for (generation, index) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
         let datagram = symbol(&mut speaker, &image, parity, Symbol { generation, index }, 0);
+        agent.hear(Via::Group, &datagram);
+    }
+    assert_eq!(lacks_of(&mut speaker, &mut agent, &image, parity), [3, 0]);
+    for index in [2, 3, 4] {
+        let datagram = symbol(&mut speaker, &image, parity, Symbol { generation: 0, index }, 0);
         agent.hear(Via::Group, &datagram);
     }
     assert_eq!(agent.machine.state(), State::Ready);
@@ -310,7 +348,7 @@ fn parity_symbols_find_the_room_that_blocks_have_made_since_the_last_question() 
 fn parity_symbols_of_the_wrong_shape_are_counted_and_dropped() {
     let image = Image::new(5, 40, 256);
     let (parity, mut speaker) = (cauchy_of(20), Speaker::distributor(1));
-    let mut agent = without(&mut speaker, &image, parity, &[0, 2]);
+    let mut agent = without(&mut speaker, &image, parity, &[0, 2], PLENTY);
     let malformed = agent.machine.counters().malformed;
     let resource = Resource::Parity(image.offer.id);
     let generations = Generations::new(parity, 40);

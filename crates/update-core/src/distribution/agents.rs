@@ -9,7 +9,7 @@ use super::hearing::Hearing;
 use super::patience::{Lag, Patience, Unit};
 use super::status::Status;
 use super::used_numbers::{Rewind, UsedNumbers};
-use crate::census::{Report, State};
+use crate::census::{Report, State, Window};
 use crate::limits::{
     ANNOUNCED_AGAIN_AFTER, ECHO_AGAIN_AFTER, ECHO_WITHIN, FAINT_WITHIN, FLOOR_AHEAD, FLOOR_DOUBLINGS_MAX,
     LAG_BLOCKS_IN_VAIN, SILENT_ASKS_MAX,
@@ -70,7 +70,8 @@ pub struct Agent {
     needs_blocks: bool,
     /// How many more pages or parity symbols it needs, as it last said in such terms.
     page_lacks: Option<u32>,
-    /// How many symbols it can take now, as it said in its last answer by generation.
+    /// How many symbols it can take now, as it said in its last answer by generation; or how many blocks it
+    /// has named since.
     takes: u32,
     /// How long the others wait for it.
     patience: Patience,
@@ -375,14 +376,23 @@ impl Agent {
         }
     }
 
-    /// Begins a round over this many blocks or pages, for an agent that has said what it misses.
-    pub(super) fn begin_round(&mut self, area: Area) {
-        if area == Area::Image {
+    /// Begins a round over blocks or pages, for an agent that has said what it misses. `is_whole`: it sends
+    /// the whole image.
+    pub(super) fn begin_round(&mut self, area: Area, is_whole: bool) {
+        // Who uses parity has named only what that does not repair, or nothing at all.
+        let named = match area {
+            Area::Image if !is_whole && self.uses_parity() => {
+                Some(if self.needs_blocks { self.takes } else { 0 })
+            }
+            _ => None,
+        };
+        // A round over some blocks says nothing about the loss. That of the round before may still be open.
+        if area == Area::Image && named.is_none() {
             self.missed_before = self.misses();
         }
-        let is_in_it = self.awaited() && self.has_answered_last();
+        let is_in_it = self.awaited() && self.has_answered_last() && named != Some(0);
         let misses = self.misses_of(area).filter(|_| is_in_it).unwrap_or(0);
-        self.patience.begin_round_of(area, misses, u32::MAX, Unit::Missing);
+        self.patience.begin_round_of(area, misses, named.unwrap_or(u32::MAX), Unit::Missing);
     }
 
     /// How many of a thousand blocks do not reach it.
@@ -452,6 +462,14 @@ impl Agent {
         }
         let is_busy = matches!(status.state, State::Recovering | State::Checking);
         self.patience.says(now, is_busy, busy_max);
+    }
+
+    /// Notes that it names this many blocks of a window, of as many as the area has.
+    pub(super) const fn names_blocks(&mut self, window: &Window, named: u32, of: u32) {
+        if matches!(window.area, Area::Image) {
+            self.takes = if window.first == 0 { named } else { self.takes.saturating_add(named) };
+        }
+        self.names(window.area, named, of);
     }
 
     /// Notes that it names this many of the area's blocks, to be sent to the group.

@@ -225,7 +225,7 @@ impl Parts {
                 generations: self.generations(Area::Pages, 0).filter(|_| self.turns.has_sent_pages()),
                 ..scope
             }),
-            Purpose::Blocks => self.window(Area::Image, 0),
+            Purpose::Blocks => self.blocks_scope(0),
             Purpose::Generations => self.generation_scope(0),
             _ => None,
         };
@@ -257,7 +257,8 @@ impl Parts {
     fn forget_needed(&mut self, scope: Option<Scope>) {
         let (Some(subject), Some(scope)) = (&mut self.job, scope) else { return };
         match scope.window.map(|window| window.area) {
-            Some(Area::Image) => subject.needed_blocks.clear(),
+            // What generations lack beside has just been said.
+            Some(Area::Image) => return subject.needed_blocks.clear(),
             // What agents have said holds until pages are sent.
             Some(Area::Pages) if self.turns.has_sent_pages() => subject.needed_pages.clear(),
             Some(Area::Pages) | None => {}
@@ -287,9 +288,15 @@ impl Parts {
     /// The generations of an area from `first` on, as many as one question may cover.
     fn generations(&self, area: Area, first: u32) -> Option<GenerationWindow> {
         let mending = self.job.as_ref()?.mending.as_ref()?;
-        let left = mending.of(area).count_now().checked_sub(first).filter(|left| *left > 0)?;
+        let left = mending.of(area).generations.count().checked_sub(first).filter(|left| *left > 0)?;
         let count = left.min(lacks::asked_max(mending.parity));
         Some(GenerationWindow { parity: mending.parity, area, first, count })
+    }
+
+    /// The blocks from `first` on. Who uses parity names only those that parity cannot repair.
+    fn blocks_scope(&self, first: u32) -> Option<Scope> {
+        let scope = self.window(Area::Image, first)?;
+        Some(Scope { generations: self.generations(Area::Image, 0), ..scope })
     }
 
     fn generation_scope(&self, first: u32) -> Option<Scope> {
@@ -300,6 +307,7 @@ impl Parts {
     /// What the next question of an ask is about.
     fn scope_after(&self, scope: Scope) -> Option<Scope> {
         match (scope.window, scope.generations) {
+            (Some(window), _) if window.area == Area::Image => self.blocks_scope(window.first + window.count),
             (Some(window), _) => self.window(window.area, window.first + window.count),
             (None, Some(window)) => self.generation_scope(window.first + window.count),
             (None, None) => None,

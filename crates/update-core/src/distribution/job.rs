@@ -1,6 +1,6 @@
 //! What a distribution does, and for whom.
 
-use super::lacks::Lacks;
+use super::lacks::{Lacking, Lacks};
 use super::needed::Needed;
 use crate::block::Layout;
 use crate::digest::{Digest, UpdateId};
@@ -149,22 +149,11 @@ impl Mending {
         }
     }
 
-    /// Takes what an agent that loses so many of a thousand datagrams says that generations lack. Returns how
-    /// many symbols it lacks, and whether it needs blocks.
-    pub(super) fn take_lacks(&mut self, area: Area, first: u32, bytes: &[u8], loss: u32) -> (u32, bool) {
+    /// Takes what an agent says that generations lack. Returns how many symbols it lacks, and whether it
+    /// needs blocks.
+    pub(super) fn take_lacks(&mut self, area: Area, first: u32, bytes: &[u8], agent: Lacking) -> (u32, bool) {
         let parity = self.parity;
-        self.of_mut(area).lacks.add(first, lacks::read(parity, bytes), loss)
-    }
-
-    /// An agent that needs so many symbols in all says so little of that by generation, because it has no
-    /// room for more.
-    pub(super) fn take_room(&mut self, area: Area, first: u32, bytes: &[u8], sum: u32, in_all: u32) {
-        let last = (first..).zip(lacks::read(self.parity, bytes)).filter(|(_, lack)| *lack > 0).last();
-        let mending = self.of_mut(area);
-        let is_whole = first == 0 && mending.end.is_none();
-        if let Some((last, _)) = last.filter(|_| is_whole && sum < in_all) {
-            mending.lacks.ends_at(last + 1);
-        }
+        self.of_mut(area).lacks.add(first, lacks::read(parity, bytes), agent)
     }
 }
 
@@ -173,8 +162,6 @@ impl Mending {
 pub(super) struct MendingOf {
     pub(super) generations: Generations,
     pub(super) lacks: Lacks,
-    /// Only generations before this one are repaired now: several agents have no room for more.
-    end: Option<u32>,
     /// For each generation, the first symbol that has not been sent, or was sent longest ago.
     next: Vec<u32>,
 }
@@ -182,24 +169,7 @@ pub(super) struct MendingOf {
 impl MendingOf {
     fn new(generations: Generations) -> Self {
         let next = vec![0; generations.count() as usize];
-        Self { generations, lacks: Lacks::none_of(generations), end: None, next }
-    }
-
-    /// How many generations are repaired now.
-    pub(super) fn count_now(&self) -> u32 {
-        self.end.unwrap_or(self.generations.count())
-    }
-
-    /// All that is repaired now is complete: whether there are generations after that. These are next.
-    pub(super) const fn go_on(&mut self) -> bool {
-        self.end.take().is_some()
-    }
-
-    /// What so many agents have room for is repaired first, until it is complete.
-    pub(super) fn limit(&mut self, agents: usize) {
-        if self.end.is_none() {
-            self.end = self.lacks.end(agents);
-        }
+        Self { generations, lacks: Lacks::none_of(generations), next }
     }
 
     /// Takes the next symbols of each generation: the generation, its first symbol, and how many.

@@ -1,6 +1,6 @@
 //! What the agents lack of each generation, and how many parity symbols that takes (protocol.md \[parity\]).
 
-use crate::limits::{ALONE_PARTS, ALONE_SYMBOLS_MIN, ENDS_PARTS, PARITY_LOSS_MAX, SEVERAL_PARTS};
+use crate::limits::{ALONE_PARTS, ALONE_SYMBOLS_MIN, PARITY_LOSS_MAX, SEVERAL_PARTS, SHORT_OF_ROOM_SIGMAS};
 use crate::parity::{Generations, LACKS_BLOCKS};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -15,8 +15,30 @@ pub(super) struct Lacks {
     counts: Vec<u16>,
     /// How many blocks the image has.
     blocks: u32,
-    /// Of each agent that has room for a few generations at a time only: where these end.
-    ends: Vec<u32>,
+    /// Some agent has had no room for all that it lacked.
+    room_is_short: bool,
+}
+
+/// An agent that says what generations lack.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lacking {
+    /// It loses so many of a thousand datagrams.
+    pub(super) loss: u32,
+    /// How many symbols it has room for, if that is not enough for all.
+    pub(super) room: Option<u32>,
+}
+
+impl Lacking {
+    /// How many symbols are sent for it if it lacks so many: a few more, as some are lost.
+    ///
+    /// An agent that has room for all keeps those that come, and gets the rest in the next round. Otherwise
+    /// they make way for the next generation's. Then it costs less to send so many that they are nearly
+    /// always enough: by two standard deviations more.
+    fn needs(self, lack: u16) -> u32 {
+        let (lack, loss) = (u32::from(lack), self.loss.min(PARITY_LOSS_MAX));
+        let spread = self.room.map_or(0, |_| (lack * loss * 1000).isqrt());
+        ((lack * 1000 + SHORT_OF_ROOM_SIGMAS * spread) / (1000 - loss)).max(lack)
+    }
 }
 
 impl Lacks {
@@ -24,27 +46,31 @@ impl Lacks {
         let most = generations.blocks_in(0).min(generations.symbols()) as usize;
         let counts = vec![0; generations.count() as usize * (most + 1)];
         let blocks = (0..generations.count()).map(|generation| generations.blocks_in(generation)).sum();
-        Self { generations, most, counts, blocks, ends: Vec::new() }
+        Self { generations, most, counts, blocks, room_is_short: false }
     }
 
     /// Forgets what generations lack.
     pub(super) fn clear(&mut self) {
         self.counts.fill(0);
-        self.ends.clear();
     }
 
-    /// An agent reports what these generations lack. It loses so many of a thousand datagrams, so that it
-    /// needs a few more symbols than it lacks. Returns how many it lacks, and whether it needs blocks.
-    pub(super) fn add(&mut self, first: u32, lacks: impl Iterator<Item = u16>, loss: u32) -> (u32, bool) {
+    /// An agent reports what these generations lack. Returns how many symbols it lacks, and whether it needs
+    /// blocks: if it has no room for the symbols of a generation, they are of no use to it.
+    pub(super) fn add(
+        &mut self,
+        first: u32,
+        lacks: impl Iterator<Item = u16>,
+        agent: Lacking,
+    ) -> (u32, bool) {
         let (mut sum, mut needs_blocks) = (0_u32, false);
+        self.room_is_short |= agent.room.is_some();
         for (generation, lack) in (first..self.generations.count()).zip(lacks) {
-            if lack == LACKS_BLOCKS {
+            if lack == LACKS_BLOCKS || agent.room.is_some_and(|room| u32::from(lack) > room) {
                 needs_blocks = true;
                 continue;
             }
             sum += u32::from(lack);
-            let needed = u32::from(lack) * 1000 / (1000 - loss.min(PARITY_LOSS_MAX));
-            let place = (needed as usize).max(usize::from(lack)).min(self.most);
+            let place = (agent.needs(lack) as usize).min(self.most);
             if let Some(count) = self.counts.get_mut(generation as usize * (self.most + 1) + place) {
                 *count = count.saturating_add(1);
             }
@@ -52,17 +78,9 @@ impl Lacks {
         (sum, needs_blocks)
     }
 
-    /// An agent has room for the generations before this one only.
-    pub(super) fn ends_at(&mut self, generation: u32) {
-        self.ends.push(generation);
-    }
-
-    /// Where the first generations end for which several of so many agents have room, if that is not all.
-    pub(super) fn end(&mut self, agents: usize) -> Option<u32> {
-        self.ends.sort_unstable();
-        let end = self.ends.get(several(agents) - 1).copied()?;
-        Some(end.max(self.generations.count().div_ceil(ENDS_PARTS)))
-            .filter(|end| *end < self.generations.count())
+    /// Whether some agent has had no room for all that it lacked, so that generations do not take turns.
+    pub(super) const fn room_is_short(&self) -> bool {
+        self.room_is_short
     }
 
     /// Whether no agent lacks anything.
@@ -121,7 +139,7 @@ mod tests {
     use crate::parity::{ErasureCode, Parity};
 
     fn add(lacks: &mut Lacks, first: u32, of_each: &[u16], loss: u32) -> (u32, bool) {
-        lacks.add(first, of_each.iter().copied(), loss)
+        lacks.add(first, of_each.iter().copied(), Lacking { loss, room: None })
     }
 
     fn lacks(blocks: u32) -> Lacks {
@@ -171,5 +189,16 @@ mod tests {
         add(&mut lacks, 0, &[40], 990);
         assert_eq!(lacks.plan(1)[0], 64, "no more than there are blocks");
         assert_eq!(add(&mut lacks, 3, &[1, 1, 1], 0), (1, false), "generations that there are not");
+    }
+
+    #[test]
+    fn who_has_little_room_gets_more_at_once_and_blocks_where_that_is_too_little() {
+        let mut lacks = lacks(256);
+        assert!(!lacks.room_is_short());
+        let agent = Lacking { loss: 200, room: Some(14) };
+        assert_eq!(lacks.add(0, [14, 15, 8, 0].into_iter(), agent), (22, true));
+        // 14 / 0.8 is 17.5, and one standard deviation of what is lost is 2.1.
+        assert_eq!(lacks.plan(1), [21, 0, 13, 0]);
+        assert!(lacks.room_is_short());
     }
 }

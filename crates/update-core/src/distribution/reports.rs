@@ -1,6 +1,7 @@
 //! Reports: what agents say about themselves, in answers and announcements (protocol.md \[census\]).
 
 use super::claims::Consequence;
+use super::lacks::Lacking;
 use super::parts::Parts;
 use super::{Ending, Event};
 use crate::census::{Report, State, Window};
@@ -139,28 +140,27 @@ impl Parts {
         // Nothing is sent to the group for the sake of a laggard.
         let counts = is_waited_for && first_ask.is_some_and(|first| number >= first);
         if let Some((area, first, lacks)) = report.lacks.filter(|_| counts && is_first) {
-            self.take_lacks(index, area, first, lacks);
+            self.take_lacks(index, area, first, lacks, report.room);
         }
         let names = report.window.filter(|(window, _)| counts && !self.lacks_pages(index, window));
         if let (Some((window, bitmap)), Some(subject)) = (names, &mut self.job) {
             let named = bitmap.iter().map(|byte| byte.count_ones()).sum();
             let of = subject.name(window.area, window.first, bitmap, in_doubt);
             if let Some(agent) = self.fleet.get_mut(index).filter(|_| is_first) {
-                agent.names(window.area, named, of);
+                agent.names_blocks(&window, named, of);
             }
         }
     }
 
     /// Takes what an agent says that generations of an area lack, from this one on.
-    fn take_lacks(&mut self, index: usize, area: Area, first: u32, lacks: &[u8]) {
+    fn take_lacks(&mut self, index: usize, area: Area, first: u32, lacks: &[u8], room: Option<u32>) {
         let Some(agent) = self.fleet.get_mut(index) else { return };
         let Some(subject) = &mut self.job else { return };
         let Some(mending) = &mut subject.mending else { return };
         agent.measure_loss();
-        let (sum, needs_blocks) = mending.take_lacks(area, first, lacks, agent.loss());
+        let lacking = Lacking { loss: agent.loss(), room };
+        let (sum, needs_blocks) = mending.take_lacks(area, first, lacks, lacking);
         agent.says_lacks(area, first, sum, needs_blocks);
-        let in_all = agent.lacks(area).filter(|_| !needs_blocks);
-        mending.take_room(area, first, lacks, sum, in_all.unwrap_or(0));
         agent.names(area, sum, subject.shape.count_of(area));
     }
 

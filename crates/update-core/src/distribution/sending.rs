@@ -211,7 +211,8 @@ impl Parts {
             }
         };
         // What an agent misses is in the round if it said so when it was last asked.
-        self.fleet.iter_mut().for_each(|agent| agent.begin_round(area));
+        let is_whole = area == Area::Image && subject.needed_blocks.len() == subject.needed_blocks.count();
+        self.fleet.iter_mut().for_each(|agent| agent.begin_round(area, is_whole));
         self.events.push_back(Event::Stage(stage));
         let copies = match area {
             Area::Image => block_copies(subject, loss),
@@ -234,7 +235,9 @@ impl Parts {
         let bytes = subject.update.offer.layout.block_size.bytes() as usize;
         let count = planned.iter().map(|count| u32::from(*count)).sum();
         let mending = mending.of_mut(area);
-        let symbols = Symbols::new(mending.generations, bytes, mending.take_symbols(planned).into_iter());
+        let take_turns = !mending.lacks.room_is_short();
+        let planned = mending.take_symbols(planned).into_iter();
+        let symbols = Symbols::new(mending.generations, bytes, planned, take_turns);
         self.fleet.iter_mut().for_each(|agent| agent.begin_parity_round(area, count));
         self.events.push_back(Event::Stage(Stage::Parity(count)));
         Phase::Sending(Round::of_symbols(area, symbols))

@@ -11,6 +11,8 @@ use alloc::vec::Vec;
 pub(super) struct Symbols {
     generations: Generations,
     bytes: usize,
+    /// Whether generations take turns. Otherwise each is sent to its end before the next.
+    take_turns: bool,
     /// What is still to be made: the generation, its first symbol, and how many.
     planned: VecDeque<(u32, u32, u32)>,
     making: Batch,
@@ -37,12 +39,14 @@ impl Symbols {
         generations: Generations,
         bytes: usize,
         planned: impl Iterator<Item = (u32, u32, u32)>,
+        take_turns: bool,
     ) -> Self {
         let planned = planned.filter(|(_, _, count)| *count > 0).collect();
         let (making, made) = (Batch::default(), Batch::default());
         let mut symbols = Self {
             generations,
             bytes,
+            take_turns,
             planned,
             making,
             encoder: None,
@@ -130,15 +134,20 @@ impl Symbols {
             return;
         }
         self.made = core::mem::take(&mut self.making);
-        // One symbol of each generation in turn, so that a burst of loss hits each a little.
-        let most = self.made.parts.iter().map(|(_, _, count, _)| *count).max().unwrap_or(0);
-        for turn in 0..most {
-            for (generation, first, count, _) in &self.made.parts {
-                let index = (first + turn) % self.generations.symbols();
-                let symbol = Symbol { generation: *generation, index };
-                self.ready.extend(self.generations.number_of(symbol).filter(|_| turn < *count));
-            }
+        let parts = self.made.parts.iter();
+        let symbols = parts.flat_map(|(generation, first, count, _)| {
+            (0..*count).map(move |turn| (turn, Symbol { generation: *generation, index: first + turn }))
+        });
+        let mut symbols: Vec<(u32, Symbol)> = symbols.collect();
+        if self.take_turns {
+            // So that a burst of loss hits each generation a little.
+            symbols.sort_by_key(|(turn, _)| *turn);
         }
+        let numbers = symbols.into_iter().filter_map(|(_, Symbol { generation, index })| {
+            let index = index % self.generations.symbols();
+            self.generations.number_of(Symbol { generation, index })
+        });
+        self.ready.extend(numbers);
         self.begin_batch();
     }
 
@@ -165,7 +174,7 @@ mod tests {
     fn each_symbol_is_made_once_of_all_its_blocks_and_generations_take_turns() {
         let generations = Generations::new(Parity::new(ErasureCode::Cauchy, 16).unwrap(), 160);
         let planned = (0..10).map(|generation| (generation, 120, if generation == 3 { 0 } else { 20 }));
-        let mut symbols = Symbols::new(generations, 64, planned);
+        let mut symbols = Symbols::new(generations, 64, planned, true);
         let block = |number: u32| [number as u8; 64];
         let mut numbers = Vec::new();
         while !symbols.are_sent() {

@@ -7,8 +7,8 @@ use super::{Activate, Agent, Ending, Event, Stage};
 use crate::census::State;
 use crate::limits::{
     ASK_AGAIN_FIRST, ASK_AGAIN_FIRST_PART, ASK_AGAIN_MAX, ASK_AGAIN_PART, ASK_AGAIN_SOON, ASK_SILENT_MAX,
-    ASK_UNHEARD_MIN, CLOSE_ASKS_MAX, FEW_PARTS, OFFER_COPIES, PROGRESS_PARTS, REPAIR_ASKS_MAX,
-    REPAIR_LOSS_MAX,
+    ASK_UNHEARD_MIN, BLOCK_ROUNDS_IN_A_ROW, CLOSE_ASKS_MAX, FEW_PARTS, OFFER_COPIES, PROGRESS_PARTS,
+    REPAIR_ASKS_MAX, REPAIR_LOSS_MAX,
 };
 use crate::platform::Area;
 use crate::time::{Duration, Instant};
@@ -38,8 +38,8 @@ pub(super) struct Turns {
     faint: u8,
     /// Nothing is to be sent but for agents that are hardly heard.
     only_faint: bool,
-    /// Agents that live on blocks have their turn after the last round of parity symbols.
-    blocks_are_next: bool,
+    /// How often agents that need blocks have been asked which, since the last round of parity symbols.
+    asked_for_blocks: u8,
     /// Asks made in the closing census.
     close_asks: u8,
     /// Asks that nobody answered while no agent has been heard at all.
@@ -64,7 +64,7 @@ impl Turns {
             nearly_at: None,
             faint: 0,
             only_faint: false,
-            blocks_are_next: false,
+            asked_for_blocks: 0,
             close_asks: 0,
             unanswered_asks: 0,
             census_repeats: 0,
@@ -351,27 +351,20 @@ impl Parts {
         }
     }
 
-    /// [parity]: symbols for what several agents lack. Agents that live on blocks get their turn after each
-    /// round of symbols.
+    /// [parity]: symbols for what several agents lack. Agents that need blocks have their turn before each
+    /// round of symbols: some of these blocks help the others as well.
     fn decide_generations(&mut self, now: Instant, tally: &Tally) -> Phase {
         let planned = self.symbols_for(Area::Image);
-        let agents = self.fleet.agents().iter().filter(|agent| agent.awaited()).count();
-        if let Some(mending) = self.job.as_mut().and_then(|subject| subject.mending.as_mut()) {
-            let mending = mending.of_mut(Area::Image);
-            if planned.is_none() && mending.go_on() {
-                return self.ask(Purpose::Generations, now);
-            }
-            mending.limit(agents);
-        }
-        if tally.on_blocks > 0 && (planned.is_none() || self.turns.blocks_are_next) {
-            self.turns.blocks_are_next = false;
+        let blocks_are_next = planned.is_none() || self.turns.asked_for_blocks < BLOCK_ROUNDS_IN_A_ROW;
+        if tally.on_blocks > 0 && blocks_are_next {
+            self.turns.asked_for_blocks = self.turns.asked_for_blocks.saturating_add(1);
             return self.ask(Purpose::Blocks, now);
         }
         let Some(planned) = planned else {
             // They are busy making blocks, unless none of them was heard.
             return self.serve_faint(now).unwrap_or_else(|| self.ask_again(now));
         };
-        self.turns.blocks_are_next = true;
+        self.turns.asked_for_blocks = 0;
         self.send_symbols(Area::Image, &planned)
     }
 

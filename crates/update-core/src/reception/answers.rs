@@ -7,7 +7,7 @@ use super::{Failure, NOT_NOW, Phase, RECOVERED, Reason, Reception};
 use crate::census::{GenerationWindow, Query, Report, State, Window};
 use crate::digest::UpdateId;
 use crate::limits::{ANSWERS_MAX, LACKS_BYTES_MAX, REPORT_BYTES_MAX, WINDOW_BLOCKS_MAX};
-use crate::parity::{LACKS_BLOCKS, lacks};
+use crate::parity::lacks;
 use crate::platform::Area;
 use crate::record::Outcome;
 use crate::remark::Remark;
@@ -46,14 +46,6 @@ pub(super) struct About {
     update: Option<UpdateId>,
     window: Option<Window>,
     generations: Option<GenerationWindow>,
-}
-
-impl About {
-    /// Whether what generations lack is better said by a window, as parity does not help all of them.
-    fn needs_window(&self, bytes: &[u8]) -> bool {
-        let by_blocks = |parity| lacks::read(parity, bytes).any(|lack| lack == LACKS_BLOCKS);
-        self.window.is_some() && self.generations.is_some_and(|window| by_blocks(window.parity))
-    }
 }
 
 /// The waiting answers.
@@ -115,7 +107,6 @@ impl Reception<'_> {
         }
         if let (Some(id), Some(generations)) = (query.update, query.generations) {
             self.agree(id, Some(generations.parity));
-            self.vault.open_window();
         }
         self.grant(now, &query);
         if query.only_missing && !self.misses_something(now, &query) {
@@ -158,6 +149,9 @@ impl Reception<'_> {
         match (self.received.phase(), query.window) {
             (Phase::Recovering(_), _) => true,
             (Phase::Receiving, None) => true,
+            (Phase::Receiving, Some(window)) if window.area == Area::Image && query.generations.is_some() => {
+                self.vault.needs_blocks(window.area)
+            }
             (Phase::Receiving, Some(window)) => self.vault.misses_in(window),
             _ => false,
         }
@@ -216,21 +210,28 @@ impl Reception<'_> {
         let is_receiving = matches!(report.state, State::Pages | State::Blocks);
         // An answer is about generations or about a window.
         let mut lacks = [0; LACKS_BYTES_MAX];
-        if let Some(window) = about.generations.filter(|_| is_receiving) {
+        if let Some(window) = about.generations.filter(|_| is_receiving && !self.needs_window(about)) {
             let bytes = window.count as usize * lacks::bytes_each(window.parity);
             let lacks = self.vault.write_lacks(window, lacks.get_mut(..bytes)?);
             report.lacks = lacks.map(|lacks| (window.area, window.first, lacks));
-        }
-        if report.lacks.is_some_and(|(.., bytes)| about.needs_window(bytes)) {
-            report.lacks = None;
+            report.room = self.vault.room(window.area).filter(|_| report.lacks.is_some());
         }
         if let Some(window) = about.window.filter(|_| is_receiving && report.lacks.is_none()) {
             let len = (window.count as usize).div_ceil(8);
             let missing = bitmap.get_mut(..len)?;
-            self.vault.write_missing(window, missing);
+            match about.generations {
+                Some(_) => self.vault.write_needed(window, missing),
+                None => self.vault.write_missing(window, missing),
+            }
             report.window = Some((window, missing));
         }
         report.encode(out)
+    }
+
+    /// Whether a question about a window and generations is answered by the window: because parity does not
+    /// help all generations, or because the question is which blocks of the image are needed in spite of it.
+    fn needs_window(&self, about: &About) -> bool {
+        about.window.is_some_and(|window| window.area == Area::Image || self.vault.needs_blocks(window.area))
     }
 
     /// Fills in the part of a report that is about the current update.

@@ -47,7 +47,12 @@ impl Agent {
 
     /// Whether it has to be asked which blocks it misses, because parity alone does not help it.
     pub(in crate::distribution) fn lives_on_blocks(&self) -> bool {
-        self.needs_blocks || !matches!(self.status, Some(Status { lacking: Some(_), .. }))
+        self.needs_blocks || !self.uses_parity()
+    }
+
+    /// Whether it has said that it uses parity.
+    pub(in crate::distribution) const fn uses_parity(&self) -> bool {
+        matches!(self.status, Some(Status { lacking: Some(_), .. }))
     }
 
     /// Whether it makes what it misses of this area out of the parity symbols that it holds.

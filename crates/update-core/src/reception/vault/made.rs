@@ -4,7 +4,7 @@ use super::held::Way;
 use super::symbols::Symbols;
 use super::{Doing, Vault};
 use crate::block_set::BlockSet;
-use crate::census::GenerationWindow;
+use crate::census::{GenerationWindow, Window};
 use crate::parity::Parity;
 use crate::platform::Area;
 use crate::tree::TreeShape;
@@ -19,12 +19,6 @@ impl<'m> Vault<'m> {
     fn symbols_of(&mut self) -> (&mut Symbols<'m>, &BlockSet<'m>) {
         let set = if self.symbols.area() == Some(Area::Pages) { &self.pages } else { &self.blocks };
         (&mut self.symbols, set)
-    }
-
-    /// The distributor asks what generations lack.
-    pub(in crate::reception) fn open_window(&mut self) {
-        let (symbols, set) = self.symbols_of();
-        symbols.open_window(set);
     }
 
     /// Takes a parity symbol; `false` if it is none of this update's.
@@ -52,6 +46,25 @@ impl<'m> Vault<'m> {
         self.symbols.held_in_all(window.area)?;
         let set = self.set(window.area);
         self.symbols.write_lacks(window.parity, window.first, out, set).then_some(out)
+    }
+
+    /// How many symbols there is room for, if that is less than what is missing of this area.
+    pub(in crate::reception) fn room(&self, area: Area) -> Option<u32> {
+        self.symbols.room(self.set(area)).filter(|_| self.symbols.area() == Some(area))
+    }
+
+    /// Whether symbols alone cannot repair what is missing of this area.
+    pub(in crate::reception) fn needs_blocks(&self, area: Area) -> bool {
+        self.symbols.area() != Some(area) || self.symbols.needs_blocks(self.set(area))
+    }
+
+    /// Writes which blocks of a window are needed although there is parity: those that it cannot repair.
+    pub(in crate::reception) fn write_needed(&self, window: Window, out: &mut [u8]) {
+        if self.symbols.area() == Some(window.area) {
+            self.symbols.write_needed(window, out, self.set(window.area));
+        } else {
+            self.write_missing(window, out);
+        }
     }
 
     /// Whether a generation is being decoded.

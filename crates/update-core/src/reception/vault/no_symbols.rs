@@ -2,6 +2,7 @@
 //! blocks.
 
 use crate::block_set::BlockSet;
+use crate::census::Window;
 use crate::parity::Parity;
 use crate::platform::Area;
 use crate::tree::TreeShape;
@@ -28,7 +29,15 @@ impl<'m> Symbols<'m> {
         None
     }
 
-    pub(super) const fn open_window(&self, _blocks: &BlockSet<'_>) {}
+    pub(super) const fn room(&self, _blocks: &BlockSet<'_>) -> Option<u32> {
+        None
+    }
+
+    pub(super) const fn needs_blocks(&self, _blocks: &BlockSet<'_>) -> bool {
+        true
+    }
+
+    pub(super) const fn write_needed(&self, _window: Window, _out: &mut [u8], _blocks: &BlockSet<'_>) {}
 
     pub(super) const fn held_in_all(&self, _area: Area) -> Option<u32> {
         None

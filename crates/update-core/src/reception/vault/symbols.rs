@@ -6,6 +6,7 @@
 
 use super::making::Making;
 use crate::block_set::BlockSet;
+use crate::census::Window;
 use crate::limits::{GENERATIONS_WAITING_MAX, SPOILED_MAX};
 use crate::parity::{Generations, LACKS_BLOCKS, Parity, Symbol, lacks};
 use crate::platform::Area;
@@ -27,9 +28,6 @@ pub(super) struct Symbols<'m> {
     pub(super) agreed: Option<Agreed>,
     /// How many symbols are held.
     pub(super) len: usize,
-    /// Symbols of generations before this one are taken. Where there is little room, these are repaired to
-    /// their end before the next ones, as half-filled generations would take it all.
-    window_end: u32,
     /// Generations that may have enough symbols.
     pub(super) waiting: heapless::Vec<u32, GENERATIONS_WAITING_MAX>,
     /// There was no room for one more of them.
@@ -59,7 +57,6 @@ impl<'m> Symbols<'m> {
             told: None,
             agreed: None,
             len: 0,
-            window_end: u32::MAX,
             waiting: heapless::Vec::new(),
             overlooked: false,
             making: None,
@@ -76,7 +73,6 @@ impl<'m> Symbols<'m> {
     fn begin_anew(&mut self) {
         self.clear();
         self.spoiled.clear();
-        self.window_end = u32::MAX;
     }
 
     /// The distributor tells of the parity of the current update. `has_pages`: no page is missing.
@@ -105,23 +101,6 @@ impl<'m> Symbols<'m> {
         self.agreed.map(|agreed| agreed.area)
     }
 
-    /// Opens the window for the next symbols: all that is missing of its generations finds room.
-    pub(super) fn open_window(&mut self, blocks: &BlockSet<'_>) {
-        let Some(agreed) = self.agreed else { return };
-        let mut room = agreed.capacity;
-        let mut generations = 0..agreed.generations.count();
-        self.window_end = loop {
-            let Some(generation) = generations.next() else { break u32::MAX };
-            let missing = agreed.missing(generation, blocks);
-            if missing > room && missing <= agreed.capacity {
-                break generation;
-            }
-            if missing <= agreed.capacity {
-                room -= missing;
-            }
-        };
-    }
-
     /// Drops all symbols.
     pub(super) fn clear(&mut self) {
         self.len = 0;
@@ -146,21 +125,13 @@ impl<'m> Symbols<'m> {
         let Some(agreed) = self.agreed else { return true };
         let symbol = agreed.generations.symbol(number).filter(|_| payload.len() == agreed.bytes);
         let Some(Symbol { generation, index }) = symbol else { return false };
-        if self.len == 0 && self.window_end < agreed.generations.count() {
-            // The last question came before the blocks that have made room.
-            let told = self.window_end;
-            self.open_window(blocks);
-            self.window_end = self.window_end.max(told);
-        }
         let (missing, (held, above)) = (agreed.missing(generation, blocks), self.held(generation));
         let is_useful = held < missing
-            && self.len < agreed.capacity
-            && generation < self.window_end
             && missing <= agreed.capacity
             && !self.spoiled.contains(&generation)
             && !self.is_making_of(generation)
             && (index >= above || !self.numbers().any(|held| held == number));
-        if !is_useful {
+        if !is_useful || !self.make_room(generation, blocks) {
             return true;
         }
         let (place, number_place) = (agreed.place(self.len), agreed.number_place(self.len));
@@ -191,8 +162,49 @@ impl<'m> Symbols<'m> {
         }
     }
 
-    /// Writes what each of these generations lacks, as many as there is room for. Those that have to wait
-    /// lack nothing yet. `false` if that is in terms of another parity.
+    /// How many symbols there is room for, if that is less than what is missing.
+    pub(super) fn room(&self, blocks: &BlockSet<'_>) -> Option<u32> {
+        let room = self.agreed?.capacity as u32;
+        Some(room).filter(|room| *room < blocks.count() - blocks.len())
+    }
+
+    /// Whether symbols alone cannot repair every generation.
+    pub(super) fn needs_blocks(&self, blocks: &BlockSet<'_>) -> bool {
+        let Some(agreed) = self.agreed else { return true };
+        (0..agreed.generations.count())
+            .any(|generation| self.needs_blocks_of(&agreed, generation, blocks) > 0)
+    }
+
+    /// Writes which blocks of a window are needed because symbols cannot repair their generations.
+    pub(super) fn write_needed(&self, window: Window, out: &mut [u8], blocks: &BlockSet<'_>) {
+        let Some(agreed) = self.agreed else { return };
+        out.fill(0);
+        for generation in 0..agreed.generations.count() {
+            let needed = self.needs_blocks_of(&agreed, generation, blocks);
+            let missing = agreed.blocks_of(generation).filter(|block| !blocks.contains(*block));
+            for place in missing.take(needed).filter_map(|block| block.checked_sub(window.first)) {
+                if place < window.count
+                    && let Some(byte) = out.get_mut(place as usize / 8)
+                {
+                    *byte |= 0x80 >> (place % 8);
+                }
+            }
+        }
+    }
+
+    /// How many missing blocks of a generation have to come as such: all where symbols made a wrong one, or
+    /// so many that there will be room for the rest, and a few more as some are lost.
+    fn needs_blocks_of(&self, agreed: &Agreed, generation: u32, blocks: &BlockSet<'_>) -> usize {
+        let missing = agreed.missing(generation, blocks);
+        match missing.saturating_sub(agreed.capacity) {
+            _ if self.spoiled.contains(&generation) => missing,
+            0 => 0,
+            beyond => missing.min(beyond + beyond / 2 + 1),
+        }
+    }
+
+    /// Writes what each of these generations lacks, as many as there is room for. `false` if that is in terms
+    /// of another parity.
     pub(super) fn write_lacks(
         &self,
         parity: Parity,
@@ -211,13 +223,10 @@ impl<'m> Symbols<'m> {
     }
 
     fn lack(&self, agreed: &Agreed, generation: u32, blocks: &BlockSet<'_>) -> u16 {
-        let missing = agreed.missing(generation, blocks);
-        let by_blocks = missing > agreed.capacity || self.spoiled.contains(&generation);
-        match missing {
+        match agreed.missing(generation, blocks) {
             0 => 0,
-            _ if by_blocks => LACKS_BLOCKS,
-            _ if generation >= self.window_end => 0,
-            _ => missing.saturating_sub(self.held(generation).0) as u16,
+            _ if self.spoiled.contains(&generation) => LACKS_BLOCKS,
+            missing => missing.saturating_sub(self.held(generation).0) as u16,
         }
     }
 
@@ -245,6 +254,20 @@ impl Symbols<'_> {
 
     fn is_making_of(&self, generation: u32) -> bool {
         self.making.as_ref().is_some_and(|making| making.is_of(generation))
+    }
+
+    /// Whether there is room for one more symbol of this generation. Symbols of other generations make way:
+    /// where room is short, generations are sent one after another, and these have had their turn in vain.
+    fn make_room(&mut self, generation: u32, blocks: &BlockSet<'_>) -> bool {
+        let Some(agreed) = self.agreed else { return false };
+        if self.len < agreed.capacity {
+            return true;
+        }
+        let in_vain = (0..self.len).filter_map(|place| self.generation_at(place)).find(|other| {
+            let is_complete = self.held(*other).0 >= agreed.missing(*other, blocks);
+            *other != generation && !self.is_making_of(*other) && !is_complete
+        });
+        in_vain.inspect(|other| self.purge(*other)).is_some()
     }
 
     /// The number of the symbol at this place.
@@ -350,8 +373,13 @@ impl Agreed {
         if self.generations.count() == 1 {
             return (blocks.count() - blocks.len()) as usize;
         }
-        let indices = 0..self.generations.blocks_in(generation);
-        let numbers = indices.filter_map(|index| self.generations.block(generation, index));
-        numbers.filter(|block| !blocks.contains(*block)).count()
+        self.blocks_of(generation).filter(|block| !blocks.contains(*block)).count()
+    }
+
+    /// The blocks of this generation.
+    fn blocks_of(&self, generation: u32) -> impl Iterator<Item = u32> {
+        let generations = self.generations;
+        let indices = 0..generations.blocks_in(generation);
+        indices.filter_map(move |index| generations.block(generation, index))
     }
 }
