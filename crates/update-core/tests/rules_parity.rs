@@ -203,7 +203,8 @@ fn parity_of_an_earlier_distribution_is_forgotten_with_another_one() {
     assert!(fleet.agents.iter().all(|agent| agent.machine.counters().hash_mismatches == 0));
 }
 
-/// An agent that was offered the update with parity, has this much memory for it, and got all but these blocks.
+/// An agent that was offered the update with parity, has this much memory for it, and got all but these
+/// blocks.
 fn without(speaker: &mut Speaker, image: &Image, parity: Parity, missing: &[u32], memory: usize) -> Agent {
     let mut agent = Agent::with_parity(0, memory);
     let query = Query { generations: Some(window(parity, image)), ..question(image) };
